@@ -9,7 +9,8 @@ A value that is plain does not reach ``parser`` of an option, which is of use on
 
 import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import cache
 from itertools import takewhile
@@ -17,6 +18,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, get_args, get_type_hints
 
+from typer._click.exceptions import BadParameter
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from embstore.errors import UsageError
@@ -160,8 +162,8 @@ class _PlainOption(TyperOption):
         read = _read(value, self.plain_type, self.required)
         if read is not _NOT_PLAIN:
             return _called(self, ctx, read)
-        _check_number(value, self.plain_type, max(self.opts, key=len))
-        return super().process_value(ctx, value)
+        with _clearly(value, self.plain_type):
+            return super().process_value(ctx, value)
 
 
 class _PlainArgument(TyperArgument):
@@ -242,14 +244,16 @@ def _plain(parameter: Any, its_type: Any) -> Any:
     return plain
 
 
-def _check_number(value: Any, its_type: Any, flag: str) -> None:
-    """Raise UsageError if an option of a number has another value, in clearer words than Typer's."""
-    kind, *_ = get_args(its_type) or (its_type,)
-    if isinstance(value, str) and kind in (int, float):
-        try:
-            kind(value)
-        except ValueError:
-            raise UsageError(f"{flag} takes a {'whole ' * (kind is int)}number, not {value!r}.") from None
+@contextmanager
+def _clearly(value: Any, its_type: Any) -> Iterator[None]:
+    """Say of a value that is no number what it is, in place of Typer's own words, which do not name it."""
+    try:
+        yield
+    except BadParameter as error:
+        kind, *_ = get_args(its_type) or (its_type,)
+        if kind in (int, float):
+            error.message = f"{value!r} is not a {'whole ' if kind is int else ''}number."
+        raise
 
 
 def _called(parameter: Any, ctx: Any, value: Any) -> Any:

@@ -15,6 +15,10 @@ from ._help import Command
 from ._output import csv_lines, emit, json_lines, open_output, write
 from ._store import open_store
 
+_PLAN = ["explain_key", "explain_value"]  # columns of what EXPLAIN gives
+_ALONE = {"tables": ("query", "file", "parameter", "explain", "raw"), "explain": ("raw",)}
+"""Options that have no effect beside an option."""
+
 _ROWS = 10_000
 """Number of rows that are in memory at a time where a format is written row by row."""
 
@@ -39,7 +43,7 @@ class SqlCommand(Command):
 
 def sql(
     query: Annotated[
-        str | None, typer.Argument(metavar="[QUERY]", help="One SELECT; - or nothing reads standard input.")
+        str | None, typer.Argument(metavar="QUERY", help="One SELECT; - or nothing reads standard input.")
     ] = None,
     file: Annotated[Path | None, typer.Option("--file", "-f", metavar="FILE", help="Read the query there.")] = None,
     parameter: Annotated[
@@ -79,6 +83,7 @@ def sql(
     vec(space, layer, text), cosine(a, b), and the table neighbours(space, layer, text, k := 10).
     """  # fmt: skip
     with explained():
+        _check_together(tables=tables, explain=explain, raw=raw, query=query, file=file, parameter=parameter)
         opened = open_store(store)
         if tables:
             emit(opened.sql_views(), form, output, csv_safe=csv_safe)
@@ -88,7 +93,9 @@ def sql(
             _write_plan(opened.sql(f"EXPLAIN {select}", _values(parameter), timeout=timeout, memory=memory), output)
             return
         found = opened.sql(select, _values(parameter), timeout=timeout, memory=memory)
-        if raw:
+        if found.columns == _PLAN and form is _options.Format.TABLE:
+            _write_plan(found, output)
+        elif raw:
             _write_first(found, output)
         elif form in (_options.Format.CSV, _options.Format.JSONL, _options.Format.PARQUET):
             _stream(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text)
@@ -100,13 +107,23 @@ def sql(
             emit(table(rows, columns=columns), form, output, csv_safe=csv_safe, ids_as_text=ids_as_text)
 
 
+def _check_together(**options: Any) -> None:
+    """Raise UsageError for options that have no effect together."""
+    from embstore.errors import UsageError
+
+    for option, others in _ALONE.items():
+        if options[option] and (found := [other for other in others if options[other]]):
+            shown = "a query" if found[0] == "query" else f"--{found[0]}"
+            raise UsageError(f"--{option} and {shown} do not go together. Leave one of them out.")
+
+
 def _text(query: str | None, file: Path | None) -> str:
     """Return the statement: the argument, a file's content, or standard input."""
     from embstore.errors import UsageError
 
     if query is not None and query != "-":
         if file is not None:
-            raise UsageError("A query was given, and --file too. Give one of them.")
+            raise UsageError("a query was given, and --file too. Give one of them.")
         return query
     if file is not None:
         try:
@@ -129,7 +146,10 @@ def _values(given: Sequence[str] | None) -> dict[str, Any]:
         name, separator, value = text.partition("=")
         if not separator:
             raise UsageError(f"-p takes a name and a value: -p {name} VALUE.")
-        values[name.removeprefix("$")] = _value(value)
+        name = name.removeprefix("$")
+        if name in values:
+            raise UsageError(f"-p {name} was given twice. A parameter has one value.")
+        values[name] = _value(value)
     return values
 
 

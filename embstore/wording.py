@@ -27,7 +27,7 @@ _VALUE = (
     r"|occurrence|model|mean|skip|truncate|error|brackets|start,end|cpu|float32|float16|bfloat16|auto|balanced|sequential|minilm|euclidean|tab|all|ray"
     r"|glove|parquet"
 )
-_OPTION = rf"(?<![\w-])-(?:-([a-z][a-z-]*)|([xy]))(?: ({_VALUE}))?(?![\w-])(?! \([a-z]+= in Python)"
+_OPTION = rf"(?<![\w-])-(?:-([a-z][a-z-]*)|([xy]))(?: ({_VALUE}))?(?![\w-])(?! \([a-z_]+= in Python)"
 # What stands in a command stays.
 _COMMAND = r"pip install(?:(?!\)|\. |; |$).)*|(?:embstore [a-z]+|embedding-atlas)(?:(?!\. |; |$).)*"
 _EXAMPLE = r"as in: embstore (neighbours|cosine) ([\w ]+)$"

@@ -79,9 +79,6 @@ OF_A_STORE = {
         ["unknown format 'jsno'", "Did you mean 'json' or 'jsonl'?", "Known: table, json"],
     ),
     "sample": (["query", "norms", "--sample", "0"], ["sample", "at least 1", "0"]),
-    "k that is no number": (["neighbours", "dog", "-k", "x1"], ["-k takes a whole number, not 'x1'"]),
-    "k that is not whole": (["neighbours", "dog", "-k", "1.5"], ["-k takes a whole number, not '1.5'"]),
-    "time that is no number": (["query", "norms", "--timeout", "soon"], ["--timeout takes a number, not 'soon'"]),
     "memory below what DuckDB starts with": (
         ["query", "norms", "--where", "text < 'b'", "--memory", "1KB"],
         ["at least 1 MB, not 1,000 bytes", "--memory"],
@@ -131,6 +128,20 @@ def test_an_argument_too_many_says_how_an_option_is_repeated(cli, call: list[str
     result = cli("query", *call)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines()[-1].endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (["neighbours", "dog", "-k", "x1"], "Invalid value for '-k': 'x1' is not a whole number."),
+        (["neighbours", "dog", "-k", "1.5"], "Invalid value for '-k': '1.5' is not a whole number."),
+        (["query", "norms", "--timeout", "soon"], "Invalid value for '--timeout': 'soon' is not a number."),
+    ],
+)
+def test_a_value_that_is_no_number_is_shown(cli, call: list[str], said: str) -> None:
+    result = cli(*call)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1] == f"Error: {said}"
 
 
 # Of a build: found before any model is loaded. ``{}`` is the checkpoint.

@@ -60,6 +60,8 @@ def test_a_command_is_called_as_by_typer(
     if arguments == "--help":  # an example and the address of a page follow
         assert output.startswith(expected[2])
         output = expected[2]
+    if "is not a" in output:  # Typer does not show the value
+        output, expected = output.partition("': ")[0], (*expected[:2], expected[2].partition("': ")[0])
     assert (called, code, output) == expected
 
 

@@ -49,7 +49,7 @@ MACROS: Mapping[str, Macro] = {
     ),
     "neighbours": Macro(
         "neighbours(space, layer, text, k := 10)",
-        "Table of the k nearest other items by cosine: rank, item_id, text, cosine.",
+        "Table of the k nearest other items by cosine: rank, item_id, text, cosine; no rows if the text is not stored.",
         frozenset(("embeddings", "items", "spaces")),
         f"""CREATE MACRO neighbours(_space, _layer, _text, k := 10) AS TABLE
             WITH "-query" AS MATERIALIZED (SELECT vec(_space, _layer, _text)::DOUBLE[] AS "-given")
@@ -58,7 +58,7 @@ MACROS: Mapping[str, Macro] = {
                     list_cosine_similarity("-vector"::DOUBLE[], "-given") AS cosine
                 FROM {_VECTORS}, {_ITEMS}, "-query"
                 WHERE "-item" = "-id" AND "-space" = _space AND "-layer" = _layer AND "-text" <> _text)
-            ORDER BY cosine DESC, item_id LIMIT k""",
+            WHERE cosine IS NOT NULL ORDER BY cosine DESC, item_id LIMIT k""",
         needs=("vec",),
         is_table=True,
     ),
