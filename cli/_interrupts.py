@@ -2,8 +2,9 @@
 
 While modules are loaded and while Python shuts down, the first ends the process too: then nothing has begun, or all is
 done. In between it raises KeyboardInterrupt in the main thread, and what the command has begun is finished or undone on
-the way out. Python calls its handlers only between two instructions of the main thread, so a thread of its own watches
-for the second signal, which ends the process whatever the main thread waits for.
+the way out. Where it would leave a lock or a context half taken, it is raised a few milliseconds later. Python calls
+its handlers only between two instructions of the main thread, so a thread of its own watches for the second signal,
+which ends the process whatever the main thread waits for.
 """
 
 import _thread
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from types import FrameType
 from typing import Any
 
 INTERRUPTED = 130
@@ -22,10 +24,12 @@ _AGAIN = 0  # to the watching thread: raise KeyboardInterrupt again
 _SECONDS_TO_AGAIN = 0.005
 _SECONDS_TO_WAKE = (0.01, 0.05, 0.1)  # after the first signal, if the main thread has not seen it
 
+_LOCKING = {"threading", "queue", "contextlib", "concurrent.futures._base", "concurrent.futures.thread"}
+
 _raises = False
 _is_reported = False
 _received: float | None = None
-_is_lost = False
+_is_postponed = False
 _to_watcher = -1
 
 
@@ -72,17 +76,37 @@ def stop() -> None:
         os._exit(INTERRUPTED)
 
 
-def _handle(*_: object) -> None:
-    global _received, _is_lost
+def _handle(_: int, frame: FrameType | None) -> None:
+    global _received, _is_postponed
     now = time.monotonic()
-    if _is_lost:
-        _is_lost = False
-        raise KeyboardInterrupt
-    if _received is None and _raises:
-        _received = now
-        raise KeyboardInterrupt
-    if _received is None or now - _received > _SECONDS_OF_DUPLICATES:
+    if _raises and (_is_postponed or _received is None):
+        _received = _received or now
+        _is_postponed = not _can_be_interrupted(frame) and _raise_again()
+        if not _is_postponed:
+            raise KeyboardInterrupt
+    elif _received is None or now - _received > _SECONDS_OF_DUPLICATES:
         stop()
+
+
+def _can_be_interrupted(frame: FrameType | None) -> bool:
+    """Return whether KeyboardInterrupt may be raised in a frame of the main thread.
+
+    Python's library fails with other errors, or hangs, where it is raised while a lock is taken or given back; a
+    condition that waits gives it back. A context whose ``__exit__`` it interrupts at the beginning is not left.
+    """
+    if frame is None:
+        return True
+    function = frame.f_code.co_name
+    if frame.f_globals.get("__name__") in _LOCKING:
+        return function == "wait" and "gotit" in frame.f_locals  # threading.Condition has a ``try`` from there on
+    return function not in ("__enter__", "__exit__")
+
+
+def _raise_again() -> bool:
+    """Let the watching thread send a signal a moment later, and return whether there is such a thread."""
+    if _to_watcher >= 0:
+        os.write(_to_watcher, bytes([_AGAIN]))
+    return _to_watcher >= 0
 
 
 def _ignore() -> None:
@@ -93,12 +117,11 @@ def _ignore() -> None:
 
 def _unraisable(unraisable: Any) -> None:
     """Take an exception that Python cannot raise, as in a destructor; an interrupt is raised again a moment later."""
-    global _is_lost
+    global _is_postponed
     if not received():
         sys.__unraisablehook__(unraisable)
-    elif issubclass(unraisable.exc_type, KeyboardInterrupt) and _raises and _to_watcher >= 0:
-        _is_lost = True
-        os.write(_to_watcher, bytes([_AGAIN]))
+    elif issubclass(unraisable.exc_type, KeyboardInterrupt) and _raises:
+        _is_postponed = _raise_again()
 
 
 def _watch_signals() -> None:

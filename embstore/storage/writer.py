@@ -263,7 +263,8 @@ class SpaceWriter(Generic[T]):
     def _wait(self) -> None:
         """Wait until the shards in the background are written; raise the error of one that failed."""
         while self._writing:
-            shard, n = self._writing.pop(0).result()
+            shard, n = self._writing[0].result()  # Ctrl-C may interrupt the wait, which is then repeated
+            self._writing.pop(0)
             self.shards.append(shard)
             self.n_written += n
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
@@ -119,6 +120,29 @@ def test_signals(stores: Path, name: str, tally: Callable[[str, str], Tally]) ->
     print(f"{name}: exit statuses {statuses}, the slowest end {slowest:.2f} s after the signal")
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("threading", "_acquire_restore"),
+        ("threading", "__exit__"),
+        ("concurrent.futures.thread", "submit"),
+        ("contextlib", "__exit__"),
+        ("embstore.storage.writer", "__exit__"),
+        ("embstore.storage.writer", "_wait"),
+    ],
+)
+def test_an_interrupt_where_python_cannot_stand_it_loses_nothing(stores: Path, place: tuple[str, str]) -> None:
+    """There it raised another error inside Python's library, which hid it from the writer, or left a lock locked."""
+    case, folder = CASES["build"], _fresh(CASES["build"], stores, "place")
+    ended = _run(case, folder, place=place)
+    assert ended.status == INTERRUPTED
+    assert "Interrupted." in ended.err
+    assert ended.n_given
+    assert {space: len(ids) for space, ids in held(folder / "store").items()} == {
+        "tiny.word.last": ended.n_given, "tiny.word.mean": ended.n_given
+    }  # fmt: skip
+
+
 def _fresh(case: Case, stores: Path, name: str) -> Path:
     """Return a folder in which the command begins."""
     folder = stores / name
@@ -129,7 +153,7 @@ def _fresh(case: Case, stores: Path, name: str) -> Path:
     return folder
 
 
-def _run(case: Case, folder: Path, **signalled: float) -> Ended:
+def _run(case: Case, folder: Path, **signalled: Any) -> Ended:
     return run_command(case.arguments.split(), folder, code=case.code, **signalled)
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from fault_worker import CONTEXT
 
@@ -45,6 +47,7 @@ def run_command(
     after: float | Callable[[BaseProcess], None] | None = None,
     number: int = signal.SIGINT,
     code: str = "",
+    place: tuple[str, str] | None = None,
 ) -> Ended:
     """Run the command line, and wait for its end.
 
@@ -55,10 +58,12 @@ def run_command(
             signal; None sends none.
         number: The signal.
         code: Python to run in place of the command line.
+        place: Module and function; the signal comes as the main thread calls it for the first time since a build gave
+            its first vectors to a writer.
     """
     ours, theirs = CONTEXT.Pipe()
     n_given = CONTEXT.Value("i", 0)
-    process = CONTEXT.Process(target=_work, args=([*arguments], folder, theirs, n_given, code))
+    process = CONTEXT.Process(target=_work, args=([*arguments], folder, theirs, n_given, code, place))
     process.start()
     theirs.close()
     ours.recv()  # it begins
@@ -68,7 +73,7 @@ def run_command(
         with suppress(ProcessLookupError):  # it has ended
             os.kill(process.pid, number)
         began = time.perf_counter()
-    process.join(SECONDS_TO_END if after is not None else 60)
+    process.join(SECONDS_TO_END if after is not None or place is not None else 60)
     seconds, status = time.perf_counter() - began, process.exitcode
     if status is None:
         _add_stacks(process.pid, folder / "err")
@@ -96,7 +101,14 @@ def moments(n: int, seconds: float, name: str) -> list[tuple[float, int]]:
     return [(rng.uniform(0, seconds), (signal.SIGINT, signal.SIGTERM)[turn % 2]) for turn in range(n)]
 
 
-def _work(arguments: list[str], folder: Path, parent: Connection, n_given: object, code: str) -> None:
+def _work(
+    arguments: list[str],
+    folder: Path,
+    parent: Connection,
+    n_given: Any,
+    code: str,
+    place: tuple[str, str] | None,
+) -> None:
     import torch
     from embstore_cli.entry import run
 
@@ -119,6 +131,8 @@ def _work(arguments: list[str], folder: Path, parent: Connection, n_given: objec
         parent.send(None)
 
     _interrupts.begin = begin
+    if place is not None:
+        sys.settrace(lambda frame, *_: _interrupt_at(place, frame) if n_given.value else None)
     if code:
         from embstore_cli import main
 
@@ -126,7 +140,14 @@ def _work(arguments: list[str], folder: Path, parent: Connection, n_given: objec
     run()
 
 
-def _count_given(n_given: object) -> None:
+def _interrupt_at(place: tuple[str, str], frame: FrameType) -> None:
+    """Do what Python does at a signal, if a frame is of the function."""
+    if (frame.f_globals.get("__name__"), frame.f_code.co_name) == place:
+        sys.settrace(None)
+        signal.getsignal(signal.SIGINT)(signal.SIGINT, frame)
+
+
+def _count_given(n_given: Any) -> None:
     from embstore.storage.writer import SpaceWriter
 
     real: Callable[..., None] = SpaceWriter.add
