@@ -45,7 +45,7 @@ def check_same_items(
     connection = connections.connect_to_spill(spill, _MEMORY)
     try:
         if requested is not None:
-            connection.register("requested", {"item_id": requested})
+            interruptible.run(connection, lambda it: it.register("requested", {"item_id": requested}))
         sql = _DIFFERING.format(source=_SOURCE if requested is None else _REQUESTED)
         files = {"ours": connections.literal(stored_tables), "theirs": connections.literal(source_tables)}
         tables = [*stored_tables, *source_tables]

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -170,19 +170,24 @@ def _switch_progress_bar_off(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 @contextmanager
-def with_ids(connection: duckdb.DuckDBPyConnection, name: str, ids: NDArray[np.int64]) -> Iterator[None]:
-    """Register item ids as a table with the column ``item_id`` within the context; users' SQL does not see it.
+def with_table(connection: duckdb.DuckDBPyConnection, name: str, table: object) -> Iterator[None]:
+    """Register arrays as a table within the context; users' SQL does not see it.
 
     Args:
         connection: Connection on which the table is visible.
         name: Name of the table.
-        ids: Item ids (n,).
+        table: Arrow table, or column name → array (n,).
     """
-    connection.register(name, {"item_id": ids})
+    interruptible.run(connection, lambda it: it.register(name, table))
     try:
         yield
     finally:
-        connection.unregister(name)
+        interruptible.run(connection, lambda it: it.unregister(name))
+
+
+def with_ids(connection: duckdb.DuckDBPyConnection, name: str, ids: NDArray[np.int64]) -> AbstractContextManager[None]:
+    """Register item ids (n,) as a table with the column ``item_id`` within the context; see :func:`with_table`."""
+    return with_table(connection, name, {"item_id": ids})
 
 
 def changing_part(sql: str) -> str | None:

@@ -107,10 +107,8 @@ class MissingItems:
 
     def exclude(self, space: str, ids: Ids) -> None:
         """Exclude items that cannot be embedded in a space from its missing items."""
-        connection = self.staging.connection
-        connection.register("excluded", {"item_id": ids})
-        self.staging.rows("INSERT INTO resolved SELECT $space, item_id, false FROM excluded", space=space)
-        connection.unregister("excluded")
+        with connections.with_ids(self.staging.connection, "excluded", ids):
+            self.staging.rows("INSERT INTO resolved SELECT $space, item_id, false FROM excluded", space=space)
 
     def n_missing(self, space: str, parts: Parts) -> tuple[int, int]:
         """Return two numbers of items missing in a space: in the parts of this build, and in those of other builds."""

@@ -167,9 +167,8 @@ class Staging:
             extra_columns: SQL for further columns.
         """
         arrays = {name: pa.array(values, _TYPES.get(name, pa.string())) for name, values in columns.items()}
-        self.connection.register("batch", pa.table(arrays))
-        self.rows(f"INSERT INTO {table} SELECT *{extra_columns} FROM batch")
-        self.connection.unregister("batch")
+        with connections.with_table(self.connection, "batch", pa.table(arrays)):
+            self.rows(f"INSERT INTO {table} SELECT *{extra_columns} FROM batch")
 
     def rows(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
         """Execute a statement, and return its rows.

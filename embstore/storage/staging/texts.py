@@ -56,8 +56,8 @@ class StoredTexts:
 
         Texts that another build of the same source has written meanwhile are not repeated.
         """
-        self._staging.connection.register("requested", {"item_id": ids})
-        self._write()
+        with connections.with_ids(self._staging.connection, "requested", ids):
+            self._write()
 
     def write_missing_texts(self, items: str) -> None:
         """Write the missing texts of items whose vectors are stored.
