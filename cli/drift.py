@@ -12,7 +12,7 @@ from ._store import open_store
 
 
 def arguments(
-    words: Annotated[
+    texts: Annotated[
         list[str] | None,
         typer.Argument(metavar="WORD", help="Words or sentences.  [default: those that change most and least]"),
     ] = None,
@@ -50,6 +50,8 @@ def arguments(
         str | None,
         typer.Option("--where", metavar="SQL", help="Only items for which this holds are compared, and neighbours."),
     ] = None,
+    words: _options.WordFile = None,
+    word: _options.SingleWords = None,
     timeout: _options.SqlTimeout = None,
     memory: _options.SqlMemory = None,
     sample: _options.Sample = None,
@@ -57,9 +59,10 @@ def arguments(
 ) -> dict[str, Any]:
     """Return the arguments of :meth:`Store.drift` that the options give."""
     return {
-        "words": words or (), "marked": marked or (), "most": most, "k": k, "pairs": pairs, "against": against,
+        "texts": texts or (), "marked": marked or (), "most": most, "k": k, "pairs": pairs, "against": against,
         "layers": layer, "models": model or (), "revisions": revision or (), "spaces": space or (), "unit": unit,
-        "pooling": pooling, "template": template, "where": where, "timeout": timeout, "memory": memory,
+        "pooling": pooling, "template": template, "where": where, "words": words, "word": word or (),
+        "timeout": timeout, "memory": memory,
         "sample": sample, "seed": seed,
     }  # fmt: skip
 

@@ -35,6 +35,8 @@ def export(
             "--where", metavar="SQL", help="Export the items for which this holds: --where \"text LIKE 'a%'\"."
         ),
     ] = None,
+    words: _options.WordFile = None,
+    word: _options.SingleWords = None,
     timeout: _options.SqlTimeout = None,
     memory: _options.SqlMemory = None,
     transform: _options.Transforms = None,
@@ -57,7 +59,8 @@ def export(
 
         with show_progress(quiet) as observe:
             report = open_store(store).export(
-                dest, space, format=form, layers=layer, where=where, timeout=timeout, memory=memory,
+                dest, space, format=form, layers=layer, where=where, words=words, word=word or (),
+                timeout=timeout, memory=memory,
                 transforms=transform or (), keep=_options.split_names(keep), force=force, observe=observe,
             )  # fmt: skip
         if not quiet:

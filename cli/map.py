@@ -31,6 +31,8 @@ def map(
         str | None,
         typer.Option("--where", metavar="SQL", help="Map the items for which this holds: --where \"text LIKE 'a%'\"."),
     ] = None,
+    words: _options.WordFile = None,
+    word: _options.SingleWords = None,
     timeout: _options.SqlTimeout = None,
     memory: _options.SqlMemory = None,
     sample: _options.Sample = None,
@@ -60,7 +62,8 @@ def map(
         with show_progress(quiet) as observe:
             done = opened.map(
                 method=method, layers=layer, models=model or (), revisions=revision or (), spaces=space or (),
-                unit=unit, pooling=pooling, template=template, where=where, timeout=timeout, memory=memory,
+                unit=unit, pooling=pooling, template=template, where=where, words=words,
+                word=word or (), timeout=timeout, memory=memory,
                 sample=sample, seed=seed, force=force, observe=observe,
             )  # fmt: skip
         emit(done, form, output, csv_safe=csv_safe, quiet=quiet)

@@ -85,11 +85,10 @@ def _compared_ids(sides: Sides, request: DriftRequest, words: Sequence[int]) -> 
     if not len(every):
         raise QueryError(f"{sides.name} have no item in common. Embed the same texts in both with: embstore build")
     selected, selection, notes = every, request.selection, []
-    if selection.where is not None:
-        for card in sides.cards:
-            sides.catalog.check_texts(card.space)  # an item without a stored text would be left out silently
-        selected = np.intersect1d(every, sides.catalog.select(selection.where, selection.limits), assume_unique=True)
-    selected = selection.draw(selected)
+    for card in sides.cards:
+        selection.items.check_texts(sides.catalog, card)
+    kept = selection.items.ids(sides.catalog, [card.unit for card in sides.cards])
+    selected = selection.draw(every if kept is None else np.intersect1d(every, kept, assume_unique=True))
     added = np.setdiff1d(np.intersect1d(every, np.array(words, np.int64)), selected)
     if len(added):
         notes.append(

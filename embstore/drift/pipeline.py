@@ -7,6 +7,7 @@ from embstore.drift.sides import find_sides
 from embstore.drift.stored import read_measured, store_measured
 from embstore.drift.words import find_words
 from embstore.errors import UnknownNameError
+from embstore.query.item_filter import missing_words
 from embstore.query.provenance import missing_shard_notes
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
@@ -48,8 +49,10 @@ def drift(catalog: Catalog, request: DriftRequest, spaces: SpaceFilter, layers: 
             measured = measure(sides, request, items)
             if cache:
                 store_measured(sides, request, items, measured)
-        notes += [*(note for each in compared for note in missing_shard_notes(catalog, each)), *measured.notes]
-        rows += rows_of(sides, request, measured)
+        word_columns, word_notes = missing_words(catalog, request.selection.words, *compared)
+        notes += [*(note for each in compared for note in missing_shard_notes(catalog, each)), *word_notes]
+        notes += measured.notes
+        rows += [row | word_columns for row in rows_of(sides, request, measured)]
     return tabulate(rows, request, notes)
 
 

@@ -49,10 +49,10 @@ def rows_of(sides: Sides, request: DriftRequest, measured: Measured) -> list[Row
 
 def tabulate(rows: Sequence[Row], request: DriftRequest, notes: Sequence[str]) -> Table:
     """Return the rows as a table: of words printed pair by pair, of the most and least changed with their means."""
-    columns = request.selection.columns()
+    columns = request.selection.columns() | ({} if request.selection.words is None else {"words_missing": None})
     all_notes = [*notes, *_counts(rows, request), *_reasons(rows)]
     return table(
-        [row | columns for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
+        [columns | row for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
         notes=list(dict.fromkeys(all_notes)), types=_TYPES,
         pivot=_one_line_an_item(rows) if request.n_most else None, shown=_one_line_a_pair(rows),
         chart=DRIFT if request.pairs == "adjacent" else None,

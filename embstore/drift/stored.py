@@ -51,7 +51,9 @@ def _question(sides: Sides, request: DriftRequest, words: Sequence[int]) -> dict
         "metric": {"name": NAME, "version": [VERSION, VERSION], "package": None},
         "parameters": {"k": request.k, "most": request.n_most, "items": list(words), "pairs": request.pairs},
         "rows": {"where": selection.where, "sample": selection.sample, "transforms": []},
-        "seed": None if selection.sample is None else selection.seed, "inputs": {}, "numpy": _minor(np.__version__),
+        "seed": None if selection.sample is None else selection.seed,
+        "inputs": {} if selection.words is None else {"selected words": selection.words.sha256},
+        "numpy": _minor(np.__version__),
         "of": [
             part
             for card, layers in zip(sides.cards, sides.layers, strict=True)
@@ -61,7 +63,7 @@ def _question(sides: Sides, request: DriftRequest, words: Sequence[int]) -> dict
             )
         ],
     }  # fmt: skip
-    if selection.where is None:
+    if selection.items.is_empty:
         return question
     return {**question, "items": _hash_of(catalog.item_tables), "duckdb": _minor(DUCKDB)}
 

@@ -12,6 +12,7 @@ from embstore.explore.reading import Reading
 from embstore.maps.kept import kept_of_some
 from embstore.maps.pca import SharedBasis
 from embstore.query.layer_data import StoredLayer
+from embstore.storage.files.maps import read_map
 from embstore.storage.selection import check_layer_numbers
 from embstore.table import Row
 
@@ -74,7 +75,9 @@ def stored_maps(store: Reading) -> dict[str, dict[str, list[Row]]]:
     found: dict[str, dict[str, list[Row]]] = {}
     rows = [row for row in store.maps() if row["state"] == "current"]
     for row in sorted(rows, key=_order):
-        settings = [f"{key} {row[key]}" for key in ("where", "sample", "seed") if row[key]]
+        settings = [f"{key} {row[key]}" for key in ("where", "words", "sample", "seed") if row[key]]
+        if row["words"] and len({each["words_sha256"] for each in rows if each["words"] == row["words"]}) > 1:
+            settings.append(f"list {row['words_sha256'][:8]}")  # a file that has changed since
         for together in _mapped_together(row, rows):
             layers = [] if len(together) == len(layer_names(store, row["space"])) else [f"layers {','.join(together)}"]
             name = ", ".join([f"stored {row['method']}", *layers, *settings])
@@ -82,14 +85,14 @@ def stored_maps(store: Reading) -> dict[str, dict[str, list[Row]]]:
     return found
 
 
-def _order(row: Row) -> tuple[bool, int, int, int, int]:
+def _order(row: Row) -> tuple[bool, bool, int, int, int, int]:
     n_together = len(row["fitted_on"]) if row["method"] == "pca" else 0
-    return row["method"] != "tsne", row["sample"] or 0, row["seed"], -n_together, row["layer"]
+    return row["words"] is not None, row["method"] != "tsne", row["sample"] or 0, row["seed"], -n_together, row["layer"]
 
 
 def _mapped_together(row: Row, rows: Sequence[Row]) -> list[tuple[str, ...]]:
     """Return the sets of layers that a map belongs to: of ``tsne`` all chains that begin with the layers below it."""
-    settings = ("space", "method", "where", "sample", "seed")
+    settings = ("space", "method", "where", "words_sha256", "sample", "seed")
     alike = [each for each in rows if all(each[name] == row[name] for name in settings)]
     chains = {tuple(each["fitted_on"]) for each in alike}
     own = tuple(row["fitted_on"])
@@ -109,6 +112,9 @@ def _stored_map(store: Reading, space: str, rows: list[Row]) -> SpaceMap:
 
 def stored_points(store: Reading, space: str, rows: list[Row]) -> list[Points]:
     """Return the ids and positions of each layer of a stored map."""
+    if rows[0]["words"]:  # the list itself is not stored
+        found = [read_map(store.catalog.paths, store.catalog.paths.root / row["file"]) for row in rows]
+        return [(each.ids, each.positions) for each in found]
     options = {name: rows[0][name] for name in ("method", "where", "sample", "seed")}
     together = ",".join(rows[-1]["fitted_on"])
     return [store.map_points(space, row["layer_name"], layers=together, **options) for row in rows]

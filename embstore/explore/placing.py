@@ -12,11 +12,13 @@ from embstore.explore.maps import map_rows, stored_points
 from embstore.explore.reading import Reading
 from embstore.index import unit_vectors
 from embstore.maps.pipeline import shared_basis
+from embstore.query.item_filter import WordList, word_list
 from embstore.query.lookup import Embed, look_up, missing_query_notes, parse_queries
 from embstore.query.request import Selection
 from embstore.space import Layer
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
+from embstore.table import Row
 
 N_AMID = 5
 """Number of neighbours amid which a text is placed on a map that has no axes."""
@@ -64,11 +66,19 @@ def place(
         together, selection = "all", Selection(sample_where(store.catalog.count(space)))
     else:
         together = ",".join(rows[-1]["fitted_on"])
-        selection = Selection(rows[0]["where"], rows[0]["sample"], rows[0]["seed"])
+        selection = Selection(rows[0]["where"], rows[0]["sample"], rows[0]["seed"], words=_words_of(store, space, rows))
     basis = _basis(store.catalog, space, together, selection)
     fitted_on = card.layers.select(together).members
     exact = [basis.position(fitted_on.index(layer), vectors[layer.id]) for layer in layers]
     return {"places": [None if found is None else found.tolist() for found in exact], "is_exact": True}
+
+
+def _words_of(store: Reading, space: str, rows: list[Row]) -> WordList | None:
+    """Return the words whose items are on a stored map; None if it is of no list of words."""
+    if not rows[0]["words"]:
+        return None
+    ids = np.unique(np.concatenate([ids for ids, _ in stored_points(store, space, rows)]))
+    return word_list([item.text for item in store.catalog.items(ids.tolist()).values()])
 
 
 def _vectors(

@@ -140,5 +140,6 @@ def _provenance(selected: Selected, selection: Selection) -> dict[str, Any]:
         "n": selected.n,
         "dim": selected.dim,
         **selection.columns(),
+        **selected.missing,
         "embstore": __version__,
     }

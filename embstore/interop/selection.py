@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from embstore.errors import QueryError
 from embstore.metrics import LayerData, NotComputable
 from embstore.metrics.transforms import Step, fit
+from embstore.query.item_filter import missing_words
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.request import Selection
 from embstore.space import Layer
@@ -55,7 +56,8 @@ class Selected:
         card: Card of the space.
         layers: Layers to export.
         columns: Type of each column of the items, by name.
-        notes: Notes for the user about the transforms.
+        missing: Number of words of the list that the space has no item of, as a column; none without a list.
+        notes: Notes for the user about missing words and the transforms.
 
     Raises:
         QueryError: No item is selected, or a transform cannot be fitted.
@@ -75,8 +77,8 @@ class Selected:
         self._only = selection.select(catalog, card.space)
         self._shards = self._in_order()
         if not self.n:
-            raise QueryError(f"no item of {card.space} is selected. Leave --where out, or select others.")
-        self.notes: list[str] = []
+            raise QueryError(f"no item of {card.space} is selected. Leave --where and --words out, or select others.")
+        self.missing, self.notes = missing_words(catalog, selection.words, card)
         self._transforms: list[Transform] = []
         self._columns = np.arange(card.dim)
         if selection.steps:
@@ -151,17 +153,11 @@ class Selected:
     @cached_property
     def map_method(self) -> str:
         """``tsne`` if current maps by t-SNE of these layers and items are stored, else ``pca``."""
-        from embstore.maps.listing import stored_maps
+        from embstore.maps.pipeline import are_stored
+        from embstore.maps.request import MapRequest
 
-        names = [layer.name for layer in self.layers]
-        wanted = {(layer.id, tuple(names[: place + 1])) for place, layer in enumerate(self.layers)}
-        found = {
-            (row["layer"], tuple(row["fitted_on"]))
-            for row in stored_maps(self._catalog)
-            if (row["space"], row["method"], row["state"]) == (self.card.space, "tsne", "current")
-            and (row["where"], row["sample"], row["seed"]) == (self._selection.where, None, 0)
-        }
-        return "tsne" if wanted <= found else "pca"
+        request = MapRequest(self.card.space, self.layers, "tsne", self._selection)
+        return "tsne" if are_stored(self._catalog, request) else "pca"
 
     def _exported(self, vectors: NDArray[np.float32]) -> NDArray[np.floating]:
         """Return vectors (layers, n, dim) transformed, and in the type of the export."""

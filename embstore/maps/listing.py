@@ -18,17 +18,19 @@ Row = dict[str, Any]
 _OF_MAP = ("n", "n_zero", "kept", "n_kept", "reason")
 COLUMNS = ("space", "model", *REVISION_COLUMNS, "layer", "layer_name", "method", "did", *_OF_MAP, "file")
 LISTED_COLUMNS = (
-    "space", "layer", "layer_name", "method", "fitted_on", "where", "sample", "seed", *_OF_MAP, "state", "bytes",
+    "space", "layer", "layer_name", "method", "fitted_on", "where", "words", "words_sha256", "sample", "seed", *_OF_MAP,
+    "state", "bytes",
     "file",
 )  # fmt: skip
 _LAYER = (ShownColumn("space"), ShownColumn("layer_name", "layer"), ShownColumn("method"))
 _NUMBERS = (ShownColumn("n", kind="count"), ShownColumn("kept"))
 _SHOWN = (*_LAYER, ShownColumn("did"), *_NUMBERS, ShownColumn("file"))
 _LISTED_SHOWN = (
-    *_LAYER, ShownColumn("where"), ShownColumn("sample"), ShownColumn("seed"), *_NUMBERS, ShownColumn("state"),
-    ShownColumn("bytes", "size", "bytes"),
+    *_LAYER, ShownColumn("where"), ShownColumn("words"), ShownColumn("sample"), ShownColumn("seed"), *_NUMBERS,
+    ShownColumn("state"), ShownColumn("bytes", "size", "bytes"),
 )  # fmt: skip
-_TYPES = {**REVISION_TYPES, "kept": "number", "reason": "string", "where": "string", "sample": "integer"}
+_TYPES = {**REVISION_TYPES, "kept": "number", "reason": "string", "where": "string", "words": "string",
+          "words_sha256": "string", "sample": "integer"}  # fmt: skip
 _KEPT = "kept: share of the ten nearest neighbours by cosine that are among the ten nearest on the map"
 
 
@@ -40,9 +42,9 @@ def tabulate(rows: Sequence[Row], notes: Sequence[str], selection: Selection) ->
         notes: Notes on the choice of spaces and layers, and on the maps (:func:`notes_on`).
         selection: Items that were mapped.
     """
-    columns = selection.columns()
+    columns = selection.columns() | ({} if selection.words is None else {"words_missing": None})
     return table(
-        [row | columns for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
+        [columns | row for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
         notes=list(dict.fromkeys([*notes, _KEPT])), shown=_SHOWN, types=_TYPES,
     )  # fmt: skip
 
@@ -66,7 +68,8 @@ def stored_maps(catalog: Catalog) -> Table:
             key = found.key
             rows.append(
                 {
-                    "fitted_on": list(key.fitted_on), "where": key.where, "sample": key.sample, "seed": key.seed,
+                    "fitted_on": list(key.fitted_on), "where": key.where, "words": key.words,
+                    "words_sha256": key.words_sha256, "sample": key.sample, "seed": key.seed,
                     "state": _state(catalog, found), "bytes": size, **row_of(catalog.paths, found),
                 }
             )  # fmt: skip

@@ -11,6 +11,7 @@ from embstore.maps.pca import SharedBasis
 from embstore.maps.request import MapRequest
 from embstore.metrics import LayerData
 from embstore.progress import Task, task
+from embstore.query.item_filter import missing_words
 from embstore.query.layer_data import StoredLayer
 from embstore.query.provenance import missing_shard_notes
 from embstore.query.request import Selection, stored_ids
@@ -54,10 +55,18 @@ def map_spaces(
     notes += [*missing, *(note for card in cards for note in missing_shard_notes(catalog, card))]
     rows = []
     for request, card in zip(requests, cards, strict=True):
+        word_columns, word_notes = missing_words(catalog, selection.words, card)
+        notes += word_notes
         for found, did in _maps(catalog, request, store=True, force=force):
-            rows.append({"model": card.model, "did": did, **revision_of(card), **row_of(catalog.paths, found)})
+            own = {"model": card.model, "did": did, **revision_of(card), **word_columns}
+            rows.append(own | row_of(catalog.paths, found))
             notes += notes_on(found)
     return tabulate(rows, notes, selection)
+
+
+def are_stored(catalog: Catalog, request: MapRequest) -> bool:
+    """Return whether the maps of all layers of a request are stored and current."""
+    return all(_stored(catalog, request, layer) is not None for layer in request.layers)
 
 
 def map_points(
@@ -146,8 +155,7 @@ def _is_below(request: MapRequest, layer: Layer, until: Layer) -> bool:
 
 def _selected(catalog: Catalog, request: MapRequest) -> Ids:
     """Return the ids of the selected items of the space, ascending."""
-    if request.selection.where is not None:
-        catalog.check_texts(request.space)  # an item without a stored text would be left out silently
+    request.selection.items.check_texts(catalog, catalog.cards[request.space])
     return stored_ids(catalog, request.space, request.selection.select(catalog, request.space))
 
 

@@ -54,6 +54,8 @@ class MapRequest:
             tuple(each.name for each in depends_on), selection.where, selection.sample, selection.seed,
             numpy=None if selection.sample is None else _minor(np.__version__),
             duckdb=None if selection.where is None else _minor(DUCKDB),
+            words=None if selection.words is None else selection.words.name,
+            words_sha256=None if selection.words is None else selection.words.sha256,
         )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from embstore.store.opened import OpenStore
 if TYPE_CHECKING:
     from embstore.interop.importing import ImportOptions
     from embstore.interop.report import ExportReport, ImportReport
+    from embstore.query.inputs.word_files import WordSource
 
 
 class InteropMethods(OpenStore):
@@ -134,6 +135,8 @@ class InteropMethods(OpenStore):
         format: str | None = None,
         layers: "LayerSpec | None" = None,
         where: str | None = None,
+        words: "WordSource | None" = None,
+        word: Names = (),
         timeout: float | None = None,
         memory: str | int | None = None,
         transforms: Names = (),
@@ -153,6 +156,8 @@ class InteropMethods(OpenStore):
                 elsewhere".
             layers: Layers, as in :meth:`query`; by default all, or ``top`` if the format has room for one.
             where: SQL expression over the item columns; None for all items.
+            words: Words whose items are exported, as in :meth:`query`; the notes say which the space has not.
+            word: Further such words.
             timeout: Time limit of ``where`` in seconds; None for no limit.
             memory: Memory limit of ``where``, as in :meth:`query`.
             transforms: Transforms, as in :meth:`query`, fitted on the selected items of each layer.
@@ -171,9 +176,11 @@ class InteropMethods(OpenStore):
         from pathlib import Path
 
         from embstore.interop.exporting import ExportRequest, export
+        from embstore.query.item_filter import word_list
         from embstore.query.request import Selection
 
-        selection = Selection(where, transforms=as_names(transforms), limits=as_limits(timeout, memory))
+        selection = Selection(where, transforms=as_names(transforms), limits=as_limits(timeout, memory),
+                              words=word_list(words, word))  # fmt: skip
         chosen = None if layers is None else as_layers(layers)
         request = ExportRequest(Path(dest), space, chosen, format, selection, as_names(keep), force)
         return self._ask(partial(export, request=request, observe=as_observer(observe)))

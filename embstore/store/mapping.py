@@ -13,6 +13,7 @@ from embstore.store.opened import OpenStore
 from embstore.table import Table
 
 if TYPE_CHECKING:
+    from embstore.query.inputs.word_files import WordSource
     from embstore.query.request import Selection
 
 
@@ -26,6 +27,8 @@ class MapMethods(OpenStore):
         method: str = "pca",
         layers: LayerSpec = "all",
         where: str | None = None,
+        words: "WordSource | None" = None,
+        word: Names = (),
         timeout: float | None = None,
         memory: str | int | None = None,
         sample: int | None = None,
@@ -45,6 +48,8 @@ class MapMethods(OpenStore):
                 ``map``).
             layers: Layers that are mapped together, as in :meth:`query`. The axes of ``pca`` are fitted on all of them.
             where: SQL expression that selects items, as in :meth:`query`.
+            words: Words whose items are mapped, as in :meth:`query`.
+            word: Further such words.
             timeout: Time limit of ``where`` in seconds; None for no limit.
             memory: Memory limit of ``where``, as in :meth:`query`.
             sample: Number of items to draw at random, without replacement; None for all.
@@ -56,7 +61,7 @@ class MapMethods(OpenStore):
         Returns:
             One row per space and layer: ``did`` (``made`` or ``found``), ``n``, ``kept`` (share of the ten nearest
             neighbours by cosine that are among the ten nearest on the map), ``n_kept`` (number of items that it is the
-            mean of), ``file`` within the store …
+            mean of), ``file`` within the store …; with words, ``words_missing``, their number that the space has not.
 
         Raises:
             UsageError: openTSNE is not installed, or ``where`` may select other items another time.
@@ -64,7 +69,7 @@ class MapMethods(OpenStore):
         """
         from embstore.maps.pipeline import map_spaces
 
-        spaces, selection = SpaceFilter(**filters), _selection(where, timeout, memory, sample, seed)
+        spaces, selection = SpaceFilter(**filters), _selection(where, words, word, timeout, memory, sample, seed)
         with observing(as_observer(observe)):
             return self._ask(
                 lambda catalog: map_spaces(catalog, spaces, as_layers(layers), method, selection, force=force)
@@ -78,6 +83,8 @@ class MapMethods(OpenStore):
         method: str = "pca",
         layers: LayerSpec = "all",
         where: str | None = None,
+        words: "WordSource | None" = None,
+        word: Names = (),
         timeout: float | None = None,
         memory: str | int | None = None,
         sample: int | None = None,
@@ -93,6 +100,8 @@ class MapMethods(OpenStore):
             method: ``pca`` or ``tsne``, as in :meth:`map`.
             layers: Layers that are mapped together, as in :meth:`map`.
             where: SQL expression that selects items, as in :meth:`query`.
+            words: Words whose items are mapped, as in :meth:`query`.
+            word: Further such words.
             timeout: Time limit of ``where`` in seconds; None for no limit.
             memory: Memory limit of ``where``, as in :meth:`query`.
             sample: Number of items to draw at random, as in :meth:`map`.
@@ -104,7 +113,7 @@ class MapMethods(OpenStore):
         """
         from embstore.maps.pipeline import map_points
 
-        selection, together = _selection(where, timeout, memory, sample, seed), as_layers(layers)
+        selection, together = _selection(where, words, word, timeout, memory, sample, seed), as_layers(layers)
         return self._ask(lambda catalog: map_points(catalog, space, str(layer), together, method, selection))
 
     def maps(self) -> Table:
@@ -119,7 +128,7 @@ class MapMethods(OpenStore):
     @accepts(SpaceFilter)
     def drift(
         self,
-        words: Names = (),
+        texts: Names = (),
         *,
         marked: Names = (),
         most: int | None = None,
@@ -128,6 +137,8 @@ class MapMethods(OpenStore):
         against: str | None = None,
         layers: LayerSpec = "all",
         where: str | None = None,
+        words: "WordSource | None" = None,
+        word: Names = (),
         timeout: float | None = None,
         memory: str | int | None = None,
         sample: int | None = None,
@@ -142,7 +153,7 @@ class MapMethods(OpenStore):
         (Hamilton, Leskovec & Jurafsky, 2016: the local neighbourhood measure). Both are exact.
 
         Args:
-            words: Words or sentences; by default the items that change most and least.
+            texts: Words or sentences; by default the items that change most and least.
             marked: Sentences with one word in brackets (``the [bank] of the river``), for spaces of occurrences.
             most: Number of items that change most, and of those that change least, by their mean overlap over the
                 pairs of layers; items that are equal by their mean turnover, then by id. By default 10.
@@ -152,6 +163,8 @@ class MapMethods(OpenStore):
                 on, or with ``pairs="all"`` all with all.
             layers: Layers, as in :meth:`query`.
             where: SQL expression that selects the items to compare, which are also the only neighbours.
+            words: Words whose items are compared, as in :meth:`query`, and are the only neighbours.
+            word: Further such words.
             timeout: Time limit of ``where`` in seconds; None for no limit.
             memory: Memory limit of ``where``, as in :meth:`query`.
             sample: Number of items to draw at random, without replacement; None for all.
@@ -165,7 +178,7 @@ class MapMethods(OpenStore):
             ``most``: ``change`` (``most`` or ``least``) and ``rank``.
 
         Raises:
-            NotStoredError: A word is in none of the spaces; names the nearest.
+            NotStoredError: A text is in none of the spaces; names the nearest.
             UsageError: The layers make no pairs, or a word occurs in several sentences.
             QueryError: There are fewer than k other items, or two spaces have no item in common.
         """
@@ -173,18 +186,25 @@ class MapMethods(OpenStore):
         from embstore.drift.request import DriftRequest
         from embstore.query.lookup import parse_queries
 
-        texts, sentences = as_names(words), as_names(marked)
-        queries = tuple(parse_queries(texts, sentences)) if texts or sentences else ()
+        wanted, sentences = as_names(texts), as_names(marked)
+        queries = tuple(parse_queries(wanted, sentences)) if wanted or sentences else ()
         request = DriftRequest(
-            queries, most, k, pairs, against, _selection(where, timeout, memory, sample, seed)
+            queries, most, k, pairs, against, _selection(where, words, word, timeout, memory, sample, seed)
         )  # fmt: skip
         spaces = SpaceFilter(**filters)
         return self._ask(lambda catalog: drift(catalog, request, spaces, as_layers(layers), cache=cache))
 
 
 def _selection(
-    where: str | None, timeout: float | None, memory: str | int | None, sample: int | None, seed: int
+    where: str | None,
+    words: "WordSource | None",
+    word: Names,
+    timeout: float | None,
+    memory: str | int | None,
+    sample: int | None,
+    seed: int,
 ) -> "Selection":
+    from embstore.query.item_filter import word_list
     from embstore.query.request import Selection
 
-    return Selection(where, sample, seed, limits=as_limits(timeout, memory))
+    return Selection(where, sample, seed, limits=as_limits(timeout, memory), words=word_list(words, word))

@@ -194,10 +194,10 @@ def test_equal_items_have_no_drift(make_store: Make) -> None:
         ({"k": 0}, UsageError, "k must be at least 1"),
         ({"k": 40}, QueryError, "40 neighbours of 39 other items: take a smaller k"),
         ({"most": 0}, UsageError, "most must be at least 1"),
-        ({"most": 2, "words": "text3"}, UsageError, "not both"),
+        ({"most": 2, "texts": "text3"}, UsageError, "not both"),
         ({"pairs": "al"}, UnknownNameError, "all"),
         ({"layers": 1}, UsageError, "choose at least two of toy.word.last"),
-        ({"words": "texty3"}, NotStoredError, "Nearest stored texts: 'text3'"),
+        ({"texts": "texty3"}, NotStoredError, "Nearest stored texts: 'text3'"),
         ({"where": "text = 'nothing'"}, QueryError, "10 neighbours of 0 other items"),
     ],
 )

@@ -33,6 +33,8 @@ MAP_SCHEMA = pa.schema(
     ]
 )
 _HEADER = b"embstore_map"
+_OF_WORDS = ("words", "words_sha256")
+"""Members that the header of a map has only if its items are those of a list of words."""
 
 Ids = NDArray[np.int64]
 Positions = NDArray[np.float32]
@@ -54,6 +56,8 @@ class MapKey:
         seed: Random seed.
         numpy: Version of numpy, which determines the drawn items; None without ``sample``.
         duckdb: Version of DuckDB, which evaluates ``where``; None without it.
+        words: Name of the list of words whose items are selected; None for all.
+        words_sha256: SHA-256 of that list; None without it.
     """
 
     space: str
@@ -67,10 +71,13 @@ class MapKey:
     seed: int = 0
     numpy: str | None = None
     duckdb: str | None = None
+    words: str | None = None
+    words_sha256: str | None = None
 
     def path(self, paths: StorePaths) -> Path:
         """Return the path of the map, whose name has a hash of what was requested; versions are not part of it."""
         request = [list(self.fitted_on), self.where, self.sample, self.seed]
+        request += [] if self.words_sha256 is None else [self.words_sha256]
         digest = hashlib.blake2b(json.dumps(request).encode(), digest_size=8).hexdigest()
         return paths.map(self.space, self.layer, self.method, digest)
 
@@ -104,8 +111,9 @@ class LayerMap:
 
     def header(self) -> dict[str, Any]:
         """Return the header as a JSON object."""
+        key = {name: value for name, value in asdict(self.key).items() if name not in _OF_WORDS or value is not None}
         return {
-            "format": MAPS_FORMAT, **asdict(self.key), "shards": self.shards, "n": len(self.ids), "n_zero": self.n_zero,
+            "format": MAPS_FORMAT, **key, "shards": self.shards, "n": len(self.ids), "n_zero": self.n_zero,
             "kept": self.kept, "n_kept": self.n_kept, "reason": self.reason, "made_with": self.made_with,
         }  # fmt: skip
 
@@ -152,7 +160,7 @@ def read_map(paths: StorePaths, path: Path) -> LayerMap:
         raise NewerFormatError(f"{path} {error}. Upgrade: pip install --upgrade embstore.") from error
     except documents.InvalidDocument as error:
         raise DamagedError(f"{path} is damaged: its header: {error}. {REMEDY}") from error
-    values = {field.name: header[field.name] for field in fields(MapKey)}
+    values: dict[str, Any] = {field.name: header.get(field.name) for field in fields(MapKey)}
     key = MapKey(**{**values, "fitted_on": tuple(header["fitted_on"])})
     if key.path(paths) != path:
         raise DamagedError(f"{path} is damaged: it is the map that belongs in {key.path(paths).name}. {REMEDY}")
