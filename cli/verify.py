@@ -19,6 +19,14 @@ def verify(
             "the indexes' vectors with the shards'.",
         ),
     ] = False,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="Check instead only that each file is there with its size, and the footers of the shards. Of a store "
+            "at a URL, fetches a listing and some kilobytes per shard.",
+        ),
+    ] = False,
     answers: Annotated[
         str, typer.Option("--answers", metavar="N|all", help="Number of stored answers that --deep computes again.")
     ] = "20",
@@ -39,7 +47,7 @@ def verify(
         from ._progress import show_progress
 
         with show_progress(quiet):
-            result = open_store(store).verify(deep=deep, answers=answers, seed=seed)
+            result = open_store(store).verify(deep=deep, quick=quick, answers=answers, seed=seed)
         for line in () if quiet else result.lines():
             say(line)
         if not result.ok or form is not Format.TABLE or output is not None:

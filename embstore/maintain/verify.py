@@ -34,6 +34,7 @@ from embstore.storage.maintenance.file_checks import (
 )
 from embstore.storage.maintenance.item_id_checks import verify_ids
 from embstore.storage.maintenance.problems import AnswerCheck, Problem, catch_unreadable, check_each, read_problem
+from embstore.storage.maintenance.quick_checks import QuickCheck
 from embstore.storage.sql.reader import Reader
 from embstore.storage.transaction.manifest import Snapshot, is_outdated, read_snapshot
 from embstore.table import Table, table
@@ -52,12 +53,14 @@ class Verification:
         n_files: Number of files checked.
         problems: Damaged, missing or unreadable files; empty for an intact store.
         answers: Check of the cached answers by computing them again; None if it was not requested.
+        is_quick: Whether only names, sizes and footers were checked.
     """
 
     store: Path | str
     n_files: int
     problems: tuple[Problem, ...]
     answers: AnswerCheck | None = None
+    is_quick: bool = False
 
     @property
     def ok(self) -> bool:
@@ -71,7 +74,8 @@ class Verification:
 
     def lines(self) -> list[str]:
         """Return in sentences what was checked, and how much of it is sound."""
-        lines = [f"{self.store}: {self.n_files} files, all sound."]
+        sound = "all there with their sizes; their content was not read" if self.is_quick else "all sound"
+        lines = [f"{self.store}: {self.n_files} files, {sound}."]
         if not self.ok:
             lines = [f"{self.store}: {len(self.problems)} problem(s) in {self.n_files} files."]
         if (checked := self.answers) is not None and checked.n_stored:
@@ -94,7 +98,7 @@ class Verification:
         return table(rows, columns=("file", "problem"))
 
 
-def verify(root: Path, *, deep: bool = False) -> Verification:
+def verify(root: Path, *, deep: bool = False, quick: QuickCheck | None = None) -> Verification:
     """Check a store: hashes, row counts, finite values, summaries, equal ids in every layer, indexes against shards.
 
     A missing or outdated index is no damage: queries then scan the vectors. Other processes may write to the store
@@ -104,6 +108,7 @@ def verify(root: Path, *, deep: bool = False) -> Verification:
         root: Folder of the store.
         deep: Also recompute every item id from its text, datasets included, and compare the vectors in the indexes
             with those in the shards.
+        quick: Sizes to check in place of the content; None to read every file.
 
     Raises:
         StoreError: There is no store.
@@ -113,14 +118,15 @@ def verify(root: Path, *, deep: bool = False) -> Verification:
         before = _snapshot(paths)
         try:
             with task("verify", str(root), _n_files(paths)):
-                problems = _verify(paths, deep)
+                problems = _verify(paths, deep, quick)
         except FileNotFoundError as error:
             problems = [Problem(Path(error.filename or paths.root), "it was removed while the store was read")]
         if not problems or not _is_outdated(paths, before):  # else another process replaced files: check again
             break
     n_files = sum(1 for path in _files(paths, problems) if not path.name.startswith("."))
     once = {problem.file: problem for problem in reversed(problems)}  # the first problem of each file
-    return Verification(paths.root, n_files, tuple(problem for problem in problems if once[problem.file] is problem))
+    first = tuple(problem for problem in problems if once[problem.file] is problem)
+    return Verification(paths.root, n_files, first, is_quick=quick is not None)
 
 
 def _n_files(paths: StorePaths) -> int:
@@ -166,7 +172,7 @@ def _listed(paths: StorePaths, snapshot: Snapshot, folder: Path, problems: list[
         return ()
 
 
-def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
+def _verify(paths: StorePaths, deep: bool, quick: QuickCheck | None) -> list[Problem]:
     """Return the problems of one pass over all files."""
     contents = paths.contents()
     if contents.irregular and disk.exists(paths.marker):  # nothing else is read then
@@ -185,6 +191,13 @@ def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
         _listed(paths, snapshot, folder, problems) for folder in (paths.items, paths.columns, paths.skipped)
     )
     problems += catch_unreadable(missing_files(paths, snapshot))
+    problems += [
+        Problem(paths.card(space), f"it is missing, and there are shards in {paths.embeddings(space)}")
+        for space in without_card(snapshot)
+    ]
+    if quick is not None:
+        listed = [paths.as_shards(card.space, files) for card, files in zip(cards, spaces, strict=True)]
+        return [*problems, *catch_unreadable(quick.problems(paths, snapshot, listed))]
     damaged = [*check_each(items, lambda files: verify_parts(files, ITEMS_SCHEMA))]
     datasets = [*catch_unreadable(verify_datasets(paths))]
     problems += [*damaged, *check_each(skipped, lambda files: verify_parts(files, SKIPPED_SCHEMA)), *datasets]
@@ -201,10 +214,6 @@ def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
         problems += _verify_space(paths, card, shards, texts, deep)
         for layer in card.layers if not snapshot.number else ():
             problems += catch_unreadable(_missing_by_index(paths, card, layer))
-    problems += [
-        Problem(paths.card(space), f"it is missing, and there are shards in {paths.embeddings(space)}")
-        for space in without_card(snapshot)
-    ]
     return problems
 
 

@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
+from embstore.errors import UsageError
 from embstore.keywords import accepts
 from embstore.progress import Observer
 from embstore.storage.selection import SpaceFilter
@@ -60,12 +61,16 @@ class MaintenanceMethods(OpenStore):
         with self._writing() as folder:
             return reindex(folder, SpaceFilter(**filters), as_layers(layers), choice, as_observer(observe))
 
-    def verify(self, *, deep: bool = False, answers: int | str = 20, seed: int | None = None) -> "Verification":
+    def verify(
+        self, *, deep: bool = False, quick: bool = False, answers: int | str = 20, seed: int | None = None
+    ) -> "Verification":
         """Read every file, and check hashes, rows, finite values, summaries, ids and indexes against each other.
 
         Args:
             deep: Whether to compute each id from its text, compare the vectors in the indexes with those in the shards,
                 and, if no problem was found, compute stored answers again.
+            quick: Whether to check instead only that each file is there with its size, and the footers of the shards:
+                of a store at a URL a listing and some kilobytes for each shard, not all of it.
             answers: Number of stored answers that ``deep`` computes again, drawn at random, or ``"all"``. None is begun
                 after a minute.
             seed: Random seed of that draw; None for a new one, which the result contains.
@@ -75,10 +80,16 @@ class MaintenanceMethods(OpenStore):
         """
         from embstore.maintain.verify import verify
         from embstore.query.answer_checks import check_answers, sample_size
+        from embstore.storage.maintenance.quick_checks import QuickCheck
 
         sample_size(answers)
-        with self._checking() as folder:
-            found = verify(folder, deep=deep)
+        if quick and deep:
+            raise UsageError("--quick reads no content, and --deep all of it. Leave one of them out.")
+        if quick and not self.has_ranges:
+            raise UsageError(f"{self.url} sends only whole files, so that no check of it is quick. Leave --quick out.")
+        with self._checking() as (folder, sizes):
+            is_listed = self._remote is None or self._remote.is_listed
+            found = verify(folder, deep=deep, quick=QuickCheck(sizes, is_listed) if quick else None)
         if self.url is not None:
             problems = (
                 replace(

@@ -74,7 +74,7 @@ class OpenStore:
             if self._remote is None:
                 yield self.path
             elif dry_run:
-                with self._checking() if is_repair else nullcontext(self.folder()) as folder:
+                with self._checking() if is_repair else nullcontext((self.folder(), None)) as (folder, _):
                     yield folder
             else:
                 with (
@@ -86,13 +86,17 @@ class OpenStore:
             self.refresh()
 
     @contextmanager
-    def _checking(self) -> Iterator[Path]:
-        """Yield the folder to look for damage in within the context."""
+    def _checking(self) -> Iterator[tuple[Path, dict[str, int] | None]]:
+        """Yield the folder to look for damage in within the context.
+
+        With it come the sizes in bytes that the manifest of a store at a URL has, by path; None for a folder.
+        """
         if self._remote is None:
-            yield self.path
+            yield self.path, None
         else:
-            with self._remote.fresh() as folder, self._named_by_url(folder):
-                yield folder
+            with self._remote.fresh() as mirror, self._named_by_url(mirror.root):
+                files = mirror.state.files if mirror.state else {}
+                yield mirror.root, {path: file.size for path, file in files.items()}
 
     @contextmanager
     def _named_by_url(self, folder: Path) -> Iterator[None]:

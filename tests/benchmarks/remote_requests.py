@@ -37,6 +37,7 @@ QUESTIONS: dict[str, Callable[[Store], object]] = {
     "`neighbours w7`, cold": lambda store: store.neighbours("w7").rows,
     "`neighbours w8`, warm": lambda store: store.neighbours("w8").rows,
     "`neighbours w8` again": lambda store: store.neighbours("w8").rows,
+    "`verify --quick`": lambda store: store.verify(quick=True).problems,
 }
 
 

@@ -42,6 +42,7 @@ CALLS = [
     ("info --skipped", "skipped"),
     ("info --columns", "columns"),
     ("verify --deep", "verify"),
+    ("verify --quick", "verify"),
     ("repair --deep --dry-run", "repair"),
     ("compact --dry-run", "compact"),
     ("merge other --dry-run", "merge"),

@@ -35,9 +35,9 @@ def run(bucket: Bucket, *words: str | Path) -> Result:
 
 def downloaded(bucket: Bucket, target: Path) -> Path:
     """Copy the store of a bucket to a folder."""
-    with RemoteStore(bucket.url, bucket.options).fresh() as folder:
-        fetch_all({path: None for path in folder.rglob("*") if path.is_file()})
-        shutil.copytree(folder, target)
+    with RemoteStore(bucket.url, bucket.options).fresh() as mirror:
+        fetch_all({path: None for path in mirror.root.rglob("*") if path.is_file()})
+        shutil.copytree(mirror.root, target)
     return target
 
 

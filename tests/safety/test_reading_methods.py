@@ -92,7 +92,7 @@ CALLS: dict[str, list[Arguments]] = {
     ],
     "sql_views": [of()],
     "vectors": [of(SPACE, 0), of("toy.occurrence.last", "top", "length(text) > 3")],
-    "verify": [of(), of(deep=True, answers="all")],
+    "verify": [of(), of(deep=True, answers="all"), of(quick=True)],
 }
 WRITING = {"add_vectors", "export", "import_vectors", "index", "pull", "reproduce", "store_datasets"}
 SERVING = {"explore"}

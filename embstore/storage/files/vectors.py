@@ -144,8 +144,7 @@ class LayerVectors:
         """
         if not self._shards or disk.supplier_of(self._shards[0].path) is None:
             return
-        ends = {shard.path: disk.size(shard.path) for shard in self._shards}
-        disk.fetch_all({path: [(max(0, end - _FOOTER_BYTES), end)] for path, end in ends.items()})
+        fetch_footers(self._shards)
         parts: dict[Path, list[disk.Range]] = {}
         for shard, file, group in self._listed_groups():
             for column in columns:
@@ -199,6 +198,12 @@ def _result(future: Future[T | None]) -> Iterator[T]:
     result = future.result()
     if result is not None:
         yield result
+
+
+def fetch_footers(shards: Sequence[Shard]) -> None:
+    """Fetch the ends of shards that are only partly on this machine, from all of them at the same time."""
+    ends = {shard.path: disk.size(shard.path) for shard in shards}
+    disk.fetch_all({path: [(max(0, end - _FOOTER_BYTES), end)] for path, end in ends.items()})
 
 
 def open_shard(shard: Shard) -> pq.ParquetFile:

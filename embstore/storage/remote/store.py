@@ -58,6 +58,11 @@ class RemoteStore:
         return self._objects
 
     @property
+    def is_listed(self) -> bool:
+        """Whether the server lists its files with their sizes."""
+        return self._published is None
+
+    @property
     def has_ranges(self) -> bool:
         """Whether the server sends parts of files; else each file that is needed is fetched whole."""
         return self._published.has_ranges if self._published else True
@@ -136,8 +141,11 @@ class RemoteStore:
             raise LockedError(f"{self.url} is being written by {by}. Wait for it to end.") from None
 
     @contextmanager
-    def fresh(self) -> Iterator[Path]:
-        """Yield the folder of a new mirror within the context, whose content is fetched unchecked, to look for damage.
+    def fresh(self) -> Iterator[Mirror]:
+        """Yield a new mirror within the context, whose content is fetched unchecked, to look for damage.
+
+        Its files have the sizes that the server lists; those of the hub or a web server, which list none, the sizes
+        that the manifest says.
 
         Raises:
             StoreError: There is no store.
@@ -149,6 +157,6 @@ class RemoteStore:
             try:
                 mirror.synchronise(self._newest(), None if self._published else stored_sizes(self.objects))
                 with disk.supplied(mirror.root, mirror):
-                    yield mirror.root
+                    yield mirror
             finally:
                 mirror.close()
