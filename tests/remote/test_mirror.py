@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from buckets import SECRET, Bucket
@@ -17,8 +18,10 @@ from embstore import Store
 from embstore.disk import fetch, supplied
 from embstore.errors import DamagedError, RemoteError, UsageError
 from embstore.storage.remote import ranges
+from embstore.storage.remote.cache import in_use
 from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore
+from embstore.storage.transaction.folder_lock import FolderLock
 
 QUESTIONS: list[Callable[[Store], object]] = [
     lambda store: store.info().rows,
@@ -148,6 +151,27 @@ def test_mirrors_that_nothing_uses_make_room(bucket, cache, monkeypatch):
     monkeypatch.setenv("EMBSTORE_CACHE_SIZE", "0.004")
     QUESTIONS[2](opened(bucket))
     assert (used.exists(), other.exists()) == (True, False)
+
+
+def test_a_mirror_that_another_process_deletes_is_waited_for(cache):
+    """Whoever opens it has a lock of the folder that is there, so that nobody deletes that one."""
+    folder = cache / "s3-other-0123456789abcdef" / "reading"
+    folder.mkdir(parents=True)
+    deleting, deleted = FolderLock(folder), []
+    assert deleting.acquire()
+
+    def delete() -> None:
+        shutil.rmtree(folder)
+        deleted.append(folder)
+        deleting.release()
+
+    Timer(0.1, delete).start()
+    used = in_use(folder)
+    assert deleted
+    assert folder.is_dir()
+    assert not FolderLock(folder).acquire()
+    used.release()
+    assert FolderLock(folder).acquire()
 
 
 def test_a_cache_that_cannot_be_written_is_named(bucket, tmp_path, monkeypatch):

@@ -46,7 +46,7 @@ def read_columns(path: Path) -> tuple[Column, ...]:
         FileAccessError: The system cannot read the file.
     """
     with disk.reading(path) as file:
-        data = _read(file, path)
+        data = _read(file)
     try:
         _, (_, (root, *columns)) = thrift.read(data)[0][_SCHEMA]
         if root[_N_CHILDREN][1] != len(columns):
@@ -72,19 +72,15 @@ def _column(element: thrift.Struct) -> Column:
 def is_footer_sound(path: Path) -> bool:
     """Return whether the footer matches the hash in it."""
     with disk.reading(path, whole=False) as file:
-        return checksum.has_valid_checksum(_read(file, path))
+        return checksum.has_valid_checksum(_read(file))
 
 
-def _read(file: BinaryIO, path: Path) -> bytes:
+def _read(file: BinaryIO) -> bytes:
     """Return the footer and the bytes after it; less if the file is truncated, none if the length is implausible."""
     size = file.seek(0, 2)
-    start = max(0, size - _TAIL_BYTES)
-    disk.fetch(path, [(start, size)])
-    file.seek(start)
+    file.seek(max(0, size - _TAIL_BYTES))
     length = int.from_bytes(file.read(4), "little") + _TAIL_BYTES
     if length > _MAX_BYTES:
         return b""
-    start = max(0, size - length)
-    disk.fetch(path, [(start, size)])  # of a shard with many row groups more than is fetched of several at once
-    file.seek(start)
+    file.seek(max(0, size - length))
     return file.read()

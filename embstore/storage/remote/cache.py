@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+import time
 from pathlib import Path
 
 from filelock import FileLock
@@ -15,6 +16,7 @@ from embstore.storage.transaction.folder_lock import FolderLock
 FOLDER_VARIABLE, SIZE_VARIABLE = "EMBSTORE_CACHE", "EMBSTORE_CACHE_SIZE"
 _DEFAULT_GB = 50
 _USED = "last-used"
+_PAUSE_SECONDS = 0.02
 
 
 def cache_folder() -> Path:
@@ -78,9 +80,12 @@ def lock_of(folder: Path) -> FileLock:
 
 
 def in_use(folder: Path) -> FolderLock:
-    """Mark a mirror as used by this process, until the returned lock is released."""
+    """Mark a mirror as used by this process, until the returned lock is released; wait while another one deletes it."""
     lock = FolderLock(folder)
-    lock.acquire(shared=True)
+    while not (lock.acquire(shared=True) and lock.is_of_folder()):
+        lock.release()
+        time.sleep(_PAUSE_SECONDS)
+        disk.make_folder(folder)
     (folder / _USED).touch()
     return lock
 

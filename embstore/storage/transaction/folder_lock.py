@@ -51,6 +51,13 @@ class FolderLock:
                 raise
         return True
 
+    def is_of_folder(self) -> bool:
+        """Return whether the acquired lock is of the folder that is there now, not of a deleted one."""
+        try:
+            return self._descriptor is None or os.path.samestat(os.fstat(self._descriptor), disk.status(self._folder))
+        except FileNotFoundError:
+            return False
+
     def release(self) -> None:
         """Release the lock."""
         descriptor, self._descriptor = self._descriptor, None
