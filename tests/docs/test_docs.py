@@ -26,8 +26,10 @@ def test_start_builds_a_store(start_folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUN, ids=_name)
-def test_the_commands_of_a_page_do_what_it_says(page: Path, start_folder: Path, tmp_path: Path) -> None:
-    run_page(page, tmp_path, start_folder / "store")
+def test_the_commands_of_a_page_do_what_it_says(
+    page: Path, start_folder: Path, programs: Path | None, tmp_path: Path
+) -> None:
+    run_page(page, tmp_path, start_folder / "store", programs)
 
 
 @pytest.mark.parametrize("page", pages(), ids=_name)

@@ -11,7 +11,7 @@ from pathlib import Path
 from embstore import disk
 
 CONTEXT = multiprocessing.get_context("forkserver")
-_MODULES = "embstore.store embstore.build.pipeline transformers.models.gpt2.modeling_gpt2 faiss pandas"
+_MODULES = "model_loading embstore.store embstore.build.pipeline transformers.models.gpt2.modeling_gpt2 faiss pandas"
 CONTEXT.set_forkserver_preload(_MODULES.split())  # pandas: pyarrow loads it where it is installed
 
 SHARD_ITEMS = 16

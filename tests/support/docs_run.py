@@ -13,19 +13,21 @@ _PROGRESS = re.compile(r"^[a-z]+ing .* \d[\d,]* of \d.*\n", re.MULTILINE)
 """Lines of steps that take over two seconds, which depends on the machine."""
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+def _environment(folder: Path, programs: Path | None) -> dict[str, str]:
+    folders = [folder for folder in (programs, Path(sys.executable).parent) if folder is not None]
+    path = os.pathsep.join([*map(str, folders), os.environ["PATH"]])
     settings = {"PATH": path, "HF_HUB_OFFLINE": "1", "EMBSTORE_DATA": str(folder / ".data"), "COLUMNS": "100"}
     return {**os.environ, **settings}
 
 
-def run_page(page: Path, folder: Path, start: Path | None = None) -> None:
+def run_page(page: Path, folder: Path, start: Path | None = None, programs: Path | None = None) -> None:
     """Run the shell blocks and then the Python blocks of a page in a folder; fail with the page's line.
 
     Args:
         page: The Markdown file.
         folder: An empty folder to run in.
         start: Store to put there as ``store``, by hard links, if the page asks for it.
+        programs: Folder of the programs of a server (see :mod:`preloaded`); None to start every command anew.
     """
     text = page.read_text("utf-8")
     name = page.relative_to(ROOT) if page.is_relative_to(ROOT) else page.name
@@ -33,8 +35,9 @@ def run_page(page: Path, folder: Path, start: Path | None = None) -> None:
         subprocess.run(["cp", "-al", start, folder / "store"], check=True)
     outputs = folder / ".outputs"
     outputs.mkdir()
-    environment = _environment(folder)
-    scripts = {"bash": ("bash", shell_script(text, outputs)), "python": (sys.executable, python_script(text))}
+    environment = _environment(folder, programs)
+    python = programs / "preloaded-python" if programs else sys.executable
+    scripts = {"bash": ("bash", shell_script(text, outputs)), "python": (python, python_script(text))}
     for language, (program, code) in scripts.items():
         if not code.partition("ERR; ")[2 if language == "bash" else 0].strip():
             continue

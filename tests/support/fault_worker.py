@@ -16,10 +16,9 @@ from embstore import Store
 
 CONTEXT = multiprocessing.get_context("forkserver")
 _MODULES = """
-fault_stores real_builds embstore.build.pipeline embstore.maintain.compact embstore.maintain.merge
-embstore.maintain.reindex embstore.maintain.repair embstore.maintain.remove embstore.encode.encoder faiss duckdb pandas
-transformers.models.gpt2.modeling_gpt2 transformers.models.auto.modeling_auto
-transformers.models.auto.tokenization_auto transformers.tokenization_utils_fast embstore_cli.main
+model_loading fault_stores real_builds embstore.build.pipeline embstore.maintain.compact embstore.maintain.merge
+embstore.maintain.reindex embstore.maintain.repair embstore.maintain.remove faiss duckdb pandas
+transformers.models.gpt2.modeling_gpt2 transformers.tokenization_utils_fast embstore_cli.main
 """
 CONTEXT.set_forkserver_preload(_MODULES.split())  # what a command imports, loaded once
 
