@@ -114,7 +114,7 @@ def draw(folder: Path) -> None:
             program, *arguments = shlex.split(line.replace("\\\n", ""))
             if program != "embstore":
                 subprocess.run(["bash", "-euo", "pipefail", "-c", line], check=True)
-            elif app([*arguments, "--quiet"], standalone_mode=False):
+            elif app(arguments, standalone_mode=False):
                 raise SystemExit(f"this failed: {line}")
         for metric in PICTURES:
             app([*shlex.split(command(metric))[1:], "--quiet"], standalone_mode=False)

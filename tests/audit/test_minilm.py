@@ -23,7 +23,7 @@ FILES = {
 }
 
 
-def build(folder: Path, shared: Path, files: dict[str, str], layers: str, **options: str) -> Store:
+def build(folder: Path, shared: Path, files: dict[str, str], layers: str, **options: object) -> Store:
     for name, file in files.items():
         Store.add_dataset(name, shared / "data" / file)
     store = Store(folder / "store")
@@ -42,8 +42,7 @@ def test_the_intrinsic_dimension_of_words(shared: Path, data: Path, tmp_path: Pa
 @pytest.mark.slow
 def test_sentences_against_sentence_transformers(shared: Path, data: Path, tmp_path: Path) -> None:
     """The two numbers of docs/how-to/build.md: pooling ``model`` averages the special tokens too."""
-    store = build(tmp_path, shared, {"stsb": "sts-test.csv"}, "output", poolings="model")
-    store = build(tmp_path, shared, {"stsb": "sts-test.csv"}, "6", poolings="mean")
+    store = build(tmp_path, shared, {"stsb": "sts-test.csv"}, "6", poolings=["model", "mean"])
     [mean] = store.query("similarity", spaces="minilm.sentence.mean")["spearman"]
     [ours] = store.query("similarity", spaces="minilm.sentence.model")["spearman"]
     package = pytest.importorskip("sentence_transformers")

@@ -66,8 +66,10 @@ def _process(command: Sequence[str], environment: Mapping[str, str]) -> Contende
 
 def _environment(root: Path) -> dict[str, str]:
     """Let every contender find compiled modules, as installed programs do."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | {"PYTHONPYCACHEPREFIX": str(root / "pycache"), "LLM_USER_PATH": str(root / "llm")}
+    environment = {**os.environ, "LLM_USER_PATH": str(root / "llm")}
+    if environment.pop("PYTHONDONTWRITEBYTECODE", None) is not None:  # there may be none beside the sources
+        environment["PYTHONPYCACHEPREFIX"] = str(root / "pycache")
+    return environment
 
 
 def _check_imports(name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:

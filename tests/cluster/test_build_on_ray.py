@@ -123,7 +123,7 @@ def test_targets_and_texts_of_python_make_the_store_of_a_local_build(
     uses = [(f"the bank of river {n}", {"start": 4, "end": end}) for n in range(20) for end in (8, 17)]
     options = {"models": str(checkpoint), "shard_bytes": 3000, "poolings": ["last", "mean"], "index": "none"}
     Store(tmp_path / "local").build(iter(uses), **options)
-    report = Store(tmp_path / "ray").build(iter(uses), **options, on="ray", ray_address=cluster.address)
+    report = Store(tmp_path / "ray").build(iter(uses), **options, on="ray", workers=1, ray_address=cluster.address)
     assert [space.embedded for space in report.spaces] == [40, 40]
     assert _files(tmp_path / "ray") == _files(tmp_path / "local")
 
@@ -200,7 +200,7 @@ def test_after_the_driver_is_killed_the_same_build_goes_on(
         driver.kill()
     assert driver.returncode == -signal.SIGKILL
     (cluster.faults / "slow").unlink()
-    report = Store(root).build(str(words), **options)
+    report = Store(root).build(str(words), **options, workers=1)
     assert report.spaces[0].embedded + report.spaces[0].present == 120
     assert report.spaces[0].embedded > 0
     assert report.spaces[0].present > 0
