@@ -313,7 +313,8 @@ class Mirror:
         """
         jobs: list[tuple[str, RemoteFile, Sparse, Range]] = []
         wanted: dict[str, list[Range]] = {}
-        piece_bytes = _PIECE_BYTES if self._objects.has_ranges else sys.maxsize
+        # A whole file is in memory until it is written.
+        piece_bytes, n_threads = (_PIECE_BYTES, _THREADS) if self._objects.has_ranges else (sys.maxsize, 2)
         for file, of_file in parts.items():
             path = file.relative_to(self.root).as_posix()
             remote = self.state.files.get(path) if self.state else None
@@ -331,7 +332,7 @@ class Mirror:
         n_bytes = sum(end - start for *_, (start, end) in jobs)
         try:
             cache.make_room(n_bytes, self._folder)
-            self._in_parallel(lambda job: self._fetch_piece(*job), jobs)
+            self._in_parallel(lambda job: self._fetch_piece(*job), jobs, n_threads)
             self._finish(wanted)
         except FileAccessError as error:
             raise cache.refused(error) from error
@@ -371,14 +372,14 @@ class Mirror:
                     raise self._damaged(file)
                 disk.remove(self._record(path), missing_ok=True)
 
-    def _in_parallel(self, work: Callable[[Any], None], jobs: Iterable[Any]) -> None:
+    def _in_parallel(self, work: Callable[[Any], None], jobs: Iterable[Any], n_threads: int = _THREADS) -> None:
         """Do work for each job in several threads, and raise the first error."""
         jobs = list(jobs)
         if len(jobs) < 2:
             for job in jobs:
                 work(job)
             return
-        with ThreadPoolExecutor(_THREADS, "embstore-fetch") as pool:
+        with ThreadPoolExecutor(n_threads, "embstore-fetch") as pool:
             futures = [pool.submit(work, job) for job in jobs]
             try:
                 for future in futures:
