@@ -11,7 +11,7 @@ from embstore.drift.request import DriftRequest
 from embstore.drift.sides import Sides
 from embstore.errors import StoreError
 from embstore.storage.files.answers import Answer, read_answer, trim_answers, write_answer
-from embstore.storage.sql.connections import VERSION as DUCKDB
+from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
 
 VERSION = 1
@@ -65,7 +65,7 @@ def _question(sides: Sides, request: DriftRequest, words: Sequence[int]) -> dict
     }  # fmt: skip
     if selection.items.is_empty:
         return question
-    return {**question, "items": _hash_of(catalog.item_tables), "duckdb": _minor(DUCKDB)}
+    return {**question, "items": _hash_of(catalog.item_tables), "duckdb": _minor(connections.version())}
 
 
 def _hash_of(names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from embstore.errors import UnknownNameError, UsageError
 from embstore.query.request import Selection
 from embstore.space import Layer
 from embstore.storage.files.maps import MapKey
-from embstore.storage.sql.connections import VERSION as DUCKDB
+from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
 
 METHODS = {"pca": 1, "tsne": 2}
@@ -53,7 +53,7 @@ class MapRequest:
             self.space, layer.id, layer.name, self.method, METHODS[self.method],
             tuple(each.name for each in depends_on), selection.where, selection.sample, selection.seed,
             numpy=None if selection.sample is None else _minor(np.__version__),
-            duckdb=None if selection.where is None else _minor(DUCKDB),
+            duckdb=None if selection.where is None else _minor(connections.version()),
             words=None if selection.words is None else selection.words.name,
             words_sha256=None if selection.words is None else selection.words.sha256,
         )  # fmt: skip
@@ -64,7 +64,7 @@ def is_of_this_version(key: MapKey) -> bool:
     return (
         key.version == METHODS.get(key.method)
         and key.numpy in (None, _minor(np.__version__))
-        and key.duckdb in (None, _minor(DUCKDB))
+        and key.duckdb in (None, _minor(connections.version()))
     )
 
 

@@ -26,7 +26,7 @@ from embstore.space import Layer
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.answers import Answer, read_answer, trim_answers, write_answer
 from embstore.storage.files.card import Card
-from embstore.storage.sql.connections import VERSION as DUCKDB
+from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def _file_hash(file: str | os.PathLike[str]) -> str:
 
 def _items(catalog: Catalog) -> Question:
     """Return what a filter of items adds to a question: a hash of the tables of items, and the version of DuckDB."""
-    return {"items": _hash_of(catalog.item_tables), "duckdb": _minor(DUCKDB)}
+    return {"items": _hash_of(catalog.item_tables), "duckdb": _minor(connections.version())}
 
 
 def _columns(catalog: Catalog) -> str:

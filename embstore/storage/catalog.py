@@ -7,7 +7,6 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +29,8 @@ from embstore.summary import Summary
 from embstore.text import Item
 
 if TYPE_CHECKING:
+    import duckdb
+
     from embstore.storage.files.card import Card
     from embstore.storage.views.sandbox import BySpace, Sandbox
 
@@ -75,7 +76,7 @@ class Catalog:
         self._copied: Sandbox | None = None
         self._open()
 
-    def _open(self, connection: duckdb.DuckDBPyConnection | None = None) -> None:
+    def _open(self, connection: "duckdb.DuckDBPyConnection | None" = None) -> None:
         """Create the readers of the listed files, over a connection or the DuckDB of the process."""
         self.reader = Reader(self.paths.root, self.item_files, connection)
         self._tables = ItemTables(self.reader, self.item_files, self.paths.items, self._part_checks)
@@ -201,7 +202,7 @@ class Catalog:
         sql = f"SELECT item_id FROM {FILES} WHERE unit = $unit"
         return distinct(self.reader.columns(sql, self.item_files, unit=unit.value)["item_id"])
 
-    def create_item_view(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def create_item_view(self, connection: "duckdb.DuckDBPyConnection") -> None:
         """Create the temporary view ``items`` of all items on a connection, for embstore's own SQL."""
         body = "SELECT NULL::BIGINT AS item_id, '' AS unit, '' AS text, NULL::BIGINT AS context_id WHERE false"
         if self.item_files:
@@ -307,7 +308,7 @@ class Catalog:
 
     def relation(
         self, sql: str, limits: Limits = NO_LIMITS, parameters: Mapping[str, Any] | None = None
-    ) -> duckdb.DuckDBPyRelation:
+    ) -> "duckdb.DuckDBPyRelation":
         """Return the DuckDB relation of one SELECT over the views of the store.
 
         Views: ``items``, ``embeddings`` (space, layer, item_id, vector), ``summaries``, ``skipped``, ``spaces``,

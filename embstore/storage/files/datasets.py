@@ -2,9 +2,8 @@
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +12,9 @@ from embstore.errors import DamagedError, QueryError, nearest
 from embstore.space import Unit
 from embstore.storage.files.unpacked import check_unpacked
 from embstore.storage.sql import connections, interruptible
+
+if TYPE_CHECKING:
+    import duckdb
 
 Columns = dict[str, NDArray[Any]]
 
@@ -24,7 +26,7 @@ _ROWS = """SELECT * EXCLUDE (unit, file_row_number)
 
 
 def stored_kinds(
-    connection: duckdb.DuckDBPyConnection, files: Sequence[Path], kinds: Collection[str] = ()
+    connection: "duckdb.DuckDBPyConnection", files: Sequence[Path], kinds: Collection[str] = ()
 ) -> dict[str, str]:
     """Return the kind of each dataset, by name; only the given kinds, or all if none is given.
 
@@ -38,7 +40,7 @@ def stored_kinds(
     return {name: kind for name, kind in found.items() if not kinds or kind in kinds}
 
 
-def stored_rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], name: str, unit: Unit) -> Columns:
+def stored_rows(connection: "duckdb.DuckDBPyConnection", files: Sequence[Path], name: str, unit: Unit) -> Columns:
     """Return the rows of a dataset for a unit, as columns in the dataset's order.
 
     Args:
@@ -114,8 +116,10 @@ def check_dataset(file: Path) -> None:
         raise _damage(file, "its columns are not those of a dataset.")
 
 
-def _read(connection: duckdb.DuckDBPyConnection, file: Path, fetch: Any, sql: str, **values: Any) -> Any:
+def _read(connection: "duckdb.DuckDBPyConnection", file: Path, fetch: Any, sql: str, **values: Any) -> Any:
     """Run SQL over the file ``$file``; raise DamagedError if DuckDB cannot read it."""
+    import duckdb
+
     try:
         with disk.opening(file):
             return fetch(connection, sql, {"file": connections.literal([file]), **values})

@@ -4,14 +4,16 @@ import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from embstore import disk
 from embstore.errors import DamagedError, UsageError
 from embstore.storage.parquet.footer import read_columns
 from embstore.storage.parquet.unpacked_size import unpacked_size
 from embstore.storage.sql import connections, interruptible
+
+if TYPE_CHECKING:
+    import duckdb
 
 VARIABLE = "EMBSTORE_UNPACKED_MIB"
 """Environment variable: MiB that any table may unpack to; by default 64."""
@@ -28,7 +30,7 @@ _LENGTHS = {
 _OTHERS = ("DOUBLE[]", "FLOAT[]", "BIGINT[]", "INTEGER[]")
 
 
-def check_unpacked(files: Iterable[Path], remedy: str, connection: duckdb.DuckDBPyConnection | None = None) -> None:
+def check_unpacked(files: Iterable[Path], remedy: str, connection: "duckdb.DuckDBPyConnection | None" = None) -> None:
     """Check that small tables do not decompress to more than their sizes allow.
 
     Args:
@@ -45,7 +47,7 @@ def check_unpacked(files: Iterable[Path], remedy: str, connection: duckdb.DuckDB
             raise DamagedError(f"{file} is damaged: {problem}. {remedy}")
 
 
-def unpacked_problem(file: Path, connection: duckdb.DuckDBPyConnection | None = None) -> str | None:
+def unpacked_problem(file: Path, connection: "duckdb.DuckDBPyConnection | None" = None) -> str | None:
     """Return a description of the problem if a small table would decompress to too much or is unreadable, or None.
 
     Raises:
@@ -59,10 +61,6 @@ def unpacked_problem(file: Path, connection: duckdb.DuckDBPyConnection | None = 
             unpacked += _n_characters(connection or _connection(), file)
     except ValueError as error:
         return str(error)
-    except duckdb.Error as error:
-        if refused := disk.quoted_error(str(error), file) or connections.exhausted(error):
-            raise refused from error
-        return connections.first_line(error).rstrip(".")
     if unpacked <= limit:
         return None
     return (
@@ -79,13 +77,13 @@ def _limit() -> int:
     return int(value) << 20
 
 
-def _connection() -> duckdb.DuckDBPyConnection:
+def _connection() -> "duckdb.DuckDBPyConnection":
     shared = connections.current()
     return _cached_connection().cursor() if shared is None else shared.connect()
 
 
 @cache
-def _cached_connection() -> duckdb.DuckDBPyConnection:
+def _cached_connection() -> "duckdb.DuckDBPyConnection":
     """Return a DuckDB that stays open: many files are checked one by one."""
     return connections.connect_to_check()
 
@@ -94,27 +92,36 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_cached_connection.cache_clear)
 
 
-def _n_characters(connection: duckdb.DuckDBPyConnection, file: Path) -> int:
+def _n_characters(connection: "duckdb.DuckDBPyConnection", file: Path) -> int:
     """Return how many bytes the texts of a table have, which DuckDB counts without repeating those of a dictionary.
 
     Raises:
-        ValueError: it has columns that no table of a store has.
-        duckdb.Error: it cannot be read.
+        ValueError: The table has columns that no table of a store has, or cannot be read.
+        FileAccessError: The system refuses to read it.
+        StoreError: Memory is exhausted.
     """
+    import duckdb
+
     source = "read_parquet($file, hive_partitioning = false)"
     values = {"file": connections.literal([file])}
     lengths = []
-    for name, kind in _columns(connection, file, f"DESCRIBE SELECT * FROM {source}", values):
-        if kind in _LENGTHS:
-            lengths.append(f"coalesce(sum({_LENGTHS[kind].format(connections.quote_name(name))}), 0)")
-        elif kind.endswith(("]", ")")) and kind not in _OTHERS:
-            raise ValueError("its columns are not those of the format")
-    [(found,)] = interruptible.rows(connection, f"SELECT ({' + '.join(lengths) or '0'})::HUGEINT FROM {source}", values)
+    try:
+        for name, kind in _columns(connection, file, f"DESCRIBE SELECT * FROM {source}", values):
+            if kind in _LENGTHS:
+                lengths.append(f"coalesce(sum({_LENGTHS[kind].format(connections.quote_name(name))}), 0)")
+            elif kind.endswith(("]", ")")) and kind not in _OTHERS:
+                raise ValueError("its columns are not those of the format")
+        count = f"SELECT ({' + '.join(lengths) or '0'})::HUGEINT FROM {source}"
+        [(found,)] = interruptible.rows(connection, count, values)
+    except duckdb.Error as error:
+        if refused := disk.quoted_error(str(error), file) or connections.exhausted(error):
+            raise refused from error
+        raise ValueError(connections.first_line(error).rstrip(".")) from error
     return int(found)
 
 
 def _columns(
-    connection: duckdb.DuckDBPyConnection, file: Path, describe: str, values: dict[str, list[str]]
+    connection: "duckdb.DuckDBPyConnection", file: Path, describe: str, values: dict[str, list[str]]
 ) -> list[tuple[str, str]]:
     """Return the name and DuckDB type of each column; of integers and strings the footer says them without a query."""
     try:

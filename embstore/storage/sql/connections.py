@@ -1,4 +1,7 @@
-"""Open DuckDB connections: for embstore's own SQL, for data that may not fit in memory, and for users' SQL."""
+"""Open DuckDB connections: for embstore's own SQL, for data that may not fit in memory, and for users' SQL.
+
+DuckDB is imported where it is used: loading it takes as long as the rest of a short query, which may run no SQL.
+"""
 
 import os
 import re
@@ -9,7 +12,6 @@ from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import ref
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,9 +19,8 @@ from embstore.errors import QueryError, StoreError, UnknownNameError
 from embstore.storage.sql import interruptible
 
 if TYPE_CHECKING:
+    import duckdb
     from fsspec import AbstractFileSystem
-
-VERSION: str = duckdb.__version__
 
 _STRING_IS_NO_NUMBER = "Cannot compare values of type VARCHAR"
 _STRING = r"'[^']*'"  # a doubled quote matches as two adjacent strings
@@ -48,13 +49,20 @@ class Shared:
         self._connection = _open(temp_directory="")
         interruptible.execute(self._connection, _KEPT_FOOTERS)
 
-    def connect(self) -> duckdb.DuckDBPyConnection:
+    def connect(self) -> "duckdb.DuckDBPyConnection":
         """Return a new connection, with its own temporary tables and registered names."""
         return self._connection.cursor()
 
 
 _lock = Lock()
 _current: Callable[[], Shared | None] = lambda: None  # noqa: E731
+
+
+def version() -> str:
+    """Return the version of DuckDB."""
+    import duckdb
+
+    return duckdb.__version__
 
 
 def open_shared() -> Shared:
@@ -83,7 +91,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_in_child)
 
 
-def connect(root: Path) -> duckdb.DuckDBPyConnection:
+def connect(root: Path) -> "duckdb.DuckDBPyConnection":
     """Return an in-memory DuckDB connection for embstore's own SQL that can read only files below ``root``."""
     connection = _open(temp_directory="")
     folders = ", ".join(quote(f"{folder}/") for folder in (root, *literal([root])))
@@ -94,12 +102,12 @@ def connect(root: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def connect_to_check() -> duckdb.DuckDBPyConnection:
+def connect_to_check() -> "duckdb.DuckDBPyConnection":
     """Return an in-memory DuckDB connection for short reads of single files, without a file cache."""
     return _open(temp_directory="", enable_external_file_cache=False)
 
 
-def connect_without_files(memory: str, files: "AbstractFileSystem") -> duckdb.DuckDBPyConnection:
+def connect_without_files(memory: str, files: "AbstractFileSystem") -> "duckdb.DuckDBPyConnection":
     """Return an in-memory DuckDB connection for users' SQL, without access to the operating system's files.
 
     Args:
@@ -116,7 +124,7 @@ def connect_without_files(memory: str, files: "AbstractFileSystem") -> duckdb.Du
     return connection
 
 
-def connect_to_copy(memory: str) -> duckdb.DuckDBPyConnection:
+def connect_to_copy(memory: str) -> "duckdb.DuckDBPyConnection":
     """Return an in-memory DuckDB connection that copies tables into memory for users' SQL; see :func:`close_files`.
 
     Args:
@@ -125,12 +133,12 @@ def connect_to_copy(memory: str) -> duckdb.DuckDBPyConnection:
     return _open(temp_directory="", memory_limit=memory, enable_external_file_cache=False)
 
 
-def close_files(connection: duckdb.DuckDBPyConnection) -> None:
+def close_files(connection: "duckdb.DuckDBPyConnection") -> None:
     """Let a connection read and write no file from here on, before users' SQL runs on it."""
     connection.execute(f"SET disabled_filesystems = 'LocalFileSystem'; {_LOCKED}")
 
 
-def connect_to_spill(folder: Path, memory: str) -> duckdb.DuckDBPyConnection:
+def connect_to_spill(folder: Path, memory: str) -> "duckdb.DuckDBPyConnection":
     """Return an in-memory DuckDB connection for embstore's own SQL, which can read any file and spills to disk.
 
     Args:
@@ -145,8 +153,10 @@ def connect_to_spill(folder: Path, memory: str) -> duckdb.DuckDBPyConnection:
     )
 
 
-def _open(**settings: str | bool) -> duckdb.DuckDBPyConnection:
+def _open(**settings: str | bool) -> "duckdb.DuckDBPyConnection":
     """Return a DuckDB connection with these settings, without extensions or access to Python's variables."""
+    import duckdb
+
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": False,
@@ -159,7 +169,7 @@ def _open(**settings: str | bool) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _switch_progress_bar_off(connection: duckdb.DuckDBPyConnection) -> None:
+def _switch_progress_bar_off(connection: "duckdb.DuckDBPyConnection") -> None:
     """Switch off the progress bar, which DuckDB draws on standard output where Python is interactive.
 
     In a notebook without ipywidgets DuckDB has none, and refuses to have it switched off.
@@ -170,7 +180,7 @@ def _switch_progress_bar_off(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 @contextmanager
-def with_table(connection: duckdb.DuckDBPyConnection, name: str, table: object) -> Iterator[None]:
+def with_table(connection: "duckdb.DuckDBPyConnection", name: str, table: object) -> Iterator[None]:
     """Register arrays as a table within the context; users' SQL does not see it.
 
     Args:
@@ -185,7 +195,9 @@ def with_table(connection: duckdb.DuckDBPyConnection, name: str, table: object) 
         interruptible.run(connection, lambda it: it.unregister(name))
 
 
-def with_ids(connection: duckdb.DuckDBPyConnection, name: str, ids: NDArray[np.int64]) -> AbstractContextManager[None]:
+def with_ids(
+    connection: "duckdb.DuckDBPyConnection", name: str, ids: NDArray[np.int64]
+) -> AbstractContextManager[None]:
     """Register item ids (n,) as a table with the column ``item_id`` within the context; see :func:`with_table`."""
     return with_table(connection, name, {"item_id": ids})
 
@@ -199,7 +211,7 @@ def changing_part(sql: str) -> str | None:
     return found and found[0]
 
 
-def user_error(error: duckdb.Error, columns: Sequence[str] = ()) -> QueryError | UnknownNameError:
+def user_error(error: "duckdb.Error", columns: Sequence[str] = ()) -> QueryError | UnknownNameError:
     """Return the error for a user's SQL: an unknown column with the nearest names, or DuckDB's message.
 
     Args:
@@ -214,8 +226,10 @@ def user_error(error: duckdb.Error, columns: Sequence[str] = ()) -> QueryError |
     return QueryError(f"this SQL cannot be answered: {first_line(error)}{hint}")
 
 
-def exhausted(error: duckdb.Error) -> StoreError | None:
+def exhausted(error: "duckdb.Error") -> StoreError | None:
     """Return the error if memory, or disk space for spilled data, is exhausted; None for any other error."""
+    import duckdb
+
     is_memory = isinstance(error, duckdb.OutOfMemoryException)
     if not is_memory and "No space left" not in str(error):
         return None

@@ -12,13 +12,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 import duckdb
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    import duckdb
+
 T = TypeVar("T")
-Connection = duckdb.DuckDBPyConnection
+Connection: TypeAlias = "duckdb.DuckDBPyConnection"
 
 _SECONDS_TO_END = 3.0
 """Maximum wait for an interrupted query to end; DuckDB needs a few milliseconds."""
@@ -43,6 +46,8 @@ def run(connection: Connection, query: Callable[[Connection], T], *, timeout: fl
         TimeoutError: The query took longer than ``timeout``.
         duckdb.Error: DuckDB cannot execute the query.
     """
+    import duckdb
+
     if timeout is None and threading.current_thread() is not threading.main_thread():
         try:
             return query(connection)
@@ -122,6 +127,8 @@ class _Task(Generic[T]):
             _given_up.append(self)
 
     def result(self) -> T:
+        import duckdb
+
         try:
             if isinstance(self._error, duckdb.InterruptException):
                 raise KeyboardInterrupt from None

@@ -5,15 +5,17 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import local
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore import disk
 from embstore.errors import DamagedError, FileAccessError, StoreError
 from embstore.storage.sql import connections, interruptible
+
+if TYPE_CHECKING:
+    import duckdb
 
 T = TypeVar("T")
 
@@ -33,13 +35,15 @@ class Reader:
         connection: Connection for all SQL, used by one thread; by default one per thread to the process's DuckDB.
     """
 
-    def __init__(self, root: Path, tables: Sequence[Path], connection: duckdb.DuckDBPyConnection | None = None) -> None:
+    def __init__(
+        self, root: Path, tables: Sequence[Path], connection: "duckdb.DuckDBPyConnection | None" = None
+    ) -> None:
         self._root, self._tables = root, tables
         self._of_thread = local()
         self._own_connection = connection
 
     @property
-    def connection(self) -> duckdb.DuckDBPyConnection:
+    def connection(self) -> "duckdb.DuckDBPyConnection":
         """Connection for embstore's own SQL, one per thread: a connection runs one query at a time."""
         if self._own_connection is not None:
             return self._own_connection
@@ -90,6 +94,8 @@ class Reader:
             FileAccessError: The system refuses to read a file.
             StoreError: Memory, or disk space for spilled data, is exhausted.
         """
+        import duckdb
+
         disk.fetch_all(dict.fromkeys(files))
         for file in files:
             with disk.opening(file):
@@ -99,13 +105,15 @@ class Reader:
         except duckdb.Error as error:
             raise connections.exhausted(error) or self.query_error(error, files) from error
 
-    def query_error(self, error: duckdb.Error, files: Sequence[Path]) -> StoreError:
+    def query_error(self, error: "duckdb.Error", files: Sequence[Path]) -> StoreError:
         """Return the error for a failed query: DamagedError with the file's name if a file is damaged.
 
         Raises:
             FileAccessError: The system cannot read the damaged file to its end.
             KeyboardInterrupt: Ctrl-C came while DuckDB called Python, whose exceptions it turns into errors of its own.
         """
+        import duckdb
+
         if "KeyboardInterrupt" in str(error):
             raise KeyboardInterrupt from None
         if (refused := _refused(error, files)) is not None:
@@ -129,6 +137,8 @@ class Reader:
 
     def _unreadable(self, files: Sequence[Path]) -> Path | None:
         """Return the first file that DuckDB cannot read, or None."""
+        import duckdb
+
         for file in files:
             try:
                 interruptible.rows(
@@ -151,8 +161,10 @@ def _altered(files: Sequence[Path]) -> Path | None:
     return next((file for file in parts if file.stem != f"part-{disk.sha256(file)[:16]}"), None)
 
 
-def _refused(error: duckdb.Error, files: Sequence[Path]) -> FileAccessError | None:
+def _refused(error: "duckdb.Error", files: Sequence[Path]) -> FileAccessError | None:
     """Return the error for a file that the system does not let DuckDB read, or None for other errors."""
+    import duckdb
+
     if not isinstance(error, duckdb.IOException) or not files:
         return None
     message = str(error)
