@@ -46,10 +46,16 @@ def check_arguments(kind: T) -> T:
     The error for a keyword has the name to use instead. Methods that accept any keyword leave that check to the
     functions that they pass it to.
     """
-    for name, member in inspect.getmembers_static(kind, inspect.isfunction):
-        if not name.startswith("_"):
+    for name, member in public_members(kind).items():
+        if inspect.isfunction(member):
             setattr(kind, name, _checking(member, f"{kind.__name__}.{name}"))
     return kind
+
+
+def public_members(kind: type) -> dict[str, Any]:
+    """Return the public attributes of a class, inherited ones too, as they are defined: methods are not bound."""
+    members = {name: member for base in reversed(kind.__mro__) for name, member in vars(base).items()}
+    return {name: member for name, member in members.items() if not name.startswith("_")}
 
 
 def _checking(method: Callable[..., Any], qualified_name: str) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from embstore.errors import EmbstoreError
-from embstore.keywords import PLURALS
+from embstore.keywords import PLURALS, public_members
 
 T = TypeVar("T", bound=type)
 
@@ -66,9 +66,7 @@ def outside_commands(message: str, change: Callable[[str], str]) -> str:
 
 def speak_python(kind: T) -> T:
     """Let the methods of a class, its inherited ones too, name arguments in errors and notes, not options."""
-    for name, member in inspect.getmembers_static(kind):
-        if name.startswith("_"):
-            continue
+    for name, member in public_members(kind).items():
         if isinstance(member, staticmethod):
             setattr(kind, name, staticmethod(_speaking(member.__func__)))
         elif inspect.isfunction(member):

@@ -54,8 +54,8 @@ def test_the_command_line_loads_no_engine_until_a_command_runs(statement: str):
     assert not loaded_by(statement) & heavy
 
 
-def test_importing_the_store_loads_no_model_library():
-    heavy = {"pyarrow", "faiss", "scipy", "torch", "transformers", "huggingface_hub", "pandas", "wordfreq"}
+def test_importing_the_store_loads_no_heavy_library():
+    heavy = {"pyarrow", "duckdb", "faiss", "scipy", "torch", "transformers", "huggingface_hub", "pandas", "wordfreq"}
     assert not loaded_by("from embstore import Store") & (heavy | {"starlette", "uvicorn", "vl_convert"})
 
 

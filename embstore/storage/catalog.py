@@ -146,7 +146,8 @@ class Catalog:
 
             return LayerVectors(self.shards[space], first, self.cards[space].dim).ids()
         sql = f"SELECT item_id FROM {FILES} WHERE layer = $layer"
-        return np.sort(self.reader.columns(sql, self._shard_files(space), layer=first)["item_id"])
+        files = [shard.path for shard in self.shards[space]]
+        return np.sort(self.reader.columns(sql, files, layer=first)["item_id"])
 
     def check_texts(self, space: str) -> None:
         """Raise DamagedError if the text of an item of a space is missing."""
@@ -396,6 +397,3 @@ class Catalog:
         for shards in self.shards.values():
             for shard in shards:
                 check_summary(shard.summary_path)
-
-    def _shard_files(self, space: str) -> list[Path]:
-        return [shard.path for shard in self.shards[space]]

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
-import duckdb
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
