@@ -27,6 +27,7 @@ from embstore.query import metric as metric_query
 from embstore.space import Unit
 from embstore.storage.files import answers as files
 from embstore.storage.files.paths import StorePaths
+from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
 from embstore.storage.transaction.manifest import committed_shards
 from embstore.table import Table
@@ -180,7 +181,7 @@ def test_versions_count(root: Path, computed: Computed, monkeypatch: pytest.Monk
     assert (again(), again()) == (1, 0)
     monkeypatch.setattr(np, "__version__", "99.0.2")
     assert again() == 0
-    monkeypatch.setattr(cache, "DUCKDB", "99.0.1")
+    monkeypatch.setattr(connections, "version", lambda: "99.0.1")
     assert (again(), again()) == (1, 0)
 
 
