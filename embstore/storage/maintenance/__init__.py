@@ -1,6 +1,7 @@
 """Check, salvage, rewrite and import the files of a store.
 
-file_checks      consistency of files; item_id_checks: ids against texts; problems: results of checks
+file_checks      consistency of files; quick_checks: names, sizes and footers; item_id_checks: ids against texts
+problems         results of checks
 id_set           a set of item ids
 salvage          recovery of readable data from damaged files
 column_tables    tables of items' columns: check, unite, remove
