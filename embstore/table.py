@@ -1,6 +1,5 @@
 """Define ``Table``, the result of every query, and how it is printed."""
 
-import html
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -283,6 +282,8 @@ class Table:
         return [[printable(cell) for cell in row] for row in [header, *lines]]
 
     def _repr_html_(self) -> str:
+        import html  # whose table of names takes longer to load than a short table to print
+
         header, *lines = self._printable_layout()
         head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
         body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>" for line in lines)
