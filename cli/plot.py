@@ -14,6 +14,7 @@ from ._errors import explained, say
 from ._groups import parameters_of, with_options
 from ._help import Command
 from ._store import open_store
+from .entry import draws
 from .query import MetricGroup, metric_command, query_arguments
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ class PlotGroup(MetricGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command of a metric or of drift; while it is looked for and computes, vl-convert starts."""
-        if not any(arg in ctx.help_option_names or arg.endswith(".vl.json") for arg in args):
+        if draws(args):
             from embstore.plot import starting_early
 
             ctx.with_resource(starting_early())

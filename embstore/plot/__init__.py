@@ -12,7 +12,7 @@ stored_result   a table from a JSON file
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from embstore.plot.conversion import starting_early
+from embstore.plot.conversion import start_before, starting_early
 
 if TYPE_CHECKING:
     from embstore.plot.drawing import draw
@@ -29,6 +29,7 @@ __all__ = [
     "file_type",
     "parse_length",
     "read_result",
+    "start_before",
     "starting_early",
 ]
 _MODULES = {

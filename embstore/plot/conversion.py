@@ -4,7 +4,10 @@ vl-convert starts a JavaScript engine, which takes longer than most queries, and
 runs meanwhile. Another process starts it while the result is still computed.
 """
 
+import atexit
 import json
+import marshal
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,26 +18,30 @@ from pathlib import Path
 from typing import Any
 
 from embstore.errors import UsageError
-from embstore.installation import install_command
 
 VEGA_LITE = "6.1"
 
 _WORKER = """
 import sys
 sys.path.append(sys.argv[2])
-import json, vl_convert
+import marshal, vl_convert
 
 vl_convert.vegalite_to_vega({"data": {"values": []}, "mark": "point"}, vl_version=sys.argv[1])
-for line in sys.stdin.buffer:
-    name, arguments = json.loads(line)
-    result = getattr(vl_convert, name)(**arguments)
-    is_text = isinstance(result, str)
-    data = result.encode() if is_text else result
-    sys.stdout.buffer.write(json.dumps([is_text, len(data)]).encode() + b"\\n" + data)
+while True:
+    try:
+        name, arguments = marshal.load(sys.stdin.buffer)
+    except EOFError:
+        break
+    marshal.dump(getattr(vl_convert, name)(**arguments), sys.stdout.buffer)
     sys.stdout.buffer.flush()
 """
 
+_ENVIRONMENT = {"MALLOC_TOP_PAD_": str(16 << 20)}
+"""Lets the C library of Linux take memory in large steps: thousands of small ones cost a twentieth of the start."""
+
 _worker: ContextVar["subprocess.Popen[bytes] | None"] = ContextVar("worker", default=None)
+_waiting: list["subprocess.Popen[bytes]"] = []
+"""The process that was started before it was known what to draw, until a block takes it."""
 
 
 def convert(name: str, **arguments: Any) -> Any:
@@ -49,7 +56,7 @@ def convert(name: str, **arguments: Any) -> Any:
     """
     arguments["vl_version"] = VEGA_LITE
     if (worker := _worker.get()) is not None:
-        with suppress(OSError, ValueError):  # it has ended: what fails there fails here too, with its reason
+        with suppress(OSError, EOFError, ValueError):  # it has ended: what fails there fails here too, with its reason
             return _ask(worker, name, arguments)
     return getattr(_converter(), name)(**arguments)
 
@@ -57,24 +64,43 @@ def convert(name: str, **arguments: Any) -> Any:
 @contextmanager
 def starting_early() -> Iterator[None]:
     """Start vl-convert in another process, for the conversions within a ``with`` block, unless it runs already."""
-    worker = _worker.get()
-    if worker is not None or "vl_convert" in sys.modules:
+    if _worker.get() is not None or "vl_convert" in sys.modules:
         yield
         return
-    if (found := find_spec("vl_convert")) is not None and found.origin is not None:
-        # Without the module site, which takes a third of Python's start.
-        command = [sys.executable, "-P", "-S", "-c", _WORKER, VEGA_LITE, str(Path(found.origin).parents[1])]
-        with suppress(OSError):  # no more processes are allowed
-            worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    worker = _waiting.pop() if _waiting else _start()
     token = _worker.set(worker)
     try:
         yield
     finally:
         _worker.reset(token)
         if worker is not None:
-            worker.kill()
-            with suppress(OSError):  # what was not sent to a worker that has ended
-                worker.communicate()
+            _end(worker)
+
+
+def start_before() -> None:
+    """Start vl-convert in another process, which the next block of :func:`starting_early` takes."""
+    if (worker := _start()) is not None:
+        _waiting.append(worker)
+        atexit.register(lambda: _end(_waiting.pop()) if _waiting else None)
+
+
+def _start() -> "subprocess.Popen[bytes] | None":
+    """Start vl-convert in another process; None where it is not installed, or no process may be started."""
+    if (found := find_spec("vl_convert")) is None or found.origin is None:
+        return None
+    # Without the module site, which takes a third of Python's start.
+    command = [sys.executable, "-P", "-S", "-c", _WORKER, VEGA_LITE, str(Path(found.origin).parents[1])]
+    try:
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                env={**os.environ, **_ENVIRONMENT})  # fmt: skip
+    except OSError:  # no more processes are allowed
+        return None
+
+
+def _end(worker: "subprocess.Popen[bytes]") -> None:
+    worker.kill()
+    with suppress(OSError):  # what was not sent to a worker that has ended
+        worker.communicate()
 
 
 def _ask(worker: "subprocess.Popen[bytes]", name: str, arguments: dict[str, Any]) -> str | bytes:
@@ -82,23 +108,24 @@ def _ask(worker: "subprocess.Popen[bytes]", name: str, arguments: dict[str, Any]
 
     Raises:
         OSError: The worker has ended.
-        ValueError: It ended before it replied.
+        EOFError: It ended before it replied.
+        ValueError: Its reply is damaged.
     """
     assert worker.stdin is not None
     assert worker.stdout is not None
-    worker.stdin.write(json.dumps([name, arguments]).encode() + b"\n")
+    plain = json.loads(json.dumps(arguments))  # as text, vl-convert would round numbers in their last digit
+    marshal.dump((name, plain), worker.stdin)
     worker.stdin.flush()
-    is_text, n_bytes = json.loads(worker.stdout.readline())
-    data = worker.stdout.read(n_bytes)
-    if len(data) != n_bytes:
-        raise ValueError(f"{len(data)} of {n_bytes} bytes")
-    return data.decode() if is_text else data
+    result: str | bytes = marshal.load(worker.stdout)
+    return result
 
 
 def _converter() -> Any:
     try:
         import vl_convert
     except ModuleNotFoundError as error:
+        from embstore.installation import install_command  # loads importlib.metadata, as long as a sixth of a query
+
         raise UsageError(
             f"pictures are drawn by vl-convert-python, which is not installed: {install_command('plot')}; or write "
             "the Vega-Lite specification, which needs nothing: -o FIGURE.vl.json"

@@ -1,13 +1,15 @@
 """The conversion of pictures in another process, and what happens where that process fails."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
+from embstore_cli.entry import draws
 
-from embstore.plot import Figure, conversion, starting_early
+from embstore.plot import Figure, conversion, start_before, starting_early
 
 SPEC = {
     "$schema": "https://vega.github.io/schema/vega-lite/v6.json", "mark": "line", "title": {"text": "naïve 文"},
@@ -43,6 +45,37 @@ def test_another_process_gives_the_same_bytes(
     [process] = started
     assert process.returncode is not None
     assert FIGURE.to_svg() == expected[0]
+
+
+def test_the_process_that_was_started_before_is_taken_once(started: list["subprocess.Popen[bytes]"]) -> None:
+    expected = FIGURE.to_svg()
+    start_before()
+    with starting_early():
+        assert len(started) == 1
+        assert FIGURE.to_svg() == expected
+    assert started[0].returncode is not None
+    with starting_early():
+        assert len(started) == 2
+
+
+def test_no_process_is_left_where_nothing_was_drawn() -> None:
+    pytest.importorskip("vl_convert", reason="pictures need vl-convert-python (extra plot)")
+    code = (
+        "import sys; from embstore.plot import conversion, start_before; start_before(); "
+        "print(conversion._waiting[0].pid)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(ended.stdout), 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [("norms", True), ("norms -o a.svg -o b.png", True), ("norms -o a.vl.json", False), ("norms --help", False),
+     ("-h", False), ("", False)],
+)  # fmt: skip
+def test_it_is_started_for_pictures_alone(arguments: str, expected: bool) -> None:
+    assert draws(arguments.split()) == expected
 
 
 def kill(process: "subprocess.Popen[bytes]") -> None:
