@@ -182,6 +182,8 @@ def _space_line(space: SpaceReport, dry_run: bool) -> str:
 
 def _column_line(column: StoredColumn, dry_run: bool) -> str:
     """Return the line of a report on one column."""
+    if not column.n_values:
+        return f"column {column.name}: no value in these sources, so nothing is stored"
     verb = "to store" if dry_run else "stored"
     n_before = column.n_values - column.n_new
     before = f", {n_before:,} already there" if n_before else ""

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -167,15 +168,18 @@ def _by_interval(values: Floats, grouping: Grouping, subject: str) -> tuple[list
                 f"{subject} has so many equal values that {grouping.n_bins} intervals with equally many items are "
                 f"{len(edges) - 1}."
             )
+    numbers = _interval_numbers(edges, values)
+    if n_outside := int((numbers < 0).sum()):
+        notes.append(f"{subject} of {_n_items(n_outside)} is in none of the intervals; inf and -inf are edges too.")
+    return interval_names(edges.tolist(), None if grouping.n_bins is None else values), numbers, notes
+
+
+def _interval_numbers(edges: Floats, values: Floats) -> Numbers:
+    """Return the number of the interval of each value (n,), -1 for none."""
     numbers = np.searchsorted(edges, values, side="right") - 1
     numbers[values == edges[-1]] = len(edges) - 2  # the last interval has its upper edge
-    is_outside = (values < edges[0]) | (values > edges[-1])
-    numbers[is_outside] = -1
-    if is_outside.any():
-        notes.append(
-            f"{subject} of {_n_items(int(is_outside.sum()))} is in none of the intervals; inf and -inf are edges too."
-        )
-    return interval_names(edges.tolist()), numbers, notes
+    numbers[(values < edges[0]) | (values > edges[-1])] = -1
+    return numbers
 
 
 def quantile_edges(values: Floats, n_bins: int) -> Floats:
@@ -196,16 +200,33 @@ def quantile_edges(values: Floats, n_bins: int) -> Floats:
     return distinct if len(distinct) > 1 else np.repeat(distinct, 2)
 
 
-def interval_names(edges: Sequence[float]) -> list[str]:
-    """Return intervals as text, as in ``[0, 2.5)`` and ``[2.5, 10]``, with as few digits as tell the edges apart."""
+def interval_names(edges: Sequence[float], values: Floats | None = None) -> list[str]:
+    """Return intervals as text, as in ``[0, 2.5)`` and ``[2.5, 10]``.
+
+    Args:
+        edges: Edges, ascending.
+        values: Values (n,), of which the outer edges are the least and the greatest. The edges are then written with
+            few digits, four or more, so that each value is in its interval as it is written; else exactly.
+    """
     shown = [_shortest(edge) for edge in edges]
-    for digits in range(4, 17):
-        rounded = [f"{edge:.{digits}g}" for edge in edges]
-        if len(set(rounded)) == len(set(edges)):
-            shown = [min(pair, key=len) for pair in zip(rounded, shown, strict=True)]
-            break
+    if values is not None:
+        values = np.unique(values)
+        numbers = _interval_numbers(np.array(edges), values)
+        for digits in range(4, 17):
+            rounded = [min(pair, key=len) for pair in zip(_rounded(edges, digits), shown, strict=True)]
+            if np.array_equal(_interval_numbers(np.array([*map(float, rounded)]), values), numbers):
+                shown = rounded
+                break
     last = len(edges) - 2
     return [f"[{low}, {high}{']' if i == last else ')'}" for i, (low, high) in enumerate(pairwise(shown))]
+
+
+def _rounded(edges: Sequence[float], digits: int) -> list[str]:
+    """Return edges with some digits, the first rounded down and the last up, so that all values are between them."""
+    roundings = [ROUND_FLOOR, *(ROUND_HALF_EVEN,) * (len(edges) - 2), ROUND_CEILING]
+    contexts = (Context(prec=digits, rounding=rounding) for rounding in roundings)
+    rounded = (float(context.create_decimal(Decimal(edge))) for context, edge in zip(contexts, edges, strict=True))
+    return [f"{edge:.{digits}g}" for edge in rounded]
 
 
 def _as_text(value: str | bool | int | float) -> str:
@@ -216,8 +237,8 @@ def _as_text(value: str | bool | int | float) -> str:
 
 def _shortest(value: float) -> str:
     """Return a number with as few characters as read it back exactly: ``10``, ``0.1``, ``1e+06``."""
-    short = f"{value:g}"
-    return short if float(short) == value else repr(value)
+    short = f"{value + 0.0:g}"  # no minus before zero
+    return short if float(short) == value else repr(value).removesuffix(".0")
 
 
 def _n_items(n: int) -> str:

@@ -72,7 +72,9 @@ def test_columns_of_a_csv_are_typed_and_stored_once(build: Build, tmp_path: Path
         "share": 3,
         "known": 3,
         "code": 4,
+        "empty": 0,
     }
+    assert "column empty: no value in these sources, so nothing is stored" in str(report)
     assert "column freq (int64): 3 values stored" in report.lines()
     before = Catalog(tmp_path / "store").column_files
     again = build("a.csv", keep="all")

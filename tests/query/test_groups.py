@@ -125,6 +125,25 @@ def test_quantiles_are_ascending_edges_with_all_values_between(values: list[floa
     assert len({*names}) == len(names) == len(edges) - 1
 
 
+@given(values=st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=40), n_bins=st.integers(1, 6))
+def test_each_value_is_in_its_interval_as_it_is_written(values: list[float], n_bins: int) -> None:
+    array = np.array(values)
+    edges = quantile_edges(array, n_bins)
+    names = interval_names(edges.tolist(), array)
+    for number, name in enumerate(names):
+        low, high = map(float, name[1:-1].split(", "))
+        is_last = number == len(names) - 1
+        exact = (array >= edges[number]) & ((array <= edges[number + 1]) if is_last else (array < edges[number + 1]))
+        assert np.array_equal(exact, (array >= low) & ((array <= high) if is_last else (array < high)))
+
+
+def test_edges_are_rounded_between_values_alone() -> None:
+    array = np.arange(3000.0)
+    names = ["[0, 999.67)", "[999.67, 1999.3)", "[1999.3, 2999]"]  # 1999 is in the second, which [999.7, 1999) denies
+    assert interval_names(quantile_edges(array, 3).tolist(), array) == names
+    assert interval_names([0, 1999.3333, 2**53 + 2]) == ["[0, 1999.3333)", "[1999.3333, 9007199254740994]"]
+
+
 def test_intervals_with_equal_values_are_fewer(make_store: Make) -> None:
     made = make_store(n=10, index=False)
     write_columns(made, {"x": [0] * 7 + [3, 4, 5], "y": [2] * 10, "z": [1.0, float("nan"), *[None] * 8]})

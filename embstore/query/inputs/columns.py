@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from embstore.column_names import N_TOKENS
 from embstore.errors import QueryError, UnknownNameError, UsageError
 from embstore.metrics import Metric
 from embstore.metrics.data import Contexts, ItemColumn
@@ -32,6 +33,8 @@ def check_column(catalog: Catalog, space: str, name: str) -> None:
     known = item_column_types(catalog, space)
     if name not in known:
         hint = "To store columns of a source: embstore build FILE --column text --keep NAME"
+        if name == N_TOKENS:
+            hint = "To store the number of tokens of each item: embstore build SOURCE --keep n_tokens"
         raise UnknownNameError(f"column of {space}", name, known, hint)
 
 

@@ -132,7 +132,7 @@ class StagedColumns:
         self._rows, self._items, self._values = [], [], []
 
     def write(self, paths: StorePaths, *, dry_run: bool = False) -> list[StoredColumn]:
-        """Write the values that are not stored yet, and return the columns; one without any value is left out.
+        """Write the values that are not stored yet, and return the columns; one without any value is not stored.
 
         Args:
             paths: Paths of the store.
@@ -150,8 +150,9 @@ class StagedColumns:
         reader = Reader(paths.root, files, self._staging.connection)
         stored = ColumnTables(reader, files, PartChecks()).types
         kinds = self._types(stored)
+        without = [StoredColumn(name, stored.get(name, "string"), 0, 0) for name in self._names if name not in kinds]
         if not kinds:
-            return []
+            return without
         self._collect(kinds)
         self._check_unique(kinds)
         self._load_stored(reader, files, kinds, stored)
@@ -161,7 +162,7 @@ class StagedColumns:
         found = self._counts(kinds)
         for table in ("kept", "kept_before"):
             interruptible.execute(self._staging.connection, f"DROP TABLE {table}")
-        return found
+        return [*found, *without]
 
     def _types(self, stored: Mapping[str, str]) -> dict[str, str]:
         """Return the type of each column that has a value."""
