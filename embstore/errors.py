@@ -208,7 +208,7 @@ class MissingFileError(FileAccessError, FileNotFoundError):
         super().__init__(path, code, writing=writing)
 
     def __str__(self) -> str:
-        return f"{self.path} is missing. Run: embstore verify"
+        return super().__str__() if self.writing else f"{self.path} is missing. Run: embstore verify"
 
 
 class RemoteError(StoreError):

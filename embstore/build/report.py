@@ -157,7 +157,7 @@ class BuildReport:
         """Return the report in sentences: what was embedded and skipped, and last a summary of the whole build."""
         lines = []
         if self.dry_run:
-            lines.append(f"Dry run: nothing is written. {count(self.n_texts, 'text')}, {self.n_items:,} to hold.")
+            lines.append(f"Dry run: nothing is written. {count(self.n_texts, 'text')}, {count(self.n_items, 'item')}.")
         for space in self.spaces:
             lines.append(_space_line(space, self.dry_run))
             lines += [f"  {n:,} skipped: {reason}" for reason, n in space.skipped.most_common()]

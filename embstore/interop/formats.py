@@ -188,7 +188,13 @@ def open_vectors(path: Path, format_name: str | None, options: ReadOptions) -> V
     """
     if format_name is not None and format_name not in READERS:
         raise UnknownNameError("format", format_name, READERS)
-    return READERS[format_name or find_format(path)].open(path, options)
+    name = format_name or find_format(path)
+    file = READERS[name].open(path, options)
+    if name not in ("word2vec", "word2vec-binary"):  # which have no room for a record
+        return file
+    from embstore.interop.readers.recorded import with_record_beside
+
+    return with_record_beside(file, path)
 
 
 def find_format(path: Path) -> str:
@@ -206,6 +212,7 @@ def find_format(path: Path) -> str:
         from embstore.interop.readers.word2vec import has_header
 
         return "word2vec" if has_header(path) else "glove"
-    raise UnknownNameError(
-        "file type", path.suffix or path.name, dict.fromkeys(by_suffix), "Name the format with --as."
-    )
+    hint = "Name the format with --as."
+    if suffix in (".csv", ".tsv"):
+        hint = "Vectors in CSV are not read: write them as Parquet, such as pandas.read_csv(…).to_parquet(…)."
+    raise UnknownNameError("file type", path.suffix or path.name, dict.fromkeys(by_suffix), hint)

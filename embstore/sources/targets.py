@@ -203,7 +203,8 @@ class PartedWords:
         """Yield a remark if there are any."""
         if self.n:
             yield Remark(
-                f"{self.name}: targets begin or end inside a word in {self.n:,} rows; the first is {self.first}. "
+                f"{self.name}: targets begin or end inside a word in {self.n:,} row{'s' * (self.n > 1)}; the "
+                f"first is {self.first}. "
                 f"{_UNITS}; the end is the first character after the target."
             )
 

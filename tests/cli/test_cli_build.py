@@ -76,7 +76,7 @@ def test_a_dry_run_writes_nothing_at_all(cli, model: list[str], tmp_path: Path) 
     dry = cli("build", "a.txt", "--dry-run", *model)
     assert dry.exit_code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
-    assert "Dry run: nothing is written. 2 texts, 2 to hold." in dry.stderr
+    assert "Dry run: nothing is written. 2 texts, 2 items." in dry.stderr
     assert "tiny.word.last: 2 to embed, 0 already there" in dry.stderr
     assert re.search(r"\d+ tokens in \d forward pass(es)?; about [\d.]+ kB on disk and [\d.]+ s on this", dry.stderr)
 

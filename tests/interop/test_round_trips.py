@@ -50,7 +50,7 @@ def test_any_texts_and_vectors_come_back(name: str) -> None:
             store.export(dest, "a", format=name)
             store.import_vectors(dest, "b", format=BACK[name], index="none")
             if one_layer:
-                assert_same_layer(store, "a", "top", "b", "0")
+                assert_same_layer(store, "a", "top", "b", "top")
             else:
                 assert_same_vectors(store, "a", "b")
 
@@ -73,6 +73,22 @@ def test_layers_and_their_names_come_back(tmp_path: Path, name: str, dtype: str)
     assert card.imported["origin"]["space"] == made.space
     for layer in card.layers:
         assert_same_layer(store, made.space, layer.name, "again", layer.name)
+
+
+@pytest.mark.parametrize("name", ["word2vec", "word2vec-binary"])
+def test_the_card_beside_a_file_names_its_layer(tmp_path: Path, name: str) -> None:
+    made = synthetic_store(tmp_path / "store", n=9, n_blocks=3, index=False)
+    dest, store = tmp_path / f"out{SUFFIXES[name]}", made.store
+    store.export(dest, made.space, format=name, layers=2)
+    store.import_vectors(dest, "again", index="none", format=name)
+    card = store.catalog.cards["again"]
+    assert (card.layers.names, card.imported["origin"]["space"]) == (["2"], made.space)
+    assert_same_layer(store, made.space, "2", "again", "2")
+    store.add_vectors("other", ["a", "b"], np.eye(2, 4), index="none")  # another program has written over the file
+    store.export(tmp_path / "plain", "other", format=name)
+    (tmp_path / "plain").replace(dest)
+    store.import_vectors(dest, "replaced", index="none", format=name)
+    assert store.catalog.cards["replaced"].layers.names == ["0"]
 
 
 @pytest.mark.parametrize("name", [name for name in BACK if WRITERS[name].several_layers])

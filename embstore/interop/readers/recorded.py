@@ -3,12 +3,40 @@
 The record is in a file that a user gives, so that each value is checked before it is used.
 """
 
+import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from embstore import checksum, documents
 from embstore.errors import EmbstoreError
+from embstore.interop.files import check_regular
+from embstore.interop.provenance import CARD_FILE
+from embstore.interop.vector_file import VectorFile
+from embstore.sources.files import is_file, read_binary
 from embstore.space import Layer, Layers
 from embstore.storage.files.card import Card
+
+_MAX_BYTES = 1 << 24
+
+
+def read_record(path: Path) -> Any:
+    """Return the record of an export in a file; None if there is none."""
+    if not is_file(path) or check_regular(path) > _MAX_BYTES:
+        return None
+    try:
+        return json.loads(read_binary(path))
+    except ValueError:
+        return None
+
+
+def with_record_beside(file: VectorFile, path: Path) -> VectorFile:
+    """Return a file of vectors with the layers and the origin that the record beside it names, if they fit it."""
+    record = read_record(path.with_name(f"{path.name}.{CARD_FILE}"))
+    origin = recorded_origin(record)
+    if origin is None or origin["dim"] != file.dim:
+        return file
+    return replace(file, layers=recorded_layers(record, file.n_layers), origin=origin)
 
 
 def recorded_layers(record: Any, n_layers: int) -> Layers | None:
