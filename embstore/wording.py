@@ -19,7 +19,14 @@ _FLAGS = {
     "embed": "embed=True", "exact": "exact=True", "force": "force=True", "no-cache": "cache=False",
     "no-header": "header=False", "quick": "quick=True", "adjusted": "adjusted=True", "fold-case": "fold_case=True",
 }  # fmt: skip
-_NAMES = {"text": "marked", "store": "path", "memory": "memory", "timeout": "timeout", "as": "format"}
+_NAMES = {
+    "store-option": "options",
+    "text": "marked",
+    "store": "path",
+    "memory": "memory",
+    "timeout": "timeout",
+    "as": "format",
+}
 
 # An option, with its value if what follows looks like one: in quotes, a placeholder, a number or a known word.
 _VALUE = (

@@ -190,7 +190,7 @@ def actions(verb: str, part: Part, files: Iterable[str], paths: StorePaths) -> l
     found = []
     for place in sorted(n_files):
         shown = {kind: n for kind, n in sorted(n_files[place].items()) if kind}
-        detail = ", ".join(f"{n} {kind if n != 1 else kind.removesuffix('s')}" for kind, n in shown.items())
+        detail = ", ".join(f"{n} {kind if n != 1 else _SINGLE[kind]}" for kind, n in shown.items())
         found.append(Action(verb, place, detail, None, n_bytes[place]))
     return found
 
@@ -203,6 +203,8 @@ def rest_of_copy(n_files: int, n_bytes: int) -> Table:
 
 
 _KINDS = {"embeddings": "shards", "items": "tables", "columns": "tables", "skipped": "tables", "maps": "maps"}
+
+_SINGLE = {"shards": "shard", "tables": "table", "maps": "map", "indexes": "index"}
 
 
 def _place(key: str, paths: StorePaths) -> tuple[Path, str]:

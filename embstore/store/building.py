@@ -199,11 +199,12 @@ class BuildMethods(DatasetMethods):
         self.fetch_datasets(missing_datasets(source_names), observer)
         cluster = _cluster(on, workers, worker_gpus, worker_cpus, ray_address)
         if dry_run:
-            return estimate(self._existing(), read, as_names(models), options, observer)
-        with self._writing(is_new=True) as folder:
-            report = build(folder, read, as_names(models), options, observer, cluster)
-        report = report if note is None else replace(report, notes=(note, *report.notes))
-        return report if self.url is None else replace(report, store=self.url)
+            report = estimate(self._existing(), read, as_names(models), options, observer)
+        else:
+            with self._writing(is_new=True) as folder:
+                report = build(folder, read, as_names(models), options, observer, cluster)
+            report = report if self.url is None else replace(report, store=self.url)
+        return report if note is None else replace(report, notes=(note, *report.notes))
 
 
 def _cluster(

@@ -33,6 +33,8 @@ def test_texts_make_the_same_store_as_a_file_of_them(tmp_path: Path, options: di
 
 def test_a_list_is_texts_where_none_of_them_names_a_source(tmp_path: Path, options: dict[str, Any]) -> None:
     store = Store(tmp_path / "store")
+    single = "The string was taken for a text, since it is not the name of a dataset or file."
+    assert store.build(["a cat"], dry_run=True, **options).notes == (single,)
     report = store.build(["a cat", "the sea shells"], unit="sentence", poolings="mean", **options)
     assert report.notes == ("The 2 strings were taken for texts, since none is the name of a dataset or file.",)
     assert {*texts(tmp_path / "store").values()} == {"a cat", "the sea shells"}

@@ -44,6 +44,8 @@ def test_a_pushed_store_has_the_same_files_and_answers(made: Synthetic, tmp_path
     done = made.store.push(copy)
     assert _committed(copy) == _committed(made.root)
     assert {row["action"] for row in done} == {"pushed"}
+    part = made.store.push(tmp_path / "part", spaces=made.space, layers=0)
+    assert "1 index, 3 shards" in [row["detail"] for row in part]
     assert sum(row["bytes"] for row in done) == sum(
         len(data) for name, data in _committed(made.root).items() if name != "store.json"
     )

@@ -82,13 +82,13 @@ def test_the_card_beside_a_file_names_its_layer(tmp_path: Path, name: str) -> No
     store.export(dest, made.space, format=name, layers=2)
     store.import_vectors(dest, "again", index="none", format=name)
     card = store.catalog.cards["again"]
-    assert (card.layers.names, card.imported["origin"]["space"]) == (["2"], made.space)
+    assert (card.layers.names, card.imported["origin"]["space"]) == (("2",), made.space)
     assert_same_layer(store, made.space, "2", "again", "2")
     store.add_vectors("other", ["a", "b"], np.eye(2, 4), index="none")  # another program has written over the file
     store.export(tmp_path / "plain", "other", format=name)
     (tmp_path / "plain").replace(dest)
     store.import_vectors(dest, "replaced", index="none", format=name)
-    assert store.catalog.cards["replaced"].layers.names == ["0"]
+    assert store.catalog.cards["replaced"].layers.names == ("0",)
 
 
 @pytest.mark.parametrize("name", [name for name in BACK if WRITERS[name].several_layers])
