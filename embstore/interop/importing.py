@@ -6,10 +6,9 @@ goes on after the last one.
 """
 
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from embstore.index import KINDS
 from embstore.indexing import check_memory, recall_notes, update_indexes
 from embstore.interop.cards import choose_layers, imported_card
 from embstore.interop.report import ImportReport
-from embstore.interop.spool import Ids, Spool
+from embstore.interop.spool import Spool
 from embstore.interop.staged import Stager
 from embstore.interop.vector_file import VectorFile
 from embstore.progress import Observer, Progress
@@ -28,9 +27,9 @@ from embstore.sharding import Parts, ShardSpec
 from embstore.space import Unit, check_space_name
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
-from embstore.storage.files.shards import SHARD_BYTES
+from embstore.storage.files.shards import SHARD_BYTES, ShardContent
 from embstore.storage.maintenance.space_summary import write_all_merged
-from embstore.storage.staging.missing import MissingItems, Window
+from embstore.storage.staging.missing import MissingItems
 from embstore.storage.staging.staging import Staging
 from embstore.storage.staging.texts import StoredTexts
 from embstore.storage.writer import StoreWriter
@@ -95,6 +94,7 @@ def import_vectors(
         digest,
     )  # fmt: skip
     with ExitStack() as stack:
+        stack.enter_context(_system_memory_pool())
         store = stack.enter_context(StoreWriter(root))
         catalog = Catalog(root)
         if (stored := catalog.cards.get(card.space)) is not None and catalog.shards[card.space]:
@@ -130,31 +130,37 @@ def _write(
     store: StoreWriter, card: Card, texts: StoredTexts, missing: MissingItems, parts: Parts, spool: Spool,
     observe: Observer,
 ) -> int:  # fmt: skip
-    """Write the missing items shard by shard, each while the next one is read, and return the bytes written."""
+    """Write the missing items shard by shard, and return the bytes written."""
     work = missing.work([card.space], parts)
-    n_done = 0
-    with store.space_writer(card, texts.write) as writer:
-        for _, windows in groupby(work.windows(), key=lambda window: window.shard_number):
-            keys, ids = (np.concatenate(parts) for parts in zip(*map(_keys_and_ids, windows), strict=True))
-            writer.add(ids, spool.take(keys, ids))
-            writer.cut()
-            writer.cut()  # waits: the next part is read from the disk in no time, and two would take twice the memory
-            n_done += len(ids)
-            observe(Progress("write", card.space, n_done, work.n_items, n_done / max(1, work.n_items)))
-    return sum(disk.size(shard.path) for shard in writer.shards)
+    n_done = n_bytes = 0
+    for keys, ids in work.shards():
+        order = np.argsort(ids)
+        keys, ids = keys[order], ids[order]
+        layers = (spool.read(number, keys, ids) for number in range(len(card.layers)))
+        shard = store.write_shard(ShardContent(card, ids, layers), texts.write)
+        n_bytes += disk.size(shard.path)
+        n_done += len(ids)
+        observe(Progress("write", card.space, n_done, work.n_items, n_done / max(1, work.n_items)))
+    return n_bytes
+
+
+@contextmanager
+def _system_memory_pool() -> Iterator[None]:
+    """Let Arrow allocate as C does within the context: mimalloc keeps some 40 MB of the little that an import needs."""
+    import pyarrow as pa
+
+    usual = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(usual)
 
 
 def _staging_memory(files: Sequence[VectorFile]) -> int:
     """Return the memory for the texts in bytes: a part of what the vectors take, from 64 MB to a gigabyte."""
     n_bytes = sum(path.stat().st_size for file in files for path in file.hashed)
-    return min(max(n_bytes // 32, 64_000_000), 1_000_000_000)
-
-
-def _keys_and_ids(window: Window) -> tuple[Ids, Ids]:
-    """Return the keys of the items of a window, which are their ids or the ids of their sentences; and their ids."""
-    contexts = [item.context_id for item in window.items]
-    keys = [item if context is None else context for item, context in zip(window.ids.tolist(), contexts, strict=True)]
-    return np.array(keys, dtype=np.int64), window.ids
+    return min(max(n_bytes // 64, 64_000_000), 1_000_000_000)
 
 
 def _check_alike(files: Sequence[VectorFile]) -> None:

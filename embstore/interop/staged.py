@@ -78,7 +78,7 @@ class Stager:
                 "of "
                 "them."
             )
-        self._staging.deduplicate()
+        self._staging.deduplicate(is_distinct=True)
 
     def _checked(self, block: Block, file: VectorFile) -> NDArray[np.float32]:
         """Return the vectors of a block as float32."""

@@ -161,6 +161,18 @@ class StoreWriter:
         with committing(self.paths, Change(added=(staged.shard.path,))):
             publish_shard(staged)
 
+    def write_shard(self, content: ShardContent, write_texts: Callable[[Ids], None]) -> Shard:
+        """Write a shard in this thread, and commit it, after the card of its space and its texts.
+
+        Args:
+            content: Vectors, with the card of their space.
+            write_texts: As in :meth:`space_writer`.
+        """
+        with self.writing_texts():
+            self.add_space(content.card)
+            write_texts(content.item_ids)
+        return write_shard(self.paths, content)
+
     def space_writer(self, card: Card, write_texts: Callable[[Ids], None]) -> "SpaceWriter[Shard]":
         """Return a writer of vectors into a space, which writes a shard at each call of ``cut``.
 

@@ -142,7 +142,7 @@ def _parse_numbers(values: bytes, n: int) -> NDArray[np.float64] | None:
     import pyarrow as pa
     from pyarrow import csv
 
-    read = csv.ReadOptions(column_names=["value"], block_size=1 << 20)
+    read = csv.ReadOptions(column_names=["value"], block_size=1 << 20, use_threads=False)
     parse = csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False)
     convert = csv.ConvertOptions(column_types={"value": pa.float64()}, null_values=[])
     try:

@@ -4,10 +4,9 @@ A shard is renamed to its final name after its summary was written, and counts o
 (:mod:`embstore.storage.transaction.commit`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.tables import write_table
+from embstore.storage.parquet import arrow_arrays
 from embstore.storage.parquet.writer import ShardFile
 from embstore.summary import Summary
 
@@ -110,12 +110,13 @@ class ShardContent:
     Attributes:
         card: Card of the space, with its layers and the stored dtype.
         item_ids: Distinct item ids, int64 (n,); rows are stored by ascending id.
-        vectors: Vectors of each layer of the card, float32 (n, dim); read once.
+        vectors: Vectors of each layer of the card, float32 (n, dim); read once. With ids that ascend, a layer may also
+            be an iterator of blocks of its rows, each but the last of a multiple of :data:`.ROW_GROUP_ROWS`.
     """
 
     card: Card
     item_ids: NDArray[np.int64]
-    vectors: Iterable[NDArray[np.float32]]
+    vectors: Iterable[NDArray[np.float32] | Iterator[NDArray[np.float32]]]
 
 
 def stage_shard(temp: Path, paths: StorePaths, content: ShardContent) -> StagedShard:
@@ -136,29 +137,41 @@ def stage_shard(temp: Path, paths: StorePaths, content: ShardContent) -> StagedS
     in_order = bool((order[1:] > order[:-1]).all())
     item_ids = content.item_ids[order]
     summaries = []
-    of_layers = iter(content.vectors)
-    first = next(of_layers)
-    schema = embeddings_schema(first.shape[1], dtype)
     with (
         disk.writing(temp) as file,
         ThreadPoolExecutor(1, "embstore-shard") as pool,
         atomic.background_sync(file, temp) as to_disk,
     ):
-        shard_file = ShardFile(file, schema, layers.ids, item_ids)
+        shard_file = ShardFile(file, embeddings_schema(card.dim, dtype), layers.ids, item_ids)
         writing: Future[None] | None = None
-        for layer, rows in zip(layers, chain([first], of_layers), strict=True):
-            stored = _as_stored(rows if in_order else rows[order], item_ids, layer.name, dtype)
-            summaries.append(Summary.of(stored))
-            _check_finite(summaries[-1], stored, item_ids, layer.name)
-            if writing is not None:
-                writing.result()
-                to_disk()
-            writing = pool.submit(shard_file.write, stored)
+        for layer, rows in zip(layers, content.vectors, strict=True):
+            summaries.append(Summary.empty(card.dim))
+            n = 0
+            for block in _blocks(rows, None if in_order else order):
+                ids = item_ids[n : n + len(block)]
+                n += len(block)
+                stored = _as_stored(block, ids, layer.name, dtype)
+                summary = Summary.of(stored)
+                _check_finite(summary, stored, ids, layer.name)
+                summaries[-1] += summary
+                if writing is not None:
+                    writing.result()
+                    to_disk()
+                writing = pool.submit(shard_file.write, stored)
         if writing is not None:
             writing.result()
         digest = shard_file.close()
     [shard] = paths.as_shards(card.space, [names.PARTS.path(paths.embeddings(card.space), f"part-{digest[:16]}")])
     return StagedShard(temp, shard, summary_table(shard, digest, disk.size(temp), layers, summaries))
+
+
+def _blocks(
+    rows: NDArray[np.float32] | Iterator[NDArray[np.float32]], order: NDArray[np.intp] | None
+) -> Iterator[NDArray[np.float32]]:
+    """Return the blocks of a layer, whose rows are put in order if one is given; blocks of an iterator have it."""
+    if not isinstance(rows, np.ndarray):
+        return rows
+    return iter([rows if order is None else rows[order]])
 
 
 def publish_shard(staged: StagedShard) -> None:
@@ -204,7 +217,7 @@ def summary_table(shard: Shard, digest: str, n_bytes: int, layers: Layers, summa
         {"shard": shard.name, "sha256": digest, "bytes": n_bytes, **summary_row(layer.id, summary)}
         for layer, summary in zip(layers, summaries, strict=True)
     ]
-    return pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA)
+    return arrow_arrays.to_table(rows, SUMMARY_SCHEMA)
 
 
 def summary_row(layer_id: int, summary: Summary) -> dict[str, object]:

@@ -13,6 +13,7 @@ from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import SUMMARY_SCHEMA, summary_row
 from embstore.storage.files.summaries import add_summaries, read_merged
 from embstore.storage.files.tables import write_table
+from embstore.storage.parquet import arrow_arrays
 from embstore.storage.sql.reader import Reader
 from embstore.storage.transaction.manifest import committed_shards, read_cards
 
@@ -50,4 +51,4 @@ def write_merged(paths: StorePaths, card: Card) -> None:
     except DamagedError:
         return
     rows = [{"shards": names, **summary_row(layer, summary)} for layer, summary in sums.items()]
-    write_table(paths.merged(card.space), pa.Table.from_pylist(rows, schema=MERGED_SCHEMA))
+    write_table(paths.merged(card.space), arrow_arrays.to_table(rows, MERGED_SCHEMA))

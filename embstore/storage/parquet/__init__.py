@@ -1,6 +1,7 @@
 """Read and write Parquet files page by page, where pyarrow cannot, or is slower.
 
 reader, writer   columns of vectors
+arrow_arrays     Python and NumPy to Arrow and back, without pandas
 footer           the metadata of a file; unpacked_size: the decompressed size of its pages
 thrift           the encoding of the metadata
 """

@@ -23,6 +23,7 @@ from zlib_ng.zlib_ng import crc32
 
 from embstore import checksum
 from embstore.storage.parquet import thrift
+from embstore.storage.parquet.arrow_arrays import from_numpy
 from embstore.storage.parquet.thrift import I32, Buffer, Struct
 
 ROW_GROUP_ROWS = 1024
@@ -155,8 +156,8 @@ def _stamp(schema: pa.Schema, n: int) -> _Stamp:
     """Return the template of the vectors' column chunk for all row groups of n rows."""
     vector = schema.field("vector").type
     dtype = vector.value_type.to_pandas_dtype()
-    zeros = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(n * vector.list_size, dtype)), type=vector)
-    narrow = [pa.array(np.zeros(n, field.type.to_pandas_dtype())) for field in list(schema)[:-1]]
+    zeros = pa.FixedSizeListArray.from_arrays(from_numpy(np.zeros(n * vector.list_size, dtype)), type=vector)
+    narrow = [from_numpy(np.zeros(n, field.type.to_pandas_dtype())) for field in list(schema)[:-1]]
     data = _written(schema, [pa.record_batch([*narrow, zeros], schema=schema)])
     [group] = _row_groups(data)
     column = group[_COLUMNS][1][1][-1]
@@ -182,7 +183,8 @@ def _narrow_columns(schema: pa.Schema, layers: Sequence[int], item_ids: NDArray[
 
 
 def _narrow_batch(narrow: pa.Schema, layer: int, item_ids: NDArray[np.int64]) -> pa.RecordBatch:
-    return pa.record_batch([pa.array(np.full(len(item_ids), layer, np.int16)), pa.array(item_ids)], schema=narrow)
+    layers = np.full(len(item_ids), layer, np.int16)
+    return pa.record_batch([from_numpy(layers), from_numpy(item_ids)], schema=narrow)
 
 
 @lru_cache(16)

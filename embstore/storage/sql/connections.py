@@ -138,14 +138,16 @@ def close_files(connection: "duckdb.DuckDBPyConnection") -> None:
     connection.execute(f"SET disabled_filesystems = 'LocalFileSystem'; {_LOCKED}")
 
 
-def connect_to_spill(folder: Path, memory: str) -> "duckdb.DuckDBPyConnection":
+def connect_to_spill(folder: Path, memory: str, threads: int | None = None) -> "duckdb.DuckDBPyConnection":
     """Return an in-memory DuckDB connection for embstore's own SQL, which can read any file and spills to disk.
 
     Args:
         folder: Folder for the data that does not fit in memory; created when needed.
         memory: Memory limit in DuckDB's notation (``512MB``).
+        threads: Number of threads, each of which has buffers of its own; None for one per processor.
     """
     return _open(
+        **({} if threads is None else {"threads": str(threads)}),
         temp_directory=str(folder),
         memory_limit=memory,
         preserve_insertion_order=False,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from embstore import disk
 from embstore.sharding import KEYS, SPECIAL_TOKENS_CHARS, Parts, Range
 from embstore.storage.catalog import Catalog
+from embstore.storage.parquet.arrow_arrays import to_numpy
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
 from embstore.storage.staging.staging import Ids, Staging
@@ -177,6 +178,19 @@ class Work:
                 if len((window := self._window(keys, number)).ids):
                     yield window
 
+    def shards(self) -> Iterator[tuple[Ids, Ids]]:
+        """Yield the keys and ids (n,) of the missing items of each shard that has some, without their texts."""
+        for ranges in self._shards():
+            parts = [self._keys_and_ids(keys) for keys in ranges]
+            keys, ids = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+            if len(ids):
+                yield keys, ids
+
+    def _keys_and_ids(self, keys: Range) -> tuple[Ids, Ids]:
+        """Return the keys and ids (n,) of the missing items whose keys are in a range."""
+        table = self._staging.table(f"SELECT key, item.item_id FROM {self._chosen(keys)}")
+        return to_numpy(table["key"]), to_numpy(table["item_id"])
+
     def _shards(self) -> Iterator[list[Range]]:
         """Yield for each shard the key ranges of its windows."""
         if self._missing_table is None:
@@ -192,14 +206,18 @@ class Work:
     def _window(self, keys: Range, number: int) -> Window:
         """Return the window of missing items whose keys are in a range, to be written to shard ``number``."""
         columns = self._missing_columns
-        is_missing = ", ".join(columns if self._missing_table else [f"true AS {name}" for name in columns])
-        chosen = f"key >= {keys.first} AND key < {keys.end} AND valid AND {parts_condition(self._parts)}"
-        rows = f"(SELECT * FROM item WHERE {chosen}) AS item {self._joined()}"
+        is_missing = ", ".join(f"{name if self._missing_table else True}::UTINYINT AS {name}" for name in columns)
+        rows = self._chosen(keys)
         table = self._staging.table(_WINDOW.format(is_missing=is_missing, rows=rows))
-        ids = table["item_id"].to_numpy()
+        ids = to_numpy(table["item_id"])
         items = self._staging.to_items(table, self._staging.contexts(rows))
-        mask = np.array([table[name].to_numpy() for name in columns], dtype=np.bool_)
+        mask = np.array([to_numpy(table[name]) for name in columns], dtype=np.bool_)
         return Window(items, ids, mask.reshape(len(columns), len(ids)), number)
+
+    def _chosen(self, keys: Range) -> str:
+        """Return the SQL for the rows of ``item`` of the missing items whose keys are in a range."""
+        chosen = f"key >= {keys.first} AND key < {keys.end} AND valid AND {parts_condition(self._parts)}"
+        return f"(SELECT * FROM item WHERE {chosen}) AS item {self._joined()}"
 
     def _joined(self) -> str:
         return f"JOIN {self._missing_table} USING (item_id)" if self._missing_table else ""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from embstore import atomic, disk
 from embstore.errors import SourceError
 from embstore.space import Unit
+from embstore.storage.parquet import arrow_arrays
 from embstore.storage.sql import connections, interruptible
 from embstore.text import Item, Span
 
@@ -42,14 +43,14 @@ CREATE TABLE blank (reason VARCHAR, origin VARCHAR);
 # The first row of each id is kept. The key of an item is its id; of an occurrence, the id of its sentence.
 _DEDUPLICATE = """
 CREATE TABLE item AS
-SELECT {key} AS key, * FROM raw SEMI JOIN (SELECT min(ordinal) AS ordinal FROM raw GROUP BY item_id) USING (ordinal)
-ORDER BY key, item_id;
+SELECT {key} AS key, * FROM raw {first} ORDER BY key, item_id;
 CREATE TABLE sentence AS
 SELECT * FROM raw_sentence
 SEMI JOIN (SELECT min(ordinal) AS ordinal FROM raw_sentence GROUP BY item_id) USING (ordinal) ORDER BY item_id;
 DROP TABLE raw;
 DROP TABLE raw_sentence;
 """
+_FIRST = "SEMI JOIN (SELECT min(ordinal) AS ordinal FROM raw GROUP BY item_id) USING (ordinal)"
 _COLLIDING = """
 SELECT text, origin FROM {table} WHERE item_id =
     (SELECT item_id FROM {table} GROUP BY item_id HAVING min(content) <> max(content) ORDER BY item_id LIMIT 1)
@@ -105,7 +106,8 @@ class Staging:
     Args:
         folder: Folder in which a temporary folder is created if memory does not suffice.
         unit: Unit of the items.
-        memory: Memory limit of DuckDB in bytes; None for a gigabyte. What exceeds it is spilled.
+        memory: Memory limit of DuckDB in bytes, which then has one thread; None for a gigabyte. What exceeds it is
+            spilled.
 
     Attributes:
         connection: DuckDB connection. After :meth:`deduplicate` its tables are ``item`` (key, ordinal, item_id, text,
@@ -121,12 +123,13 @@ class Staging:
     def __init__(self, folder: Path, unit: Unit, memory: int | None = None) -> None:
         self._spill = atomic.temporary_path(folder)
         self._memory = _MEMORY if memory is None else f"{memory}B"
+        self._threads = None if memory is None else 1
         self._n_rows = 0
         self.unit = unit
         self.n_items = self.n_sentences = self.n_chars = self.n_invalid = self.digest = 0
 
     def __enter__(self) -> Self:
-        self.connection = connections.connect_to_spill(self._spill, self._memory)
+        self.connection = connections.connect_to_spill(self._spill, self._memory, self._threads)
         interruptible.execute(self.connection, _TABLES)
         return self
 
@@ -166,7 +169,9 @@ class Staging:
             columns: Columns of the table, in their order.
             extra_columns: SQL for further columns.
         """
-        arrays = {name: pa.array(values, _TYPES.get(name, pa.string())) for name, values in columns.items()}
+        arrays = {
+            name: arrow_arrays.from_values(values, _TYPES.get(name, pa.string())) for name, values in columns.items()
+        }
         with connections.with_table(self.connection, "batch", pa.table(arrays)):
             self.rows(f"INSERT INTO {table} SELECT *{extra_columns} FROM batch")
 
@@ -184,18 +189,23 @@ class Staging:
         with _storage_errors(self._spill.parent):
             return interruptible.run(self.connection, lambda it: it.sql(sql, params=values).to_arrow_table())
 
-    def deduplicate(self) -> None:
+    def deduplicate(self, *, is_distinct: bool = False) -> None:
         """Deduplicate the items, keeping the first row of each; called once all rows are staged.
+
+        Args:
+            is_distinct: Whether no item is staged twice (:meth:`first_duplicate`), which saves time and memory.
 
         Raises:
             SourceError: Two different texts have the same id.
         """
-        for table in ("raw", "raw_sentence"):
+        for table in ("raw_sentence",) if is_distinct else ("raw", "raw_sentence"):
             if len(rows := self.rows(_COLLIDING.format(table=table))) > 1:
                 (text, origin), (other, other_origin) = rows[0], next(row for row in rows if row[0] != rows[0][0])
                 raise collision(f"{text[:SHOWN]!r} ({origin})", f"{other[:SHOWN]!r} ({other_origin})")
         occurrences = self.unit is Unit.OCCURRENCE
-        self.rows(_DEDUPLICATE.format(key="context_id" if occurrences else "item_id"))
+        self.rows(
+            _DEDUPLICATE.format(key="context_id" if occurrences else "item_id", first="" if is_distinct else _FIRST)
+        )
         counts = self.rows(_COUNTS.format(texts="sentence" if occurrences else "item"))
         self.n_items, self.n_chars, self.n_invalid, self.digest = counts[0]
 
@@ -228,7 +238,7 @@ class Staging:
     def batches(self) -> Iterator[list[Item]]:
         """Yield all items that are valid Unicode, some thousands at a time; those of one sentence are together."""
         listed = self.table("SELECT item_id, key FROM item WHERE valid ORDER BY key, item_id")
-        ids, keys = listed["item_id"].to_numpy(), listed["key"].to_numpy()
+        ids, keys = arrow_arrays.to_numpy(listed["item_id"]), arrow_arrays.to_numpy(listed["key"])
         start = 0
         while start < len(ids):
             end = int(np.searchsorted(keys, keys[min(start + _BATCH_ROWS, len(ids)) - 1], side="right"))

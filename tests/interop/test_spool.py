@@ -1,0 +1,56 @@
+"""Vectors come back from the disk block by block, in the order of the shards."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embstore import Store
+from embstore.interop.spool import Spool
+from embstore.storage.files.shards import SHARD_BYTES
+
+RNG = np.random.default_rng(3)
+
+
+def test_each_layer_is_read_in_blocks_of_whole_row_groups(tmp_path: Path) -> None:
+    n, dim = 3_000, 1024
+    ids = RNG.choice(2**62, n, replace=False)
+    keys = RNG.integers(0, 2**63 - 1, n)
+    vectors = RNG.standard_normal((2, n, dim)).astype(np.float32)
+    with Spool(tmp_path, 2, dim) as spool:
+        for part in (slice(0, 1_000), slice(1_000, n)):
+            spool.add(keys[part], ids[part], vectors[:, part])
+        spool.finish()
+        order = np.argsort(ids)
+        for layer in range(2):
+            blocks = [*spool.read(layer, keys[order], ids[order])]
+            assert [len(block) for block in blocks] == [1024, 1024, 952]
+            np.testing.assert_array_equal(np.concatenate(blocks), vectors[layer, order])
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_file_that_ends_early_is_an_error(tmp_path: Path) -> None:
+    keys = np.arange(3)
+    with Spool(tmp_path, 1, 4) as spool:
+        spool.add(keys, keys, np.ones((1, 3, 4), np.float32))
+        spool.finish()
+        [file] = tmp_path.glob("*/*.vectors")
+        file.write_bytes(file.read_bytes()[:-4])
+        with pytest.raises(OSError, match="too short"):
+            [*spool.read(0, keys, keys)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_shard_of_several_blocks_is_that_of_whole_layers(tmp_path: Path, dtype: str) -> None:
+    words = [f"word{number}" for number in range(2_500)]
+    vectors = RNG.standard_normal((2, len(words), 1024)).astype(np.float32)
+    store = Store(tmp_path / "store")
+    store.add_vectors("mine", words, vectors, dtype=dtype, index="none")
+    assert vectors.nbytes < SHARD_BYTES
+    assert len(store.catalog.shards["mine"]) == 1
+    for layer in range(2):
+        _, texts, found = store.vectors("mine", layer)
+        expected = vectors[layer, [int(text.removeprefix("word")) for text in texts]]
+        assert sorted(texts) == sorted(words)
+        np.testing.assert_array_equal(found, expected.astype(dtype).astype(np.float32))
+    assert store.verify(deep=True).ok
