@@ -75,6 +75,25 @@ class _Drawing:
         """Remove these options from all options of a command, and return them."""
         return cls(**{name: options.pop(name) for field in fields(cls) if (name := field.name) in options})
 
+    def check_stored_result(self) -> None:
+        """Raise UsageError if a stored result is drawn, and options are given of what would be computed."""
+        from typer._click.globals import get_current_context
+
+        from embstore.errors import UsageError
+
+        context = get_current_context()
+        given = (
+            parameter.opts[0]
+            for parameter in context.command.params
+            if parameter.name not in _NAMES
+            and (source := context.get_parameter_source(parameter.name)) is not None
+            and source.name == "COMMANDLINE"
+        )
+        if self.result is not None and (option := next(given, None)):
+            raise UsageError(
+                f"{option} is about what is computed, and --from draws a stored result. Leave {option} out."
+            )
+
     def draw(self, name: str | None, compute: Callable[[], "Table"] | None = None) -> None:
         """Draw a result into files; say where, unless they were named.
 
@@ -125,6 +144,7 @@ def _plot_metric(store: _options.StoreDir = None, no_cache: _NoCache = False, **
         return open_store(store).query(metric, cache=not no_cache, **query_arguments(options), **own)
 
     with explained():
+        drawing.check_stored_result()
         drawing.draw(metric, compute)
 
 
@@ -141,6 +161,7 @@ def _plot_drift(store: _options.StoreDir = None, no_cache: _NoCache = False, **o
         return open_store(store).drift(**drift.arguments(**options), cache=not no_cache)
 
     with explained():
+        drawing.check_stored_result()
         drawing.draw("drift", compute)
 
 

@@ -264,9 +264,11 @@ def default_space_name(model: str, unit: Unit, pooling: Pooling, revision: str |
 
 def parse_pooling(value: str) -> Pooling:
     """Return the pooling of that name, or raise UnknownNameError with those that a checkpoint can have."""
-    if value in [*Pooling]:
-        return Pooling(value)
-    raise UnknownNameError("pooling", value, [pooling.value for pooling in Pooling if pooling is not Pooling.IMPORTED])
+    try:
+        return parse_member(Pooling, value)
+    except UnknownNameError as error:
+        known = [name for name in error.known if name != Pooling.IMPORTED]
+        raise UnknownNameError(error.kind, value, known) from None
 
 
 def check_pooling(unit: Unit, pooling: Pooling) -> None:

@@ -35,8 +35,10 @@ def resolve_models(specs: Sequence[str], options: Options, observe: Observer = l
 
     Raises:
         CheckpointError: A checkpoint cannot be found.
-        UsageError: One space name is given for several checkpoints.
+        UsageError: No checkpoint is given, or one space name for several checkpoints.
     """
+    if not specs:
+        raise UsageError("there is no checkpoint in the list (--model). Give at least one, such as minilm.")
     members = [(spec, revision) for spec in dict.fromkeys(specs) for revision in options.revisions or (None,)]
     if options.name is not None and len(members) > 1:
         raise UsageError(

@@ -92,6 +92,15 @@ def _shards(index: Path, suffix: str) -> list[str]:
     return sorted(names)
 
 
+def _subfolders(folder: Path) -> str:
+    """Return a sentence on the subfolders that are checkpoints, as those of a training run; empty if there are none."""
+    names = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    if not names:
+        return ""
+    more = " …" if len(names) > 3 else ""
+    return f" In it are {', '.join(names[:3])}{more}: choose some with --revision {names[0]}"
+
+
 def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bool = True) -> None:
     """Check that a folder has a config, a tokenizer and weights that may be loaded; raise CheckpointError if not.
 
@@ -105,7 +114,9 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bo
     if is_file(folder / ADAPTER_FILE) and not weight_files(folder):
         raise CheckpointError(_adapter_message(folder, where))
     if not is_file(folder / "config.json"):
-        raise CheckpointError(f"{where} has no config.json: give a folder written by save_pretrained().")
+        raise CheckpointError(
+            f"{where} has no config.json: give a folder written by save_pretrained().{_subfolders(folder)}"
+        )
     if not tokenizer_files(folder):
         raise CheckpointError(f"{where} has no tokenizer files: save the tokenizer into it with save_pretrained().")
     if not has_weights:

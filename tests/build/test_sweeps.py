@@ -96,6 +96,13 @@ def test_a_single_revision_named_with_the_model_keeps_its_space(hub: Path, words
     assert store.query("anisotropy")["step"] == [16]
 
 
+def test_a_folder_of_checkpoints_names_them(run: Path, words: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"has no config.json: .* In it are run: choose some with revisions="):
+        Store(tmp_path / "store").build(str(words), models=str(run.parent))
+    with pytest.raises(UsageError, match=r"no checkpoint in the list \(models=\)"):
+        Store(tmp_path / "store").build(str(words), models=[])
+
+
 def test_folders_of_a_training_run(run: Path, words: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     names = [f"checkpoint-{step}" for step in STEPS]

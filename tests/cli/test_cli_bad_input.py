@@ -149,6 +149,7 @@ OF_A_CALL = {
     "unit": (["words:9", "--unit", "sentense"], ["unknown unit 'sentense'", "Did you mean 'sentence'?", "Known: wo"]),
     "pooling": (["words:9", "--pooling", "lats"], ["unknown pooling 'lats'", "Did you mean 'last'", "projection"]),
     "pooling of no checkpoint": (["words:9", "--pooling", "x"], ["bos, eos, projection, model."]),
+    "poolings known to the field": (["words:9", "--pooling", "CLS"], ["unknown pooling 'CLS'", "Did you mean 'bos'?"]),
     "shard": (["words:9", "--shard", "5/3"], ["'5/3' is not a part of the work", "write i/n with 1 ≤ i ≤ n"]),
     "dtype": (["words:9", "--dtype", "float8"], ["unknown dtype 'float8'", "Known: float32, float16"]),
     "long": (["words:9", "--long", "cut"], ["unknown treatment of long texts 'cut'", "Known: skip, truncate, error"]),

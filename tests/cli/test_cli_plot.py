@@ -102,6 +102,8 @@ def test_drift_is_among_what_can_be_drawn(cli) -> None:
         (["anisotropy", "--column", "stdd"], "unknown column to draw 'stdd'"),
         (["anisotropyy"], "Did you mean 'anisotropy'?"),
         (["--theme", "dark", "anisotropy"], "Options stand after the metric"),
+        (["norms", "--from", "absent.json", "--layer", "0"], "is about what is computed, and --from draws a stored"),
+        (["drift", "dog", "--from", "absent.json", "-k", "3"], "is about what is computed"),
         (["--from", "absent.json"], "absent.json cannot be read: No such file or directory"),
         (["-o", "a.svg"], "Name a metric, as in embstore plot anisotropy, or a stored result: --from result.json"),
     ],

@@ -12,7 +12,7 @@ from recipe_checkpoints import TEXTS, configure_tokenizer, encoded, old_layout, 
 
 from embstore.encode import Encoder, read_recipe, resolve
 from embstore.errors import CheckpointError, UnknownNameError, UsageError
-from embstore.space import Pooling, Template, Unit
+from embstore.space import Pooling, Template, Unit, parse_pooling
 
 pytest.importorskip("sentence_transformers")
 from sentence_transformers.sentence_transformer import modules as parts
@@ -201,3 +201,4 @@ def test_poolings_of_a_checkpoint(base: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="encode it by itself"):
         next(encoder.encode([], poolings=[Pooling.MODEL, Pooling.MEAN]))
     assert Pooling("cls") is Pooling.BOS
+    assert parse_pooling("cls") is Pooling.BOS
