@@ -126,6 +126,14 @@ def missing(
     sources: Annotated[
         list[str], typer.Argument(metavar="SOURCE", help="Datasets, in the store or at hand, and files of texts.")
     ],
+    span: Annotated[
+        str | None,
+        typer.Option("--span", metavar="START,END", help="Columns with the targets of sentences, as in a build."),
+    ] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option("--targets", metavar="brackets|COLUMN", help="The targets of sentences, as in a build."),
+    ] = None,
     model: _options.Models = None,
     revision: _options.Revisions = None,
     space: _options.Spaces = None,
@@ -143,6 +151,8 @@ def missing(
     with explained():
         found = open_store(store).missing(
             sources,
+            span=span or (),
+            targets=targets,
             models=model or (),
             revisions=revision or (),
             spaces=space or (),

@@ -57,6 +57,12 @@ def with_groups(chart: Chart, *, is_ordered: bool) -> Chart:
     return chart._replace(series="group", facets=("space", *chart.facets), is_ordered=is_ordered)
 
 
+COSINE = Chart(
+    "curves", ("cosine",), title="cosine", ranges=(("cosine", "−1 to 1"),), facets=("text", "text_2"),
+    settings=("transform",),
+)  # fmt: skip
+"""The chart of cosines: a panel for each pair of texts, a curve for each space."""
+
 DRIFT = Chart(
     "curves",
     ("overlap", "turnover"),

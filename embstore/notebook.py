@@ -18,7 +18,7 @@ def notebook_observer() -> Observer | None:
     shell = None if ipython is None else ipython.get_ipython()
     if ipython is None or shell is None or not hasattr(shell, "kernel"):
         return None
-    return NotebookProgress(ipython.display)
+    return NotebookProgress(ipython.display, getattr(shell, "events", None))
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,15 @@ class Bar:
 
 
 class NotebookProgress:
-    """Shows the progress of a task in a notebook; the bar disappears when the task is done.
+    """Shows the progress of a task in a notebook; the bar disappears when the task is done, or its cell has ended.
 
     Args:
         display: The module ``IPython.display``.
+        events: IPython's events, among them the end of a cell, also of one that raised; None if it has none.
     """
 
-    def __init__(self, display: Any) -> None:
-        self._display, self._clock = display, Clock()
+    def __init__(self, display: Any, events: Any = None) -> None:
+        self._display, self._events, self._clock = display, events, Clock()
         self._handle: Any = None
         self._shown_at = 0.0
 
@@ -70,7 +71,15 @@ class NotebookProgress:
             return
         if self._handle is None:
             self._handle = self._display.display(bar, display_id=True)
+            if self._events is not None:
+                self._events.register("post_execute", self._end)
         else:
             self._handle.update(bar)
         if not bar.line:
             self._handle, self._shown_at = None, 0.0
+            if self._events is not None:
+                self._events.unregister("post_execute", self._end)
+
+    def _end(self) -> None:
+        """Remove the bar of a task that did not end."""
+        self._show(Bar())

@@ -110,7 +110,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     if parameter.type == "array of strings":
         return {"type": "array", "items": {"type": "string"}, "description": parameter.help}
     schema: dict[str, Any] = {"enum": list(parameter.choices)} if parameter.choices else {"type": parameter.type}
-    if parameter.default is None:
+    if parameter.default is None or parameter.counts_draws:
         schema = {"anyOf": [schema, {"type": "null"}]}
     limits = {"minimum": parameter.minimum, "maximum": parameter.maximum}
     return {**schema, **_given(limits), "description": parameter.help}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from embstore import Store, Stores, notebook
+from embstore.progress import Progress
 from embstore.storage.staging import staging
 from embstore.table import Table
 
@@ -60,6 +61,26 @@ def test_a_method_that_may_take_long_shows_a_bar_and_removes_it(make_store, tmp_
     call(store, tmp_path)
     assert any(verb in bar.line for bar in shown), [bar.line for bar in shown]
     assert shown[-1].line == ""
+
+
+def test_the_bar_of_a_task_that_fails_is_removed_after_its_cell(shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    callbacks: list[Callable[[], None]] = []
+    events = SimpleNamespace(
+        register=lambda name, callback: callbacks.append(callback) if name == "post_execute" else None,
+        unregister=lambda name, callback: callbacks.remove(callback),
+    )
+    monkeypatch.setattr(sys.modules["IPython"], "get_ipython", lambda: SimpleNamespace(kernel=object(), events=events))
+    observe = notebook.notebook_observer()
+    assert observe is not None
+    observe(Progress("verify", "toy", 1, 4, 0.25))
+    observe(Progress("verify", "toy", 2, 4, 0.5))
+    assert len(callbacks) == 1
+    for callback in [*callbacks]:
+        callback()  # the cell has ended, by an error
+    assert (shown[-1].line, callbacks) == ("", [])
+    observe(Progress("verify", "toy", 1, 4, 0.25))
+    observe(Progress("verify", "toy", 4, 4, 1.0))
+    assert (shown[-1].line, callbacks) == ("", [])
 
 
 def test_a_build_shows_the_reading_and_the_embedding(

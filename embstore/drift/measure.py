@@ -87,7 +87,7 @@ def _compared_ids(sides: Sides, request: DriftRequest, words: Sequence[int]) -> 
     selected, selection, notes = every, request.selection, []
     for card in sides.cards:
         selection.items.check_texts(sides.catalog, card)
-    kept = selection.items.ids(sides.catalog, [card.unit for card in sides.cards])
+    kept = selection.items.ids(sides.catalog, sides.cards)
     selected = selection.draw(every if kept is None else np.intersect1d(every, kept, assume_unique=True))
     added = np.setdiff1d(np.intersect1d(every, np.array(words, np.int64)), selected)
     if len(added):

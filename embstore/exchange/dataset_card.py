@@ -10,7 +10,13 @@ MARK = "<!-- Written by embstore push, which replaces this file as long as this 
 _OF_TABLES = {"items": "texts", "skipped": "skipped texts"}
 
 
-def dataset_card(cards: Mapping[str, Card], files: Iterable[str], url: str, counts: Mapping[str, int]) -> str:
+def dataset_card(
+    cards: Mapping[str, Card],
+    files: Iterable[str],
+    url: str,
+    counts: Mapping[str, int],
+    columns: Mapping[str, tuple[str, int | None]],
+) -> str:
     """Return the content of the README, in Markdown with a header in YAML.
 
     Args:
@@ -18,6 +24,7 @@ def dataset_card(cards: Mapping[str, Card], files: Iterable[str], url: str, coun
         files: Files of the store, by their paths.
         url: URL of the repository.
         counts: Number of items of each space.
+        columns: Type, and number of items with a value, of each stored column of items; None if not counted.
     """
     folders = {key.rpartition("/")[0] for key in files}
     tables = [name for name in _OF_TABLES if name in folders]
@@ -33,6 +40,7 @@ def dataset_card(cards: Mapping[str, Card], files: Iterable[str], url: str, coun
         "card with its whole provenance in `spaces/`.",
         "## Checkpoints", _checkpoints([cards[space] for space in shown]),
         "Vectors are derived from the weights of a checkpoint: its licence applies to them. See the page of each.",
+        *(["## Columns of the items", _columns(columns)] if columns else []),
         *(["## Datasets", _datasets(datasets)] if datasets else []),
         "## Use", _use(url, shown[0] if shown else "", address),
     ]  # fmt: skip
@@ -70,6 +78,12 @@ def _checkpoints(cards: Iterable[Card]) -> str:
             f"`{card.tokenizer_sha256}`, of the configuration `{card.config_sha256}`."
         )
     return "\n".join(lines.values())
+
+
+def _columns(columns: Mapping[str, tuple[str, int | None]]) -> str:
+    counted = {name: (kind, "–" if n is None else f"{n:,}") for name, (kind, n) in columns.items()}
+    rows = [f"| {_cell(name)} | {kind} | {n} |" for name, (kind, n) in counted.items()]
+    return "\n".join(["| column | type | items with a value |", "|---|---|---|", *rows])
 
 
 def _datasets(names: Iterable[str]) -> str:

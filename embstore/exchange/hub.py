@@ -28,6 +28,20 @@ _BATCH = 64
 _README = "README.md"
 
 
+def _columns(source: Catalog, part: Part, stored: Catalog | None) -> dict[str, tuple[str, int | None]]:
+    """Return the type of each column of items that travels or that the place has, and its number of values if known.
+
+    Args:
+        source: Catalog of the store.
+        part: What travels; of some spaces, the numbers of values are not known.
+        stored: Catalog of the place, if what it has stays there.
+    """
+    counts: dict[str, int | None] = {**source.columns.counts()} if part.is_whole else {}
+    travels = any(key.startswith("columns/") for key in part.files)
+    types = {**({} if stored is None else stored.columns.types), **(source.columns.types if travels else {})}
+    return {name: (kind, counts.get(name)) for name, kind in types.items()}
+
+
 def push_to_hub(root: Path, url: str, selection: Selection, observe: Observer, *, dry_run: bool = False) -> Table:
     """Copy a store, or some of its spaces, into a dataset repository, which is created, private, if there is none.
 
@@ -57,6 +71,7 @@ def push_to_hub(root: Path, url: str, selection: Selection, observe: Observer, *
                 check_content(part, source, stored, url)
             cards = {**(stored.cards if stored is not None and not part.is_whole else {}), **part.cards}
             counts = {space: stored.count(space) for space in stored.cards} if stored is not None else {}
+            columns = _columns(source, part, None if part.is_whole else stored)
         counts |= {space: source.count(space) for space in part.cards}
         files, missing = _compared(part, before, source)
         paths = StorePaths(Path("/") / "hub")
@@ -72,7 +87,7 @@ def push_to_hub(root: Path, url: str, selection: Selection, observe: Observer, *
             added += hub.upload({key: part.files[key] for key in missing[start : start + _BATCH]})
         last: dict[str, Path | bytes] = {published.NAME: published.published_bytes(files, before)}
         if _is_own(objects):
-            last[_README] = dataset_card(cards, files, url, counts).encode()
+            last[_README] = dataset_card(cards, files, url, counts, columns).encode()
         message = f"embstore push: {len(missing)} files" if missing else "embstore push: remove what was replaced"
         hub.commit(added, last, gone, parent, message)
         observe(Progress("push", url, len(missing), len(missing), 1.0))

@@ -139,7 +139,9 @@ METRICS = (
                 choices=_VALUES,
             ),
             Parameter("k", 10, "Number of neighbours, for hubness.", minimum=1),
-            Parameter("resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0),
+            Parameter(
+                "resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0, counts_draws=True
+            ),
         ),
         formula="ρ = Pearson(rank v(x_i), rank c_i), v(x) = ‖x‖, mean_{y of its word, y ≠ x} cos(x, y), N_k(x) or "
         "cos(x, mean)",

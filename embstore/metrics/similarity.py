@@ -157,7 +157,9 @@ METRICS = (
                 "Rank cosines and scores as number, or as text, letter by letter, as Wolfe & Caliskan's code does.",
                 choices=("number", "text"),
             ),
-            Parameter("resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0),
+            Parameter(
+                "resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0, counts_draws=True
+            ),
         ),
         formula="ρ = Pearson(rank cos(x_i, y_i), rank score_i)",
         citation="Wolfe & Caliskan (2022), ACL; interval: Efron & Tibshirani (1993), chapter 13",

@@ -80,7 +80,7 @@ def _panel(
             "mark": {"type": "rule", "opacity": 0.4}, "transform": [alone], "encoding": band,
         })  # fmt: skip
     curve = {"x": x, "y": y, "color": colours}
-    tooltip = [{"field": name} for name in (chart.series, chart.layer_name, value, "n")]
+    tooltip = [{"field": name} for name in (chart.series, chart.layer_name, value, *(["n"] if "n" in rows[0] else []))]
     layers += [
         {"mark": {"type": "line", "strokeWidth": 1.6}, "transform": [numbered],
          "encoding": curve | {"strokeDash": dashes}},
@@ -129,7 +129,8 @@ def _datum(request: Request, row: Row, axis: LayerAxis) -> dict[str, Any]:
     limits = dict(request.chart.intervals).get(request.value, ())
     best = (request.chart.best,) if request.chart.best else ()
     chart = request.chart
-    names = (chart.series, chart.layer, chart.layer_name, *chart.facets, "n", request.value, *limits, *best)
+    counts = ("n",) if "n" in row else ()
+    names = (chart.series, chart.layer, chart.layer_name, *chart.facets, *counts, request.value, *limits, *best)
     name = row[chart.layer_name]
     return {column: _safe(row[column]) for column in names} | {
         "place": axis.places[name],

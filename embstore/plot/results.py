@@ -82,7 +82,7 @@ def caption(table: Table, chart: Chart, value: str) -> list[str]:
         inputs = {row[column] for row in table.rows}
         if len(inputs) == 1 and column != "space" and None not in inputs:
             parts.append(f"{column.replace('_', ' ')}: {printable(show(inputs.pop()))}")
-    n = sorted({row["n"] for row in table.rows if row["n"] is not None})
+    n = sorted({row["n"] for row in table.rows if row.get("n") is not None})
     if n:
         parts.append(f"n = {n[0]:,}" if len(n) == 1 else f"n = {n[0]:,}–{n[-1]:,}")
     low_high = dict(chart.intervals).get(value)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embstore.chart import DRIFT, with_groups
+from embstore.chart import COSINE, DRIFT, with_groups
 from embstore.errors import UsageError
 from embstore.metrics import Metric, all_metrics, get_metric
 from embstore.table import Table
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def read_result(path: "str | Path", metric: str | None = None) -> Table:
-    """Return the table of a file that ``embstore query METRIC --format json`` (or ``jsonl``) wrote.
+    """Return the table of a file that ``embstore query METRIC --format json`` (or ``jsonl``), drift or cosine wrote.
 
     Args:
         path: The file.
@@ -26,6 +26,9 @@ def read_result(path: "str | Path", metric: str | None = None) -> Table:
     rows = _rows(Path(path))
     if metric in (None, DRIFT.title) and {*DRIFT.values, "mean_overlap", DRIFT.series} <= rows[0].keys():
         return Table(tuple(rows[0]), tuple(rows), chart=DRIFT)
+    if metric is None and _is_cosine(rows[0]):
+        _check_cosines(path, rows)
+        return Table(tuple(rows[0]), tuple(rows), chart=COSINE)
     declared = _metric(Path(path), rows[0], metric)
     _check_numbers(path, declared, rows)
     chart = declared.chart
@@ -64,7 +67,8 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         ) from error
     if not rows or not all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows):
         raise UsageError(f"{path} is no result of embstore query: it must be a list of rows with the same columns.")
-    missing = [name for name in ("space", "layer", "layer_name", "n", "reason") if name not in rows[0]]
+    required = ("space", "layer", "layer_name", *(() if _is_cosine(rows[0]) else ("n",)), "reason")
+    missing = [name for name in required if name not in rows[0]]
     if missing:
         raise UsageError(f"{path} is no result of embstore query: it has no column {', '.join(missing)}.")
     for number, row in enumerate(rows, start=1):
@@ -77,6 +81,22 @@ def _rows(path: Path) -> list[dict[str, Any]]:
             if not (row.get(column) is None or (isinstance(row[column], int) and row[column] >= 0)):
                 raise UsageError(f"{path}: row {number}: {column} must be a whole number, not {row[column]!r}.")
     return rows
+
+
+def _is_cosine(row: "Mapping[str, Any]") -> bool:
+    """Return whether a row is of ``embstore cosine``."""
+    return {*COSINE.facets, *COSINE.values} <= row.keys() and "n" not in row
+
+
+def _check_cosines(path: "str | Path", rows: "Sequence[dict[str, Any]]") -> None:
+    """Refuse texts and cosines of another type."""
+    for number, row in enumerate(rows, start=1):
+        for name in COSINE.facets:
+            if not isinstance(row[name], str):
+                raise UsageError(f"{path}: row {number}: {name} must be text, not {row[name]!r}.")
+        value = row["cosine"]
+        if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
+            raise UsageError(f"{path}: row {number}: cosine must be of type number, not {value!r}.")
 
 
 def _missing_columns(metric: Metric, row: "Mapping[str, Any]") -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.chart import Chart
+from embstore.chart import COSINE
 from embstore.errors import DamagedError, NotStoredError, UsageError
 from embstore.query.lookup import Embed, FoundQueries, Query, missing_query_notes
 from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, revision_of
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 Float64Array = NDArray[np.float64]
 
 COLUMNS = ("space", "model", *REVISION_COLUMNS, "layer", "layer_name", "text", "text_2", "cosine", "reason")
-CHART = Chart(
-    "curves", ("cosine",), title="cosine", ranges=(("cosine", "−1 to 1"),), facets=("text", "text_2"),
-    settings=("transform",),
-)  # fmt: skip
-"""The chart of cosines: a panel for each pair of texts, a curve for each space."""
 
 
 def cosines(
@@ -166,6 +161,6 @@ def _tabulate(
         columns=[*columns_with_values(COLUMNS, rows), *columns],
         notes=list(dict.fromkeys([*notes, *reasons])),
         types={**REVISION_TYPES, "cosine": "number", "reason": "string"},
-        chart=CHART,
+        chart=COSINE,
         pivot=Pivot(down, ("space",), ("cosine",), heads=("layer", *down[1:]), order="layer"),
     )

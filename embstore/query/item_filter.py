@@ -98,15 +98,17 @@ class ItemFilter:
         """Whether all items are kept."""
         return self.where is None and self.words is None
 
-    def ids(self, catalog: Catalog, units: Iterable[Unit]) -> Ids | None:
-        """Return the ids of the items to keep, ascending, for spaces of some units; None for all items.
+    def ids(self, catalog: Catalog, cards: Iterable[Card]) -> Ids | None:
+        """Return the ids of the items to keep, ascending, for some spaces; None for all items.
 
-        Ids may be among them that a space does not have.
+        Ids may be among them that a space does not have. Of a single space, ``n_tokens`` is a column of ``where``.
         """
-        kept = None if self.where is None else catalog.select(self.where, self.limits)
+        spaces = {card.space: card.unit for card in cards}
+        space = next(iter(spaces)) if len(spaces) == 1 else None
+        kept = None if self.where is None else catalog.select(self.where, self.limits, space)
         if self.words is None:
             return kept
-        listed = distinct(np.concatenate([_ids_of_words(catalog, unit, self.words) for unit in set(units)]))
+        listed = distinct(np.concatenate([_ids_of_words(catalog, unit, self.words) for unit in set(spaces.values())]))
         return listed if kept is None else np.intersect1d(kept, listed, assume_unique=True)
 
     def check_texts(self, catalog: Catalog, card: Card) -> None:

@@ -226,7 +226,7 @@ def _restricted(layers: Sequence[LayerData | NotComputable], ids: Ids) -> list[L
 def _selected(request: MetricRequest, side: _Side, other: _Side) -> Ids:
     """Return the ids of the selected items that both spaces have, ascending."""
     selection, ids = request.selection, _common_ids(side, other)
-    kept = selection.items.ids(side.catalog, [side.card.unit])
+    kept = selection.items.ids(side.catalog, [side.card, other.card])
     if kept is not None:
         ids = np.intersect1d(ids, kept, assume_unique=True)
     return selection.draw(ids)

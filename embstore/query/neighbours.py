@@ -86,7 +86,7 @@ def neighbours(
         from embstore.query.given_vectors import look_up_vectors
 
         found = look_up_vectors(cards, vectors, chosen)
-    only = candidates.ids(catalog, [space.card.unit for space in found])
+    only = candidates.ids(catalog, [space.card for space in found])
     search = LayerSearch(catalog, k, only, exact)
     if combination is not None:
         from embstore.query.combination import CombinationSearch, with_all_words

@@ -41,11 +41,16 @@ def request_columns(request: MetricRequest) -> Row:
 
 
 def provenance(request: MetricRequest, row: Mapping[str, Any]) -> Row:
-    """Return the parameters, seed and selection that a row was computed with; seed is None if nothing was drawn."""
+    """Return the parameters, seed and selection that a row was computed with.
+
+    The seed, and a parameter that counts draws, are None if nothing was drawn.
+    """
     columns = request_columns(request)
-    if "seed" not in columns or request.selection.sample is not None or _is_drawn(request, row):
+    if "seed" not in columns or _is_drawn(request, row):
         return columns
-    return columns | {"seed": None}
+    drawn = [parameter.name for parameter in request.metric.row_parameters if parameter.counts_draws]
+    seed = columns["seed"] if request.selection.sample is not None else None
+    return columns | {"seed": seed} | {name: None for name in drawn if columns[name]}
 
 
 def _is_drawn(request: MetricRequest, row: Mapping[str, Any]) -> bool:

@@ -56,7 +56,7 @@ class Selection:
 
     def select(self, catalog: Catalog, space: str) -> Ids | None:
         """Return the selected ids, ascending; None for all. Without a sample, ids of other spaces may be included."""
-        chosen = self.items.ids(catalog, [catalog.cards[space].unit])
+        chosen = self.items.ids(catalog, [catalog.cards[space]])
         return chosen if self.sample is None else self.draw(stored_ids(catalog, space, chosen))
 
     def groups(self, catalog: Catalog, space: str, other: str | None = None) -> "Groups | None":
@@ -69,7 +69,7 @@ class Selection:
         """
         if self.by is None:
             return None
-        kept = self.items.ids(catalog, [catalog.cards[space].unit])
+        kept = self.items.ids(catalog, [catalog.cards[space]])
         ids = stored_ids(catalog, space, kept)
         if other not in (None, space):
             ids = np.intersect1d(ids, stored_ids(catalog, str(other)), assume_unique=True)

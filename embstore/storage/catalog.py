@@ -167,7 +167,7 @@ class Catalog:
         """Return the ids of all items, ascending."""
         return self._tables.ids()
 
-    def select(self, where: str, limits: Limits = NO_LIMITS) -> Ids:
+    def select(self, where: str, limits: Limits = NO_LIMITS, space: str | None = None) -> Ids:
         """Return the ids of the items for which an SQL expression over their columns is true, ascending.
 
         The columns are those of the view ``items``, stored ones, and built-in ones.
@@ -175,6 +175,7 @@ class Catalog:
         Args:
             where: SQL expression.
             limits: Limits of its evaluation.
+            space: Space whose numbers of tokens are the column ``n_tokens``; None if there is more than one.
 
         Raises:
             UnknownNameError: The expression names a column that items do not have.
@@ -185,7 +186,7 @@ class Catalog:
 
         self._tables.check()
         check_expression(where)
-        source, views = joined_items(where, self.columns.types)
+        source, views = joined_items(where, self.columns.types, space)
         with self._users_sql:
             sandbox = self._items_sandbox(limits)
             checked = sandbox.check(f"SELECT item_id FROM {source} WHERE (\n{where}\n)", limits, views)

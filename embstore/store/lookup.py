@@ -179,11 +179,20 @@ class LookupMethods(OpenStore):
         return self._ask(lambda catalog: _vectors(catalog, space, str(layer), selection))
 
     @accepts(SpaceFilter)
-    def missing(self, sources: Names, **filters: Unpack[SpaceFilters]) -> Table:
+    def missing(
+        self,
+        sources: Names,
+        *,
+        span: Names = (),
+        targets: str | None = None,
+        **filters: Unpack[SpaceFilters],
+    ) -> Table:
         """Return the texts of datasets and files that have no vector in the spaces.
 
         Args:
             sources: Names of datasets, in the store or on this machine, and files, as :meth:`build` takes them.
+            span: Columns with the target of each sentence of a file, as in :meth:`build`, for spaces of occurrences.
+            targets: ``brackets`` or the column of the targets, as in :meth:`build`.
             models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
 
         Returns:
@@ -195,8 +204,10 @@ class LookupMethods(OpenStore):
             QueryError: No space is of the unit of a source.
         """
         from embstore.query.missing import missing
+        from embstore.sources import Targets
 
-        return self._ask(lambda catalog: missing(catalog, as_names(sources), SpaceFilter(**filters)))
+        of_files = Targets.parse(targets, span)
+        return self._ask(lambda catalog: missing(catalog, as_names(sources), SpaceFilter(**filters), of_files))
 
     def info(self) -> Table:
         """Return one row per space: its card, layers, numbers of items and shards, bytes and the state of its index."""

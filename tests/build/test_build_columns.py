@@ -250,6 +250,11 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(
     again = build("a.txt", columns=(), unit=unit, template=" {text}", keep="n_tokens")
     assert [column.n_new for column in again.columns] == [0]
     assert len(catalog.select(f'"n_tokens.{space}" > 1')) == int((found.values > 1).sum())
+    assert len(catalog.select("N_TOKENS > 1", space=space)) == int((found.values > 1).sum())
+    with pytest.raises(UnknownNameError, match="n_tokens"):
+        catalog.select("n_tokens > 1")
+    store = Store(catalog.paths.root)
+    assert set(store.query("norms", where="n_tokens > 1", spaces=space)["n"]) == {int((found.values > 1).sum())}
     store = Store(tmp_path / "store")
     store.remove(space)
     assert Catalog(tmp_path / "store").columns.types == {}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fake_hub import FakeHub, Repository
+from kept_columns import write_columns
 from store_damage import flip
 from synthetic import Synthetic
 
@@ -161,10 +162,14 @@ def test_a_damaged_store_is_not_pushed(made: Synthetic, hub: FakeHub) -> None:
 def test_a_readme_of_the_user_stays(made: Synthetic, make_store: Callable[..., Synthetic], hub: FakeHub) -> None:
     made.store.push(URL)
     readme = _tree(hub)["README.md"].decode()
+    assert "Columns" not in readme
     for text in (made.space, made.card.checkpoint, made.card.weights_sha256, f"--store {URL}", "licence"):
         assert text in readme
     make_store(texts=["new"])
+    write_columns(made, {"freq": [1, None, 3], "a|b": ["x", "y", "z"]})
     made.store.push(URL)
+    for row in ("## Columns of the items", "| freq | int64 | 2 |", "| a\\|b | string | 3 |"):
+        assert row in _tree(hub)["README.md"].decode()
     assert "| 61 |" in _tree(hub)["README.md"].decode()
     own = {**_tree(hub), "README.md": b"---\ntags: []\n---\nmy own"}
     hub.repositories[REPO].commit("main", own)

@@ -329,6 +329,20 @@ def test_a_stored_result_is_recognised_by_its_columns(tmp_path: Path) -> None:
         read_result(tmp_path / "absent.json")
 
 
+def test_stored_cosines_are_drawn_as_they_are_computed(make_store, tmp_path: Path) -> None:
+    store = make_store(n=4, index=False).store
+    for pairs in (["text1", "text2"], ["text0", "text1", "text2"]):
+        table = store.cosine(pairs)
+        path = tmp_path / "cosines.json"
+        path.write_text(json.dumps(table.to_pylist()))
+        stored = read_result(path)
+        assert draw(stored, PlotOptions()).to_svg() == draw(table, PlotOptions()).to_svg()
+    for name, value, message in (("cosine", "x", "cosine must be of type number"), ("text", 1, "text must be text")):
+        path.write_text(json.dumps([table.to_pylist()[0] | {name: value}]))
+        with pytest.raises(UsageError, match=f"row 1: {message}"):
+            read_result(path)
+
+
 def test_a_name_of_a_layer_in_a_stored_result_is_text() -> None:
     hostile = "it's' + datum.space + '\\"
     figure = result(rows_of(layers=("0", hostile), score=0.5)).plot()

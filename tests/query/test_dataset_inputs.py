@@ -231,6 +231,22 @@ def test_all_missing_texts_can_be_listed(make_store: Make, tmp_path: Path) -> No
     assert [field.type for field in none.to_arrow().schema] == ["string", "string", "int64", "string"]
 
 
+def test_missing_targets_of_sentences_can_be_listed(make_store: Make, tmp_path: Path) -> None:
+    made = make_store(unit="occurrence", texts=["a bank", "the bank"], index=False)
+    make_store(n=3, index=False)
+    (tmp_path / "spans.csv").write_text("text,start,end\nthe bank,4,8\nthe bank,0,3\nmy bank,3,7\n", "utf-8")
+    (tmp_path / "marked.txt").write_text("a [bank]\nour [bank]\n", "utf-8")
+    for span in ("start,end", ["start", "end"]):
+        found = made.store.missing(str(tmp_path / "spans.csv"), span=span)
+        assert found["text"] == ["my [bank]"]
+        assert set(found["space"]) == {made.space}
+    assert made.store.missing(str(tmp_path / "marked.txt"), targets="brackets")["text"] == ["our [bank]"]
+    with pytest.raises(QueryError, match=r"Say where the targets are with --?span|with span"):
+        made.store.missing(str(tmp_path / "marked.txt"), unit="occurrence")
+    with pytest.raises(QueryError, match=r"is of occurrences, and no space that matches is"):
+        made.store.missing(str(tmp_path / "marked.txt"), targets="brackets", unit="word")
+
+
 def test_what_cannot_be_missing_is_refused(make_store: Make) -> None:
     made = make_store(n=30, index=False)
     make_store(unit="occurrence", texts=["a bank", "the bank"], index=False)

@@ -112,7 +112,7 @@ def test_a_row_without_a_value_says_how_it_was_asked_too(store: Store) -> None:
     [row] = ask(store, "isoscore", zeta=1, where="false", layers=0).to_pylist()
     assert (row["isoscore"], row["zeta"], type(row["zeta"])) == (None, 1.0, float)
     [row] = ask(store, "similarity", where="false", layers=0).to_pylist()
-    assert (row["spearman"], row["ranks"], row["seed"]) == (None, "number", None)
+    assert (row["spearman"], row["ranks"], row["seed"], row["resamples"]) == (None, "number", None, None)
 
 
 DRAWN: list[tuple[str, dict[str, Any], str]] = [
@@ -155,6 +155,15 @@ def test_where_nothing_was_drawn_there_is_no_seed(store: Store, metric: str, que
     assert (set(sampled["seed"]), set(sampled["sample"])) == ({5}, {30})
     assert not any(note.startswith(f"{metric}: ") and "seed" in note for note in sampled.notes)
     assert len(set(sampled.columns)) == len(sampled.columns)
+
+
+def test_an_interval_of_a_formula_counts_no_resamples(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embstore.metrics.correlate.MAX_BOOTSTRAP_ITEMS", 10)
+    found = ask(store, "correlate", seed=5, cache=False)
+    assert None not in found["low"]
+    assert {*found["resamples"], *found["seed"]} == {None}
+    sampled = ask(store, "correlate", seed=5, sample=20, cache=False)
+    assert (set(sampled["resamples"]), set(sampled["seed"])) == ({None}, {5})
 
 
 def test_a_number_is_of_the_declared_type() -> None:

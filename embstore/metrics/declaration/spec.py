@@ -110,6 +110,7 @@ class Parameter:
         metavar: Placeholder for the value in the help.
         is_input: Whether it names an input (a dataset, a file of words) rather than a setting of the function.
         in_rows: Whether each row has a column with its value; None for all parameters that are not inputs.
+        counts_draws: Whether it is a number of random draws, which is None in a row for which nothing was drawn.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Parameter:
     metavar: str | None = None
     is_input: bool = False
     in_rows: bool | None = None
+    counts_draws: bool = False
 
     @property
     def is_in_rows(self) -> bool:

@@ -127,17 +127,22 @@ def token_column(space: str) -> str:
     return f"{N_TOKENS}.{space}"
 
 
-def joined_items(sql: str, stored: Iterable[str]) -> tuple[str, list[str]]:
+def joined_items(sql: str, stored: Iterable[str], space: str | None = None) -> tuple[str, list[str]]:
     """Return the SQL of a source of items for an expression over their columns, and the views that it reads.
 
     Args:
         sql: SQL expression.
         stored: Names of the stored columns.
+        space: Space whose numbers of tokens are the column ``n_tokens``; None for none.
     """
     folded = sql.casefold().replace('""', '"')  # as a quoted name is written that has a quotation mark in it
     names = {"columns": [*stored], "built_in": [*BUILT_IN]}
+    sources = {view: view for view in names}
+    if space is not None and (counts := token_column(space)) in names["columns"] and N_TOKENS in folded:
+        sources["columns"] = f"(SELECT *, {connections.quote_name(counts)} AS {N_TOKENS} FROM columns) AS columns"
+        names["columns"].append(N_TOKENS)
     views = [view for view in names if any(_plain(name) in folded for name in names[view])]
-    return " ".join(["items", *(f"LEFT JOIN {view} USING (item_id)" for view in views)]), ["items", *views]
+    return " ".join(["items", *(f"LEFT JOIN {sources[view]} USING (item_id)" for view in views)]), ["items", *views]
 
 
 def _plain(name: str) -> str:
