@@ -2,7 +2,7 @@
 
     python tests/benchmarks/build_kills.py [--kills 45] [--seed 0]
 
-Before each build its source gets new words. The build runs in a process of its own, which commits every half second and
+Before each build its source gets new words. The build runs in a process of its own, which commits each shard and
 is killed (SIGKILL) shortly after a random one of its requests: most requests are those of commits. Then the store must
 be sound and have all items that it had before, and the same build again must complete it. In the end it must be the
 store that builds into a folder make. The bucket is of moto, through a proxy with latency.
@@ -32,12 +32,12 @@ from tiny_checkpoint import make_checkpoint
 from embstore import Store
 from embstore.errors import StoreError
 
-_N_NEW = 60  # words of each build
+_N_NEW = 40  # words of each build
 _SHARD_BYTES = 9000
 _CODE = """
 from embstore import Store
 from embstore.storage.remote import writing
-writing._PAUSE_SECONDS = 0.5
+writing._PAUSE_SECONDS = 0
 Store({store!r}, options={options!r}).build({source!r}, models={checkpoint!r}, shard_bytes={shard_bytes})
 """
 
@@ -56,7 +56,7 @@ class Trial:
         self._folder, self._proxy, self._rng = folder, proxy, rng
         self._url, self._options = bucket.url, bucket.options
         self._source, self._checkpoint = folder / "words.txt", f"tiny={make_checkpoint(folder / 'tiny')}"
-        self._n_requests = 0
+        self._n_requests: list[int] = []  # of whole builds
 
     def run(self, n_kills: int) -> str:
         """Kill builds, and return what was found; raise AssertionError if something is lost, torn or there twice."""
@@ -93,13 +93,14 @@ class Trial:
         before = len(self._proxy.requests)
         ended = run_command((), self._folder, after=kill, number=signal.SIGKILL, code=code)
         assert ended.status == 0 or (kill and ended.status == -signal.SIGKILL), ended.err
-        if ended.status == 0:
-            self._n_requests = max(self._n_requests, len(self._proxy.requests) - before)
+        if ended.status == 0 and (kill or not self._n_requests):
+            self._n_requests.append(len(self._proxy.requests) - before)
         return ended
 
     def _killed(self) -> bool:
         """Kill a build shortly after a random one of its requests; return False if it had ended before."""
-        n_requests = len(self._proxy.requests) + self._rng.randint(1, self._n_requests)
+        usual = min(self._n_requests[-3:])
+        n_requests = len(self._proxy.requests) + self._rng.randint(1, usual)
         moment = _Moment(self._proxy, n_requests, self._rng.uniform(0, 2 * self._proxy.latency))
         return self._build(self._url, self._options, moment).status != 0
 
