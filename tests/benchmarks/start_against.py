@@ -1,10 +1,11 @@
 """Compare the CPU time of short commands with that of another commit, installed in an environment of its own.
 
 git worktree add ../base COMMIT && python -m venv ../base/.venv && ../base/.venv/bin/pip install -e '../base[minilm]'
-python tests/benchmarks/start_against.py ../base/.venv/bin/python STORE [--rounds 15] [--only neighbours]
+python tests/benchmarks/start_against.py ../base/.venv/bin/python STORE [--own STORE] [--rounds 15] [--only neighbours]
 
-STORE is one that both read, built by the older. Each works on a copy of it, in processes that take turns. What counts
-is user and system time, which other programs on the machine change less than the time that passes.
+STORE is one that both read, built by the older; with --own this version reads one that it has built from the same
+sources. Each works on a copy, in processes that take turns. What counts is user and system time, which other programs
+on the machine change less than the time that passes.
 """
 
 import argparse
@@ -68,12 +69,12 @@ def cpu_seconds(python: str, arguments: Sequence[str]) -> float:
 Line = tuple[str, list[float], list[float]]
 
 
-def measure(base: str, store: Path, rounds: int, word: str, only: str = "") -> Iterator[Line]:
-    """Yield each command with its seconds in every round: the base's, and those of this environment."""
+def measure(base: str, store: Path, own: Path, rounds: int, word: str, only: str = "") -> Iterator[Line]:
+    """Yield each command with its seconds in every round: the base's, and those of this environment on its own store."""
     with tempfile.TemporaryDirectory(prefix="embstore-start-") as folder:
         stores = {python: f"{folder}/{name}" for name, python in (("base", base), ("new", sys.executable))}
-        for copy in stores.values():
-            shutil.copytree(store, copy)
+        for python, copy in stores.items():
+            shutil.copytree(store if python == base else own, copy)
         for name, arguments in commands(word).items():
             seconds: dict[str, list[float]] = {python: [] for python in stores}
             for number in range(rounds + 1 if only in name else 0):
@@ -89,12 +90,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compare the CPU time of short commands with that of another commit.")
     parser.add_argument("base", help="Python of the environment that has the other commit")
     parser.add_argument("store", type=Path, help="a store that both read")
+    parser.add_argument("--own", type=Path, metavar="STORE", help="the store that this version reads in its place")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--word", default="dog", help="a word of the store")
     parser.add_argument("--only", default="", metavar="TEXT", help="commands whose name has this text")
     options = parser.parse_args()
     print("| command | base, ms | new, ms | ratio of minima | of medians |\n|---|---|---|---|---|")
-    for name, old, new in measure(options.base, options.store, options.rounds, options.word, options.only):
+    for name, old, new in measure(
+        options.base, options.store, options.own or options.store, options.rounds, options.word, options.only
+    ):
         ratios = f"{min(new) / min(old):.2f} | {median(new) / median(old):.2f}"
         print(f"| {name} | {min(old) * 1e3:.1f} | {min(new) * 1e3:.1f} | {ratios} |", flush=True)
 

@@ -21,6 +21,7 @@ from embstore.storage.files.paths import Shard
 from embstore.storage.files.vectors import LayerVectors, open_shard
 from embstore.storage.parquet import thrift
 from embstore.storage.parquet.footer import is_footer_sound
+from embstore.storage.parquet.plain_table import read_plain_table
 from embstore.storage.parquet.reader import read_values
 from embstore.storage.transaction.manifest import committed_shards
 
@@ -221,3 +222,24 @@ def test_an_unaltered_file_gives_its_vectors(file: File) -> None:
     np.testing.assert_array_equal(
         read_values(file.shard.path, file.column).reshape(3, 2), file.made.vectors[0][np.argsort(file.made.ids)]
     )
+
+
+def test_plain_tables(file: File, tally: Tallies) -> None:
+    """A summary with any bytes in it gives columns no larger than itself, or is refused."""
+    counts = tally("fuzz: Parquet", "plain tables")
+    summary = file.shard.summary_path.read_bytes()
+
+    @tries(30)
+    @given(PIECES, st.integers(0, 2), st.integers(0, 12))
+    def run(piece: bytes, longer: int, offset: int) -> None:
+        for at in range(offset, len(summary), 13):
+            data = summary[:at] + piece + summary[at + len(piece) - longer :]
+            counts["faults"] += 1
+            try:
+                columns = read_plain_table(data)
+            except ValueError:
+                continue
+            numbers = [values for values in columns.values() if isinstance(values, np.ndarray)]
+            assert sum(values.nbytes for values in numbers) <= len(data)
+
+    run()

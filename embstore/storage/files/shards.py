@@ -178,7 +178,7 @@ def publish_shard(staged: StagedShard) -> None:
     """Write the summary of a shard, then rename the shard to its final name; a commit then makes it count."""
     shard = staged.shard
     try:
-        write_table(shard.summary_path, staged.summary)
+        write_table(shard.summary_path, staged.summary, plain=True)
         atomic.publish(staged.temp, shard.path)
     except BaseException:
         if not disk.exists(shard.path):

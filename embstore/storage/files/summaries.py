@@ -8,20 +8,22 @@ summaries of the shards are read instead.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embstore import checksum, disk
 from embstore.errors import DamagedError
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.unpacked import check_unpacked
+from embstore.storage.parquet.plain_table import Values, read_plain_table
 from embstore.storage.sql.reader import FILES, REMEDY, Reader
 from embstore.summary import Summary
 
 Sums = dict[int, Summary]
+Columns = Mapping[str, Values]
+"""Values of each row, by name of the column."""
 
 _NAMES = [field.name for field in fields(Summary)]
 
@@ -63,15 +65,18 @@ def read_merged(reader: Reader, paths: StorePaths, card: Card) -> Merged | None:
     """Return the merged summary of a space, or None if it is missing or damaged."""
     file = paths.merged(card.space)
     try:
-        if not checksum.has_valid_checksum(disk.read(file)):
+        data = disk.read(file)
+        if not checksum.has_valid_checksum(data):
             return None
-        check_unpacked([file], REMEDY, reader.connection)
-        # One statement for names and sums, since a build may replace the file meanwhile.
-        names = f"CASE WHEN layer = $first THEN shards ELSE [] END AS shards, layer, {', '.join(_NAMES)}"
-        columns = reader.columns(f"SELECT {names} FROM {FILES}", [file], first=card.layers.ids[0])
+        columns: Columns | None = _plain_columns(data)
+        if columns is None:
+            check_unpacked([file], REMEDY, reader.connection)
+            # One statement for names and sums, since a build may replace the file meanwhile.
+            names = f"CASE WHEN layer = $first THEN shards ELSE [] END AS shards, layer, {', '.join(_NAMES)}"
+            columns = reader.columns(f"SELECT {names} FROM {FILES}", [file], first=card.layers.ids[0])
         sums = dict(_rows(columns, card))
         shards = frozenset(name for row in columns["shards"] for name in row)
-    except (FileNotFoundError, DamagedError, ValueError, TypeError):
+    except (FileNotFoundError, DamagedError, ValueError, TypeError, KeyError):
         return None
     return Merged(shards, sums) if set(sums) == {*card.layers.ids} else None
 
@@ -88,27 +93,51 @@ def add_summaries(reader: Reader, card: Card, shards: Sequence[Shard], start_sum
     Raises:
         DamagedError: A summary was altered or is missing.
     """
-    files = [shard.summary_path for shard in shards]
+    files = [shard.summary_path for shard in sorted(shards, key=lambda shard: shard.name)]
     disk.fetch_all(dict.fromkeys(files))
-    for file in files:
-        check_summary(file)
-    check_unpacked(files, REMEDY, reader.connection)
     total = {layer.id: Summary.empty(card.dim) for layer in card.layers} | (start_sums or {})
-    # Without ORDER BY, which would copy all sums; they are added in order below.
-    columns = reader.columns(f"SELECT shard, layer, {', '.join(_NAMES)} FROM {FILES}", files)
-    try:
-        rows = list(_rows(columns, card))
-    except (ValueError, TypeError) as error:
-        raise DamagedError(
-            f"{files[0].parent} is damaged: a summary there is not one of {card.space} ({error}). {REMEDY}"
-        ) from error
-    for row in sorted(range(len(rows)), key=columns["shard"].__getitem__):
-        layer, summary = rows[row]
-        total[layer] += summary
+    for columns in _columns_of(reader, files):
+        try:
+            rows = list(_rows(columns, card))
+            order = sorted(range(len(rows)), key=columns["shard"].__getitem__)
+        except (ValueError, TypeError, KeyError) as error:
+            raise DamagedError(
+                f"{files[0].parent} is damaged: a summary there is not one of {card.space} ({error}). {REMEDY}"
+            ) from error
+        for row in order:
+            layer, summary = rows[row]
+            total[layer] += summary
     return total
 
 
-def _rows(columns: Mapping[str, NDArray[Any]], card: Card) -> Iterator[tuple[int, Summary]]:
+def _columns_of(reader: Reader, files: Sequence[Path]) -> Iterator[Columns]:
+    """Yield the columns of each summary in order; of all together from the first that an older version wrote.
+
+    Raises:
+        DamagedError: A summary was altered or is missing.
+    """
+    for number, file in enumerate(files):
+        columns = _plain_columns(check_summary(file))
+        if columns is None:
+            rest = files[number:]
+            for other in rest:
+                check_summary(other)
+            check_unpacked(rest, REMEDY, reader.connection)
+            # Without ORDER BY, which would copy all sums.
+            yield reader.columns(f"SELECT shard, layer, {', '.join(_NAMES)} FROM {FILES}", rest)
+            return
+        yield columns
+
+
+def _plain_columns(data: bytes) -> Columns | None:
+    """Return the columns of a summary, without DuckDB, whose start takes longer; None for one that is not plain."""
+    try:
+        return read_plain_table(data)
+    except ValueError:
+        return None
+
+
+def _rows(columns: Columns, card: Card) -> Iterator[tuple[int, Summary]]:
     """Yield the layer and the sums of each row.
 
     Raises:
@@ -120,10 +149,11 @@ def _rows(columns: Mapping[str, NDArray[Any]], card: Card) -> Iterator[tuple[int
         yield int(layer), Summary(int(sums[0]), int(sums[1]), *sums[2:5], *map(float, sums[5:]))
 
 
-def check_summary(summary: Path) -> None:
-    """Raise DamagedError if a summary was altered or is missing."""
+def check_summary(summary: Path) -> bytes:
+    """Return the bytes of a summary; raise DamagedError if it was altered or is missing."""
     try:
         data = disk.read(summary)
     except FileNotFoundError as error:
         raise DamagedError(f"{summary} is missing. {REMEDY}") from error
     checksum.check(summary, data, REMEDY)
+    return data

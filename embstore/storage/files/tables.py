@@ -87,10 +87,20 @@ def store_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: 
     write_table(path, table)
 
 
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write a small Parquet file atomically, with its own hash in its metadata."""
+def write_table(path: Path, table: pa.Table, *, plain: bool = False) -> None:
+    """Write a small Parquet file atomically, with its own hash in its metadata.
+
+    Args:
+        path: Path of the file.
+        table: Rows.
+        plain: Whether to write values as they are in memory, for :func:`.read_plain_table`: without compression and
+            dictionaries, of which sums get no smaller.
+    """
     buffer = pa.BufferOutputStream()
-    with pq.ParquetWriter(buffer, table.schema, write_page_checksum=True) as writer:
+    compression = "none" if plain else "snappy"
+    with pq.ParquetWriter(
+        buffer, table.schema, compression=compression, use_dictionary=not plain, write_page_checksum=True
+    ) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
     atomic.write_bytes(path, checksum.with_checksum(buffer.getvalue().to_pybytes()))

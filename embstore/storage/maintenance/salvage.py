@@ -65,7 +65,8 @@ class SoundShard:
     def write_summary(self, card: Card) -> None:
         """Rewrite the summary of this shard."""
         size = disk.size(self.shard.path)
-        write_table(self.shard.summary_path, summary_table(self.shard, self.sha256, size, card.layers, self.sums))
+        summary = summary_table(self.shard, self.sha256, size, card.layers, self.sums)
+        write_table(self.shard.summary_path, summary, plain=True)
 
 
 def check_shard(shard: Shard, card: Card) -> SoundShard | Problem:

@@ -24,6 +24,9 @@ MERGED_SCHEMA = pa.schema(
     ]
 )
 
+_MOST_PLAIN_NAMES = 10_000
+"""Number of names of shards, which each row repeats, up to which they are written without a dictionary."""
+
 
 def write_all_merged(paths: StorePaths) -> None:
     """Write the merged summaries of all spaces that are not up to date; see :func:`write_merged`."""
@@ -51,4 +54,5 @@ def write_merged(paths: StorePaths, card: Card) -> None:
     except DamagedError:
         return
     rows = [{"shards": names, **summary_row(layer, summary)} for layer, summary in sums.items()]
-    write_table(paths.merged(card.space), arrow_arrays.to_table(rows, MERGED_SCHEMA))
+    is_small = len(names) * len(rows) <= _MOST_PLAIN_NAMES
+    write_table(paths.merged(card.space), arrow_arrays.to_table(rows, MERGED_SCHEMA), plain=is_small)

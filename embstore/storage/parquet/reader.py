@@ -70,6 +70,19 @@ def read_values(path: Path, column: Any) -> NDArray[Any]:
 
 def _pages(chunk: memoryview, physical_type: str) -> Iterator[NDArray[Any]]:
     """Yield the values of each page of a chunk, after its CRC is checked."""
+    for page, count in plain_pages(chunk):
+        yield np.frombuffer(page, _DTYPES[physical_type], count, 0 if physical_type == _IDS else levels_size(page))
+
+
+def plain_pages(chunk: memoryview) -> Iterator[tuple[memoryview, int]]:
+    """Yield each page of a column chunk, after its CRC is checked, and the number of its values.
+
+    Args:
+        chunk: Bytes of the chunk.
+
+    Raises:
+        ValueError: A page does not match its CRC, or is compressed or of another encoding than plain.
+    """
     at = 0
     while at < len(chunk):
         (kind, size, stored_size, crc, count, encoding), n_bytes = _page_header(chunk[at : at + _MAX_HEADER_BYTES])
@@ -81,7 +94,7 @@ def _pages(chunk: memoryview, physical_type: str) -> Iterator[NDArray[Any]]:
             raise ValueError("a page is not plain")
         if not 0 <= count <= len(page):
             raise ValueError(f"a page of {len(page)} bytes cannot hold {count} values")
-        yield np.frombuffer(page, _DTYPES[physical_type], count, 0 if physical_type == _IDS else _levels(page))
+        yield page, count
         at += len(page)
 
 
@@ -99,7 +112,7 @@ def _page_header(data: memoryview) -> tuple[list[int], int]:
     return values, n_bytes
 
 
-def _levels(page: memoryview) -> int:
+def levels_size(page: memoryview) -> int:
     """Return the size in bytes of both runs of levels, including the length before each."""
     repetition = 4 + int.from_bytes(page[:4], "little")
     return repetition + 4 + int.from_bytes(page[repetition : repetition + 4], "little")
