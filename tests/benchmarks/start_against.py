@@ -70,7 +70,7 @@ Line = tuple[str, list[float], list[float]]
 
 
 def measure(base: str, store: Path, own: Path, rounds: int, word: str, only: str = "") -> Iterator[Line]:
-    """Yield each command with its seconds in every round: the base's, and those of this environment on its own store."""
+    """Yield each command with its seconds in every round: the base's, and those of this environment on its own."""
     with tempfile.TemporaryDirectory(prefix="embstore-start-") as folder:
         stores = {python: f"{folder}/{name}" for name, python in (("base", base), ("new", sys.executable))}
         for python, copy in stores.items():
