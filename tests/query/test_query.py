@@ -326,7 +326,8 @@ print(*sorted({{name.split(".")[0] for name in sys.modules}}))
 @pytest.mark.parametrize(
     ("question", "forbidden"),
     [
-        ('store.query("anisotropy"); store.query("rogue-dims"); store.query("norms", top=0)', "pyarrow faiss scipy duckdb"),
+        ('for name in ("anisotropy", "rogue-dims"): store.query(name)', "pyarrow faiss scipy duckdb"),
+        ('store.query("norms", top=0)', "pyarrow faiss scipy duckdb"),
         ('assert store.neighbours("text1", layers="all").notes == ()', "pyarrow scipy"),
         ("store.info(); store.skipped()", "pyarrow faiss scipy"),
         ('store.query("anisotropy", variant="centred", where="true", sample=3)', "faiss scipy"),
