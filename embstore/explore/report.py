@@ -14,10 +14,13 @@ from embstore.explore.reading import Reading
 from embstore.explore.report_page import Section, page
 from embstore.metrics import Metric, all_metrics
 from embstore.progress import task
+from embstore.query.shared_neighbours import sharing_neighbours
 from embstore.table import Table, table
 
 _MOST_ITEMS = 20_000
 """Number of items of a space above which metrics are computed on a sample of as many."""
+_MOST_SEARCHED = 10_000
+"""The same for metrics that compare all items with all: their time grows with the square of this number."""
 _N_CHANGED = 5
 _WIDE, _NARROW = 720, 360
 """Widths of pictures in pixels: beside the list of sections, and in a window of a telephone's width."""
@@ -62,11 +65,12 @@ def report(
     if reproduction is not None:
         sections.insert(0, _reproduction(reproduction, recipe, store, options or {}))
     metrics = list(all_metrics()[0].values())
-    with task("report", name, len(metrics)) as computing:
+    with task("report", name, len(metrics) + 1) as computing, sharing_neighbours():
         for metric in metrics:
             sections += [_section(store, name, pictured) for pictured in _pictured(store, metric, info)]
             computing.finish(metric.name)
-    sections += _drift(store, info)
+        sections += _drift(store, info)
+        computing.finish("drift")
     return page(name, sections, [_map(store, space) for space in info["space"]])
 
 
@@ -78,9 +82,7 @@ def _map(store: Reading, space: str) -> bytes:
 
 def _drift(store: Reading, info: Table) -> Iterator[Section]:
     """Yield the section of the items that change most and least over the layers of a space."""
-    options: dict[str, Any] = {"most": _N_CHANGED}
-    if max(info["items"]) > _MOST_ITEMS:
-        options["sample"] = _MOST_ITEMS
+    options: dict[str, Any] = {"most": _N_CHANGED, **_sample(info, _MOST_SEARCHED)}
     try:
         found = store.drift(**options)
     except (QueryError, UsageError) as error:
@@ -89,6 +91,11 @@ def _drift(store: Reading, info: Table) -> Iterator[Section]:
     intro = "The items whose nearest neighbours change most and least from layer to layer."
     yield Section("drift", "drift", {"drift": found}, intro=intro, commands=[command("drift", _folder(store), options)],
                   pictures=_pictures(found) if found.chart else ())  # fmt: skip
+
+
+def _sample(info: Table, most: int) -> dict[str, Any]:
+    """Return the options that draw a sample where a space has more items than a metric is computed over."""
+    return {"sample": most} if max(info["items"]) > most else {}
 
 
 def _folder(store: Reading) -> Path:
@@ -121,7 +128,7 @@ def _pictured(store: Reading, metric: Metric, info: Table) -> Iterator[Pictured]
     """Yield the results of a metric that needs no words or files; none where it suits no space."""
     if metric.needs == "word sets":
         return
-    options: dict[str, Any] = {"sample": _MOST_ITEMS} if max(info["items"]) > _MOST_ITEMS else {}
+    options = _sample(info, _MOST_SEARCHED if metric.needs in ("neighbours", "layers") else _MOST_ITEMS)
     try:
         yield Pictured(metric, options, store.query(metric.name, **options))
     except (QueryError, UsageError) as error:

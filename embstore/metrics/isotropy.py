@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
-from embstore.metrics.numerics.blas_threads import ignore_spurious_flags, one_thread
+from embstore.metrics.numerics.blas_threads import eigenvectors_of, ignore_spurious_flags, one_thread
 from embstore.metrics.numerics.moments import TOO_FEW, moments, varying_moments
 from embstore.summary import Float64Array
 
@@ -68,7 +68,7 @@ def partition(data: LayerData) -> Result:
     total = moments(data)
     if total.n < 2:
         raise NotComputable(TOO_FEW)
-    eigenvalues, vectors = np.linalg.eigh(total.uncentred)
+    eigenvalues, vectors = eigenvectors_of(total.uncentred)
     low, high = max(0.0, float(eigenvalues[0])) / 2, float(eigenvalues[-1]) / 2
     log_z = np.full((2, data.dim), -np.inf)
     with one_thread():

@@ -4,6 +4,7 @@ import numpy as np
 
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result, Value
 from embstore.metrics.isotropy import participation_of
+from embstore.metrics.numerics.blas_threads import eigenvalues_of
 from embstore.metrics.numerics.moments import TOO_FEW, Moments, moments, varying_moments, zero_insignificant
 from embstore.summary import Float64Array
 
@@ -88,13 +89,13 @@ def _eigenvalues(data: LayerData, *, centred: bool) -> tuple[Moments, Float64Arr
     """
     if centred:
         total = varying_moments(data)
-        return total, zero_insignificant(np.linalg.eigvalsh(total.scatter), total.n - 1)[::-1]
+        return total, zero_insignificant(eigenvalues_of(total.scatter), total.n - 1)[::-1]
     total = moments(data)
     if total.n < 2:
         raise NotComputable(TOO_FEW)
     if total.square_total == 0:
         raise NotComputable("all vectors are zero")
-    return total, zero_insignificant(np.linalg.eigvalsh(total.uncentred), total.n)[::-1]
+    return total, zero_insignificant(eigenvalues_of(total.uncentred), total.n)[::-1]
 
 
 _PRECISION = (

@@ -175,7 +175,20 @@ def neighbours_within(
         ids, vectors = ids[keep], vectors[keep]
     if distinct and len(first := distinct_rows(vectors)[0]) < len(ids):
         ids, vectors = ids[first], vectors[first]
+    if isinstance(data, StoredLayer) and distance == "cosine" and not distinct:
+        return ids, *_shared(data, ids, vectors, k)
     return ids, *neighbours_of_all(vectors, k, distance, _reporter(data))
+
+
+def _shared(data: StoredLayer, ids: Ids, vectors: Block, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the neighbours of all of some items, searched once where several metrics share them."""
+    from embstore.index.exact_knn import neighbours_of_all
+    from embstore.query.shared_neighbours import found_once
+
+    def search(n_neighbours: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        return neighbours_of_all(vectors, n_neighbours, report=_reporter(data))
+
+    return found_once(data.card.space, data.layer.id, ids, k, search)
 
 
 def _reporter(data: "LayerData") -> Callable[[float], None] | None:
@@ -210,4 +223,6 @@ def neighbours_of(
     if not (keep := has_direction(vectors)).all():
         ids, vectors = ids[keep], vectors[keep]
     rows = np.flatnonzero(np.isin(ids, items, assume_unique=True))
+    if len(rows) == len(ids) and isinstance(data, StoredLayer):
+        return ids, rows, *_shared(data, ids, vectors, k)
     return ids, rows, *neighbours_of_rows(vectors, rows, k, report=_reporter(data))

@@ -1,9 +1,11 @@
 """BLAS has one thread while blocks are read, and as many as before afterwards."""
 
+import numpy as np
 import pytest
+import scipy.linalg
 import threadpoolctl
 
-from embstore.metrics.numerics.blas_threads import one_thread
+from embstore.metrics.numerics.blas_threads import eigenvalues_of, eigenvectors_of, one_thread
 
 
 def threads() -> list[int]:
@@ -23,3 +25,24 @@ def test_one_thread_until_the_last_has_left() -> None:
     with pytest.raises(KeyError), one_thread():
         raise KeyError
     assert threads() == before
+
+
+def test_small_matrices_are_decomposed_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(50, 30)).T @ rng.normal(size=(50, 30))
+    matrix += matrix.T
+    used: list[set[int]] = []
+    decompose = np.linalg.eigh
+
+    def noted(given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        used.append({*threads()})
+        return decompose(given)
+
+    monkeypatch.setattr(np.linalg, "eigh", noted)
+    before = threads()
+    eigenvalues, vectors = eigenvectors_of(matrix)
+    assert used == [{1}]
+    assert threads() == before
+    np.testing.assert_allclose(eigenvalues, scipy.linalg.eigvalsh(matrix), atol=1e-10)
+    np.testing.assert_allclose(eigenvalues_of(matrix), eigenvalues, atol=1e-10)
+    np.testing.assert_allclose(matrix @ vectors, vectors * eigenvalues, atol=1e-10)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from embstore.metrics.declaration.spec import LayerData, NotComputable
 from embstore.metrics.numerics.affine import Affine
-from embstore.metrics.numerics.blas_threads import one_thread
+from embstore.metrics.numerics.blas_threads import eigenvectors_of, one_thread
 from embstore.metrics.numerics.moments import ROUNDING, Moments, moments, zero_insignificant
 from embstore.summary import Float64Array
 
@@ -156,7 +156,7 @@ class Fitting:
 
     def _eigendecomposition(self) -> tuple[Float64Array, Float64Array]:
         """Return the eigenvalues, ascending, and eigenvectors (columns) of the scatter matrix; rounding counts as 0."""
-        eigenvalues, vectors = np.linalg.eigh(self._current_scatter())
+        eigenvalues, vectors = eigenvectors_of(self._current_scatter())
         return zero_insignificant(eigenvalues, self._n - 1), vectors
 
     def _current_scatter(self) -> Float64Array:
