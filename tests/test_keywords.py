@@ -126,3 +126,29 @@ def test_words_and_edges_of_another_type_are_named(make_store) -> None:
         store.query("norms", words=[1, 2])
     with pytest.raises(UsageError, match="bins must be a number from 1 to 1,000"):
         store.query("norms", by="zipf_frequency", bins=True)
+
+
+@pytest.mark.parametrize(
+    ("metric", "given", "message"),
+    [
+        ("cka", {"against": 5}, "against must be a string, not 5"),
+        ("cka", {"against": ["toy.word.last"]}, "against must be a string, not"),
+        ("correlate", {"column": 1.5}, "column must be a string, not 1.5"),
+        ("similarity", {"dataset": 5}, "dataset must be a string or several strings, not 5"),
+        ("similarity", {"dataset": ["rg65", 5]}, "dataset must be a string or several strings, not"),
+        ("weat", {"x": 5, "y": ["text1"]}, "x must be a string, not 5"),
+        ("valnorm", {"lexicon": []}, "lexicon must be a string"),
+        ("anisotropy", {"variant": True}, "variant must be a string, not True"),
+        ("hubness", {"k": np.float64(2.5)}, "k must be a whole number, not 2.5"),
+    ],
+)
+def test_a_parameter_of_another_type_is_named(make_store, metric: str, given: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{message}"):
+        make_store(index=False).store.query(metric, **given)
+
+
+def test_a_parameter_takes_the_numbers_of_numpy(make_store) -> None:
+    store = make_store(index=False).store
+    assert (
+        store.query("hubness", k=np.int64(3), layers=0).to_pylist() == store.query("hubness", k=3, layers=0).to_pylist()
+    )

@@ -2,7 +2,8 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -14,6 +15,9 @@ from embstore.errors import EmbstoreError, UnknownNameError, UsageError
 from embstore.keywords import PLURALS
 from embstore.space import Unit, same_spelling
 from embstore.summary import Summary
+
+_WORDS = "FILE|WORDS"  # placeholder of a parameter of words
+_STRINGS = {str: "a string", tuple: "a string or several strings"}
 
 Value = float | int | str | list[float | None] | list[int] | None
 Result = dict[str, Value]
@@ -140,6 +144,26 @@ class Parameter:
         """JSON type of a value in the rows, as in :class:`Column`, or "array of strings"."""
         return {int: "integer", float: "number", bool: "boolean", tuple: "array of strings"}.get(self.kind, "string")
 
+    def _plain(self, value: Any) -> Any:
+        """Return a value with NumPy's numbers and truth values as Python's, and several strings as a tuple.
+
+        Raises:
+            UsageError: Strings are needed, and the value is none.
+        """
+        if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+            value = value.item()
+        if self.kind is tuple and isinstance(value, Iterable):
+            value = (value,) if isinstance(value, str) else tuple(value)
+        members = value if self.kind is tuple and isinstance(value, tuple) else (value,)
+        if self.kind in (str, tuple) and not all(isinstance(member, self._string_types) for member in members):
+            raise UsageError(f"{self.name} must be {_STRINGS[self.kind]}, not {value!r}.")
+        return value
+
+    @property
+    def _string_types(self) -> tuple[type, ...]:
+        """Types of a value that is not a number: words may also be given as a path, or one by one."""
+        return (str, os.PathLike, Iterable) if self.metavar == _WORDS else (str,)
+
     def check(self, value: Any) -> Any:
         """Return a valid value in its normal form, with the default for None.
 
@@ -147,10 +171,9 @@ class Parameter:
             UnknownNameError: The value is not one of the choices.
             UsageError: The value has the wrong type or is out of range.
         """
-        if value is None or (value == self.default and type(value) is type(self.default)):
+        if value is None or (type(value) is type(self.default) and value == self.default):
             return self.default
-        if self.kind is tuple:
-            value = (value,) if isinstance(value, str) else tuple(value)
+        value = self._plain(value)
         if isinstance(value, str):
             value = same_spelling(value, self.choices)
         for choice in value if self.kind is tuple else (value,):
