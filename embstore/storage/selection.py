@@ -44,8 +44,8 @@ class SpaceFilter:
         """
         if not cards:
             raise QueryError("the store holds no space yet. Fill it with: embstore build")
-        unit = self.unit and parse_member(Unit, self.unit)
-        pooling = self.pooling and parse_member(Pooling, self.pooling)
+        unit = None if self.unit is None else parse_member(Unit, self.unit)
+        pooling = None if self.pooling is None else parse_member(Pooling, self.pooling)
         if self.template is not None:
             Template(self.template)
         self._check_names(cards)

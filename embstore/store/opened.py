@@ -24,12 +24,20 @@ class OpenStore:
         path: Folder or URL of the store; by default ``$EMBSTORE_STORE``, else ``./store``.
         options: Options of the client of a store at a URL.
 
+    Raises:
+        UsageError: ``path`` is an empty string, or a URL of another kind; or options are given for a folder.
+
     Attributes:
         path: Folder of the store; of a store at a URL, the folder of its mirror in the cache.
         url: URL of the store; None for a folder.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, options: Mapping[str, str] | None = None) -> None:
+        if path == "":  # as of a variable of a shell that is not set
+            raise UsageError(
+                "the store is named by an empty string. Name its folder or URL; without a name it is $EMBSTORE_STORE, "
+                "else ./store."
+            )
         named = os.fspath(path or os.environ.get("EMBSTORE_STORE") or "")
         self._is_named = bool(named)
         self._remote = _remote(named or "store", options)

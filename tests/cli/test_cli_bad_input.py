@@ -83,6 +83,12 @@ OF_A_STORE = {
         ["query", "norms", "--where", "text < 'b'", "--memory", "1KB"],
         ["at least 1 MB, not 1,000 bytes", "--memory"],
     ),
+    "no store": (
+        ["query", "norms", "--store", ""],
+        ["named by an empty string", "without a name it is $EMBSTORE_STORE"],
+    ),
+    "no unit": (["query", "norms", "--unit", ""], ["unknown unit ''. Known: word"]),
+    "no pooling": (["query", "norms", "--pooling", ""], ["unknown pooling ''. Known: last"]),
     "no layer": (["query", "norms", "--layer", ""], ["no layer in the selection (--layer)", "such as top"]),
     "empty list of words": (["query", "norms", "--words", ""], ["words cannot be an empty string", "a file"]),
     "folder of the output": (["query", "norms", "-o", "no/x.csv"], ["no/x.csv cannot be written: No such", "--output"]),
