@@ -155,14 +155,10 @@ class Parameter:
         if self.kind is tuple and isinstance(value, Iterable):
             value = (value,) if isinstance(value, str) else tuple(value)
         members = value if self.kind is tuple and isinstance(value, tuple) else (value,)
-        if self.kind in (str, tuple) and not all(isinstance(member, self._string_types) for member in members):
+        strings = (str, os.PathLike, Iterable) if self.metavar == _WORDS else (str,)  # words may be given one by one
+        if self.kind in (str, tuple) and not all(isinstance(member, strings) for member in members):
             raise UsageError(f"{self.name} must be {_STRINGS[self.kind]}, not {value!r}.")
         return value
-
-    @property
-    def _string_types(self) -> tuple[type, ...]:
-        """Types of a value that is not a number: words may also be given as a path, or one by one."""
-        return (str, os.PathLike, Iterable) if self.metavar == _WORDS else (str,)
 
     def check(self, value: Any) -> Any:
         """Return a valid value in its normal form, with the default for None.
