@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -118,11 +119,17 @@ def _text(table: "Table", form: Format, width: int | None) -> str:
     if form is Format.MARKDOWN:
         header, lines = table.layout()
         rows = [header, ["---"] * len(header), *lines]
-        cells = ([printable(cell).replace("|", chr(92) + "|") for cell in row] for row in rows)
+        cells = ([_in_markdown(cell) for cell in row] for row in rows)
         return "".join(f"| {' | '.join(row)} |\n" for row in cells)
     if form is Format.JSON:
         return f"{json_text(table.to_pylist(), indent=2)}\n"
     return "".join(f"{json_text(row)}\n" for row in table.to_pylist())
+
+
+def _in_markdown(cell: str) -> str:
+    """Return a cell of a table in Markdown, in which bars and what HTML would take for its own are shown as text."""
+    shown = re.sub(r"&(?=#?\w+;)", "&amp;", printable(cell)).replace("<", "&lt;")
+    return shown.replace("|", r"\|")
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

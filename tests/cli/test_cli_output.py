@@ -11,7 +11,7 @@ from embstore_cli._options import Format
 from embstore_cli._output import _text
 from rich.cells import cell_len
 from store_damage import flip
-from synthetic import Synthetic
+from synthetic import Synthetic, synthetic_store
 
 from embstore import Store, Table
 from embstore.table import Pivot
@@ -185,3 +185,12 @@ def test_the_store_of_the_environment(cli, made: Synthetic, monkeypatch: pytest.
     result = cli("info")
     assert result.exit_code == 2
     assert "store. Make one with: embstore build" in result.stderr
+
+
+def test_html_in_a_text_is_shown_as_text_in_markdown(cli, tmp_path: Path) -> None:
+    made = synthetic_store(tmp_path / "store", texts=["dog", "<b>x</b>", "a & b", "&lt;"], index=False)
+    shown = cli("neighbours", "dog", "-k", "3", "--store", made.root, "--format", "markdown").stdout
+    assert "&lt;b>x&lt;/b>" in shown
+    assert "<b>" not in shown
+    assert "a & b" in shown
+    assert "&amp;lt;" in shown
