@@ -73,6 +73,7 @@ class PlannedQuery:
         sample: Number of items to sample; None for all.
         seed: Random seed of the sample.
         where: SQL expression over the item columns; None for all items.
+        words: Words whose items are used; empty for all items.
         population: Selection of items; None for all items of the space.
         transforms: Transforms applied to the vectors first.
         padding: Name of the space of the padding after sentences; None for none: see :class:`Measure`.
@@ -84,6 +85,7 @@ class PlannedQuery:
     sample: int | None
     seed: int
     where: str | None
+    words: tuple[str, ...]
     population: Population | None
     transforms: tuple[str, ...]
     padding: str | None = None
@@ -232,6 +234,7 @@ class _Planner:
             sample=measure.sample,
             seed=self.seed,
             where=measure.where,
+            words=measure.words,
             population=None
             if self._is_truncated(source)
             else measure.population,  # a truncated space has only these items

@@ -125,6 +125,7 @@ class Measure:
         datasets: Datasets that must be embedded in full.
         sample: Number of items to sample; None for all.
         where: SQL expression over the item columns; None for all items.
+        words: Words whose items are used, as those of ``--words``; empty for all items.
         population: Selection of items; None for all items of the space.
         transforms: Transforms applied to the vectors first.
         padding: Name of a space of sentences with the vectors of the padding after them, to include in samples of
@@ -143,6 +144,7 @@ class Measure:
     datasets: tuple[str, ...] = ()
     sample: int | None = None
     where: str | None = None
+    words: tuple[str, ...] = ()
     population: Population | None = None
     transforms: tuple[str, ...] = ()
     padding: str = ""

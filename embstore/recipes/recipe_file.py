@@ -209,6 +209,7 @@ def _parse_measure(table: Fields, spaces: Mapping[str, SpaceSpec], sources: Mapp
         datasets=table.texts("datasets", ()),
         sample=table.count("sample"),
         where=table.text("where", "") or None,
+        words=table.texts("words", ()),
         population=None if population is None else _parse_population(population),
         transforms=table.texts("transforms", ()),
         padding=table.text("padding", ""),
@@ -230,12 +231,12 @@ def _check_repeated(table: Fields, measure: Measure) -> None:
     """Check a measure whose population has ``repeated`` (each text counts as often as it occurs).
 
     Raises:
-        UsageError: It measures something else than anisotropy, or has parameters, a sample, a condition, transforms or
-            a padding space.
+        UsageError: It measures something else than anisotropy, or has parameters, a sample, a condition, words,
+            transforms or a padding space.
     """
     if (measure.metric, measure.column) != ("anisotropy", "anisotropy"):
         raise table.invalid("metric", "'anisotropy' where texts count more than once (population.repeated)")
-    for key in ("parameters", "sample", "where", "transforms", "padding"):
+    for key in ("parameters", "sample", "where", "words", "transforms", "padding"):
         if table.has(key):
             raise table.invalid(key, "absent where texts count more than once (population.repeated)")
 
@@ -247,6 +248,9 @@ def _check_padding(table: Fields, measure: Measure, spaces: Mapping[str, SpaceSp
         raise table.invalid("padding", "the name of a space of sentences")
     if measure.metric != "anisotropy" or {spaces[name].unit for name in measure.spaces} != {Unit.OCCURRENCE}:
         raise table.invalid("metric", "'anisotropy' of occurrences, since padding is drawn too")
+    for key in ("where", "words"):
+        if table.has(key):
+            raise table.invalid(key, "absent where padding is drawn too")
 
 
 def _parse_population(table: Fields) -> Population:

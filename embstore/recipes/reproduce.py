@@ -89,7 +89,7 @@ def reproduce(store: StoreMethods, name: str, options: ReproduceOptions, observe
     for n_done, query in enumerate(queries):
         observe(Progress("measure", run.recipe.name, n_done, len(queries), n_done / len(queries)))
         answers[query] = _answer(store, query)
-        notes += _short_samples(query, answers[query])
+        notes += [*_short_samples(query, answers[query]), *_missing_words(query, answers[query])]
     observe(Progress("measure", run.recipe.name, len(queries), len(queries), 1.0))
     rows = judge(run, answers)
     notes = [*dict.fromkeys(notes), f"{run.recipe.citation}: {summary_of(rows)}"]
@@ -152,6 +152,8 @@ def check_metrics(recipe: Recipe) -> None:
     for measure in recipe.measures:
         metric = get_metric(measure.metric)
         metric.check(measure.parameters)
+        if measure.words and any(parameter.name == "words" for parameter in metric.parameters):
+            raise UsageError(f"{measure.figure!r}: {metric.name} takes words as a parameter: put them in parameters.")
         columns = [column.name for column in metric.columns if column.type in ("number", "integer")]
         if measure.column not in columns:
             raise UnknownNameError(f"column of {metric.name}", measure.column, columns)
@@ -223,7 +225,8 @@ def _answer(store: StoreMethods, query: PlannedQuery) -> dict[str, list[LayerVal
             return {"anisotropy": self_similarity(store.catalog, {query.space: ids}, members)}
         result = store.query(
             query.metric, spaces=query.space, layers=f"0-{n_blocks}", where=_where(store, query),
-            sample=query.sample, seed=query.seed, transforms=query.transforms, **dict(query.parameters),
+            sample=query.sample, seed=query.seed, transforms=query.transforms,
+            **({"words": query.words} if query.words else {}), **dict(query.parameters),
         )  # fmt: skip
     except QueryError as error:
         return str(error)
@@ -256,6 +259,14 @@ def _ids_of(store: StoreMethods, space: str, population: Population) -> Ids:
     if "item_id_2" in rows and not population.left_only:
         columns.append(rows["item_id_2"])
     return np.concatenate(columns)
+
+
+def _missing_words(query: PlannedQuery, answer: Mapping[str, Sequence[LayerValue]] | str) -> list[str]:
+    """Return a note if a space has no item of some of the query's words, else no notes."""
+    counts = [] if isinstance(answer, str) else [each.value or 0 for each in answer.get("words_missing", ())]
+    if not query.words or not any(counts):
+        return []
+    return [f"{query.space}: {max(counts):.0f} of the {len(query.words)} words of a measure have no item."]
 
 
 def _short_samples(query: PlannedQuery, answer: Mapping[str, Sequence[LayerValue]] | str) -> list[str]:

@@ -184,6 +184,7 @@ def changed(path: str, value: Any, base: Any = DOCUMENT) -> Any:
         ("sources.0.own_per_text", 1, "sources[0]: own_per_text must be absent where nothing is drawn (per_text)"),
         ("measures.1.population", {"dataset": "big", "repeated": True}, "metric must be 'anisotropy' where texts"),
         ("measures.0.population", {"dataset": "stsb", "repeated": True}, "sample must be absent where texts"),
+        ("measures.0.words", "dog", "measures[0]: words must be a list of texts, not 'dog'"),
         ("sources.1.name", "words", "paper.toml has two sources called 'words'"),
         ("spaces.0.unit", "wrod", "unknown unit 'wrod'. Did you mean 'word'?"),
         ("spaces.0.source", "wrods", "unknown source 'wrods'. Did you mean 'words'?"),

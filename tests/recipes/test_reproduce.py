@@ -213,6 +213,20 @@ def test_what_a_recipe_asks_is_checked_before_anything_is_built(store: Store, pa
     assert not store.path.exists()
 
 
+def test_a_measure_of_listed_words(store: Store, paper: Path, checkpoint: Path):
+    old = 'spaces = ["word.last", "word.eos"]'
+    name = edited(paper, old, f'{old}\nwords = ["fox", "dog", "sea", "unicorn"]')
+    result = store.reproduce(name, models=str(checkpoint))
+    rows = {row["layers"]: row for row in result if (row["figure"], row["variant"]) == ("cosine", "last token")}
+    wanted = store.query("anisotropy", spaces="tiny.tiny.word.last", words=["fox", "dog", "sea"], layers="0-2")
+    assert [rows[layer]["measured"] for layer in "012"] == wanted["anisotropy"]
+    assert {row["n"] for row in rows.values()} == {3}
+    assert "tiny.tiny.word.last: 1 of the 4 words of a measure have no item." in result.notes
+    old = 'metric = "anisotropy"\ncolumn = "anisotropy"'
+    with pytest.raises(UsageError, match="sc-weat takes words as a parameter"):
+        store.reproduce(edited(Path(name), old, 'metric = "sc-weat"\ncolumn = "effect_size"'), models=str(checkpoint))
+
+
 def test_two_models_of_one_name(store: Store, paper: Path, checkpoint: Path):
     with pytest.raises(UsageError, match="two of the models are called 'tiny'"):
         store.reproduce(str(paper), models=[str(checkpoint), f"tiny={checkpoint}"])
