@@ -33,7 +33,7 @@ def read(dest: Path, name: str) -> pd.DataFrame:
     else:
         path = next(dest.rglob("*.parquet")) if dest.is_dir() else dest
         found = pd.read_parquet(path, dtype_backend="pyarrow")
-    return found.drop_duplicates("item_id").set_index("item_id").sort_index()
+    return found.astype({"item_id": "int64"}).drop_duplicates("item_id").set_index("item_id").sort_index()
 
 
 @pytest.mark.parametrize("name", ["parquet", "parquet-wide", "csv", "arrow", "datasets", "embedding-atlas"])

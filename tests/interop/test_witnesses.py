@@ -97,7 +97,7 @@ def test_gensim_loads_its_export_and_what_it_saves_is_read(
     expected = _expected(made, 1)
     assert np.allclose(vectors, [expected[text] for text in texts], atol=1e-6)
     if binary:
-        assert_same_layer(store, "same", "0", "again", "0")
+        assert_same_layer(store, "same", "1", "again", "0")  # the card beside the file names its layer
 
 
 def test_gensims_own_format_needs_consent(store: Store, tmp_path: Path) -> None:
@@ -190,9 +190,22 @@ def test_embedding_atlas_gets_maps_neighbours_and_a_state(tmp_path: Path) -> Non
     state = json.loads((tmp_path / "out" / "state.json").read_text())
     frame = pd.read_parquet(tmp_path / "out" / "data.parquet")
     assert state["layouts"][state["currentLayout"]]["chartIds"] == [*state["charts"]]
+    items = state["charts"].pop("items")
+    assert (items["type"], {*items["columns"]} <= {*frame.columns}) == ("instances", True)
     for chart in state["charts"].values():
         validate(chart, CHART)
         assert {*chart["data"].values()} <= {*frame.columns}
+    placements = state["layouts"][state["currentLayout"]]["grids"]["24x18"]["placements"]
+    cells = [
+        (x, y)
+        for place in placements.values()
+        for x in range(place["x"], place["x"] + place["width"])
+        for y in range(place["y"], place["y"] + place["height"])
+    ]
+    assert {*placements} == {*state["charts"], "items"}
+    assert len(cells) == len({*cells}) == 24 * 18
+    assert frame["item_id"].map(type).eq(str).all()  # the page cannot show integers above 2**53
+    frame["item_id"] = frame["item_id"].astype("int64")
     for layer in (0, 1):
         ids, positions = made.store.map_points(made.space, layer)
         expected = dict(zip(ids.tolist(), positions.tolist(), strict=True))

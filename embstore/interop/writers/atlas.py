@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -30,6 +31,7 @@ N_NEIGHBOURS = 15
 """Number of neighbours of an item, as embedding-atlas itself computes them."""
 DATA, STATE = "data.parquet", "state.json"
 _VERSION = "0.26.0"
+_GRID, _ROWS, _MOST_ACROSS = (24, 18), 9, 3  # columns and rows of a dashboard; rows of a chart; charts side by side
 
 
 def write_atlas(
@@ -45,6 +47,8 @@ def write_atlas(
     ids = np.array([item.id for item in items], np.int64)
     places = np.argsort(ids)
     fields, columns = item_fields(selected), item_columns(items, selected)
+    # JavaScript has no integers above 2⁵³, and the page refuses to show a table with one.
+    fields[0], columns[0] = pa.field("item_id", pa.string()), pc.cast(columns[0], pa.string())
     for layer in selected.layers:
         found = {**_positions(selected, layer, ids, places), "neighbors": _neighbours(selected, layer, ids, places)}
         for name, column in found.items():
@@ -81,14 +85,28 @@ def _neighbours(selected: Selected, layer: Layer, ids: Ids, places: NDArray[np.i
 
 
 def _state(selected: Selected) -> dict[str, Any]:
-    """Return the state: a chart for each layer, and the table of items, in one list."""
+    """Return the state: a dashboard of a titled chart for each layer, in rows of three, above the table of items."""
     charts: dict[str, Any] = {}
     for layer in selected.layers:
         data = {axis: f"{axis}_{layer.name}" for axis in ("x", "y", "neighbors")} | {"text": "text"}
         charts[f"layer_{layer.name}"] = {
             "type": "embedding", "title": f"{selected.card.space}, layer {layer.name}", "data": data,
         }  # fmt: skip
-    layout = {"type": "list", "name": "Layers", "chartIds": [*charts]}
+    n_across = min(_MOST_ACROSS, len(charts))
+    width = _GRID[0] // n_across
+    placements = {
+        name: {"x": number % n_across * width, "y": number // n_across * _ROWS, "width": width, "height": _ROWS}
+        for number, name in enumerate(charts)
+    }
+    below = -(-len(charts) // n_across) * _ROWS
+    charts["items"] = {
+        "type": "instances",
+        "title": "items",
+        "columns": [field.name for field in item_fields(selected)],
+    }
+    placements["items"] = {"x": 0, "y": below, "width": _GRID[0], "height": _ROWS}
+    grids = {"x".join(map(str, _GRID)): {"placements": placements, "order": [*charts]}}
+    layout = {"type": "dashboard", "name": "Layers", "chartIds": [*charts], "grids": grids}
     return {
         "version": _VERSION, "charts": charts, "chartStates": {}, "layouts": {"layers": layout},
         "layoutOrder": ["layers"], "currentLayout": "layers", "columnStyles": {},
