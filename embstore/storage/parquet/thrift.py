@@ -35,6 +35,10 @@ def read(data: Buffer, offset: int = 0) -> tuple[Struct, int]:
             number, offset = _read_integer(data, offset)
         else:
             number += step
+        if I16 <= kind <= I64 and (byte := data[offset]) < 0x80:  # most fields, here without three calls
+            struct[number] = kind, byte >> 1 ^ -(byte & 1)
+            offset += 1
+            continue
         value, offset = _read_value(data, offset, kind)
         struct[number] = kind, value
     return struct, offset + 1
@@ -49,19 +53,19 @@ def write(struct: Struct) -> bytes:
 
 def _read_value(data: Buffer, offset: int, kind: int) -> tuple[Any, int]:
     """Return the value of a type at an offset, and the offset after it."""
-    if kind in (TRUE, FALSE):
-        return kind == TRUE, offset
-    if kind == I8:
-        return data[offset], offset + 1
-    if kind in (I16, I32, I64):
+    if I16 <= kind <= I64:  # the most frequent types first
         return _read_integer(data, offset)
     if kind == BINARY:
         size, offset = _read_varint(data, offset)
         return bytes(data[offset : offset + size]), offset + size
-    if kind == LIST:
-        return _read_list(data, offset)
     if kind == STRUCT:
         return read(data, offset)
+    if kind == LIST:
+        return _read_list(data, offset)
+    if kind in (TRUE, FALSE):
+        return kind == TRUE, offset
+    if kind == I8:
+        return data[offset], offset + 1
     raise ValueError(f"no type of Parquet's structs: {kind}")
 
 
@@ -87,8 +91,12 @@ def _read_integer(data: Buffer, offset: int) -> tuple[int, int]:
 
 def _read_varint(data: Buffer, offset: int) -> tuple[int, int]:
     """Return the variable-length unsigned integer at an offset, and the offset after it."""
-    value = 0
-    for shift in range(0, _VARINT_BITS, 7):
+    value = data[offset]
+    offset += 1
+    if value < 0x80:
+        return value, offset
+    value &= 0x7F
+    for shift in range(7, _VARINT_BITS, 7):
         byte = data[offset]
         offset += 1
         value |= (byte & 0x7F) << shift
