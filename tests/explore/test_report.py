@@ -63,6 +63,24 @@ def test_the_same_store_gives_the_same_bytes(store: Synthetic, page: str) -> Non
     assert Store(store.root).report() == page
 
 
+def test_metrics_that_compare_all_with_all_take_a_smaller_sample(
+    store: Synthetic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embstore.explore.report._MOST_ITEMS", 40)
+    monkeypatch.setattr("embstore.explore.report._MOST_SEARCHED", 20)
+    opened = Store(store.root)
+    page = opened.report()
+    for metric, n in (("hubness", 20), ("overlap", 20), ("norms", 40), ("anisotropy", 40)):
+        assert f"embstore query {metric} --store &#x27;toy &amp; co&#x27; --sample {n}" in page
+        header, *rows = csv_of(page, metric)
+        assert {row[header.index("n")] for row in rows} == {str(n)}
+        found = opened.query(metric, sample=n, cache=False)
+        assert rows == [["" if row[name] is None else str(row[name]) for name in header] for row in found]
+    header, *rows = csv_of(page, "drift")
+    found = opened.drift(most=5, sample=20, cache=False)
+    assert [row[header.index("overlap")] for row in rows] == [str(value) for value in found["overlap"]]
+
+
 def test_texts_are_text(page: str) -> None:
     assert "<img src=x" not in page
     assert "toy &amp; co" in page
