@@ -68,7 +68,7 @@ def copy_store(
         One row per space and table with something new.
 
     Raises:
-        UsageError: Both folders are the same.
+        UsageError: Both folders are the same, or one is inside the other.
         UnknownNameError: There is no such space or layer.
         SpaceMismatchError: The target has another space of the same name.
         StoreError: The target has other content, or one of the folders cannot be used.
@@ -77,6 +77,9 @@ def copy_store(
     paths, target_paths = StorePaths(disk.resolved(root)), StorePaths(disk.resolved(target))
     if paths.root == target_paths.root or (disk.exists(target) and disk.is_same(paths.root, target_paths.root)):
         raise UsageError(f"{paths.root} is the store itself: name another place.")
+    if paths.root in target_paths.root.parents or target_paths.root in paths.root.parents:
+        inner, outer = sorted((paths.root, target_paths.root), key=lambda folder: len(folder.parts), reverse=True)
+        raise UsageError(f"{inner} is inside {outer}, and a store is no part of another one: name another place.")
     source = open_source(root)
     with TemporaryDirectory(prefix="embstore-") as temporary:
         try:

@@ -41,7 +41,7 @@ class GivenTexts:
         has_span = any(
             isinstance(member, tuple) and isinstance(member[-1], Mapping) and {*SPAN.columns} <= member[-1].keys()
             for member in first
-            if member != ()
+            if not isinstance(member, tuple) or member
         )
         return cls(chain(first, members), SPAN if has_span else None)
 
@@ -79,7 +79,7 @@ def _parts(member: object, origin: str) -> tuple[str | None, Mapping[str, Any]]:
     if text is None or (isinstance(text, float) and math.isnan(text)):
         text = None
     elif not isinstance(text, str):
-        raise SourceError(_wrong(origin, f"a {type(text).__name__}, not a string"))
+        raise SourceError(_wrong(origin, f"of type {type(text).__name__}, not a string"))
     if not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns):
         raise SourceError(_wrong(origin, f"a string with a {type(columns).__name__}"))
     return None if text is None else str(text), columns

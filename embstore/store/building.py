@@ -180,6 +180,8 @@ class BuildMethods(DatasetMethods):
         files_unit = Unit.WORD if chosen is None else Unit.OCCURRENCE
         groups = group_by_unit(source_names, given, files_unit)
         of_python = None
+        if given_texts is not None and not source_names:
+            _check_without_files(columns=bool(as_names(columns)), delimiter=delimiter is not None, header=not header)
         if given_texts is not None:
             of_python = GivenTexts(given_texts, chosen)
             if chosen is None and given in (None, Unit.OCCURRENCE):
@@ -205,6 +207,12 @@ class BuildMethods(DatasetMethods):
                 report = build(folder, read, as_names(models), options, observer, cluster)
             report = report if self.url is None else replace(report, store=self.url)
         return report if note is None else replace(report, notes=(note, *report.notes))
+
+
+def _check_without_files(**given: bool) -> None:
+    """Raise UsageError for options of files, by name, that are given with texts alone."""
+    if option := next((name for name, is_given in given.items() if is_given), None):
+        raise UsageError(f"{option}= is about files, and texts are given alone. Leave it out.")
 
 
 def _cluster(

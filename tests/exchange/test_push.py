@@ -266,3 +266,12 @@ def test_an_interrupted_push_goes_on(made: Synthetic, tmp_path: Path) -> None:
             assert len(arrived) == 3
     assert n_runs == -(-n_files // 2), "two files arrive before each stop, and none twice"
     assert _committed(copy) == _committed(made.root)
+
+
+def test_a_place_inside_a_store_is_refused(made: Synthetic) -> None:
+    for place in (made.root, made.root / "copy", made.root / "embeddings" / "copy"):
+        with pytest.raises(UsageError, match=r"is the store itself|is inside .*, and a store is no part of another"):
+            made.store.push(place)
+        assert not (made.root / "copy").exists()
+    with pytest.raises(UsageError, match="is inside"):
+        Store(made.root / "inner").pull(made.root)
