@@ -28,7 +28,7 @@ TOKENIZER_FILES = (
 ADAPTER_FILE = "adapter_config.json"
 """File of an adapter (LoRA and others of the package peft), which is not read but for a message."""
 
-_MAX_ADAPTER_BYTES = 1 << 20
+_MAX_SMALL_BYTES = 1 << 20
 _MAX_BASE_CHARS = 200
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
@@ -101,6 +101,25 @@ def _subfolders(folder: Path) -> str:
     return f" In it are {', '.join(names[:3])}{more}: choose some with --revision {names[0]}"
 
 
+def _old_layout(folder: Path) -> str:
+    """Return a sentence on a checkpoint of old versions of sentence-transformers, with its model in a subfolder."""
+    if not is_file(folder / "modules.json"):
+        return ""
+    with disk.foreign("read", folder / "modules.json", CheckpointAccessError):
+        data = (folder / "modules.json").read_bytes()[:_MAX_SMALL_BYTES]
+    try:
+        path = json.loads(data)[0]["path"].strip("/")
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        return ""
+    if not _SHARD.fullmatch(path):
+        return ""
+    return (
+        f" Its model is in the subfolder {path!r} (modules.json), as old versions of sentence-transformers saved it: "
+        "save it once with a new one, SentenceTransformer(FOLDER).save(OTHER), and give that folder; or give the "
+        "subfolder, whose pooling you then choose with --pooling."
+    )
+
+
 def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bool = True) -> None:
     """Check that a folder has a config, a tokenizer and weights that may be loaded; raise CheckpointError if not.
 
@@ -114,9 +133,8 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bo
     if is_file(folder / ADAPTER_FILE) and not weight_files(folder):
         raise CheckpointError(_adapter_message(folder, where))
     if not is_file(folder / "config.json"):
-        raise CheckpointError(
-            f"{where} has no config.json: give a folder written by save_pretrained().{_subfolders(folder)}"
-        )
+        elsewhere = _old_layout(folder) or _subfolders(folder)
+        raise CheckpointError(f"{where} has no config.json: give a folder written by save_pretrained().{elsewhere}")
     if not tokenizer_files(folder):
         raise CheckpointError(f"{where} has no tokenizer files: save the tokenizer into it with save_pretrained().")
     if not has_weights:
@@ -141,11 +159,12 @@ def _adapter_message(folder: Path, where: str) -> str:
     """Return why the folder of an adapter is refused, with the remedy."""
     base = "BASE"
     with disk.foreign("read", folder / ADAPTER_FILE, CheckpointAccessError):
-        data = (folder / ADAPTER_FILE).read_bytes()[:_MAX_ADAPTER_BYTES]
+        data = (folder / ADAPTER_FILE).read_bytes()[:_MAX_SMALL_BYTES]
     try:
-        stated = json.loads(data)["base_model_name_or_path"]
+        config = json.loads(data)
+        stated = config["base_model_name_or_path"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        stated = None
+        config = stated = None
     if isinstance(stated, str) and stated.isprintable() and 0 < len(stated) <= _MAX_BASE_CHARS:
         base = stated
     return (
@@ -153,6 +172,17 @@ def _adapter_message(folder: Path, where: str) -> str:
         + (f", {base!r} by its own account" if base != "BASE" else "")
         + ". What it names is not downloaded unasked. Merge the two with the package peft, save the result with the "
         "tokenizer of the model, and build with that folder: "
-        f"PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({base!r}), {str(folder)!r})"
+        f"PeftModel.from_pretrained({_class_of(config)}.from_pretrained({base!r}), {str(folder)!r})"
         ".merge_and_unload().save_pretrained(FOLDER)."
     )
+
+
+def _class_of(config: object) -> str:
+    """Return the class of transformers that an adapter was trained on, whose weights it names, by its config."""
+    stated = config if isinstance(config, dict) else {}
+    mapping = stated.get("auto_mapping")
+    kind = mapping.get("base_model_class") if isinstance(mapping, dict) else None
+    if stated.get("task_type") == "SEQ_2_SEQ_LM":
+        return "AutoModelForSeq2SeqLM"
+    is_bare = isinstance(kind, str) and kind.endswith("Model") and not kind.endswith("LMHeadModel")
+    return "AutoModel" if is_bare or stated.get("task_type") == "FEATURE_EXTRACTION" else "AutoModelForCausalLM"

@@ -95,6 +95,25 @@ def test_an_adapter_is_refused_with_a_remedy_that_works(adapter: Path, tiny_fold
 
 
 @pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({"task_type": "CAUSAL_LM"}, "AutoModelForCausalLM"),
+        ({"task_type": "SEQ_2_SEQ_LM"}, "AutoModelForSeq2SeqLM"),
+        ({"task_type": "FEATURE_EXTRACTION"}, "AutoModel"),
+        ({"task_type": None, "auto_mapping": {"base_model_class": "BertModel"}}, "AutoModel"),
+        ({"task_type": None, "auto_mapping": {"base_model_class": "GPT2LMHeadModel"}}, "AutoModelForCausalLM"),
+        ({"task_type": ["x"], "auto_mapping": []}, "AutoModelForCausalLM"),
+    ],
+)
+def test_the_remedy_for_an_adapter_has_the_class_that_it_was_trained_on(
+    tmp_path: Path, config: dict[str, object], name: str
+) -> None:
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "org/base", **config}))
+    with pytest.raises(CheckpointError, match=rf"from_pretrained\({name}\.from_pretrained\('org/base'\)"):
+        resolve(str(tmp_path))
+
+
+@pytest.mark.parametrize(
     "content", ["{", "[]", "{}", '{"base_model_name_or_path": 3}', '{"base_model_name_or_path": "a\\u0007"}']
 )
 def test_what_an_adapter_says_of_its_base_is_data(tmp_path: Path, content: str) -> None:

@@ -1,5 +1,6 @@
 """Pooling ``model`` against sentence-transformers itself, for every pooling mode and module."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from embstore.errors import CheckpointError, UnknownNameError, UsageError
 from embstore.space import Pooling, Template, Unit, parse_pooling
 
 pytest.importorskip("sentence_transformers")
+from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules as parts
 
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
@@ -37,6 +39,20 @@ def test_all_modes_are_concatenated_in_the_order_of_the_package(base: Path, tmp_
     found = outputs(folder, TEXTS)
     assert found.shape == (len(TEXTS), 6 * 32)
     np.testing.assert_allclose(found, witness(folder, TEXTS), atol=ATOL)
+
+
+def test_a_model_in_a_subfolder_is_refused_with_a_remedy_that_helps(base: Path, tmp_path: Path) -> None:
+    folder, other = old_layout(tmp_path / "tiny", base, ["mean"]), tmp_path / "other"
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[0]["path"] = "0_Transformer"
+    write_json(folder / "modules.json", modules)
+    (folder / "0_Transformer").mkdir()
+    for file in [file for file in folder.iterdir() if file.is_file() and file.name != "modules.json"]:
+        file.rename(folder / "0_Transformer" / file.name)
+    with pytest.raises(CheckpointError, match=r"in the subfolder '0_Transformer'.*SentenceTransformer\(FOLDER\)\.save"):
+        resolve(str(folder))
+    SentenceTransformer(str(folder), device="cpu").save(str(other), create_model_card=False)
+    np.testing.assert_allclose(outputs(other, TEXTS), witness(folder, TEXTS), atol=ATOL)
 
 
 def test_modes_in_the_order_of_the_new_layout(base: Path, tmp_path: Path) -> None:
