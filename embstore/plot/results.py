@@ -40,14 +40,26 @@ class LayerAxis:
 def series_labels(spaces: Sequence[str]) -> dict[str, str]:
     """Return space → label: the parts of its name in which the spaces differ, ``mean`` of ``minilm.word.mean``.
 
+    Of names with different numbers of parts, all but those that all names begin or end with.
+
     Args:
         spaces: Distinct names of spaces.
     """
     parts = [space.split(".") for space in spaces]
-    if len(spaces) == 1 or len({len(names) for names in parts}) > 1:
+    if len(spaces) == 1:
         return {space: space for space in spaces}
+    if len({len(names) for names in parts}) > 1:
+        first = _n_common(parts)
+        last = _n_common([names[first:][::-1] for names in parts])
+        return {space: ".".join(names[first : len(names) - last]) for space, names in zip(spaces, parts, strict=True)}
     differing = [at for at in range(len(parts[0])) if len({names[at] for names in parts}) > 1]
     return {space: ".".join(names[at] for at in differing) for space, names in zip(spaces, parts, strict=True)}
+
+
+def _n_common(lists: Sequence[Sequence[str]]) -> int:
+    """Return how many elements all lists begin with, less than the length of the shortest."""
+    shortest = min(map(len, lists)) - 1
+    return next((at for at in range(shortest) if len({each[at] for each in lists}) > 1), shortest)
 
 
 def distinct(rows: Iterable[Row], columns: Sequence[str]) -> list[tuple[Any, ...]]:
