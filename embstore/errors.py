@@ -60,6 +60,8 @@ class UsageError(EmbstoreError):
     """Options that do not fit together, or a value out of its range."""
 
 
+_MOST_QUOTED = 300  # characters of a name or text
+
 _SYNONYMS: dict[tuple[str, str], str] = {
     **{("pooling", name): "bos" for name in ("cls", "[cls]", "sos")},
     **{("pooling", name): "mean" for name in ("avg", "average")},
@@ -90,7 +92,7 @@ class UnknownNameError(EmbstoreError):
         self.kind = kind
         self.name = name
         self.known = tuple(known)
-        parts = [f"unknown {kind} {name!r}."]
+        parts = [f"unknown {kind} {shortened(name)!r}."]
         synonym = _SYNONYMS.get((kind, name.lower()))
         if near := [synonym] if synonym in self.known else nearest(name, self.known):
             parts.append(f"Did you mean {' or '.join(repr(match) for match in near)}?")
@@ -247,6 +249,11 @@ class QueryError(EmbstoreError):
 
 class NotStoredError(QueryError):
     """A text has no vector in the requested spaces."""
+
+
+def shortened(text: str) -> str:
+    """Return a text that a message quotes, cut where it is far longer than a line."""
+    return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}…"
 
 
 def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:

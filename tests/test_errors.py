@@ -3,7 +3,7 @@
 import pytest
 
 from embstore import errors
-from embstore.errors import EmbstoreError, UnknownNameError, nearest
+from embstore.errors import EmbstoreError, NotStoredError, UnknownNameError, nearest
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,11 @@ def test_transposed_letters_are_found() -> None:
     assert nearest("tyni", ["tiny", "gpt2"]) == ["tiny"]
     assert nearest("foo", ["tiny", "gpt2", "oof"]) == ["oof"]
     assert nearest("xy", ["yx"]) == []
+
+
+def test_a_name_far_longer_than_a_line_is_cut(make_store) -> None:
+    error = UnknownNameError("column", "x" * 10_000, ["a"])
+    assert (error.name, len(str(error))) == ("x" * 10_000, len("unknown column '" + 300 * "x" + "…'. Known: a."))
+    with pytest.raises(NotStoredError) as found:
+        make_store(index=False).store.neighbours("y" * 10_000)
+    assert len(str(found.value)) < 900

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import NotStoredError, UsageError
+from embstore.errors import NotStoredError, UsageError, shortened
 from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
@@ -114,10 +114,11 @@ def missing_query_notes(catalog: Catalog, query: Query, found: Sequence[FoundQue
 
 def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotStoredError:
     """Return the error for a query that none of some spaces has, with the nearest stored texts and the remedy."""
+    shown = shortened(query.shown)
     units, spaces = {card.unit for card in cards}, [card.space for card in cards]
     if query.marked and Unit.OCCURRENCE not in units:
         return NotStoredError(
-            f"{query.shown!r} marks a word in its sentence, and {', '.join(spaces)} has no words in sentences. Ask for "
+            f"{shown!r} marks a word in its sentence, and {', '.join(spaces)} has no words in sentences. Ask for "
             "the word by itself, or build such a space with --unit occurrence."
         )
     if query.marked is None:
@@ -125,10 +126,10 @@ def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotSto
     else:
         of_occurrences = [card.space for card in cards if card.unit is Unit.OCCURRENCE]
         near = [item.shown for item in catalog.nearest_occurrences(query.marked, of_occurrences)]
-    nearest = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
+    nearest = f" Nearest stored texts: {', '.join(repr(shortened(text)) for text in near)}." if near else ""
     if all(card.imported is not None for card in cards):
         return NotStoredError(
-            f"{query.shown!r} is not in {', '.join(spaces)}.{nearest} Their vectors were imported, so that no text can "
+            f"{shown!r} is not in {', '.join(spaces)}.{nearest} Their vectors were imported, so that no text can "
             "be "
             "encoded for them."
         )
@@ -137,7 +138,7 @@ def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotSto
     else:
         remedy = "To encode it now, add --embed"
     return NotStoredError(
-        f"{query.shown!r} is not in {', '.join(spaces)}.{nearest} {remedy}; to keep it, add it with embstore build."
+        f"{shown!r} is not in {', '.join(spaces)}.{nearest} {remedy}; to keep it, add it with embstore build."
     )
 
 
@@ -145,4 +146,4 @@ def _ambiguous(query: Query, found: FoundQueries) -> str:
     """Return a note on a word that occurs in several sentences, with examples of how to choose one."""
     items = found.ambiguous[query]
     examples = "; ".join(f'--text "{item.shown}"' for item in items[:3])
-    return f"{query.shown!r} stands in {len(items)} sentences of {found.card.space}. Choose one, as in {examples}."
+    return f"{shown!r} stands in {len(items)} sentences of {found.card.space}. Choose one, as in {examples}."
