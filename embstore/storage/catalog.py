@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from embstore import disk
 from embstore.arrays import distinct
-from embstore.errors import DamagedError
+from embstore.errors import DamagedError, UnknownNameError
 from embstore.space import Layer, Unit
 from embstore.storage.files.datasets import check_dataset, rebuild_remedy, stored_kinds, stored_rows
 from embstore.storage.files.item_columns import BUILT_IN, ColumnTables, built_in_table, joined_items
@@ -186,12 +186,19 @@ class Catalog:
 
         self._tables.check()
         check_expression(where)
-        source, views = joined_items(where, self.columns.types, space)
+        names = self.columns.names
+        source, views = joined_items(where, names, space)
+        if "columns" in views:
+            self.columns.check()
         with self._users_sql:
             sandbox = self._items_sandbox(limits)
             checked = sandbox.check(f"SELECT item_id FROM {source} WHERE (\n{where}\n)", limits, views)
-            session = sandbox.session(limits, views, (*ITEM_COLUMNS, *self.columns.types, *BUILT_IN))
-        found = session.run(lambda connection: connection.execute(checked.sql).fetchnumpy()["item_id"])
+            session = sandbox.session(limits, views, (*ITEM_COLUMNS, *sorted(names), *BUILT_IN))
+        try:
+            found = session.run(lambda connection: connection.execute(checked.sql).fetchnumpy()["item_id"])
+        except UnknownNameError:
+            self.columns.check()  # an altered table may have lost the column
+            raise
         return distinct(np.asarray(found, dtype=np.int64))
 
     def ids_of_unit(self, unit: Unit) -> Ids:

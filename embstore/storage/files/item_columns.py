@@ -170,6 +170,21 @@ class ColumnTables:
                 raise DamagedError(f"{file} is damaged: it is not a table of columns. {REMEDY}")
 
     @cached_property
+    def names(self) -> frozenset[str]:
+        """Names of the stored columns by the footers of the tables, whose content is not checked.
+
+        They say whether a request reads the tables at all: to hash them takes much longer.
+
+        Raises:
+            DamagedError: A table was altered so that it has no footer.
+        """
+        try:
+            return frozenset(column.name for file in self.files for column in read_columns(file)) - {"item_id"}
+        except (ValueError, OSError):
+            self.check()
+            raise
+
+    @cached_property
     def types(self) -> dict[str, str]:
         """Type of each stored column, by name, sorted.
 
