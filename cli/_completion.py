@@ -113,7 +113,7 @@ _VALUES: tuple[tuple[set[str], Callable[[Any], Iterable[str]]], ...] = (
     ({"--space", "--against", "--sentence-space", "SPACE"}, _spaces),
     ({"--model"}, _models),
     ({"--revision"}, _revisions),
-    ({"--dataset", "--lexicon", "SOURCE", "SOURCE...", "NAME..."}, _datasets),
+    ({"--dataset", "--lexicon", "SOURCE", "DATASET", "ENTRY"}, _datasets),
     ({"--layer"}, _fixed(*_LAYERS)),
     ({"--transform"}, _fixed(*_TRANSFORMS)),
     ({"RECIPE"}, _fixed("wolfe2022")),

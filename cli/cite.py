@@ -14,7 +14,7 @@ from ._store import open_store
 def cite(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="embstore, metrics, datasets, spaces or checkpoints."),
+        typer.Argument(metavar="ENTRY", help="embstore, metrics, datasets, spaces or checkpoints."),
     ] = None,
     result: Annotated[
         Path | None,

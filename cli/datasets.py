@@ -33,7 +33,7 @@ def datasets(
 
 @app.command("fetch", cls=Command)
 def fetch(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Datasets, as embstore datasets lists them.")],
+    names: Annotated[list[str], typer.Argument(metavar="DATASET", help="Datasets, as embstore datasets lists them.")],
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only errors.")] = False,
 ) -> None:
     """Download datasets into $EMBSTORE_DATA, else the platform's cache folder, and check their hashes."""
@@ -100,7 +100,7 @@ def add(
 
 @app.command("store", cls=Command)
 def store_(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Datasets, as embstore datasets lists them.")],
+    names: Annotated[list[str], typer.Argument(metavar="DATASET", help="Datasets, as embstore datasets lists them.")],
     unit: Annotated[
         str | None,
         typer.Option(
