@@ -22,6 +22,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)  # the second is what batch scheduler
 _SECONDS_OF_DUPLICATES = 0.2  # ``timeout``, and a shell with its process group, may send one signal twice
 _AGAIN = 0  # to the watching thread: raise KeyboardInterrupt again
 _SECONDS_TO_AGAIN = 0.005
+_SECONDS_TO_POSTPONE = 1.0  # the main thread may wait for a thread as long as that runs
 _SECONDS_TO_WAKE = (0.01, 0.05, 0.1)  # after the first signal, if the main thread has not seen it
 
 _LOCKING = {"threading", "queue", "contextlib", "concurrent.futures._base", "concurrent.futures.thread"}
@@ -81,7 +82,8 @@ def _handle(_: int, frame: FrameType | None) -> None:
     now = time.monotonic()
     if _raises and (_is_postponed or _received is None):
         _received = _received or now
-        _is_postponed = not _can_be_interrupted(frame) and _raise_again()
+        is_late = now - _received > _SECONDS_TO_POSTPONE
+        _is_postponed = not (is_late or _can_be_interrupted(frame)) and _raise_again()
         if not _is_postponed:
             raise KeyboardInterrupt
     elif _received is None or now - _received > _SECONDS_OF_DUPLICATES:

@@ -75,7 +75,7 @@ class Server:
         """Wait until the server ends; Ctrl-C ends it."""
         try:
             while self._thread.is_alive():
-                self._thread.join(1.0)
+                time.sleep(0.1)  # Ctrl-C cannot interrupt ``join`` without harm
         finally:
             self.stop()
 

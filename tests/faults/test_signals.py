@@ -142,6 +142,15 @@ def test_an_interrupt_where_python_cannot_stand_it_loses_nothing(stores: Path, p
     }  # fmt: skip
 
 
+def test_an_interrupt_waits_for_no_thread_for_longer_than_a_second(tmp_path: Path) -> None:
+    code = (
+        "import threading, time; t = threading.Thread(target=time.sleep, args=(60,), daemon=True); t.start(); t.join()"
+    )
+    ended = run_command([], tmp_path, code=code, after=0.5)
+    assert ended.status == INTERRUPTED
+    assert "Interrupted." in ended.err
+
+
 def _fresh(case: Case, stores: Path, name: str) -> Path:
     """Return a folder in which the command begins."""
     folder = stores / name
