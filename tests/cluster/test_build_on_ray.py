@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from object_servers import moto_server, new_bucket
 from ray_nodes import RayCluster, started_cluster
@@ -52,10 +54,17 @@ def no_faults(cluster: RayCluster) -> None:
         path.unlink()
 
 
-def _files(root: Path) -> dict[str, bytes]:
-    """Return the content of what a build commits, without the cards, which have a date."""
-    found = (path for kind in ("items", "embeddings", "summaries", "skipped") for path in (root / kind).rglob("*"))
-    return {str(path.relative_to(root)): path.read_bytes() for path in found if path.is_file()}
+def _files(root: Path) -> dict[str, object]:
+    """Return the content of what a build commits, without the cards, which have a date.
+
+    The texts are returned as rows: which table has which depends on the order in which the workers finish, as a
+    sentence is written with the first of its ranges.
+    """
+    found = (path for kind in ("embeddings", "summaries", "skipped") for path in (root / kind).rglob("*"))
+    texts = pa.concat_tables(pq.read_table(path) for path in (root / "items").iterdir())
+    return {str(path.relative_to(root)): path.read_bytes() for path in found if path.is_file()} | {
+        "items": texts.sort_by("item_id").to_pylist()
+    }
 
 
 def _temporaries(root: Path) -> list[Path]:
