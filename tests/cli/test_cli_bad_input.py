@@ -110,7 +110,7 @@ def test_a_question_that_cannot_be_answered(refused, made: Synthetic, case: str)
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (
             ["similarity", "--dataset", "rg65", "simlex999", "my own", "--layer", "0"],
@@ -137,17 +137,17 @@ def test_an_argument_too_many_says_how_an_option_is_repeated(cli, call: list[str
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (["neighbours", "dog", "-k", "x1"], "Invalid value for '-k': 'x1' is not a whole number."),
         (["neighbours", "dog", "-k", "1.5"], "Invalid value for '-k': '1.5' is not a whole number."),
         (["query", "norms", "--timeout", "soon"], "Invalid value for '--timeout': 'soon' is not a number."),
     ],
 )
-def test_a_value_that_is_no_number_is_shown(cli, call: list[str], said: str) -> None:
+def test_a_value_that_is_no_number_is_shown(cli, call: list[str], message: str) -> None:
     result = cli(*call)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.splitlines()[-1] == f"Error: {said}"
+    assert result.stderr.splitlines()[-1] == f"Error: {message}"
 
 
 # Of a build: found before any model is loaded. ``{}`` is the checkpoint.
