@@ -130,10 +130,10 @@ def test_a_question_that_cannot_be_answered(refused, made: Synthetic, case: str)
         (["norms", "dog"], "unexpected argument 'dog'."),
     ],
 )
-def test_an_argument_too_many_says_how_an_option_is_repeated(cli, call: list[str], said: str) -> None:
+def test_an_argument_too_many_says_how_an_option_is_repeated(cli, call: list[str], message: str) -> None:
     result = cli("query", *call)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.splitlines()[-1].endswith(said)
+    assert result.stderr.splitlines()[-1].endswith(message)
 
 
 @pytest.mark.parametrize(
