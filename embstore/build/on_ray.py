@@ -31,6 +31,7 @@ from embstore.progress import Observer
 from embstore.storage.files.paths import StorePaths
 
 _CONNECT_SECONDS = 4.0
+_STOP_SECONDS = 5.0
 _RAY_TEXTS_BYTES = 512 << 20  # of a local instance's memory for the texts of ranges
 # RFC 9113, section 3.4: a client's first bytes, and an empty frame of settings.
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
@@ -143,9 +144,15 @@ class Cluster:
         return self._workers
 
     def _stop_workers(self) -> None:
-        for worker in self._workers:
-            self._ray.kill(worker.actor)
-        self.remove_leftovers()
+        """End the workers, then remove what they have left: a process that is killed may still write for a moment."""
+        stops = [worker.actor.stop.remote() for worker in self._workers if worker.is_ready or worker.ping is not None]
+        try:
+            if stops:
+                self._ray.wait(stops, num_returns=len(stops), timeout=_STOP_SECONDS)
+        finally:
+            for worker in self._workers:
+                self._ray.kill(worker.actor)
+            self.remove_leftovers()
 
 
 def _without_gpu(task: RangeTask) -> RangeTask:

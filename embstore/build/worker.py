@@ -6,12 +6,12 @@ A worker commits nothing: it writes shards under temporary names, and returns wh
 import hashlib
 import os
 import socket
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Condition, Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +91,8 @@ class RangeWorker:
 
     def __init__(self) -> None:
         self._encoding = Lock()
+        self._writes = Condition()
+        self._n_writes, self._is_stopped = 0, False
         self._encoders: dict[tuple[str, Fingerprint, str | None, Weights], Encoder] = {}
 
     def problem(self, requirement: Requirement) -> str | None:
@@ -121,10 +123,16 @@ class RangeWorker:
     def answer(self) -> None:
         """Return: this process runs."""
 
+    def stop(self) -> None:
+        """Begin no file any more, and return when those that are being written are complete."""
+        with self._writes:
+            self._is_stopped = True
+            self._writes.wait_for(lambda: not self._n_writes)
+
     def encode(self, task: RangeTask, requirement: Requirement) -> RangeResult | EmbstoreError:
         """Encode a range and write its shards under temporary names; an error of embstore is returned, not raised."""
         paths = StorePaths(requirement.root)
-        stage = partial(_stage, owner=requirement.build + _host_digest())
+        stage = partial(self._stage, owner=requirement.build + _host_digest())
         try:
             with ExitStack() as stack:
                 writers: list[SpaceWriter[StagedShard]] = [
@@ -155,6 +163,35 @@ class RangeWorker:
             self._encoders[key] = encoder
         return self._encoders[key]
 
+    def _stage(self, paths: StorePaths, content: ShardContent, *, owner: str) -> StagedShard:
+        """Write a shard to a temporary file that stays, in the store's own folder.
+
+        The name contains the build's and the host's identifier, since process ids are distinct only on one machine.
+        """
+        with self._counted_write():
+            temp = atomic.temporary_path(paths.root, owner)
+            try:
+                staged = stage_shard(temp, paths, content)
+                disk.sync(temp)  # the machine that commits it cannot flush what is in this one's memory
+            except BaseException:
+                atomic.discard(temp)
+                raise
+            return staged
+
+    @contextmanager
+    def _counted_write(self) -> Iterator[None]:
+        """Count a write within the context; raise ClusterError if this worker was stopped."""
+        with self._writes:
+            if self._is_stopped:
+                raise ClusterError("this worker was stopped, since its build has ended.")
+            self._n_writes += 1
+        try:
+            yield
+        finally:
+            with self._writes:
+                self._n_writes -= 1
+                self._writes.notify_all()
+
 
 def _portable(checkpoint: Checkpoint) -> str:
     """Return a checkpoint in the notation of :func:`resolve`, independent of short names and the working directory."""
@@ -177,21 +214,6 @@ def _summed(steps: Iterable[Step]) -> tuple[Step, ...]:
                 total.n_forward_passes + step.n_forward_passes,
             )  # fmt: skip
     return (total, *others)
-
-
-def _stage(paths: StorePaths, content: ShardContent, *, owner: str) -> StagedShard:
-    """Write a shard to a temporary file that stays, in the store's own folder.
-
-    The name contains the build's and the host's identifier, since process ids are distinct only on one machine.
-    """
-    temp = atomic.temporary_path(paths.root, owner)
-    try:
-        staged = stage_shard(temp, paths, content)
-        disk.sync(temp)  # the machine that commits it cannot flush what is in this one's memory
-    except BaseException:
-        atomic.discard(temp)
-        raise
-    return staged
 
 
 def _no_texts(_: NDArray[np.int64]) -> None:

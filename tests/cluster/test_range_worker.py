@@ -1,0 +1,77 @@
+"""A worker of a cluster that is stopped writes nothing any more."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embstore import Store, atomic
+from embstore.build import worker as worker_module
+from embstore.build.job import Model, Options
+from embstore.build.ranges import RangeTask
+from embstore.build.worker import RangeResult, RangeWorker, Requirement
+from embstore.errors import ClusterError
+from embstore.space import Unit
+from embstore.storage.catalog import Catalog
+from embstore.storage.staging.missing import Window
+from embstore.text import Item
+
+WORDS = sorted((Item.whole(Unit.WORD, word) for word in ("bank", "river", "sea")), key=lambda item: item.id)
+
+
+@pytest.fixture
+def call(checkpoint: Path, tmp_path: Path) -> tuple[RangeTask, Requirement]:
+    """A range of three words, and what a worker must have for it."""
+    root, options = tmp_path / "store", Options()
+    Store(root).build(["dog"], models=str(checkpoint), index="none")
+    cards = tuple(Catalog(root).cards.values())
+    window = Window(WORDS, np.array([word.id for word in WORDS]), np.ones((1, len(WORDS)), bool), 0)
+    sign = root / "sign"
+    sign.write_bytes(b"of this build")
+    return (
+        RangeTask(0, cards, options, (window,)),
+        Requirement.of(Model(str(checkpoint), options), root, "0" * 16, (sign, b"of this build")),
+    )
+
+
+def _temporaries(root: Path) -> list[str]:
+    return [path.name for path in root.iterdir() if atomic.is_temporary(path.name)]
+
+
+def test_a_stopped_worker_writes_nothing(call: tuple[RangeTask, Requirement]) -> None:
+    task, requirement = call
+    worker = RangeWorker()
+    worker.stop()
+    error = worker.encode(task, requirement)
+    assert isinstance(error, ClusterError)
+    assert "this worker was stopped" in str(error)
+    assert not _temporaries(requirement.root)
+
+
+def test_stopping_waits_for_what_is_being_written(
+    call: tuple[RangeTask, Requirement], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, requirement = call
+    worker, writes, may_go_on = RangeWorker(), threading.Event(), threading.Event()
+    real, results = worker_module.stage_shard, []
+
+    def stage_shard(*args: object) -> object:
+        writes.set()
+        may_go_on.wait(30)
+        return real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(worker_module, "stage_shard", stage_shard)
+    encodes = threading.Thread(target=lambda: results.append(worker.encode(task, requirement)))
+    encodes.start()
+    assert writes.wait(30)
+    stops = threading.Thread(target=worker.stop)
+    stops.start()
+    stops.join(0.1)
+    assert stops.is_alive()
+    may_go_on.set()
+    stops.join(30)
+    assert not stops.is_alive()
+    encodes.join(30)
+    assert [type(each) for each in results] == [RangeResult]
+    assert len(_temporaries(requirement.root)) == 1
