@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
+from functools import cached_property
 from pathlib import Path
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from embstore import disk
 from embstore.arrays import distinct
-from embstore.errors import DamagedError, UnknownNameError
+from embstore.errors import DamagedError
 from embstore.space import Layer, Unit
-from embstore.storage.files.datasets import check_dataset, rebuild_remedy, stored_kinds, stored_rows
-from embstore.storage.files.item_columns import BUILT_IN, ColumnTables, built_in_table, joined_items
+from embstore.storage.files.datasets import rebuild_remedy, stored_kinds, stored_rows
+from embstore.storage.files.item_columns import ColumnTables, built_in_table
 from embstore.storage.files.items import ItemTables, PartChecks, file_hash
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import Shard, StorePaths
@@ -32,11 +32,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from embstore.storage.files.card import Card
-    from embstore.storage.views.sandbox import BySpace, Sandbox
-
-ITEM_COLUMNS = ("item_id", "unit", "text", "context_id", "start", "end")
-
-_COPIED_BYTES = 1 << 20  # of tables that users' SQL gets as a copy; they may unpack to 200 times as much
+    from embstore.storage.views.users_sql import UsersSql
 
 Ids = NDArray[np.int64]
 
@@ -71,9 +67,6 @@ class Catalog:
         self._shard_names = {space: tuple(shard.name for shard in shards) for space, shards in self.shards.items()}
         self._dataset_files = self.paths.dataset_files()
         self._part_checks = PartChecks()
-        self._users_sql = RLock()  # guards the views of users' SQL, which are created at first use
-        self._sandbox: Sandbox | None = None
-        self._copied: Sandbox | None = None
         self._open()
 
     def _open(self, connection: "duckdb.DuckDBPyConnection | None" = None) -> None:
@@ -89,6 +82,7 @@ class Catalog:
     def with_own_connection(self) -> Iterator["Catalog"]:
         """Yield a copy of the catalog with its own DuckDB, whose memory is released at the end of the context."""
         other = copy(self)
+        other.__dict__.pop("users_sql", None)  # it reads over the connection of this catalog
         with connections.connect(self.paths.root) as connection:
             other._open(connection)
             yield other
@@ -182,24 +176,7 @@ class Catalog:
             QueryError: It is not one expression, cannot be evaluated, or exceeds a limit.
             DamagedError: A table of items was altered.
         """
-        from embstore.storage.sql.fence import check_expression
-
-        self._tables.check()
-        check_expression(where)
-        names = self.columns.names
-        source, views = joined_items(where, names, space)
-        if "columns" in views:
-            self.columns.check()
-        with self._users_sql:
-            sandbox = self._items_sandbox(limits)
-            checked = sandbox.check(f"SELECT item_id FROM {source} WHERE (\n{where}\n)", limits, views)
-            session = sandbox.session(limits, views, (*ITEM_COLUMNS, *sorted(names), *BUILT_IN))
-        try:
-            found = session.run(lambda connection: connection.execute(checked.sql).fetchnumpy()["item_id"])
-        except UnknownNameError:
-            self.columns.check()  # an altered table may have lost the column
-            raise
-        return distinct(np.asarray(found, dtype=np.int64))
+        return self.users_sql.select(where, limits, space)
 
     def ids_of_unit(self, unit: Unit) -> Ids:
         """Return the ids of all items of a unit, ascending.
@@ -333,65 +310,33 @@ class Catalog:
             QueryError: The statement is not one SELECT, does anything other than read the views, or cannot be executed.
             DamagedError: A file that it reads was altered (shards are not checked) or cannot be read.
         """
-        from embstore.storage.views.relation import relation, split_explain
+        return self.users_sql.relation(sql, limits, parameters)
 
-        with self._users_sql:
-            sandbox = self.sandbox(limits)
-            explaining, select = split_explain(sql)
-            checked = sandbox.check(select, limits, has_parameters=bool(parameters))
-            self._check_views(checked.tables)
-            listed = sandbox.views if checked.shows else ()
-            views = {*checked.tables, *listed} - ({"built_in"} - checked.tables)
-            session = sandbox.session(limits, views, macros=checked.macros, listed=listed)
-        return relation(session, explaining + checked.sql, parameters)
+    @cached_property
+    def users_sql(self) -> "UsersSql":
+        """The views for users' SQL."""
+        from embstore.storage.views.users_sql import UsersSql  # loads DuckDB
 
-    def sandbox(self, limits: Limits) -> "Sandbox":
-        """Return the DuckDB for users' SQL, created again if the memory limit differs from the last one."""
-        if self._sandbox is None or self._sandbox.memory != limits.memory:
-            self._sandbox = self._new_sandbox(self._files_of_views(), limits)
-        return self._sandbox
-
-    def _new_sandbox(self, views: "Mapping[str, BySpace]", limits: Limits, *, copied: bool = False) -> "Sandbox":
-        from embstore.storage.views.sandbox import Sandbox
-
-        datasets, cards = ((), ()) if copied else (self._dataset_files, self.cards.values())
-        return Sandbox(
-            self.reader, self.paths.root, views, datasets, cards, limits.memory, columns=lambda: self.columns.types,
-            built_in=self._built_in, copied=copied,
+        return UsersSql(
+            self.reader,
+            self.paths.root,
+            files={
+                "items": {"": self.item_files},
+                "columns": {"": self.column_files},
+                "built_in": {},
+                "skipped": {"": self.skipped_files},
+                "embeddings": {space: [shard.path for shard in shards] for space, shards in self.shards.items()},
+                "summaries": {space: [shard.summary_path for shard in shards] for space, shards in self.shards.items()},
+            },
+            datasets=self._dataset_files,
+            cards=self.cards.values(),
+            columns=self.columns,
+            checks={
+                "items": self._tables.check, "columns": self.columns.check, "skipped": self._check_skipped,
+                "summaries": self._check_summaries,
+            },
+            built_in=self._built_in,
         )  # fmt: skip
-
-    def _items_sandbox(self, limits: Limits) -> "Sandbox":
-        """Return the DuckDB for SQL over the items alone: a copy of them if they are few."""
-        if sum(map(disk.size, (*self.item_files, *self.column_files))) > _COPIED_BYTES:
-            return self.sandbox(limits)
-        if self._copied is None or self._copied.memory != limits.memory:
-            views = {name: self._files_of_views()[name] for name in ("items", "columns", "built_in")}
-            self._copied = self._new_sandbox(views, limits, copied=True)
-        return self._copied
-
-    def _files_of_views(self) -> dict[str, "BySpace"]:
-        """Return the files of each view, by view and by space."""
-        return {
-            "items": {"": self.item_files},
-            "columns": {"": self.column_files},
-            "built_in": {},
-            "skipped": {"": self.skipped_files},
-            "embeddings": {space: [shard.path for shard in shards] for space, shards in self.shards.items()},
-            "summaries": {space: [shard.summary_path for shard in shards] for space, shards in self.shards.items()},
-        }
-
-    def _check_views(self, views: Collection[str]) -> None:
-        """Raise DamagedError if a file of one of these views was altered; shards are not checked."""
-        checks = {
-            "items": self._tables.check, "columns": self.columns.check, "skipped": self._check_skipped,
-            "summaries": self._check_summaries,
-        }  # fmt: skip
-        for view, check in checks.items():
-            if view in views:
-                check()
-        for file in self._dataset_files:
-            if f"datasets.{file.stem}" in views:
-                check_dataset(file)
 
     def _built_in(self) -> object:
         """Return the built-in columns of all items, as an Arrow table."""

@@ -159,11 +159,11 @@ def test_the_connection_alone_can_write_nothing(attacked: Attacked, group: str, 
     """Whatever the parser lets through: each statement is run as it is."""
     catalog = Catalog(attacked.made.root)
     limits = Limits(LIMITS["timeout"], 64_000_000)
-    sandbox = catalog.sandbox(limits)
+    sandbox = catalog.users_sql.sandbox(limits)
     if copied:
-        views, datasets = catalog._files_of_views(), catalog._dataset_files
-        cards = catalog.cards.values()
-        sandbox = Sandbox(catalog.reader, catalog.paths.root, views, datasets, cards, limits.memory, copied=True)
+        users_sql = catalog.users_sql
+        files, datasets, cards = users_sql.files, users_sql.datasets, users_sql.cards
+        sandbox = Sandbox(catalog.reader, catalog.paths.root, files, datasets, cards, limits.memory, copied=True)
         for view, n_rows in ROWS.items():
             session = sandbox.session(limits, [view])
             sql = f"SELECT count(*) FROM {view}"
@@ -178,7 +178,7 @@ def test_the_connection_alone_can_write_nothing(attacked: Attacked, group: str, 
 
 def test_what_ends_the_transaction_changes_one_opened_store_at_most(attacked: Attacked) -> None:
     catalog = Catalog(attacked.made.root)
-    session = catalog.sandbox(Limits()).session(Limits(), ROWS)
+    session = catalog.users_sql.sandbox(Limits()).session(Limits(), ROWS)
     session.run(lambda it: it.execute("COMMIT; CREATE OR REPLACE VIEW items AS SELECT 1 AS owned").fetchall())
     assert attacked.made.store.sql("SELECT count(*) FROM items").fetchall() == [(30,)]
     attacked.check("", "COMMIT")

@@ -344,7 +344,7 @@ def test_a_shard_that_cannot_be_read_is_named(made: Synthetic) -> None:
 
 
 def test_sessions_of_one_sandbox_share_its_views_and_nothing_else(made: Synthetic) -> None:
-    sandbox = Catalog(made.root).sandbox(Limits())
+    sandbox = Catalog(made.root).users_sql.sandbox(Limits())
     first, second = sandbox.session(Limits(), ["items"]), sandbox.session(Limits(), ["items"])
     first.run(lambda it: it.execute("SELECT setseed(0.5)"))
     with pytest.raises(QueryError):

@@ -3,4 +3,5 @@
 sandbox    the views, and the DuckDB that executes SQL over them
 macros     functions for users' SQL: vectors, cosines, neighbours
 relation   the result of a statement
+users_sql  statements and conditions over the views of an opened store
 """
