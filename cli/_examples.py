@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-DOCS = "docs"
-"""Where the pages are: the folder in the sources from which the site is made."""
+DOCS = "https://embstore.github.io/embstore/"
+"""Address of the documentation, where its pages are in folders: ``how-to/build.md`` is at ``how-to/build/``."""
 
 
 class Example(NamedTuple):
@@ -11,11 +11,16 @@ class Example(NamedTuple):
 
     Attributes:
         lines: Command lines.
-        page: Page of the documentation, within the folder.
+        page: Page of the documentation, within its folder in the sources.
     """
 
     lines: tuple[str, ...]
     page: str
+
+    @property
+    def url(self) -> str:
+        """Address of the page."""
+        return DOCS if self.page == "index.md" else f"{DOCS}{self.page.removesuffix('.md')}/"
 
 
 EXAMPLES = {

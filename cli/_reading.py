@@ -108,7 +108,7 @@ class PlainGroup(TyperGroup):
 
 def _write_example(command: Any, ctx: Any, formatter: Any) -> None:
     """Write an example of a command, and the page of the documentation that is about it."""
-    from ._examples import DOCS, example_of
+    from ._examples import example_of
 
     names = []
     context = ctx
@@ -120,7 +120,7 @@ def _write_example(command: Any, ctx: Any, formatter: Any) -> None:
         return
     with formatter.section("Examples" if len(example.lines) > 1 else "Example"):
         formatter.write("".join(f"{' ' * formatter.current_indent}{line}\n" for line in example.lines))
-    formatter.write(f"\nMore in {DOCS}/{example.page}\n")
+    formatter.write(f"\nMore in {example.url}\n")
 
 
 class _PlainOption(TyperOption):

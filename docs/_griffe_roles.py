@@ -41,7 +41,7 @@ class Roles(Extension):
             return
         func.overloads = None
         parameters = inspect.signature(method).parameters
-        for keywords in [one.name for one in func.parameters if one.kind is ParameterKind.var_keyword]:
+        for keywords in [each.name for each in func.parameters if each.kind is ParameterKind.var_keyword]:
             del func.parameters[keywords]
         for name, parameter in parameters.items():
             if name not in func.parameters:

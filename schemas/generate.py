@@ -75,7 +75,7 @@ _SEED: dict[str, Any] = {
     "seed": {"type": ["integer", "null"], "description": "The seed of what was drawn; null where nothing was."},
 }
 
-# What says whose values a row holds, by what the metric needs; _SPACE where nothing else is said.
+# Columns that name the vectors of a row, by what the metric needs; _SPACE where none are given.
 _IDENTITIES: dict[Need, dict[str, Any]] = {"layers": _TWO_LAYERS}
 
 
@@ -83,11 +83,11 @@ def query_schema(metric: Metric) -> dict[str, Any]:
     """Return the JSON Schema of ``embstore query METRIC --format json``: one object per row of the result.
 
     Args:
-        metric: of embstore, or a user's own.
+        metric: Metric of embstore or of a plug-in.
     """
     identity = _IDENTITIES.get(metric.needs, _SPACE)
     columns = {column.name: _column(column) for column in metric.columns}
-    said = {parameter.name: _parameter(parameter) for parameter in metric.row_parameters} | (
+    row_parameters = {parameter.name: _parameter(parameter) for parameter in metric.row_parameters} | (
         _SEED if metric.is_seeded else {}
     )
     return {
@@ -99,8 +99,8 @@ def query_schema(metric: Metric) -> dict[str, Any]:
         "items": {
             "type": "object",
             "additionalProperties": False,
-            "required": [*(name for name in identity if name not in _OPTIONAL), *columns, "reason", *said],
-            "properties": {**identity, **columns, **_ROWS, **said},
+            "required": [*(name for name in identity if name not in _OPTIONAL), *columns, "reason", *row_parameters],
+            "properties": {**identity, **columns, **_ROWS, **row_parameters},
         },
     }
 

@@ -13,6 +13,13 @@ _SHOWN = (
 )  # fmt: skip
 
 
+_PLANNED = {
+    "kept": "would keep", "rebuilt": "would rebuild", "removed": "would remove", "rewritten": "would rewrite",
+    "taken in": "would take in", "taken out": "would take out",
+}  # fmt: skip
+"""The verb of a planned action, by that of a done one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """One action on a file or folder, done or planned.
@@ -32,14 +39,20 @@ class Action:
     n_bytes: int | None = None
 
 
-def tabulate(actions: Iterable[Action], root: Path, notes: Sequence[str] = ()) -> Table:
-    """Return a table with one row per action; files are relative to the store's folder."""
-    rows = [
-        dict(
-            zip(COLUMNS, (each.action, _within(each.file, root), each.n_items, each.n_bytes, each.detail), strict=True)
-        )
-        for each in actions
-    ]
+def tabulate(actions: Iterable[Action], root: Path, notes: Sequence[str] = (), *, dry_run: bool = False) -> Table:
+    """Return a table with one row per action.
+
+    Args:
+        actions: Actions, in the order of the rows.
+        root: Folder of the store, to which the files are relative.
+        notes: Notes of the table.
+        dry_run: Whether nothing was done: ``would remove`` instead of ``removed``.
+    """
+    rows = []
+    for each in actions:
+        verb = _PLANNED.get(each.action, each.action) if dry_run else each.action
+        values = (verb, _within(each.file, root), each.n_items, each.n_bytes, each.detail)
+        rows.append(dict(zip(COLUMNS, values, strict=True)))
     return table(rows, columns=COLUMNS, notes=notes, shown=_SHOWN)
 
 

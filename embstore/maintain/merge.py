@@ -92,7 +92,7 @@ def merge(
             raise
         if not dry_run:
             work.index()
-        return tabulate(work.actions, paths.root, work.notes)
+        return tabulate(work.actions, paths.root, work.notes, dry_run=dry_run)
 
 
 @dataclass

@@ -53,7 +53,7 @@ def reindex(root: Path, spaces: SpaceFilter, layers: str, choice: Choice | None,
                 rows += _remove(paths, card, chosen[card.space])
                 continue
             done = index_layers(paths, card, chosen[card.space], choice, observe)
-            rows += [_row(card, one) for one in done]
+            rows += [_row(card, indexed) for indexed in done]
             notes += recall_notes(card, done)
     return table(rows, columns=COLUMNS, notes=notes, shown=_SHOWN)
 

@@ -61,7 +61,7 @@ def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = Fa
         _remove_answers(log)
         _remove_maps(log)
         SpacesRepair(log, snapshot, texts, observe).repair_all()
-        return tabulate(log.actions, paths.root)
+        return tabulate(log.actions, paths.root, dry_run=dry_run)
 
 
 def remove_answers(root: Path, done: Table, altered: Sequence[tuple[Path, str]], *, dry_run: bool) -> Table:
@@ -81,7 +81,7 @@ def remove_answers(root: Path, done: Table, altered: Sequence[tuple[Path, str]],
         actions.append(Action("removed", path, difference, n_bytes=disk.size(path)))
         if not dry_run:
             disk.remove(path, missing_ok=True)
-    return replace(done, rows=(*done.rows, *tabulate(actions, disk.resolved(root)).rows))
+    return replace(done, rows=(*done.rows, *tabulate(actions, disk.resolved(root), dry_run=dry_run).rows))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
 from docs_pages import ROOT
+from embstore_cli._examples import EXAMPLES, example_of
 from embstore_cli.main import app
 from typer.main import get_command
 
@@ -140,6 +142,19 @@ def test_the_link_checker_finds_what_is_broken(tmp_path: Path) -> None:
         "a/index.html: https://a",
         f"a/index.html: {REPOSITORY}/blob/main/no.md",
     ]
+
+
+def test_the_pages_that_help_names_are_at_the_addresses_of_the_site(pages: dict[str, _Page]) -> None:
+    """A wheel comes without the pages: the last line of ``--help`` is the address of a published one."""
+    address = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["site_url"]
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Documentation"] == address
+    for name in [*EXAMPLES, *(f"query {metric}" for metric in METRICS)]:
+        example = example_of(
+            name, METRICS[name.split()[-1]].needs if " " in name and name.split()[-1] in METRICS else ""
+        )
+        assert example is not None
+        assert example.url.startswith(address), name
+        assert f"{example.url.removeprefix(address)}index.html" in pages, name
 
 
 def test_every_page_of_the_sources_is_in_the_navigation(site: Path, pages: dict[str, _Page]) -> None:

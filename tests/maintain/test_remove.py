@@ -75,7 +75,7 @@ def test_what_is_left_of_a_killed_removal_does_not_count(make_store: Make, step:
         made.store.remove(made.space)
     assert made.store.verify(deep=True).problems == ()
     assert made.store.info()["space"] == ["other"]
-    assert {row["action"] for row in made.store.repair(dry_run=True)} == {"removed"}
+    assert {row["action"] for row in made.store.repair(dry_run=True)} == {"would remove"}
     assert made.store.remove(made.space)["detail"] == ["what an earlier removal had left"]
     assert not [path for path in made.root.rglob("*") if made.space in str(path.relative_to(made.root))]
 

@@ -30,6 +30,13 @@ def actions(root: Path, **options: bool) -> list[str]:
     return Store(root).repair(**options)["action"]
 
 
+def assert_planned(planned: list[dict], done: list[dict]) -> None:
+    """Check that a dry run announced what was done then."""
+    verbs = {"removed": "would remove", "rebuilt": "would rebuild", "rewritten": "would rewrite"}
+    verbs |= {"taken out": "would take out", "left": "left"}
+    assert planned == [{**row, "action": verbs[row["action"]]} for row in done]
+
+
 def build_again(root: Path) -> None:
     """What the builds were that made the full store: what it lacks is written anew."""
     full_store(root)
@@ -45,7 +52,7 @@ def test_any_damaged_file_is_mended_or_named(full: Synthetic, tmp_path: Path, ki
     planned = Store(root).repair(dry_run=True).to_pylist()
     assert path.read_bytes() == damaged_bytes((full.root / path.relative_to(root)).read_bytes(), change)
     done = Store(root).repair().to_pylist()
-    assert planned == done
+    assert_planned(planned, done)
     named = {row["file"] for row in done}
     assert path.relative_to(root).as_posix() in named | {str(Path(name).with_suffix(".json")) for name in named}
     if kind == "card" and change != "bit":
@@ -132,7 +139,7 @@ def test_what_is_lost_with_all_that_tells_of_it(make_store: Make) -> None:
     assert note in made.store.info().notes
     planned = made.store.repair(dry_run=True).to_pylist()
     rows = made.store.repair().to_pylist()
-    assert planned == rows
+    assert_planned(planned, rows)
     assert [(row["action"], row["file"]) for row in rows] == [("removed", made.paths.key(lost))]
     assert "build the same sources again" in rows[0]["detail"]
     assert made.store.verify().ok
@@ -173,7 +180,7 @@ def test_a_damaged_manifest_is_written_anew(make_store: Make, damage: bytes | No
         made.store.query("anisotropy")
     with pytest.raises(StoreError, match=rf"{path.name} is (damaged|missing).*embstore repair"):
         made.store.compact()
-    assert actions(made.root, dry_run=True) == ["rewritten"]
+    assert actions(made.root, dry_run=True) == ["would rewrite"]
     assert actions(made.root) == ["rewritten"]
     assert actions(made.root) == []
     assert made.store.verify().ok

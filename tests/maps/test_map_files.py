@@ -50,7 +50,7 @@ def check_damaged(made: Synthetic, path: Path) -> None:
     assert str(path) in " ".join(made.store.maps().notes)
     assert len(made.store.maps()) == 2
     [planned] = made.store.repair(dry_run=True)
-    assert (planned["action"], made.root / planned["file"]) == ("removed", path)
+    assert (planned["action"], made.root / planned["file"]) == ("would remove", path)
     assert path.exists()
     made.store.repair()
     assert made.store.verify().ok

@@ -1,6 +1,7 @@
 """Servers of the S3 interface, and a bucket of its own for each test."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from buckets import Bucket
@@ -41,3 +42,14 @@ def rclone_bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
     """Return a new bucket of rclone's server."""
     with rclone(tmp_path_factory.mktemp("rclone")) as address:
         yield new_bucket(address)
+
+
+@pytest.fixture
+def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that changes to the cache of another machine; the first is called ``here``."""
+
+    def change(name: str) -> None:
+        monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / f"cache-{name}"))
+
+    change("here")
+    return change

@@ -1,6 +1,5 @@
 """Vectors are imported into a bucket and exported from it as with a folder, and an import that was cut off goes on."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +19,7 @@ from embstore.storage.remote.objects import ObjectStore
 N, DIM = 60, 8
 WORDS = [f"word{number}" for number in range(N)]
 
-
-@pytest.fixture(autouse=True)
-def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Return a function that changes to the cache of another machine; the first is called ``here``."""
-
-    def change(name: str) -> None:
-        monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / f"cache-{name}"))
-
-    change("here")
-    return change
+pytestmark = pytest.mark.usefixtures("caches")
 
 
 @pytest.fixture

@@ -2,10 +2,9 @@
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,16 +19,7 @@ from embstore.storage.remote.manifest import key_of, list_numbers, read_newest
 from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore
 
-
-@pytest.fixture(autouse=True)
-def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Return a function that changes to the cache of another machine; the first is called ``here``."""
-
-    def change(name: str) -> None:
-        monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / f"cache-{name}"))
-
-    change("here")
-    return change
+pytestmark = pytest.mark.usefixtures("caches")
 
 
 def opened(bucket: Bucket) -> Store:

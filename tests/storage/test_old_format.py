@@ -104,7 +104,7 @@ def test_a_removal_that_was_killed_is_finished(made: Synthetic) -> None:
     next(paths.embeddings(made.space).glob("*.parquet")).unlink()
     assert made.store.verify(deep=True).problems == ()
     assert made.store.info()["space"] == ["other"]
-    assert {row["action"] for row in made.store.repair(dry_run=True)} == {"removed"}
+    assert {row["action"] for row in made.store.repair(dry_run=True)} == {"would remove"}
     with StoreWriter(made.root):
         pass
     assert not [path for path in made.root.rglob("*") if made.space in str(path.relative_to(made.root))]
@@ -127,8 +127,9 @@ def test_a_damaged_document_of_hidden_part_files(made: Synthetic) -> None:
     for command in (made.store.info, made.store.compact):
         with pytest.raises(StoreError, match=r"hidden\.json is damaged.*embstore repair"):
             command()
-    planned = made.store.repair(dry_run=True).to_pylist()
-    assert planned == made.store.repair().to_pylist()
+    [planned] = made.store.repair(dry_run=True).to_pylist()
+    assert planned["action"] == "would rewrite"
+    assert made.store.repair().to_pylist() == [{**planned, "action": "rewritten"}]
     assert made.store.verify().ok
     assert made.store.info()["items"] == [9, 20]
 
