@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from errno import EISDIR, ENOENT
 from pathlib import Path
@@ -68,6 +69,24 @@ def follow_suffix(context: Any) -> None:
         raise UsageError("--csv-safe is about CSV: add --format csv.")
     if values.get("ids_as_text") and values["form"] not in (Format.JSON, Format.JSONL):
         raise UsageError("--ids-as-text is about JSON: add --format json or --format jsonl.")
+
+
+def given_options(besides: Iterable[str]) -> list[str]:
+    """Return the options that are given to the current command, as they are written, but for some of its parameters.
+
+    Args:
+        besides: Names of the parameters to leave out.
+    """
+    from typer._click.globals import get_current_context
+
+    context, besides = get_current_context(), set(besides)
+    return [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in besides
+        and (source := context.get_parameter_source(parameter.name)) is not None
+        and source.name == "COMMANDLINE"
+    ]
 
 
 def check_place(output: Path) -> None:

@@ -1,6 +1,6 @@
 """``embstore map``."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,17 +9,26 @@ from ._errors import explained
 from ._output import emit, emit_actions
 from ._store import open_store
 
+if TYPE_CHECKING:
+    from embstore.store.arguments import SpaceFilters
+
+_OF_LIST = (
+    "method", "layer", "model", "revision", "space", "unit", "pooling", "template", "stored", "quiet", "store",
+    "store_option", "form", "output", "csv_safe",
+)  # fmt: skip
+"""Parameters that suit a list of stored maps."""
+
 
 def map(
     method: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--method",
             metavar="pca|tsne",
             help="pca: principal components, with axes that all layers share; instant. tsne: t-SNE on exact nearest "
-            "neighbours, each layer starting from the one below; keeps more of them.",
+            "neighbours, each layer starting from the one below; keeps more of them.  [default: pca]",
         ),
-    ] = "pca",
+    ] = None,
     layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
     model: _options.Models = None,
     revision: _options.Revisions = None,
@@ -38,7 +47,9 @@ def map(
     sample: _options.Sample = None,
     seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of the sample, and of the method.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Make maps again that are stored.")] = False,
-    stored: Annotated[bool, typer.Option("--list", help="List the stored maps, and make none.")] = False,
+    stored: Annotated[
+        bool, typer.Option("--list", help="List the stored maps, of this method, these layers and spaces; make none.")
+    ] = False,
     quiet: _options.Quiet = False,
     store: _options.StoreDir = None,
     form: _options.OutputFormat = _options.Format.TABLE,
@@ -53,17 +64,31 @@ def map(
         from ._progress import show_progress
 
         opened = open_store(store)
+        filters: SpaceFilters = {
+            "models": model or (), "revisions": revision or (), "spaces": space or (), "unit": unit, "pooling": pooling,
+            "template": template,
+        }  # fmt: skip
         if stored:
+            _check_list()
             emit_actions(
-                opened.maps(), form, output, nothing="No map is stored. Make one with: embstore map", quiet=quiet,
-                csv_safe=csv_safe,
+                opened.maps(method=method, layers=layer, **filters), form, output,
+                nothing="No such map is stored. Make one with: embstore map", quiet=quiet, csv_safe=csv_safe,
             )  # fmt: skip
             return
         with show_progress(quiet) as observe:
             done = opened.map(
-                method=method, layers=layer, models=model or (), revisions=revision or (), spaces=space or (),
-                unit=unit, pooling=pooling, template=template, where=where, words=words,
-                word=word or (), timeout=timeout, memory=memory,
-                sample=sample, seed=seed, force=force, observe=observe,
+                method=method or "pca", layers=layer, **filters, where=where, words=words, word=word or (),
+                timeout=timeout, memory=memory, sample=sample, seed=seed, force=force, observe=observe,
             )  # fmt: skip
         emit(done, form, output, csv_safe=csv_safe, quiet=quiet)
+
+
+def _check_list() -> None:
+    """Raise UsageError if options of new maps are given, which do not choose among stored ones."""
+    from embstore.errors import UsageError
+
+    if given := _options.given_options(_OF_LIST):
+        raise UsageError(
+            f"--list lists stored maps with their settings, and {given[0]} is about new ones. Leave {given[0]} out; "
+            "--space, --layer and --method choose what is listed."
+        )

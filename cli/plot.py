@@ -77,21 +77,11 @@ class _Drawing:
 
     def check_stored_result(self) -> None:
         """Raise UsageError if a stored result is drawn, and options are given of what would be computed."""
-        from typer._click.globals import get_current_context
-
         from embstore.errors import UsageError
 
-        context = get_current_context()
-        given = (
-            parameter.opts[0]
-            for parameter in context.command.params
-            if parameter.name not in _NAMES
-            and (source := context.get_parameter_source(parameter.name)) is not None
-            and source.name == "COMMANDLINE"
-        )
-        if self.result is not None and (option := next(given, None)):
+        if self.result is not None and (given := _options.given_options(_NAMES)):
             raise UsageError(
-                f"{option} is about what is computed, and --from draws a stored result. Leave {option} out."
+                f"{given[0]} is about what is computed, and --from draws a stored result. Leave {given[0]} out."
             )
 
     def draw(self, name: str | None, compute: Callable[[], "Table"] | None = None) -> None:

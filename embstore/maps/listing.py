@@ -1,16 +1,18 @@
 """Tabulate maps: those that a request made or found, and all that are stored."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from embstore import disk
 from embstore.errors import DamagedError
-from embstore.maps.request import is_of_this_version
+from embstore.maps.request import check_method, is_of_this_version
 from embstore.query.request import Selection
 from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values
+from embstore.space import Layer
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.maps import LayerMap, read_map
+from embstore.storage.files.maps import LayerMap, MapKey, read_map
 from embstore.storage.files.paths import StorePaths
+from embstore.storage.selection import SpaceFilter, select_layers
 from embstore.table import ShownColumn, Table, table
 
 Row = dict[str, Any]
@@ -49,13 +51,27 @@ def tabulate(rows: Sequence[Row], notes: Sequence[str], selection: Selection) ->
     )  # fmt: skip
 
 
-def stored_maps(catalog: Catalog) -> Table:
+def stored_maps(catalog: Catalog, spaces: SpaceFilter, layers: str | None = None, method: str | None = None) -> Table:
     """Return one row per stored map of a space; notes name those that are damaged.
 
     ``state`` is ``current``, or ``behind`` if items were added since or another version would make the map.
+
+    Args:
+        catalog: Store to read.
+        spaces: Filter of the spaces.
+        layers: Selection of layers, in the notation of :meth:`Layers.select`; None for all.
+        method: ``pca`` or ``tsne``; None for both.
+
+    Raises:
+        UnknownNameError: A space, layer or method does not exist.
+        QueryError: No space matches the filter.
     """
-    rows, notes = [], []
-    for space in catalog.cards:
+    if method is not None:
+        check_method(method)
+    cards = spaces.select(catalog.cards) if spaces != SpaceFilter() else list(catalog.cards.values())
+    chosen, notes = ({}, []) if layers is None or not cards else select_layers(cards, layers)
+    rows = []
+    for space in (card.space for card in cards):
         for path in catalog.paths.map_files(space):
             try:
                 found = read_map(catalog.paths, path)
@@ -66,6 +82,8 @@ def stored_maps(catalog: Catalog) -> Table:
             except FileNotFoundError:
                 continue
             key = found.key
+            if method not in (None, key.method) or (layers is not None and not _is_in(key, chosen)):
+                continue
             rows.append(
                 {
                     "fitted_on": list(key.fitted_on), "where": key.where, "words": key.words,
@@ -74,6 +92,11 @@ def stored_maps(catalog: Catalog) -> Table:
                 }
             )  # fmt: skip
     return table(rows, columns=LISTED_COLUMNS, notes=notes, shown=_LISTED_SHOWN, types=_TYPES)
+
+
+def _is_in(key: MapKey, chosen: Mapping[str, Sequence[Layer]]) -> bool:
+    """Return whether the layer of a map is one of those chosen of its space."""
+    return any(layer.id == key.layer for layer in chosen.get(key.space, ()))
 
 
 def _state(catalog: Catalog, found: LayerMap) -> str:

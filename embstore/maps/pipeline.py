@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from embstore import disk
-from embstore.errors import StoreError, UsageError
+from embstore.errors import QueryError, StoreError, UsageError
 from embstore.maps.listing import notes_on, row_of, tabulate
 from embstore.maps.methods import Components, Method, Neighbourhoods
 from embstore.maps.pca import SharedBasis
@@ -13,7 +13,7 @@ from embstore.metrics import LayerData
 from embstore.progress import Task, task
 from embstore.query.item_filter import missing_words
 from embstore.query.layer_data import StoredLayer
-from embstore.query.provenance import missing_shard_notes
+from embstore.query.provenance import NOTHING_SELECTED, missing_shard_notes
 from embstore.query.request import Selection, stored_ids
 from embstore.query.revision_columns import revision_of
 from embstore.space import Layer
@@ -43,7 +43,7 @@ def map_spaces(
     Raises:
         UnknownNameError: A space, layer or method does not exist.
         UsageError: openTSNE is not installed, or ``where`` may select other items another time.
-        QueryError: The layers of a space are shifted, or the SQL fails.
+        QueryError: No item is selected, the layers of a space are shifted, or the SQL fails.
         StoreError: A map cannot be written. Those before it are stored.
     """
     cards, notes = check_layer_numbers(spaces.select(catalog.cards), spaces.spaces)
@@ -53,14 +53,19 @@ def map_spaces(
     for request in requests:  # before hours of work, if the store is read-only
         disk.make_folder(catalog.paths.maps(request.space))
     notes += [*missing, *(note for card in cards for note in missing_shard_notes(catalog, card))]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for request, card in zip(requests, cards, strict=True):
         word_columns, word_notes = missing_words(catalog, selection.words, card)
         notes += word_notes
+        n_before = len(rows)
         for found, did in _maps(catalog, request, store=True, force=force):
             own = {"model": card.model, "did": did, **revision_of(card), **word_columns}
             rows.append(own | row_of(catalog.paths, found))
             notes += notes_on(found)
+        if len(rows) == n_before:
+            notes.append(f"{request.space}: {NOTHING_SELECTED}: no map is made.")
+    if not rows:
+        raise _nothing_selected(requests)
     return tabulate(rows, notes, selection)
 
 
@@ -87,13 +92,17 @@ def map_points(
 
     Raises:
         UsageError: ``layer`` is not one of ``layers``; or as :func:`map_spaces`.
+        QueryError: As :func:`map_spaces`.
     """
     [card], _ = check_layer_numbers(SpaceFilter(spaces=[space]).select(catalog.cards))
     members, together = card.layers.select(layer).members, card.layers.select(layers).members
     if len(members) != 1 or members[0] not in together:
         raise UsageError(f"a map is of one of the layers {layers!r} of {space}, and {layer!r} is not one of these.")
     request = MapRequest(space, together, method, selection)
-    *_, (found, _) = _maps(catalog, request, store=False, until=members[0])
+    maps = list(_maps(catalog, request, store=False, until=members[0]))
+    if not maps:
+        raise _nothing_selected([request])
+    found, _ = maps[-1]
     return found.ids, found.positions
 
 
@@ -114,7 +123,7 @@ def shared_basis(catalog: Catalog, space: str, layers: str, selection: Selection
 def _maps(
     catalog: Catalog, request: MapRequest, *, store: bool, force: bool = False, until: Layer | None = None
 ) -> Iterator[tuple[LayerMap, str]]:
-    """Yield the map of each layer, and whether it was made or found.
+    """Yield the map of each layer, and whether it was made or found; nothing if no item is selected.
 
     Args:
         catalog: Store to read.
@@ -135,7 +144,8 @@ def _maps(
             found, did = None if force else _stored(catalog, request, layer), FOUND
             if found is None:
                 if method is None or selected is None:
-                    selected = _selected(catalog, request)
+                    if not len(selected := _selected(catalog, request)):
+                        return
                     method = _METHODS[request.method](_vectors(catalog, request, selected), request.selection.seed)
                 found, did = _make(catalog, request, layer, method, below, len(selected), mapping), MADE
                 _write(catalog, found, store=store)
@@ -144,8 +154,15 @@ def _maps(
             yield found, did
 
 
+def _nothing_selected(requests: Sequence[MapRequest]) -> QueryError:
+    spaces = " or ".join(request.space for request in requests)
+    return QueryError(f"no item of {spaces} is selected. Leave --where and --words out, or select others.")
+
+
 def _stored(catalog: Catalog, request: MapRequest, layer: Layer) -> LayerMap | None:
-    return find_map(catalog.paths, request.key(layer), catalog.shard_names(request.space))
+    """Return the stored map of a layer if it is current; None for one without items, as earlier versions stored it."""
+    found = find_map(catalog.paths, request.key(layer), catalog.shard_names(request.space))
+    return found if found is not None and len(found.ids) + found.n_zero else None
 
 
 def _is_below(request: MapRequest, layer: Layer, until: Layer) -> bool:

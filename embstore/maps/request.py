@@ -36,8 +36,7 @@ class MapRequest:
     selection: Selection
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UnknownNameError("method", self.method, METHODS)
+        check_method(self.method)
         where = self.selection.where
         if where is not None and (name := changing_part(where)):
             raise UsageError(
@@ -57,6 +56,12 @@ class MapRequest:
             words=None if selection.words is None else selection.words.name,
             words_sha256=None if selection.words is None else selection.words.sha256,
         )  # fmt: skip
+
+
+def check_method(method: str) -> None:
+    """Raise UnknownNameError if there is no such method."""
+    if method not in METHODS:
+        raise UnknownNameError("method", method, METHODS)
 
 
 def is_of_this_version(key: MapKey) -> bool:

@@ -65,6 +65,7 @@ class MapMethods(OpenStore):
 
         Raises:
             UsageError: openTSNE is not installed, or ``where`` may select other items another time.
+            QueryError: No item is selected.
             StoreError: A map cannot be written. The layers before it are stored.
         """
         from embstore.maps.pipeline import map_spaces
@@ -110,20 +111,35 @@ class MapMethods(OpenStore):
         Returns:
             Item ids int64 (n,), ascending, and positions float32 (n, 2), in the same order. Items whose vector is zero
             are left out.
+
+        Raises:
+            QueryError: No item is selected.
         """
         from embstore.maps.pipeline import map_points
 
         selection, together = _selection(where, words, word, timeout, memory, sample, seed), as_layers(layers)
         return self._ask(lambda catalog: map_points(catalog, space, str(layer), together, method, selection))
 
-    def maps(self) -> Table:
+    @accepts(SpaceFilter)
+    def maps(
+        self, *, method: str | None = None, layers: LayerSpec | None = None, **filters: Unpack[SpaceFilters]
+    ) -> Table:
         """Return one row per stored map: space, layer, method, items, the share of neighbours that it keeps, and state.
 
         ``state`` is ``current``, or ``behind`` if items were added since, or if a later version would make another map.
+
+        Args:
+            method: ``pca`` or ``tsne``; None for both.
+            layers: Layers whose maps are listed, as in :meth:`query`; None for all.
+            models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
+
+        Raises:
+            UnknownNameError: A space, layer or method does not exist.
         """
         from embstore.maps.listing import stored_maps
 
-        return self._ask(stored_maps)
+        spaces, chosen = SpaceFilter(**filters), None if layers is None else as_layers(layers)
+        return self._ask(lambda catalog: stored_maps(catalog, spaces, chosen, method))
 
     @accepts(SpaceFilter)
     def drift(

@@ -49,7 +49,7 @@ def test_every_format_has_the_same_rows(cli, store: Path, method: str) -> None:
 
 
 def test_stored_maps_are_listed(cli, store: Path) -> None:
-    assert "No map is stored. Make one with: embstore map" in cli("map", "--list").stderr
+    assert "No such map is stored. Make one with: embstore map" in cli("map", "--list").stderr
     cli("map", "--where", "text LIKE '%1%'", "--seed", "2")
     cli("map")
     rows = json.loads(cli("map", "--list", "--json").stdout)
@@ -61,6 +61,29 @@ def test_stored_maps_are_listed(cli, store: Path) -> None:
     assert cli("map", "--list").stdout.splitlines()[0].split()[-2:] == ["state", "size"]
 
 
+def test_a_list_is_of_the_spaces_layers_and_methods_that_are_named(cli, store: Path) -> None:
+    cli("map", "--layer", "0")
+    cli("map", "--method", "tsne", "--sample", "20")
+
+    def listed(*options: str) -> list[tuple[int, str]]:
+        return [(row["layer"], row["method"]) for row in json.loads(cli("map", "--list", "--json", *options).stdout)]
+
+    assert listed() == listed("--space", "toy.word.last") == [(0, "pca"), (0, "tsne"), (1, "tsne")]
+    assert listed("--method", "tsne") == [(0, "tsne"), (1, "tsne")]
+    assert listed("--layer", "1", "--unit", "word") == [(1, "tsne")]
+    assert listed("--layer", "1", "--method", "pca") == []
+    for options, text in (
+        (("--sample", "20"), "--sample is about new ones"),
+        (("--where", "1=1"), "--where is about new ones"),
+        (("--force",), "--force is about new ones"),
+        (("--method", "umap"), "pca"),
+        (("--layer", "9"), "9"),
+        (("--space", "toy.word.first"), "toy.word.last"),
+    ):
+        result = cli("map", "--list", *options)
+        assert (result.exit_code, text in result.stderr) == (2, True), result.output
+
+
 def test_mistakes_end_with_2_and_the_remedy(cli, store: Path) -> None:
     for arguments, text in (
         (("--method", "umap"), "pca"),
@@ -68,6 +91,7 @@ def test_mistakes_end_with_2_and_the_remedy(cli, store: Path) -> None:
         (("--seed", "-1"), "seed must be at least 0"),
         (("--where", "random() > 0.5"), "To map items drawn at random, use --sample."),
         (("--where", "txt = 'a'"), "text"),
+        (("--where", "1=0"), "no item of toy.word.last is selected. Leave --where"),
         (("--layer", "9"), "9"),
         (("--space", "toy.word.first"), "toy.word.last"),
     ):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from synthetic import Synthetic, synthetic_store
 
-from embstore import disk
+from embstore import Store, disk
 from embstore.errors import FileAccessError, QueryError, UnknownNameError, UsageError
 from embstore.index import exact_knn
 from embstore.maps import kept as kept_neighbours
@@ -278,14 +278,23 @@ def test_few_items(make_store: Make, method: str, n: int) -> None:
     assert made.store.verify().ok
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_no_items(made: Synthetic, method: str) -> None:
-    table = made.store.map(method=method, where="text = 'nothing'")
-    assert [(row["n"], row["kept"], row["reason"]) for row in table] == [
-        (0, None, "no item is selected that has a direction")
-    ] * 3
-    ids, positions = made.store.map_points(made.space, 0, method=method, where="text = 'nothing'")
-    assert (ids.shape, positions.shape) == ((0,), (0, 2))
+def test_no_items(made: Synthetic) -> None:
+    reason = f"no item of {made.space} is selected. Leave where= and words= out, or select others."
+    with pytest.raises(QueryError, match=reason):
+        made.store.map(where="text = 'nothing'")
+    with pytest.raises(QueryError, match=reason):
+        made.store.map_points(made.space, 0, where="text = 'nothing'")
+    assert not made.store.maps().rows
+    assert not list(made.root.glob("maps/*/*"))
+
+
+def test_a_space_without_selected_items_gets_no_map(tmp_path: Path) -> None:
+    store = Store(tmp_path / "two")
+    for name, texts in (("one", ["a", "b", "c"]), ("other", ["b", "c", "d"])):
+        store.add_vectors(name, texts, np.eye(3, dtype=np.float32))
+    table = store.map(where="text = 'a'")
+    assert [row["space"] for row in table] == ["one"]
+    assert "other: no item is selected: no map is made." in table.notes
 
 
 @pytest.mark.parametrize("method", METHODS)
