@@ -21,6 +21,7 @@ from embstore.space import Layers, Pooling, Unit, default_space_name
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
+from embstore.storage.selection import cut_notes
 from embstore.storage.staging.missing import MissingItems
 from embstore.storage.staging.staging import Staging
 from embstore.text import NOT_UNICODE, Item, passages_of
@@ -129,7 +130,8 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
     names = [space.card.space for job in jobs for space in job.spaces]
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise UsageError(f"two of the models make the same space, {repeated[0]!r}. Rename one: --model NAME=FOLDER.")
-    return jobs
+    cut = cut_notes([space.card for job in jobs for space in job.spaces], options.layers)
+    return [replace(jobs[0], notes=(*jobs[0].notes, *cut)), *jobs[1:]]
 
 
 def item_bytes(card: Card) -> int:

@@ -162,7 +162,9 @@ class BuildReport:
             lines.append(_space_line(space, self.dry_run))
             lines += [f"  {n:,} skipped: {reason}" for reason, n in space.skipped.most_common()]
         lines += [f"{count(n, 'row')} of the sources skipped: {reason}" for reason, n in self.blanks.most_common()]
-        lines += [_column_line(column, self.dry_run) for column in self.columns]
+        for column in self.columns:
+            lines.append(_column_line(column, self.dry_run))
+            lines += [] if column.oddity is None else [f"  of type string, since {column.oddity}"]
         return [*lines, _estimate_line(self) if self.dry_run else _work_line(self)]
 
     def __repr__(self) -> str:

@@ -69,7 +69,9 @@ def parse_transforms(names: Sequence[str]) -> tuple[Step, ...]:
     steps = tuple(_parse(name) for name in names)
     dropped: dict[int, str] = {}
     for step in steps:
-        for number in dict.fromkeys(step.numbers if step.kind == "drop" else ()):
+        for number in step.numbers if step.kind == "drop" else ():
+            if dropped.get(number) == step.name:
+                raise UsageError(f"{step.name} names dimension {number} twice. Name it once.")
             if number in dropped:
                 raise UsageError(
                     f"{step.name}: dimension {number} is already dropped, by {dropped[number]}. Dimensions keep the "

@@ -1,5 +1,6 @@
 """Select spaces and layers by the names that a user gives."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -120,7 +121,8 @@ def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Lay
         spec: Comma-separated layers or ranges of layers.
 
     Returns:
-        The layers of each space that has any of them, and a note for each part of ``spec`` missing in a space.
+        The layers of each space that has any of them, and notes: for each part of ``spec`` missing in a space, and for
+        each range that ends above all layers.
 
     Raises:
         UnknownNameError: No space has the layers that a part of ``spec`` names.
@@ -139,4 +141,18 @@ def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Lay
                 notes.append(f"{card.space} has no layer {error.name!r} (it has {', '.join(card.layers.names)}).")
         if len(missing) == len(cards):
             raise missing[0]
+    notes += cut_notes(cards, spec)
     return {space: tuple(sorted(layers)) for space, layers in chosen.items() if layers}, notes
+
+
+def cut_notes(cards: Sequence[Card], spec: str) -> list[str]:
+    """Return a note for each range in ``spec`` that ends above the top layers of all spaces."""
+    deepest = max(cards, key=lambda card: card.layers.n_blocks)
+    top = deepest.layers.n_blocks
+    ranges = (re.fullmatch(r"\d+-(\d+)", part.strip()) for part in spec.split(","))
+    return [
+        f"the range {match[0]} ends at layer {top}: {deepest.space} has no higher layer"
+        + (", and no other space has." if len(cards) > 1 else ".")
+        for match in ranges
+        if match is not None and int(match[1]) > top
+    ]

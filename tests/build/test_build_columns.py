@@ -209,6 +209,19 @@ def test_a_lost_table_of_columns_is_named(build: Build, tmp_path: Path) -> None:
             ask()
 
 
+def test_a_cell_that_turns_a_column_to_strings_is_named(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        "text,freq,yes,code,none\na,1,true,1,NA\nb,2.5,false,x,\nc,NA,no,y,N/A\nd,n.a.,true,3,\ne,3,true,4,NA\n"
+    )
+    report = build("a.csv", keep="all")
+    assert "  of type string, since 1 of 4 values is no number: 'n.a.' (" in str(report)
+    assert [(column.name, (column.oddity or "").rpartition("/")[2]) for column in report.columns] == [
+        ("freq", "a.csv:5)"), ("yes", "a.csv:4)"), ("code", "a.csv:3) is the first"), ("none", ""),
+    ]  # fmt: skip
+    assert "column none: no value in these sources, so nothing is stored" in report.lines()
+    assert Catalog(tmp_path / "store").columns.types == {"code": "string", "freq": "string", "yes": "string"}
+
+
 def test_an_item_is_a_text(build: Build, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,pos\nDog,NOUN\ndog,VERB\n")
     build("a.csv", keep="pos")

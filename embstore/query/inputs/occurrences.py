@@ -11,7 +11,7 @@ from embstore.errors import NotStoredError, QueryError, UnknownNameError
 from embstore.metrics import Metric
 from embstore.metrics.data import Contexts
 from embstore.query.inputs.case import Case
-from embstore.query.inputs.missing_texts import build_command
+from embstore.query.inputs.missing_texts import build_command, model_argument
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
@@ -53,7 +53,7 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
 
 def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
     """Return the card of a space of sentences; raise unless its vectors are comparable with those of ``card``."""
-    command = f"embstore build SOURCE --unit sentence --pooling mean --model {shlex.quote(card.model)}"
+    command = f"embstore build SOURCE --unit sentence --pooling mean --model {shlex.quote(model_argument(card))}"
     if name not in catalog.cards:
         known = [each.space for each in catalog.cards.values() if each.unit is Unit.SENTENCE]
         raise UnknownNameError("space", name, known, f"Make one with: {command}")

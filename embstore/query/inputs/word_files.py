@@ -1,9 +1,11 @@
 """Read lists of words that a user gives: a file, words with commas between them, or a sequence."""
 
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from weakref import WeakKeyDictionary
 
 from embstore.errors import UnknownNameError, UsageError
 
@@ -12,6 +14,10 @@ if TYPE_CHECKING:
 
 WordSource = str | os.PathLike[str] | Iterable[str]
 """A file of words, words with commas between them, or the words themselves."""
+
+
+STDIN = "-"
+_already_read: WeakKeyDictionary[Any, tuple[str, ...]] = WeakKeyDictionary()  # standard input ends once
 
 
 def is_file(words: WordSource | None) -> TypeGuard[str | os.PathLike[str]]:
@@ -37,15 +43,29 @@ def read_texts(words: WordSource, name: str) -> tuple[str, ...]:
     if words == "":
         raise UsageError(f"{name} cannot be an empty string. Give words with commas between them, or a file.")
     if is_file(words):
-        from embstore.sources import Row
-
-        return tuple(row.text for row in _opened(os.fspath(words), name).rows() if isinstance(row, Row))
+        return _from_stdin(name) if words == STDIN else _from_file(os.fspath(words), name)
     if isinstance(words, str):
         return tuple(text.strip() for text in words.split(",") if text.strip())
     members = tuple(cast("Iterable[str]", words))
     if wrong := [member for member in members if not isinstance(member, str)]:
         raise UsageError(f"{name} must be strings, not {wrong[0]!r} of type {type(wrong[0]).__name__}.")
     return members
+
+
+def _from_stdin(name: str) -> tuple[str, ...]:
+    """Return the words on standard input, which several spaces or stores may need; a terminal is read each time."""
+    if sys.stdin is None or sys.stdin.isatty():
+        return _from_file(STDIN, name)
+    if sys.stdin not in _already_read:
+        _already_read[sys.stdin] = _from_file(STDIN, name)
+    return _already_read[sys.stdin]
+
+
+def _from_file(file: str, name: str) -> tuple[str, ...]:
+    """Return the words in a file."""
+    from embstore.sources import Row
+
+    return tuple(row.text for row in _opened(file, name).rows() if isinstance(row, Row))
 
 
 def _opened(file: str, name: str) -> "Source":

@@ -11,7 +11,7 @@ from embstore.metrics import Metric
 from embstore.metrics.data import Ids, Words
 from embstore.query.inputs.case import SETS, Case
 from embstore.query.inputs.missing_texts import embed_command, find_missing, missing_note, quoted_list, remedy
-from embstore.query.inputs.word_files import is_file, read_texts
+from embstore.query.inputs.word_files import STDIN, is_file, read_texts
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
@@ -60,6 +60,8 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
             f"{metric.name} needs target words: {options[empty[0]]}, one word a line, or instead of a file the words "
             "with commas between them, as in rose,tulip."
         )
+    if sum(isinstance(value, str) and value == STDIN for value in set_values.values()) > 1:
+        raise UsageError(f"{metric.name}: standard input (-) is one set of words. Give the others as files or words.")
     sets = {key: read_words(value, key, card.unit) for key, value in set_values.items()}
     notes = [note for word_set in sets.values() for note in word_set.notes]
     for first, second in (("x", "y"), ("a", "b")):
@@ -115,7 +117,7 @@ def check_stored(card: Card, sets: Iterable[WordSet], stored: Ids, if_missing: s
             card,
             missing,
             f"of the {len(word_set.words.texts)} {word_set.name}",
-            None if word_set.source == "-" else word_set.source,
+            None if word_set.source == STDIN else word_set.source,
         )
         for word_set, missing in incomplete
     ]

@@ -40,6 +40,7 @@ CREATE TABLE kept_row (row BIGINT, origin VARCHAR);
 CREATE TABLE kept_item (item_id BIGINT, row BIGINT);
 CREATE TABLE kept_value (row BIGINT, place INTEGER, kind VARCHAR, value VARCHAR);
 """
+_KINDS = "SELECT place, kind, min(row), count(*) FROM kept_value GROUP BY ALL ORDER BY ALL"
 _BATCH_ROWS = 1 << 15
 _REMEDY = (
     "Correct the file; or give the stored values up with embstore remove --column {name!r}, and build all sources "
@@ -70,12 +71,15 @@ class StoredColumn:
         kind: ``int64``, ``float64``, ``bool`` or ``string``.
         n_values: Number of the build's items with a value.
         n_new: Number of these whose value was not stored before.
+        oddity: Why a column is of strings although most of its cells look like numbers or booleans; names the first
+            other cell. None for other columns.
     """
 
     name: str
     kind: str
     n_values: int
     n_new: int
+    oddity: str | None = None
 
 
 class StagedColumns:
@@ -166,12 +170,12 @@ class StagedColumns:
 
     def _types(self, stored: Mapping[str, str]) -> dict[str, str]:
         """Return the type of each column that has a value."""
-        rows = self._staging.rows("SELECT place, kind, min(row) FROM kept_value GROUP BY ALL ORDER BY ALL")
+        rows = self._staging.rows(_KINDS)
         by_case = {name.lower(): name for name in stored}
         found = {}
         for name, place in self._names.items():
-            first = {kind: row for at, kind, row in rows if at == place}
-            if not first:
+            first = {kind: row for at, kind, row, _ in rows if at == place}
+            if not first or (first.keys() == {"-"} and name not in stored):
                 continue
             if (other := by_case.get(name.lower(), name)) != name:
                 raise SourceError(
@@ -184,13 +188,23 @@ class StagedColumns:
                     raise self._other_type(name, kind, min(first[other] for other in others))
             else:
                 fitting = [kind for kind, kinds in _FITTING.items() if first.keys() <= kinds]
-                if first.keys() == {"-"}:
-                    fitting = ["string"]
                 if not fitting:
                     raise self._mixed(name, first)
                 kind = fitting[0]
             found[name] = kind
         return found
+
+    def _oddity(self, name: str) -> str | None:
+        """Return why a column of strings is none of numbers or booleans, if most of its cells look like these."""
+        cells = [row for row in self._staging.rows(_KINDS) if row[0] == self._names[name] and row[1] != "-"]
+        n = sum(n_cells for *_, n_cells in cells)
+        for noun, kinds in (("number", "IF"), ("boolean", "B")):
+            others = [(row, n_cells) for _, kind, row, n_cells in cells if kind not in kinds]
+            if others and (n_others := sum(n_cells for _, n_cells in others)) * 2 < n:
+                origin, value = self._value_at(name, min(row for row, _ in others))
+                nouns = f"{n_others:,} of {n:,} values {f'is no {noun}' if n_others == 1 else f'are no {noun}s'}"
+                return f"{nouns}: {value[:SHOWN]!r} ({origin}){'' if n_others == 1 else ' is the first'}"
+        return None
 
     def _value_at(self, name: str, row: int) -> tuple[str, str]:
         """Return the place and the value of a column in a row, for messages."""
@@ -313,7 +327,9 @@ class StagedColumns:
         )
         [row] = self._staging.rows(f"SELECT {counts} FROM kept LEFT JOIN kept_before USING (item_id)")
         return [
-            StoredColumn(name, kind, row[2 * number], row[2 * number + 1])
+            StoredColumn(
+                name, kind, row[2 * number], row[2 * number + 1], self._oddity(name) if kind == "string" else None
+            )
             for number, (name, kind) in enumerate(kinds.items())
         ]
 
