@@ -69,9 +69,11 @@ def parse_transforms(names: Sequence[str]) -> tuple[Step, ...]:
     steps = tuple(_parse(name) for name in names)
     dropped: dict[int, str] = {}
     for step in steps:
-        for number in step.numbers if step.kind == "drop" else ():
-            if dropped.get(number) == step.name:
-                raise UsageError(f"{step.name} names dimension {number} twice. Name it once.")
+        if step.kind != "drop":
+            continue
+        if twice := [number for i, number in enumerate(step.numbers) if number in step.numbers[:i]]:
+            raise UsageError(f"{step.name} names dimension {twice[0]} twice. Name it once.")
+        for number in step.numbers:
             if number in dropped:
                 raise UsageError(
                     f"{step.name}: dimension {number} is already dropped, by {dropped[number]}. Dimensions keep the "

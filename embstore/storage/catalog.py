@@ -329,7 +329,7 @@ class Catalog:
                 "summaries": {space: [shard.summary_path for shard in shards] for space, shards in self.shards.items()},
             },
             datasets=self._dataset_files,
-            cards=self.cards.values(),
+            cards=tuple(self.cards.values()),
             columns=self.columns,
             checks={
                 "items": self._tables.check, "columns": self.columns.check, "skipped": self._check_skipped,
