@@ -150,7 +150,7 @@ class Model:
     @cached_property
     def recipe(self) -> Recipe | None:
         """The checkpoint's own recipe; None if it declares none. Raises CheckpointError if it cannot be followed."""
-        return read_recipe(self.checkpoint.folder, self.checkpoint.name)
+        return read_recipe(self.checkpoint.recipe_folder, self.checkpoint.name)
 
     @cached_property
     def encoder(self) -> Encoder:

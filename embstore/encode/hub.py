@@ -5,9 +5,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from embstore.encode import checkpoint_files
-from embstore.encode.checkpoint_files import ADAPTER_FILE, SHORT_NAMES, TOKENIZER_FILES, has_safetensors, is_file
+from embstore.encode.checkpoint_files import (
+    ADAPTER_FILE,
+    MODULES_FILE,
+    SHORT_NAMES,
+    TOKENIZER_FILES,
+    has_safetensors,
+    is_file,
+    model_subfolder,
+)  # fmt: skip
 from embstore.encode.extra import need
-from embstore.encode.recipe_files import MODULES_FILE, SETTINGS_FILE, TRANSFORMER_FILES, WEIGHT_FILES, module_paths
+from embstore.encode.recipe_files import SETTINGS_FILE, TRANSFORMER_FILES, WEIGHT_FILES, module_paths
 from embstore.errors import CheckpointError, CheckpointUnavailableError, nearest
 from embstore.installation import install_command
 
@@ -43,19 +51,22 @@ def snapshot(
         CheckpointUnavailableError: It is not in the cache, and the download fails or is not allowed.
     """
     folder = _cached(hub_id, revision)
-    if folder is not None and _is_usable(folder, allow_pickle, has_weights):
+    if folder is not None and _is_usable(folder / model_subfolder(folder), allow_pickle, has_weights):
         return folder
     if not download:
         if folder is None:
             raise CheckpointUnavailableError(f"the checkpoint {hub_id!r} is not on this machine")
         return folder
+    files = _FILES if has_weights else ["config.json", *TOKENIZER_FILES, *_RECIPE]
+    folder = _download(spec, hub_id, revision, files)
+    if subfolder := model_subfolder(folder):  # an old layout of sentence-transformers
+        _download(spec, hub_id, revision, _below(subfolder, files))
+    model = folder / subfolder
     if not has_weights:
-        folder = _download(spec, hub_id, revision, ["config.json", *TOKENIZER_FILES, *_RECIPE])
         return _with_modules(spec, hub_id, revision, folder)
-    folder = _download(spec, hub_id, revision, _FILES)
-    if allow_pickle and not has_safetensors(folder):
-        folder = _download(spec, hub_id, revision, _FILES + _PICKLES)
-    if not checkpoint_files.weight_files(folder) and (pickle := _pickle(hub_id, folder.name)):
+    if allow_pickle and not has_safetensors(model):
+        folder = _download(spec, hub_id, revision, _below(subfolder, _FILES + _PICKLES))
+    if not checkpoint_files.weight_files(model) and (pickle := _pickle(hub_id, folder.name, subfolder)):
         raise CheckpointError(
             f"the checkpoint {hub_id!r} at revision {revision or folder.name!r} has only pickled weights ({pickle}), "
             "which can run code when they are loaded. Name a revision with safetensors (id@refs/pr/N: the hub's "
@@ -74,14 +85,20 @@ def _with_modules(spec: str, hub_id: str, revision: str | None, folder: Path) ->
     return _download(spec, hub_id, revision, files) if files else folder
 
 
-def _pickle(hub_id: str, commit: str) -> str | None:
+def _below(subfolder: str, files: list[str]) -> list[str]:
+    """Return the names of files in a subfolder of a repository, or in the repository itself if it is empty."""
+    return [f"{subfolder}/{name}" for name in files] if subfolder else files
+
+
+def _pickle(hub_id: str, commit: str, subfolder: str) -> str | None:
     """Return the name of a file of pickled weights in a repository; None if there is none, or it cannot be listed."""
     hub = need("huggingface_hub")
     try:
         names = set(hub.list_repo_files(hub_id, revision=commit))
     except (OSError, ValueError, hub.errors.HfHubHTTPError):
         return None
-    return next((name for name in ("pytorch_model.bin", "pytorch_model.bin.index.json") if name in names), None)
+    pickles = _below(subfolder, ["pytorch_model.bin", "pytorch_model.bin.index.json"])
+    return next((name for name in pickles if name in names), None)
 
 
 def _is_usable(folder: Path, allow_pickle: bool, has_weights: bool) -> bool:

@@ -7,11 +7,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 from embstore import disk
-from embstore.encode.checkpoint_files import is_file, sha256
+from embstore.encode.checkpoint_files import MODULES_FILE, is_file, model_subfolder, sha256
 from embstore.encode.recipe import Mode, Module, Recipe
 from embstore.errors import CheckpointAccessError, CheckpointError, nearest
 
-MODULES_FILE = "modules.json"
 SETTINGS_FILE = "config_sentence_transformers.json"
 TRANSFORMER_FILES = tuple(
     f"sentence_{kind}_config.json"
@@ -43,19 +42,19 @@ _HARMLESS = frozenset({
 
 
 def module_paths(folder: Path) -> list[str]:
-    """Return the subfolders that ``modules.json`` names; none if there is no such file.
+    """Return the subfolders that ``modules.json`` names beside that of the model; none if there is no such file.
 
     Raises:
         CheckpointError: The file is invalid, or names a path outside the checkpoint.
     """
-    return [path for _, path in _modules(folder) if path]
+    return [path for _, path in _modules(folder) if path not in ("", model_subfolder(folder))]
 
 
 def read_recipe(folder: Path, name: str) -> Recipe | None:
     """Return the recipe of a checkpoint: that in ``modules.json``, or the rule of SigLIP; None if there is none.
 
     Args:
-        folder: Folder of the checkpoint.
+        folder: Folder of the checkpoint, with ``modules.json``.
         name: Name of the checkpoint in messages.
 
     Raises:
@@ -72,9 +71,9 @@ def read_recipe(folder: Path, name: str) -> Recipe | None:
     if [kind for kind, _ in modules[:2]] != ["Transformer", "Pooling"]:
         raise _error(name, f"its modules are {', '.join(kind for kind, _ in modules)}, not Transformer, Pooling, …")
     (_, root), (_, pooling), *rest = modules
-    if root:
-        raise _error(name, f"its Transformer is in the subfolder {root!r}")
-    max_seq_length, lower_case = _transformer(folder, name)
+    if root != model_subfolder(folder):
+        raise _error(name, f"its Transformer is in the subfolder {root!r}, and there is another beside it")
+    max_seq_length, lower_case = _transformer(folder / root, name)
     modes, token_dim, include_prompt = _pooling(folder / pooling, name)
     prompts = _prompts(settings, name)
     default = settings.get("default_prompt_name")

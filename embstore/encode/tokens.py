@@ -88,7 +88,7 @@ class Tokenizer:
             )
         tokenizer = cls(hf, config, checkpoint.name)
         try:
-            tokenizer.recipe = read_recipe(checkpoint.folder, checkpoint.name)
+            tokenizer.recipe = read_recipe(checkpoint.recipe_folder, checkpoint.name)
         except CheckpointError as error:
             tokenizer.recipe_error = str(error)
         if tokenizer.recipe is None and "/" in checkpoint.id and checkpoint.revision is not None:

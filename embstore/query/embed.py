@@ -105,7 +105,7 @@ def _same_checkpoint(card: Card, trust: Trust) -> Checkpoint:
     actual = _hash(checkpoint, None if card.untrained is None else card.weights_sha256)
     expected = {name: getattr(card, name) for name in ("weights_sha256", "tokenizer_sha256", "config_sha256")}
     if card.recipe is not None:
-        recipe = read_recipe(checkpoint.folder, checkpoint.name)
+        recipe = read_recipe(checkpoint.recipe_folder, checkpoint.name)
         if recipe is None or recipe.to_document(card.prompt) != card.recipe:
             raise CheckpointError(
                 f"the recipe of the checkpoint at {checkpoint.folder} (modules.json) is not the one that made "

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -271,6 +273,44 @@ def test_the_modules_of_a_recipe_are_downloaded_too(hub, folder: Path) -> None:
     (folder / "modules.json").write_text(json.dumps([{"path": "../*", "type": "Pooling"}]))
     resolve("org/model")
     assert "modules.json" in calls[-1]["allow_patterns"]
+
+
+@pytest.mark.parametrize("allow_pickle", [False, True])
+def test_the_files_of_a_model_in_a_subfolder_are_downloaded(
+    hub, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allow_pickle: bool
+) -> None:
+    import huggingface_hub
+
+    repository, snapshot = tmp_path / "repository", tmp_path / "0123abc"
+    shutil.copytree(folder, repository / "0_Transformer")
+    modules = [{"path": "0_Transformer", "type": "Transformer"}, {"path": "1_Pooling", "type": "Pooling"}]
+    (repository / "modules.json").write_text(json.dumps(modules))
+    (repository / "1_Pooling").mkdir()
+    (repository / "1_Pooling/config.json").write_text("{}")
+    names = [str(path.relative_to(repository)) for path in repository.rglob("*") if path.is_file()]
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda *_, **options: names)
+
+    def answer(options: dict) -> Path:
+        for name in names:
+            if any(fnmatch(name, pattern) for pattern in options["allow_patterns"]):
+                (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(repository / name, snapshot / name)
+        return snapshot
+
+    hub(answer)
+    found = resolve("org/model")
+    assert (found.folder, found.recipe_folder, found.revision) == (snapshot / "0_Transformer", snapshot, "0123abc")
+    assert (snapshot / "1_Pooling/config.json").exists()
+    names[names.index("0_Transformer/model.safetensors")] = "0_Transformer/pytorch_model.bin"
+    (repository / "0_Transformer/model.safetensors").rename(repository / "0_Transformer/pytorch_model.bin")
+    shutil.rmtree(snapshot)
+    if allow_pickle:
+        assert resolve("org/model", allow_pickle=True).folder == snapshot / "0_Transformer"
+        assert (snapshot / "0_Transformer/pytorch_model.bin").exists()
+        return
+    with pytest.raises(CheckpointError, match=r"only pickled weights \(0_Transformer/pytorch_model.bin\)"):
+        resolve("org/model")
+    assert not (snapshot / "0_Transformer/pytorch_model.bin").exists()
 
 
 def test_the_cache_is_used_without_the_network(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

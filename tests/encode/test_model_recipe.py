@@ -11,12 +11,11 @@ from architecture_models import config_of, tokenizer
 from encode_models import bert, llama, roberta, save, t5
 from recipe_checkpoints import TEXTS, configure_tokenizer, encoded, old_layout, outputs, saved, witness, write_json
 
-from embstore.encode import Encoder, read_recipe, resolve
+from embstore.encode import Encoder, fingerprint, read_recipe, resolve
 from embstore.errors import CheckpointError, UnknownNameError, UsageError
 from embstore.space import Pooling, Template, Unit, parse_pooling
 
 pytest.importorskip("sentence_transformers")
-from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules as parts
 
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
@@ -41,18 +40,22 @@ def test_all_modes_are_concatenated_in_the_order_of_the_package(base: Path, tmp_
     np.testing.assert_allclose(found, witness(folder, TEXTS), atol=ATOL)
 
 
-def test_a_model_in_a_subfolder_is_refused_with_a_remedy_that_helps(base: Path, tmp_path: Path) -> None:
-    folder, other = old_layout(tmp_path / "tiny", base, ["mean"]), tmp_path / "other"
+def test_a_model_in_a_subfolder_as_the_first_releases_saved_it(base: Path, tmp_path: Path) -> None:
+    folder = old_layout(tmp_path / "tiny", base, ["mean", "max"])
     modules = json.loads((folder / "modules.json").read_text())
     modules[0]["path"] = "0_Transformer"
     write_json(folder / "modules.json", modules)
     (folder / "0_Transformer").mkdir()
     for file in [file for file in folder.iterdir() if file.is_file() and file.name != "modules.json"]:
         file.rename(folder / "0_Transformer" / file.name)
-    with pytest.raises(CheckpointError, match=r"in the subfolder '0_Transformer'.*SentenceTransformer\(FOLDER\)\.save"):
-        resolve(str(folder))
-    SentenceTransformer(str(folder), device="cpu").save(str(other), create_model_card=False)
-    np.testing.assert_allclose(outputs(other, TEXTS), witness(folder, TEXTS), atol=ATOL)
+    write_json(folder / "0_Transformer/sentence_bert_config.json", {"max_seq_length": 5, "do_lower_case": True})
+    found = resolve(str(folder))
+    assert (found.name, found.id, found.folder) == ("tiny", str(folder), folder / "0_Transformer")
+    assert fingerprint(found) == fingerprint(resolve(str(base)))
+    np.testing.assert_allclose(outputs(folder, TEXTS), witness(folder, TEXTS), atol=ATOL)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"in the subfolder '0_Transformer', and there is another beside it"):
+        read_recipe(folder, "tiny")
 
 
 def test_modes_in_the_order_of_the_new_layout(base: Path, tmp_path: Path) -> None:
