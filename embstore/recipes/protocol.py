@@ -51,6 +51,7 @@ class BuildStep:
         limit: Maximum number of texts to read; None for all.
         per_text: Number of words to sample from each sentence; None for all.
         seed: Random seed of that sample.
+        keep: Columns to store with the items.
     """
 
     model: str
@@ -60,6 +61,7 @@ class BuildStep:
     limit: int | None
     per_text: int | None
     seed: int
+    keep: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class PlannedQuery:
         words: Words whose items are used; empty for all items.
         population: Selection of items; None for all items of the space.
         transforms: Transforms applied to the vectors first.
+        by: Column that divides the items into groups; None for no groups.
+        bins: Intervals of that column; None for a group for each value.
         padding: Name of the space of the padding after sentences; None for none: see :class:`Measure`.
     """
 
@@ -88,6 +92,8 @@ class PlannedQuery:
     words: tuple[str, ...]
     population: Population | None
     transforms: tuple[str, ...]
+    by: str | None = None
+    bins: str | None = None
     padding: str | None = None
 
 
@@ -197,6 +203,7 @@ class _Planner:
             limit=source.quick_texts if self.quick else None,
             per_text=source.per_text if replacement is None else source.own_per_text or source.per_text,
             seed=self.seed,
+            keep=source.keep if replacement is None else (),
         )
 
     def space_name(self, model: CheckpointTraits, space: SpaceSpec) -> str:
@@ -239,6 +246,8 @@ class _Planner:
             if self._is_truncated(source)
             else measure.population,  # a truncated space has only these items
             transforms=measure.transforms,
+            by=measure.by,
+            bins=measure.bins,
             padding=None if padding is None else self.space_name(model, padding),
         )
 

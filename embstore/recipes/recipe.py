@@ -58,6 +58,7 @@ class Source:
         per_text: Number of words to sample from each sentence, for occurrences; None for all.
         own_per_text: The same for a user's file that replaces the source; None for ``per_text``.
         replaceable: Whether a user's file of sentences may replace the source.
+        keep: Columns of its files to store with the items, for ``by`` and ``where``; or ``n_tokens``.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Source:
     per_text: int | None = None
     own_per_text: int | None = None
     replaceable: bool = False
+    keep: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,9 @@ class Measure:
         words: Words whose items are used, as those of ``--words``; empty for all items.
         population: Selection of items; None for all items of the space.
         transforms: Transforms applied to the vectors first.
+        by: Column of the items that divides them into groups, as ``--by`` does; None for no groups. The measure then
+            has a number for each group, space and layer.
+        bins: Intervals of a column of numbers, as those of ``--bins``; None for a group for each value.
         padding: Name of a space of sentences with the vectors of the padding after them, to include in samples of
             occurrences (:mod:`embstore.recipes.padding`); empty for none.
         band: Tolerance: maximum absolute difference from a published number.
@@ -147,6 +152,8 @@ class Measure:
     words: tuple[str, ...] = ()
     population: Population | None = None
     transforms: tuple[str, ...] = ()
+    by: str | None = None
+    bins: str | None = None
     padding: str = ""
     band: float = 0.0
     relative_band: float = 0.0
@@ -167,6 +174,7 @@ class Published:
         value: Published number; None for a trend.
         source: Place in the paper, a key of :attr:`Recipe.sources_of_figures`.
         spaces: Names of the spaces that it applies to; empty for all spaces of the figure.
+        group: Group of a measure with ``by`` that it applies to; None for measures without.
     """
 
     model: str
@@ -176,6 +184,7 @@ class Published:
     value: float | None
     source: str
     spaces: tuple[str, ...] = ()
+    group: str | None = None
 
     def band(self, measure: Measure) -> tuple[float | None, float | None]:
         """Return the lowest and highest measured numbers that hit; None for no limit.

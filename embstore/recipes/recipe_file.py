@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from embstore import disk
 from embstore.errors import RecipeAccessError, UnknownNameError, UsageError
+from embstore.query.grouping import Grouping, parse_grouping
 from embstore.recipes.fields import Fields
 from embstore.recipes.recipe import (
     ALL,
@@ -168,6 +169,7 @@ def _parse_source(table: Fields) -> Source:
         per_text=table.count("per_text"),
         own_per_text=table.count("own_per_text"),
         replaceable=table.flag("replaceable"),
+        keep=table.texts("keep", ()),
     )
     table.check_known("dataset", source.quick, datasets)
     if source.own_per_text is not None and (source.per_text is None or not source.replaceable):
@@ -197,7 +199,7 @@ def _parse_space(table: Fields, sources: Mapping[str, Source]) -> SpaceSpec:
 
 def _parse_measure(table: Fields, spaces: Mapping[str, SpaceSpec], sources: Mapping[str, Source]) -> Measure:
     """Parse an entry of ``measures``, given the spaces and sources by name."""
-    population = table.table("population")
+    population, by = table.table("population"), _parse_grouping(table)
     measure = Measure(
         figure=table.text("figure"),
         help=table.text("help"),
@@ -212,6 +214,8 @@ def _parse_measure(table: Fields, spaces: Mapping[str, SpaceSpec], sources: Mapp
         words=table.texts("words", ()),
         population=None if population is None else _parse_population(population),
         transforms=table.texts("transforms", ()),
+        by=None if by is None else by.column,
+        bins=None if by is None else by.bins,
         padding=table.text("padding", ""),
         band=table.number("band", 0.0, minimum=0),
         relative_band=table.number("relative_band", 0.0, minimum=0),
@@ -227,6 +231,14 @@ def _parse_measure(table: Fields, spaces: Mapping[str, SpaceSpec], sources: Mapp
     return table.complete(measure)
 
 
+def _parse_grouping(table: Fields) -> Grouping | None:
+    """Parse the keys ``by`` and ``bins`` of a measure: a column, and a number of intervals or their edges."""
+    by, bins = table.text("by", "") or None, table.take("bins", None)
+    if by is None and bins is not None:
+        raise table.invalid("bins", "absent without by, the column that it divides")
+    return table.located(parse_grouping, by, bins)
+
+
 def _check_repeated(table: Fields, measure: Measure) -> None:
     """Check a measure whose population has ``repeated`` (each text counts as often as it occurs).
 
@@ -236,7 +248,7 @@ def _check_repeated(table: Fields, measure: Measure) -> None:
     """
     if (measure.metric, measure.column) != ("anisotropy", "anisotropy"):
         raise table.invalid("metric", "'anisotropy' where texts count more than once (population.repeated)")
-    for key in ("parameters", "sample", "where", "words", "transforms", "padding"):
+    for key in ("parameters", "sample", "where", "words", "transforms", "by", "padding"):
         if table.has(key):
             raise table.invalid(key, "absent where texts count more than once (population.repeated)")
 
@@ -248,7 +260,7 @@ def _check_padding(table: Fields, measure: Measure, spaces: Mapping[str, SpaceSp
         raise table.invalid("padding", "the name of a space of sentences")
     if measure.metric != "anisotropy" or {spaces[name].unit for name in measure.spaces} != {Unit.OCCURRENCE}:
         raise table.invalid("metric", "'anisotropy' of occurrences, since padding is drawn too")
-    for key in ("where", "words"):
+    for key in ("where", "words", "by"):
         if table.has(key):
             raise table.invalid(key, "absent where padding is drawn too")
 
@@ -276,7 +288,7 @@ def parse_figures(
     """Parse the published numbers of a JSON document, and their places in the paper by key.
 
     Each entry of ``figures`` has ``layers`` and a ``value``, or ``first_layer`` and the ``values`` of that layer and
-    those above it.
+    those above it; and ``group`` if its measure has ``by``.
 
     Raises:
         UnknownNameError: If a key, relation, source or space is unknown.
@@ -303,6 +315,7 @@ def _parse_published(
     """
     model, figure, source = entry.text("model"), entry.text("figure"), entry.text("source")
     relation, space_names = entry.member("relation", Relation), entry.texts("spaces", ())
+    group = entry.text("group", "") or None
     entry.check_known("source", [source], origins)
     entry.check_known("space", space_names, spaces)
     if entry.has("values"):
@@ -314,7 +327,7 @@ def _parse_published(
         layers = [_layers(entry)]
     entry.check_all_read()
     return [
-        Published(model, figure, layer, relation, value, source, space_names)
+        Published(model, figure, layer, relation, value, source, space_names, group)
         for layer, value in zip(layers, values, strict=True)
     ]
 

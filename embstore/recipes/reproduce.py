@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from embstore.encode import Tokenizer, resolve
 from embstore.errors import CheckpointError, QueryError, SourceError, UnknownNameError, UsageError
 from embstore.metrics import get_metric
 from embstore.progress import Observer, Progress
+from embstore.query.metric import UNGROUPED
 from embstore.query.request import check_seed
 from embstore.recipes.multiset import self_similarity
 from embstore.recipes.padding import padded_self_similarity
@@ -154,6 +156,8 @@ def check_metrics(recipe: Recipe) -> None:
         metric.check(measure.parameters)
         if measure.words and any(parameter.name == "words" for parameter in metric.parameters):
             raise UsageError(f"{measure.figure!r}: {metric.name} takes words as a parameter: put them in parameters.")
+        if measure.by is not None and (of := UNGROUPED.get(metric.needs)) is not None:
+            raise UsageError(f"{measure.figure!r}: {metric.name} is of {of}, not of groups of items: leave out by.")
         columns = [column.name for column in metric.columns if column.type in ("number", "integer")]
         if measure.column not in columns:
             raise UnknownNameError(f"column of {metric.name}", measure.column, columns)
@@ -201,7 +205,7 @@ def _build(store: StoreMethods, step: BuildStep, options: ReproduceOptions, obse
     report = store.build(
         step.sources, models=step.model, unit=step.spec.unit.value, poolings=step.spec.pooling.value,
         template=step.spec.template.pattern, limit=step.limit, per_text=step.per_text, seed=step.seed, name=step.space,
-        index="none", device=options.device, allow_pickle=options.allow_pickle, observe=observe,
+        keep=step.keep, index="none", device=options.device, allow_pickle=options.allow_pickle, observe=observe,
     )  # fmt: skip
     return [
         f"{step.space}: {count} skipped: {reason}"
@@ -226,13 +230,14 @@ def _answer(store: StoreMethods, query: PlannedQuery) -> dict[str, list[LayerVal
         result = store.query(
             query.metric, spaces=query.space, layers=f"0-{n_blocks}", where=_where(store, query),
             sample=query.sample, seed=query.seed, transforms=query.transforms,
-            **({"words": query.words} if query.words else {}), **dict(query.parameters),
+            **({"words": query.words} if query.words else {}),
+            **({"by": query.by, "bins": query.bins} if query.by else {}), **dict(query.parameters),
         )  # fmt: skip
     except QueryError as error:
         return str(error)
-    if len({row["layer"] for row in result}) < len(result):
+    if len({(row["layer"], row.get("group")) for row in result}) < len(result):
         return f"{query.metric} gives several rows for a layer: its parameters must single one out"
-    columns = [column for column in result.columns if column not in ("layer", "n", "reason")]
+    columns = [column for column in result.columns if column not in ("layer", "group", "n", "reason")]
     return {column: [_layer_value(row, column) for row in result] for column in columns}
 
 
@@ -240,7 +245,8 @@ def _layer_value(row: Mapping[str, Any], column: str) -> LayerValue:
     """Return the value of a column in a row of a query's result; None with the reason if it is no number."""
     value = row[column]
     value = float(value) if isinstance(value, int | float) else None
-    return LayerValue(row["layer"], value, row["n"], None if value is not None else row["reason"])
+    group = (row["group"] or "") if "group" in row else None
+    return LayerValue(row["layer"], value, row["n"], None if value is not None else row["reason"], group)
 
 
 def _where(store: StoreMethods, query: PlannedQuery) -> str | None:
@@ -273,7 +279,12 @@ def _short_samples(query: PlannedQuery, answer: Mapping[str, Sequence[LayerValue
     """Return a note if a space has fewer items than the query's sample, else no notes."""
     if query.sample is None or isinstance(answer, str):
         return []
-    counts = {value.n for values in answer.values() for value in values if value.n is not None}
+    counts: set[int] = set()
+    for values in answer.values():
+        of_layers: Counter[int] = Counter()  # the groups of a layer together
+        for value in values:
+            of_layers[value.layer] += value.n or 0
+        counts.update(of_layers.values())
     if not counts or max(counts) >= query.sample:
         return []
     selection = "" if query.where is None else f" with {query.where}"

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -32,12 +32,14 @@ class LayerValue:
         value: Measured number; None if not computable.
         n: Number of vectors it was computed from; None if unknown.
         reason: Reason why there is no value; None if there is one.
+        group: Group of the items, empty for those without a value of the column; None without groups.
     """
 
     layer: int
     value: float | None
     n: int | None
     reason: str | None = None
+    group: str | None = None
 
 
 Answers = Mapping[PlannedQuery, Mapping[str, Sequence[LayerValue]] | str]
@@ -55,7 +57,16 @@ def judge(plan: Plan, answers: Answers) -> list[Row]:
         if isinstance(answer, str):
             rows += [_row(planned, number, reason=answer) for number in (numbers or (None,))]
         else:
-            rows += _measured_rows(planned, numbers, answer[planned.measure.column])
+            values = answer[planned.measure.column]
+            groups = list(dict.fromkeys(value.group for value in values))
+            for group in groups:
+                of_group = [number for number in numbers if number.group == group]
+                rows += _measured_rows(planned, of_group, [value for value in values if value.group == group])
+            rows += [
+                _row(planned, number, reason=f"there is no such group: {_listed(groups)}")
+                for number in numbers
+                if number.group not in groups
+            ]
     rows += _variant_rows(plan)
     return rows + [
         _unmeasured_row(plan, number)
@@ -72,6 +83,7 @@ def _numbers_for(planned: PlannedMeasure, published: Iterable[Published]) -> tup
         if number.model == planned.model
         and number.figure == planned.measure.figure
         and (not number.spaces or planned.space.name in number.spaces)
+        and (number.group is None) == (planned.measure.by is None)
     )
 
 
@@ -97,12 +109,12 @@ def _over_layers(number: Published, values: Sequence[LayerValue]) -> LayerValue:
     ``best``: the maximum. ``all``: the least favourable value. Trend: the number of steps in the wrong direction.
     """
     if undefined := next((value for value in values if value.value is None), None):
-        return LayerValue(undefined.layer, None, undefined.n, f"layer {undefined.layer}: {undefined.reason}")
+        return replace(undefined, reason=f"layer {undefined.layer}: {undefined.reason}")
     if number.relation.is_trend:
         sign = 1 if number.relation is Relation.FALLING else -1
         falling = [sign * (value.value or 0.0) for value in values]
         n_wrong = sum(after > before for before, after in pairwise(falling))
-        return LayerValue(values[-1].layer, float(n_wrong), values[-1].n)
+        return replace(values[-1], value=float(n_wrong))
     takes_lowest = number.layers == ALL and not number.relation.is_upper
     return (min if takes_lowest else max)(values, key=lambda value: value.value or 0.0)
 
@@ -127,14 +139,26 @@ def _row(
         verdict = Verdict.NOT_PUBLISHED if number is None else number.verdict(measured, planned.measure)
     low, high = (None, None) if number is None else number.band(planned.measure)
     layers = None if value is None else str(value.layer)
+    source = value or number
+    group = None if source is None else _group_name(planned, source.group)
     return _null_row() | {
         "model": planned.model, "figure": planned.measure.figure,
-        "variant": ", ".join(filter(None, (planned.space.label, planned.measure.variant))),
+        "variant": ", ".join(filter(None, (planned.space.label, planned.measure.variant, group))),
         "layers": layers if number is None or number.layers is None else str(number.layers),
         "layer": value and value.layer, "low": low, "high": high, "measured": measured, "verdict": verdict.value,
         "reason": reason, "n": value and value.n, "metric": planned.measure.metric,
         "space": planned.query.space if isinstance(planned.query, PlannedQuery) else None,
     } | ({} if number is None else _published_columns(number))  # fmt: skip
+
+
+def _group_name(planned: PlannedMeasure, group: str | None) -> str | None:
+    """Return a group as a part of the variant: ``pos NOUN``; None without groups."""
+    return None if group is None else f"{planned.measure.by} {group}" if group else f"no {planned.measure.by}"
+
+
+def _listed(groups: Sequence[str | None]) -> str:
+    """Return the groups that there are, as a clause."""
+    return f"there are {', '.join(filter(None, groups))}" + (" and one without a name" if "" in groups else "")
 
 
 def _unmeasured_row(plan: Plan, number: Published) -> Row:

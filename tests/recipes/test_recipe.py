@@ -185,6 +185,8 @@ def changed(path: str, value: Any, base: Any = DOCUMENT) -> Any:
         ("measures.1.population", {"dataset": "big", "repeated": True}, "metric must be 'anisotropy' where texts"),
         ("measures.0.population", {"dataset": "stsb", "repeated": True}, "sample must be absent where texts"),
         ("measures.0.words", "dog", "measures[0]: words must be a list of texts, not 'dog'"),
+        ("measures.0.bins", 4, "measures[0]: bins must be absent without by, the column that it divides, not 4"),
+        ("sources.0.keep", "pos", "sources[0]: keep must be a list of texts, not 'pos'"),
         ("sources.1.name", "words", "paper.toml has two sources called 'words'"),
         ("spaces.0.unit", "wrod", "unknown unit 'wrod'. Did you mean 'word'?"),
         ("spaces.0.source", "wrods", "unknown source 'wrods'. Did you mean 'words'?"),

@@ -4,6 +4,7 @@ import base64
 import csv
 import html
 import io
+import json
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -225,6 +226,54 @@ def test_a_measure_of_listed_words(store: Store, paper: Path, checkpoint: Path):
     old = 'metric = "anisotropy"\ncolumn = "anisotropy"'
     with pytest.raises(UsageError, match="sc-weat takes words as a parameter"):
         store.reproduce(edited(Path(name), old, 'metric = "sc-weat"\ncolumn = "effect_size"'), models=str(checkpoint))
+
+
+def test_a_measure_by_groups(store: Store, paper: Path, checkpoint: Path):
+    words = {"fox": ("NOUN", 1), "dog": ("NOUN", 5), "sea": ("NOUN", 9), "sells": ("VERB", 2), "raised": ("VERB", 7)}
+    table = paper.with_name("words.csv")
+    table.write_text("text,pos,freq\n" + "".join(f"{word},{pos},{n}\n" for word, (pos, n) in words.items()) + "the,,3")
+    old = 'spaces = ["word.last", "word.eos"]'
+    recipe = edited(paper, f'datasets = ["{paper.with_name("words.txt")}"]', f'datasets = ["{table}"]\nkeep = ["pos"]')
+    recipe = edited(Path(recipe), 'keep = ["pos"]', 'keep = ["pos", "freq"]')
+    recipe = edited(Path(recipe), old, f'{old}\nby = "pos"\nsample = 6')
+    number = {"model": "tiny", "figure": "cosine", "layers": 1, "relation": "<", "value": 2, "source": "a"}
+    numbers = [
+        number | {"group": "NOUN"},
+        number | {"group": "ADJ"},
+        number,
+        number | {"group": "VERB", "layers": "best"},
+    ]
+    paper.with_name("figures.json").write_text(json.dumps({"sources": {"a": "here"}, "figures": numbers}))
+    result = store.reproduce(recipe, models=str(checkpoint))
+    space = "tiny.tiny.word.last"
+    wanted = store.query("anisotropy", spaces=space, by="pos", layers="0-2")
+    rows = [row for row in result if row["space"] == space]
+    for group, variant in (("NOUN", "pos NOUN"), ("VERB", "pos VERB"), (None, "no pos")):
+        of_group = [row for row in rows if row["variant"] == f"last token, {variant}" and row["layers"] in {*"012"}]
+        expected = [row for row in wanted if row["group"] == group]
+        assert [row["measured"] for row in of_group] == [row["anisotropy"] for row in expected]
+        assert [row["n"] for row in of_group] == [row["n"] for row in expected]
+    verdicts = {(row["variant"], row["layers"]): (row["verdict"], row["reason"]) for row in rows if row["relation"]}
+    assert verdicts == {
+        ("last token, pos NOUN", "1"): ("hit", None),
+        ("last token, pos VERB", "best"): ("hit", None),
+        ("last token, pos ADJ", "1"): (
+            "not measured",
+            "there is no such group: there are NOUN, VERB and one without a name",
+        ),
+    }
+    assert [row["reason"] for row in result if row["space"] is None] == ["the recipe has no measure of it"]
+    assert not [note for note in result.notes if "fewer than the 6" in note]
+    result = store.reproduce(
+        edited(Path(recipe), 'by = "pos"', 'by = "freq"\nbins = [0, 4, 10]'), models=str(checkpoint)
+    )
+    wanted = store.query("anisotropy", spaces=space, by="freq", bins="0,4,10", layers="1")
+    found = {row["variant"]: row["measured"] for row in result if row["space"] == space and row["layers"] == "1"}
+    assert {f"last token, freq {row['group']}": row["anisotropy"] for row in wanted}.items() <= found.items()
+    old = 'metric = "anisotropy"\ncolumn = "anisotropy"'
+    recipe = edited(Path(recipe), old, 'metric = "similarity"\ncolumn = "spearman"')
+    with pytest.raises(UsageError, match=r"similarity is of the pairs of a dataset .*, not of groups .*: leave out by"):
+        store.reproduce(recipe, models=str(checkpoint))
 
 
 def test_two_models_of_one_name(store: Store, paper: Path, checkpoint: Path):
