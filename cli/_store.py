@@ -41,6 +41,22 @@ def open_store(store: str | None) -> "Store":
     return _noted(Store(store, options=_options or None))
 
 
+def open_all(store: str | None, remedy: str) -> "Store":
+    """Return the store of which a command reads each byte; of one at a URL, say how many it fetches.
+
+    Args:
+        store: See :func:`open_store`.
+        remedy: What fetches fewer, after ``To fetch less,``.
+    """
+    from embstore.table import show_size
+
+    found = open_store(store)
+    if found.url is not None and not _is_quiet:
+        size = show_size(found.remote_bytes())
+        say(f"{found.url}: every byte is fetched and checked, {size}. To fetch less, {remedy}")
+    return found
+
+
 def open_stores(stores: Sequence[str] | None) -> "Store | Stores":
     """Return the store of the only folder or URL, or several stores; without any, that of :func:`open_store`."""
     names = list(dict.fromkeys(stores or ()))

@@ -7,7 +7,7 @@ import typer
 from ._errors import NO, explained
 from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, StoreDir
 from ._output import emit_actions
-from ._store import open_store
+from ._store import open_all
 
 
 def repair(
@@ -32,7 +32,8 @@ def repair(
         from ._progress import show_progress
 
         with show_progress(quiet) as observe:
-            done = open_store(store).repair(deep=deep, dry_run=dry_run, observe=observe)
+            opened = open_all(store, "begin with embstore verify --quick.")
+            done = opened.repair(deep=deep, dry_run=dry_run, observe=observe)
         emit_actions(
             done, form, output, nothing="There is nothing to repair.", dry_run=dry_run, quiet=quiet, csv_safe=csv_safe
         )  # fmt: skip

@@ -7,7 +7,7 @@ import typer
 from ._errors import MISTAKE, NO, explained
 from ._options import CsvSafe, Format, OutputFile, OutputFormat, Quiet, StoreDir
 from ._output import emit, say
-from ._store import open_store
+from ._store import open_all, open_store
 
 
 def verify(
@@ -47,7 +47,8 @@ def verify(
         from ._progress import show_progress
 
         with show_progress(quiet):
-            result = open_store(store).verify(deep=deep, quick=quick, answers=answers, seed=seed)
+            opened = open_store(store) if quick else open_all(store, "add --quick.")
+            result = opened.verify(deep=deep, quick=quick, answers=answers, seed=seed)
         for line in () if quiet else result.lines():
             say(line)
         if not result.ok or form is not Format.TABLE or output is not None:

@@ -12,7 +12,7 @@ operations   observers, and the translation of system errors
 regular      the check that an entry is a regular file or folder
 files        reading and writing; folders: listing, creation and removal; status: types and sizes
 foreign      files outside a store: sources, checkpoints, recipes
-supply       files whose content is fetched when it is read
+supply       files whose content is fetched when it is read; holes: what was fetched is freed again
 """
 
 from embstore.disk.files import (
@@ -41,6 +41,7 @@ from embstore.disk.folders import (
     sync_folder,
 )
 from embstore.disk.foreign import foreign, foreign_status
+from embstore.disk.holes import punch
 from embstore.disk.operations import access_error, operation, quoted_error, watched
 from embstore.disk.regular import Entry, irregular
 from embstore.disk.status import exists, is_file, is_folder, is_same, resolved, size, status
@@ -52,14 +53,17 @@ from embstore.disk.supply import (
     committed,
     fetch,
     fetch_all,
+    fetched,
+    release,
     supplied,
     supplier_of,
 )
 
 __all__ = [
     "MAX_BYTES", "Entry", "Parts", "Range", "Supplier", "access_error", "add_supplier", "committed", "copy",
-    "entries", "entries_below", "exists", "fetch", "fetch_all", "files_below", "foreign", "foreign_status",
+    "entries", "entries_below", "exists", "fetch", "fetch_all", "fetched", "files_below", "foreign", "foreign_status",
     "irregular", "is_file", "is_folder", "is_same", "link", "listed", "make_folder", "opening", "operation",
-    "quoted_error", "read", "reading", "remove", "remove_folder", "remove_tree", "replace", "resolved", "sha256",
-    "size", "status", "supplied", "supplier_of", "sync", "sync_folder", "sync_open", "watched", "write", "writing",
+    "punch", "quoted_error", "read", "reading", "release", "remove", "remove_folder", "remove_tree", "replace",
+    "resolved", "sha256", "size", "status", "supplied", "supplier_of", "sync", "sync_folder", "sync_open", "watched",
+    "write", "writing",
 ]  # fmt: skip

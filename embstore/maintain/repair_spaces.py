@@ -113,6 +113,7 @@ class SpacesRepair:
         sound = []
         for shard in self.snapshot.shards(self.paths, card.space):
             found = check_shard(shard, card)
+            disk.release(shard.path)
             if isinstance(found, Problem):
                 self._take_out_shard(card, shard, found.problem)
                 continue
@@ -176,6 +177,7 @@ class SpacesRepair:
         for layer in card.layers:
             path = self.paths.index(card.space, layer)
             problems = list(verify_index(self.paths, card, layer, kept, ids))
+            disk.release(path)
             if any(sound_shard.file.stem == path.stem for sound_shard in problems):
                 action = Action("removed", path, "it, or its card, was altered or is that of other vectors")
                 self.log.do(action, partial(index.remove_index, path))

@@ -52,6 +52,15 @@ class OpenStore:
         """Whether parts of files can be fetched; some web servers send only whole files."""
         return self._remote is None or self._remote.has_ranges
 
+    def remote_bytes(self) -> int:
+        """Return the number of bytes of the files of a store at a URL; 0 for a folder.
+
+        Raises:
+            StoreError: There is no store at the URL.
+            RemoteError: The server cannot be reached.
+        """
+        return self._remote.n_bytes() if self._remote else 0
+
     @cached_property
     def catalog(self) -> Catalog:
         """The cards, shards and tables of the store at the time it was opened."""

@@ -3,6 +3,8 @@
 import pickle
 import socket
 import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,15 @@ from embstore.errors import ClusterError, EmbstoreError, MissingFileError, Unkno
 class _Whole:
     """Supplier of a mirror whose files are all there."""
 
-    def fetch(self, parts: disk.Parts) -> None: ...
+    def fetch(self, parts: disk.Parts, *, is_kept: bool = True) -> None: ...
+
+    def fetched(self, path: Path, ranges: Sequence[disk.Range]) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def release(self, path: Path) -> None: ...
+
+    def free(self, n_bytes: int) -> int:
+        return 0
 
     def forget(self, path: Path) -> None: ...
 

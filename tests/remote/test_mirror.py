@@ -18,10 +18,11 @@ from embstore import Store
 from embstore.disk import fetch, supplied
 from embstore.errors import DamagedError, RemoteError, UsageError
 from embstore.storage.remote import ranges
-from embstore.storage.remote.cache import in_use
+from embstore.storage.remote.cache import disk_bytes, in_use
 from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore
 from embstore.storage.transaction.folder_lock import FolderLock
+from embstore.table import show_size
 
 QUESTIONS: list[Callable[[Store], object]] = [
     lambda store: store.info().rows,
@@ -135,8 +136,8 @@ def test_a_record_of_another_file_does_not_count(bucket, cache):
 def test_a_full_cache_is_named_with_the_remedy(bucket, cache, monkeypatch):
     opened(bucket).info()
     monkeypatch.setenv("EMBSTORE_CACHE_SIZE", "0.0001")
-    with pytest.raises(RemoteError, match=r"the cache .* is full: .* Set EMBSTORE_CACHE_SIZE"):
-        QUESTIONS[1](opened(bucket))
+    with pytest.raises(RemoteError, match=r"the cache .* is full: .* limit of 100\.0 kB\. Set EMBSTORE_CACHE_SIZE"):
+        QUESTIONS[2](opened(bucket))
     monkeypatch.setenv("EMBSTORE_CACHE_SIZE", "much")
     with pytest.raises(UsageError, match="EMBSTORE_CACHE_SIZE is 'much'"):
         QUESTIONS[1](opened(bucket))
@@ -240,3 +241,73 @@ def test_a_folder_has_no_supplier(tmp_path):
 )
 def test_missing_ranges(wanted, present, missing):
     assert ranges.missing(wanted, present) == missing
+
+
+def test_two_opened_stores_see_what_one_of_them_fetches(moto, cache, monkeypatch):
+    """A store that was opened before another one reads what has been built since."""
+    made = new_bucket(moto)
+    with monkeypatch.context() as patch:
+        patch.setenv("EMBSTORE_CACHE", str(cache / "elsewhere"))
+        with RemoteStore(made.url, made.options).writing(is_new=True) as folder:
+            synthetic_store(folder, dim=8, texts=["one", "two"])
+    first = opened(made)
+    first.info()
+    opened(made).info()
+    with monkeypatch.context() as patch:
+        patch.setenv("EMBSTORE_CACHE", str(cache / "elsewhere"))
+        with RemoteStore(made.url, made.options).writing() as folder:
+            synthetic_store(folder, dim=8, texts=["three", "four"])
+    first.refresh()
+    assert [ask(first) for ask in QUESTIONS[:2]] == [ask(opened(made)) for ask in QUESTIONS[:2]]
+    assert first.sql("SELECT text FROM items ORDER BY text").fetchall() == [("four",), ("one",), ("three",), ("two",)]
+
+
+def test_a_store_larger_than_the_cache_is_read_layer_by_layer(moto, tmp_path, cache, monkeypatch):
+    """What a command does not need is deleted for what it needs; verify fetches all of it, a shard at a time."""
+    made = new_bucket(moto)
+    with monkeypatch.context() as patch:
+        patch.setenv("EMBSTORE_CACHE", str(tmp_path / "elsewhere"))
+        with RemoteStore(made.url, made.options).writing(is_new=True) as folder:
+            synthetic_store(folder, dim=64, n_shards=4, texts=[f"word{number}" for number in range(2400)])
+    [local] = (tmp_path / "elsewhere").glob("*/writing/store")
+    monkeypatch.setenv("EMBSTORE_CACHE_SIZE", "0.0004")  # less than the vectors of a layer
+    assert QUESTIONS[1](opened(made)) == QUESTIONS[1](Store(local))
+    monkeypatch.setenv("EMBSTORE_CACHE_SIZE", "0.0036")  # the vectors are 3.3 MB, and the indexes 3.3 MB
+    questions: list[Callable[[Store], object]] = [
+        *(lambda store, layer=layer: store.query("isoscore", layers=layer, cache=False).rows for layer in (0, 1, 2, 3)),
+        *QUESTIONS,
+        lambda store: store.verify(deep=True).problems,
+        lambda store: store.repair().rows,
+    ]
+    for ask in [*questions, *questions[:4]]:
+        assert ask(opened(made)) == ask(Store(local))
+        assert disk_bytes(cache) < 3_800_000
+
+
+def test_a_check_of_every_byte_says_first_how_many_are_fetched(bucket, tmp_path):
+    arguments = ["--store", bucket.url, *(part for option in bucket.options.items() for part in _option(*option))]
+    for command, remedy in (
+        (["verify"], "add --quick."),
+        (["repair", "--dry-run"], "begin with embstore verify --quick."),
+    ):
+        first = CliRunner().invoke(app, [*command, *arguments]).stderr.splitlines()[0]
+        size = show_size(opened(bucket).remote_bytes())
+        assert first == f"{bucket.url}: every byte is fetched and checked, {size}. To fetch less, {remedy}"
+    assert "fetched" not in CliRunner().invoke(app, ["verify", "--quiet", *arguments]).stderr
+
+
+def _option(key: str, value: str) -> list[str]:
+    return ["--store-option", f"{key}={value}"]
+
+
+def test_content_that_another_process_may_need_is_not_deleted(bucket, cache, monkeypatch):
+    QUESTIONS[1](opened(bucket))
+    [folder] = cache.glob("*/reading")
+    other = in_use(folder)
+    before = disk_bytes(cache)
+    monkeypatch.setenv("EMBSTORE_CACHE_SIZE", str(before / 1e9))
+    with pytest.raises(RemoteError, match=r"the cache .* is full"):
+        QUESTIONS[2](opened(bucket))
+    other.release()
+    assert QUESTIONS[2](opened(bucket))
+    assert disk_bytes(cache) <= before

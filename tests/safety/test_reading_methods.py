@@ -69,6 +69,7 @@ CALLS: dict[str, list[Arguments]] = {
         of("cka", spaces=SPACE),
     ],
     "refresh": [of()],
+    "remote_bytes": [of()],
     "remove": [of(SPACE, dry_run=True)],
     "repair": [of(dry_run=True), of(deep=True, dry_run=True)],
     "report": [of()],

@@ -151,7 +151,7 @@ class LayerVectors:
                 chunk = file.metadata.row_group(group).column(column)
                 start = chunk.data_page_offset
                 parts.setdefault(shard.path, []).append((start, start + chunk.total_compressed_size))
-        disk.fetch_all(parts)
+        disk.fetch_all(parts, is_kept=False)
 
     def _groups(self, columns: Sequence[int] = (_ITEM_ID, _VECTOR)) -> Iterator[tuple[Shard, pq.ParquetFile, int]]:
         """Yield the row groups that contain selected vectors of the layer: shard, open file and number of the group."""
@@ -203,7 +203,7 @@ def _result(future: Future[T | None]) -> Iterator[T]:
 def fetch_footers(shards: Sequence[Shard]) -> None:
     """Fetch the ends of shards that are only partly on this machine, from all of them at the same time."""
     ends = {shard.path: disk.size(shard.path) for shard in shards}
-    disk.fetch_all({path: [(max(0, end - _FOOTER_BYTES), end)] for path, end in ends.items()})
+    disk.fetch_all({path: [(max(0, end - _FOOTER_BYTES), end)] for path, end in ends.items()}, is_kept=False)
 
 
 def open_shard(shard: Shard) -> pq.ParquetFile:

@@ -177,6 +177,7 @@ def verify_space(
     seen, ids_with_text = IdSet(), None if texts is None else IdSet(texts)
     for shard in shards:
         ids = _checked_ids(shard, card)
+        disk.release(shard.path)
         finish_part()
         if isinstance(ids, Problem):
             problems.append(ids)

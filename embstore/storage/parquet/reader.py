@@ -47,13 +47,18 @@ def read_values(path: Path, column: Any) -> NDArray[Any]:
         FileAccessError: The file cannot be read.
     """
     offset, size = column.data_page_offset, column.total_compressed_size
-    disk.fetch(path, [(offset, offset + size)])
-    with disk.reading(path, whole=False) as file:
-        if not 0 <= offset <= offset + size <= file.seek(0, os.SEEK_END):
-            raise ValueError("a column is not inside the file")
-        chunk = np.memmap(file, np.uint8, "r", offset=offset, shape=(size,)).data if size else memoryview(b"")
+    with disk.fetched(path, [(offset, offset + size)]):
+        with disk.reading(path, whole=False) as file:
+            if not 0 <= offset <= offset + size <= file.seek(0, os.SEEK_END):
+                raise ValueError("a column is not inside the file")
+            chunk = np.memmap(file, np.uint8, "r", offset=offset, shape=(size,)).data if size else memoryview(b"")
+        return _copied(chunk, column)
+
+
+def _copied(chunk: memoryview, column: Any) -> NDArray[Any]:
+    """Return the values of a column chunk, of which the bytes may change afterwards."""
     dtype = _DTYPES.get(column.physical_type)
-    if dtype is None or not 0 <= column.num_values * dtype.itemsize <= size:
+    if dtype is None or not 0 <= column.num_values * dtype.itemsize <= len(chunk):
         raise ValueError(f"a column cannot hold {column.num_values} values of the type {column.physical_type}")
     values: NDArray[Any] = np.empty(column.num_values, dtype)
     filled = 0

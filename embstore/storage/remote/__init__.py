@@ -4,6 +4,7 @@ store      a store at a URL, opened as a folder: for reading, for writing, or to
 objects    the objects of a bucket: the only importer of obstore
 manifest   the numbered objects that name the objects of the store; commits
 mirror     a local store whose content is fetched when it is read
+records    which parts of a mirror's files were fetched; needs: which of them this process needs
 writing    the only writer: its lease, uploads and commits
 published  manifest.json, which names the files where they cannot be listed: on the hub, and on web servers
 hub        dataset repositories on the Hugging Face hub: reading and committing; web: reading from web servers

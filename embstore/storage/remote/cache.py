@@ -6,17 +6,22 @@ import os
 import re
 import time
 from pathlib import Path
+from threading import Lock
 
 from filelock import FileLock
 
 from embstore import disk
 from embstore.errors import FileAccessError, RemoteError, UsageError
 from embstore.storage.transaction.folder_lock import FolderLock
+from embstore.table import show_size
 
 FOLDER_VARIABLE, SIZE_VARIABLE = "EMBSTORE_CACHE", "EMBSTORE_CACHE_SIZE"
+STORE = "store"
+"""Folder of the files of the store in a mirror."""
 _DEFAULT_GB = 50
 _USED = "last-used"
 _PAUSE_SECONDS = 0.02
+_LOCK = Lock()  # while one thread locks a mirror for itself, others do not take it for unused
 
 
 def cache_folder() -> Path:
@@ -102,37 +107,46 @@ def disk_bytes(folder: Path) -> int:
     return total
 
 
-def make_room(n_bytes: int, own: Path) -> None:
+def make_room(n_bytes: int, own: Path) -> int:
     """Delete mirrors that no process uses, the longest unused first, until some bytes fit below the limit.
+
+    If they do not fit then, content is deleted that this process does not need, of mirrors that only it uses.
 
     Args:
         n_bytes: Number of bytes that will be fetched.
         own: Mirror for which they are; it is not deleted.
 
-    Raises:
-        RemoteError: They do not fit beside what is in use.
+    Returns:
+        How many of them do not fit; 0 if all do.
     """
-    limit, sizes = max_bytes(), {}
-    for place in disk.listed(cache_folder()):
-        for mirror in disk.listed(place) if disk.is_folder(place) else ():
-            if disk.is_folder(mirror):
-                sizes[mirror] = disk_bytes(mirror)
-    free = limit - sum(sizes.values()) - n_bytes
-    for mirror in sorted(sizes, key=_last_used):
-        if free >= 0:
-            return
-        lock = FolderLock(mirror)
-        if mirror != own and lock.acquire():
-            try:
-                disk.remove_tree(mirror)
-                free += sizes[mirror]
-            finally:
-                lock.release()
-    if free < 0:
-        raise RemoteError(
-            f"the cache {cache_folder()} is full: {-free / 1e9:,.2f} GB are needed above its limit of {limit / 1e9:,g} "
-            f"GB. Set {SIZE_VARIABLE} to a larger number of GB, or delete the cache while nothing uses it."
-        )
+    with _LOCK:
+        sizes = {}
+        for place in disk.listed(cache_folder()):
+            for mirror in disk.listed(place) if disk.is_folder(place) else ():
+                if disk.is_folder(mirror):
+                    sizes[mirror] = disk_bytes(mirror)
+        above = sum(sizes.values()) + n_bytes - max_bytes()
+        for mirror in sorted(sizes, key=_last_used):
+            lock = FolderLock(mirror)
+            if above > 0 and mirror != own and lock.acquire():
+                try:
+                    disk.remove_tree(mirror)
+                    above -= sizes[mirror]
+                finally:
+                    lock.release()
+        for mirror in sizes:
+            if above > 0 and (supplier := disk.supplier_of(mirror / STORE)) is not None:
+                above -= supplier.free(above)
+    return max(0, above)
+
+
+def is_full(n_bytes: int) -> RemoteError:
+    """Return the error for bytes that do not fit below the limit."""
+    return RemoteError(
+        f"the cache {cache_folder()} is full: {show_size(n_bytes)} are needed above its limit of "
+        f"{show_size(max_bytes())}. Set {SIZE_VARIABLE} to a larger number of GB, or delete the cache while nothing "
+        "uses it."
+    )
 
 
 def _last_used(mirror: Path) -> float:

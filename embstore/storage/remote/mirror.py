@@ -7,21 +7,21 @@ A mirror is a folder of the cache::
     fetched/<path>          the parts of a sparse file that were fetched, one per line; removed once it is whole
     fetched/TOKEN           identifies the folder: without it the mirror is made anew
 
-What was fetched is written down after it is on the disk, and never guessed: a file without a record is whole. A record
-names the inode of its sparse file, so that it is not taken for one of a later file at the same path.
+Where all that is fetched does not fit, what this process does not need is deleted again, if no other process uses the
+mirror.
 """
 
 import json
 import os
-import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from enum import Enum
 from hashlib import file_digest, sha256
 from pathlib import Path
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import Any
 
 from embstore import atomic, disk
 from embstore.disk import Parts, Range
@@ -30,34 +30,26 @@ from embstore.storage.files import names
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.remote import cache, ranges
 from embstore.storage.remote.manifest import RemoteFile, RemoteState, Writer
+from embstore.storage.remote.needs import Needs, free_content
 from embstore.storage.remote.objects import ObjectReader
+from embstore.storage.remote.records import Records, Sparse
 from embstore.storage.transaction.commit import Change, commit, create_store
+from embstore.storage.transaction.folder_lock import FolderLock
 from embstore.storage.transaction.manifest import read_newest
 
 Stamp = tuple[int, ...]
 """Inode, size and modification time of a file."""
 
 
-class Sparse(NamedTuple):
-    """A sparse file.
-
-    Attributes:
-        inode: Its inode.
-        time: Its modification time in nanoseconds, which it keeps: its content is the same whatever was fetched.
-        size: Its size in bytes.
-        present: Parts of it that were fetched.
-    """
-
-    inode: int
-    time: int
-    size: int
-    present: list[Range]
-
-
 _THREADS = 16
 _PIECE_BYTES = 8 << 20
 _GAP_BYTES = 64 << 10  # a request for the bytes between two ranges costs more than these bytes
-_TOKEN = "TOKEN"
+
+
+class IfFull(Enum):
+    """What to do with content that does not fit into the cache: refuse it, leave it, or fetch it above the limit."""
+
+    REFUSE, SKIP, EXCEED = range(3)
 
 
 class Mirror:
@@ -77,7 +69,8 @@ class Mirror:
 
     def __init__(self, folder: Path, objects: ObjectReader, *, is_checked: bool = True) -> None:
         self._folder, self._objects, self._is_checked = folder, objects, is_checked
-        self.root, self._fetched = folder / "store", folder / "fetched"
+        self.root = folder / cache.STORE
+        self._records, self._needs = Records(folder / "fetched", self.root), Needs()
         self._paths = StorePaths(self.root)
         self._lock = RLock()
         self._stamps: dict[str, Stamp] = {}
@@ -85,6 +78,14 @@ class Mirror:
         self.on_commit: Callable[[], None] | None = None
         cache.make_folder(folder)
         self._use = cache.in_use(folder)
+
+    def open(self, objects: ObjectReader) -> None:
+        """Use objects with other credentials from here on; the folder may have been deleted meanwhile."""
+        self._objects = objects
+        if not self._use.is_of_folder():
+            cache.make_folder(self._folder)
+            self._use.release()
+            self._use = cache.in_use(self._folder)
 
     def close(self) -> None:
         """Let other processes delete the mirror."""
@@ -107,8 +108,7 @@ class Mirror:
         """Return the state that the mirror has on the disk; None if there is none that can be used."""
         try:
             document = json.loads(disk.read(self._folder / "state.json"))
-            token = disk.read(self._fetched / _TOKEN).decode()
-            if document["token"] != token or not disk.exists(self._paths.marker):
+            if document["token"] != self._records.token or not disk.exists(self._paths.marker):
                 return None
             files = {path: RemoteFile(*entry) for path, entry in document["files"].items()}
             self._stamps = {path: tuple(stamp) for path, stamp in document["stamps"].items()}
@@ -123,7 +123,7 @@ class Mirror:
     def save(self, state: RemoteState) -> None:
         """Write the state that the mirror has to the disk."""
         document = {
-            "token": disk.read(self._fetched / _TOKEN).decode(), "url": self._objects.url, "number": state.number,
+            "token": self._records.token, "url": self._objects.url, "number": state.number,
             "sha256": state.sha256, "store": state.store, "writer": list(state.writer),
             "lease_seconds": state.lease_seconds, "n_changes": state.n_changes,
             "tag": state.tag,
@@ -151,7 +151,7 @@ class Mirror:
             self.reset()
             old = None
         self.state = state
-        self._purge_records()
+        self._records.purge()
         before: Mapping[str, RemoteFile] = old.files if old else {}
         if old is not None and old.sha256 == state.sha256 and self._is_complete(state):
             return
@@ -173,10 +173,9 @@ class Mirror:
 
     def reset(self) -> None:
         """Delete what the mirror has."""
-        for name in ("state.json", "store", "fetched"):
+        for name in ("state.json", cache.STORE):
             disk.remove_tree(self._folder / name)
-        disk.make_folder(self._fetched)
-        disk.write(self._fetched / _TOKEN, secrets.token_hex(16).encode())
+        self._records.reset()
         self.state, self._stamps = None, {}
 
     def start(self) -> None:
@@ -252,125 +251,118 @@ class Mirror:
         with atomic.temporary(target.parent) as temp:
             with disk.writing(temp) as opened:
                 opened.truncate(file.size)
-            record = self._record(path)
-            disk.make_folder(record.parent)
-            status = disk.status(temp)
-            atomic.write_bytes(record, f"{status.st_ino} {status.st_mtime_ns}\n".encode(), derived=True)
+            self._records.write(path, disk.status(temp))
             os.replace(temp, target)
         self.note_unchanged(path, self.stamp_of(path))
-
-    def _record(self, path: str) -> Path:
-        return self._fetched / path
-
-    def _read_record(self, path: str) -> Sparse | None:
-        """Return inode and fetched parts of a sparse file; None if it is whole, or is another one by now.
-
-        Raises:
-            RemoteError: The folder of records was deleted: nothing is known of any file.
-        """
-        try:
-            text = disk.read(self._record(path)).decode()
-        except FileNotFoundError:
-            if not disk.exists(self._fetched / _TOKEN):
-                raise RemoteError(
-                    f"the mirror {self._folder} was deleted while it was in use. Run the same command again."
-                ) from None
-            return None
-        # A line that was cut counts only as far as it goes, which is less than was fetched.
-        lines = [line.split() for line in text.split("\n")[:-1]]
-        (inode, time), *present = [(int(line[0]), int(line[1])) for line in lines if len(line) == 2]
-        try:
-            status = disk.status(self.root / path)
-        except FileNotFoundError:
-            return None
-        return Sparse(inode, time, status.st_size, present) if status.st_ino == inode else None
-
-    def _purge_records(self) -> None:
-        """Remove the records of files that are gone or were replaced, after a process was killed."""
-        for record in disk.files_below(self._fetched):
-            path = record.relative_to(self._fetched).as_posix()
-            if path != _TOKEN and self._read_record(path) is None:
-                disk.remove(record, missing_ok=True)
 
     def forget(self, path: Path) -> None:
         """Note that a file was removed, or replaced by one that is whole."""
         key = path.relative_to(self.root).as_posix()
         with self._lock, suppress(FileNotFoundError, RemoteError):
-            found = self._read_record(key)
+            found = self._records.read(key)
             if found is None:
-                disk.remove(self._record(key), missing_ok=True)
+                self._records.remove(key)
 
     def committed(self) -> None:
         """Commit to the remote store what was committed to the mirror, if it is one that is written to."""
         if self.on_commit is not None:
             self.on_commit()
 
-    def fetch(self, parts: Parts) -> None:
+    def fetch(self, parts: Parts, *, is_kept: bool = True) -> None:
         """Fetch parts of files that are not on this machine yet, several at the same time.
+
+        Args:
+            parts: Parts of files.
+            is_kept: Whether they stay until they are released; else they may be deleted to make room, and are not
+                fetched if there is none.
 
         Raises:
             RemoteError: They cannot be fetched, do not fit into the cache, or it cannot be written.
         """
+        by_path = {file.relative_to(self.root).as_posix(): of_file for file, of_file in parts.items()}
+        for path, of_file in by_path.items() if is_kept else ():
+            self._needs.keep(path, of_file)
+        with self._needs.within(by_path):
+            self._fetch(by_path, IfFull.REFUSE if is_kept else IfFull.SKIP)
+
+    @contextmanager
+    def fetched(self, path: Path, ranges: Sequence[Range]) -> Iterator[None]:
+        """Fetch parts of a file that stay within the context; errors: :meth:`fetch`."""
+        by_path = {path.relative_to(self.root).as_posix(): ranges}
+        with self._needs.within(by_path):
+            self._fetch(by_path, IfFull.EXCEED)  # what the threads of a process read at a time is little
+            yield
+
+    def release(self, path: Path) -> None:
+        """Let what was fetched of a file be deleted to make room."""
+        self._needs.release(path.relative_to(self.root).as_posix())
+
+    def _fetch(self, parts: Mapping[str, Sequence[Range] | None], if_full: IfFull) -> None:
+        files = self.state.files if self.state else {}
         jobs: list[tuple[str, RemoteFile, Sparse, Range]] = []
         wanted: dict[str, list[Range]] = {}
         # A whole file is in memory until it is written.
         piece_bytes, n_threads = (_PIECE_BYTES, _THREADS) if self._objects.has_ranges else (sys.maxsize, 2)
-        for file, of_file in parts.items():
-            path = file.relative_to(self.root).as_posix()
-            remote = self.state.files.get(path) if self.state else None
-            sparse = self._read_record(path) if remote is not None else None
-            if remote is None or sparse is None:
-                continue
-            everything = [(0, sparse.size)]
-            is_whole = of_file is None or not self._objects.has_ranges
-            ask = everything if is_whole else [(max(0, a), min(b, sparse.size)) for a, b in of_file or ()]
-            needed = ranges.merged(ranges.missing(ask, sparse.present), _GAP_BYTES)
-            wanted[path] = needed
-            jobs += [(path, remote, sparse, piece) for piece in ranges.pieces(needed, piece_bytes)]
+        with self._lock:  # nothing is deleted between
+            for path, of_file in parts.items():
+                if path not in files or (sparse := self._records.read(path)) is None:
+                    continue
+                everything = [(0, sparse.size)]
+                is_whole = of_file is None or not self._objects.has_ranges
+                ask = everything if is_whole else [(max(0, a), min(b, sparse.size)) for a, b in of_file or ()]
+                wanted[path] = ranges.merged(ranges.missing(ask, sparse.present), _GAP_BYTES)
+                jobs += [(path, files[path], sparse, piece) for piece in ranges.pieces(wanted[path], piece_bytes)]
         if not jobs:
             return self._finish(wanted)
         n_bytes = sum(end - start for *_, (start, end) in jobs)
         try:
-            cache.make_room(n_bytes, self._folder)
+            if (above := cache.make_room(n_bytes, self._folder)) and if_full is not IfFull.EXCEED:
+                if if_full is IfFull.SKIP:
+                    return None
+                raise cache.is_full(above)
             self._in_parallel(lambda job: self._fetch_piece(*job), jobs, n_threads)
             self._finish(wanted)
         except FileAccessError as error:
             raise cache.refused(error) from error
         return None
 
+    def free(self, n_bytes: int) -> int:
+        """Delete content that this process does not need, if no other uses the mirror, and return the freed bytes."""
+        freed = 0
+        with self._lock, self._alone() as is_alone:
+            for path in self.state.files if self.state and is_alone else ():
+                if freed < n_bytes and not _is_small(path) and self.is_unchanged(path):
+                    freed += free_content(self.root, self._records, path, self._needs.of(path))
+        return freed
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Exclude other users of the mirror within the context, and yield whether there are none."""
+        self._use.release()
+        lock = FolderLock(self._folder)
+        try:
+            yield lock.acquire() and lock.is_supported and lock.is_of_folder()
+        finally:
+            lock.release()
+            self._use = cache.in_use(self._folder)
+
     def _fetch_piece(self, path: str, file: RemoteFile, sparse: Sparse, piece: Range) -> None:
-        """Fetch a range of an object into its sparse file, flush it, and write down that it is there."""
+        """Fetch a range of an object into its sparse file."""
         [data] = self._objects.get_ranges(file.key, [piece])
-        target = self.root / path
-        with disk.operation("write", target):
-            descriptor = os.open(target, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
-            try:
-                if os.fstat(descriptor).st_ino != sparse.inode:  # it was replaced meanwhile
-                    return
-                os.pwrite(descriptor, data, piece[0])
-                os.fsync(descriptor)
-                os.utime(descriptor, ns=(sparse.time, sparse.time))
-            finally:
-                os.close(descriptor)
-        with disk.operation("write", self._record(path)), suppress(FileNotFoundError):  # it is whole by now
-            descriptor = os.open(self._record(path), os.O_WRONLY | os.O_APPEND)
-            try:
-                os.write(descriptor, f"\n{piece[0]} {piece[1]}\n".encode())
-            finally:
-                os.close(descriptor)
+        self._records.fill(path, sparse, piece, data)
 
     def _finish(self, wanted: Mapping[str, Sequence[Range]]) -> None:
         """Check the files that are whole by now, and remove their records."""
         for path in wanted:
             file = self.state.files[path] if self.state else None
-            sparse = self._read_record(path)
-            if file is None or sparse is None or ranges.missing([(0, sparse.size)], sparse.present):
-                continue
             with self._lock:
+                sparse = self._records.read(path)
+                if file is None or sparse is None or ranges.missing([(0, sparse.size)], sparse.present):
+                    continue
                 if self._is_checked and _sha256(self.root / path) != file.sha256:
                     self._make_sparse(path, file)  # what was fetched is not used again
                     raise self._damaged(file)
-                disk.remove(self._record(path), missing_ok=True)
+                self._records.remove(path)
 
     def _in_parallel(self, work: Callable[[Any], None], jobs: Iterable[Any], n_threads: int = _THREADS) -> None:
         """Do work for each job in several threads, and raise the first error."""

@@ -80,11 +80,24 @@ class RemoteStore:
             RemoteError: The server cannot be reached, or the cache cannot be written.
         """
         if self._mirror is None:
-            self._mirror = Mirror(self._folder / "reading", self._published or self.objects)
-            disk.add_supplier(self._mirror.root, self._mirror)
+            self._mirror = self._shared_mirror()
         with self._mirror.locked():
             self._mirror.synchronise(self._newest(self._mirror.load()))
         return self._mirror.root
+
+    def _shared_mirror(self) -> Mirror:
+        """Return the mirror for reading, which all stores of this process at the URL share: one knows what is there."""
+        found = disk.supplier_of(self.root)
+        if isinstance(found, Mirror):
+            found.open(self._published or self.objects)
+            return found
+        mirror = Mirror(self._folder / "reading", self._published or self.objects)
+        disk.add_supplier(mirror.root, mirror)
+        return mirror
+
+    def n_bytes(self) -> int:
+        """Return the number of bytes of all files; raises StoreError if there is no store, RemoteError."""
+        return sum(file.size for file in self._newest().files.values())
 
     def exists(self) -> bool:
         """Return whether there is a store at the URL."""

@@ -128,8 +128,7 @@ class ReadOnlyFile:
         """Return ``n_bytes`` bytes, or fewer at the end of the file."""
         position = self._places.pop(get_ident(), self._next)
         try:
-            disk.fetch(self._path, [(position, position + n_bytes)])
-            with disk.operation("read", self._path):
+            with disk.fetched(self._path, [(position, position + n_bytes)]), disk.operation("read", self._path):
                 data = os.pread(self._descriptor, n_bytes, position)
         except (FileAccessError, RemoteError) as error:
             self._owner.last_error = error

@@ -20,11 +20,15 @@ class FolderLock:
 
     Args:
         folder: Folder to lock.
+
+    Attributes:
+        is_supported: Whether the system can lock it, as far as :meth:`acquire` has found out.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._descriptor: int | None = None
+        self.is_supported = True
 
     def acquire(self, *, shared: bool = False) -> bool:
         """Acquire the lock, and return False if another process has a conflicting one.
@@ -38,6 +42,7 @@ class FolderLock:
         try:
             import fcntl
         except ImportError:  # Windows
+            self.is_supported = False
             return True
         try:
             with disk.operation("lock", self._folder):
@@ -49,6 +54,7 @@ class FolderLock:
                 return False
             if error.errno not in _UNSUPPORTED:
                 raise
+            self.is_supported = False
         return True
 
     def is_of_folder(self) -> bool:
