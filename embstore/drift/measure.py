@@ -54,16 +54,17 @@ def measure(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Measur
     ids, notes = _compared_ids(sides, request, words)
     items = np.array(sorted({*words} & {*ids.tolist()}), np.int64) if words else ids
     parts = {place: (sides.cards[place[0]].space, place[1].id) for place in sides.places}
-    with task("compute", f"drift of {sides.name}", len({*parts.values()}) + len(sides.pairs)) as computing:
-        near: dict[Place, Neighbourhoods] = {}
+    rows = np.searchsorted(ids, items)
+    near: dict[Place, Neighbourhoods] = {}
+    by_pair: dict[tuple[Place, Place], _Change] = {}
+    with task("compute", f"drift of {sides.name}", len({*parts.values()})) as computing:
         for place, part in parts.items():
             near[place] = _neighbourhoods(sides, place, ids, items, request.k)
+            for pair in sides.pairs:
+                if pair not in by_pair and near.keys() >= {*pair}:
+                    by_pair[pair] = _change(sides, pair, ids, near, rows)
             computing.finish(part)
-        rows = np.searchsorted(ids, items)
-        changes = []
-        for pair in sides.pairs:
-            changes.append(_change(sides, pair, ids, near, rows))
-            computing.finish(pair)
+    changes = [by_pair[pair] for pair in sides.pairs]
     chosen = _ranked(changes, items, request.n_most) if request.n_most else _of_words(items, words)
     values = [
         row for place, rank in chosen for row in _values(sides, place, rank, ids, items, near, changes)

@@ -127,7 +127,7 @@ def _converter() -> Any:
         from embstore.installation import install_command  # loads importlib.metadata, as long as a sixth of a query
 
         raise UsageError(
-            f"pictures are drawn by vl-convert-python, which is not installed: {install_command('plot')}; or write "
-            "the Vega-Lite specification, which needs nothing: -o FIGURE.vl.json"
+            f"pictures are drawn by vl-convert-python, which is not installed: {install_command('plot')}. "
+            "Vega-Lite specifications need nothing more: embstore plot METRIC -o FIGURE.vl.json"
         ) from error
     return vl_convert
