@@ -189,8 +189,8 @@ class Explorer:
 
 
 def packed_map(store: Reading, space: str, name: str) -> bytes:
-    """Return the packed map of a space."""
-    return packing.pack(maps.find_map(store, space, name))
+    """Return the packed map of a space, with the command and the line of Python that make it."""
+    return packing.pack(maps.find_map(store, space, name), maps.commands_of(store, space, name))
 
 
 def _answering(answer: Answer, report: Callable[[str], None]) -> Answer:

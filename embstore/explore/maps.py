@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.errors import UnknownNameError
-from embstore.explore.items import SpaceItems, card_of, layer_names, read_items
+from embstore.explore.commands import command, python
+from embstore.explore.items import SpaceItems, card_of, layer_names, read_items, sample_where
 from embstore.explore.reading import Reading
 from embstore.maps.kept import kept_of_some
 from embstore.maps.pca import SharedBasis
@@ -68,6 +70,21 @@ def map_rows(store: Reading, space: str, name: str = "") -> list[Row] | None:
     if name not in ("", NOW):
         raise UnknownNameError("map", name, [NOW, *stored])
     return None
+
+
+def commands_of(store: Reading, space: str, name: str = "") -> dict[str, str]:
+    """Return the command, and the line of Python, that make the map that :func:`find_map` returns."""
+    rows = map_rows(store, space, name)
+    options: dict[str, Any]
+    if rows is None:
+        options = {"method": "pca", "where": sample_where(store.catalog.count(space))}
+    else:
+        options = {key: rows[0][key] for key in ("method", "where", "words", "sample")}
+        options["seed"] = rows[0]["seed"] or None
+        together = rows[-1]["fitted_on"]
+        options["layers"] = ",".join(together) if len(together) < len(layer_names(store, space)) else None
+    options = {"spaces": [space], **options}
+    return {"command": command("map", store.path, options), "python": python("map", store.path, options)}
 
 
 def stored_maps(store: Reading) -> dict[str, dict[str, list[Row]]]:

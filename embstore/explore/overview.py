@@ -5,7 +5,7 @@ import json
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from embstore.explore.commands import command
+from embstore.explore.commands import command, python
 from embstore.explore.items import MOST
 from embstore.explore.maps import stored_maps
 from embstore.explore.reading import Reading
@@ -83,6 +83,8 @@ def inventory(store: Reading) -> dict[str, Any]:
         "skipped": [dict(row) for row in skipped.rows[:shown]],
         "skipped_columns": list(skipped.columns),
         "n_skipped": len(skipped),
+        "command": command("info", store.path, {}),
+        "python": python("info", store.path, {}),
     }
 
 

@@ -1,5 +1,6 @@
 """Pack a map into the bytes that the page draws: a JSON header, item ids, and positions as 16-bit integers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,15 @@ from embstore.explore.maps import SpaceMap
 _LARGEST = 65_535
 
 
-def pack(found: SpaceMap) -> bytes:
+def pack(found: SpaceMap, more: Mapping[str, str] | None = None) -> bytes:
     """Return the bytes of a map, little-endian.
 
     The length of the header (uint32), the header (JSON in UTF-8, padded with spaces to a multiple of 8 bytes with the
     length), item ids (int64, n), positions (uint16, layers × n × 2) between the header's ``low`` and ``high``.
+
+    Args:
+        found: Map to pack.
+        more: Further members of the header.
     """
     items, positions = found.items, found.positions
     low, high = _limits(positions)
@@ -25,7 +30,7 @@ def pack(found: SpaceMap) -> bytes:
         "space": found.space, "method": found.method, "layers": found.layers, "kept": found.kept,
         "n": len(items.ids), "n_stored": items.n_stored, "where": items.where,
         "low": low.tolist(), "high": (low + span).tolist(), "texts": items.texts, "contexts": items.contexts,
-        "context_of": items.context_of.tolist(), "spans": items.spans.tolist(),
+        "context_of": items.context_of.tolist(), "spans": items.spans.tolist(), **(more or {}),
     }  # fmt: skip
     text = to_json(header)
     text += b" " * (-(len(text) + 4) % 8)

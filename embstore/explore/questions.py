@@ -111,7 +111,7 @@ def sql(store: Reading, *, select: str) -> dict[str, Any]:
     return {
         "columns": columns, "types": [str(kind) for kind in relation.types], "rows": shown,
         "is_cut": len(rows) > SQL_ROWS, "limit": SQL_ROWS,
-        "python": python("sql", store.path, {}, select),
+        "command": command("sql", store.path, {}, (select,)), "python": python("sql", store.path, {}, select),
     }  # fmt: skip
 
 

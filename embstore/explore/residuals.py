@@ -6,10 +6,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.errors import QueryError, UnknownNameError
+from embstore.explore.commands import command, python
 from embstore.explore.items import layer_names
 from embstore.explore.reading import Reading
+from embstore.storage.files.card import Card
 
 _SHOWN = 100
+_SELECT = """\
+WITH pairs AS (
+  SELECT p.text, p.text_2, p.score, cosine(a.vector, b.vector) AS cosine
+  FROM datasets."{dataset}" p
+  JOIN embeddings a ON a.space = '{space}' AND a.layer = {layer} AND a.item_id = p.item_id
+  JOIN embeddings b ON b.space = '{space}' AND b.layer = {layer} AND b.item_id = p.item_id_2
+  WHERE p.unit = '{unit}'
+), used AS (SELECT * FROM pairs WHERE cosine IS NOT NULL)
+SELECT *, {of_cosine} - {of_score} AS residual FROM used ORDER BY abs(residual) DESC LIMIT {n}"""
+_RANK = (
+    "(rank() OVER (ORDER BY {0}) - 1 + (count(*) OVER (PARTITION BY {0}) - 1) / 2) / greatest(count(*) OVER () - 1, 1)"
+)
+"""The rank of a column scaled to [0, 1], as :func:`_ranks` has it."""
 
 
 def residuals(store: Reading, dataset: str, space: str, layer: str) -> dict[str, Any]:
@@ -22,7 +37,8 @@ def residuals(store: Reading, dataset: str, space: str, layer: str) -> dict[str,
         layer: Name of the layer.
 
     Returns:
-        ``rows`` with texts, score, cosine, and the difference of their ranks scaled to [-1, 1], largest first.
+        ``rows`` with texts, score, cosine, and the difference of their ranks scaled to [-1, 1], largest first; and the
+        command and the line of Python that compute them by SQL.
     """
     known = [name for name, kind in store.catalog.datasets().items() if kind.endswith("pairs")]
     if dataset not in known:
@@ -30,7 +46,8 @@ def residuals(store: Reading, dataset: str, space: str, layer: str) -> dict[str,
     layers = layer_names(store, space)
     if layer not in layers:
         raise UnknownNameError("layer", layer, layers)
-    unit = store.catalog.cards[space].unit
+    card = store.catalog.cards[space]
+    unit = card.unit
     pairs = store.catalog.dataset(dataset, unit)
     ids = np.unique(np.concatenate([pairs["item_id"], pairs["item_id_2"]])) if pairs else np.empty(0, np.int64)
     if not len(ids):
@@ -49,7 +66,20 @@ def residuals(store: Reading, dataset: str, space: str, layer: str) -> dict[str,
     columns = [*texts, *(values[order].tolist() for values in (scores, cosines, difference))]
     names = ("text", "text_2", "score", "cosine", "residual")
     rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-    return {"rows": rows, "n": int(used.sum()), "total": len(used)}
+    select = _select(dataset, card, layer)
+    return {
+        "rows": rows, "n": int(used.sum()), "total": len(used), "command": command("sql", store.path, {}, (select,)),
+        "python": python("sql", store.path, {}, select),
+    }  # fmt: skip
+
+
+def _select(dataset: str, card: Card, layer: str) -> str:
+    """Return the SELECT over the views of the store that lists the same pairs."""
+    [member] = card.layers.select(layer)
+    return _SELECT.format(
+        dataset=dataset.replace('"', '""'), space=card.space.replace("'", "''"), layer=member.id, unit=card.unit.value,
+        of_cosine=_RANK.format("cosine"), of_score=_RANK.format("score"), n=_SHOWN,
+    )  # fmt: skip
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -43,6 +43,10 @@ def run(command: str) -> Any:
     return json.loads(result.stdout)
 
 
+def in_python(line: str) -> Any:
+    return eval(line, {"embstore": __import__("embstore")})
+
+
 def test_the_overview_is_that_of_the_store(client, explored):
     found = client.get("/api/store")
     assert {space["space"]: space["items"] for space in found["spaces"]} == {
@@ -105,6 +109,7 @@ def test_stored_maps_come_first(serve, tmp_path: Path):
         np.testing.assert_array_equal(ids, expected_ids)
         np.testing.assert_allclose(positions[at], expected, atol=2e-4)
     assert header["kept"] == [row["kept"] for row in made.store.maps()]
+    assert {row["did"] for row in [*run(header["command"]), *in_python(header["python"])]} == {"found"}
     assert unpacked(client.request("GET", f"/api/map?space={made.space}&map=pca")[2])[0]["n"] == 30
     status, _, body = client.request("GET", f"/api/map?space={made.space}&map=tsne")
     assert status == 422
@@ -126,6 +131,7 @@ def test_maps_of_other_layers_have_names_of_their_own(serve, tmp_path: Path):
         query = name.replace(" ", "%20")
         header, _, positions = unpacked(client.request("GET", f"/api/map?space={made.space}&map={query}")[2])
         assert ",".join(header["layers"]) == layers
+        assert {row["did"] for row in run(header["command"])} == {"found"}
         for at, layer in enumerate(header["layers"]):
             _, expected = made.store.map_points(made.space, layer, method=method, layers=layers)
             np.testing.assert_allclose(positions[at], expected, atol=1e-4 * np.abs(expected).max() + 2e-4)
@@ -171,7 +177,7 @@ def test_neighbours_are_those_of_their_command_to_the_last_digit(client, text):
         (str(row["item_id"]), row["layer_name"], row["cosine"]) for row in told
     ]
     assert len(told) == 10
-    python = eval(found["python"], {"embstore": __import__("embstore")})
+    python = in_python(found["python"])
     assert python["cosine"] == [row["cosine"] for row in found["rows"]]
 
 
@@ -376,6 +382,11 @@ def test_pairs_are_listed_by_the_difference_of_ranks(client, explored):
         assert row["residual"] == pytest.approx(expected[row["text"], row["text_2"], row["score"]], abs=1e-9)
     sizes = [abs(row["residual"]) for row in found["rows"]]
     assert sizes == sorted(sizes, reverse=True)
+    by_sql = {row[:3]: row[3:] for row in in_python(found["python"]).fetchall()}
+    assert by_sql.keys() == {(row["text"], row["text_2"], row["score"]) for row in found["rows"]}
+    for row in found["rows"]:
+        shown = row["cosine"], row["residual"]
+        assert by_sql[row["text"], row["text_2"], row["score"]] == pytest.approx(shown, abs=1e-9)
 
 
 def test_sql_says_when_rows_are_cut(client):
@@ -385,6 +396,7 @@ def test_sql_says_when_rows_are_cut(client):
     found = client.post("/api/sql", select="SELECT item_id, text FROM items WHERE text = 'dog'")
     assert not found["is_cut"]
     assert found["rows"][0]["1"] == "dog"
+    assert in_python(found["python"]).fetchall()[0][1] == run(found["command"])[0]["text"] == "dog"
     assert isinstance(found["rows"][0]["0"], str)  # JavaScript would round it
 
 

@@ -2,8 +2,8 @@
 
 import { announce, h } from "./dom.js";
 
-export function commands(result) {
-  return h("details", { open: true, class: "commands" }, h("summary", {}, "The same numbers elsewhere"),
+export function commands(result, title = "The same numbers elsewhere") {
+  return h("details", { open: true, class: "commands" }, h("summary", {}, title),
     result.command && copyable("Command", result.command), result.python && copyable("Python", result.python));
 }
 

@@ -1,6 +1,7 @@
 // The view Datasets: how well a space agrees with human scores, and the pairs that fit worst.
 
 import { post } from "./api.js";
+import { commands } from "./command.js";
 import { field, fill, h, select } from "./dom.js";
 import { job } from "./job.js";
 import { isDark } from "./palette.js";
@@ -39,7 +40,7 @@ export function show(main, store) {
 
   function residuals(found) {
     return [h("h2", {}, `The pairs that fit layer ${layer.value} worst`), h("p", { class: "muted" }, `Rank of the cosine minus rank of the score, both from 0 to 1, over ${found.n} of ${found.total} pairs: above 0 the model finds the pair more similar than people do.`),
-      table(["text", "text 2", "score", "cosine", "residual"], found.rows, { keys: ["text", "text_2", "score", "cosine", "residual"], caption: "Pairs with the largest residuals" })];
+      table(["text", "text 2", "score", "cosine", "residual"], found.rows, { keys: ["text", "text_2", "score", "cosine", "residual"], caption: "Pairs with the largest residuals" }), commands(found)];
   }
 
   fill(main, h("section", { class: "page" }, h("h1", {}, "Datasets"), h("div", { class: "columns" },

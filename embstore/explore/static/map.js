@@ -1,7 +1,7 @@
 // The view Map: panels, the slider of layers, and what stands beside them.
 
 import { get } from "./api.js";
-import { copyable } from "./command.js";
+import { commands, copyable } from "./command.js";
 import { announce, count, fill, h } from "./dom.js";
 import { job } from "./job.js";
 import { loadMap, marked } from "./mapdata.js";
@@ -24,7 +24,8 @@ export function show(main, store) {
   view.timeline = timeline;
   view.search = nearSection(view);
   view.selection = selectionSection(view);
-  fill(side, view.search.element, view.selection.element);
+  view.elsewhere = h("section", { "aria-label": "Commands of the maps" });
+  fill(side, view.search.element, view.selection.element, view.elsewhere);
   window.explorer = view; // for those who script the page
   makePanels(view, place);
   const stop = onChange((keys) => {
@@ -151,6 +152,8 @@ function ready(view, panel) {
   }
   view.search.apply(panel);
   view.selection.apply(panel);
+  const shown = [...new Set(view.panels.map((each) => each.map).filter(Boolean))];
+  fill(view.elsewhere, shown.map((each) => commands(each, `The map of ${each.space} elsewhere`)));
 }
 
 function depthOf(view, layer) {

@@ -72,7 +72,7 @@ export function show(main, store) {
   fill(main, h("section", { class: "page" }, h("h1", {}, "Metrics"), h("div", { class: "columns" },
     h("form", { onsubmit: (event) => { event.preventDefault(); compute(); } }, field("Metric", metric),
       h("fieldset", { class: "plain" }, h("legend", {}, "Spaces (none: all)"), boxes.map((box) => h("label", { class: "inline" }, box, box.value))),
-      field("Layers", layers), own, h("details", {}, h("summary", {}, "Which items"), field("Where", where, "SQL over the item columns"), field("Sample", sample, "Items drawn at random"),
+      field("Layers", layers), own, h("details", { open: Boolean(state.where || state.sample || state.transforms) }, h("summary", {}, "Which items"), field("Where", where, "SQL over the item columns"), field("Sample", sample, "Items drawn at random"),
         field("Seed", seed), field("Transforms", transforms, "center, standardize, abtt:K, drop:1,2, whiten")), run),
     h("div", {}, about, result))));
   declare().then(() => { if (state.parameters || location.hash.includes("metric=")) compute(); });

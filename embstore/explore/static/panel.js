@@ -147,7 +147,7 @@ export class Panel {
     this.hovered = item;
     this.tip.hidden = item === null;
     if (item !== null) {
-      fill(this.tip, this.map.isOccurrence ? sentence(this.map, item) : this.map.texts[item].slice(0, 300), value(this.found, item));
+      fill(this.tip, this.map.isOccurrence ? sentence(this.map, item) : this.map.texts[item].slice(0, 300), value(this.found, this.map, item));
       const [sx, sy] = x === undefined ? this.toScreen(placeAt(this.map, item, this.depth)) : [x, y];
       const left = Math.max(4, Math.min(sx + 14, this.width - this.tip.offsetWidth - 6));
       const top = sy + 18 + this.tip.offsetHeight > this.height ? sy - this.tip.offsetHeight - 12 : sy + 16;
@@ -220,9 +220,10 @@ export class Panel {
 }
 
 // What an item is coloured by.
-function value(found, item) {
+function value(found, map, item) {
   if (!found) return null;
   const at = found.values[item] ?? null;
+  if (at !== null && map.isOccurrence && found.categories?.[at] === map.contexts[map.context_of[item]].slice(0, 200)) return null; // stands above
   return h("div", { class: "hint" }, `${found.label}: ${at === null ? "no value" : found.categories ? found.categories[at] : number(at)}`);
 }
 

@@ -9,6 +9,7 @@ import { categoryColour, isDark, limits, N_CATEGORIES, ramp } from "./palette.js
 import { set, state } from "./state.js";
 
 const MOST_SELECTED = 5000, MOST_NAMED = 20;
+const FURTHER = new Set(["column", "word sets"]); // what metrics need that have parameters without a default
 const KINDS = [
   ["none", "nothing"], ["cluster", "cluster"], ["norm", "norm"], ["cosine", "cosine with the text"], ["change", "change from the layer below"],
   ["length", "length of the text"], ["sentence", "sentence"], ["column", "an SQL expression"],
@@ -34,13 +35,13 @@ export function selectionSection(view) {
   const clear = h("button", { type: "button", class: "quiet", onclick: () => set({ lasso: "", where: "" }) }, "Clear");
   const where = h("input", { type: "text", value: state.where, placeholder: "text LIKE 'a%'", onchange: () => set({ where: where.value, lasso: "" }) });
   const status = h("p", { class: "muted", role: "status" });
-  const metrics = view.store.metrics.filter((metric) => ["summary", "vectors", "neighbours", "contexts", "layers"].includes(metric.needs));
-  const metric = select(metrics.map((each) => each.name), metrics.some((each) => each.name === state.metric) ? state.metric : "anisotropy", (value) => set({ metric: value }));
+  const { metrics } = view.store;
+  const metric = select(metrics.map((each) => [each.name, FURTHER.has(each.needs) ? `${each.name} …` : each.name]), metrics.some((each) => each.name === state.metric) ? state.metric : "anisotropy", (value) => set({ metric: value }));
   const run = h("button", { type: "button", onclick: compute }, "Compute");
   const result = h("div", {});
   const element = h("section", { "aria-label": "Colour and selection" }, field("Colour by", kind), columnField, examples, legendPlace,
     h("h2", {}, "Selection"), h("div", { class: "row" }, lassoButton, clear), field("or where", where, view.store.columns.length > 0 && `Columns: text, ${view.store.columns.slice(0, MOST_NAMED).join(", ")}${view.store.columns.length > MOST_NAMED ? " …" : ""}`), status,
-    h("div", { class: "row" }, h("div", {}, field("Metric of the selection", metric)), run), result);
+    h("div", { class: "row" }, h("div", {}, field("Metric of the selection", metric, "…: with further fields, in the tab Metrics")), run), result);
   const colours = new Map();
   let lastChoice = null;
 
@@ -183,6 +184,13 @@ export function selectionSection(view) {
 
   function compute() {
     const spaces = [...new Set(view.panels.map((panel) => panel.host.spec.space))];
+    if (FURTHER.has(metrics.find((each) => each.name === metric.value).needs)) {
+      try {
+        return set({ tab: "metrics", metric: metric.value, space: spaces.join(","), layers: "all", where: selectedWhere(), parameters: "" });
+      } catch (error) {
+        return fill(result, h("p", { class: "error", role: "alert" }, error.message));
+      }
+    }
     return job(result, `Computing ${metric.value}`, async (signal) => post("/api/metric", {
       name: metric.value, options: { spaces, layers: "all", where: selectedWhere() }, parameters: {}, theme: isDark() ? "dark" : "screen",
       width: Math.max(300, Math.min(640, result.clientWidth || 320)),

@@ -21,14 +21,14 @@ export function show(main, store) {
   query.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); run(); } });
 
   function shown(found) {
-    return [h("p", { class: "muted" }, found.is_cut ? `The first ${found.limit.toLocaleString("en")} rows; there are more. Add LIMIT, or run it from Python for all of them.` : `${found.rows.length.toLocaleString("en")} row${found.rows.length === 1 ? "" : "s"}.`),
+    return [h("p", { class: "muted" }, found.is_cut ? `The first ${found.limit.toLocaleString("en")} rows; there are more. Add LIMIT, or run the command below for all of them.` : `${found.rows.length.toLocaleString("en")} row${found.rows.length === 1 ? "" : "s"}.`),
       table(found.columns, found.rows, { keys: found.columns.map((_, i) => String(i)), caption: "Rows" }), commands(found)];
   }
 
-  const views = ["items", "embeddings", "summaries", "skipped", "spaces", ...Object.keys(store.datasets).map((name) => `datasets.${name}`)];
+  const views = ["items", "columns", "built_in", "embeddings", "summaries", "skipped", "spaces", ...Object.keys(store.datasets).map((name) => `datasets.${name}`)];
   fill(main, h("section", { class: "page" }, h("h1", {}, "SQL"), h("p", { class: "lead" }, "One SELECT in DuckDB's SQL. It reads the store and nothing else, writes nothing, and ends after 10 seconds."),
     h("form", { onsubmit: (event) => { event.preventDefault(); run(); } }, field("Statement", query, "Ctrl and Enter run it"), h("div", { class: "row" }, h("button", {}, "Run"),
       EXAMPLES.map(([label, text]) => h("button", { type: "button", class: "quiet", onclick: () => { query.value = text; run(); } }, label)))),
-    h("p", { class: "hint" }, `Views: ${views.join(", ")}.`), result));
+    h("p", { class: "hint" }, `Views: ${views.join(", ")}. Macros: vec(space, layer, text), cosine(a, b), neighbours(space, layer, text, k := 10).`), result));
   if (state.sql) run();
 }

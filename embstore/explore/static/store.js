@@ -1,6 +1,7 @@
 // The view Store: what it holds, where its vectors come from, and what was skipped.
 
 import { get } from "./api.js";
+import { commands } from "./command.js";
 import { fill, h } from "./dom.js";
 import { job } from "./job.js";
 import { set } from "./state.js";
@@ -22,5 +23,6 @@ export function show(main, store) {
     h("h2", { class: "spaced" }, "Skipped texts"),
     found.n_skipped ? [h("p", { class: "muted" }, `${found.n_skipped.toLocaleString("en")} texts${found.n_skipped > found.skipped.length ? `; the first ${found.skipped.length} are listed` : ""}.`), table(found.skipped_columns, found.skipped, { caption: "Skipped texts" })]
       : h("p", { class: "muted" }, "No text was skipped."),
+    commands(found),
   ]);
 }
