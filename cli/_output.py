@@ -223,7 +223,9 @@ def _aligned(table: "Table", width: int | None) -> str:
             widths[last] += max(0, _wide(heads[last]) - _total(widths, members))
     blocks = []
     for columns in _columns_that_fit(widths, fixed, together, width):
-        rows = ["  ".join(_padded(row[i], widths[i]) for i in columns) for row in [header, *lines]]
+        # A space with fewer neighbours than another has empty lines: in a block of its own they are left out.
+        shown = [line for line in lines if not table.pivot or any(line[i] for i in columns[fixed:])]
+        rows = ["  ".join(_padded(row[i], widths[i]) for i in columns) for row in [header, *shown]]
         if any(heads[i] for i in columns):
             rows.insert(0, _above([heads[i] for i in columns], [widths[i] for i in columns]))
         blocks.append("".join(f"{row.rstrip()}\n" for row in rows))

@@ -38,7 +38,7 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the figures of the fault tests; here, since xdist's own process does not load the conftest of a folder."""
     reports = [report for found in terminalreporter.stats.values() for report in found]
-    for number, line in enumerate(fault_figures.lines(fault_figures.told(reports))):
+    for number, line in enumerate(fault_figures.lines(fault_figures.figures(reports))):
         if not number:
             terminalreporter.section("faults")
         terminalreporter.write_line(line)
@@ -54,7 +54,7 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], fault
         return tallies[-1]
 
     yield begin
-    request.node.user_properties += [one.as_property() for one in tallies]
+    request.node.user_properties += [each.as_property() for each in tallies]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -76,9 +76,9 @@ def still_empty_folder(empty_folder: Path) -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def one_duckdb() -> Iterator[None]:
     """Hold the DuckDB that stores share: to open one anew for each store takes longer than most tests do."""
-    held = connections.open_shared()
+    shared_connection = connections.open_shared()
     yield
-    del held
+    del shared_connection
 
 
 @pytest.fixture

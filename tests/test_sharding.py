@@ -30,10 +30,10 @@ def test_every_key_is_in_one_window_of_one_part(n_items: int, item_bytes: int, n
     for key in [0, KEYS - 1, *some]:
         part = key * parts.n // KEYS
         windows = list(parts.windows(part))
-        assert [one.end for one in windows[:-1]] == [one.first for one in windows[1:]]
-        assert sum(one.first <= key < one.end for one in windows) == 1
+        assert [each.end for each in windows[:-1]] == [each.first for each in windows[1:]]
+        assert sum(each.first <= key < each.end for each in windows) == 1
         for other in {max(0, part - 1), min(parts.n - 1, part + 1)} - {part}:
-            assert not any(one.first <= key < one.end for one in parts.windows(other))
+            assert not any(each.first <= key < each.end for each in parts.windows(other))
     assert next(parts.windows(0)).first == 0
     assert list(parts.windows(parts.n - 1))[-1].end == KEYS
 
@@ -72,11 +72,11 @@ def test_packing_keeps_every_missing_item_once(worker: ShardSpec, n: int, n_wind
         wanted = data.draw(st.integers(0, 5))
         counts[window] = (wanted, data.draw(st.integers(0, wanted)))
     shards = list(parts.pack(counts))
-    ranges = [one for shard in shards for one in shard]
+    ranges = [each for shard in shards for each in shard]
     for part in range(n):
         for at, window in enumerate(parts.windows(part)):
             missing = counts[part * n_windows + at][1]
-            covering = [one for one in ranges if one.first <= window.first and window.end <= one.end]
+            covering = [each for each in ranges if each.first <= window.first and window.end <= each.end]
             if part in parts.own and missing:
                 assert len(covering) == 1
             assert len(covering) <= 1

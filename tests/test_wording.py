@@ -49,8 +49,8 @@ def test_errors_of_a_store_speak_the_language_of_the_caller(make_store, tmp_path
     assert "--embed" not in str(found.value)
     with command_line(), pytest.raises(EmbstoreError, match="add --embed; to keep it"):
         made.store.neighbours("tex3")
-    said = CliRunner().invoke(app, ["neighbours", "tex3", "--store", str(made.root)]).stderr
-    assert "add --embed; to keep it" in said
+    output = CliRunner().invoke(app, ["neighbours", "tex3", "--store", str(made.root)]).stderr
+    assert "add --embed; to keep it" in output
 
 
 @pytest.mark.parametrize(

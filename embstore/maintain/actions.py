@@ -7,8 +7,9 @@ from pathlib import Path
 from embstore.table import ShownColumn, Table, table
 
 COLUMNS = ("action", "file", "items", "bytes", "detail")
+# The file comes first: a terminal that is too narrow repeats the first column beside those that go below.
 _SHOWN = (
-    ShownColumn("action"), ShownColumn("file"), ShownColumn("items", kind="count"),
+    ShownColumn("file"), ShownColumn("action"), ShownColumn("items", kind="count"),
     ShownColumn("bytes", "size", "bytes"), ShownColumn("detail"),
 )  # fmt: skip
 

@@ -50,7 +50,7 @@ def stored(package: str, *keys: str) -> Any:
     return found
 
 
-def asked(metric: str, layer: int, **inputs: Any) -> list[dict[str, Any]]:
+def query_rows(metric: str, layer: int, **inputs: Any) -> list[dict[str, Any]]:
     x = X[layer]
     return rows_of(METRICS[metric].function(Arrays(x[:40], x[40:]), **inputs))
 
@@ -77,14 +77,14 @@ def similarities(layer: int) -> np.ndarray:
 @against("anisotropy", "scikit-learn", 1e-12)
 def mean_and_spread_of_cosines(layer: int) -> Values:
     cosines = similarities(layer)[np.triu_indices(len(WORDS), 1)]
-    [row] = asked("anisotropy", layer, std=True)
+    [row] = query_rows("anisotropy", layer, std=True)
     return [(row["anisotropy"], cosines.mean()), (row["std"], cosines.std())]
 
 
 @against("norms", "scipy", 1e-9)
 def norms_of_vectors(layer: int) -> Values:
     described = stats.describe(np.linalg.norm(X[layer], axis=1), ddof=0)
-    [row] = asked("norms", layer)
+    [row] = query_rows("norms", layer)
     found = (row["mean"], row["std"], row["min"], row["max"])
     return zip(found, (described.mean, described.variance**0.5, *described.minmax), strict=True)
 
@@ -92,34 +92,34 @@ def norms_of_vectors(layer: int) -> Values:
 @against("isoscore", "IsoScore", 1e-5)
 def isotropy(layer: int) -> Values:
     package = pytest.importorskip("IsoScore.IsoScore")
-    return [(asked("isoscore", layer)[0]["isoscore"], float(package.IsoScore(X[layer])))]
+    return [(query_rows("isoscore", layer)[0]["isoscore"], float(package.IsoScore(X[layer])))]
 
 
 @against("participation-ratio", "scikit-dimension", 1e-9)
 def participation(layer: int) -> Values:
-    [row] = asked("participation-ratio", layer)
+    [row] = query_rows("participation-ratio", layer)
     return [(row["participation_ratio"], stored("scikit-dimension", str(layer), "participation_ratio"))]
 
 
 @against("spectrum", "scikit-learn", 1e-9)
 def principal_components(layer: int) -> Values:
     fitted = pytest.importorskip("sklearn.decomposition").PCA(7, svd_solver="full").fit(X[layer])
-    [row] = asked("spectrum", layer, k=7)
+    [row] = query_rows("spectrum", layer, k=7)
     return [*zip(row["shares"], fitted.explained_variance_ratio_, strict=True),
             *zip(row["variances"], fitted.explained_variance_, strict=True)]  # fmt: skip
 
 
 @against("intrinsic-dimension", "DADApy", 1e-7)
 def dimension_by_the_authors(layer: int) -> Values:
-    return shared_columns(asked("intrinsic-dimension", layer)[0], stored("dadapy", str(layer)))
+    return shared_columns(query_rows("intrinsic-dimension", layer)[0], stored("dadapy", str(layer)))
 
 
 @against("intrinsic-dimension", "scikit-dimension", 1e-7)
 def dimension_by_others(layer: int) -> Values:
     theirs = stored("scikit-dimension", str(layer))
     return [
-        (asked("intrinsic-dimension", layer)[0]["twonn_ls"], theirs["twonn_ls"]),
-        (asked("intrinsic-dimension", layer, discard=0.3)[0]["twonn_ls"], theirs["twonn_ls_discard_0.3"]),
+        (query_rows("intrinsic-dimension", layer)[0]["twonn_ls"], theirs["twonn_ls"]),
+        (query_rows("intrinsic-dimension", layer, discard=0.3)[0]["twonn_ls"], theirs["twonn_ls_discard_0.3"]),
     ]
 
 
@@ -129,7 +129,7 @@ def hubs(layer: int) -> Values:
         pair
         for distance in ("cosine", "euclidean")
         for pair in shared_columns(
-            asked("hubness", layer, distance=distance)[0], stored("scikit-hubness", distance, str(layer))
+            query_rows("hubness", layer, distance=distance)[0], stored("scikit-hubness", distance, str(layer))
         )
     ]
 
@@ -139,7 +139,7 @@ def correlations_with_scores(layer: int) -> Values:
     left, right = IDS[:-1], IDS[1:]
     score = np.round(2 * np.sin(7.0 * left))  # with ties
     texts = tuple(WORDS)
-    [row] = asked("similarity", layer, pairs=Pairs(left, right, score, texts[:-1], texts[1:]))
+    [row] = query_rows("similarity", layer, pairs=Pairs(left, right, score, texts[:-1], texts[1:]))
     cosines = similarities(layer)[left, right]
     return [(row["spearman"], stats.spearmanr(cosines, score).statistic),
             (row["pearson"], stats.pearsonr(cosines, score).statistic)]  # fmt: skip
@@ -152,7 +152,7 @@ def correlation_with_valence(layer: int) -> Values:
     effects = (cosines[:, a.ids].mean(axis=1) - cosines[:, b.ids].mean(axis=1)) / cosines[:, both].std(axis=1)
     valence = np.sin(3.0 * IDS)
     lexicon = Lexicon(Words(IDS, tuple(WORDS)), valence)
-    [row] = asked("valnorm", layer, lexicon=lexicon, pleasant=a, unpleasant=b)
+    [row] = query_rows("valnorm", layer, lexicon=lexicon, pleasant=a, unpleasant=b)
     right = stats.pearsonr(effects, valence)
     found = (row["valnorm"], row["p_value"], row["low"], row["high"])
     return zip(found, (right.statistic, right.pvalue, *right.confidence_interval()), strict=True)
@@ -162,7 +162,7 @@ def correlation_with_valence(layer: int) -> Values:
 def association_of_sets(layer: int) -> Values:
     """WEFE computes in float32, and has ddof 0."""
     theirs = stored("wefe", str(layer))
-    [row] = asked("weat", layer, **{name: words(name) for name in "xyab"}, ddof=0)
+    [row] = query_rows("weat", layer, **{name: words(name) for name in "xyab"}, ddof=0)
     return [(row["statistic"], theirs["statistic"]), (row["effect_size"], theirs["effect_size_ddof0"])]
 
 
@@ -179,13 +179,13 @@ def p_value_of_sets(layer: int) -> Values:
     sets = {name: words(name, 5) for name in "xyab"}
     cosines = similarities(layer)[np.concatenate([sets["x"].ids, sets["y"].ids])]
     associations = cosines[:, sets["a"].ids].mean(axis=1) - cosines[:, sets["b"].ids].mean(axis=1)
-    return [(asked("weat", layer, **sets)[0]["p_value"], exact_p_value(associations, 5))]
+    return [(query_rows("weat", layer, **sets)[0]["p_value"], exact_p_value(associations, 5))]
 
 
 @against("sc-weat", "scipy", 1e-12)
 def p_values_of_words(layer: int) -> Values:
     a, b, targets = words("a", 5), words("b", 5), words("x")
-    rows = asked("sc-weat", layer, words=targets, a=a, b=b)
+    rows = query_rows("sc-weat", layer, words=targets, a=a, b=b)
     cosines = similarities(layer)[:, np.concatenate([a.ids, b.ids])]
     return [(row["p_value"], exact_p_value(cosines[word], 5)) for row, word in zip(rows, targets.ids, strict=True)]
 
@@ -197,7 +197,7 @@ def cosines_of_occurrences(layer: int) -> Values:
     for group in range(len(CONTEXTS.names)):
         [members] = np.nonzero(CONTEXTS.groups == group)
         means.append(cosines[np.ix_(members, members)][np.triu_indices(len(members), 1)].mean())
-    return [(asked("self-similarity", layer, contexts=CONTEXTS)[0]["self_similarity"], np.mean(means))]
+    return [(query_rows("self-similarity", layer, contexts=CONTEXTS)[0]["self_similarity"], np.mean(means))]
 
 
 @against("mev", "scikit-learn", 1e-9)
@@ -207,7 +207,7 @@ def first_components_of_occurrences(layer: int) -> Values:
         pca(1, svd_solver="full").fit(X[layer][CONTEXTS.groups == group]).explained_variance_ratio_[0]
         for group in range(len(CONTEXTS.names))
     ]
-    [row] = asked("mev", layer, contexts=CONTEXTS, variant="centred")
+    [row] = query_rows("mev", layer, contexts=CONTEXTS, variant="centred")
     return [(row["mev"], np.mean(shares))]
 
 
@@ -225,7 +225,8 @@ def correlation_of_dissimilarities(_: int) -> Values:
 def shared_neighbours(_: int) -> Values:
     search = pytest.importorskip("sklearn.neighbors").NearestNeighbors
     lists = [search(n_neighbors=10, metric="cosine").fit(x).kneighbors(return_distance=False) for x in X.values()]
-    shared = np.array([len({*one} & {*other}) for one, other in zip(*(part.tolist() for part in lists), strict=True)])
+    pairs = zip(*(part.tolist() for part in lists), strict=True)
+    shared = np.array([len({*first} & {*other}) for first, other in pairs])
     row = compared("overlap", k=10)
     return [(row["overlap"], shared.mean() / 10), (row["jaccard"], (shared / (20 - shared)).mean())]
 

@@ -30,9 +30,9 @@ def building(space: Workspace) -> list[Result]:
     with builder(space, source, name) as build:
         seconds = interleave({"build": build, "bare": lambda: bare(model, inputs), "gemm": gemm}, size.gpt2_builds)
     n_flops = flops(model, inputs)
-    rates = {one: n_flops / min(seconds[one]) for one in ("build", "bare")} | {"gemm": 1 / min(seconds["gemm"])}
+    rates = {each: n_flops / min(seconds[each]) for each in ("build", "bare")} | {"gemm": 1 / min(seconds["gemm"])}
     what = f"build of {size.gpt2_words:,} words, GPT-2 ({_weights(model)}), all layers, written and indexed,"
-    shown = {one: f"{rate / 1e9:.0f} GFLOP/s" for one, rate in rates.items()}
+    shown = {each: f"{rate / 1e9:.0f} GFLOP/s" for each, rate in rates.items()}
     return [
         compare(f"{what} rate to that of the bare forward passes", seconds["build"], seconds["bare"],
                 goal=0.85, faster=True),
@@ -63,4 +63,4 @@ def _peak(space: Workspace, n: int, model: str) -> int:
 
 
 def _weights(model: torch.nn.Module) -> str:
-    return f"{sum(one.numel() for one in model.parameters()) / 1e6:.0f} M random weights"
+    return f"{sum(each.numel() for each in model.parameters()) / 1e6:.0f} M random weights"

@@ -69,12 +69,12 @@ def _neighbours(space: Workspace, path: Path) -> Mapping[str, list[float]]:
     text = "dog" if space.size.words >= 2_000 else "the"
     with Store(path).explore(port=0) as server:
         host, cookie = _enter(server.url)
-        asked = {"text": text, "spaces": list(store.catalog.cards), "layers": _LAYERS, "k": _K}
+        fields = {"text": text, "spaces": list(store.catalog.cards), "layers": _LAYERS, "k": _K}
         headers = {"Cookie": cookie, "Content-Type": "application/json"}
 
         def ask() -> None:
             connection = http.client.HTTPConnection(host, timeout=600)
-            connection.request("POST", "/api/neighbours", json.dumps(asked), headers)
+            connection.request("POST", "/api/neighbours", json.dumps(fields), headers)
             answer = connection.getresponse()
             if answer.status != 200 or not json.loads(answer.read())["rows"]:
                 raise AssertionError(f"the explorer answers {answer.status}")

@@ -70,9 +70,9 @@ def _isoscore(space: Workspace) -> list[Result]:
     return [
         compare(f"{what} to the IsoScore package, in memory, in float32", seconds["ours"], seconds["float32"], goal=1),
         compare("… to the package in float64", seconds["ours"], seconds["float64"], goal=1),
-        Result("… peak memory of the process", *(f"{one[0] / 1e3:.0f} MB" for one in (ours, package)),
+        Result("… peak memory of the process", *(f"{peak[0] / 1e3:.0f} MB" for peak in (ours, package)),
                ours[0] / package[0], 1.0),
-        Result("… above that of the imports and of opening", *(f"{one[1] / 1e3:.0f} MB" for one in (ours, package)),
+        Result("… above that of the imports and of opening", *(f"{peak[1] / 1e3:.0f} MB" for peak in (ours, package)),
                ours[1] / max(1, package[1]), 1.0),
     ]  # fmt: skip
 
@@ -121,7 +121,7 @@ def _growth(
     after = f" after {' '.join(settings['transforms'])}" if "transforms" in settings else ""
     of = f"{long:,} {'occurrences' if metric in _OF_OCCURRENCES else ''}".rstrip()
     what = f"peak memory of {metric}{after}, {of} × {space.size.dim} to {space.size.short:,}"
-    return Result(what, *(f"{one / 1e3:.0f} MB" for one in peaks), peaks[0] / peaks[1], _GROWTH)
+    return Result(what, *(f"{peak / 1e3:.0f} MB" for peak in peaks), peaks[0] / peaks[1], _GROWTH)
 
 
 def _layer(path: Path) -> StoredLayer:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from benchmark_peers import asked, not_installed
+from benchmark_peers import commands_of, not_installed
 from benchmark_start import embstore_command, output_of, process, program
 from benchmark_stores import Clustered, Workspace, query
 from benchmark_timing import Contender, Point, Result, compare, interleave, rate, timed
@@ -21,7 +21,7 @@ def oneshot(space: Workspace) -> list[Result]:
     """Ask for the neighbours of a word: whole processes, all of which scan every vector and print the same words."""
     n = space.size.short
     made = space.clustered(n)
-    commands = asked(space, made, _WORD)
+    commands = commands_of(space, made, _WORD)
     answers = {name: _words(output_of(command, space.root)) for name, command in commands.items()}
     for name, words in answers.items():
         if words != answers["embstore"]:
@@ -45,20 +45,20 @@ def oneshot(space: Workspace) -> list[Result]:
 def growth(space: Workspace) -> list[Result]:
     """Measure each cost among ever more items."""
     made = {n: space.clustered(n) for n in space.size.growth}
-    for n, one in made.items():
-        steps = {"writing": one.seconds["writing"], "building the index": one.seconds["indexing"]}
+    for n, each in made.items():
+        steps = {"writing": each.seconds["writing"], "building the index": each.seconds["indexing"]}
         space.points += [Point(step, "embstore", n, seconds) for step, seconds in steps.items()]
-    near = _grow(space, made, "neighbours, one process", lambda one: {
-        name: program(command, space.root) for name, command in asked(space, one, _WORD).items()
+    near = _grow(space, made, "neighbours, one process", lambda each: {
+        name: program(command, space.root) for name, command in commands_of(space, each, _WORD).items()
     })  # fmt: skip
-    mean = _grow(space, made, "anisotropy, one process", lambda one: {
-        "embstore": process(("query", "anisotropy", "--store", str(one.store)), space.root),
-        "numpy": program(_numpy_anisotropy(one.file), space.root),
+    mean = _grow(space, made, "anisotropy, one process", lambda each: {
+        "embstore": process(("query", "anisotropy", "--store", str(each.store)), space.root),
+        "numpy": program(_numpy_anisotropy(each.file), space.root),
     })  # fmt: skip
-    _grow(space, made, "neighbours, open store", lambda one: {"embstore": _open_store(one.store)})
-    read = _grow(space, made, "reading every vector", lambda one: {
-        "embstore": query(one.store, "anisotropy", variant="centred"),
-        "numpy.load": timed(lambda: np.load(one.file)),
+    _grow(space, made, "neighbours, open store", lambda each: {"embstore": _open_store(each.store)})
+    read = _grow(space, made, "reading every vector", lambda each: {
+        "embstore": query(each.store, "anisotropy", variant="centred"),
+        "numpy.load": timed(lambda: np.load(each.file)),
     })  # fmt: skip
     most, least = max(made), min(made)
     small = min(made, key=lambda n: abs(n - _SMALL))
@@ -77,7 +77,7 @@ def _grow(
     space: Workspace, made: dict[int, Clustered], cost: str, contenders: Callable[[Clustered], dict[str, Contender]]
 ) -> dict[int, dict[str, list[float]]]:
     """Let all contenders at all sizes take turns, and keep their best times as points."""
-    ours = {(n, name): run for n, one in made.items() for name, run in contenders(one).items()}
+    ours = {(n, name): run for n, each in made.items() for name, run in contenders(each).items()}
     labelled = {f"{n} {name}": run for (n, name), run in ours.items()}
     seconds = interleave(labelled, space.size.one_shots, warmups=1 if space.size.one_shots > 1 else 0)
     found: dict[int, dict[str, list[float]]] = {n: {} for n in made}
@@ -88,7 +88,7 @@ def _grow(
 
 
 def _words(output: str) -> set[str]:
-    """Return the words that were printed: of LanceDB and DuckDB the one that was asked for too."""
+    """Return the words that were printed: of LanceDB and DuckDB the queried word too."""
     return {*re.findall(r"\bw\d+\b", output)} - {_WORD}
 
 

@@ -31,17 +31,17 @@ def builder(space: Workspace, source: str, model: str) -> Iterator[Contender]:
     script = Path(__file__).with_name("benchmark_builder.py")
     command = (sys.executable, str(script), source, model)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        asked, answered = process.stdin, process.stdout
-        if asked is None or answered is None:
+        requests, answered = process.stdin, process.stdout
+        if requests is None or answered is None:
             raise AssertionError("no pipes")
 
         def build() -> float:
             os.sync()
-            print(space.new("build"), file=asked, flush=True)
+            print(space.new("build"), file=requests, flush=True)
             return float(answered.readline())
 
         yield build
-        asked.close()
+        requests.close()
 
 
 def words_of(source: str) -> list[Item]:
@@ -62,8 +62,8 @@ def batches(model: Any, tokenizer: Tokenizer, words: Sequence[Item]) -> list[Inp
 def bare(model: Any, inputs: Sequence[Inputs]) -> float:
     """Run the passes, all hidden states kept for a moment, and return the seconds."""
     began = time.perf_counter()
-    for one in inputs:
-        model(**one, output_hidden_states=True)
+    for each in inputs:
+        model(**each, output_hidden_states=True)
     return time.perf_counter() - began
 
 
@@ -83,5 +83,5 @@ def flops(model: Any, inputs: Sequence[Inputs]) -> float:
     from transformers.pytorch_utils import Conv1D
 
     linear = sum(part.weight.numel() for part in blocks.modules() if isinstance(part, nn.Linear | Conv1D))
-    shapes = [one["input_ids"].shape for one in inputs]
+    shapes = [each["input_ids"].shape for each in inputs]
     return float(sum(2 * n * t * linear + 4 * n * t * t * dim * n_blocks for n, t in shapes))

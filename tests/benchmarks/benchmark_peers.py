@@ -164,7 +164,7 @@ SLOW = ("llm similar",)
 """Peers that compute in Python, vector by vector."""
 
 
-def asked(space: Workspace, made: Clustered, word: str) -> Mapping[str, Sequence[str]]:
+def commands_of(space: Workspace, made: Clustered, word: str) -> Mapping[str, Sequence[str]]:
     """Return the commands of embstore and of the peers that take part, which ask for the neighbours of a word."""
     left_out = {*space.size.without, *(SLOW if len(made.texts) > space.size.slow else ())}
     there = [peer for peer in PEERS if installed(peer.package) and peer.name not in left_out]

@@ -35,10 +35,11 @@ def _search(space: Workspace, n: int) -> list[Result]:
     left_out = left_out_of(there, n, space.size.slow)
     there = [kind for kind in there if kind not in left_out]
     searchers = {kind.name: kind(space, made) for kind in there}
-    tuned = {name: _tune(one, queries, nearest) for name, one in searchers.items()}
-    single = interleave({name: _one_by_one(space, one, queries) for name, one in searchers.items()}, space.size.builds)
+    tuned = {name: _tune(searcher, queries, nearest) for name, searcher in searchers.items()}
+    one_by_one = {name: _one_by_one(space, searcher, queries) for name, searcher in searchers.items()}
+    single = interleave(one_by_one, space.size.builds)
     few = {name: queries[: max(_FEWEST, int(space.size.search_seconds / min(single[name])))] for name in searchers}
-    batch = interleave({name: _at_once(one, few[name]) for name, one in searchers.items()}, space.size.builds)
+    batch = interleave({name: _at_once(searcher, few[name]) for name, searcher in searchers.items()}, space.size.builds)
     for name in searchers:
         rounds = len(single[name])
         space.points += [

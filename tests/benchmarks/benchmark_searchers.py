@@ -175,7 +175,7 @@ class LanceDB(Searcher):
         kept = lance_table(space, made)
         self._table = lancedb.connect(kept.path).open_table("vectors")
         self._n = len(made.texts)
-        if any("vector" in one.columns for one in self._table.list_indices()):
+        if any("vector" in each.columns for each in self._table.list_indices()):
             self.settings, self.how = [width for width in _WIDTHS if width >= 3 * K], "IVF_HNSW_SQ, refined, ef"
         self.building = kept.seconds.get("indexing")
 

@@ -72,7 +72,7 @@ class Size:
 
     def up_to(self, n: int) -> "Size":
         """Return the size without the clustered stores of more than n items."""
-        return replace(self, growth=tuple(one for one in self.growth if one <= n))
+        return replace(self, growth=tuple(each for each in self.growth if each <= n))
 
 
 FULL = Size()
@@ -231,7 +231,7 @@ def machine() -> str:
         "openTSNE", "gensim", "lancedb", "usearch", "hnswlib", "llm", "scikit-learn",
     )  # fmt: skip
     versions = ", ".join(f"{name} {version}" for name in names if (version := installed(name)))
-    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     computer = f"{os.cpu_count()} cores, {_processor()}, {memory:.0f} GiB, {platform.system()}, load {load}"
     return f"{computer}\nPython {platform.python_version()}, {versions}"

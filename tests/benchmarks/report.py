@@ -63,7 +63,7 @@ CHOSEN = {
 }
 """The lines that the README shows: how each begins, what is measured in short, and the peer."""
 _HEADER = ("what", "embstore", "peer", "ratio", "goal", "rounds")
-_ASKED = ("neighbours, one process", "one query, one thread (p50)", "building the index")
+_QUERIED = ("neighbours, one process", "one query, one thread (p50)", "building the index")
 _OWN = {
     "writing": "writing",
     "reading every vector": "reading all",
@@ -78,7 +78,7 @@ def section(document: Document) -> str:
     """Return the results: where and when, the table of ratios, and the growth."""
     parts = [_where(document), "", *_ratios(document)]
     if costs := points(document):
-        dim = next(one["size"]["search_dim"] for one in document.values() if one["points"])
+        dim = next(part["size"]["search_dim"] for part in document.values() if part["points"])
         parts += ["", f"How costs grow with the items (clustered vectors of {dim} components, one layer):", ""]
         parts += _growth(costs)
         parts += ["", f"![How costs grow with the items](../{PLOT.name})"]
@@ -88,8 +88,8 @@ def section(document: Document) -> str:
 def points(document: Document) -> dict[str, dict[str, dict[int, float]]]:
     """Return cost → contender → items → seconds."""
     costs: dict[str, dict[str, dict[int, float]]] = {}
-    for one in document.values():
-        for point in one["points"]:
+    for part in document.values():
+        for point in part["points"]:
             costs.setdefault(point["cost"], {}).setdefault(point["who"], {})[point["n"]] = point["seconds"]
     return costs
 
@@ -102,7 +102,7 @@ def growth_plot(document: Document) -> str | None:
         for cost, lines in costs.items()
         if max(len(line) for line in lines.values()) > 1
     }
-    panels: dict[str, dict[str, Line]] = {cost: dict(grown[cost]) for cost in _ASKED if cost in grown}
+    panels: dict[str, dict[str, Line]] = {cost: dict(grown[cost]) for cost in _QUERIED if cost in grown}
     if own := {label: grown[cost]["embstore"] for cost, label in _OWN.items() if "embstore" in grown.get(cost, {})}:
         panels["other costs of embstore"] = dict(own)
     return plot(panels, "embstore") if panels else None
@@ -111,7 +111,7 @@ def growth_plot(document: Document) -> str | None:
 def summary(document: Document) -> str:
     """Return the table of the README: the chosen lines, each with the time of embstore and that of its peer."""
     rows: list[tuple[str, ...]] = [("what", "embstore", "compared with", "its time")]
-    lines = [line for one in document.values() for line in one["lines"]]
+    lines = [line for part in document.values() for line in part["lines"]]
     for begins, (what, peer) in CHOSEN.items():
         rows += [(what, line["ours"], peer, line["peer"]) for line in lines if line["what"].startswith(begins)]
     return "\n".join(_table(rows))
@@ -129,10 +129,10 @@ def renew(page: str, text: str, marker: str) -> str:
 
 def _where(document: Document) -> str:
     """Return on which machine, with which versions and when the figures were measured."""
-    machines = {one["machine"][0].partition(", load")[0] for one in document.values()}
-    versions = {one["machine"][1] for one in document.values()}
-    days = sorted(one["finished"].partition("T")[0] for one in document.values())
-    loads = [float(one["machine"][0].rpartition("load ")[2].partition(",")[0]) for one in document.values()]
+    machines = {part["machine"][0].partition(", load")[0] for part in document.values()}
+    versions = {part["machine"][1] for part in document.values()}
+    days = sorted(part["finished"].partition("T")[0] for part in document.values())
+    loads = [float(part["machine"][0].rpartition("load ")[2].partition(",")[0]) for part in document.values()]
     when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
     return (
         f"Measured on {' and on '.join(sorted(machines))}, {when}, with a load of {min(loads):g} to {max(loads):g} at "
@@ -142,8 +142,8 @@ def _where(document: Document) -> str:
 
 def _ratios(document: Document) -> list[str]:
     rows = [_HEADER]
-    for one in document.values():
-        for line in one["lines"]:
+    for part in document.values():
+        for line in part["lines"]:
             result = Result(**line)
             what, ours, peer, ratio, _, goal, verdict, rounds = result.cells
             goal = f"{goal}, missed" if verdict == "MISSED" else goal

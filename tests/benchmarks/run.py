@@ -110,7 +110,7 @@ def save(path: Path, name: str, size: Size, lines: list[Result], points: list[Po
         "lines": [asdict(line) for line in lines],
         "points": [asdict(point) for point in points],
     }
-    ordered = {one: document[one] for one in BENCHMARKS if one in document}
+    ordered = {each: document[each] for each in BENCHMARKS if each in document}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
@@ -121,7 +121,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=list(BENCHMARKS), help="run this one (repeatable)")
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds: not for the goals")
     parser.add_argument("--largest", type=int, metavar="N", help="of the clustered stores: no more than N items")
-    parser.add_argument("--without", action="append", choices=[one.name for one in SEARCHERS[1:]],
+    parser.add_argument("--without", action="append", choices=[each.name for each in SEARCHERS[1:]],
                         default=[], help="leave this peer out (repeatable)")  # fmt: skip
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep there what takes long to make, and use it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, over those of these names")

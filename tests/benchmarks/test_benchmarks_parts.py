@@ -132,5 +132,5 @@ def test_a_run_replaces_only_its_own_figures(tmp_path: Path) -> None:
     save(file, "growth", FULL.up_to(10_000), [Result("c", "1", "2", 0.5, 1.0)], [])
     document = json.loads(file.read_text("utf-8"))
     assert list(document) == ["start", "growth"]
-    assert [line["what"] for one in document.values() for line in one["lines"]] == ["b", "c"]
+    assert [line["what"] for part in document.values() for line in part["lines"]] == ["b", "c"]
     assert document["growth"]["size"]["growth"] == [1_000, 10_000]

@@ -64,7 +64,7 @@ def embedded(tmp_path: Path, space: str) -> set[int]:
 def test_datasets_bring_their_units_and_each_text_is_embedded_once(build: Build, tmp_path: Path) -> None:
     report = build(["rg65", "simlex999", "stsb"])
     sentences = [text for line in STSB_LINES for text in line.split("\t")[5:7]]
-    assert [(one.space, one.embedded) for one in report.spaces] == [(WORDS, 10), (SENTENCES, 10)]
+    assert [(each.space, each.embedded) for each in report.spaces] == [(WORDS, 10), (SENTENCES, 10)]
     assert (report.n_texts, report.n_items) == (6 + 8 + 10, 10 + 10)
     assert embedded(tmp_path, WORDS) == ids(Unit.WORD, [*RG65, *SIMLEX])
     assert embedded(tmp_path, SENTENCES) == ids(Unit.SENTENCE, sentences)
@@ -73,7 +73,7 @@ def test_datasets_bring_their_units_and_each_text_is_embedded_once(build: Build,
     }  # fmt: skip
     assert Store(tmp_path / "store").verify().ok
     again = build(["rg65", "simlex999", "stsb"])
-    assert [(one.embedded, one.present) for one in again.spaces] == [(0, 10), (0, 10)]
+    assert [(each.embedded, each.present) for each in again.spaces] == [(0, 10), (0, 10)]
 
 
 @pytest.mark.usefixtures("at_hand")
@@ -115,7 +115,7 @@ def test_a_unit_that_is_given_wins_and_rows_of_other_units_stay(build: Build, tm
 def test_files_are_words_beside_datasets_of_sentences(build: Build, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("A dog.\ncord\n")
     report = build(["stsb", str(tmp_path / "notes.txt"), "words:3"])
-    assert {one.space: one.embedded for one in report.spaces} == {SENTENCES: 10, WORDS: 5}
+    assert {each.space: each.embedded for each in report.spaces} == {SENTENCES: 10, WORDS: 5}
 
 
 @pytest.mark.usefixtures("at_hand")
@@ -159,20 +159,20 @@ def test_a_dry_run_counts_what_the_build_then_does(build: Build, tmp_path: Path)
     dry = build(["rg65", "stsb", "bellezza"], dry_run=True)
     assert not (tmp_path / "store").exists()
     real = build(["rg65", "stsb", "bellezza"])
-    assert [(one.space, one.embedded) for one in dry.spaces] == [(one.space, one.embedded) for one in real.spaces]
+    assert [(each.space, each.embedded) for each in dry.spaces] == [(each.space, each.embedded) for each in real.spaces]
     assert (dry.n_texts, dry.n_items, dry.n_tokens) == (real.n_texts, real.n_items, real.n_tokens)
 
 
 def test_a_dataset_that_is_not_at_hand_is_downloaded(build: Build, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Progress] = []
+    observed: list[Progress] = []
     with serving(monkeypatch) as server:
         look_alike(monkeypatch, "rg65", address=server.address)
         server.files["rg65.csv"] = FILES["rg65"]
-        report = build("rg65", observe=told.append)
+        report = build("rg65", observe=observed.append)
         build("rg65")
-    assert server.asked == ["rg65.csv"]
+    assert server.requested == ["rg65.csv"]
     assert report.spaces[0].embedded == 6
-    assert told[0] == Progress("fetch", "rg65", len(FILES["rg65"]), len(FILES["rg65"]), 1.0)
+    assert observed[0] == Progress("fetch", "rg65", len(FILES["rg65"]), len(FILES["rg65"]), 1.0)
     assert (data / "rg65.csv").is_file()
 
 

@@ -304,7 +304,7 @@ def test_an_interrupt_keeps_what_is_embedded(build, tmp_path: Path, stage: str, 
 
     def observe(progress: Progress) -> None:
         seen.append(progress)
-        if [one.stage for one in seen].count(stage) == step:
+        if [each.stage for each in seen].count(stage) == step:
             raise KeyboardInterrupt
 
     build(*WORDS, store="whole")

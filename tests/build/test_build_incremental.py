@@ -81,9 +81,9 @@ def test_building_in_parts_equals_building_in_one_go(build, source, tmp_path: Pa
 
 
 def test_the_order_of_sources_does_not_matter(build, source, tmp_path: Path) -> None:
-    one, two = source(*WORDS[:20], name="a.txt"), source(*reversed(WORDS[10:]), name="b.txt")
-    build([one, two], "ab")
-    build([two, one], "ba")
+    first, second = source(*WORDS[:20], name="a.txt"), source(*reversed(WORDS[10:]), name="b.txt")
+    build([first, second], "ab")
+    build([second, first], "ba")
     assert_same_content(tmp_path / "ab", tmp_path / "ba")
 
 
@@ -111,22 +111,22 @@ def test_building_again_writes_nothing_and_loads_nothing(build, source, tmp_path
     build(source(*WORDS), poolings=["last", "mean"])
     before = _files(tmp_path / "store")
     monkeypatch.setattr("embstore.encode.Encoder.load", _fail)
-    told: list[Progress] = []
-    report = build(source(*WORDS), poolings=["last", "mean"], observe=told.append)
+    observed: list[Progress] = []
+    report = build(source(*WORDS), poolings=["last", "mean"], observe=observed.append)
     assert _done(report) == {"tiny.word.last": (0, len(WORDS)), "tiny.word.mean": (0, len(WORDS))}
-    assert (report.n_tokens, report.n_bytes, told) == (0, 0, [])
+    assert (report.n_tokens, report.n_bytes, observed) == (0, 0, [])
     assert _files(tmp_path / "store") == before
 
 
 def test_several_poolings_come_from_one_forward_pass(build, source, monkeypatch) -> None:
     calls = _count_forward_passes(monkeypatch)
-    one = build(source(*WORDS), "one", poolings="last", batch_tokens=30)
+    single = build(source(*WORDS), "one", poolings="last", batch_tokens=30)
     n_one = len(calls)
     three = build(source(*WORDS), "three", poolings=["last", "first", "mean"], batch_tokens=30)
     assert len(calls) - n_one == n_one
-    assert one.n_forward_passes == three.n_forward_passes > 1
+    assert single.n_forward_passes == three.n_forward_passes > 1
     # Loading runs the model to verify its layers.
-    assert 0 <= n_one - one.n_forward_passes <= 3
+    assert 0 <= n_one - single.n_forward_passes <= 3
 
 
 def test_a_pooling_can_be_added_later(build, source, tmp_path: Path) -> None:
@@ -173,11 +173,11 @@ def test_float16_halves_the_vectors_and_is_close(build, source, tmp_path: Path) 
 
 
 def test_occurrences_are_drawn_the_same_in_any_build(build, source, tmp_path: Path) -> None:
-    one = build(source(*SENTENCES), "one", unit="occurrence", per_text=2, seed=5)
+    single = build(source(*SENTENCES), "one", unit="occurrence", per_text=2, seed=5)
     build(source(SENTENCES[2], name="c.txt"), "two", unit="occurrence", per_text=2, seed=5)
     build(source(*SENTENCES), "two", unit="occurrence", per_text=2, seed=5)
     other = build(source(*SENTENCES), "other", unit="occurrence", per_text=2, seed=6)
-    assert one.n_items == other.n_items == 2 * len(SENTENCES)
+    assert single.n_items == other.n_items == 2 * len(SENTENCES)
     assert_same_content(tmp_path / "one", tmp_path / "two")
     assert texts(tmp_path / "one") != texts(tmp_path / "other")
 
@@ -192,12 +192,12 @@ def test_an_index_can_be_left_out_and_made_later(build, source, tmp_path: Path) 
     state = lambda: Store(tmp_path / "store").info()["index"]  # noqa: E731
     build(source(*WORDS), index="none")
     assert state() == ["none"]
-    told: list[Progress] = []
-    report = build(source(*WORDS), observe=told.append)
+    observed: list[Progress] = []
+    report = build(source(*WORDS), observe=observed.append)
     assert state() == ["flat"]
     assert report.n_bytes == sum(file.stat().st_size for file in tmp_path.glob("store/indexes/*/*.faiss"))
-    assert {one.stage for one in told} == {"index"}
-    assert (told[-1].done, told[-1].total, told[-1].share) == (4, 4, 1.0)
+    assert {each.stage for each in observed} == {"index"}
+    assert (observed[-1].done, observed[-1].total, observed[-1].share) == (4, 4, 1.0)
 
 
 def test_a_damaged_index_card_is_made_anew(build, source, tmp_path: Path) -> None:
@@ -372,16 +372,16 @@ def test_a_dry_run_says_what_the_build_then_does(build, source, tmp_path: Path) 
 
 
 def test_progress_tells_items_and_work(build, source) -> None:
-    told: list[Progress] = []
-    build(source(*WORDS, "far " * 30, "far " * 90), unit="sentence", batch_tokens=30, observe=told.append)
-    assert [one.stage for one in told[:2]] == ["load", "encode"]
-    steps = [one for one in told if one.stage == "encode"]
+    observed: list[Progress] = []
+    build(source(*WORDS, "far " * 30, "far " * 90), unit="sentence", batch_tokens=30, observe=observed.append)
+    assert [each.stage for each in observed[:2]] == ["load", "encode"]
+    steps = [each for each in observed if each.stage == "encode"]
     assert len(steps) > 3
-    assert [one.done for one in steps] == sorted(one.done for one in steps)
-    assert [one.share for one in steps] == sorted(one.share for one in steps)
+    assert [each.done for each in steps] == sorted(each.done for each in steps)
+    assert [each.share for each in steps] == sorted(each.share for each in steps)
     assert (steps[-1].done, steps[-1].total, steps[-1].share) == (len(WORDS) + 2, len(WORDS) + 2, 1.0)
     # The long text is read first: much of the work is then done, and few of the items.
-    first = next(one for one in steps if one.n_tokens)
+    first = next(each for each in steps if each.n_tokens)
     assert first.share > 2 * first.done / first.total
 
 

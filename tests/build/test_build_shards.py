@@ -66,8 +66,8 @@ def test_the_shards_are_those_of_a_single_build(build, tmp_path: Path, source: s
     n_items = reports[0].n_items
     for place in range(len(reports[0].spaces)):
         done = [report.spaces[place] for report in reports]
-        assert sum(one.embedded for one in done) == n_items
-        assert [one.embedded + one.present + one.elsewhere for one in done] == [n_items] * 3
+        assert sum(each.embedded for each in done) == n_items
+        assert [each.embedded + each.present + each.elsewhere for each in done] == [n_items] * 3
 
 
 def test_machines_work_side_by_side_in_one_folder(build, tmp_path: Path, checkpoint: Path) -> None:
@@ -79,7 +79,7 @@ def test_machines_work_side_by_side_in_one_folder(build, tmp_path: Path, checkpo
     )
     arguments = [str(tmp_path / "store"), str(tmp_path / "words.txt"), f"tiny={checkpoint}"]
     running = [subprocess.Popen([sys.executable, "-c", code, *arguments, f"{i}/3"]) for i in (1, 2, 3)]
-    assert [one.wait() for one in running] == [0, 0, 0]
+    assert [each.wait() for each in running] == [0, 0, 0]
     store = Store(tmp_path / "store")
     assert shards(tmp_path / "store") == shards(tmp_path / "whole")
     assert store.verify().ok
@@ -147,8 +147,8 @@ def test_a_dry_run_counts_its_part(build, tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
     real = [build(f"own-{i}", shard=f"{i}/2") for i in (1, 2)]
     for name in ("n_tokens", "n_forward_passes", "n_items"):
-        assert [getattr(one, name) for one in dry] == [getattr(one, name) for one in real]
-    assert [one.spaces[0].embedded for one in dry] == [one.spaces[0].embedded for one in real]
+        assert [getattr(each, name) for each in dry] == [getattr(each, name) for each in real]
+    assert [each.spaces[0].embedded for each in dry] == [each.spaces[0].embedded for each in real]
 
 
 def test_texts_are_looked_up_and_written_by_one_part_at_a_time(tmp_path: Path) -> None:
@@ -156,9 +156,9 @@ def test_texts_are_looked_up_and_written_by_one_part_at_a_time(tmp_path: Path) -
     card = synthetic_card()
     wrote: list[str] = []
     with (
-        StoreWriter(tmp_path / "store", ShardSpec(1, 2)) as one,
+        StoreWriter(tmp_path / "store", ShardSpec(1, 2)) as each,
         StoreWriter(tmp_path / "store", ShardSpec(2, 2)) as other,
-        one.space_writer(card, lambda _: wrote.append("one")) as writer,
+        each.space_writer(card, lambda _: wrote.append("one")) as writer,
         ThreadPoolExecutor(1) as pool,
     ):
         writer.add(np.array([7]), np.ones((len(card.layers), 1, card.dim), np.float32))

@@ -14,11 +14,11 @@ def test_rows_are_staged_some_at_a_time_whether_or_not_they_hold_a_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(staging, "_BATCH_ROWS", 3)
-    held: list[int] = []
+    cached: list[int] = []
     stage = staging.Staging.add
 
     def counted(self: staging.Staging, batch: staging.Batch) -> None:
-        held.append(max(len(batch.ids), len(batch.blanks)))
+        cached.append(max(len(batch.ids), len(batch.blanks)))
         stage(self, batch)
 
     monkeypatch.setattr(staging.Staging, "add", counted)
@@ -27,7 +27,7 @@ def test_rows_are_staged_some_at_a_time_whether_or_not_they_hold_a_text(
     with staging.Staging(tmp_path, Unit.WORD) as area:
         texts = read_texts(Sources((str(source),)), area)
     assert (texts.n_texts, sum(texts.blanks.values())) == (2, 20)
-    assert max(held) == 3
+    assert max(cached) == 3
 
 
 def test_a_sentence_without_a_word_is_told_of_and_not_lost(tmp_path: Path) -> None:

@@ -104,9 +104,9 @@ OF_A_STORE = {
 @pytest.mark.parametrize("case", OF_A_STORE)
 def test_a_question_that_cannot_be_answered(refused, made: Synthetic, case: str) -> None:
     call, parts = OF_A_STORE[case]
-    said = refused(*call, *(["--store", made.root] if "--store" not in call else []))
+    error_line = refused(*call, *(["--store", made.root] if "--store" not in call else []))
     for part in parts:
-        assert part in said
+        assert part in error_line
 
 
 @pytest.mark.parametrize(
@@ -225,42 +225,42 @@ def files(tmp_path: Path) -> None:
 def test_a_build_that_cannot_be_done(cli, files, checkpoint: Path, tmp_path: Path, case: str) -> None:
     call, parts = OF_A_CALL[case]
     result = cli("build", *call, "--model", f"tiny={checkpoint}")
-    said = result.stderr.splitlines()[-1]
+    error_line = result.stderr.splitlines()[-1]
     assert (result.exit_code, result.stdout) == (2, "")
-    assert said.startswith("embstore: ")
+    assert error_line.startswith("embstore: ")
     for part in parts:
-        assert part in said
+        assert part in error_line
     assert not (tmp_path / "store").exists()
 
 
 def test_a_hub_that_cannot_be_reached_names_the_offline_choices(refused, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    said = refused("build", "words:9", "--model", "gtp2")
+    error_line = refused("build", "words:9", "--model", "gtp2")
     for part in ("'gtp2'", "Did you mean 'gpt2'?", "--model minilm", "[minilm]'", "--model name=folder"):
-        assert part in said
+        assert part in error_line
 
 
 def test_a_folder_without_a_checkpoint(refused, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    said = refused("build", "words:9", "--model", "./empty")
-    assert "config.json" in said
-    assert "empty" in said
+    error_line = refused("build", "words:9", "--model", "./empty")
+    assert "config.json" in error_line
+    assert "empty" in error_line
 
 
 def test_a_store_of_a_newer_format(refused, tmp_path: Path, checkpoint: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "store.json").write_text('{"format": 99, "tables": []}')
     for call in (["info"], ["query", "norms"], ["build", "words:9", "--model", f"tiny={checkpoint}"]):
-        said = refused(*call)
-        assert "has format 99" in said
-        assert "pip install --upgrade embstore" in said
+        error_line = refused(*call)
+        assert "has format 99" in error_line
+        assert "pip install --upgrade embstore" in error_line
 
 
 def test_a_folder_that_is_no_store(refused, tmp_path: Path) -> None:
     for call in (["info"], ["verify"], ["neighbours", "dog"], ["query", "norms"]):
-        said = refused(*call, "--store", tmp_path)
-        assert f"{tmp_path} is not a store: it has no store.json" in said
-        assert "EMBSTORE_STORE" in said
+        error_line = refused(*call, "--store", tmp_path)
+        assert f"{tmp_path} is not a store: it has no store.json" in error_line
+        assert "EMBSTORE_STORE" in error_line
 
 
 def test_a_store_without_a_space(cli, tmp_path: Path) -> None:
@@ -282,10 +282,10 @@ def test_a_damaged_shard_is_named_by_what_meets_it(refused, make_store) -> None:
     file = made.shard_files[0]
     data = file.read_bytes()
     file.write_bytes(data[: len(data) // 2])
-    said = refused("query", "norms", "--where", "text != ''", "--store", made.root)
-    assert str(file) in said
-    assert "damaged" in said
-    assert "embstore verify" in said
+    error_line = refused("query", "norms", "--where", "text != ''", "--store", made.root)
+    assert str(file) in error_line
+    assert "damaged" in error_line
+    assert "embstore verify" in error_line
 
 
 def test_too_little_memory_is_a_line(refused, made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,9 +44,9 @@ def test_building_again_says_that_nothing_is_to_be_done(cli, model: list[str], t
 
 
 def test_the_summary_of_a_part_says_what_is_left_to_the_others(cli, model: list[str]) -> None:
-    said = [cli("build", "words:40", *model, "--shard", f"{number}/2").stderr for number in (1, 2)]
-    assert "40 embedded, 0 already there" in said[0]  # so few make one part
-    assert "0 embedded, 40 already there" in said[1]
+    messages = [cli("build", "words:40", *model, "--shard", f"{number}/2").stderr for number in (1, 2)]
+    assert "40 embedded, 0 already there" in messages[0]  # so few make one part
+    assert "0 embedded, 40 already there" in messages[1]
     other = cli("build", "words:30", *model, "--name", "more", "--shard", "2/2").stderr
     assert "more: 0 embedded, 0 already there, 30 left to the other parts" in other
     assert "Nothing to embed in this part of the sources" in other

@@ -123,9 +123,15 @@ zpty -r -m shell shown "*$2 *"
 print -r -- $2
 zpty -d shell
 """
+_PWSH = """
+embstore completion powershell | Out-String | Invoke-Expression
+$line = "embstore $($args[0])"
+(TabExpansion2 -inputScript $line -cursorColumn $line.Length).CompletionMatches.CompletionText
+"""
 _SHELLS = {
     "bash": ["bash", "-c", _BASH, "bash"],
     "fish": ["fish", "-N", "-c", _FISH],
+    "pwsh": ["pwsh", "-NoProfile", "-CommandWithArgs", _PWSH],
     "zsh": ["zsh", "-f", "-c", _ZSH, "-"],
 }
 

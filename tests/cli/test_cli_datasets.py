@@ -67,7 +67,7 @@ def test_fetch(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ]
         assert (data / "rg65.csv").read_bytes() == RG65
         assert cli("datasets", "fetch", "rg65", "-q").stderr == ""
-        assert server.asked == ["rg65.csv", "sts-test.csv"]
+        assert server.requested == ["rg65.csv", "sts-test.csv"]
 
 
 @pytest.mark.parametrize(

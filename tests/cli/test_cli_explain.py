@@ -19,34 +19,34 @@ def test_explain_prints_all_that_is_declared(cli, metric: str) -> None:
     result = cli("query", metric, "--explain")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == f"{Store.explain(metric)}\n"
-    said = " ".join(result.stdout.split())
+    words = " ".join(result.stdout.split())
     for text in (declared.name, declared.help, declared.formula, declared.citation, declared.estimator):
-        assert " ".join(text.split()) in said
+        assert " ".join(text.split()) in words
     for column in declared.columns:
-        assert f" {column.name} {column.type}" in said
-        assert column.range in said
+        assert f" {column.name} {column.type}" in words
+        assert column.range in words
     for parameter in declared.parameters:
-        assert f"-{parameter.name.replace('_', '-')}" in said
-        assert " ".join(parameter.help.split()) in said
+        assert f"-{parameter.name.replace('_', '-')}" in words
+        assert " ".join(parameter.help.split()) in words
 
 
 def test_explain_writes_one_object(cli) -> None:
-    told = json.loads(cli("query", "rogue-dims", "--explain", "--format", "json").stdout)
-    assert told == Store.explain("rogue-dims").to_dict()
-    assert told["formula"] == "CC_i = ((Σu_i)² − Σu_i²) / (n (n − 1))"
-    assert told["parameters"] == [
+    document = json.loads(cli("query", "rogue-dims", "--explain", "--format", "json").stdout)
+    assert document == Store.explain("rogue-dims").to_dict()
+    assert document["formula"] == "CC_i = ((Σu_i)² − Σu_i²) / (n (n − 1))"
+    assert document["parameters"] == [
         {
             "name": "k", "option": "-k", "type": "int", "repeatable": False, "default": 5, "choices": [], "minimum": 1,
             "maximum": None, "in_rows": True, "help": "Number of dimensions to return.",
         }
     ]  # fmt: skip
-    assert told["columns"][0] == {
+    assert document["columns"][0] == {
         "name": "anisotropy", "type": "number", "minimum": -1, "maximum": 1, "unit": None, "key": False,
         "help": "mean pairwise cosine",
     }  # fmt: skip
     line = cli("query", "rogue-dims", "--explain", "--format", "jsonl").stdout
     assert line.count("\n") == 1
-    assert json.loads(line) == told
+    assert json.loads(line) == document
 
 
 def test_explain_writes_to_a_file(cli, tmp_path: Path) -> None:
@@ -54,8 +54,8 @@ def test_explain_writes_to_a_file(cli, tmp_path: Path) -> None:
     assert (tmp_path / "norms.txt").read_text("utf-8") == f"{Store.explain('norms')}\n"
     result = cli("query", "norms", "--explain", "-o", "no/folder.txt")
     assert result.exit_code == 2
-    said = "embstore: no/folder.txt cannot be written: No such file or directory. Name another file with --output.\n"
-    assert result.stderr == said
+    words = "embstore: no/folder.txt cannot be written: No such file or directory. Name another file with --output.\n"
+    assert result.stderr == words
 
 
 @pytest.mark.parametrize("form", ["csv", "markdown", "parquet"])
@@ -88,9 +88,9 @@ def test_explain_says_which_answers_are_stored(cli, tmp_path: Path) -> None:
     assert explained(cli, "isoscore", "--layer", "1", "--sample", "5") == [
         "the answer is not stored; it would be computed: toy.word.last layer 1"
     ]
-    told = json.loads(cli("query", "isoscore", "--layer", "0-3", "--explain", "--format", "json").stdout)
-    Draft202012Validator(json.loads((SCHEMAS / "explain.schema.json").read_text("utf-8"))).validate(told)
-    assert told["cache"] == {
+    document = json.loads(cli("query", "isoscore", "--layer", "0-3", "--explain", "--format", "json").stdout)
+    Draft202012Validator(json.loads((SCHEMAS / "explain.schema.json").read_text("utf-8"))).validate(document)
+    assert document["cache"] == {
         "n_answers": 4, "n_stored": 2, "refused": None,
         "to_compute": [{"space": "toy.word.last", "space_2": None, "layers": ["0", "3"], "route": None}],
     }  # fmt: skip
@@ -99,8 +99,8 @@ def test_explain_says_which_answers_are_stored(cli, tmp_path: Path) -> None:
 
 def test_explain_says_why_it_did_not_look_where_a_store_is_meant(cli, tmp_path: Path) -> None:
     assert explained(cli, "isoscore") == [], "there is no store at the default place"
-    [said] = explained(cli, "isoscore", "--store", "nowhere")
-    assert said.startswith("not looked at: there is no store at")
+    [words] = explained(cli, "isoscore", "--store", "nowhere")
+    assert words.startswith("not looked at: there is no store at")
     synthetic_store(tmp_path / "store", n=20, index=False)
     assert explained(cli, "isoscore", "--unit", "sentence") == [
         "not looked at: no space matches unit 'sentence'. The store holds: toy.word.last."
@@ -129,6 +129,6 @@ def test_explain_names_the_nearest_metric(cli) -> None:
 
 
 def test_answers_that_are_bypassed_are_not_said_to_be_taken(cli) -> None:
-    told = cli("query", "isoscore", "--no-cache", "--explain")
-    assert told.exit_code == 0
-    assert "bypassed (--no-cache)" in told.stdout
+    document = cli("query", "isoscore", "--no-cache", "--explain")
+    assert document.exit_code == 0
+    assert "bypassed (--no-cache)" in document.stdout

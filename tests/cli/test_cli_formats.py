@@ -45,9 +45,9 @@ def test_a_dash_is_standard_output(cli, made: Synthetic, tmp_path: Path) -> None
     assert not (tmp_path / "-").exists()
 
 
-@pytest.mark.parametrize(("suffix", "said"), [("xlsx", "Excel opens .csv"), ("dat", "--format")])
+@pytest.mark.parametrize(("suffix", "message"), [("xlsx", "Excel opens .csv"), ("dat", "--format")])
 def test_an_unknown_suffix_is_refused_before_anything_is_computed(
-    cli, made: Synthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, said: str
+    cli, made: Synthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, message: str
 ) -> None:
     monkeypatch.setattr("embstore.Store.query", lambda *_, **__: pytest.fail("it was computed"))
     result = cli(*CALL, "--store", made.root, "-o", tmp_path / f"x.{suffix}")
@@ -56,7 +56,7 @@ def test_an_unknown_suffix_is_refused_before_anything_is_computed(
         f"unknown file type '.{suffix}'. Known: .txt, .json, .jsonl, .ndjson, .csv, .md, .tex, .parquet"
         in result.stderr
     )
-    assert said in result.stderr
+    assert message in result.stderr
     assert not (tmp_path / f"x.{suffix}").exists()
 
 
@@ -69,17 +69,17 @@ def test_json_and_csv_have_flags(cli, made: Synthetic, call: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("extra", "said"),
+    ("extra", "message"),
     [
         (["--json", "--csv"], "--format takes one value, and 'json' and 'csv' were given"),
         (["--unit", "word", "--unit=sentence"], "--unit takes one value"),
         (["-o", "a.csv", "--output", "b.csv"], "--output takes one value"),
     ],
 )
-def test_two_values_of_an_option_that_takes_one_are_refused(cli, extra: list[str], said: str) -> None:
+def test_two_values_of_an_option_that_takes_one_are_refused(cli, extra: list[str], message: str) -> None:
     result = cli(*CALL, *extra)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_an_option_given_twice_alike_is_taken_once(cli, made: Synthetic) -> None:

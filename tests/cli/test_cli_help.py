@@ -67,17 +67,17 @@ def test_query_help_lists_every_metric(cli) -> None:
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_help_of_a_metric_is_made_from_its_declaration(cli, metric: str) -> None:
     declared, shown = METRICS[metric], cli("query", metric, "--help").stdout
-    said = " ".join(shown.split())
+    message = " ".join(shown.split())
     for text in (declared.help, declared.formula, declared.citation, *(p.help for p in declared.parameters)):
-        assert " ".join(text.split()).rstrip(".") in said
+        assert " ".join(text.split()).rstrip(".") in message
     options = re.findall(r"^  (?:-\w, )?(--?[\w-]+)", shown, re.MULTILINE)
     own = [flag_of(parameter).partition("/")[0] for parameter in declared.parameters]
     assert options[: len(own)] == own
     assert {"--model", "--layer", "--where", "--sample", "--transform", "--format", "--explain"} <= set(options)
-    assert said.count("repeat") >= 3 + sum(parameter.kind is tuple for parameter in declared.parameters)
+    assert message.count("repeat") >= 3 + sum(parameter.kind is tuple for parameter in declared.parameters)
     for parameter in declared.parameters:
         if parameter.kind is not bool and parameter.default not in (None, ()):
-            assert re.search(rf"\[default: {re.escape(str(parameter.default))}\]", said)
+            assert re.search(rf"\[default: {re.escape(str(parameter.default))}\]", message)
 
 
 def test_build_help_shows_the_choices(cli) -> None:
@@ -93,7 +93,7 @@ def test_without_a_command_help_is_shown(cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (["bild"], "Did you mean 'build'?"),
         (["build", "--modle", "x"], "--model"),
@@ -101,10 +101,10 @@ def test_without_a_command_help_is_shown(cli) -> None:
         (["query", "anisotrpy"], "unknown metric 'anisotrpy'. Did you mean 'anisotropy'? Known: anisotropy, "),
     ],
 )
-def test_a_mistyped_call_names_the_nearest(cli, call: list[str], said: str) -> None:
+def test_a_mistyped_call_names_the_nearest(cli, call: list[str], message: str) -> None:
     result = cli(*call)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stdout == ""
 
 

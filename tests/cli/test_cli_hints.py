@@ -7,7 +7,7 @@ from synthetic import Synthetic
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (["query", "norms", "--layer", "last"], "unknown layer 'last'. Did you mean 'top'?"),
         (["query", "norms", "--unit", "token"], "Did you mean 'occurrence'?"),
@@ -22,11 +22,11 @@ from synthetic import Synthetic
         (["verfy"], "Did you mean 'verify'"),
     ],
 )
-def test_what_has_another_name_here(cli, made: Synthetic, call: list[str], said: str) -> None:
+def test_what_has_another_name_here(cli, made: Synthetic, call: list[str], message: str) -> None:
     store = ["--store", made.root, "--space", "toy.word.last"] if call[0] in ("query", "neighbours") else []
     result = cli(*call, *store)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert said in " ".join(result.stderr.split())
+    assert message in " ".join(result.stderr.split())
 
 
 def test_forgotten_quotes_round_a_sentence(cli, make_store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,6 +47,7 @@ def test_an_address_is_no_store(cli) -> None:
     result = cli("info", "--store", "ftp://example.org/store")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "is no URL of a bucket, such as s3://bucket/prefix" in result.stderr
+    assert "read at hf://datasets/OWNER/NAME and https://" in result.stderr
 
 
 def test_checkpoints_that_a_shell_made_of_a_pattern(cli, checkpoint: Path) -> None:

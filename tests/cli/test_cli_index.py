@@ -79,7 +79,7 @@ def test_a_store_without_a_shard_has_nothing_to_index(cli, store: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--kind", "hsnw"), "unknown kind of index 'hsnw'. Did you mean 'hnsw'? Known: auto, flat, hnsw, ivf, none."),
         (("--index-memory", "lots"), "'lots' is no amount of memory. Give one as in 8GB, 500MB or 2GiB."),
@@ -89,11 +89,11 @@ def test_a_store_without_a_shard_has_nothing_to_index(cli, store: Path) -> None:
         (("--store", "nowhere"), "there is no store at"),
     ],
 )
-def test_what_is_asked_wrongly(cli, store: Path, options: tuple[str, ...], said: str) -> None:
+def test_what_is_asked_wrongly(cli, store: Path, options: tuple[str, ...], message: str) -> None:
     result = cli("index", *options)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("embstore: ")
-    assert said in result.stderr
+    assert message in result.stderr
     assert cli("verify").exit_code == 0
 
 

@@ -159,9 +159,9 @@ def test_a_word_in_its_context(cli, made: Synthetic) -> None:
 
 
 def test_info_in_json_both_ways(cli, made: Synthetic) -> None:
-    one, other = cli("info", "--json", "--store", made.root), cli("info", "--format", "json", "--store", made.root)
-    assert one.stdout == other.stdout
-    assert [row["items"] for row in json.loads(one.stdout)] == [30, 8, 34]
+    short, other = cli("info", "--json", "--store", made.root), cli("info", "--format", "json", "--store", made.root)
+    assert short.stdout == other.stdout
+    assert [row["items"] for row in json.loads(short.stdout)] == [30, 8, 34]
 
 
 def test_verify_says_yes_and_no(cli, make_store) -> None:

@@ -110,11 +110,11 @@ def test_an_interrupt_while_loading_exits_with_130(tmp_path: Path, sent: str) ->
         "sys.argv = ['embstore', *sys.argv[1:]]\n"
         "run()\n"
     )
-    for arguments, said in ([], "run the same command again"), (["--dry-run"], "Interrupted."):
+    for arguments, message in ([], "run the same command again"), (["--dry-run"], "Interrupted."):
         command = [sys.executable, "-c", code, "build", "words:5", "--model", "minilm", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == 128 + signal.SIGINT, done.stderr
-        assert said in done.stderr
+        assert message in done.stderr
         assert ("goes on" in done.stderr) == (arguments == [])
         assert "Traceback" not in done.stderr
 

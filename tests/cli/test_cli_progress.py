@@ -17,7 +17,7 @@ WHERE = ["--where", "text <> 'x'"]
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (["query", "norms", "--unit", "word", *WHERE], r"computing norms of toy.word.last 5 of 5 layers"),
         (["query", "cka", "--space", "toy.word.last"], "computing cka of toy.word.last"),
@@ -27,14 +27,14 @@ WHERE = ["--where", "text <> 'x'"]
     ],
 )
 def test_a_step_that_takes_long_is_shown(
-    cli, made: Synthetic, monkeypatch: pytest.MonkeyPatch, call: list[str], said: str
+    cli, made: Synthetic, monkeypatch: pytest.MonkeyPatch, call: list[str], message: str
 ) -> None:
     brief = cli(*call, "--store", made.root).stderr
     monkeypatch.setattr(_progress, "_SECONDS_TO_FIRST_LINE", 0.0)
     monkeypatch.setattr(_progress, "_SECONDS_BETWEEN_LINES", 0.0)
     no_cache = ["--no-cache"] if call[0] == "query" else []
-    assert said in cli(*call, *no_cache, "--store", made.root).stderr
-    assert said not in brief
+    assert message in cli(*call, *no_cache, "--store", made.root).stderr
+    assert message not in brief
 
 
 def test_a_step_that_tells_nothing_is_shown_all_the_same(

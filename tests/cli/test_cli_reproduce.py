@@ -114,7 +114,7 @@ def test_strict_ends_with_1_if_a_number_is_missed(cli, paper: Path, checkpoint: 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["wolfe2023"], "unknown recipe 'wolfe2023'. Did you mean 'wolfe2022'?"),
         (["gone.toml"], "gone.toml cannot be read: No such file"),
@@ -122,10 +122,10 @@ def test_strict_ends_with_1_if_a_number_is_missed(cli, paper: Path, checkpoint: 
         (["tiny.toml", "--models", "x=gone/y/z"], "gone/y/z"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(cli, paper: Path, arguments: list[str], said: str):
+def test_a_mistake_is_one_line_and_exit_code_2(cli, paper: Path, arguments: list[str], message: str):
     result = cli("reproduce", *arguments)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert (len(result.stderr.splitlines()), result.stdout) == (1, "")
 
 
@@ -193,10 +193,10 @@ def test_what_is_compared_fits_80_columns_of_a_terminal(monkeypatch: pytest.Monk
 
 
 def test_what_is_not_measured_is_counted_by_figure_and_reason():
-    lacking = {"verdict": "not measured", "reason": "why", "relation": "=", "published": 1.0, "variant": None}
-    other = lacking | {"reason": "why else"}
+    missing = {"verdict": "not measured", "reason": "why", "relation": "=", "published": 1.0, "variant": None}
+    other = missing | {"reason": "why else"}
     (head, counted), (second, rest) = laid_out(
-        row(**lacking), row(**other), row(layers="3", **lacking), row(model="clip", **lacking)
+        row(**missing), row(**other), row(layers="3", **missing), row(model="clip", **missing)
     )
     assert (head, second) == ("not measured: why", "not measured: why else")
     assert counted.to_pylist() == [

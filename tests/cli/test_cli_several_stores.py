@@ -21,8 +21,8 @@ def test_query_and_neighbours_take_several_stores(cli, make_store, tmp_path: Pat
         Draft202012Validator(json.loads((SCHEMAS / f"{schema}.schema.json").read_text("utf-8"))).validate(rows)
         assert [*dict.fromkeys(row["store"] for row in rows)] == ["a", "b"]
     assert rows == Stores(["a", "b"]).neighbours("dog").to_pylist()
-    one = json.loads(cli("query", "norms", "--store", "a", "--store", "a", "--json").stdout)
-    assert "store" not in one[0]
+    same_twice = json.loads(cli("query", "norms", "--store", "a", "--store", "a", "--json").stdout)
+    assert "store" not in same_twice[0]
 
 
 def test_what_is_about_one_store_refuses_several(cli, make_store) -> None:

@@ -47,6 +47,22 @@ def test_long_texts_beside_a_number_are_cut_on_a_terminal_only(make_store, tmp_p
     assert "…" not in piped
 
 
+def test_a_narrow_terminal_shows_no_empty_lines_and_names_the_file_of_each_line(make_store, tmp_path: Path) -> None:
+    make_store(texts=["dog", "a long text that is cut on a terminal"], space="few")
+    made = make_store(texts=["dog", *(f"another long text, of number {number}" for number in range(5))], space="many")
+    call = [*EMBSTORE, "neighbours", "dog", "-k", "5", "--layer", "0", "--store", str(made.root)]
+    _, shown, _ = on_terminal(call, 50, stderr=subprocess.PIPE, cwd=tmp_path)
+    few, many = shown.split("\n\n")
+    assert [line.split()[0] for line in few.splitlines()] == ["rank", "1"]
+    assert [line.split()[0] for line in many.splitlines()] == ["rank", *"12345"]
+    call = [*EMBSTORE, "remove", "--space", "few", "--space", "many", "--dry-run", "--store", str(made.root)]
+    _, shown, _ = on_terminal(call, 60, stderr=subprocess.PIPE, cwd=tmp_path)
+    blocks = shown.split("\n\n")
+    assert len(blocks) > 1
+    assert all([line.split()[0] for line in part.splitlines()] == ["file", "spaces/few.json", "spaces/many.json"]
+               for part in blocks)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("values", "shown"),
     [

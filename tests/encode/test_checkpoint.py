@@ -52,15 +52,15 @@ def test_a_folder_relative_to_the_working_directory(folder: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("lacking", "message"),
+    ("missing", "message"),
     [
         ("config.json", r"no config\.json"),
         ("tokenizer.json", "no tokenizer files"),
         ("model.safetensors", r"no weights.*--allow-pickle"),
     ],
 )
-def test_an_incomplete_folder(folder: Path, lacking: str, message: str) -> None:
-    (folder / lacking).unlink()
+def test_an_incomplete_folder(folder: Path, missing: str, message: str) -> None:
+    (folder / missing).unlink()
     with pytest.raises(CheckpointError, match=message):
         resolve(str(folder))
 

@@ -42,9 +42,9 @@ def test_several_poolings_at_once_are_each_alone(tiny) -> None:
     together = list(encoder.encode(given, poolings=poolings))
     for pooling in poolings:
         alone = list(encoder.encode(given, poolings=[pooling]))
-        for both, one in zip(together, alone, strict=True):
-            assert np.array_equal(both.item_ids, one.item_ids)
-            assert np.array_equal(both.vectors[pooling], one.vectors[pooling])
+        for both, each in zip(together, alone, strict=True):
+            assert np.array_equal(both.item_ids, each.item_ids)
+            assert np.array_equal(both.vectors[pooling], each.vectors[pooling])
 
 
 def test_passages_are_consumed_in_windows(tiny, monkeypatch) -> None:
@@ -250,7 +250,7 @@ def test_a_text_at_which_the_model_fails_is_skipped_alone(tiny, monkeypatch, fai
     encoder: Encoder = tiny("gpt2")
     given = [passage(f"cat {number}", number) for number in range(40)]
     given[17] = Passage("dog !", (Span(0, 3), Span(4, 5)), (17, 117))
-    expected, _ = run(encoder, [one for one in given if one.item_ids[0] != 17])
+    expected, _ = run(encoder, [each for each in given if each.item_ids[0] != 17])
     sizes = fails_at(encoder, monkeypatch, "dog !", failure)
     vectors, skipped = run(encoder, given, batch_tokens=1000)
     assert vectors.keys() == expected.keys()

@@ -90,8 +90,8 @@ def test_the_items_are_those_of_the_whole_text(
 
     def read() -> tuple[list, list]:
         [(texts, skipped)] = tokenizer.windows([passage], poolings=[Pooling.LAST], long="truncate")
-        assert all("the context of 'bert' holds 8" in one.reason for one in skipped)
-        return texts, [(one.item_id, one.outcome) for one in skipped]
+        assert all("the context of 'bert' holds 8" in skip.reason for skip in skipped)
+        return texts, [(skip.item_id, skip.outcome) for skip in skipped]
 
     parts = read()
     monkeypatch.setattr(module, "_WHOLE_CHARS", 1 << 18)

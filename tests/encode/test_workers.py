@@ -45,11 +45,11 @@ def test_vectors_and_order_do_not_depend_on_the_workers(tiny, name: str) -> None
             runs.append(list(encoder.encode(given, poolings=[Pooling.LAST], batch_tokens=40)))
             assert torch.get_num_threads() == n
     assert len(runs[0]) > 5
-    for one, *others in zip(*runs, strict=True):
-        assert isinstance(one, Encoded)
+    for passage, *others in zip(*runs, strict=True):
+        assert isinstance(passage, Encoded)
         for other in others:
-            assert np.array_equal(one.item_ids, other.item_ids)
-            np.testing.assert_allclose(one.vectors[Pooling.LAST], other.vectors[Pooling.LAST], rtol=1e-4, atol=1e-5)
+            assert np.array_equal(passage.item_ids, other.item_ids)
+            np.testing.assert_allclose(passage.vectors[Pooling.LAST], other.vectors[Pooling.LAST], rtol=1e-4, atol=1e-5)
 
 
 def test_several_batches_are_in_the_model_at_once(tiny, monkeypatch) -> None:
@@ -101,7 +101,7 @@ def test_every_text_comes_once_when_the_memory_is_short(tiny, monkeypatch, n_wor
     with threads(n_workers):
         results = list(run(forward_of(tiny("gpt2")), batches, 16))
     assert sorted(item for result in results for item in result.item_ids.tolist()) == sorted(
-        one.item_ids[0] for batch in batches for one in batch
+        passage.item_ids[0] for batch in batches for passage in batch
     )
     # At each of the two sizes that do not fit, only those that were under way before the first of them failed.
     assert sum(size > 2 for size in sizes) <= 2 * (2 * n_workers)

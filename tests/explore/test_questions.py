@@ -172,11 +172,11 @@ def test_suggestions_begin_with_what_is_typed(client):
 @pytest.mark.parametrize("text", ["dog", "'; DROP", '"quoted" & <b>bold</b>', "a\nb"])
 def test_neighbours_are_those_of_their_command_to_the_last_digit(client, text):
     found = client.post("/api/neighbours", text=text, spaces=[SPACE], layers="0,top", k=5)
-    told = run(found["command"])
+    printed = run(found["command"])
     assert [(row["item_id"], row["layer_name"], row["cosine"]) for row in found["rows"]] == [
-        (str(row["item_id"]), row["layer_name"], row["cosine"]) for row in told
+        (str(row["item_id"]), row["layer_name"], row["cosine"]) for row in printed
     ]
-    assert len(told) == 10
+    assert len(printed) == 10
     python = in_python(found["python"])
     assert python["cosine"] == [row["cosine"] for row in found["rows"]]
 
@@ -229,8 +229,8 @@ def test_a_metric_of_a_selection_is_that_of_its_command(client, explored):
     found = client.post(
         "/api/metric", name="norms", options={"spaces": [SPACE], "layers": "all", "where": where}, parameters={}
     )
-    told = run(found["command"])
-    assert [row["mean"] for row in found["rows"]] == [row["mean"] for row in told]
+    printed = run(found["command"])
+    assert [row["mean"] for row in found["rows"]] == [row["mean"] for row in printed]
     assert {row["n"] for row in found["rows"]} == {20}
     expected = np.linalg.norm(explored.layer(0)[:20].astype(np.float64), axis=1).mean()
     assert abs(found["rows"][0]["mean"] - expected) < 1e-9

@@ -154,10 +154,10 @@ def test_it_opens_from_the_disk_and_its_map_moves(
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True)
     shown = context.new_page()
     problems: list[str] = []
-    asked: list[str] = []
+    requested: list[str] = []
     shown.on("console", lambda message: message.type == "error" and problems.append(message.text))
     shown.on("pageerror", lambda error: problems.append(str(error)))
-    shown.on("request", lambda request: asked.append(request.url))
+    shown.on("request", lambda request: requested.append(request.url))
     shown.goto(file.as_uri())
     shown.locator("#plane").scroll_into_view_if_needed()
     before = shown.locator(".stage").screenshot()
@@ -170,5 +170,5 @@ def test_it_opens_from_the_disk_and_its_map_moves(
     assert "absent is not on this map" in shown.locator("#place").inner_text()
     assert shown.evaluate("document.documentElement.scrollWidth") <= width
     assert problems == []
-    assert {url for url in asked if not url.startswith("data:")} == {file.as_uri()}
+    assert {url for url in requested if not url.startswith("data:")} == {file.as_uri()}
     context.close()

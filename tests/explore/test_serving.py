@@ -55,11 +55,11 @@ def test_what_cannot_be_listened_on_is_refused(explored, host, port):
 
 
 def test_each_server_has_its_own_token(explored):
-    with Store(explored.root).explore(port=0) as one, Store(explored.root).explore(port=0) as other:
-        tokens = [server.url.partition("token=")[2] for server in (one, other)]
+    with Store(explored.root).explore(port=0) as explorer, Store(explored.root).explore(port=0) as other:
+        tokens = [server.url.partition("token=")[2] for server in (explorer, other)]
         assert tokens[0] != tokens[1]
         assert all(len(token) >= 32 for token in tokens)
-        assert status_of(one.url.replace(tokens[0], tokens[1])) == 403
+        assert status_of(explorer.url.replace(tokens[0], tokens[1])) == 403
 
 
 def test_it_ends(explored):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
-from fault_stores import held
+from fault_stores import stored_ids
 
 from embstore import disk
 from embstore.errors import EmbstoreError
@@ -34,44 +34,44 @@ def test_a_crash_before_each_operation(
     recorder.end()
     found: list[str] = []
     tallies = {variant: tally("recorded kill" if variant == KILLED else "power loss", name) for variant in VARIANTS}
-    for turn, n in enumerate(some(len(recorder.moments), MOST)):
-        for variant in _variants(turn, is_last=n == len(recorder.moments)):
+    for number, n in enumerate(some(len(recorder.moments), MOST)):
+        for variant in _variants(number, is_last=n == len(recorder.moments)):
             moment = recorder.moments[n - 1]
             moment.make(case.root, variant, n)
             counts = tallies[variant]
             counts["faults"] += 1
-            if said := _check(case, moment, counts):
-                found.append(f"{n} {moment.operation}, {variant}: {said}")
+            if problems := _check(case, moment, counts):
+                found.append(f"{n} {moment.operation}, {variant}: {problems}")
     assert not [counts.harm for counts in tallies.values() if counts.harm], "\n".join(found)
 
 
-def _variants(turn: int, *, is_last: bool) -> Sequence[str]:
+def _variants(number: int, *, is_last: bool) -> Sequence[str]:
     """Return what is tried at a moment: of those in the middle, one after the other."""
     if is_last:
         return VARIANTS
-    return [KILLED, VARIANTS[1 + turn % (len(VARIANTS) - 1)]] if FAULTS else [VARIANTS[turn % len(VARIANTS)]]
+    return [KILLED, VARIANTS[1 + number % (len(VARIANTS) - 1)]] if FAULTS else [VARIANTS[number % len(VARIANTS)]]
 
 
 def _check(case: Case, moment: Moment, counts: Tally) -> str:
     """Look at what is left, and at what the next run of the command makes of it; return what is not as it should be."""
     began = time.monotonic()
-    said = []
+    problems = []
     try:
         lost, wrong = case.look()
         counts[LOST] += lost
         counts[WRONG] += len(wrong)
-        said += [f"{lost} lost"] * bool(lost) + wrong
-        if moment.operation[0] == "end" and not case.is_repair and held(case.root) != held(case.whole.root):
+        problems += [f"{lost} lost"] * bool(lost) + wrong
+        if moment.operation[0] == "end" and not case.is_repair and stored_ids(case.root) != stored_ids(case.whole.root):
             counts[LOST] += 1
-            said.append("what was reported as done is not there")
+            problems.append("what was reported as done is not there")
         if changed := case.finish():
             counts[UNSOUND] += 1
-            said += changed
+            problems += changed
     except EmbstoreError:
         counts[WRONG] += 1
-        said.append(traceback.format_exc())
+        problems.append(traceback.format_exc())
     except Exception:
         counts[TRACEBACKS] += 1
-        said.append(traceback.format_exc())
+        problems.append(traceback.format_exc())
     counts[HANGS] += time.monotonic() - began > LONG_SECONDS
-    return "; ".join(said)
+    return "; ".join(problems)

@@ -66,27 +66,27 @@ def test_a_flipped_bit_or_a_cut(
         with damaged(path, after):
             named = [problem.file for problem in Store(store).verify().problems]
             assert path.resolve() in named
-            asked, opened = Asked(), Store(store)
-            wrong = wrong_answers(opened, asked)
-            found = {name: asked(partial(question, opened)) for name, question in QUESTIONS.items()}
-            wrong += [name for name, one in found.items() if one is not None and not _is_same(one, right[name])]
+            recorder, opened = ErrorRecorder(), Store(store)
+            wrong = wrong_answers(opened, recorder)
+            found = {name: recorder(partial(question, opened)) for name, question in QUESTIONS.items()}
+            wrong += [name for name, value in found.items() if value is not None and not _is_same(value, right[name])]
             counts[WRONG] += len(wrong)
             assert wrong == []
-            assert not [error for error in asked.said if path.name not in error and path.parent.name not in error]
+            assert [text for text in recorder.messages if path.name not in text and path.parent.name not in text] == []
     assert Store(store).verify(deep=True).ok
 
 
-class Asked:
-    """Asks, and keeps what embstore's own errors said; any other fails the test."""
+class ErrorRecorder:
+    """Call questions, and record the messages of embstore's own errors; any other fails the test."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def __call__(self, question: Callable[[], object]) -> object:
         try:
             return question()
         except EmbstoreError as error:
-            self.said.append(str(error))
+            self.messages.append(str(error))
             return None
 
 

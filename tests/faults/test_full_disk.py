@@ -15,7 +15,18 @@ from pathlib import Path
 import fault_worker
 import pytest
 from fault_figures import COLUMNS, LOST, UNSOUND, WRONG, Tally
-from fault_stores import LEFT_BEHIND, TRUTH, Truth, build, build_damaged, build_other, copy, held, naming, wrong_answers
+from fault_stores import (
+    LEFT_BEHIND,
+    TRUTH,
+    Truth,
+    build,
+    build_damaged,
+    build_other,
+    copy,
+    naming,
+    stored_ids,
+    wrong_answers,
+)
 from fault_worker import CONTEXT, Command
 from tiny_checkpoint import assert_same_content
 
@@ -163,7 +174,7 @@ def _whole(stores: Path) -> real_builds.Whole:
 
 
 def _must_fail(name: str, root: Path, stores: Path, tally: Tally) -> None:
-    before = naming(lambda: held(root)) or {}
+    before = naming(lambda: stored_ids(root)) or {}
     with pytest.raises(StoreError, match="no space left"):
         _command(name)(root)
     tally["faults"] += 1
@@ -179,12 +190,12 @@ def _must_fail(name: str, root: Path, stores: Path, tally: Tally) -> None:
         return
     problems = store.verify(deep=True).problems
     assert problems == (), problems
-    after = held(root)
+    after = stored_ids(root)
     tally[LOST] += sum(len(ids - after.get(space, set())) for space, ids in before.items())
     if name == "compact":
         assert after == before
     if name == "merge":  # space by space, all or nothing
-        other = held(root.parent / "other")
+        other = stored_ids(root.parent / "other")
         assert all(
             ids in (before.get(space), before.get(space, set()) | other.get(space, set()))
             for space, ids in after.items()

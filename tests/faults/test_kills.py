@@ -9,7 +9,7 @@ from pathlib import Path
 import fault_worker
 import pytest
 from fault_figures import LOST, UNSOUND, WRONG, Tally
-from fault_stores import at_once, build, build_damaged, build_other, held, naming, wrong_answers
+from fault_stores import at_once, build, build_damaged, build_other, naming, stored_ids, wrong_answers
 from fault_worker import Command, killed
 from tiny_checkpoint import assert_same_content
 
@@ -35,7 +35,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_kills(stores: Path, name: str, tally: Callable[[str, str], Tally]) -> None:
     command: Command = build if name == "writer" else getattr(fault_worker, name)
     begin, whole = stores / BEGINS[name], stores / f"whole-{name}"
-    before = naming(lambda: held(begin)) or {}
+    before = naming(lambda: stored_ids(begin)) or {}
     counts = tally("kill -9", name)
     for root in killed(command, begin, whole, KILLS[name]):
         if not counts["faults"]:
@@ -52,11 +52,11 @@ def _check(name: str, command: Command, root: Path, whole: Path, before: dict[st
         wrong = wrong_answers(store, allowed, layers=[tally["faults"] % 2])
         tally[WRONG] += len(wrong)
         assert not wrong, wrong
-        after = allowed(lambda: held(root)) or {}
+        after = allowed(lambda: stored_ids(root)) or {}
         if name != "repair":  # which takes out what is damaged
             tally[LOST] += sum(len(ids - after.get(space, set())) for space, ids in before.items())
         if name == "merge":
-            _check_all_or_nothing(before, after, held(whole), tally)
+            _check_all_or_nothing(before, after, stored_ids(whole), tally)
     if name == "repair":
         command(root)
     build(root)
@@ -66,7 +66,7 @@ def _check(name: str, command: Command, root: Path, whole: Path, before: dict[st
     if name == "merge":
         command(root)
     assert_same_content(root, whole)
-    assert held(root) == held(whole)
+    assert stored_ids(root) == stored_ids(whole)
     if name == "merge":
         assert Store(root).verify().ok
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from fault_figures import LOST, UNSOUND, WRONG, Tally
-from fault_stores import held
+from fault_stores import stored_ids
 from fault_worker import Command, killed
 
 from embstore import Store
@@ -35,25 +35,25 @@ def test_kills(stores: Path, name: str, tally: Callable[[str, str], Tally]) -> N
     command: Command = getattr(real_builds, name.replace(" ", "_"))
     is_build = name == "build"
     build = real_builds.build if is_build else real_builds.build_one_space
-    before = {} if is_build else held(begin)
+    before = {} if is_build else stored_ids(begin)
     counts = tally("kill -9", name)
-    n_held = set()
+    n_stored = set()
     for root in killed(command, begin, stores / f"whole {name}", KILLS[name]):
         if not counts["faults"]:
             whole = Whole.of(stores / f"whole {name}", is_exact=is_build)
         counts["faults"] += 1
         if (root / "store.json").exists():
             _check(whole, root, before, counts)
-            n_held.add(sum(map(len, held(root).values())))
+            n_stored.add(sum(map(len, stored_ids(root).values())))
         build(root)
         _check_whole(whole, root, counts)
     assert not counts.harm
-    assert len(n_held) >= (6 if is_build else 1), "many were killed at the same stage"
+    assert len(n_stored) >= (6 if is_build else 1), "many were killed at the same stage"
 
 
 def _check(whole: Whole, root: Path, before: dict[str, set[int]], tally: Tally) -> None:
     """Look at what a kill left."""
-    after = held(root)
+    after = stored_ids(root)
     tally[LOST] += sum(len(ids - after.get(space, set())) for space, ids in before.items())
     wrong = whole.wrong_answers(root, tally["faults"] % 4)
     tally[WRONG] += len(wrong)

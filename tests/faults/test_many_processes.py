@@ -4,7 +4,7 @@ from pathlib import Path
 
 import fault_worker
 import pytest
-from fault_stores import WORDS, build, build_other, held, words, wrong_answers
+from fault_stores import WORDS, build, build_other, stored_ids, words, wrong_answers
 from fault_worker import Work
 
 from embstore import Store
@@ -17,8 +17,8 @@ ROUNDS = 6
 
 def grow_and_compact(root: Path) -> None:
     """Add shards, compact, take in another store, remove a space and build it again, over and over."""
-    for turn in range(ROUNDS):
-        words(root, [f"turn{turn}-{place}" for place in range(20)], n_shards=5)
+    for number in range(ROUNDS):
+        words(root, [f"turn{number}-{place}" for place in range(20)], n_shards=5)
         Store(root).compact()
         Store(root).merge(root.parent / "other")
         Store(root).remove("theirs")
@@ -29,8 +29,8 @@ def test_readers_beside_all_commands(tmp_path: Path) -> None:
     root = tmp_path / "store"
     build(root)
     build_other(tmp_path / "other")
-    for turn in range(ROUNDS):
-        words(tmp_path / "known", [f"turn{turn}-{place}" for place in range(20)])
+    for number in range(ROUNDS):
+        words(tmp_path / "known", [f"turn{number}-{place}" for place in range(20)])
     work = Work(grow_and_compact, root)
     n_reads, seen = 0, set()
     lasting = Store(root)
@@ -40,7 +40,7 @@ def test_readers_beside_all_commands(tmp_path: Path) -> None:
         if n_reads % 4 == 0:
             assert Store(root).verify().problems == ()
             lasting.refresh()
-        seen.add(len(held(root)["toy.word.last"]))
+        seen.add(len(stored_ids(root)["toy.word.last"]))
         n_reads += 1
     assert not work.was_killed()
     assert n_reads >= 5

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
-from fault_stores import build, build_damaged, build_other, held, naming, write_vectors, wrong_answers
+from fault_stores import build, build_damaged, build_other, naming, stored_ids, write_vectors, wrong_answers
 from signal_worker import INTERRUPTED, Ended, moments, run_command
 from tiny_checkpoint import assert_same_content
 
@@ -92,7 +92,7 @@ def test_signals(stores: Path, name: str, tally: Callable[[str, str], Tally]) ->
     plain = _run(case, whole)
     assert plain.status == 0, plain.err
     work = _fresh(case, stores, f"work {name}")
-    before, files = naming(lambda: held(work / "store")) or {}, _files(work / "store")
+    before, files = naming(lambda: stored_ids(work / "store")) or {}, _files(work / "store")
     slowest, statuses = 0.0, {0: 0, INTERRUPTED: 0}
     for after, number in moments(N or case.n, 0.95 * plain.seconds, name):
         if case.writes:
@@ -137,7 +137,7 @@ def test_an_interrupt_where_python_cannot_stand_it_loses_nothing(stores: Path, p
     ended = _run(case, folder, place=place)
     assert ended.status in (INTERRUPTED, 0), ended.err  # 0: the build was done before it could be interrupted
     assert ended.n_given
-    assert {space: len(ids) for space, ids in held(folder / "store").items()} == {
+    assert {space: len(ids) for space, ids in stored_ids(folder / "store").items()} == {
         "tiny.word.last": ended.n_given, "tiny.word.mean": ended.n_given
     }  # fmt: skip
 
@@ -190,7 +190,7 @@ def _check_store(case: Case, root: Path, before: dict[str, set[int]], ended: End
         return
     if case.begin == "damaged":
         return
-    after = held(root)
+    after = stored_ids(root)
     counts[LOST] += sum(
         len(ids - after.get(space, set())) for space, ids in before.items() if case.arguments[:6] != "remove"
     )
@@ -207,7 +207,7 @@ def _check_whole(root: Path, whole: Path, counts: Tally) -> None:
     counts[UNSOUND] += bool(problems or left)
     assert not [*problems, *left]
     assert_same_content(root, whole)
-    assert held(root) == held(whole)
+    assert stored_ids(root) == stored_ids(whole)
 
 
 def _files(root: Path) -> dict[str, bytes]:

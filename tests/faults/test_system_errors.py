@@ -57,8 +57,8 @@ def _errors(n_operations: int) -> Iterator[tuple[int, int, bool]]:
     """
     tried = some(n_operations, MOST)
     pairs = [(n, code) for n in tried for code in CODES] if ALL else zip(tried, cycle(CODES), strict=False)
-    for turn, (n, code) in enumerate(pairs):
-        yield n, code, (turn + turn // len(CODES)) % 2 == 1  # of each error half
+    for number, (n, code) in enumerate(pairs):
+        yield n, code, (number + number // len(CODES)) % 2 == 1  # of each error half
 
 
 def _run(case: Case, n: int, code: int, counts: Tally, found: list[str], *, lasts: bool) -> str:

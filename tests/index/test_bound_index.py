@@ -33,17 +33,17 @@ def paths(made: Synthetic, layer: int) -> tuple[Path, Path]:
     return index, index.with_suffix(".json")
 
 
-def exchange(one: Path, other: Path) -> None:
-    data = one.read_bytes()
-    one.write_bytes(other.read_bytes())
+def exchange(first: Path, other: Path) -> None:
+    data = first.read_bytes()
+    first.write_bytes(other.read_bytes())
     other.write_bytes(data)
 
 
 def brute_force(made: Synthetic, layer: int, place: int, k: int = 5) -> list[str]:
     x = made.layer(layer).astype(np.float64)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    order = [one for one in np.argsort(-(x @ x[place])).tolist() if one != place]
-    return [made.texts[one] for one in order[:k]]
+    order = [first for first in np.argsort(-(x @ x[place])).tolist() if first != place]
+    return [made.texts[first] for first in order[:k]]
 
 
 def check_each_answer(made: Synthetic, *, refused: bool) -> None:
@@ -66,9 +66,9 @@ def check_each_answer(made: Synthetic, *, refused: bool) -> None:
 @pytest.mark.parametrize("swapped", ["both", "index", "card"])
 def test_the_indexes_of_two_layers_exchanged(made: Synthetic, swapped: str) -> None:
     check_each_answer(made, refused=False)
-    for one, other in zip(paths(made, 1), paths(made, 2), strict=True):
-        if swapped in ("both", "index" if one.suffix == ".faiss" else "card"):
-            exchange(one, other)
+    for first, other in zip(paths(made, 1), paths(made, 2), strict=True):
+        if swapped in ("both", "index" if first.suffix == ".faiss" else "card"):
+            exchange(first, other)
     check_each_answer(made, refused=True)
     assert not made.store.verify().ok
     made.store.repair()
@@ -133,8 +133,8 @@ def test_an_older_card_over_the_index_of_another_layer_is_refused_by_the_texts_o
 
 @pytest.mark.parametrize("made", ["flat", "hnsw"], indirect=True)  # of codes the cosines come from the shards
 def test_what_is_sealed_anew_is_found_by_a_deep_verify(made: Synthetic) -> None:
-    for one, other in zip(paths(made, 1), paths(made, 2), strict=True):
-        exchange(one, other)
+    for first, other in zip(paths(made, 1), paths(made, 2), strict=True):
+        exchange(first, other)
     for layer in (1, 2):
         reseal(paths(made, layer)[1], layer=layer)
     assert made.store.verify().ok

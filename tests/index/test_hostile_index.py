@@ -91,10 +91,10 @@ def storage_with_ids(parts: Parts) -> bytes:
 
 def lists_with_ids(number: int) -> Callable[[Any], None]:
     def change(made: Any) -> None:
-        for one in range(LISTS):
-            size = made.invlists.list_size(one)
+        for place in range(LISTS):
+            size = made.invlists.list_size(place)
             if size:
-                faiss.rev_swig_ptr(made.invlists.get_ids(one), size)[:] = number
+                faiss.rev_swig_ptr(made.invlists.get_ids(place), size)[:] = number
 
     return change
 

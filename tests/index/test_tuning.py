@@ -26,7 +26,7 @@ def test_of_recalls_that_grow_the_least_enough_is_found(first: int, more: int, a
         return worst + (1 - worst) * min(1.0, value / needed), value >= needed
 
     value, recall = least_sufficient(measure, values)
-    assert value == min(one for one in values if one >= needed)
+    assert value == min(each for each in values if each >= needed)
     assert recall == 1
     assert len(measured) == len(set(measured)) <= np.log2(values[-1] / values[0]) + 8
     assert sum(measured) <= 20 * value

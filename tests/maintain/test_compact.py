@@ -93,7 +93,7 @@ def test_ranges_of_ids_stay_apart(make_store: Make) -> None:
     shards = [np.sort(list(store_ids)) for store_ids in ids_of_shards(made)]
     assert sorted(map(len, shards)) == [20, 30, 30]
     shards.sort(key=lambda part: part[0])
-    assert all(one[-1] < other[0] for one, other in pairwise(shards))
+    assert all(ids[-1] < other[0] for ids, other in pairwise(shards))
 
 
 def ids_of_shards(made: Synthetic) -> list[np.ndarray]:
@@ -158,11 +158,11 @@ def test_a_reader_from_before_asks_again(make_store: Make) -> None:
         made = make_store(f"store{place}", n=40, n_shards=4)
         reader = made.store
         assert reader.catalog.shards[made.space]
-        told = reader.catalog
+        old_catalog = reader.catalog
         made.store.compact()
         assert question(reader) == question(made.store)
-        assert told.is_outdated
-        assert reader.catalog is not told
+        assert old_catalog.is_outdated
+        assert reader.catalog is not old_catalog
 
 
 def test_damage_is_named_and_not_baked_in(make_store: Make) -> None:

@@ -179,9 +179,9 @@ def test_a_recall_that_cannot_be_reached_is_said_and_the_best_kept(
 
 def test_a_long_build_tells_its_progress_within_a_layer(make_store: Make) -> None:
     made = make_store(n=300, index=False)
-    told: list[Any] = []
-    made.store.index(kind="hnsw", layers="1,2", observe=told.append)
-    shares = [progress.share for progress in told]
+    observed: list[Any] = []
+    made.store.index(kind="hnsw", layers="1,2", observe=observed.append)
+    shares = [progress.share for progress in observed]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)
     assert any(0 < share < 0.5 for share in shares)
@@ -198,7 +198,7 @@ def test_none_removes_the_indexes_of_the_layers(make_store: Make) -> None:
 
 def test_what_is_asked_wrongly(make_store: Make, tmp_path: Path) -> None:
     made = make_store(n=5)
-    for options, error, said in (
+    for options, error, message in (
         ({"kind": "hnws"}, UnknownNameError, "Did you mean 'hnsw'"),
         ({"recall": 1.5}, UsageError, "recall must be above 0 and at most 1, not 1.5"),
         ({"memory": "lots"}, UsageError, "'lots' is no amount of memory"),
@@ -207,7 +207,7 @@ def test_what_is_asked_wrongly(make_store: Make, tmp_path: Path) -> None:
         ({"layers": 9}, UnknownNameError, "unknown layer '9'"),
         ({"unit": "sentence"}, QueryError, "no space matches"),
     ):
-        with pytest.raises(error, match=said):
+        with pytest.raises(error, match=message):
             made.store.index(**options)
     with pytest.raises(StoreError, match="there is no store at"):
         Store(tmp_path / "nowhere").index()

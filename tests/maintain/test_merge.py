@@ -77,7 +77,7 @@ def make_colliding(make_store: Make, monkeypatch: pytest.MonkeyPatch, name: str,
     ordinary = synthetic.synthetic_items
 
     def forced(unit: str, words: Sequence[str]) -> tuple[Item, ...]:
-        return tuple(replace(item, id=of) if one == item else one for one in ordinary(unit, words))
+        return tuple(replace(item, id=of) if each == item else each for each in ordinary(unit, words))
 
     with monkeypatch.context() as patched:
         patched.setattr(synthetic, "synthetic_items", forced)
@@ -93,8 +93,8 @@ def test_two_texts_with_one_id_are_refused(
     [cat, _] = mine.items
     other = make_colliding(make_store, monkeypatch, "other", cat.id, Item.whole(Unit.WORD, "zebra"))
     before = visible(mine.root)
-    said = r"same item id: 'cat' \(in .*mine\) and 'zebra' \(in .*other, nothing was taken\)"
-    with pytest.raises(SourceError, match=said):
+    message = r"same item id: 'cat' \(in .*mine\) and 'zebra' \(in .*other, nothing was taken\)"
+    with pytest.raises(SourceError, match=message):
         mine.store.merge(other.root, spaces=spaces, dry_run=dry_run)
     assert visible(mine.root) == before
     with pytest.raises(SourceError, match=r"'zebra'.*'cat'"):
@@ -188,7 +188,7 @@ def test_datasets_and_skipped_texts(make_store: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"weights": "9"}, 'weights_sha256 is "0000'),
         ({"revision": "beef"}, 'here its revision is "c0ffee", not "beef" there'),
@@ -197,14 +197,14 @@ def test_datasets_and_skipped_texts(make_store: Make) -> None:
         ({"dtype": "float16"}, 'here its dtype is "float32", not "float16" there'),
     ],
 )
-def test_spaces_that_differ_are_refused_with_the_difference(make_store: Make, change: dict, said: str) -> None:
+def test_spaces_that_differ_are_refused_with_the_difference(make_store: Make, change: dict, message: str) -> None:
     mine = make_store("mine", n=5)
     make_store("other", n=7, space="another")
     other = make_store("other", n=7, space=mine.space, **change)
     before = visible(mine.root)
     with pytest.raises(SpaceMismatchError) as caught:
         mine.store.merge(other.root)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "Nothing was taken. To take other spaces, name them with spaces=" in str(caught.value)
     assert visible(mine.root) == before
     mine.store.merge(other.root, spaces="another")
@@ -225,11 +225,11 @@ def test_what_is_no_store_gives_nothing(make_store: Make, tmp_path: Path) -> Non
     (tmp_path / "empty").mkdir()
     with StoreWriter(tmp_path / "bare"):
         pass
-    for other, said in (
+    for other, message in (
         (tmp_path / "nowhere", "no store at"), (tmp_path / "empty", "is not a store"), (newer.root, "has format 99"),
         (tmp_path / "bare", "holds no space"),
     ):  # fmt: skip
-        with pytest.raises(StoreError, match=said):
+        with pytest.raises(StoreError, match=message):
             mine.store.merge(other)
 
 

@@ -94,8 +94,8 @@ def test_exactly_the_items_of_a_damaged_shard_are_missing(make_store: Make) -> N
     assert kept.read_bytes() == data
     listed = kept.with_suffix(".jsonl").read_text().splitlines()
     assert len(listed) == 10
-    held = set(made.store.vectors(made.space, 0)[1])
-    assert {line.split('"text": "')[1].split('"')[0] for line in listed} == set(made.texts) - held
+    texts_before = set(made.store.vectors(made.space, 0)[1])
+    assert {line.split('"text": "')[1].split('"')[0] for line in listed} == set(made.texts) - texts_before
 
 
 def test_one_flipped_bit_in_a_table_of_texts_costs_one_text_at_most(make_store: Make) -> None:

@@ -67,7 +67,7 @@ def test_a_missing_file_is_named(full: Synthetic, kind: str) -> None:
         with damaged(path, None):
             problems = full.store.verify().problems
             assert path.resolve() in [problem.file for problem in problems], path
-            assert "is missing" in next(one.problem for one in problems if one.file == path.resolve())
+            assert "is missing" in next(first.problem for first in problems if first.file == path.resolve())
 
 
 def test_the_card_of_an_index_and_of_a_space_are_told_apart_from_what_was_never_made(make_store: Make) -> None:
@@ -100,7 +100,7 @@ def rewrite(made: Synthetic, ids: np.ndarray, vectors: np.ndarray) -> None:
 
 
 def problems(made: Synthetic) -> str:
-    return "\n".join(f"{one.file}: {one.problem}" for one in made.store.verify().problems)
+    return "\n".join(f"{first.file}: {first.problem}" for first in made.store.verify().problems)
 
 
 def test_items_without_a_text(make_store: Make) -> None:
@@ -119,9 +119,10 @@ def test_an_item_in_two_tables(make_store: Make) -> None:
 def test_an_index_in_the_place_of_another(make_store: Make) -> None:
     made = make_store()
     for suffix in (".faiss", ".json"):
-        one, other = (made.paths.index(made.space, layer).with_suffix(suffix) for layer in made.card.layers.members[:2])
-        data = one.read_bytes()
-        one.write_bytes(other.read_bytes())
+        layers = made.card.layers.members[:2]
+        first, other = (made.paths.index(made.space, layer).with_suffix(suffix) for layer in layers)
+        data = first.read_bytes()
+        first.write_bytes(other.read_bytes())
         other.write_bytes(data)
     assert f"it is of the index of {made.space} layer 1" in problems(made)
 

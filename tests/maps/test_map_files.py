@@ -151,8 +151,8 @@ def test_maps_stay_when_shards_are_compacted(made: Synthetic) -> None:
     assert len(made.shard_files) == 1
     assert states(made.store) == ["current"] * 3
     assert made.store.map()["did"] == ["found"] * 3
-    for one, other in zip(before, made.store.map_points(made.space, 1), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for expected, other in zip(before, made.store.map_points(made.space, 1), strict=True):
+        np.testing.assert_array_equal(expected, other)
     assert made.store.verify().ok
 
 

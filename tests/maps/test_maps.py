@@ -117,8 +117,8 @@ def test_pca_ignores_lengths_and_rotations(make_store: Make) -> None:
     plain = make_store("plain", vectors=vectors, **arguments).store
     turned = make_store("turned", vectors=vectors @ rotation * lengths, **arguments).store
     for layer in range(3):
-        one, other = (store.map_points("toy.word.last", layer)[1] for store in (plain, turned))
-        np.testing.assert_allclose(np.abs(one), np.abs(other), atol=1e-4)  # signs are those of the components
+        points, other = (store.map_points("toy.word.last", layer)[1] for store in (plain, turned))
+        np.testing.assert_allclose(np.abs(points), np.abs(other), atol=1e-4)  # signs are those of the components
 
 
 def test_a_layer_of_tsne_starts_from_the_one_below(make_store: Make) -> None:

@@ -261,8 +261,8 @@ def test_what_changes_nothing_and_what_changes_the_sign(seed: int) -> None:
         assert weat(Arrays(vector), **swapped)["effect_size"] == pytest.approx(-plain["effect_size"], abs=1e-9)
     assert weat(Arrays(vector + 1), x=x, y=y, a=a, b=b)["effect_size"] != pytest.approx(plain["effect_size"], abs=1e-9)
     lexicon = lexicon_of(range(8, 16))
-    one, other = (valnorm(Arrays(vector), lexicon=lexicon, pleasant=p, unpleasant=u) for p, u in ((a, b), (b, a)))
-    assert one["valnorm"] == pytest.approx(-other["valnorm"], abs=1e-9)
+    each, other = (valnorm(Arrays(vector), lexicon=lexicon, pleasant=p, unpleasant=u) for p, u in ((a, b), (b, a)))
+    assert each["valnorm"] == pytest.approx(-other["valnorm"], abs=1e-9)
 
 
 def test_all_splits_are_enumerated_where_they_are_few() -> None:
@@ -326,7 +326,7 @@ def test_equal_sums_count_whatever_the_order_of_their_terms(
     splits = [sum(split) for split in combinations(whole, n_first)]
     values = np.array([whole]) * scale + shift
     p, n_splits, exact = permutation_test(values, n_first, 0, 0, error=np.finfo(float).eps)
-    assert (p[0], n_splits, exact) == (sum(one >= observed for one in splits) / len(splits), len(splits), True)
+    assert (p[0], n_splits, exact) == (sum(each >= observed for each in splits) / len(splits), len(splits), True)
 
 
 def test_the_best_split_of_all_has_a_p_value_above_zero() -> None:
@@ -341,7 +341,7 @@ def test_associations_that_tie_in_whole_numbers_tie_in_weat() -> None:
     targets = np.array([[3, 1, 2], [1, 2, 3], [2, 1, 3], [1, 3, 2], [2, 3, 1], [3, 2, 1]])
     whole = [int(v[0] - v[1]) for v in targets]  # cos with the first axis less that with the second, times √14
     splits = [sum(split) for split in combinations(whole, 3)]
-    p = sum(one >= sum(whole[:3]) for one in splits) / 20
+    p = sum(each >= sum(whole[:3]) for each in splits) / 20
     for turned in (np.eye(3), np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]):
         vector = np.concatenate([np.eye(3)[:2], targets]) @ turned
         assert weat(Arrays(vector), x=x, y=y, a=a, b=b)["p_value"] == p

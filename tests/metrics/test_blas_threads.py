@@ -9,7 +9,7 @@ from embstore.metrics.numerics.blas_threads import eigenvalues_of, eigenvectors_
 
 
 def threads() -> list[int]:
-    return [one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"]
+    return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
 
 
 def test_one_thread_until_the_last_has_left() -> None:

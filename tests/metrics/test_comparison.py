@@ -21,7 +21,7 @@ from embstore.metrics.overlap import expected_jaccard, overlap
 from embstore.metrics.rsa import draw_pairs, numbered_pairs, rsa
 
 
-def one(metric: Any, x: np.ndarray, y: np.ndarray, **settings: Any) -> dict[str, Any]:
+def single_row(metric: Any, x: np.ndarray, y: np.ndarray, **settings: Any) -> dict[str, Any]:
     """The row of two layers."""
     [row] = metric([Arrays(x)], [Arrays(y)], np.arange(len(x)), **settings)
     return row
@@ -45,7 +45,7 @@ def gram_hsic(x: np.ndarray, y: np.ndarray) -> float:
 def gram_cka(x: np.ndarray, y: np.ndarray, variant: str = "unbiased") -> float:
     hsic = {"unbiased": gram_hsic1, "biased": gram_hsic}[variant]
     wide = x.astype(np.float64), y.astype(np.float64)
-    wide = tuple(one - one.mean(axis=0) for one in wide)  # both are the same for shifted vectors, and keep more digits
+    wide = tuple(x - x.mean(axis=0) for x in wide)  # both are the same for shifted vectors, and keep more digits
     return hsic(*wide) / np.sqrt(hsic(wide[0], wide[0]) * hsic(wide[1], wide[1]))
 
 
@@ -73,7 +73,7 @@ def two_layers(draw: st.DrawFn, n_min: int = 4) -> tuple[np.ndarray, np.ndarray]
     x = rng.normal(size=(n, dim))
     y = x @ rng.normal(size=(dim, dim_2)) * draw(st.sampled_from([0.0, 0.3])) + rng.normal(size=(n, dim_2))
     dtype = draw(st.sampled_from(["float32", "float16"]))
-    return tuple((one + offset).astype(dtype).astype(np.float32) for one in (x, y))  # type: ignore[return-value]
+    return tuple((single_row + offset).astype(dtype).astype(np.float32) for single_row in (x, y))  # type: ignore[return-value]
 
 
 def close(value: float) -> Any:
@@ -84,7 +84,7 @@ def close(value: float) -> Any:
 @given(layers=two_layers())
 def test_cka_is_that_of_the_gram_matrices(layers: tuple[np.ndarray, np.ndarray]) -> None:
     for variant in ("unbiased", "biased"):
-        row = one(cka, *layers, variant=variant)
+        row = single_row(cka, *layers, variant=variant)
         assert row == {"cka": close(gram_cka(*layers, variant)), "n": len(layers[0]), "reason": None}
 
 
@@ -94,9 +94,9 @@ def test_rsa_is_that_of_the_triangles(layers: tuple[np.ndarray, np.ndarray]) -> 
     n = len(layers[0])
     counts = {"n": n, "n_pairs": n * (n - 1) // 2, "n_zero": 0, "reason": None, "seed": None}
     one_triangle, other = triangles(*layers)
-    assert one(rsa, *layers) == counts | {"rsa": close(np.corrcoef(one_triangle, other)[0, 1])}
+    assert single_row(rsa, *layers) == counts | {"rsa": close(np.corrcoef(one_triangle, other)[0, 1])}
     if not (nearly_tied(one_triangle) or nearly_tied(other)):
-        by_rank = one(rsa, *layers, correlation="spearman")
+        by_rank = single_row(rsa, *layers, correlation="spearman")
         assert by_rank == counts | {"rsa": close(spearmanr(one_triangle, other).statistic)}
 
 
@@ -107,7 +107,7 @@ def test_overlap_is_that_of_sets(layers: tuple[np.ndarray, np.ndarray], data: st
     assume(not any(map(nearly_tied, triangles(*layers))))
     k = data.draw(st.integers(1, n - 1))
     pairs = list(zip(*(neighbour_sets(x, k) for x in layers), strict=True))
-    row = one(overlap, *layers, k=k)
+    row = single_row(overlap, *layers, k=k)
     assert row["jaccard"] == close(np.mean([len(a & b) / len(a | b) for a, b in pairs]))
     assert row["overlap"] == close(np.mean([len(a & b) / k for a, b in pairs]))
     assert row["overlap_expected"] == close(k / (n - 1))
@@ -149,7 +149,7 @@ def related_layers(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 def test_what_changes_nothing(metric: Any, given_: dict, column: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     x, y = related_layers(rng)
-    value = one(metric, x, y, **given_)[column]
+    value = single_row(metric, x, y, **given_)[column]
     rotation = ortho_group.rvs(12, random_state=rng)
     order = rng.permutation(30)
     same = {
@@ -160,21 +160,21 @@ def test_what_changes_nothing(metric: Any, given_: dict, column: str, seed: int)
         "with dimensions of zeros": (np.pad(x, ((0, 0), (0, 3))), y),
     }
     for what, layers in same.items():
-        assert one(metric, *layers, **given_)[column] == pytest.approx(value, abs=1e-9), what
-    assert one(metric, x, x @ rotation, **given_)[column] == pytest.approx(1, abs=1e-12)
+        assert single_row(metric, *layers, **given_)[column] == pytest.approx(value, abs=1e-9), what
+    assert single_row(metric, x, x @ rotation, **given_)[column] == pytest.approx(1, abs=1e-12)
 
 
 @CASES
 def test_what_changes_the_value(metric: Any, given_: dict, column: str) -> None:
     x, y = related_layers(np.random.default_rng(5))
-    value = one(metric, x, y, **given_)[column]
+    value = single_row(metric, x, y, **given_)[column]
     other = {"single dimensions scaled": x * np.geomspace(0.1, 10, 12), "items shuffled": np.roll(x, 1, axis=0)}
     for what, changed in other.items():
-        assert abs(one(metric, changed, y, **given_)[column] - value) > 0.01, what
+        assert abs(single_row(metric, changed, y, **given_)[column] - value) > 0.01, what
     shifted, stretched = x + 2.0, x * np.geomspace(0.1, 10, 30)[:, None]
     of_cosines = metric is not cka
-    assert (one(metric, shifted, y, **given_)[column] == pytest.approx(value, abs=1e-9)) is not of_cosines
-    assert (one(metric, stretched, y, **given_)[column] == pytest.approx(value, abs=1e-9)) is of_cosines
+    assert (single_row(metric, shifted, y, **given_)[column] == pytest.approx(value, abs=1e-9)) is not of_cosines
+    assert (single_row(metric, stretched, y, **given_)[column] == pytest.approx(value, abs=1e-9)) is of_cosines
 
 
 @CASES
@@ -190,12 +190,12 @@ def test_each_pair_of_layers_in_its_place(metric: Any, given_: dict, column: str
 
     square = metric([data(x) for x in layers], None, ids, **given_)
     assert [row[column] for row in square] == [
-        pytest.approx(one(metric, x, y, **given_)[column], abs=1e-12) for x in layers for y in layers
+        pytest.approx(single_row(metric, x, y, **given_)[column], abs=1e-12) for x in layers for y in layers
     ]
     assert [square[place][column] for place in (0, 4, 8)] == pytest.approx([1, 1, 1], abs=1e-12)
     of_two = metric([data(x) for x in layers], [data(y) for y in others], ids, **given_)
     assert [row[column] for row in of_two] == [
-        pytest.approx(one(metric, x, y, **given_)[column], abs=1e-12) for x in layers for y in others
+        pytest.approx(single_row(metric, x, y, **given_)[column], abs=1e-12) for x in layers for y in others
     ]
 
 
@@ -220,8 +220,8 @@ def test_biased_cka_is_high_where_items_are_few_and_unbiased_is_not() -> None:
     x = rng.normal(size=(100, 768))
     for dim, value in ((512, 0.86), (768, 0.885)):
         y = rng.normal(size=(100, dim))
-        assert one(cka, x, y, variant="biased")["cka"] == pytest.approx(value, abs=0.006)
-        assert abs(one(cka, x, y)["cka"]) < 0.03
+        assert single_row(cka, x, y, variant="biased")["cka"] == pytest.approx(value, abs=0.006)
+        assert abs(single_row(cka, x, y)["cka"]) < 0.03
 
 
 def test_a_narrow_cone_keeps_its_digits() -> None:
@@ -238,10 +238,10 @@ def test_a_narrow_cone_keeps_its_digits() -> None:
         return cosines - cosines.mean()
 
     a, b = triangle(x), triangle(y)
-    assert one(rsa, x, y)["rsa"] == pytest.approx(
+    assert single_row(rsa, x, y)["rsa"] == pytest.approx(
         float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())), abs=1e-7
     )
-    assert one(cka, x, y)["cka"] == close(gram_cka(x, y))
+    assert single_row(cka, x, y)["cka"] == close(gram_cka(x, y))
 
 
 def test_a_sample_of_pairs_is_seeded_and_said() -> None:
@@ -249,7 +249,7 @@ def test_a_sample_of_pairs_is_seeded_and_said() -> None:
     x = rng.normal(size=(80, 10))
     y = x + rng.normal(size=(80, 10))
     exact = spearmanr(*triangles(x, y)).statistic
-    rows = [one(rsa, x, y, correlation="spearman", pairs=1500, seed=seed) for seed in (0, 0, 1)]
+    rows = [single_row(rsa, x, y, correlation="spearman", pairs=1500, seed=seed) for seed in (0, 0, 1)]
     assert [(row["n_pairs"], row["seed"]) for row in rows] == [(1500, 0), (1500, 0), (1500, 1)]
     assert rows[0] == rows[1] != rows[2]
     for row, seed in zip(rows[1:], (0, 1), strict=True):
@@ -276,9 +276,9 @@ def test_cosines_that_tie_exactly_share_a_rank(dim: int, largest: int) -> None:
     for x in lattices:
         x[~x.any(axis=1), 0] = 1
     exact = np.corrcoef(*map(exact_ranks, lattices))[0, 1]
-    assert one(rsa, *lattices, correlation="spearman")["rsa"] == close(exact)
+    assert single_row(rsa, *lattices, correlation="spearman")["rsa"] == close(exact)
     turned = [x / 3 @ ortho_group.rvs(dim, random_state=rng) for x in lattices]
-    assert one(rsa, *turned, correlation="spearman")["rsa"] == close(exact)
+    assert single_row(rsa, *turned, correlation="spearman")["rsa"] == close(exact)
 
 
 @given(st.lists(st.integers(-30, 30), min_size=1, max_size=40), st.integers(0, 1000))
@@ -320,12 +320,12 @@ def test_pairs_of_any_number_are_told_apart() -> None:
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_too_few_items(n: int) -> None:
     x = np.random.default_rng(0).normal(size=(n, 4))
-    assert one(cka, x, x) == {"cka": None, "n": n, "reason": "unbiased CKA needs 4 items or more"}
-    row = one(rsa, x, x)
+    assert single_row(cka, x, x) == {"cka": None, "n": n, "reason": "unbiased CKA needs 4 items or more"}
+    row = single_row(rsa, x, x)
     assert (row["rsa"], row["reason"]) == ((None, "fewer than three items with a direction") if n < 3 else (1, None))
-    biased = one(cka, x, x, variant="biased")
+    biased = single_row(cka, x, x, variant="biased")
     assert (biased["cka"] is None) is (n < 2)
-    lists = one(overlap, x, x, k=3)
+    lists = single_row(overlap, x, x, k=3)
     assert (lists["jaccard"], lists["jaccard_expected"], lists["overlap"], lists["overlap_expected"]) == (None,) * 4
     assert lists["reason"] == ("fewer than two items with a direction" if n < 2 else f"3 neighbours of {n - 1} other "
                                "items: take a smaller k")  # fmt: skip
@@ -336,8 +336,8 @@ def test_ties_share_no_neighbours(tied: np.ndarray) -> None:
     """Where all items are equally near, only their ids would make lists of neighbours."""
     x = np.random.default_rng(0).normal(size=(9, 4))
     rows = overlap([Arrays(x), Arrays(tied)], None, np.arange(9), k=3)
-    said = "in one of the layers all items are equally near each other"
-    assert [row["reason"] for row in rows] == [None, said, said, said]
+    message = "in one of the layers all items are equally near each other"
+    assert [row["reason"] for row in rows] == [None, message, message, message]
     assert [row["jaccard"] for row in rows] == [1, None, None, None]
 
 
@@ -351,10 +351,10 @@ def test_a_layer_without_variance_is_named(alike: str, dtype: str) -> None:
     for metric, column in ((cka, "cka"), (rsa, "rsa")):
         for settings_ in [{}] if metric is cka else [{}, {"correlation": "spearman"}]:
             for layers, side in (((x, y), "layer_2"), ((y, x), "layer")):
-                row = one(metric, *layers, **settings_)
+                row = single_row(metric, *layers, **settings_)
                 assert row[column] is None, (metric, settings_)
                 assert row["reason"].startswith(f"{side}: "), row
-    biased = one(cka, x, y, variant="biased")
+    biased = single_row(cka, x, y, variant="biased")
     assert (biased["cka"] is None) is (alike == "all equal")
     rows = cka([Arrays(x), Arrays(y)], None, np.arange(9))
     assert [row["reason"] and row["reason"].split(":")[0] for row in rows] == [None, "layer_2", "layer", "layer"]
@@ -379,7 +379,7 @@ def test_zero_vectors_are_left_out_of_what_needs_directions() -> None:
         x, y = layers[place // 3], layers[place % 3]
         kept = x.any(axis=1) & y.any(axis=1)
         pairs = list(zip(neighbour_sets(x[kept], 3), neighbour_sets(y[kept], 3), strict=True))
-        assert row["overlap"] == close(np.mean([len(one & other) / 3 for one, other in pairs]))
+        assert row["overlap"] == close(np.mean([len(single_row & other) / 3 for single_row, other in pairs]))
         assert row["overlap_expected"] == close(3 / (kept.sum() - 1))
     found = cka(data, None, np.arange(20))
     assert [row["n"] for row in found] == [20] * 9  # a zero vector is a point like any other
@@ -391,7 +391,7 @@ def test_an_item_without_a_direction_in_one_layer_is_no_neighbour_in_the_other()
     x = np.random.default_rng(0).normal(size=(300, 8))
     y = x.copy()
     y[[17, 80, 142, 299]] = 0
-    for rows in (overlap([Arrays(x), Arrays(y)], None, np.arange(300), k=3), [one(overlap, x, y, k=3)]):
+    for rows in (overlap([Arrays(x), Arrays(y)], None, np.arange(300), k=3), [single_row(overlap, x, y, k=3)]):
         for row in rows[1:3] or rows:
             assert (row["jaccard"], row["overlap"], row["n"], row["n_zero"]) == (1, 1, 296, 4)
             assert row["overlap_expected"] == close(3 / 295)
@@ -401,10 +401,10 @@ def test_an_item_without_a_direction_in_one_layer_is_no_neighbour_in_the_other()
 def test_nothing_but_zero_vectors() -> None:
     zeros, x = np.zeros((6, 3)), np.random.default_rng(0).normal(size=(6, 3))
     for metric, column in ((rsa, "rsa"), (overlap, "jaccard")):
-        row = one(metric, zeros, x)
+        row = single_row(metric, zeros, x)
         assert (row[column], row["n"], row["n_zero"]) == (None, 0, 6)
         assert row["reason"]
-    assert one(cka, zeros, x)["cka"] is None
+    assert single_row(cka, zeros, x)["cka"] is None
 
 
 def test_a_layer_that_lacks_items_is_never_a_smaller_sample() -> None:

@@ -76,7 +76,7 @@ def corpora(draw: st.DrawFn) -> Occurrences:
     return occurrences(stored, groups, seed=draw(st.integers(0, 99)), n_blocks=draw(st.integers(1, 4)))
 
 
-def one(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def single_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
     [row] = rows
     return row
 
@@ -122,14 +122,14 @@ def test_the_sums_of_one_batch_of_groups_are_in_memory_at_once(monkeypatch: pyte
     empty = group_module.GroupSums.empty
 
     def counted(*arguments: Any, **named: Any) -> group_module.GroupSums:
-        alive.append(sum(type(one) is group_module.GroupSums for one in gc.get_objects()))
+        alive.append(sum(type(single_row) is group_module.GroupSums for single_row in gc.get_objects()))
         return empty(*arguments, **named)
 
     monkeypatch.setattr(group_module.GroupSums, "empty", counted)
     monkeypatch.setattr(group_module, "BATCH_BYTES", 1)
     groups = np.repeat(np.arange(6), 5)
     made = occurrences(np.random.default_rng(0).normal(size=(30, 4)), groups, seed=0, n_blocks=3)
-    one(self_similarity(made.data, contexts=made.contexts))
+    single_row(self_similarity(made.data, contexts=made.contexts))
     assert alive == [0] * 6
 
 
@@ -137,7 +137,7 @@ def check(value: str, made: Occurrences, expected: dict[int, float], minimum: in
     """Hold both the rows of each group and the row of their mean against the expected values of the groups."""
     function, group = FUNCTIONS[value], "sentence" if value.startswith("intra") else "word"
     rows = function(made.data, contexts=made.contexts, **{f"per_{group}": True}, **parameters)
-    mean = one(function(made.data, contexts=made.contexts, **parameters))
+    mean = single_row(function(made.data, contexts=made.contexts, **parameters))
     if not expected:
         assert rows == [mean]
         assert (mean[value], mean["n"], mean[f"n_{group}s"]) == (None, len(made.x), 0)
@@ -163,7 +163,7 @@ def test_the_baseline_is_that_of_all_occurrences_and_is_subtracted(made: Occurre
     }
     close = {"abs": 1e-9, "rel": 0}
     for value, function in FUNCTIONS.items():
-        row = one(function(made.data, contexts=made.contexts, adjusted=True))
+        row = single_row(function(made.data, contexts=made.contexts, adjusted=True))
         if baselines[function] is None:
             assert row["baseline"] is None
             assert "baseline: fewer than two" in row["reason"]
@@ -172,7 +172,7 @@ def test_the_baseline_is_that_of_all_occurrences_and_is_subtracted(made: Occurre
         if row[value] is not None:
             assert row["adjusted"] == pytest.approx(row[value] - row["baseline"], abs=1e-15)
     if len(made.x) > 1:
-        row = one(mev(made.data, contexts=made.contexts, adjusted=True, variant="centred"))
+        row = single_row(mev(made.data, contexts=made.contexts, adjusted=True, variant="centred"))
         assert row["baseline"] == pytest.approx(plain_mev(made.x, is_centred=True), **close)
 
 
@@ -183,7 +183,7 @@ def test_more_occurrences_than_dimensions_and_fewer_agree_with_the_svd() -> None
         x = (rng.normal(size=(n, 32)) + 50 * (np.arange(32) == 3)).astype(np.float32)
         made = occurrences(x, np.zeros(n))
         for variant in ("uncentred", "centred"):
-            found = one(mev(made.data, contexts=made.contexts, min_contexts=2, variant=variant))
+            found = single_row(mev(made.data, contexts=made.contexts, min_contexts=2, variant=variant))
             wanted = plain_mev(x, is_centred=variant == "centred")
             assert found["mev"] == pytest.approx(wanted, abs=1e-11, rel=0)
 
@@ -191,7 +191,7 @@ def test_more_occurrences_than_dimensions_and_fewer_agree_with_the_svd() -> None
 def test_the_centred_mev_is_what_a_pca_explains() -> None:
     decomposition = pytest.importorskip("sklearn.decomposition")
     made = occurrences(np.random.default_rng(6).normal(size=(40, 12)) + 2, np.zeros(40))
-    found = one(mev(made.data, contexts=made.contexts, variant="centred"))
+    found = single_row(mev(made.data, contexts=made.contexts, variant="centred"))
     assert found["mev"] == pytest.approx(decomposition.PCA().fit(made.x).explained_variance_ratio_[0], abs=1e-12)
 
 
@@ -200,9 +200,9 @@ def values(made: Occurrences, x: np.ndarray, **parameters: Any) -> dict[str, flo
     moved = occurrences(x, made.contexts.groups)
     mine = {"min_contexts": 2} | parameters
     found = {
-        "self_similarity": one(self_similarity(moved.data, contexts=moved.contexts, min_contexts=2)),
-        "intra_sentence_similarity": one(intra_sentence(moved.data, contexts=moved.contexts)),
-        "mev": one(mev(moved.data, contexts=moved.contexts, **mine)),
+        "self_similarity": single_row(self_similarity(moved.data, contexts=moved.contexts, min_contexts=2)),
+        "intra_sentence_similarity": single_row(intra_sentence(moved.data, contexts=moved.contexts)),
+        "mev": single_row(mev(moved.data, contexts=moved.contexts, **mine)),
     }
     return {name: row[name] for name, row in found.items()}
 
@@ -244,7 +244,7 @@ def test_each_word_counts_once_however_many_contexts_it_has() -> None:
     rng = np.random.default_rng(1)
     x = np.concatenate([np.ones((100, 4)), rng.normal(size=(5, 4))])
     made = occurrences(x, np.repeat([0, 1], [100, 5]))
-    found = one(self_similarity(made.data, contexts=made.contexts))
+    found = single_row(self_similarity(made.data, contexts=made.contexts))
     assert found["self_similarity"] == pytest.approx((1 + mean_cosine(x[100:])) / 2, abs=1e-12)
     assert found["n"] == 105
 
@@ -264,15 +264,15 @@ def test_words_that_were_asked_for_have_rows_with_a_reason_where_they_have_no_va
 def test_one_vector_is_all_of_itself() -> None:
     made = occurrences(np.array([[1.0, 2.0]]), np.array([0]))
     for variant in ("uncentred", "centred"):
-        assert one(mev(made.data, contexts=made.contexts, min_contexts=1, variant=variant))["mev"] == 1
-    found = one(intra_sentence(made.data, contexts=made.contexts, min_words=1))
+        assert single_row(mev(made.data, contexts=made.contexts, min_contexts=1, variant=variant))["mev"] == 1
+    found = single_row(intra_sentence(made.data, contexts=made.contexts, min_words=1))
     assert found["intra_sentence_similarity"] == pytest.approx(1, abs=1e-12)
-    assert one(intra_sentence(made.data, contexts=made.contexts))["reason"].startswith("no sentence has 2 words")
+    assert single_row(intra_sentence(made.data, contexts=made.contexts))["reason"].startswith("no sentence has 2 words")
 
 
 def test_no_word_with_enough_contexts_names_the_one_that_has_the_most() -> None:
     made = occurrences(np.ones((5, 3)), np.array([0, 1, 1, 1, 2]))
-    found = one(self_similarity(made.data, contexts=made.contexts))
+    found = single_row(self_similarity(made.data, contexts=made.contexts))
     assert found["reason"] == "no word has 5 contexts or more; the most has 'word1': 3"
     assert (found["self_similarity"], found["n"], found["n_words_left_out"]) == (None, 5, 3)
 
@@ -281,15 +281,15 @@ def test_zero_vectors_are_no_contexts_and_are_counted() -> None:
     x = np.random.default_rng(3).normal(size=(9, 4))
     x[5:7] = 0
     made = occurrences(x, np.array([0] * 7 + [1] * 2))
-    found = one(self_similarity(made.data, contexts=made.contexts, min_contexts=3))
+    found = single_row(self_similarity(made.data, contexts=made.contexts, min_contexts=3))
     assert found["self_similarity"] == pytest.approx(mean_cosine(x[:5]), abs=1e-12)
     assert (found["n"], found["n_zero"], found["n_words_left_out"]) == (5, 2, 1)
-    found = one(intra_sentence(made.data, contexts=made.contexts, min_words=3))
+    found = single_row(intra_sentence(made.data, contexts=made.contexts, min_words=3))
     assert found["intra_sentence_similarity"] == pytest.approx(plain_intra_sentence(x[:5]), abs=1e-12)
     assert (found["n"], found["n_zero"]) == (5, 2)
-    assert one(self_similarity(made.data, contexts=made.contexts, min_contexts=6))["self_similarity"] is None
+    assert single_row(self_similarity(made.data, contexts=made.contexts, min_contexts=6))["self_similarity"] is None
     for variant in ("uncentred", "centred"):  # they are rows of the matrix like others
-        found = one(mev(made.data, contexts=made.contexts, min_contexts=7, variant=variant))
+        found = single_row(mev(made.data, contexts=made.contexts, min_contexts=7, variant=variant))
         assert found["mev"] == pytest.approx(plain_mev(x[:7], is_centred=variant == "centred"), abs=1e-12)
         assert (found["n"], found["n_zero"]) == (7, 2)
 
@@ -298,11 +298,10 @@ def test_zero_vectors_are_no_contexts_and_are_counted() -> None:
 @pytest.mark.parametrize("value", [0.1, 1e-20, 1e20])
 def test_equal_occurrences_explain_all_and_have_no_variance(value: float, n: int) -> None:
     made = occurrences(np.full((n, 6), value, np.float32), np.zeros(n))
-    assert one(mev(made.data, contexts=made.contexts, min_contexts=2))["mev"] == pytest.approx(1, abs=1e-12)
-    assert one(self_similarity(made.data, contexts=made.contexts, min_contexts=2))["self_similarity"] == pytest.approx(
-        1
-    )
-    found = one(mev(made.data, contexts=made.contexts, min_contexts=2, variant="centred", adjusted=True))
+    assert single_row(mev(made.data, contexts=made.contexts, min_contexts=2))["mev"] == pytest.approx(1, abs=1e-12)
+    similarity = single_row(self_similarity(made.data, contexts=made.contexts, min_contexts=2))["self_similarity"]
+    assert similarity == pytest.approx(1)
+    found = single_row(mev(made.data, contexts=made.contexts, min_contexts=2, variant="centred", adjusted=True))
     assert (found["mev"], found["baseline"], found["adjusted"]) == (None, None, None)
     undefined = "all vectors are zero, or equal and centred"
     assert (found["n"], found["n_words"], found["n_words_left_out"]) == (n, 0, 1)
@@ -315,7 +314,7 @@ def test_a_word_without_a_value_is_said_to_be_left_out_of_the_mean() -> None:
     rng = np.random.default_rng(4)
     x = np.concatenate([rng.normal(size=(5, 3)), np.ones((5, 3))])
     made = occurrences(x, np.repeat([0, 1], 5))
-    found = one(mev(made.data, contexts=made.contexts, variant="centred"))
+    found = single_row(mev(made.data, contexts=made.contexts, variant="centred"))
     assert found["mev"] == pytest.approx(plain_mev(x[:5], is_centred=True), abs=1e-12)
     assert (found["n"], found["n_words"], found["n_words_left_out"]) == (5, 1, 1)
     assert found["reason"] == "1 word left out: all vectors are zero, or equal and centred"
@@ -333,7 +332,7 @@ def test_words_that_cancel_out_have_no_mean_direction() -> None:
 @pytest.mark.parametrize("x", [np.zeros((0, 4)), np.zeros((7, 4))])
 def test_nothing_and_nothing_but_zeros_are_null_with_a_reason(function: Callable[..., Any], x: np.ndarray) -> None:
     made = occurrences(x, np.zeros(len(x)))
-    found = one(function(made.data, contexts=made.contexts, adjusted=True))
+    found = single_row(function(made.data, contexts=made.contexts, adjusted=True))
     assert found["reason"]
     assert {value for value in found.values() if isinstance(value, float)} == set()
 
@@ -346,8 +345,8 @@ def test_only_the_selected_occurrences_count(function: Callable[..., Any]) -> No
     kept = Contexts(made.contexts.ids[some], made.contexts.groups[some], made.contexts.names)
     data = Arrays(made.x[some], ids=made.contexts.ids[some])
     parameters = {"adjusted": True} | ({} if function is intra_sentence else {"min_contexts": 3})
-    wanted = one(function(data, contexts=kept, **parameters))
-    found = one(function(data, contexts=made.contexts, **parameters))
+    wanted = single_row(function(data, contexts=kept, **parameters))
+    found = single_row(function(data, contexts=made.contexts, **parameters))
     assert found == wanted
     assert found["reason"] is None
 

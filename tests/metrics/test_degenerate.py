@@ -39,7 +39,7 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
     "cka": [{}, {"variant": "biased"}],
     "rsa": [{}, {"correlation": "spearman"}],
 }
-OF_A_LAYER = [one for one in METRICS.values() if one.needs in ("summary", "vectors", "neighbours", "layers")]
+OF_A_LAYER = [each for each in METRICS.values() if each.needs in ("summary", "vectors", "neighbours", "layers")]
 
 
 @pytest.mark.parametrize("transforms", ["", "abtt:1"])

@@ -30,7 +30,7 @@ def of(x: np.ndarray) -> Arrays:
     return Arrays(x[:5], x[5:])
 
 
-def asked(metric: str, column: str, **inputs: Any) -> Callable[[], Any]:
+def of_metric(metric: str, column: str, **inputs: Any) -> Callable[[], Any]:
     """Ask a metric of the vectors X."""
     return lambda: rows_of(METRICS[metric].function(of(X), **inputs))[0][column]
 
@@ -81,23 +81,23 @@ def after_abtt() -> float:
     return METRICS["anisotropy"].function(of(fitted(X)))["anisotropy"]
 
 
-ASKED: dict[str, Callable[[], Any]] = {
-    "self_similarity": asked("anisotropy", "anisotropy"),
-    "pairwise_cosine_std_ddof0": asked("anisotropy", "std", std=True),
-    "self_similarity_mean_centred": asked("anisotropy", "anisotropy", variant="centred"),
+REQUESTS: dict[str, Callable[[], Any]] = {
+    "self_similarity": of_metric("anisotropy", "anisotropy"),
+    "pairwise_cosine_std_ddof0": of_metric("anisotropy", "std", std=True),
+    "self_similarity_mean_centred": of_metric("anisotropy", "anisotropy", variant="centred"),
     "cosine_contribution_per_dim": contributions,
-    "top2_share_signed_ratio_of_means": asked("norms", "top_share", top=2),
-    "top2_share_abs_ratio_of_means": asked("norms", "top_share_abs", top=2),
-    "mean_norm": asked("norms", "mean"),
-    "participation_ratio": asked("participation-ratio", "participation_ratio"),
-    "isoscore": asked("isoscore", "isoscore"),
-    "isoscore_star_zeta0.2_C0_identity": asked("isoscore", "isoscore", zeta=0.2),
-    "effective_rank_sv_centred": asked("effective-rank", "effective_rank", variant="centred"),
-    "effective_rank_sv_uncentred": asked("effective-rank", "effective_rank", variant="uncentred"),
-    "effective_rank_cov_eig": asked("effective-rank", "effective_rank", variant="eigenvalues"),
-    "mev_uncentred": asked("mev", "mev", contexts=ONE_GROUP),
-    "pca1_ratio_centred": asked("mev", "mev", contexts=ONE_GROUP, variant="centred"),
-    "intra_sentence_similarity": asked("intra-sentence", "intra_sentence_similarity", contexts=ONE_GROUP),
+    "top2_share_signed_ratio_of_means": of_metric("norms", "top_share", top=2),
+    "top2_share_abs_ratio_of_means": of_metric("norms", "top_share_abs", top=2),
+    "mean_norm": of_metric("norms", "mean"),
+    "participation_ratio": of_metric("participation-ratio", "participation_ratio"),
+    "isoscore": of_metric("isoscore", "isoscore"),
+    "isoscore_star_zeta0.2_C0_identity": of_metric("isoscore", "isoscore", zeta=0.2),
+    "effective_rank_sv_centred": of_metric("effective-rank", "effective_rank", variant="centred"),
+    "effective_rank_sv_uncentred": of_metric("effective-rank", "effective_rank", variant="uncentred"),
+    "effective_rank_cov_eig": of_metric("effective-rank", "effective_rank", variant="eigenvalues"),
+    "mev_uncentred": of_metric("mev", "mev", contexts=ONE_GROUP),
+    "pca1_ratio_centred": of_metric("mev", "mev", contexts=ONE_GROUP, variant="centred"),
+    "intra_sentence_similarity": of_metric("intra-sentence", "intra_sentence_similarity", contexts=ONE_GROUP),
     "linear_cka": compared("cka", "cka", variant="biased"),
     "linear_cka_unbiased": compared("cka", "cka"),
     "hsic1_xy": hsic1,
@@ -105,30 +105,30 @@ ASKED: dict[str, Callable[[], Any]] = {
     "rsa_cosine_spearman": compared("rsa", "rsa", correlation="spearman"),
     "knn_jaccard_k3": compared("overlap", "jaccard", k=3),
     "knn_overlap_k3": compared("overlap", "overlap", k=3),
-    "partition_log_isotropy_pm_eigvecs": asked("partition", "log_partition"),
-    "partition_first_order": asked("partition", "first_order"),
-    "partition_second_order": asked("partition", "second_order"),
+    "partition_log_isotropy_pm_eigvecs": of_metric("partition", "log_partition"),
+    "partition_first_order": of_metric("partition", "first_order"),
+    "partition_second_order": of_metric("partition", "second_order"),
     "k_occurrence_k3_cosine": k_occurrences,
-    "hubness_skew_k3_cosine": asked("hubness", "skewness", k=3),
-    "antihub_rate_k3": asked("hubness", "antihub_share", k=3),
-    "twonn_ls_discard0.1": asked("intrinsic-dimension", "twonn_ls", discard=0.1),
-    "twonn_mle": asked("intrinsic-dimension", "twonn_mle"),
-    "twonn_mle_unbiased": asked("intrinsic-dimension", "twonn_mle_unbiased"),
+    "hubness_skew_k3_cosine": of_metric("hubness", "skewness", k=3),
+    "antihub_rate_k3": of_metric("hubness", "antihub_share", k=3),
+    "twonn_ls_discard0.1": of_metric("intrinsic-dimension", "twonn_ls", discard=0.1),
+    "twonn_mle": of_metric("intrinsic-dimension", "twonn_mle"),
+    "twonn_mle_unbiased": of_metric("intrinsic-dimension", "twonn_mle_unbiased"),
     "align_alpha2": alignment,
-    "uniform_t2": asked("uniformity", "uniformity"),
-    "weat_test_stat": asked("weat", "statistic", **WEAT),
-    "weat_effect_ddof1": asked("weat", "effect_size", **WEAT),
-    "weat_effect_ddof0": asked("weat", "effect_size", **WEAT, ddof=0),
-    "weat_p_exact": asked("weat", "p_value", **WEAT),
+    "uniform_t2": of_metric("uniformity", "uniformity"),
+    "weat_test_stat": of_metric("weat", "statistic", **WEAT),
+    "weat_effect_ddof1": of_metric("weat", "effect_size", **WEAT),
+    "weat_effect_ddof0": of_metric("weat", "effect_size", **WEAT, ddof=0),
+    "weat_p_exact": of_metric("weat", "p_value", **WEAT),
     "sc_weat_ddof0": effect_sizes(0),
     "sc_weat_ddof1": effect_sizes(1),
     "abtt_D1_self_similarity": after_abtt,
 }
 
 
-@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("name", REQUESTS)
 def test_golden_metrics(name: str) -> None:
-    assert ASKED[name]() == pytest.approx(EXPECTED[name], abs=GOLDEN["tolerance"], rel=0)
+    assert REQUESTS[name]() == pytest.approx(EXPECTED[name], abs=GOLDEN["tolerance"], rel=0)
 
 
 @pytest.mark.parametrize(("variant", "name"), [("centred", "pca1_ratio_centred"), ("uncentred", "mev_uncentred")])
@@ -138,7 +138,7 @@ def test_the_spectrum_agrees_with_the_mev(variant: str, name: str) -> None:
 
 
 def test_the_self_similarity_of_one_word_is_the_anisotropy() -> None:
-    found = asked("self-similarity", "self_similarity", contexts=ONE_GROUP)()
+    found = of_metric("self-similarity", "self_similarity", contexts=ONE_GROUP)()
     assert found == pytest.approx(EXPECTED["self_similarity"], abs=GOLDEN["tolerance"], rel=0)
 
 
@@ -169,18 +169,18 @@ def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return made.store, rounding
 
 
-@pytest.mark.parametrize(("name", "metric", "column", "asked"), OF_A_LAYER, ids=[case[0] for case in OF_A_LAYER])
+@pytest.mark.parametrize(("name", "metric", "column", "of_metric"), OF_A_LAYER, ids=[case[0] for case in OF_A_LAYER])
 def test_golden_metrics_through_a_store(
-    stored: tuple[Store, float], name: str, metric: str, column: str, asked: dict[str, Any]
+    stored: tuple[Store, float], name: str, metric: str, column: str, of_metric: dict[str, Any]
 ) -> None:
     store, rounding = stored
-    [row] = store.query(metric, **asked)
+    [row] = store.query(metric, **of_metric)
     assert row[column] == pytest.approx(EXPECTED[name], abs=rounding * max(1, abs(EXPECTED[name])), rel=0)
     assert (row["n"], row["reason"]) == (12, None)
 
 
 def test_every_value_of_the_reference_is_asked_for() -> None:
-    assert set(ASKED) == set(EXPECTED)
+    assert set(REQUESTS) == set(EXPECTED)
 
 
 def test_the_golden_numbers_are_those_of_the_reference(shared: Path) -> None:

@@ -15,7 +15,7 @@ from embstore.metrics.hubness import hubness
 
 Make = Callable[..., Synthetic]
 seeds = st.integers(0, 2**32 - 1)
-TURN = ortho_group.rvs(10, random_state=0)
+ROTATION = ortho_group.rvs(10, random_state=0)
 
 
 def occurrences(x: np.ndarray, k: int, distance: str) -> list[int]:
@@ -105,7 +105,8 @@ def test_equal_vectors_are_in_the_order_of_their_ids() -> None:
 @pytest.mark.parametrize(
     ("x", "distance"),
     [(np.full((10, 3), 0.1), "euclidean"), (np.full((10, 3), 0.1), "cosine"), (np.zeros((10, 3)), "euclidean"),
-     (np.eye(10), "cosine"), (TURN, "cosine"), (TURN, "euclidean"), ((np.eye(10) + 1e4) @ TURN, "euclidean")],
+     (np.eye(10), "cosine"), (ROTATION, "cosine"), (ROTATION, "euclidean"),
+     ((np.eye(10) + 1e4) @ ROTATION, "euclidean")],
 )  # fmt: skip
 def test_items_that_are_equally_near_have_no_hubs(x: np.ndarray, distance: str) -> None:
     """Only their ids would make hubs of some of them."""

@@ -100,7 +100,7 @@ GOOD = Metric(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"name": "Own Metric"}, "its name must be like 'effective-rank' (lower case, digits, hyphens)"),
         ({"name": 3}, "its name must be a non-empty text, not 3"),
@@ -144,10 +144,10 @@ GOOD = Metric(
         ({"function": "f"}, "its function must be callable, not a str"),
     ],
 )  # fmt: skip
-def test_a_mistake_in_a_declaration_is_named(change: dict[str, Any], said: str) -> None:
+def test_a_mistake_in_a_declaration_is_named(change: dict[str, Any], message: str) -> None:
     assert problems(GOOD) == []
     [found] = problems(replace(GOOD, **change))
-    assert said in found
+    assert message in found
 
 
 def test_what_is_no_metric_is_named() -> None:
@@ -193,8 +193,8 @@ def test_an_explanation_says_what_is_declared() -> None:
             Parameter("a_parameter_with_a_long_name", False, "Whether."),
         ),
     )
-    said = str(Explanation(metric))
-    assert max(map(len, said.splitlines())) <= 80
+    message = str(Explanation(metric))
+    assert max(map(len, message.splitlines())) <= 80
     for line in (
         "own-metric: A metric.\n",
         "\nFormula    1\nCitation   me\nEstimator  Exact. Exact.",
@@ -208,13 +208,13 @@ def test_an_explanation_says_what_is_declared() -> None:
         "\n  --a-parameter-with-a-long-name\n",
         "Whether.",
     ):
-        assert line in said
-    assert repr(Explanation(metric)) == said
-    told = Explanation(metric).to_dict()
-    assert [told[name] for name in ("name", "units", "package")] == ["own-metric", ["word"], "own 1.0"]
-    assert [parameter["type"] for parameter in told["parameters"]] == ["int", "str", "str", "bool"]
-    assert told["parameters"][1]["default"] == []
-    assert [parameter["in_rows"] for parameter in told["parameters"]] == [True] * 4
+        assert line in message
+    assert repr(Explanation(metric)) == message
+    document = Explanation(metric).to_dict()
+    assert [document[name] for name in ("name", "units", "package")] == ["own-metric", ["word"], "own 1.0"]
+    assert [parameter["type"] for parameter in document["parameters"]] == ["int", "str", "str", "bool"]
+    assert document["parameters"][1]["default"] == []
+    assert [parameter["in_rows"] for parameter in document["parameters"]] == [True] * 4
 
 
 def test_the_store_lists_and_explains_the_metrics() -> None:

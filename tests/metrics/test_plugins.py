@@ -104,8 +104,8 @@ def test_the_example_of_the_tutorial_is_a_metric_like_the_others(install: Instal
     code, printed, _ = run("query", "norm-quantile", "-q", "0.9", "--layer", "0-1", "--format", "json", *store)
     assert (code, json.loads(printed)) == (0, rows)
     Draft202012Validator(query_schema(get_metric("norm-quantile"))).validate(rows)
-    code, _, said = run("query", "norm-quantile", "-q", "2", *store)
-    assert (code, said) == (2, "embstore: q must be at most 1, not 2.0.\n")
+    code, _, message = run("query", "norm-quantile", "-q", "2", *store)
+    assert (code, message) == (2, "embstore: q must be at most 1, not 2.0.\n")
     assert "\nPackage    my-metrics 0.1\n" in run("query", "norm-quantile", "--explain")[1]
     assert re.search(r"^  norm-quantile +Quantile of the vector lengths\.$", run("query", "--help")[1], re.MULTILINE)
     assert "Quantile of the vector lengths." in run("query", "norm-quantile", "--help")[1]
@@ -156,7 +156,7 @@ def test_a_plugin_is_known_beside_the_built_in_metrics(install: Install) -> None
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("import no_such_module", "cannot be loaded from 'own_metrics:OWN': ModuleNotFoundError: No module named"),
         ("OWN = 1 / 0", "cannot be loaded from 'own_metrics:OWN': ZeroDivisionError: division by zero"),
@@ -173,14 +173,14 @@ def test_a_plugin_is_known_beside_the_built_in_metrics(install: Install) -> None
     ],
 )
 def test_a_broken_plugin_is_named_with_its_error_and_breaks_nothing_else(
-    install: Install, make_store, source: str, said: str
+    install: Install, make_store, source: str, message: str
 ) -> None:
     own(install, source)
     made = make_store()
     with pytest.raises(PluginError) as error:
         get_metric("own")
     assert str(error.value).startswith("the metric 'own' of own-metrics 1.0 ")
-    assert said in str(error.value)
+    assert message in str(error.value)
 
     assert all_metrics() == (METRICS, [str(error.value)])
     assert Store.metrics().notes == (str(error.value),)
@@ -216,7 +216,7 @@ def test_two_packages_cannot_have_a_metric_of_the_same_name(install: Install) ->
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("1 / 0", "failed: ZeroDivisionError: division by zero"),
         ("3.5", "must return a dict of its columns, or a list of such, not float."),
@@ -229,13 +229,13 @@ def test_two_packages_cannot_have_a_metric_of_the_same_name(install: Install) ->
         ("{'value': True, 'dims': [], 'n': 2}", "returned True in 'value', which is no number."),
     ],
 )
-def test_a_plugin_that_fails_is_named(install: Install, make_store, source: str, said: str) -> None:
+def test_a_plugin_that_fails_is_named(install: Install, make_store, source: str, message: str) -> None:
     own(install, f"OWN = declared(lambda data: {source})")
     made = make_store()
     with pytest.raises(PluginError) as error:
         made.store.query("own")
     text = re.sub(r" \(\S*own_metrics\.py, line \d+\)$", "", str(error.value))
-    assert text == f"the metric 'own' of own-metrics 1.0 {said}"
+    assert text == f"the metric 'own' of own-metrics 1.0 {message}"
     assert run("query", "own", "--store", made.root)[0] == 2
 
 
@@ -291,12 +291,12 @@ def test_a_plugin_may_give_several_rows_and_have_every_kind_of_option(install: I
     """,
     )
     made = make_store()
-    asked = ("query", "own", "--layer", "0", "--format", "json", "--store", made.root)
-    assert [(row["word"], row["told"]) for row in json.loads(run(*asked)[1])] == [
+    call = ("query", "own", "--layer", "0", "--format", "json", "--store", made.root)
+    assert [(row["word"], row["told"]) for row in json.loads(run(*call)[1])] == [
         ("a", "('a', 'b') 2 0.5 False True None"), ("b", "('a', 'b') 2 0.5 False True None")
     ]  # fmt: skip
     more = ("--words", "c", "--count", "3", "--share", "1", "--strict", "--no-loose", "--at-most", "4")
-    [row] = json.loads(run(*asked, *more)[1])
+    [row] = json.loads(run(*call, *more)[1])
     assert (row["word"], row["told"]) == ("c", "('c',) 3 1.0 True False 4")
     shown = run("query", "own", "--help")[1]
     for line in (r"--words TEXT +Which \(repeatable\)\.  \[default: a, b\]", r"--count N +How many\.  \[default: 2\]",
@@ -387,7 +387,7 @@ def fail(error):
 
 @pytest.mark.parametrize("error", ENDS)
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("fail({})", "cannot be loaded from 'own_metrics:OWN'"),
         ("OWN = declared(lambda data: 1, columns=type('C', (), {{'__iter__': lambda _: fail({})}})())", "be read"),
@@ -406,13 +406,13 @@ def fail(error):
     ids=["import", "declaration", "run", "rows", "drawn"],
 )
 def test_nothing_that_a_plugin_raises_breaks_the_others(
-    install: Install, make_store, source: str, said: str, error: str
+    install: Install, make_store, source: str, message: str, error: str
 ) -> None:
     install(HEAD + RAISES + source.format(error), {"own": "own_metrics:OWN"})
     install(HEAD + WORKS.replace("OWN =", "BESIDE =").replace("declared(", "declared(name='beside', function="),
             {"beside": "fine_metrics:BESIDE"}, package="fine-metrics")  # fmt: skip
     made = make_store()
-    with pytest.raises(PluginError, match=f"the metric 'own' of own-metrics 1.0 .*{said}".replace(" .* ", " ")):
+    with pytest.raises(PluginError, match=f"the metric 'own' of own-metrics 1.0 .*{message}".replace(" .* ", " ")):
         made.store.query("own")
     assert run("query", "own", "--store", made.root)[0] == 2
     code, printed, _ = run("query", "--help")

@@ -105,10 +105,10 @@ def test_the_interval_is_that_of_scipys_bootstrap() -> None:
 
 def test_the_interval_is_seeded_and_holds_the_value() -> None:
     x, pairs = made(3)
-    one, again, other = (similarity(Arrays(x), pairs=pairs, seed=seed) for seed in (0, 0, 1))
-    assert one == again
-    assert (one["low"], one["high"]) != (other["low"], other["high"])
-    assert one["low"] < one["spearman"] < one["high"]
+    first, again, other = (similarity(Arrays(x), pairs=pairs, seed=seed) for seed in (0, 0, 1))
+    assert first == again
+    assert (first["low"], first["high"]) != (other["low"], other["high"])
+    assert first["low"] < first["spearman"] < first["high"]
 
 
 def test_the_interval_narrows_with_the_pairs() -> None:

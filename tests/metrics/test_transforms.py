@@ -286,7 +286,7 @@ def test_dimensions_and_directions_without_variance_become_zero_and_are_noted() 
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         (["abtt:6"], "abtt:6 removes everything: the centred vectors have rank 6"),
         (["abtt-original:600"], "abtt-original:600 removes everything: the centred vectors have rank 6"),
@@ -298,9 +298,9 @@ def test_dimensions_and_directions_without_variance_become_zero_and_are_noted() 
         (["drop:0,1,2", "drop:3,4,5"], "drop:3,4,5 removes everything"),
     ],
 )
-def test_what_removes_everything_is_refused(names: list[str], said: str) -> None:
+def test_what_removes_everything_is_refused(names: list[str], message: str) -> None:
     x = np.random.default_rng(6).normal(size=(30, 6)) + 4
-    with pytest.raises(NotComputable, match=said):
+    with pytest.raises(NotComputable, match=message):
         fit(Arrays(x), parse_transforms(names))
 
 

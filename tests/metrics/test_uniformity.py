@@ -52,11 +52,11 @@ def clouds(draw: st.DrawFn) -> np.ndarray:
 def test_uniformity_is_its_definition_in_blocks_of_any_size(
     x: np.ndarray, t: float, sizes: tuple[int, int, int], data: st.DataObject
 ) -> None:
-    rows, columns, held = sizes
+    rows, columns, block_bytes = sizes
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(family, "_ROWS", rows)
         patch.setattr(family, "_COLUMNS", columns)
-        patch.setattr(family, "_LOADED_BYTES", 8 * x.shape[1] * held)
+        patch.setattr(family, "_LOADED_BYTES", 8 * x.shape[1] * block_bytes)
         found = uniformity(Arrays(x[:1], x[1:], ids=data.draw(st.permutations(range(len(x))))), t=t)
     assert found["uniformity"] == pytest.approx(plain_uniformity(x, t), abs=1e-9)
     assert (found["n"], found["n_zero"], found["reason"]) == (len(x), 0, None)

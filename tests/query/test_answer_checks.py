@@ -16,7 +16,7 @@ from embstore.query import answer_checks
 
 
 @pytest.fixture(scope="module")
-def asked(prepared: Path) -> Path:
+def queried(prepared: Path) -> Path:
     """A store with the answers to questions of every kind."""
     for metric, question in QUERIES:
         ask(prepared, metric, **question)
@@ -40,13 +40,13 @@ def change(path: Path, alter: Callable[[dict[str, Any]], Any]) -> None:
     path.write_bytes(atomic.document_bytes(document, indent=None))
 
 
-def test_every_kind_of_answer_is_computed_as_it_is_stored(asked: Path) -> None:
-    found = Store(asked).verify(deep=True, answers="all")
+def test_every_kind_of_answer_is_computed_as_it_is_stored(queried: Path) -> None:
+    found = Store(queried).verify(deep=True, answers="all")
     assert found.problems == ()
     assert found.answers is not None
     assert found.answers.n_computed == found.answers.n_stored > 100
-    assert found.answers.n_stored + sum(count for _, count in found.answers.skipped) == len(stored(asked))
-    metrics = {json.loads(path.read_text("utf-8"))["question"]["metric"]["name"] for path in stored(asked)}
+    assert found.answers.n_stored + sum(count for _, count in found.answers.skipped) == len(stored(queried))
+    metrics = {json.loads(path.read_text("utf-8"))["question"]["metric"]["name"] for path in stored(queried)}
     assert len(metrics) >= 18
 
 
@@ -67,13 +67,13 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_an_altered_answer_that_is_sealed_anew_is_named(answered: Path, what: str) -> None:
-    alter, said = CHANGES[what]
+    alter, message = CHANGES[what]
     path = stored(answered)[0]
     change(path, alter)
     assert Store(answered).verify().ok, "its hash is right"
     found = Store(answered).verify(deep=True)
     assert [problem.file for problem in found.problems] == [path.resolve()]
-    assert said in found.problems[0].problem
+    assert message in found.problems[0].problem
     n = len(stored(answered))
     assert Store(answered).repair()["file"] == [], "its hash is right"
     for dry_run in (True, False):
@@ -91,23 +91,23 @@ def test_rounding_is_no_damage(answered: Path) -> None:
     assert Store(answered).verify(deep=True).ok
 
 
-def test_a_sample_is_drawn_by_its_seed(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_is_drawn_by_its_seed(queried: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     computed: list[Path] = []
     monkeypatch.setattr(answer_checks, "_difference", lambda stored: computed.append(stored.path))
     drawn = []
     for seed in (1, 1, 2):
         computed.clear()
-        found = Store(asked).verify(deep=True, answers=5, seed=seed).answers
+        found = Store(queried).verify(deep=True, answers=5, seed=seed).answers
         assert found is not None
         assert (found.n_computed, found.seed) == (5, seed)
         drawn.append([*computed])
     assert drawn[0] == drawn[1] != drawn[2]
-    seeds = {Store(asked).verify(deep=True, answers=1).answers.seed for _ in range(3)}
+    seeds = {Store(queried).verify(deep=True, answers=1).answers.seed for _ in range(3)}
     assert len(seeds) == 3, "nobody knows which answers are computed"
     monkeypatch.setattr(answer_checks, "SECONDS", -1.0)
-    assert Store(asked).verify(deep=True).answers.n_computed == 0
+    assert Store(queried).verify(deep=True).answers.n_computed == 0
     with pytest.raises(UsageError, match="answers must be a number, or all, not 'some'"):
-        Store(asked).verify(answers="some")
+        Store(queried).verify(answers="some")
 
 
 def test_answers_that_a_query_is_not_given_are_not_computed(answered: Path, tmp_path: Path) -> None:

@@ -66,18 +66,18 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Compared:
     return seen
 
 
-def said(table: Table) -> tuple[Any, ...]:
+def content(table: Table) -> tuple[Any, ...]:
     return table.to_pylist(), table.notes, table.columns, str(table)
 
 
 @pytest.mark.parametrize(
-    ("metric", "question"), QUERIES, ids=lambda one: one if isinstance(one, str) else ",".join(one)
+    ("metric", "question"), QUERIES, ids=lambda constant: constant if isinstance(constant, str) else ",".join(constant)
 )
 def test_a_stored_answer_is_the_computed_one_and_needs_no_vector(
     root: Path, metric: str, question: dict[str, Any]
 ) -> None:
     first = ask(root, metric, **question)
-    assert said(ask(root, metric, **question, cache=False)) == said(first)
+    assert content(ask(root, metric, **question, cache=False)) == content(first)
     assert len(first)
     for path in stored(root):
         Draft202012Validator(SCHEMA).validate(json.loads(path.read_bytes()))
@@ -85,7 +85,7 @@ def test_a_stored_answer_is_the_computed_one_and_needs_no_vector(
     for folder in ("embeddings", "items", "summaries"):
         for path in (root / folder).rglob("*.parquet"):
             path.write_bytes(b"")
-    assert said(ask(root, metric, **question)) == said(first)
+    assert content(ask(root, metric, **question)) == content(first)
 
 
 def test_the_summaries_answers_are_not_kept(root: Path) -> None:
@@ -102,7 +102,7 @@ def test_one_layer_more_is_one_layer_to_compute(root: Path, computed: Computed) 
     assert computed == [("toy.word.last", 1), ("toy.word.last", 2), ("other.word.last", 0), ("other.word.last", 1),
                         ("toy.word.last", 0)]  # fmt: skip
     assert [row for row in more.to_pylist() if row["space"] == "toy.word.last"][1:] == alone.to_pylist()
-    assert said(ask(root, "isoscore", spaces=["toy.word.last", "other.word.last"], layers="0-2")) == said(more)
+    assert content(ask(root, "isoscore", spaces=["toy.word.last", "other.word.last"], layers="0-2")) == content(more)
 
 
 def test_what_was_computed_before_an_interruption_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,8 @@ def test_another_question_is_another_answer(
 ) -> None:
     for question in (first, second):
         answer = ask(root, "isoscore", **question, spaces="toy.word.last", layers=1)
-        assert said(answer) == said(ask(root, "isoscore", **question, spaces="toy.word.last", layers=1, cache=False))
+        anew = ask(root, "isoscore", **question, spaces="toy.word.last", layers=1, cache=False)
+        assert content(answer) == content(anew)
     assert len(computed) == 4
     assert len(stored(root)) == 2
     ask(root, "isoscore", **first, spaces="toy.word.last", layers=1)
@@ -188,23 +189,23 @@ def test_versions_count(root: Path, computed: Computed, monkeypatch: pytest.Monk
 def test_a_metric_of_another_package_counts_with_its_version_and_its_function(
     root: Path, computed: Computed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def one(data: LayerData, *, zeta: float) -> Any:
+    def constant(data: LayerData, *, zeta: float) -> Any:
         return METRICS["isoscore"].empty(data.summary.n, "one" if zeta in {0.0, 1.0} else "")
 
     def two(data: LayerData, *, zeta: float) -> Any:
         return METRICS["isoscore"].empty(data.summary.n, "two" if zeta in {0.0, 1.0} else "")
 
-    def asked_of(function: Callable[..., Any], package: str) -> tuple[str, int]:
+    def call_of(function: Callable[..., Any], package: str) -> tuple[str, int]:
         computed.clear()
         own = replace(METRICS["isoscore"], name="own", function=function, package=package)
         monkeypatch.setitem(METRICS, "own", own)
         return ask(root, "own", spaces="toy.word.last", layers=1)["reason"][0], len(computed)
 
-    assert asked_of(one, "own 1.0") == ("one", 1)
-    assert asked_of(one, "own 1.0") == ("one", 0)
-    assert asked_of(two, "own 1.0") == ("two", 1)
-    assert asked_of(two, "own 1.1") == ("two", 1)
-    assert asked_of(one, "own 1.0") == ("one", 0)
+    assert call_of(constant, "own 1.0") == ("one", 1)
+    assert call_of(constant, "own 1.0") == ("one", 0)
+    assert call_of(two, "own 1.0") == ("two", 1)
+    assert call_of(two, "own 1.1") == ("two", 1)
+    assert call_of(constant, "own 1.0") == ("one", 0)
 
 
 def test_a_selection_by_sql_depends_on_the_tables_of_items(root: Path, computed: Computed) -> None:
@@ -224,14 +225,14 @@ def test_a_dataset_that_is_stored_anew_is_asked_for_anew(root: Path, computed: C
     every = ask(root, "similarity", **question)
     assert len(computed) == 2
     write_pairs(made, "more", texts=WORDS, seed=7)
-    assert said(ask(root, "similarity", dataset="pairs", **question)) == said(old)
+    assert content(ask(root, "similarity", dataset="pairs", **question)) == content(old)
     assert len(computed) == 2, "another dataset does not matter to one that is named"
     assert len(ask(root, "similarity", **question)) == 2 * len(every)
     write_pairs(made, "pairs", texts=WORDS, seed=8)
     new = ask(root, "similarity", dataset="pairs", **question)
     assert len(computed) == 4
     assert new["spearman"] != old["spearman"]
-    assert said(new) == said(ask(root, "similarity", dataset="pairs", **question, cache=False))
+    assert content(new) == content(ask(root, "similarity", dataset="pairs", **question, cache=False))
 
 
 def test_a_dataset_that_is_lost_is_named(root: Path) -> None:
@@ -349,7 +350,7 @@ def test_a_store_that_cannot_be_written_answers(root: Path, monkeypatch: pytest.
         monkeypatch.setattr(disk, "write", fail)
     try:
         for _ in range(2):
-            assert said(ask(root, "isoscore")) == said(expected)
+            assert content(ask(root, "isoscore")) == content(expected)
         if failure in ("full", "read-only"):
             assert not stored(root), "and no temporary file is left"
     finally:
@@ -372,7 +373,7 @@ def test_answers_that_are_there_are_given_where_others_cannot_be_written(
 
 def test_a_damaged_answer_is_computed_and_stored_anew(root: Path, computed: Computed) -> None:
     question = {"spaces": "toy.word.last", "layers": 1}
-    expected = said(ask(root, "isoscore", **question))
+    expected = content(ask(root, "isoscore", **question))
     [path] = stored(root)
     right = path.read_bytes()
     damages = [b"", right[:-9], right.replace(b'"isoscore": 0', b'"isoscore": 1'), b"[]", b"\xff" + right]
@@ -380,7 +381,7 @@ def test_a_damaged_answer_is_computed_and_stored_anew(root: Path, computed: Comp
     for number, damage in enumerate(damages, 2):
         assert damage != right
         path.write_bytes(damage)
-        assert said(ask(root, "isoscore", **question)) == expected
+        assert content(ask(root, "isoscore", **question)) == expected
         assert len(computed) == number
         assert path.read_bytes() == right
         assert Store(root).verify().ok
@@ -432,7 +433,7 @@ def test_a_shard_that_is_lost_is_told_beside_stored_answers(root: Path, computed
     assert computed == 2 * [("toy.word.last", layer) for layer in range(4)]
     note = f"toy.word.last: {lost.name} is missing. Run: embstore verify"
     assert note in table.notes
-    assert said(ask(root, "isoscore", spaces="toy.word.last")) == said(table)
+    assert content(ask(root, "isoscore", spaces="toy.word.last")) == content(table)
     lost.path.write_bytes(kept)
     assert note not in ask(root, "isoscore", spaces="toy.word.last").notes
 

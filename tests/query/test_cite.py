@@ -77,16 +77,16 @@ def test_the_first_reference_of_a_dataset_is_its_citation(spec: Any) -> None:
 def test_embstore_is_cited_as_its_files_say() -> None:
     [(key, fields)] = parsed(Store("store").cite("embstore")).items()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    said = (ROOT / "CITATION.cff").read_text("utf-8")
+    cff = (ROOT / "CITATION.cff").read_text("utf-8")
     assert key == "embstore"
     assert fields["version"] == embstore.__version__ == project["version"]
-    assert f"\nversion: {project['version']}\n" in said
-    assert f'repository-code: "{project["urls"]["Repository"]}"' in said
-    assert f"\nlicense: {project['license']}\n" in said
-    assert f'- name: "{project["authors"][0]["name"]}"' in said
+    assert f"\nversion: {project['version']}\n" in cff
+    assert f'repository-code: "{project["urls"]["Repository"]}"' in cff
+    assert f"\nlicense: {project['license']}\n" in cff
+    assert f'- name: "{project["authors"][0]["name"]}"' in cff
     assert fields["author"] == f"{{{project['authors'][0]['name']}}}"
-    assert f'title: "{re.sub("[{}]", "", fields["title"])}"' in said
-    assert "abstract:" in said
+    assert f'title: "{re.sub("[{}]", "", fields["title"])}"' in cff
+    assert "abstract:" in cff
 
 
 def test_a_store_is_cited_by_its_checkpoints_datasets_and_answers(store: Store) -> None:

@@ -52,8 +52,8 @@ def test_similarity_over_a_store_is_scipys(make_store: Make, dtype: str) -> None
     check_schema("similarity", table.to_pylist())
     best = max(table, key=lambda row: row["spearman"])
     assert [row["best"] for row in table] == [row is best for row in table]
-    said = f"toy.word.last, rg65: spearman is highest in layer {best['layer_name']} ({best['spearman']:.4f})."
-    assert said in table.notes
+    message = f"toy.word.last, rg65: spearman is highest in layer {best['layer_name']} ({best['spearman']:.4f})."
+    assert message in table.notes
     names = ["dataset", "n", "spearman", "pearson", "low", "high", "total", "coverage", "n_zero", "best", "reason"]
     names += ["missing", "ranks", "resamples", "seed"]
     assert list(table.columns[-len(names) :]) == names
@@ -214,8 +214,9 @@ def test_all_missing_texts_can_be_listed(make_store: Make, tmp_path: Path) -> No
     store = made.store
     notes = store.query("similarity", dataset="rg65", spaces="toy.word.last").notes
     named = ", ".join(f"'{text}'" for text in [text for text in dict.fromkeys([*first, *second]) if text in absent][:5])
-    said = f"toy.word.last lacks 20 of the 50 texts of rg65: {named} and 15 more (all: embstore datasets missing rg65 "
-    assert any(note.startswith(f"{said}--space toy.word.last). ") for note in notes)
+    message = f"toy.word.last lacks 20 of the 50 texts of rg65: {named} and 15 more "
+    message += "(all: embstore datasets missing rg65 "
+    assert any(note.startswith(f"{message}--space toy.word.last). ") for note in notes)
     table = store.missing("rg65", spaces="toy.word.last")
     check_schema("missing", table.to_pylist(), of="{}")
     assert table["text"] == [text for text in dict.fromkeys([*first, *second]) if text in absent]
@@ -223,7 +224,7 @@ def test_all_missing_texts_can_be_listed(make_store: Make, tmp_path: Path) -> No
     assert table.notes == ("toy.word.last lacks 20 of the 50 texts of rg65.",)
     every = store.missing(["rg65", "stsb", "bellezza"])
     counts = [(source, space) for source, space in zip(every["source"], every["space"], strict=True)]
-    assert {one: counts.count(one) for one in counts} == {
+    assert {single: counts.count(single) for single in counts} == {
         ("rg65", "few.word.last"): 45, ("rg65", "toy.word.last"): 20, ("stsb", "toy.sentence.last"): 1,
         ("bellezza", "few.word.last"): 26, ("bellezza", "toy.word.last"): 1,
     }  # fmt: skip
@@ -284,8 +285,8 @@ def test_items_that_are_not_selected_count_as_missing(make_store: Make) -> None:
     none = made.store.query("similarity", where="false")
     assert set(none["dataset"]) == {"rg65"}
     layers = ", ".join(none["layer_name"])
-    said = "fewer than two pairs with a cosine and a score"
-    assert f"toy.word.last, rg65: layers {layers}: {said}." in none.notes
+    message = "fewer than two pairs with a cosine and a score"
+    assert f"toy.word.last, rg65: layers {layers}: {message}." in none.notes
 
 
 def test_a_layer_without_a_value_is_null_and_never_the_best(make_store: Make) -> None:
@@ -311,11 +312,11 @@ def test_a_layer_without_vectors_has_the_rows_and_counts_of_others(make_store: M
     sets = {name: made.texts[5 * place : 5 * place + 5] for place, name in enumerate("xyab")}
     ab = {name: sets[name] for name in "ab"}
     attributes = {"pleasant": sets["a"], "unpleasant": sets["b"]}
-    asked = {
+    request = {
         "similarity": ({}, 60), "alignment": ({"min_score": 0}, 60), "valnorm": (attributes, 30), "weat": (sets, 20),
         "sc-weat": ({"word": ["text1", "text2"], **ab}, 10),
     }  # fmt: skip
-    for metric, (more, total) in asked.items():
+    for metric, (more, total) in request.items():
         plain = made.store.query(metric, layers="0", **more)
         table = made.store.query(metric, layers="0", transforms="abtt:8", **more)
         check_schema(metric, table.to_pylist())
@@ -427,9 +428,9 @@ def test_the_column_of_a_lexicon(make_store: Make) -> None:
     write_lexicon(made, words, "two", arousal=first.tolist(), dominance=second.tolist())
     write_lexicon(made, words, "none", note=["x"] * 30)
     attributes = {"pleasant": words[:3], "unpleasant": words[3:6], "layers": "1"}
-    one = made.store.query("valnorm", lexicon="one", **attributes)
-    assert one["valnorm"] == made.store.query("valnorm", lexicon="two", value="arousal", **attributes)["valnorm"]
-    assert one["valnorm"] != made.store.query("valnorm", lexicon="two", value="dominance", **attributes)["valnorm"]
+    single = made.store.query("valnorm", lexicon="one", **attributes)
+    assert single["valnorm"] == made.store.query("valnorm", lexicon="two", value="arousal", **attributes)["valnorm"]
+    assert single["valnorm"] != made.store.query("valnorm", lexicon="two", value="dominance", **attributes)["valnorm"]
     with pytest.raises(QueryError, match=r"several columns of numbers: arousal, dominance. Say which with value="):
         made.store.query("valnorm", lexicon="two", **attributes)
     with pytest.raises(QueryError, match=r"'none' must have a column of numbers, and has none"):
@@ -472,11 +473,11 @@ def test_the_papers_attribute_words_are_the_default_sets(make_store: Make) -> No
     sets = {"a": PLEASANT, "b": UNPLEASANT}
     targets = {"x": ["flower", "rose"], "y": ["insect", "wasp"]}
     assert made.store.query("weat", **targets).rows == made.store.query("weat", **targets, **sets).rows
-    one = made.store.query("sc-weat", word=["rose"])
-    assert one.rows == made.store.query("sc-weat", word=["rose"], **sets).rows
-    assert set(one["exact"]) == {False}
-    assert set(one["n_permutations"]) == {10_000}
-    assert one["p_value"] != made.store.query("sc-weat", word=["rose"], seed=1)["p_value"]
+    single = made.store.query("sc-weat", word=["rose"])
+    assert single.rows == made.store.query("sc-weat", word=["rose"], **sets).rows
+    assert set(single["exact"]) == {False}
+    assert set(single["n_permutations"]) == {10_000}
+    assert single["p_value"] != made.store.query("sc-weat", word=["rose"], seed=1)["p_value"]
 
 
 def test_words_that_a_space_lacks_are_named_with_the_set(make_store: Make, tmp_path: Path) -> None:
@@ -547,11 +548,11 @@ def test_word_sets_that_are_not_given_or_cannot_be_read(make_store: Make, tmp_pa
         store.query("sc-weat", words=str(tmp_path / "nowhere.txt"))
     (tmp_path / "X").write_text("text1\n")
     (tmp_path / "two.csv").write_text("w,v\ntext1,1\n")
-    for sets, said in {
+    for sets, message in {
         "X": r"unknown file type 'X'\. Known: \.txt, .* If .*/X holds words of X, one a line, rename it to .*X\.txt",
         "two.csv": r"two\.csv has several columns, and none is called text\. Keep only that of the words of X",
     }.items():
-        with pytest.raises((UnknownNameError, UsageError), match=said) as caught:
+        with pytest.raises((UnknownNameError, UsageError), match=message) as caught:
             store.query("weat", x=str(tmp_path / sets), y=["text1"])
         assert "build" not in str(caught.value)
         assert "--column" not in str(caught.value)

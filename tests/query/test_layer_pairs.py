@@ -42,10 +42,10 @@ def matrix(table: Table, column: str) -> dict[tuple[str, str], Any]:
 
 def two_spaces(make_store: Make, **other: Any) -> tuple[Synthetic, Synthetic, list[str]]:
     """Two spaces with the items text10 to text29 in common, each in an order of its own."""
-    one = make_store(n=30, dim=6, n_shards=3, **other)
+    left = make_store(n=30, dim=6, n_shards=3, **other)
     texts = [f"text{number}" for number in range(44, 9, -1)]
-    two = make_store(texts=texts, dim=9, n_blocks=4, top_form=None, model="other", seed=7)
-    return one, two, [f"text{number}" for number in range(10, 30)]
+    right = make_store(texts=texts, dim=9, n_blocks=4, top_form=None, model="other", seed=7)
+    return left, right, [f"text{number}" for number in range(10, 30)]
 
 
 def of_texts(made: Synthetic, layer: int, texts: list[str]) -> np.ndarray:
@@ -60,9 +60,9 @@ def test_all_layers_of_a_space(make_store: Make, dtype: str, n_shards: int) -> N
     for metric, function, settings in (("cka", gram_cka, {"variant": "biased"}), ("rsa", correlation, {})):
         found = made.store.query(metric, **settings)
         assert matrix(found, metric) == {
-            (one, two): pytest.approx(function(made.vectors[i], made.vectors[j]), abs=1e-9)
-            for i, one in enumerate(names)
-            for j, two in enumerate(names)
+            (name, name_2): pytest.approx(function(made.vectors[i], made.vectors[j]), abs=1e-9)
+            for i, name in enumerate(names)
+            for j, name_2 in enumerate(names)
         }
         assert found["n"] == [30] * 25
         assert set(found["space_2"]) == {made.space}
@@ -95,36 +95,36 @@ def test_rows_agree_with_the_schema(make_store: Make, metric: str, column: str, 
 
 
 def test_two_spaces_on_the_items_that_both_have(make_store: Make) -> None:
-    one, two, common = two_spaces(make_store)
+    left, right, common = two_spaces(make_store)
     for metric, function, settings in (("cka", gram_cka, {"variant": "biased"}), ("rsa", correlation, {})):
-        found = one.store.query(metric, spaces=one.space, against=two.space, **settings)
+        found = left.store.query(metric, spaces=left.space, against=right.space, **settings)
         assert matrix(found, metric) == {
-            (one.card.layers.names[i], str(j)): pytest.approx(
-                function(of_texts(one, i, common), of_texts(two, j, common)), abs=1e-9
+            (left.card.layers.names[i], str(j)): pytest.approx(
+                function(of_texts(left, i, common), of_texts(right, j, common)), abs=1e-9
             )
             for i in range(5)
             for j in range(5)
         }
         assert set(found["n"]) == {20}
-        assert set(zip(found["space"], found["space_2"], strict=True)) == {(one.space, two.space)}
-        assert f"{one.space} and {two.space} have 20 items in common, of 30 and 35." in found.notes
-        assert f"{one.space} (down) and {two.space} (across): n = 20" in found.notes
-    turned = two.store.query("rsa", spaces=two.space, against=one.space)
+        assert set(zip(found["space"], found["space_2"], strict=True)) == {(left.space, right.space)}
+        assert f"{left.space} and {right.space} have 20 items in common, of 30 and 35." in found.notes
+        assert f"{left.space} (down) and {right.space} (across): n = 20" in found.notes
+    turned = right.store.query("rsa", spaces=right.space, against=left.space)
     straight = matrix(found, "rsa")
     assert matrix(turned, "rsa") == {(j, i): pytest.approx(value, abs=1e-12) for (i, j), value in straight.items()}
 
 
 def test_overlap_of_two_spaces_is_among_the_items_that_both_have(make_store: Make) -> None:
-    one, two, common = two_spaces(make_store)
+    left, right, common = two_spaces(make_store)
     k = 4
     lists = []
-    for made in (one, two):
+    for made in (left, right):
         x = of_texts(made, 2, common).astype(np.float64)
         x /= np.linalg.norm(x, axis=1)[:, None]
         cosines = x @ x.T
         np.fill_diagonal(cosines, -2)
         lists.append([set(row) for row in np.argsort(-cosines, axis=1)[:, :k].tolist()])
-    [row] = one.store.query("overlap", spaces=one.space, against=two.space, layers=2, k=k)
+    [row] = left.store.query("overlap", spaces=left.space, against=right.space, layers=2, k=k)
     pairs = list(zip(*lists, strict=True))
     assert row["jaccard"] == pytest.approx(np.mean([len(a & b) / len(a | b) for a, b in pairs]), abs=1e-12)
     assert row["overlap"] == pytest.approx(np.mean([len(a & b) / k for a, b in pairs]), abs=1e-12)
@@ -142,45 +142,45 @@ def test_a_lattice_shares_all_neighbours_with_its_multiples(make_store: Make) ->
 
 
 def test_where_and_sample_apply_to_both_sides(make_store: Make) -> None:
-    one, two, common = two_spaces(make_store)
+    left, right, common = two_spaces(make_store)
     kept = [text for text in common if text.endswith(("1", "2", "3", "4", "5"))]
-    ask = {"spaces": one.space, "against": two.space, "layers": 1}
-    [row] = one.store.query("rsa", where="regexp_matches(text, '[1-5]$')", **ask)
+    ask = {"spaces": left.space, "against": right.space, "layers": 1}
+    [row] = left.store.query("rsa", where="regexp_matches(text, '[1-5]$')", **ask)
     assert (row["n"], row["where"]) == (10, "regexp_matches(text, '[1-5]$')")
-    assert row["rsa"] == pytest.approx(correlation(of_texts(one, 1, kept), of_texts(two, 1, kept)), abs=1e-9)
-    [row] = one.store.query("rsa", sample=8, seed=5, **ask)
+    assert row["rsa"] == pytest.approx(correlation(of_texts(left, 1, kept), of_texts(right, 1, kept)), abs=1e-9)
+    [row] = left.store.query("rsa", sample=8, seed=5, **ask)
     assert (row["n"], row["sample"], row["seed"]) == (8, 8, 5)  # 8 of what both have, not 8 of each
-    ids = np.sort([item.id for item in one.items if item.text in common])
+    ids = np.sort([item.id for item in left.items if item.text in common])
     drawn = np.random.default_rng(5).choice(ids, 8, replace=False, shuffle=False)
-    texts = [item.text for item in one.items if item.id in drawn]
-    assert row["rsa"] == pytest.approx(correlation(of_texts(one, 1, texts), of_texts(two, 1, texts)), abs=1e-9)
-    many = one.store.query("rsa", sample=100, **ask)
+    texts = [item.text for item in left.items if item.id in drawn]
+    assert row["rsa"] == pytest.approx(correlation(of_texts(left, 1, texts), of_texts(right, 1, texts)), abs=1e-9)
+    many = left.store.query("rsa", sample=100, **ask)
     assert many["n"] == [20]
-    assert f"{one.space}: the sample of 100 is all 20 items." in many.notes
+    assert f"{left.space}: the sample of 100 is all 20 items." in many.notes
 
 
 def test_transforms_apply_to_both_sides(make_store: Make) -> None:
-    one, two, common = two_spaces(make_store)
+    left, right, common = two_spaces(make_store)
 
     def centred(made: Synthetic) -> np.ndarray:
         x = of_texts(made, 3, common).astype(np.float64)
         return x - x.mean(axis=0)
 
-    found = one.store.query("rsa", spaces=one.space, against=two.space, layers=3, transforms="center")
-    assert found["rsa"] == pytest.approx([correlation(centred(one), centred(two))], abs=1e-9)
+    found = left.store.query("rsa", spaces=left.space, against=right.space, layers=3, transforms="center")
+    assert found["rsa"] == pytest.approx([correlation(centred(left), centred(right))], abs=1e-9)
     assert found["transform"] == ["center"]
     assert any(note.endswith(": n = 20, after center") for note in found.notes)
 
 
 def test_a_layer_that_cannot_be_transformed_has_nulls_with_the_reason(make_store: Make) -> None:
-    one, two, _ = two_spaces(make_store)
-    for spaces, against in ((one.space, two.space), (two.space, one.space)):
-        found = one.store.query("cka", spaces=spaces, against=against, layers="0,1", transforms="drop:7")
+    left, right, _ = two_spaces(make_store)
+    for spaces, against in ((left.space, right.space), (right.space, left.space)):
+        found = left.store.query("cka", spaces=spaces, against=against, layers="0,1", transforms="drop:7")
         assert found["cka"] == [None] * 4
         assert {reason.partition(": drop:7")[0] for reason in found["reason"]} == {
-            f"{one.space}, layer {n}" for n in "01"
+            f"{left.space}, layer {n}" for n in "01"
         }
-        assert [note for note in found.notes if note.startswith(f"{one.space}, layer 0: drop:7")]
+        assert [note for note in found.notes if note.startswith(f"{left.space}, layer 0: drop:7")]
 
 
 def test_a_layer_without_variance_is_named_in_the_notes(make_store: Make) -> None:
@@ -196,30 +196,30 @@ def test_a_layer_without_variance_is_named_in_the_notes(make_store: Make) -> Non
 
 
 def test_a_layer_that_one_space_lacks(make_store: Make) -> None:
-    one, two, _ = two_spaces(make_store)
-    found = one.store.query("cka", spaces=one.space, against=two.space, layers="3,4")
+    left, right, _ = two_spaces(make_store)
+    found = left.store.query("cka", spaces=left.space, against=right.space, layers="3,4")
     assert list(matrix(found, "cka")) == [("3", "3"), ("3", "4")]
-    assert f"{one.space} has no layer '4' (it has 0, 1, 2, 3, raw)." in found.notes
-    for spaces, against in ((one.space, two.space), (two.space, one.space)):
-        with pytest.raises(QueryError, match=f"nothing to compare: {one.space} has no layer '4'"):
-            one.store.query("cka", spaces=spaces, against=against, layers=4)
+    assert f"{left.space} has no layer '4' (it has 0, 1, 2, 3, raw)." in found.notes
+    for spaces, against in ((left.space, right.space), (right.space, left.space)):
+        with pytest.raises(QueryError, match=f"nothing to compare: {left.space} has no layer '4'"):
+            left.store.query("cka", spaces=spaces, against=against, layers=4)
     with pytest.raises(UnknownNameError, match="unknown layer '9'"):
-        one.store.query("cka", spaces=one.space, against=two.space, layers=9)
+        left.store.query("cka", spaces=left.space, against=right.space, layers=9)
 
 
 def test_spaces_without_common_items(make_store: Make) -> None:
-    one = make_store(n=8)
-    two = make_store(n=8, unit="sentence", model="other")
+    left = make_store(n=8)
+    right = make_store(n=8, unit="sentence", model="other")
     make_store(n=6, model="third")
     with pytest.raises(
         QueryError,
         match=r"toy\.word\.last \(of words\) and other\.sentence\.last \(of sentences\) have no item.*one unit",
     ):
-        one.store.query("cka", spaces=one.space, against=two.space)
-    found = one.store.query("cka", against="third.word.last", layers=0)
-    assert found["space"] == [one.space]
+        left.store.query("cka", spaces=left.space, against=right.space)
+    found = left.store.query("cka", against="third.word.last", layers=0)
+    assert found["space"] == [left.space]
     assert any(
-        note.startswith(f"{two.space} (of sentences) and third.word.last (of words) have no") for note in found.notes
+        note.startswith(f"{right.space} (of sentences) and third.word.last (of words) have no") for note in found.notes
     )
 
 

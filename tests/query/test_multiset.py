@@ -18,9 +18,9 @@ Make = Callable[..., Synthetic]
 
 @given(st.lists(st.integers(-3, 3)))
 def test_the_sets_are_the_list(ids: list[int]) -> None:
-    sets = [one.tolist() for one in split_into_sets(np.array(ids, np.int64))]
-    assert Counter(id for one in sets for id in one) == Counter(ids)
-    assert all(one == sorted(set(one)) and one for one in sets)
+    sets = [ids_of_set.tolist() for ids_of_set in split_into_sets(np.array(ids, np.int64))]
+    assert Counter(id for ids_of_set in sets for id in ids_of_set) == Counter(ids)
+    assert all(ids_of_set == sorted(set(ids_of_set)) and ids_of_set for ids_of_set in sets)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

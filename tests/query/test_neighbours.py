@@ -90,11 +90,11 @@ def test_several_texts_spaces_and_layers_stand_side_by_side(make_store: Make) ->
     other = make_store(n=10, model="other", n_blocks=1, seed=5)
     found = made.store.neighbours(["text1", "text2"], layers="0,1", k=3)
     assert len(found) == 2 * 2 * 2 * 3
-    for one in (made, other):
+    for each in (made, other):
         for layer in (0, 1):
             for text in ("text1", "text2"):
-                part = [row for row in found if (row["space"], row["layer"], row["query"]) == (one.space, layer, text)]
-                assert_same([(r["text"], r["cosine"]) for r in part], wanted(one.texts, one.layer(layer), text, 3))
+                part = [row for row in found if (row["space"], row["layer"], row["query"]) == (each.space, layer, text)]
+                assert_same([(r["text"], r["cosine"]) for r in part], wanted(each.texts, each.layer(layer), text, 3))
     header, lines = found.layout()
     assert header == ["query", "rank", "other.word.last 0", "other.word.last 1", "toy.word.last 0", "toy.word.last 1"]
     assert [line[:2] for line in lines] == [[text, str(rank)] for text in ("text1", "text2") for rank in (1, 2, 3)]
@@ -114,8 +114,8 @@ def test_without_a_whole_index_an_exact_scan_answers_and_says_so(make_store: Mak
     more = make_store(texts=["a", "b", "c"], index=False, seed=9)
     found = first.store.neighbours("text1", layers="all", k=30)
     assert len(found.notes) == 5
-    said = "has no index" if state == "none" else "has an index of other shards (it is behind)"
-    assert all(said in note and "exact scan" in note for note in found.notes)
+    message = "has no index" if state == "none" else "has an index of other shards (it is behind)"
+    assert all(message in note and "exact scan" in note for note in found.notes)
     index_space(first.root, first.card)
     indexed = first.store.neighbours("text1", layers="all", k=30)
     assert indexed.notes == ()
@@ -232,22 +232,22 @@ def test_a_text_that_is_no_unicode_is_not_stored_and_harms_nothing(make_store: M
 
 def test_a_text_that_is_embedded_now_keeps_all_neighbours(make_store: Make) -> None:
     made = make_store(n=8)
-    asked: list[tuple[str, str]] = []
+    searched: list[tuple[str, str]] = []
 
     def embed(card: Card, item: Item) -> Mapping[int, np.ndarray]:
-        asked.append((card.space, item.text))
+        searched.append((card.space, item.text))
         return {layer.id: made.layer(layer.id)[3] for layer in card.layers}
 
     def find(text: str) -> Table:
         return nearest.neighbours(made.store.catalog, parse_queries([text], []), SpaceFilter(), "2", 20, embed)
 
     found = find("new")
-    assert asked == [(made.space, "new")]
+    assert searched == [(made.space, "new")]
     assert found["text"][0] == "text3"
     assert found["cosine"][0] == pytest.approx(1)
     assert len(found) == 8
     assert len(find("text3")) == 7
-    assert len(asked) == 1, "what is stored is not encoded again"
+    assert len(searched) == 1, "what is stored is not encoded again"
 
 
 def page_of(made: Synthetic, layer: int, place: int) -> tuple[object, bytearray, int]:

@@ -80,10 +80,10 @@ def test_a_transform_changes_the_neighbours_and_none_keeps_the_index(make_store:
 
 
 def test_several_texts_and_layers_and_spaces_are_each_fitted_by_themselves(make_store: Make) -> None:
-    one = make_store(n=30)
+    large = make_store(n=30)
     other = make_store(n=20, dim=6, model="other", seed=4)
-    found = one.store.neighbours(["text1", "text2"], layers="0,1", k=4, transforms=["abtt:2"])
-    for made in (one, other):
+    found = large.store.neighbours(["text1", "text2"], layers="0,1", k=4, transforms=["abtt:2"])
+    for made in (large, other):
         for layer in (0, 1):
             y = abtt(made.layer(layer).astype(np.float64), 2)
             for text in ("text1", "text2"):

@@ -58,7 +58,7 @@ def test_only_what_the_filter_keeps_is_found(
 ) -> None:
     query, where = f"text{text}", f"text LIKE '%{digit}'"
     found = made[kind].store.neighbours(query, layers=1, k=k, where=where)
-    assert_right(found, right(made[kind], query, k, lambda one: one.endswith(str(digit))))
+    assert_right(found, right(made[kind], query, k, lambda each: each.endswith(str(digit))))
     assert set(found["where"]) <= {where}
 
 

@@ -44,8 +44,8 @@ def test_a_dataset_of_which_not_all_is_used_says_how_much_is() -> None:
 
 def test_a_dataset_without_a_pair_that_counts_is_not_an_empty_selection() -> None:
     rows = [row(0, 0, dataset="rg65", alignment=None, total=0, n_zero=0, reason="no pair has a score of 4 or more")]
-    said = notes_of(METRICS["alignment"], rows, (), ("dataset",))
-    assert said == ["toy, rg65: layer 0: no pair has a score of 4 or more.", "toy: n = 0"]
+    note = notes_of(METRICS["alignment"], rows, (), ("dataset",))
+    assert note == ["toy, rg65: layer 0: no pair has a score of 4 or more.", "toy: n = 0"]
 
 
 def test_what_is_left_out_is_counted(make_store: Make) -> None:
@@ -60,13 +60,13 @@ def test_what_is_left_out_is_counted(make_store: Make) -> None:
     assert "toy.word.last: layer 1: n_duplicates = 8 (vectors that equal another, left out)." in notes
 
 
-@pytest.mark.parametrize(("described", "said"), [((), "no item is selected"), (("transform",), "too few")])
-def test_nothing_selected_is_told_from_nothing_left(described: tuple[str, ...], said: str) -> None:
+@pytest.mark.parametrize(("described", "note"), [((), "no item is selected"), (("transform",), "too few")])
+def test_nothing_selected_is_told_from_nothing_left(described: tuple[str, ...], note: str) -> None:
     rows = [row(0, 0, isoscore=None, transform="center", reason="too few")]
-    assert said in notes_of(METRICS["isoscore"], rows, described, ())[0]
+    assert note in notes_of(METRICS["isoscore"], rows, described, ())[0]
 
 
 def test_many_words_are_not_all_named() -> None:
     rows = [row(0, 1, word=f"w{i}", effect_size=None, total=1, reason="none") for i in range(100)]
-    [said, _] = notes_of(METRICS["sc-weat"], rows, (), ())
-    assert said.endswith("w28, w29 and 70 more: layer 0: none.")
+    [note, _] = notes_of(METRICS["sc-weat"], rows, (), ())
+    assert note.endswith("w28, w29 and 70 more: layer 0: none.")

@@ -137,9 +137,9 @@ def test_a_sentence_may_have_the_vector_of_a_space_of_sentences(
 ) -> None:
     monkeypatch.setattr(group_module, "BATCH_BYTES", budget)
     made, own = with_sentences(make_store, dtype=dtype)
-    asked = {"spaces": made.space, "sentence_space": own.space, "transforms": "center" if shift else ()}
-    rows = made.store.query("intra-sentence", per_sentence=True, **asked).to_pylist()
-    means = made.store.query("intra-sentence", adjusted=True, **asked).to_pylist()
+    request = {"spaces": made.space, "sentence_space": own.space, "transforms": "center" if shift else ()}
+    rows = made.store.query("intra-sentence", per_sentence=True, **request).to_pylist()
+    means = made.store.query("intra-sentence", adjusted=True, **request).to_pylist()
     assert len(means) == len(made.card.layers)
     for layer, mean in zip(made.card.layers, means, strict=True):
         wanted = plain_with_sentences(made, own, layer.id, shift=shift)
@@ -152,8 +152,8 @@ def test_a_sentence_may_have_the_vector_of_a_space_of_sentences(
 
 def test_the_mean_of_the_words_is_what_a_space_of_such_means_gives(make_store: Make) -> None:
     made = make_store(unit="occurrence", index=False, texts=SENTENCES)
-    means = [[made.layer(one.id)[rows].astype(np.float64).mean(axis=0) for rows in grouped(made, sentence).values()]
-             for one in made.card.layers]  # fmt: skip
+    means = [[made.layer(each.id)[rows].astype(np.float64).mean(axis=0) for rows in grouped(made, sentence).values()]
+             for each in made.card.layers]  # fmt: skip
     own = make_store(unit="sentence", index=False, texts=[*grouped(made, sentence)], vectors=np.array(means))
     plain = made.store.query("intra-sentence", spaces=made.space)
     found = made.store.query("intra-sentence", spaces=made.space, sentence_space=own.space)
@@ -176,11 +176,11 @@ def test_sentences_and_layers_that_the_space_lacks_are_told(make_store: Make) ->
 
 def test_another_space_of_sentences_is_another_question(make_store: Make) -> None:
     made, own = with_sentences(make_store)
-    asked = {"spaces": made.space, "layers": 0, "sentence_space": own.space}
-    before = made.store.query("intra-sentence", **asked).rows[0]["intra_sentence_similarity"]
+    request = {"spaces": made.space, "layers": 0, "sentence_space": own.space}
+    before = made.store.query("intra-sentence", **request).rows[0]["intra_sentence_similarity"]
     made.store.remove(own.space)
     make_store(unit="sentence", pooling="mean", index=False, texts=SENTENCES, seed=7)
-    assert made.store.query("intra-sentence", **asked).rows[0]["intra_sentence_similarity"] != before
+    assert made.store.query("intra-sentence", **request).rows[0]["intra_sentence_similarity"] != before
 
 
 def test_what_cannot_give_the_vectors_of_sentences_is_refused(make_store: Make) -> None:
@@ -249,8 +249,8 @@ def test_a_word_that_is_not_there_is_named_with_its_like(make_store: Make) -> No
 def test_a_space_of_another_unit_is_refused_with_the_remedy(make_store: Make, unit: str, metric: str) -> None:
     made = make_store(unit=unit, index=False, texts=SENTENCES)
     instead = {"self-similarity": "query anisotropy", "intra-sentence": "--sentence-space", "mev": "query spectrum"}
-    said = f"{metric} is about occurrence spaces.*build SOURCE --unit occurrence.*embstore .*{instead[metric]}"
-    with pytest.raises(QueryError, match=said):
+    message = f"{metric} is about occurrence spaces.*build SOURCE --unit occurrence.*embstore .*{instead[metric]}"
+    with pytest.raises(QueryError, match=message):
         made.store.query(metric)
 
 

@@ -81,8 +81,8 @@ def test_threads_may_ask_one_store(make_store: Make) -> None:
     made = make_store(n=60, n_shards=6)
     words = [item.text for item in made.items]
 
-    def ask(store: Store, turn: int) -> list[object]:
-        word, layer = words[turn % len(words)], turn % 3
+    def ask(store: Store, thread: int) -> list[object]:
+        word, layer = words[thread % len(words)], thread % 3
         return [
             store.neighbours(word, layers=layer, k=5).to_pylist(),
             store.query("norms", layers=layer, where=f"text <> '{word}'", cache=False).to_pylist(),
@@ -90,7 +90,7 @@ def test_threads_may_ask_one_store(make_store: Make) -> None:
             store.sql(f"SELECT count(*) FROM items, spaces WHERE text < '{word}'").fetchall(),
         ]
 
-    wanted = [ask(Store(made.root), turn) for turn in range(24)]
+    wanted = [ask(Store(made.root), thread) for thread in range(24)]
     store = Store(made.root)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(partial(ask, store), range(24))) == wanted
@@ -189,10 +189,10 @@ def test_a_sample_is_seeded_said_and_exact(make_store: Make) -> None:
 def test_a_sample_does_not_depend_on_how_the_store_was_built(tmp_path: Path) -> None:
     vectors = np.random.default_rng(0).normal(size=(5, 30, 8)).astype(np.float32)
     texts = [f"text{number}" for number in range(30)]
-    one = synthetic_store(tmp_path / "one", texts=texts, vectors=vectors, n_shards=1, index=False)
+    single = synthetic_store(tmp_path / "one", texts=texts, vectors=vectors, n_shards=1, index=False)
     synthetic_store(tmp_path / "two", texts=texts[20:], vectors=vectors[:, 20:], n_shards=3, index=False)
     two = synthetic_store(tmp_path / "two", texts=texts[:20], vectors=vectors[:, :20], index=False)
-    first, second = (made.store.query("anisotropy", sample=7, seed=1)["anisotropy"] for made in (one, two))
+    first, second = (made.store.query("anisotropy", sample=7, seed=1)["anisotropy"] for made in (single, two))
     assert first == pytest.approx(second, abs=1e-12)
 
 
@@ -307,9 +307,9 @@ def test_what_cannot_be_computed_is_null_with_a_reason(make_store: Make) -> None
     assert (rows[1]["anisotropy"], rows[1]["n_zero"], rows[1]["reason"]) == (None, 4, "fewer than two non-zero vectors")
     assert (rows[2]["anisotropy"], rows[2]["reason"]) == (None, "fewer than two non-zero vectors")
     assert rows[3]["reason"] is None
-    for metric, asked in {"anisotropy": {"std": True}, "norms": {}, "rogue-dims": {}}.items():
+    for metric, extra in {"anisotropy": {"std": True}, "norms": {}, "rogue-dims": {}}.items():
         for arguments in ({}, {"where": "text = 'text1'"}, {"where": "false"}):
-            for row in made.store.query(metric, **asked, **arguments):
+            for row in made.store.query(metric, **extra, **arguments):
                 json.dumps(row, allow_nan=False)
                 empty = any(value is None for name, value in row.items() if name != "reason")
                 assert empty == (row["reason"] is not None), row

@@ -75,7 +75,7 @@ def another(parameter: Parameter) -> Any:
 EVERY = [(metric.name, parameter) for metric in METRICS.values() for parameter in metric.parameters]
 
 
-@pytest.mark.parametrize(("metric", "parameter"), EVERY, ids=lambda one: getattr(one, "name", one))
+@pytest.mark.parametrize(("metric", "parameter"), EVERY, ids=lambda each: getattr(each, "name", each))
 def test_rows_of_two_values_of_a_parameter_say_which(store: Store, metric: str, parameter: Parameter) -> None:
     """Also where the metric has a column of that name, which the parameter fills (``std``, ``adjusted``, ``word``)."""
     if not parameter.is_in_rows:
@@ -137,12 +137,14 @@ def test_every_metric_that_draws_is_among_those_that_follow() -> None:
     assert {metric.name for metric in METRICS.values() if metric.is_seeded} == {metric for metric, _, _ in DRAWN}
 
 
-@pytest.mark.parametrize(("metric", "question", "said"), DRAWN, ids=[metric for metric, _, _ in DRAWN])
-def test_what_was_drawn_is_said_with_its_seed(store: Store, metric: str, question: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(("metric", "question", "expected"), DRAWN, ids=[metric for metric, _, _ in DRAWN])
+def test_what_was_drawn_has_a_note_with_its_seed(
+    store: Store, metric: str, question: dict[str, Any], expected: str
+) -> None:
     for _ in "computed", "from the cache":
         found = ask(store, metric, seed=5, **question)
         assert set(found["seed"]) == {5}
-        assert found.notes.count(said) == 1
+        assert found.notes.count(expected) == 1
     assert set(ask(store, metric, **question)["seed"]) == {0}
 
 

@@ -82,7 +82,7 @@ def test_the_paper_is_a_recipe():
 
 def test_it_holds_every_number_of_the_table_of_figures(shared: Path):
     table = json.loads((shared / "reference" / "paper_figures.json").read_text("utf-8"))
-    held = [number.value for number in load_recipe("wolfe2022").published if number.value is not None]
+    numbers = [number.value for number in load_recipe("wolfe2022").published if number.value is not None]
     wanted = [entry["value"] for entry in table["figures"]]
     for entry in table["headline"]:
         wanted += entry["value"] if isinstance(entry["value"], list) else [entry["value"]]
@@ -90,15 +90,15 @@ def test_it_holds_every_number_of_the_table_of_figures(shared: Path):
         for value in model.values():
             wanted += value if isinstance(value, list) else [value]
     wanted.append(0.45)  # the previous best that a headline's name mentions
-    assert sorted(held) == sorted(map(float, wanted))
+    assert sorted(numbers) == sorted(map(float, wanted))
 
 
 def test_each_number_stands_with_its_model_layer_and_relation(shared: Path):
     table = json.loads((shared / "reference" / "paper_figures.json").read_text("utf-8"))
     short = {"gpt2": "gpt2", "clip-vit-base-patch32": "clip"}
-    held = {(n.model, n.figure, n.layers, n.relation.value, n.value) for n in load_recipe("wolfe2022").published}
+    numbers = {(n.model, n.figure, n.layers, n.relation.value, n.value) for n in load_recipe("wolfe2022").published}
     for entry in table["figures"]:
-        assert (short[entry["model"]], entry["figure"], entry["layer"], entry["relation"], entry["value"]) in held
+        assert (short[entry["model"]], entry["figure"], entry["layer"], entry["relation"], entry["value"]) in numbers
     ours = {(n.model, n.figure, n.layers): n.value for n in load_recipe("wolfe2022").published if n.source == "kawine"}
     random_words = "mean_cos_random_words (Baseline_1)"
     for model, figures in table["ethayarajh_2019"].items():
@@ -143,12 +143,12 @@ def test_the_paper_s_protocol_has_the_variants_of_the_authors():
     own = plan(load_recipe("wolfe2022"), [CLIP], sentences=Sentences("mine.txt", "mine-0"))
     [draws] = [step for step in own.builds if step.spec.name == "occurrence.last"]
     assert (draws.per_text, draws.sources) == (1, ("mine.txt",))
-    variants = {(one.measure.figure, one.measure.variant) for one in steps.measures}
+    variants = {(each.measure.figure, each.measure.variant) for each in steps.measures}
     assert ("stsb_test_spearman", "") in variants
     assert ("stsb_test_spearman", "authors' reader") in variants
     assert ("stsb_test_spearman", "authors' scores as text") in variants
     assert ("cwe_self_similarity", "no first token") in variants
-    [draws] = {one.query for one in steps.measures if one.measure.variant == "authors' PAD draws"}
+    [draws] = {each.query for each in steps.measures if each.measure.variant == "authors' PAD draws"}
     assert draws.space, draws.padding == ("wolfe2022.gpt2.occurrence.last", "wolfe2022.gpt2.padding.eos")
 
 
@@ -170,7 +170,7 @@ def changed(path: str, value: Any, base: Any = DOCUMENT) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "message"),
     [
         ("title", ..., "paper.toml has no 'title'"),
         ("titel", "x", "unknown key 'titel'. Did you mean 'title'?"),
@@ -204,14 +204,14 @@ def changed(path: str, value: Any, base: Any = DOCUMENT) -> Any:
         ("measures.0.padding", "occurrence.last", "measures[0]: padding must be the name of a space of sentences"),
     ],
 )  # fmt: skip
-def test_a_mistake_in_a_recipe_names_its_place(path: str, value: Any, said: str):
+def test_a_mistake_in_a_recipe_names_its_place(path: str, value: Any, message: str):
     with pytest.raises(EmbstoreError) as error:
         recipe(changed(path, value))
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "message"),
     [
         ("figures.0.values", [0.5, None], "values must be a list of numbers"),
         ("figures.1.value", "0.6", "value must be a number, not '0.6'"),
@@ -224,10 +224,10 @@ def test_a_mistake_in_a_recipe_names_its_place(path: str, value: Any, said: str)
         ("sources", ..., "unknown source 'a'"),
     ],
 )
-def test_a_mistake_in_the_figures_names_its_place(path: str, value: Any, said: str):
+def test_a_mistake_in_the_figures_names_its_place(path: str, value: Any, message: str):
     with pytest.raises(EmbstoreError) as error:
         recipe(figures=changed(path, value, FIGURES))
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "paper.toml: paper.json" in str(error.value)
 
 
@@ -249,17 +249,17 @@ def test_a_recipe_of_one_s_own_is_a_file(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"name = ", "cannot be read"),
         (b"\xff", "cannot be read"),
         (b"name = 'x'\ntitle = 't'\ncitation='c'\nfigures='gone.json'", "has no 'models'"),
     ],
 )
-def test_a_file_that_is_no_recipe(tmp_path: Path, content: bytes, said: str):
+def test_a_file_that_is_no_recipe(tmp_path: Path, content: bytes, message: str):
     path = tmp_path / "mine.toml"
     path.write_bytes(content)
-    with pytest.raises(UsageError, match=said) as error:
+    with pytest.raises(UsageError, match=message) as error:
         load_recipe(str(path))
     assert str(path) in str(error.value)
 
@@ -330,8 +330,8 @@ def test_what_the_system_refuses_is_said_of_the_file(folder: Path, operation: st
             raise PermissionError(errno.EACCES, "Permission denied")
 
     load_minimal(folder)
-    said = f"{name} cannot be read: Permission denied. Check its permissions"
-    with disk.watched(refuse), pytest.raises(RecipeAccessError, match=said):
+    message = f"{name} cannot be read: Permission denied. Check its permissions"
+    with disk.watched(refuse), pytest.raises(RecipeAccessError, match=message):
         load_minimal(folder)
 
 
@@ -365,7 +365,7 @@ def test_a_recipe_that_is_not_there():
 
 # Planning -------------------------------------------------------------------------------------------------------------
 
-ONE = CheckpointTraits("one", "one=folder", bare=True)
+FIRST = CheckpointTraits("one", "one=folder", bare=True)
 TWO = CheckpointTraits("two", "two")
 
 
@@ -374,7 +374,7 @@ def spaces_of(steps) -> list[str]:
 
 
 def test_a_space_for_each_model_that_can_have_it():
-    assert spaces_of(plan(recipe(), [ONE, TWO])) == [
+    assert spaces_of(plan(recipe(), [FIRST, TWO])) == [
         "paper.one.word.last", "paper.one.marked.last", "paper.one.occurrence.last",
         "paper.two.word.last", "paper.two.occurrence.last",
     ]  # fmt: skip
@@ -382,26 +382,26 @@ def test_a_space_for_each_model_that_can_have_it():
 
 def test_a_space_may_be_for_some_models_only():
     made = recipe(changed("spaces.2", {**DOCUMENT["spaces"][2], "models": ["two"]}))
-    steps = plan(made, [ONE, TWO])
+    steps = plan(made, [FIRST, TWO])
     assert [step.space for step in steps.builds if step.spec.name == "occurrence.last"] == ["paper.two.occurrence.last"]
-    assert [one.model for one in steps.measures if one.measure.figure == "cosine"] == ["two"]
+    assert [each.model for each in steps.measures if each.measure.figure == "cosine"] == ["two"]
 
 
 def test_what_a_model_lacks_is_said_and_not_built():
-    lacking = CheckpointTraits("one", "one", bare=True, unsupported={"marked.last": "it has no such token"})
-    steps = plan(recipe(), [lacking])
+    traits = CheckpointTraits("one", "one", bare=True, unsupported={"marked.last": "it has no such token"})
+    steps = plan(recipe(), [traits])
     assert "paper.one.marked.last" not in spaces_of(steps)
-    assert [one.query for one in steps.measures if one.space.name == "marked.last"] == ["it has no such token"]
+    assert [each.query for each in steps.measures if each.space.name == "marked.last"] == ["it has no such token"]
 
 
 def test_quick_uses_the_small_sets_in_spaces_of_their_own_where_texts_are_cut():
-    steps = plan(recipe(), [ONE], quick=True)
+    steps = plan(recipe(), [FIRST], quick=True)
     builds = {step.space: step for step in steps.builds}
     assert builds["paper.one.word.last"].sources == ("rg65",)  # a whole set: the same space as in the full run
     assert builds["paper.one.occurrence.last.quick"].limit == 5
-    asked = {(one.measure.figure, one.space.name): one.query for one in steps.measures}
-    assert asked["rho", "word.last"] == "left out by quick"
-    assert isinstance(asked["cosine", "occurrence.last"], PlannedQuery)
+    query_of = {(each.measure.figure, each.space.name): each.query for each in steps.measures}
+    assert query_of["rho", "word.last"] == "left out by quick"
+    assert isinstance(query_of["cosine", "occurrence.last"], PlannedQuery)
     assert [question.space for question in steps.queries] == ["paper.one.occurrence.last.quick"]
 
 
@@ -409,7 +409,7 @@ def test_other_draws_and_other_sentences_make_other_spaces():
     names = set()
     for seed in (0, 1):
         for sentences in (None, Sentences("a.txt", "a-1234"), Sentences("a.txt", "a-5678")):
-            steps = plan(recipe(), [ONE], seed=seed, sentences=sentences)
+            steps = plan(recipe(), [FIRST], seed=seed, sentences=sentences)
             names.add(steps.builds[-1].space)
             assert steps.builds[-1].sources == (("a.txt",) if sentences else ("stsb",))
             assert steps.builds[0].space == "paper.one.word.last"  # nothing is drawn there
@@ -418,7 +418,7 @@ def test_other_draws_and_other_sentences_make_other_spaces():
 
 def test_measures_that_ask_the_same_share_the_answer():
     twice = changed("measures.1", {**DOCUMENT["measures"][0], "figure": "again"})
-    steps = plan(recipe(twice), [ONE])
+    steps = plan(recipe(twice), [FIRST])
     assert len(steps.measures) == 2
     assert len(steps.queries) == 1
 
@@ -462,7 +462,7 @@ def test_hits_are_what_the_band_says(relation: Relation, value: float, measured:
         assert (low is not None and measured < low) or (high is not None and measured > high)
 
 
-def judged(*values: float | None, models=(ONE,), **options):
+def judged(*values: float | None, models=(FIRST,), **options):
     """Judge one model whose cosines are these, from layer 0 on."""
     steps = plan(recipe(changed("measures", DOCUMENT["measures"][:1])), models, **options)
     readings = [LayerValue(i, value, 7, None if value is not None else "why") for i, value in enumerate(values)]
@@ -507,7 +507,7 @@ def test_the_lowest_of_all_layers_and_the_best():
     only = changed("measures", DOCUMENT["measures"][:1])
     for layers, relation, value in ((ALL, ">=", 0.2), (BEST, "=", 0.4)):
         entry = FIGURES["figures"][1] | {"layers": layers, "relation": relation, "value": value}
-        steps = plan(recipe(only, changed("figures", [entry], FIGURES)), [ONE])
+        steps = plan(recipe(only, changed("figures", [entry], FIGURES)), [FIRST])
         readings = [LayerValue(0, 0.3, 2), LayerValue(1, 0.1, 2), LayerValue(2, 0.4, 2)]
         *_, row = judge(steps, {question: {"anisotropy": readings} for question in steps.queries})
         assert (row["layer"], row["verdict"]) == ((1, "miss") if layers == ALL else (2, "hit"))
@@ -527,7 +527,7 @@ def test_of_models_that_a_user_names_only_their_own_numbers_are_shown():
 
 
 def test_a_query_that_fails_gives_its_reason_to_each_number():
-    steps = plan(recipe(changed("measures", DOCUMENT["measures"][:1])), [ONE], all_published=False)
+    steps = plan(recipe(changed("measures", DOCUMENT["measures"][:1])), [FIRST], all_published=False)
     rows = judge(steps, dict.fromkeys(steps.queries, "no such dataset"))
     compared = [row for row in rows if row["figure"] == "cosine"]
     assert [row["published"] for row in compared] == [0.5, 0.25, 0.6, None]
@@ -536,7 +536,7 @@ def test_a_query_that_fails_gives_its_reason_to_each_number():
 
 def test_variants_that_are_left_out_are_named():
     document = changed("unmeasured", [{"figures": ["cosine"], "variant": "with padding", "reason": "no item"}])
-    steps = plan(recipe(document), [ONE], all_published=False)
+    steps = plan(recipe(document), [FIRST], all_published=False)
     rows = judge(steps, dict.fromkeys(steps.queries, "x"))
     assert [(row["model"], row["reason"]) for row in rows if row["variant"] == "with padding"] == [("one", "no item")]
 

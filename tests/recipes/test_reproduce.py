@@ -142,13 +142,13 @@ def test_a_report_begins_with_a_reproduction(store: Store, paper: Path, checkpoi
 def test_again_it_embeds_nothing_and_says_the_same(store: Store, paper: Path, checkpoint: Path):
     first = store.reproduce(str(paper), models=str(checkpoint))
     files = {path: path.stat().st_mtime_ns for path in store.path.rglob("*.parquet")}
-    told = []
-    again = store.reproduce(str(paper), models=str(checkpoint), observe=told.append)
+    observed = []
+    again = store.reproduce(str(paper), models=str(checkpoint), observe=observed.append)
     assert again.rows == first.rows
     assert {path: path.stat().st_mtime_ns for path in store.path.rglob("*.parquet")} == files
-    assert {progress.stage for progress in told} == {"measure"}
-    assert [progress.done for progress in told] == [*range(told[0].total + 1)]  # each query
-    assert [progress.share for progress in told] == [done / told[0].total for done in range(told[0].total + 1)]
+    assert {progress.stage for progress in observed} == {"measure"}
+    assert [progress.done for progress in observed] == [*range(observed[0].total + 1)]  # each query
+    assert [step.share for step in observed] == [done / observed[0].total for done in range(observed[0].total + 1)]
 
 
 def test_another_name_has_nothing_published(store: Store, paper: Path, checkpoint: Path):
@@ -196,7 +196,7 @@ def edited(paper: Path, old: str, new: str) -> str:
 
 
 def test_what_a_recipe_asks_is_checked_before_anything_is_built(store: Store, paper: Path, checkpoint: Path):
-    for old, new, said in (
+    for old, new, message in (
         ('metric = "norms"', 'metric = "nroms"', "unknown metric 'nroms'. Did you mean 'norms'"),
         ("nroms", "norms", None),
         ('column = "mean"', 'column = "maen"', "unknown column of norms 'maen'. Did you mean 'mean'"),
@@ -207,10 +207,10 @@ def test_what_a_recipe_asks_is_checked_before_anything_is_built(store: Store, pa
          "the space 'occurrence.last', whose unit is occurrence"),
     ):  # fmt: skip
         name = edited(paper, old, new)
-        if said is not None:
+        if message is not None:
             with pytest.raises((UnknownNameError, UsageError)) as error:
                 store.reproduce(name, models=str(checkpoint))
-            assert said in str(error.value)
+            assert message in str(error.value)
     assert not store.path.exists()
 
 
@@ -321,7 +321,7 @@ def test_the_paper_on_a_tiny_checkpoint(
 
     rows = [line.split(";") for line in (shared / "data" / "rg65.csv").read_text("utf-8").splitlines()]
     vectors = by_text(store, "wolfe2022.gpt2.word.last", 1)
-    cosines = [cosine(vectors[one], vectors[other]) for one, other, _ in rows]
+    cosines = [cosine(vectors[each], vectors[other]) for each, other, _ in rows]
     row = measured["rg65_spearman", "last token", 1]
     assert row["measured"] == pytest.approx(
         spearmanr(cosines, [float(score) for *_, score in rows]).statistic, abs=1e-9
@@ -332,7 +332,7 @@ def test_the_paper_on_a_tiny_checkpoint(
     sentences = sorted({sentence for line in lines for sentence in line[5:7]})
     vectors = by_text(store, "wolfe2022.gpt2.sentence.last", 2)
     assert len(vectors) > len(sentences)  # the space holds the authors' altered sentences too
-    units = np.array([vectors[one] / np.linalg.norm(vectors[one]) for one in sentences]).astype(np.float64)
+    units = np.array([vectors[each] / np.linalg.norm(vectors[each]) for each in sentences]).astype(np.float64)
     authors = [row for row in open_source("stsb-wolfe2022").rows() if isinstance(row, Row)]
     cosines = [cosine(vectors[row.text], vectors[row.text_2]) for row in authors]
     for variant, scores in (
@@ -363,9 +363,9 @@ def test_the_paper_on_a_tiny_checkpoint(
     row = measured["word_variance_explained", "every occurrence, centred", 1]
     squares = [np.linalg.svd(x - x.mean(axis=0), compute_uv=False) ** 2 for x in words if np.ptp(x, axis=0).any()]
     assert len(squares) < len(words), "a first word has the same vector in every sentence"
-    assert row["measured"] == pytest.approx(np.mean([one[0] / one.sum() for one in squares]), abs=1e-9)
+    assert row["measured"] == pytest.approx(np.mean([each[0] / each.sum() for each in squares]), abs=1e-9)
     row = measured["intra_sentence_similarity", "every occurrence", 1]
-    means = [np.mean([cosine(x.mean(axis=0), one) for one in x]) for x in occurrences["sentence"].values()]
+    means = [np.mean([cosine(x.mean(axis=0), each) for each in x]) for x in occurrences["sentence"].values()]
     assert row["measured"] == pytest.approx(np.mean(means), abs=1e-9)
     for variant in ("centred", "uncentred"):
         row = measured["random_word_variance_explained", f"occurrence, {variant}", 2]
@@ -425,5 +425,5 @@ def by_text(store: Store, space: str, layer: int) -> dict[str, np.ndarray]:
     return dict(zip(texts, vectors.astype(np.float64), strict=True))
 
 
-def cosine(one: np.ndarray, other: np.ndarray) -> float:
-    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+def cosine(each: np.ndarray, other: np.ndarray) -> float:
+    return float(each @ other / np.linalg.norm(each) / np.linalg.norm(other))

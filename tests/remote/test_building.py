@@ -74,8 +74,8 @@ def test_builds_and_queries_through_a_failing_network(bucket, tmp_path, checkpoi
                 break
             assert "Traceback" not in built.output
         assert built.exit_code == 0, built.output
-        asked = run(failing, "query", "isoscore", "--layer", "all", "--json")
+        answered = run(failing, "query", "isoscore", "--layer", "all", "--json")
     assert sum(proxy.counts[fault] for fault in FAULTS) > 3
     assert_same_content(downloaded(bucket, tmp_path / "downloaded"), tmp_path / "local")
     expected = Store(tmp_path / "local").query("isoscore", layers="all")["isoscore"]
-    assert asked.exit_code != 0 or [row["isoscore"] for row in json.loads(asked.stdout)] == expected
+    assert answered.exit_code != 0 or [row["isoscore"] for row in json.loads(answered.stdout)] == expected

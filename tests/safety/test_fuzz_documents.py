@@ -73,12 +73,12 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
         sha256="0" * 64, faiss="1.15", created="2025", parameters={"m": 16, "ef_construction": 200},
         effort={"ef_search": 40}, recall=1.0, build_seconds=0.5,
     ).write(index)  # fmt: skip
-    asked = {
+    query = {
         "metric": {"name": "norms", "version": [1, 1], "package": None}, "parameters": {"k": 3, "names": ["a"]},
         "rows": {"where": None, "sample": None, "transforms": []}, "seed": None, "inputs": {"a": "b"}, "numpy": "2.3",
         "of": [card.space, "0 0"],
     }  # fmt: skip
-    write_answer(paths, asked, Answer(({"n": 3, "mean": 0.5, "text": "é", "reason": None, "all": [1.0]},), ("note",)))
+    write_answer(paths, query, Answer(({"n": 3, "mean": 0.5, "text": "é", "reason": None, "all": [1.0]},), ("note",)))
     [answer] = paths.answer_files()
     holder = {"host": "here", "pid": 77, "shard": "1/3", "plan": "0" * 64}
     own = root / "data" / "own"
@@ -92,7 +92,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
         "hidden": _stored(paths.items / "hidden.json", lambda: read_hidden(paths, folder)),
         "manifest": _stored(newest, lambda: read_manifest(newest)),
         "index card": _stored(index.with_suffix(".json"), lambda: IndexCard.read(index)),
-        "answer": _stored(answer, lambda: read_answer(paths, asked)),
+        "answer": _stored(answer, lambda: read_answer(paths, query)),
         "marker": _stored(paths.marker, lambda: check_marker(paths)),
         "lock holder": Case(paths.holder(paths.lock), lambda: read_holder(paths.lock), holder),
         "own dataset": Case(own / "mine.json", lambda: own_dataset("mine"), spec, SourceError),
@@ -161,9 +161,9 @@ def tried(case: Case, data: bytes) -> bool:
     """Let a document be read, and return whether it was."""
     case.path.parent.mkdir(exist_ok=True)
     case.path.write_bytes(data)
-    said = refusal(case.read, case.refusals)
-    assert said is None or (case.path.name in said and len(said) < 2000)
-    return said is None
+    refused = refusal(case.read, case.refusals)
+    assert refused is None or (case.path.name in refused and len(refused) < 2000)
+    return refused is None
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -175,7 +175,7 @@ def test_anything_in_any_place(cases: Mapping[str, Case], kind: str, tally: Call
     @tries(90)
     @given(VALUES, _TEXTS, st.booleans())
     def run(value: Any, name: str, sealed: bool) -> None:
-        changed = [put(case.document, path, one) for path in spots for one in (value, _ABSENT) if path or one is value]
+        changed = [put(case.document, path, new) for path in spots for new in (value, _ABSENT) if path or new is value]
         changed += [put(case.document, (*path, name), value) for path in spots if path == () or path[-1] == "versions"]
         for document in changed:
             if (data := data_of(document, sealed=sealed)) is not None:

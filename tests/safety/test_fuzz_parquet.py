@@ -163,11 +163,11 @@ def test_footers(file: File, tally: Tallies) -> None:
             counts["faults"] += 1
             for layer in (0, 1):
                 vectors = LayerVectors([file.shard], layer, 2)
-                if (said := refusal(vectors.gather, DamagedError)) is None:
+                if (refused := refusal(vectors.gather, DamagedError)) is None:
                     ids, block = vectors.gather()
                     assert (vectors.count(), block.shape) == (len(ids), (len(ids), 2))
                 else:
-                    assert path.name in said
+                    assert path.name in refused
 
     try:
         run()
@@ -187,8 +187,8 @@ def test_tails(file: File, tally: Tallies) -> None:
             path.write_bytes(data)
             counts["faults"] += 1
             is_footer_sound(path)
-            said = refusal(lambda: open_shard(file.shard), DamagedError)
-            assert said is None or path.name in said
+            refused = refusal(lambda: open_shard(file.shard), DamagedError)
+            assert refused is None or path.name in refused
 
     try:
         run()

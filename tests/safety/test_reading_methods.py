@@ -150,16 +150,16 @@ def test_a_method_raises_an_error_of_embstores_and_changes_nothing_outside(
         before = outside(root)
         for arguments in CALLS[name]:
             counts["faults"] += 1
-            said = f"{case.name}: {name}{arguments}"
+            call = f"{case.name}: {name}{arguments}"
             try:
                 with limit():
                     message = refusal(partial(read, Store("store"), name, arguments), EmbstoreError)
             except Exception as error:
-                error.add_note(said)
+                error.add_note(call)
                 raise
             if message is not None and case.refused != NONE:
-                assert path.name in message or "embed" in arguments[1], f"{said}: {message}"
-            assert outside(root) == before, said
+                assert path.name in message or "embed" in arguments[1], f"{call}: {message}"
+            assert outside(root) == before, call
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -74,16 +74,16 @@ def test_no_command_is_led_outside(
         close_cached_indexes()
         counts["faults"] += 1
         result = run(arguments)
-        said = f"{name}: {result.exit_code}, {result.output}"
-        assert result.exception is None or isinstance(result.exception, SystemExit), said
-        assert _elsewhere(name, outside(folder)) == _elsewhere(name, before), said
+        outcome = f"{name}: {result.exit_code}, {result.output}"
+        assert result.exception is None or isinstance(result.exception, SystemExit), outcome
+        assert _elsewhere(name, outside(folder)) == _elsewhere(name, before), outcome
         if name.startswith("verify"):
-            assert (result.exit_code == 0) == case.sound, said
+            assert (result.exit_code == 0) == case.sound, outcome
         elif name in REFUSING[case.refused]:
-            assert result.exit_code == 2, said
-        assert result.exit_code in (0, 1, 2), said
+            assert result.exit_code == 2, outcome
+        assert result.exit_code in (0, 1, 2), outcome
         if result.exit_code == (1 if name.startswith("verify") else 2) and case.refused != NONE:
-            assert path.name in result.output, said
+            assert path.name in result.output, outcome
     shutil.rmtree(folder)
 
 

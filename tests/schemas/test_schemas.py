@@ -174,7 +174,7 @@ OPTIONS = {
 
 
 @pytest.fixture
-def asked(make_store):
+def queried(make_store):
     """Return the options that give a metric what it needs."""
 
     def options(metric: str) -> tuple[str, ...]:
@@ -203,12 +203,12 @@ def asked(make_store):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_what_query_prints_keeps_its_schema(asked, metric: str):
+def test_what_query_prints_keeps_its_schema(queried, metric: str):
     options = [*OPTIONS.get(metric, ()), *([] if metric == "sc-weat" else [LISTED])]
     if METRICS[metric].needs not in ("pairs", "analogies", "lexicon", "word sets"):
         options.append(("--by", "zipf_frequency", "--bins", "-1,0,9"))
     for more in ((), ("--sample", "3", "--where", "item_id >= 0"), ("--transform", "center"), *options):
-        rows = printed("query", metric, *asked(metric), *more)
+        rows = printed("query", metric, *queried(metric), *more)
         assert rows
         schema(f"query/{metric}").validate(rows)
 

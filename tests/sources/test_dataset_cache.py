@@ -51,14 +51,14 @@ def test_a_download_is_kept_and_not_repeated(server: Server, data: Path) -> None
     assert fetch_dataset("rg65") == data / "rg65.csv"
     assert (data / "rg65.csv").read_bytes() == RG65
     assert fetch_dataset("rg65") == data / "rg65.csv"
-    assert server.asked == ["rg65.csv"]
+    assert server.requested == ["rg65.csv"]
     assert len(list(open_source("rg65").rows())) == 3
     assert [path.name for path in data.iterdir()] == ["rg65.csv"]
 
 
 def test_two_readings_share_one_download(server: Server) -> None:
     assert fetch_dataset("stsb") == fetch_dataset("stsb-wolfe2022")
-    assert server.asked == ["sts-test.csv"]
+    assert server.requested == ["sts-test.csv"]
 
 
 def test_a_file_that_was_altered_is_downloaded_again(server: Server, data: Path) -> None:
@@ -66,20 +66,20 @@ def test_a_file_that_was_altered_is_downloaded_again(server: Server, data: Path)
     (data / "rg65.csv").write_bytes(b"altered")
     fetch_dataset("rg65")
     assert (data / "rg65.csv").read_bytes() == RG65
-    assert len(server.asked) == 2
+    assert len(server.requested) == 2
 
 
 def test_the_progress_ends_with_the_size(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     big = b"".join(b"a%d;b%d;%d\n" % (i, i, i) for i in range(5_000))
     look_alike(monkeypatch, "rg65", big, server.address)
     server.files["rg65.csv"] = big
-    told: list[Progress] = []
-    Store.fetch_datasets("rg65", told.append)
-    assert {(one.stage, one.subject, one.total) for one in told} == {("fetch", "rg65", len(big))}
-    done = [one.done for one in told]
+    observed: list[Progress] = []
+    Store.fetch_datasets("rg65", observed.append)
+    assert {(each.stage, each.subject, each.total) for each in observed} == {("fetch", "rg65", len(big))}
+    done = [each.done for each in observed]
     assert done == sorted(set(done))
     assert len(done) > 10
-    assert (told[-1].done, told[-1].share) == (len(big), 1.0)
+    assert (observed[-1].done, observed[-1].share) == (len(big), 1.0)
 
 
 def test_another_file_is_not_kept(server: Server, data: Path) -> None:
@@ -107,19 +107,19 @@ def test_all_are_tried_and_each_that_cannot_be_had_is_said(server: Server, data:
     del server.files["sts-test.csv"]
     with pytest.raises(SourceError) as caught:
         Store.fetch_datasets(["stsb", "rg65", "words", "stsb-wolfe2022"])
-    head, *said = str(caught.value).splitlines()
+    head, *reasons = str(caught.value).splitlines()
     assert head == "2 of 4 datasets could not be fetched (rg65, words are at hand):"
     assert (data / "rg65.csv").read_bytes() == RG65
-    for name, line in zip(("stsb", "stsb-wolfe2022"), said, strict=True):
+    for name, line in zip(("stsb", "stsb-wolfe2022"), reasons, strict=True):
         assert line.startswith(f"  '{name}' cannot be downloaded: the server says 404 Not Found. Download ")
         for part in (f"{server.address}/sts-test.csv", f"datasets add {name} ", str(data / "sts-test.csv")):
             assert part in line
     del caught
     gc.collect()
-    server.asked.clear()
+    server.requested.clear()
     with pytest.raises(UnknownNameError, match="unknown dataset 'stbs'"):
         Store.fetch_datasets(["stsb", "stbs"])
-    assert server.asked == []
+    assert server.requested == []
 
 
 # pooch leaves a response that breaks off open, for the collector to close.
@@ -265,10 +265,10 @@ def test_the_list_has_address_hash_and_reference() -> None:
     assert row["sha256"] == "affe45928a66ee5a708531233c95b7dacbbdc57f974f002a3d32ea0180cf816a"
     assert row["columns"] == ["score", "genre", "file", "year", "id"]
     assert (row["unit"], row["rows"], row["score_min"], row["score_max"]) == ("sentence", 1379, 0.0, 5.0)
-    for name, one in LISTED.items():
-        assert one["citation"]
-        assert (name == "words") == (one["address"] is None) == (one["sha256"] is None)
-    assert len({one["sha256"] for one in LISTED.values()}) == len(LISTED) - 1  # the two readings of STS-B are of one
+    for name, each in LISTED.items():
+        assert each["citation"]
+        assert (name == "words") == (each["address"] is None) == (each["sha256"] is None)
+    assert len({each["sha256"] for each in LISTED.values()}) == len(LISTED) - 1  # the two readings of STS-B are of one
 
 
 def test_specs_cannot_be_changed() -> None:

@@ -81,8 +81,8 @@ def test_a_file_that_may_not_be_read_is_an_error(write: Write, name: str) -> Non
             raise PermissionError(13, "Permission denied", str(path))
 
     write(name, "x\n")
-    said = rf"^{name} cannot be read: Permission denied\. Check its permissions, and those of the folders above it\.$"
-    with disk.watched(refuse), pytest.raises(SourceError, match=said):
+    words = rf"^{name} cannot be read: Permission denied\. Check its permissions, and those of the folders above it\.$"
+    with disk.watched(refuse), pytest.raises(SourceError, match=words):
         open_source(name)
 
 

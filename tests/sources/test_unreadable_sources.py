@@ -84,9 +84,9 @@ def test_each_operation_on_a_file(name: str, folder: Path) -> None:
     assert n > 8, "it is read in several pieces"
     for number in range(1, n + 1):
         code = CODES[number % len(CODES)]
-        said = str(refusal(lambda: read(name), number, code))
-        assert said.startswith(f"{name} cannot be read: {os.strerror(code)}. ")
-        assert "damaged" not in said
+        message = str(refusal(lambda: read(name), number, code))
+        assert message.startswith(f"{name} cannot be read: {os.strerror(code)}. ")
+        assert "damaged" not in message
 
 
 @pytest.fixture
@@ -115,8 +115,8 @@ def test_each_operation_on_a_dataset(name: str, pairs: Path) -> None:
         seen = operations(run)
         reading = [n for n, (kind, path) in enumerate(seen, 1) if kind in READING and path.suffix in (".csv", ".json")]
         assert len(reading) > 5
-        for turn, n in enumerate(reading):
-            assert "Delete it" not in str(refusal(run, n, CODES[turn % len(CODES)]))
+        for place, n in enumerate(reading):
+            assert "Delete it" not in str(refusal(run, n, CODES[place % len(CODES)]))
     assert len(read(name)) == (10_000 if name == "rg65" else 1)
 
 

@@ -171,13 +171,13 @@ def test_sql_sees_no_table_of_embstores_own(make_store: Make) -> None:
 
 def test_a_relation_that_outlives_its_files_fails_as_is_said_and_is_asked_again(make_store: Make) -> None:
     store = make_store(n=10, n_shards=5, index=False).store
-    asked = "SELECT count(*) FROM embeddings"
-    kept = store.sql(asked)
+    sql = "SELECT count(*) FROM embeddings"
+    kept = store.sql(sql)
     before = kept.fetchall()
     store.compact()
     with pytest.raises(DamagedError, match="has gone since the store was opened"):
         kept.fetchall()
-    assert store.sql(asked).fetchall() == before
+    assert store.sql(sql).fetchall() == before
 
 
 def test_the_views_of_an_empty_store_are_there_and_empty(tmp_path: Path) -> None:

@@ -41,15 +41,15 @@ def test_all_connections_keep_footers_and_are_quiet() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_forked_process_shares_none_of_before() -> None:
-    held = connections.open_shared()
+    shared_connection = connections.open_shared()
     child = os.fork()
     if child == 0:
         signal.alarm(60)  # one that waits for threads of its parent would wait for ever
         other = connections.open_shared()
         found = other.connect().execute("SELECT sum(range) FROM range(1000000)").fetchall()
-        os._exit(0 if other is not held and found == [(499999500000,)] else 1)
+        os._exit(0 if other is not shared_connection and found == [(499999500000,)] else 1)
     assert os.waitpid(child, 0) == (child, 0)
-    assert connections.open_shared() is held
+    assert connections.open_shared() is shared_connection
 
 
 def test_embstores_own_sql_below_a_folder_reads_nothing_outside_it(tmp_path: Path) -> None:

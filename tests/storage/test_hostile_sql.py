@@ -78,9 +78,9 @@ class Attacked:
     def statements(self, group: str) -> list[str]:
         return [self.sql(text) for text in GROUPS[group]]
 
-    def check(self, said: object, sql: str) -> None:
+    def check(self, found: object, sql: str) -> None:
         """Fail if a file has changed, or what a statement gave or said holds the secret."""
-        assert SECRET not in str(said), sql
+        assert SECRET not in str(found), sql
         assert state(self.folder) == self.before, sql
 
 
@@ -134,23 +134,23 @@ def test_users_sql_is_refused(attacked: Attacked, store: Store, group: str) -> N
             lambda sql=sql: store.query("norms", where=sql, cache=False, **LIMITS),
             lambda sql=sql: store.query("norms", where=f"EXISTS ({sql})", cache=False, **LIMITS),
         ):
-            said = answer(ask)
-            assert isinstance(said, EmbstoreError), (sql, said)
-            attacked.check(said, sql)
+            found = answer(ask)
+            assert isinstance(found, EmbstoreError), (sql, found)
+            attacked.check(found, sql)
     assert {view: store.sql(f"SELECT count(*) FROM {view}").fetchall()[0][0] for view in ROWS} == ROWS
 
 
 @pytest.mark.parametrize("ask", ["query", "neighbours", "vectors"])
 def test_where_is_fenced_wherever_it_is_taken(attacked: Attacked, store: Store, ask: str) -> None:
-    asked: dict[str, Callable[[str], object]] = {
+    commands: dict[str, Callable[[str], object]] = {
         "query": lambda where: store.query("norms", where=where, cache=False, **LIMITS),
         "neighbours": lambda where: store.neighbours("text3", where=where, **LIMITS),
         "vectors": lambda where: store.vectors(attacked.made.space, 0, where, **LIMITS),
     }
     for sql in map(attacked.sql, EXPRESSIONS):
-        said = answer(lambda sql=sql: asked[ask](sql))
-        assert isinstance(said, EmbstoreError), (sql, said)
-        attacked.check(said, sql)
+        found = answer(lambda sql=sql: commands[ask](sql))
+        assert isinstance(found, EmbstoreError), (sql, found)
+        attacked.check(found, sql)
 
 
 @pytest.mark.parametrize("copied", [False, True], ids=["files", "copies"])
@@ -172,8 +172,8 @@ def test_the_connection_alone_can_write_nothing(attacked: Attacked, group: str, 
     for sql in attacked.statements(group):
         run = f"SELECT * FROM items WHERE {sql}" if group == "expressions" else sql
         session = sandbox.session(limits, ROWS)
-        said = answer(lambda run=run, session=session: session.run(lambda it: it.execute(run) and it.fetchmany(1000)))
-        attacked.check(said, sql)
+        found = answer(lambda run=run, session=session: session.run(lambda it: it.execute(run) and it.fetchmany(1000)))
+        attacked.check(found, sql)
 
 
 def test_what_ends_the_transaction_changes_one_opened_store_at_most(attacked: Attacked) -> None:
@@ -194,10 +194,10 @@ def test_the_parser_alone_lets_nothing_write(attacked: Attacked, tmp_path: Path,
             connection.execute(f"CREATE TABLE {view} AS SELECT range AS item_id FROM range({rows})")
         for sql in attacked.statements(group):
             try:
-                said: object = connection.execute(check(connection, sql, ROWS).sql).fetchall()
+                found: object = connection.execute(check(connection, sql, ROWS).sql).fetchall()
             except (QueryError, duckdb.Error) as error:
-                said = error
-            attacked.check(said, sql)
+                found = error
+            attacked.check(found, sql)
             counts = ", ".join(f"(SELECT count(*) FROM {view})" for view in ROWS)
             assert connection.execute(f"SELECT {counts}").fetchall() == [tuple(ROWS.values())], sql
 
@@ -209,9 +209,9 @@ def test_what_would_not_end_ends_at_its_limits(attacked: Attacked, store: Store,
         lambda: store.query("norms", where=f"EXISTS ({sql})", cache=False, **LIMITS),
     ):
         start = time.monotonic()
-        said = answer(ask)
+        found = answer(ask)
         assert time.monotonic() - start < 30
-        attacked.check(said if isinstance(said, EmbstoreError) else "", sql)
+        attacked.check(found if isinstance(found, EmbstoreError) else "", sql)
     assert store.sql("SELECT count(*) FROM items").fetchall() == [(30,)]
 
 

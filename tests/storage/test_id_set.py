@@ -13,22 +13,22 @@ parts = st.lists(st.lists(st.integers(0, 50), max_size=8), max_size=20)
 
 @settings(deadline=None)
 @given(parts, st.lists(st.integers(0, 60)))
-def test_it_is_pythons_own_set(parts: list[list[int]], asked: list[int]) -> None:
+def test_it_is_pythons_own_set(parts: list[list[int]], requested: list[int]) -> None:
     ids, wanted = IdSet(), set()
     for part in parts:
         ids.add(np.array(part, np.int64))
         wanted |= set(part)
     assert ids.ids().tolist() == sorted(wanted)
-    assert ids.missing(np.array(asked, np.int64)).tolist() == [one for one in asked if one not in wanted]
+    assert ids.missing(np.array(requested, np.int64)).tolist() == [each for each in requested if each not in wanted]
 
 
 def test_each_id_is_sorted_a_logarithm_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
     n_sorted = {}
     real = np.union1d
 
-    def noted(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        n_sorted[n] += len(one) + len(other)
-        return real(one, other)
+    def noted(each: np.ndarray, other: np.ndarray) -> np.ndarray:
+        n_sorted[n] += len(each) + len(other)
+        return real(each, other)
 
     monkeypatch.setattr(id_set.np, "union1d", noted)
     for n in (100, 1000):

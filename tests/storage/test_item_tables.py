@@ -48,8 +48,8 @@ def test_a_flipped_bit_gives_no_other_text(root: Path, question: str) -> None:
         data = table.read_bytes()
         for bit in bits(data, 12, seed=5):
             with damaged(table, flipped(data, bit)):
-                found, said = answer(ask, root)
-                assert found == right or str(table) in said
+                found, message = answer(ask, root)
+                assert found == right or str(table) in message
 
 
 def answer(ask: Callable[[Store], object], root: Path) -> tuple[object, str]:

@@ -88,9 +88,9 @@ def test_deleting_the_lock_file_admits_no_second_writer(make_store: Make) -> Non
     made = make_store(index=False)
     with _start(_HOLD, made.root) as holder:
         (made.root / ".lock").unlink()
-        said = rf"process {holder.pid} on .*lock file was deleted"
-        for turn in (None, ShardSpec(1, 2)):
-            with pytest.raises(LockedError, match=said), StoreWriter(made.root, turn):
+        message = rf"process {holder.pid} on .*lock file was deleted"
+        for shard in (None, ShardSpec(1, 2)):
+            with pytest.raises(LockedError, match=message), StoreWriter(made.root, shard):
                 pytest.fail("it was opened for writing")
         holder.kill()
     with StoreWriter(made.root):
@@ -104,9 +104,9 @@ def test_deleting_the_lock_file_of_a_part_admits_no_second_writer(make_store: Ma
         with pytest.raises(LockedError, match="lock file was deleted"), StoreWriter(made.root):
             pytest.fail("it was opened for writing")
         with StoreWriter(made.root, ShardSpec(1, 2)):  # the same part: the first one notices before it writes
-            said, _ = holder.communicate("go on\n", timeout=60)
-    assert "was deleted while this build was at work" in said
-    assert "part 1/2" in said
+            message, _ = holder.communicate("go on\n", timeout=60)
+    assert "was deleted while this build was at work" in message
+    assert "part 1/2" in message
     with StoreWriter(made.root):
         pass
 
@@ -114,8 +114,8 @@ def test_deleting_the_lock_file_of_a_part_admits_no_second_writer(make_store: Ma
 def test_two_parts_are_written_side_by_side(make_store: Make) -> None:
     made = make_store(index=False)
     with _start(_HOLD_A_PART, made.root) as holder, StoreWriter(made.root, ShardSpec(2, 2)):
-        said, _ = holder.communicate("go on\n", timeout=60)
-    assert said == "written\n"
+        message, _ = holder.communicate("go on\n", timeout=60)
+    assert message == "written\n"
 
 
 def run_privately(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:

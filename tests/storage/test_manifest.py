@@ -113,12 +113,12 @@ def test_rivals_lose_nothing(paths: StorePaths, monkeypatch: pytest.MonkeyPatch)
     chain_limits(monkeypatch)
 
     def add(writer: int) -> None:
-        for turn in range(10):
-            commit(paths, Change((part(paths, 100 * writer + turn),)))
+        for step in range(10):
+            commit(paths, Change((part(paths, 100 * writer + step),)))
 
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(add, range(1, 13)))
-    expected = {100 * writer + turn for writer in range(1, 13) for turn in range(10)}
+    expected = {100 * writer + step for writer in range(1, 13) for step in range(10)}
     assert numbers(paths) == expected
     assert read_snapshot(paths).number == 121
     forget_what_was_read()
@@ -171,16 +171,16 @@ def test_a_reader_that_slept_while_others_committed(paths: StorePaths, monkeypat
 
 
 def test_what_another_writer_has_replaced_is_not_replaced_twice(paths: StorePaths) -> None:
-    one, two, three, four = (part(paths, number) for number in range(1, 5))
-    commit(paths, Change((one, two)))
-    commit(paths, Change(replaced={three: (one, two)}))
+    first, second, third, fourth = (part(paths, number) for number in range(1, 5))
+    commit(paths, Change((first, second)))
+    commit(paths, Change(replaced={third: (first, second)}))
     with (
         pytest.raises(StoreError, match="replaced or removed by another process"),
-        committing(paths, Change(replaced={four: (one, two)})),
+        committing(paths, Change(replaced={fourth: (first, second)})),
     ):
         pass
     assert numbers(paths) == {3}
-    assert not four.exists()
+    assert not fourth.exists()
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"\xff", None])
@@ -259,7 +259,7 @@ def test_a_manifest_that_contradicts_itself_is_damage(paths: StorePaths, change:
 
 
 def seal(path: Path, document: dict[str, object]) -> None:
-    path.write_bytes(atomic.document_bytes({key: one for key, one in document.items() if key != checksum.KEY}))
+    path.write_bytes(atomic.document_bytes({key: each for key, each in document.items() if key != checksum.KEY}))
 
 
 def test_a_file_system_without_hard_links(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:

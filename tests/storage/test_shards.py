@@ -304,4 +304,4 @@ def test_blocks_of_any_size_make_the_same_store(tmp_path: Path) -> None:
         assert writer.n_written == 23
         names.append(sorted(shard.name for shard in committed_shards(StorePaths(root), card.space)))
         assert len(names[-1]) == 3
-    assert all(one == names[0] for one in names)
+    assert all(each == names[0] for each in names)

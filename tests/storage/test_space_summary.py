@@ -104,7 +104,7 @@ def test_a_merged_summary_of_shards_that_are_gone_is_not_used(made: Synthetic) -
     gone.path.unlink()
     n = Catalog(made.root).count(made.space)
     assert n < 30
-    assert [one.n for one in sums(made.root).values()] == [n] * 5
+    assert [each.n for each in sums(made.root).values()] == [n] * 5
     write_merged(made.paths, made.card)
     merged = read_merged(Catalog(made.root).reader, made.paths, made.card)
     assert merged is not None

@@ -86,7 +86,7 @@ def test_what_is_missing_is_what_a_set_says(
             synthetic_store(root, texts=sorted(set(stored_texts)), space=space, n_blocks=1, index=False)
     catalog = Catalog(root) if root.exists() else None
     wanted = {text: (text not in in_one, text not in in_two) for text in texts}
-    missing = {text: lacks for text, lacks in wanted.items() if any(lacks)}
+    missing = {text: flags for text, flags in wanted.items() if any(flags)}
     found: dict[str, tuple[bool, ...]] = {}
     staging = staged(tmp_path, Unit.WORD, batch_of(list(synthetic_items("word", texts))))
     missing_items = MissingItems(staging, catalog)
@@ -95,15 +95,15 @@ def test_what_is_missing_is_what_a_set_says(
     ]
     for number in range(1, n + 1):
         parts = Parts(5, n_windows, ShardSpec(number, n))
-        here = {item.text: lacks for item, lacks in items_of(missing_items, ["one", "two"], parts)}
+        here = {item.text: flags for item, flags in items_of(missing_items, ["one", "two"], parts)}
         assert not here.keys() & found.keys()
         found |= here
         assert missing_items.work(["one", "two"], parts).n_items == len(here)
         for place, space in enumerate(("one", "two")):
-            mine = sum(lacks[place] for lacks in here.values())
+            mine = sum(flags[place] for flags in here.values())
             assert missing_items.n_missing(space, parts) == (
                 mine,
-                sum(lacks[place] for lacks in wanted.values()) - mine,
+                sum(flags[place] for flags in wanted.values()) - mine,
             )
     assert found == missing
     staging.__exit__()
@@ -196,7 +196,7 @@ def test_skipped_rows_are_listed_once_and_in_parts(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("cause", "message"),
     [
         ("failed to pin block of size 256.0 KiB (953.6 MiB/953.6 MiB used)", "too little memory .* not the disk"),
         (
@@ -205,11 +205,11 @@ def test_skipped_rows_are_listed_once_and_in_parts(tmp_path: Path, monkeypatch: 
         ),
     ],
 )
-def test_memory_and_disk_are_told_apart(tmp_path: Path, said: str, told: str) -> None:
-    error = duckdb.OutOfMemoryException(f"Out of Memory Error: {said}")
+def test_memory_and_disk_are_told_apart(tmp_path: Path, cause: str, message: str) -> None:
+    error = duckdb.OutOfMemoryException(f"Out of Memory Error: {cause}")
     with Staging(tmp_path, Unit.WORD) as staging:
         plain, staging.connection = staging.connection, Mock(execute=Mock(side_effect=error))
-        with pytest.raises(StoreError, match=told):
+        with pytest.raises(StoreError, match=message):
             staging.rows("SELECT 1")
         staging.connection = plain
 

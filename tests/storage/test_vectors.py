@@ -108,17 +108,17 @@ def test_a_flipped_bit_is_named_or_changes_nothing(make_store: Make) -> None:
     right = made.store.query("anisotropy", variant="centred").to_pylist()
     path = made.shard_files[0]
     data = path.read_bytes()
-    said: list[str] = []
+    messages: list[str] = []
     for bit in bits(data, 250, seed=1):
         with damaged(path, flipped(data, bit)):
             try:
                 answer = made.store.query("anisotropy", variant="centred", cache=False).to_pylist()
             except DamagedError as error:
-                said.append(str(error))
+                messages.append(str(error))
             else:
                 assert answer == right, f"bit {bit}"
-    assert all(str(path) in message for message in said)
-    assert len(said) > 180, "most bits matter"
+    assert all(str(path) in message for message in messages)
+    assert len(messages) > 180, "most bits matter"
 
 
 @pytest.mark.parametrize("keep", [0, 3, 100, 0.5, -1, -8, -200])

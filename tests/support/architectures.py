@@ -336,22 +336,22 @@ def _cells(text: str) -> list[list[str]]:
 
 def page(verdicts: Sequence[Verdict], versions: Collection[str]) -> str:
     """Return the table as a page, given the versions of torch that it was made with."""
-    accepted = [one for one in verdicts if one.outcome in ("equal", "different")]
-    refused = [one for one in verdicts if one.outcome == "refused" and one.reason != NO_TEXT]
-    others = [one.model_type for one in verdicts if one.reason == NO_TEXT]
-    untried = [one for one in verdicts if one.outcome == "not tried"]
+    accepted = [each for each in verdicts if each.outcome in ("equal", "different")]
+    refused = [each for each in verdicts if each.outcome == "refused" and each.reason != NO_TEXT]
+    others = [each.model_type for each in verdicts if each.reason == NO_TEXT]
+    untried = [each for each in verdicts if each.outcome == "not tried"]
     head = HEAD.format(
         total=len(verdicts), transformers=tf.__version__, torch=" and ".join(sorted(versions)),
-        equal=sum(one.outcome == "equal" for one in accepted), refused=len(refused), others=len(others),
-        different=sum(one.outcome == "different" for one in accepted), untried=len(untried),
+        equal=sum(each.outcome == "equal" for each in accepted), refused=len(refused), others=len(others),
+        different=sum(each.outcome == "different" for each in accepted), untried=len(untried),
     )  # fmt: skip
     rows = [
-        f"| {one.model_type} | {one.architecture} | {one.top_form or '–'} | {'yes' if one.shifted else 'no'} "
-        f"| {'yes' if one.pads else 'no'} | {one.worst:.0e} |"
-        for one in accepted
+        f"| {each.model_type} | {each.architecture} | {each.top_form or '–'} | {'yes' if each.shifted else 'no'} "
+        f"| {'yes' if each.pads else 'no'} | {each.worst:.0e} |"
+        for each in accepted
     ]
     why = ["| model_type | why |", "|---|---|"]
-    reasons = [[f"| {one.model_type} | {one.reason} |" for one in group] for group in (refused, untried)]
+    reasons = [[f"| {each.model_type} | {each.reason} |" for each in group] for group in (refused, untried)]
     parts = [
         *rows, "", "## Refused", "", *why, *reasons[0], "", "## Not tried", "", *why, *reasons[1],
         "", "## Not text models", "", ", ".join(others), "",
@@ -369,10 +369,10 @@ def main(names: Sequence[str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             verdicts.append(judge(name, Path(folder)))
         print(*(f"{value}" for value in vars(verdicts[-1]).values()), sep="\t", flush=True)
-    print(Counter(one.outcome for one in verdicts), file=sys.stderr)
+    print(Counter(each.outcome for each in verdicts), file=sys.stderr)
     if is_update:
         others, earlier = read_page(PAGE.read_text("utf-8"))
-        verdicts = sorted([one for one in others if one.model_type not in names] + verdicts, key=_model_type)
+        verdicts = sorted([each for each in others if each.model_type not in names] + verdicts, key=_model_type)
         versions |= earlier
     if is_update or not names:
         PAGE.write_text(page(verdicts, versions), "utf-8")

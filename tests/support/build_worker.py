@@ -75,10 +75,10 @@ def _build(source: Path, checkpoint: Path, store: Path, progress: Synchronized |
 
     stages = {"load": (0.0, 0.0), "encode": (0.0, 0.8), "index": (0.8, 0.2)}
 
-    def observe(told) -> None:
-        first, length = stages[told.stage]
+    def observe(step) -> None:
+        first, length = stages[step.stage]
         if progress is not None:
-            progress.value = first + length * told.share
+            progress.value = first + length * step.share
 
     torch.set_num_threads(1)
     done = Store(store).build(

@@ -31,7 +31,7 @@ def commit_through_faults(
     bucket: Bucket, n_commits: int, rates: Mapping[str, float], seed: int, latency: float = 0.0
 ) -> str:
     """Commit through a failing network, and return what was found; raise AssertionError if a commit was lost."""
-    told, counts = [], Counter[str]()
+    reports, counts = [], Counter[str]()
     began = time.monotonic()
     with fault_proxy(bucket.endpoint, rates, seed, latency) as proxy:
         objects, direct = replace(bucket, endpoint=proxy.endpoint).objects(), bucket.objects()
@@ -41,7 +41,7 @@ def commit_through_faults(
             while state is None or not new.keys() <= state.files.keys():
                 try:
                     state = manifest.commit(objects, state, {**(state.files if state else {}), **new}, writer, 0)
-                    told.append(state.number)
+                    reports.append(state.number)
                     counts["told"] += 1
                 except (RemoteError, LockedError) as error:  # it may be committed or not: look, as a new process does
                     counts[type(error).__name__] += 1
@@ -51,7 +51,7 @@ def commit_through_faults(
     assert seen is not None
     expected = {path: file for name in range(n_commits) for path, file in added_file(name).items()}
     assert dict(seen.files) == expected, "a commit was lost, or a file came from nowhere"
-    assert told == sorted({*told}), "a number was committed twice"
+    assert reports == sorted({*reports}), "a number was committed twice"
     numbers = manifest.list_numbers(direct)
     torn = sum(not is_whole(direct, number) for number in numbers)
     return (

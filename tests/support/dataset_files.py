@@ -85,7 +85,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, bytes] = {}
         self.missing_bytes = 0
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
     @property
     def address(self) -> str:
@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name = self.path.removeprefix("/")
-        self.server.asked.append(name)
+        self.server.requested.append(name)
         if (data := self.server.files.get(name)) is None:
             self.send_error(404)
             return

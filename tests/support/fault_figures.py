@@ -32,8 +32,8 @@ class Tally(Counter[str]):
         return PROPERTY, {"fault": self.fault, "of": self.of, **{column: self[column] for column in COLUMNS}}
 
 
-def told(reports: Iterable[Any]) -> list[dict[str, Any]]:
-    """Return what tests told; the report of a test's end has all that it told."""
+def figures(reports: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return the figures of the tests; the report of the end of a test has all of them."""
     ends = [report for report in reports if getattr(report, "when", "") == "teardown"]
     return [value for report in ends for name, value in report.user_properties if name == PROPERTY]
 

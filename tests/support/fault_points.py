@@ -17,8 +17,8 @@ from fault_stores import (
     WORDS,
     at_once,
     copy,
-    held,
     naming,
+    stored_ids,
     words,
     write_vectors,
     wrong_answers,
@@ -109,8 +109,8 @@ def build(root: Path) -> None:
 
 
 def build_shards(root: Path) -> None:
-    for turn in ("1/2", "2/2"):
-        _build(root, "more.txt", shard=turn)
+    for spec in ("1/2", "2/2"):
+        _build(root, "more.txt", shard=spec)
 
 
 def _build(root: Path, source: str, **options: str) -> None:
@@ -236,7 +236,7 @@ class Case:
         self.is_repair = name == "repair"
         for beside in ("tiny", "few.txt", "more.txt", "other", "wide", "vectors.npy", "vectors.txt"):
             (folder / beside).symlink_to(stores / beside)
-        self.before = naming(lambda: held(self.begin)) or {}
+        self.before = naming(lambda: stored_ids(self.begin)) or {}
         self.operations = self._operations()
         self.whole = Whole(folder / "whole", content(self.root), texts(self.root), skipped(self.root), is_exact=True)
         self.root.rename(self.whole.root)
@@ -258,7 +258,7 @@ class Case:
         if not (self.root / "store.json").exists() or not (self.root / "spaces").exists():
             return sum(map(len, self.before.values())), []
         allowed = naming if self.is_repair else at_once
-        after = allowed(lambda: held(self.root)) or {}
+        after = allowed(lambda: stored_ids(self.root)) or {}
         kept = {space: ids for space, ids in self.before.items() if space in after or not self._removes(space)}
         lost = 0 if self.is_repair else sum(len(ids - after.get(space, set())) for space, ids in kept.items())
         if self.command.is_real:
@@ -279,7 +279,7 @@ class Case:
             wrong += [str(path) for path in self.root.rglob("*.tmp")]
         if self.is_repair:
             return wrong
-        if held(self.root) != held(self.whole.root) or texts(self.root) != self.whole.texts:
+        if stored_ids(self.root) != stored_ids(self.whole.root) or texts(self.root) != self.whole.texts:
             wrong.append("other items")
         return wrong
 

@@ -144,7 +144,7 @@ def copy(source: Path, target: Path) -> Path:
     return target
 
 
-def held(root: Path) -> dict[str, set[int]]:
+def stored_ids(root: Path) -> dict[str, set[int]]:
     """Space → the ids of its items, as a reader sees them."""
     return Store(root)._ask(lambda catalog: {space: set(catalog.ids(space).tolist()) for space in catalog.cards})
 

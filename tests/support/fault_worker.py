@@ -94,16 +94,16 @@ def killed(command: Command, begin: Path, whole: Path, n: int) -> Iterator[Path]
     assert n_steps > 10
     rng = random.Random(whole.name)
 
-    def start(turn: int) -> tuple[Work, Path]:
-        root = copy(begin, whole.with_name(f"{whole.name}-{turn % 2}"))
-        if turn % 2:
+    def start(number: int) -> tuple[Work, Path]:
+        root = copy(begin, whole.with_name(f"{whole.name}-{number % 2}"))
+        if number % 2:
             return Work(command, root, at_step=rng.randint(1, n_steps)), root
         return Work(command, root, after=rng.uniform(0, seconds)), root
 
-    n_killed, turn, (work, root) = 0, 0, start(0)
+    n_killed, number, (work, root) = 0, 0, start(0)
     while n_killed < n:
-        was_killed, done, turn = work.was_killed(), root, turn + 1
-        work, root = start(turn)
+        was_killed, done, number = work.was_killed(), root, number + 1
+        work, root = start(number)
         if was_killed:  # else it had done its work before
             n_killed += 1
             yield done

@@ -22,7 +22,7 @@ def hide(
     folder: Path,
     names: Iterable[str],
     replaced: Mapping[str, list[str]] | None = None,
-    turn: int = 1,
+    number: int = 1,
 ) -> None:
     """Write the document of hidden part files of a folder."""
     document = {"format": 1, "generation": 1, "hidden": sorted(names), "replaced": dict(replaced or {})}

@@ -98,7 +98,7 @@ def _add_stacks(process_id: int, file: Path) -> None:
 def moments(n: int, seconds: float, name: str) -> list[tuple[float, int]]:
     """Return random moments in the time that a command takes, and a signal for each."""
     rng = random.Random(name)
-    return [(rng.uniform(0, seconds), (signal.SIGINT, signal.SIGTERM)[turn % 2]) for turn in range(n)]
+    return [(rng.uniform(0, seconds), (signal.SIGINT, signal.SIGTERM)[place % 2]) for place in range(n)]
 
 
 def _work(

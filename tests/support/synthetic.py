@@ -166,11 +166,11 @@ def synthetic_store(
     with StoreWriter(root) as store:
         stored = store.add_space(made)
         ids = np.array([item.id for item in items], np.int64)
-        lacking = ~np.isin(ids, Catalog(root).ids(stored.space)) if new_only else np.ones(len(ids), bool)
+        missing = ~np.isin(ids, Catalog(root).ids(stored.space)) if new_only else np.ones(len(ids), bool)
         if new_only:
             write_missing_items(store.paths, items, set(Catalog(root).item_ids().tolist()))
         with space_writer(store, stored, by_id, shard_rows * 4 * dim * len(made.layers)) as writer:
-            writer.add(ids[lacking], given[:, lacking])
+            writer.add(ids[missing], given[:, missing])
         if index:
             index_space(root, stored)
     return Synthetic(Path(root), stored, items, given.astype(dtype).astype(np.float32))

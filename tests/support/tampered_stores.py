@@ -58,7 +58,7 @@ def make_template(root: Path) -> None:
 def seal(path: Path, document: dict[str, Any]) -> Path:
     """Write a document as embstore does, whatever it says."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(atomic.document_bytes({key: one for key, one in document.items() if key != checksum.KEY}))
+    path.write_bytes(atomic.document_bytes({key: kept for key, kept in document.items() if key != checksum.KEY}))
     return path
 
 

@@ -92,10 +92,10 @@ def texts(root: Path) -> dict[int, str]:
     return found
 
 
-def assert_same_content(one: Path, other: Path) -> None:
+def assert_same_content(first: Path, other: Path) -> None:
     """Compare two stores: the same items, and the same vectors to within what the batches may differ by."""
-    assert texts(one) == texts(other)
-    left, right = content(one), content(other)
+    assert texts(first) == texts(other)
+    left, right = content(first), content(other)
     assert left.keys() == right.keys()
     for space in left:
         assert left[space].keys() == right[space].keys()
@@ -105,8 +105,8 @@ def assert_same_content(one: Path, other: Path) -> None:
 
 def assert_same_vectors(left: Mapping[int, np.ndarray], right: Mapping[int, np.ndarray]) -> None:
     assert left.keys() == right.keys()
-    one, other = np.array(list(left.values())), np.array([right[item] for item in left])
-    assert (np.linalg.norm(one - other, axis=1) <= 1e-4 * np.linalg.norm(one, axis=1)).all()
+    first, other = np.array(list(left.values())), np.array([right[item] for item in left])
+    assert (np.linalg.norm(first - other, axis=1) <= 1e-4 * np.linalg.norm(first, axis=1)).all()
 
 
 def card(root: Path, space: str) -> dict:

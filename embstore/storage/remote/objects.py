@@ -246,7 +246,8 @@ def check_url(url: str) -> str:
         shown = re.sub(r"//[^/]*@|\?.*", "//…@" if "@" in url else "", url)
         raise UsageError(
             f"{shown} is no URL of a bucket, such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix. "
-            "Credentials come from the environment or from --store-option, never from the URL."
+            "Stores that were pushed are read at hf://datasets/OWNER/NAME and https:// too. Credentials come from the "
+            "environment or from --store-option, never from the URL."
         )
     return url.rstrip("/")
 
