@@ -277,7 +277,7 @@ def _padded(cell: str, width: int) -> str:
 
 
 def _fitted(cell: str, longest: int | None) -> str:
-    """Return a cell cut to so many columns; None leaves it whole."""
+    """Return a cell cut to ``longest`` columns of a terminal; None leaves it whole."""
     if longest is None or _wide(cell) <= longest:
         return cell
     from rich.cells import set_cell_size

@@ -118,7 +118,14 @@ def _siglip(folder: Path, name: str) -> Recipe | None:
 
 
 def _transformer(folder: Path, name: str) -> tuple[int | None, bool]:
-    """Return the maximum length in tokens (None: the model's own) and whether texts are lower-cased."""
+    """Read the settings of the recipe's module ``Transformer``, and refuse those that cannot be followed.
+
+    Returns:
+        Maximum length in tokens, None for that of the model; whether texts are lower-cased.
+
+    Raises:
+        CheckpointError: The module reads or gives something else than texts and vectors of tokens.
+    """
     config = next((config for file in TRANSFORMER_FILES if (config := _read(folder / file))), {})
     task = config.get("transformer_task", "feature-extraction")
     if task != "feature-extraction":

@@ -103,7 +103,7 @@ def _picture(found: Table, theme: str, width: float) -> dict[str, Any]:
 
 
 def sql(store: Reading, *, select: str) -> dict[str, Any]:
-    """Return the first rows of a SELECT over the views of the store; it may take 10 seconds."""
+    """Return the first rows of a SELECT over the views of the store, computed within 10 seconds."""
     relation = store.sql(select, timeout=SQL_SECONDS, memory=_SQL_MEMORY)
     columns = list(relation.columns)
     rows = relation.limit(SQL_ROWS + 1).fetchall()

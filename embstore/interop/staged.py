@@ -81,7 +81,7 @@ class Stager:
         self._staging.deduplicate(is_distinct=True)
 
     def _checked(self, block: Block, file: VectorFile) -> NDArray[np.float32]:
-        """Return the vectors of a block as float32."""
+        """Return the vectors of a block as float32; raise SourceError if their shape or a value is not allowed."""
         found = block.vectors
         if found.shape != (file.n_layers, len(block.texts), file.dim):
             raise SourceError(

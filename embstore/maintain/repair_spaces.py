@@ -24,7 +24,7 @@ from embstore.storage.maintenance.file_checks import Problem
 from embstore.storage.maintenance.id_set import IdSet
 from embstore.storage.maintenance.salvage import SoundShard, check_shard, keep_items, list_items, readable_ids
 from embstore.storage.sql.reader import Reader
-from embstore.storage.transaction.manifest import Snapshot, of_a_card
+from embstore.storage.transaction.manifest import Snapshot, card_remedy
 from embstore.summary import Summary
 
 Ids = NDArray[np.int64]
@@ -64,10 +64,10 @@ class SpacesRepair:
                     raise
                 reason = f"it could not be read: {error.reason}"
                 if isinstance(error, MissingFileError) and Path(error.path) == path:
-                    reason = f"it is missing. {of_a_card(path)}"
+                    reason = f"it is missing. {card_remedy(path)}"
                 self.log.leave(Path(error.path), reason)
         for path in map(self.paths.card, without_card(self.snapshot)):
-            self.log.leave(path, f"it is missing, and there are shards of it. {of_a_card(path)}")
+            self.log.leave(path, f"it is missing, and there are shards of it. {card_remedy(path)}")
 
     def _repair_path(self, path: Path) -> None:
         """Repair a space, given the path of its card; if the card cannot be restored, report it and leave the space."""
@@ -86,9 +86,9 @@ class SpacesRepair:
         elif checksum.has_valid_checksum(data):
             self.log.move_out(path, str(error))  # intact, but of another space or not a card
             if path.stem in self.snapshot.spaces_with_shards:
-                self.log.leave(path, f"it is missing, and there are shards of it. {of_a_card(path)}")
+                self.log.leave(path, f"it is missing, and there are shards of it. {card_remedy(path)}")
         elif (restored := checksum.undo_bit_flip(data[:_LARGEST_CARD])) is None:
-            self.log.leave(path, f"its content was altered. {of_a_card(path)}")
+            self.log.leave(path, f"its content was altered. {card_remedy(path)}")
         else:
             action = Action("rewritten", path, "one bit of it was flipped, and is turned back")
             self.log.do(action, partial(atomic.write_bytes, path, restored))

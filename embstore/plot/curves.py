@@ -121,7 +121,7 @@ def _dash_patterns(request: Request, series: Sequence[str]) -> dict[str, Any]:
 
 
 def _dashes(at: int, n_colours: int) -> tuple[int, ...]:
-    """Return the dashes of a curve: others each time that its colour comes again."""
+    """Return the dash pattern of a curve, which differs from those of earlier curves with the same colour."""
     return DASHES[(at + at // n_colours) % len(DASHES)]
 
 

@@ -156,7 +156,7 @@ def _by_value(values: NDArray[Any], subject: str, *, is_numeric: bool) -> tuple[
 
 
 def _by_interval(values: Floats, grouping: Grouping, subject: str) -> tuple[list[str], Numbers, list[str]]:
-    """Return the intervals as text, ascending, the number of that of each value (n,), -1 for none, and notes."""
+    """Return the names of the intervals, the number (n,) of the one that each value is in or -1, and notes."""
     edges = np.array(grouping.edges, np.float64)
     notes: list[str] = []
     if grouping.n_bins is not None:

@@ -47,13 +47,13 @@ def long_schema(selected: Selected, provenance: dict[str, Any]) -> pa.Schema:
 
 
 def wide_schema(selected: Selected, provenance: dict[str, Any]) -> pa.Schema:
-    """Return the schema of the wide form."""
+    """Return the schema of the wide form, which has a column of vectors for each layer."""
     layers = [pa.field(f"layer_{layer.name}", _vector_type(selected)) for layer in selected.layers]
     return _schema([*item_fields(selected), *layers], provenance)
 
 
 def long_table(rows: Rows, selected: Selected, number: int, schema: pa.Schema) -> pa.Table:
-    """Return rows of one layer, by its number among the selected ones, in the long form."""
+    """Return the long form of some items: a row for each in one layer, given by its number among the selected ones."""
     layer, n = selected.layers[number], len(rows.items)
     own = [pa.array(np.full(n, layer.id, np.int16)), pa.array([layer.name] * n)]
     return pa.Table.from_arrays(
@@ -62,7 +62,7 @@ def long_table(rows: Rows, selected: Selected, number: int, schema: pa.Schema) -
 
 
 def wide_table(rows: Rows, selected: Selected, schema: pa.Schema) -> pa.Table:
-    """Return rows in the wide form."""
+    """Return the wide form of some items: a row for each, with a column of vectors for each layer."""
     columns = [*item_columns(rows.items, selected), *map(vector_column, rows.vectors)]
     return pa.Table.from_arrays(columns, schema=schema)
 

@@ -69,25 +69,25 @@ class StorePaths:
         return self.root / "manifests"
 
     def manifest(self, number: int) -> Path:
-        """The manifest of a number."""
+        """Return the path of the manifest of a number."""
         return names.MANIFESTS.path(self.manifests, f"{number:020d}")
 
     def manifest_numbers(self) -> list[int]:
-        """The numbers of the manifests, ascending."""
+        """Return the numbers of the manifests, ascending."""
         return [int(name) for name in names.MANIFESTS.listed(self.manifests)]
 
     def key(self, path: Path) -> str:
-        """The path of a file or folder below the store's folder, with slashes, as in manifests."""
+        """Return the path of a file or folder below the store's folder, with slashes, as in manifests."""
         return path.relative_to(self.root).as_posix()
 
     def file(self, key: str) -> Path:
-        """The path of a file that a manifest names, given its path below the store's folder, with slashes."""
+        """Return the path of a file that a manifest names, given its path below the store's folder, with slashes."""
         if not names.is_file_key(key):
             raise StoreError(f"{key[:300]!r} is no file of a store. Run: embstore verify")
         return self.root / key
 
     def hidden(self, folder: Path) -> Path:
-        """The document of the part files of a folder that do not count, in stores of format 1."""
+        """Return the path of the document of the part files of a folder that do not count, in stores of format 1."""
         return names.HIDDEN.path(folder, "hidden")
 
     @property
@@ -106,11 +106,11 @@ class StorePaths:
         return self.root / "datasets"
 
     def dataset(self, name: str) -> Path:
-        """The file of a dataset, by its name in the store."""
+        """Return the path of the file of a dataset, by its name in the store."""
         return names.DATASETS.path(self.datasets, name)
 
     def dataset_files(self) -> list[Path]:
-        """The files of all datasets."""
+        """Return the paths of the files of all datasets."""
         return [*names.DATASETS.listed(self.datasets).values()]
 
     @property
@@ -124,11 +124,11 @@ class StorePaths:
         return self.root / "spaces"
 
     def card(self, space: str) -> Path:
-        """The card of a space."""
+        """Return the path of the card of a space."""
         return names.CARDS.path(self.spaces, space)
 
     def cards(self) -> dict[str, Path]:
-        """The cards of all spaces that have one, by name."""
+        """Return the paths of the cards of all spaces that have one, by name."""
         return names.CARDS.listed(self.spaces)
 
     def removal(self, space: str) -> Path:
@@ -136,39 +136,39 @@ class StorePaths:
         return names.REMOVALS.path(self.spaces, space)
 
     def removed_spaces(self) -> list[str]:
-        """The names of the spaces that are being removed."""
+        """Return the names of the spaces that are being removed."""
         return [*names.REMOVALS.listed(self.spaces)]
 
     def embeddings(self, space: str) -> Path:
-        """The folder of a space's shards."""
+        """Return the folder of a space's shards."""
         return names.SPACES.path(self.root / "embeddings", space)
 
     def folders_of_shards(self) -> dict[str, Path]:
-        """The folders of shards, by the name of the space, whether or not it has a card."""
+        """Return the folders of shards, by the name of the space, whether or not it has a card."""
         return names.SPACES.listed(self.root / "embeddings")
 
     def summaries(self, space: str) -> Path:
-        """The folder of a space's summaries."""
+        """Return the folder of a space's summaries."""
         return names.SPACES.path(self.root / "summaries", space)
 
     def summary(self, space: str, shard: str) -> Path:
-        """The summary of a shard."""
+        """Return the path of the summary of a shard."""
         return names.PARTS.path(self.summaries(space), shard)
 
     def summary_of(self, shard: Path) -> Path:
-        """The summary of the shard in a file."""
+        """Return the path of the summary of the shard in a file."""
         return self.root / "summaries" / shard.relative_to(self.root / "embeddings")
 
     def summary_files(self, space: str) -> list[Path]:
-        """The summaries of a space."""
+        """Return the paths of the summaries of a space."""
         return [*names.PARTS.listed(self.summaries(space)).values()]
 
     def merged(self, space: str) -> Path:
-        """The merged summary of a space."""
+        """Return the path of the merged summary of a space."""
         return names.MERGED.path(self.root / "merged", space)
 
     def merged_files(self) -> list[Path]:
-        """The merged summaries of all spaces that have one."""
+        """Return the paths of the merged summaries of all spaces that have one."""
         return [*names.MERGED.listed(self.root / "merged").values()]
 
     @property
@@ -177,40 +177,40 @@ class StorePaths:
         return self.root / "answers"
 
     def answer(self, digest: str) -> Path:
-        """The file of the answer to the question with this hash."""
+        """Return the path of the file of the answer to the question with this hash."""
         return names.ANSWERS.path(self.answers, digest)
 
     def answer_files(self) -> list[Path]:
-        """The files of all cached answers."""
+        """Return the paths of the files of all cached answers."""
         return [*names.ANSWERS.listed(self.answers).values()]
 
     def maps(self, space: str) -> Path:
-        """The folder of a space's maps."""
+        """Return the folder of a space's maps."""
         return names.SPACES.path(self.root / "maps", space)
 
     def map(self, space: str, layer: int, method: str, digest: str) -> Path:
-        """The map of a layer by a method, for the request with this hash."""
+        """Return the path of the map of a layer by a method, for the request with this hash."""
         return names.MAPS.path(self.maps(space), f"layer={layer:02d}-{method}-{digest}")
 
     def map_files(self, space: str) -> list[Path]:
-        """The maps of a space."""
+        """Return the paths of the maps of a space."""
         return [*names.MAPS.listed(self.maps(space)).values()]
 
     def indexes(self, space: str) -> Path:
-        """The folder of a space's indexes."""
+        """Return the folder of a space's indexes."""
         return names.SPACES.path(self.root / "indexes", space)
 
     def index(self, space: str, layer: Layer) -> Path:
-        """The FAISS index of one layer of a space."""
+        """Return the path of the FAISS index of one layer of a space."""
         return names.INDEXES.path(self.indexes(space), f"layer={layer.id:02d}")
 
     @staticmethod
     def index_card(index: Path) -> Path:
-        """The card of an index, which is beside it."""
+        """Return the path of the card of an index, which is beside it."""
         return names.INDEX_CARDS.path(index.parent, index.stem)
 
     def index_pairs(self, space: str) -> list[tuple[Path, Path]]:
-        """The indexes of a space, each with its card; one of the two may be missing."""
+        """Return the paths of the indexes of a space, each with its card; one of the two may be missing."""
         folder = self.indexes(space)
         found = names.INDEXES.listed(folder).keys() | names.INDEX_CARDS.listed(folder).keys()
         return [(names.INDEXES.path(folder, name), names.INDEX_CARDS.path(folder, name)) for name in sorted(found)]
@@ -233,16 +233,16 @@ class StorePaths:
         return tuple(Shard(file, self.summary(space, file.stem)) for file in files)
 
     def spaces_on_disk(self) -> list[str]:
-        """The names of all spaces that have a folder, with or without a card."""
+        """Return the names of all spaces that have a folder, with or without a card."""
         return sorted({space for kind in BY_SPACE for space in names.SPACES.listed(self.root / kind)})
 
     def folders_of(self, space: str) -> list[Path]:
-        """The existing folders of a space: shards, summaries and indexes."""
+        """Return the existing folders of a space: shards, summaries and indexes."""
         folders = (names.SPACES.path(self.root / kind, space) for kind in BY_SPACE)
         return [folder for folder in folders if disk.is_folder(folder)]
 
     def temporaries(self) -> list[Path]:
-        """The temporary files and folders in the store, of killed or running processes."""
+        """Return the paths of the temporary files and folders in the store, of killed or running processes."""
         return self.contents().temporaries
 
     def check_folders(self) -> None:

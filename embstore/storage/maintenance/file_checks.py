@@ -26,7 +26,7 @@ from embstore.storage.maintenance.id_set import IdSet
 from embstore.storage.maintenance.problems import Problem as Problem
 from embstore.storage.maintenance.problems import read_problem
 from embstore.storage.transaction import legacy
-from embstore.storage.transaction.manifest import Snapshot, of_a_card, read_manifest, read_newest
+from embstore.storage.transaction.manifest import Snapshot, card_remedy, read_manifest, read_newest
 from embstore.summary import Summary
 
 Ids = NDArray[np.int64]
@@ -206,7 +206,7 @@ def _checked_ids(shard: Shard, card: Card) -> Ids | Problem:
 def missing_files(paths: StorePaths, snapshot: Snapshot) -> Iterator[Problem]:
     """Yield the files of a snapshot that are missing; spaces whose cards are missing are named by these."""
     for path in snapshot.missing(paths):
-        remedy = of_a_card(path) if path.parent == paths.spaces else "To repair it, build the same sources again"
+        remedy = card_remedy(path) if path.parent == paths.spaces else "To repair it, build the same sources again"
         yield Problem(path, f"it is missing, and the manifest names it. {remedy}")
 
 

@@ -162,10 +162,10 @@ def read_named_card(paths: StorePaths, space: str) -> Card:
     try:
         return read_card(path)
     except MissingFileError as error:
-        raise DamagedError(f"{path} is missing. {of_a_card(path)}") from error
+        raise DamagedError(f"{path} is missing. {card_remedy(path)}") from error
 
 
-def of_a_card(path: Path) -> str:
+def card_remedy(path: Path) -> str:
     """Return the remedy for a card that is missing or was altered, as sentences."""
     return f"Restore it from a copy; or give the space up and build it anew: embstore remove --space {path.stem}"
 
