@@ -78,7 +78,7 @@ def test_an_altered_answer_that_is_sealed_anew_is_named(answered: Path, what: st
     assert Store(answered).repair()["file"] == [], "its hash is right"
     for dry_run in (True, False):
         done = Store(answered).repair(deep=True, dry_run=dry_run)
-        assert (done["action"], done["file"]) == (["removed"], [f"answers/{path.name}"])
+        assert (done["action"], done["file"]) == (["would remove" if dry_run else "removed"], [f"answers/{path.name}"])
         assert len(stored(answered)) == (n if dry_run else n - 1)
     assert Store(answered).verify(deep=True).ok
 

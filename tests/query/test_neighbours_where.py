@@ -15,8 +15,8 @@ from synthetic import Synthetic
 from embstore import Store
 from embstore.errors import DamagedError, EmbstoreError, QueryError, UnknownNameError
 from embstore.index import Index, searching
-from embstore.storage import catalog as catalog_module
 from embstore.storage.catalog import Catalog
+from embstore.storage.views import users_sql
 from embstore.table import Table
 
 Make = Callable[..., Synthetic]
@@ -195,7 +195,7 @@ def test_few_items_are_filtered_as_many_are(make_store: Make, monkeypatch: pytes
         return found, errors
 
     copied = ask()
-    monkeypatch.setattr(catalog_module, "_COPIED_BYTES", 0)
+    monkeypatch.setattr(users_sql, "_COPIED_BYTES", 0)
     assert ask() == copied
     assert [len(ids) for ids in copied[0]][2:] == [1, 0]
     assert len(set(copied[1])) == len(wrong)
