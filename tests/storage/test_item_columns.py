@@ -110,9 +110,8 @@ def test_an_altered_table_is_damaged(made: tuple[Synthetic, pd.DataFrame], tmp_p
 def test_a_condition_reads_the_tables_whose_columns_it_names(
     made: tuple[Synthetic, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "embstore.storage.views.users_sql._COPIED_BYTES", 0
-    )  # small tables are copied, and checked, as a whole
+    # Small tables are copied, and checked, as a whole.
+    monkeypatch.setattr("embstore.storage.views.users_sql._COPIED_BYTES", 0)
     store, _ = made
     expected = Catalog(store.root).select("unit = 'word'").tolist()
     file = Catalog(store.root).column_files[0]
