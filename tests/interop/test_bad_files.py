@@ -29,6 +29,7 @@ TEXT = {
     "no vectors": (b"0 2\n", r"a.txt:1: the header has no vectors"),
     "huge dimension": (b"2 99999999\na 1\n", r"a.txt:1: .* of a possible dimension"),
     "no numbers": (b"just some prose\nof two lines\n", r"a.txt:1: 'some' is not a number"),
+    "unknown header": (b"n=2 dim=3\na 1 2 3\nb 1 2 3\n", r"a.txt:1: 'dim=3' is not a number: .* neither a header"),
     "empty file": (b"", r"a.txt is empty"),
 }
 

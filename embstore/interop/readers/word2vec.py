@@ -41,12 +41,27 @@ def open_glove(path: Path, _: ReadOptions) -> VectorFile:
     check_regular(path)
     with open_stream(path) as stream:
         first = first_line(stream, path)
-    dim = len(first.split(b" ")) - 1
+    _, *numbers = first.split(b" ")
+    dim = len(numbers)
     if dim < 1:
         raise SourceError(
             f"{path}:1: {_shown(first)} has no numbers after its key. Give lines of a key and its numbers."
         )
+    if (wrong := next((number for number in numbers if not _is_number(number)), None)) is not None:
+        raise SourceError(
+            f"{path}:1: {_shown(wrong)} is not a number: the line is neither a header (two whole numbers, vectors and "
+            "dimension) nor a key and its numbers. Correct or remove it."
+        )
     return VectorFile(str(path), "glove", 1, dim, "text", lambda: _blocks(path, dim, None), "line", hashed=(path,))
+
+
+def _is_number(value: bytes) -> bool:
+    """Return whether some bytes are a number as Python reads it, finite or not."""
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def has_header(path: Path) -> bool:
