@@ -165,7 +165,10 @@ def find_writer(dest: Path, format_name: str | None) -> str:
         return format_name
     by_suffix = {suffix: name for name, writer in WRITERS.items() for suffix in writer.suffixes}
     if dest.suffix.lower() not in by_suffix:
-        raise UnknownNameError("file type", dest.suffix or dest.name, by_suffix, "Name the format with --as.")
+        hint = "Name the format with --as."
+        if dest.suffix.lower() == ".npy":  # a file has no room for ids and texts
+            hint = f"NumPy's arrays are written to a folder, with ids and texts beside them: {dest.stem} --as npy"
+        raise UnknownNameError("file type", dest.suffix or dest.name, by_suffix, hint)
     return by_suffix[dest.suffix.lower()]
 
 

@@ -57,10 +57,10 @@ def look_up_vectors(
     """
     dim = next(iter(vectors.values())).size
     if others := [card for card in cards if card.space in layers and card.dim != dim]:
-        dims = ", ".join(f"{card.space} of {card.dim}" for card in others)
+        dims = ", ".join(f"{card.space} has {card.dim}" for card in others)
         fitting = [card.space for card in cards if card.space in layers and card.dim == dim]
         remedy = f" Choose spaces that fit: spaces={fitting!r}." if fitting else ""
-        raise UsageError(f"vector is of {dim} dimensions, and other spaces are not: {dims}.{remedy}")
+        raise UsageError(f"vector has {dim} dimensions, and {dims}.{remedy}")
     return [
         FoundQueries(
             card,

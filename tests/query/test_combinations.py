@@ -220,7 +220,7 @@ def test_given_vectors_are_queries(made: Synthetic, indexed: dict[str, Synthetic
 @pytest.mark.parametrize(
     ("vector", "message"),
     [
-        (np.ones(8), r"vector is of 8 dimensions, and other spaces are not: toy.word.last of 16"),
+        (np.ones(8), r"vector has 8 dimensions, and toy.word.last has 16"),
         (np.ones((2, 2, 2)), r"vector has the shape \(2, 2, 2\): give one vector"),
         (3.0, r"vector has the shape \(\)"),
         ([], r"vector has the shape \(0,\)"),
@@ -240,6 +240,6 @@ def test_wrong_vectors_are_refused(made: Synthetic, vector: Any, message: str) -
 def test_a_vector_that_some_spaces_do_not_fit_names_those_that_fit(tmp_path) -> None:
     synthetic_store(tmp_path, n=4, dim=8)
     synthetic_store(tmp_path, n=4, dim=6, model="other")
-    with pytest.raises(UsageError, match=r"other.word.last of 6. Choose spaces that fit: spaces=\['toy.word.last'\]"):
+    with pytest.raises(UsageError, match=r"and other.word.last has 6. Choose .* that fit: spaces=\['toy.word.last'\]"):
         Store(tmp_path).neighbours(vector=np.ones(8))
     assert len(Store(tmp_path).neighbours(vector=np.ones(8), spaces="toy.word.last", k=2)) == 2
