@@ -41,7 +41,7 @@ def open_glove(path: Path, _: ReadOptions) -> VectorFile:
     check_regular(path)
     with open_stream(path) as stream:
         first = first_line(stream, path)
-    _, *numbers = first.split(b" ")
+    numbers = first.split(b" ")[1:]
     dim = len(numbers)
     if dim < 1:
         raise SourceError(
@@ -53,15 +53,6 @@ def open_glove(path: Path, _: ReadOptions) -> VectorFile:
             "dimension) nor a key and its numbers. Correct or remove it."
         )
     return VectorFile(str(path), "glove", 1, dim, "text", lambda: _blocks(path, dim, None), "line", hashed=(path,))
-
-
-def _is_number(value: bytes) -> bool:
-    """Return whether some bytes are a number as Python reads it, finite or not."""
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
 
 
 def has_header(path: Path) -> bool:
