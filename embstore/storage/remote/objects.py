@@ -7,7 +7,7 @@ obstore. A commit is one object that must not be replaced: see :meth:`ObjectStor
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -186,10 +186,16 @@ class ObjectStore:
         return True
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects; missing ones do not matter."""
-        if keys:
+        """Delete objects; missing ones do not matter, which Google and Azure take for an error."""
+        if not keys:
+            return
+        try:
             with self._errors("deleted", keys[0]):
                 self._obstore.delete(self._store, list(keys))
+        except MissingObjectError:
+            for key in keys:
+                with suppress(MissingObjectError), self._errors("deleted", key):
+                    self._obstore.delete(self._store, key)
 
     @contextmanager
     def _errors(self, done: str, key: str) -> Iterator[None]:
