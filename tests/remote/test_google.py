@@ -1,5 +1,7 @@
 """A store in Google Cloud Storage: obstore's client of it, and a server of ours that replies as Google's documents."""
 
+import json
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +10,7 @@ from gcs_server import TOKEN, GoogleServer, google_server
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.errors import LockedError, RemoteError, StoreError
+from embstore.errors import LockedError, RemoteError, StoreError, UsageError
 from embstore.storage.remote import writing
 from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore
@@ -69,3 +71,15 @@ def test_a_bucket_that_does_not_exist_is_named(google: GoogleServer) -> None:
     with pytest.raises(RemoteError, match="there is no such bucket") as caught:
         Store("gs://no-such-bucket/prefix", options=google.options).info()
     assert TOKEN not in str(caught.value)
+
+
+def test_a_key_that_cannot_be_read_is_not_shown() -> None:
+    """The client's error has the line of the key as a list of bytes: all of it, where its newlines were lost."""
+    key = json.dumps(
+        {"private_key": "-----BEGIN PRIVATE KEY-----\\nMIIEexample", "client_email": "", "private_key_id": ""}
+    )
+    with pytest.raises(UsageError, match=r"cannot be opened: .*\[…\]") as caught:
+        Store("gs://bucket/prefix", options={"service_account_key": key}).info()
+    shown = "".join(traceback.format_exception(caught.value))
+    assert str(ord("-")) + ", " not in shown
+    assert "MIIE" not in shown

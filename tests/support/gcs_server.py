@@ -50,7 +50,7 @@ class GoogleServer(ThreadingHTTPServer):
 
 class _Passing(BaseHTTPRequestHandler):
     server: GoogleServer
-    protocol_version = "HTTP/1.1"
+    protocol_version, disable_nagle_algorithm = "HTTP/1.1", True
 
     def _pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))

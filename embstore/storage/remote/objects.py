@@ -29,6 +29,7 @@ _RETRY_SECONDS = 60
 _IS_SECRET = r"(?i)key|secret|token|sas|signature|password|credential"
 _IS_REFUSED = r"status code: 40[13]\b"
 _IS_NO_BUCKET = r"NoSuchBucket|ContainerNotFound"
+_BYTES = r"\[\d+(?:, ?\d+)+\]"  # as an error names the line of a private key that cannot be read
 _FROM_SERVER = r"<(Code|Message)>([^<]*)</"
 
 
@@ -111,7 +112,7 @@ class ObjectStore:
                 credential_provider=_credentials(self.url, options),
             )  # fmt: skip
         except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
-            raise UsageError(f"{self.url} cannot be opened: {self._first_line(error)} Check --store-option.") from error
+            raise UsageError(f"{self.url} cannot be opened: {self._first_line(error)} Check --store-option.") from None
 
     def get(self, key: str) -> bytes:
         """Return the content of an object; see :class:`ObjectReader`."""
@@ -234,10 +235,11 @@ class ObjectStore:
         return self._without_secrets(str(error).partition("\n")[0])
 
     def _without_secrets(self, text: str) -> str:
-        """Return a message without the values of secret options and variables, and without queries of URLs."""
+        """Return a message without the values of secret options and variables, queries of URLs, and bytes of keys."""
         of_environment = [value for name, value in os.environ.items() if re.search(_IS_SECRET, name) and len(value) > 3]
         for value in sorted({*self._secrets, *of_environment}, key=len, reverse=True):
             text = text.replace(value, "…")
+        text = re.sub(_BYTES, "[…]", text)
         return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", text)
 
 
