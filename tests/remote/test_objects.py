@@ -1,10 +1,13 @@
 """Objects of a bucket: what is read and written, and how errors are worded."""
 
 import hashlib
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from buckets import SECRET
+from fault_proxy import fault_proxy
 
 from embstore.errors import MissingObjectError, RemoteError, UsageError
 from embstore.storage.remote.objects import ObjectStore, check_url
@@ -56,7 +59,7 @@ def test_a_missing_bucket_is_named(bucket):
 
 
 def test_a_server_that_cannot_be_reached_is_named_without_secrets(bucket, monkeypatch):
-    monkeypatch.setattr("embstore.storage.remote.objects._MAX_RETRIES", 1)
+    monkeypatch.setattr("embstore.storage.remote.objects._RETRIES", {"max_retries": 1})
     objects = ObjectStore(bucket.url, {**bucket.options, "endpoint": "http://127.0.0.1:9"})
     with pytest.raises(RemoteError, match="cannot be read") as caught:
         objects.get("key")
@@ -74,3 +77,21 @@ def test_other_urls_are_refused_without_their_credentials(url):
 def test_an_unknown_option_is_named():
     with pytest.raises(UsageError, match="endpoin"):
         ObjectStore("s3://bucket", {"endpoin": "x"})
+
+
+def test_a_writer_waits_for_a_server_that_is_gone_for_seconds(bucket):
+    with fault_proxy(bucket.endpoint, {}) as proxy:
+        through = replace(bucket, endpoint=proxy.endpoint)
+        patient, other = ObjectStore(through.url, through.options, is_patient=True), through.objects()
+        port = proxy.server_address[1]
+    with socket.socket() as nobody:  # keeps the port, and refuses
+        nobody.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        nobody.bind(("127.0.0.1", port))
+        with ThreadPoolExecutor(1) as pool:
+            created = pool.submit(patient.put_new, "key", b"content")
+            with pytest.raises(RemoteError, match="cannot be written"):
+                other.put("other", b"content")
+            nobody.close()
+            with fault_proxy(bucket.endpoint, {}, port=port):
+                assert created.result()
+    assert bucket.objects().get("key") == b"content"

@@ -23,6 +23,7 @@ class FaultProxy(ThreadingTCPServer):
         rates: share of the requests that each of the faults befalls.
         seed: of the faults.
         latency: seconds before each request is passed on.
+        port: of the proxy; any that is free by default.
 
     Attributes:
         counts: number of requests by what befell them, "" for nothing.
@@ -34,8 +35,10 @@ class FaultProxy(ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, endpoint: str, rates: Mapping[str, float], seed: int = 0, latency: float = 0.0) -> None:
-        super().__init__(("127.0.0.1", 0), _Passing)
+    def __init__(
+        self, endpoint: str, rates: Mapping[str, float], seed: int = 0, latency: float = 0.0, port: int = 0
+    ) -> None:
+        super().__init__(("127.0.0.1", port), _Passing)
         self.upstream, self.rates, self.latency = host_and_port(endpoint), dict(rates), latency
         self.counts: Counter[str] = Counter()
         self.requests: list[tuple[str, str]] = []
@@ -96,9 +99,11 @@ class _Passing(StreamRequestHandler):
 
 
 @contextmanager
-def fault_proxy(endpoint: str, rates: Mapping[str, float], seed: int = 0, latency: float = 0.0) -> Iterator[FaultProxy]:
+def fault_proxy(
+    endpoint: str, rates: Mapping[str, float], seed: int = 0, latency: float = 0.0, port: int = 0
+) -> Iterator[FaultProxy]:
     """Start a proxy, and stop it at the end of the context; see :class:`FaultProxy` for the arguments."""
-    with FaultProxy(endpoint, rates, seed, latency) as proxy:
+    with FaultProxy(endpoint, rates, seed, latency, port) as proxy:
         thread = Thread(target=proxy.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:

@@ -24,8 +24,10 @@ _CLIENT_OPTIONS = (
     "allow_http", "allow_invalid_certificates", "connect_timeout", "http1_only", "http2_only", "pool_idle_timeout",
     "proxy_ca_certificate", "proxy_excludes", "proxy_url", "timeout", "user_agent",
 )  # fmt: skip
-_MAX_RETRIES = 7
-_RETRY_SECONDS = 60
+_RETRIES = {"max_retries": 7, "retry_timeout": timedelta(seconds=60)}  # some two seconds of an address without a server
+_PATIENT = {
+    "max_retries": 100, "retry_timeout": timedelta(seconds=30), "backoff": {"max_backoff": timedelta(seconds=3)},
+}  # fmt: skip
 _IS_SECRET = r"(?i)key|secret|token|sas|signature|password|credential"
 _IS_REFUSED = r"status code: 40[13]\b"
 _IS_NO_BUCKET = r"NoSuchBucket|ContainerNotFound"
@@ -81,6 +83,7 @@ class ObjectStore:
         url: URL.
         options: Options of the client: those of obstore, such as ``endpoint``, ``region`` or ``skip_signature``.
             What is missing comes from the environment.
+        is_patient: Whether to wait for half a minute for a server that was reached before, as long work does.
 
     Attributes:
         url: URL without credentials and without a slash at its end.
@@ -93,7 +96,7 @@ class ObjectStore:
 
     has_ranges = True
 
-    def __init__(self, url: str, options: Mapping[str, str] | None = None) -> None:
+    def __init__(self, url: str, options: Mapping[str, str] | None = None, *, is_patient: bool = False) -> None:
         try:
             import obstore
         except ImportError as error:
@@ -105,10 +108,10 @@ class ObjectStore:
         if options.get("endpoint", "").startswith("http://"):
             options.setdefault("allow_http", "true")
         client = {name: options.pop(name) for name in _CLIENT_OPTIONS if name in options}
-        retries = {"max_retries": _MAX_RETRIES, "retry_timeout": timedelta(seconds=_RETRY_SECONDS)}
         try:
             self._store = obstore.store.from_url(
-                self.url, config=options or None, client_options=client or None, retry_config=retries,
+                self.url, config=options or None, client_options=client or None,
+                retry_config=_PATIENT if is_patient else _RETRIES,
                 credential_provider=_credentials(self.url, options),
             )  # fmt: skip
         except (obstore.exceptions.BaseError, ValueError, TypeError) as error:

@@ -131,10 +131,11 @@ class RemoteStore:
         Raises:
             StoreError: There is no store, another process writes to it, or the server has no conditional writes.
         """
-        if not is_new:
-            self._newest()
-        mirror = Mirror(self._folder / "writing", self.objects, is_checked=not is_repair)
-        writer = RemoteWriter(mirror, self.objects, is_repair=is_repair, collects=collects)
+        if read_newest(self.objects) is None and not is_new:
+            raise no_store(self.url)
+        objects = ObjectStore(self.url, self._options, is_patient=True)  # there is a server
+        mirror = Mirror(self._folder / "writing", objects, is_checked=not is_repair)
+        writer = RemoteWriter(mirror, objects, is_repair=is_repair, collects=collects)
         try:
             with self._alone(), disk.supplied(mirror.root, mirror), writer.lease():
                 yield mirror.root
