@@ -42,8 +42,18 @@ def report(
     with explained():
         from ._progress import show_progress
 
+        _check_suffix(output)
+
         with show_progress(quiet):
             page = open_store(store).report(recipe=recipe, models=model or (), sentences=sentences, quick=quick)
         write(page, output)
         if output is not None and not quiet:
             say(f"Written: {output}")
+
+
+def _check_suffix(output: Path | None) -> None:
+    """Raise UsageError if the name of the file ends as that of another type, before anything is computed for it."""
+    from embstore.errors import UsageError
+
+    if output is not None and output.suffix.lower() not in ("", ".html", ".htm"):
+        raise UsageError(f"--output {output}: a report is an HTML page. Name it {output.with_suffix('.html').name}.")

@@ -83,6 +83,11 @@ def find_sides(
         )
     pairs = tuple(_pairs(request, cards, layers))
     if not pairs:
+        if len(cards[0].layers.members) == 1:
+            raise UsageError(
+                f"drift is between layers, and {cards[0].space} has a single one. Compare it with another space: "
+                "--against SPACE"
+            )
         raise UsageError(f"drift is between layers: choose at least two of {cards[0].space}, with --layer.")
     return Sides(catalog, cards, tuple(layers), pairs)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,8 +73,16 @@ def map_rows(store: Reading, space: str, name: str = "") -> list[Row] | None:
     return None
 
 
-def commands_of(store: Reading, space: str, name: str = "") -> dict[str, str]:
-    """Return the command, and the line of Python, that make the map that :func:`find_map` returns."""
+def commands_of(store: Reading, space: str, name: str = "", folder: Path | None = None) -> dict[str, str]:
+    """Return the command, and the line of Python, that make the map that :func:`find_map` returns.
+
+    Args:
+        store: Store to read.
+        space: Name of the space.
+        name: As in :func:`find_map`.
+        folder: Folder of the store as the commands name it; None for its path.
+    """
+    folder = folder or store.path
     rows = map_rows(store, space, name)
     options: dict[str, Any]
     if rows is None:
@@ -84,7 +93,7 @@ def commands_of(store: Reading, space: str, name: str = "") -> dict[str, str]:
         together = rows[-1]["fitted_on"]
         options["layers"] = ",".join(together) if len(together) < len(layer_names(store, space)) else None
     options = {"spaces": [space], **options}
-    return {"command": command("map", store.path, options), "python": python("map", store.path, options)}
+    return {"command": command("map", folder, options), "python": python("map", folder, options)}
 
 
 def stored_maps(store: Reading) -> dict[str, dict[str, list[Row]]]:

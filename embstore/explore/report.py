@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from embstore.errors import QueryError, UsageError
 from embstore.escape import printable
 from embstore.explore.commands import command
-from embstore.explore.maps import find_map, kept_now
+from embstore.explore.maps import commands_of, find_map, kept_now
 from embstore.explore.packing import pack
 from embstore.explore.reading import Reading
 from embstore.explore.report_page import Section, page
@@ -71,7 +71,8 @@ def report(
             computing.finish(metric.name)
         sections += _drift(store, info)
         computing.finish("drift")
-    return page(name, sections, [_map(store, space) for space in info["space"]])
+    map_commands = [commands_of(store, space, folder=_folder(store))["command"] for space in info["space"]]
+    return page(name, sections, [_map(store, space) for space in info["space"]], map_commands)
 
 
 def _map(store: Reading, space: str) -> bytes:

@@ -51,7 +51,8 @@ below says which share of the ten nearest neighbours the map keeps.</p>
 <input id="layer" type="range" min="0" step="0.01" value="0"><output id="depth" for="layer"></output></div>
 <div class="stage"><canvas id="plane" tabindex="0" role="img" aria-label="Map of the items"></canvas>
 <canvas id="marks" aria-hidden="true"></canvas></div>
-<p class="hint" id="kept"></p><p class="hint" id="place" aria-live="polite"></p></section>"""
+<p class="hint" id="kept"></p><p class="hint" id="place" aria-live="polite"></p>
+<pre>{commands}</pre></section>"""
 
 _LARGER = 1.6
 """Width of a window over that of a picture up to which the picture is shown in it."""
@@ -81,13 +82,14 @@ class Section(NamedTuple):
     problem: str = ""
 
 
-def page(name: str, sections: Sequence[Section], maps: Iterable[bytes]) -> str:
+def page(name: str, sections: Sequence[Section], maps: Iterable[bytes], map_commands: Iterable[str]) -> str:
     """Return the page.
 
     Args:
         name: Name of the store.
         sections: Sections, in order.
         maps: Packed map of each space; see :func:`embstore.explore.packing.pack`.
+        map_commands: Commands that make these maps.
     """
     style = f"{_static('style.css')}\n{_static('report.css')}"
     script = "\n".join(map(_classic, _SCRIPTS))
@@ -95,7 +97,7 @@ def page(name: str, sections: Sequence[Section], maps: Iterable[bytes]) -> str:
     body = [_section(section) for section in sections]
     entries = [(section.anchor, section.title) for section in sections]
     place = [section.anchor for section in sections].index("store") + 1
-    body.insert(place, _MAP)
+    body.insert(place, _MAP.format(commands=_text("\n".join(map_commands))))
     entries.insert(place, ("map", "Map"))
     return _PAGE.format(
         title=f"Report on {_text(name)}", name=_text(name), version=__version__, style=style, script=script,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -204,6 +205,13 @@ def test_equal_items_have_no_drift(make_store: Make) -> None:
 def test_mistakes(made: Synthetic, arguments: dict, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         made.store.drift(**arguments)
+
+
+def test_a_space_of_one_layer_has_no_drift_by_itself(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.add_vectors("mine", ["a", "b", "c"], np.eye(3, dtype=np.float32))
+    with pytest.raises(UsageError, match='mine has a single one. Compare it with another space: against="SPACE"'):
+        store.drift("a")
 
 
 def test_a_word_of_several_sentences_is_ambiguous(make_store: Make) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from explorer_page import SIDEWAYS
 from synthetic import Synthetic, synthetic_store
+from typer.testing import CliRunner
 
 from embstore import Store
 from embstore.errors import QueryError
@@ -44,6 +45,7 @@ def test_its_tables_are_those_of_the_store(store: Synthetic, page: str) -> None:
         assert header == list(found.columns)
         assert rows == [["" if row[name] is None else str(row[name]) for name in header] for row in found]
         assert f"embstore plot {metric} --store" in page
+    assert re.search(r"<pre>embstore map --store .* --space toy.word.last --method pca</pre>", page)
     assert csv_of(page, "spaces")[1][0] == opened.info()["space"][0]
     card = opened.catalog.cards[opened.info()["space"][0]].to_dict()
     header, row = csv_of(page, "cards")
@@ -143,6 +145,14 @@ def test_an_empty_store_has_no_report(tmp_path: Path) -> None:
     made.store.remove(made.store.info()["space"])
     with pytest.raises(QueryError, match="no space to report on"):
         Store(made.root).report()
+
+
+def test_a_file_of_another_type_is_refused_before_anything_is_computed(store: Synthetic, tmp_path: Path) -> None:
+    from embstore_cli.main import app
+
+    done = CliRunner().invoke(app, ["report", "--store", str(store.root), "-o", str(tmp_path / "report.pdf")])
+    assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "a report is an HTML page. Name it report.html." in done.stderr
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
