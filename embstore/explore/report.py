@@ -71,14 +71,15 @@ def report(
             computing.finish(metric.name)
         sections += _drift(store, info)
         computing.finish("drift")
-    map_commands = [commands_of(store, space, folder=_folder(store))["command"] for space in info["space"]]
-    return page(name, sections, [_map(store, space) for space in info["space"]], map_commands)
+    commands = {space: commands_of(store, space, folder=_folder(store)) for space in info["space"]}
+    maps = [_map(store, space, own) for space, own in commands.items()]
+    return page(name, sections, maps, [own["command"] for own in commands.values()])
 
 
-def _map(store: Reading, space: str) -> bytes:
+def _map(store: Reading, space: str, commands: Mapping[str, str]) -> bytes:
     """Return the packed map of a space: a stored one, or principal components, with the shares that it keeps."""
     found = find_map(store, space)
-    return pack(found if found.kept is not None else replace(found, kept=kept_now(store, space)))
+    return pack(found if found.kept is not None else replace(found, kept=kept_now(store, space)), commands)
 
 
 def _drift(store: Reading, info: Table) -> Iterator[Section]:

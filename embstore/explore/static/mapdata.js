@@ -29,6 +29,9 @@ export function unpack(buffer) {
   return map;
 }
 
+// Whether the items are drawn from more; else others are not selected, or have no direction.
+export const isSample = (map) => Boolean(map.where) || map.command.includes(" --sample ");
+
 // Values of the items of a space, in the order of the items of a map, which may lack some.
 export function aligned(map, found) {
   const bytes = Uint8Array.from(atob(found.ids), (letter) => letter.charCodeAt(0));

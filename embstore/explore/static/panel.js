@@ -1,7 +1,7 @@
 // A panel: the map of one space with its zoom, hover and lasso. Panels share what is searched, hovered and selected.
 
 import { fill, h, number, select, shown } from "./dom.js";
-import { context, fitted, placeAt } from "./mapdata.js";
+import { context, fitted, isSample, placeAt } from "./mapdata.js";
 import { standing } from "./newtext.js";
 import { drawOverlay } from "./overlay.js";
 import { paint } from "./palette.js";
@@ -45,7 +45,7 @@ export class Panel {
       h("option", { value: name, selected: name === this.host.spec.layer }, `layer ${name}`)));
     const kept = (layer) => { const share = map.kept?.[Math.round(this.depth)] ?? null; return share === null ? `layer ${layer}` : `layer ${layer} keeps ${(100 * share).toFixed(1)} % of the true ten nearest`; };
     const name = METHODS[map.method] || map.method;
-    const sample = map.n < map.n_stored ? ` · a sample of ${map.n.toLocaleString("en")} of ${map.n_stored.toLocaleString("en")} items${map.where ? ` (${map.where})` : ""}` : "";
+    const sample = map.n < map.n_stored ? ` · ${isSample(map) ? "a sample of " : ""}${map.n.toLocaleString("en")} of ${map.n_stored.toLocaleString("en")} items${map.where ? ` (${map.where})` : ""}` : "";
     this.describe = () => {
       const layer = map.layers[Math.round(this.depth)];
       this.layerName.textContent = layer;

@@ -1,6 +1,6 @@
 // The map of a report: one space at a time, layers by a slider, items by name.
 
-import { context, fitted, placeAt, unpack } from "./mapdata.js";
+import { context, fitted, isSample, placeAt, unpack } from "./mapdata.js";
 import { drawOverlay } from "./overlay.js";
 import { paint } from "./palette.js";
 import { Scatter } from "./scatter.js";
@@ -42,7 +42,7 @@ function redraw() {
   const layer = map.layers[Math.round(depth)], kept = map.kept[Math.round(depth)] ?? null;
   element("depth").textContent = `layer ${layer}`;
   const items = map.n.toLocaleString("en"), method = { pca: "PCA", tsne: "t-SNE" }[map.method] || map.method;
-  element("kept").textContent = `${method} of ${map.n < map.n_stored ? `a sample of ${items} of ${map.n_stored.toLocaleString("en")}` : items} items` +
+  element("kept").textContent = `${method} of ${map.n < map.n_stored ? `${isSample(map) ? "a sample of " : ""}${items} of ${map.n_stored.toLocaleString("en")}` : items} items` +
     (kept === null ? "." : `; layer ${layer} keeps ${(100 * kept).toFixed(1)} % of the true ten nearest.`);
 }
 
