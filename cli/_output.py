@@ -209,7 +209,7 @@ def _aligned(table: "Table", width: int | None) -> str:
     header, lines = table.layout(_cut(table, width))
     header = [printable(name) for name in header]
     lines = [[_fitted(printable(cell), longest) for cell in line] for line in lines]
-    fixed = len(table.pivot.down) if table.pivot else 1
+    fixed = len(table.pivot.down) if table.pivot else _n_naming(header, lines, width)
     together = len(table.pivot.values) if table.pivot and not table.pivot.joined else 1
     heads = [""] * len(header)
     widths = _widths([header, *lines])
@@ -230,6 +230,15 @@ def _aligned(table: "Table", width: int | None) -> str:
             rows.insert(0, _above([heads[i] for i in columns], [widths[i] for i in columns]))
         blocks.append("".join(f"{row.rstrip()}\n" for row in rows))
     return "\n".join(blocks)
+
+
+def _n_naming(header: Sequence[str], lines: Sequence[Sequence[str]], width: int | None) -> int:
+    """Return how many columns from the left stand in each block: as many as tell the rows apart, if there is room."""
+    for n in range(1, len(header)):
+        if len({tuple(line[:n]) for line in lines}) == len(lines):
+            widths = _widths([header, *lines])
+            return n if width is None or _total(widths, range(n)) <= width // 2 else 1
+    return 1
 
 
 _NUMBER_COLUMNS = 9

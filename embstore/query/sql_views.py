@@ -2,7 +2,7 @@
 
 from embstore.storage.catalog import Catalog
 from embstore.storage.views.macros import MACROS
-from embstore.table import Table, table
+from embstore.table import ShownColumn, Table, table
 
 _COLUMNS = """
 SELECT CASE table_schema WHEN 'main' THEN table_name ELSE table_schema || '.' || table_name END AS name,
@@ -17,4 +17,5 @@ def sql_views(catalog: Catalog) -> Table:
         {"name": name, "kind": "view", "content": columns} for name, columns in catalog.relation(_COLUMNS).fetchall()
     ]
     macros = [{"name": macro.signature, "kind": "macro", "content": macro.help} for macro in MACROS.values()]
-    return table([*views, *macros], columns=["name", "kind", "content"])
+    shown = (ShownColumn("name"), ShownColumn("content"))
+    return table([*views, *macros], columns=["name", "kind", "content"], shown=shown)

@@ -100,7 +100,7 @@ def test_the_views_and_macros_are_listed_a_line_each(cli, made: Synthetic) -> No
     assert {"items", "embeddings", "spaces", "summaries", "skipped", "vec(space,", "cosine(a,"} <= by_name.keys()
     assert "item_id BIGINT, unit VARCHAR, text VARCHAR" in by_name["items"]
     for name in ("items", "embeddings", "spaces", "summaries", "skipped"):
-        [described] = [line.partition("view")[2].strip() for line in lines if line.startswith(f"{name} ")]
+        [described] = [line.partition(" ")[2].strip() for line in lines if line.startswith(f"{name} ")]
         columns = Store(made.root).sql(f"DESCRIBE {name}").fetchall()
         assert described == ", ".join(f"{row[0]} {row[1]}" for row in columns)
 

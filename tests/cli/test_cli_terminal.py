@@ -153,3 +153,12 @@ def test_csv_for_a_spreadsheet(cli: Callable, tmp_path: Path, text: str) -> None
     assert {**plain, "text": ""} == {**safe, "text": ""}, "numbers, a cosine below zero too, stay as they are"
     refused = cli(*call[:-1], "json", "--csv-safe")
     assert (refused.exit_code, "add --format csv" in refused.stderr) == (2, True)
+
+
+def test_blocks_of_a_narrow_terminal_repeat_what_tells_the_rows_apart() -> None:
+    rows = [{"space": "s", "layer": layer, "method": "pca", "file": f"{layer}" * 40} for layer in range(2)]
+    shown = _output._text(table(rows, columns=("space", "layer", "method", "file")), Format.TABLE, 50)
+    assert [line.split() for line in shown.splitlines()] == [
+        ["space", "layer", "method"], ["s", "0", "pca"], ["s", "1", "pca"], [],
+        ["space", "layer", "file"], ["s", "0", "0" * 40], ["s", "1", "1" * 40],
+    ]  # fmt: skip
