@@ -59,7 +59,9 @@ CHOSEN = {
         "`embstore map --method tsne`, 2 layers of 8,000 words",
         "openTSNE, neighbours given",
     ),
+    "map --method tsne, 8,000 words: least share": ("… share of the ten nearest kept, in the worst layer", "the limit"),
     "report on 10,000 words × 7 layers: size": ("`embstore report` on 10,000 words × 7 layers", "the limit"),
+    "report on 10,000 words × 7 layers: metrics from stored answers": ("… time, of metrics that are stored", ""),
 }
 """The lines that the README shows: how each begins, what is measured in short, and the peer."""
 _HEADER = ("what", "embstore", "peer", "ratio", "goal", "rounds")
@@ -113,7 +115,11 @@ def summary(document: Document) -> str:
     rows: list[tuple[str, ...]] = [("what", "embstore", "compared with", "its time")]
     lines = [line for part in document.values() for line in part["lines"]]
     for begins, (what, peer) in CHOSEN.items():
-        rows += [(what, line["ours"], peer, line["peer"]) for line in lines if line["what"].startswith(begins)]
+        rows += [
+            (what, line["ours"], peer, line["peer"] or (f"≥ {line['goal']:g}" if line["goal"] else ""))
+            for line in lines
+            if line["what"].startswith(begins)
+        ]
     return "\n".join(_table(rows))
 
 
