@@ -34,7 +34,10 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
     """
     options = options or PlotOptions()
     if table.chart is None:
-        raise UsageError("this table has no picture: only the results of metrics, drift and maps have.")
+        raise UsageError(
+            "this table has no picture: only the results of metrics, drift and cosine have. Maps are shown by: "
+            "embstore explore"
+        )
     table = with_group_names(table)
     notes: list[str] = []
     if options.x == "step":

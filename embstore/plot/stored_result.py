@@ -12,6 +12,8 @@ from embstore.table import Table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_REMEDY = "Write one: embstore query METRIC --format json -o result.json"
+
 
 def read_result(path: "str | Path", metric: str | None = None) -> Table:
     """Return the table of a file that ``embstore query METRIC --format json`` (or ``jsonl``), drift or cosine wrote.
@@ -49,9 +51,13 @@ def _metric(path: Path, row: "Mapping[str, Any]", name: str | None) -> Metric:
     found = [declared for declared in all_metrics()[0].values() if not _missing_columns(declared, row)]
     if len(found) == 1:
         return found[0]
+    if not found:
+        raise UsageError(f"{path} is not of a metric, drift or cosines: no metric has its columns. {_REMEDY}")
     names = ", ".join(declared.name for declared in found)
-    why = f"these metrics have its columns: {names}" if found else "no metric has its columns"
-    raise UsageError(f"{path}: the metric is not known: {why}. Name it: embstore plot METRIC --from {path}")
+    raise UsageError(
+        f"{path}: the metric is not known: these metrics have its columns: {names}. Name it: embstore plot METRIC "
+        f"--from {path}"
+    )
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -62,15 +68,16 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     try:
         rows = json.loads(text) if text.lstrip().startswith("[") else [*map(json.loads, text.splitlines())]
     except (ValueError, RecursionError) as error:
-        raise UsageError(
-            f"{path} is not JSON: {error}. Write one: embstore query METRIC --format json -o {path}"
-        ) from error
+        raise UsageError(f"{path} is not JSON: {error}. {_REMEDY}") from error
     if not rows or not all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows):
-        raise UsageError(f"{path} is no result of embstore query: it must be a list of rows with the same columns.")
+        raise UsageError(
+            f"{path} is no result of embstore query: it must be a list of rows with the same columns. {_REMEDY}"
+        )
     required = ("space", "layer", "layer_name", *(() if _is_cosine(rows[0]) else ("n",)), "reason")
     missing = [name for name in required if name not in rows[0]]
     if missing:
-        raise UsageError(f"{path} is no result of embstore query: it has no column {', '.join(missing)}.")
+        columns = ", ".join(missing)
+        raise UsageError(f"{path} is no result of embstore query: it has no column {columns}. {_REMEDY}")
     for number, row in enumerate(rows, start=1):
         for name, kind in (("space", str), ("layer", int), ("layer_name", str), ("n", int)):
             for column in (name, f"{name}_2"):
