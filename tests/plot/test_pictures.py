@@ -316,7 +316,8 @@ def test_a_stored_result_is_recognised_by_its_columns(tmp_path: Path) -> None:
         "{": "is not JSON", "[1]": "list of rows with the same columns", "[]": "list of rows",
         json.dumps([row | {"layer": "x"}]): "row 1: layer must be a whole number, not 'x'",
         json.dumps([row | {"layer_name": None}]): "row 1: layer_name must be text",
-        '[{"a": 1}]': "has no column space, .* Write one: embstore query METRIC", json.dumps([row | {"anisotropy": "x"}]): "anisotropy .* number",
+        '[{"a": 1}]': "has no column space, .* Write one: embstore query METRIC",
+        json.dumps([row | {"anisotropy": "x"}]): "anisotropy .* number",
     }.items():  # fmt: skip
         path.write_text(text)
         with pytest.raises(UsageError, match=message):
