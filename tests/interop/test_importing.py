@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from exchanged import assert_same_layer, write_word2vec
+from kept_columns import write_columns
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.errors import CheckpointError, QueryError, SpaceMismatchError, UsageError
@@ -15,7 +17,7 @@ from embstore.metrics import METRICS
 
 RNG = np.random.default_rng(0)
 WORDS = ["dog", "cat", "sun", "sea", "tree", "naïve", "日本"]
-OF_ONE_LAYER = [name for name, metric in METRICS.items() if metric.needs in ("summary", "vectors", "neighbours")]
+NEED_DATASETS = ("pairs", "analogies", "lexicon", "word sets")  # see test_stored_datasets
 VECTORS = RNG.standard_normal((len(WORDS), 6)).astype(np.float32)
 
 
@@ -156,12 +158,30 @@ def test_layers_are_checked_against_the_file(store: Store) -> None:
     assert store.catalog.cards["mine"].layers.names == ("0", "6", "12")
 
 
-@pytest.mark.parametrize("name", OF_ONE_LAYER)
-def test_metrics_see_it_as_any_space(store: Store, name: str) -> None:
-    store.add_vectors("mine", [f"w{i}" for i in range(60)], RNG.standard_normal((2, 60, 5)))
-    rows = store.query(name)
-    assert len(rows) >= 2
-    assert set(rows["space"]) == {"mine"}
+def test_every_metric_has_the_same_rows_for_what_was_exported_and_imported(tmp_path: Path) -> None:
+    words, occurrences = tmp_path / "words", tmp_path / "occurrences"
+    made = synthetic_store(words, n=60, n_blocks=1, top_form=None, dim=5)
+    write_columns(made, {"freq": [float(number % 7) for number in range(60)]})
+    contexts = synthetic_store(occurrences, texts=["the bank of the river", "a bank lends", "the river"],
+                               unit="occurrence", n_blocks=1, top_form=None)  # fmt: skip
+    for each in (made, contexts):
+        each.store.export(tmp_path / f"{each.root.name}.parquet", each.space)
+        each.store.import_vectors(tmp_path / f"{each.root.name}.parquet", "again", unit=each.card.unit)
+    for name, metric in METRICS.items():
+        if metric.needs in NEED_DATASETS:
+            continue
+        each = contexts if metric.needs == "contexts" else made
+        options = {"column": "freq"} if metric.needs == "column" else {}
+        table = each.store.query(name, **options)
+        rows = {space: [dict(row) for row in table if row["space"] == space] for space in (each.space, "again")}
+        assert len(rows["again"]) >= 1, name
+        assert any(value is not None for row in rows["again"] for value in map(row.get, table.columns[7:])), name
+        of_cards = {"model", "pooling", "template"}
+        for found, expected in zip(rows["again"], rows[each.space], strict=True):
+            for key, value in ((key, value) for key, value in expected.items() if key not in of_cards):
+                is_number = isinstance(value, float) or (isinstance(value, list) and isinstance(value[0], float))
+                own = each.space if found[key] == "again" else found[key]
+                assert own == (pytest.approx(value, abs=1e-9) if is_number else value), (name, key)
 
 
 def test_maintenance_treats_it_as_any_space(store: Store, tmp_path: Path) -> None:
