@@ -23,6 +23,7 @@ def on_page(message: str) -> str:
 def _in_fields(prose: str) -> str:
     prose = _ARGUMENT.sub(_field, prose)
     prose = _LIST.sub(lambda found: f"{', ' if found[1] else ''}separated by commas", prose)
+    prose = prose.replace("Or name another with path= or EMBSTORE_STORE.", "Or explore another one.")
     return prose.replace("may be repeated", "several with commas")
 
 

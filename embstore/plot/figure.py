@@ -1,6 +1,5 @@
 """Figure: a picture as a Vega-Lite specification, and its renderings."""
 
-import html
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -75,6 +74,8 @@ class Figure:
 
     def to_html(self) -> str:
         """Return an interactive page that needs no network. Raises: as ``to_svg``."""
+        import html  # loads a table of all entities, which the other types do not need
+
         libraries = convert("javascript_bundle")
         title = html.escape(" ".join(self._title))
         return _PAGE.format(title=title, libraries=libraries, spec=self.to_json().replace("<", "\\u003c"))

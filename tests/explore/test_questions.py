@@ -16,6 +16,7 @@ from scipy.stats import rankdata
 from typer.testing import CliRunner
 
 from embstore import Store
+from embstore.errors import StoreError
 from embstore.explore.colours import colours
 from embstore.explore.overview import overview
 from embstore.explore.wording import on_page
@@ -220,6 +221,15 @@ def test_what_looks_like_an_argument_in_a_command_or_a_condition_stays():
     prose = "“fold case” takes text='cat' and k = 3. Go on: embstore query weat --missing skip; or set "
     message, shown = f'{prose}missing="skip".', f"{prose}“missing”: skip."
     assert on_page(message) == shown
+
+
+def test_a_store_that_has_gone_is_named_in_the_words_of_the_page(tmp_path: Path):
+    with pytest.raises(StoreError) as caught:
+        Store(tmp_path / "gone").info()
+    assert on_page(str(caught.value)) == (
+        f"there is no store at {tmp_path}/gone. Make one with: embstore build --store {tmp_path}/gone. Or explore "
+        "another one."
+    )
     assert on_page("take words that differ only in case for one: fold_case=True.").endswith("one: tick “fold case”.")
     assert on_page("--layer all and sample=10, seed=") == "“Layers”: all and “Sample”: 10, “Seed”"
 
