@@ -11,7 +11,7 @@ from embstore.plot.figure import Figure
 from embstore.plot.heat_map import heat_map_panels
 from embstore.plot.options import PlotOptions
 from embstore.plot.panel import GAP, Panel, Request
-from embstore.plot.results import caption, reasons, with_group_names
+from embstore.plot.results import caption, reasons, with_group_names, with_pair_title
 from embstore.plot.steps import over_steps
 from embstore.plot.strip import strip_panels
 from embstore.plot.theme import STYLES, Style
@@ -49,7 +49,7 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
     lines = _caption_lines(caption(table, table.chart, value), options.width, style)
     if all(row[value] is None for row in table.rows):
         return Figure(_empty(table, value, options, style, title), tuple(notes))
-    request = Request(table, table.chart, value, options, style)
+    request = Request(table, with_pair_title(table, table.chart), value, options, style)
     panels, panel_notes = _panels(request)
     title_lines = break_lines(printable(title), SURE * options.width - 10, style.size + 2.5)
     spec = _composed(panels, options, style) | {

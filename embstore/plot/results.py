@@ -67,6 +67,12 @@ def distinct(rows: Iterable[Row], columns: Sequence[str]) -> list[tuple[Any, ...
     return list(dict.fromkeys(tuple(row[column] for column in columns) for row in rows))
 
 
+def with_pair_title(table: Table, chart: Chart) -> Chart:
+    """Return a chart whose x axis says that each layer is compared with the one before it, where it is."""
+    is_within = chart.layer == "layer_2" and all(row.get("space_2") == row["space"] for row in table.rows)
+    return chart._replace(x_title="layer, compared with the one before") if is_within else chart
+
+
 def with_group_names(table: Table) -> Table:
     """Return results with a name for the group of the items without a value, which has none."""
     if "group" not in table.columns:

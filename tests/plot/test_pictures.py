@@ -173,13 +173,14 @@ def test_words_stand_in_a_strip_highest_first(n_words: int, width: str) -> None:
 @pytest.mark.parametrize("width", SIZES)
 def test_drift_has_a_curve_for_each_item(width: str) -> None:
     rows = [
-        row | {"layer_2": row["layer"], "layer_name_2": row["layer_name"], "text": text, "overlap": number / 10,
+        row | {"space_2": row["space"], "layer_2": row["layer"], "layer_name_2": row["layer_name"], "text": text,
+               "overlap": number / 10,
                "k": 10, "turnover": 0.1}
         for number, text in enumerate(["dog", "bank", "light"]) for row in rows_of()
     ]  # fmt: skip
     figure = result(rows, DRIFT).plot(width=width)
     assert not faults(figure)
-    assert {"dog", "bank", "light"} <= {*texts(figure)}
+    assert {"dog", "bank", "light", "layer, compared with the one before"} <= {*texts(figure)}
     assert values_of(figure, "overlap") == [row["overlap"] for row in rows]
     assert "turnover (0 to 2)" in texts(result(rows, DRIFT).plot(width=width, column="turnover"))
 
