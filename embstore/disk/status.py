@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -22,6 +23,14 @@ def status(path: Path | str) -> os.stat_result:
 def size(path: Path) -> int:
     """Return the size of a file in bytes."""
     return status(path).st_size
+
+
+def free_bytes(path: Path) -> int | None:
+    """Return the bytes that are free on the file system of a path, which need not exist; None if that is unknown."""
+    try:
+        return shutil.disk_usage(next(folder for folder in (path, *path.parents) if folder.is_dir())).free
+    except (OSError, StopIteration):
+        return None
 
 
 def is_same(path: Path, other: Path) -> bool:

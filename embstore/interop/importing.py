@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from embstore import disk
-from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.errors import SourceError, StoreError, UnknownNameError, UsageError
 from embstore.index import KINDS
 from embstore.indexing import check_memory, recall_notes, update_indexes
 from embstore.interop.cards import choose_layers, imported_card
@@ -27,12 +27,14 @@ from embstore.sharding import Parts, ShardSpec
 from embstore.space import Unit, check_space_name
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
+from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import SHARD_BYTES, ShardContent
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.staging.missing import MissingItems
 from embstore.storage.staging.staging import Staging
 from embstore.storage.staging.texts import StoredTexts
 from embstore.storage.writer import StoreWriter
+from embstore.table import show_size
 
 DTYPES = ("float32", "float16")
 
@@ -88,6 +90,7 @@ def import_vectors(
     """
     began = time.perf_counter()
     _check_alike(files)
+    _check_disk(root, files, options)
     observe(Progress("hash", files[0].name))
     card = imported_card(
         options.name, options.unit, options.dtype or _default_dtype(files), choose_layers(files, options.layers), files,
@@ -175,6 +178,21 @@ def _check_alike(files: Sequence[VectorFile]) -> None:
                     f"{file.name} has the {what} {b}, and {first.name} has {a}. Files of one import are of one space: "
                     "import them one by one, each with its --name."
                 )
+
+
+def _check_disk(root: Path, files: Sequence[VectorFile], options: ImportOptions) -> None:
+    """Raise StoreError if the disk is too small for new vectors: a copy in float32 while they are read, and shards."""
+    n_values = sum((file.n or 0) * file.n_layers * file.dim for file in files)
+    stored = n_values * (2 if (options.dtype or _default_dtype(files)) == "float16" else 4)
+    n_bytes = stored + 4 * n_values
+    free = disk.free_bytes(root)
+    if free is None or n_bytes <= free or disk.exists(StorePaths(root).card(options.name)):  # some may be there already
+        return
+    raise StoreError(
+        f"{files[0].name} has {sum(file.n or 0 for file in files):,} vectors, for which the import needs "
+        f"{show_size(n_bytes)} in {root} while it runs, and {show_size(stored)} after it; {show_size(free)} are free. "
+        "Free some space, or choose another folder with --store."
+    )
 
 
 def _default_dtype(files: Sequence[VectorFile]) -> str:

@@ -66,6 +66,7 @@ class VectorFile:
         origin: Card of the space that the file was exported from; None if it names none.
         hashed: Files that its vectors and texts are read from.
         notes: Notes for the user about how it is read.
+        n: Number of its vectors, if the file says so at its beginning; else None.
     """
 
     name: str
@@ -79,6 +80,7 @@ class VectorFile:
     origin: dict[str, object] | None = None
     hashed: tuple[Path, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    n: int | None = None
 
     def place(self, number: int) -> str:
         """Return the place of a row in messages: ``glove.txt:12``."""

@@ -30,6 +30,7 @@ TEXT = {
     "huge dimension": (b"2 99999999\na 1\n", r"a.txt:1: .* of a possible dimension"),
     "no numbers": (b"just some prose\nof two lines\n", r"a.txt:1: 'some' is not a number"),
     "unknown header": (b"n=2 dim=3\na 1 2 3\nb 1 2 3\n", r"a.txt:1: 'dim=3' is not a number: .* neither a header"),
+    "no room": (b"10000000000000 300\na 1 2\n", r"10,000,000,000,000 vectors, .* needs 24000.0 TB in .* are free"),
     "empty file": (b"", r"a.txt is empty"),
 }
 

@@ -37,6 +37,7 @@ def open_npy(path: Path, options: ReadOptions) -> VectorFile:
     return VectorFile(
         str(path), "npy", header.n_layers, header.dim, header.dtype.str,
         lambda: array_blocks(header, text_blocks(texts, options.column, block_rows(header))), hashed=(path, texts),
+        n=header.n,
     )  # fmt: skip
 
 

@@ -79,6 +79,7 @@ def open_safetensors(path: Path, options: ReadOptions) -> VectorFile:
     return VectorFile(
         str(path), "safetensors", n_layers, dim, first.dtype, blocks, layers=recorded_layers(record, n_layers),
         origin=recorded_origin(record), hashed=(path,) if options.texts is None else (path, options.texts),
+        n=n,
     )  # fmt: skip
 
 

@@ -33,7 +33,9 @@ def open_word2vec(path: Path, _: ReadOptions) -> VectorFile:
             "and dimension. A file without one is GloVe's: --as glove"
         )
     n, dim = header
-    return VectorFile(str(path), "word2vec", 1, dim, "text", lambda: _blocks(path, dim, n), "line", hashed=(path,))
+    return VectorFile(
+        str(path), "word2vec", 1, dim, "text", lambda: _blocks(path, dim, n), "line", hashed=(path,), n=n
+    )  # fmt: skip
 
 
 def open_glove(path: Path, _: ReadOptions) -> VectorFile:

@@ -26,7 +26,7 @@ def open_word2vec_binary(path: Path, _: ReadOptions) -> VectorFile:
             "dimension. Check the format, or name another with --as."
         )
     n, dim = header
-    return VectorFile(str(path), "word2vec-binary", 1, dim, "<f4", lambda: _blocks(path, n, dim), hashed=(path,))
+    return VectorFile(str(path), "word2vec-binary", 1, dim, "<f4", lambda: _blocks(path, n, dim), hashed=(path,), n=n)
 
 
 def _blocks(path: Path, n: int, dim: int) -> Iterator[Block]:
