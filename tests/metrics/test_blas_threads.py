@@ -1,5 +1,8 @@
 """BLAS has one thread while blocks are read, and as many as before afterwards."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -25,6 +28,30 @@ def test_one_thread_until_the_last_has_left() -> None:
     with pytest.raises(KeyError), one_thread():
         raise KeyError
     assert threads() == before
+
+
+def test_a_library_that_is_loaded_later_is_limited_too() -> None:
+    code = """
+import sys, threadpoolctl
+from embstore.metrics.numerics.blas_threads import one_thread
+with one_thread():
+    n_before = len(threadpoolctl.threadpool_info())
+import scipy.linalg
+with one_thread():
+    found = [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+    assert len(found) > n_before and set(found) == {1}, (n_before, found)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_libraries_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    searches: list[object] = []
+    real = threadpoolctl.ThreadpoolController
+    monkeypatch.setattr(threadpoolctl, "ThreadpoolController", lambda: searches.append(None) or real())
+    for _ in range(5):
+        with one_thread():
+            assert {pool["num_threads"] for pool in real().info() if pool["user_api"] == "blas"} == {1}
+    assert len(searches) <= 1
 
 
 def test_small_matrices_are_decomposed_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Use BLAS in several threads: limit each call to one thread, and ignore floating-point flags raised by mistake."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 _lock = Lock()
 _n_active = 0
 _limit: Any = None
+_libraries: Any = None
+_n_modules = 0
 
 
 def ignore_spurious_flags() -> np.errstate:
@@ -54,12 +57,10 @@ def one_thread() -> Iterator[None]:
     threads would wait for each other, and a covariance would take twice as long.
     """
     global _n_active, _limit
-    from threadpoolctl import threadpool_limits  # slow to import, and not needed to read summaries
-
     with _lock:
         _n_active += 1
         if _n_active == 1:
-            _limit = threadpool_limits(limits=1, user_api="blas")
+            _limit = _loaded_libraries().limit(limits=1, user_api="blas")
     try:
         yield
     finally:
@@ -67,3 +68,16 @@ def one_thread() -> Iterator[None]:
             _n_active -= 1
             if _n_active == 0:
                 _limit.restore_original_limits()
+
+
+def _loaded_libraries() -> Any:
+    """Return threadpoolctl's controller of the libraries that the process has loaded.
+
+    To find them takes milliseconds, as much as a small decomposition: they are looked for again only after an import.
+    """
+    global _libraries, _n_modules
+    if _libraries is None or len(sys.modules) != _n_modules:
+        from threadpoolctl import ThreadpoolController  # slow to import, and not needed to read summaries
+
+        _libraries, _n_modules = ThreadpoolController(), len(sys.modules)
+    return _libraries
