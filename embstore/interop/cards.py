@@ -10,8 +10,8 @@ import numpy as np
 
 from embstore import __version__
 from embstore.errors import UsageError
-from embstore.interop.files import sha256
 from embstore.interop.vector_file import VectorFile
+from embstore.sources.files import file_sha256
 from embstore.space import Layer, Layers, Pooling, Template, Unit
 from embstore.storage.files.card import Card
 
@@ -21,7 +21,7 @@ _ORIGIN = ("space", "checkpoint", "revision", "weights_sha256", "unit", "pooling
 def hashed_files(files: Sequence[VectorFile]) -> list[dict[str, Any]]:
     """Return name, SHA-256 and size of each file that vectors or texts are read from."""
     paths = dict.fromkeys(path for file in files for path in file.hashed)
-    return [{"name": path.name, "sha256": sha256(path), "bytes": path.stat().st_size} for path in paths]
+    return [{"name": path.name, "sha256": file_sha256(path), "bytes": path.stat().st_size} for path in paths]
 
 
 def imported_card(

@@ -1,6 +1,5 @@
 """Open, hash and decompress the files that a user gives."""
 
-import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from embstore.errors import SourceError
 from embstore.sources.files import GZIP_SUFFIX, open_binary, status
 
 _BOMB_BYTES, _BOMB_RATIO = 64 << 20, 200
-_HASH_BYTES = 1 << 20
 
 
 def check_regular(path: Path) -> int:
@@ -37,15 +35,6 @@ def is_folder(path: Path) -> bool:
     """Return whether there is a folder at a path."""
     found = status(path, str(path))
     return found is not None and S_ISDIR(found.st_mode)
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    digest = hashlib.sha256()
-    with open_binary(path, str(path)) as file:
-        while data := file.read(_HASH_BYTES):
-            digest.update(data)
-    return digest.hexdigest()
 
 
 @contextmanager

@@ -1,12 +1,11 @@
 """Find, check and write the files of datasets in the folder where they are kept."""
 
-import hashlib
 import os
 from pathlib import Path
 
 from embstore import atomic
 from embstore.errors import SourceError, StoreError
-from embstore.sources.files import is_file, open_binary
+from embstore.sources.files import file_sha256, is_file
 from embstore.sources.specs import DataFile, DatasetSpec
 
 VARIABLE = "EMBSTORE_DATA"
@@ -31,19 +30,6 @@ def is_at_hand(spec: DatasetSpec) -> bool:
     return not isinstance(spec.content, DataFile) or is_file(path_of(spec.content))
 
 
-def file_sha256(path: Path, name: str) -> str:
-    """Compute the SHA-256 of a file, in hexadecimal.
-
-    Raises:
-        SourceError: The file cannot be read.
-    """
-    digest = hashlib.sha256()
-    with open_binary(path, name) as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def check_cached(spec: DatasetSpec, file: DataFile) -> Path:
     """Check that a dataset's file exists and has the right SHA-256, and return its path.
 
@@ -66,7 +52,7 @@ def describe_damage(spec: DatasetSpec) -> str | None:
     """
     if not isinstance(file := spec.content, DataFile) or not is_file(path := path_of(file)):
         return None
-    if (sha256 := file_sha256(path, str(path))) == file.sha256:
+    if (sha256 := file_sha256(path)) == file.sha256:
         return None
     return (
         f"{path} is not the file of the dataset {spec.name!r}: its SHA-256 is {sha256}, and should be {file.sha256}. "

@@ -6,9 +6,9 @@ from itertools import islice
 from pathlib import Path
 
 from embstore.errors import SourceError, UnknownNameError, UsageError
-from embstore.sources.cache import check_cached, file_sha256, is_at_hand, path_of, write_file
+from embstore.sources.cache import check_cached, is_at_hand, path_of, write_file
 from embstore.sources.download import ProgressCallback, download
-from embstore.sources.files import is_file, read_binary
+from embstore.sources.files import file_sha256, is_file, read_binary
 from embstore.sources.own import add_own, own_dataset, own_datasets
 from embstore.sources.published import PUBLISHED
 from embstore.sources.rows import Row
@@ -119,7 +119,7 @@ def fetch_dataset(name: str, report: ProgressCallback = lambda done, total: None
     if file.address is None:
         return check_cached(spec, file)
     path = path_of(file)
-    if not (is_file(path) and file_sha256(path, str(path)) == file.sha256):
+    if not (is_file(path) and file_sha256(path) == file.sha256):
         download(spec, file, report)
     return path
 
@@ -211,7 +211,7 @@ def add_dataset(
     if columns or delimiter:
         option = "--columns" if columns else "--delimiter"
         raise UsageError(f"{option} goes with --kind: the columns of the dataset {name!r} are known.")
-    sha256 = file_sha256(file, str(file))
+    sha256 = file_sha256(file)
     if sha256 != content.sha256:
         raise SourceError(
             f"{file} is not the file of the dataset {name!r}: its SHA-256 is {sha256}, and should be {content.sha256}. "

@@ -3,6 +3,7 @@
 Unlike the files of a store (:mod:`embstore.disk`), they may be symbolic links.
 """
 
+import hashlib
 import io
 import os
 from collections.abc import Iterator
@@ -108,3 +109,16 @@ class _File(io.FileIO):
     def readall(self) -> bytes:
         with disk.foreign("read", self._path, SourceAccessError, self._name):
             return super().readall()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal.
+
+    Raises:
+        SourceError: The file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open_binary(path, str(path)) as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

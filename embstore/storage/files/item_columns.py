@@ -255,8 +255,3 @@ def _aligned(name: str, kind: str, ids: Ids, found_ids: Ids, found: NDArray[Any]
         is_null = (np.asarray(found_ids)[chosen] != ids) | mask[chosen]
         values[~is_null] = np.asarray(getattr(found, "data", found))[chosen[~is_null]]
     return ColumnValues(name, kind, values, is_null)
-
-
-def names_of(columns: Iterable[str]) -> str:
-    """Return the names of columns as a list in words."""
-    return ", ".join(repr(name) for name in columns)
