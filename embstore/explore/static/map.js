@@ -127,7 +127,7 @@ function draw(view, panel, note, map) {
 
 function offer(view, space) {
   return [h("h2", {}, `${space.space} has no map yet`),
-    h("p", {}, `${space.items > view.store.most_items ? `A sample of its ${count(space.items)} items` : `Its ${count(space.items)} items`} can be placed by the two principal components that all ${space.layer_names.length} layers share. That takes seconds, and is kept in memory only.`),
+    h("p", {}, `${space.items > view.store.most_items ? `A sample of its ${count(space.items)} items` : `Its ${count(space.items)} items`} can be placed by two principal components${space.layer_names.length > 1 ? `, which all ${space.layer_names.length} layers share` : ""}. That takes seconds, and is kept in memory only.`),
     h("p", {}, h("button", { type: "button", onclick: () => set({ make: "1" }) }, "Make the PCA map now")),
     h("p", { class: "muted" }, "Principal components keep about one in a hundred of the true nearest neighbours. t-SNE keeps about four in ten. It takes minutes, and is stored by this command:"),
     copyable("Command", view.store.map_commands[space.space])];
