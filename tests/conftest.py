@@ -3,7 +3,7 @@
 import gc
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import chdir
 from pathlib import Path
 
@@ -26,15 +26,15 @@ settings.load_profile("untimed")
 SHARED = Path(__file__).parents[2] / "shared"
 
 
-def pytest_configure() -> None:
-    """Collect the tests without collecting garbage, which takes a tenth of the time of that."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect the tests without collecting garbage, and spare later collections what the tests and imports made."""
     gc.disable()
-
-
-def pytest_collection_finish() -> None:
-    """Collect garbage from here on, except of what the collected tests and their imports made."""
-    gc.freeze()
-    gc.enable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_unconfigure() -> None:
