@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from threading import Timer
@@ -298,6 +299,16 @@ def test_a_check_of_every_byte_says_first_how_many_are_fetched(bucket, tmp_path)
 
 def _option(key: str, value: str) -> list[str]:
     return ["--store-option", f"{key}={value}"]
+
+
+def test_threads_that_take_each_others_room_get_the_same_answers(bucket, monkeypatch):
+    def ask(layer: int) -> object:
+        return opened(bucket).query("isoscore", layers=layer % 4, cache=False).rows
+
+    expected = [ask(layer) for layer in range(4)]
+    monkeypatch.setenv("EMBSTORE_CACHE_SIZE", "0.0002")  # a layer has 85 kB
+    with ThreadPoolExecutor(4) as pool:
+        assert [*pool.map(ask, range(40))] == expected * 10
 
 
 def test_content_that_another_process_may_need_is_not_deleted(bucket, cache, monkeypatch):

@@ -151,7 +151,8 @@ class Mirror:
             self.reset()
             old = None
         self.state = state
-        self._records.purge()
+        with self._lock:  # no thread writes records anew meanwhile
+            self._records.purge()
         before: Mapping[str, RemoteFile] = old.files if old else {}
         if old is not None and old.sha256 == state.sha256 and self._is_complete(state):
             return

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 
 from filelock import Timeout
 
@@ -14,6 +15,8 @@ from embstore.storage.remote.manifest import RemoteState, no_store, read_newest
 from embstore.storage.remote.mirror import Mirror
 from embstore.storage.remote.objects import ObjectStore, check_url
 from embstore.storage.remote.writing import RemoteWriter, stored_sizes
+
+_LOCK = Lock()  # of the mirrors that stores share
 
 
 class RemoteStore:
@@ -87,13 +90,15 @@ class RemoteStore:
 
     def _shared_mirror(self) -> Mirror:
         """Return the mirror for reading, which all stores of this process at the URL share: one knows what is there."""
-        found = disk.supplier_of(self.root)
-        if isinstance(found, Mirror):
-            found.open(self._published or self.objects)
-            return found
-        mirror = Mirror(self._folder / "reading", self._published or self.objects)
-        disk.add_supplier(mirror.root, mirror)
-        return mirror
+        objects = self._published or self.objects
+        with _LOCK:
+            found = disk.supplier_of(self.root)
+            if isinstance(found, Mirror):
+                found.open(objects)
+                return found
+            mirror = Mirror(self._folder / "reading", objects)
+            disk.add_supplier(mirror.root, mirror)
+            return mirror
 
     def n_bytes(self) -> int:
         """Return the number of bytes of all files; raises StoreError if there is no store, RemoteError."""
