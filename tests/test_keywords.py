@@ -43,7 +43,7 @@ TAKING_FILTERS = [name for name, method in getmembers(Store, isfunction) if "poo
 def test_the_filters_of_spaces_are_parameters_of_every_method_that_takes_them() -> None:
     filters = {"models": (), "spaces": (), "unit": None, "pooling": None, "template": None, "revisions": ()}
     assert {*TAKING_FILTERS} == {
-        "cache_state", "cosine", "drift", "explain_query", "index", "map", "missing", "neighbors", "neighbours",
+        "cache_state", "cosine", "drift", "explain_query", "index", "map", "maps", "missing", "neighbors", "neighbours",
         "query",
     }  # fmt: skip
     for name in TAKING_FILTERS:

@@ -102,7 +102,7 @@ def save(index: "faiss.IndexIDMap", path: Path) -> None:
         raise disk.quoted_error(str(error), path, writing=True) or FileAccessError(path, code, writing=True) from error
     try:  # read back: where a full disk makes the closing of the file fail, FAISS only prints a line
         with disk.opening(path):
-            faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+            structure.read_back(path)
     except (RuntimeError, MemoryError) as error:
         raise disk.quoted_error(str(error), path) or FileAccessError(path, errno.ENOSPC, writing=True) from error
 

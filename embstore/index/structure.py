@@ -4,6 +4,7 @@ FAISS reads whatever a file declares: any kind of index nested in any other, wit
 embstore writes three structures, and all others are refused before they are searched.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _TYPES = {"flat": "IndexFlatIP", "hnsw": "IndexHNSWFlat", "ivf": "IndexIVFScalarQuantizer"}
 _FLOAT_BYTES, _ID_BYTES = 4, 8
-_limits = Lock()  # FAISS has one limit for the process
+_limits = Lock()  # FAISS has one limit for the process, which must be that of the index that is read
 
 
 def read(path: Path, card: IndexCard, *, mapped: bool) -> "faiss.IndexIDMap":
@@ -52,6 +53,28 @@ def read(path: Path, card: IndexCard, *, mapped: bool) -> "faiss.IndexIDMap":
             index = faiss.read_index(str(path), (faiss.IO_FLAG_MMAP_IFC if mapped else 0) | read_only)
             _check(path, index, card, faiss.ArrayInvertedLists)
     return index
+
+
+def read_back(path: Path) -> None:
+    """Read an index that this process has just written, without a limit, to find out whether the file is whole.
+
+    Raises:
+        RuntimeError: FAISS cannot read the file.
+        MemoryError: The file declares more than fits in memory.
+    """
+    import faiss
+
+    with _limits:
+        faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+
+
+def _renew_lock() -> None:
+    global _limits
+    _limits = Lock()
+
+
+if hasattr(os, "register_at_fork"):  # a lock of another thread would stay locked in the child
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from embstore.errors import DamagedError
-from embstore.index import open_in_background, open_index, opening, write_index
+from embstore.index import IndexOptions, choose, open_in_background, open_index, opening, structure, write_index
 
 SHARDS = ["part-" + "a" * 16]
 
@@ -67,3 +68,34 @@ def test_damage_that_the_background_meets_is_told_to_who_asks(path: Path) -> Non
     open_in_background([(path, SHARDS)])
     with pytest.raises(DamagedError, match=r"layer=00\.faiss is damaged"):
         open_index(path, SHARDS)
+
+
+def test_an_index_is_written_while_a_smaller_one_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAISS has one limit on the size of vectors for the process, which belongs to the index that is being opened."""
+    begun, may_go_on = threading.Event(), threading.Event()
+    check = structure._check
+
+    def waiting(*arguments: object) -> None:
+        begun.set()
+        may_go_on.wait(30)
+        check(*arguments)
+
+    def write(name: str, n: int) -> Path:
+        path = tmp_path / name / "space=toy" / "layer=00.faiss"
+        vectors = np.random.default_rng(n).normal(size=(n, 8)).astype(np.float32)
+        write_index(
+            path, [(np.arange(n), vectors)], space="toy", layer=0, dim=8, shards=SHARDS,
+            options=IndexOptions(choose("hnsw", n, 8, 1 << 30)),
+        )  # fmt: skip
+        return path
+
+    small = write("small", 3)
+    monkeypatch.setattr(structure, "_check", waiting)
+    with ThreadPoolExecutor(2) as pool:
+        opens = pool.submit(open_index, small, SHARDS)
+        assert begun.wait(30)
+        writes = pool.submit(write, "large", 500)
+        assert not wait([writes], timeout=0.5).done
+        may_go_on.set()
+        assert writes.result(30).exists()
+        assert opens.result(30) is not None

@@ -10,9 +10,9 @@ from column_writing import stored_columns, write_columns
 from synthetic import Synthetic, synthetic_store
 from wordfreq import zipf_frequency
 
-import embstore.storage.catalog
 from embstore.errors import QueryError, UnknownNameError
 from embstore.storage.catalog import Catalog
+from embstore.storage.views import users_sql
 
 Make = Callable[..., Synthetic]
 
@@ -21,7 +21,7 @@ Make = Callable[..., Synthetic]
 def made(make_store: Make, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Synthetic:
     """A store of 20 items with a column for half of them, and two for all."""
     if request.param != "copied":
-        monkeypatch.setattr(embstore.storage.catalog, "_COPIED_BYTES", 0)
+        monkeypatch.setattr(users_sql, "_COPIED_BYTES", 0)
     made = make_store(texts=[f"text{n}" for n in range(18)] + ["dog", "the"], index=False)
     ids = made.ids.tolist()
     write_columns(made, {"freq": "int64", "a b": "string"}, {i: (n, f"v{n % 3}") for n, i in enumerate(ids)})
