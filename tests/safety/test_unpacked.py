@@ -18,7 +18,8 @@ from tampered_stores import make_template, the
 
 from embstore import Store
 from embstore.errors import DamagedError, UsageError
-from embstore.storage.files.tables import ITEMS_SCHEMA
+from embstore.storage.files import unpacked
+from embstore.storage.files.tables import ITEMS_SCHEMA, stage_part
 from embstore.storage.files.unpacked import VARIABLE, check_unpacked, unpacked_problem
 from embstore.storage.parquet.unpacked_size import unpacked_size
 
@@ -144,6 +145,28 @@ def test_a_table_within_the_limit_is_read_and_the_variable_moves_it(
     monkeypatch.setenv(VARIABLE, "much")
     with pytest.raises(UsageError, match=f"{VARIABLE} is 'much': give a number of MiB"):
         check_unpacked([path], "Remedy.")
+
+
+def test_the_size_of_texts_that_do_not_repeat_is_known_from_the_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A query reads no text before it reads the few that it shows."""
+    monkeypatch.setattr(unpacked, "_n_characters", None)
+    n = 20_000
+    table = pa.table(
+        {
+            "item_id": range(n), "unit": ["word"] * n, "text": [f"word {number}" for number in range(n)],
+            "context_id": [None] * n, "start": [None] * n, "end": [None] * n,
+        },
+        ITEMS_SCHEMA,
+    )  # fmt: skip
+    path = stage_part(tmp_path / "part", table)
+    (tmp_path / "part").rename(path)
+    assert unpacked_problem(path) is None
+    assert pq.read_table(path).equals(table)
+    columns = pq.read_metadata(path).row_group(0)
+    dictionaries = {columns.column(at).path_in_schema: columns.column(at).has_dictionary_page for at in range(6)}
+    assert [name for name, has in dictionaries.items() if has] == ["unit", "context_id", "start", "end"]
 
 
 def test_a_large_table_may_unpack_to_many_times_its_size(tmp_path: Path) -> None:

@@ -109,8 +109,19 @@ def write_table(path: Path, table: pa.Table, *, plain: bool = False) -> None:
 def stage_part(temp: Path, table: pa.Table) -> Path:
     """Write a table to a temporary file, and return the path to rename it to, whose name contains its hash."""
     with disk.writing(temp) as file:
-        pq.write_table(table, file, row_group_size=_ROW_GROUP_ROWS, write_page_checksum=True)
+        pq.write_table(
+            table, file, row_group_size=_ROW_GROUP_ROWS, write_page_checksum=True, use_dictionary=_repeating(table)
+        )
     return names.PARTS.path(temp.parent, f"part-{disk.sha256(temp)[:16]}")
+
+
+def _repeating(table: pa.Table) -> list[str]:
+    """Return the columns whose values mostly repeat.
+
+    Only these get a dictionary: others become no smaller by it, and how long their texts are is known from the sizes of
+    pages alone, so that :func:`.check_unpacked` reads none of them.
+    """
+    return [name for name in table.column_names if 2 * len(table[name].unique()) <= len(table)]
 
 
 def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
