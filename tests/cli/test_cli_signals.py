@@ -51,7 +51,7 @@ def _ended(process: subprocess.Popen[str], *signals: int, pause: float = 0.4) ->
         for number in signals:
             process.send_signal(number)
             time.sleep(pause)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=5)
     return process.returncode, err
 
 
@@ -63,7 +63,7 @@ def test_the_second_signal_ends_what_c_code_keeps_from_python(start: Start) -> N
 
 def test_a_signal_that_does_not_wake_the_main_thread_ends_what_it_waits_for(start: Start) -> None:
     """As one that comes just before it begins to wait: here another thread gets it."""
-    blocked = f"import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]); {_READY}; time.sleep(60)"
+    blocked = f"import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]); {_READY}; time.sleep(9)"
     assert _ended(start(blocked), signal.SIGINT) == (130, "\nInterrupted.\n")
 
 
@@ -71,7 +71,7 @@ def test_the_second_signal_ends_what_will_not_end(start: Start) -> None:
     endless = f"""
     {_READY}
     while True:
-        try: time.sleep(60)
+        try: time.sleep(9)
         except KeyboardInterrupt: pass"""
     assert _ended(start(endless), signal.SIGTERM, signal.SIGTERM) == (130, "\nInterrupted.\n")
 
@@ -79,7 +79,7 @@ def test_the_second_signal_ends_what_will_not_end(start: Start) -> None:
 def test_a_signal_that_comes_twice_at_once_is_one(start: Start) -> None:
     """As ``timeout`` sends it, and a terminal together with a shell that passes it on."""
     finishes = f"""
-    try: {_READY}; time.sleep(60)
+    try: {_READY}; time.sleep(9)
     finally:
         time.sleep(0.5)
         print("finished", file=sys.stderr, flush=True)"""
@@ -93,9 +93,9 @@ def test_an_interrupt_that_python_cannot_raise_is_not_lost(start: Start) -> None
     class Lossy:
         def __del__(self):
             {_READY}
-            time.sleep(60)
+            time.sleep(9)
     Lossy()
-    time.sleep(60)"""
+    time.sleep(30)"""
     assert _ended(start(loses), signal.SIGINT) == (130, "\nInterrupted.\n")
 
 
@@ -104,7 +104,7 @@ def test_an_interrupt_that_python_cannot_raise_is_not_lost(start: Start) -> None
 )
 def test_what_fails_after_an_interrupt_fails_by_it(start: Start, error: str) -> None:
     turns = f"""
-    try: {_READY}; time.sleep(60)
+    try: {_READY}; time.sleep(9)
     except KeyboardInterrupt: raise {error}"""
     assert _ended(start(turns), signal.SIGINT) == (130, "\nInterrupted.\n")
 
@@ -112,7 +112,7 @@ def test_what_fails_after_an_interrupt_fails_by_it(start: Start, error: str) -> 
 def test_an_error_after_an_interrupt_is_shown_too(start: Start) -> None:
     fails = f"""
     from embstore.errors import StoreError
-    try: {_READY}; time.sleep(60)
+    try: {_READY}; time.sleep(9)
     except KeyboardInterrupt: raise StoreError("no space left.")"""
     assert _ended(start(fails), signal.SIGINT) == (130, "embstore: no space left.\n\nInterrupted.\n")
 
@@ -123,7 +123,7 @@ def test_a_signal_while_python_ends_shows_no_traceback(start: Start) -> None:
     import atexit, threading
     def wait():
         {_READY}
-        time.sleep(60)
+        time.sleep(9)
     {when}(wait)
     raise SystemExit(0)"""
         assert _ended(start(waits), signal.SIGINT) == (130, "\nInterrupted.\n")

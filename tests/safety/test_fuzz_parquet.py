@@ -215,7 +215,7 @@ def test_what_would_take_long_or_much_is_refused_at_once(file: File, bomb: str, 
     began = time.perf_counter()
     with pytest.raises(ValueError, match=r"page|number of more than 64 bits|no type of Parquet"):
         read_values(path, column)
-    assert time.perf_counter() - began < 20
+    assert time.perf_counter() - began < 2
 
 
 def test_an_unaltered_file_gives_its_vectors(file: File) -> None:

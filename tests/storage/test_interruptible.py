@@ -36,7 +36,7 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 def _interrupted(connection: duckdb.DuckDBPyConnection, sql: str, after: float) -> None:
     threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT)).start()
     interruptible.rows(connection, sql)
-    time.sleep(60)  # the query was done before
+    time.sleep(10)  # the query was done before
 
 
 def test_ctrl_c_ends_a_query_and_the_connection_stays_usable(connection: duckdb.DuckDBPyConnection) -> None:
@@ -47,7 +47,7 @@ def test_ctrl_c_ends_a_query_and_the_connection_stays_usable(connection: duckdb.
             _interrupted(connection, sql, delay)
         interrupted = time.monotonic()
         assert interruptible.rows(connection, "SELECT 42") == [(42,)]
-        assert time.monotonic() - interrupted < 20
+        assert time.monotonic() - interrupted < 2
         assert interruptible.rows(connection, "FROM duckdb_tables() SELECT table_name") == []
 
 
@@ -55,7 +55,7 @@ def test_a_time_limit_ends_a_query(connection: duckdb.DuckDBPyConnection) -> Non
     began = time.monotonic()
     with pytest.raises(TimeoutError, match="longer than"):
         interruptible.run(connection, lambda it: it.execute(LONG).fetchall(), timeout=0.2)
-    assert 0.2 <= time.monotonic() - began < 20
+    assert 0.2 <= time.monotonic() - began < 2
     assert interruptible.run(connection, lambda it: it.execute("SELECT 1").fetchall(), timeout=9) == [(1,)]
 
 

@@ -164,7 +164,7 @@ def test_a_time_limit_ends_a_run_and_the_relation_can_be_run_again(made: Synthet
         start = time.monotonic()
         with pytest.raises(QueryError, match=r"took longer than its limit of 0\.2 s.*--timeout"):
             relation.fetchall()
-        assert time.monotonic() - start < 20
+        assert time.monotonic() - start < 5
     assert relation.aggregate("1").limit(1).columns == ["1"]
 
 
@@ -206,7 +206,7 @@ start = time.monotonic()
 try:
     relation.fetchall()
 except KeyboardInterrupt:
-    print(time.monotonic() - start < 20, store.sql("SELECT count(*) FROM items").fetchall(), relation.columns)
+    print(time.monotonic() - start < 3, store.sql("SELECT count(*) FROM items").fetchall(), relation.columns)
 """
 
 
