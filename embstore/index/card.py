@@ -31,7 +31,7 @@ class IndexCard:
         sha256: SHA-256 of the index file.
         faiss: Version of FAISS that wrote the file.
         created: Time of creation in UTC (ISO 8601).
-        asked: Requested kind (under its name in the file): ``auto``, or the same as ``kind``.
+        asked: Requested kind: ``auto``, or the same as ``kind``.
         parameters: Build parameters: ``m`` and ``ef_construction`` for ``hnsw``, ``n_lists`` and ``n_trained`` for
             ``ivf``.
         effort: Search parameters, tuned for 10 neighbours: ``ef_search`` for ``hnsw``; ``n_probe`` and ``n_exact`` for
