@@ -1,6 +1,7 @@
 """Encode the jobs of a build on the workers of a cluster, side by side, and commit what they have written."""
 
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from embstore.build.range_queue import RangeOutcome
@@ -36,9 +37,11 @@ def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run], observe: Observer
     def take(outcome: RangeOutcome) -> None:
         run, group = pairs[outcome.job]
         with run.explained():
-            run.take(group, outcome, meter)
+            _complete(committer.submit(run.commit, group, outcome))
+            run.record(outcome, meter)
 
-    with pairs[0][0].timed():
+    with pairs[0][0].timed(), ThreadPoolExecutor(1, thread_name_prefix="embstore-commit") as committer:
+        committer.submit(int).result()  # a thread that has started is waited for, whatever Ctrl-C interrupts
         try:
             for outcome in outcomes:
                 take(outcome)
@@ -47,6 +50,20 @@ def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run], observe: Observer
                 take(outcome)
             raise
     return cluster.notes
+
+
+def _complete(commit: Future[None]) -> None:
+    """Wait for a commit, which Ctrl-C does not interrupt, since it runs in another thread.
+
+    Raises:
+        EmbstoreError: The commit failed, or the worker could not encode the range.
+        KeyboardInterrupt: Ctrl-C came, and the range is committed.
+    """
+    try:
+        commit.result()
+    except KeyboardInterrupt:
+        commit.result()
+        raise
 
 
 def _finished_soon(outcomes: Generator[RangeOutcome]) -> Iterator[RangeOutcome]:

@@ -149,7 +149,7 @@ class RangeQueue:
         """Yield the ranges that end within the time after Ctrl-C."""
         seconds = self._patience.interrupt_seconds
         ends, n_before = time.monotonic() + seconds, 0
-        while (n := sum(len(worker.running) for worker in self._workers)) and time.monotonic() < ends:
+        while (n := sum(attempt is not None for _, attempt in self._calls.values())) and time.monotonic() < ends:
             if n != n_before:
                 what = f"{count(n, 'range')} of texts, for up to {seconds:g} s (Ctrl-C again ends at once)"
                 self._observe(Progress("finish", what))
@@ -164,9 +164,13 @@ class RangeQueue:
         done, _ = self._ray.wait([*self._calls], timeout=_SECONDS_BETWEEN_LOOKS)
         for call in done:
             worker, attempt = self._calls.pop(call)
+            try:
+                outcome = self._outcome(call, worker, attempt)
+            except KeyboardInterrupt:  # it is looked at again after the interrupt
+                self._calls[call] = worker, attempt
+                raise
             if attempt is not None:
                 worker.running.remove(attempt)
-            outcome = self._outcome(call, worker, attempt)
             if attempt is None:
                 if isinstance(outcome, EmbstoreError):
                     raise outcome

@@ -11,6 +11,7 @@ from embstore.build.range_queue import RangeOutcome
 from embstore.build.ranges import Step, encode_ranges, range_tasks
 from embstore.build.report import Meter, SpaceReport, count
 from embstore.build.skips import Skips
+from embstore.build.worker import RangeResult
 from embstore.encode import ModelFailsError, TooLongError
 from embstore.errors import EmbstoreError, EncodeError, UsageError
 from embstore.indexing import recall_notes, update_indexes
@@ -83,13 +84,12 @@ class Run:
             for step in encode_ranges(range_tasks(group, self.job.options), encoder, [*writers.values()]):
                 self._record(step, meter)
 
-    def take(self, group: Group, outcome: RangeOutcome, meter: Meter) -> None:
-        """Commit the shards of a range that a worker of a cluster has encoded, and count what became of its items.
+    def commit(self, group: Group, outcome: RangeOutcome) -> None:
+        """Commit the shards of a range that a worker of a cluster has encoded.
 
         Args:
             group: Spaces of the range.
             outcome: What became of it; without a result, its items are listed by :meth:`check_lost`.
-            meter: Meter of the whole encoding.
 
         Raises:
             EmbstoreError: The worker could not encode it.
@@ -105,8 +105,17 @@ class Run:
                 self._store.commit(card, ids, self._item_texts.write, shard)
                 self._embedded[card.space] = self._embedded.get(card.space, 0) + len(ids)
                 self.n_bytes += disk.size(shard.shard.path)
-        for step in result.steps:
-            self._record(step, meter)
+
+    def record(self, outcome: RangeOutcome, meter: Meter) -> None:
+        """Count what became of the items of a committed range, and report it.
+
+        Args:
+            outcome: What became of the range.
+            meter: Meter of the whole encoding.
+        """
+        if isinstance(outcome.result, RangeResult):
+            for step in outcome.result.steps:
+                self._record(step, meter)
 
     def check_lost(self) -> None:
         """Raise EncodeError, with the texts, if workers died again and again over some."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +29,7 @@ from embstore.build.texts import Sources
 from embstore.errors import ClusterError, EncodeError
 from embstore.progress import Progress
 from embstore.space import Unit
+from embstore.storage.writer import StoreWriter
 
 pytestmark = [
     pytest.mark.slow,
@@ -157,9 +159,22 @@ def test_a_text_that_ends_the_process_is_named_alone_and_the_rest_is_built(
 
 
 def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
-    cluster: RayCluster, words: Path, checkpoint: Path, tmp_path: Path
+    cluster: RayCluster, words: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Ctrl-C comes while a range is being committed, so that others are being encoded: all of them are kept."""
     import ray
+
+    commit, is_interrupted = StoreWriter.commit, False
+
+    def interrupted_commit(*args: Any) -> None:
+        nonlocal is_interrupted
+        if not is_interrupted:
+            is_interrupted = True
+            _thread.interrupt_main()
+            time.sleep(0.05)
+        commit(*args)
+
+    monkeypatch.setattr(StoreWriter, "commit", interrupted_commit)
 
     root = tmp_path / "store"
     seen: list[Progress] = []
@@ -173,8 +188,6 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
             if progress.stage == "wait":
                 while others:
                     ray.kill(others.pop())
-            elif progress.stage == "encode" and not any(each.stage == "finish" for each in seen):
-                threading.Timer(0.1, _thread.interrupt_main).start()
 
         cluster.order("slow")
         options = ClusterOptions(address=cluster.address, workers=1, patience=Patience(start_seconds=1))
