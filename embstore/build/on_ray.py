@@ -6,8 +6,10 @@ once: a worker that seemed dead may finish its range later. Nothing comes of tha
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -30,12 +32,23 @@ from embstore.installation import install_command
 from embstore.progress import Observer
 from embstore.storage.files.paths import StorePaths
 
-_CONNECT_SECONDS = 4.0
+_CONNECT_SECONDS = 3.0
+_ANSWER_SECONDS = 5.0
 _STOP_SECONDS = 5.0
 _RAY_TEXTS_BYTES = 512 << 20  # of a local instance's memory for the texts of ranges
 # RFC 9113, section 3.4: a client's first bytes, and an empty frame of settings.
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 _SETTINGS_FRAME = 4
+# To a cluster, by a process that ends in time, whose log nobody sees.
+_QUESTION = f"""
+import faulthandler, os, sys
+try:
+    from ray._raylet import GcsClient
+except ImportError:
+    sys.exit()  # not in this version of Ray
+faulthandler.dump_traceback_later({_ANSWER_SECONDS}, exit=True, file=open(os.devnull, "w"))
+GcsClient(address=sys.argv[1])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,21 +218,31 @@ def _check_address(address: str) -> None:
             f"{address!r} is not the address of a Ray cluster: write host:port, with the port of its head (6379), and "
             "run the command on a node of the cluster."
         )
-    reason = "what listens there is not Ray"
-    with suppress(OSError):
-        try:
-            with socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS) as connection:
-                connection.settimeout(_CONNECT_SECONDS)
-                connection.sendall(_PREFACE)
-                answer = connection.recv(9)
-                if len(answer) > 3 and answer[3] == _SETTINGS_FRAME:
-                    return
-        except OSError as error:
-            reason = str(error)
-    raise ClusterError(
-        f"there is no Ray cluster at {address}: {reason}. See `ray status` on its head, or leave out --ray-address and "
-        "RAY_ADDRESS to use this machine."
-    )
+    if reason := _refusal(address, (host.strip("[]"), int(port))):
+        raise ClusterError(
+            f"there is no Ray cluster at {address}: {reason}. See `ray status` on its head, or leave out --ray-address "
+            "and RAY_ADDRESS to use this machine."
+        )
+
+
+def _refusal(address: str, host_and_port: tuple[str, int]) -> str | None:
+    """Return why what listens at an address is not the head of a cluster; None if it is."""
+    try:
+        with socket.create_connection(host_and_port, _CONNECT_SECONDS) as connection:
+            connection.settimeout(_CONNECT_SECONDS)
+            connection.sendall(_PREFACE)
+            answer = connection.recv(9)
+    except OSError as error:
+        return str(error)
+    if len(answer) <= 3 or answer[3] != _SETTINGS_FRAME:
+        return "what listens there is not Ray"
+    question = subprocess.run([sys.executable, "-c", _QUESTION, address], stderr=subprocess.PIPE, text=True)
+    if question.returncode == 0:
+        return None
+    if not question.stderr:
+        return f"what listens there does not answer as Ray does within {_ANSWER_SECONDS:g} s"
+    last = question.stderr.strip().splitlines()[-1]
+    return last.partition(": ")[2].rstrip(".") or last
 
 
 def _shares(ray: Any, options: ClusterOptions) -> tuple[int, dict[str, float]]:

@@ -120,6 +120,21 @@ def test_a_server_other_than_ray_is_refused_within_seconds(tmp_path: Path, monke
             _build(tmp_path, on="ray")
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [("404", ".*status: 404"), (None, "what listens there does not answer as Ray does within 5 s")],
+)
+def test_a_server_of_http_2_other_than_ray_is_refused(status: str | None, reason: str, tmp_path: Path) -> None:
+    """Ray itself would ask such a server again and again, for many minutes."""
+    pytest.importorskip("ray", reason="Ray is not installed")
+    pytest.importorskip("h2", reason="h2 is not installed")
+    from http_2_server import http_2_server
+
+    with http_2_server(status) as address, pytest.raises(ClusterError, match=rf"no Ray cluster at {address}: {reason}"):
+        _build(tmp_path, on="ray", ray_address=address)
+    assert not (tmp_path / "store").exists()
+
+
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:10001", "127.0.0.1", ":6379", "127.0.0.1:port"])
 def test_what_is_not_an_address_is_refused(address: str, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
