@@ -25,12 +25,13 @@ class Neighbourhoods(NamedTuple):
     Attributes:
         near: Neighbours of each item as positions among all items, int64 (m, k), nearest first.
         cosines: Cosines with them, float64 (m, k).
-        are_tied: Whether all items are equally near each other, so that ids alone decide.
+        are_tied: Whether the k + 1 nearest items of an item are equally near, so that ids alone decide which k are its
+            neighbours, bool (m,).
     """
 
     near: Positions
     cosines: Float64Array
-    are_tied: bool = False
+    are_tied: NDArray[np.bool_]
 
 
 def overlaps(first: Neighbourhoods, second: Neighbourhoods) -> Float64Array:

@@ -15,7 +15,6 @@ from embstore.drift.changes import Neighbourhoods, overlaps, turnovers
 from embstore.drift.request import DriftRequest
 from embstore.drift.sides import Place, Sides
 from embstore.errors import QueryError
-from embstore.metrics.numerics.ties import TIED
 from embstore.progress import task
 from embstore.query.layer_data import neighbours_of
 from embstore.storage.catalog import Ids
@@ -24,7 +23,8 @@ MOST, LEAST = "most", "least"
 Rank = tuple[str | None, int | None]
 """Whether an item changes most or least, and its place among these; None for a word."""
 
-_EQUAL = 1e-9  # range of cosines within which all neighbours are equally near
+_EQUAL = 1e-9  # range of cosines within which the neighbours of an item are equally near
+_TIED = "in one of the layers all nearest neighbours of the item are equally near, and the choice of k arbitrary"
 _NO_COSINES = "all cosines of a layer are zero, so that turnover has no value"
 
 
@@ -66,6 +66,8 @@ def measure(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Measur
             computing.finish(part)
     changes = [by_pair[pair] for pair in sides.pairs]
     chosen = _ranked(changes, items, request.n_most) if request.n_most else _of_words(items, words)
+    if request.n_most:
+        notes += _left_out(sides, changes)
     values = [
         row for place, rank in chosen for row in _values(sides, place, rank, ids, items, near, changes)
     ]  # fmt: skip
@@ -73,11 +75,15 @@ def measure(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Measur
 
 
 class _Change(NamedTuple):
-    """Overlap and turnover of all items between two layers, float64 (m,) each; None with the reason."""
+    """Overlap and turnover of all items between two layers, float64 (m,) each; NaN where they have no value.
 
-    overlap: Float64Array | None
-    turnover: Float64Array | None
-    reason: str | None = None
+    Attributes:
+        are_tied: Whether an item's nearest neighbours are equally near in one of the layers, bool (m,): it has neither.
+    """
+
+    overlap: Float64Array
+    turnover: Float64Array
+    are_tied: NDArray[np.bool_]
 
 
 def _compared_ids(sides: Sides, request: DriftRequest, words: Sequence[int]) -> tuple[Ids, list[str]]:
@@ -108,10 +114,10 @@ def _compared_ids(sides: Sides, request: DriftRequest, words: Sequence[int]) -> 
 
 
 def _neighbourhoods(sides: Sides, place: Place, ids: Ids, items: Ids, k: int) -> Neighbourhoods:
-    """Return the k nearest neighbours of items in a layer, with whether all items are equally near each other."""
+    """Return the k nearest neighbours of items in a layer, with whether those of an item are all equally near."""
     # One neighbour more shows whether the choice of k is arbitrary.
     _, _, found, cosines = neighbours_of(sides.data(place, ids), items, k + 1)
-    are_tied = found.shape[1] > k and len(items) > 0 and float(np.ptp(cosines)) <= _EQUAL
+    are_tied = np.ptp(cosines, axis=1) <= _EQUAL if found.shape[1] > k else np.zeros(len(items), np.bool_)
     return Neighbourhoods(found[:, :k], cosines[:, :k], are_tied)
 
 
@@ -123,10 +129,10 @@ def _change(
     rows: Positions,
 ) -> _Change:
     first, second = (near[place] for place in pair)
-    if first.are_tied or second.are_tied:
-        return _Change(None, None, f"in one of the layers {TIED}")
     vectors = (sides.data(pair[0], ids).gather()[1], sides.data(pair[1], ids).gather()[1])
-    return _Change(overlaps(first, second), turnovers(first, second, vectors, rows))
+    are_tied = first.are_tied | second.are_tied
+    overlap, turnover = overlaps(first, second), turnovers(first, second, vectors, rows)
+    return _Change(np.where(are_tied, np.nan, overlap), np.where(are_tied, np.nan, turnover), are_tied)
 
 
 def _of_words(items: Ids, words: Sequence[int]) -> list[tuple[int, Rank]]:
@@ -137,16 +143,23 @@ def _of_words(items: Ids, words: Sequence[int]) -> list[tuple[int, Rank]]:
 
 def _ranked(changes: Sequence[_Change], items: Ids, n_most: int) -> list[tuple[int, Rank]]:
     """Return the places of the items that change most, then of those that change least, each with its rank."""
-    of_overlap = [change.overlap for change in changes if change.overlap is not None]
-    of_turnover = [np.nan_to_num(change.turnover) for change in changes if change.turnover is not None]
-    if not of_overlap:
-        return []
-    overlap, turnover = np.mean(of_overlap, axis=0), np.mean(of_turnover, axis=0)
-    order = np.lexsort((items, -turnover, overlap)).tolist()
+    overlap = np.mean([change.overlap for change in changes], axis=0)
+    turnover = np.mean([np.nan_to_num(change.turnover) for change in changes], axis=0)
+    order = [place for place in np.lexsort((items, -turnover, overlap)).tolist() if not np.isnan(overlap[place])]
     n_first = min(n_most, (len(order) + 1) // 2)
     most, least = order[:n_first], order[::-1][: min(n_most, len(order) - n_first)]
     return [
         (place, (kind, rank)) for kind, part in ((MOST, most), (LEAST, least)) for rank, place in enumerate(part, 1)
+    ]
+
+
+def _left_out(sides: Sides, changes: Sequence[_Change]) -> list[str]:
+    """Return a note on the items that have no mean, and so are neither most nor least changed."""
+    n_tied = int(np.any([change.are_tied for change in changes], axis=0).sum())
+    if not n_tied:
+        return []
+    return [
+        f"{sides.name}: n_tied = {n_tied} (items left out of the ranking: {_TIED}). Choose other layers to rank them."
     ]
 
 
@@ -166,7 +179,7 @@ def _values(
     for at, (pair, change) in enumerate(zip(sides.pairs, changes, strict=True)):
         lists = [ids[near[end].near[place]].tolist() for end in pair]
         overlap, turnover = (_value(values, place) for values in (change.overlap, change.turnover))
-        reason = change.reason or (_NO_COSINES if turnover is None else None)
+        reason = _TIED if change.are_tied[place] else _NO_COSINES if turnover is None else None
         rows.append(
             {
                 "pair": at, "change": kind, "rank": number, "item_id": int(items[place]), "n": len(ids),
@@ -178,11 +191,11 @@ def _values(
     return rows
 
 
-def _value(values: NDArray[np.float64] | None, place: int) -> float | None:
-    return None if values is None or np.isnan(values[place]) else float(values[place])
+def _value(values: Float64Array, place: int) -> float | None:
+    return None if np.isnan(values[place]) else float(values[place])
 
 
-def _mean(values: Sequence[NDArray[np.float64] | None], place: int) -> float | None:
+def _mean(values: Sequence[Float64Array], place: int) -> float | None:
     """Return the mean of an item's values over the pairs of layers; None if one has none."""
     found = [_value(each, place) for each in values]
     known = [value for value in found if value is not None]

@@ -7,6 +7,7 @@ from embstore.chart import DRIFT
 from embstore.drift.measure import Measured
 from embstore.drift.request import DriftRequest
 from embstore.drift.sides import Sides
+from embstore.query.inputs.missing_texts import quoted_list
 from embstore.query.provenance import describe
 from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values
 from embstore.table import Pivot, ShownColumn, Table, table
@@ -97,8 +98,13 @@ def _counts(rows: Sequence[Row], request: DriftRequest) -> list[str]:
 
 
 def _reasons(rows: Sequence[Row]) -> list[str]:
+    """Return a note on each pair of layers in which items have no value, naming the first of them."""
+    without: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        if row["reason"]:
+            pair = (row["space"], row["layer_name"], row["space_2"], row["layer_name_2"], row["reason"])
+            without.setdefault(pair, []).append(row[_name_column([row])])
     return [
-        f"{row['space']} layer {row['layer_name']} and {row['space_2']} layer {row['layer_name_2']}: {row['reason']}."
-        for row in rows
-        if row["reason"]
+        f"{space} layer {layer} and {space_2} layer {layer_2}, {quoted_list(items)}: {reason}."
+        for (space, layer, space_2, layer_2, reason), items in without.items()
     ]

@@ -14,7 +14,7 @@ from embstore.storage.files.answers import Answer, read_answer, trim_answers, wr
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
 
-VERSION = 1
+VERSION = 2
 """Incremented when other values are measured."""
 NAME = "drift"
 

@@ -1,7 +1,7 @@
 """Drift: overlap and turnover of neighbourhoods, against brute force, and what does not change them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from embstore.errors import NotStoredError, QueryError, UnknownNameError, UsageE
 from embstore.index import exact_knn
 from embstore.index.exact_knn import neighbours_of_rows
 from embstore.progress import Progress, observing
-from embstore.table import Table
 
 Make = Callable[..., Synthetic]
 
@@ -47,7 +46,7 @@ def by_id(made: Synthetic, layer: int) -> tuple[list[int], np.ndarray]:
     return made.ids[order].tolist(), made.layer(layer)[order]
 
 
-def check(made: Synthetic, table: Table, k: int) -> None:
+def check(made: Synthetic, table: Iterable[dict], k: int) -> None:
     for row in table:
         ids, first = by_id(made, row["layer"])
         overlap, turnover = brute(first, by_id(made, row["layer_2"])[1], ids.index(row["item_id"]), k)
@@ -178,15 +177,39 @@ def test_equal_items_have_no_drift(make_store: Make) -> None:
     vectors[1] = np.random.default_rng(1).normal(size=(20, 6))
     made = make_store(n=20, dim=6, n_blocks=1, top_form=None, vectors=vectors)
     [row] = made.store.drift("text4", k=3)
-    assert (row["overlap"], row["turnover"], row["reason"]) == (
-        None, None, "in one of the layers all items are equally near each other"
-    )  # fmt: skip
-    assert len(made.store.drift(k=3)) == 0
+    assert (row["overlap"], row["turnover"]) == (None, None)
+    assert row["reason"].startswith("in one of the layers all nearest neighbours of the item are equally near")
+    ranking = made.store.drift(k=3)
+    assert len(ranking) == 0
+    assert "n_tied = 20 (items left out of the ranking: in one of the layers" in " ".join(ranking.notes)
     orthogonal = np.stack([np.eye(6), np.eye(6)[::-1]])
     made = make_store("orthogonal", n=6, dim=6, n_blocks=1, top_form=None, vectors=orthogonal)
     [row] = made.store.drift("text4", k=5)
     assert (row["overlap"], row["turnover"]) == (1, None), "all others are neighbours, and no cosine differs from 0"
     assert "all cosines of a layer are zero" in row["reason"]
+
+
+def test_a_tie_of_some_items_is_theirs_alone_whichever_others_are_requested(make_store: Make) -> None:
+    # As occurrences in layer 0: the same word at the same position has the same vector in every sentence.
+    vectors = np.random.default_rng(0).normal(size=(2, 20, 6))
+    vectors[0, :8] = vectors[0, 0]
+    made = make_store(n=20, dim=6, n_blocks=1, top_form=None, vectors=vectors)
+    together = made.store.drift(made.texts, k=5)
+    units = vectors[0] / np.linalg.norm(vectors[0], axis=1, keepdims=True)
+    cosines = np.sort(units @ units.T - 9 * np.eye(20), axis=1)[:, -6:]
+    tied = {text for text, row in zip(made.texts, cosines, strict=True) if np.ptp(row) < 1e-12}
+    assert {f"text{at}" for at in range(8)} < tied, "and an item whose nearest are the equal ones"
+    assert len(tied) < 15
+    assert {row["text"] for row in together if row["overlap"] is None} == tied
+    assert {row["text"] for row in together if row["reason"]} == tied
+    check(made, [row for row in together if row["text"] not in tied], 5)
+    [note] = [note for note in together.notes if "equally near" in note]
+    assert note.startswith("toy.word.last layer 0 and toy.word.last layer 1, 'text")
+    for row in (together.to_pylist()[0], next(row for row in together if row["text"] not in tied)):
+        assert made.store.drift(row["text"], k=5).to_pylist() == [row]
+    ranked = made.store.drift(most=20, k=5)
+    assert {row["text"] for row in ranked} == {*made.texts} - tied
+    assert any(f"n_tied = {len(tied)} " in note for note in ranked.notes)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +283,8 @@ def clouds(seed: int, n: int, dim: int) -> np.ndarray:
 
 def change(first: np.ndarray, second: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     rows = np.arange(len(first))
-    near = [Neighbourhoods(*neighbours_of_rows(vectors, rows, k)) for vectors in (first, second)]
+    no_ties = np.zeros(len(rows), np.bool_)
+    near = [Neighbourhoods(*neighbours_of_rows(vectors, rows, k), no_ties) for vectors in (first, second)]
     return overlaps(*near), turnovers(*near, (first, second), rows)
 
 
