@@ -257,11 +257,15 @@ def shortened(text: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
-    """Return up to ``n`` known names that are spelt like ``name``, the most similar first; case is ignored."""
+    """Return up to ``n`` known names that are spelt like ``name``, or contain it, the most similar first.
+
+    Case is ignored. A number is like those names alone that contain it.
+    """
     from difflib import get_close_matches  # needed only for errors
 
     lowered = {candidate.lower(): candidate for candidate in known}
     wanted = name.lower()
     anagrams = [candidate for candidate in lowered if len(wanted) > 2 and sorted(candidate) == sorted(wanted)]
-    similar = [*anagrams, *(match for match in get_close_matches(wanted, lowered, n=n) if match not in anagrams)]
-    return [lowered[match] for match in similar[:n]]
+    close = [] if wanted.isdecimal() else get_close_matches(wanted, lowered, n=n)
+    containing = sorted((candidate for candidate in lowered if len(wanted) > 2 and wanted in candidate), key=len)
+    return [lowered[match] for match in dict.fromkeys([*anagrams, *close, *containing])][:n]

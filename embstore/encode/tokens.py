@@ -26,6 +26,7 @@ WINDOW, WINDOW_CHARS = 16384, 16 << 20
 """Maximum number of passages, and of characters, per window, to bound memory use."""
 
 _TOKENISED_CHARS = 1 << 18  # of the texts that are tokenised at a time
+_MAX_WITHOUT_WORDS = 1000  # tokens of a tokenizer whose vocabulary is missing: special ones, of which NLLB has 207
 
 
 class Tokenizer:
@@ -68,7 +69,8 @@ class Tokenizer:
         """Load the tokenizer and config of a checkpoint, without its weights.
 
         Raises:
-            CheckpointError: It cannot be read, or there is only a slow tokenizer, which has no offsets.
+            CheckpointError: It cannot be read, there is only a slow tokenizer, which has no offsets, or its vocabulary
+                is missing.
         """
         config = load_config(checkpoint)
         auto = need("transformers").AutoTokenizer
@@ -81,11 +83,7 @@ class Tokenizer:
                     f"{first_sentence(error)}. embstore needs a fast tokenizer (tokenizer.json): write it there with "
                     "save_pretrained()."
                 ) from error
-        if not hf.is_fast:
-            raise CheckpointError(
-                f"{checkpoint.name!r} has only a slow tokenizer ({type(hf).__name__}), which does not say which token "
-                "comes from which character: embstore needs a fast one (tokenizer.json)."
-            )
+        _check(hf, checkpoint)
         tokenizer = cls(hf, config, checkpoint.name)
         try:
             tokenizer.recipe = read_recipe(checkpoint.recipe_folder, checkpoint.name)
@@ -328,6 +326,26 @@ class Tokenizer:
         ids = self._tokenise([word])[0].ids
         begins = begin_position(ids, self._begin) is not None
         return begins, end_position(ids, self._end, self._clip_eos) is not None
+
+
+def _check(hf: Any, checkpoint: Checkpoint) -> None:
+    """Check that a tokenizer of transformers has offsets and a vocabulary; raise CheckpointError if not."""
+    if not hf.is_fast:
+        raise CheckpointError(
+            f"{checkpoint.name!r} has only a slow tokenizer ({type(hf).__name__}), which does not say which token "
+            "comes from which character: embstore needs a fast one (tokenizer.json)."
+        )
+    # Without the files of its vocabulary, transformers makes a tokenizer of special tokens, and every word is unknown.
+    backend = hf.backend_tokenizer
+    if backend.get_vocab_size(with_added_tokens=False) > _MAX_WITHOUT_WORDS:
+        return
+    ordinary = {*backend.get_vocab(with_added_tokens=False)} - {*hf.all_special_tokens, *hf.get_added_vocab()}
+    if len(ordinary) <= 1:  # T5's has "▁"
+        raise CheckpointError(
+            f"the tokenizer of {checkpoint.name!r} in {checkpoint.folder} has no vocabulary, so that every word would "
+            "be its unknown token: there is no tokenizer.json. Write it there with save_pretrained(), or download the "
+            "checkpoint again."
+        )
 
 
 def _groups(passages: Iterable[Passage]) -> Iterator[list[Passage]]:

@@ -140,9 +140,15 @@ def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Lay
                 missing.append(error)
                 notes.append(f"{card.space} has no layer {error.name!r} (it has {', '.join(card.layers.names)}).")
         if len(missing) == len(cards):
-            raise missing[0]
+            raise UnknownNameError("layer", part.strip(), _known_layers(missing))
     notes += cut_notes(cards, spec)
     return {space: tuple(sorted(layers)) for space, layers in chosen.items() if layers}, notes
+
+
+def _known_layers(errors: Sequence[UnknownNameError]) -> list[str]:
+    """Return the layers that any of several spaces has: numbers first, ascending."""
+    known = dict.fromkeys(name for error in errors for name in error.known)
+    return sorted(known, key=lambda name: (0, int(name)) if name.isdecimal() else (1, 0))
 
 
 def cut_notes(cards: Sequence[Card], spec: str) -> list[str]:

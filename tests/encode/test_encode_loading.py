@@ -110,6 +110,17 @@ def test_a_damaged_tokenizer_is_refused(copy) -> None:
         Tokenizer.load(resolve(str(folder)))
 
 
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "t5"])
+def test_a_tokenizer_without_its_vocabulary_is_refused(copy, kind: str) -> None:
+    # transformers makes one of special tokens alone, with which all words have one vector.
+    folder = copy(kind)
+    (folder / "tokenizer.json").unlink()
+    made = tf.AutoTokenizer.from_pretrained(folder)
+    assert made("dog cat").input_ids == made("cat dog").input_ids
+    with pytest.raises(CheckpointError, match=rf"tokenizer of '{kind}' in .* has no vocabulary.*no tokenizer\.json"):
+        Tokenizer.load(resolve(str(folder)))
+
+
 @pytest.mark.parametrize("kind", ["whisper", "vit", "wav2vec2", "sam", "speech_to_text", "flava"])
 def test_other_kinds_of_models_are_refused(copy, kind: str) -> None:
     folder = copy("bert")

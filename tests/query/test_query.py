@@ -294,7 +294,8 @@ def test_spaces_take_the_layers_that_they_have_and_notes_say_what_they_lack(make
     header, lines = store.query("anisotropy").layout()
     assert header == ["layer", "deep.word.last", "flat.word.last"]
     assert [line[0] for line in lines] == [*map(str, range(13)), "raw"], "2 before 10"
-    with pytest.raises(UnknownNameError, match="unknown layer '13'"):
+    known = ", ".join(map(str, range(13)))
+    with pytest.raises(UnknownNameError, match=f"unknown layer '13'. Known: {known}, raw, all, top, normed"):
         layers("0,13")
 
 
