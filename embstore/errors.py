@@ -97,6 +97,8 @@ class UnknownNameError(EmbstoreError):
         if near := [synonym] if synonym in self.known else nearest(name, self.known):
             parts.append(f"Did you mean {' or '.join(repr(match) for match in near)}?")
         parts.append(f"Known: {', '.join(self.known)}." if self.known else "There are none.")
+        if "," in name and {part.strip() for part in name.split(",")} <= {*self.known}:
+            parts.append("Each is given by itself: repeat the option (in Python, give a list).")
         if hint:
             parts.append(hint)
         super().__init__(" ".join(parts))

@@ -221,7 +221,7 @@ class Layers:
                 known = [*self.names, "all", "top"]
                 if self.top_form is not None:
                     known += [form.value for form in TopForm if form.value not in known]
-                raise UnknownNameError("layer", part.strip(), known)
+                raise UnknownNameError("layer", part.strip(), known, layer_hint(part.strip()))
             chosen.update(matching)
         return type(self)(tuple(sorted(chosen)), self.n_blocks, self.top_form)
 
@@ -256,6 +256,11 @@ class Layers:
         return [layer for layer in self if layer.id == number and number <= self.n_blocks]
 
 
+def layer_hint(name: str) -> str:
+    """Return how layers are written, for a name that is neither a number nor a word."""
+    return "" if name.isalpha() or re.fullmatch(r"-?\d+", name) else "Write ranges as 0-6, and several layers as 0,3,6."
+
+
 def default_space_name(model: str, unit: Unit, pooling: Pooling, revision: str | None = None) -> str:
     """Return the default name of a space: ``gpt2.word.last``, or ``pythia.step1000.word.last`` with a revision."""
     part = "" if revision is None else f"{as_name(revision)}."
@@ -285,7 +290,7 @@ def check_pooling(unit: Unit, pooling: Pooling) -> None:
             f"Known for occurrences: {known}. For whole sentences use --unit sentence."
         )
     if unit is Unit.WORD and pooling is Pooling.PROJECTION:
-        known = ", ".join(p for p in Pooling if p is not Pooling.PROJECTION)
+        known = ", ".join(p for p in Pooling if p not in (Pooling.PROJECTION, Pooling.IMPORTED))
         raise QueryError(
             f"pooling 'projection' is for sentences. Known for words: {known}. "
             "To project single words, build them with --unit sentence."

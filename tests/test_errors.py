@@ -43,6 +43,14 @@ def test_transposed_letters_are_found() -> None:
     assert nearest("xy", ["yx"]) == []
 
 
+def test_nearest_finds_names_by_a_part_and_compares_no_digits() -> None:
+    assert nearest("MiniLM", ["glove", "minilm.sentence.mean", "minilm.word.last"]) == [
+        "minilm.word.last", "minilm.sentence.mean"
+    ]  # fmt: skip
+    assert nearest("500", ["checkpoint-0", "checkpoint-500"]) == ["checkpoint-500"]
+    assert nearest("13", ["1", "3", "12"]) == []
+
+
 def test_a_name_far_longer_than_a_line_is_cut(make_store) -> None:
     error = UnknownNameError("column", "x" * 10_000, ["a"])
     assert (error.name, len(str(error))) == ("x" * 10_000, len("unknown column '" + 300 * "x" + "…'. Known: a."))

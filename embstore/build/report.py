@@ -207,7 +207,8 @@ def _work_line(report: BuildReport) -> str:
     if report.n_tokens:
         return (
             f"{count(report.n_tokens, 'token')} in {duration(report.encode_seconds)} ({report.tokens_per_second:,.0f} "
-            f"tokens/s), {duration(report.total_seconds)} with loading; {show_size(report.n_bytes)} in {report.store}"
+            f"tokens/s), {duration(report.total_seconds)} with loading; {show_size(report.n_bytes)} written to "
+            f"{report.store}"
         )
     indexed = f"; {show_size(report.n_bytes)} of indexes written" if report.n_bytes else ""
     if any(space.elsewhere for space in report.spaces):

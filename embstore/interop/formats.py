@@ -1,5 +1,6 @@
 """List the formats of vectors that embstore reads and writes, and find that of a file."""
 
+import shlex
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -217,5 +218,8 @@ def find_format(path: Path) -> str:
         return "word2vec" if has_header(path) else "glove"
     hint = "Name the format with --as."
     if suffix in (".csv", ".tsv"):
-        hint = "Vectors in CSV are not read: write them as Parquet, such as pandas.read_csv(…).to_parquet(…)."
+        hint = (
+            "Vectors in CSV are not read: save the numbers as an array, as with numpy.save, and name this file as its "
+            f"texts: embstore import vectors.npy --texts {shlex.quote(str(path))} --column NAME"
+        )
     raise UnknownNameError("file type", path.suffix or path.name, dict.fromkeys(by_suffix), hint)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from embstore.errors import QueryError, UnknownNameError, UsageError
 from embstore.revisions import parse_revisions
-from embstore.space import Layer, Pooling, Template, Unit, parse_member
+from embstore.space import Layer, Pooling, Template, Unit, layer_hint, parse_member
 from embstore.storage.files.card import Card
 
 
@@ -140,7 +140,7 @@ def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Lay
                 missing.append(error)
                 notes.append(f"{card.space} has no layer {error.name!r} (it has {', '.join(card.layers.names)}).")
         if len(missing) == len(cards):
-            raise UnknownNameError("layer", part.strip(), _known_layers(missing))
+            raise UnknownNameError("layer", part.strip(), _known_layers(missing), layer_hint(part.strip()))
     notes += cut_notes(cards, spec)
     return {space: tuple(sorted(layers)) for space, layers in chosen.items() if layers}, notes
 

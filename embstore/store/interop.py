@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from embstore.progress import Observer
 from embstore.store.arguments import LayerSpec, Names, as_bytes, as_layers, as_limits, as_names, as_observer
 from embstore.store.opened import OpenStore
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from embstore.interop.importing import ImportOptions
     from embstore.interop.report import ExportReport, ImportReport
     from embstore.query.inputs.word_files import WordSource
@@ -85,7 +86,7 @@ class InteropMethods(OpenStore):
         self,
         name: str,
         texts: Sequence[str],
-        array: ArrayLike,
+        array: "ArrayLike",
         *,
         unit: str = "word",
         layers: str | int | Sequence[int] | None = None,

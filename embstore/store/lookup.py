@@ -237,8 +237,8 @@ class LookupMethods(OpenStore):
     ) -> "duckdb.DuckDBPyRelation":
         """Return the DuckDB relation of one SELECT over the store, or of its EXPLAIN.
 
-        Views: ``items``, ``embeddings``, ``summaries``, ``skipped``, ``spaces`` and ``datasets.<name>``; see
-        :meth:`sql_views`. Macros: ``vec(space, layer, text)``, ``cosine(a, b)`` and the table
+        Views: ``items``, ``columns``, ``built_in``, ``embeddings``, ``summaries``, ``skipped``, ``spaces`` and
+        ``datasets.<name>``; see :meth:`sql_views`. Macros: ``vec(space, layer, text)``, ``cosine(a, b)`` and the table
         ``neighbours(space, layer, text, k := 10)``.
 
         The SQL reads these views and nothing else: no other file, no variable, no network. It cannot write, neither in

@@ -42,7 +42,8 @@ class MetricMethods(OpenStore):
             template: Template, such as ``This is {text}``: use only spaces of exactly this template.
             revisions: Revisions of checkpoints, such as ``step1000``, whose spaces are used; by default all.
             layers: Layers: a number, numbers and ranges (``"0,6-12"``), ``all``, ``top``, ``raw`` or ``normed``.
-            where: SQL expression that selects items, over their columns item_id, unit, text, context_id, start, "end".
+            where: SQL expression that selects items, over item_id, unit, text, context_id, start and "end", and over
+                the columns that :meth:`columns` lists; a name with spaces stands in double quotes.
             words: Words to restrict the metric to: a file with a word a line, a sequence, or a string with commas
                 (``"rose,tulip"``). Of spaces of occurrences, all occurrences of the words; of sentences, those whose
                 text is in the list. A metric with a parameter ``words`` of its own (sc-weat) takes it as that.

@@ -28,7 +28,8 @@ def test_the_summary_says_what_was_done_and_where(cli, model: list[str], tmp_pat
     assert blank == "1 row of the sources skipped: empty line"
     assert listed == "Each of them is listed by: embstore info --skipped"
     assert re.fullmatch(
-        rf"\d+ tokens in [\d.]+ s \([\d,]+ tokens/s\), [\d.]+ s with loading; [\d.]+ kB in {tmp_path}/store", work
+        rf"\d+ tokens in [\d.]+ s \([\d,]+ tokens/s\), [\d.]+ s with loading; [\d.]+ kB written to {tmp_path}/store",
+        work,
     )
     assert "a.txt:2" in cli("info", "--skipped").stdout
 

@@ -24,6 +24,7 @@ TEXT_COLUMNS = ("text", "word", "token", "key", "sentence")
 _SPAN_COLUMNS = ("context", "start", "end")
 _LAYER = "layer"
 _FIRST_ROWS = 64
+_MAX_SHOWN = 12  # columns in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +120,8 @@ def _vector_columns(source: TableSource, requested: str | None) -> list[str]:
         return [requested]
     if not lists:
         raise UsageError(
-            f"{source.name} has no column of vectors, which are lists of numbers. It has "
-            f"{', '.join(f'{field.name} ({field.type})' for field in source.schema)}."
+            f"{source.name} has no column of vectors, which are lists of numbers, one in each row. It has "
+            f"{_columns(source.schema)}."
         )
     named = [name for name in lists if name.startswith("layer_")]
     if len(lists) > 1 and len(named) < len(lists):
@@ -128,6 +129,12 @@ def _vector_columns(source: TableSource, requested: str | None) -> list[str]:
             f"{source.name} has several columns of vectors, {', '.join(lists)}. Name one: --vector-column NAME"
         )
     return lists
+
+
+def _columns(schema: pa.Schema) -> str:
+    """Return the names and types of the first columns, with the number of the others."""
+    shown = [f"{field.name} ({field.type})" for field in schema][:_MAX_SHOWN]
+    return ", ".join(shown) + (f" and {len(schema) - _MAX_SHOWN} more" if len(schema) > _MAX_SHOWN else "")
 
 
 def _is_string(kind: pa.DataType) -> bool:
