@@ -1,6 +1,5 @@
 """Builds on a Ray cluster of two nodes: the same store as a local build makes, whatever dies."""
 
-import _thread
 import os
 import signal
 import subprocess
@@ -170,14 +169,14 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
         nonlocal is_interrupted
         if not is_interrupted:
             is_interrupted = True
-            _thread.interrupt_main()
-            time.sleep(0.05)
+            signal.pthread_kill(main_thread, signal.SIGINT)
         commit(*args)
 
     monkeypatch.setattr(StoreWriter, "commit", interrupted_commit)
 
-    root = tmp_path / "store"
+    root, main_thread = tmp_path / "store", threading.get_ident()
     seen: list[Progress] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     ray.init(address=cluster.address, configure_logging=False, log_to_driver=False)
     try:
         others = [ray.remote(threading.Event).options(num_cpus=1).remote() for _ in range(2)]
@@ -199,6 +198,7 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
     finally:
         (cluster.faults / "slow").unlink(missing_ok=True)
         ray.shutdown()
+        signal.signal(signal.SIGINT, before)
     waited_for = {each.subject for each in seen if each.stage == "wait"}
     assert waited_for == {"1 worker: see `ray status` for what is free"}
     assert any("for up to 30 s (Ctrl-C again ends at once)" in each.subject for each in seen)
@@ -214,14 +214,16 @@ def test_after_the_driver_is_killed_the_same_build_goes_on(
 ) -> None:
     root = tmp_path / "store"
     options = {"models": str(checkpoint), "shard_bytes": 3000, "on": "ray", "ray_address": cluster.address}
-    cluster.order("slow")
+    cluster.order("hold after some ranges")
     code = f"from embstore import Store; Store({str(root)!r}).build({str(words)!r}, **{options!r})"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as driver:
         while driver.poll() is None and len([*(root / "embeddings").rglob("part-*.parquet")]) < 2:
             time.sleep(0.02)  # the first one is committed before the second one is there
         driver.kill()
     assert driver.returncode == -signal.SIGKILL
-    (cluster.faults / "slow").unlink()
+    while any(map(_is_running, cluster.workers())):  # Ray ends them, and until then they may write
+        time.sleep(0.02)
+    (cluster.faults / "hold after some ranges").unlink()
     report = Store(root).build(str(words), **options, workers=1)
     assert report.spaces[0].embedded + report.spaces[0].present == 120
     assert report.spaces[0].embedded > 0
@@ -305,6 +307,14 @@ def _encoded(cluster: RayCluster) -> list[tuple[int, int]]:
     """Return the process and the number of items of each range that was encoded."""
     lines = (cluster.faults / "encoded").read_text().splitlines()
     return [(int(pid), int(n)) for pid, n in map(str.split, lines)]
+
+
+def _is_running(pid: int) -> bool:
+    """Return whether a process runs, and not only waits for its parent to take note of its end."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _wait_for(path: Path) -> None:

@@ -27,6 +27,10 @@ class RayCluster:
         """Let the next worker that comes to it fail so."""
         (self.faults / fault).touch()
 
+    def workers(self) -> set[int]:
+        """Return the processes that were given ranges since the test began."""
+        return {int(path.suffix[1:]) for path in self.faults.glob("worker.*")}
+
     def replace_node(self) -> None:
         """Kill a node with its worker, and add another one."""
         node = min(self.nodes.worker_nodes, key=lambda node: node.unique_id)

@@ -44,8 +44,11 @@ def _change(worker: Any) -> None:
     real = worker.encode
 
     def encode(self: Any, task: Any, requirement: Any) -> Any:
+        Path(FOLDER, f"worker.{os.getpid()}").touch()
         if _is_there("slow"):
             time.sleep(0.3)
+        while _is_there("hold after some ranges") and _n_encoded() >= 3:
+            time.sleep(0.02)
         if any(item.text == "poison" for window in task.windows for item in window.items):
             os.kill(os.getpid(), signal.SIGKILL)
         result = real(self, task, requirement)
@@ -60,6 +63,11 @@ def _change(worker: Any) -> None:
         return result
 
     worker.encode = encode
+
+
+def _n_encoded() -> int:
+    log = Path(FOLDER, "encoded")
+    return len(log.read_text().splitlines()) if log.exists() else 0
 
 
 def _is_there(fault: str) -> bool:
