@@ -4,7 +4,8 @@ While modules are loaded and while Python shuts down, the first ends the process
 done. In between it raises KeyboardInterrupt in the main thread, and what the command has begun is finished or undone on
 the way out. Where it would leave a lock or a context half taken, it is raised a few milliseconds later. Python calls
 its handlers only between two instructions of the main thread, so a thread of its own watches for the second signal,
-which ends the process whatever the main thread waits for.
+which ends the process whatever the main thread waits for. That thread wakes the main thread by SIGURG, which nobody
+else sends: however late it comes, it is taken for no signal of the user's.
 """
 
 import _thread
@@ -78,16 +79,28 @@ def stop() -> None:
 
 
 def _handle(_: int, frame: FrameType | None) -> None:
-    global _received, _is_postponed
+    global _received
     now = time.monotonic()
-    if _raises and (_is_postponed or _received is None):
-        _received = _received or now
-        is_late = now - _received > _SECONDS_TO_POSTPONE
-        _is_postponed = not (is_late or _can_be_interrupted(frame)) and _raise_again()
-        if not _is_postponed:
-            raise KeyboardInterrupt
-    elif _received is None or now - _received > _SECONDS_OF_DUPLICATES:
-        stop()
+    if _raises and _received is None:
+        _received = now
+        _interrupt(frame, _received)
+    elif _received is None or (_to_watcher < 0 and now - _received > _SECONDS_OF_DUPLICATES):
+        stop()  # where a thread watches, it does so at the second signal
+
+
+def _handle_own(_: int, frame: FrameType | None) -> None:
+    """Raise an interrupt that was postponed."""
+    if _raises and _is_postponed and _received is not None:
+        _interrupt(frame, _received)
+
+
+def _interrupt(frame: FrameType | None, received: float) -> None:
+    """Raise KeyboardInterrupt in a frame of the main thread, or postpone it, but not for long after it was received."""
+    global _is_postponed
+    is_late = time.monotonic() - received > _SECONDS_TO_POSTPONE
+    _is_postponed = not (is_late or _can_be_interrupted(frame)) and _raise_again()
+    if not _is_postponed:
+        raise KeyboardInterrupt
 
 
 def _can_be_interrupted(frame: FrameType | None) -> bool:
@@ -130,6 +143,7 @@ def _watch_signals() -> None:
     global _to_watcher
     reading, _to_watcher = os.pipe()
     os.set_blocking(_to_watcher, False)
+    signal.signal(signal.SIGURG, _handle_own)
     signal.set_wakeup_fd(_to_watcher, warn_on_full_buffer=False)
     _thread.start_new_thread(_watch, (reading, _thread.get_ident()))
 
@@ -137,31 +151,26 @@ def _watch_signals() -> None:
 def _watch(reading: int, main_thread: int) -> None:
     """End the process at the second signal; C writes the number of each to a pipe, whatever Python does."""
     first = None
-    n_own = 0
     while number := os.read(reading, 1):
-        now = time.monotonic()
         if number[0] == _AGAIN:
             time.sleep(_SECONDS_TO_AGAIN)  # until what cannot raise it is left
-            n_own += 1
-            signal.pthread_kill(main_thread, signal.SIGTERM)  # breaks what it waits for too
+            signal.pthread_kill(main_thread, signal.SIGURG)  # breaks what it waits for too
         elif number[0] in _SIGNALS:
-            if n_own and number[0] == signal.SIGTERM:
-                n_own -= 1
-            elif first is None:
+            now = time.monotonic()
+            if first is None:
                 first = now
-                n_own += _wake(main_thread)
+                _wake(main_thread)
             elif now - first > _SECONDS_OF_DUPLICATES:
                 stop()
 
 
-def _wake(main_thread: int) -> int:
-    """Break what the main thread waits for until it has seen the first signal; return the number of signals sent.
+def _wake(main_thread: int) -> None:
+    """Break what the main thread waits for until it has seen the first signal.
 
     A signal that comes just before it begins to wait, or that another thread gets, does not wake it.
     """
-    for n_sent, seconds in enumerate(_SECONDS_TO_WAKE):
+    for seconds in _SECONDS_TO_WAKE:
         time.sleep(seconds)
         if received():
-            return n_sent
-        signal.pthread_kill(main_thread, signal.SIGTERM)
-    return len(_SECONDS_TO_WAKE)
+            return
+        signal.pthread_kill(main_thread, signal.SIGURG)

@@ -14,10 +14,19 @@ import pytest
 if os.name != "posix":
     pytest.skip("signals are POSIX's", allow_module_level=True)
 
-# What the command does instead of its work. It says when the moment has come.
+# What the command does instead of its work. It says when the moment has come, and when its watching thread has taken
+# the time of a signal.
 _PROGRAM = """
-import sys, time
+import os, sys, threading, time
+from types import SimpleNamespace
 from embstore import Store
+from embstore_cli import _interrupts
+def monotonic():
+    now = time.monotonic() if {clock_runs} else 0.0
+    if threading.get_ident() != threading.main_thread().ident:
+        os.write(1, b"seen\\n")
+    return now
+_interrupts.time = SimpleNamespace(monotonic=monotonic, sleep=time.sleep)
 def work(*_, **__):
     {work}
 Store.info = work
@@ -26,38 +35,48 @@ from embstore_cli.entry import run
 run()
 """
 _READY = "print('ready', flush=True)"
+_SECONDS_BETWEEN = 0.3  # more than between two signals that are taken for one
 
-Start = Callable[[str], subprocess.Popen[str]]
+Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    """Start a command that does some other work."""
+    """Start a command that does some other work, for which the clock may stand still; Ctrl-C is ignored or not."""
 
-    def start(work: str) -> subprocess.Popen[str]:
+    def start(work: str, *, clock_runs: bool = True, ctrl_c: signal.Handlers = signal.SIG_DFL) -> subprocess.Popen[str]:
+        code = _PROGRAM.format(work=work, clock_runs=clock_runs)
         return subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM.format(work=work)], cwd=tmp_path, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            [sys.executable, "-c", code], cwd=tmp_path, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c),
         )  # fmt: skip
 
     return start
 
 
-def _ended(process: subprocess.Popen[str], *signals: int, pause: float = 0.4) -> tuple[int, str]:
+def _next_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    assert select.select([process.stdout], [], [], 30)[0]
+    return process.stdout.readline()
+
+
+def _ended(process: subprocess.Popen[str], *signals: int, is_seen: bool = True) -> tuple[int, str]:
+    """Send each signal once the one before was seen, and write a line; return the exit status and the errors."""
     with process:
-        assert process.stdout is not None
-        assert select.select([process.stdout], [], [], 30)[0]
-        assert process.stdout.readline() == "ready\n"
-        for number in signals:
+        assert _next_line(process) == "ready\n"
+        for place, number in enumerate(signals):
+            if place and is_seen:
+                time.sleep(_SECONDS_BETWEEN)
             process.send_signal(number)
-            time.sleep(pause)
-        _, err = process.communicate(timeout=5)
+            if is_seen:
+                assert _next_line(process) in ("seen\n", "")  # it may have ended
+        _, err = process.communicate("go on\n", timeout=5)
     return process.returncode, err
 
 
 def test_the_second_signal_ends_what_c_code_keeps_from_python(start: Start) -> None:
-    """The regular expression takes years, and Python looks for no signal meanwhile."""
-    hangs = f"import re; {_READY}; re.fullmatch('(a*)*b', 'a' * 99)"
+    """The hash takes an hour, and Python looks for no signal meanwhile."""
+    hangs = f"import hashlib; {_READY}; hashlib.pbkdf2_hmac('sha256', b'a', b'b', 2**31 - 1)"
     assert _ended(start(hangs), signal.SIGINT, signal.SIGTERM) == (130, "\nInterrupted.\n")
 
 
@@ -81,10 +100,24 @@ def test_a_signal_that_comes_twice_at_once_is_one(start: Start) -> None:
     finishes = f"""
     try: {_READY}; time.sleep(9)
     finally:
-        time.sleep(0.5)
+        sys.stdin.readline()
+        time.sleep(0.1)
         print("finished", file=sys.stderr, flush=True)"""
-    code, err = _ended(start(finishes), *[signal.SIGTERM] * 2, pause=0.02)
-    assert (code, err) == (130, "finished\n\nInterrupted.\n")
+    ended = _ended(start(finishes, clock_runs=False), *[signal.SIGTERM] * 2)
+    assert ended == (130, "finished\n\nInterrupted.\n")
+
+
+def test_a_signal_of_its_own_that_comes_late_is_not_the_second_one(start: Start) -> None:
+    """The main thread is woken when it has seen the signal already, and does what does not look for any."""
+    finishes = f"""
+    _interrupts.received = lambda: False
+    import hashlib
+    try: {_READY}; time.sleep(9)
+    finally:
+        began = time.monotonic()
+        while time.monotonic() - began < 0.5: hashlib.pbkdf2_hmac('sha256', b'a', b'b', 500_000)
+        print("finished", file=sys.stderr, flush=True)"""
+    assert _ended(start(finishes), signal.SIGINT) == (130, "finished\n\nInterrupted.\n")
 
 
 def test_an_interrupt_that_python_cannot_raise_is_not_lost(start: Start) -> None:
@@ -129,11 +162,7 @@ def test_a_signal_while_python_ends_shows_no_traceback(start: Start) -> None:
         assert _ended(start(waits), signal.SIGINT) == (130, "\nInterrupted.\n")
 
 
-def test_an_ignored_ctrl_c_stays_ignored(start: Start, tmp_path: Path) -> None:
+def test_an_ignored_ctrl_c_stays_ignored(start: Start) -> None:
     """As in a job that a shell without job control runs in the background."""
-    code = _PROGRAM.format(work=f"{_READY}; time.sleep(0.5); raise SystemExit(7)")
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
-    )  # fmt: skip
-    assert _ended(process, signal.SIGINT, pause=0.1) == (7, "")
+    goes_on = start(f"{_READY}; sys.stdin.readline(); raise SystemExit(7)", ctrl_c=signal.SIG_IGN)
+    assert _ended(goes_on, signal.SIGINT, is_seen=False) == (7, "")
