@@ -55,10 +55,10 @@ NOT_JSON = {
 @pytest.mark.parametrize("case", NOT_JSON)
 def test_what_is_no_document_is_refused_at_once(case: str) -> None:
     data, words = NOT_JSON[case]
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(InvalidDocument, match=words):
         documents.parse(data, "card")
-    assert time.perf_counter() - began < 5
+    assert time.thread_time() - began < 5
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

@@ -212,10 +212,10 @@ def test_what_would_take_long_or_much_is_refused_at_once(file: File, bomb: str, 
     data = BOMBS[bomb] + bytes(64)
     path.write_bytes(data)
     column = SimpleNamespace(data_page_offset=0, total_compressed_size=len(data), num_values=3, physical_type="FLOAT")
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(ValueError, match=r"page|number of more than 64 bits|no type of Parquet"):
         read_values(path, column)
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2
 
 
 def test_an_unaltered_file_gives_its_vectors(file: File) -> None:

@@ -165,7 +165,7 @@ def test_the_connection_alone_can_write_nothing(attacked: Attacked, group: str, 
         files, datasets, cards = users_sql.files, users_sql.datasets, users_sql.cards
         sandbox = Sandbox(catalog.reader, catalog.paths.root, files, datasets, cards, limits.memory, copied=True)
         for view, n_rows in ROWS.items():
-            session = sandbox.session(limits, [view])
+            session = sandbox.session(Limits(memory=limits.memory), [view])
             sql = f"SELECT count(*) FROM {view}"
             assert session.run(lambda it, sql=sql: it.execute(sql).fetchall()) == [(n_rows,)]
     secret_variable = {"a": [SECRET]}  # noqa: F841
