@@ -7,7 +7,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from explorer_page import SIDEWAYS, Visit, pixels, until, wait_for_map
+from explorer_page import SIDEWAYS, Visit, copied, pixels, until, until_drawn, wait_for_map
 from typer.testing import CliRunner
 
 SPACE = "toy.word.last"
@@ -21,11 +21,6 @@ def run(command: str) -> Any:
     result = CliRunner().invoke(app, [*shlex.split(command)[1:], "--format", "json"])
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
-
-
-def copied(page: Any, button: str) -> str:
-    page.get_by_role("button", name=button).first.click()
-    return str(page.evaluate("navigator.clipboard.readText()"))
 
 
 def near(page: Any) -> list[tuple[str, float]]:
@@ -43,15 +38,12 @@ def test_the_slider_moves_the_items(visit):
     page.get_by_role("slider", name="Layer").focus()
     page.keyboard.press("Home")
     until(page, "explorer.depth === 0")
-    page.wait_for_timeout(400)
     at_first_layer = pixels(page)
     assert at_first_layer != first
     page.evaluate("explorer.setDepth(0.5, false)")
-    page.wait_for_timeout(600)
     assert pixels(page) not in (first, at_first_layer)  # between the layers
     page.keyboard.press("End")
     until(page, "explorer.depth === 4")
-    page.wait_for_timeout(400)
     assert pixels(page) == first
 
 
@@ -79,9 +71,9 @@ def test_a_typed_word_has_the_neighbours_of_the_command_to_the_last_digit(visit)
     assert [cosine for _, cosine in near(page)] == [row["cosine"] for row in rows]
     page.keyboard.press("Escape")
     page.get_by_role("heading", name="Selection").click()
-    for _ in range(2):
+    for depth in (3, 2):
         page.keyboard.press("[")
-        page.wait_for_timeout(300)
+        until(page, f"explorer.depth === {depth}")
     until(page, "document.querySelector('.near-block')?.dataset.layer === '2'")
     assert [cosine for _, cosine in near(page)] == [row["cosine"] for row in run(command) if row["layer_name"] == "2"]
     assert page.evaluate("explorer.panels[0].near.length") == 10
@@ -144,16 +136,10 @@ def test_a_link_reproduces_the_view(visit):
         "panels": f"{SPACE};{SPACE}@0;toy.sentence.mean",
     }  # fmt: skip
     page = visit.open(**state)
-    wait_for_map(page, 3)
-    page.locator(".near-block li").first.wait_for()
-    until(page, "explorer.panels[0].found && explorer.panels[0].selected")
-    page.wait_for_timeout(1_000)
+    _wait_for_all(page)
     other = Visit(visit.browser, f"{visit.url}{page.evaluate('location.hash')}", visit.problems)
     twin = other.open()
-    wait_for_map(twin, 3)
-    twin.locator(".near-block li").first.wait_for()
-    until(twin, "explorer.panels[0].found && explorer.panels[0].selected")
-    twin.wait_for_timeout(1_000)
+    _wait_for_all(twin)
     assert pixels(twin) == pixels(page)
     assert near(twin) == near(page)
     assert twin.evaluate(
@@ -162,20 +148,36 @@ def test_a_link_reproduces_the_view(visit):
     other.close()
 
 
+def _wait_for_all(page: Any) -> None:
+    """Wait for three maps with their colours, the selection and the neighbours."""
+    wait_for_map(page, 3)
+    page.locator(".near-block li").first.wait_for()
+    until(page, "explorer.panels.every((panel) => panel.found && panel.selected)")
+    until_drawn(page)
+
+
 def test_a_map_comes_back_when_the_graphics_card_has_lost_it(visit):
     page = visit.open(colour="norm")
     wait_for_map(page)
     until(page, "explorer.panels[0].found")
-    page.wait_for_timeout(500)
     before = pixels(page)
-    page.evaluate("window.card = explorer.panels[0].scatter.gl.getExtension('WEBGL_lose_context'); card.loseContext()")
-    until(page, "explorer.panels[0].scatter.gl.isContextLost()")
+    page.evaluate("""() => {
+        window.norms = String(explorer.panels[0].found.values);
+        window.events = [];
+        for (const name of ["webglcontextlost", "webglcontextrestored"]) {
+            explorer.panels[0].canvas.addEventListener(name, () => events.push(name));
+        }
+        window.card = explorer.panels[0].scatter.gl.getExtension("WEBGL_lose_context");
+        card.loseContext();
+    }""")
+    until(page, "events.includes('webglcontextlost')")
+    assert page.evaluate("explorer.panels[0].scatter.gl.isContextLost()")
     page.evaluate("explorer.setDepth(1)")
-    page.wait_for_timeout(300)
+    until_drawn(page)
     page.evaluate("card.restoreContext()")
-    until(page, "!explorer.panels[0].scatter.gl.isContextLost()")
+    until(page, "events.includes('webglcontextrestored')")
     page.evaluate("explorer.setDepth(4)")
-    page.wait_for_timeout(500)
+    until(page, "String(explorer.panels[0].found?.values) === norms")  # of this layer again
     assert pixels(page) == before
     visit.problems[:] = [problem for problem in visit.problems if "context" not in problem.lower()]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from explorer_page import Visit, until, wait_for_map
+from explorer_page import Visit, copied, until, wait_for_map
 from kept_columns import write_columns
 from synthetic import Synthetic, synthetic_store
 from typer.testing import CliRunner
@@ -104,12 +104,11 @@ def test_a_condition_on_kept_columns_selects_what_the_copied_command_measures(pa
     ]
     texts = "explorer.panels[0].map.texts.filter((_, item) => explorer.panels[0].selected.has(item))"
     assert sorted(page.evaluate(texts)) == sorted(f"word{at}" for at in chosen)
-    assert page.get_by_text(f"{len(chosen)} of {N} items are selected.").is_visible()
+    page.get_by_text(f"{len(chosen)} of {N} items are selected.").wait_for()
     page.get_by_label("Metric of the selection").select_option("norms")
     page.get_by_role("button", name="Compute").click()
     page.locator("td.n").first.wait_for()
-    page.get_by_role("button", name="Copy the command").first.click()
-    command = page.evaluate("navigator.clipboard.readText()")
+    command = copied(page, "Copy the command")
 
     from embstore_cli.main import app
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from explorer_page import Visit, until, wait_for_map
+from explorer_page import Visit, copied, until, until_drawn, wait_for_map
 from synthetic import synthetic_store
 
 from embstore.explore.placing import place
@@ -74,13 +74,12 @@ def test_a_space_without_a_map_offers_to_make_one(browser: Any, serve: Callable[
     page = visit.open(make="", q="text3")
     page.get_by_role("heading", name=f"{made.space} has no map yet").wait_for()
     page.locator(".near-block li").first.wait_for()  # neighbours need no map
-    page.get_by_role("button", name="Copy the command").first.click()
-    command = page.evaluate("navigator.clipboard.readText()")
+    command = copied(page, "Copy the command")
     assert shlex.split(command)[1:] == ["map", "--store", str(made.root), "--method", "tsne", "--space", made.space]
     assert page.evaluate("explorer.panels[0].map") is None
     page.get_by_role("button", name="Make the PCA map now").click()
     wait_for_map(page)
-    assert "make=1" in page.evaluate("location.hash")  # a link shows the map at once
+    until(page, "location.hash.includes('make=1')")  # a link shows the map at once
     visit.close()
     assert visit.problems == []
 
@@ -140,10 +139,10 @@ def test_a_text_that_is_not_on_a_map_is_placed_there(browser, serve, tmp_path: P
         places = page.evaluate("explorer.panels[0].placed.places")
         expected = place(made.store, space=made.space, name=name, text=text)["places"]
         np.testing.assert_allclose(np.add(places, low), expected, rtol=1e-9)
-        page.wait_for_timeout(300)
+        until_drawn(page)
         before = page.locator(".plot").screenshot()
         page.evaluate("explorer.panels[0].placed = null; explorer.panels[0].redraw()")
-        page.wait_for_timeout(300)
+        until_drawn(page)
         assert page.locator(".plot").screenshot() != before
         page.get_by_label("Find a text").fill(made.texts[0])
         page.keyboard.press("Enter")

@@ -95,6 +95,23 @@ def wait_for_map(page: Any, n_panels: int = 1) -> None:
         raise AssertionError(f"{error}; panels: {page.evaluate(_PANELS)}") from error
 
 
+def until_drawn(page: Any) -> None:
+    """Wait until the maps of all panels show what the page knows by now, and nothing moves."""
+    until(page, "explorer.panels.every((panel) => panel.map && !panel.pending && !panel.isMoving)")
+
+
+def copied(page: Any, button: str) -> str:
+    """Click a button that copies, and return what it has copied."""
+    page.evaluate("navigator.clipboard.writeText('')")
+    page.get_by_role("button", name=button).first.click()
+    deadline = time.monotonic() + WAIT / 1000
+    while not (text := str(page.evaluate("navigator.clipboard.readText()"))):
+        assert time.monotonic() < deadline, f"nothing was copied: {button}"
+        page.wait_for_timeout(30)
+    return text
+
+
 def pixels(page: Any) -> bytes:
-    """Return a picture of the first panel's items, without labels and text."""
+    """Return a picture of the first panel's items, without labels and text, once they are drawn."""
+    until_drawn(page)
     return bytes(page.evaluate("Array.from(explorer.panels[0].canvas.toDataURL(), (c) => c.charCodeAt(0))"))
