@@ -1,15 +1,13 @@
 """A build that is killed, or stopped by the user, and then run again."""
 
 import random
-import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from build_worker import CONTEXT, finish_build, start_build
+from build_worker import Kill, finish_build, start_build
 from tiny_checkpoint import assert_same_content, content
 
 from embstore import Store
@@ -40,7 +38,10 @@ def test_a_build_killed_at_any_moment_goes_on(whole: Path, source: Path, checkpo
     n_kept = []
     for trial in range(N_KILLS):
         root = tmp_path / f"store{trial}"
-        _kill_at(0.9 * (trial + rng.random()) / N_KILLS, rng.uniform(0, 0.02), source, checkpoint, root)
+        kill = Kill(0.9 * (trial + rng.random()) / N_KILLS, rng.uniform(0, 0.02))
+        process = start_build(source, checkpoint, root, kill=kill)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         # Of what was committed, everything can be read. (verify may ask to build again: of a shard whose summary
         # is there it cannot tell whether it was not yet named, or lost.)
         for space in Store(root).info().to_pylist():
@@ -54,22 +55,6 @@ def test_a_build_killed_at_any_moment_goes_on(whole: Path, source: Path, checkpo
         assert_same_content(whole, root)
     assert n_kept[-1] == N_WORDS, "the last is killed while it indexes"
     assert len(set(n_kept)) >= 6, f"many were killed at the same stage: {n_kept}"
-
-
-def _kill_at(share: float, delay: float, source: Path, checkpoint: Path, root: Path) -> None:
-    """Kill a build some milliseconds after this share of it is done; where it was too quick, try once more."""
-    for _ in range(5):
-        shutil.rmtree(root, ignore_errors=True)
-        progress = CONTEXT.Value("d", 0.0)
-        process = start_build(source, checkpoint, root, progress=progress)
-        while progress.value < share and process.is_alive():
-            time.sleep(0.0005)
-        time.sleep(delay)
-        process.kill()
-        process.join()
-        if process.exitcode == -signal.SIGKILL:
-            return
-    pytest.fail("the build always ended before it was killed")
 
 
 def test_ctrl_c_keeps_what_was_embedded(checkpoint: Path, tmp_path: Path) -> None:

@@ -1,27 +1,44 @@
 """Several processes on one store: readers see one state or another, and of two writers one at a time writes."""
 
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from unittest import mock
 
 import fault_worker
 import pytest
 from fault_stores import WORDS, build, build_other, stored_ids, words, wrong_answers
-from fault_worker import Work
+from fault_worker import CONTEXT, Work
 
 from embstore import Store
 from embstore.errors import LockedError
+from embstore.storage.transaction import lock
 
 pytestmark = pytest.mark.slow
 
 ROUNDS = 6
 
 
-def grow_and_compact(root: Path) -> None:
-    """Add shards, compact, take in another store, remove a space and build it again, over and over."""
+def grow_and_compact(n_reads: Synchronized, root: Path) -> None:
+    """Add shards, compact, take in another store, remove a space and build it again, over and over.
+
+    Args:
+        n_reads: number of times that the reader has looked; each round goes on until it has done so once more.
+        root: the store.
+    """
+    parent = os.getppid()
     for number in range(ROUNDS):
+        n_before = n_reads.value
         words(root, [f"turn{number}-{place}" for place in range(20)], n_shards=5)
         Store(root).compact()
         Store(root).merge(root.parent / "other")
         Store(root).remove("theirs")
+        while n_reads.value == n_before and os.getppid() == parent:
+            time.sleep(0.01)
 
 
 def test_readers_beside_all_commands(tmp_path: Path) -> None:
@@ -31,19 +48,22 @@ def test_readers_beside_all_commands(tmp_path: Path) -> None:
     build_other(tmp_path / "other")
     for number in range(ROUNDS):
         words(tmp_path / "known", [f"turn{number}-{place}" for place in range(20)])
-    work = Work(grow_and_compact, root)
-    n_reads, seen = 0, set()
-    lasting = Store(root)
-    while work.is_alive:
-        assert wrong_answers(lasting, _unless_removed) == []
-        assert wrong_answers(Store(root), _unless_removed) == []
-        if n_reads % 4 == 0:
-            assert Store(root).verify().problems == ()
-            lasting.refresh()
-        seen.add(len(stored_ids(root)["toy.word.last"]))
-        n_reads += 1
-    assert not work.was_killed()
-    assert n_reads >= 5
+    n_reads, seen = CONTEXT.Value("i", 0), set()
+    work = Work(partial(grow_and_compact, n_reads), root)
+    try:
+        lasting = Store(root)
+        while work.is_alive:
+            assert wrong_answers(lasting, _unless_removed) == []
+            assert wrong_answers(Store(root), _unless_removed) == []
+            if n_reads.value % 4 == 0:
+                assert Store(root).verify().problems == ()
+                lasting.refresh()
+            seen.add(len(stored_ids(root)["toy.word.last"]))
+            n_reads.value += 1
+        assert not work.was_killed()
+    finally:
+        work.kill()
+    assert n_reads.value >= 5
     assert len(seen) >= 3, "it looked at several states"
     assert min(seen) >= len(WORDS), "what was there stays"
     assert Store(root).verify(deep=True).problems == ()
@@ -65,7 +85,6 @@ def test_two_writers(tmp_path: Path) -> None:
     root = tmp_path / "store"
     build(root)
     build_other(tmp_path / "other")
-    refused = 0
     for _ in range(5):
         works = [Work(command, root) for command in (merge_or_not, compact_or_not, build_or_not)]
         for work in works:
@@ -77,11 +96,23 @@ def test_two_writers(tmp_path: Path) -> None:
 
 
 def _tried(command, root: Path) -> None:
+    """Run a command, and note whether it is refused; the first that writes waits until another one is."""
+    refused, recorded = root.parent / "refused", lock._owner_recorded
+
+    @contextmanager
+    def waiting(path: Path) -> Iterator[None]:
+        with recorded(path):
+            end = time.monotonic() + 60
+            while not refused.exists() and time.monotonic() < end:
+                time.sleep(0.01)
+            yield
+
     try:
-        command(root)
+        with mock.patch.object(lock, "_owner_recorded", waiting):
+            command(root)
     except LockedError as error:
         assert "is being written by" in str(error)  # noqa: PT017
-        with (root.parent / "refused").open("a") as file:
+        with refused.open("a") as file:
             file.write("1\n")
 
 

@@ -3,10 +3,14 @@
 import json
 import multiprocessing
 import os
+import signal
+import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from threading import Thread
+from typing import NamedTuple
 
 from embstore import disk
 
@@ -18,8 +22,15 @@ SHARD_ITEMS = 16
 SHARD_BYTES = SHARD_ITEMS * 4 * 32 * 4
 
 
+class Kill(NamedTuple):
+    """A moment of a build: so many seconds after a share of it is done."""
+
+    share: float
+    seconds: float
+
+
 def start_build(
-    source: Path, checkpoint: Path, store: Path, *, progress: Synchronized | None = None, report: Path | None = None
+    source: Path, checkpoint: Path, store: Path, *, kill: Kill | None = None, report: Path | None = None
 ) -> BaseProcess:
     """Start a build of small shards.
 
@@ -27,10 +38,10 @@ def start_build(
         source: the file of texts.
         checkpoint: the checkpoint's folder.
         store: where the store goes.
-        progress: told how far the build is, from 0 to 1.
+        kill: when it kills itself, at its end at the latest.
         report: told at the end what was done.
     """
-    process = CONTEXT.Process(target=_build, args=(source, checkpoint, store, progress, report))
+    process = CONTEXT.Process(target=_build, args=(source, checkpoint, store, kill, report))
     process.start()
     return process
 
@@ -68,22 +79,31 @@ def finish_build(source: Path, checkpoint: Path, store: Path) -> dict[str, int]:
     return json.loads(report.read_text())
 
 
-def _build(source: Path, checkpoint: Path, store: Path, progress: Synchronized | None, report: Path | None) -> None:
+def _build(source: Path, checkpoint: Path, store: Path, kill: Kill | None, report: Path | None) -> None:
     import torch
 
     from embstore import Store
 
     stages = {"load": (0.0, 0.0), "encode": (0.0, 0.8), "index": (0.8, 0.2)}
+    killers: list[Thread] = []
 
     def observe(step) -> None:
         first, length = stages[step.stage]
-        if progress is not None:
-            progress.value = first + length * step.share
+        if kill is not None and not killers and first + length * step.share >= kill.share:
+            killers.append(Thread(target=_die, args=(kill.seconds,)))
+            killers[0].start()
 
     torch.set_num_threads(1)
     done = Store(store).build(
         [str(source)], models=f"tiny={checkpoint}", poolings=["last", "mean"], batch_tokens=24, shard_bytes=SHARD_BYTES,
         observe=observe,
     )  # fmt: skip
+    for killer in killers:
+        killer.join()
     if report is not None:
         report.write_text(json.dumps({"embedded": done.spaces[0].embedded, "present": done.spaces[0].present}))
+
+
+def _die(seconds: float) -> None:
+    time.sleep(seconds)
+    os.kill(os.getpid(), signal.SIGKILL)

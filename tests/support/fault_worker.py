@@ -58,6 +58,7 @@ class Work:
     def __init__(self, command: Command, root: Path, *, at_step: int = _NEVER, after: float | None = None) -> None:
         self._steps: Synchronized = CONTEXT.Value("i", 0)
         self._seconds: Synchronized = CONTEXT.Value("d", 0)
+        self.after = after
         arguments = (command, root, at_step, after, self._steps, self._seconds)
         self._process = CONTEXT.Process(target=_work, args=arguments)
         self._process.start()
@@ -67,6 +68,11 @@ class Work:
         self._process.join()
         assert self._process.exitcode in (0, -signal.SIGKILL), self._process.exitcode
         return self._process.exitcode != 0
+
+    def kill(self) -> None:
+        """Kill it if it has not ended."""
+        self._process.kill()
+        self._process.join()
 
     @property
     def is_alive(self) -> bool:
@@ -103,6 +109,8 @@ def killed(command: Command, begin: Path, whole: Path, n: int) -> Iterator[Path]
     n_killed, number, (work, root) = 0, 0, start(0)
     while n_killed < n:
         was_killed, done, number = work.was_killed(), root, number + 1
+        if not was_killed and work.after is not None:  # it takes less time than when it was measured
+            seconds = work.after
         work, root = start(number)
         if was_killed:  # else it had done its work before
             n_killed += 1

@@ -95,10 +95,10 @@ def _add_stacks(process_id: int, file: Path) -> None:
                 errors.write(f"thread {thread.name}: state {state}, in {(thread / 'wchan').read_text()}\n")
 
 
-def moments(n: int, seconds: float, name: str) -> list[tuple[float, int]]:
-    """Return random moments in the time that a command takes, and a signal for each."""
+def moments(n: int, name: str) -> list[tuple[float, int]]:
+    """Return random moments, as shares of the time that a command takes, and a signal for each."""
     rng = random.Random(name)
-    return [(rng.uniform(0, seconds), (signal.SIGINT, signal.SIGTERM)[place % 2]) for place in range(n)]
+    return [(rng.random(), (signal.SIGINT, signal.SIGTERM)[place % 2]) for place in range(n)]
 
 
 def _work(
