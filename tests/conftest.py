@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import gc
+import math
 import os
 import tempfile
 from collections.abc import Callable, Generator, Iterator
@@ -18,6 +19,7 @@ import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 from synthetic import Synthetic, synthetic_store  # noqa: E402
 
+from embstore import notebook  # noqa: E402
 from embstore.storage.sql import connections  # noqa: E402
 
 settings.register_profile("untimed", deadline=None)  # the machines are shared: no test is timed
@@ -91,6 +93,17 @@ def one_duckdb() -> Iterator[None]:
     shared_connection = connections.open_shared()
     yield
     del shared_connection
+
+
+@pytest.fixture(autouse=True, scope="session")
+def untimed_progress() -> Iterator[None]:
+    """Show no progress of brief steps, unless a test sets the time from which on it is shown: machines differ."""
+    from embstore_cli import _progress
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_progress, "_SECONDS_TO_FIRST_LINE", math.inf)
+        patch.setattr(notebook, "_SECONDS_TO_FIRST", math.inf)
+        yield
 
 
 @pytest.fixture

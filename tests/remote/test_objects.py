@@ -80,18 +80,17 @@ def test_an_unknown_option_is_named():
 
 
 def test_a_writer_waits_for_a_server_that_is_gone_for_seconds(bucket):
-    with fault_proxy(bucket.endpoint, {}) as proxy:
-        through = replace(bucket, endpoint=proxy.endpoint)
-        patient, other = ObjectStore(through.url, through.options, is_patient=True), through.objects()
-        port = proxy.server_address[1]
-    with socket.socket() as nobody:  # keeps the port, and refuses
+    with socket.socket() as nobody:  # has the port, and refuses
         nobody.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        nobody.bind(("127.0.0.1", port))
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        through = replace(bucket, endpoint=f"http://127.0.0.1:{port}")
+        patient, other = ObjectStore(through.url, through.options, is_patient=True), through.objects()
         with ThreadPoolExecutor(1) as pool:
             created = pool.submit(patient.put_new, "key", b"content")
             with pytest.raises(RemoteError, match="cannot be written"):
                 other.put("other", b"content")
-            nobody.close()
-            with fault_proxy(bucket.endpoint, {}, port=port):
+            with fault_proxy(bucket.endpoint, {}, port=port):  # beside it, so that no other process takes the port
+                nobody.close()
                 assert created.result()
     assert bucket.objects().get("key") == b"content"

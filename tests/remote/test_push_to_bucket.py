@@ -107,13 +107,14 @@ def test_a_push_through_a_network_that_fails(made: Synthetic, bucket: Bucket) ->
 def test_a_killed_push_goes_on(made: Synthetic, bucket: Bucket, tmp_path: Path) -> None:
     """It is killed among its uploads: there is no store yet, or the whole one, and the next push makes it whole."""
     command = [sys.executable, "-m", "embstore", "push", bucket.url, "--store", str(made.root), "--quiet"]
-    with fault_proxy(bucket.endpoint, {}, latency=0.03) as proxy:
+    with fault_proxy(bucket.endpoint, {}, most=8) as proxy:
         options = replace(bucket, endpoint=proxy.endpoint).options
         arguments = [part for name, value in options.items() for part in ("--store-option", f"{name}={value}")]
         with subprocess.Popen([*command, *arguments]) as process:
             while process.poll() is None and sum(method == "PUT" for method, _ in proxy.requests) < 8:
                 time.sleep(0.005)
             process.send_signal(signal.SIGKILL)
+        proxy.opened.set()
         assert process.returncode == -signal.SIGKILL
         assert not len(_remote(bucket).info())
         assert len(made.store.push(bucket.url, options=options)), "it says what it has done"

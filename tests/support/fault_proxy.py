@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from socketserver import StreamRequestHandler, ThreadingTCPServer
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 
 from object_servers import host_and_port
 
@@ -24,8 +24,10 @@ class FaultProxy(ThreadingTCPServer):
         seed: of the faults.
         latency: seconds before each request is passed on.
         port: of the proxy; any that is free by default.
+        most: number of PUT requests; later ones wait for ``opened``, and are lost.
 
     Attributes:
+        opened: whether there is no such limit any more.
         counts: number of requests by what befell them, "" for nothing.
         requests: method and path of each request.
         n_bytes: bytes of the replies that were passed on.
@@ -36,7 +38,13 @@ class FaultProxy(ThreadingTCPServer):
     request_queue_size = 128
 
     def __init__(
-        self, endpoint: str, rates: Mapping[str, float], seed: int = 0, latency: float = 0.0, port: int = 0
+        self,
+        endpoint: str,
+        rates: Mapping[str, float],
+        seed: int = 0,
+        latency: float = 0.0,
+        port: int = 0,
+        most: int | None = None,
     ) -> None:
         super().__init__(("127.0.0.1", port), _Passing)
         self.upstream, self.rates, self.latency = host_and_port(endpoint), dict(rates), latency
@@ -44,11 +52,23 @@ class FaultProxy(ThreadingTCPServer):
         self.requests: list[tuple[str, str]] = []
         self.n_bytes = 0
         self._random, self._lock = random.Random(seed), Lock()
+        self.opened, self._left = Event(), most
 
     @property
     def endpoint(self) -> str:
         """Address of the proxy."""
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def admit(self, method: str) -> bool:
+        """Return whether a request may pass; one too many waits."""
+        with self._lock:
+            if method != "PUT" or self._left is None or self.opened.is_set():
+                return True
+            self._left -= 1
+            if self._left >= 0:
+                return True
+        self.opened.wait()
+        return False
 
     def draw(self) -> str:
         """Return what befalls the next request."""
@@ -73,7 +93,10 @@ class _Passing(StreamRequestHandler):
         headers = [line for line in lines[1:] if not line.lower().startswith(b"connection:")]
         lengths = [int(line.split(b":")[1]) for line in headers if line.lower().startswith(b"content-length:")]
         body = self.rfile.read(sum(lengths))
-        self.server.requests.append(tuple(lines[0].decode().split()[:2]))
+        method, path, *_ = lines[0].decode().split()
+        if not self.server.admit(method):
+            return
+        self.server.requests.append((method, path))
         fault = self.server.draw()
         time.sleep(self.server.latency)
         if fault == "busy":
@@ -100,14 +123,20 @@ class _Passing(StreamRequestHandler):
 
 @contextmanager
 def fault_proxy(
-    endpoint: str, rates: Mapping[str, float], seed: int = 0, latency: float = 0.0, port: int = 0
+    endpoint: str,
+    rates: Mapping[str, float],
+    seed: int = 0,
+    latency: float = 0.0,
+    port: int = 0,
+    most: int | None = None,
 ) -> Iterator[FaultProxy]:
     """Start a proxy, and stop it at the end of the context; see :class:`FaultProxy` for the arguments."""
-    with FaultProxy(endpoint, rates, seed, latency, port) as proxy:
+    with FaultProxy(endpoint, rates, seed, latency, port, most) as proxy:
         thread = Thread(target=proxy.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
             yield proxy
         finally:
+            proxy.opened.set()
             proxy.shutdown()
             thread.join()
