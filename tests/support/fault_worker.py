@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
@@ -52,13 +53,12 @@ class Work:
         command: what.
         root: the store.
         at_step: kill it before its so manieth step: a rename, a removal, the opening of a file to write …
-        after: kill it so many seconds after it has begun.
+        after: kill it so many seconds after that step in place of before it; after its start for step 0.
     """
 
     def __init__(self, command: Command, root: Path, *, at_step: int = _NEVER, after: float | None = None) -> None:
         self._steps: Synchronized = CONTEXT.Value("i", 0)
         self._seconds: Synchronized = CONTEXT.Value("d", 0)
-        self.after = after
         arguments = (command, root, at_step, after, self._steps, self._seconds)
         self._process = CONTEXT.Process(target=_work, args=arguments)
         self._process.start()
@@ -85,7 +85,9 @@ class Work:
 
 
 def killed(command: Command, begin: Path, whole: Path, n: int) -> Iterator[Path]:
-    """Kill a command at random moments: at a step of its own, and after some time, in turn.
+    """Kill a command at random moments: at a step of its own, and some time after one, in turn.
+
+    Steps are those of the machine as it is at that moment, however fast it was when the command was measured.
 
     Args:
         command: what.
@@ -104,13 +106,11 @@ def killed(command: Command, begin: Path, whole: Path, n: int) -> Iterator[Path]
         root = copy(begin, whole.with_name(f"{whole.name}-{number % 2}"))
         if number % 2:
             return Work(command, root, at_step=rng.randint(1, n_steps)), root
-        return Work(command, root, after=rng.uniform(0, seconds)), root
+        return Work(command, root, at_step=rng.randint(0, n_steps), after=seconds * rng.random() ** 4), root
 
     n_killed, number, (work, root) = 0, 0, start(0)
     while n_killed < n:
         was_killed, done, number = work.was_killed(), root, number + 1
-        if not was_killed and work.after is not None:  # it takes less time than when it was measured
-            seconds = work.after
         work, root = start(number)
         if was_killed:  # else it had done its work before
             n_killed += 1
@@ -121,25 +121,34 @@ def killed(command: Command, begin: Path, whole: Path, n: int) -> Iterator[Path]
 def _work(
     command: Command, root: Path, at_step: int, after: float | None, steps: Synchronized, seconds: Synchronized
 ) -> None:
+    kill = partial(os.kill, os.getpid(), signal.SIGKILL) if after is None else _killer(after)
+
     def watch(event: str, arguments: tuple) -> None:
         if event in _STEPS or (event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")):
             steps.value += 1
             if steps.value == at_step:
-                os.kill(os.getpid(), signal.SIGKILL)
+                kill()
 
-    if after is not None:
-        _kill_later(after)
     sys.addaudithook(watch)
+    if at_step == 0:
+        kill()
     began = time.perf_counter()
     command(root)
     seconds.value = time.perf_counter() - began
 
 
-def _kill_later(seconds: float) -> None:
-    """Have a process kill this one, unless it has ended before."""
-    victim = os.getpid()
+def _killer(seconds: float) -> Callable[[], object]:
+    """Start a process that waits for a call of the returned function, and then kills this one some seconds later.
+
+    It ends with this one, too.
+    """
+    victim, (reading, writing) = os.getpid(), os.pipe()
     if os.fork() == 0:
-        time.sleep(seconds)
-        if os.getppid() == victim:
-            os.kill(victim, signal.SIGKILL)
+        os.close(writing)
+        if os.read(reading, 1):
+            time.sleep(seconds)
+            if os.getppid() == victim:
+                os.kill(victim, signal.SIGKILL)
         os._exit(0)
+    os.close(reading)
+    return lambda: os.write(writing, b"x")
