@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from embstore.chart import Chart
+from embstore.errors import UnknownNameError
 from embstore.escape import printable
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ class Table:
 
     def __getitem__(self, column: str) -> list[Any]:
         """Return one column as a list."""
+        if column not in self.columns:
+            hint = "A table is indexed by its columns; list(table) has its rows."
+            raise KeyError(str(UnknownNameError("column", str(column), self.columns, hint)))
         return [row[column] for row in self.rows]
 
     def to_pylist(self) -> list[dict[str, Any]]:

@@ -64,6 +64,10 @@ def test_an_empty_table_has_its_columns_everywhere() -> None:
     assert t.to_pylist() == []
     assert tuple(t.to_arrow().column_names) == tuple(t.to_pandas().columns) == tuple(t.to_polars().columns) == COLUMNS
     assert repr(t) == "space  layer  layer_name  n  value"
+    assert t["value"] == []
+    for unknown in ("valeu", 0):
+        with pytest.raises(KeyError, match=f"unknown column '{unknown}'.*Known: space, .*list.table. has its rows"):
+            t[unknown]
 
 
 def test_a_row_must_have_every_column_and_loses_what_is_no_column() -> None:

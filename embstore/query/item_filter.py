@@ -53,7 +53,7 @@ def word_list(words: WordSource | None, single: str | Iterable[str] = ()) -> Wor
     Raises:
         UsageError: There is no word in the list.
     """
-    single = (single,) if isinstance(single, str) else tuple(single)
+    single = (single,) if isinstance(single, str) else tuple(map(str, single))
     if words is None and not single:
         return None
     given = [*single, *(() if words is None else read_texts(words, "words"))]

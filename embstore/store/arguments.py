@@ -78,6 +78,7 @@ def metric_request(
         **parameters: Filters of spaces (:class:`SpaceFilters`), and the metric's own parameters.
     """
     from embstore.metrics import as_metric
+    from embstore.query.inputs.word_files import as_given
     from embstore.query.item_filter import word_list
     from embstore.query.metric import make_request
     from embstore.query.request import Selection
@@ -86,6 +87,7 @@ def metric_request(
     # Where a metric has a parameter of its own for words, that is meant.
     metric = as_metric(metric)
     own = {parameter.name for parameter in metric.parameters}
+    words, word = as_given(words), word if isinstance(word, str) else tuple(word)
     parameters |= {name: value for name, value in (("words", words), ("word", word)) if name in own and value}
     listed = word_list(None if "words" in own else words, () if "word" in own else word)
     limits, grouping = as_limits(timeout, memory), None

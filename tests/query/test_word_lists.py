@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
+import polars
 import pytest
 from answer_queries import SENTENCES, WORDS, prepare, stored
 from datasets_written import write_analogies, write_lexicon, write_pairs
@@ -58,6 +60,18 @@ def test_a_metric_of_listed_words_is_that_of_a_store_of_them(
     for row, expected in zip(found, right, strict=True):
         for name, value in expected.items():
             assert row[name] == (pytest.approx(value, abs=1e-9) if isinstance(value, float | list) else value), name
+
+
+@pytest.mark.parametrize(
+    "given", [np.array, pandas.Series, polars.Series, iter], ids=["numpy", "pandas", "polars", "iter"]
+)
+def test_words_in_arrays_are_those_of_a_list(words: tuple[Store, Store], given: Callable[[list[str]], Any]) -> None:
+    store, sets = words[0], {name: PARAMETERS["weat"][name] for name in "xyab"}
+    assert store.query("norms", words=given(LISTED)).to_pylist() == store.query("norms", words=LISTED).to_pylist()
+    found = store.query("weat", **{name: given(texts) for name, texts in sets.items()})
+    assert found.to_pylist() == store.query("weat", **sets).to_pylist()
+    of_list = store.query("sc-weat", words=WORDS[:3], a=sets["a"], b=sets["b"])
+    assert store.query("sc-weat", words=given(WORDS[:3]), a=sets["a"], b=sets["b"]).to_pylist() == of_list.to_pylist()
 
 
 @pytest.mark.parametrize("metric", ["self-similarity", "mev", "anisotropy", "norms"])

@@ -27,6 +27,11 @@ def is_file(words: WordSource | None) -> TypeGuard[str | os.PathLike[str]]:
     return isinstance(words, os.PathLike)
 
 
+def as_given(words: WordSource | None) -> WordSource | None:
+    """Return words as they are given, but an array, a column of a data frame or a generator as a tuple."""
+    return words if words is None or isinstance(words, str | os.PathLike) else tuple(words)
+
+
 def read_texts(words: WordSource, name: str) -> tuple[str, ...]:
     """Return words in their order, with repetitions.
 
@@ -40,7 +45,7 @@ def read_texts(words: WordSource, name: str) -> tuple[str, ...]:
         SourceError: The file cannot be read.
         UsageError: The file is a table without the column ``text``.
     """
-    if words == "":
+    if isinstance(words, str) and not words:
         raise UsageError(f"{name} cannot be an empty string. Give words with commas between them, or a file.")
     if is_file(words):
         return _from_stdin(name) if words == STDIN else _from_file(os.fspath(words), name)
@@ -49,7 +54,7 @@ def read_texts(words: WordSource, name: str) -> tuple[str, ...]:
     members = tuple(cast("Iterable[str]", words))
     if wrong := [member for member in members if not isinstance(member, str)]:
         raise UsageError(f"{name} must be strings, not {wrong[0]!r} of type {type(wrong[0]).__name__}.")
-    return members
+    return tuple(str(member) for member in members)  # NumPy has strings of its own
 
 
 def _from_stdin(name: str) -> tuple[str, ...]:

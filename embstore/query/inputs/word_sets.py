@@ -11,7 +11,7 @@ from embstore.metrics import Metric
 from embstore.metrics.data import Ids, Words
 from embstore.query.inputs.case import SETS, Case
 from embstore.query.inputs.missing_texts import embed_command, find_missing, missing_note, quoted_list, remedy
-from embstore.query.inputs.word_files import STDIN, is_file, read_texts
+from embstore.query.inputs.word_files import STDIN, as_given, is_file, read_texts
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
@@ -51,7 +51,7 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
         NotStoredError: A word is missing from the space, and ``missing`` is ``error``.
         QueryError: All words are missing from the space.
     """
-    set_values = {key: values[key] for key in SETS if key in values}
+    set_values = {key: as_given(values[key]) for key in SETS if key in values}
     if single := values.get("word"):
         set_values["words"] = [*single, *(read_texts(given, SETS["words"]) if (given := set_values["words"]) else ())]
     if empty := [key for key, value in set_values.items() if not value and key not in _PLEASANT + _UNPLEASANT]:
