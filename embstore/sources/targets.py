@@ -1,7 +1,7 @@
 """Find the target of each sentence: a word or phrase in brackets, or given by columns of a table."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -151,28 +151,41 @@ def open_targets(
         )
     if keep.is_all:
         raise UsageError(f"--keep all does not fit {name}, whose targets are in columns. Name the columns to keep.")
+    sentences = columns[0] if columns else DEFAULT_COLUMN
+    if sentences in keep.names:
+        raise UsageError(f"--keep {sentences!r} does not fit {name}: the column holds the texts. Leave it out.")
+    others = [*targets.columns, *(column for column in keep.names if column not in targets.columns)]
     read = partial(
-        read_records, path, name, suffix, [*(columns or (DEFAULT_COLUMN,)), *targets.columns, *keep.names], delimiter,
+        read_records, path, name, suffix, [sentences, *others], delimiter,
         option=f"{OPTION}, or --keep" if keep else OPTION, header=header,
     )  # fmt: skip
     next(read(), None)
-    return partial(_rows, read, targets, name, keep.names, is_typed=suffix not in DELIMITED)
+    kept = {column: others.index(column) for column in keep.names}
+    return partial(_rows, read, targets, name, kept, is_typed=suffix not in DELIMITED)
 
 
 def _rows(
-    read: Any, targets: Targets, name: str, kept: Sequence[str], *, is_typed: bool
+    read: Any, targets: Targets, name: str, kept: Mapping[str, int], *, is_typed: bool
 ) -> Iterator[Row | Blank | Remark]:
-    """Yield the rows of a table, with the values of kept columns, and a remark on spans that part words."""
+    """Yield the rows of a table, with the values of kept columns, and a remark on spans that part words.
+
+    Args:
+        read: Function that yields the place and the values of each row: the sentence, then those of other columns.
+        targets: Columns of the targets, the first of the other columns.
+        name: Name of the source in messages.
+        kept: Kept columns, with their places among the other columns.
+        is_typed: Whether values have types; else they are cells of text.
+    """
     parted = PartedWords(name)
     for place, (text, *values) in read():
         if text is not None and not isinstance(text, str):
             raise SourceError(f"{place}: the sentence is {text!r}, not a string. Name another column with --column.")
-        values, others = values[: len(values) - len(kept)], values[len(values) - len(kept) :]
+        found = {column: values[at] for column, at in kept.items()}
         row = row_or_blank(
-            text, place, values=dict(zip(kept, others if is_typed else map(as_cell, others), strict=True))
+            text, place, values=found if is_typed else {column: as_cell(value) for column, value in found.items()}
         )
         if isinstance(row, Row):
-            span = targets.find(row.text, values, place)
+            span = targets.find(row.text, values[: len(targets.columns)], place)
             parted.count(row.text, span, place)
             row = Row(row.text, place, row.values, spans=(span,))
         yield row

@@ -12,6 +12,7 @@ import pytest
 
 from embstore.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
 from embstore.sources import Row, Targets, open_source
+from embstore.sources.kept import Keep
 
 RIVER = "the bank of the river"
 ROWS = [(RIVER, 4, 8), ("Zoë's café, the bank", 16, 20), (RIVER, 4, 15), ("I 😀 New York", 4, 12)]
@@ -64,6 +65,23 @@ def test_a_column_may_name_the_target_that_occurs_once(tmp_path: Path) -> None:
     path = write(tmp_path / "words.csv", rows, ("text", "word"))
     assert read(path, targets="word") == rows
     assert open_source(str(path), targets=Targets.parse("word", ())).rows().__next__().spans == ((20, 24),)
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".jsonl"])
+def test_the_columns_of_the_targets_may_be_kept_too(tmp_path: Path, suffix: str) -> None:
+    names = ("text", "sense", "word", "begin", "stop")
+    path = write(tmp_path / f"uses{suffix}", [("a New York bank", "place", "New York", 2, 10)], names)
+    for targets, kept in (
+        (Targets(column="word"), ("word", "sense")),
+        (Targets(span=("begin", "stop")), ("stop", "word")),
+    ):
+        [row] = open_source(str(path), targets=targets, keep=Keep(kept)).rows()
+        assert row.spans == ((2, 10),)
+        assert {name: str(value) for name, value in row.values.items()} == {
+            name: {"sense": "place", "word": "New York", "stop": "10"}[name] for name in kept
+        }
+    with pytest.raises(UsageError, match=r"--keep 'sense' does not fit .*: the column holds the texts"):
+        open_source(str(path), columns=["sense"], targets=Targets(column="word"), keep=Keep(("sense",)))
 
 
 def test_brackets_are_removed_only_on_request(tmp_path: Path) -> None:
