@@ -6,7 +6,7 @@ from typing import Any
 from embstore.escape import printable
 from embstore.plot.axes import ValueScale, layer_encoding, step_encoding
 from embstore.plot.panel import Panel, Request, column_width, n_columns
-from embstore.plot.results import LayerAxis, distinct, series_labels
+from embstore.plot.results import NO_VALUE, LayerAxis, distinct, series_labels
 from embstore.plot.steps import CURVE
 from embstore.plot.theme import DASHES
 from embstore.plot.typesetting import shorten, spread, text_width
@@ -107,8 +107,13 @@ def _colours(request: Request, series: Sequence[str]) -> dict[str, Any]:
     colours = request.style.colours
     if request.chart.is_ordered and len(series) > 2:
         extent = [0, 0.88] if request.options.theme != "dark" else [0.2, 1]
-        scale = {"domain": list(series), "scheme": {"name": request.style.sequence, "extent": extent}}
-        return {"field": request.chart.series, "type": "ordinal", "legend": None, "sort": None, "scale": scale}
+        ordered = [name for name in series if name != NO_VALUE]
+        scale = {"domain": ordered, "scheme": {"name": request.style.sequence, "extent": extent}}
+        found = {"field": request.chart.series, "type": "ordinal", "legend": None, "sort": None, "scale": scale}
+        if len(ordered) < len(series):  # outside the order, and so without a colour of it
+            is_outside = f"datum[{request.chart.series!r}] === {NO_VALUE!r}"
+            found["condition"] = {"test": is_outside, "value": request.style.faint}
+        return found
     scale = {"domain": list(series), "range": [colours[at % len(colours)] for at in range(len(series))]}
     return {"field": request.chart.series, "type": "nominal", "legend": None, "scale": scale}
 

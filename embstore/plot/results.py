@@ -8,6 +8,9 @@ from embstore.chart import Chart
 from embstore.escape import printable
 from embstore.table import Row, Table, show
 
+NO_VALUE = "no value"
+"""Name of the group of the items without a value."""
+
 _SELECTION = ("transform", "where", "words", "sample", "by", "bins")
 """Columns of the selection of items, and of the transforms of their vectors, which results have if there are any."""
 
@@ -77,7 +80,7 @@ def with_group_names(table: Table) -> Table:
     """Return results with a name for the group of the items without a value, which has none."""
     if "group" not in table.columns:
         return table
-    return replace(table, rows=tuple({**row, "group": row["group"] or "no value"} for row in table.rows))
+    return replace(table, rows=tuple({**row, "group": row["group"] or NO_VALUE} for row in table.rows))
 
 
 def panel_columns(chart: Chart, *columns: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from picture_boxes import faults, texts
 from embstore.chart import DRIFT, Chart
 from embstore.errors import UnknownNameError, UsageError
 from embstore.plot import Figure, PlotOptions, draw, parse_length, read_result
+from embstore.plot.theme import STYLES
 from embstore.table import Table, table
 
 SIZES = ("80mm", "170mm")
@@ -389,6 +390,21 @@ def test_curves_differ_in_colour_or_dashes() -> None:
         r'<path aria-label="[^>]*line mark[^>]* stroke="([^"]+)"[^>]*?(?:stroke-dasharray="([^"]+)")?/?>', svg
     )
     assert len(looks) == len(set(looks)) == len(spaces)
+
+
+def test_items_without_a_value_have_no_colour_of_an_interval(vega_lite: jsonschema_rs.Draft7Validator) -> None:
+    chart = Chart("curves", ("score",), "s", series="group", is_ordered=True)
+    groups = ("[0, 1)", "[1, 2)", "[2, 3]", None)
+    rows = [row | {"group": group} for at, group in enumerate(groups) for row in rows_of(score=0.1 * at)]
+
+    def strokes(figure: Figure) -> dict[str, str]:
+        vega_lite.validate(json.loads(figure.to_json()))
+        curves = r'<path aria-label="[^>]*group: ([^;"]+)[^>]*line mark[^>]* stroke="([^"]+)"'
+        return dict(re.findall(curves, figure.to_svg()))
+
+    of_intervals = strokes(result([row for row in rows if row["group"]], chart).plot())
+    assert len(set(of_intervals.values())) == 3
+    assert strokes(result(rows, chart).plot()) == of_intervals | {"no value": STYLES["paper"].faint}
 
 
 @pytest.mark.parametrize(("low", "high"), [(220.0, 340.0), (0.91, 0.97), (1.0, 9.0), (1e-9, 1e9)])
