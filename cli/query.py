@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -218,6 +218,16 @@ class MetricGroup(PlainGroup):
     """Function that returns the command of a metric."""
     others: tuple[str, ...] = ()
     """Names of the commands that are no metrics."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what is before the metric; an option of a metric there is answered with its place."""
+        from typer._click.exceptions import NoSuchOption
+
+        try:
+            return cast("list[str]", super().parse_args(ctx, args))
+        except NoSuchOption as error:
+            error.message += f". Options follow the metric: {ctx.command_path} METRIC {error.option_name} …"
+            raise
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all metrics, and of the other commands."""

@@ -108,7 +108,8 @@ def _compared_ids(sides: Sides, request: DriftRequest, words: Sequence[int]) -> 
     ids = np.setdiff1d(ids, zero, assume_unique=True)
     if request.k >= len(ids):
         raise QueryError(
-            f"{sides.name}: {request.k} neighbours of {max(0, len(ids) - 1)} other items: take a smaller k."
+            f"{sides.name}: {request.k} neighbours of {max(0, len(ids) - 1)} other items: "
+            f"{'take a smaller k' if len(ids) > 1 else 'select more items'}."
         )
     return ids, notes
 

@@ -14,6 +14,7 @@ from synthetic import Synthetic
         (["query", "norms", "--format", "md"], "Did you mean 'markdown'?"),
         (["query", "norms", "--where", "text = dog"], "A text stands in single quotes: 'dog', as in text = 'dog'."),
         (["neighbours", "dog", "--where", "text = cat"], "as in text = 'cat'."),
+        (["query", "--layer", "6", "norms"], "Options follow the metric: embstore query METRIC --layer …"),
         (["anisotropy"], "Did you mean 'embstore query anisotropy'?"),
         (["anisotropi"], "Did you mean 'embstore query anisotropy'?"),
         (["search", "dog"], "Did you mean 'embstore neighbours TEXT'?"),
