@@ -52,7 +52,7 @@ def test_a_store_may_be_in_any_folder(tmp_path: Path, name: str) -> None:
 )
 def test_where_is_one_expression(make_store: Make, where: str) -> None:
     made = make_store(index=False)
-    with pytest.raises(QueryError, match="is not one SQL expression.*a name with spaces in double ones"):
+    with pytest.raises(QueryError, match=r"is not one SQL expression.*a name with spaces in double ones"):
         made.store.query("anisotropy", where=where)
 
 

@@ -109,8 +109,8 @@ def check_expression(sql: str) -> None:
     except duckdb.Error as error:
         shown = sql if len(sql) <= _SHOWN else f"{sql[:_SHOWN]}…"
         raise QueryError(
-            f"{shown!r} is not one SQL expression over the item columns: {connections.first_line(error)}. A text stands "
-            "in single quotes, as in text = 'dog', and a name with spaces in double ones."
+            f"{shown!r} is not one SQL expression over the item columns: {connections.first_line(error)}. A text "
+            "stands in single quotes, as in text = 'dog', and a name with spaces in double ones."
         ) from error
 
 
