@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -224,7 +224,7 @@ class MetricGroup(PlainGroup):
         from typer._click.exceptions import NoSuchOption
 
         try:
-            return cast("list[str]", super().parse_args(ctx, args))
+            return super().parse_args(ctx, args)
         except NoSuchOption as error:
             error.message += f". Options follow the metric: {ctx.command_path} METRIC {error.option_name} …"
             raise

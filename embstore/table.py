@@ -353,10 +353,7 @@ def number_format(values: Iterable[object]) -> Callable[[object], str]:
 def _numbers(values: Iterable[object]) -> Iterator[object]:
     """Yield the values of a column, and the members of those that are lists."""
     for value in values:
-        if isinstance(value, list | tuple):
-            yield from _numbers(value)
-        else:
-            yield value
+        yield from _numbers(value) if isinstance(value, list | tuple) else (value,)
 
 
 def show_size(n_bytes: object) -> str:

@@ -258,7 +258,10 @@ def mark_best(metric: Metric, value: str, rows: Sequence[dict[str, Any]]) -> lis
         best = max(members, key=lambda row: row[value])
         best["best"] = True
         if len({row["layer"] for row in members}) > 1:
-            notes.append(f"{', '.join(group)}: {value} is highest in layer {best['layer_name']} ({best[value]:.4f}).")
+            equal = [row["layer_name"] for row in members if row is not best and row[value] == best[value]]
+            others = f", as high in {', '.join(equal)}" if equal else ""
+            found = f"layer {best['layer_name']} ({best[value]:.4f}{others})"
+            notes.append(f"{', '.join(group)}: {value} is highest in {found}.")
     return notes
 
 

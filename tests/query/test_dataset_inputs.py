@@ -59,6 +59,16 @@ def test_similarity_over_a_store_is_scipys(make_store: Make, dtype: str) -> None
     assert list(table.columns[-len(names) :]) == names
 
 
+def test_layers_that_are_as_high_as_the_best_are_named(make_store: Make) -> None:
+    vectors = np.random.default_rng(0).normal(size=(1, 30, 8)).repeat(3, axis=0)
+    made = make_store(n=30, n_blocks=2, top_form=None, vectors=vectors)
+    write_pairs(made)
+    table = made.store.query("similarity", dataset="rg65")
+    assert table["best"] == [True, False, False]
+    value = f"{table['spearman'][0]:.4f}"
+    assert f"toy.word.last, rg65: spearman is highest in layer 0 ({value}, as high in 1, 2)." in table.notes
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_scores_as_text_over_a_store_are_those_of_scipy_given_strings(make_store: Make, dtype: str) -> None:
     made = make_store(n=30, dtype=dtype, index=False)
