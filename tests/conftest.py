@@ -3,6 +3,7 @@
 import gc
 import math
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import chdir
@@ -24,6 +25,9 @@ from embstore.storage.sql import connections  # noqa: E402
 
 settings.register_profile("untimed", deadline=None)  # the machines are shared: no test is timed
 settings.load_profile("untimed")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job in the background, and in all that it starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).parents[2] / "shared"
 
