@@ -12,10 +12,12 @@ from pathlib import Path
 import clean_environment
 
 clean_environment.use_memory()
-HOME = tempfile.TemporaryDirectory(prefix="embstore-tests-")
+# What the tests have started, as a browser, may write there for a moment after it was ended.
+HOME = tempfile.TemporaryDirectory(prefix="embstore-tests-", ignore_cleanup_errors=True)
 clean_environment.enter(Path(HOME.name))  # before huggingface_hub and torch are imported, which read variables once
 
 import fault_figures  # noqa: E402
+import fuzzing  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 from synthetic import Synthetic, synthetic_store  # noqa: E402
@@ -23,7 +25,8 @@ from synthetic import Synthetic, synthetic_store  # noqa: E402
 from embstore import notebook  # noqa: E402
 from embstore.storage.sql import connections  # noqa: E402
 
-settings.register_profile("untimed", deadline=None)  # the machines are shared: no test is timed
+# The machines are shared: no test is timed. The examples are the same each time, as those of the fuzz tests are.
+settings.register_profile("untimed", deadline=None, derandomize=not fuzzing.FACTOR)
 settings.load_profile("untimed")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job in the background, and in all that it starts
