@@ -84,6 +84,20 @@ def test_a_space_without_a_map_offers_to_make_one(browser: Any, serve: Callable[
     assert visit.problems == []
 
 
+def test_occurrences_without_a_map_are_given_in_brackets(browser: Any, serve: Callable[[Path], Any], tmp_path: Path):
+    made = synthetic_store(tmp_path / "store", unit="occurrence", texts=["a bank of a river", "a bank"], n_blocks=1)
+    visit = Visit(browser, serve(made.root).url)
+    page = visit.open(make="", q="bank", where="text = 'bank'")
+    page.get_by_text("Its sentences are listed once there is a map. Or give one, with brackets").wait_for()
+    page.get_by_text("Selected are the items of the condition; they are counted once there is a map.").wait_for()
+    page.get_by_role("button", name="Make the PCA map now").click()
+    page.get_by_text("Choose one occurrence.").wait_for()
+    page.get_by_text("2 of 7 items are selected.").wait_for()
+    assert sorted(page.locator(".contexts button").all_inner_texts()) == ["a bank", "a bank of a river"]
+    visit.close()
+    assert visit.problems == []
+
+
 def test_a_browser_without_webgl_says_so(browser, serve, tmp_path: Path):
     made = synthetic_store(tmp_path / "store", n=30, n_blocks=1, top_form=None)
     visit = Visit(browser, serve(made.root).url)

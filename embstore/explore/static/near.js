@@ -44,10 +44,8 @@ export function nearSection(view) {
     for (const panel of view.panels) apply(panel);
     const text = state.q.trim();
     if (!text) return fill(list, h("p", { class: "muted" }, "Type a text, or choose an item on the map: its nearest neighbours by cosine stand here, layer by layer."));
-    const searched = spaces().filter((space) => (state.marked !== "") === (space.unit === "occurrence"));
-    if (!searched.length) {
-      return fill(list, h("p", { class: "muted" }, spaces().some((space) => space.unit === "occurrence") ? "Choose one occurrence." : "The panels have no space for it."));
-    }
+    const searched = searchedSpaces();
+    if (!searched.length) return fill(list, withoutSpace());
     const body = {
       ...(state.marked ? { marked: state.marked } : { text }), spaces: searched.map((space) => space.space), layers: "all",
       k: Number(state.k) || 10, embed: state.embed === "1", exact: searched.some(mustScan),
@@ -57,6 +55,16 @@ export function nearSection(view) {
       queueMicrotask(layerChanged);
       return null;
     });
+  }
+
+  const searchedSpaces = () => spaces().filter((space) => (state.marked !== "") === (space.unit === "occurrence"));
+
+  // What to do for a word of which no panel has a space, or several occurrences.
+  function withoutSpace() {
+    let hint = "Its sentences are listed once there is a map. Or give one, with brackets round the word: the [bank] of the river.";
+    if (!spaces().some((space) => space.unit === "occurrence")) hint = "The panels have no space for it.";
+    else if (view.panels.some((panel) => panel.map?.isOccurrence)) hint = "Choose one occurrence.";
+    return h("p", { class: "muted" }, hint);
   }
 
   function showContexts() {
@@ -87,6 +95,7 @@ export function nearSection(view) {
     panel.near = rowsOf(map.space, layerOf(panel)).map((row) => map.positionOf.get(row.item_id)).filter((item) => item !== undefined);
     panel.redraw();
     if (map.isOccurrence && !contexts.childNodes.length) showContexts();
+    if (state.q.trim() && !searchedSpaces().length) fill(list, withoutSpace());
   }
 
   function layerChanged() {

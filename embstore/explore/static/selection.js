@@ -17,6 +17,7 @@ const KINDS = [
 
 export function selectionSection(view) {
   const quoted = (name) => `"${name.replaceAll('"', '""')}"`;
+  const inSql = (name) => (/^[a-z_]\w*$/i.test(name) ? name : quoted(name));
   // A column of the items is an expression too, with an entry of its own.
   const ofColumn = new Map(view.store.columns.map((name) => [quoted(name), `column:${name}`]));
   const kind = select([...KINDS, ...view.store.columns.map((name) => [`column:${name}`, `column ${name}`])], chosenKind(), (value) => {
@@ -40,7 +41,7 @@ export function selectionSection(view) {
   const run = h("button", { type: "button", onclick: compute }, "Compute");
   const result = h("div", {});
   const element = h("section", { "aria-label": "Colour and selection" }, field("Colour by", kind), columnField, examples, legendPlace,
-    h("h2", {}, "Selection"), h("div", { class: "row" }, lassoButton, clear), field("or where", where, view.store.columns.length > 0 && `Columns: text, ${view.store.columns.slice(0, MOST_NAMED).join(", ")}${view.store.columns.length > MOST_NAMED ? " …" : ""}`), status,
+    h("h2", {}, "Selection"), h("div", { class: "row" }, lassoButton, clear), field("or where", where, view.store.columns.length > 0 && `Columns: text, ${view.store.columns.slice(0, MOST_NAMED).map(inSql).join(", ")}${view.store.columns.length > MOST_NAMED ? " …" : ""}`), status,
     h("div", { class: "row" }, h("div", {}, field("Metric of the selection", metric, "…: with further fields, in the tab Metrics")), run), result);
   const colours = new Map();
   let lastChoice = null;
@@ -155,7 +156,8 @@ export function selectionSection(view) {
     if (state.where && !await chooseWhere(choice)) return;
     for (const panel of view.panels) if (panel.map) panel.colour(panel.found ?? null);
     const n = view.panels[0]?.selected?.size;
-    status.textContent = n === undefined ? "Everything is selected. Draw a lasso (or hold Shift and drag), or give an SQL condition." : `${n.toLocaleString("en")} of ${view.panels[0].map.n.toLocaleString("en")} items are selected.`;
+    const none = state.where ? "Selected are the items of the condition; they are counted once there is a map." : "Everything is selected. Draw a lasso (or hold Shift and drag), or give an SQL condition.";
+    status.textContent = n === undefined ? none : `${n.toLocaleString("en")} of ${view.panels[0].map.n.toLocaleString("en")} items are selected.`;
   }
 
   // Returns whether the items were found, and no other choice was made meanwhile.
