@@ -268,6 +268,11 @@ class Catalog:
         """Return the kind of each stored dataset, by name; only the given kinds, or all if none is given."""
         return stored_kinds(self.reader.connection, self._dataset_files, kinds)
 
+    @property
+    def dataset_names(self) -> tuple[str, ...]:
+        """Names of the stored datasets, which are not read."""
+        return tuple(file.stem for file in self._dataset_files)
+
     def dataset(self, name: str, unit: Unit) -> dict[str, NDArray[Any]]:
         """Return the rows of a dataset for a unit, as columns; see :func:`.datasets.stored_rows`."""
         return stored_rows(self.reader.connection, self._dataset_files, name, unit)

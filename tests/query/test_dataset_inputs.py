@@ -360,10 +360,11 @@ def test_a_dataset_of_another_kind_is_refused(make_store: Make) -> None:
                 made.store.query("similarity", dataset=datasets, **more)
     with pytest.raises(QueryError, match=r"^'stsb' is a dataset of pairs, not a lexicon"):
         made.store.query("valnorm", lexicon="stsb")
-    with pytest.raises(QueryError, match=r"Did you mean 'rg65'\? If not, embed it with: embstore build rg56"):
+    with pytest.raises(UnknownNameError, match=r"unknown dataset 'rg56'\. Did you mean 'rg65'\?"):
         made.store.query("similarity", dataset="rg56")
-    with pytest.raises(QueryError, match=r"the dataset 'warriner' is not in the store"):
-        made.store.query("valnorm", lexicon="warriner")
+    for metric, option in (("valnorm", "lexicon"), ("analogies", "dataset")):
+        with pytest.raises(UnknownNameError, match=r"unknown dataset 'warriner'\..*embstore datasets add NAME FILE"):
+            made.store.query(metric, **{option: "warriner"})
 
 
 def test_valnorm_over_a_store_with_the_papers_words(make_store: Make) -> None:

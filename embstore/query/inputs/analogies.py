@@ -10,6 +10,7 @@ from embstore.errors import NotStoredError, QueryError
 from embstore.metrics import Metric
 from embstore.metrics.data import Analogies, Ids, Words
 from embstore.query.inputs.case import Case
+from embstore.query.inputs.datasets import check_known
 from embstore.query.inputs.missing_texts import missing_note, remedy
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
@@ -48,6 +49,7 @@ def analogies(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
 
 def _case(catalog: Catalog, card: Card, name: str, values: Mapping[str, Any]) -> Case:
     """Return the inputs from one dataset."""
+    check_known(catalog, name)
     columns = catalog.dataset(name, card.unit)
     if "item_id_4" not in columns or "answers" not in columns:
         raise QueryError(

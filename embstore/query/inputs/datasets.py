@@ -89,6 +89,7 @@ def _named_pairs(catalog: Catalog, card: Card, names: Sequence[str]) -> dict[str
     datasets: dict[str, Columns] = {}
     refused: list[QueryError] = []
     for name in names:
+        check_known(catalog, name)
         try:
             datasets[name] = catalog.dataset(name, card.unit)
         except QueryError as error:
@@ -98,6 +99,16 @@ def _named_pairs(catalog: Catalog, card: Card, names: Sequence[str]) -> dict[str
     if not datasets:
         raise refused[0]
     return datasets
+
+
+def check_known(catalog: Catalog, name: str) -> None:
+    """Raise UnknownNameError for a dataset that is neither stored nor known by name, which no build can add."""
+    from embstore.sources.datasets import find_dataset, known_datasets
+
+    stored = catalog.dataset_names
+    if name.replace(":", "_") not in stored and find_dataset(name) is None:
+        hint = "A table of your own becomes a dataset with: embstore datasets add NAME FILE --kind pairs"
+        raise UnknownNameError("dataset", name, dict.fromkeys([*stored, *known_datasets()]), hint)
 
 
 def _check_pairs(name: str, columns: Columns) -> None:
@@ -114,6 +125,7 @@ def _check_pairs(name: str, columns: Columns) -> None:
 
 def _lexicon(catalog: Catalog, card: Card, name: str) -> Columns:
     """Return the columns of a lexicon that is stored for a space's unit."""
+    check_known(catalog, name)
     try:
         columns = catalog.dataset(name, card.unit)
     except QueryError:
