@@ -221,8 +221,8 @@ def test_after_the_driver_is_killed_the_same_build_goes_on(
             time.sleep(0.02)  # the first one is committed before the second one is there
         driver.kill()
     assert driver.returncode == -signal.SIGKILL
-    while any(map(_is_running, cluster.workers())):  # Ray ends them, and until then they may write
-        time.sleep(0.02)
+    # Ray ends them, and until then they may write.
+    _wait_until(lambda: not any(map(_is_running, cluster.workers())), "the end of the workers")
     (cluster.faults / "hold after some ranges").unlink()
     report = Store(root).build(str(words), **options, workers=1)
     assert report.spaces[0].embedded + report.spaces[0].present == 120
@@ -277,7 +277,7 @@ def test_a_sweep_is_built_side_by_side_although_a_worker_stops_and_wakes_up_late
         seen.append(progress)
         if progress.stage == "encode" and progress.done == progress.total:
             os.kill(_stopped(cluster), signal.SIGCONT)
-            _wait_for(cluster.faults / "woken")
+            _wait_until((cluster.faults / "woken").exists, "the stopped worker")
 
     cluster.order("stop after the write")
     patience = Patience(answer_seconds=3, silence_seconds=600)
@@ -317,9 +317,9 @@ def _is_running(pid: int) -> bool:
         return False
 
 
-def _wait_for(path: Path) -> None:
+def _wait_until(condition: Callable[[], bool], what: str) -> None:
     for _ in range(1200):
-        if path.exists():
+        if condition():
             return
         time.sleep(0.05)
-    pytest.fail(f"{path} never came")
+    pytest.fail(f"{what} never came")
