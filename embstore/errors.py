@@ -258,10 +258,16 @@ def shortened(text: str) -> str:
     return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}…"
 
 
-def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
-    """Return up to ``n`` known names that are spelt like ``name``, or contain it, the most similar first.
+def nearest(name: str, known: Iterable[str], n: int = 3, *, by_part: bool = True) -> list[str]:
+    """Return up to ``n`` known names that are spelt like ``name``, the most similar first, then those that contain it.
 
     Case is ignored. A number is like those names alone that contain it.
+
+    Args:
+        name: Name that is not known.
+        known: Names to search.
+        n: Maximum number of names.
+        by_part: Whether names that contain ``name`` count.
     """
     from difflib import get_close_matches  # needed only for errors
 
@@ -269,5 +275,7 @@ def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
     wanted = name.lower()
     anagrams = [candidate for candidate in lowered if len(wanted) > 2 and sorted(candidate) == sorted(wanted)]
     close = [] if wanted.isdecimal() else get_close_matches(wanted, lowered, n=n)
-    containing = sorted((candidate for candidate in lowered if len(wanted) > 2 and wanted in candidate), key=len)
+    containing = sorted(
+        (candidate for candidate in lowered if by_part and len(wanted) > 2 and wanted in candidate), key=len
+    )
     return [lowered[match] for match in dict.fromkeys([*anagrams, *close, *containing])][:n]

@@ -47,6 +47,8 @@ def test_nearest_finds_names_by_a_part_and_compares_no_digits() -> None:
     assert nearest("MiniLM", ["glove", "minilm.sentence.mean", "minilm.word.last"]) == [
         "minilm.word.last", "minilm.sentence.mean"
     ]  # fmt: skip
+    assert nearest("lex", ["simlex999"]) == ["simlex999"]
+    assert nearest("lex", ["simlex999"], by_part=False) == []
     assert nearest("500", ["checkpoint-0", "checkpoint-500"]) == ["checkpoint-500"]
     assert nearest("13", ["1", "3", "12"]) == []
 

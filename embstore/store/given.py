@@ -38,8 +38,10 @@ def split_given(
     members = sources if isinstance(sources, list | tuple) else None
     if members is not None and all(isinstance(member, str | os.PathLike) for member in members):
         names = tuple(os.fspath(member) for member in members if isinstance(member, str | os.PathLike))
-        if is_command_line() or not names or _are_names(names):
+        if names and (is_command_line() or _are_names(names)):
             return names, members_given, None
+        if not names and texts is not None:
+            return (), members_given, None
     if texts is not None:
         raise UsageError("the texts are given twice, as sources and as texts=. Give them once.")
     note = None
@@ -78,7 +80,7 @@ def _is_name(name: str, *, may_be_misspelt: bool) -> bool:
         exists = False
     if exists or (not name[-1].isspace() and " " not in name and is_known_type(name)):
         return True
-    return may_be_misspelt and bool(nearest(name.partition(":")[0], known_datasets(), n=1))
+    return may_be_misspelt and bool(nearest(name.partition(":")[0], known_datasets(), n=1, by_part=False))
 
 
 def _iterable(texts: Any) -> Iterable[object]:

@@ -35,6 +35,10 @@ def test_a_list_is_texts_where_none_of_them_names_a_source(tmp_path: Path, optio
     store = Store(tmp_path / "store")
     single = "The string was taken for a text, since it is not the name of a dataset or file."
     assert store.build(["a cat"], dry_run=True, **options).notes == (single,)
+    assert store.build(["verb", "lex"], dry_run=True, **options).n_items == 2, "not simverb3500 and simlex999"
+    assert store.build([], texts=["a cat"], dry_run=True, **options).n_items == 1
+    with pytest.raises(SourceError, match="texts has no texts: it is empty"):
+        store.build([], **options)
     report = store.build(["a cat", "the sea shells"], unit="sentence", poolings="mean", **options)
     assert report.notes == ("The 2 strings were taken for texts, since none is the name of a dataset or file.",)
     assert {*texts(tmp_path / "store").values()} == {"a cat", "the sea shells"}
