@@ -108,7 +108,7 @@ def build(
             "--keep",
             metavar="NAMES",
             help="Columns of a table to store with the items, as in pos,freq (repeatable), or all; for --where, --by, "
-            "sql and export. n_tokens: the number of tokens of each item.",
+            "sql and export. n_tokens is stored without it.",
         ),
     ] = None,
     no_header: Annotated[

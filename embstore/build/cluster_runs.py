@@ -38,7 +38,7 @@ def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run], observe: Observer
         run, group = pairs[outcome.job]
         with run.explained():
             _complete(committer.submit(run.commit, group, outcome))
-            run.record(outcome, meter)
+            run.record(group, outcome, meter)
 
     with pairs[0][0].timed(), ThreadPoolExecutor(1, thread_name_prefix="embstore-commit") as committer:
         committer.submit(int).result()  # a thread that has started is waited for, whatever Ctrl-C interrupts

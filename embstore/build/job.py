@@ -60,7 +60,7 @@ class Options:
         shard_bytes: Approximate bytes of vectors per shard.
         prompt: Name of a prompt of the checkpoint's own recipe, for the pooling ``model``; "" for none, None for the
             default of the recipe.
-        count_tokens: Whether to store the number of tokens of each item.
+        reports_tokens: Whether the report says how many numbers of tokens were stored.
     """
 
     unit: Unit = Unit.WORD
@@ -80,7 +80,7 @@ class Options:
     worker: ShardSpec = field(default_factory=ShardSpec)
     shard_bytes: int = SHARD_BYTES
     prompt: str | None = None
-    count_tokens: bool = False
+    reports_tokens: bool = False
 
     def __post_init__(self) -> None:
         for kind, value, known in (

@@ -21,7 +21,7 @@ from embstore.build.report import BuildReport
 from embstore.build.run import Run
 from embstore.build.skips import Skips
 from embstore.build.texts import Sources, read_texts
-from embstore.build.token_counts import count_tokens
+from embstore.build.token_counts import forget_token_counts, store_token_counts
 from embstore.indexing import check_memory
 from embstore.progress import Observer
 from embstore.storage.catalog import Catalog
@@ -83,6 +83,7 @@ def build(
                     columns += part.columns.write(store.paths)
                     for job in jobs:
                         item_texts.write_missing_texts(job.present)  # the text of a stored vector may be missing
+                        forget_token_counts(job, store.paths)
                 for rows in part.datasets:
                     write_dataset(store.paths, rows.name, rows.kind, part.unit, rows.columns)
                 skips = Skips(part, jobs, store.paths)
@@ -96,9 +97,10 @@ def build(
                 model.release()
             if cluster is not None:
                 notes += encode_on_cluster(cluster, runs, observe)
-        if options.count_tokens:
-            with store.writing_texts():
-                columns += [column for run in runs for column in count_tokens(run.job, store.paths)]
+        with store.writing_texts():
+            for run in runs:
+                counted = store_token_counts(run.job, store.paths, run.lengths, observe)
+                columns += counted if options.reports_tokens else []
         if store.is_last():
             notes += store.forget_missing_shards(run_space for run in runs for run_space in run.spaces)
             write_all_merged(store.paths)

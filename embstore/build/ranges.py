@@ -21,6 +21,25 @@ from embstore.storage.writer import SpaceWriter
 from embstore.text import Passage
 
 
+class Lengths(NamedTuple):
+    """The numbers of tokens of items that got vectors.
+
+    Attributes:
+        ids: Item ids, int64 (n,).
+        n_tokens: Number of tokens of each item itself, int64 (n,).
+        is_new: bool (spaces, n); whether the vector of the item is new in a space.
+    """
+
+    ids: Ids
+    n_tokens: NDArray[np.int64]
+    is_new: NDArray[np.bool_]
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Lengths]") -> "Lengths":
+        """Return one or more parts as one, with the items in their order."""
+        return cls(*(np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
+
+
 class Step(NamedTuple):
     """What became of some items of a range.
 
@@ -31,6 +50,7 @@ class Step(NamedTuple):
         n_forward_passes: Number of forward passes.
         skipped: Skipped or truncated item; None if the step is of vectors.
         spaces: Names of the spaces that are missing that item.
+        lengths: Numbers of tokens of the items with vectors; None if there are none.
     """
 
     n: int
@@ -39,6 +59,7 @@ class Step(NamedTuple):
     n_forward_passes: int = 0
     skipped: Skipped | None = None
     spaces: tuple[str, ...] = ()
+    lengths: Lengths | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +136,8 @@ def encode_ranges(
         if isinstance(result, Encoded):
             done = windows.done(result.item_ids)
             _add(result, cards, done.is_missing, writers)
-            yield Step(done.n, done.work, result.n_tokens, 1)
+            lengths = Lengths(result.item_ids, result.item_lengths, done.is_missing)
+            yield Step(done.n, done.work, result.n_tokens, 1, lengths=lengths)
         else:
             done = windows.done(np.array([result.item_id]), finished=result.outcome == "skipped")
             pairs = zip(cards, done.is_missing, strict=True)

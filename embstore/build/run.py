@@ -22,6 +22,7 @@ from embstore.storage.staging.texts import StoredTexts
 from embstore.storage.writer import SpaceWriter, StoreWriter
 
 if TYPE_CHECKING:
+    from embstore.storage.staging.staging import Ids
     from embstore.text import Item
 
 N_LISTED = 5
@@ -46,6 +47,7 @@ class Run:
         job: The job.
         lost: Items over which workers of a cluster died again and again.
         seconds: Seconds spent encoding, writing and indexing.
+        lengths: Space name → ids and numbers of tokens of its new items, both (n,), in parts.
     """
 
     def __init__(self, store: StoreWriter, job: Job, item_texts: StoredTexts, skips: Skips, observe: Observer) -> None:
@@ -55,6 +57,7 @@ class Run:
         self.seconds = 0.0
         self.notes: list[str] = []
         self.lost: list[Item] = []
+        self.lengths: dict[str, list[tuple[Ids, Ids]]] = {space: [] for space in self.spaces}
 
     @property
     def model(self) -> Model:
@@ -82,7 +85,7 @@ class Run:
             for card in group.cards:
                 writers[card.space] = stack.enter_context(self._store.space_writer(card, self._item_texts.write))
             for step in encode_ranges(range_tasks(group, self.job.options), encoder, [*writers.values()]):
-                self._record(step, meter)
+                self._record(step, group, meter)
 
     def commit(self, group: Group, outcome: RangeOutcome) -> None:
         """Commit the shards of a range that a worker of a cluster has encoded.
@@ -106,16 +109,17 @@ class Run:
                 self._embedded[card.space] = self._embedded.get(card.space, 0) + len(ids)
                 self.n_bytes += disk.size(shard.shard.path)
 
-    def record(self, outcome: RangeOutcome, meter: Meter) -> None:
+    def record(self, group: Group, outcome: RangeOutcome, meter: Meter) -> None:
         """Count what became of the items of a committed range, and report it.
 
         Args:
+            group: Spaces of the range.
             outcome: What became of the range.
             meter: Meter of the whole encoding.
         """
         if isinstance(outcome.result, RangeResult):
             for step in outcome.result.steps:
-                self._record(step, meter)
+                self._record(step, group, meter)
 
     def check_lost(self) -> None:
         """Raise EncodeError, with the texts, if workers died again and again over some."""
@@ -130,12 +134,15 @@ class Run:
             "ends the process, and run the same command again."
         )
 
-    def _record(self, step: Step, meter: Meter) -> None:
-        """Count what became of some items, and report it."""
+    def _record(self, step: Step, group: Group, meter: Meter) -> None:
+        """Count what became of some items of a group of spaces, and report it."""
         self.n_tokens += step.n_tokens
         self.n_forward_passes += step.n_forward_passes
         if step.skipped is not None:
             self._skips.add(step.skipped, step.spaces)
+        if (lengths := step.lengths) is not None:
+            for card, is_new in zip(group.cards, lengths.is_new, strict=True):
+                self.lengths[card.space].append((lengths.ids[is_new], lengths.n_tokens[is_new]))
         meter.advance(step.n, step.work, step.n_tokens)
 
     def index(self) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from embstore import atomic, disk
 from embstore.build.job import Model, Options
-from embstore.build.ranges import RangeTask, Step, encode_ranges
+from embstore.build.ranges import Lengths, RangeTask, Step, encode_ranges
 from embstore.encode import Checkpoint, Encoder, Fingerprint, Weights, fingerprint, installed_versions, resolve
 from embstore.errors import ClusterError, EmbstoreError
 from embstore.storage.files.paths import StorePaths
@@ -205,6 +205,7 @@ def _portable(checkpoint: Checkpoint) -> str:
 def _summed(steps: Iterable[Step]) -> tuple[Step, ...]:
     """Add up the steps of vectors, and keep those of skipped and truncated items."""
     total, others = Step(0, 0.0), []
+    lengths: list[Lengths] = []
     for step in steps:
         if step.skipped is not None:
             others.append(step)
@@ -213,7 +214,8 @@ def _summed(steps: Iterable[Step]) -> tuple[Step, ...]:
                 total.n + step.n, total.work + step.work, total.n_tokens + step.n_tokens,
                 total.n_forward_passes + step.n_forward_passes,
             )  # fmt: skip
-    return (total, *others)
+            lengths += [] if step.lengths is None else [step.lengths]
+    return (total._replace(lengths=Lengths.joined(lengths) if lengths else None), *others)
 
 
 def _no_texts(_: NDArray[np.int64]) -> None:

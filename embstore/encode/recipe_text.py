@@ -67,6 +67,7 @@ class RecipeTokenizer(Tokenizer):
     ) -> tuple[Text | None, list[Skipped]]:
         text, skipped = super()._with_items(passage, tokens, cut, n_tokens, poolings)
         if text is not None:
+            text = replace(text, n_own=tuple(text.item_lengths))
             pooled = list(range(self._n_prompt, len(text.ids)))
             if not pooled:
                 return None, skip_all(passage, "no tokens behind those of the prompt", n_tokens)

@@ -50,12 +50,15 @@ class Encoded:
             ``projection`` has one layer, of the projection's dimension.
         n_passages: Number of passages in the batch.
         n_tokens: Number of tokens in the batch, without padding.
+        item_lengths: Number of tokens of each item itself, without special tokens, the template and the prompt, int64
+            (n,).
     """
 
     item_ids: NDArray[np.int64]
     vectors: dict[Pooling, NDArray[np.float32]]
     n_passages: int
     n_tokens: int
+    item_lengths: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class Text:
         tokens: Positions of the tokens of each item's span, one or more per item.
         begin: Position of the beginning-of-text token; None if there is none.
         end: Position of the end-of-text token; None if there is none.
+        n_own: Number of tokens of each item's span, if ``tokens`` are others: those that a recipe pools.
     """
 
     ids: list[int]
@@ -30,6 +31,12 @@ class Text:
     tokens: list[list[int]]
     begin: int | None
     end: int | None
+    n_own: tuple[int, ...] | None = None
+
+    @property
+    def item_lengths(self) -> Sequence[int]:
+        """Number of tokens of each item itself, without special tokens, the template and the prompt."""
+        return [len(positions) for positions in self.tokens] if self.n_own is None else self.n_own
 
 
 def add_items(

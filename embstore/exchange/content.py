@@ -81,7 +81,7 @@ def _check_tables(source: Catalog, stored: Catalog, place: str) -> None:
     if files and (rows := new_skipped(files, source.skipped_files, spaces)) is not None:
         raise _other(place, f"{len(rows):,} skipped texts")
     files = _others(stored.column_files, source.column_files)
-    for rows in new_columns(source.paths.root, source.column_files, stored.paths.root, files):
+    for rows in new_columns(source.paths.root, source.column_files, stored.paths.root, files, stored.cards):
         names = [name for name in rows.column_names[1:] if rows[name].null_count < len(rows)]
         raise _other(place, f"values of columns ({', '.join(names)}) of {len(rows):,} items")
     for path in stored.paths.dataset_files():

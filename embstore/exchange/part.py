@@ -150,7 +150,8 @@ def _tables(source: Catalog, cards: Sequence[Card], stored: Catalog | None, own:
     files += _staged(own.skipped, [] if skipped is None else [skipped])
     known_columns = stored.column_files if stored is not None else ()
     place = stored.paths.root if stored is not None else own.root
-    columns = new_columns(place, known_columns, source.paths.root, source.column_files, requested)
+    spaces = [card.space for card in cards]
+    columns = new_columns(place, known_columns, source.paths.root, source.column_files, spaces, requested)
     files += _staged(own.columns, columns)
     units = {card.unit.value for card in cards}
     for path in source.paths.dataset_files():

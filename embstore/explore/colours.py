@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from embstore.column_names import N_TOKENS
 from embstore.errors import QueryError, UnknownNameError, UsageError
 from embstore.explore.items import SpaceItems, layer_names, read_items
 from embstore.explore.maps import item_vectors, unit_vectors
@@ -59,7 +60,7 @@ def _values(
     if kind == "column":
         return _column(store, space, items, column or "")
     if kind == "where":
-        chosen = np.isin(items.ids, store.catalog.select(column or "", Limits(_SECONDS)))
+        chosen = np.isin(items.ids, store.catalog.select(column or "", Limits(_SECONDS), space=space))
         return _categories(column or "", ["True" if is_chosen else "False" for is_chosen in chosen.tolist()])
     if kind == "norm":
         return _numbers(f"norm, layer {layer}", np.linalg.norm(item_vectors(store, space, layer, items), axis=1))
@@ -106,12 +107,13 @@ def _column(store: Reading, space: str, items: SpaceItems, column: str) -> dict[
         raise UsageError("give an SQL expression over the item columns, as in: length(text)")
     check_expression(column)  # else an error would be about the statement that it is part of
     unit = store.catalog.cards[space].unit.value
-    source, _ = joined_items(column, store.catalog.columns.types)
+    names = [*store.catalog.columns.types, N_TOKENS]
+    source, _ = joined_items(column, names[:-1], space)
     rows = store.sql(f"SELECT item_id, (\n{column}\n) AS value FROM {source} WHERE unit = '{unit}'", timeout=_SECONDS)
     values = dict(rows.fetchall())
     if not values:
         raise QueryError(f"{column} has no value for any item.")
-    label = next((name for name in store.catalog.columns.types if column.strip() in (name, quote_name(name))), column)
+    label = next((name for name in names if column.strip() in (name, quote_name(name))), column)
     found = [values.get(item) for item in items.ids.tolist()]
     if all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in found):
         return _numbers(

@@ -5,11 +5,13 @@ import json
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from embstore.column_names import N_TOKENS
 from embstore.explore.commands import command, python
 from embstore.explore.items import MOST
 from embstore.explore.maps import stored_maps
 from embstore.explore.reading import Reading
 from embstore.explore.wording import on_page
+from embstore.storage.files.item_columns import is_token_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,7 +41,7 @@ def overview(store: Reading) -> dict[str, Any]:
         "fingerprint": fingerprint(info),
         "spaces": spaces,
         "datasets": catalog.datasets(),
-        "columns": [*catalog.columns.types],
+        "columns": _columns(catalog),
         "most_items": MOST,
         "map_commands": {space: _map_command(store, space) for space in catalog.cards},
         "maps": {space: list(named) for space, named in stored_maps(store).items()},
@@ -47,6 +49,13 @@ def overview(store: Reading) -> dict[str, Any]:
         "notes": [*info.notes, *metrics.notes],
         "can_plot": find_spec("vl_convert") is not None,
     }
+
+
+def _columns(catalog: "Catalog") -> list[str]:
+    """Return the names of the stored columns; numbers of tokens have one name in all spaces."""
+    names = catalog.columns.names
+    kept = sorted(name for name in names if not is_token_column(name))
+    return kept if len(kept) == len(names) else [*kept, N_TOKENS]
 
 
 def _map_command(store: Reading, space: str) -> str:

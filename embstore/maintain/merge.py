@@ -219,9 +219,11 @@ class _Merge:
     def _new_columns(self) -> list[Rows]:
         """Return the values of columns to copy, as a list of at most one table."""
         stored, source = self.stored, self.source
+        spaces = [card.space for card in self.cards]
         return new_columns(
-            stored.paths.root, stored.column_files, source.paths.root, source.column_files, self._requested_ids()
-        )
+            stored.paths.root, stored.column_files, source.paths.root, source.column_files, spaces,
+            self._requested_ids(),
+        )  # fmt: skip
 
     def _new_skipped(self) -> list[Rows]:
         """Return the rows of skipped texts to copy, as a list of at most one table."""

@@ -48,9 +48,9 @@ def remove(root: Path, spaces: Sequence[str], columns: Sequence[str] = (), *, dr
         ]
         others = [space for space in spaces if space not in resumed]
         actions += _described(paths, others, "removed") + _described_columns(paths, columns, "removed")
+        remove_columns(paths, [*columns, *map(token_column, others)])  # else a later space of the name would have them
         for space in dict.fromkeys(others):
             remove_space(paths, space)
-        remove_columns(paths, [*columns, *map(token_column, others)])
     return tabulate(actions, paths.root)
 
 

@@ -10,7 +10,7 @@ from embstore.index import IndexCard, shown_parameters
 from embstore.query.revision_columns import REVISION_COLUMNS, columns_with_values, revision_of
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
-from embstore.storage.files.item_columns import BUILT_IN
+from embstore.storage.files.item_columns import BUILT_IN, TOKEN_MEANING, is_token_column
 from embstore.table import ShownColumn, Table, table
 
 INFO_COLUMNS = (
@@ -46,7 +46,7 @@ def info(catalog: Catalog) -> Table:
     notes = [note for space in catalog.cards for note in _missing_shards(catalog, space)]
     faults = [fault for card in catalog.cards.values() for fault in (card.layer_fault, card.word_fault)]
     notes += [fault for fault in faults if fault is not None]
-    if catalog.column_files:
+    if catalog.columns.has_kept:
         notes.append("The items have columns, which are listed by: embstore info --columns")
     return table(rows, columns=columns_with_values(INFO_COLUMNS, rows), notes=notes, shown=_SHOWN)
 
@@ -66,7 +66,7 @@ def columns(catalog: Catalog) -> Table:
     """List the columns of items, one per row: stored ones with their number of values, then built-in ones."""
     counts = catalog.columns.counts()
     rows = [
-        {"column": name, "type": kind, "origin": "stored", "items": counts[name], "meaning": None}
+        {"column": name, "type": kind, "origin": "stored", "items": counts[name], "meaning": _meaning(name)}
         for name, kind in catalog.columns.types.items()
     ]
     rows += [
@@ -74,6 +74,11 @@ def columns(catalog: Catalog) -> Table:
         for name, column in BUILT_IN.items()
     ]
     return table(rows, columns=COLUMN_COLUMNS)
+
+
+def _meaning(name: str) -> str | None:
+    """Return the meaning of a stored column, as a phrase; None for one that was kept from a source."""
+    return TOKEN_MEANING.format(space=name.partition(".")[2]) if is_token_column(name) else None
 
 
 def skipped(catalog: Catalog) -> Table:

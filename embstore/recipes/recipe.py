@@ -58,7 +58,7 @@ class Source:
         per_text: Number of words to sample from each sentence, for occurrences; None for all.
         own_per_text: The same for a user's file that replaces the source; None for ``per_text``.
         replaceable: Whether a user's file of sentences may replace the source.
-        keep: Columns of its files to store with the items, for ``by`` and ``where``; or ``n_tokens``.
+        keep: Columns of its files to store with the items, for ``by`` and ``where``.
     """
 
     name: str

@@ -6,7 +6,7 @@ from dataclasses import replace
 from embstore.column_names import N_TOKENS
 from embstore.errors import UnknownNameError
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files.item_columns import BUILT_IN, ColumnValues, computed, token_column
+from embstore.storage.files.item_columns import BUILT_IN, ColumnValues, computed, is_token_column, token_column
 
 _HOW_TO_KEEP = "To store columns of a source: embstore build FILE --column text --keep NAME"
 
@@ -21,7 +21,7 @@ def column_types(catalog: Catalog, space: str) -> dict[str, str]:
     """
     unit = catalog.cards[space].unit
     stored = catalog.columns.types
-    found = {name: kind for name, kind in stored.items() if not name.startswith(f"{N_TOKENS}.")}
+    found = {name: kind for name, kind in stored.items() if not is_token_column(name)}
     if (counts := token_column(space)) in stored:
         found[N_TOKENS] = stored[counts]
     return found | {name: column.kind for name, column in BUILT_IN.items() if unit in column.units}

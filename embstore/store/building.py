@@ -97,8 +97,8 @@ class BuildMethods(DatasetMethods):
                 weights, the control for what training adds; None for the checkpoint's own weights.
             columns: Columns of tables that hold the texts; by default ``text``, or the only one.
             keep: Columns of tables whose values are stored with the items, or ``"all"``: integers, numbers, booleans or
-                strings. Items that have vectors already get them too. ``n_tokens``, of any source: the number of tokens
-                of each item.
+                strings. Items that have vectors already get them too. ``n_tokens``, the number of tokens of each item,
+                is stored without it; named here, it is among ``columns`` of the report.
             header: Whether the first line of CSV and TSV files names the columns; else they are called 1, 2, 3 …
             delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; by default detected from
                 their first lines.
@@ -173,7 +173,7 @@ class BuildMethods(DatasetMethods):
             worker=ShardSpec() if shard is None else ShardSpec.parse(shard),
             shard_bytes=SHARD_BYTES if shard_bytes is None else shard_bytes,
             prompt=prompt,
-            count_tokens=N_TOKENS in (kept := as_names(keep)),
+            reports_tokens=N_TOKENS in (kept := as_names(keep)),
         )
         kept_columns = Keep(tuple(name for name in kept if name != N_TOKENS))
         chosen = Targets.parse(targets, span)

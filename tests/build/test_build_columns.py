@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from embstore import Store
@@ -13,7 +14,9 @@ from embstore.build.report import BuildReport
 from embstore.errors import DamagedError, EmbstoreError, SourceError, UnknownNameError, UsageError
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
+from embstore.storage.files.tables import column_schema
 from embstore.storage.item_columns import column_types, column_values
+from embstore.storage.transaction.additions import write_column_rows
 from embstore.text import Item
 
 Build = Callable[..., BuildReport]
@@ -53,10 +56,17 @@ def _stored(root: Path, space: str = "tiny.word.last") -> pd.DataFrame:
     return frame.set_axis([texts[item].text for item in ids.tolist()]).sort_index()
 
 
+def _kinds(root: Path) -> dict[str, str]:
+    """The types of the columns of the sources; that of the numbers of tokens is there too."""
+    found = Catalog(root).columns.types
+    assert found.pop("n_tokens.tiny.word.last") == "int64"
+    return found
+
+
 def test_columns_of_a_csv_are_typed_and_stored_once(build: Build, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(CSV)
     report = build("a.csv", keep="all")
-    assert Catalog(tmp_path / "store").columns.types == KINDS
+    assert _kinds(tmp_path / "store") == KINDS
     stored = _stored(tmp_path / "store")
     expected = pd.read_csv(tmp_path / "a.csv", dtype=object, keep_default_na=False).query("text != ''")
     expected = expected.drop_duplicates("text").set_index("text").sort_index()
@@ -85,14 +95,14 @@ def test_columns_of_a_csv_are_typed_and_stored_once(build: Build, tmp_path: Path
 def test_columns_are_added_to_items_that_have_vectors(build: Build, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(CSV)
     build("a.csv")
-    assert not (tmp_path / "store" / "columns").exists()
+    assert _kinds(tmp_path / "store") == {}
     report = build("a.csv", keep=["pos", "freq"])
     assert [(space.embedded, space.present) for space in report.spaces] == [(0, 4)]
     assert (
         _stored(tmp_path / "store")["pos"].tolist()
         == ["NA", "NOUN", "VERB", "DET, or so"][:1] + _stored(tmp_path / "store")["pos"].tolist()[1:]
     )
-    assert Catalog(tmp_path / "store").columns.types == {"freq": "int64", "pos": "string"}
+    assert _kinds(tmp_path / "store") == {"freq": "int64", "pos": "string"}
 
 
 def test_the_same_columns_from_every_kind_of_file(build: Build, tmp_path: Path) -> None:
@@ -110,8 +120,7 @@ def test_the_same_columns_from_every_kind_of_file(build: Build, tmp_path: Path) 
         found.append(_stored(tmp_path / "store"))
         report = build("t.csv", keep="all")  # the same values in files with and without types
         assert [column.n_new for column in report.columns] == [0, 0, 0, 0]
-        for file in (tmp_path / "store").glob("columns/*"):
-            assert len(list((tmp_path / "store").glob("columns/*"))) == 1, file
+        assert len(list((tmp_path / "store").glob("columns/*"))) == 2  # the other one is of the numbers of tokens
     for other in found[1:]:
         pd.testing.assert_frame_equal(found[0][sorted(found[0])], other[sorted(other)])
     assert found[0]["n"].tolist() == [1, None, 3]
@@ -201,7 +210,7 @@ def test_sources_without_columns(build: Build, tmp_path: Path) -> None:
 def test_a_lost_table_of_columns_is_named(build: Build, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(CSV)
     build("a.csv", keep="all")
-    [file] = (tmp_path / "store" / "columns").iterdir()
+    [file] = [path for path in (tmp_path / "store" / "columns").iterdir() if "pos" in pd.read_parquet(path)]
     file.unlink()
     build("a.csv")
     for ask in (lambda: build("a.csv", keep="all"), lambda: _stored(tmp_path / "store")):
@@ -219,7 +228,7 @@ def test_a_cell_that_turns_a_column_to_strings_is_named(build: Build, tmp_path: 
         ("freq", "a.csv:5)"), ("yes", "a.csv:4)"), ("code", "a.csv:3) is the first"), ("none", ""),
     ]  # fmt: skip
     assert "column none: no value in these sources, so nothing is stored" in report.lines()
-    assert Catalog(tmp_path / "store").columns.types == {"code": "string", "freq": "string", "yes": "string"}
+    assert _kinds(tmp_path / "store") == {"code": "string", "freq": "string", "yes": "string"}
 
 
 def test_an_item_is_a_text(build: Build, tmp_path: Path) -> None:
@@ -238,12 +247,19 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(
 
     lines = ["the quick banks", "seashells", "a naïve é"]
     (tmp_path / "a.txt").write_text("\n".join(lines))
+    space = f"tiny.{unit}.last"
     before = build("a.txt", columns=(), unit=unit, template=" {text}")
+    assert not before.columns
+    files = Catalog(tmp_path / "store").column_files
+    report = build("a.txt", columns=(), unit=unit, template=" {text}", keep="n_tokens")
+    [column] = report.columns
+    assert (column.name, column.n_values, column.n_new) == (f"n_tokens.{space}", before.n_items, 0)
+    Store(tmp_path / "store").remove(columns=column.name)  # as in a store of an older version
     report = build("a.txt", columns=(), unit=unit, template=" {text}", keep="n_tokens")
     assert [(space.embedded, space.present) for space in report.spaces] == [(0, before.n_items)]
     [column] = report.columns
-    space = f"tiny.{unit}.last"
     assert (column.name, column.n_values, column.n_new) == (f"n_tokens.{space}", before.n_items, before.n_items)
+    assert Catalog(tmp_path / "store").column_files == files  # the same numbers, without the model
     catalog = Catalog(tmp_path / "store")
     assert column_types(catalog, space)["n_tokens"] == "int64"
     items = catalog.items(catalog.ids(space).tolist())
@@ -268,9 +284,16 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(
         catalog.select("n_tokens > 1")
     store = Store(catalog.paths.root)
     assert set(store.query("norms", where="n_tokens > 1", spaces=space)["n"]) == {int((found.values > 1).sum())}
-    store = Store(tmp_path / "store")
+    assert not store.info().notes, "only columns of sources are pointed out"
+    [row] = [dict(row) for row in store.columns() if row["origin"] == "stored"]
+    assert (row["column"], row["items"]) == (column.name, before.n_items)
+    assert row["meaning"] == f"number of tokens of an item in {space}, without special tokens, template and prompt"
     store.remove(space)
     assert Catalog(tmp_path / "store").columns.types == {}
+    stale = pa.table([sorted(items), [99] * len(items)], schema=column_schema({column.name: "int64"}))
+    write_column_rows(catalog.paths, [stale])  # as a space of that name may have left it in an older version
+    build("a.txt", columns=(), unit=unit, template=" {text}")
+    assert Catalog(tmp_path / "store").column_files == files
 
 
 def test_targets_have_the_columns_of_their_rows(build: Build, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from encode_models import bert
 from recipe_checkpoints import OLD, TEXTS, old_layout, outputs, write_json
+from tiny_checkpoint import columns
 
 from embstore import Store
 from embstore.errors import CheckpointError, SpaceMismatchError, UnknownNameError, UsageError
@@ -99,6 +100,27 @@ def test_prompts(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
         build(root, sentences, checkpoint, prompt="query", poolings="mean")
     near = store.neighbours("a new text", k=1, embed=True, spaces="tiny.sentence.model")
     assert len(near) == 1
+    _check_token_counts(root, sentences, checkpoint)
+
+
+def _check_token_counts(root: Path, sentences: Path, checkpoint: Path) -> None:
+    """Compare the numbers of tokens behind each prompt with transformers; counted anew they are the same."""
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    texts = dict(Store(root).sql("SELECT item_id, text FROM items").fetchall())
+    counts = columns(root)
+    prompts = {"n_tokens.tiny.sentence.model": "find: ", "n_tokens.documents": ""}
+    assert counts.keys() == prompts.keys()
+    for name, prompt in prompts.items():
+        assert counts[name].keys() == texts.keys()
+        for item, n_tokens in counts[name].items():
+            encoded = tokenizer(prompt + texts[item], return_offsets_mapping=True, truncation=True)
+            assert n_tokens == sum(end > max(start, len(prompt)) for start, end in encoded["offset_mapping"])
+    Store(root).remove(columns=[*counts])
+    build(root, sentences, checkpoint, prompt="query")
+    build(root, sentences, checkpoint, prompt="", name="documents")
+    assert columns(root) == counts
 
 
 def test_another_recipe_under_the_same_name_is_refused(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:

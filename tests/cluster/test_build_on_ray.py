@@ -17,6 +17,7 @@ import pytest
 from object_servers import moto_server, new_bucket
 from ray_nodes import RayCluster, started_cluster
 from sweep import STEPS, write_run
+from tiny_checkpoint import columns
 
 from embstore import Store
 from embstore.build import worker
@@ -64,8 +65,8 @@ def _files(root: Path) -> dict[str, object]:
     found = (path for kind in ("embeddings", "summaries", "skipped") for path in (root / kind).rglob("*"))
     texts = pa.concat_tables(pq.read_table(path) for path in (root / "items").iterdir())
     return {str(path.relative_to(root)): path.read_bytes() for path in found if path.is_file()} | {
-        "items": texts.sort_by("item_id").to_pylist()
-    }
+        "items": texts.sort_by("item_id").to_pylist(), "columns": columns(root),
+    }  # fmt: skip
 
 
 def _temporaries(root: Path) -> list[Path]:

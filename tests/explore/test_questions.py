@@ -327,6 +327,12 @@ def test_colours_by_a_column(make_store):
     found = colours(made.store, made.space, "where", column="freq < 3 AND zipf_frequency = 0")
     assert [found["categories"][value] == "True" for value in found["values"]] == [rank[item] < 3 for item in order]
     assert overview(made.store)["columns"] == ["freq", "pos"]
+    write_columns(made, {f"n_tokens.{made.space}": "int64"}, {i: (rank[i] % 3,) for i in order})
+    assert overview(made.store)["columns"] == ["freq", "pos", "n_tokens"]
+    found = colours(made.store, made.space, "column", column='"n_tokens"')
+    assert (found["label"], found["values"]) == ("n_tokens", [rank[item] % 3 for item in order])
+    found = colours(made.store, made.space, "where", column="n_tokens > 0")
+    assert [found["categories"][value] == "True" for value in found["values"]] == [rank[item] % 3 > 0 for item in order]
 
 
 def test_categories_have_the_same_order_in_each_space_of_a_unit(make_store):

@@ -96,6 +96,21 @@ def test_merge_takes_the_values_that_are_new(made: Synthetic, make_store: Make) 
     assert not [row for row in made.store.merge(other.root) if row["file"] == "columns"]
 
 
+def test_merge_and_push_of_a_space_take_its_numbers_of_tokens_alone(
+    made: Synthetic, make_store: Make, tmp_path: Path
+) -> None:
+    other = make_store("other", n=30, index=False, space="new")
+    make_store("other", n=20, index=False, space="same")
+    make_store(made.root, n=20, index=False, space="same")
+    item = int(made.ids[3])
+    write_columns(made, {"n_tokens.same": "int64"}, {item: (1,)})
+    write_columns(other, {"n_tokens.same": "int64", "n_tokens.new": "int64"}, {item: (2, 3)})
+    made.store.merge(other.root, spaces="new")
+    assert stored_columns(made.root).loc[item, ["n_tokens.new", "n_tokens.same"]].tolist() == [3, 1]
+    other.store.push(tmp_path / "pushed", spaces="new")
+    assert [*stored_columns(tmp_path / "pushed")] == ["n_tokens.new"]
+
+
 def test_merge_refuses_other_values_and_types(made: Synthetic, make_store: Make) -> None:
     before = stored_columns(made.root)
     other = make_store("other", n=20, index=False)

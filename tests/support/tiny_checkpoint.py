@@ -92,9 +92,26 @@ def texts(root: Path) -> dict[int, str]:
     return found
 
 
+def columns(root: Path) -> dict[str, dict[int, object]]:
+    """Column → item id → value, read by pyarrow alone; a value that stands in two tables must be the same."""
+    import pyarrow.parquet as pq
+
+    from embstore.storage.catalog import Catalog
+
+    found: dict[str, dict[int, object]] = {}
+    for file in Catalog(root).column_files:
+        item_ids, *values = pq.read_table(file).to_pydict().items()
+        for name, listed in values:
+            for item, value in zip(item_ids[1], listed, strict=True):
+                if value is not None:
+                    assert found.setdefault(name, {}).setdefault(item, value) == value
+    return found
+
+
 def assert_same_content(first: Path, other: Path) -> None:
-    """Compare two stores: the same items, and the same vectors to within what the batches may differ by."""
+    """Compare two stores: the same items and columns, and vectors equal to within what the batches may differ by."""
     assert texts(first) == texts(other)
+    assert columns(first) == columns(other)
     left, right = content(first), content(other)
     assert left.keys() == right.keys()
     for space in left:

@@ -127,6 +127,15 @@ def token_column(space: str) -> str:
     return f"{N_TOKENS}.{space}"
 
 
+TOKEN_MEANING = "number of tokens of an item in {space}, without special tokens, template and prompt"
+"""Meaning of a column of numbers of tokens, as a phrase."""
+
+
+def is_token_column(name: str) -> bool:
+    """Return whether a stored column has the number of tokens of the items of a space."""
+    return name.startswith(f"{N_TOKENS}.")
+
+
 def joined_items(sql: str, stored: Iterable[str], space: str | None = None) -> tuple[str, list[str]]:
     """Return the SQL of a source of items for an expression over their columns, and the views that it reads.
 
@@ -183,6 +192,14 @@ class ColumnTables:
         except (ValueError, OSError):
             self.check()
             raise
+
+    @property
+    def has_kept(self) -> bool:
+        """Whether some columns were kept from sources, by the footers of the tables; true for damaged ones."""
+        try:
+            return not all(map(is_token_column, self.names))
+        except DamagedError:
+            return True
 
     @cached_property
     def types(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ from embstore import atomic, disk
 from embstore.errors import DamagedError, StoreError
 from embstore.progress import finish_part
 from embstore.storage.files.columns import is_column_table
-from embstore.storage.files.item_columns import COLUMN_FILES, ColumnTables
+from embstore.storage.files.item_columns import COLUMN_FILES, ColumnTables, is_token_column, token_column
 from embstore.storage.files.items import PartChecks
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import column_schema, read_table, stage_part
@@ -117,7 +117,12 @@ def _table(reader: Reader, files: Sequence[Path], sql: str, kinds: Kinds, **more
 
 
 def new_columns(
-    root: Path, stored: Sequence[Path], other: Path, files: Sequence[Path], requested: Ids | None = None
+    root: Path,
+    stored: Sequence[Path],
+    other: Path,
+    files: Sequence[Path],
+    spaces: Collection[str],
+    requested: Ids | None = None,
 ) -> list[pa.Table]:
     """Return the values of columns in another store that this store does not have, as at most one table.
 
@@ -126,6 +131,7 @@ def new_columns(
         stored: Tables of this store.
         other: Folder of the other store, for messages.
         files: Tables of the other store.
+        spaces: Names of the spaces that are taken; numbers of tokens in others are not.
         requested: Ids of the items to take; None for all.
 
     Raises:
@@ -135,7 +141,11 @@ def new_columns(
     if not files:
         return []
     reader = Reader(root, [*stored, *files])
-    kinds = ColumnTables(reader, files, PartChecks()).types
+    counts = {*map(token_column, spaces)}
+    types = ColumnTables(reader, files, PartChecks()).types
+    kinds = {name: kind for name, kind in types.items() if name in counts or not is_token_column(name)}
+    if not kinds:
+        return []
     known = ColumnTables(reader, stored, PartChecks()).types if stored else {}
     remedy = "Nothing was taken. To give the values of one store up: embstore remove --column {name!r} --store FOLDER"
     for name, kind in kinds.items():
@@ -210,13 +220,13 @@ def count_values(root: Path, files: Sequence[Path], name: str) -> int:
 
 
 def remove_columns(paths: StorePaths, names: Collection[str]) -> None:
-    """Remove columns, with their values of all items; requires the store's lock."""
+    """Remove columns, with their values of all items; requires the store's lock. Damaged tables stay as they are."""
     removed, staged = [], {}
     with ExitStack() as stack:
         for path in list_parts(paths, paths.columns).files:
-            kinds = {column.name: column.kind for column in read_columns(path)[1:]}
+            kinds = _kinds(path)
             kept = {name: kind for name, kind in kinds.items() if name not in names}
-            if kept == kinds:
+            if kept == kinds or not _is_sound(path):
                 continue
             removed.append(path)
             if kept:
@@ -230,3 +240,19 @@ def remove_columns(paths: StorePaths, names: Collection[str]) -> None:
         for path in removed:
             if path not in staged:
                 disk.remove(path, missing_ok=True)
+
+
+def _kinds(path: Path) -> dict[str, str]:
+    """Return the type of each column of a table, by name; none if its footer is damaged."""
+    try:
+        return {column.name: column.kind for column in read_columns(path)[1:]}
+    except ValueError:
+        return {}
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        PartChecks().check(path)
+    except DamagedError:
+        return False
+    return True

@@ -131,6 +131,11 @@ class MissingItems:
             f"({quoted_spaces})) USING (item_id) WHERE {parts_condition(parts)}"
         )
 
+    def present_ids(self, space: str, parts: Parts) -> Ids:
+        """Return the ids (n,) of the items present in a space, within the parts of this build, ascending."""
+        found = self.staging.table(f"{self.present([space], parts)} ORDER BY item_id")
+        return to_numpy(found["item_id"])
+
     def _count(self, rows: str, **values: str) -> int:
         counts = self.staging.rows(f"SELECT count(*) FROM {rows}", **values)
         return int(counts[0][0])

@@ -1,47 +1,69 @@
-"""Store the number of tokens of the items of a space, as a column of its own."""
+"""Read and write the number of tokens of the items of a space, which is a column of its own."""
+
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from embstore.errors import DamagedError, FileAccessError
 from embstore.storage.files.item_columns import ColumnTables, token_column
 from embstore.storage.files.items import PartChecks
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import column_schema
+from embstore.storage.parquet.arrow_arrays import from_numpy
+from embstore.storage.parquet.footer import read_columns
 from embstore.storage.sql.reader import Reader
-from embstore.storage.staging.columns import StoredColumn
+from embstore.storage.staging.staging import Ids
 from embstore.storage.transaction.additions import write_column_rows
 from embstore.storage.transaction.manifest import list_parts
 
-Ids = NDArray[np.int64]
 
+class TokenColumn:
+    """The stored numbers of tokens of the items of a space.
 
-def uncounted(paths: StorePaths, space: str, ids: Ids) -> NDArray[np.bool_]:
-    """Return a mask (n,) of the items without a stored number of tokens in a space.
-
-    Raises:
-        DamagedError: A table of columns was altered.
-    """
-    name = token_column(space)
-    parts = list_parts(paths, paths.columns)
-    files = sorted([*parts.files, *parts.missing])
-    tables = ColumnTables(Reader(paths.root, files), files, PartChecks())
-    if name not in tables.types:
-        return np.ones(len(ids), np.bool_)
-    return tables.values([name], ids)[name].is_null
-
-
-def write_token_counts(paths: StorePaths, space: str, ids: Ids, counts: NDArray[np.int64]) -> StoredColumn:
-    """Write the numbers of tokens of items of a space that are not stored yet.
+    Values in a damaged table count as missing: the repair of the store removes it.
 
     Args:
         paths: Paths of the store.
         space: Name of the space.
-        ids: Item ids (n,), ascending.
-        counts: Number of tokens of each item (n,).
     """
-    name, new = token_column(space), uncounted(paths, space, ids)
-    if new.any():
-        rows = pa.table([pa.array(ids[new]), pa.array(counts[new])], schema=column_schema({name: "int64"}))
-        write_column_rows(paths, [rows])
-    return StoredColumn(name, "int64", len(ids), int(new.sum()))
+
+    def __init__(self, paths: StorePaths, space: str) -> None:
+        self.name = token_column(space)
+        self._paths = paths
+
+    @cached_property
+    def _tables(self) -> ColumnTables:
+        """The sound tables that have the column."""
+        checks = PartChecks()
+        files = [file for file in list_parts(self._paths, self._paths.columns).files if self._has_column(file, checks)]
+        return ColumnTables(Reader(self._paths.root, files), files, checks)
+
+    def _has_column(self, file: Path, checks: PartChecks) -> bool:
+        try:
+            if (self.name, "int64") not in ((column.name, column.kind) for column in read_columns(file)):
+                return False
+            checks.check(file)
+        except (DamagedError, FileAccessError, ValueError):
+            return False
+        return True
+
+    def without_value(self, ids: Ids) -> Ids:
+        """Return those of some items (n,) without a number, in the same order."""
+        if not len(ids) or not self._tables.files:
+            return ids
+        return ids[self._tables.values([self.name], ids)[self.name].is_null]
+
+    def write(self, ids: Ids, n_tokens: NDArray[np.int64]) -> int:
+        """Write the numbers of tokens of items without one, and return how many were new.
+
+        Args:
+            ids: Item ids (n,), ascending.
+            n_tokens: Number of tokens of each item (n,).
+        """
+        is_new = np.isin(ids, self.without_value(ids))
+        values = [from_numpy(ids[is_new]), from_numpy(n_tokens[is_new])]
+        write_column_rows(self._paths, [pa.table(values, schema=column_schema({self.name: "int64"}))])
+        return int(is_new.sum())
