@@ -22,8 +22,9 @@ Counts = tuple[Ids, Ids]
 
 def forget_token_counts(job: Job, paths: StorePaths) -> None:
     """Remove the numbers of tokens of spaces that have no vectors: those of a space of the same name before."""
-    spaces = [space.card.space for space in job.spaces]
-    remove_columns(paths, [token_column(space) for space in spaces if not committed_shards(paths, space)])
+    names = [space.card.space for space in job.spaces]
+    if empty := [token_column(name) for name in names if not committed_shards(paths, name)]:
+        remove_columns(paths, empty)
 
 
 def store_token_counts(
