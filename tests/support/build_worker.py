@@ -84,7 +84,7 @@ def _build(source: Path, checkpoint: Path, store: Path, kill: Kill | None, repor
 
     from embstore import Store
 
-    stages = {"load": (0.0, 0.0), "encode": (0.0, 0.8), "index": (0.8, 0.2)}
+    stages = {"load": (0.0, 0.0), "encode": (0.0, 0.8), "read": (0.8, 0.0), "index": (0.8, 0.2)}
     killers: list[Thread] = []
 
     def observe(step) -> None:
