@@ -104,7 +104,7 @@ def test_drift_among_listed_words_is_that_of_a_store_of_them(made: Synthetic, al
     added = made.store.drift("text3", words=LIST, k=3)
     assert {*added["n"]} == {len(LIST) + 1}
     assert "1 of the words are not among the selected items" in " ".join(added.notes)
-    with pytest.raises(QueryError, match="take a smaller k"):
+    with pytest.raises(QueryError, match="select more items"):
         made.store.drift(words="absent,missing", k=3)
 
 
