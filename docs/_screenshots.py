@@ -4,6 +4,7 @@ It needs the extra dev and chromium. Without STORE a store is built with the pac
 takes minutes.
 """
 
+import contextlib
 import hashlib
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "screenshots"
 STAMP = FOLDER / "taken_of.txt"
 sys.path.append(str(ROOT / "tests" / "support"))
@@ -127,8 +128,8 @@ def main() -> None:
     """Take the pictures of the store that is named, or of one that is built now."""
     if len(sys.argv) > 1:
         return take(Path(sys.argv[1]))
-    with tempfile.TemporaryDirectory() as work:
-        store = Path(work) / "words"
+    with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):  # the pages show the path of the store
+        store = Path("words")
         for arguments in _SETUP:
             subprocess.run([sys.executable, "-m", "embstore", *arguments, "--store", str(store)], check=True)
         return take(store)
