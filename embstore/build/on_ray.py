@@ -33,7 +33,7 @@ from embstore.progress import Observer
 from embstore.storage.files.paths import StorePaths
 
 _CONNECT_SECONDS = 3.0
-_ANSWER_SECONDS = 5.0
+_ANSWER_SECONDS = 7.0
 _STOP_SECONDS = 5.0
 _RAY_TEXTS_BYTES = 512 << 20  # of a local instance's memory for the texts of ranges
 # RFC 9113, section 3.4: a client's first bytes, and an empty frame of settings.

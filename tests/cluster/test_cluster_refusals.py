@@ -122,7 +122,7 @@ def test_a_server_other_than_ray_is_refused_within_seconds(tmp_path: Path, monke
 
 @pytest.mark.parametrize(
     ("status", "reason"),
-    [("404", ".*status: 404"), (None, "what listens there does not answer as Ray does within 5 s")],
+    [("404", ".*status: 404"), (None, "what listens there does not answer as Ray does within 7 s")],
 )
 def test_a_server_of_http_2_other_than_ray_is_refused(status: str | None, reason: str, tmp_path: Path) -> None:
     """Ray itself would ask such a server again and again, for many minutes."""
