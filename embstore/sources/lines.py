@@ -25,6 +25,7 @@ Lines = Callable[[], Iterator[str]]
 
 # surrogateescape turns an invalid byte 0xNN into U+DCNN; valid UTF-8 never decodes to these.
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
+_UTF_16_MARKS = "\udcff\udcfe", "\udcfe\udcff"  # byte order marks, read so
 
 
 def decode_lines(stream: IO[bytes], name: str, *, newline: str = "") -> Iterator[str]:
@@ -127,7 +128,9 @@ def _check_utf8(line: str, place: str) -> None:
     if match := _ESCAPED_BYTE.search(line):
         position = len(line[: match.start()].encode("utf-8")) + 1
         byte = ord(match[0]) - 0xDC00
+        is_utf_16 = line.startswith(_UTF_16_MARKS)
         raise SourceError(
-            f"{place}: byte 0x{byte:02X} at position {position} of the line is not valid UTF-8. "
-            "Convert it to UTF-8 first, for instance with iconv."
+            f"{place}: byte 0x{byte:02X} at position {position} of the line is not valid UTF-8"
+            f"{', but begins a text in UTF-16' if is_utf_16 else ''}. Convert it to UTF-8 first, for instance with "
+            f"{'iconv -f UTF-16 -t UTF-8' if is_utf_16 else 'iconv'}."
         )

@@ -71,6 +71,15 @@ def test_any_bytes_are_read_whole_or_refused(data: bytes) -> None:
         assert [row.text for row in rows if isinstance(row, Row)] == [line for line in lines if line.strip()]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["words.txt", "words.csv", "words.jsonl"])
+def test_utf_16_is_named(name: str, encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes("\ufeffcaf\u00e9\n".encode(encoding))
+    with pytest.raises(SourceError, match=rf"{name}:1: .* begins a text in UTF-16.* iconv -f UTF-16"):
+        list(open_source(str(path)).rows())
+
+
 @pytest.mark.parametrize(
     ("data", "place", "byte", "position"),
     [
