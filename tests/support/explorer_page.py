@@ -25,11 +25,14 @@ class Visit:
         browser: Browser.
         url: Address of the page with its token.
         problems: Errors of the page, and requests to other hosts, which were not let out.
+        expected: Part of the notes of chromium that are no problem from now on, in lower case; empty for none. They may
+            come at any time after what they are about.
     """
 
     browser: Any
     url: str
     problems: list[str] = field(default_factory=list)
+    expected: str = ""
     contexts: list[Any] = field(default_factory=list)
 
     def open(self, width: int = 1200, height: int = 800, scheme: str = "light", **state: str) -> Any:
@@ -50,7 +53,8 @@ class Visit:
         return page
 
     def _note(self, message: Any) -> None:
-        if "GPU stall due to ReadPixels" not in message.text:  # chromium about screenshots of WebGL
+        is_expected = bool(self.expected) and self.expected in message.text.lower()
+        if not is_expected and "GPU stall due to ReadPixels" not in message.text:  # chromium about screenshots of WebGL
             self.problems.append(f"{message.type}: {message.text}")
 
     def _let_out(self, route: Any) -> None:
