@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import numpy as np
 from buckets import Bucket
-from fault_proxy import FaultProxy, fault_proxy
+from fault_proxy import FaultProxy
 from object_servers import moto_server, new_bucket
 from signal_worker import Ended, run_command
 from tiny_checkpoint import make_checkpoint
@@ -152,7 +152,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="build-kills-")))
         os.environ |= {"EMBSTORE_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
         made = new_bucket(stack.enter_context(moto_server()))
-        proxy = stack.enter_context(fault_proxy(made.endpoint, {}, latency=0.03))
+        proxy = stack.enter_context(FaultProxy(made.endpoint, {}, latency=0.03))
         trial = Trial(folder, proxy, Bucket(made.name, proxy.endpoint), random.Random(chosen.seed))
         print(trial.run(chosen.kills), flush=True)
 

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from buckets import Bucket
 from fake_hub import TOKEN, running_hub
-from fault_proxy import fault_proxy
+from fault_proxy import FaultProxy
 from object_servers import moto_server, new_bucket
 from synthetic import synthetic_store
 
@@ -118,7 +118,7 @@ def main() -> None:
 def started_bucket(stack: ExitStack) -> Bucket:
     """Start a server of the S3 interface with latency, and return a new bucket of it."""
     made = new_bucket(stack.enter_context(moto_server()))
-    proxy = stack.enter_context(fault_proxy(made.endpoint, {}, latency=0.03))
+    proxy = stack.enter_context(FaultProxy(made.endpoint, {}, latency=0.03))
     return Bucket(made.name, proxy.endpoint)
 
 

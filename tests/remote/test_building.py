@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from buckets import Bucket
 from embstore_cli.main import app
-from fault_proxy import FAULTS, fault_proxy
+from fault_proxy import FAULTS, FaultProxy
 from tiny_checkpoint import assert_same_content, make_checkpoint
 from typer.testing import CliRunner, Result
 
@@ -67,7 +67,7 @@ def test_builds_and_queries_through_a_failing_network(bucket, tmp_path, checkpoi
     source = tmp_path / "words.txt"
     source.write_text("".join(f"word{number}\n" for number in range(40)))
     Store(tmp_path / "local").build([str(source)], models=[str(checkpoint)])
-    with fault_proxy(bucket.endpoint, dict.fromkeys(FAULTS, 0.05), seed=3) as proxy:
+    with FaultProxy(bucket.endpoint, dict.fromkeys(FAULTS, 0.05), seed=3) as proxy:
         failing = replace(bucket, endpoint=proxy.endpoint)
         for _ in range(20):
             if (built := run(failing, "build", source, "--model", checkpoint)).exit_code == 0:

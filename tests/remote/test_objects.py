@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from buckets import SECRET
-from fault_proxy import fault_proxy
+from fault_proxy import FaultProxy
 
 from embstore.errors import MissingObjectError, RemoteError, UsageError
 from embstore.storage.remote.objects import ObjectStore, check_url
@@ -90,7 +90,7 @@ def test_a_writer_waits_for_a_server_that_is_gone_for_seconds(bucket):
             created = pool.submit(patient.put_new, "key", b"content")
             with pytest.raises(RemoteError, match="cannot be written"):
                 other.put("other", b"content")
-            with fault_proxy(bucket.endpoint, {}, port=port):  # beside it, so that no other process takes the port
+            with FaultProxy(bucket.endpoint, {}, port=port):  # beside it, so that no other process takes the port
                 nobody.close()
                 assert created.result()
     assert bucket.objects().get("key") == b"content"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from buckets import Bucket
 from column_writing import stored_columns, write_columns
-from fault_proxy import FAULTS, fault_proxy
+from fault_proxy import FAULTS, FaultProxy
 from pandas.testing import assert_frame_equal
 from store_damage import flip
 from synthetic import Synthetic
@@ -61,7 +61,7 @@ def test_a_store_is_pushed_and_pulled(made: Synthetic, bucket: Bucket, tmp_path:
 def test_only_what_is_missing_travels(made: Synthetic, make_store: Make, bucket: Bucket) -> None:
     made.store.push(bucket.url, options=bucket.options)
     make_store(texts=["new"])
-    with fault_proxy(bucket.endpoint, {}) as proxy:
+    with FaultProxy(bucket.endpoint, {}) as proxy:
         through = replace(bucket, endpoint=proxy.endpoint)
         made.store.push(bucket.url, options=through.options)
         sent = [path for method, path in proxy.requests if method == "PUT" and "/embeddings/" in path]
@@ -96,7 +96,7 @@ def test_a_part_is_pushed_and_other_content_refused(made: Synthetic, make_store:
 
 
 def test_a_push_through_a_network_that_fails(made: Synthetic, bucket: Bucket) -> None:
-    with fault_proxy(bucket.endpoint, dict.fromkeys(FAULTS, 0.03), seed=3) as proxy:
+    with FaultProxy(bucket.endpoint, dict.fromkeys(FAULTS, 0.03), seed=3) as proxy:
         made.store.push(bucket.url, options=replace(bucket, endpoint=proxy.endpoint).options)
     assert sum(proxy.counts[fault] for fault in FAULTS) >= 3, proxy.counts
     assert _remote(bucket).verify(deep=True).ok
@@ -107,7 +107,7 @@ def test_a_push_through_a_network_that_fails(made: Synthetic, bucket: Bucket) ->
 def test_a_killed_push_goes_on(made: Synthetic, bucket: Bucket, tmp_path: Path) -> None:
     """It is killed among its uploads: there is no store yet, or the whole one, and the next push makes it whole."""
     command = [sys.executable, "-m", "embstore", "push", bucket.url, "--store", str(made.root), "--quiet"]
-    with fault_proxy(bucket.endpoint, {}, most=8) as proxy:
+    with FaultProxy(bucket.endpoint, {}, most=8) as proxy:
         options = replace(bucket, endpoint=proxy.endpoint).options
         arguments = [part for name, value in options.items() for part in ("--store-option", f"{name}={value}")]
         with subprocess.Popen([*command, *arguments]) as process:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from buckets import Bucket
-from fault_proxy import FAULTS, fault_proxy
+from fault_proxy import FAULTS, FaultProxy
 
 RIVALS = 12
 
@@ -31,7 +31,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Bucket]:
 
 def test_of_rivals_one_wins_although_replies_are_lost(server: Bucket) -> None:
     keys = [f"manifest-{number}" for number in range(4)]
-    with fault_proxy(server.endpoint, dict.fromkeys(("busy", "lost reply", "lost request"), 0.08), seed=1) as proxy:
+    with FaultProxy(server.endpoint, dict.fromkeys(("busy", "lost reply", "lost request"), 0.08), seed=1) as proxy:
         found = _winners(replace(server, endpoint=proxy.endpoint), keys)
     assert all(proxy.counts[fault] for fault in ("busy", "lost reply", "lost request")), proxy.counts
     stored = server.objects()
@@ -41,7 +41,7 @@ def test_of_rivals_one_wins_although_replies_are_lost(server: Bucket) -> None:
 def test_what_is_read_through_faults_is_what_was_written(server: Bucket) -> None:
     content = bytes(range(256)) * 400
     server.objects().put("key", content)
-    with fault_proxy(server.endpoint, dict.fromkeys(FAULTS, 0.06), seed=2) as proxy:
+    with FaultProxy(server.endpoint, dict.fromkeys(FAULTS, 0.06), seed=2) as proxy:
         objects = replace(server, endpoint=proxy.endpoint).objects()
         for _ in range(20):
             assert objects.get("key") == content

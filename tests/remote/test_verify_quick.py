@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from buckets import Bucket
-from fault_proxy import fault_proxy
+from fault_proxy import FaultProxy
 from synthetic import Synthetic
 from web_server import serving
 
@@ -36,7 +36,7 @@ def _files(made: Synthetic) -> dict[str, Path]:
 def test_a_sound_store_in_a_bucket_is_read_in_kilobytes(made: Synthetic, bucket: Bucket) -> None:
     made.store.push(bucket.url, options=bucket.options)
     n_bytes = sum(path.stat().st_size for path in made.root.rglob("*") if path.is_file())
-    with fault_proxy(bucket.endpoint, {}) as proxy:
+    with FaultProxy(bucket.endpoint, {}) as proxy:
         store = Store(bucket.url, options=replace(bucket, endpoint=proxy.endpoint).options)
         found = store.verify(quick=True)
         assert found.ok, found.problems

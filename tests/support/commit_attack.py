@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from buckets import Bucket
-from fault_proxy import fault_proxy
+from fault_proxy import FaultProxy
 
 from embstore.errors import LockedError, RemoteError
 from embstore.storage.remote import manifest
@@ -33,7 +33,7 @@ def commit_through_faults(
     """Commit through a failing network, and return what was found; raise AssertionError if a commit was lost."""
     reports, counts = [], Counter[str]()
     began = time.monotonic()
-    with fault_proxy(bucket.endpoint, rates, seed, latency) as proxy:
+    with FaultProxy(bucket.endpoint, rates, seed, latency) as proxy:
         objects, direct = replace(bucket, endpoint=proxy.endpoint).objects(), bucket.objects()
         writer, state = Writer.this_process(), None
         for name in range(n_commits):
@@ -72,7 +72,7 @@ def is_whole(objects: ObjectStore, number: int) -> bool:
 def rivals(bucket: Bucket, n_rounds: int, rates: Mapping[str, float], seed: int) -> str:
     """Let rivals commit at the same base, and return what was found; raise AssertionError if not one won."""
     counts = Counter[str]()
-    with fault_proxy(bucket.endpoint, rates, seed) as proxy, ThreadPoolExecutor(RIVALS) as pool:
+    with FaultProxy(bucket.endpoint, rates, seed) as proxy, ThreadPoolExecutor(RIVALS) as pool:
         all_objects = [replace(bucket, endpoint=proxy.endpoint).objects() for _ in range(RIVALS)]
         direct = bucket.objects()
         state = manifest.commit(direct, manifest.read_newest(direct), {}, Writer.this_process(), 0)

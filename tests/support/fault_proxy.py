@@ -4,10 +4,11 @@ import random
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Event, Lock, Thread
+from typing import Self
 
 from object_servers import host_and_port
 
@@ -53,6 +54,19 @@ class FaultProxy(ThreadingTCPServer):
         self.n_bytes = 0
         self._random, self._lock = random.Random(seed), Lock()
         self.opened, self._left = Event(), most
+        self._thread = Thread(target=self.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Self:
+        """Start the proxy."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop the proxy, and lose what waits."""
+        self.opened.set()
+        self.shutdown()
+        self._thread.join()
+        super().__exit__(*error)
 
     @property
     def endpoint(self) -> str:
@@ -119,24 +133,3 @@ class _Passing(StreamRequestHandler):
                 while part := server.recv(1 << 16):
                     reply += part
         return {"lost reply": b"", "cut reply": reply[: len(reply) // 2]}.get(fault, reply)
-
-
-@contextmanager
-def fault_proxy(
-    endpoint: str,
-    rates: Mapping[str, float],
-    seed: int = 0,
-    latency: float = 0.0,
-    port: int = 0,
-    most: int | None = None,
-) -> Iterator[FaultProxy]:
-    """Start a proxy, and stop it at the end of the context; see :class:`FaultProxy` for the arguments."""
-    with FaultProxy(endpoint, rates, seed, latency, port, most) as proxy:
-        thread = Thread(target=proxy.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield proxy
-        finally:
-            proxy.opened.set()
-            proxy.shutdown()
-            thread.join()
