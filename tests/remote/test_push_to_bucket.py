@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from store_damage import flip
 from synthetic import Synthetic
 
 from embstore import Store
-from embstore.errors import DamagedError, SpaceMismatchError, StoreError
+from embstore.errors import DamagedError, LockedError, SpaceMismatchError, StoreError, UnknownNameError
+from embstore.storage.remote.store import RemoteStore
 
 Make = Callable[..., Synthetic]
 
@@ -93,6 +95,49 @@ def test_a_part_is_pushed_and_other_content_refused(made: Synthetic, make_store:
     with pytest.raises(DamagedError):
         other.store.push(bucket.url, options=bucket.options, spaces="mine")
     assert [row["space"] for row in _remote(bucket).info()] == [made.space]
+
+
+def test_a_refused_push_leaves_a_new_bucket_empty(made: Synthetic, bucket: Bucket) -> None:
+    """Whatever is found before the store changes is found before there is one: no manifest, no lease, no probe."""
+
+    def refused(error: type[StoreError | UnknownNameError], match: str, **part: str) -> None:
+        with pytest.raises(error, match=match):
+            made.store.push(bucket.url, options=bucket.options, **part)
+        assert [found.key for found in bucket.objects().list()] == []
+
+    refused(UnknownNameError, "unknown space", spaces="toy.word.lost")
+    refused(UnknownNameError, "9", spaces=made.space, layers="9")
+    shard = max((made.root / "embeddings").rglob("*.parquet"))
+    whole = shard.read_bytes()
+    flip(shard)  # found when it has been copied, after all that comes before it
+    refused(DamagedError, shard.name)
+    shard.write_bytes(whole[:-40])
+    refused(DamagedError, shard.name)
+    shard.unlink()
+    refused(DamagedError, f"{shard.name} is missing")
+    shard.write_bytes(whole)
+    assert len(made.store.push(bucket.url, options=bucket.options))
+    assert _remote(bucket).verify(deep=True).ok
+    assert _remote(bucket).query("anisotropy").rows == made.store.query("anisotropy").rows
+
+
+def test_of_two_that_begin_a_store_the_later_is_refused(
+    made: Synthetic, make_store: Make, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The first conditional manifest decides; a failure before anything was committed leaves nothing either."""
+    begun = RemoteStore(bucket.url, bucket.options)
+    with pytest.raises(ZeroDivisionError), begun.writing(is_new=True):
+        raise ZeroDivisionError
+    assert [found.key for found in bucket.objects().list()] == []
+    late, writing = make_store("late", texts=["late"]), ExitStack()
+    folder = writing.enter_context(begun.writing(is_new=True))
+    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "elsewhere"))
+    made.store.push(bucket.url, options=bucket.options)
+    for change in (lambda: late.store.push(folder), writing.close):
+        with pytest.raises(LockedError, match=rf"{bucket.url} was made meanwhile by process {os.getpid()} on .* again"):
+            change()
+    assert _remote(bucket).query("anisotropy").rows == made.store.query("anisotropy").rows
+    assert _remote(bucket).verify(deep=True).ok
 
 
 def test_a_push_through_a_network_that_fails(made: Synthetic, bucket: Bucket) -> None:

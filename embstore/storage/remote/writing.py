@@ -2,7 +2,8 @@
 
 Each change that today's code commits to the mirror becomes a commit of the remote store: first the new objects, then
 one manifest. The manifest also says until when no other process writes (a lease), by the server's clock. What a killed
-or displaced writer has uploaded is named by no manifest.
+or displaced writer has uploaded is named by no manifest. A new store begins with its first change: a command that is
+refused before it changes anything leaves nothing, even if it is killed.
 """
 
 import hashlib
@@ -126,8 +127,9 @@ class RemoteWriter:
         try:
             yield
         except BaseException:
-            with suppress(StoreError):  # the first error is raised
-                self._publish(0)
+            if self._mirror.state is not None:  # else there is no store yet, and no change of it
+                with suppress(StoreError):  # the first error is raised
+                    self._publish(0)
             raise
         else:
             if self._collects:
@@ -151,11 +153,10 @@ class RemoteWriter:
             )
 
     def _prepare(self, newest: RemoteState | None) -> None:
-        """Bring the mirror up to date, and take the lease."""
+        """Bring the mirror up to date, and take the lease of a store that exists."""
         base = self._mirror.load()
         if newest is None:
             self._mirror.start()
-            self._commit({}, LEASE_SECONDS)
             return
         if base is not None and self._has_changes(base):
             if base.store == newest.store and base.files == newest.files:
@@ -178,8 +179,10 @@ class RemoteWriter:
         """Renew the lease until the writer ends or is displaced."""
         while not ended.wait(RENEWAL_SECONDS):
             with self._lock:
-                if ended.is_set() or self._mirror.state is None:
+                if ended.is_set():
                     return
+                if self._mirror.state is None:  # there is no store yet
+                    continue
                 try:
                     self._commit(self._mirror.state.files, LEASE_SECONDS)
                 except LockedError as error:
@@ -187,6 +190,26 @@ class RemoteWriter:
                     return
                 except RemoteError:  # tried again before the lease ends; the next commit reports it
                     continue
+
+    def _begin(self) -> None:
+        """Create a store that does not exist, with the lease, at its first change.
+
+        Raises:
+            LockedError: Another process has created it meanwhile.
+            RemoteError: The server cannot be reached, or refuses.
+        """
+        with self._lock:
+            if self._mirror.state is not None:
+                return
+            try:
+                self._commit({}, LEASE_SECONDS)
+            except LockedError:
+                newest = manifest.read_newest(self._objects)
+                self._error = LockedError(
+                    f"{self._objects.url} was made meanwhile by {newest.writer if newest else 'another process'}, and "
+                    "this process has written nothing to it. Run the same command again once the other one has ended."
+                )
+                raise self._error from None
 
     def _committed(self) -> None:
         """Commit to the remote store what was committed to the mirror.
@@ -197,6 +220,7 @@ class RemoteWriter:
         """
         if self._error is not None:
             raise self._error
+        self._begin()
         if time.monotonic() - self._published > _PAUSE_SECONDS:
             self._publish(LEASE_SECONDS)
             self._published = time.monotonic()
@@ -206,6 +230,7 @@ class RemoteWriter:
         with self._lock:
             if self._error is not None:
                 raise self._error
+            self._begin()
             try:
                 self._commit(self._uploaded(), lease_seconds)
             except LockedError as error:
