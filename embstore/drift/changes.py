@@ -27,11 +27,13 @@ class Neighbourhoods(NamedTuple):
         cosines: Cosines with them, float64 (m, k).
         are_tied: Whether the k + 1 nearest items of an item are equally near, so that ids alone decide which k are its
             neighbours, bool (m,).
+        are_last_tied: Whether the next item is as near as the last of the k, so that ids decide, bool (m,).
     """
 
     near: Positions
     cosines: Float64Array
     are_tied: NDArray[np.bool_]
+    are_last_tied: NDArray[np.bool_]
 
 
 def overlaps(first: Neighbourhoods, second: Neighbourhoods) -> Float64Array:

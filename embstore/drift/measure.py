@@ -15,6 +15,7 @@ from embstore.drift.changes import Neighbourhoods, overlaps, turnovers
 from embstore.drift.request import DriftRequest
 from embstore.drift.sides import Place, Sides
 from embstore.errors import QueryError
+from embstore.metrics.numerics.directions import cosine_error
 from embstore.progress import task
 from embstore.query.layer_data import neighbours_of
 from embstore.storage.catalog import Ids
@@ -68,6 +69,7 @@ def measure(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Measur
     chosen = _ranked(changes, items, request.n_most) if request.n_most else _of_words(items, words)
     if request.n_most:
         notes += _left_out(sides, changes)
+    notes += _ties(sides, request, near, changes)
     values = [
         row for place, rank in chosen for row in _values(sides, place, rank, ids, items, near, changes)
     ]  # fmt: skip
@@ -117,9 +119,14 @@ def _compared_ids(sides: Sides, request: DriftRequest, words: Sequence[int]) -> 
 def _neighbourhoods(sides: Sides, place: Place, ids: Ids, items: Ids, k: int) -> Neighbourhoods:
     """Return the k nearest neighbours of items in a layer, with whether those of an item are all equally near."""
     # One neighbour more shows whether the choice of k is arbitrary.
-    _, _, found, cosines = neighbours_of(sides.data(place, ids), items, k + 1)
-    are_tied = np.ptp(cosines, axis=1) <= _EQUAL if found.shape[1] > k else np.zeros(len(items), np.bool_)
-    return Neighbourhoods(found[:, :k], cosines[:, :k], are_tied)
+    data = sides.data(place, ids)
+    _, _, found, cosines = neighbours_of(data, items, k + 1)
+    if found.shape[1] <= k:
+        none = np.zeros(len(items), np.bool_)
+        return Neighbourhoods(found, cosines, none, none)
+    are_tied = np.ptp(cosines, axis=1) <= _EQUAL
+    are_last_tied = cosines[:, k - 1] - cosines[:, k] <= 2 * cosine_error(data.dim)
+    return Neighbourhoods(found[:, :k], cosines[:, :k], are_tied, are_last_tied)
 
 
 def _change(
@@ -161,6 +168,21 @@ def _left_out(sides: Sides, changes: Sequence[_Change]) -> list[str]:
         return []
     return [
         f"{sides.name}: n_tied = {n_tied} (items left out of the ranking: {_TIED}). Choose other layers to rank them."
+    ]
+
+
+def _ties(
+    sides: Sides, request: DriftRequest, near: dict[Place, Neighbourhoods], changes: Sequence[_Change]
+) -> list[str]:
+    """Return a note on the items some of whose neighbours are chosen by their ids among equally near ones."""
+    are_tied = np.any([each.are_last_tied for each in near.values()], axis=0)
+    if request.n_most:
+        are_tied &= ~np.any([change.are_tied for change in changes], axis=0)  # which are left out
+    if not are_tied.any():
+        return []
+    return [
+        f"{sides.name}: n_tied_last = {are_tied.sum()} (items that have, in some layer, neighbours as near as the last "
+        "of the k: those with the lowest ids are taken, also in lost and gained)"
     ]
 
 

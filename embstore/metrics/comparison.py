@@ -90,7 +90,8 @@ METRICS = (
         citation="Mutual k-nearest-neighbour alignment: Huh et al. (2024), ICML; jaccard: index of the same lists",
         references=("huh2024",),
         needs="layers",
-        estimator="Neighbours are exact, an item is not its own, and ties, up to rounding, go to the lower item id. "
+        estimator="Neighbours are exact, an item is not its own, and ties, up to rounding, go to the lower item id: "
+        "where they reach beyond the k-th place, as of duplicates, the ids decide which of them count, without a note. "
         "Items that are a zero vector in one of the two layers are left out of both, as items and as neighbours, and "
         "counted in n_zero. k ≥ n gives null. Chance is by the hypergeometric distribution.",
         version=2,

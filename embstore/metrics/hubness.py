@@ -78,9 +78,10 @@ METRICS = (
         references=("radovanovic2010",),
         needs="neighbours",
         estimator="Exact: all neighbours of all items, no approximate index. An item is left out of its own neighbours "
-        "by its id, so that duplicates count; neighbours whose distances differ by no more than rounding are in the "
-        "order of their ids. Population skewness, as of scipy.stats.skew. Hubness depends on the distance and on the "
-        "mean: compare --distance euclidean and --transform center. For cosine, zero vectors are left out and "
+        "by its id, so that duplicates count. Of neighbours whose distances differ by no more than rounding, those "
+        "with the lowest ids are taken: where such ties reach beyond the k-th place, as of duplicates, the ids decide "
+        "which of them count, without a note. Population skewness, as of scipy.stats.skew. Hubness depends on the "
+        "distance and on the mean: compare --distance euclidean and --transform center. For cosine, zero vectors are left out and "
         "counted. Where k is n − 1 or more, all others are neighbours, and the skewness is null; where all items are "
         "equally near each other, everything is.",
         version=2,
