@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from synthetic import Synthetic
 
 from embstore import Store
+from embstore.errors import NotStoredError, UnknownNameError
 
 COUNT = "SELECT unit, count(*) AS n FROM items GROUP BY unit ORDER BY unit"
 
@@ -133,7 +134,32 @@ def test_macros_give_what_the_store_gives(made: Synthetic) -> None:
     named = store.neighbours(texts[3], spaces=space, layers=1, k=4, exact=True)
     assert named["text"] == [row[2] for row in rows]
     assert store.sql("SELECT vec('toy.word.last', 1, 'never stored')").fetchall() == [(None,)]
-    assert store.sql("SELECT * FROM neighbours('toy.word.last', 1, 'never stored')").fetchall() == []
+
+
+@pytest.mark.parametrize("select", ["*", "count(*)", "max(cosine)"])
+def test_neighbours_of_what_is_not_stored_are_an_error_with_the_nearest(made: Synthetic, select: str) -> None:
+    store = Store(made.root)
+
+    def ask(*arguments: str | int | None) -> None:
+        names = {f"a{at}": value for at, value in enumerate(arguments)}
+        store.sql(f"SELECT {select} FROM neighbours({', '.join(f'${name}' for name in names)})", names).fetchall()
+
+    with pytest.raises(NotStoredError) as caught:
+        ask("toy.word.last", 1, "Txet3")
+    near = store.catalog.nearest_texts("Txet3", ["toy.word.last"])
+    assert near[0] == "text3"
+    listed = ", ".join(map(repr, near))
+    assert str(caught.value) == (
+        f"'Txet3' is not in toy.word.last. Nearest stored texts: {listed}. Add it with embstore build."
+    )
+    with pytest.raises(UnknownNameError, match=r"unknown space 'toy.word.lats'\. Did you mean 'toy.word.last'"):
+        ask("toy.word.lats", 1, "text3")
+    with pytest.raises(
+        UnknownNameError, match=r"unknown layer '9'\. .*Known: 0, 1, 2.* In SQL a layer is its number\."
+    ):
+        ask("toy.word.last", 9, "text3")
+    with pytest.raises(UnknownNameError, match="unknown space 'NULL'"):
+        ask(None, 1, "text3")
 
 
 @pytest.mark.parametrize(
@@ -146,6 +172,7 @@ def test_macros_give_what_the_store_gives(made: Synthetic) -> None:
         (["SELECT $a", "-p", "a"], "-p takes a name and a value: -p a VALUE"),
         (["SELECT * FROM item"], "no view 'item', and SQL reads nothing else. Did you mean items?"),
         (["SELECT n.text FROM items i, neighbours('toy.word.last', 1, i.text) n"], "neighbours are constants"),
+        (["FROM neighbours('toy.word.last', 1, 'text\x1f3\n')"], "'text\\x1f3\\n' is not in toy.word.last. Nearest"),
         (["SELECT 1", "-f", "x"], "a query was given, and --file too"),
         (["SELECT $a", "-p", "a", "1", "-p", "$a=2"], "-p a was given twice"),
         (["SELECT 1", "--tables"], "--tables and a query do not go together"),

@@ -2,6 +2,7 @@
 
 sandbox    the views, and the DuckDB that executes SQL over them
 macros     functions for users' SQL: vectors, cosines, neighbours
+not_stored error of the macro of neighbours
 relation   the result of a statement
 users_sql  statements and conditions over the views of an opened store
 """

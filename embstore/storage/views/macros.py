@@ -7,6 +7,8 @@ argument could name: the columns inside begin with a hyphen, and the parameters 
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from embstore.storage.views.not_stored import FAILURE
+
 
 class Macro(NamedTuple):
     """A macro.
@@ -49,7 +51,7 @@ MACROS: Mapping[str, Macro] = {
     ),
     "neighbours": Macro(
         "neighbours(space, layer, text, k := 10)",
-        "Table of the k nearest other items by cosine: rank, item_id, text, cosine; no rows if the text is not stored.",
+        "Table of the k nearest other items by cosine: rank, item_id, text, cosine; an error if it is not stored.",
         frozenset(("embeddings", "items", "spaces")),
         f"""CREATE MACRO neighbours(_space, _layer, _text, k := 10) AS TABLE
             WITH "-query" AS MATERIALIZED (SELECT vec(_space, _layer, _text)::DOUBLE[] AS "-given")
@@ -57,7 +59,8 @@ MACROS: Mapping[str, Macro] = {
                 SELECT "-item" AS item_id, "-text" AS text,
                     list_cosine_similarity("-vector"::DOUBLE[], "-given") AS cosine
                 FROM {_VECTORS}, {_ITEMS}, "-query"
-                WHERE "-item" = "-id" AND "-space" = _space AND "-layer" = _layer AND "-text" <> _text)
+                WHERE "-item" = "-id" AND "-space" = _space AND "-layer" = _layer AND "-text" <> _text
+                UNION ALL SELECT NULL, NULL, CASE WHEN "-given" IS NULL THEN {FAILURE}::DOUBLE END FROM "-query")
             WHERE cosine IS NOT NULL ORDER BY cosine DESC, item_id LIMIT k""",
         needs=("vec",),
         is_table=True,

@@ -21,6 +21,7 @@ from embstore.storage.sql.fence import MacroUse, Select, check
 from embstore.storage.sql.limits import Limits
 from embstore.storage.sql.reader import Reader
 from embstore.storage.views.macros import MACROS, in_order
+from embstore.storage.views.not_stored import NEAREST, Call, not_stored, parse_failure
 
 if TYPE_CHECKING:
     from embstore.storage.sql.readonly import ReadOnlyFiles as _Files
@@ -233,6 +234,15 @@ class Sandbox:
             )
         return connections.user_error(error, columns)
 
+    def not_stored(self, call: Call, limits: Limits) -> EmbstoreError:
+        """Return the error for a call of the macro ``neighbours`` that has no vector."""
+        session = self._session(limits)
+        return not_stored(
+            call,
+            self._cards,
+            lambda values: [text for (text,) in session.run(lambda it: it.execute(NEAREST, values).fetchall())],
+        )
+
     def _view_of_column(self, name: str) -> str | None:
         """Return the view that has a column of items, stored or built-in; None if neither has."""
         return "columns" if name in self._columns() else "built_in" if name in BUILT_IN else None
@@ -275,6 +285,8 @@ class Session:
                     "limit by --timeout (timeout= in Python)."
                 ) from error
             if isinstance(error, duckdb.Error):
+                if call := parse_failure(str(error)):
+                    raise self._sandbox.not_stored(call, self._limits) from error
                 raise self._sandbox.user_error(error, self._columns) from error
             raise
 
