@@ -18,6 +18,7 @@ from embstore.errors import QueryError
 from embstore.metrics.numerics.directions import cosine_error
 from embstore.progress import task
 from embstore.query.layer_data import neighbours_of
+from embstore.query.provenance import sample_notes
 from embstore.storage.catalog import Ids
 
 MOST, LEAST = "most", "least"
@@ -98,6 +99,7 @@ def _compared_ids(sides: Sides, request: DriftRequest, words: Sequence[int]) -> 
         selection.items.check_texts(sides.catalog, card)
     kept = selection.items.ids(sides.catalog, sides.cards)
     selected = selection.draw(every if kept is None else np.intersect1d(every, kept, assume_unique=True))
+    notes += sample_notes(selection, sides.cards[0], selected)
     added = np.setdiff1d(np.intersect1d(every, np.array(words, np.int64)), selected)
     if len(added):
         notes.append(

@@ -8,7 +8,7 @@ from embstore.drift.measure import Measured
 from embstore.drift.request import DriftRequest
 from embstore.drift.sides import Sides
 from embstore.query.inputs.missing_texts import quoted_list
-from embstore.query.provenance import describe
+from embstore.query.provenance import describe, whole_samples
 from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values
 from embstore.table import Pivot, ShownColumn, Table, table
 
@@ -51,7 +51,7 @@ def rows_of(sides: Sides, request: DriftRequest, measured: Measured) -> list[Row
 def tabulate(rows: Sequence[Row], request: DriftRequest, notes: Sequence[str]) -> Table:
     """Return the rows as a table: of words printed pair by pair, of the most and least changed with their means."""
     columns = request.selection.columns() | ({} if request.selection.words is None else {"words_missing": None})
-    all_notes = [*notes, *_counts(rows, request), *_reasons(rows)]
+    all_notes = [*notes, *_counts(rows, request, notes), *_reasons(rows)]
     return table(
         [columns | row for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
         notes=list(dict.fromkeys(all_notes)), types=_TYPES,
@@ -81,20 +81,21 @@ def _name_column(rows: Sequence[Row]) -> str:
     return "context" if any(row["context"] for row in rows) else "text"
 
 
-def _counts(rows: Sequence[Row], request: DriftRequest) -> list[str]:
+def _counts(rows: Sequence[Row], request: DriftRequest, notes: Sequence[str]) -> list[str]:
     drawn = "" if request.selection.sample is None else f", a random sample (seed {request.selection.seed})"
+    whole = whole_samples(request.selection, {row["space"] for row in rows}, notes)
     found = dict.fromkeys((row["space"], row["space_2"], row["n"]) for row in rows)
-    notes = [
-        f"{space if space == other else f'{space} and {other}'}: n = {n}{drawn}; lists of {request.k} drawn at random "
-        f"overlap by {request.k / (n - 1):.2g}"
+    counts = [
+        f"{space if space == other else f'{space} and {other}'}: n = {n}{'' if space in whole else drawn}; lists of "
+        f"{request.k} drawn at random overlap by {request.k / (n - 1):.2g}"
         for space, other, n in found
     ]
     if request.n_most and rows:
-        notes.append(
+        counts.append(
             "ordered by the mean overlap over the pairs of layers, items that are equal by their mean turnover, then "
             "by their id"
         )
-    return notes
+    return counts
 
 
 def _reasons(rows: Sequence[Row]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from embstore.chart import with_groups
-from embstore.query.provenance import SPACE_COLUMNS, Row, parameter_notes, request_columns
+from embstore.query.provenance import SPACE_COLUMNS, Row, parameter_notes, request_columns, whole_samples
 from embstore.query.request import MetricRequest
 from embstore.query.revision_columns import REVISION_TYPES, columns_with_values
 from embstore.table import Pivot, Table, show, table
@@ -16,7 +16,7 @@ def tabulate(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str]) 
     metric, by = request.metric, request.selection.by
     names = [column.name for column in metric.columns]
     shown = next(column.name for column in metric.columns if column.shown)
-    notes = [*notes, *_reasons(rows, shown), *_notes_on_pairs(request, rows), *parameter_notes(request)]
+    notes = [*notes, *_reasons(rows, shown), *_notes_on_pairs(request, rows, notes), *parameter_notes(request)]
     down = ("layer_name",) if len({row["space"] for row in rows}) == 1 else ("space", "layer_name")
     heads = tuple("layer" if column == "layer_name" else column for column in down)
     return table(
@@ -51,16 +51,18 @@ def _reasons(rows: Sequence[Row], shown: str) -> Iterator[str]:
         yield f"{row['reason']}." if names_layer else f"{subject}: {row['reason']}."
 
 
-def _notes_on_pairs(request: MetricRequest, rows: Sequence[Row]) -> Iterator[str]:
+def _notes_on_pairs(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str]) -> Iterator[str]:
     """Yield notes on what all pairs of layers of two spaces share: n, and columns that are not printed."""
     described = request.selection.columns()
     drawn = f", a random sample (seed {request.selection.seed})" if "sample" in described else ""
     after = f", after {described['transform']}" if "transform" in described else ""
+    whole = whole_samples(request.selection, {row["space"] for row in rows}, notes)
     for pair in dict.fromkeys((row["space"], row["space_2"]) for row in rows):
         pair_rows = [row for row in rows if (row["space"], row["space_2"]) == pair]
         n = sorted({row["n"] for row in pair_rows})
         name = pair[0] if pair[0] == pair[1] else f"{pair[0]} (down) and {pair[1]} (across)"
-        yield f"{name}: n = {'–'.join(map(str, dict.fromkeys((n[0], n[-1]))))}{drawn}{after}"
+        sampled = "" if pair[0] in whole else drawn
+        yield f"{name}: n = {'–'.join(map(str, dict.fromkeys((n[0], n[-1]))))}{sampled}{after}"
         for column in request.metric.columns:
             values = {row[column.name] for row in pair_rows}
             if not column.shown and len(values) == 1 and (value := values.pop()):

@@ -22,6 +22,7 @@ from embstore.query.provenance import (
     parameter_notes,
     provenance,
     request_columns,
+    whole_samples,
     with_missing_shards,
 )
 from embstore.query.request import MetricRequest, Selection
@@ -295,7 +296,8 @@ def _tabulate(
     # Columns without any value were not requested; if no column has one, the first is printed with dashes.
     printed = tuple(name for name in shown if name == shown[0] or any(row[name] is not None for row in rows))
     own = [name for name in names if name not in keys]
-    counts = notes_of(metric, rows, [*request.selection.columns()], across)
+    whole = whole_samples(request.selection, {row["space"] for row in rows}, notes)
+    counts = notes_of(metric, rows, [*request.selection.columns()], across, whole)
     group = () if by is None else ("group",)
     return table(
         rows,

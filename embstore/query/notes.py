@@ -1,6 +1,6 @@
 """Write the notes of a result: reasons for missing values, and numbers of items."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from embstore.metrics import Metric
@@ -11,7 +11,13 @@ Row = Mapping[str, Any]
 _MAX_NAMED = 30
 
 
-def notes_of(metric: Metric, rows: Sequence[Row], described: Sequence[str], across: Sequence[str]) -> list[str]:
+def notes_of(
+    metric: Metric,
+    rows: Sequence[Row],
+    described: Sequence[str],
+    across: Sequence[str],
+    whole: Collection[str] = (),
+) -> list[str]:
     """Return the notes of the rows of a metric.
 
     Args:
@@ -19,8 +25,9 @@ def notes_of(metric: Metric, rows: Sequence[Row], described: Sequence[str], acro
         rows: Rows, one per space and layer, and per dataset or word.
         described: Names of the columns that describe the selection: ``where``, ``sample``, ``seed``, ``transform``.
         across: Columns besides the space that a printed table spreads horizontally: ``dataset``, ``lexicon``.
+        whole: Names of the spaces whose sample is all of their items, so that nothing was drawn.
     """
-    return [*_reasons(metric, rows, described), *_left_out(metric, rows), *_counts(rows, described, across)]
+    return [*_reasons(metric, rows, described), *_left_out(metric, rows), *_counts(rows, described, across, whole)]
 
 
 def _reasons(metric: Metric, rows: Sequence[Row], described: Sequence[str]) -> Iterator[str]:
@@ -66,17 +73,21 @@ def _merged(metric: Metric, row_notes: Iterable[tuple[Row, str]]) -> Iterator[st
         yield f"{where}: layer{'s' if len(merged_layers) > 1 else ''} {', '.join(merged_layers)}: {text}."
 
 
-def _counts(rows: Sequence[Row], described: Sequence[str], across: Sequence[str]) -> Iterator[str]:
+def _counts(
+    rows: Sequence[Row], described: Sequence[str], across: Sequence[str], whole: Collection[str]
+) -> Iterator[str]:
     """Yield the number of items used in each space, and in each dataset that is used in part, with its total."""
     counts: dict[tuple[str, str], list[int]] = {}
+    drawn = f", a random sample (seed {rows[0]['seed']})" if rows and "sample" in described else ""
     for row in rows:
         total = row.get("total")
         if total is None or row["n"] == total:
             where, of_total = row["space"], ""
         else:
             where, of_total = ", ".join([row["space"], *(str(row[key]) for key in across)]), f" of {total}"
+        if row["space"] not in whole:
+            of_total += drawn
         counts.setdefault((where, of_total), []).append(row["n"])
-    drawn = f", a random sample (seed {rows[0]['seed']})" if rows and "sample" in described else ""
     after = f", after {rows[0]['transform']}" if rows and "transform" in described else ""
     for (where, of_total), n in counts.items():
-        yield f"{where}: n = {'–'.join(map(str, sorted({min(n), max(n)})))}{of_total}{drawn}{after}"
+        yield f"{where}: n = {'–'.join(map(str, sorted({min(n), max(n)})))}{of_total}{after}"

@@ -1,6 +1,6 @@
 """Describe how each row of a result was computed, in columns and notes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from embstore.query.request import MetricRequest, Selection
@@ -85,7 +85,16 @@ def sample_notes(selection: Selection, card: Card, ids: Ids | None) -> list[str]
     """
     if ids is None or selection.sample is None or len(ids) >= selection.sample:
         return []
-    return [f"{card.space}: the sample of {selection.sample} is all {len(ids)} items."]
+    return [f"{_all_items(card.space, selection)}{len(ids)} items."]
+
+
+def whole_samples(selection: Selection, spaces: Iterable[str], notes: Sequence[str]) -> frozenset[str]:
+    """Return the spaces whose sample is all of their items, as their notes say."""
+    return frozenset(space for space in spaces if any(note.startswith(_all_items(space, selection)) for note in notes))
+
+
+def _all_items(space: str, selection: Selection) -> str:
+    return f"{space}: the sample of {selection.sample} is all "
 
 
 def missing_shard_notes(catalog: Catalog, card: Card) -> list[str]:

@@ -162,6 +162,10 @@ def test_only_selected_items_are_neighbours(made: Synthetic) -> None:
         assert (row["n"], row["where"]) == (len(chosen) + 1, where)
     sampled = made.store.drift(sample=20, seed=3, most=2, k=3)
     assert {(row["n"], row["sample"], row["seed"]) for row in sampled} == {(20, 20, 3)}
+    assert any("n = 20, a random sample (seed 3); lists" in note for note in sampled.notes)
+    notes = made.store.drift(sample=60, most=2, k=3).notes
+    assert f"{made.space}: the sample of 60 is all 40 items." in notes
+    assert not any("random sample" in note for note in notes)
     assert [row["item_id"] for row in made.store.drift(sample=20, seed=4, most=2, k=3)] != sampled["item_id"]
 
 

@@ -157,6 +157,7 @@ def test_where_and_sample_apply_to_both_sides(make_store: Make) -> None:
     many = left.store.query("rsa", sample=100, **ask)
     assert many["n"] == [20]
     assert f"{left.space}: the sample of 100 is all 20 items." in many.notes
+    assert f"{left.space} (down) and {right.space} (across): n = 20" in many.notes
 
 
 def test_transforms_apply_to_both_sides(make_store: Make) -> None:

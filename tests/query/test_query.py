@@ -203,7 +203,8 @@ def test_where_comes_before_sample(make_store: Make) -> None:
     assert (found["where"][0], found["sample"][0]) == ("text LIKE '%1'", 4)
     few = made.store.query("anisotropy", where="text LIKE '%1'", sample=40)
     assert few["n"] == [6] * 5
-    assert "toy.word.last: the sample of 40 is all 6 items." in few.notes
+    assert few.notes == ("toy.word.last: the sample of 40 is all 6 items.", "toy.word.last: n = 6")
+    assert "toy.word.last: n = 4, a random sample (seed 0)" in found.notes
     with pytest.raises(UsageError, match="sample must be at least 1"):
         made.store.query("anisotropy", sample=0)
 
