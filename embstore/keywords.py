@@ -44,11 +44,14 @@ def check_arguments(kind: T) -> T:
     """Let the public methods of a class, its inherited ones too, refuse unknown keywords and values of another type.
 
     The error for a keyword has the name to use instead. Methods that accept any keyword leave that check to the
-    functions that they pass it to.
+    functions that they pass it to. All errors name the class, also those of Python about inherited methods, which are
+    of this class alone.
     """
     for name, member in public_members(kind).items():
         if inspect.isfunction(member):
             setattr(kind, name, _checking(member, f"{kind.__name__}.{name}"))
+    if inspect.isfunction(made := kind.__init__):  # type: ignore[misc]
+        made.__qualname__ = f"{kind.__name__}.__init__"
     return kind
 
 
@@ -77,7 +80,7 @@ def _checking(method: Callable[..., Any], qualified_name: str) -> Callable[..., 
             raise TypeError(f"{qualified_name}(): {error}") from None
         return method(*values, **named)
 
-    call.__qualname__ = qualified_name
+    call.__qualname__ = method.__qualname__ = qualified_name  # Python's own errors name the inner function
     return call
 
 

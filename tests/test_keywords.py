@@ -37,6 +37,21 @@ def test_a_question_about_one_layer_names_the_argument(make_store) -> None:
         store.index(modles="toy")
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda store: store.cosine("dog", "cat"), "Store.cosine() takes "),
+        (lambda store: store.push("a", "b"), "Store.push() takes 2 positional arguments but 3 were given"),
+        (lambda store: store.push(), "Store.push() missing 1 required positional argument: 'dest'"),
+        (lambda _: Store(1, 2, 3), "Store.__init__() takes from 1 to 3 positional arguments but 4 were given"),
+    ],
+)
+def test_wrong_arguments_name_the_class_that_users_know(make_store, call, message: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        call(make_store().store)
+    assert str(caught.value).startswith(message)
+
+
 TAKING_FILTERS = [name for name, method in getmembers(Store, isfunction) if "pooling" in signature(method).parameters]
 
 
