@@ -79,7 +79,7 @@ def test_a_row_must_have_every_column_and_loses_what_is_no_column() -> None:
 def test_layers_go_down_in_numeric_order_and_spaces_across() -> None:
     header, lines = made(pivot=PIVOT).layout()
     assert header == ["layer", "a", "b"]
-    assert lines == [["2", "5.000e-01", "1.000e-07"], ["3", "", "1.250e-01"], ["10", "-", ""], ["raw", "2.500e-01", ""]]
+    assert lines == [["2", "0.5000", "1.000e-07"], ["3", "", "0.1250"], ["10", "-", ""], ["raw", "0.2500", ""]]
 
 
 def test_several_values_have_a_column_each_or_share_one() -> None:
@@ -90,7 +90,7 @@ def test_several_values_have_a_column_each_or_share_one() -> None:
     joined = Pivot(down=("layer_name",), across=("space",), values=("n", "value"), joined=True)
     header, lines = made(pivot=joined).layout()
     assert header == ["layer_name", "a", "b"]
-    assert lines[0] == ["2", "3  5.000e-01", "3  1.000e-07"]
+    assert lines[0] == ["2", "3  0.5000", "3  1.000e-07"]
 
 
 def test_html_is_escaped() -> None:

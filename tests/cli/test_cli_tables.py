@@ -68,15 +68,17 @@ def test_a_narrow_terminal_shows_no_empty_lines_and_names_the_file_of_each_line(
     [
         ([0.5, 2.0], ["0.5000", "2.0000"]),
         ([0.5, 0.00005, 0], ["0.500000", "0.000050", "0.000000"]),
-        ([0.5, 1e-7, None], ["5.000e-01", "1.000e-07", "-"]),
-        ([1e6, 2.5, 3], ["1.000e+06", "2.500e+00", "3.000e+00"]),
+        ([0.8066, 1e-7, None, 0], ["0.8066", "1.000e-07", "-", "0.0000"]),
+        ([0.8066, -1e-7, 0.00021], ["0.806600", "-1.000e-07", "0.000210"]),
+        ([1e6, 2.5, 3], ["1.000e+06", "2.5000", "3.0000"]),
+        ([2.5, 1234567], ["2.5000", "1234567.0000"]),
         ([1, 20000, None], ["1", "20000", "-"]),
-        ([[0.5, 0.25], [1e-9]], ["5.000e-01 2.500e-01", "1.000e-09"]),
+        ([[0.5, 0.25], [1e-9]], ["0.5000 0.2500", "1.000e-09"]),
         ([True, None], ["yes", "-"]),
         ([0.0, None], ["0.0000", "-"]),
     ],
 )
-def test_a_column_has_one_format_of_number(values: list, shown: list[str]) -> None:
+def test_the_numbers_of_a_column_are_alike_but_for_very_small_and_large_ones(values: list, shown: list[str]) -> None:
     assert list(map(number_format(values), values)) == shown
     assert [line[0] for line in table([{"a": value} for value in values], columns=["a"]).layout()[1]] == shown
 
@@ -84,7 +86,7 @@ def test_a_column_has_one_format_of_number(values: list, shown: list[str]) -> No
 def test_the_columns_of_all_spaces_have_one_format() -> None:
     rows = [{"layer": 0, "space": space, "p": p} for space, p in (("x", 0.5), ("y", 1e-6))]
     shown = table(rows, columns=["layer", "space", "p"], pivot=Pivot(("layer",), ("space",), ("p",)))
-    assert shown.layout()[1] == [["0", "5.000e-01", "1.000e-06"]]
+    assert shown.layout()[1] == [["0", "0.5000", "1.000e-06"]]
 
 
 @pytest.fixture
