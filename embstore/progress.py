@@ -215,7 +215,7 @@ def describe(progress: Progress) -> str:
 
 
 def count(progress: Progress, seconds: float) -> str:
-    """Return the work done in words, with its rate after the first second: ``512 of 2,000, 380/s``."""
+    """Return the work done in words, with its rate, if it has one, after the first second: ``512 of 2,000, 380/s``."""
     from embstore.table import show_size
 
     if progress.stage == "fetch":
@@ -229,15 +229,18 @@ def count(progress: Progress, seconds: float) -> str:
         return text
     if progress.n_vectors:
         return f"{text}, {progress.n_vectors / seconds:,.0f} vectors/s"
+    if not progress.done:
+        return text
     rate = progress.done / seconds
     return f"{text}, {rate:,.0f}/s" if rate >= 10 else f"{text}, {rate:.2g}/s"
 
 
 def time_left(progress: Progress, seconds: float) -> str:
-    """Return the estimated time left, as ``, 2 min 05 s left``; empty if unknown."""
+    """Return the estimated time left, as ``, 2 min 05 s left``; empty if unknown, or if it would be shown as zero."""
     if not 0 < progress.share < 1:
         return ""
-    return f", {duration(seconds * (1 - progress.share) / progress.share)} left"
+    left = seconds * (1 - progress.share) / progress.share  # zero at the first report, which may have done some work
+    return f", {duration(left)} left" if left >= 0.05 else ""
 
 
 def duration(seconds: float) -> str:

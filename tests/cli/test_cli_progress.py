@@ -60,6 +60,10 @@ def test_the_rate_and_the_time_left() -> None:
     assert count(Progress("merge", "x", 3, 4, 0.75), 6) == "3 of 4, 0.5/s"
     assert count(Progress("fetch", "x", 5_000_000, 10_000_000, 0.5), 2) == "5.0 MB of 10.0 MB, 2.5 MB/s"
     assert count(Progress("index", "x", 0, 4, 0.1), 0.5) == "0 of 4 layers"
+    assert count(Progress("map", "x", 0, 4, 0.1), 5) == "0 of 4 layers", "no rate yet"
+    assert time_left(Progress("map", "x", 0, 4, 0.1), 0.0) == "", "the first report, at which no time has passed"
+    assert time_left(Progress("map", "x", 0, 1, 0.999), 20) == "", "less than a tenth of a second"
+    assert time_left(Progress("map", "x", 0, 4, 0.1), 5) == ", 45.0 s left"
     assert time_left(Progress("index", "x", 1, 4, 0.25), 30) == ", 1 min 30 s left"
     assert time_left(Progress("index", "x", 0, 4, 0.0), 30) == time_left(Progress("index", "x", 4, 4, 1.0), 30) == ""
 
