@@ -94,7 +94,7 @@ def _count(job: Job) -> _Count:
     for group in job.groups:
         n_tokens = n_batches = 0
         for window in group.work.windows():
-            plan = job.plan(job.passages(window.items), group)
+            plan = job.plan(job.passages(window.items()), group)
             n_tokens += plan.n_tokens
             n_batches += plan.n_batches
             missing_in = dict(zip(window.ids.tolist(), window.is_missing.T.tolist(), strict=True))
@@ -133,7 +133,7 @@ def _bytes_of_item(space: SpacePlan, options: Options) -> int:
 def _seconds_per_token(job: Job, group: Group, n_batches: int) -> float:
     """Measure the encoding time per token on about ``_SAMPLE_PASSES`` passes' worth of passages, after a warm-up."""
     step = max(1, n_batches // _SAMPLE_PASSES)
-    passages = (passage for window in group.work.windows() for passage in job.passages(window.items))
+    passages = (passage for window in group.work.windows() for passage in job.passages(window.items()))
     sample = list(islice(passages, 0, None, step))
     _measure(job, group, sample[: max(1, len(sample) // _SAMPLE_PASSES)])
     seconds, n_tokens = _measure(job, group, sample)

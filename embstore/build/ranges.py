@@ -18,7 +18,7 @@ from embstore.storage.files.card import Card
 from embstore.storage.staging.missing import Window
 from embstore.storage.staging.staging import Ids
 from embstore.storage.writer import SpaceWriter
-from embstore.text import Passage
+from embstore.text import Item, Passage
 
 
 class Lengths(NamedTuple):
@@ -83,7 +83,7 @@ class RangeTask:
     @property
     def n_items(self) -> int:
         """Number of items, if ``windows`` is a sequence."""
-        return sum(len(window.items) for window in self.windows)
+        return sum(len(window.ids) for window in self.windows)
 
     def halves(self) -> "tuple[RangeTask, RangeTask]":
         """Return two tasks with about half of the items each, in order, if ``windows`` is a sequence."""
@@ -91,10 +91,10 @@ class RangeTask:
         right: list[Window] = []
         n_left = self.n_items // 2
         for window in self.windows:
-            cut = min(len(window.items), max(0, n_left))
+            cut = min(len(window.ids), max(0, n_left))
             n_left -= cut
             left += [window.part(slice(0, cut))] if cut else []
-            right += [window.part(slice(cut, None))] if cut < len(window.items) else []
+            right += [window.part(slice(cut, None))] if cut < len(window.ids) else []
         return replace(self, windows=tuple(left)), replace(self, windows=tuple(right))
 
     def embedded(self, steps: Iterable[Step]) -> list[Ids]:
@@ -218,8 +218,9 @@ class _Windows:
             for window in task.windows:
                 if task.number not in self._unfinished:
                     self._unfinished.append(task.number)
-                self._open.append(_opened(window, task.number))
-                yield item_passages(window.items, tokenizer, options)
+                items = window.items()
+                self._open.append(_opened(window, items, task.number))
+                yield item_passages(items, tokenizer, options)
         self._all_read = True
 
     def completes(self) -> bool:
@@ -248,8 +249,8 @@ class _Windows:
         raise AssertionError(f"the model returned items of no window: {ids[:3]}")
 
 
-def _opened(window: Window, range_number: int) -> _OpenWindow:
+def _opened(window: Window, items: Sequence[Item], range_number: int) -> _OpenWindow:
     """Return a window with its items sorted by id, none of them finished."""
     order = np.argsort(window.ids)
-    work = np.array(work_of(window.items), dtype=np.float64)
+    work = np.array(work_of(items), dtype=np.float64)
     return _OpenWindow(range_number, window.ids[order], window.is_missing[:, order], work[order])

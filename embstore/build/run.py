@@ -101,7 +101,7 @@ class Run:
         if isinstance(result, EmbstoreError):
             raise result
         if result is None:
-            self.lost += [item for window in task.windows for item in window.items]
+            self.lost += [item for window in task.windows for item in window.items()]
             return
         for card, ids, shard in zip(group.cards, task.embedded(result.steps), result.shards, strict=True):
             if shard is not None:

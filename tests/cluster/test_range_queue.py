@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from item_windows import window_of
 
 from embstore.build.job import Options
 from embstore.build.range_queue import ClusterWorker, Patience, RangeJob, RangeOutcome, RangeQueue
@@ -15,7 +16,6 @@ from embstore.build.worker import RangeResult
 from embstore.errors import ClusterError
 from embstore.progress import Progress
 from embstore.space import Unit
-from embstore.storage.staging.missing import Window
 from embstore.text import Item
 
 PATIENT = Patience(answer_seconds=60, interrupt_seconds=60)
@@ -84,17 +84,14 @@ class Worker:
 
 
 def texts(task: RangeTask) -> tuple[str, ...]:
-    return tuple(item.text for window in task.windows for item in window.items)
+    return tuple(item.text for window in task.windows for item in window.items())
 
 
 def tasks(*ranges: str) -> Iterator[RangeTask]:
     """Yield ranges of words, each written with spaces, in windows of at most three."""
     for number, words in enumerate(ranges):
         items = [Item.whole(Unit.WORD, word) for word in words.split()]
-        windows = [
-            Window(part, np.array([item.id for item in part]), np.ones((1, len(part)), bool), number)
-            for part in (items[at : at + 3] for at in range(0, len(items), 3))
-        ]
+        windows = [window_of(items[at : at + 3], number) for at in range(0, len(items), 3)]
         yield RangeTask(number, (), Options(), windows)
 
 

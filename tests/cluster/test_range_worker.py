@@ -3,8 +3,8 @@
 import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
+from item_windows import window_of
 
 from embstore import Store, atomic
 from embstore.build import worker as worker_module
@@ -14,7 +14,6 @@ from embstore.build.worker import RangeResult, RangeWorker, Requirement
 from embstore.errors import ClusterError
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
-from embstore.storage.staging.missing import Window
 from embstore.text import Item
 
 WORDS = sorted((Item.whole(Unit.WORD, word) for word in ("bank", "river", "sea")), key=lambda item: item.id)
@@ -26,11 +25,10 @@ def call(checkpoint: Path, tmp_path: Path) -> tuple[RangeTask, Requirement]:
     root, options = tmp_path / "store", Options()
     Store(root).build(["dog"], models=str(checkpoint), index="none")
     cards = tuple(Catalog(root).cards.values())
-    window = Window(WORDS, np.array([word.id for word in WORDS]), np.ones((1, len(WORDS)), bool), 0)
     sign = root / "sign"
     sign.write_bytes(b"of this build")
     return (
-        RangeTask(0, cards, options, (window,)),
+        RangeTask(0, cards, options, (window_of(WORDS),)),
         Requirement.of(Model(str(checkpoint), options), root, "0" * 16, (sign, b"of this build")),
     )
 

@@ -60,7 +60,7 @@ def staged(folder: Path, unit: Unit, *batches: Batch) -> Staging:
 
 def items_of(missing_items: MissingItems, spaces: list[str], parts: Parts) -> Iterator[tuple[Item, tuple[bool, ...]]]:
     for window in missing_items.work(spaces, parts).windows():
-        yield from zip(window.items, map(tuple, window.is_missing.T.tolist()), strict=True)
+        yield from zip(window.items(), map(tuple, window.is_missing.T.tolist()), strict=True)
 
 
 def test_an_item_is_kept_where_it_came_first(tmp_path: Path) -> None:
@@ -113,8 +113,8 @@ def test_the_words_of_a_sentence_stay_together(tmp_path: Path) -> None:
     items = list(synthetic_items("occurrence", [f"the {word} of the river" for word in ("bank", "bed", "mouth")]))
     staging = staged(tmp_path, Unit.OCCURRENCE, batch_of(items))
     windows = list(MissingItems(staging, None).work(["space"], Parts(50, 1, ShardSpec())).windows())
-    assert [[item.text for item in window.items][2:] for window in windows] == [["of", "the", "river"]] * 3
-    assert {item for window in windows for item in window.items} == set(items)
+    assert [[item.text for item in window.items()][2:] for window in windows] == [["of", "the", "river"]] * 3
+    assert {item for window in windows for item in window.items()} == set(items)
     assert len({window.shard_number for window in windows}) == 3
     staging.__exit__()
 

@@ -12,6 +12,7 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.parquet.arrow_arrays import to_numpy
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
+from embstore.storage.staging.item_rows import COLUMNS, ItemRows
 from embstore.storage.staging.staging import Ids, Staging
 from embstore.text import Item
 
@@ -36,20 +37,24 @@ class Window:
     """Items that are tokenised and planned together.
 
     Attributes:
-        items: Items by ascending key.
+        rows: Rows of the items (n,), by ascending key.
         ids: Item ids, int64 (n,).
         is_missing: Mask (spaces, n) of the items missing in each space.
         shard_number: Number of the shard that the items will be in, from 0.
     """
 
-    items: list[Item]
+    rows: ItemRows
     ids: Ids
     is_missing: NDArray[np.bool_]
     shard_number: int
 
+    def items(self) -> list[Item]:
+        """Return the items (n,), made anew."""
+        return self.rows.items()
+
     def part(self, of: slice) -> "Window":
         """Return a window with some of the items."""
-        return Window(self.items[of], self.ids[of], self.is_missing[:, of], self.shard_number)
+        return Window(self.rows.part(of), self.ids[of], self.is_missing[:, of], self.shard_number)
 
 
 class MissingItems:
@@ -215,9 +220,9 @@ class Work:
         rows = self._chosen(keys)
         table = self._staging.table(_WINDOW.format(is_missing=is_missing, rows=rows))
         ids = to_numpy(table["item_id"])
-        items = self._staging.to_items(table, self._staging.contexts(rows))
+        found = ItemRows(self._staging.unit, table.select(COLUMNS), self._staging.contexts(rows))
         mask = np.array([to_numpy(table[name]) for name in columns], dtype=np.bool_)
-        return Window(items, ids, mask.reshape(len(columns), len(ids)), number)
+        return Window(found, ids, mask.reshape(len(columns), len(ids)), number)
 
     def _chosen(self, keys: Range) -> str:
         """Return the SQL for the rows of ``item`` of the missing items whose keys are in a range."""

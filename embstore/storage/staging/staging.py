@@ -20,6 +20,7 @@ from embstore.errors import SourceError
 from embstore.space import Unit
 from embstore.storage.parquet import arrow_arrays
 from embstore.storage.sql import connections, interruptible
+from embstore.storage.staging.item_rows import ItemRows
 from embstore.text import Item, Span
 
 _MEMORY = "1GB"
@@ -233,7 +234,7 @@ class Staging:
         table = self.table(
             f'SELECT item_id, text, context_id, start, "end" FROM {rows} ORDER BY key, item_id', **values
         )
-        return self.to_items(table, self.contexts(rows, **values))
+        return ItemRows(self.unit, table, self.contexts(rows, **values)).items()
 
     def batches(self) -> Iterator[list[Item]]:
         """Yield all items that are valid Unicode, some thousands at a time; those of one sentence are together."""
@@ -257,14 +258,6 @@ class Staging:
             return {}
         chosen = f"(SELECT context_id AS item_id FROM {rows}) AS chosen"
         return dict(self.rows(f"SELECT item_id, text FROM sentence SEMI JOIN {chosen} USING (item_id)", **values))
-
-    def to_items(self, rows: pa.Table, contexts: Mapping[int | None, str]) -> list[Item]:
-        """Return the items of rows with the columns item_id, text, context_id, start and end."""
-        names = ("item_id", "text", "context_id", "start", "end")
-        return [
-            Item(self.unit, text, contexts.get(context), None if start is None else Span(start, end), item)
-            for item, text, context, start, end in zip(*(rows[name].to_pylist() for name in names), strict=True)
-        ]
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def _change(worker: Any) -> None:
             time.sleep(0.3)
         while _is_there("hold after some ranges") and _n_encoded() >= 3:
             time.sleep(0.02)
-        if any(item.text == "poison" for window in task.windows for item in window.items):
+        if any(item.text == "poison" for window in task.windows for item in window.items()):
             os.kill(os.getpid(), signal.SIGKILL)
         result = real(self, task, requirement)
         with Path(FOLDER, "encoded").open("a") as log:

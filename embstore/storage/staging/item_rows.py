@@ -1,0 +1,39 @@
+"""Items as rows of a table, from which they are made where they are needed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from embstore.space import Unit
+from embstore.text import Item, Span
+
+COLUMNS = ("item_id", "text", "context_id", "start", "end")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemRows:
+    """Items of one unit as rows; sent to another process, they cost hundredths of what the items would.
+
+    Attributes:
+        unit: Unit of the items.
+        table: Rows (n,) with the columns :data:`COLUMNS`.
+        contexts: Sentences of occurrences, by id.
+    """
+
+    unit: Unit
+    table: pa.Table
+    contexts: Mapping[int | None, str]
+
+    def items(self) -> list[Item]:
+        """Return the items (n,), made anew."""
+        columns = (self.table[name].to_pylist() for name in COLUMNS)
+        return [
+            Item(self.unit, text, self.contexts.get(context), None if start is None else Span(start, end), item)
+            for item, text, context, start, end in zip(*columns, strict=True)
+        ]
+
+    def part(self, of: slice) -> "ItemRows":
+        """Return some consecutive rows."""
+        first, end, _ = of.indices(self.table.num_rows)
+        return replace(self, table=self.table.slice(first, max(0, end - first)))

@@ -1,0 +1,23 @@
+"""Windows of items, as a build reads them from its staged texts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from embstore.storage.staging.item_rows import ItemRows
+from embstore.storage.staging.missing import Window
+from embstore.text import Item
+
+
+def window_of(items: Sequence[Item], number: int = 0) -> Window:
+    """A window of items of one unit, all of them missing in one space, for a shard."""
+    columns = {
+        "item_id": [item.id for item in items], "text": [item.text for item in items],
+        "context_id": [item.context_id for item in items],
+        "start": [item.span and item.span.start for item in items],
+        "end": [item.span and item.span.end for item in items],
+    }  # fmt: skip
+    contexts = {item.context_id: item.context for item in items if item.context is not None}
+    rows = ItemRows(items[0].unit, pa.table(columns), contexts)
+    return Window(rows, np.array(columns["item_id"]), np.ones((1, len(items)), bool), number)
