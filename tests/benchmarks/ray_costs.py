@@ -6,7 +6,8 @@
 Each build is made in a process of its own, with the same threads. Shards are smaller than by default (128 MiB), so that
 even the smaller source is of several; each is a range of its own, which the driver hands out and commits. CPU times are
 of all processes: the driver, the worker, and Ray's own. What a build costs beyond its start, and the loading of the
-model, is the difference between the two sources.
+model, is the difference between the two sources. The builds take turns, since other programs on the machine change CPU
+times too; the median of the turns and what the least of each build give are printed.
 """
 
 import argparse
@@ -20,11 +21,14 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
 from threading import Event, Thread
 
 SUPPORT = Path(__file__).parents[1] / "support"
 WORDS = (10_000, 200_000)
 SHARD_MIB = 2
+TURNS = 5
+BUILD, EVERYTHING = ("driver", "worker"), ("driver", "worker", "ray")
 MARK = "EMBSTORE_TEST_RAY_COSTS"
 """Variable in the environment of the processes of this build alone."""
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -100,6 +104,7 @@ def main() -> None:
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--words", type=int, nargs=2, default=WORDS)
     parser.add_argument("--shard-mib", type=int, default=SHARD_MIB)
+    parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # folder, and "ray" or ""
     given = parser.parse_args()
     if given.one:
@@ -112,8 +117,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         model = str(make_checkpoint(Path(name, "tiny"))) if given.model == "tiny" else given.model
         options = ["--model", model, "--shard-mib", str(given.shard_mib)]
-        found = {(on, n): _in_a_process(name, n, on, options) for n in given.words for on in ("", "ray")}
-    _print(given.words, found)
+        kinds = [(on, n) for n in given.words for on in ("", "ray")]
+        turns = []
+        for turn in range(1, given.turns + 1):
+            print(f"turn {turn}: load {os.getloadavg()[0]:.1f}", flush=True)
+            turns.append({(on, n): _in_a_process(name, n, on, options) for on, n in kinds})
+    _print(given.words, turns)
 
 
 def _in_a_process(folder: str, n: int, on: str, options: Sequence[str]) -> dict[str, float]:
@@ -129,21 +138,30 @@ def _in_a_process(folder: str, n: int, on: str, options: Sequence[str]) -> dict[
     return costs
 
 
-def _print(words: tuple[int, int], found: dict[tuple[str, int], dict[str, float]]) -> None:
+def _print(words: tuple[int, int], turns: Sequence[dict[tuple[str, int], dict[str, float]]]) -> None:
     few, many = words
+    n = many - few
 
-    def beyond(on: str, *parts: str) -> float:
-        return sum(found[on, many][part] - found[on, few][part] for part in parts)
+    def beyond(on: str, parts: Sequence[str]) -> tuple[list[float], float]:
+        """Return the cost of the additional words in each turn, and of the builds that cost least."""
+        totals = {size: [sum(turn[on, size][part] for part in parts) for turn in turns] for size in (few, many)}
+        each = [more - less for less, more in zip(totals[few], totals[many], strict=True)]
+        return each, min(totals[many]) - min(totals[few])
 
-    n, local = many - few, beyond("", "driver")
-    build, everything = beyond("ray", "driver", "worker"), beyond("ray", "driver", "worker", "ray")
-    print(
-        f"{n:,} words more: {local:.1f} CPU-s locally, on Ray {build:.1f} (x {build / local:.2f}), with Ray's own "
-        f"processes {everything:.1f} (x {everything / local:.2f})"
-    )
-    print(f"driver: {beyond('ray', 'driver') / n * 1e6:.1f} CPU-s per million words")
+    local, least_local = beyond("", ("driver",))
+    print(f"{n:,} words more, locally: {median(local):.1f} CPU-s (least {least_local:.1f})")
+    for name, parts in (("driver and worker", BUILD), ("with Ray's own processes", EVERYTHING)):
+        each, least = beyond("ray", parts)
+        ratios = [on_ray / alone for on_ray, alone in zip(each, local, strict=True)]
+        print(
+            f"on Ray, {name}: {median(each):.1f} CPU-s (least {least:.1f}), x {median(ratios):.2f} "
+            f"(turns {min(ratios):.2f} to {max(ratios):.2f}, least x {least / least_local:.2f})"
+        )
+    drivers, least = beyond("ray", ("driver",))
+    print(f"driver: {median(drivers) / n * 1e6:.1f} CPU-s per million words (least {least / n * 1e6:.1f})")
     for part in ("driver MB", "worker MB"):
-        print(f"{part}: x {found['ray', many][part] / found['ray', few][part]:.2f}")
+        grows = [turn["ray", many][part] / turn["ray", few][part] for turn in turns]
+        print(f"{part}: x {median(grows):.2f}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import pickle
+import pickletools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import Mock
@@ -117,6 +119,29 @@ def test_the_words_of_a_sentence_stay_together(tmp_path: Path) -> None:
     assert {item for window in windows for item in window.items()} == set(items)
     assert len({window.shard_number for window in windows}) == 3
     staging.__exit__()
+
+
+def test_a_window_is_sent_to_another_process_as_columns(tmp_path: Path) -> None:
+    """Words and occurrences arrive as they were, in whole and in part, and the cost of pickling is that of arrays."""
+    sentences = [f"the {word} of the river" for word in ("bank", "bed", "mouth")]
+    for unit, few, many in (
+        (Unit.WORD, ["dog"], [f"w{n}" for n in range(500)]),
+        (Unit.OCCURRENCE, sentences[:1], [" ".join(sentences * 20)]),
+    ):
+        n_steps = []
+        for texts in (few, many):
+            items = list(synthetic_items(unit, texts))
+            staging = staged(tmp_path, unit, batch_of(items))
+            [window] = MissingItems(staging, None).work(["space"], Parts(1, 1, ShardSpec())).windows()
+            sent = pickle.dumps(window, protocol=5)
+            staging.__exit__()
+            arrived = pickle.loads(sent)
+            assert set(arrived.items()) == set(items)
+            assert [item.id for item in arrived.items()] == arrived.ids.tolist()
+            middle = slice(len(items) // 3, len(items) // 2 + 1)
+            assert arrived.part(middle).items() == window.part(middle).items() == window.items()[middle]
+            n_steps.append(sum(1 for _ in pickletools.genops(sent)))
+        assert n_steps[0] == n_steps[1], unit
 
 
 def test_texts_are_written_once_with_their_sentences(tmp_path: Path) -> None:
