@@ -121,7 +121,8 @@ def main() -> None:
         turns = []
         for turn in range(1, given.turns + 1):
             print(f"turn {turn}: load {os.getloadavg()[0]:.1f}", flush=True)
-            turns.append({(on, n): _in_a_process(name, n, on, options) for on, n in kinds})
+            with tempfile.TemporaryDirectory() as stores:
+                turns.append({(on, n): _in_a_process(stores, n, on, options) for on, n in kinds})
     _print(given.words, turns)
 
 
