@@ -1,7 +1,7 @@
 """Metrics that compare layers: those of one space with each other, or with those of another space."""
 
 from embstore.metrics.cka import cka, describe_cka_route
-from embstore.metrics.declaration.parameters import N_ZERO
+from embstore.metrics.declaration.parameters import N_TIED, N_ZERO
 from embstore.metrics.declaration.spec import Column, Metric, Parameter
 from embstore.metrics.overlap import overlap
 from embstore.metrics.rsa import describe_rsa_route, describe_sample, rsa
@@ -84,6 +84,7 @@ METRICS = (
             Column("overlap", "number", "mutual k-NN alignment: mean of |A∩B| / k", minimum=0, maximum=1),
             Column("overlap_expected", "number", "k/(n−1), by chance", minimum=0, maximum=1, shown=False),
             N_ZERO,
+            N_TIED,
         ),
         parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=1), AGAINST),
         formula="mean over items of |A∩B| / k, A and B the k nearest in either layer by cosine",
@@ -91,9 +92,9 @@ METRICS = (
         references=("huh2024",),
         needs="layers",
         estimator="Neighbours are exact, an item is not its own, and ties, up to rounding, go to the lower item id: "
-        "where they reach beyond the k-th place, as of duplicates, the ids decide which of them count, without a note. "
-        "Items that are a zero vector in one of the two layers are left out of both, as items and as neighbours, and "
-        "counted in n_zero. k ≥ n gives null. Chance is by the hypergeometric distribution.",
-        version=2,
+        "where they reach beyond the k-th place, as of duplicates, the ids decide which of them count, and n_tied says "
+        "for how many items. Items that are a zero vector in one of the two layers are left out of both, as items and "
+        "as neighbours, and counted in n_zero. k ≥ n gives null. Chance is by the hypergeometric distribution.",
+        version=3,
     ),
 )

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.metrics.declaration.parameters import N_ZERO
+from embstore.metrics.declaration.parameters import N_TIED, N_ZERO
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, Parameter, Result
-from embstore.metrics.numerics.ties import TIED, are_tied
+from embstore.metrics.numerics.ties import TIED, find_nearest
 
 
 def hubness(data: LayerData, *, k: int = 10, distance: str = "cosine") -> Result:
@@ -22,14 +22,15 @@ def hubness(data: LayerData, *, k: int = 10, distance: str = "cosine") -> Result
     Returns:
         ``skewness`` (population; None with ``reason`` if all N_k are equal); ``hub_share`` and ``antihub_share`` of the
         items, and ``hub_occurrence``, the share of hubs in all lists of neighbours, each in [0, 1]; ``most``, the
-        largest N_k; ``n``; ``n_zero``; ``reason``.
+        largest N_k; ``n``; ``n_zero``; ``n_tied``, the number of items with neighbours as near as the k-th; ``reason``.
     """
-    ids, positions, nearness = data.neighbours(k, distance)
-    n, n_zero = len(ids), data.summary.n_zero
+    nearest = find_nearest(data, k, distance)
+    positions, n = nearest.positions, len(nearest.ids)
+    shared: Result = {"n": n, "n_zero": data.summary.n_zero, "n_tied": int(nearest.are_tied.sum())}
     too_few = f"fewer than two {'non-zero ' * (distance == 'cosine')}vectors" if n < 2 else None
-    if too_few or are_tied(data, k, nearness, distance):
+    if too_few or nearest.are_all_tied:
         empty: Result = dict.fromkeys(("skewness", "hub_share", "antihub_share", "hub_occurrence", "most"))
-        return empty | {"n": n, "n_zero": n_zero, "reason": too_few or TIED}
+        return empty | shared | {"reason": too_few or TIED}
     counts = np.bincount(positions.ravel(), minlength=n)
     hubs = counts >= 2 * positions.shape[1]
     skewness, reason = _skewness(counts - positions.shape[1])
@@ -41,8 +42,7 @@ def hubness(data: LayerData, *, k: int = 10, distance: str = "cosine") -> Result
         "antihub_share": float((counts == 0).mean()),
         "hub_occurrence": float(counts[hubs].sum() / counts.sum()),
         "most": int(counts.max()),
-        "n": n,
-        "n_zero": n_zero,
+        **shared,
         "reason": reason,
     }
 
@@ -68,6 +68,7 @@ METRICS = (
             Column("hub_occurrence", "number", "share of hubs in all lists of neighbours", 0, 1, shown=False),
             Column("most", "integer", "the largest k-occurrence", minimum=0, shown=False),
             N_ZERO,
+            N_TIED,
         ),
         parameters=(
             Parameter("k", 10, "Number of neighbours of each item.", minimum=1),
@@ -80,10 +81,10 @@ METRICS = (
         estimator="Exact: all neighbours of all items, no approximate index. An item is left out of its own neighbours "
         "by its id, so that duplicates count. Of neighbours whose distances differ by no more than rounding, those "
         "with the lowest ids are taken: where such ties reach beyond the k-th place, as of duplicates, the ids decide "
-        "which of them count, without a note. Population skewness, as of scipy.stats.skew. Hubness depends on the "
-        "distance and on the mean: compare --distance euclidean and --transform center. For cosine, zero vectors are "
-        "left out and counted. Where k is n − 1 or more, all others are neighbours, and the skewness is null; where "
-        "all items are equally near each other, everything is.",
-        version=2,
+        "which of them count, and n_tied says for how many items. Population skewness, as of scipy.stats.skew. Hubness "
+        "depends on the distance and on the mean: compare --distance euclidean and --transform center. For cosine, "
+        "zero vectors are left out and counted. Where k is n − 1 or more, all others are neighbours, and the skewness "
+        "is null; where all items are equally near each other, everything is.",
+        version=3,
     ),
 )

@@ -10,10 +10,10 @@ from embstore.metrics.declaration.spec import Ids, LayerData, Result
 from embstore.metrics.numerics.layer_grid import Grid
 from embstore.metrics.numerics.neighbour_lists import n_shared
 from embstore.metrics.numerics.pair_sums import check_complete
-from embstore.metrics.numerics.ties import TIED, are_tied
+from embstore.metrics.numerics.ties import TIED, find_nearest
 
 _ROWS_AT_ONCE = 16_384
-_NULLS: Result = dict.fromkeys(("jaccard", "jaccard_expected", "overlap", "overlap_expected"))
+_NULLS: Result = dict.fromkeys(("jaccard", "jaccard_expected", "overlap", "overlap_expected", "n_tied"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,11 +22,13 @@ class _NeighbourLists:
 
     Attributes:
         nearest: Positions of the k nearest among the compared items, ascending, int32 (n, k).
-        are_tied: Whether all neighbours are equally near, so that ids alone decide.
+        are_tied: Whether the next item is as near as the last of the k, so that ids decide, bool (n,).
+        are_all_tied: Whether all neighbours are equally near, so that ids alone decide.
     """
 
     nearest: NDArray[np.int32]
-    are_tied: bool
+    are_tied: NDArray[np.bool_]
+    are_all_tied: bool
 
 
 def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, k: int = 10) -> list[Result]:
@@ -44,7 +46,7 @@ def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: I
     Returns:
         A row for each layer of ``left`` with each of ``right``: ``jaccard`` (mean of |A∩B|/|A∪B|) and ``overlap``
         (mean of |A∩B|/k), in [0, 1]; ``jaccard_expected`` and ``overlap_expected`` by chance; ``n``; ``n_zero``;
-        ``reason``.
+        ``n_tied``, the number of items that have, in one of the two, neighbours as near as the k-th; ``reason``.
     """
     grid = Grid.of(left, right)
     rows: dict[tuple[int, int], Result] = {}
@@ -63,9 +65,10 @@ def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: I
 
 def _neighbour_lists(layer: LayerData, compared: Ids, k: int, only: Ids | None) -> _NeighbourLists:
     """Find the k nearest neighbours of the compared items among these; ``only`` is None if these are all items."""
-    found, nearest, cosines = layer.neighbours(k, only=only)
-    check_complete(found, compared)
-    return _NeighbourLists(np.sort(nearest.astype(np.int32), axis=1), are_tied(layer, k, cosines, only=only))
+    found = find_nearest(layer, k, only=only)
+    check_complete(found.ids, compared)
+    nearest = np.sort(found.positions.astype(np.int32), axis=1)
+    return _NeighbourLists(nearest, found.are_tied, found.are_all_tied)
 
 
 def _reason(n: int, k: int) -> str | None:
@@ -77,8 +80,9 @@ def _reason(n: int, k: int) -> str | None:
 
 def _values(left: _NeighbourLists, right: _NeighbourLists, n: int, k: int) -> Result:
     """Return the values of two layers with n compared items and lists of k neighbours, or the reason for none."""
-    if left.are_tied or right.are_tied:
-        return {"reason": f"in one of the layers {TIED}"}
+    n_tied = int((left.are_tied | right.are_tied).sum())
+    if left.are_all_tied or right.are_all_tied:
+        return {"n_tied": n_tied, "reason": f"in one of the layers {TIED}"}
     parts = [slice(start, start + _ROWS_AT_ONCE) for start in range(0, n, _ROWS_AT_ONCE)]
     shared = np.concatenate([n_shared(left.nearest[part], right.nearest[part]) for part in parts])
     return {
@@ -86,6 +90,7 @@ def _values(left: _NeighbourLists, right: _NeighbourLists, n: int, k: int) -> Re
         "jaccard_expected": expected_jaccard(n, k),
         "overlap": float(shared.mean() / k),
         "overlap_expected": k / (n - 1),
+        "n_tied": n_tied,
         "reason": None,
     }
 

@@ -65,5 +65,7 @@ def _notes_on_pairs(request: MetricRequest, rows: Sequence[Row], notes: Sequence
         yield f"{name}: n = {'–'.join(map(str, dict.fromkeys((n[0], n[-1]))))}{sampled}{after}"
         for column in request.metric.columns:
             values = {row[column.name] for row in pair_rows}
-            if not column.shown and len(values) == 1 and (value := values.pop()):
+            if column.name == "n_tied" and len(counts := sorted(values - {None})) > 1:
+                yield f"{name}: n_tied = {counts[0]}–{counts[-1]} ({column.help})"
+            elif not column.shown and len(values) == 1 and (value := values.pop()):
                 yield f"{name}: {column.name} = {show(value)} ({column.help})"

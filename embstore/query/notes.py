@@ -45,9 +45,11 @@ def _reasons(metric: Metric, rows: Sequence[Row], described: Sequence[str]) -> I
 
 
 def _left_out(metric: Metric, rows: Sequence[Row]) -> Iterator[str]:
-    """Yield the counts of excluded vectors, words or sentences that the printed table does not show."""
+    """Yield the counts of excluded vectors, words or sentences, and of ties, that the printed table does not show."""
     first = next(column.name for column in metric.columns if column.shown and not column.is_key)
-    columns = [c for c in metric.columns if c.name in ("n_zero", "n_duplicates") or c.name.endswith("_left_out")]
+    columns = [
+        c for c in metric.columns if c.name in ("n_zero", "n_duplicates", "n_tied") or c.name.endswith("_left_out")
+    ]
     counts = [
         (row, f"{column.name} = {row[column.name]} ({column.help})")
         for row in rows

@@ -17,7 +17,7 @@ from embstore.storage.catalog import Ids
 Lists = tuple[NDArray[np.int64], NDArray[np.float64]]
 Search = Callable[[int], Lists]
 
-_LEAST = 11  # what drift needs for k = 10: with one more neighbour it sees whether the choice of ten is arbitrary
+_LEAST = 11  # what all three need for k = 10: one more neighbour shows whether the choice of ten is arbitrary
 
 
 @dataclass(eq=False)

@@ -73,7 +73,7 @@ def test_a_row_is_what_the_format_says(make_store: Make) -> None:
     columns = {
         "cka": ["cka", "reason", "variant"],
         "rsa": ["rsa", "n_pairs", "n_zero", "reason", "correlation", "pairs", "seed"],
-        "overlap": ["jaccard", "jaccard_expected", "overlap", "overlap_expected", "n_zero", "reason", "k"],
+        "overlap": ["jaccard", "jaccard_expected", "overlap", "overlap_expected", "n_zero", "n_tied", "reason", "k"],
     }
     for metric, own in columns.items():
         rows = json.loads(json.dumps(store.query(metric, layers="2,raw").to_pylist(), allow_nan=False))
@@ -289,3 +289,29 @@ def test_memory_does_not_grow_with_the_number_of_items(make_store: Make, monkeyp
             tracemalloc.stop()
     assert peaks[2] < 1.5 * peaks[0], peaks
     assert peaks[3] < 1.5 * peaks[1], peaks
+
+
+def test_ties_at_the_last_place_are_counted(make_store: Make) -> None:
+    """Words of one vector, as an uncased checkpoint has them: which of them count is decided by their ids."""
+    vectors = np.random.default_rng(0).normal(size=(3, 20, 4))
+    vectors[0, :5] = vectors[0, 0]
+    vectors[1, 3:7] = vectors[1, 3]
+    made = make_store(n=20, dim=4, n_blocks=2, top_form=None, vectors=vectors)
+    units = vectors / np.linalg.norm(vectors, axis=2, keepdims=True)
+    cosines = np.sort(units @ units.transpose(0, 2, 1) - 9 * np.eye(20), axis=2)[:, :, ::-1]
+    are_tied = cosines[:, :, 1] - cosines[:, :, 2] < 1e-12
+    n_tied = are_tied.sum(axis=1)
+    assert [0 < n < 20 for n in n_tied] == [True, True, False]
+    hubs = made.store.query("hubness", k=2)
+    assert hubs["n_tied"] == n_tied.tolist()
+    for layer in (0, 1):
+        assert f"toy.word.last: layer {layer}: n_tied = {n_tied[layer]} (items with neighbours as near as the k-th" in (
+            " ".join(hubs.notes)
+        )
+    pairs = made.store.query("overlap", k=2)
+    assert matrix(pairs, "n_tied") == {
+        (str(i), str(j)): (are_tied[i] | are_tied[j]).sum() for i in range(3) for j in range(3)
+    }
+    most = max(pairs["n_tied"])
+    assert any(note.startswith(f"toy.word.last: n_tied = 0–{most} (items with neighbours") for note in pairs.notes)
+    assert not any("n_tied" in note for note in make_store("other", n=20).store.query("overlap", k=2).notes)

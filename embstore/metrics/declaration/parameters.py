@@ -3,6 +3,9 @@
 from embstore.metrics.declaration.spec import Column, Parameter
 
 N_ZERO = Column("n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False)
+N_TIED = Column(
+    "n_tied", "integer", "items with neighbours as near as the k-th: the lowest ids are taken", minimum=0, shown=False
+)
 
 DATASET = Parameter(
     "dataset",

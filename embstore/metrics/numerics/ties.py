@@ -1,4 +1,6 @@
-"""Detect layers in which all items are equally near each other."""
+"""Find neighbours, with those that are equally near: of some items at the k-th place, or of a whole layer."""
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +10,40 @@ from embstore.metrics.numerics.directions import cosine_error
 
 _RELATIVE = 1e-9  # ten times the error bound of Euclidean distances
 TIED = "all items are equally near each other"
+
+
+class Nearest(NamedTuple):
+    """The nearest neighbours of all n items of a layer.
+
+    Attributes:
+        ids: Ids of the items, int64 (n,), ascending.
+        positions: Positions of the neighbours among them, int64 (n, k), nearest first, ties by ascending id.
+        are_tied: Whether the next item is as near as the last of the k, so that ids decide, bool (n,).
+        are_all_tied: Whether this is so of all k + 1 of all items: see :func:`are_tied`.
+    """
+
+    ids: Ids
+    positions: NDArray[np.int64]
+    are_tied: NDArray[np.bool_]
+    are_all_tied: bool
+
+
+def find_nearest(data: LayerData, k: int, distance: str = "cosine", only: Ids | None = None) -> Nearest:
+    """Return the k nearest neighbours of every item, and where the choice of the k is arbitrary.
+
+    Args:
+        data: Vectors of a layer.
+        k: Number of neighbours; reduced to n − 1 if there are fewer other items.
+        distance: ``cosine`` or ``euclidean``.
+        only: Ids of the items that are searched, ascending; None for all.
+    """
+    ids, positions, nearness = data.neighbours(k + 1, distance, only=only)
+    if nearness.shape[1] <= k:  # all others are neighbours
+        return Nearest(ids, positions, np.zeros(len(ids), np.bool_), are_all_tied=False)
+    last, following = nearness[:, k - 1], nearness[:, k]
+    rounding = 2 * cosine_error(data.dim) if distance == "cosine" else _RELATIVE * following
+    are_last_tied = np.abs(following - last) <= rounding
+    return Nearest(ids, positions[:, :k], are_last_tied, _all_equal(nearness, data.dim, distance))
 
 
 def are_tied(
