@@ -329,33 +329,25 @@ def show(value: object) -> str:
 def number_format(values: Iterable[object]) -> Callable[[object], str]:
     """Return a function that formats the values of a column for printing, its numbers alike as far as they can be.
 
-    Floats have four decimals, six if some are below 0.001. Those for which that does not suffice, below 0.00001 or from
-    100,000 on, have an exponent, and the others are formatted as without them. Integers have the decimals of floats if
-    the column has any.
+    Floats have four decimals, six if some are below 0.001. Those below 0.00001 or from 100,000 on have an exponent, and
+    the others are formatted as without them. Integers have the decimals of floats if the column has any.
 
     Args:
         values: All values of the column.
     """
-    sizes = [abs(value) for value in _numbers(values) if isinstance(value, float)]
-    if not sizes:
+    if not (sizes := [abs(value) for value in _numbers(values) if isinstance(value, float)]):
         return show
-    decimals = 4 if min(filter(_is_plain, sizes), default=1.0) >= 1e-3 else 6
-
-    def number(value: float) -> str:
-        is_fixed = isinstance(value, int) or value == 0 or _is_plain(abs(value))
-        return format(value, f".{decimals}f" if is_fixed else ".3e")
+    decimals = 4 if min((size for size in sizes if size >= 1e-5), default=1.0) >= 1e-3 else 6
 
     def write(value: object) -> str:
         if isinstance(value, list | tuple):
             return " ".join(map(write, value))
-        return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else show(value)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return show(value)
+        is_fixed = isinstance(value, int) or value == 0 or 1e-5 <= abs(value) < 1e5
+        return format(value, f".{decimals}f" if is_fixed else ".3e")
 
     return write
-
-
-def _is_plain(size: float) -> bool:
-    """Return whether the absolute value of a number is printed without an exponent."""
-    return 1e-5 <= size < 1e5
 
 
 def _numbers(values: Iterable[object]) -> Iterator[object]:
