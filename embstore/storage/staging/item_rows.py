@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,6 +16,8 @@ COLUMNS = ("item_id", "text", "context_id", "start", "end")
 class ItemRows:
     """Items of one unit as rows; sent to another process, they cost hundredths of what the items would.
 
+    They are pickled as a stream of Arrow, since Ray loads pandas to send a table.
+
     Attributes:
         unit: Unit of the items.
         table: Rows (n,) with the columns :data:`COLUMNS`.
@@ -24,6 +27,12 @@ class ItemRows:
     unit: Unit
     table: pa.Table
     contexts: Mapping[int | None, str]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, self.table.schema) as stream:
+            stream.write_table(self.table)
+        return _from_stream, (self.unit, sink.getvalue(), self.contexts)
 
     def items(self) -> list[Item]:
         """Return the items (n,), made anew."""
@@ -37,3 +46,8 @@ class ItemRows:
         """Return some consecutive rows."""
         first, end, _ = of.indices(self.table.num_rows)
         return replace(self, table=self.table.slice(first, max(0, end - first)))
+
+
+def _from_stream(unit: Unit, stream: pa.Buffer, contexts: Mapping[int | None, str]) -> ItemRows:
+    """Return the rows that were pickled as a stream."""
+    return ItemRows(unit, pa.ipc.open_stream(stream).read_all(), contexts)
