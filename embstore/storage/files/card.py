@@ -254,8 +254,8 @@ def read_card(path: Path) -> Card:
 
 
 def _short(value: Any) -> str:
-    """Return a value of a card as text of at most 61 characters; of a hash, its first 12 digits."""
-    if isinstance(value, str) and re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", value):
+    """Return a value of a card as text of at most 64 characters; of a SHA-256, its first 12 digits."""
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
         return f'"{value[:12]}…"'
     text = json.dumps(value, ensure_ascii=False)
     if isinstance(value, list) and all(isinstance(layer, dict) and "name" in layer for layer in value):
