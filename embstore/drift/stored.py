@@ -1,6 +1,5 @@
 """Keep the drift of items among the store's answers, as the results of metrics are kept."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from embstore.drift.request import DriftRequest
 from embstore.drift.sides import Sides
 from embstore.errors import StoreError
 from embstore.storage.files.answers import Answer, read_answer, trim_answers, write_answer
+from embstore.storage.files.names import hash_of
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
 
@@ -58,18 +58,14 @@ def _question(sides: Sides, request: DriftRequest, words: Sequence[int]) -> dict
             part
             for card, layers in zip(sides.cards, sides.layers, strict=True)
             for part in (
-                [card.space, _hash_of(catalog.shard_names(card.space))],
+                [card.space, catalog.shards_hash(card.space)],
                 [f"{layer.id} {layer.name}" for layer in layers],
             )
         ],
     }  # fmt: skip
     if selection.items.is_empty:
         return question
-    return {**question, "items": _hash_of(catalog.item_tables), "duckdb": _minor(connections.version())}
-
-
-def _hash_of(names: Sequence[str]) -> str:
-    return hashlib.sha256(",".join(names).encode()).hexdigest()
+    return {**question, "items": hash_of(catalog.item_tables), "duckdb": _minor(connections.version())}
 
 
 def _minor(version: str) -> str:

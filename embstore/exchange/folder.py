@@ -15,7 +15,7 @@ from embstore.exchange.part import Content
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.import_store import copy_hashed
 from embstore.storage.remote import published
-from embstore.storage.remote.manifest import RemoteFile
+from embstore.storage.remote.file_lists import RemoteFile
 from embstore.storage.remote.writing import stored_files
 from embstore.storage.transaction.commit import Change, commit
 from embstore.storage.transaction.manifest import read_snapshot

@@ -18,8 +18,9 @@ from embstore.progress import Observer, Progress
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.remote import cache, published
+from embstore.storage.remote.file_lists import RemoteFile
 from embstore.storage.remote.hub import HubDataset
-from embstore.storage.remote.manifest import RemoteFile, RemoteState
+from embstore.storage.remote.manifest import RemoteState
 from embstore.storage.remote.mirror import Mirror
 from embstore.storage.remote.objects import ObjectReader
 from embstore.table import Table

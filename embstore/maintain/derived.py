@@ -7,7 +7,6 @@ from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.summaries import read_merged
 from embstore.storage.maintenance.space_summary import write_merged
-from embstore.storage.sql.reader import Reader
 from embstore.storage.transaction.manifest import committed_shards
 
 
@@ -26,6 +25,6 @@ def renew_indexes(paths: StorePaths, card: Card, observe: Observer) -> list[str]
 def renew_merged(paths: StorePaths, card: Card) -> None:
     """Update the merged summary of a space; remove it if it still does not match the shards."""
     write_merged(paths, card)
-    merged = read_merged(Reader(paths.root, ()), paths, card)
-    if merged is None or not merged.shards <= {shard.name for shard in committed_shards(paths, card.space)}:
+    merged = read_merged(paths, card)
+    if merged is None or not merged.is_of(committed_shards(paths, card.space)):
         disk.remove(paths.merged(card.space), missing_ok=True)

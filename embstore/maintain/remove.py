@@ -67,7 +67,7 @@ def _described(paths: StorePaths, spaces: Sequence[str], action: str) -> list[Ac
 def _described_columns(paths: StorePaths, columns: Sequence[str], action: str) -> list[Action]:
     """Return one action per column, with its number of values."""
     files = sorted(list_parts(paths, paths.columns).files) if columns else []
-    known = ColumnTables(Reader(paths.root, files), files, PartChecks()).types
+    known = ColumnTables(Reader(paths.root), files, PartChecks()).types
     for name in columns:
         if name not in known:
             raise UnknownNameError("column", name, known)

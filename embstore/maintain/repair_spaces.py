@@ -23,7 +23,6 @@ from embstore.storage.files.summaries import Merged, read_merged
 from embstore.storage.maintenance.file_checks import Problem
 from embstore.storage.maintenance.id_set import IdSet
 from embstore.storage.maintenance.salvage import SoundShard, check_shard, keep_items, list_items, readable_ids
-from embstore.storage.sql.reader import Reader
 from embstore.storage.transaction.manifest import Snapshot, card_remedy
 from embstore.summary import Summary
 
@@ -166,7 +165,7 @@ class SpacesRepair:
         path = self.paths.merged(card.space)
         if not disk.exists(path):
             return
-        merged = read_merged(Reader(self.paths.root, ()), self.paths, card)
+        merged = read_merged(self.paths, card)
         if merged is None or not _is_sum(merged, kept, card):
             action = Action("rebuilt", path, "it was altered, or not the sum of its shards")
             self.log.do(action, partial(_renew_merged, self.paths, card))
@@ -195,9 +194,8 @@ def _renew_merged(paths: StorePaths, card: Card) -> None:
 
 
 def _is_sum(merged: Merged, shards: Sequence[SoundShard], card: Card) -> bool:
-    """Return whether a merged summary is the sum of its shards' summaries, and all those shards exist."""
-    named = [shard for shard in shards if shard.shard.name in merged.shards]
-    if len(named) < len(merged.shards):
+    """Return whether a merged summary is the sum of the summaries of these shards."""
+    if not merged.is_of(shard.shard for shard in shards):
         return False
-    sums = (Summary.sum_of((shard.sums[i] for shard in named), card.dim) for i in range(len(card.layers)))
+    sums = (Summary.sum_of((shard.sums[i] for shard in shards), card.dim) for i in range(len(card.layers)))
     return all(merged.sums[layer].isclose(total) for layer, total in zip(card.layers.ids, sums, strict=True))

@@ -241,11 +241,10 @@ def _verify_space(
 
 def _verify_merged(paths: StorePaths, card: Card, shards: Sequence[Shard]) -> Iterator[Problem]:
     """Yield a problem if the merged summary of a space is not the sum of its shards' summaries, which are intact."""
-    reader = Reader(paths.root, ())
-    merged = read_merged(reader, paths, card)
-    if merged is None or not merged.shards <= {shard.name for shard in shards}:
+    merged = read_merged(paths, card)
+    if merged is None or not merged.is_of(shards):
         return  # readers ignore such a summary
-    total = add_summaries(reader, card, [shard for shard in shards if shard.name in merged.shards])
+    total = add_summaries(Reader(paths.root), card, shards)
     if not all(merged.sums[layer].isclose(total[layer]) for layer in card.layers.ids):
         yield Problem(paths.merged(card.space), "it is not the sum of the summaries of its shards")
 

@@ -26,6 +26,7 @@ from embstore.space import Layer
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.answers import Answer, read_answer, trim_answers, write_answer
 from embstore.storage.files.card import Card
+from embstore.storage.files.names import hash_of
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
 
@@ -155,7 +156,7 @@ class Answers:
 
     def _space(self, card: Card) -> list[str]:
         """Return the part of a question that identifies the vectors of a space: its name and a hash of its shards."""
-        return [card.space, _shards(self._catalog, card.space)]
+        return [card.space, self._catalog.shards_hash(card.space)]
 
     @cached_property
     def _common(self) -> Question:
@@ -211,7 +212,7 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
     words = request.selection.words
     hashes: dict[str, str] = {} if words is None else {"selected words": words.sha256}
     if (space := values.get("sentence_space")) in catalog.cards:
-        hashes["sentence space"] = _shards(catalog, space)
+        hashes["sentence space"] = catalog.shards_hash(space)
     if metric.needs in ("pairs", "analogies", "lexicon"):
         names = [values["lexicon"]] if metric.needs == "lexicon" else values["dataset"]
         try:
@@ -241,7 +242,7 @@ def _file_hash(file: str | os.PathLike[str]) -> str:
 
 def _items(catalog: Catalog) -> Question:
     """Return what a filter of items adds to a question: a hash of the tables of items, and the version of DuckDB."""
-    return {"items": _hash_of(catalog.item_tables), "duckdb": _minor(connections.version())}
+    return {"items": hash_of(catalog.item_tables), "duckdb": _minor(connections.version())}
 
 
 def _columns(catalog: Catalog) -> str:
@@ -252,16 +253,7 @@ def _columns(catalog: Catalog) -> str:
         frequencies = version("wordfreq")
     except PackageNotFoundError:
         frequencies = ""
-    return _hash_of([*catalog.item_tables, frequencies])
-
-
-def _shards(catalog: Catalog, space: str) -> str:
-    """Return a hash of the shards of a space, from their names, which contain hashes of their content."""
-    return _hash_of(shard.name for shard in catalog.shards[space])
-
-
-def _hash_of(names: Iterable[str]) -> str:
-    return hashlib.sha256(",".join(names).encode()).hexdigest()
+    return hash_of([*catalog.item_tables, frequencies])
 
 
 def _as_json(value: Any) -> Any:

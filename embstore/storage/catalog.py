@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 
 from embstore import disk
 from embstore.arrays import distinct
+from embstore.deferred import Deferred
 from embstore.errors import DamagedError
 from embstore.space import Layer, Unit
+from embstore.storage.files import names
 from embstore.storage.files.datasets import rebuild_remedy, stored_kinds, stored_rows
 from embstore.storage.files.item_columns import ColumnTables, built_in_table
 from embstore.storage.files.items import ItemTables, PartChecks, file_hash
 from embstore.storage.files.marker import check_marker
-from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.summaries import check_summary, summaries_of
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.summaries import add_summaries, check_summary, read_merged
 from embstore.storage.sql import connections
 from embstore.storage.sql.file_stats import Ranges
 from embstore.storage.sql.limits import NO_LIMITS, Limits
@@ -47,9 +49,6 @@ class Catalog:
         paths: Paths of the store.
         cards: Card of each space, by name.
         shards: Shards of each space, by name.
-        item_files: Tables of items.
-        column_files: Tables of the items' columns, which ``columns`` reads.
-        skipped_files: Tables of skipped texts.
         reader: DuckDB over the files.
 
     Raises:
@@ -61,28 +60,25 @@ class Catalog:
         self._is_mirror = disk.supplier_of(self.paths.root) is not None
         check_marker(self.paths)
         self.cards: dict[str, Card] = {}
-        self.shards: dict[str, tuple[Shard, ...]] = {}
         while not self._list():
             pass
-        self._shard_names = {space: tuple(shard.name for shard in shards) for space, shards in self.shards.items()}
         self._dataset_files = self.paths.dataset_files()
         self._part_checks = PartChecks()
         self._open()
 
     def _open(self, connection: "duckdb.DuckDBPyConnection | None" = None) -> None:
         """Create the readers of the listed files, over a connection or the DuckDB of the process."""
-        self.reader = Reader(self.paths.root, self.item_files, connection)
-        self._tables = ItemTables(self.reader, self.item_files, self.paths.items, self._part_checks)
-        self.columns = ColumnTables(self.reader, self.column_files, self._part_checks)
-        self._shard_ranges = {
-            space: Ranges(self.reader, [shard.path for shard in shards]) for space, shards in self.shards.items()
-        }
+        self.reader = Reader(self.paths.root, connection)
+        self._shard_ranges = Deferred(
+            self.cards, lambda space: Ranges(self.reader, [shard.path for shard in self.shards[space]])
+        )
 
     @contextmanager
     def with_own_connection(self) -> Iterator["Catalog"]:
         """Yield a copy of the catalog with its own DuckDB, whose memory is released at the end of the context."""
         other = copy(self)
-        other.__dict__.pop("users_sql", None)  # it reads over the connection of this catalog
+        for name in ("users_sql", "_tables", "columns"):  # they read over the connection of this catalog
+            other.__dict__.pop(name, None)
         with connections.connect(self.paths.root) as connection:
             other._open(connection)
             yield other
@@ -98,17 +94,42 @@ class Catalog:
                 return False
             raise
         self.cards = {card.space: card for card in sorted(cards, key=lambda card: card.order)}
-        parts = {space: snapshot.parts(paths, paths.embeddings(space)) for space in self.cards}
-        items, columns, skipped = (
-            snapshot.parts(paths, folder) for folder in (paths.items, paths.columns, paths.skipped)
+        self._parts = parts = Deferred(
+            [paths.items, paths.columns, paths.skipped, *map(paths.embeddings, self.cards)],
+            lambda folder: snapshot.parts(paths, folder),
         )
-        self.shards = {space: paths.as_shards(space, listed.files) for space, listed in parts.items()}
-        self._missing = {space: [path.stem for path in listed.missing] for space, listed in parts.items()}
-        self.item_files = sorted([*items.files, *items.missing])  # what reads a missing one names it
-        self.column_files = sorted([*columns.files, *columns.missing])
-        self.skipped_files = sorted([*skipped.files, *skipped.missing])
-        some_missing = any(listed.missing for listed in (items, columns, skipped, *parts.values()))
-        return not (some_missing and is_outdated(paths, snapshot))
+        self.shards = Deferred(self.cards, lambda space: paths.as_shards(space, parts[paths.embeddings(space)].files))
+        if self._is_mirror:  # to list all parts would take requests
+            return True
+        return not (any(listed.missing for listed in parts.values()) and is_outdated(paths, snapshot))
+
+    @property
+    def item_files(self) -> list[Path]:
+        """Tables of items."""
+        return self._tables_in(self.paths.items)
+
+    @property
+    def column_files(self) -> list[Path]:
+        """Tables of the items' columns, which :attr:`columns` reads."""
+        return self._tables_in(self.paths.columns)
+
+    @property
+    def skipped_files(self) -> list[Path]:
+        """Tables of skipped texts."""
+        return self._tables_in(self.paths.skipped)
+
+    def _tables_in(self, folder: Path) -> list[Path]:
+        parts = self._parts[folder]
+        return sorted([*parts.files, *parts.missing])  # what reads a missing one names it
+
+    @cached_property
+    def _tables(self) -> ItemTables:
+        return ItemTables(self.reader, self.item_files, self.paths.items, self._part_checks)
+
+    @cached_property
+    def columns(self) -> ColumnTables:
+        """Columns of the items."""
+        return ColumnTables(self.reader, self.column_files, self._part_checks)
 
     @property
     def is_outdated(self) -> bool:
@@ -121,14 +142,17 @@ class Catalog:
         Raises:
             DamagedError: A summary was altered or is missing.
         """
-        return summaries_of(self.reader, self.paths, self.cards[space], self.shards[space])
+        card, merged = self.cards[space], read_merged(self.paths, self.cards[space])
+        if merged is not None and merged.shards_sha256 == self.shards_hash(space):
+            return merged.sums
+        return add_summaries(self.reader, card, self.shards[space])
 
     def count(self, space: str) -> int:
         """Return the number of items of a space, from its summaries."""
-        files = [shard.summary_path for shard in self.shards[space]]
         first = self.cards[space].layers.members[0].id
-        if self._is_mirror and files:  # the merged summary is here
+        if self._is_mirror:  # the merged summary is here
             return self.summaries(space)[first].n
+        files = [shard.summary_path for shard in self.shards[space]]
         rows = self.reader.rows(f"SELECT sum(n) FROM {FILES} WHERE layer = $layer", files, layer=first)
         return int(rows[0][0] or 0) if rows else 0
 
@@ -151,11 +175,19 @@ class Catalog:
 
     def shard_names(self, space: str) -> tuple[str, ...]:
         """Return the names of the shards of a space, ascending."""
-        return self._shard_names[space]
+        return tuple(shard.name for shard in self.shards[space])
+
+    def shards_hash(self, space: str) -> str:
+        """Return the hash of the names of the shards of a space, which are hashes of their content."""
+        if self._is_mirror:  # known without the names
+            return self._snapshot.names_hash(self.paths, self.paths.embeddings(space))
+        return names.hash_of(self.shard_names(space))
 
     def missing_shards(self, space: str) -> list[str]:
         """Return the names of the shards of a space that were missing when the store was opened."""
-        return self._missing[space]
+        if self._is_mirror:  # what is missing in a bucket is found when it is fetched
+            return []
+        return [path.stem for path in self._parts[self.paths.embeddings(space)].missing]
 
     def item_ids(self) -> Ids:
         """Return the ids of all items, ascending."""

@@ -37,7 +37,7 @@ def files(folder: Path, *ids: list[int], statistics: bool = True) -> list[Path]:
 
 def test_only_files_whose_range_has_an_item(tmp_path: Path) -> None:
     low, high, wide, none = made = files(tmp_path, [-9, 4, 7], [8, 20], [-(2**63), 2**63 - 1], [])
-    found = Ranges(Reader(tmp_path, ()), made)
+    found = Ranges(Reader(tmp_path), made)
     assert found.files_of([4]) == [low, wide]
     assert found.files_of([7, 8]) == [low, high, wide]
     assert found.files_of([21]) == [wide]
@@ -48,14 +48,14 @@ def test_only_files_whose_range_has_an_item(tmp_path: Path) -> None:
 
 def test_a_file_without_statistics_may_hold_any_item(tmp_path: Path) -> None:
     made = files(tmp_path, [1, 2]) + files(tmp_path, [5], statistics=False)
-    assert Ranges(Reader(tmp_path, ()), made).files_of([100]) == made[1:]
+    assert Ranges(Reader(tmp_path), made).files_of([100]) == made[1:]
 
 
 def test_a_footer_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     made = files(tmp_path, [1], [2])
     made[1].write_bytes(b"no Parquet")
     with pytest.raises(DamagedError, match=r"1-True.parquet is damaged"):
-        Ranges(Reader(tmp_path, ()), made).files_of([1])
+        Ranges(Reader(tmp_path), made).files_of([1])
 
 
 def test_answers_are_the_same_whichever_files_are_read(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,11 +18,11 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path) -> No
     with pytest.raises(
         StoreError, match=r"part-1\.parquet cannot be read: Permission denied\. Check its perm"
     ) as caught:
-        Reader(tmp_path, []).run_over([file], refused, "SELECT 1")
+        Reader(tmp_path).run_over([file], refused, "SELECT 1")
     assert not isinstance(caught.value, DamagedError)
 
 
 def test_ctrl_c_while_duckdb_calls_python_is_no_error_of_a_file(tmp_path: Path) -> None:
     error = duckdb.InvalidInputException("Traceback (most recent call last):\n  File ...\nKeyboardInterrupt: ")
     with pytest.raises(KeyboardInterrupt):
-        Reader(tmp_path, []).query_error(error, [])
+        Reader(tmp_path).query_error(error, [])

@@ -3,7 +3,9 @@
 Files with other names are not embstore's: they are never read, written or removed, and verify lists them.
 """
 
+import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,6 +79,11 @@ MAPS = Names(r"layer=[0-9]{2,5}-(pca|tsne)-[0-9a-f]{16}", suffix=".parquet")
 SHARD_LOCKS = Names(r"[0-9]{1,9}-of-[0-9]{1,9}", prefix=".lock-shard-")
 
 _IN_FOLDERS = {"items": PARTS, "columns": PARTS, "skipped": PARTS, "spaces": CARDS, "datasets": DATASETS}
+
+
+def hash_of(names: Iterable[str]) -> str:
+    """Return the SHA-256 of some names in the given order, in hexadecimal: that of the names joined by commas."""
+    return hashlib.sha256(",".join(names).encode()).hexdigest()
 
 
 def is_file_key(key: str) -> bool:

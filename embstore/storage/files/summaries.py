@@ -1,11 +1,11 @@
 """Read the sums of a space, from its merged summary if possible, else from the summary of each shard.
 
-The merged summary (:mod:`embstore.storage.maintenance.space_summary`) names the shards that it covers. Their names are
-hashes of their contents, so it is valid as long as all of them exist. If it is missing, altered or of other shards, the
-summaries of the shards are read instead.
+The merged summary (:mod:`embstore.storage.maintenance.space_summary`) contains a hash of the names of its shards,
+which are hashes of their contents. If it is missing, altered or of other shards, the summaries of the shards are read
+instead.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ import numpy as np
 
 from embstore import checksum, disk
 from embstore.errors import DamagedError
+from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.unpacked import check_unpacked
@@ -32,70 +33,47 @@ class Merged(NamedTuple):
     """Merged summary of several shards.
 
     Attributes:
-        shards: Names of the covered shards.
+        shards_sha256: Hash of the names of the shards, ascending; see :func:`.names.hash_of`.
         sums: Summary by layer id.
     """
 
-    shards: frozenset[str]
+    shards_sha256: str
     sums: Sums
 
-
-def summaries_of(reader: Reader, paths: StorePaths, card: Card, shards: Sequence[Shard]) -> Sums:
-    """Return the sums of a space, by layer id.
-
-    Summaries are added in the order of the shards' names; if a merged summary covers some shards, the others are added
-    to it in that order, which may change the last digits.
-
-    Args:
-        reader: DuckDB over the store.
-        paths: Paths of the store.
-        card: Card of the space.
-        shards: Shards of the space.
-
-    Raises:
-        DamagedError: A required summary was altered or is missing.
-    """
-    merged = read_merged(reader, paths, card)
-    if merged is None or not merged.shards <= {shard.name for shard in shards}:
-        return add_summaries(reader, card, shards)
-    return add_summaries(reader, card, [shard for shard in shards if shard.name not in merged.shards], merged.sums)
+    def is_of(self, shards: Iterable[Shard]) -> bool:
+        """Return whether these are the shards that it is the sum of."""
+        return self.shards_sha256 == names.hash_of(sorted(shard.name for shard in shards))
 
 
-def read_merged(reader: Reader, paths: StorePaths, card: Card) -> Merged | None:
+def read_merged(paths: StorePaths, card: Card) -> Merged | None:
     """Return the merged summary of a space, or None if it is missing or damaged."""
     file = paths.merged(card.space)
     try:
         data = disk.read(file)
         if not checksum.has_valid_checksum(data):
             return None
-        columns: Columns | None = _plain_columns(data)
-        if columns is None:
-            check_unpacked([file], REMEDY, reader.connection)
-            # One statement for names and sums, since a build may replace the file meanwhile.
-            names = f"CASE WHEN layer = $first THEN shards ELSE [] END AS shards, layer, {', '.join(_NAMES)}"
-            columns = reader.columns(f"SELECT {names} FROM {FILES}", [file], first=card.layers.ids[0])
+        columns = read_plain_table(data)
         sums = dict(_rows(columns, card))
-        shards = frozenset(name for row in columns["shards"] for name in row)
-    except (FileNotFoundError, DamagedError, ValueError, TypeError, KeyError):
+        [shards_sha256] = {str(value) for value in columns["shards_sha256"]}
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
-    return Merged(shards, sums) if set(sums) == {*card.layers.ids} else None
+    return Merged(shards_sha256, sums) if set(sums) == {*card.layers.ids} else None
 
 
-def add_summaries(reader: Reader, card: Card, shards: Sequence[Shard], start_sums: Sums | None = None) -> Sums:
+def add_summaries(reader: Reader, card: Card, shards: Sequence[Shard]) -> Sums:
     """Return the sum of the shards' summaries, by layer id.
 
     Args:
         reader: DuckDB over the store.
         card: Card of the space.
         shards: Shards to add, by their summaries.
-        start_sums: Sums to which they are added; by default zero.
 
     Raises:
         DamagedError: A summary was altered or is missing.
     """
     files = [shard.summary_path for shard in sorted(shards, key=lambda shard: shard.name)]
     disk.fetch_all(dict.fromkeys(files))
-    total = {layer.id: Summary.empty(card.dim) for layer in card.layers} | (start_sums or {})
+    total = {layer.id: Summary.empty(card.dim) for layer in card.layers}
     for columns in _columns_of(reader, files):
         try:
             rows = list(_rows(columns, card))

@@ -64,7 +64,7 @@ def _contradiction(root: Path, files: Sequence[Path]) -> str | None:
                     f"its column {column.name!r} is of type {column.kind}, and of type {kinds[column.name]} elsewhere"
                 )
     shared = [column.name for column in read_columns(files[-1])[1:]]
-    reader = Reader(root, files)
+    reader = Reader(root)
     for name in shared:
         if (item := _ambiguous_item(reader, files, name)) is not None:
             return f"item {item} has another value of the column {name!r} in another table"
@@ -90,11 +90,11 @@ def joined(root: Path, files: Sequence[Path]) -> pa.Table:
     Raises:
         DamagedError: A table was altered, or two of them contradict each other.
     """
-    kinds = ColumnTables(Reader(root, files), files, PartChecks()).types
+    kinds = ColumnTables(Reader(root), files, PartChecks()).types
     for number in range(2, len(files) + 1):
         if problem := _contradiction(root, files[:number]):
             raise DamagedError(f"{files[number - 1]} is damaged: {problem}. Run: embstore repair")
-    return _grouped(Reader(root, files), files, kinds)
+    return _grouped(Reader(root), files, kinds)
 
 
 def _grouped(reader: Reader, files: Sequence[Path], kinds: Kinds) -> pa.Table:
@@ -140,7 +140,7 @@ def new_columns(
     """
     if not files:
         return []
-    reader = Reader(root, [*stored, *files])
+    reader = Reader(root)
     counts = {*map(token_column, spaces)}
     types = ColumnTables(reader, files, PartChecks()).types
     kinds = {name: kind for name, kind in types.items() if name in counts or not is_token_column(name)}
@@ -216,7 +216,7 @@ def count_values(root: Path, files: Sequence[Path], name: str) -> int:
     """Return the number of items with a value of a column."""
     having = [file for file in files if any(column.name == name for column in read_columns(file))]
     sql = f"SELECT count(DISTINCT item_id) FROM {COLUMN_FILES} WHERE {connections.quote_name(name)} IS NOT NULL"
-    return int(Reader(root, having).rows(sql, having)[0][0])
+    return int(Reader(root).rows(sql, having)[0][0])
 
 
 def remove_columns(paths: StorePaths, names: Collection[str]) -> None:

@@ -49,7 +49,7 @@ def check_same_items(
         sql = _DIFFERING.format(source=_SOURCE if requested is None else _REQUESTED)
         files = {"ours": connections.literal(stored_tables), "theirs": connections.literal(source_tables)}
         tables = [*stored_tables, *source_tables]
-        reader = Reader(paths.root, tables, connection)
+        reader = Reader(paths.root, connection)
         found = reader.run_over(tables, lambda sql: interruptible.rows(connection, sql, files), sql)
     finally:
         connection.close()

@@ -1,10 +1,11 @@
 """Delete the objects of a store at a URL that no manifest of the last day names."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from embstore.storage.remote import manifest
+from embstore.storage.remote import file_lists, manifest
 from embstore.storage.remote.objects import ObjectStore
 
 KEPT = timedelta(days=1)
@@ -12,7 +13,7 @@ KEPT = timedelta(days=1)
 
 FOLDERS = (
     "items", "columns", "skipped", "spaces", "datasets", "embeddings", "summaries", "indexes", "maps", "merged",
-    "probes",
+    "probes", file_lists.FOLDER,
 )  # fmt: skip
 
 
@@ -31,11 +32,15 @@ def collect(objects: ObjectStore, now: datetime) -> list[str]:
     # A manifest was the newest until the next one was created.
     recent = [number for number, later in pairwise(whole) if numbers[later].modified > now - KEPT]
     needed = {number for start in [*recent, *whole[-1:]] for number in _chain(documents, start)}
-    named = {
-        entry.get("key", path)
+    named = {key for number in needed if (document := documents[number]) for key in _keys(document)}
+    lists = {
+        each.sha256: each
         for number in needed
-        for path, entry in (documents[number] or {"files": {}})["files"].items()
+        if (document := documents[number])
+        for each in file_lists.lists_of(document).values()
     }
+    for each in lists.values():
+        named |= {each.key, *(file.key for file in manifest.read_list(objects, each).values())}
     garbage = [
         found.key
         for folder in FOLDERS
@@ -46,6 +51,11 @@ def collect(objects: ObjectStore, now: datetime) -> list[str]:
     old = [number for number in sorted(numbers) if number not in needed and numbers[number].modified < now - KEPT]
     objects.delete([manifest.key_of(number) for number in old])
     return garbage
+
+
+def _keys(document: dict[str, Any]) -> Iterable[str]:
+    """Return the keys of the objects that a manifest names itself."""
+    return (file.key for file in file_lists.files_of(document["files"]).values())
 
 
 def _chain(documents: dict[int, dict[str, Any] | None], number: int) -> list[int]:

@@ -1,12 +1,12 @@
 """Read and create the manifests of a store at a URL: the numbered objects that name the objects which make it up.
 
-``manifests/<number>.json`` contains its own hash, and its files completely or as a change of the manifest before. The
-newest one that is whole is the store. A commit creates a later number, only if there is none of it. One that was torn
-on its way is skipped by all. Another writer's whole manifest in the way means that this writer was displaced.
+``manifests/<number>.json`` contains its own hash, and its files: completely, by lists (:mod:`.file_lists`) where there
+are many, or as a change of the manifest before. The newest one that is whole is the store. A commit creates a later
+number, only if there is none of it. One that was torn on its way is skipped by all. Another writer's whole manifest in
+the way means that this writer was displaced.
 """
 
 import os
-import re
 import secrets
 import socket
 from collections.abc import Iterable, Mapping
@@ -17,27 +17,15 @@ from typing import Any, NamedTuple
 from embstore import atomic, checksum, documents
 from embstore.errors import DamagedError, LockedError, MissingObjectError, NewerFormatError, StoreError
 from embstore.storage.files import names
+from embstore.storage.remote import file_lists
+from embstore.storage.remote.file_lists import FileList, FileLists, RemoteFile
 from embstore.storage.remote.objects import ObjectInfo, ObjectReader, ObjectStore
 
 FOLDER = "manifests"
-MANIFEST_FORMAT = 1
+_FORMAT, _FORMAT_WITH_LISTS = 1, 2
 _MAX_CHANGES = 16
-_FEW_FILES = 64
-_KEY = r"(?!.*(?:^|/)\.+(?:/|$))[A-Za-z0-9._=-]+(?:/[A-Za-z0-9._=-]+)*"
-
-
-class RemoteFile(NamedTuple):
-    """A file of a store at a URL.
-
-    Attributes:
-        key: Key of its object below the URL.
-        size: Size in bytes.
-        sha256: SHA-256 in hexadecimal.
-    """
-
-    key: str
-    size: int
-    sha256: str
+_FEW_FILES, _FEW_OF_GROUP = 64, 16
+"""Number of files up to which each manifest is complete and has no lists; and up to which a group is not listed."""
 
 
 class Writer(NamedTuple):
@@ -70,7 +58,7 @@ class RemoteState:
         number: Number of the manifest.
         sha256: Hash of the manifest, as in the document.
         store: Random number of the store.
-        files: Files by their paths in a store.
+        files: Files by their paths in a store; some may be read when they are needed.
         writer: Process that wrote the manifest.
         lease_seconds: How long after ``created`` no other process writes; 0 if the writer has ended.
         n_changes: Number of manifests since the last complete one.
@@ -81,7 +69,7 @@ class RemoteState:
     number: int
     sha256: str
     store: str
-    files: Mapping[str, RemoteFile] = field(repr=False)
+    files: FileLists = field(repr=False)
     writer: Writer
     lease_seconds: int = 0
     n_changes: int = 0
@@ -150,33 +138,58 @@ def parse(data: bytes, place: str, number: int | None = None) -> dict[str, Any]:
         if not checksum.has_valid_checksum(data):
             raise documents.InvalidDocument(checksum.ALTERED)
         documents.check(document, "remote-manifest")
+        file_lists.check_entries(document["files"])
+        for path in document["removed"]:
+            file_lists.check_path(path)
+        file_lists.check_groups(document.get("lists", {}))
     except documents.NewerFormat as error:
         raise NewerFormatError(f"{place} {error}. Upgrade: pip install --upgrade embstore.") from error
     except documents.InvalidDocument as error:
         raise DamagedError(f"{place} is damaged: {error}.") from error
     if number is not None and document["number"] != number:
         raise DamagedError(f"{place} is damaged: it is the manifest of another number.")
-    for path in (*document["files"], *document["removed"]):
-        if not (names.is_file_key(path) or names.is_derived_key(path)):
-            raise DamagedError(f"{place} is damaged: {path[:300]!r} is no file of a store.")
-    for entry in document["files"].values():
-        if not re.fullmatch(_KEY, entry.get("key", "x")):
-            raise DamagedError(f"{place} is damaged: {entry['key'][:300]!r} is no key of a store.")
     return document
 
 
-def state_of(document: Mapping[str, Any], base: RemoteState | None = None) -> RemoteState:
-    """Return the state of a parsed manifest: complete, or a change of a base."""
-    files = {} if document["complete"] or base is None else dict(base.files)
-    for path in document["removed"]:
-        files.pop(path, None)
-    for path, entry in document["files"].items():
-        files[path] = RemoteFile(entry.get("key", path), entry["bytes"], entry["sha256"])
-    n_changes = 0 if document["complete"] or base is None else base.n_changes + 1
+def state_of(document: Mapping[str, Any], files: FileLists, n_changes: int = 0) -> RemoteState:
+    """Return the state of a parsed manifest.
+
+    Args:
+        document: The manifest.
+        files: Files of the store.
+        n_changes: Number of manifests since the last complete one.
+    """
     return RemoteState(
         document["number"], document[checksum.KEY], document["store"], files, Writer(**document["writer"]),
         document["lease_seconds"], n_changes,
     )  # fmt: skip
+
+
+def _state_after(base: RemoteState | None, document: Mapping[str, Any], objects: ObjectReader) -> RemoteState:
+    """Return the state of a parsed manifest: complete, or a change of a base."""
+    own = file_lists.files_of(document["files"])
+    if document["complete"] or base is None:
+        lists = file_lists.lists_of(document)
+        return state_of(document, FileLists(own, lists, lambda each: read_list(objects, each)))
+    return state_of(document, base.files.changed(own, {*document["removed"]}), base.n_changes + 1)
+
+
+def read_list(objects: ObjectReader, file_list: FileList) -> dict[str, RemoteFile]:
+    """Return the files of a list.
+
+    Raises:
+        DamagedError: It was altered or is missing.
+        RemoteError: The server cannot be reached, or refuses.
+    """
+    return file_lists.parse(fetch_list(objects, file_list), file_list, f"{objects.url}/{file_list.key}")
+
+
+def fetch_list(objects: ObjectReader, file_list: FileList) -> bytes:
+    """Return the content of a list, unchecked; errors: :func:`read_list`."""
+    try:
+        return objects.get(file_list.key)
+    except MissingObjectError as error:
+        raise DamagedError(f"{objects.url}/{file_list.key} is missing. {file_lists.REMEDY}") from error
 
 
 def _resolved(
@@ -198,30 +211,41 @@ def _resolved(
             )
         changes.append(found)
     for change in reversed(changes):
-        base = state_of(change, base)
+        base = _state_after(base, change, objects)
     assert base is not None
     return replace(base, created=info.modified, tag=info.tag)
 
 
-def document_of(
-    base: RemoteState | None, number: int, files: Mapping[str, RemoteFile], writer: Writer, lease_seconds: int
+def complete_document(
+    base: RemoteState | None, number: int, files: Mapping[str, RemoteFile], writer: Writer, lease_seconds: int = 0
 ) -> dict[str, Any]:
-    """Return the document of the manifest that follows a base, without its hash."""
-    old = base.files if base else {}
-    is_complete = base is None or len(files) <= _FEW_FILES or base.n_changes >= _MAX_CHANGES
-    changed = files if is_complete else {path: file for path, file in files.items() if old.get(path) != file}
+    """Return the document of a manifest that names all files, without its hash."""
     return {
-        "format": MANIFEST_FORMAT, "number": number, "store": base.store if base else secrets.token_hex(16),
+        "format": _FORMAT, "number": number, "store": base.store if base else secrets.token_hex(16),
         "parent": {"number": base.number, "sha256": base.sha256} if base else None,
-        "writer": writer._asdict(), "lease_seconds": lease_seconds, "complete": is_complete,
-        "files": {path: _entry(path, file) for path, file in sorted(changed.items())},
-        "removed": [] if is_complete else sorted(old.keys() - files.keys()),
+        "writer": writer._asdict(), "lease_seconds": lease_seconds, "complete": True,
+        "files": file_lists.entries_of(files), "removed": [],
     }  # fmt: skip
 
 
-def _entry(path: str, file: RemoteFile) -> dict[str, Any]:
-    key = {} if file.key == path else {"key": file.key}
-    return {**key, "bytes": file.size, "sha256": file.sha256}
+def _document_of(
+    base: RemoteState | None, number: int, files: Mapping[str, RemoteFile], writer: Writer, lease_seconds: int
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return the document of the manifest that follows a base, without its hash, and the content of its lists by key.
+
+    The last manifest of a writer is complete, so that what opening the store then reads does not grow with it.
+    """
+    document = complete_document(base, number, files, writer, lease_seconds)
+    if len(files) <= _FEW_FILES:
+        return document, {}
+    if base is not None and lease_seconds and base.n_changes < _MAX_CHANGES:
+        changed = {path: file for path, file in files.items() if base.files.get(path) != file}
+        removed = sorted(base.files.keys() - files.keys())
+        return {**document, "complete": False, "files": file_lists.entries_of(changed), "removed": removed}, {}
+    named, lists = file_lists.split(files, _FEW_OF_GROUP)
+    entries = {group: each._asdict() for group, (each, _) in sorted(lists.items())}
+    document |= {"format": _FORMAT_WITH_LISTS, "files": file_lists.entries_of(named), "lists": entries}
+    return document, {each.key: content for each, content in lists.values()}
 
 
 def commit(
@@ -238,13 +262,17 @@ def commit(
         taken = list_numbers(objects, after)
         _check_rivals(objects, taken)
         number = max(taken, default=after) + 1  # those in between were torn
-        data = atomic.document_bytes(document_of(base, number, files, writer, lease_seconds), indent=None)
+        document, lists = _document_of(base, number, files, writer, lease_seconds)
+        known = {each.key for each in base.files.lists.values()} if base else set()
+        for key in lists.keys() - known:
+            objects.put(key, lists[key])
+        data = atomic.document_bytes(document, indent=None)
         if objects.put_new(key_of(number), data):
             break
     later = list_numbers(objects, after)
     # A number may have been free only since a rival's manifests were deleted while this process slept.
     _check_rivals(objects, later.keys() - {number})
-    state = state_of(parse(data, key_of(number), number), base)
+    state = _state_after(base, parse(data, key_of(number), number), objects)
     info = later.get(number)
     return replace(state, created=info.modified, tag=info.tag) if info else state
 

@@ -3,43 +3,42 @@
 A mirror is a folder of the cache::
 
     store/                  a store of embstore, which all other code reads
-    state.json              the files of the remote store that it mirrors
+    state.json              the manifest of the remote store that it mirrors
+    files.json, lists/      the files of the remote store that are in store/; lists of the manifest that were read
     fetched/<path>          the parts of a sparse file that were fetched, one per line; removed once it is whole
     fetched/TOKEN           identifies the folder: without it the mirror is made anew
 
-Where all that is fetched does not fit, what this process does not need is deleted again, if no other process uses the
-mirror.
+What does not fit, and this process does not need, is deleted again, if no other process uses the mirror.
 """
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from enum import Enum
 from hashlib import file_digest, sha256
 from pathlib import Path
 from threading import RLock
-from typing import Any
 
 from embstore import atomic, disk
 from embstore.disk import Parts, Range
 from embstore.errors import DamagedError, FileAccessError, RemoteError
 from embstore.storage.files import names
+from embstore.storage.files.marker import write_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.remote import cache, ranges
-from embstore.storage.remote.manifest import RemoteFile, RemoteState, Writer
+from embstore.storage.remote.contents import Contents, Stamp
+from embstore.storage.remote.file_lists import RemoteFile, group_of
+from embstore.storage.remote.manifest import RemoteState, Writer
+from embstore.storage.remote.mirror_snapshot import MirrorSnapshot
 from embstore.storage.remote.needs import Needs, free_content
 from embstore.storage.remote.objects import ObjectReader
+from embstore.storage.remote.parallel import in_parallel
 from embstore.storage.remote.records import Records, Sparse
 from embstore.storage.transaction.commit import Change, commit, create_store
 from embstore.storage.transaction.folder_lock import FolderLock
-from embstore.storage.transaction.manifest import read_newest
-
-Stamp = tuple[int, ...]
-"""Inode, size and modification time of a file."""
-
+from embstore.storage.transaction.manifest import Snapshot, read_newest
 
 _THREADS = 16
 _PIECE_BYTES = 8 << 20
@@ -60,6 +59,8 @@ class Mirror:
         objects: Objects of the remote store.
         is_checked: Whether whole files are compared with their SHA-256 when they arrive; not where damage is looked
             for.
+        is_read: Whether the mirror is only read: a group of files that the manifest lists then comes when it is needed,
+            and :meth:`snapshot` names the files instead of manifests of the folder.
 
     Attributes:
         root: Folder of the local store.
@@ -67,13 +68,14 @@ class Mirror:
         on_commit: Function that is called after each commit to the local store.
     """
 
-    def __init__(self, folder: Path, objects: ObjectReader, *, is_checked: bool = True) -> None:
-        self._folder, self._objects, self._is_checked = folder, objects, is_checked
+    def __init__(self, folder: Path, objects: ObjectReader, *, is_checked: bool = True, is_read: bool = False) -> None:
+        self._folder, self._objects, self._is_checked, self._is_read = folder, objects, is_checked, is_read
         self.root = folder / cache.STORE
         self._records, self._needs = Records(folder / "fetched", self.root), Needs()
         self._paths = StorePaths(self.root)
         self._lock = RLock()
-        self._stamps: dict[str, Stamp] = {}
+        self._contents = Contents(folder, objects)
+        self._snapshot: MirrorSnapshot | None = None
         self.state: RemoteState | None = None
         self.on_commit: Callable[[], None] | None = None
         cache.make_folder(folder)
@@ -81,7 +83,7 @@ class Mirror:
 
     def open(self, objects: ObjectReader) -> None:
         """Use objects with other credentials from here on; the folder may have been deleted meanwhile."""
-        self._objects = objects
+        self._objects = self._contents.objects = objects
         if not self._use.is_of_folder():
             cache.make_folder(self._folder)
             self._use.release()
@@ -107,31 +109,47 @@ class Mirror:
     def load(self) -> RemoteState | None:
         """Return the state that the mirror has on the disk; None if there is none that can be used."""
         try:
-            document = json.loads(disk.read(self._folder / "state.json"))
-            if document["token"] != self._records.token or not disk.exists(self._paths.marker):
-                return None
-            files = {path: RemoteFile(*entry) for path, entry in document["files"].items()}
-            self._stamps = {path: tuple(stamp) for path, stamp in document["stamps"].items()}
-            self.state = RemoteState(
-                document["number"], document["sha256"], document["store"], files, Writer(*document["writer"]),
-                document["lease_seconds"], document["n_changes"], tag=document["tag"],
-            )  # fmt: skip
-        except (FileNotFoundError, ValueError, LookupError, TypeError):
+            found = self._contents.load(self._records.token) if disk.exists(self._paths.marker) else None
+        except FileNotFoundError:
             return None
-        return self.state
+        if found is not None:
+            self.state = found
+        return found
 
     def save(self, state: RemoteState) -> None:
-        """Write the state that the mirror has to the disk."""
-        document = {
-            "token": self._records.token, "url": self._objects.url, "number": state.number,
-            "sha256": state.sha256, "store": state.store, "writer": list(state.writer),
-            "lease_seconds": state.lease_seconds, "n_changes": state.n_changes,
-            "tag": state.tag,
-            "files": {path: list(file) for path, file in state.files.items()},
-            "stamps": {path: stamp for path, stamp in self._stamps.items() if path in state.files},
-        }  # fmt: skip
-        atomic.write_bytes(self._folder / "state.json", json.dumps(document).encode())
+        """Write the state that the mirror has to the disk; one that is not only read has all files of it."""
+        if not self._is_read:
+            self._contents.files = dict(state.files)
+        self._contents.save(state, self._records.token)
         self.state = state
+
+    def snapshot(self) -> Snapshot | None:
+        """Return the files of the store that is mirrored; None if the manifests of the folder name them."""
+        if not self._is_read or self.state is None:
+            return None
+        if self._snapshot is None or self._snapshot.state is not self.state:
+            self._snapshot = MirrorSnapshot(self.state, self._add_group)
+        return self._snapshot
+
+    def _add_group(self, state: RemoteState, group: str) -> Mapping[str, RemoteFile]:
+        """Add the files of a group that are not in the folder yet, and return all of the group."""
+        found = state.files.of_group(group)
+        with self.locked(), self._lock:
+            newest = self._contents.refresh()
+            new = {path: file for path, file in found.items() if self._differs(path, file)}
+            for path, file in new.items():
+                self._make_sparse(path, file)
+            self._contents.files |= new
+            if state.sha256 == newest:  # else another process reads the others
+                self._remove({path for path in self._contents.files if group_of(path) == group} - found.keys())
+            self._contents.save_files()
+        return found
+
+    def _remove(self, files: Iterable[str]) -> None:
+        """Remove files that are not of the remote store any more."""
+        for path in files:
+            disk.remove(self.root / path, missing_ok=True)
+            del self._contents.files[path]
 
     def synchronise(self, state: RemoteState, sizes: Mapping[str, int] | None = None) -> None:
         """Make the mirror that of a state of the remote store; the caller has locked it.
@@ -150,34 +168,39 @@ class Mirror:
         if old is None or old.store != state.store:
             self.reset()
             old = None
-        self.state = state
+        files = state.files.read_by(self._contents.read_list)
+        self.state = state = replace(state, files=files)
         with self._lock:  # no thread writes records anew meanwhile
             self._records.purge()
-        before: Mapping[str, RemoteFile] = old.files if old else {}
-        if old is not None and old.sha256 == state.sha256 and self._is_complete(state):
+        wanted = files.named if self._is_read else files
+        if old is not None and old.sha256 == state.sha256 and self._is_complete(wanted):
             return
-        new = {path: file for path, file in state.files.items() if self._differs(path, file, before)}
+        new = {path: file for path, file in wanted.items() if self._differs(path, file)}
         if sizes is not None:
             new = {path: file._replace(size=sizes.get(file.key, 0)) for path, file in new.items()}
         small = {path: file for path, file in new.items() if _is_small(path) and file.key in (sizes or {file.key})}
-        self._in_parallel(lambda path: self._place(path, self._content(small[path])), small)
+        in_parallel(lambda path: self._place(path, self._content(small[path])), small, _THREADS)
         for path, file in new.items():
             if path not in small:
                 self._make_sparse(path, file)
-        self._commit(state, {path for path in new if names.is_file_key(path)})
-        for path in before.keys() - state.files.keys():
-            disk.remove(self.root / path, missing_ok=True)
+        if not self._is_read:
+            self._commit(state, {path for path in new if names.is_file_key(path)})
+        elif not disk.exists(self._paths.marker):
+            write_marker(self._paths)
+        self._contents.files |= new
+        listed = files.lists.keys() if self._is_read else ()  # of these, files go when the list comes
+        self._remove({path for path in self._contents.files.keys() - wanted.keys() if group_of(path) not in listed})
         if sizes is not None:
-            for path in (path for path, file in state.files.items() if file.key not in sizes):
+            for path in (path for path, file in wanted.items() if file.key not in sizes):
                 disk.remove(self.root / path, missing_ok=True)
         self.save(state)
 
     def reset(self) -> None:
         """Delete what the mirror has."""
-        for name in ("state.json", cache.STORE):
-            disk.remove_tree(self._folder / name)
+        self._contents.reset()
+        disk.remove_tree(self.root)
         self._records.reset()
-        self.state, self._stamps = None, {}
+        self.state = None
 
     def start(self) -> None:
         """Make the mirror that of a new store without files."""
@@ -205,12 +228,12 @@ class Mirror:
 
     def is_unchanged(self, path: str) -> bool:
         """Return whether a file is still the one that was fetched or uploaded."""
-        return self._stamps.get(path, ()) == self.stamp_of(path)
+        return self._contents.stamps.get(path, ()) == self.stamp_of(path)
 
     def note_unchanged(self, path: str, stamp: Stamp | None) -> None:
         """Note that a file of this stamp is that of the remote store."""
         if stamp is not None:
-            self._stamps[path] = stamp
+            self._contents.stamps[path] = stamp
 
     def _commit(self, state: RemoteState, new: Iterable[str]) -> None:
         """Let the local manifest name the files of a state."""
@@ -221,13 +244,13 @@ class Mirror:
         added = tuple(self.root / path for path in named & {*new, *named - read_newest(self._paths).files.keys()})
         commit(self._paths, Change(added, tuple(self.root / path for path in gone)))
 
-    def _differs(self, path: str, file: RemoteFile, before: Mapping[str, RemoteFile]) -> bool:
+    def _differs(self, path: str, file: RemoteFile) -> bool:
         """Return whether the mirror does not have a file of a state."""
-        return before.get(path) != file or not disk.exists(self.root / path)
+        return self._contents.files.get(path) != file or not disk.exists(self.root / path)
 
-    def _is_complete(self, state: RemoteState) -> bool:
+    def _is_complete(self, wanted: Iterable[str]) -> bool:
         """Return whether all files are there: somebody may have deleted some."""
-        return all(disk.exists(self.root / path) for path in state.files)
+        return all(disk.exists(self.root / path) for path in {*wanted, *self._contents.files})
 
     def _content(self, file: RemoteFile) -> bytes:
         """Return the whole content of an object, checked."""
@@ -299,7 +322,7 @@ class Mirror:
         self._needs.release(path.relative_to(self.root).as_posix())
 
     def _fetch(self, parts: Mapping[str, Sequence[Range] | None], if_full: IfFull) -> None:
-        files = self.state.files if self.state else {}
+        files = self._contents.files
         jobs: list[tuple[str, RemoteFile, Sparse, Range]] = []
         wanted: dict[str, list[Range]] = {}
         # A whole file is in memory until it is written.
@@ -321,7 +344,7 @@ class Mirror:
                 if if_full is IfFull.SKIP:
                     return None
                 raise cache.is_full(above)
-            self._in_parallel(lambda job: self._fetch_piece(*job), jobs, n_threads)
+            in_parallel(lambda job: self._fetch_piece(*job), jobs, n_threads)
             self._finish(wanted)
         except FileAccessError as error:
             raise cache.refused(error) from error
@@ -331,7 +354,7 @@ class Mirror:
         """Delete content that this process does not need, if no other uses the mirror, and return the freed bytes."""
         freed = 0
         with self._lock, self._alone() as is_alone:
-            for path in self.state.files if self.state and is_alone else ():
+            for path in self._contents.files if is_alone else ():
                 if freed < n_bytes and not _is_small(path) and self.is_unchanged(path):
                     freed += free_content(self.root, self._records, path, self._needs.of(path))
         return freed
@@ -355,7 +378,7 @@ class Mirror:
     def _finish(self, wanted: Mapping[str, Sequence[Range]]) -> None:
         """Check the files that are whole by now, and remove their records."""
         for path in wanted:
-            file = self.state.files[path] if self.state else None
+            file = self._contents.files.get(path)
             with self._lock:
                 sparse = self._records.read(path)
                 if file is None or sparse is None or ranges.missing([(0, sparse.size)], sparse.present):
@@ -364,22 +387,6 @@ class Mirror:
                     self._make_sparse(path, file)  # what was fetched is not used again
                     raise self._damaged(file)
                 self._records.remove(path)
-
-    def _in_parallel(self, work: Callable[[Any], None], jobs: Iterable[Any], n_threads: int = _THREADS) -> None:
-        """Do work for each job in several threads, and raise the first error."""
-        jobs = list(jobs)
-        if len(jobs) < 2:
-            for job in jobs:
-                work(job)
-            return
-        with ThreadPoolExecutor(n_threads, "embstore-fetch") as pool:
-            futures = [pool.submit(work, job) for job in jobs]
-            try:
-                for future in futures:
-                    future.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
 
 
 def _sha256(path: Path) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 
 from embstore import atomic
 from embstore.errors import MissingObjectError, StoreError
+from embstore.storage.remote.file_lists import RemoteFile, files_of, no_lists
 from embstore.storage.remote.hub import HubObjects
-from embstore.storage.remote.manifest import RemoteFile, RemoteState, Writer, document_of, parse, state_of
+from embstore.storage.remote.manifest import RemoteState, Writer, complete_document, parse, state_of
 from embstore.storage.remote.objects import ObjectReader
 from embstore.storage.remote.web import WebObjects
 
@@ -60,9 +61,9 @@ def read_published(objects: ObjectReader) -> RemoteState | None:
 def parse_published(data: bytes, place: str) -> RemoteState:
     """Return the store whose files the content of a ``manifest.json`` names; errors: :func:`read_published`."""
     document = parse(data, place)
-    if not document["complete"]:
-        raise StoreError(f"{place} is only a change of another manifest. Push the store again.")
-    return state_of(document)
+    if not document["complete"] or "lists" in document:
+        raise StoreError(f"{place} does not name all files of its store. Push the store again.")
+    return state_of(document, no_lists(files_of(document["files"])))
 
 
 def published_bytes(files: Mapping[str, RemoteFile], before: RemoteState | None) -> bytes:
@@ -73,5 +74,5 @@ def published_bytes(files: Mapping[str, RemoteFile], before: RemoteState | None)
         before: State of the earlier copy at this place; None for the first.
     """
     nobody = Writer(secrets.token_hex(16), "", 0)  # the name of a machine is nobody's business
-    document = document_of(None, before.number + 1 if before else 1, files, nobody, 0)
+    document = complete_document(None, before.number + 1 if before else 1, files, nobody)
     return atomic.document_bytes({**document, "store": before.store if before else document["store"]}, indent=None)

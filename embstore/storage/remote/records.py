@@ -35,6 +35,11 @@ class Sparse(NamedTuple):
     present: list[Range]
 
 
+def deleted(folder: Path) -> RemoteError:
+    """Return the error for a mirror that was deleted."""
+    return RemoteError(f"the mirror {folder} was deleted while it was in use. Run the same command again.")
+
+
 class Records:
     """The records of a mirror's sparse files.
 
@@ -71,9 +76,7 @@ class Records:
             text = disk.read(self._folder / path).decode()
         except FileNotFoundError:
             if not disk.exists(self._folder / _TOKEN):
-                raise RemoteError(
-                    f"the mirror {self._folder.parent} was deleted while it was in use. Run the same command again."
-                ) from None
+                raise deleted(self._folder.parent) from None
             return None
         # A line that was cut counts only as far as it goes, which is less than was fetched.
         lines = [line.split() for line in text.split("\n")[:-1]]

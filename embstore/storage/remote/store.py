@@ -96,7 +96,7 @@ class RemoteStore:
             if isinstance(found, Mirror):
                 found.open(objects)
                 return found
-            mirror = Mirror(self._folder / "reading", objects)
+            mirror = Mirror(self._folder / "reading", objects, is_read=True)
             disk.add_supplier(mirror.root, mirror)
             return mirror
 

@@ -19,7 +19,8 @@ from embstore import disk
 from embstore.errors import LockedError, MissingObjectError, RemoteError, StoreError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.remote import garbage, manifest
-from embstore.storage.remote.manifest import RemoteFile, RemoteState, Writer
+from embstore.storage.remote.file_lists import RemoteFile
+from embstore.storage.remote.manifest import RemoteState, Writer
 from embstore.storage.remote.mirror import Mirror
 from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.transaction.manifest import Snapshot, read_newest

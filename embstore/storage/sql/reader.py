@@ -23,6 +23,7 @@ T = TypeVar("T")
 FILES = "read_parquet($files, hive_partitioning = false)"
 
 REMEDY = "To repair it, run embstore repair, and build the same sources again: exactly its items are embedded anew."
+_TABLES = ("items", "columns", "skipped")
 TABLE_REMEDY = "To repair it, run embstore repair, and build the same sources again: its texts are written anew."
 
 
@@ -31,14 +32,11 @@ class Reader:
 
     Args:
         root: Folder of the store.
-        tables: Files that contain texts, whose errors name another remedy than those of shards.
         connection: Connection for all SQL, used by one thread; by default one per thread to the process's DuckDB.
     """
 
-    def __init__(
-        self, root: Path, tables: Sequence[Path], connection: "duckdb.DuckDBPyConnection | None" = None
-    ) -> None:
-        self._root, self._tables = root, tables
+    def __init__(self, root: Path, connection: "duckdb.DuckDBPyConnection | None" = None) -> None:
+        self._root = root
         self._of_thread = local()
         self._own_connection = connection
 
@@ -132,7 +130,7 @@ class Reader:
             )
         if disk.exists(damaged):
             disk.sha256(damaged)  # read to the end, because a system error is not damage
-        remedy = TABLE_REMEDY if damaged in self._tables else REMEDY
+        remedy = TABLE_REMEDY if damaged.parent.name in _TABLES else REMEDY
         return DamagedError(f"{damaged} is damaged: {message}. Run: embstore verify. {remedy}")
 
     def _unreadable(self, files: Sequence[Path]) -> Path | None:

@@ -151,7 +151,7 @@ class StagedColumns:
             return []
         parts = list_parts(paths, paths.columns) if disk.exists(paths.marker) else PartFiles((), ())
         files = sorted([*parts.files, *parts.missing])
-        reader = Reader(paths.root, files, self._staging.connection)
+        reader = Reader(paths.root, self._staging.connection)
         stored = ColumnTables(reader, files, PartChecks()).types
         kinds = self._types(stored)
         without = [StoredColumn(name, stored.get(name, "string"), 0, 0) for name in self._names if name not in kinds]

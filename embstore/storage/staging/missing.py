@@ -88,7 +88,7 @@ class MissingItems:
         files = [shard.path for shard in shards]
         values = {"files": connections.literal(files), "space": space, "layer": catalog.cards[space].layers.ids[0]}
         connection = self.staging.connection
-        reader = Reader(catalog.paths.root, (), connection)
+        reader = Reader(catalog.paths.root, connection)
         sql = _PRESENT.format(stored=f"(SELECT item_id FROM {FILES} WHERE layer = $layer)")
         reader.run_over(files, lambda sql: interruptible.execute(connection, sql, values), sql)
         return self._count("resolved WHERE space = $space", space=space)
@@ -101,7 +101,7 @@ class MissingItems:
         catalog = self._catalog
         if catalog is None or not catalog.skipped_files:
             return
-        reader = Reader(catalog.paths.root, catalog.skipped_files, self.staging.connection)
+        reader = Reader(catalog.paths.root, self.staging.connection)
         listed = reader.columns(_PREVIOUSLY_SKIPPED, catalog.skipped_files, space=space)
         ids, keys = listed["item_id"], listed["key"]
         start = 0

@@ -60,7 +60,7 @@ class SkipList:
         connection = self._staging.connection
         values = {"files": connections.literal(files)} if files else {}
         sql = f"{_FOUND} EXCEPT {_LISTED}" if files else f"SELECT DISTINCT * FROM ({_FOUND})"
-        reader = Reader(self._paths.root, files, connection)
+        reader = Reader(self._paths.root, connection)
         # Through a DuckDB table, which spills to disk, and during whose creation a damaged file is found.
         sql = f"CREATE OR REPLACE TABLE unlisted AS {sql}"
         reader.run_over(files, lambda sql: self._staging.rows(sql, **values), sql)

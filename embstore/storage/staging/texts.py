@@ -84,7 +84,7 @@ class StoredTexts:
         if not files:
             return
         connection = self._staging.connection
-        reader = Reader(self._paths.root, files, connection)
+        reader = Reader(self._paths.root, connection)
         reader.run_over(
             files, lambda sql: interruptible.execute(connection, sql, {"files": connections.literal(files)}), _LOAD
         )

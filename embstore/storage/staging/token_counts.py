@@ -39,7 +39,7 @@ class TokenColumn:
         """The sound tables that have the column."""
         checks = PartChecks()
         files = [file for file in list_parts(self._paths, self._paths.columns).files if self._has_column(file, checks)]
-        return ColumnTables(Reader(self._paths.root, files), files, checks)
+        return ColumnTables(Reader(self._paths.root), files, checks)
 
     def _has_column(self, file: Path, checks: PartChecks) -> bool:
         try:

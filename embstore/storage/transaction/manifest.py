@@ -7,12 +7,12 @@ maps, answers) is not named: it contains its hash and the names of the shards th
 deleted.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from embstore import atomic, checksum, disk
 from embstore.errors import DamagedError, MissingFileError
@@ -48,7 +48,7 @@ class Snapshot:
     Args:
         number: Number of the manifest; 0 for a store without manifests.
         sha256: Hash of the manifest, as in the document.
-        files: Files that make up the store.
+        files: Files that make up the store, or a function that returns them.
         n_changes: Number of manifests that were read after the last complete one.
         replaced: Replacements of the manifest: path of each new part file → paths of the old ones.
         stamp: Inode, size and modification time of the manifest.
@@ -58,21 +58,27 @@ class Snapshot:
         self,
         number: int,
         sha256: str,
-        files: Files,
+        files: Files | Callable[[], Files],
         n_changes: int = 0,
         replaced: Mapping[str, Sequence[str]] = MappingProxyType({}),
         stamp: Stamp | None = None,
     ) -> None:
-        self.number, self.sha256, self.files, self.n_changes = number, sha256, files, n_changes
+        self.number, self.sha256, self._files, self.n_changes = number, sha256, files, n_changes
         self.replaced, self.stamp = replaced, stamp
 
     @cached_property
-    def _by_folder(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for path in sorted(self.files):
-            folder, _, name = path.rpartition("/")
-            found.setdefault(folder, []).append(name)
-        return found
+    def files(self) -> Files:
+        """Files that make up the store."""
+        return self._files() if callable(self._files) else self._files
+
+    @cached_property
+    def _by_folder(self) -> Mapping[str, Sequence[str]]:
+        """Names of the files in each folder, ascending."""
+        return by_folder(self.files)
+
+    def names_hash(self, paths: StorePaths, folder: Path) -> str:
+        """Return the hash of the names of a folder's part files; see :func:`.names.hash_of`."""
+        return names.hash_of(entry.removesuffix(".parquet") for entry in self._by_folder.get(paths.key(folder), ()))
 
     @property
     def spaces(self) -> list[str]:
@@ -124,6 +130,23 @@ class Snapshot:
         return key in self.files
 
 
+def by_folder(files: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names of files by folder, ascending."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(files):
+        folder, _, name = path.rpartition("/")
+        found.setdefault(folder, []).append(name)
+    return found
+
+
+@runtime_checkable
+class SnapshotSource(Protocol):
+    """A supplier of a folder's files that knows which of them make up the store, without a manifest there."""
+
+    def snapshot(self) -> Snapshot | None:
+        """Return the files of the store; None if the manifests of the folder name them."""
+
+
 def read_snapshot(paths: StorePaths) -> Snapshot:
     """Return the files of a store as of now.
 
@@ -131,6 +154,9 @@ def read_snapshot(paths: StorePaths) -> Snapshot:
         StoreError: There is no store.
         DamagedError: The newest manifest, or one that it depends on, was altered or is missing.
     """
+    supplier = disk.supplier_of(paths.root)
+    if isinstance(supplier, SnapshotSource) and (supplied := supplier.snapshot()) is not None:
+        return supplied
     while read_format(paths) == 1:
         found = legacy.list_files(paths)
         if read_format(paths) == 1:  # else it was upgraded meanwhile
@@ -182,7 +208,7 @@ def list_parts(paths: StorePaths, folder: Path) -> PartFiles:
 def is_outdated(paths: StorePaths, snapshot: Snapshot) -> bool:
     """Return whether files of a snapshot do not make up the store any more, so that they may be gone."""
     newest = read_snapshot(paths)
-    return newest.files is not snapshot.files and not newest.files.keys() >= snapshot.files.keys()
+    return newest is not snapshot and not newest.files.keys() >= snapshot.files.keys()
 
 
 _newest: dict[Path, Snapshot] = {}

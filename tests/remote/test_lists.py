@@ -1,0 +1,272 @@
+"""What opening a store at a URL reads does not grow with it: many files are named by lists, which come when needed."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from buckets import Bucket
+from object_servers import new_bucket
+from synthetic import synthetic_store
+
+from embstore import Store, atomic
+from embstore.errors import DamagedError
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.remote import manifest
+from embstore.storage.remote.file_lists import FileLists, RemoteFile, group_of, listed
+from embstore.storage.remote.garbage import collect
+from embstore.storage.remote.manifest import Writer, complete_document, key_of, list_numbers, read_newest
+from embstore.storage.remote.mirror import Mirror
+from embstore.storage.remote.objects import ObjectStore
+from embstore.storage.remote.store import RemoteStore
+
+SPACE = "toy.word.last"
+GROUP = f"embeddings/space={SPACE}"
+
+
+def opened(bucket: Bucket) -> Store:
+    return Store(bucket.url, options=bucket.options)
+
+
+def add(bucket: Bucket, prefix: str, n_shards: int, space: str = SPACE) -> None:
+    """Add shards of two words each to a bucket."""
+    with RemoteStore(bucket.url, bucket.options).writing(is_new=True) as folder:
+        texts = [f"{prefix}{number}" for number in range(2 * n_shards)]
+        synthetic_store(folder, texts=texts, n_shards=n_shards, dim=4, index=False, space=space)
+        write_all_merged(StorePaths(folder))  # as a build does
+
+
+@contextmanager
+def requested(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]]:
+    """Yield the keys that are read within the context, with the number of bytes."""
+    found: list[tuple[str, int]] = []
+
+    def get(self: ObjectStore, key: str, own: Callable[..., bytes] = ObjectStore.get) -> bytes:
+        data = own(self, key)
+        found.append((key, len(data)))
+        return data
+
+    def get_ranges(
+        self: ObjectStore, key: str, ranges, own: Callable[..., list[bytes]] = ObjectStore.get_ranges
+    ) -> list[bytes]:
+        parts = own(self, key, ranges)
+        found.append((key, sum(map(len, parts))))
+        return parts
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectStore, "get", get)
+        patch.setattr(ObjectStore, "get_ranges", get_ranges)
+        yield found
+
+
+def _kinds(found: list[tuple[str, int]]) -> list[str]:
+    return sorted(re.sub(r"[./].*", "", key) for key, _ in found)
+
+
+@pytest.fixture(scope="module")
+def stores(moto, tmp_path_factory) -> dict[int, Bucket]:
+    """Stores of 40 and of 120 shards."""
+    found = {n_shards: new_bucket(moto) for n_shards in (40, 120)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMBSTORE_CACHE", str(tmp_path_factory.mktemp("making")))
+        for n_shards, bucket in found.items():
+            add(bucket, "w", n_shards)
+    return found
+
+
+def test_opening_and_anisotropy_read_as_much_whatever_the_number_of_items(stores, caches, monkeypatch):
+    read = {}
+    for n_shards, bucket in stores.items():
+        with requested(monkeypatch) as found:
+            rows = opened(bucket).query("anisotropy").rows
+        assert {row["n"] for row in rows} == {2 * n_shards}
+        read[n_shards] = found
+    assert _kinds(read[40]) == _kinds(read[120]) == ["manifests", "merged", "spaces"]
+    sizes = [sum(size for _, size in found) for found in read.values()]
+    assert abs(sizes[1] - sizes[0]) < 40, "numbers of more digits"
+
+
+def test_a_question_reads_the_lists_that_it_needs_once(stores, caches, monkeypatch):
+    store = opened(stores[40])
+    assert store.query("anisotropy").rows
+    with requested(monkeypatch) as found:
+        store.query("isoscore", layers="1")
+    assert _kinds(found).count("lists") == 1, "that of the shards"
+    with requested(monkeypatch) as found:
+        opened(stores[40]).query("isoscore", layers="2")
+        store.neighbours("w3", k=3)
+    assert _kinds(found).count("lists") == 1, "that of the texts"
+    with requested(monkeypatch) as found:
+        opened(stores[40]).neighbours("w3", k=3)
+    assert found == [], "all is in the cache"
+
+
+@pytest.fixture
+def listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let manifests list all groups, as those of many files do."""
+    monkeypatch.setattr(manifest, "_FEW_FILES", 0)
+    monkeypatch.setattr(manifest, "_FEW_OF_GROUP", 0)
+
+
+def words(bucket: Bucket) -> set[str]:
+    return {row[0] for row in opened(bucket).sql("SELECT text FROM items").fetchall()}
+
+
+def test_readers_see_every_change(bucket, caches, listing, tmp_path):
+    """Appended, replaced and removed shards, by a reader that has listed the space before, and by a new one."""
+    add(bucket, "a", 3)
+    for machine in ("reader", "here"):
+        caches(machine)
+        assert words(bucket) == {f"a{number}" for number in range(6)}
+    add(bucket, "b", 2)
+    add(bucket, "c", 2, space="other.word.last")
+    expected = [row["anisotropy"] for row in opened(bucket).query("anisotropy", spaces=[SPACE]).rows]
+    for machine in ("reader", "new"):
+        caches(machine)
+        store = opened(bucket)
+        assert store.info()["shards"] == [2, 5]
+        assert [row["anisotropy"] for row in store.query("anisotropy", spaces=[SPACE]).rows] == expected
+        assert store.verify(deep=True).problems == ()
+    caches("here")
+    opened(bucket).compact()
+    opened(bucket).remove("other.word.last")
+    caches("reader")
+    store = opened(bucket)
+    assert store.info()["shards"] == [1]
+    assert len(store.neighbours("a3", k=9, layers="1")) == 9
+    assert len(words(bucket)) == 14, "texts stay"
+    left = {path.parent.name for path in (store.path / "embeddings").rglob("*.parquet")}
+    assert left == {f"space={SPACE}"}, "what is of no use takes no room"
+    assert len([*(store.path / "embeddings").rglob("*.parquet")]) == 1
+
+
+def test_an_opened_store_reads_the_manifest_that_it_was_opened_with(bucket, caches, listing):
+    """It lists a space only after another process has added to it, and has brought the mirror up to date."""
+    add(bucket, "a", 3)
+    first = opened(bucket)
+    assert first.query("anisotropy").rows[0]["n"] == 6
+    add(bucket, "b", 2)
+    objects = bucket.objects()
+    other = Mirror(first.path.parent, objects, is_read=True)
+    with other.locked():
+        other.synchronise(read_newest(objects))
+    assert len(other.snapshot().files) > len(first.catalog.cards)
+    other.close()
+    assert [len(first.catalog.shards[SPACE]), first.info()["shards"]] == [3, [3]]
+    assert {row["n"] for row in first.query("isoscore", layers="all").rows} == {6}
+    assert len(words(bucket)) == 10
+
+
+@pytest.mark.parametrize("change", ["missing", "altered", "of another store"])
+def test_a_list_that_is_gone_or_was_altered_is_named(bucket, caches, listing, change):
+    add(bucket, "a", 3)
+    objects = bucket.objects()
+    key = read_newest(objects).files.lists[GROUP].key
+    if change == "missing":
+        objects.delete([key])
+    elif change == "altered":
+        objects.put(key, objects.get(key).replace(b"part-", b"part_", 1))
+    else:
+        _, data = listed(GROUP, {"../../etc/passwd": RemoteFile("x", 1, "0" * 64)})
+        objects.put(key, data)
+    caches("elsewhere")
+    store = opened(bucket)
+    assert store.query("anisotropy").rows[0]["n"] == 6, "which does not need it"
+    message = "is missing" if change == "missing" else "does not have the hash in its name"
+    for ask in (lambda: store.query("isoscore"), store.verify, store.repair):
+        with pytest.raises(DamagedError, match=f"{bucket.url}/{key}.*{message}.*Restore that object"):
+            ask()
+
+
+def test_no_list_names_what_is_outside_a_store(bucket, caches, listing):
+    """With the right hash: of a store that somebody else has prepared."""
+    add(bucket, "a", 3)
+    objects = bucket.objects()
+    state = read_newest(objects)
+    for path, key in (("../victim", "x"), (f"{GROUP}/part-{'0' * 16}.parquet", "../x"), ("answers/x.json", "x")):
+        prepared, data = listed(GROUP, {path: RemoteFile(key, 1, "0" * 64)})
+        objects.put(prepared.key, data)
+        document = complete_document(state, state.number + 1, state.files.named, Writer.this_process())
+        document |= {"format": 2, "lists": {**_entries(state.files), GROUP: prepared._asdict()}}
+        objects.put(key_of(state.number + 1), atomic.document_bytes(document))
+        with pytest.raises(DamagedError, match=r"is no (file|key) of a store"):
+            opened(bucket).query("isoscore")
+    for group in ("embeddings/space=../..", "../x", "spaces", "answers"):
+        document["lists"] = {group: prepared._asdict()}
+        objects.put(key_of(state.number + 1), atomic.document_bytes(document))
+        assert read_newest(objects).number == state.number, "no manifest, but a torn one"
+
+
+def _entries(files: FileLists) -> dict[str, dict[str, object]]:
+    return {group: each._asdict() for group, each in files.lists.items()}
+
+
+def test_a_manifest_of_before_that_names_all_is_read_and_the_next_one_lists(stores, bucket, caches):
+    source, objects = stores[40].objects(), bucket.objects()
+    state = read_newest(source)
+    for file in state.files.values():
+        objects.put(file.key, source.get(file.key))
+    objects.put(key_of(1), atomic.document_bytes(complete_document(None, 1, state.files, Writer.this_process())))
+    before = opened(bucket).query("isoscore").rows
+    assert before == opened(stores[40]).query("isoscore").rows
+    assert not read_newest(objects).files.lists
+    add(bucket, "new", 1)
+    assert {*read_newest(objects).files.lists} == {GROUP, "items"}
+    assert opened(bucket).info()["shards"] == [41]
+
+
+def test_lists_are_deleted_a_day_after_the_last_manifest_that_names_them(bucket, caches, listing):
+    add(bucket, "a", 3)
+    objects = bucket.objects()
+    old = {found.key for found in objects.list("lists")}
+    add(bucket, "b", 2)
+    now = max(found.modified for found in objects.list())
+    assert collect(objects, now + timedelta(hours=23)) == []
+    collect(objects, now + timedelta(days=2))
+    newest = read_newest(objects)
+    left = {found.key for found in objects.list("lists")}
+    assert left == {each.key for each in newest.files.lists.values()}
+    assert not old & left, "both groups have changed"
+    assert {file.key for file in newest.files.values()} <= {found.key for found in objects.list()}
+    caches("elsewhere")
+    assert len(words(bucket)) == 10
+
+
+def test_changes_of_listed_files_are_followed(bucket, listing):
+    """Commits of a writer that goes on are changes; each state equals what was committed."""
+    objects, writer = bucket.objects(), Writer.this_process()
+    expected: dict[str, RemoteFile] = {}
+    state = None
+    for number in range(40):
+        name = f"{GROUP}/part-{number:016x}.parquet"
+        expected[name] = RemoteFile(name, number, f"{number:064x}")
+        expected[f"items/part-{number:016x}.parquet"] = RemoteFile(f"x{number}", 1, f"{number:064x}")
+        if number % 3 == 2:
+            del expected[f"{GROUP}/part-{number - 1:016x}.parquet"]
+        state = manifest.commit(objects, state, expected, writer, 0 if number % 13 == 12 else 60)
+        assert dict(state.files) == dict(read_newest(objects).files) == expected
+        assert bool(state.files.lists) == (state.n_changes == 0), "what has changed is named"
+    assert len(list_numbers(objects)) == 40
+
+
+def test_groups():
+    assert group_of(f"{GROUP}/part-0.parquet") == group_of(f"summaries/space={SPACE}/part-0.parquet") == GROUP
+    assert [group_of(f"{folder}/x.parquet") for folder in ("items", "columns", "skipped")] == [
+        "items", "columns", "skipped",
+    ]  # fmt: skip
+    assert {group_of(path) for path in ("spaces/x.json", "merged/x.parquet", "indexes/space=x/layer=00.faiss")} == {
+        None
+    }
+
+
+def test_a_list_is_named_by_its_content():
+    name = f"{GROUP}/part-{'1' * 16}.parquet"
+    found, data = listed(GROUP, {name: RemoteFile(name, 5, "a" * 64)})
+    assert found.key == f"lists/{hashlib.sha256(data).hexdigest()}.json"
+    assert found.bytes == len(data)
+    assert found.names_sha256 == hashlib.sha256(f"part-{'1' * 16}".encode()).hexdigest()
+    assert json.loads(data)["files"] == {name: {"bytes": 5, "sha256": "a" * 64}}
