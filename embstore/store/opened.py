@@ -91,7 +91,11 @@ class OpenStore:
             if self._remote is None:
                 yield self.path
             elif dry_run:
-                with self._checking() if is_repair else nullcontext((self.folder(), None)) as (folder, _):
+                with (
+                    self._checking()
+                    if is_repair
+                    else nullcontext((self._remote.synchronise(is_listed=True), None)) as (folder, _)
+                ):
                     yield folder
             else:
                 with (

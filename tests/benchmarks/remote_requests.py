@@ -1,6 +1,6 @@
 """Count the requests and bytes that questions to a store in a bucket take, from an empty cache on.
 
-    python tests/benchmarks/remote_requests.py [--items 10000 1000000]
+    python tests/benchmarks/remote_requests.py [--items 10000 100000 1000000]
 
 The store is synthetic: 7 layers of 48 components, in shards of 16 MiB, of which a million items have as many as a
 million of MiniLM in shards of 128 MiB. The server is SeaweedFS on this machine. Each answer is compared with that of
@@ -31,8 +31,8 @@ LAYERS, DIM, SHARD_BYTES = 7, 48, 16 << 20
 
 QUESTIONS: dict[str, Callable[[Store], object]] = {
     "open": lambda store: [*store.catalog.cards],
-    "`info`": lambda store: store.info().rows,
     "`query anisotropy`": lambda store: store.query("anisotropy").rows,
+    "`info`": lambda store: store.info().rows,
     "`query isoscore --layer 3`": lambda store: store.query("isoscore", layers="3").rows,
     "`neighbours w7`, cold": lambda store: store.neighbours("w7").rows,
     "`neighbours w8`, warm": lambda store: store.neighbours("w8").rows,
@@ -100,7 +100,7 @@ def shown(n_bytes: int) -> str:
 def main() -> None:
     """Measure stores of several sizes, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, nargs="+", default=[10_000, 1_000_000])
+    parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     sizes = parser.parse_args().items
     measured = []
     with seaweedfs() as endpoint:

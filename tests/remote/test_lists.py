@@ -13,7 +13,7 @@ from object_servers import new_bucket
 from synthetic import synthetic_store
 
 from embstore import Store, atomic
-from embstore.errors import DamagedError
+from embstore.errors import DamagedError, RemoteError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.remote import manifest
@@ -132,8 +132,9 @@ def test_readers_see_every_change(bucket, caches, listing, tmp_path):
         assert [row["anisotropy"] for row in store.query("anisotropy", spaces=[SPACE]).rows] == expected
         assert store.verify(deep=True).problems == ()
     caches("here")
+    planned = opened(bucket).remove("other.word.last", dry_run=True)
     opened(bucket).compact()
-    opened(bucket).remove("other.word.last")
+    assert planned["bytes"] == opened(bucket).remove("other.word.last")["bytes"] > [0]
     caches("reader")
     store = opened(bucket)
     assert store.info()["shards"] == [1]
@@ -217,6 +218,29 @@ def test_a_manifest_of_before_that_names_all_is_read_and_the_next_one_lists(stor
     add(bucket, "new", 1)
     assert {*read_newest(objects).files.lists} == {GROUP, "items"}
     assert opened(bucket).info()["shards"] == [41]
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_writer_that_ends_before_or_after_a_list_has_changed_nothing(bucket, caches, listing, monkeypatch, after):
+    add(bucket, "a", 3)
+    own = ObjectStore.put
+
+    def put(self: ObjectStore, key: str, content: bytes) -> None:
+        if after or not key.startswith("lists/"):
+            own(self, key, content)
+        if key.startswith("lists/"):
+            raise RemoteError("the network is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectStore, "put", put)
+        with pytest.raises(RemoteError, match="the network is gone"):
+            add(bucket, "b", 2)
+    caches("elsewhere")
+    assert len(words(bucket)) == 6
+    caches("here")
+    add(bucket, "b", 2)
+    assert len(words(bucket)) == 10
+    assert opened(bucket).verify(deep=True).problems == ()
 
 
 def test_lists_are_deleted_a_day_after_the_last_manifest_that_names_them(bucket, caches, listing):

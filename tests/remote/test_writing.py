@@ -188,7 +188,6 @@ def ended_at(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("listing")
 def test_a_build_that_ends_anywhere_goes_on(bucket, caches, monkeypatch):
     """From each request on that writes: what others read is whole, and the same command makes it complete."""
     monkeypatch.setattr(writing, "_PAUSE_SECONDS", 0)

@@ -38,7 +38,7 @@ from embstore.storage.remote.parallel import in_parallel
 from embstore.storage.remote.records import Records, Sparse
 from embstore.storage.transaction.commit import Change, commit, create_store
 from embstore.storage.transaction.folder_lock import FolderLock
-from embstore.storage.transaction.manifest import Snapshot, read_newest
+from embstore.storage.transaction.manifest import read_newest
 
 _THREADS = 16
 _PIECE_BYTES = 8 << 20
@@ -123,7 +123,7 @@ class Mirror:
         self._contents.save(state, self._records.token)
         self.state = state
 
-    def snapshot(self) -> Snapshot | None:
+    def snapshot(self) -> MirrorSnapshot | None:
         """Return the files of the store that is mirrored; None if the manifests of the folder name them."""
         if not self._is_read or self.state is None:
             return None

@@ -25,7 +25,7 @@ class MirrorSnapshot(Snapshot):
 
     def __init__(self, state: RemoteState, add_group: Callable[[RemoteState, str], Mapping[str, RemoteFile]]) -> None:
         self.state, self._add_group = state, add_group
-        super().__init__(state.number, state.sha256, self._list)
+        super().__init__(state.number, state.sha256, self.list_all)
 
     @cached_property
     def _by_folder(self) -> Mapping[str, Sequence[str]]:
@@ -37,8 +37,8 @@ class MirrorSnapshot(Snapshot):
         """Return the names of the files of a listed folder, ascending."""
         return by_folder(self._add_group(self.state, folder)).get(folder, [])
 
-    def _list(self) -> Files:
-        """Return all files; those of all groups are added to the mirror."""
+    def list_all(self) -> Files:
+        """Add the files of all groups to the mirror, and return all files."""
         paths = (f"{folder}/{name}" for folder, entries in self._by_folder.items() for name in entries)
         return {path: {"bytes": self.state.files[path].size} for path in paths}
 

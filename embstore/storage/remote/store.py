@@ -75,8 +75,11 @@ class RemoteStore:
         """Folder of the mirror for reading, which exists after :meth:`synchronise`."""
         return self._folder / "reading" / "store"
 
-    def synchronise(self) -> Path:
+    def synchronise(self, *, is_listed: bool = False) -> Path:
         """Bring the mirror for reading up to date, and return its folder; its content is fetched when it is read.
+
+        Args:
+            is_listed: Whether to list all files, for what looks into the folder.
 
         Raises:
             StoreError: There is no store.
@@ -86,6 +89,8 @@ class RemoteStore:
             self._mirror = self._shared_mirror()
         with self._mirror.locked():
             self._mirror.synchronise(self._newest(self._mirror.load()))
+        if is_listed and (snapshot := self._mirror.snapshot()) is not None:
+            snapshot.list_all()
         return self._mirror.root
 
     def _shared_mirror(self) -> Mirror:
