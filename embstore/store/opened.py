@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -90,13 +90,11 @@ class OpenStore:
         try:
             if self._remote is None:
                 yield self.path
-            elif dry_run:
-                with (
-                    self._checking()
-                    if is_repair
-                    else nullcontext((self._remote.synchronise(is_listed=True), None)) as (folder, _)
-                ):
+            elif dry_run and is_repair:
+                with self._checking() as (folder, _):
                     yield folder
+            elif dry_run:
+                yield self._remote.synchronise(is_listed=True)
             else:
                 with (
                     self._remote.writing(is_new=is_new, is_repair=is_repair, collects=not is_new) as folder,
