@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import time
+from enum import Enum
 from pathlib import Path
 from threading import Lock
 
@@ -22,6 +23,12 @@ _DEFAULT_GB = 50
 _USED = "last-used"
 _PAUSE_SECONDS = 0.02
 _LOCK = Lock()  # while one thread locks a mirror for itself, others do not take it for unused
+
+
+class IfFull(Enum):
+    """What to do with content that does not fit into the cache: refuse it, leave it, or fetch it above the limit."""
+
+    REFUSE, SKIP, EXCEED = range(3)
 
 
 def cache_folder() -> Path:

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from enum import Enum
 from hashlib import file_digest, sha256
 from pathlib import Path
 from threading import RLock
@@ -43,12 +42,6 @@ from embstore.storage.transaction.manifest import read_newest
 _THREADS = 16
 _PIECE_BYTES = 8 << 20
 _GAP_BYTES = 64 << 10  # a request for the bytes between two ranges costs more than these bytes
-
-
-class IfFull(Enum):
-    """What to do with content that does not fit into the cache: refuse it, leave it, or fetch it above the limit."""
-
-    REFUSE, SKIP, EXCEED = range(3)
 
 
 class Mirror:
@@ -140,9 +133,11 @@ class Mirror:
             for path, file in new.items():
                 self._make_sparse(path, file)
             self._contents.files |= new
-            if state.sha256 == newest:  # else another process reads the others
-                self._remove({path for path in self._contents.files if group_of(path) == group} - found.keys())
-            self._contents.save_files()
+            # Where another process mirrors a newer manifest, it reads the others.
+            old = {path for path in self._contents.files if group_of(path) == group} - found.keys()
+            self._remove(old if state.sha256 == newest else ())
+            if new or old:
+                self._contents.save_files()
         return found
 
     def _remove(self, files: Iterable[str]) -> None:
@@ -307,21 +302,21 @@ class Mirror:
         for path, of_file in by_path.items() if is_kept else ():
             self._needs.keep(path, of_file)
         with self._needs.within(by_path):
-            self._fetch(by_path, IfFull.REFUSE if is_kept else IfFull.SKIP)
+            self._fetch(by_path, cache.IfFull.REFUSE if is_kept else cache.IfFull.SKIP)
 
     @contextmanager
     def fetched(self, path: Path, ranges: Sequence[Range]) -> Iterator[None]:
         """Fetch parts of a file that stay within the context; errors: :meth:`fetch`."""
         by_path = {path.relative_to(self.root).as_posix(): ranges}
         with self._needs.within(by_path):
-            self._fetch(by_path, IfFull.EXCEED)  # what the threads of a process read at a time is little
+            self._fetch(by_path, cache.IfFull.EXCEED)  # what the threads of a process read at a time is little
             yield
 
     def release(self, path: Path) -> None:
         """Let what was fetched of a file be deleted to make room."""
         self._needs.release(path.relative_to(self.root).as_posix())
 
-    def _fetch(self, parts: Mapping[str, Sequence[Range] | None], if_full: IfFull) -> None:
+    def _fetch(self, parts: Mapping[str, Sequence[Range] | None], if_full: cache.IfFull) -> None:
         files = self._contents.files
         jobs: list[tuple[str, RemoteFile, Sparse, Range]] = []
         wanted: dict[str, list[Range]] = {}
@@ -340,8 +335,8 @@ class Mirror:
             return self._finish(wanted)
         n_bytes = sum(end - start for *_, (start, end) in jobs)
         try:
-            if (above := cache.make_room(n_bytes, self._folder)) and if_full is not IfFull.EXCEED:
-                if if_full is IfFull.SKIP:
+            if (above := cache.make_room(n_bytes, self._folder)) and if_full is not cache.IfFull.EXCEED:
+                if if_full is cache.IfFull.SKIP:
                     return None
                 raise cache.is_full(above)
             in_parallel(lambda job: self._fetch_piece(*job), jobs, n_threads)

@@ -42,6 +42,11 @@ class MirrorSnapshot(Snapshot):
         paths = (f"{folder}/{name}" for folder, entries in self._by_folder.items() for name in entries)
         return {path: {"bytes": self.state.files[path].size} for path in paths}
 
+    def has_all_of(self, other: Snapshot) -> bool:
+        """Return whether no file of another snapshot is missing in this one; adds none to the mirror."""
+        files = other.state.files if isinstance(other, MirrorSnapshot) else other.files
+        return self.state.files.keys() >= files.keys()
+
     def names_hash(self, paths: StorePaths, folder: Path) -> str:
         """Return the hash of the names of a folder's part files, which is known where they are listed."""
         file_list = self.state.files.lists.get(paths.key(folder))

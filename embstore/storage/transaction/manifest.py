@@ -76,6 +76,10 @@ class Snapshot:
         """Names of the files in each folder, ascending."""
         return by_folder(self.files)
 
+    def has_all_of(self, other: "Snapshot") -> bool:
+        """Return whether no file of another snapshot is missing in this one."""
+        return self.files.keys() >= other.files.keys()
+
     def names_hash(self, paths: StorePaths, folder: Path) -> str:
         """Return the hash of the names of a folder's part files; see :func:`.names.hash_of`."""
         return names.hash_of(entry.removesuffix(".parquet") for entry in self._by_folder.get(paths.key(folder), ()))
@@ -208,7 +212,7 @@ def list_parts(paths: StorePaths, folder: Path) -> PartFiles:
 def is_outdated(paths: StorePaths, snapshot: Snapshot) -> bool:
     """Return whether files of a snapshot do not make up the store any more, so that they may be gone."""
     newest = read_snapshot(paths)
-    return newest is not snapshot and not newest.files.keys() >= snapshot.files.keys()
+    return newest is not snapshot and not newest.has_all_of(snapshot)
 
 
 _newest: dict[Path, Snapshot] = {}
