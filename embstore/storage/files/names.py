@@ -66,6 +66,7 @@ class Names(NamedTuple):
 
 MANIFESTS = Names(r"[0-9]{20}", suffix=".json")
 PARTS = Names(r"part-[0-9a-f]{16}", suffix=".parquet")
+LISTS = Names(r"[0-9a-f]{64}", suffix=".json")
 HIDDEN = Names("hidden", suffix=".json")
 CARDS = Names(SPACE_NAME, suffix=".json")
 REMOVALS = Names(SPACE_NAME, suffix=".removing")

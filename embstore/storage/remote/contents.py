@@ -7,6 +7,7 @@ from typing import Any
 
 from embstore import atomic, disk
 from embstore.errors import DamagedError
+from embstore.storage.files import names
 from embstore.storage.remote import file_lists
 from embstore.storage.remote.file_lists import FileList, FileLists, RemoteFile
 from embstore.storage.remote.manifest import RemoteState, Writer, fetch_list
@@ -91,7 +92,7 @@ class Contents:
 
     def read_list(self, file_list: FileList) -> dict[str, RemoteFile]:
         """Return the files of a list, which is fetched once; errors: :func:`.manifest.read_list`."""
-        path = self._folder / _LISTS / f"{file_list.sha256}.json"
+        path = names.LISTS.path(self._folder / _LISTS, file_list.sha256)
         with suppress(FileNotFoundError, DamagedError):
             return file_lists.parse(disk.read(path), file_list, str(path))
         data = fetch_list(self.objects, file_list)
