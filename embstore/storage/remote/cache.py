@@ -11,7 +11,7 @@ from threading import Lock
 
 from filelock import FileLock
 
-from embstore import disk
+from embstore import disk, user_cache
 from embstore.errors import FileAccessError, RemoteError, UsageError
 from embstore.storage.transaction.folder_lock import FolderLock
 from embstore.table import show_size
@@ -35,9 +35,7 @@ def cache_folder() -> Path:
     """Return the folder of the mirrors: ``$EMBSTORE_CACHE``, else in the user's cache folder."""
     if folder := os.environ.get(FOLDER_VARIABLE):
         return Path(folder).resolve()
-    import platformdirs
-
-    return platformdirs.user_cache_path("embstore", appauthor=False).resolve() / "stores"
+    return user_cache.folder("stores").resolve()
 
 
 def max_bytes() -> int:
