@@ -84,12 +84,12 @@ class FileLists(Mapping[str, RemoteFile]):
         self,
         named: Mapping[str, RemoteFile],
         lists: Mapping[str, FileList],
-        read: Callable[[FileList], Mapping[str, RemoteFile]],
+        read: Callable[[FileList], dict[str, RemoteFile]],
     ) -> None:
         self.named, self.lists, self._read = named, lists, read
-        self._files: dict[str, Mapping[str, RemoteFile]] = {}
+        self._files: dict[str, dict[str, RemoteFile]] = {}
 
-    def read_by(self, read: Callable[[FileList], Mapping[str, RemoteFile]]) -> "FileLists":
+    def read_by(self, read: Callable[[FileList], dict[str, RemoteFile]]) -> "FileLists":
         """Return the same files, whose lists are read by another function."""
         return FileLists(self.named, self.lists, read)
 
@@ -103,8 +103,18 @@ class FileLists(Mapping[str, RemoteFile]):
         if group not in self.lists:
             return self._named_of_groups.get(group, {})
         if group not in self._files:
-            self._files[group] = self._read(self.lists[group])
+            found = self._read(self.lists[group])
+            if any(group_of(path) != group for path in found):
+                raise DamagedError(f"{self.lists[group].key} is damaged: it is not a list of {group}. {REMEDY}")
+            self._files[group] = found
         return self._files[group]
+
+    def remember(self, files: Mapping[str, RemoteFile]) -> None:
+        """Note all files, so that no list needs to be read."""
+        self._files = {group: {} for group in self.lists}
+        for path, file in files.items():
+            if (group := group_of(path)) in self.lists and group is not None:
+                self._files[group][path] = file
 
     def changed(self, added: Mapping[str, RemoteFile], removed: set[str]) -> "FileLists":
         """Return the files after a change; the groups that it changes are named from then on."""
@@ -124,11 +134,6 @@ class FileLists(Mapping[str, RemoteFile]):
             if (group := group_of(path)) is not None:
                 found.setdefault(group, {})[path] = file
         return found
-
-    @property
-    def groups(self) -> list[str]:
-        """Groups that have files."""
-        return [*self.lists, *(group for group in self._named_of_groups if group not in self.lists)]
 
     def __getitem__(self, path: str) -> RemoteFile:
         group = group_of(path)

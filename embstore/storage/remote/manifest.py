@@ -273,6 +273,7 @@ def commit(
     # A number may have been free only since a rival's manifests were deleted while this process slept.
     _check_rivals(objects, later.keys() - {number})
     state = _state_after(base, parse(data, key_of(number), number), objects)
+    state.files.remember(files)
     info = later.get(number)
     return replace(state, created=info.modified, tag=info.tag) if info else state
 
