@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -206,6 +207,19 @@ def test_no_list_names_what_is_outside_a_store(bucket, caches, listing):
 
 def _entries(files: FileLists) -> dict[str, dict[str, object]]:
     return {group: each._asdict() for group, each in files.lists.items()}
+
+
+def test_threads_and_stores_that_list_a_space_at_the_same_time_get_the_same_answers(stores, caches):
+    expected = [row["isoscore"] for row in opened(stores[40]).query("isoscore", layers="all", cache=False).rows]
+    caches("threads")
+    shared = opened(stores[40])
+    with ThreadPoolExecutor(8) as pool:
+        asked = [
+            pool.submit(store.query, "isoscore", layers="all", cache=False)
+            for _ in range(4)
+            for store in (shared, opened(stores[40]))
+        ]
+        assert [[row["isoscore"] for row in each.result().rows] for each in asked] == [expected] * 8
 
 
 def test_a_manifest_of_before_that_names_all_is_read_and_the_next_one_lists(stores, bucket, caches):
