@@ -79,7 +79,7 @@ def _converted(worker: "subprocess.Popen[bytes]", name: str, arguments: dict[str
 
 @contextmanager
 def keeping_drawn() -> Iterator[None]:
-    """Keep what is drawn within a ``with`` block by another process, and take from there what was drawn before."""
+    """Keep the pictures that another process draws within a ``with`` block, and reuse those that were kept before."""
     token = _keeps.set(True)
     try:
         yield

@@ -23,7 +23,7 @@ _FONT_FOLDERS = {
     "darwin": ("/System/Library/Fonts", "/Library/Fonts", "~/Library/Fonts"),
     "win32": ("C:/Windows/Fonts", "~/AppData/Local/Microsoft/Windows/Fonts"),
 }
-_FONT_FOLDERS_OF_OTHERS = (
+_FONT_FOLDERS_ELSEWHERE = (
     "/etc/fonts",
     "/usr/share/fonts",
     "/usr/local/share/fonts",
@@ -93,7 +93,7 @@ def _renderer() -> Iterator[tuple[str, int, int]]:
 
 def _fonts() -> Iterator[tuple[str, int]]:
     """Yield the folders of fonts with their modification times, which change with a font that comes or goes."""
-    for top in _FONT_FOLDERS.get(sys.platform, _FONT_FOLDERS_OF_OTHERS):
+    for top in _FONT_FOLDERS.get(sys.platform, _FONT_FOLDERS_ELSEWHERE):
         for place, folders, _ in os.walk(os.path.expanduser(top)):
             folders.sort()
             with suppress(OSError):  # it was removed meanwhile

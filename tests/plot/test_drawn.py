@@ -48,7 +48,7 @@ def test_what_was_drawn_is_the_same_and_not_drawn_again(cache, monkeypatch):
 def test_another_picture_renderer_or_font_is_drawn(cache, tmp_path, monkeypatch):
     fonts = tmp_path / "fonts" / "mine"
     fonts.mkdir(parents=True)
-    monkeypatch.setattr(drawn, "_FONT_FOLDERS_OF_OTHERS", (str(fonts.parent),))
+    monkeypatch.setattr(drawn, "_FONT_FOLDERS_ELSEWHERE", (str(fonts.parent),))
     monkeypatch.setattr(drawn, "_FONT_FOLDERS", {})
     paths = [drawn.path_of("vegalite_to_svg", {"vl_spec": {"mark": "line"}})]
     assert drawn.path_of("vegalite_to_svg", {"vl_spec": {"mark": "line"}}) == paths[0]

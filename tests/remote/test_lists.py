@@ -153,7 +153,7 @@ def test_an_opened_store_reads_the_manifest_that_it_was_opened_with(bucket, cach
     assert first.query("anisotropy").rows[0]["n"] == 6
     add(bucket, "b", 2)
     objects = bucket.objects()
-    other = Mirror(first.path.parent, objects, is_read=True)
+    other = Mirror(first.path.parent, objects, is_read_only=True)
     with other.locked():
         other.synchronise(read_newest(objects))
     assert len(other.snapshot().files) > len(first.catalog.cards)
@@ -197,7 +197,7 @@ def test_no_list_names_what_is_outside_a_store(bucket, caches, listing):
         document = complete_document(state, state.number + 1, state.files.named, Writer.this_process())
         document |= {"format": 2, "lists": {**_entries(state.files), GROUP: prepared._asdict()}}
         objects.put(key_of(state.number + 1), atomic.document_bytes(document))
-        with pytest.raises(DamagedError, match=r"is no (file|key) of a store|is not a list of"):
+        with pytest.raises(DamagedError, match=rf"{bucket.url}/lists/.*(is no (file|key) of a store|is not a list of)"):
             opened(bucket).query("isoscore")
     for group in ("embeddings/space=../..", "../x", "spaces", "answers"):
         document["lists"] = {group: prepared._asdict()}
@@ -214,12 +214,12 @@ def test_threads_and_stores_that_list_a_space_at_the_same_time_get_the_same_answ
     caches("threads")
     shared = opened(stores[40])
     with ThreadPoolExecutor(8) as pool:
-        asked = [
+        answers = [
             pool.submit(store.query, "isoscore", layers="all", cache=False)
             for _ in range(4)
             for store in (shared, opened(stores[40]))
         ]
-        assert [[row["isoscore"] for row in each.result().rows] for each in asked] == [expected] * 8
+        assert [[row["isoscore"] for row in each.result().rows] for each in answers] == [expected] * 8
 
 
 def test_a_manifest_of_before_that_names_all_is_read_and_the_next_one_lists(stores, bucket, caches):

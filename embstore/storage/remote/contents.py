@@ -79,7 +79,7 @@ class Contents:
         self._write(_FILES, {"files": self.files, "stamps": stamps})
 
     def refresh(self) -> str:
-        """Read from the disk what other processes have added, and return the hash of the newest manifest of one.
+        """Read from the disk what other processes have added, and return the hash of the manifest mirrored last.
 
         Raises:
             RemoteError: The mirror was deleted.
@@ -90,13 +90,13 @@ class Contents:
         except FileNotFoundError:
             raise deleted(self._folder) from None
 
-    def read_list(self, file_list: FileList) -> dict[str, RemoteFile]:
-        """Return the files of a list, which is fetched once; errors: :func:`.manifest.read_list`."""
+    def read_list(self, group: str, file_list: FileList) -> dict[str, RemoteFile]:
+        """Return the files of a group from its list, which is fetched once; errors: :func:`.manifest.read_list`."""
         path = names.LISTS.path(self._folder / _LISTS, file_list.sha256)
         with suppress(FileNotFoundError, DamagedError):
-            return file_lists.parse(disk.read(path), file_list, str(path))
+            return file_lists.parse(disk.read(path), group, file_list, str(path))
         data = fetch_list(self.objects, file_list)
-        found = file_lists.parse(data, file_list, f"{self.objects.url}/{file_list.key}")
+        found = file_lists.parse(data, group, file_list, f"{self.objects.url}/{file_list.key}")
         disk.make_folder(path.parent)
         atomic.write_bytes(path, data, derived=True)
         return found

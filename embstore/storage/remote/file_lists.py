@@ -73,7 +73,7 @@ class FileLists(Mapping[str, RemoteFile]):
     Args:
         named: Files that the manifest names itself.
         lists: Lists by group.
-        read: Function that returns the files of a list.
+        read: Function that returns the files of a group, given its name and its list.
 
     Attributes:
         named: Files that the manifest names itself.
@@ -84,12 +84,12 @@ class FileLists(Mapping[str, RemoteFile]):
         self,
         named: Mapping[str, RemoteFile],
         lists: Mapping[str, FileList],
-        read: Callable[[FileList], dict[str, RemoteFile]],
+        read: Callable[[str, FileList], dict[str, RemoteFile]],
     ) -> None:
         self.named, self.lists, self._read = named, lists, read
         self._files: dict[str, dict[str, RemoteFile]] = {}
 
-    def read_by(self, read: Callable[[FileList], dict[str, RemoteFile]]) -> "FileLists":
+    def read_by(self, read: Callable[[str, FileList], dict[str, RemoteFile]]) -> "FileLists":
         """Return the same files, whose lists are read by another function."""
         return FileLists(self.named, self.lists, read)
 
@@ -103,10 +103,7 @@ class FileLists(Mapping[str, RemoteFile]):
         if group not in self.lists:
             return self._named_of_groups.get(group, {})
         if group not in self._files:
-            found = self._read(self.lists[group])
-            if any(group_of(path) != group for path in found):
-                raise DamagedError(f"{self.lists[group].key} is damaged: it is not a list of {group}. {REMEDY}")
-            self._files[group] = found
+            self._files[group] = self._read(group, self.lists[group])
         return self._files[group]
 
     def remember(self, files: Mapping[str, RemoteFile]) -> None:
@@ -157,7 +154,7 @@ class FileLists(Mapping[str, RemoteFile]):
 
 def no_lists(files: Mapping[str, RemoteFile]) -> FileLists:
     """Return files that are all named."""
-    return FileLists(files, {}, lambda _: {})
+    return FileLists(files, {}, lambda _group, _list: {})
 
 
 def split(
@@ -230,16 +227,17 @@ def lists_of(document: Mapping[str, Any]) -> dict[str, FileList]:
     return {group: FileList(**entry) for group, entry in document.get("lists", {}).items()}
 
 
-def parse(data: bytes, file_list: FileList, place: str) -> dict[str, RemoteFile]:
+def parse(data: bytes, group: str, file_list: FileList, place: str) -> dict[str, RemoteFile]:
     """Return the files of a list from the content of its object.
 
     Args:
         data: Content of the object.
+        group: Group of the files.
         file_list: The list, as a manifest names it.
         place: URL of the object, for messages.
 
     Raises:
-        DamagedError: It was altered, or names what cannot be a file of a store.
+        DamagedError: It was altered, or names what cannot be a file of the group.
     """
     try:
         if hashlib.sha256(data).hexdigest() != file_list.sha256:
@@ -247,6 +245,8 @@ def parse(data: bytes, file_list: FileList, place: str) -> dict[str, RemoteFile]
         document = documents.parse(data, "remote-list")
         documents.check(document, "remote-list")
         check_entries(document["files"])
+        if any(group_of(path) != group for path in document["files"]):
+            raise documents.InvalidDocument(f"it is not a list of {group}")
     except documents.InvalidDocument as error:
         raise DamagedError(f"{place} is damaged: {error}. {REMEDY}") from error
     return files_of(document["files"])

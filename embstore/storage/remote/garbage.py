@@ -34,13 +34,13 @@ def collect(objects: ObjectStore, now: datetime) -> list[str]:
     needed = {number for start in [*recent, *whole[-1:]] for number in _chain(documents, start)}
     named = {key for number in needed if (document := documents[number]) for key in _keys(document)}
     lists = {
-        each.sha256: each
+        (group, each)
         for number in needed
         if (document := documents[number])
-        for each in file_lists.lists_of(document).values()
+        for group, each in file_lists.lists_of(document).items()
     }
-    for each in lists.values():
-        named |= {each.key, *(file.key for file in manifest.read_list(objects, each).values())}
+    for group, each in lists:
+        named |= {each.key, *(file.key for file in manifest.read_list(objects, group, each).values())}
     garbage = [
         found.key
         for folder in FOLDERS

@@ -170,18 +170,18 @@ def _state_after(base: RemoteState | None, document: Mapping[str, Any], objects:
     own = file_lists.files_of(document["files"])
     if document["complete"] or base is None:
         lists = file_lists.lists_of(document)
-        return state_of(document, FileLists(own, lists, lambda each: read_list(objects, each)))
+        return state_of(document, FileLists(own, lists, lambda group, each: read_list(objects, group, each)))
     return state_of(document, base.files.changed(own, {*document["removed"]}), base.n_changes + 1)
 
 
-def read_list(objects: ObjectReader, file_list: FileList) -> dict[str, RemoteFile]:
-    """Return the files of a list.
+def read_list(objects: ObjectReader, group: str, file_list: FileList) -> dict[str, RemoteFile]:
+    """Return the files of a group from its list.
 
     Raises:
         DamagedError: It was altered or is missing.
         RemoteError: The server cannot be reached, or refuses.
     """
-    return file_lists.parse(fetch_list(objects, file_list), file_list, f"{objects.url}/{file_list.key}")
+    return file_lists.parse(fetch_list(objects, file_list), group, file_list, f"{objects.url}/{file_list.key}")
 
 
 def fetch_list(objects: ObjectReader, file_list: FileList) -> bytes:

@@ -52,8 +52,8 @@ class Mirror:
         objects: Objects of the remote store.
         is_checked: Whether whole files are compared with their SHA-256 when they arrive; not where damage is looked
             for.
-        is_read: Whether the mirror is only read: a group of files that the manifest lists then comes when it is needed,
-            and :meth:`snapshot` names the files instead of manifests of the folder.
+        is_read_only: Whether nobody writes to the mirror: a group of files that the manifest lists then comes when it
+            is needed, and :meth:`snapshot` names the files instead of manifests of the folder.
 
     Attributes:
         root: Folder of the local store.
@@ -61,8 +61,10 @@ class Mirror:
         on_commit: Function that is called after each commit to the local store.
     """
 
-    def __init__(self, folder: Path, objects: ObjectReader, *, is_checked: bool = True, is_read: bool = False) -> None:
-        self._folder, self._objects, self._is_checked, self._is_read = folder, objects, is_checked, is_read
+    def __init__(
+        self, folder: Path, objects: ObjectReader, *, is_checked: bool = True, is_read_only: bool = False
+    ) -> None:
+        self._folder, self._objects, self._is_checked, self._is_read_only = folder, objects, is_checked, is_read_only
         self.root = folder / cache.STORE
         self._records, self._needs = Records(folder / "fetched", self.root), Needs()
         self._paths = StorePaths(self.root)
@@ -111,14 +113,14 @@ class Mirror:
 
     def save(self, state: RemoteState) -> None:
         """Write the state that the mirror has to the disk; one that is not only read has all files of it."""
-        if not self._is_read:
+        if not self._is_read_only:
             self._contents.files = dict(state.files)
         self._contents.save(state, self._records.token)
         self.state = state
 
     def snapshot(self) -> MirrorSnapshot | None:
         """Return the files of the store that is mirrored; None if the manifests of the folder name them."""
-        if not self._is_read or self.state is None:
+        if not self._is_read_only or self.state is None:
             return None
         if self._snapshot is None or self._snapshot.state is not self.state:
             self._snapshot = MirrorSnapshot(self.state, self._add_group)
@@ -167,7 +169,7 @@ class Mirror:
         self.state = state = replace(state, files=files)
         with self._lock:  # no thread writes records anew meanwhile
             self._records.purge()
-        wanted = files.named if self._is_read else files
+        wanted = files.named if self._is_read_only else files
         if old is not None and old.sha256 == state.sha256 and self._is_complete(wanted):
             return
         new = {path: file for path, file in wanted.items() if self._differs(path, file)}
@@ -178,12 +180,12 @@ class Mirror:
         for path, file in new.items():
             if path not in small:
                 self._make_sparse(path, file)
-        if not self._is_read:
+        if not self._is_read_only:
             self._commit(state, {path for path in new if names.is_file_key(path)})
         elif not disk.exists(self._paths.marker):
             write_marker(self._paths)
         self._contents.files |= new
-        listed = files.lists.keys() if self._is_read else ()  # of these, files go when the list comes
+        listed = files.lists.keys() if self._is_read_only else ()  # of these, files go when the list comes
         self._remove({path for path in self._contents.files.keys() - wanted.keys() if group_of(path) not in listed})
         if sizes is not None:
             for path in (path for path, file in wanted.items() if file.key not in sizes):

@@ -101,7 +101,7 @@ class RemoteStore:
             if isinstance(found, Mirror):
                 found.open(objects)
                 return found
-            mirror = Mirror(self._folder / "reading", objects, is_read=True)
+            mirror = Mirror(self._folder / "reading", objects, is_read_only=True)
             disk.add_supplier(mirror.root, mirror)
             return mirror
 
