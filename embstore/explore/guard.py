@@ -68,11 +68,11 @@ class Door:
 
     def check_host(self, given: str) -> None:
         """Raise Refusal unless a Host header names this server: another page's name may point at this address."""
-        host, _, port = given.rpartition(":") if not given.endswith("]") else (given, "", "")
-        if not host or not port.isdigit():
+        host, colon, port = given.rpartition(":") if not given.endswith("]") else ("", "", "")
+        if not colon:
             host, port = given, "80"
         host = host.lower().removeprefix("[").removesuffix("]")
-        if int(port) != self.port or not (host in self.hosts or (self.any_address and _is_address(host))):
+        if port != str(self.port) or not (host in self.hosts or (self.any_address and _is_address(host))):
             raise Refusal(421, "the Host header names another server. Open the URL that embstore explore printed.")
 
     def check_origin(self, headers: dict[str, str], path: str) -> None:
@@ -144,7 +144,7 @@ class Guard:
         self._door.check_origin(headers, scope["path"])
         self._door.check_token(headers, scope["query_string"], scope["path"])
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > LARGEST_BODY:
+        if not (length.isascii() and length.isdigit()) or len(length) > 9 or int(length) > LARGEST_BODY:
             raise _too_large()
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from embstore.errors import EmbstoreError, UsageError
+from embstore.errors import EmbstoreError, UnknownNameError, UsageError
 from embstore.explore.commands import command, python
 from embstore.explore.jsons import shortened
 from embstore.explore.reading import Reading
@@ -69,8 +69,6 @@ def metric(
             raise UsageError(f"unknown option {option!r}. Known: {', '.join(_SHARED)}.")
     shared = {key: value for key, value in options.items() if value not in (None, "", [])}
     own = _parameters(store, name, parameters)
-    if overlap := shared.keys() & own.keys():
-        raise UsageError(f"{', '.join(sorted(overlap))} is an option of every metric.")
     state = store.cache_state(name, **shared, **own).to_dict()
     is_stored = not state["refused"] and state["n_answers"] == state["n_stored"]
     found = store.query(name, cache=is_stored, **shared, **own)
@@ -85,9 +83,11 @@ def _parameters(store: Reading, name: str, given: Mapping[str, Any]) -> dict[str
     declared = {each["name"]: each for each in store.explain(name).to_dict()["parameters"]}
     found: dict[str, Any] = {}
     for key, value in given.items():
+        if key not in declared:
+            raise UnknownNameError(f"parameter of {name}", key, declared)
         if value in (None, "", []):
             continue
-        if key in SETS or (key in declared and declared[key]["repeatable"]):
+        if key in SETS or declared[key]["repeatable"]:
             parts = value if isinstance(value, list) else str(value).replace("\n", ",").split(",")
             value = [str(part).strip() for part in parts if str(part).strip()]
         found[key] = value

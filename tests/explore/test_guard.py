@@ -1,9 +1,12 @@
 """What the server refuses: everything that the page itself does not ask for."""
 
+import asyncio
 import json
 import socket
 
 import pytest
+
+from embstore.explore.guard import Door, Guard
 
 
 def test_the_page_opens_with_the_token_and_keeps_it_in_a_cookie(client):
@@ -46,6 +49,8 @@ def test_a_wrong_cookie_is_refused(client, token):
         ":{port}",
         "127.0.0.1:{port}:{port}",
         "127.0.0.1:x",
+        "127.0.0.1:²",
+        pytest.param("127.0.0.1:" + 5_000 * "9", id="5,000 digits"),
     ],
 )
 def test_a_foreign_host_is_refused(client, host):
@@ -120,6 +125,23 @@ def test_a_body_of_100_megabytes_is_refused_before_it_is_read(client):
     assert b"2,000,000 bytes" in body
 
 
+@pytest.mark.parametrize("length", ["²", pytest.param(5_000 * "9", id="5,000 digits"), "-1", "1e3", ""])
+def test_a_length_that_is_no_number_is_refused(length):
+    door = Door("secret", 1, frozenset({"localhost"}))
+    headers = {"host": "localhost:1", "cookie": f"{door.cookie}=secret", "content-length": length}
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    guard = Guard(None, door, sent.append)  # h11 refuses some of these before
+    scope = {"type": "http", "method": "POST", "path": "/api/sql", "query_string": b""}
+    encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    asyncio.run(guard(scope | {"headers": encoded}, None, send))
+    assert sent[1]["status"] == 413
+    assert b"content-security-policy" in dict(sent[1]["headers"])
+
+
 def test_a_large_body_without_a_length_is_refused(client):
     address, _, port = client.host.rpartition(":")
     with socket.create_connection((address, int(port)), 30) as connection:
@@ -161,6 +183,13 @@ def test_unknown_arguments_are_refused(client):
         "unknown option"
         in client.post("/api/metric", status=422, name="norms", options={"cache": True}, parameters={})["error"]
     )
+
+
+@pytest.mark.parametrize("name", ["metric", "cache", "self", "timeout", "where", "spaces", "zetta"])
+def test_a_parameter_that_a_metric_does_not_have_is_refused(client, name):
+    error = client.post("/api/metric", status=422, name="isoscore", options={}, parameters={name: 1})["error"]
+    assert error.startswith(f"unknown parameter of isoscore {name!r}.")
+    assert "zeta" in error
 
 
 def test_every_answer_has_the_security_headers(client):
