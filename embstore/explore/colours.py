@@ -3,19 +3,23 @@
 import base64
 from collections import Counter
 from collections.abc import Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from embstore.arrays import has_direction, square_norms
 from embstore.column_names import N_TOKENS
 from embstore.errors import QueryError, UnknownNameError, UsageError
 from embstore.explore.items import SpaceItems, layer_names, read_items
-from embstore.explore.maps import item_vectors, unit_vectors
+from embstore.explore.maps import item_vectors
 from embstore.explore.reading import Reading
+from embstore.index import unit_vectors
 from embstore.storage.files.item_columns import joined_items
 from embstore.storage.sql.connections import quote_name
 from embstore.storage.sql.fence import check_expression
 from embstore.storage.sql.limits import Limits
+from embstore.summary import in_float64
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,14 +67,16 @@ def _values(
         chosen = np.isin(items.ids, store.catalog.select(column or "", Limits(_SECONDS), space=space))
         return _categories(column or "", ["True" if is_chosen else "False" for is_chosen in chosen.tolist()])
     if kind == "norm":
-        return _numbers(f"norm, layer {layer}", np.linalg.norm(item_vectors(store, space, layer, items), axis=1))
+        return _numbers(f"norm, layer {layer}", np.sqrt(square_norms(item_vectors(store, space, layer, items))))
     if kind == "cluster":
         from embstore.metrics.numerics.clusters import spherical_clusters
 
-        vectors = unit_vectors(store, space, layer, items)
-        found = spherical_clusters(vectors, _CLUSTERS)
-        names = [f"{number + 1}: {_central(vectors, items, found == number)}" for number in range(found.max() + 1)]
-        return _categories(f"cluster, layer {layer}", [names[number] for number in found])
+        vectors = item_vectors(store, space, layer, items)
+        units, at = unit_vectors(vectors), np.flatnonzero(has_direction(vectors))
+        found = np.full(len(units), -1)
+        found[at] = spherical_clusters(units[at], _CLUSTERS)
+        names = [f"{number + 1}: {_central(units, items, found == number)}" for number in range(found.max() + 1)]
+        return _categories(f"cluster, layer {layer}", [names[number] if number >= 0 else None for number in found])
     if kind == "cosine":
         return _cosines(store, space, layer, items, text)
     if kind == "change":
@@ -89,8 +95,9 @@ def _cosines(store: Reading, space: str, layer: str, items: SpaceItems, text: st
     place = {str(item): at for at, item in enumerate(items.ids.tolist())}
     if text is None or (at := place.get(text)) is None:
         raise UsageError("colour by cosine needs a text of this space: search one first.")
-    vectors = unit_vectors(store, space, layer, items)
-    return _numbers(f"cosine with {items.texts[at]}, layer {layer}", vectors @ vectors[at])
+    vectors = item_vectors(store, space, layer, items)
+    found = _cosines_of_rows(vectors, np.broadcast_to(vectors[at], vectors.shape))
+    return _numbers(f"cosine with {items.texts[at]}, layer {layer}", found)
 
 
 def _change(store: Reading, space: str, layer: str, items: SpaceItems) -> dict[str, Any]:
@@ -98,8 +105,17 @@ def _change(store: Reading, space: str, layer: str, items: SpaceItems) -> dict[s
     at = names.index(layer) if layer in names else len(names) - 1
     if at == 0:
         raise UsageError("colour by change compares a layer with the one below: choose a layer above the first.")
-    pair = [unit_vectors(store, space, name, items) for name in (names[at - 1], names[at])]
-    return _numbers(f"1 − cosine of layers {names[at - 1]} and {names[at]}", 1 - np.einsum("ij,ij->i", *pair))
+    below, above = (item_vectors(store, space, name, items) for name in (names[at - 1], names[at]))
+    found = 1 - _cosines_of_rows(below, above)
+    return _numbers(f"1 − cosine of layers {names[at - 1]} and {names[at]}", found)
+
+
+def _cosines_of_rows(a: "NDArray[np.float32]", b: "NDArray[np.float32]") -> "NDArray[np.float64]":
+    """Return the cosine of each row of two arrays (n, dim), computed in float64; NaN where one of the two is zero."""
+    dots = np.concatenate([np.vecdot(*rows) for rows in zip(in_float64(a), in_float64(b), strict=True)])
+    norms = np.sqrt(square_norms(a) * square_norms(b))
+    cosines: NDArray[np.float64] = np.divide(dots, norms, out=np.full(len(dots), np.nan), where=norms > 0)
+    return cosines.clip(-1, 1)
 
 
 def _column(store: Reading, space: str, items: SpaceItems, column: str) -> dict[str, Any]:
@@ -129,8 +145,8 @@ def _column(store: Reading, space: str, items: SpaceItems, column: str) -> dict[
                        [str(value) for value in values.values() if value is not None])  # fmt: skip
 
 
-def _numbers(label: str, values: "NDArray[Any] | list[Any]") -> dict[str, Any]:
-    return {"label": label, "values": list(values)}
+def _numbers(label: str, values: "NDArray[np.float64] | Sequence[float | None]") -> dict[str, Any]:
+    return {"label": label, "values": [None if value is None or not isfinite(value) else value for value in values]}
 
 
 def _categories(label: str, values: Sequence[str | None], counted: Sequence[str] | None = None) -> dict[str, Any]:

@@ -193,14 +193,6 @@ def _assemble(
     return SpaceMap(space, items, layers, np.stack(positions), method, kept)
 
 
-def unit_vectors(store: Reading, space: str, layer: str, items: SpaceItems) -> NDArray[np.float32]:
-    """Return the vectors of the items on a page in one layer, scaled to unit length; zero vectors stay."""
-    vectors = item_vectors(store, space, layer, items)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors /= np.where(lengths == 0, 1, lengths)
-    return vectors
-
-
 def item_vectors(store: Reading, space: str, layer: str, items: SpaceItems) -> NDArray[np.float32]:
     """Return the vectors of the items on a page in one layer, float32 (n, dim)."""
     ids, _, vectors = store.vectors(space, layer, where=items.where)

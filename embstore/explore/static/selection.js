@@ -98,7 +98,7 @@ export function selectionSection(view) {
 
   function legend() {
     fill(legendPlace, [...colours.entries()].filter(([panel]) => view.panels.includes(panel)).slice(0, 1).map(([, found]) => {
-      const missing = state.colour === "column" ? found.values.filter((value) => value === null).length : 0;
+      const missing = state.colour !== "sentence" ? found.values.filter((value) => value === null).length : 0;
       const rest = missing > 0 && h("div", {}, `no value: ${missing.toLocaleString("en")} item${missing > 1 ? "s" : ""}`);
       if (missing === found.values.length) return h("div", {}, found.label, rest);
       if (found.categories) {
