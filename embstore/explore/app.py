@@ -156,9 +156,9 @@ class Explorer:
         return await self._answer(request, colours.colours, given)
 
     async def neighbours(self, request: Request) -> Response:
-        """Return the nearest items of a text. A text that is encoded now takes a process of its own, with the model."""
+        """Return the nearest items of a text. Users' SQL, and a model that encodes it, take a process of their own."""
         given = await _body(request)
-        if given.get("embed"):
+        if given.get("embed") or given.get("where"):
             return await self._answer(request, questions.neighbours, given)
         _check_arguments(questions.neighbours, given)
         return _json(await run_in_threadpool(partial(questions.neighbours, self.store, **given)))

@@ -3,6 +3,7 @@
 import base64
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,11 @@ from embstore.column_names import N_TOKENS
 from embstore.errors import QueryError, UnknownNameError, UsageError
 from embstore.explore.items import SpaceItems, layer_names, read_items
 from embstore.explore.maps import item_vectors
-from embstore.explore.reading import Reading
+from embstore.explore.reading import SQL_LIMITS, Reading
 from embstore.index import unit_vectors
 from embstore.storage.files.item_columns import joined_items
 from embstore.storage.sql.connections import quote_name
 from embstore.storage.sql.fence import check_expression
-from embstore.storage.sql.limits import Limits
 from embstore.summary import in_float64
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 KINDS = ("norm", "cosine", "change", "cluster", "length", "sentence", "column", "where")
 _CLUSTERS = 8
 _NAMED_BY = 3
-_SECONDS = 10.0
 _MOST_EXACT = 2**53
 """Largest integer that the page's numbers are exact to."""
 
@@ -64,7 +63,7 @@ def _values(
     if kind == "column":
         return _column(store, space, items, column or "")
     if kind == "where":
-        chosen = np.isin(items.ids, store.catalog.select(column or "", Limits(_SECONDS), space=space))
+        chosen = np.isin(items.ids, store.catalog.select(column or "", SQL_LIMITS, space=space))
         return _categories(column or "", ["True" if is_chosen else "False" for is_chosen in chosen.tolist()])
     if kind == "norm":
         return _numbers(f"norm, layer {layer}", np.sqrt(square_norms(item_vectors(store, space, layer, items))))
@@ -125,8 +124,8 @@ def _column(store: Reading, space: str, items: SpaceItems, column: str) -> dict[
     unit = store.catalog.cards[space].unit.value
     names = [*store.catalog.columns.types, N_TOKENS]
     source, _ = joined_items(column, names[:-1], space)
-    rows = store.sql(f"SELECT item_id, (\n{column}\n) AS value FROM {source} WHERE unit = '{unit}'", timeout=_SECONDS)
-    values = dict(rows.fetchall())
+    select = f"SELECT item_id, (\n{column}\n) AS value FROM {source} WHERE unit = '{unit}'"
+    values = dict(store.sql(select, **asdict(SQL_LIMITS)).fetchall())
     if not values:
         raise QueryError(f"{column} has no value for any item.")
     label = next((name for name in names if column.strip() in (name, quote_name(name))), column)

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.explore.reading import Reading
+from embstore.explore.reading import SQL_LIMITS, Reading
 from embstore.space import Unit
 from embstore.storage.files.card import Card
 
@@ -77,7 +77,8 @@ def read_items(store: Reading, space: str, most: int = MOST) -> SpaceItems:
     rows = store.sql(
         f"""SELECT item_id, text, context_id, start, "end" FROM items
         WHERE item_id IN (SELECT item_id FROM embeddings WHERE space = '{quoted}' AND layer = {card.layers.ids[0]})
-        AND {where or "true"} ORDER BY item_id"""
+        AND {where or "true"} ORDER BY item_id""",
+        memory=SQL_LIMITS.memory,  # with another one DuckDB would start again
     ).fetchnumpy()
     ids = np.asarray(rows["item_id"], np.int64)
     texts = [str(text) for text in rows["text"]]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embstore.explore.items import card_of, sample_where
 from embstore.explore.maps import map_rows, stored_points
-from embstore.explore.reading import Reading
+from embstore.explore.reading import SQL_LIMITS, Reading
 from embstore.index import unit_vectors
 from embstore.maps.pipeline import shared_basis
 from embstore.query.item_filter import WordList, word_list
@@ -66,7 +66,8 @@ def place(
         together, selection = "all", Selection(sample_where(store.catalog.count(space)))
     else:
         together = ",".join(rows[-1]["fitted_on"])
-        selection = Selection(rows[0]["where"], rows[0]["sample"], rows[0]["seed"], words=_words_of(store, space, rows))
+        of_map = {name: rows[0][name] for name in ("where", "sample", "seed")}
+        selection = Selection(**of_map, limits=SQL_LIMITS, words=_words_of(store, space, rows))
     basis = _basis(store.catalog, space, together, selection)
     fitted_on = card.layers.select(together).members
     exact = [basis.position(fitted_on.index(layer), vectors[layer.id]) for layer in layers]

@@ -1,20 +1,18 @@
 """Answer the page's questions: neighbours, metrics and SQL, each with the command that gives the same answer."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from embstore.errors import EmbstoreError, UnknownNameError, UsageError
 from embstore.explore.commands import command, python
 from embstore.explore.jsons import shortened
-from embstore.explore.reading import Reading
+from embstore.explore.reading import SQL_LIMITS, Reading
 from embstore.explore.wording import on_page
 from embstore.query.inputs.case import SETS
 from embstore.table import Table
 
-SQL_SECONDS = 10.0
 SQL_ROWS = 1_000
-_SQL_MEMORY = "2GB"
 _SHARED = ("spaces", "layers", "where", "sample", "seed", "transforms")
 
 
@@ -36,7 +34,8 @@ def neighbours(
         "embed": embed or None, "where": where or None, "exact": exact or None,
     }  # fmt: skip
     texts = [text] if text else []
-    found = store.neighbours(texts, **{name: value for name, value in arguments.items() if value is not None})
+    given = {name: value for name, value in arguments.items() if value is not None}
+    found = store.neighbours(texts, **given, **asdict(SQL_LIMITS))
     return table_json(found) | {
         "command": command("neighbours", store.path, arguments, tuple(texts)),
         "python": python("neighbours", store.path, arguments, *texts),
@@ -69,9 +68,10 @@ def metric(
             raise UsageError(f"unknown option {option!r}. Known: {', '.join(_SHARED)}.")
     shared = {key: value for key, value in options.items() if value not in (None, "", [])}
     own = _parameters(store, name, parameters)
-    state = store.cache_state(name, **shared, **own).to_dict()
+    asked = {**shared, **own, **asdict(SQL_LIMITS)}
+    state = store.cache_state(name, **asked).to_dict()
     is_stored = not state["refused"] and state["n_answers"] == state["n_stored"]
-    found = store.query(name, cache=is_stored, **shared, **own)
+    found = store.query(name, cache=is_stored, **asked)
     return table_json(found) | _picture(found, theme, width) | {
         "command": command(f"query {name}", store.path, shared | own, files=SETS.keys() & own.keys()),
         "python": python("query", store.path, shared | own, name),
@@ -103,8 +103,8 @@ def _picture(found: Table, theme: str, width: float) -> dict[str, Any]:
 
 
 def sql(store: Reading, *, select: str) -> dict[str, Any]:
-    """Return the first rows of a SELECT over the views of the store, computed within 10 seconds."""
-    relation = store.sql(select, timeout=SQL_SECONDS, memory=_SQL_MEMORY)
+    """Return the first rows of a SELECT over the views of the store."""
+    relation = store.sql(select, **asdict(SQL_LIMITS))
     columns = list(relation.columns)
     rows = relation.limit(SQL_ROWS + 1).fetchall()
     shown = [{str(i): shortened(value) for i, value in enumerate(row)} for row in rows[:SQL_ROWS]]

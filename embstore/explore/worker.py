@@ -7,6 +7,7 @@ import sys
 from typing import Any, BinaryIO
 
 from embstore.errors import EmbstoreError
+from embstore.storage.sql.interruptible import is_running
 
 LENGTH_BYTES = 8
 
@@ -26,7 +27,7 @@ def main() -> None:
             answer = (False, str(error))
         except Exception as error:
             answer = (False, f"this could not be computed: {type(error).__name__}: {error}")
-        data = pickle.dumps(answer)
+        data = pickle.dumps((*answer, is_running()))
         answers.write(len(data).to_bytes(LENGTH_BYTES, "big") + data)
         answers.flush()
 

@@ -49,14 +49,17 @@ class Workers:
             Cancelled: The process was killed.
         """
         async with self._free:
+            if await is_cancelled():  # while it waited
+                raise Cancelled
             n_resets = self._n_resets
+            self._idle = [each for each in self._idle if each.stdout and not each.stdout.at_eof()]
             process = self._idle.pop() if self._idle else await self._start()
             answer = asyncio.ensure_future(_call(process, pickle.dumps((function, arguments))))
             try:
                 while not (await asyncio.wait([answer], timeout=_SECONDS_BETWEEN_LOOKS))[0]:
                     if await is_cancelled():
                         raise Cancelled
-                is_done, value = answer.result()
+                is_done, value, goes_on = answer.result()
             except asyncio.IncompleteReadError as error:
                 await _kill(process)
                 raise QueryError(
@@ -67,18 +70,13 @@ class Workers:
                 answer.cancel()
                 await _kill(process)
                 raise
-            if n_resets == self._n_resets:
+            if n_resets == self._n_resets and not goes_on:
                 self._idle.append(process)
             else:
                 await _kill(process)
         if not is_done:
             raise EmbstoreError(value)
         return value
-
-    async def warm(self) -> None:
-        """Start a process ahead of the first call."""
-        async with self._free:
-            self._idle.append(await self._start())
 
     async def _start(self) -> Process:
         process = await asyncio.create_subprocess_exec(
@@ -105,11 +103,11 @@ async def _send(process: Process, data: bytes) -> None:
         await process.stdin.drain()
 
 
-async def _call(process: Process, data: bytes) -> tuple[bool, Any]:
+async def _call(process: Process, data: bytes) -> tuple[bool, Any, bool]:
     await _send(process, data)
     assert process.stdout is not None
     n_bytes = int.from_bytes(await process.stdout.readexactly(LENGTH_BYTES), "big")
-    answer: tuple[bool, Any] = pickle.loads(await process.stdout.readexactly(n_bytes))
+    answer: tuple[bool, Any, bool] = pickle.loads(await process.stdout.readexactly(n_bytes))
     return answer
 
 

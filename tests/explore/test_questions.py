@@ -20,6 +20,7 @@ from embstore.errors import StoreError
 from embstore.explore.colours import colours
 from embstore.explore.overview import overview
 from embstore.explore.wording import on_page
+from embstore.storage.sql.limits import Limits
 
 SPACE = "toy.word.last"
 
@@ -428,7 +429,7 @@ def test_sql_writes_nothing_and_reads_the_store_only(client, select):
 def test_sql_that_never_ends_is_ended(client, monkeypatch):
     from embstore.explore import questions
 
-    monkeypatch.setattr(questions, "SQL_SECONDS", 0.2)
+    monkeypatch.setattr(questions, "SQL_LIMITS", Limits(0.2))
     with pytest.raises(Exception, match=r"0\.2"):
         questions.sql(Store(client.get("/api/store")["path"]), select="SELECT count(*) FROM range(10000000000) a")
 

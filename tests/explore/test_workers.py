@@ -1,0 +1,189 @@
+"""Users' SQL in processes of its own: its limits, clients that leave, and processes that die."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from synthetic import synthetic_store
+
+from embstore import Store
+from embstore.errors import QueryError
+from embstore.explore import colours, placing, questions
+from embstore.explore.workers import Cancelled, Workers
+from embstore.storage.sql import interruptible
+from embstore.storage.sql.limits import Limits
+
+SPACE = "toy.word.last"
+ENDLESS = "(SELECT sum(a.range % 7) FROM range(100000000000000) a) > length(text)"
+ENDED = "the process that computed this has ended"
+WITH_SQL = {
+    "neighbours": ("/api/neighbours", {"text": "dog", "spaces": [SPACE], "where": ENDLESS}),
+    "metric": ("/api/metric", {"name": "norms", "options": {"where": ENDLESS}, "parameters": {}}),
+    "where": ("/api/colours", {"space": SPACE, "kind": "where", "column": ENDLESS}),
+    "column": ("/api/colours", {"space": SPACE, "kind": "column", "column": ENDLESS}),
+    "sql": ("/api/sql", {"select": f"SELECT count(*) FROM items WHERE {ENDLESS}"}),
+}
+is_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in Linux's /proc")
+
+
+def workers() -> set[int]:
+    """Return the ids of the processes that compute for explorers of this process."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() and b"embstore.explore.worker" in (folder / "cmdline").read_bytes():
+                found.add(int(folder.name))
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+def has_ended(process: int) -> bool:
+    """Return whether a process with all of its threads has ended, and was collected."""
+    return not Path(f"/proc/{process}").exists()
+
+
+def until(value: Callable[[], Any]) -> Any:
+    """Wait until a function returns something true, and return that."""
+    latest = time.monotonic() + 240  # where it never does; a machine at work may take long
+    while not (found := value()):
+        assert time.monotonic() < latest
+        time.sleep(0.01)
+    return found
+
+
+def send(client: Any, path: str, **body: Any) -> socket.socket:
+    """Send a request, and return the connection, on which the answer comes."""
+    host, _, port = client.host.rpartition(":")
+    connection = socket.create_connection((host, int(port)), 240)
+    data = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: {client.host}\r\nCookie: {client.cookie}\r\nContent-Length: {len(data)}\r\n"
+    connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + data)
+    return connection
+
+
+@pytest.fixture
+def own(explored: Any, serve: Any) -> Any:
+    """A client of an explorer that has no other, and no process yet."""
+    return serve(explored.root).enter()
+
+
+@is_linux
+@pytest.mark.parametrize("name", WITH_SQL)
+def test_what_a_client_asked_for_ends_when_it_leaves(own: Any, name: str) -> None:
+    before = workers()
+    path, body = WITH_SQL[name]
+    connection = send(own, path, **body)
+    [process] = until(lambda: workers() - before)
+    connection.close()
+    until(lambda: has_ended(process))  # at the limit of time the SQL would end, and the process live on
+
+
+def test_45_conditions_without_end_keep_nobody_else_waiting(own: Any) -> None:
+    path, body = WITH_SQL["neighbours"]
+    connections = [send(own, path, **body, k=k + 1) for k in range(45)]
+    assert own.get("/api/store")["spaces"]
+    assert own.get(f"/api/suggest?space={SPACE}&typed=dog")["texts"]
+    assert own.post("/api/neighbours", text="dog", spaces=[SPACE])["rows"]
+    for connection in connections:
+        connection.close()
+    assert own.post("/api/neighbours", text="dog", spaces=[SPACE], where="length(text) = 3")["rows"]
+
+
+@is_linux
+def test_a_condition_that_kills_its_process_is_an_error_of_that_request_alone(own: Any) -> None:
+    before = workers()
+    path, body = WITH_SQL["neighbours"]
+    with ThreadPoolExecutor() as pool:
+        sent = json.dumps(body).encode()
+        answer = pool.submit(own.request, "POST", path, sent, Content_Type="application/json")
+        [process] = until(lambda: workers() - before)
+        os.kill(process, signal.SIGKILL)
+        status, headers, said = answer.result()
+    assert (status, headers["content-type"]) == (422, "application/json")
+    assert json.loads(said)["error"].startswith(ENDED)
+    assert "default-src 'none'" in headers["content-security-policy"]
+    found = own.post(path, **body | {"where": "length(text) = 3"})
+    assert {row["text"] for row in found["rows"]} == {"cat", "a\nb"}
+    [waiting] = workers() - before
+    os.kill(waiting, signal.SIGKILL)
+    until(lambda: has_ended(waiting))
+    assert own.post(path, **body | {"where": "length(text) = 4"})["rows"]
+
+
+@pytest.mark.parametrize("limits", [Limits(timeout=1e-6), Limits(memory=1_000_000)])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store, where: questions.neighbours(store, text="text1", spaces=[SPACE], where=where),
+        lambda store, where: questions.metric(store, name="norms", options={"where": where}, parameters={}),
+        lambda store, where: colours.colours(store, SPACE, "where", column=where),
+        lambda store, where: colours.colours(store, SPACE, "column", column=where),
+        lambda store, where: questions.sql(store, select=f"SELECT {where} FROM items"),
+        lambda store, _: placing.place(store, space=SPACE, text="text1"),  # the condition of the stored map
+    ],
+    ids=["neighbours", "metric", "where", "column", "sql", "map"],
+)
+def test_every_condition_has_the_limits_of_sql(tmp_path: Path, monkeypatch: Any, ask: Any, limits: Limits) -> None:
+    where = "(SELECT count(DISTINCT md5(range::VARCHAR)) FROM range(300000)) > length(text)"
+    root = synthetic_store(tmp_path / "s").root
+    Store(root).map(method="pca", where=where)
+    for module in (questions, colours, placing):
+        monkeypatch.setattr(module, "SQL_LIMITS", limits)
+    with pytest.raises(QueryError, match="longer than its limit" if limits.timeout else "memory"):
+        ask(Store(root), where)
+
+
+async def is_waiting() -> bool:
+    return False
+
+
+async def has_left() -> bool:
+    return True
+
+
+def process_id(store: Any, *, leaves_a_query: bool = False) -> int:
+    """Return the id of this process, as after SQL that no interrupt has ended where that is requested."""
+    assert store == "store"
+    if leaves_a_query:
+        interruptible._given_up.append(SimpleNamespace(is_done=False))
+    return os.getpid()
+
+
+def test_a_process_in_which_sql_goes_on_is_ended() -> None:
+    async def ask() -> list[int]:
+        pool = Workers("store", most=1)
+        options = ({}, {"leaves_a_query": True}, {})
+        found = [await pool.run(process_id, is_waiting, **given) for given in options]
+        await pool.close()
+        return found
+
+    first, second, third = asyncio.run(ask())
+    assert first == second
+    assert third != second
+    with pytest.raises(ProcessLookupError):
+        os.kill(second, 0)
+
+
+def test_a_client_that_left_while_it_waited_costs_no_process() -> None:
+    async def ask() -> tuple[int, int]:
+        pool = Workers("store", most=1)
+        first = await pool.run(process_id, is_waiting)
+        with pytest.raises(Cancelled):
+            await pool.run(process_id, has_left)
+        second = await pool.run(process_id, is_waiting)
+        await pool.close()
+        return first, second
+
+    first, second = asyncio.run(ask())
+    assert first == second
