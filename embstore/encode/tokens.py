@@ -60,6 +60,7 @@ class Tokenizer:
         self.recipe_error = ""
         self._hf, self._config = hf, config
         hf.backend_tokenizer.encode_special_tokens = hf.split_special_tokens
+        _keep_blanks(hf.backend_tokenizer)
         self._has_type_ids = "token_type_ids" in hf.model_input_names
         self._begin, self._end = marks(hf)
         self.vocab_size: int = getattr(part.config, "vocab_size", None) or len(hf)
@@ -346,6 +347,18 @@ def _check(hf: Any, checkpoint: Checkpoint) -> None:
             "be its unknown token: there is no tokenizer.json. Write it there with save_pretrained(), or download the "
             "checkpoint again."
         )
+
+
+def _keep_blanks(backend: Any) -> None:
+    """Let a backend tokenizer give each token the characters that it stands for, blanks included.
+
+    Byte-level tokenizers may trim blanks off offsets (RoBERTa, BART, GPT-NeoX), so that a token of a blank has none.
+    """
+    processor = backend.post_processor
+    is_sequence = isinstance(processor, need("tokenizers.processors").Sequence)
+    for part in processor if is_sequence else [processor]:
+        if hasattr(part, "trim_offsets"):
+            part.trim_offsets = False
 
 
 def _groups(passages: Iterable[Passage]) -> Iterator[list[Passage]]:

@@ -103,8 +103,8 @@ class Witness:
 
 
 def _is_inside(token: tuple[int, int], start: int, end: int) -> bool:
-    if token[0] == token[1]:  # RoBERTa trims blanks off its tokens, so that a blank by itself has no characters
-        return start < token[0] < end
+    if token[0] == token[1]:  # RoBERTa trims blanks off its tokens: one by itself begins where it ends
+        return start < token[0] <= end
     return bool(set(range(*token)) & set(range(start, end)))
 
 
