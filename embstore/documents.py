@@ -1,7 +1,7 @@
 """Parse the JSON documents of a store, and check them against their schemas in :mod:`embstore_schemas`."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pkgutil import get_data
 from reprlib import Repr
@@ -43,6 +43,8 @@ MAX_BYTES: dict[Kind, int] = {
     "own-dataset": 64 * _KIB,
     "map-header": 32 * _MIB,
 }
+
+_MAX_DEPTH = 64  # of documents of other programs
 
 _VALUE = "\0"  # stands for the value in the library's messages, which would hold all of it
 _REPR = Repr()
@@ -89,6 +91,25 @@ def parse(data: bytes, kind: Kind) -> dict[str, Any]:
     if newest is not None and isinstance(version, int) and not isinstance(version, bool) and version > newest:
         raise NewerFormat(f"has format {_REPR.repr(version)}, and this embstore reads up to {newest}")
     return document
+
+
+def parse_foreign(data: bytes | str, max_bytes: int | None = None, parse: Callable[[str], Any] = json.loads) -> Any:
+    """Parse a document of another program, in UTF-8; raise InvalidDocument if it is too large, too deep or invalid."""
+    if max_bytes is not None and len(data) > max_bytes:
+        raise InvalidDocument(f"it is larger than {max_bytes // _KIB:,} KiB")
+    try:
+        content = parse(data if isinstance(data, str) else data.decode())
+    except RecursionError:
+        raise InvalidDocument("it is nested too deeply") from None
+    except ValueError as error:
+        raise InvalidDocument(str(error)) from error
+    level = [content]
+    for _ in range(_MAX_DEPTH):
+        parts = (part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list))
+        level = [inner for part in parts for inner in part]
+    if any(isinstance(part, dict | list) for part in level):
+        raise InvalidDocument("it is nested too deeply")
+    return content
 
 
 def check(document: dict[str, Any], kind: Kind) -> None:

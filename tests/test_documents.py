@@ -145,3 +145,18 @@ def test_a_hundred_thousand_shards_are_no_damage(kind: Kind) -> None:
             "shards": names, "sha256": "0" * 64, "faiss": "1", "created": "",
         }  # fmt: skip
     assert read(json.dumps(document | sealed, indent=2).encode(), kind) == document | sealed
+
+
+def test_a_document_of_another_program_is_as_deep_as_64() -> None:
+    assert documents.parse_foreign(b"[" * 64 + b"]" * 64) == json.loads("[" * 64 + "]" * 64)
+    assert documents.parse_foreign('{"a":' * 63 + "[1, 2]" + "}" * 63)["a"]
+    for data in (b"[" * 65 + b"]" * 65, '{"a": [' * 33 + "]}" * 33, "[" * 900 + "]" * 900, b"[" * 100_000):
+        with pytest.raises(InvalidDocument, match="it is nested too deeply"):
+            documents.parse_foreign(data)
+
+
+def test_a_document_of_another_program_has_a_size_and_a_syntax() -> None:
+    assert documents.parse_foreign(b"[1]", 3) == [1]
+    for data, message in ((b"[10]", "it is larger than 0 KiB"), (b"[1", "Expecting"), (b"\xff", "utf-8")):
+        with pytest.raises(InvalidDocument, match=message):
+            documents.parse_foreign(data, 3)

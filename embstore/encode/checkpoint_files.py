@@ -1,13 +1,13 @@
 """List and check the files of a checkpoint: config, tokenizer and weights."""
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from stat import S_ISREG
+from typing import Any
 
-from embstore import disk
+from embstore import disk, documents
 from embstore.errors import CheckpointAccessError, CheckpointError
 
 SHORT_NAMES: Mapping[str, str] = {
@@ -31,7 +31,7 @@ MODULES_FILE = "modules.json"
 ADAPTER_FILE = "adapter_config.json"
 """File of an adapter (LoRA and others of the package peft), which is not read but for a message."""
 
-_MAX_SMALL_BYTES = 1 << 20
+_MAX_INDEX_BYTES = 64 << 20
 _MAX_BASE_CHARS = 200
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
@@ -46,6 +46,16 @@ def sha256(path: Path) -> str:
     """Compute the SHA-256 of a file, in hexadecimal; raise CheckpointAccessError if it cannot be read."""
     with disk.foreign("read", path, CheckpointAccessError), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: Path, max_bytes: int = 4 << 20) -> Any:
+    """Read a JSON file of a checkpoint; raise CheckpointError if it cannot be read or parsed."""
+    with disk.foreign("read", path, CheckpointAccessError), path.open("rb") as file:
+        data = file.read(max_bytes + 1)
+    try:
+        return documents.parse_foreign(data, max_bytes)
+    except documents.InvalidDocument as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: {error}. Download the checkpoint again.") from error
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
@@ -80,11 +90,9 @@ def has_safetensors(folder: Path) -> bool:
 
 def _shards(index: Path, suffix: str) -> list[str]:
     """Read the sorted file names in an index of sharded weights."""
-    with disk.foreign("read", index, CheckpointAccessError):
-        data = index.read_bytes()
     try:
-        names = set(json.loads(data)["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        names = set(read_json(index, _MAX_INDEX_BYTES)["weight_map"].values())
+    except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{index} is not an index of weight files: {error!r}.") from error
     for name in names:
         if not isinstance(name, str) or not _SHARD.fullmatch(name) or not name.endswith(suffix):
@@ -111,11 +119,9 @@ def model_subfolder(folder: Path) -> str:
     """
     if is_file(folder / "config.json") or not is_file(folder / MODULES_FILE):
         return ""
-    with disk.foreign("read", folder / MODULES_FILE, CheckpointAccessError):
-        data = (folder / MODULES_FILE).read_bytes()[:_MAX_SMALL_BYTES]
     try:
-        path = json.loads(data)[0]["path"].strip("/")
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        path = read_json(folder / MODULES_FILE)[0]["path"].strip("/")
+    except (KeyError, TypeError, AttributeError, IndexError):
         return ""
     return path if _SHARD.fullmatch(path) else ""
 
@@ -158,14 +164,8 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bo
 
 def _adapter_message(folder: Path, where: str) -> str:
     """Return why the folder of an adapter is refused, with the remedy."""
-    base = "BASE"
-    with disk.foreign("read", folder / ADAPTER_FILE, CheckpointAccessError):
-        data = (folder / ADAPTER_FILE).read_bytes()[:_MAX_SMALL_BYTES]
-    try:
-        config = json.loads(data)
-        stated = config["base_model_name_or_path"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        config = stated = None
+    base, config = "BASE", read_json(folder / ADAPTER_FILE)
+    stated = config.get("base_model_name_or_path") if isinstance(config, dict) else None
     if isinstance(stated, str) and stated.isprintable() and 0 < len(stated) <= _MAX_BASE_CHARS:
         base = stated
     return (

@@ -1,11 +1,12 @@
 """Load the transformers model of a checkpoint, or make an untrained one; raise if it is not a text model."""
 
 import re
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
 from embstore.encode.checkpoint import Checkpoint
-from embstore.encode.checkpoint_files import has_safetensors, weight_files
+from embstore.encode.checkpoint_files import has_safetensors, read_json, weight_files
 from embstore.encode.extra import first_sentence, need, quiet
 from embstore.encode.fence import check_config, fenced
 from embstore.encode.text_part import TextPart, text_part
@@ -16,14 +17,24 @@ from embstore.installation import install_command
 # Weights of heads, which base checkpoints do not have and hidden states do not depend on.
 _UNUSED = re.compile(r"(^|\.)(pooler|lm_head|classifier)\.")
 _PROJECTION = "text_projection.weight"
+# Names of numbers of layers in configs, and of blocks or groups of them.
+_LAYERS = re.compile(r"(layers?|depths?|blocks|block_sizes|group_num)$")
+_MAX_LAYERS = 4096  # the card of a space has room for as many
 
 
 def load_config(checkpoint: Checkpoint) -> Any:
     """Load the config of a checkpoint, and check that it is a supported text model.
 
     Raises:
-        CheckpointError: The config cannot be read, needs remote code, is quantized, or is not a text model's.
+        CheckpointError: The config cannot be read, states too many layers, needs remote code, is quantized, or is not a
+            text model's.
     """
+    file = checkpoint.folder / "config.json"
+    if (n_layers := max(_layer_counts(read_json(file)), default=0)) > _MAX_LAYERS:
+        raise CheckpointError(
+            f"{file} states {n_layers:,} layers, and embstore reads models of up to {_MAX_LAYERS:,}. Download the "
+            "checkpoint again."
+        )
     auto = need("transformers").AutoConfig
     with quiet(), fenced(checkpoint) as view:
         try:
@@ -33,6 +44,15 @@ def load_config(checkpoint: Checkpoint) -> Any:
             raise _load_error(checkpoint, "config", error, remedy) from error
     _text_part(config, checkpoint)
     return check_config(config, checkpoint)
+
+
+def _layer_counts(config: Any, name: str = "") -> Iterator[int]:
+    """Yield the numbers of layers that a config or its parts state."""
+    if isinstance(config, dict | list):
+        for key, value in config.items() if isinstance(config, dict) else ((name, value) for value in config):
+            yield from _layer_counts(value, key)
+    elif isinstance(config, int) and _LAYERS.search(name):
+        yield config
 
 
 def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool, weights: Weights) -> tuple[Any, bool]:

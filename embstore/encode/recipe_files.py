@@ -1,15 +1,13 @@
 """Read the recipe in a checkpoint's folder (modules.json and what it names) as data: no code, nothing outside it."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
-from embstore import disk
-from embstore.encode.checkpoint_files import MODULES_FILE, is_file, model_subfolder, sha256
+from embstore.encode.checkpoint_files import MODULES_FILE, is_file, model_subfolder, read_json, sha256
 from embstore.encode.recipe import Mode, Module, Recipe
-from embstore.errors import CheckpointAccessError, CheckpointError, nearest
+from embstore.errors import CheckpointError, nearest
 
 SETTINGS_FILE = "config_sentence_transformers.json"
 TRANSFORMER_FILES = tuple(
@@ -18,7 +16,6 @@ TRANSFORMER_FILES = tuple(
 )
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
-_MAX_BYTES = 4 << 20
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]*")
 _PACKAGE = "sentence_transformers."
 _SUPPORTED = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
@@ -89,7 +86,7 @@ def _modules(folder: Path) -> list[tuple[str, str]]:
     if not is_file(file):
         return []
     modules = []
-    for entry in _parse(file):
+    for entry in read_json(file):
         kind, path = (entry.get("type"), entry.get("path")) if isinstance(entry, dict) else (None, None)
         if not isinstance(kind, str) or not isinstance(path, str):
             raise CheckpointError(f"{file} is not a list of modules with type and path: {_short(entry)}.")
@@ -252,22 +249,10 @@ def _read(file: Path) -> dict[str, Any]:
     """Return the JSON object in a file; empty if there is no such file."""
     if not is_file(file):
         return {}
-    document = _parse(file)
+    document = read_json(file)
     if not isinstance(document, dict):
         raise CheckpointError(f"{file} is not a JSON object.")
     return document
-
-
-def _parse(file: Path) -> Any:
-    """Return the JSON in a file of a few MiB at most."""
-    with disk.foreign("read", file, CheckpointAccessError), file.open("rb") as stream:
-        data = stream.read(_MAX_BYTES + 1)
-    try:
-        if len(data) > _MAX_BYTES:
-            raise ValueError(f"it is larger than {_MAX_BYTES >> 20} MiB")
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{file} cannot be read as JSON: {error}. Download the checkpoint again.") from error
 
 
 def _short(value: Any) -> str:

@@ -4,7 +4,6 @@ A line of a .txt file is a text; lines end at a line feed. A .jsonl file has one
 occurrences with ``context``, ``start`` and ``end``. Of .csv, .tsv and .parquet a column is read, as by a build.
 """
 
-import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore import documents
 from embstore.errors import SourceError
 from embstore.interop.files import check_regular, open_stream
 from embstore.interop.vector_file import Block
@@ -110,7 +110,7 @@ def _jsonl_blocks(path: Path, rows: int) -> Iterator[Block]:
 def _record(line: str, place: str) -> dict[str, Any]:
     """Parse a line of JSON Lines, and check its members."""
     try:
-        record = json.loads(line)
+        record = documents.parse_foreign(line)
     except ValueError as error:
         raise SourceError(f"{place}: not JSON ({error}). Write one object a line, with a text.") from error
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):

@@ -10,7 +10,7 @@ from stat import S_ISREG
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from embstore import disk
+from embstore import disk, documents
 from embstore.errors import RecipeAccessError, UnknownNameError, UsageError
 from embstore.query.grouping import Grouping, parse_grouping
 from embstore.recipes.fields import Fields
@@ -29,6 +29,8 @@ from embstore.recipes.recipe import (
 from embstore.space import Pooling, Template, Unit, check_pooling, check_space_name
 
 SUFFIX = ".toml"
+_MAX_BYTES = 1 << 18  # of a file, over twenty times the size of the largest
+_MAX_DOTS = 100  # a line; tomllib's time grows with the square of the parts of a dotted key
 _DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(:[0-9]+)?")  # with an optional number of texts
 
 
@@ -71,7 +73,7 @@ def load_recipe(name: str) -> Recipe:
 
 def _load(path: Path) -> Recipe:
     """Read a recipe from a TOML file, and check that its sources are datasets or files below its folder."""
-    document = _read(path, tomllib.loads)
+    document = _read(path, _parse_toml)
     recipe = parse_recipe(document, str(path), lambda file: _read(_beside(path, file), json.loads))
     for source in recipe.sources.values():
         for name in source.datasets:
@@ -90,9 +92,6 @@ def _beside(recipe: Path, name: str) -> Path:
         raise UsageError(
             f"{recipe}: figures must be the name of a file in the recipe's folder, not {name!r}. Copy the file there."
         )
-    status = disk.foreign_status(path, RecipeAccessError)
-    if status is not None and not S_ISREG(status.st_mode):
-        raise UsageError(f"{path} cannot be read: it is no file. Check the path.")
     return path
 
 
@@ -114,13 +113,24 @@ def _is_below(path: Path, folder: Path) -> bool:
 
 
 def _read(path: Path, parse: Callable[[str], Any]) -> Any:
-    """Read a text file and parse it; raise UsageError if it is no UTF-8 or cannot be parsed."""
-    with disk.foreign("read", path, RecipeAccessError):
-        data = path.read_bytes()
+    """Read a text file and parse it; raise UsageError if it is too large, no UTF-8 or cannot be parsed."""
+    status = disk.foreign_status(path, RecipeAccessError)
+    if status is not None and not S_ISREG(status.st_mode):
+        raise UsageError(f"{path} cannot be read: it is no file. Check the path.")
+    with disk.foreign("read", path, RecipeAccessError), path.open("rb") as file:
+        data = file.read(_MAX_BYTES + 1)
     try:
-        return parse(data.decode())
-    except ValueError as error:  # the base of the errors of TOML, JSON and UTF-8
+        return documents.parse_foreign(data, _MAX_BYTES, parse)
+    except documents.InvalidDocument as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
+
+
+def _parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML; raise ValueError if a line has so many dots that a key in it may take minutes."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > _MAX_DOTS:
+            raise ValueError(f"line {number} has more than {_MAX_DOTS} dots")
+    return tomllib.loads(text)
 
 
 def parse_recipe(document: Mapping[str, Any], place: str, figures: Callable[[str], Any]) -> Recipe:

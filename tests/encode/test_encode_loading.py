@@ -15,7 +15,7 @@ from architecture_models import make
 from encode_texts import passage, run
 from safetensors.torch import load_file, save_file
 
-from embstore.encode import Encoder, Tokenizer, resolve
+from embstore.encode import Encoder, Tokenizer, Weights, resolve
 from embstore.encode import models as models_module
 from embstore.errors import CheckpointError, UsageError
 from embstore.space import Pooling, Template, Unit
@@ -138,11 +138,62 @@ def test_remote_code_is_never_run(copy) -> None:
         Encoder.load(resolve(str(folder)), device="cpu")
 
 
-@pytest.mark.parametrize("config", ["{", "[]", '{"model_type": "no-such-architecture"}', "{}"])
-def test_a_strange_config_is_refused(copy, config: str) -> None:
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("{", r"config\.json cannot be read as JSON: Expecting property name"),
+        *((config, "the config of 'bert'") for config in ("[]", '{"model_type": "no-such-architecture"}', "{}")),
+    ],
+)
+def test_a_strange_config_is_refused(copy, config: str, message: str) -> None:
     folder = copy("bert")
     (folder / "config.json").write_text(config)
-    with pytest.raises(CheckpointError, match="the config of 'bert'"):
+    with pytest.raises(CheckpointError, match=message):
+        Encoder.load(resolve(str(folder)), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("gpt2", {"n_layer": 10_000_000}),
+        ("gpt2", {"n_layer": 4097}),
+        ("bert", {"num_hidden_layers": 10_000_000}),
+        ("t5", {"num_layers": 10_000_000}),
+        ("t5", {"num_decoder_layers": 10_000_000}),
+        ("clip", {"text_config": {"num_hidden_layers": 10_000_000}}),
+        ("bert", {"block_sizes": [1, 10_000_000], "model_type": "funnel"}),
+        ("bert", {"inner_group_num": 10_000_000, "model_type": "albert"}),
+    ],
+)
+@pytest.mark.parametrize("untrained", [None, 0])
+def test_a_config_of_too_many_layers_is_refused_before_anything_is_made(
+    copy, monkeypatch, name: str, changes: dict, untrained: int | None
+) -> None:
+    folder = copy(name)
+    edit(folder, **changes)
+    monkeypatch.setattr(tf.AutoConfig, "from_pretrained", lambda *_, **__: pytest.fail("the config was loaded"))
+    with pytest.raises(CheckpointError, match=r"config\.json states (4,097|10,000,000) layers, .* of up to 4,096\."):
+        Encoder.load(resolve(str(folder)), device="cpu", weights=Weights(untrained=untrained))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("config.json", r"config\.json cannot be read as JSON: it is nested too deeply"),
+        ("tokenizer_config.json", "the tokenizer of .* cannot be loaded"),
+        ("tokenizer.json", "the tokenizer of .* cannot be loaded"),
+        ("model.safetensors", "the weights of .* cannot be loaded"),
+        ("model.safetensors.index.json", r"index\.json cannot be read as JSON: it is nested too deeply"),
+        ("adapter_config.json", r"adapter_config\.json cannot be read as JSON: it is nested too deeply"),
+    ],
+)
+def test_deep_json_in_a_checkpoint_is_refused(copy, name: str, message: str) -> None:
+    folder, deep = copy("gpt2"), b'{"a":' * 900 + b"1" + b"}" * 900
+    if name in ("model.safetensors.index.json", "adapter_config.json"):
+        (folder / "model.safetensors").unlink()
+    header = len(deep).to_bytes(8, "little") if name == "model.safetensors" else b""
+    (folder / name).write_bytes(header + deep)
+    with pytest.raises(CheckpointError, match=message):
         Encoder.load(resolve(str(folder)), device="cpu")
 
 

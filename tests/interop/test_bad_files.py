@@ -120,6 +120,33 @@ def test_a_file_that_unpacks_to_a_thousand_times_its_size_is_refused(store: Stor
         store.import_vectors(file, "mine")
 
 
+_ENTRY = '"data_offsets": [0, 0], "dtype": "F32", "shape"'
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a": ' * 900 + "1" + "}" * 900, "nested too deeply"),
+        ('{"a": {' + _ENTRY + ": " + "[" * 65 + "]" * 65 + "}}", "nested too deeply"),
+        ('{"a": {' + _ENTRY + ": [" + "9, " * 64 + "9]}}", "a tensor of 65 axes"),
+    ],
+)
+def test_a_hostile_header_of_safetensors_is_refused(store: Store, tmp_path: Path, header: str, message: str) -> None:
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header.encode())
+    with pytest.raises(EmbstoreError, match=f"a.safetensors is not safetensors: its header is damaged .*{message}"):
+        store.import_vectors(file, "mine")
+    assert not store.path.exists()
+
+
+def test_a_deep_line_of_texts_is_named(store: Store, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((2, 2)))
+    (tmp_path / "texts.jsonl").write_text('{"text": "a"}\n{"text": ' + "[" * 100_000 + "\n")
+    with pytest.raises(EmbstoreError, match=r"texts.jsonl:2: not JSON \(it is nested too deeply\)"):
+        store.import_vectors(tmp_path / "a.npy", "mine", texts=tmp_path / "texts.jsonl")
+
+
 def test_a_damaged_gzip_is_refused(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "a.txt.gz"
     file.write_bytes(gzip.compress(b"1 2\na 1 2\n" * 1000)[:-20])

@@ -264,6 +264,43 @@ def test_a_file_that_is_no_recipe(tmp_path: Path, content: bytes, message: str):
     assert str(path) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a = " + "[" * 100_000, "it is nested too deeply"),
+        ("a = " + "[" * 65 + "]" * 65, "it is nested too deeply"),
+        ("a" + ".a" * 64 + " = 1", "it is nested too deeply"),
+        ("[" + "a." * 65 + "a]", "it is nested too deeply"),
+    ],
+)
+def test_a_deep_recipe_is_refused(tmp_path: Path, content: str, message: str):
+    path = tmp_path / "mine.toml"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=f"mine.toml cannot be read: {message}"):
+        load_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a" + ".a" * 200_000 + " = 1", "it is larger than 256 KiB"),
+        ("a" + ".a" * 100_000 + " = 1", "line 1 has more than 100 dots"),
+        ("\n[" + '"\u2028".' * 101 + "a]", "line 2 has more than 100 dots"),
+        ("x = 1\nb = {a" + ".a" * 101 + " = 1}", "line 2 has more than 100 dots"),
+    ],
+)
+def test_a_key_of_many_parts_is_never_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, message: str
+):
+    parsed: list[str] = []
+    monkeypatch.setattr("tomllib.loads", parsed.append)
+    path = tmp_path / "mine.toml"
+    path.write_text(content, "utf-8")
+    with pytest.raises(UsageError, match=f"mine.toml cannot be read: {message}"):
+        load_recipe(str(path))
+    assert parsed == []
+
+
 MINIMAL = """
 name = "mine"
 title = "t"
@@ -338,6 +375,19 @@ def test_what_the_system_refuses_is_said_of_the_file(folder: Path, operation: st
 def test_figures_of_a_name_that_is_too_long_for_the_system(folder: Path):
     with pytest.raises(UsageError, match="xxx cannot be read: File name too long"):
         load_minimal(folder, "x" * 300)
+
+
+@pytest.mark.parametrize("depth", [65, 900, 50_000])
+def test_deep_figures_are_refused(folder: Path, depth: int):
+    (folder / "figures.json").write_text("[" * depth + "]" * depth)
+    with pytest.raises(UsageError, match=r"figures\.json cannot be read: it is nested too deeply"):
+        load_minimal(folder)
+
+
+def test_a_recipe_is_a_file(folder: Path):
+    os.mkfifo(folder / "pipe.toml")
+    with pytest.raises(UsageError, match=r"pipe\.toml cannot be read: it is no file"):
+        load_recipe(str(folder / "pipe.toml"))
 
 
 def test_sources_are_datasets_or_files_below_the_folder_of_the_recipe(folder: Path, monkeypatch: pytest.MonkeyPatch):

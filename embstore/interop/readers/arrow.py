@@ -1,6 +1,5 @@
 """Open Arrow IPC files and streams (.arrow, .feather), and folders that the library datasets writes or loads."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +10,10 @@ import pyarrow as pa
 from embstore.errors import SourceError
 from embstore.interop.files import check_regular
 from embstore.interop.readers.parquet import parquet_source
+from embstore.interop.readers.recorded import read_record
 from embstore.interop.readers.tables import TableSource, open_table
 from embstore.interop.vector_file import ReadOptions, VectorFile
-from embstore.sources.files import is_file, open_binary, read_binary
-
-_MAX_BYTES = 1 << 24
+from embstore.sources.files import is_file, open_binary
 
 
 def open_arrow(path: Path, options: ReadOptions) -> VectorFile:
@@ -89,10 +87,7 @@ def _saved_files(folder: Path) -> list[Path]:
 
 def _json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a small file."""
-    try:
-        found = json.loads(read_binary(path)) if check_regular(path) <= _MAX_BYTES else None
-    except ValueError:
-        found = None
+    found = read_record(path)
     if not isinstance(found, dict):
         raise SourceError(f"{path} is damaged: it is not a JSON object. Save the dataset again.")
     return found

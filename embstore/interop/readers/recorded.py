@@ -3,7 +3,6 @@
 The record is in a file that a user gives, so that each value is checked before it is used.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,11 @@ _MAX_BYTES = 1 << 24
 
 
 def read_record(path: Path) -> Any:
-    """Return the record of an export in a file; None if there is none."""
+    """Return the JSON in a small file, such as the record of an export; None if there is none."""
     if not is_file(path) or check_regular(path) > _MAX_BYTES:
         return None
     try:
-        return json.loads(read_binary(path))
+        return documents.parse_foreign(read_binary(path))
     except ValueError:
         return None
 

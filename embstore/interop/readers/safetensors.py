@@ -4,7 +4,6 @@ The format is 8 bytes with the length of a JSON header, the header, and the byte
 by its library, since that one knows no bfloat16 in NumPy and loads whole tensors.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore import documents
 from embstore.errors import SourceError, UnknownNameError, UsageError
 from embstore.interop.files import check_regular
 from embstore.interop.provenance import METADATA_KEY
@@ -24,7 +24,7 @@ from embstore.interop.texts import text_blocks
 from embstore.interop.vector_file import Block, ReadOptions, VectorFile, rows_per_block
 from embstore.sources.files import open_binary
 
-_MAX_HEADER = 100 << 20  # as the library has it
+_MAX_HEADER, _MAX_AXES = 100 << 20, 64  # as the library and NumPy have it
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
@@ -104,7 +104,7 @@ def _read_header(path: Path, size: int) -> tuple[dict[str, Tensor], dict[str, An
         if not 2 <= length <= min(_MAX_HEADER, size - 8):
             raise SourceError(f"{path} is not safetensors: its header would have {length:,} bytes. Copy it again.")
         try:
-            header = json.loads(file.read(length))
+            header = documents.parse_foreign(file.read(length))
             metadata = header.pop("__metadata__", {})
             tensors = {name: _tensor(path, entry, 8 + length, size) for name, entry in header.items()}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -116,6 +116,8 @@ def _tensor(path: Path, entry: dict[str, Any], begin: int, size: int) -> Tensor:
     """Return the tensor of an entry of the header, after checking that it lies within the file."""
     shape, (start, end) = tuple(map(int, entry["shape"])), map(int, entry["data_offsets"])
     name = entry["dtype"]
+    if len(shape) > _MAX_AXES:
+        raise ValueError(f"a tensor of {len(shape)} axes")
     dtype = np.dtype(_DTYPES.get(name, "V1"))
     n_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if not 0 <= start <= end <= size - begin or min(shape, default=0) < 0:
@@ -153,6 +155,6 @@ def _record(metadata: Any) -> Any:
     """Return the record of an export in the metadata; None if there is none."""
     text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
     try:
-        return json.loads(text) if isinstance(text, str) else None
+        return documents.parse_foreign(text) if isinstance(text, str) else None
     except ValueError:
         return None

@@ -4,7 +4,6 @@ A table with one column of vectors has one layer, unless it has a column ``layer
 and layer. One with several columns of vectors has a layer in each.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from embstore import documents
 from embstore.errors import SourceError, UnknownNameError, UsageError
 from embstore.interop.provenance import METADATA_KEY
 from embstore.interop.readers.recorded import recorded_layers, recorded_origin
@@ -85,7 +85,7 @@ def _record(source: TableSource) -> Any:
     """Return the record of an export in the metadata of a table; None if there is none."""
     text = (source.schema.metadata or {}).get(METADATA_KEY.encode())
     try:
-        return None if text is None else json.loads(text)
+        return None if text is None else documents.parse_foreign(text)
     except ValueError:
         return None
 
