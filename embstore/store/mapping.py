@@ -166,7 +166,8 @@ class MapMethods(OpenStore):
 
         With A and B the k nearest neighbours of an item by cosine in two layers: ``overlap`` is |A ∩ B| / k (Gonen et
         al., 2020); ``turnover`` is 1 − cos(s, t), s and t the item's cosines with all items of A ∪ B in either layer
-        (Hamilton, Leskovec & Jurafsky, 2016: the local neighbourhood measure). Both are exact.
+        (Hamilton, Leskovec & Jurafsky, 2016: the local neighbourhood measure). Both are exact. An item that is zero in
+        any of the requested layers is left out of all pairs.
 
         Args:
             texts: Words or sentences; by default the items that change most and least.

@@ -21,11 +21,14 @@ _MAX_BYTES = 1 << 24
 
 def read_record(path: Path) -> Any:
     """Return the JSON in a small file, such as the record of an export; None if there is none."""
-    if not is_file(path) or check_regular(path) > _MAX_BYTES:
-        return None
+    return parse_record(read_binary(path)) if is_file(path) and check_regular(path) <= _MAX_BYTES else None
+
+
+def parse_record(data: Any) -> Any:
+    """Return the record of an export, given as JSON; None if it is none."""
     try:
-        return documents.parse_foreign(read_binary(path))
-    except ValueError:
+        return documents.parse_foreign(data) if isinstance(data, str | bytes) else None
+    except documents.InvalidDocument:
         return None
 
 

@@ -18,7 +18,7 @@ from embstore.interop.files import check_regular
 from embstore.interop.provenance import METADATA_KEY
 from embstore.interop.readers.npy import NO_TEXTS
 from embstore.interop.readers.raw_array import RawArray, check_vectors
-from embstore.interop.readers.recorded import recorded_layers, recorded_origin
+from embstore.interop.readers.recorded import parse_record, recorded_layers, recorded_origin
 from embstore.interop.readers.stored_texts import stored_text_blocks
 from embstore.interop.texts import text_blocks
 from embstore.interop.vector_file import Block, ReadOptions, VectorFile, rows_per_block
@@ -75,7 +75,7 @@ def open_safetensors(path: Path, options: ReadOptions) -> VectorFile:
 
     if options.texts is None and "texts" not in own_texts:
         raise UsageError(f"{path}: {NO_TEXTS}")
-    record = _record(metadata)
+    record = parse_record(metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None)
     return VectorFile(
         str(path), "safetensors", n_layers, dim, first.dtype, blocks, layers=recorded_layers(record, n_layers),
         origin=recorded_origin(record), hashed=(path,) if options.texts is None else (path, options.texts),
@@ -149,12 +149,3 @@ def _position(name: str) -> tuple[bool, int]:
     """Return the sort key of a tensor of a layer: numbers first, then the other form of the top layer."""
     layer = name.removeprefix("layer_")
     return (not layer.isdigit(), int(layer) if layer.isdigit() else 0)
-
-
-def _record(metadata: Any) -> Any:
-    """Return the record of an export in the metadata; None if there is none."""
-    text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
-    try:
-        return documents.parse_foreign(text) if isinstance(text, str) else None
-    except ValueError:
-        return None

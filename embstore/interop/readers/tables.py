@@ -13,10 +13,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore import documents
 from embstore.errors import SourceError, UnknownNameError, UsageError
 from embstore.interop.provenance import METADATA_KEY
-from embstore.interop.readers.recorded import recorded_layers, recorded_origin
+from embstore.interop.readers.recorded import parse_record, recorded_layers, recorded_origin
 from embstore.interop.vector_file import Block, ReadOptions, VectorFile, rows_per_block
 from embstore.text import Span
 
@@ -57,7 +56,7 @@ def open_table(source: TableSource, options: ReadOptions) -> VectorFile:
     text = _text_column(source, options.column)
     vectors = _vector_columns(source, options.vector_column)
     spans = list(_SPAN_COLUMNS) if set(_SPAN_COLUMNS) <= {*source.schema.names} else []
-    record = _record(source)
+    record = parse_record((source.schema.metadata or {}).get(METADATA_KEY.encode()))
     dim = _dim(source, vectors[0])
     types = {source.schema.field(column).type.value_type for column in vectors}
     if len(types) > 1:
@@ -79,15 +78,6 @@ def open_table(source: TableSource, options: ReadOptions) -> VectorFile:
         source.name, source.format, n_layers, dim, dtype, blocks, layers=layers, origin=recorded_origin(record),
         hashed=source.files,
     )  # fmt: skip
-
-
-def _record(source: TableSource) -> Any:
-    """Return the record of an export in the metadata of a table; None if there is none."""
-    text = (source.schema.metadata or {}).get(METADATA_KEY.encode())
-    try:
-        return None if text is None else documents.parse_foreign(text)
-    except ValueError:
-        return None
 
 
 def _text_column(source: TableSource, requested: str | None) -> str:
