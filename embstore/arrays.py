@@ -11,6 +11,8 @@ from embstore.summary import in_float64
 
 ROWS = 512
 """Number of vectors that a thread processes at a time."""
+DISTANCE_ERROR = 1e-10
+"""Bound on the relative rounding error of Euclidean distances in float64: see :class:`.index.points.Points`."""
 _THREADS = min(8, os.cpu_count() or 1)
 
 Positions = NDArray[np.int64]
@@ -30,6 +32,55 @@ def rounding_error_bound(dim: int, dtype: type[np.floating[Any]]) -> float:
         dtype: Floating-point type of the computation.
     """
     return (dim + 8) * float(np.finfo(dtype).eps) / 2
+
+
+def cosine_error(dim: int) -> float:
+    """Return the bound (dim + 4) ε on the rounding error of a cosine that is computed in float64.
+
+    Higham (2002), Accuracy and Stability of Numerical Algorithms, section 3.1: the squared norms and the product have
+    relative errors of up to dim ε/2, roots and quotients one more ε/2 each.
+    """
+    return (dim + 4) * float(np.finfo(np.float64).eps)
+
+
+def cosines_of(vectors: Vectors, query: Vectors) -> Float64Array:
+    """Return the cosines (n,) of vectors (n, dim), none of them zero, with another vector (dim,), in float64.
+
+    Components are added one by one, as in DuckDB's ``list_cosine_similarity``, so that SQL gives the same number. The
+    root is of a product, so that the cosine of equal vectors is 1.
+    """
+    exponent = int(np.frexp(np.abs(query).max())[1])
+    wide = np.ldexp(query.astype(np.float64), -exponent)  # so that no square overflows; the digits stay the same
+    cosines = np.empty(len(vectors))
+    for part in slices(len(vectors), ROWS):
+        block = vectors[part].astype(np.float64)
+        products, squares, square = (np.add.accumulate(x, -1)[..., -1] for x in (block * wide, block**2, wide**2))
+        cosines[part] = np.clip(products / np.sqrt(squares * square), -1, 1)
+    return cosines
+
+
+def group_ties(values: Float64Array, errors: Float64Array | float = 0.0) -> tuple[Positions, NDArray[np.bool_]]:
+    """Sort values along the last axis, and group those that are equal up to rounding.
+
+    Two values are tied if they differ by no more than the sum of the bounds on their rounding errors. A longer run of
+    values, each tied with the next, is divided into groups of twice the bound of the first.
+
+    Args:
+        values: Finite values (..., n).
+        errors: Bound on the rounding error of each value (..., n), or of all.
+
+    Returns:
+        The positions of the values in ascending order (..., n), and whether a group starts there (..., n).
+    """
+    order = np.argsort(values, axis=-1, kind="stable")
+    ascending, bounds = (np.take_along_axis(np.broadcast_to(x, values.shape), order, -1) for x in (values, errors))
+    is_start = np.ones(values.shape, np.bool_)
+    is_start[..., 1:] = np.diff(ascending) > bounds[..., 1:] + bounds[..., :-1]
+    start = np.maximum.accumulate(np.where(is_start, np.arange(values.shape[-1]), 0), axis=-1)
+    distances, widths = ascending - np.take_along_axis(ascending, start, -1), 2 * np.take_along_axis(bounds, start, -1)
+    cells = np.floor_divide(distances, widths, out=np.zeros_like(ascending), where=widths > 0)
+    is_start[..., 1:] |= np.diff(cells) > 0
+    return order, is_start
 
 
 def has_direction(vectors: Vectors) -> NDArray[np.bool_]:

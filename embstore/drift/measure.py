@@ -15,7 +15,7 @@ from embstore.drift.changes import Neighbourhoods, overlaps, turnovers
 from embstore.drift.request import DriftRequest
 from embstore.drift.sides import Place, Sides
 from embstore.errors import QueryError
-from embstore.metrics.numerics.directions import cosine_error
+from embstore.metrics.numerics.ties import are_equal
 from embstore.progress import task
 from embstore.query.layer_data import neighbours_of
 from embstore.query.provenance import sample_notes
@@ -25,7 +25,6 @@ MOST, LEAST = "most", "least"
 Rank = tuple[str | None, int | None]
 """Whether an item changes most or least, and its place among these; None for a word."""
 
-_EQUAL = 1e-9  # range of cosines within which the neighbours of an item are equally near
 _TIED = "in one of the layers all nearest neighbours of the item are equally near, and the choice of k arbitrary"
 _NO_COSINES = "all cosines of a layer are zero, so that turnover has no value"
 
@@ -126,8 +125,7 @@ def _neighbourhoods(sides: Sides, place: Place, ids: Ids, items: Ids, k: int) ->
     if found.shape[1] <= k:
         none = np.zeros(len(items), np.bool_)
         return Neighbourhoods(found, cosines, none, none)
-    are_tied = np.ptp(cosines, axis=1) <= _EQUAL
-    are_last_tied = cosines[:, k - 1] - cosines[:, k] <= 2 * cosine_error(data.dim)
+    are_tied, are_last_tied = are_equal(cosines, data.dim), are_equal(cosines[:, k - 1 :], data.dim)
     return Neighbourhoods(found[:, :k], cosines[:, :k], are_tied, are_last_tied)
 
 

@@ -1,12 +1,17 @@
 """The searchable index of one layer, whatever its kind: item ids by position, membership, and the search itself."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.arrays import Float64Array, Positions
+from embstore.errors import DamagedError
 from embstore.index.card import IndexCard
+from embstore.index.exact_search import UNIT_ROUNDING, above, approximate_cosines, nearest
 from embstore.index.vectors import Gather, Ids, Units, Vectors, unit_vectors
 
 UNIT_ERROR = 1e-5  # tolerance for the rounding of a unit vector's component
@@ -18,10 +23,14 @@ class Index(ABC):
     Attributes:
         kind: ``flat``, ``hnsw`` or ``ivf``.
         dim: Dimension of the vectors.
+        layer: Number of the layer.
+        path: Index file; None during a build.
     """
 
     kind: str
     dim: int
+    layer: int
+    path: Path | None
 
     @property
     @abstractmethod
@@ -36,14 +45,18 @@ class Index(ABC):
     def check_positions(self) -> None:
         """Raise DamagedError unless the index contains each of its vectors exactly once."""
 
-    @abstractmethod
     def units(self, ids: Ids) -> Units:
         """Return the unit vectors (n, dim) of items (n,), from an index of a kind other than ``ivf``."""
+        return self._units_at(self._positions(ids))
+
+    @abstractmethod
+    def _units_at(self, positions: Positions) -> Units:
+        """Return the unit vectors (n, dim) at some positions (n,), from an index of a kind other than ``ivf``."""
 
     @abstractmethod
     def search(
         self, queries: Vectors, k: int, *, members: NDArray[np.bool_] | None = None, gather: Gather | None = None
-    ) -> tuple[Ids, Units]:
+    ) -> tuple[Ids, NDArray[np.floating]]:
         """Return the nearest items of each query.
 
         Args:
@@ -51,7 +64,8 @@ class Index(ABC):
             k: Number of neighbours.
             members: Mask of the positions that may be returned (:meth:`members`); None for all. If few are allowed, the
                 search is exact.
-            gather: Function that returns vectors by item id; required for ``ivf``, which stores only codes.
+            gather: Function that returns stored vectors by item id, whose cosines rank the items; required for ``ivf``,
+                which stores only codes. None for the unit vectors of the index, which are rounded to float32.
 
         Returns:
             Item ids and cosines, each (n, k), with fewer columns if the index has fewer items; id -1 where fewer were
@@ -60,6 +74,39 @@ class Index(ABC):
         Raises:
             DamagedError: The index is damaged, or names items that are not in its shards.
         """
+
+    def _ranked(
+        self, queries: Vectors, near: Sequence[Positions], k: int, gather: Gather | None
+    ) -> tuple[Ids, Float64Array]:
+        """Return the best of the items at some positions (m,) of each query, by the cosines of their vectors."""
+        positions = np.unique(np.concatenate([np.empty(0, np.int64), *near]))
+        positions = positions[np.argsort(self.ids[positions])]
+        stored_ids = self.ids[positions]
+        vectors = self._units_at(positions) if gather is None else self._gathered(positions, gather)
+        ids, cosines = np.full((len(queries), k), -1), np.full((len(queries), k), -np.inf)
+        for row, own in enumerate(near):
+            rows = np.searchsorted(stored_ids, self.ids[own])
+            best_ids, best = nearest(stored_ids[rows], vectors[rows], queries[row], k)
+            ids[row, : len(best)], cosines[row, : len(best)] = best_ids, best
+        return ids, cosines
+
+    def _gathered(self, positions: Positions, gather: Gather) -> Vectors:
+        """Return the stored vectors of the items at some positions (n,), which are in the order of their ids."""
+        ids, vectors = gather(self.ids[positions])
+        if not np.array_equal(ids, self.ids[positions]):
+            raise DamagedError("an index names items that its shards do not hold. Run: embstore verify")
+        if self.kind != "ivf" and (np.abs(self._units_at(positions) - unit_vectors(vectors)) > UNIT_ERROR).any():
+            raise DamagedError(
+                f"the shards and the index {self.path} disagree about layer {self.layer}: one of them is damaged. Run: "
+                "embstore verify"
+            )
+        return vectors
+
+    def _narrowed(self, positions: Positions, query: Vectors, k: int) -> Positions:
+        """Return which of some positions can be of the k nearest, by float64 cosines of the unit vectors."""
+        if len(positions) <= k:
+            return positions
+        return positions[above(approximate_cosines(self._units_at(positions), query), k, UNIT_ROUNDING)]
 
     def agrees(self, item: int, vector: Vectors) -> bool:
         """Return whether the indexed vector of an item has the direction of the given vector (dim,)."""

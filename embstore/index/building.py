@@ -153,7 +153,7 @@ def _tuned(
     """Tune the search effort of an index, and return the card with that effort and its measured recall."""
     if card.is_exact:
         return card
-    searched = FaissIndex(index, card.kind, card.dim, {})
+    searched = FaissIndex(index, card.kind, card.dim, {}, card.layer)
     ids, units = sample(blocks, n_queries(card.kind, card.n, card.dim), card.dim)
     usable = searched.can_unlink(ids)
     ids, units = ids[usable], units[usable]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import ROWS, Float64Array, Positions, Vectors, distinct_rows, in_threads, slices
+from embstore.arrays import ROWS, Float64Array, Positions, Vectors, distinct_rows, group_ties, in_threads, slices
 from embstore.errors import UnknownNameError
 from embstore.index.points import Points
 
@@ -173,14 +173,13 @@ def _rank(points: Points, queried: Positions, neighbours: Positions, found: _Fou
 def _ascending(distances: Float64Array, errors: Float64Array) -> tuple[Positions, Float64Array]:
     """Sort columns by distance, both (n, m), and return the order and the sorted distances.
 
-    Distances that differ by no more than their errors are ties, and ties keep the order of the columns.
+    Ties (:func:`.arrays.group_ties`) keep the order of the columns.
     """
-    order = np.argsort(distances, axis=1, kind="stable")
-    distances, errors = (np.take_along_axis(values, order, axis=1) for values in (distances, errors))
-    is_distinct = distances[:, 1:] - distances[:, :-1] > errors[:, 1:] + errors[:, :-1]
-    tied = ~is_distinct.all(axis=1)
+    order, is_start = group_ties(distances, errors)
+    tied = ~is_start.all(axis=1)
+    distances = np.take_along_axis(distances, order, axis=1)
     if tied.any():
-        groups = np.cumsum(np.pad(is_distinct[tied], ((0, 0), (1, 0))), axis=1)
+        groups = np.cumsum(is_start[tied], axis=1)
         order[tied] = np.take_along_axis(order[tied], np.lexsort((order[tied], groups), axis=1), axis=1)
     return order, distances
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from zlib_ng.zlib_ng import crc32
 
 from embstore import disk
-from embstore.arrays import slices
+from embstore.arrays import Positions, slices
 from embstore.index import faiss_index
 from embstore.index.base import Index
 from embstore.index.card import IndexCard
-from embstore.index.exact_search import candidates, exact_cosines, first, inner_products
+from embstore.index.exact_search import candidates, inner_products
 from embstore.index.structure import damage
 from embstore.index.vectors import Gather, Ids, Units, Vectors, unit_vectors
 
@@ -38,10 +38,11 @@ class FlatIndex(Index):
     """Exact index of one layer: its unit vectors and item ids, memory-mapped."""
 
     kind = "flat"
+    path: Path
 
     def __init__(self, path: Path, card: IndexCard, data: NDArray[np.uint8]) -> None:
         """Wrap the bytes of a file whose structure was checked."""
-        self.path, self.dim, self._n_searches = path, card.dim, 0
+        self.path, self.dim, self.layer, self._n_searches = path, card.dim, card.layer, 0
         ids_at = _VECTORS_AT + 4 * card.n * card.dim + _COUNT.size
         self._codes, self._id_bytes = data[_VECTORS_AT : ids_at - _COUNT.size], data[ids_at:]
         self._vectors = self._codes.view("<f4").reshape(card.n, card.dim)
@@ -89,29 +90,24 @@ class FlatIndex(Index):
     def check_positions(self) -> None:
         """Do nothing: each position has a vector."""
 
-    def units(self, ids: Ids) -> Units:
-        """Return the unit vectors (n, dim) of items (n,)."""
-        return np.ascontiguousarray(self._vectors[self._positions(ids)])
+    def _units_at(self, positions: Positions) -> Units:
+        return np.ascontiguousarray(self._vectors[positions])
 
     def search(
         self, queries: Vectors, k: int, *, members: NDArray[np.bool_] | None = None, gather: Gather | None = None
-    ) -> tuple[Ids, Units]:
+    ) -> tuple[Ids, NDArray[np.floating]]:
         """Return the nearest items of each query exactly; see :meth:`.base.Index.search`."""
-        del gather  # an index of codes needs it
         n = len(self.ids) if members is None else int(members.sum())
         k = min(k, max(1, n))
-        units = unit_vectors(queries)
-        ids = np.full((len(units), k), -1)
-        cosines = np.full((len(units), k), -np.inf, np.float32)
+        units, near = unit_vectors(queries), []
         for part in slices(len(units), max(1, _PRODUCT_BYTES // (4 * max(1, len(self.ids))))):
             products = self._products(units[part])
             if members is not None:
                 products[:, ~members] = -np.inf
-            for row, query in enumerate(units[part], part.start):
-                near = candidates(products[row - part.start], k, self.dim)
-                best_ids, best = first(self.ids[near], exact_cosines(self._vectors, near, query), k)
-                ids[row, : len(best)], cosines[row, : len(best)] = best_ids, best
-        return ids, cosines
+            for row, query in enumerate(queries[part]):
+                positions = candidates(products[row], k, self.dim)
+                near.append(self._narrowed(positions, query, k))
+        return self._ranked(queries, near, k, gather)
 
     def _products(self, queries: Units) -> Units:
         """Return the float32 inner products (q, n) of all vectors with queries (q, dim), by the faster of two ways.

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.arrays import (
+    DISTANCE_ERROR,
     ROWS,
     Float64Array,
     Positions,
@@ -18,8 +19,6 @@ from embstore.arrays import (
 
 # Size of the sample whose mean is the centre.
 _CENTRE_SAMPLE = 1000
-# Relative error of a squared distance from products above which it is recomputed from differences.
-_RELATIVE = 1e-10
 # Elements of a chunk of vectors, which in float64 fits the processor's cache.
 _CHUNK = 1 << 16
 
@@ -111,7 +110,7 @@ class Points:
         sums = self._square_norms[rows, None] + self._square_norms[columns]
         squares = sums - 2 * products
         bound = rounding_error_bound(self.dim, np.float64)
-        inexact = (squares <= sums * (2 * bound / _RELATIVE)).any(axis=1)
+        inexact = (squares <= sums * (2 * bound / DISTANCE_ERROR)).any(axis=1)
         exact_rows = ~inexact
         squares[inexact] = 0
         distances: Float64Array = np.sqrt(squares)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from embstore.arrays import Float64Array, Positions, rounding_error_bound
-from embstore.index.exact_search import exact_dot, first, inner_products
+from embstore.arrays import Float64Array, Positions, cosine_error, rounding_error_bound
+from embstore.index.exact_search import approximate_cosines, first, inner_products, kept
 from embstore.index.vectors import Blocks, Ids, Units, Vectors, unit_vectors, with_direction
 
 EPSILON = 1e-6
@@ -30,7 +30,7 @@ def product_scores(cosines: Float64Array, positive: Sequence[int], negative: Seq
 
 def search_products(
     blocks: Blocks, words: Vectors, positive: Sequence[int], negative: Sequence[int], k: int
-) -> tuple[Ids, Units]:
+) -> tuple[Ids, Float64Array]:
     """Search blocks of vectors for the items with the highest scores.
 
     Args:
@@ -41,19 +41,30 @@ def search_products(
         k: Number of items.
 
     Returns:
-        Item ids and scores rounded to float32, each (k,), best first, ties by ascending id; fewer if there are fewer.
+        Item ids and scores, each (k,), best first, ties by ascending id; fewer if there are fewer.
     """
-    best_ids, best = np.empty(0, np.int64), np.empty(0, np.float32)
-    queries = unit_vectors(words)
+    best_ids, best, best_errors = np.empty(0, np.int64), np.empty(0), np.empty(0)
+    units, dim = unit_vectors(words), words.shape[1]
     for all_ids, block in blocks:
         ids, vectors = with_direction(all_ids, block)
-        units = unit_vectors(vectors)
-        lowest = float(best[-1]) if len(best) == k else 0.0
-        near = _candidates(inner_products(units, queries), positive, negative, k, (words.shape[1], lowest))
-        cosines = np.stack([exact_dot(units, near, query) for query in queries]).clip(-1, 1)
-        scores = product_scores(cosines, positive, negative).astype(np.float32)
-        best_ids, best = first(np.concatenate([best_ids, ids[near]]), np.concatenate([best, scores]), k)
-    return best_ids, best
+        lowest = float(best[k - 1]) if len(best) >= k else 0.0
+        near = _candidates(inner_products(unit_vectors(vectors), units), positive, negative, k, (dim, lowest))
+        cosines = np.stack([approximate_cosines(vectors[near], word) for word in words]).clip(-1, 1)
+        scores, errors = _scores(cosines, positive, negative, cosine_error(dim))
+        all_ids, scores = np.concatenate([best_ids, ids[near]]), np.concatenate([best, scores])
+        errors = np.concatenate([best_errors, errors])
+        order = kept(all_ids, scores, errors, k)
+        best_ids, best, best_errors = all_ids[order], scores[order], errors[order]
+    return first(best_ids, best, best_errors, k)
+
+
+def _scores(
+    cosines: Float64Array, positive: Sequence[int], negative: Sequence[int], error: float
+) -> tuple[Float64Array, Float64Array]:
+    """Return the scores of cosines (words, n) that are exact to ``error``, and bounds on their rounding errors (n,)."""
+    scores = product_scores(cosines, positive, negative)
+    denominators = ((1 + cosines[negative]) / 2).prod(axis=0) + EPSILON
+    return scores, error * (len(positive) + (len(negative) + 1) * scores) / denominators
 
 
 def _candidates(
@@ -69,7 +80,7 @@ def _candidates(
         bound: Dimension of the vectors, and score that an item must reach.
     """
     dim, lowest = bound
-    error = 2 * rounding_error_bound(dim, np.float32)
+    error = 2 * rounding_error_bound(dim, np.float32)  # once would do; the rest is for the errors in float64
     cosines = products.astype(np.float64)
     low, high = (cosines - error).clip(-1, 1), (cosines + error).clip(-1, 1)
     below, above = (np.concatenate(pair) for pair in ((low, high), (high, low)))
@@ -77,4 +88,4 @@ def _candidates(
     at_least, at_most = (product_scores(rows, positive, shifted) for rows in (below, above))
     if k < len(at_least):
         lowest = max(lowest, float(np.partition(at_least, -k)[-k]))
-    return np.flatnonzero(at_most >= lowest * (1 - 1e-6))  # scores are compared as float32
+    return np.flatnonzero(at_most >= lowest)

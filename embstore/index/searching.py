@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore import disk
-from embstore.errors import DamagedError
+from embstore.arrays import Positions, rounding_error_bound
 from embstore.index import faiss_index
 from embstore.index.base import Index
 from embstore.index.card import IndexCard
+from embstore.index.exact_search import candidates
 from embstore.index.hnsw_holdout import is_on_ground_level, unlinked
 from embstore.index.policy import FLAT_BYTES
 from embstore.index.structure import check_positions, damage
@@ -37,6 +38,7 @@ class FaissIndex(Index):
         kind: ``hnsw`` or ``ivf``.
         dim: Dimension of the vectors.
         effort: Search parameters for 10 neighbours and the item itself; see :class:`.card.IndexCard`.
+        layer: Number of the layer.
         path: Index file; None during a build.
     """
 
@@ -44,6 +46,7 @@ class FaissIndex(Index):
     kind: str
     dim: int
     effort: dict[str, int]
+    layer: int
     path: Path | None = None
 
     @classmethod
@@ -53,7 +56,7 @@ class FaissIndex(Index):
         Raises:
             DamagedError: The file cannot be read, or does not match the card.
         """
-        return cls(faiss_index.load(path, card), card.kind, card.dim, card.effort, path)
+        return cls(faiss_index.load(path, card), card.kind, card.dim, card.effort, card.layer, path)
 
     def check(self, card: IndexCard) -> None:
         """Do nothing: only the cards of exact indexes have a CRC-32, since their results depend on each bit."""
@@ -99,9 +102,8 @@ class FaissIndex(Index):
         with unlinked(self._inner.hnsw, faiss_index.units_of(self._inner), self._positions(ids)):
             yield
 
-    def units(self, ids: Ids) -> Units:
-        """Return the unit vectors (n, dim) of items (n,) of a graph."""
-        units: Units = faiss_index.inner_storage(self._inner).reconstruct_batch(self._positions(ids))
+    def _units_at(self, positions: Positions) -> Units:
+        units: Units = faiss_index.inner_storage(self._inner).reconstruct_batch(positions)
         return units
 
     def agrees(self, item: int, vector: Vectors) -> bool:
@@ -113,23 +115,43 @@ class FaissIndex(Index):
 
     def search(
         self, queries: Vectors, k: int, *, members: NDArray[np.bool_] | None = None, gather: Gather | None = None
-    ) -> tuple[Ids, Units]:
+    ) -> tuple[Ids, NDArray[np.floating]]:
         """Return the nearest items of each query; see :meth:`.base.Index.search`."""
         units = unit_vectors(queries)
         n = len(self.ids) if members is None else int(members.sum())
         k = min(k, max(1, n))
-        if self.kind == "ivf":
-            return self._search_codes(units, k, n, members, gather)
+        if self.kind == "ivf" and gather is None:
+            raise TypeError("an index of codes needs the vectors of its candidates")
         effort = self._effort(k, n)
+        # Also those that were visited anyway: float32 may put some of the nearest behind others.
+        visited = effort["ef_search" if self.kind == "hnsw" else "n_exact"] if gather is not None else k
+        positions, products = self._candidates(units, k, min(max(k, visited), max(1, n)), effort, members)
+        if gather is None:
+            ids, cosines = ordered(self._ids_at(positions), products)
+            return ids[:, :k], cosines[:, :k]
+        self._ids_at(positions)
+        near = []
+        for row, query in enumerate(queries):
+            found = positions[row, positions[row] >= 0]
+            if self.kind == "hnsw":
+                found = self._narrowed(found[candidates(products[row, : len(found)], k, self.dim)], query, k)
+            near.append(found)
+        return self._ranked(queries, near, k, gather)
+
+    def _candidates(
+        self, units: Units, k: int, width: int, effort: dict[str, int], members: NDArray[np.bool_] | None
+    ) -> tuple[Ids, Units]:
+        """Return the positions of the nearest items of each query and their inner products, (q, width) or more."""
         if members is None:
-            positions, cosines = self._find(units, k, effort, members)
-        elif is_few(n, self.dim) or n <= _DISTANCES_PER_CANDIDATE * effort["ef_search"]:
-            positions, cosines = self._scan(units, k, members)
-        else:
-            positions, cosines = self._find(units, k, effort, members)
-            if (incomplete := (positions < 0).any(axis=1)).any():
-                positions[incomplete], cosines[incomplete] = self._scan(units[incomplete], k, members)
-        return ordered(self._ids_at(positions), cosines)
+            return self._find(units, width, effort, members)
+        n = int(members.sum())
+        if self.kind == "ivf":  # lists without an allowed item are of no use, and their number is unknown
+            wider = effort | {"n_probe": math.ceil(effort["n_probe"] * len(self.ids) / max(1, n))}
+            return self._find(units, width, wider, members)
+        if is_few(n, self.dim) or n <= _DISTANCES_PER_CANDIDATE * effort["ef_search"]:
+            return self._scan(units, k, width, members)
+        positions, products = self._find(units, width, effort, members)
+        return (positions, products) if (positions[:, :k] >= 0).all() else self._scan(units, k, width, members)
 
     def _find(
         self, units: Units, k: int, effort: dict[str, int], members: NDArray[np.bool_] | None
@@ -142,8 +164,15 @@ class FaissIndex(Index):
                 raise
             raise disk.quoted_error(str(error), self.path) or damage(self.path, "FAISS cannot search it") from error
 
-    def _scan(self, units: Units, k: int, members: NDArray[np.bool_]) -> tuple[Ids, Units]:
-        return faiss_index.find(faiss_index.inner_storage(self._inner), "flat", units, k, {}, members)
+    def _scan(self, units: Units, k: int, width: int, members: NDArray[np.bool_]) -> tuple[Ids, Units]:
+        """Search all vectors, for as many as their float32 products let be among the k nearest."""
+        storage, n = faiss_index.inner_storage(self._inner), int(members.sum())
+        while True:
+            positions, products = faiss_index.find(storage, "flat", units, width, {}, members)
+            lowest = products[:, k - 1] - 2 * rounding_error_bound(self.dim, np.float32)
+            if width >= n or (products[:, -1] < lowest).all():
+                return positions, products
+            width = min(n, 4 * width)
 
     def _effort(self, k: int, n: int) -> dict[str, int]:
         """Return the search parameters for k of n allowed items: in proportion, since other items are visited too."""
@@ -154,30 +183,6 @@ class FaissIndex(Index):
             "n_probe": math.ceil(self.effort["n_probe"] * scale),
             "n_exact": math.ceil(self.effort["n_exact"] * scale),
         }
-
-    def _search_codes(
-        self, units: Units, k: int, n: int, members: NDArray[np.bool_] | None, gather: Gather | None
-    ) -> tuple[Ids, Units]:
-        """Find candidates by their codes, and return the best of them by the cosines of their stored vectors."""
-        if gather is None:
-            raise TypeError("an index of codes needs the vectors of its candidates")
-        effort = self._effort(k, n)
-        if members is not None:  # lists without an allowed item are of no use, and their number is unknown
-            effort["n_probe"] = math.ceil(effort["n_probe"] * len(self.ids) / max(1, n))
-        width = min(max(k, effort["n_exact"]), max(1, n))
-        positions, _ = self._find(units, width, effort, members)
-        candidates = self._ids_at(positions)
-        ids, vectors = gather(np.unique(candidates[candidates >= 0]))
-        stored_units = unit_vectors(vectors)
-        cosines = np.full(candidates.shape, -np.inf, np.float32)
-        for row, unit in enumerate(units):
-            is_found = candidates[row] >= 0
-            rows = np.searchsorted(ids, candidates[row, is_found])
-            if not np.array_equal(ids[np.minimum(rows, len(ids) - 1)], candidates[row, is_found]):
-                raise DamagedError("an index names items that its shards do not hold. Run: embstore verify")
-            cosines[row, is_found] = stored_units[rows] @ unit
-        candidates, cosines = ordered(candidates, cosines)
-        return candidates[:, :k], cosines[:, :k]
 
     def _ids_at(self, positions: Ids) -> Ids:
         """Return the item ids at positions of any shape; -1 where the position is -1."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from embstore.metrics import LayerData
 from embstore.metrics.numerics.neighbour_lists import n_shared
 from embstore.metrics.numerics.plane import nearest_in_plane
-from embstore.metrics.numerics.ties import TIED, are_tied
+from embstore.metrics.numerics.ties import TIED, are_equal, are_tied
 from embstore.query.layer_data import neighbours_of
 from embstore.storage.files.maps import Ids, Positions
 
@@ -16,8 +16,6 @@ K = 10
 """Number of neighbours that are compared."""
 SAMPLE = 2000
 """Number of items whose neighbours are searched for the sake of the share alone."""
-
-_TIED_COSINES = 1e-6  # range of cosines within which all items are equal, or rather their float32 vectors
 
 Near = NDArray[np.int64]
 
@@ -68,8 +66,9 @@ def kept_of_some(data: LayerData, ids: Ids, positions: Positions, seed: int) -> 
         _, near, cosines = data.neighbours(K)
         return kept_of_all(data, near, cosines, positions)
     drawn = np.random.default_rng(seed).choice(ids, SAMPLE, replace=False, shuffle=False)
-    _, rows, near, cosines = neighbours_of(data, np.sort(drawn), K)
-    return Kept(None, 0, TIED) if np.ptp(cosines) <= _TIED_COSINES else _share(rows, near, positions)
+    # One neighbour more shows whether the choice of ten is arbitrary.
+    _, rows, near, cosines = neighbours_of(data, np.sort(drawn), K + 1)
+    return Kept(None, 0, TIED) if are_equal(cosines.ravel(), data.dim) else _share(rows, near[:, :K], positions)
 
 
 def _too_few(n: int) -> str | None:

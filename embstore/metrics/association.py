@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.arrays import cosine_error
 from embstore.metrics.data import Words
 from embstore.metrics.declaration.parameters import missing_words, word_file
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
 from embstore.metrics.numerics.directions import (
-    cosine_error,
     cosines_with,
     effect_sizes,
     gather_directions,

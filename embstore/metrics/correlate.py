@@ -48,7 +48,7 @@ def correlate(
     """
     result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "seed"))
     try:
-        ids, values, rounding = _values(data, value, contexts, k)
+        ids, values, all_errors = _values(data, value, contexts, k)
     except NotComputable as error:
         n = data.summary.n
         counts: Result = {"n": 0, "total": n, "null_left_out": None, "undefined_left_out": None}
@@ -61,10 +61,10 @@ def correlate(
         "n": n, "total": len(ids), "null_left_out": int((~has_value).sum()),
         "undefined_left_out": int((has_value & ~usable).sum()),
     }  # fmt: skip
-    x, y = values[usable], other[usable]
-    if reason := _why_uncorrelated(x, y, rounding, value):
+    x, y, errors = values[usable], other[usable], all_errors[usable]
+    if reason := _why_uncorrelated(x, y, errors, value):
         return result | {"reason": reason}
-    result |= {"pearson": pearson(x, y), "spearman": pearson(ranks_of(x, rounding), ranks_of(y)), "reason": None}
+    result |= {"pearson": pearson(x, y), "spearman": pearson(ranks_of(x, errors), ranks_of(y)), "reason": None}
     if resamples == 0:
         return result | {"reason": "interval: not asked for (resamples 0)"}
     if n < MIN_INTERVAL_ITEMS:
@@ -72,12 +72,12 @@ def correlate(
     if n > MAX_BOOTSTRAP_ITEMS:
         low, high = fisher_interval(float(result["spearman"]), n)  # type: ignore[arg-type]
         return result | {"low": low, "high": high}
-    low_high = spearman_interval(x, y, resamples, seed, rounding)
+    low_high = spearman_interval(x, y, resamples, seed, errors)
     return result | {"low": low_high[0], "high": low_high[1], "seed": seed}
 
 
 def _values(data: LayerData, value: str, contexts: Contexts | None, k: int) -> item_values.ItemValues:
-    """Return the value of each item, with a bound on its rounding error; raise NotComputable if there are none."""
+    """Return the value of each item, with bounds on their rounding errors; raise NotComputable if there are none."""
     if value == "norm":
         return item_values.norms(data)
     if value == "hubness":
@@ -98,11 +98,11 @@ def _values_of(column: ItemColumn, ids: Ids) -> Floats:
     return values
 
 
-def _why_uncorrelated(x: Floats, y: Floats, error: float, value: str) -> str | None:
-    """Return the reason why values x, exact to ``error``, and a column y have no correlation; None if they have."""
+def _why_uncorrelated(x: Floats, y: Floats, errors: Floats, value: str) -> str | None:
+    """Return the reason why values x, exact to ``errors``, and a column y have no correlation; None if they have."""
     if len(x) < 2:
         return "fewer than two items have both values"
-    if np.ptp(x) <= 2 * error:
+    if x.max() - x.min() <= errors[x.argmax()] + errors[x.argmin()]:
         return f"the items' values of {value} are all equal"
     return "the values of the column are all equal" if np.ptp(y) == 0 else None
 

@@ -154,7 +154,7 @@ class CombinationSearch(LayerSearch):
         transformed: TransformedLayer | None,
         words: tuple[list[Query], NDArray[np.floating]],
         k: int,
-    ) -> tuple[Ids, NDArray[np.float32]]:
+    ) -> tuple[Ids, Float64Array]:
         """Scan a layer for the items with the highest products of cosines; return ids and scores, each (k,)."""
         queries, vectors = words
         positive, negative = self._signed(queries)
@@ -189,7 +189,7 @@ class CombinationSearch(LayerSearch):
         queries: Sequence[Query],
         vectors: NDArray[np.floating],
         ids: Ids,
-        cosines: NDArray[np.float32],
+        cosines: NDArray[np.floating],
     ) -> None:
         """Check the hits of each word by itself, which follow those of the combination: see ``check_hits``."""
         for row, query in enumerate((Query(self.combination.shown), *queries)):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.arrays import cosines_of
 from embstore.chart import COSINE
 from embstore.errors import DamagedError, NotStoredError, UsageError
 from embstore.query.lookup import Embed, FoundQueries, Query, missing_query_notes
@@ -77,7 +78,7 @@ def _look_up(
     """Find the items and vectors of queries in a space, as :func:`.lookup.look_up` does, with checksums verified."""
     items: dict[Query, list[Item]] = {query: query.items(catalog, card) for query in queries}
     single = {query: matches[0] for query, matches in items.items() if len(matches) == 1}
-    stored = catalog.verified_vectors(card.space, [layer.id for layer in layers], [item.id for item in single.values()])
+    stored = catalog.vectors_of(card.space, [layer.id for layer in layers], [item.id for item in single.values()])
     vectors: dict[Query, Mapping[int, NDArray[np.float32]]] = {
         query: stored[item.id] for query, item in single.items() if item.id in stored
     }
@@ -142,10 +143,9 @@ def _pairs(texts: Sequence[str], vectors: Float64Array) -> Iterator[tuple[str, s
         zero = [repr(texts[row]) for row in (first, second) if not squares[row] > 0]
         if zero:
             yield texts[first], texts[second], None, f"the vector of {' and of '.join(zero)} is zero"
-            continue
-        # The root of a product, not a product of roots: the cosine of equal vectors is 1 exactly.
-        cosine = np.vecdot(vectors[first], vectors[second]) / np.sqrt(squares[first] * squares[second])
-        yield texts[first], texts[second], float(np.clip(cosine, -1, 1)), None
+        else:
+            [cosine] = cosines_of(vectors[[second]], vectors[first])
+            yield texts[first], texts[second], float(cosine), None
 
 
 def _tabulate(

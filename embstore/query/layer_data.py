@@ -12,6 +12,7 @@ from embstore.arrays import distinct
 from embstore.progress import current_task
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
+from embstore.storage.files.rows import read_items
 from embstore.summary import Summary
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 Block = NDArray[np.floating]
 T = TypeVar("T")
 
+_FEW = 256  # items whose pages are read one by one; those of more are most of a layer's
 _LARGE_DIM = 8192  # a matrix of its square takes half a gigabyte
 
 
@@ -83,7 +85,14 @@ class StoredLayer:
         """Return the item ids int64 (n,), ascending, and vectors (n, dim); ``ids`` restricts the selection."""
         if ids is not None and self.only is not None:
             ids = np.intersect1d(ids, self.only)
-        return self._vectors(self.only if ids is None else distinct(ids)).gather()
+        if ids is None or len(ids) > _FEW:
+            return self._vectors(self.only if ids is None else distinct(ids)).gather()
+        self.was_read = True
+        parts = [*read_items(self.catalog.shards[self.card.space], {self.layer.id}, distinct(ids), self.dim)]
+        found_ids = np.concatenate([np.empty(0, np.int64), *(part for _, part, _ in parts)])
+        vectors = np.concatenate([np.empty((0, self.dim), np.float32), *(rows for _, _, rows in parts)])
+        order = np.argsort(found_ids)
+        return found_ids[order], vectors[order]
 
     def neighbours(
         self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None

@@ -83,12 +83,14 @@ def look_up(
     vectors: dict[Query, Mapping[int, NDArray[np.float32]]] = {}
     stored: dict[Query, int] = {}
     ambiguous: dict[Query, list[Item]] = {}
-    for query in queries:
-        items = query.items(catalog, card)
+    matches = {query: query.items(catalog, card) for query in queries}
+    single = [items[0].id for items in matches.values() if len(items) == 1]
+    found = catalog.vectors_of(card.space, [layer.id for layer in layers], single)
+    for query, items in matches.items():
         if len(items) > 1:
             ambiguous[query] = items
         for item in items if len(items) == 1 else []:
-            if layer_vectors := catalog.vectors_of(card.space, layers, item.id):
+            if layer_vectors := found.get(item.id):
                 vectors[query], stored[query] = layer_vectors, item.id
             elif embed is not None:
                 vectors[query] = embed(card, item)

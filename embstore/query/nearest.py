@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SELF_COSINE_ERROR = 1e-4  # tolerance of the cosine of an item with itself, which is 1
 
 Vectors = NDArray[np.floating]
-Neighbours = tuple[Ids, NDArray[np.float32]]  # ids and cosines (queries, k)
+Neighbours = tuple[Ids, NDArray[np.float64]]  # ids and cosines (queries, k)
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class LayerSearch:
         if not queries:
             return [], notes
         query_ids = np.array(sorted({found.stored[query] for query in queries if query in found.stored}), np.int64)
+        cosines: NDArray[np.floating]
         if transformed is not None:
             ids, cosines = scan(transformed, vectors, self.k + 1)
         else:
@@ -116,7 +117,7 @@ class LayerSearch:
 
     def search(
         self, card: Card, layer: Layer, vectors: Vectors, query_ids: Ids
-    ) -> tuple[Ids, NDArray[np.float32], list[str]]:
+    ) -> tuple[Ids, NDArray[np.floating], list[str]]:
         """Search stored vectors; return ids, cosines and notes.
 
         The queries' own items, whose cosine must be 1, are among the results, so that damage is detected.
@@ -142,9 +143,9 @@ class LayerSearch:
                 notes = [f"{where}: n = {n} after the filter: answered by an exact scan of just those."] if n else []
                 if index_card.kind == "ivf":
                     return *scan(data, vectors, k), notes
-                return *layer_index.search(vectors, k, members=members), notes
+                return *layer_index.search(vectors, k, members=members, gather=data.gather), notes
         notes = [] if index_card.is_exact else [f"{where}: {_approximate(index_card, filtered=only is not None)}"]
-        return *layer_index.search(vectors, k, members=members, gather=lambda ids: _gather(data, ids)), notes
+        return *layer_index.search(vectors, k, members=members, gather=data.gather), notes
 
     def _n_candidates(self, layer_index: index.Index, query_ids: Ids) -> int:
         """Return the number of items that satisfy the filter, without those that every query leaves out."""
@@ -163,17 +164,12 @@ class LayerSearch:
     def check_hits(
         self, found: FoundQueries, query: Query, layer: Layer, vector: Vectors, hits: list[tuple[int, float]]
     ) -> None:
-        """Raise DamagedError if a cosine is out of range, or the index disagrees with the query's stored vector.
+        """Raise DamagedError if the index disagrees with the query's stored vector.
 
         The query's own item must be among the hits with cosine 1, unless k other items have cosine 1 too, or an
         approximate index missed it.
         """
         path = self.catalog.paths.index(found.card.space, layer)
-        if not all(abs(cosine) <= 1 + _SELF_COSINE_ERROR for _, cosine in hits):
-            raise DamagedError(
-                f"{path} gives a cosine above 1: it is damaged. Delete it and its card, and run embstore index to "
-                "make it again; until then an exact scan answers."
-            )
         if query not in found.stored:
             return
         item = found.stored[query]
@@ -203,10 +199,6 @@ class LayerSearch:
 def scan(data: "LayerData", vectors: Vectors, k: int) -> Neighbours:
     """Search the k nearest items of vectors (n, dim) by a scan; return ids and cosines (n, k), best first."""
     return index.search_exact(data.map_with_ids(lambda ids, block: (ids, block)), vectors, k)
-
-
-def _gather(data: StoredLayer, ids: Ids) -> tuple[Ids, Vectors]:
-    return data.gather(ids)
 
 
 def _approximate(card: IndexCard, *, filtered: bool) -> str:

@@ -1,6 +1,6 @@
 """List and query the contents of a store as of the moment it was opened."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
@@ -14,16 +14,16 @@ from embstore import disk
 from embstore.arrays import distinct
 from embstore.deferred import Deferred
 from embstore.errors import DamagedError
-from embstore.space import Layer, Unit
+from embstore.space import Unit
 from embstore.storage.files import names
 from embstore.storage.files.datasets import rebuild_remedy, stored_kinds, stored_rows
 from embstore.storage.files.item_columns import ColumnTables, built_in_table
 from embstore.storage.files.items import ItemTables, PartChecks, file_hash
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.rows import read_items
 from embstore.storage.files.summaries import add_summaries, check_summary, read_merged
 from embstore.storage.sql import connections
-from embstore.storage.sql.file_stats import Ranges
 from embstore.storage.sql.limits import NO_LIMITS, Limits
 from embstore.storage.sql.reader import FILES, Reader
 from embstore.storage.transaction.manifest import is_outdated, read_named_card, read_snapshot
@@ -69,9 +69,6 @@ class Catalog:
     def _open(self, connection: "duckdb.DuckDBPyConnection | None" = None) -> None:
         """Create the readers of the listed files, over a connection or the DuckDB of the process."""
         self.reader = Reader(self.paths.root, connection)
-        self._shard_ranges = Deferred(
-            self.cards, lambda space: Ranges(self.reader, [shard.path for shard in self.shards[space]])
-        )
 
     @contextmanager
     def with_own_connection(self) -> Iterator["Catalog"]:
@@ -252,33 +249,15 @@ class Catalog:
     def _ids_of(self, spaces: Iterable[str]) -> Ids:
         return distinct(np.concatenate([self.ids(space) for space in spaces]))
 
-    def vectors_of(self, space: str, layers: Iterable[Layer], item: int) -> dict[int, NDArray[np.float32]]:
-        """Return the stored vectors of an item, by layer id: float32 of shape (dim,); empty if it has none."""
-        if self._is_mirror:
-            return self._fetched_vectors(space, [layer.id for layer in layers], item)
-        # A list in the SQL lets DuckDB skip row groups by their statistics.
-        listed = ", ".join(str(layer.id) for layer in layers) or "NULL"
-        sql = f"SELECT layer, vector FROM {FILES} WHERE item_id = {int(item)} AND layer IN ({listed})"
-        rows = self.reader.rows(sql, self._shard_ranges[space].files_of([item]))
-        return {layer: np.asarray(vector, dtype=np.float32) for layer, vector in rows}
-
-    def _fetched_vectors(self, space: str, layers: Sequence[int], item: int) -> dict[int, NDArray[np.float32]]:
-        """Return the vectors of an item from shards of which only parts are on this machine."""
-        return self.verified_vectors(space, layers, [item]).get(item, {})
-
-    def verified_vectors(
-        self, space: str, layers: Iterable[int], items: Sequence[int]
+    def vectors_of(
+        self, space: str, layers: Iterable[int], items: Iterable[int]
     ) -> dict[int, dict[int, NDArray[np.float32]]]:
         """Return the stored vectors of items, by item and layer id: float32 (dim,), checked by their checksums."""
-        from embstore.storage.files.vectors import LayerVectors  # loads pyarrow
-
-        layers, dim, only = list(layers), self.cards[space].dim, np.unique(np.array(items, np.int64))
         found: dict[int, dict[int, NDArray[np.float32]]] = {}
-        shards = LayerVectors(self.shards[space], layers[0], dim, only).shards_of() if layers else ()
-        for layer in layers:
-            for ids, rows in LayerVectors(shards, layer, dim, only).blocks():
-                for item, row in zip(ids.tolist(), rows, strict=True):
-                    found.setdefault(item, {})[layer] = row
+        ids = distinct(np.array([*items], np.int64))
+        for layer, part, rows in read_items(self.shards[space], {*layers}, ids, self.cards[space].dim):
+            for item, row in zip(part.tolist(), rows, strict=True):
+                found.setdefault(item, {})[layer] = row
         return found
 
     def skipped(self) -> list[tuple[Any, ...]]:

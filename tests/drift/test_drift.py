@@ -233,6 +233,21 @@ def test_a_tie_of_some_items_is_theirs_alone_whichever_others_are_requested(make
     assert any(f"n_tied = {len(tied)} " in note for note in ranked.notes)
 
 
+def test_items_are_tied_by_the_rounding_of_their_cosines_as_for_overlap(make_store: Make) -> None:
+    vectors = np.random.default_rng(0).normal(size=(2, 20, 6))
+    vectors[:, :, 0] += 2e5
+    made = make_store(n=20, dim=6, n_blocks=1, top_form=None, vectors=vectors)
+    x = made.vectors.astype(np.longdouble)
+    units = x / np.sqrt((x**2).sum(axis=2, keepdims=True))
+    cosines = np.einsum("lnd,lmd->lnm", units, units) - 9 * np.eye(20)
+    assert cosines.max() - cosines[cosines > 0].min() < 1e-9
+    first, second = np.argsort(-cosines, axis=2)[:, :, :3]
+    overlap = [len({*a} & {*b}) / 3 for a, b in zip(first.tolist(), second.tolist(), strict=True)]
+    assert made.store.drift(made.texts, k=3)["overlap"] == pytest.approx(overlap)
+    shared = made.store.query("overlap", layers="0,1", k=3).to_pylist()
+    assert next(row["overlap"] for row in shared if row["layer"] != row["layer_2"]) == pytest.approx(np.mean(overlap))
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

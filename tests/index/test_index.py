@@ -62,7 +62,7 @@ def test_both_searches_are_brute_force(
     indexed = search(path, SHARDS, queries, k)
     assert indexed is not None
     for found_ids, cosines in (indexed, search_exact(blocks, queries, k)):
-        assert cosines.dtype == np.float32
+        assert cosines.dtype == np.float64
         for query, near, values in zip(queries, found_ids, cosines, strict=True):
             assert_nearest(list(zip(near.tolist(), values.tolist(), strict=True)), brute_force(ids, x, query)[:k])
     assert stored_ids(path).tolist() == sorted(ids.tolist())

@@ -215,3 +215,13 @@ def test_correlations_on_the_command_line(made: tuple[Synthetic, Floats], tmp_pa
     assert drawn.exit_code == 0, drawn.output
     assert "column: freq" in (tmp_path / "a.vl.json").read_text("utf-8")
     assert Store.explain("correlate").to_dict()["needs"] == "column"
+
+
+def test_norms_are_tied_by_their_own_rounding_whatever_the_largest() -> None:
+    x = np.zeros((9, 3), np.float32)
+    x[:, 1] = [*range(1, 8), 7 * (1 + 2**-20), 1e14]
+    column = ItemColumn("rising", np.arange(9), np.arange(9.0))
+    found = correlate(Arrays(x), column=column)
+    assert (
+        found["spearman"] == stats.spearmanr(np.linalg.norm(x.astype(np.float64), axis=1), column.values).statistic == 1
+    )

@@ -136,6 +136,24 @@ def test_equal_vectors_are_in_order_of_ids_and_the_item_itself_is_left_out(make_
         assert len(made.store.neighbours("text4", k=3)) == 3
 
 
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf", "none"])
+def test_neighbours_cosine_and_sql_give_the_same_number_to_the_last_bit(make_store: Make, kind: str) -> None:
+    vectors = np.random.default_rng(0).normal(size=(5, 60, 24))
+    vectors[:, :, 3] += 300
+    made = make_store(n=60, dim=24, vectors=vectors)
+    if kind != "none":
+        made.store.index(kind=kind)
+    found = made.store.neighbours("text4", k=5, layers=2, exact=kind == "none").to_pylist()
+    for row in found:
+        [pair] = made.store.cosine(["text4", row["text"]], layers=2).to_pylist()
+        vec = f"vec('{made.space}', 2, '{{}}')"
+        [(in_sql,)] = made.store.sql(f"SELECT cosine({vec.format('text4')}, {vec.format(row['text'])})").fetchall()
+        assert row["cosine"] == pair["cosine"] == in_sql
+    right = wanted(made.texts, made.layer(2), "text4", 5)
+    assert [row["text"] for row in found] == [text for text, _ in right]
+    assert [row["cosine"] for row in found] == pytest.approx([c for _, c in right], abs=1e-14)
+
+
 def test_a_zero_vector_has_no_neighbours_and_says_so(make_store: Make) -> None:
     vectors = np.random.default_rng(0).normal(size=(5, 6, 8))
     vectors[2, 1] = 0

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.metrics.numerics.correlation import group_ties
+from embstore.arrays import group_ties
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -19,7 +19,7 @@ _FLOAT32_MAX_PAIRS = 1 << 18
 
 
 def spearman_interval(
-    x: Floats, y: Floats, resamples: int, seed: int, error: float = 0.0
+    x: Floats, y: Floats, resamples: int, seed: int, error: Floats | float = 0.0
 ) -> tuple[float, float] | tuple[None, None]:
     """Return the 95 % percentile bootstrap interval of Spearman's rho (Efron & Tibshirani 1993, section 13.3).
 
@@ -32,19 +32,19 @@ def spearman_interval(
         y: float64 (n,), not constant.
         resamples: Number of resamples.
         seed: Random seed of the resamples.
-        error: Bound on the rounding error of x: see :func:`group_ties`.
+        error: Bound on the rounding error of each x (n,), or of all: see :func:`group_ties`.
 
     Returns:
         The 2.5 % and 97.5 % quantiles; None if no resample has a rho.
     """
-    order, starts = group_ties(x, error)
+    order, is_start = group_ties(x, error)
     size = max(1, _BATCH_VALUES // len(y))
     scores = y.tobytes()
     batches = [
         _draw_resamples(scores, min(size, resamples - start), seed, number)
         for number, start in enumerate(range(0, resamples, size))
     ]
-    rho = np.concatenate([_resampled_rho(batch, order, starts) for batch in batches])
+    rho = np.concatenate([_resampled_rho(batch, order, np.flatnonzero(is_start)) for batch in batches])
     rho = rho[np.isfinite(rho)]
     if not len(rho):
         return None, None
@@ -93,8 +93,8 @@ def _draw_resamples(y: bytes, size: int, seed: int, number: int) -> _Resamples:
     weighted = np.empty_like(counts)
     n_before, rank_spread, weighted_total, cube_total = np.zeros((4, size))
     rank_spread += float(n) ** 3 / 12
-    order, starts = group_ties(scores)
-    for members in np.split(order, starts[1:]):
+    order, is_start = group_ties(scores)
+    for members in np.split(order, np.flatnonzero(is_start)[1:]):
         in_group = counts[members].sum(axis=0, dtype=np.float64)
         # Tied values share the mean of their ranks.
         weighted[members] = counts[members] * (n_before + (in_group + 1) / 2)

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.arrays import group_ties
+
 Floats = NDArray[np.float64]
 
 _NORMAL_QUANTILE = 1.959963984540054  # of 0.975
@@ -30,37 +32,16 @@ def fisher_interval(rho: float, n: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def ranks(values: Floats, error: float = 0.0) -> Floats:
+def ranks(values: Floats, error: Floats | float = 0.0) -> Floats:
     """Return the rank of each value, from 1; values that are equal up to rounding share the mean of their ranks.
 
     Args:
         values: Finite values, float64 (n,).
-        error: Bound on the rounding error of a value: see :func:`group_ties`.
+        error: Bound on the rounding error of each value (n,), or of all: see :func:`group_ties`.
     """
-    order, starts = group_ties(values, error)
+    order, is_start = group_ties(values, error)
+    starts = np.flatnonzero(is_start)
     sizes = np.diff(starts, append=len(values))
     result = np.empty(len(values))
     result[order] = np.repeat(starts + (sizes + 1) / 2, sizes)
     return result
-
-
-def group_ties(values: Floats, error: float = 0.0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sort values, and group those that are equal up to rounding.
-
-    Args:
-        values: Finite values, float64 (n,).
-        error: Bound on the rounding error of a value. Values within twice the bound form a group; a longer run of
-            close values is divided into groups of that width.
-
-    Returns:
-        The positions of the values in ascending order (n,), and the start of each group in it.
-    """
-    order = np.argsort(values, kind="stable")
-    ascending = values[order]
-    width = 2 * error
-    is_start = np.diff(ascending, prepend=-np.inf) > width
-    if width:
-        nearest_start = np.maximum.accumulate(np.where(is_start, np.arange(len(values)), 0))
-        cells = (ascending - ascending[nearest_start]) // width
-        is_start[1:] |= cells[1:] > cells[:-1]
-    return order, np.flatnonzero(is_start)

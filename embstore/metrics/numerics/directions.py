@@ -42,15 +42,6 @@ def unit_rows(vectors: Block) -> tuple[Floats, NDArray[np.bool_]]:
     return wide, is_zero
 
 
-def cosine_error(dim: int) -> float:
-    """Return the bound (dim + 4) ε on the rounding error of a product of two unit vectors of :func:`unit_rows`.
-
-    Higham (2002), Accuracy and Stability of Numerical Algorithms, section 3.1: the squared norms and the product have
-    relative errors of up to dim ε/2, roots and quotients one more ε/2 each.
-    """
-    return (dim + 4) * float(np.finfo(np.float64).eps)
-
-
 def gather_directions(
     data: LayerData, targets: "Sequence[Words]", attributes: "Sequence[Words]", missing: str
 ) -> tuple[list[Directions], list[Directions]]:

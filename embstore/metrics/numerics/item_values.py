@@ -6,22 +6,22 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import rounding_error_bound
+from embstore.arrays import cosine_error, rounding_error_bound
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration.spec import Block, Ids, LayerData, NotComputable
-from embstore.metrics.numerics.directions import cosine_error, unit_rows
+from embstore.metrics.numerics.directions import unit_rows
 from embstore.metrics.numerics.groups import BATCH_BYTES
 from embstore.metrics.numerics.ties import TIED, are_tied
 
 Floats = NDArray[np.float64]
-ItemValues = tuple[Ids, Floats, float]
-"""Item ids (n,), ascending; the value of each, NaN where it is undefined; and a bound on its rounding error."""
+ItemValues = tuple[Ids, Floats, Floats]
+"""Item ids (n,), ascending; the value of each, NaN where it is undefined; and bounds on their rounding errors, (n,)."""
 
 
 def norms(data: LayerData) -> ItemValues:
     """Return the L2 norm of each item."""
     ids, values = _in_order(data.map_with_ids(lambda ids, block: (ids, _norms(block))))
-    return ids, values, rounding_error_bound(data.dim, np.float64) * float(values.max(initial=0))
+    return ids, values, rounding_error_bound(data.dim, np.float64) * values
 
 
 def cosines_to_mean(data: LayerData) -> ItemValues:
@@ -36,7 +36,7 @@ def cosines_to_mean(data: LayerData) -> ItemValues:
     if length <= 64 * rounding_error_bound(data.dim, np.float64) * summary.norm_total / max(summary.n, 1):
         raise NotComputable("the mean vector is zero, and has no direction", summary.n)
     ids, values = _in_order(data.map_with_ids(lambda ids, block: (ids, _cosines(block, mean / length))))
-    return ids, values, cosine_error(data.dim)
+    return ids, values, np.full(len(ids), cosine_error(data.dim))
 
 
 def k_occurrences(data: LayerData, k: int) -> ItemValues:
@@ -52,11 +52,11 @@ def k_occurrences(data: LayerData, k: int) -> ItemValues:
         raise NotComputable(TIED, len(found))
     counts = np.bincount(positions.ravel(), minlength=len(found)).astype(np.float64)
     if data.summary.n_zero == 0:
-        return found, counts, 0.0
+        return found, counts, np.zeros(len(found))
     ids = np.sort(np.concatenate([*data.map_with_ids(lambda ids, _: ids)]))
     values = np.full(len(ids), np.nan)
     values[np.searchsorted(ids, found)] = counts
-    return ids, values, 0.0
+    return ids, values, np.zeros(len(ids))
 
 
 def self_similarities(data: LayerData, contexts: Contexts) -> ItemValues:
@@ -85,7 +85,7 @@ def self_similarities(data: LayerData, contexts: Contexts) -> ItemValues:
     ids, values = parts[0]
     for _, others in parts[1:]:
         values = np.where(np.isnan(values), others, values)
-    return ids, values, 2 * cosine_error(data.dim)
+    return ids, values, np.full(len(ids), 2 * cosine_error(data.dim))
 
 
 def _units_of_words(

@@ -5,10 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.arrays import DISTANCE_ERROR, cosine_error
 from embstore.metrics.declaration.spec import Ids, LayerData
-from embstore.metrics.numerics.directions import cosine_error
 
-_RELATIVE = 1e-9  # ten times the error bound of Euclidean distances
 TIED = "all items are equally near each other"
 
 
@@ -40,10 +39,8 @@ def find_nearest(data: LayerData, k: int, distance: str = "cosine", only: Ids | 
     ids, positions, nearness = data.neighbours(k + 1, distance, only=only)
     if nearness.shape[1] <= k:  # all others are neighbours
         return Nearest(ids, positions, np.zeros(len(ids), np.bool_), are_all_tied=False)
-    last, following = nearness[:, k - 1], nearness[:, k]
-    rounding = 2 * cosine_error(data.dim) if distance == "cosine" else _RELATIVE * following
-    are_last_tied = np.abs(following - last) <= rounding
-    return Nearest(ids, positions[:, :k], are_last_tied, _all_equal(nearness, data.dim, distance))
+    are_last_tied = are_equal(nearness[:, k - 1 :], data.dim, distance)
+    return Nearest(ids, positions[:, :k], are_last_tied, bool(are_equal(nearness.ravel(), data.dim, distance)))
 
 
 def are_tied(
@@ -62,13 +59,17 @@ def are_tied(
         only: Ids of the items that were searched, ascending; None for all.
     """
     n, n_neighbours = nearness.shape
-    if n_neighbours >= n - 1 or not _all_equal(nearness, data.dim, distance):
+    if n_neighbours >= n - 1 or not are_equal(nearness.ravel(), data.dim, distance):
         return False
     # With one more neighbour: in a lattice, the k nearest may be equally near and the next farther away.
-    return _all_equal(data.neighbours(k + 1, distance, only=only)[2], data.dim, distance)
+    return bool(are_equal(data.neighbours(k + 1, distance, only=only)[2].ravel(), data.dim, distance))
 
 
-def _all_equal(nearness: NDArray[np.float64], dim: int, distance: str) -> bool:
-    """Return whether all cosines or distances are equal up to rounding."""
-    rounding = 2 * cosine_error(dim) if distance == "cosine" else _RELATIVE * float(nearness.max())
-    return bool(np.ptp(nearness) <= rounding)
+def are_equal(nearness: NDArray[np.float64], dim: int, distance: str = "cosine") -> NDArray[np.bool_]:
+    """Return whether cosines or distances (..., n) are all equal along the last axis (...), up to rounding.
+
+    Two are equal if they differ by no more than the sum of the bounds on their rounding errors.
+    """
+    low, high = nearness.min(axis=-1), nearness.max(axis=-1)
+    errors = 2 * cosine_error(dim) if distance == "cosine" else DISTANCE_ERROR * (low + high)
+    return np.asarray(high - low <= errors)

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore import disk
-from embstore.errors import DamagedError
 from embstore.storage.files.paths import Shard
-from embstore.storage.parquet.footer import is_footer_sound
+from embstore.storage.files.rows import fetch_footers
+from embstore.storage.files.rows import shard_damage as _damage
+from embstore.storage.parquet.footer import RowGroup, is_footer_sound
 from embstore.storage.parquet.reader import read_values
 from embstore.summary import Summary
 
@@ -29,7 +30,6 @@ T = TypeVar("T")
 _LAYER, _ITEM_ID, _VECTOR = range(3)  # columns of a shard
 _NARROW_TYPES, _VECTOR_TYPES = ["INT32", "INT64"], (["FLOAT"], ["FIXED_LEN_BYTE_ARRAY"])
 _THREADS = min(8, os.cpu_count() or 1)
-_FOOTER_BYTES = 64 << 10  # of a shard of 128 MiB about half of it
 
 
 class LayerVectors:
@@ -127,14 +127,10 @@ class LayerVectors:
         order = np.argsort(ids)
         return ids[order], vectors[order]
 
-    def shards_of(self) -> list[Shard]:
-        """Return the shards that have a selected item, without reading the vectors."""
-        found = {}
-        for shard, file, group in self._groups([_ITEM_ID]):
-            ids = _column_values(shard, file, group, _ITEM_ID)
-            if self._only is None or np.isin(self._only, ids).any():
-                found[shard] = True
-        return [*found]
+    def row_groups(self) -> list[RowGroup]:
+        """Return the row groups that may contain a selected item."""
+        groups = [file.metadata.row_group(group) for _, file, group in self._listed_groups()]
+        return [RowGroup(self._layer_id, group.column(_ITEM_ID), group.column(_VECTOR)) for group in groups]
 
     def fetch(self, columns: Sequence[int] = (_ITEM_ID, _VECTOR)) -> None:
         """Fetch what will be read of shards that are only partly on this machine, from all of them at the same time.
@@ -200,12 +196,6 @@ def _result(future: Future[T | None]) -> Iterator[T]:
         yield result
 
 
-def fetch_footers(shards: Sequence[Shard]) -> None:
-    """Fetch the ends of shards that are only partly on this machine, from all of them at the same time."""
-    ends = {shard.path: disk.size(shard.path) for shard in shards}
-    disk.fetch_all({path: [(max(0, end - _FOOTER_BYTES), end)] for path, end in ends.items()}, is_kept=False)
-
-
 def open_shard(shard: Shard) -> pq.ParquetFile:
     """Open a shard, and check its footer against the hash in it.
 
@@ -251,10 +241,3 @@ def _column_values(shard: Shard, file: pq.ParquetFile, group: int, column: int) 
         return read_values(shard.path, file.metadata.row_group(group).column(column))
     except (FileNotFoundError, ValueError) as error:
         raise _damage(shard, error) from error
-
-
-def _damage(shard: Shard, cause: object) -> DamagedError:
-    return DamagedError(
-        f"{shard.path} is damaged: {cause}. Run: embstore verify. To repair it, run embstore repair, and build the "
-        "same sources again: exactly its items are embedded anew."
-    )

@@ -7,7 +7,7 @@ from embstore import disk
 from embstore.errors import MissingObjectError
 from embstore.progress import finish_part
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.vectors import fetch_footers
+from embstore.storage.files.rows import fetch_footers
 from embstore.storage.maintenance.problems import Problem
 from embstore.storage.parquet.footer import is_footer_sound
 from embstore.storage.transaction.manifest import Snapshot

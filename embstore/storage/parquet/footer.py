@@ -6,8 +6,13 @@ end of the file, so that it can be checked whenever a shard is opened.
 Format: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 """
 
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from embstore import checksum, disk
 from embstore.storage.parquet import thrift
@@ -22,6 +27,34 @@ _BOOLEAN, _INT64, _DOUBLE, _BYTE_ARRAY = 0, 2, 5, 6
 _PLAIN_KINDS = {_BOOLEAN: "bool", _INT64: "int64", _DOUBLE: "float64"}
 _REQUIRED, _OPTIONAL = 0, 1
 _UTF8, _STRING = 0, 1
+
+# A column chunk in the footer of a shard: values without a codec, number of values, sizes and offset; and its limits.
+_INTEGER = rb"([\x80-\xff]{0,9}[\x00-\x7f])"
+_CHUNK = rb"\x15\x00\x16%b\x16%b\x16%b\x26%b" % ((_INTEGER,) * 4)
+_GROUP = re.compile(
+    rb"\x18\x05layer" + _CHUNK + rb"<\x18\x04(.{4})\x18\x04(.{4}).{0,99}?"
+    rb"\x18\x07item_id" + _CHUNK + rb"<\x18\x08(.{8})\x18\x08(.{8}).{0,99}?"
+    rb"\x1c\x15([\x08\x0e])\x19.{1,9}?\x19\x38\x06vector\x04list\x07element" + _CHUNK,
+    re.DOTALL,
+)
+_VECTOR_TYPES = {b"\x08": "FLOAT", b"\x0e": "FIXED_LEN_BYTE_ARRAY"}
+
+
+class Chunk(NamedTuple):
+    """A column chunk of a shard, with the names that pyarrow has for its metadata."""
+
+    physical_type: str
+    num_values: int
+    total_compressed_size: int
+    data_page_offset: int
+
+
+class RowGroup(NamedTuple):
+    """A row group of a shard: its layer, and its column chunks of item ids and of vectors."""
+
+    layer: int
+    item_ids: Chunk
+    vectors: Chunk
 
 
 class Column(NamedTuple):
@@ -73,6 +106,41 @@ def is_footer_sound(path: Path) -> bool:
     """Return whether the footer matches the hash in it."""
     with disk.reading(path, whole=False) as file:
         return checksum.has_valid_checksum(_read(file))
+
+
+def read_row_groups(path: Path, layers: Collection[int], ids: NDArray[np.int64]) -> list[RowGroup] | None:
+    """Return the row groups of a shard that may have some items in some layers, without loading pyarrow.
+
+    Args:
+        path: Shard file.
+        layers: Ids of layers.
+        ids: Item ids, ascending.
+
+    Returns:
+        None if the footer does not match the hash in it, or is not written as embstore writes those of shards.
+    """
+    with disk.reading(path, whole=False) as file:
+        data = _read(file)
+    found = [match.groups() for match in _GROUP.finditer(data)]
+    n_groups = data.count(b"\x18\x07item_id") - 1  # one is the name of the column in the schema
+    if len(found) != n_groups or not checksum.has_valid_checksum(data):
+        return None
+    wanted = {layer.to_bytes(4, "little") for layer in layers}
+    last, first = np.frombuffer(b"".join(part for group in found for part in group[10:12]), "<i8").reshape(-1, 2).T
+    may_have = np.searchsorted(ids, first) < np.searchsorted(ids, last, "right")
+    return [
+        _row_group(group) for group, is_near in zip(found, may_have.tolist(), strict=True)
+        if is_near and group[4] == group[5] and group[4] in wanted
+    ]  # fmt: skip
+
+
+def _row_group(found: tuple[bytes, ...]) -> RowGroup:
+    """Return the row group of a match of ``_GROUP``."""
+    item_ids, vectors = ([thrift.read_integer(part, 0)[0] for part in found[at : at + 4]] for at in (6, 13))
+    return RowGroup(
+        int.from_bytes(found[4], "little"), Chunk("INT64", item_ids[0], *item_ids[2:]),
+        Chunk(_VECTOR_TYPES[found[12]], vectors[0], *vectors[2:]),
+    )  # fmt: skip
 
 
 def _read(file: BinaryIO) -> bytes:

@@ -9,6 +9,7 @@ Format: https://parquet.apache.org/docs/file-format/data-pages/
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,48 @@ def read_values(path: Path, column: Any) -> NDArray[Any]:
         ValueError: A page does not match its CRC, or is not in the format of shards.
         FileAccessError: The file cannot be read.
     """
+    with _mapped(path, column) as chunk:
+        return _copied(chunk, column)
+
+
+def read_rows(path: Path, column: Any, rows: NDArray[np.int64], dim: int) -> NDArray[np.float32]:
+    """Return some vectors (m, dim) of a column chunk; only their pages are read.
+
+    Args:
+        path: Shard file.
+        column: Metadata of the chunk, from a footer that was checked.
+        rows: Positions of the vectors in the chunk (m,), ascending.
+        dim: Number of components.
+
+    Raises:
+        ValueError: A page that is read does not match its CRC, or the chunk is not in the format of shards.
+        FileAccessError: The file cannot be read.
+    """
+    found, n_found, start = np.empty((len(rows), dim), np.float32), 0, 0
+    with _mapped(path, column) as chunk:
+        for page, count, crc in _unchecked_pages(chunk):
+            stop = start + count // dim
+            own = rows[n_found : np.searchsorted(rows, stop)] - start
+            if len(own):
+                _check_crc(page, crc)
+                values = np.frombuffer(page, _DTYPES[column.physical_type], count, levels_size(page))
+                found[n_found : n_found + len(own)] = values.reshape(-1, dim)[own]
+            n_found, start = n_found + len(own), stop
+    if start * dim != column.num_values or n_found < len(rows):
+        raise ValueError(f"{start} vectors of {dim} components are not {column.num_values} values")
+    return found
+
+
+@contextmanager
+def _mapped(path: Path, column: Any) -> Iterator[memoryview]:
+    """Map the bytes of a column chunk within the context."""
     offset, size = column.data_page_offset, column.total_compressed_size
     with disk.fetched(path, [(offset, offset + size)]):
         with disk.reading(path, whole=False) as file:
             if not 0 <= offset <= offset + size <= file.seek(0, os.SEEK_END):
                 raise ValueError("a column is not inside the file")
             chunk = np.memmap(file, np.uint8, "r", offset=offset, shape=(size,)).data if size else memoryview(b"")
-        return _copied(chunk, column)
+        yield chunk
 
 
 def _copied(chunk: memoryview, column: Any) -> NDArray[Any]:
@@ -88,18 +124,28 @@ def plain_pages(chunk: memoryview) -> Iterator[tuple[memoryview, int]]:
     Raises:
         ValueError: A page does not match its CRC, or is compressed or of another encoding than plain.
     """
+    for page, count, crc in _unchecked_pages(chunk):
+        _check_crc(page, crc)
+        yield page, count
+
+
+def _check_crc(page: memoryview, crc: int) -> None:
+    if crc32(page) != crc & 0xFFFFFFFF:
+        raise ValueError("a page does not agree with its CRC")
+
+
+def _unchecked_pages(chunk: memoryview) -> Iterator[tuple[memoryview, int, int]]:
+    """Yield each page of a column chunk, the number of its values, and its CRC, which is not checked yet."""
     at = 0
     while at < len(chunk):
         (kind, size, stored_size, crc, count, encoding), n_bytes = _page_header(chunk[at : at + _MAX_HEADER_BYTES])
         at += n_bytes
         page = chunk[at : at + max(0, stored_size)]
-        if crc32(page) != crc & 0xFFFFFFFF:
-            raise ValueError("a page does not agree with its CRC")
         if (kind, size, stored_size, encoding) != (_V1, len(page), len(page), _PLAIN):
             raise ValueError("a page is not plain")
         if not 0 <= count <= len(page):
             raise ValueError(f"a page of {len(page)} bytes cannot hold {count} values")
-        yield page, count
+        yield page, count, crc
         at += len(page)
 
 

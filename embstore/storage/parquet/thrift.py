@@ -32,7 +32,7 @@ def read(data: Buffer, offset: int = 0) -> tuple[Struct, int]:
         offset += 1
         step, kind = head >> 4, head & 0xF
         if step == _NO_STEP:
-            number, offset = _read_integer(data, offset)
+            number, offset = read_integer(data, offset)
         else:
             number += step
         if I16 <= kind <= I64 and (byte := data[offset]) < 0x80:  # most fields, here without three calls
@@ -54,7 +54,7 @@ def write(struct: Struct) -> bytes:
 def _read_value(data: Buffer, offset: int, kind: int) -> tuple[Any, int]:
     """Return the value of a type at an offset, and the offset after it."""
     if I16 <= kind <= I64:  # the most frequent types first
-        return _read_integer(data, offset)
+        return read_integer(data, offset)
     if kind == BINARY:
         size, offset = _read_varint(data, offset)
         return bytes(data[offset : offset + size]), offset + size
@@ -84,7 +84,8 @@ def _read_list(data: Buffer, offset: int) -> tuple[tuple[int, list[Any]], int]:
     return (kind, elements), offset
 
 
-def _read_integer(data: Buffer, offset: int) -> tuple[int, int]:
+def read_integer(data: Buffer, offset: int) -> tuple[int, int]:
+    """Return the signed integer at an offset, and the offset after it."""
     zigzag, offset = _read_varint(data, offset)
     return (zigzag >> 1) ^ -(zigzag & 1), offset
 
