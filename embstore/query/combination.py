@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import DamagedError, NotStoredError, UnknownNameError
+from embstore.errors import NotStoredError, UnknownNameError
 from embstore.index.product_search import search_products
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.lookup import FoundQueries, Query
@@ -15,9 +15,6 @@ from embstore.query.nearest import LayerSearch, scan
 from embstore.space import Layer, same_spelling
 from embstore.storage.catalog import Ids
 from embstore.text import parse_marked
-
-if TYPE_CHECKING:
-    from embstore.storage.files.card import Card
 
 METHODS = ("3cosadd", "3cosmul")
 
@@ -158,29 +155,9 @@ class CombinationSearch(LayerSearch):
         """Scan a layer for the items with the highest products of cosines; return ids and scores, each (k,)."""
         queries, vectors = words
         positive, negative = self._signed(queries)
-        if transformed is not None:
-            blocks = transformed.map_with_ids(lambda ids, block: (ids, block))
-        else:
-            own = {
-                found.stored[query]: vector
-                for query, vector in zip(queries, vectors, strict=True)
-                if query in found.stored
-            }
-            data = StoredLayer(self.catalog, found.card, layer, self.only)
-            blocks = data.map_with_ids(lambda ids, block: (ids, self._agreeing(found.card, ids, block, own)))
+        data = transformed or StoredLayer(self.catalog, found.card, layer, self.only)
+        blocks = data.map_with_ids(lambda ids, block: (ids, block))
         return search_products(blocks, vectors, positive, negative, k)
-
-    def _agreeing(
-        self, card: "Card", ids: Ids, block: NDArray[np.floating], own: dict[int, NDArray[np.floating]]
-    ) -> NDArray[np.floating]:
-        """Return a block of vectors; raise DamagedError if it has another vector for a word than was looked up."""
-        for row in np.flatnonzero(np.isin(ids, [*own])):
-            if not np.array_equal(block[row], own[int(ids[row])]):
-                raise DamagedError(
-                    f"two readings of a vector in {self.catalog.paths.embeddings(card.space)} differ: a file there is "
-                    "damaged. Run: embstore verify"
-                )
-        return block
 
     def _check(
         self,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from embstore.arrays import cosines_of
 from embstore.chart import COSINE
 from embstore.errors import DamagedError, NotStoredError, UsageError
-from embstore.query.lookup import Embed, FoundQueries, Query, missing_query_notes
+from embstore.query.lookup import Embed, FoundQueries, Query, look_up, missing_query_notes
 from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, revision_of
 from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog
@@ -20,7 +20,6 @@ from embstore.table import Pivot, Table, table
 
 if TYPE_CHECKING:
     from embstore.metrics.transforms import Step
-    from embstore.text import Item
 
 Float64Array = NDArray[np.float64]
 
@@ -58,7 +57,7 @@ def cosines(
     if all(query.marked for query in queries):  # only occurrences have brackets
         cards = [card for card in cards if card.unit is Unit.OCCURRENCE] or cards
     chosen, layer_notes = select_layers(cards, layers)
-    found = [_look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
+    found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
     notes += layer_notes + [note for query in queries for note in missing_query_notes(catalog, query, found)]
     rows: list[dict[str, Any]] = []
     for space in found:
@@ -70,26 +69,6 @@ def cosines(
         shown = ", ".join(repr(query.shown) for query in queries)
         raise NotStoredError(f"no space has two of {shown}: {' '.join(notes)} To encode them now, add --embed.")
     return _tabulate(rows, notes, transforms, several=len(queries) > 2)
-
-
-def _look_up(
-    catalog: Catalog, card: Card, queries: Sequence[Query], layers: Sequence[Layer], embed: Embed | None
-) -> FoundQueries:
-    """Find the items and vectors of queries in a space, as :func:`.lookup.look_up` does, with checksums verified."""
-    items: dict[Query, list[Item]] = {query: query.items(catalog, card) for query in queries}
-    single = {query: matches[0] for query, matches in items.items() if len(matches) == 1}
-    stored = catalog.vectors_of(card.space, [layer.id for layer in layers], [item.id for item in single.values()])
-    vectors: dict[Query, Mapping[int, NDArray[np.float32]]] = {
-        query: stored[item.id] for query, item in single.items() if item.id in stored
-    }
-    if embed is not None:
-        vectors |= {query: embed(card, item) for query, item in single.items() if query not in vectors}
-    return FoundQueries(
-        card,
-        vectors,
-        {query: item.id for query, item in single.items() if item.id in stored},
-        {query: matches for query, matches in items.items() if len(matches) > 1},
-    )
 
 
 def _layer_rows(

@@ -174,10 +174,8 @@ class LayerSearch:
             return
         item = found.stored[query]
         cosine = dict(hits).get(item, hits[-1][1] if hits else 0.0)
-        if abs(cosine - 1) <= _SELF_COSINE_ERROR:
-            return
         is_missed = item not in dict(hits) and self._is_in_index(found.card, layer, item, vector)
-        if is_missed and self._is_stored(found.card, layer, item, vector):
+        if is_missed or abs(cosine - 1) <= _SELF_COSINE_ERROR:
             return
         raise DamagedError(
             f"the vector of {query.shown!r} in {self.catalog.paths.embeddings(found.card.space)} and the index {path} "
@@ -189,11 +187,6 @@ class LayerSearch:
         path = self.catalog.paths.index(card.space, layer)
         opened = None if self.exact else index.open_index(path, self.catalog.shard_names(card.space))
         return opened is None or (not opened[0].is_exact and opened[1].agrees(item, vector))
-
-    def _is_stored(self, card: Card, layer: Layer, item: int, vector: Vectors) -> bool:
-        """Return whether this is the stored vector of an item, read with its checksums verified."""
-        _, stored = StoredLayer(self.catalog, card, layer).gather(np.array([item]))
-        return len(stored) == 1 and np.array_equal(stored[0], vector)
 
 
 def scan(data: "LayerData", vectors: Vectors, k: int) -> Neighbours:
