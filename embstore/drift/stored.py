@@ -14,7 +14,7 @@ from embstore.storage.files.names import hash_of
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
 
-VERSION = 2
+VERSION = 3
 """Incremented when other values are measured."""
 NAME = "drift"
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from embstore.explore.items import card_of, sample_where
 from embstore.explore.maps import map_rows, stored_points
 from embstore.explore.reading import SQL_LIMITS, Reading
-from embstore.index import unit_vectors
 from embstore.maps.pipeline import shared_basis
+from embstore.metrics.numerics.directions import unit_rows
 from embstore.query.item_filter import WordList, word_list
 from embstore.query.lookup import Embed, look_up, missing_query_notes, parse_queries
 from embstore.query.request import Selection
@@ -102,13 +102,13 @@ def _amid(
     store: Reading, space: str, layer: Layer, vector: Vector, ids: NDArray[np.int64], positions: NDArray[np.float32]
 ) -> Place:
     """Return the weighted mean of the positions of the nearest items, of those (n,) that are on the map."""
-    [unit] = unit_vectors(vector[None])
-    if not unit.any() or not len(ids):
+    [unit], [is_zero] = unit_rows(vector[None])
+    if is_zero or not len(ids):
         return None
     stored, _, vectors = store.vectors(space, layer.name)
-    units = unit_vectors(vectors[np.searchsorted(stored, ids)])
+    units, _ = unit_rows(vectors[np.searchsorted(stored, ids)])
     squares = ((units - unit) ** 2).sum(axis=1)
     nearest = np.argsort(squares, kind="stable")[:N_AMID]
-    weights = 1 / np.maximum(squares[nearest].astype(np.float64), 1e-12)  # a text's own place where it is stored
+    weights = 1 / np.maximum(squares[nearest], 1e-12)  # a text's own place where it is stored
     found: list[float] = ((weights / weights.sum()) @ positions[nearest].astype(np.float64)).tolist()
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import Float64Array, Positions
+from embstore.arrays import Float64Array, Positions, distinct
 from embstore.errors import DamagedError
 from embstore.index.card import IndexCard
 from embstore.index.exact_search import UNIT_ROUNDING, above, approximate_cosines, nearest
@@ -79,7 +79,7 @@ class Index(ABC):
         self, queries: Vectors, near: Sequence[Positions], k: int, gather: Gather | None
     ) -> tuple[Ids, Float64Array]:
         """Return the best of the items at some positions (m,) of each query, by the cosines of their vectors."""
-        positions = np.unique(np.concatenate([np.empty(0, np.int64), *near]))
+        positions = distinct(np.concatenate([np.empty(0, np.int64), *near]))
         positions = positions[np.argsort(self.ids[positions])]
         stored_ids = self.ids[positions]
         vectors = self._units_at(positions) if gather is None else self._gathered(positions, gather)

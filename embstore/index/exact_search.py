@@ -6,8 +6,6 @@ nearest are compared by their cosines in float64. Cosines that differ by no more
 and ordered by ascending id.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,50 +37,24 @@ def search_exact(blocks: Blocks, queries: Vectors, k: int) -> tuple[Ids, Float64
         Item ids and cosines, each (q, k), best first; fewer columns if there are fewer items.
     """
     units = unit_vectors(queries)
-    best = [Best.empty(query.size) for query in units]
+    # Of each query the ids (m,), cosines (m,) and vectors (m, dim) of the items that may be among the k nearest.
+    best = [[np.empty(0, np.int64), np.empty(0), np.empty((0, query.size), np.float32)] for query in units]
     for all_ids, block in blocks:
         ids, vectors = with_direction(all_ids, block)
         products = inner_products(unit_vectors(vectors), units)
         for row, query in enumerate(queries):
-            near = candidates(products[row], k, query.size, best[row].lowest(k))
-            best[row] = best[row].with_more(ids[near], vectors[near], query, k)
+            lowest = float(best[row][1][k - 1]) if len(best[row][1]) >= k else -np.inf
+            near = candidates(products[row], k, query.size, lowest)
+            if len(near):
+                more = ids[near], approximate_cosines(vectors[near], query), vectors[near]
+                found = [np.concatenate(pair) for pair in zip(best[row], more, strict=True)]
+                # The errors of these cosines, and of those that nearest() computes.
+                order = kept(found[0], found[1], np.full(len(found[0]), 4 * cosine_error(query.size)), k)
+                best[row] = [each[order] for each in found]
     if not best:
         return np.empty((0, 0), np.int64), np.empty((0, 0))
-    found = [nearest(each.ids, each.vectors, query, k) for each, query in zip(best, queries, strict=True)]
-    return np.stack([ids for ids, _ in found]), np.stack([cosines for _, cosines in found])
-
-
-class Best(NamedTuple):
-    """The items that may be among the k nearest of a query.
-
-    Attributes:
-        ids: Item ids (m,).
-        cosines: Their cosines (m,), in descending order.
-        vectors: Their vectors (m, dim).
-    """
-
-    ids: Ids
-    cosines: Float64Array
-    vectors: Vectors
-
-    @classmethod
-    def empty(cls, dim: int) -> "Best":
-        """Return no items."""
-        return cls(np.empty(0, np.int64), np.empty(0), np.empty((0, dim), np.float32))
-
-    def lowest(self, k: int) -> float:
-        """Return the cosine that another item must reach."""
-        return float(self.cosines[k - 1]) if len(self.cosines) >= k else -np.inf
-
-    def with_more(self, ids: Ids, vectors: Vectors, query: Vectors, k: int) -> "Best":
-        """Return the best of these and other items: all that are tied with the last, but k of equal cosines."""
-        if not len(ids):
-            return self
-        ids = np.concatenate([self.ids, ids])
-        cosines = np.concatenate([self.cosines, approximate_cosines(vectors, query)])
-        # The errors of these cosines, and of those that nearest() computes.
-        order = kept(ids, cosines, np.full(len(ids), 4 * cosine_error(query.size)), k)
-        return Best(ids[order], cosines[order], np.concatenate([self.vectors, vectors])[order])
+    nearest_of = [nearest(ids, vectors, query, k) for (ids, _, vectors), query in zip(best, queries, strict=True)]
+    return np.stack([ids for ids, _ in nearest_of]), np.stack([cosines for _, cosines in nearest_of])
 
 
 def nearest(ids: Ids, vectors: Vectors, query: Vectors, k: int) -> tuple[Ids, Float64Array]:
@@ -94,6 +66,9 @@ def nearest(ids: Ids, vectors: Vectors, query: Vectors, k: int) -> tuple[Ids, Fl
         query: Vector (dim,), not zero.
         k: Number of neighbours.
     """
+    if len(ids) > k:  # each cosine has two errors: that of its approximation, and that of the one that is returned
+        near = above(approximate_cosines(vectors, query), k, 4 * cosine_error(query.size))
+        ids, vectors = ids[near], vectors[near]
     return first(ids, cosines_of(vectors, query), cosine_error(query.size), k)
 
 

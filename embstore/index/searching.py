@@ -129,7 +129,7 @@ class FaissIndex(Index):
         if gather is None:
             ids, cosines = ordered(self._ids_at(positions), products)
             return ids[:, :k], cosines[:, :k]
-        self._ids_at(positions)
+        self._ids_at(positions)  # of a damaged index some may be out of range
         near = []
         for row, query in enumerate(queries):
             found = positions[row, positions[row] >= 0]

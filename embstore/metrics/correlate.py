@@ -158,5 +158,6 @@ METRICS = (
         "takes items for independent, which the words of one text are not. hubness is N_k of the metric hubness, by "
         "cosine, and reads all vectors into memory.",
         drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the items",
+        version=2,
     ),
 )

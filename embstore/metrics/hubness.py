@@ -85,6 +85,6 @@ METRICS = (
         "depends on the distance and on the mean: compare --distance euclidean and --transform center. For cosine, "
         "zero vectors are left out and counted. Where k is n − 1 or more, all others are neighbours, and the skewness "
         "is null; where all items are equally near each other, everything is.",
-        version=3,
+        version=4,
     ),
 )
