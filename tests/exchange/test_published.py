@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -11,8 +13,11 @@ from store_damage import flip
 from synthetic import Synthetic
 from web_server import StaticServer, serving
 
-from embstore import Store
+from embstore import Store, documents
 from embstore.errors import DamagedError, RemoteError, StoreError, UsageError
+from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.remote import web
+from embstore.storage.remote.web import WebObjects
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
@@ -33,6 +38,50 @@ def server(made: Synthetic, tmp_path: Path, request: pytest.FixtureRequest) -> I
     made.store.push(tmp_path / "served")
     with serving(tmp_path / "served", with_ranges=request.param) as server:
         yield server
+
+
+class Endless(ThreadingTCPServer):
+    """A server whose answers do not end.
+
+    Attributes:
+        code: status of the answers.
+        first: beginning of an answer that drips; None for one that comes as fast as it can.
+        block: what follows again and again.
+        stop: set when the server shuts down.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _EndlessHandler)
+        self.code, self.block, self.stop = 200, b"x" * 10_000, Event()
+        self.first: bytes | None = None
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of connections that clients close."""
+
+
+class _EndlessHandler(StreamRequestHandler):
+    server: Endless
+
+    def handle(self) -> None:
+        while self.rfile.readline().strip():
+            pass
+        head = f"HTTP/1.1 {self.server.code} OK\r\nContent-Range: bytes 10-299999/300000\r\n\r\n"
+        self.wfile.write(head.encode() if self.server.first is None else self.server.first)
+        while not self.server.stop.wait(0 if self.server.first is None else 0.05):
+            self.wfile.write(self.server.block)
+
+
+@pytest.fixture
+def endless() -> Iterator[Endless]:
+    with Endless() as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server
+        server.stop.set()
+        server.shutdown()
 
 
 def test_answers_equal_those_of_the_folder(made: Synthetic, server: StaticServer) -> None:
@@ -83,21 +132,85 @@ def test_a_manifest_names_nothing_outside_the_store(server: StaticServer, tmp_pa
             Store(server.url).info()
 
 
-def test_a_redirection_without_encryption_is_not_followed(server: StaticServer, tmp_path: Path) -> None:
+def test_a_redirection_to_another_server_is_not_followed(
+    server: StaticServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.redirect = "/store"  # within the server
+    (tmp_path / "served").rename(tmp_path / "moved")
+    (tmp_path / "served" / "store").parent.mkdir()
+    (tmp_path / "moved").rename(tmp_path / "served" / "store")
+    assert len(Store(server.url).info()) == 2
+    with serving(tmp_path / "served" / "store") as other:
+        server.redirect = other.url
+        with pytest.raises(RemoteError, match=f"{server.url} redirects to {other.url}/manifest.json, another server"):
+            Store(server.url).info()
+        assert not other.requests
+    server.redirect = "https://192.0.2.1/secret?token=x#"
+    with pytest.raises(RemoteError, match=r"redirects to https://192\.0\.2\.1/secret, another server"):
+        Store(server.url).info()
+    server.redirect = "http://[x"
+    monkeypatch.setattr(web, "_PAUSES", ())
+    with pytest.raises(RemoteError, match="cannot be read: ValueError"):
+        Store(server.url).info()
+
+
+def test_the_hub_redirects_to_servers_with_encryption_only(server: StaticServer, tmp_path: Path) -> None:
+    objects = WebObjects(server.url, has_other_hosts=True)
+    content = (tmp_path / "served" / "manifest.json").read_bytes()
     with serving(tmp_path / "served") as other:
         server.redirect = other.url
-        assert len(Store(server.url).info()) == 2, "another port of this machine"
-    server.redirect = "http://192.0.2.1/secret?token=x"
+        assert objects.get("manifest.json") == content, "another port of this machine"
+    server.redirect = "http://192.0.2.1/secret?token=x#"
     with pytest.raises(RemoteError, match=r"redirects to http://192\.0\.2\.1/secret, which is not encrypted"):
-        Store(server.url).info()
+        objects.get("manifest.json")
 
 
 def test_a_content_that_is_too_long_is_refused(server: StaticServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    from embstore.storage.remote import web
-
-    monkeypatch.setattr(web, "_MAX_BYTES", 1000)
-    with pytest.raises(RemoteError, match="sent something else than it was asked for"):
+    monkeypatch.setitem(documents.MAX_BYTES, "remote-manifest", 1000)
+    with pytest.raises(DamagedError, match=r"manifest\.json is damaged: it is larger than"):
         Store(server.url).info()
+
+
+def test_an_endless_answer_is_read_to_its_limit(endless: Endless) -> None:
+    objects = WebObjects(endless.url)
+    assert len(objects.get("manifest.json", 100_000)) == 100_001
+    assert objects.get_ranges("part", [(10, 300_000)]) == [b"x" * 299_990]
+    endless.code = 206
+    with pytest.raises(RemoteError, match="the server sent something else than it was asked for"):
+        objects.get_ranges("part", [(10, 300_000)])
+
+
+def test_a_server_that_drips_is_left(endless: Endless, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "_SECONDS", 0.2)
+    for endless.first, endless.block in (
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+        (b"", b""),
+        (b"HTTP/1.1 200 OK\r\nA: ", b"x"),
+    ):
+        with pytest.raises(RemoteError, match=f"{endless.url}/manifest.json cannot be read: the server is too slow"):
+            Store(endless.url).info()
+
+
+def test_a_slow_link_is_waited_for(endless: Endless, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "_SECONDS", 0.0)
+    monkeypatch.setattr(web, "_BLOCK_BYTES", 1)
+    allowance = web._Allowance()
+    assert allowance.seconds_left <= 0
+    allowance.n_bytes = 3600 * web._BYTES_PER_SECOND
+    assert allowance.seconds_left > 0, "what has arrived gives more time"
+
+
+def test_files_are_made_when_they_are_needed(make_store: Callable[..., Synthetic], cache: Path, tmp_path: Path) -> None:
+    made, other = make_store(n=60, n_shards=3), make_store(n=60, n_shards=3, space="mine")
+    write_all_merged(made.paths)
+    made.store.push(tmp_path / "served")
+    with serving(tmp_path / "served") as server:
+        rows = Store(server.url).query("anisotropy").rows
+        assert not list(cache.rglob("part-*.parquet"))
+        Store(server.url).query("isoscore", spaces=made.space)
+        assert {path.parent.name for path in cache.rglob("embeddings/*/part-*.parquet")} == {f"space={made.space}"}
+    assert rows == made.store.query("anisotropy").rows
+    assert other.space == "mine"
 
 
 def test_a_store_that_is_only_read_is_not_written(server: StaticServer, make_store: Callable[..., Synthetic]) -> None:

@@ -46,8 +46,8 @@ def requested(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]
     """Yield the keys that are read within the context, with the number of bytes."""
     found: list[tuple[str, int]] = []
 
-    def get(self: ObjectStore, key: str, own: Callable[..., bytes] = ObjectStore.get) -> bytes:
-        data = own(self, key)
+    def get(self: ObjectStore, key: str, *limit: int, own: Callable[..., bytes] = ObjectStore.get) -> bytes:
+        data = own(self, key, *limit)
         found.append((key, len(data)))
         return data
 

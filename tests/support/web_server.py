@@ -52,7 +52,7 @@ class _Handler(SimpleHTTPRequestHandler):
         self.server.requests.append((self.path, wanted))
         if self.server.fail_next:
             return self._send(self.server.fail_next.pop(0), b"")
-        if self.server.redirect:
+        if self.server.redirect and not self.path.startswith(self.server.redirect):
             return self._send(302, b"", location=self.server.redirect + self.path)
         path = Path(self.translate_path(self.path))
         if not path.is_file():

@@ -90,8 +90,10 @@ class FileLists(Mapping[str, RemoteFile]):
         self._files: dict[str, dict[str, RemoteFile]] = {}
 
     def read_by(self, read: Callable[[str, FileList], dict[str, RemoteFile]]) -> "FileLists":
-        """Return the same files, whose lists are read by another function."""
-        return FileLists(self.named, self.lists, read)
+        """Return the same files, whose lists are read by another function unless they are known."""
+        found = FileLists(self.named, self.lists, read)
+        found._files = self._files
+        return found
 
     def of_group(self, group: str) -> Mapping[str, RemoteFile]:
         """Return the files of a group by path.
@@ -152,9 +154,12 @@ class FileLists(Mapping[str, RemoteFile]):
     __hash__ = None  # type: ignore[assignment]
 
 
-def no_lists(files: Mapping[str, RemoteFile]) -> FileLists:
-    """Return files that are all named."""
-    return FileLists(files, {}, lambda _group, _list: {})
+def in_groups(files: Mapping[str, RemoteFile]) -> FileLists:
+    """Return files of which those of a group are used only when they are needed, as if lists named them."""
+    named, lists = split(files, 0)
+    found = FileLists(named, {group: each for group, (each, _) in lists.items()}, lambda _group, _list: {})
+    found.remember(files)
+    return found
 
 
 def split(

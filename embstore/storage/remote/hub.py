@@ -11,7 +11,7 @@ from typing import Any
 
 from embstore.errors import RemoteError, StoreError, UsageError
 from embstore.installation import install_command
-from embstore.storage.remote.objects import Range
+from embstore.storage.remote.objects import MAX_BYTES, Range
 from embstore.storage.remote.web import WebObjects
 
 PREFIX = "hf://"
@@ -70,7 +70,7 @@ class HubDataset:
         """Return the files of a commit."""
         address = f"{self._endpoint}/datasets/{self.repo}/resolve/{commit}"
         headers = self._hub.utils.build_hf_headers()
-        return WebObjects(address, headers, f"{PREFIX}datasets/{self.repo}@{commit[:12]}")
+        return WebObjects(address, headers, f"{PREFIX}datasets/{self.repo}@{commit[:12]}", has_other_hosts=True)
 
     def create(self) -> None:
         """Create the repository, private, and the branch, if there are none; errors: :meth:`head`."""
@@ -217,9 +217,9 @@ class HubObjects:
         assert self._objects is not None
         return self._objects
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, max_bytes: int = MAX_BYTES) -> bytes:
         """Return the content of a file."""
-        return self._at_commit().get(key)
+        return self._at_commit().get(key, max_bytes)
 
     def get_ranges(self, key: str, ranges: Sequence[Range]) -> list[bytes]:
         """Return parts of a file, each of exactly the requested size."""

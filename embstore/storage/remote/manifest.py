@@ -114,7 +114,8 @@ def list_numbers(objects: ObjectStore, after: int = 0) -> dict[int, ObjectInfo]:
 def whole(objects: ObjectReader, number: int) -> dict[str, Any] | None:
     """Return the manifest of a number; None if it was torn, or is gone."""
     try:
-        return parse(objects.get(key_of(number)), f"{objects.url}/{key_of(number)}", number)
+        data = objects.get(key_of(number), documents.MAX_BYTES["remote-manifest"])
+        return parse(data, f"{objects.url}/{key_of(number)}", number)
     except (DamagedError, MissingObjectError) as error:
         if isinstance(error, NewerFormatError):
             raise
@@ -187,7 +188,7 @@ def read_list(objects: ObjectReader, group: str, file_list: FileList) -> dict[st
 def fetch_list(objects: ObjectReader, file_list: FileList) -> bytes:
     """Return the content of a list, unchecked; errors: :func:`read_list`."""
     try:
-        return objects.get(file_list.key)
+        return objects.get(file_list.key, file_list.bytes)
     except MissingObjectError as error:
         raise DamagedError(f"{objects.url}/{file_list.key} is missing. {file_lists.REMEDY}") from error
 

@@ -251,7 +251,7 @@ class Mirror:
 
     def _content(self, file: RemoteFile) -> bytes:
         """Return the whole content of an object, checked."""
-        data = self._objects.get(file.key)
+        data = self._objects.get(file.key, file.size)
         if self._is_checked and (len(data) != file.size or sha256(data).hexdigest() != file.sha256):
             raise self._damaged(file)
         return data

@@ -19,6 +19,8 @@ Range = tuple[int, int]
 """Bytes of an object: offset of the first, and offset after the last."""
 
 SCHEMES = ("s3", "gs", "az")
+MAX_BYTES = 1 << 30
+"""Maximum size in bytes of an object that is read whole."""
 
 _CLIENT_OPTIONS = (
     "allow_http", "allow_invalid_certificates", "connect_timeout", "http1_only", "http2_only", "pool_idle_timeout",
@@ -64,8 +66,8 @@ class ObjectReader(Protocol):
     def has_ranges(self) -> bool:
         """Whether parts of objects can be read; else :meth:`get_ranges` reads whole objects."""
 
-    def get(self, key: str) -> bytes:
-        """Return the content of an object.
+    def get(self, key: str, max_bytes: int = MAX_BYTES) -> bytes:
+        """Return the content of an object; of a longer one only the beginning, longer than ``max_bytes``.
 
         Raises:
             MissingObjectError: There is none of this key.
@@ -117,10 +119,15 @@ class ObjectStore:
         except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
             raise UsageError(f"{self.url} cannot be opened: {self._first_line(error)} Check --store-option.") from None
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, max_bytes: int = MAX_BYTES) -> bytes:
         """Return the content of an object; see :class:`ObjectReader`."""
         with self._errors("read", key):
-            return bytes(self._obstore.get(self._store, key).bytes())
+            data = bytearray()
+            for block in self._obstore.get(self._store, key):
+                data += block
+                if len(data) > max_bytes:
+                    break
+            return bytes(data)
 
     def get_ranges(self, key: str, ranges: Sequence[Range]) -> list[bytes]:
         """Return parts of an object, each of exactly the requested size; see :class:`ObjectReader`."""

@@ -7,9 +7,9 @@ repository on the hub has versions of its own.
 import secrets
 from collections.abc import Mapping
 
-from embstore import atomic
+from embstore import atomic, documents
 from embstore.errors import MissingObjectError, StoreError
-from embstore.storage.remote.file_lists import RemoteFile, files_of, no_lists
+from embstore.storage.remote.file_lists import RemoteFile, files_of, in_groups
 from embstore.storage.remote.hub import HubObjects
 from embstore.storage.remote.manifest import RemoteState, Writer, complete_document, parse, state_of
 from embstore.storage.remote.objects import ObjectReader
@@ -52,7 +52,7 @@ def read_published(objects: ObjectReader) -> RemoteState | None:
         RemoteError: The server cannot be reached, or refuses.
     """
     try:
-        data = objects.get(NAME)
+        data = objects.get(NAME, documents.MAX_BYTES["remote-manifest"])
     except MissingObjectError:
         return None
     return parse_published(data, f"{objects.url}/{NAME}")
@@ -63,7 +63,7 @@ def parse_published(data: bytes, place: str) -> RemoteState:
     document = parse(data, place)
     if not document["complete"] or "lists" in document:
         raise StoreError(f"{place} does not name all files of its store. Push the store again.")
-    return state_of(document, no_lists(files_of(document["files"])))
+    return state_of(document, in_groups(files_of(document["files"])))
 
 
 def published_bytes(files: Mapping[str, RemoteFile], before: RemoteState | None) -> bytes:

@@ -3,18 +3,20 @@
 import re
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
 from http import HTTPStatus
-from threading import local
+from threading import Thread, local
 from typing import Any, NamedTuple
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, urljoin, urlsplit
 
 from embstore.errors import MissingObjectError, RemoteError, UsageError
-from embstore.storage.remote.objects import Range
+from embstore.storage.remote.objects import MAX_BYTES, Range
 
 SCHEMES = ("https", "http")
-_SECONDS = 60
-_MAX_BYTES = 1 << 30
-"""Maximum size in bytes of what is read whole, unless the manifest names a larger file."""
+_SECONDS = 30
+_BYTES_PER_SECOND = 4 << 10
+"""An answer may take 30 seconds, and a second more for each 4 KiB that have arrived."""
+_BLOCK_BYTES = 64 << 10
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Seconds between attempts."""
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
@@ -26,19 +28,29 @@ class _Answer(NamedTuple):
     Attributes:
         code: Status code.
         content_range: Header that says which part it is.
-        data: Content.
-        limit: Number of bytes that the content may have; one block more was read at most.
+        data: Content; of a longer one than was asked for, the beginning.
     """
 
     code: int
     content_range: str
     data: bytes
-    limit: int
 
     @property
     def is_part(self) -> bool:
         """Whether it is the part that was requested."""
         return self.code == HTTPStatus.PARTIAL_CONTENT
+
+
+class _Allowance:
+    """The time that is left for an answer, all attempts together."""
+
+    def __init__(self) -> None:
+        self._start, self.n_bytes = time.monotonic(), 0
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until too little has arrived."""
+        return self._start + _SECONDS + self.n_bytes / _BYTES_PER_SECOND - time.monotonic()
 
 
 class WebObjects:
@@ -48,6 +60,7 @@ class WebObjects:
         url: Address, such as ``https://host/path``; ``http`` for this machine only.
         headers: Headers of each request, such as a token. They are not sent on to other hosts.
         name: URL of the store for messages, if it is not the address.
+        has_other_hosts: Whether the server may redirect to other hosts, as the hub does to those that have the content.
 
     Attributes:
         url: URL of the store for messages.
@@ -56,8 +69,15 @@ class WebObjects:
         UsageError: The address has a user, a query or no encryption.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None, name: str | None = None) -> None:
-        self._address, self._headers = check_web_url(url), dict(headers or {})
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        name: str | None = None,
+        *,
+        has_other_hosts: bool = False,
+    ) -> None:
+        self._address, self._headers, self._has_other_hosts = check_web_url(url), dict(headers or {}), has_other_hosts
         self.url = name or self._address
         self._sessions = local()
         self._has_ranges: bool | None = None
@@ -72,9 +92,9 @@ class WebObjects:
                 return True
         return self._has_ranges
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, max_bytes: int = MAX_BYTES) -> bytes:
         """Return the content of a file; see :class:`.ObjectReader`."""
-        return self._answer(key).data
+        return self._answer(key, max_bytes=max_bytes).data
 
     def get_ranges(self, key: str, ranges: Sequence[Range]) -> list[bytes]:
         """Return parts of a file, each of exactly the requested size; see :class:`.ObjectReader`."""
@@ -90,18 +110,18 @@ class WebObjects:
             found.append(data)
         return found
 
-    def _answer(self, key: str, part: Range | None = None) -> _Answer:
+    def _answer(self, key: str, part: Range | None = None, max_bytes: int = MAX_BYTES) -> _Answer:
         """Return the answer to a request for a file or a part of it, tried again after errors that pass."""
         import requests
 
-        reason = ""
+        reason, allowance = "", _Allowance()
         for pause in (*_PAUSES, None):
             try:
-                found = self._request(key, part)
+                found = self._request(key, part, max_bytes, allowance)
                 if found.code not in _TRANSIENT:
                     return self._checked(found, key, part)
                 reason = f"the server answers {found.code}"
-            except (requests.RequestException, OSError) as error:
+            except (requests.RequestException, OSError, ValueError) as error:
                 if isinstance(error, RemoteError):
                     raise
                 reason = type(error).__name__
@@ -112,22 +132,44 @@ class WebObjects:
             "again."
         )
 
-    def _request(self, key: str, part: Range | None) -> _Answer:
+    def _request(self, key: str, part: Range | None, max_bytes: int, allowance: _Allowance) -> _Answer:
+        """Return the answer to a request, which is sent in another thread: whatever the server does, this one ends."""
+        answer: Future[_Answer] = Future()
+        session = self._session()
+
+        def receive() -> None:
+            try:
+                answer.set_result(self._receive(session, key, part, max_bytes, allowance))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        Thread(target=receive, name="embstore-answer", daemon=True).start()
+        while not wait([answer], max(0.0, allowance.seconds_left)).done:
+            if allowance.seconds_left <= 0:
+                del self._sessions.session  # the other thread may still use it
+                raise RemoteError(
+                    f"{self.url}/{key} cannot be read: the server is too slow. {allowance.n_bytes:,} bytes came in "
+                    f"{_SECONDS + allowance.n_bytes // _BYTES_PER_SECOND:,} seconds. Check the network, and run the "
+                    "same command again."
+                )
+        return answer.result()
+
+    def _receive(self, session: Any, key: str, part: Range | None, max_bytes: int, allowance: _Allowance) -> _Answer:
         """Send a request, and return the answer; of a content that is too long only the beginning."""
         headers = {**self._headers, "Accept-Encoding": "identity"}
         if part is not None:
             headers["Range"] = f"bytes={part[0]}-{part[1] - 1}"
         address = f"{self._address}/{quote(key)}"
-        with self._session().get(address, headers=headers, timeout=_SECONDS, stream=True) as answer:
+        with session.get(address, headers=headers, timeout=_SECONDS, stream=True) as answer:
             is_part = answer.status_code == HTTPStatus.PARTIAL_CONTENT
-            limit = part[1] - part[0] if part is not None and is_part else max(_MAX_BYTES, part[1] if part else 0)
+            limit = max_bytes + 1 if part is None else part[1] - part[0] + 1 if is_part else part[1]
             data = bytearray()
-            if answer.ok:
-                for block in answer.iter_content(1 << 20):
-                    data += block
-                    if len(data) > limit:
-                        break
-            return _Answer(answer.status_code, answer.headers.get("Content-Range", ""), bytes(data), limit)
+            for block in answer.iter_content(_BLOCK_BYTES) if answer.ok else ():
+                data += block
+                allowance.n_bytes += len(block)
+                if len(data) >= limit or allowance.seconds_left <= 0:
+                    break
+            return _Answer(answer.status_code, answer.headers.get("Content-Range", ""), bytes(data[:limit]))
 
     def _checked(self, answer: _Answer, key: str, part: Range | None) -> _Answer:
         """Return the answer if it has the content; else raise the error that it means."""
@@ -137,33 +179,45 @@ class WebObjects:
             is_refused = answer.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
             remedy = "Check whether you may read it." if is_refused else "Check the address."
             raise RemoteError(f"{self.url}/{key} cannot be read: the server answers {answer.code}. {remedy}")
-        starts = f"bytes {part[0]}-" if part is not None else ""
-        if len(answer.data) > answer.limit or (answer.is_part and not answer.content_range.startswith(starts)):
+        start, end = part or (0, 0)  # no part was requested
+        if answer.is_part and not (
+            len(answer.data) <= end - start and answer.content_range.startswith(f"bytes {start}-")
+        ):
             raise RemoteError(f"{self.url}/{key}: the server sent something else than it was asked for. Check the URL.")
         return answer
 
     def _session(self) -> Any:
         """Return the connections of this thread."""
         if not hasattr(self._sessions, "session"):
-            self._sessions.session = _session_of(self.url, self._address)
+            self._sessions.session = _session_of(self.url, self._address, self._has_other_hosts)
         return self._sessions.session
 
 
-def _session_of(url: str, address: str) -> Any:
-    """Return connections that follow redirections only where what comes cannot be altered on its way.
+def _session_of(url: str, address: str, has_other_hosts: bool) -> Any:
+    """Return connections that follow redirections only within a server, or where nothing can be altered on its way.
 
     Args:
         url: URL of the store, for messages.
-        address: Its address: one of this machine without encryption may redirect to others of this machine.
+        address: Its address.
+        has_other_hosts: Whether it may redirect to other hosts: with encryption, or from this machine to itself.
     """
     import requests
 
     class Session(requests.Session):  # type: ignore[misc]
         def get_redirect_target(self, resp: Any) -> str | None:
             target: str | None = super().get_redirect_target(resp)
-            to = urljoin(resp.url, target) if target is not None else "https://"
-            if not to.startswith("https://") and not (address.startswith("http://") and _is_local(to)):
-                raise RemoteError(f"{url} redirects to {to.partition('?')[0]}, which is not encrypted. Check the URL.")
+            try:
+                to = urljoin(resp.url, target or "")
+                shown = to.partition("?")[0]
+                if urlsplit(to)[:2] != urlsplit(address)[:2] and not has_other_hosts:
+                    raise RemoteError(
+                        f"{url} redirects to {shown}, another server. If you trust it, give its URL instead."
+                    )
+                if not to.startswith("https://") and not (address.startswith("http://") and _is_local(to)):
+                    raise RemoteError(f"{url} redirects to {shown}, which is not encrypted. Check the URL.")
+            except Exception:
+                resp.close()
+                raise
             return target
 
     return Session()
