@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 
 import typer
 
+from embstore.errors import UsageError
+from embstore.escape import is_utf8
+
 from ._errors import explained
 from ._help import Command
 from ._reading import PlainCommand, PlainGroup
@@ -89,10 +92,15 @@ class Commands(PlainGroup):
     is no error.
     """
 
-    def make_context(self, *args: Any, **extra: Any) -> Any:
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
         """Read the arguments of the group."""
         with explained():
-            return super().make_context(*args, **extra)
+            for text in args:
+                if not is_utf8(text):
+                    raise UsageError(
+                        f"{text} is not UTF-8. Rename that file or folder, or check the terminal's encoding."
+                    )
+            return super().make_context(info_name, args, *rest, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         """Read the arguments of a command, and run it."""

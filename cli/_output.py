@@ -57,7 +57,8 @@ def emit(
     elif form is Format.CSV:
         write(_csv(table, safe=csv_safe, for_terminal=for_terminal), output)
     else:
-        write(_text(table, form, _terminal_width() if for_terminal else None), output)
+        text = _text(table, form, _terminal_width() if for_terminal else None)
+        write(text, output, is_data=form is not Format.TABLE)
 
 
 def emit_actions(
@@ -93,9 +94,9 @@ def emit_actions(
         emit(done, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)
 
 
-def write(text: str, output: Path | None) -> None:
-    """Write text to standard output or a file."""
-    if output is None:
+def write(text: str, output: Path | None, *, is_data: bool = True) -> None:
+    """Write text to a file, or data to a pipe, in UTF-8; to a terminal, or a table, in the encoding of the output."""
+    if output is None and (not is_data or sys.stdout.isatty()):
         sys.stdout.write(text)  # typer.echo takes ANSI escapes out of what is piped, and so alters texts
     else:
         _write_bytes(text.encode(), output)
@@ -331,6 +332,7 @@ def _total(widths: Sequence[int], columns: Sequence[int]) -> int:
 
 def _write_bytes(data: bytes, output: Path | None) -> None:
     if output is None:
+        sys.stdout.flush()
         sys.stdout.buffer.write(data)
         return
     with open_output(output) as sink:

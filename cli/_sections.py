@@ -24,7 +24,7 @@ def emit_sections(sections: Sequence[Section], form: Format, output: Path | None
         sections = [part for section in sections for part in _that_fit(section, width)]
     mark, between = ("### ", "\n") if form is Format.MARKDOWN else ("", "")
     text = "\n".join(f"{mark}{head}\n{between}{_text(table, form, width)}" for head, table in sections)
-    write(text, output)
+    write(text, output, is_data=form is not Format.TABLE)
 
 
 def _that_fit(section: Section, width: int) -> list[Section]:

@@ -12,10 +12,19 @@ from . import _interrupts
 
 def run() -> None:
     """Run the command line."""
+    _open_streams()
     try:
         _run()
     except KeyboardInterrupt:
         _interrupts.stop()
+
+
+def _open_streams() -> None:
+    """Let closed standard streams lead nowhere, so that no other file gets their numbers; replace what has no code."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # embstore compact >&-
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
 def _run() -> None:

@@ -152,7 +152,7 @@ def _explain(
         text = str(explanation)
     else:
         text = json_text(explanation.to_dict(), indent=2 if form is _options.Format.JSON else None)
-    write(f"{text}\n", output)
+    write(f"{text}\n", output, is_data=form is not _options.Format.TABLE)
 
 
 SELECTION = parameters_of(_selection)

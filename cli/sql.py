@@ -125,16 +125,13 @@ def _text(query: str | None, file: Path | None) -> str:
         if file is not None:
             raise UsageError("a query was given, and --file too. Give one of them.")
         return query
-    if file is not None:
-        try:
-            return file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}."
-            ) from error
-    if query is None and sys.stdin.isatty():
+    if file is None and query is None and sys.stdin.isatty():
         raise UsageError('Give a query, as in embstore sql "SELECT count(*) FROM items"; --tables lists the views.')
-    return sys.stdin.read()
+    try:
+        return sys.stdin.read() if file is None else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(f"{file or 'standard input'} cannot be read: {reason}.") from error
 
 
 def _values(given: Sequence[str] | None) -> dict[str, Any]:
@@ -198,7 +195,7 @@ def _plain(value: Any) -> Any:
 def _write_plan(found: Any, output: Path | None) -> None:
     from embstore.escape import printable
 
-    write("".join(printable(str(row[-1]), lines=True) for row in found.fetchall()), output)
+    write("".join(printable(str(row[-1]), lines=True) for row in found.fetchall()), output, is_data=False)
 
 
 def _write_first(found: Any, output: Path | None) -> None:
@@ -245,9 +242,10 @@ def _stream(
         lines = csv_lines(columns, _rows(batches), safe=csv_safe, for_terminal=for_terminal)
     else:
         lines = json_lines(columns, _rows(batches), ids_as_text=ids_as_text)
+    encoding = sys.stdout.encoding if for_terminal else "utf-8"
     with open_output(output) as sink:
         for line in lines:
-            sink.write(line.encode())
+            sink.write(line.encode(encoding, "replace"))
 
 
 COMMAND = SqlCommand

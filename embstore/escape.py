@@ -10,6 +10,11 @@ _UNSAFE = f"{_CONTROLS}{_LINES}{_BIDI}{_SURROGATES}"
 _ALL, _ALL_BUT_LINE_FEEDS = f"[{_UNSAFE}]", f"(?!\n)[{_UNSAFE}]"  # compiled at first use: not every command needs them
 
 
+def is_utf8(text: str) -> bool:
+    """Return whether a name of the operating system is UTF-8, with surrogates for the bytes of one that is not."""
+    return re.search(f"[{_SURROGATES}]", text) is None
+
+
 def printable(text: str, *, lines: bool = False) -> str:
     r"""Escape the control characters of a text, as in ``\x1b``; all other characters stay.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from embstore.disk.operations import Operation
 from embstore.errors import FileAccessError, MissingFileError, StoreError
+from embstore.escape import is_utf8
 
 
 def status(path: Path | str) -> os.stat_result:
@@ -70,7 +71,10 @@ def resolved(path: Path) -> Path:
     """Return the absolute path of a store's folder, with symbolic links resolved."""
     try:
         with Operation("status", path):
-            return path.resolve()
+            found = path.resolve()
+        if not is_utf8(str(found)):
+            raise StoreError(f"{found} is not UTF-8, as the paths of a store are. Rename that folder.")
+        return found
     except RuntimeError as error:
         raise FileAccessError(path, errno.ELOOP) from error
     except ValueError as error:  # the path contains a NUL

@@ -1,14 +1,16 @@
 """What only a real process shows: exit codes, separate streams, pipes that close, and Ctrl-C."""
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from synthetic import Synthetic
+from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 
@@ -53,6 +55,61 @@ def test_a_build_goes_on_where_nobody_reads_what_it_says(checkpoint: Path, tmp_p
     os.close(writing)
     assert (done.returncode, done.stdout) == (0, "")
     assert Store(tmp_path / "store").info()["items"] == [3]
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_leads_nowhere(made: Synthetic, tmp_path: Path, closed: str) -> None:
+    root = tmp_path / "store"
+    shutil.copytree(made.root, root)
+    for call in ("info", "query norms --format parquet", "compact -q", "remove --space toy.word.last --yes", "--help"):
+        store = "" if call == "--help" else f"--store {root}"
+        command = f"{sys.executable} -m embstore_cli {call} {store} {closed}"
+        done = subprocess.run(
+            ["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path, stdin=subprocess.PIPE
+        )
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    assert Store(root).verify(deep=True).ok
+    assert "toy.word.last" not in Store(root).info()["space"]
+
+
+def test_what_an_encoding_lacks_is_replaced_in_tables_and_stays_in_data(process, tmp_path: Path) -> None:
+    synthetic_store(tmp_path / "store", texts=["caf\u00e9", "\u732b\U0001f600"])
+    query = ["sql", "SELECT text FROM items ORDER BY text"]
+    shown = {
+        form: process(*query, "--format", form, env={"PYTHONIOENCODING": "latin-1"}, text=False)
+        for form in ("table", "csv", "json", "jsonl", "markdown", "latex")
+    }
+    assert [done.returncode for done in shown.values()] == [0] * len(shown)
+    assert shown.pop("table").stdout.decode("latin-1").split() == ["text", "caf\u00e9", "??"]
+    for done in shown.values():
+        assert "caf\u00e9" in done.stdout.decode()
+        assert "\u732b\U0001f600" in done.stdout.decode()
+    assert [row["text"] for row in json.loads(shown["json"].stdout)] == ["caf\u00e9", "\u732b\U0001f600"]
+
+
+def test_a_name_that_is_not_utf_8_is_refused(process, made: Synthetic, tmp_path: Path) -> None:
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    try:
+        shutil.copytree(made.root, f"{folder}/store")
+    except OSError:
+        pytest.skip("the file system has no such names")
+    Path(f"{folder}/words.txt").write_text("dog\n", "utf-8")
+    vectors = ["--space", "toy.word.last", "--layer", "1"]
+    for call in (
+        ["info", "--store", f"{folder}/store"],
+        ["build", f"{folder}/words.txt"],
+        ["export", f"{folder}/x.npz", *vectors, "--store", made.root],
+        ["plot", "norms", "-o", f"{folder}/x.svg", "--store", made.root],
+    ):
+        done = process(*call)
+        assert done.returncode == 2, call
+        assert "udce9" in done.stderr
+        assert "is not UTF-8. Rename that file or folder" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    command = [sys.executable, "-m", "embstore_cli", "info"]  # ./store
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 2
+    assert "is not UTF-8, as the paths of a store are. Rename that folder." in done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
@@ -161,7 +218,7 @@ def test_an_interrupt_while_the_program_starts_exits_with_130(made: Synthetic, t
 
 
 _ENDS = """
-import atexit, os, sys, threading, time, types
+import atexit, os, sys, threading, types
 from embstore_cli.entry import run
 
 class Module(types.ModuleType):
@@ -172,7 +229,7 @@ if {torch}:
     sys.modules["torch"] = types.ModuleType("torch")
 sys.modules["marker"] = Module("marker")
 atexit.register(print, "atexit")
-threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
+threading.Thread(target=lambda: (threading.main_thread().join(), print("thread"))).start()
 sys.argv = ["embstore", *{arguments}]
 run()
 """
