@@ -128,9 +128,9 @@ def _text(table: "Table", form: Format, width: int | None) -> str:
 
 
 def _in_markdown(cell: str) -> str:
-    """Return a cell of a table in Markdown, in which bars and what HTML would take for its own are shown as text."""
+    """Return a cell of a table in Markdown, in which what Markdown or HTML would take for its own is shown as text."""
     shown = re.sub(r"&(?=#?\w+;)", "&amp;", printable(cell)).replace("<", "&lt;")
-    return shown.replace("|", r"\|")
+    return re.sub(r"(\\(?=[!-/:-@\[-`{-~])|[`*\[\]|~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", shown)
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

@@ -119,6 +119,7 @@ def _check_together(**options: Any) -> None:
 
 def _text(query: str | None, file: Path | None) -> str:
     """Return the statement: the argument, a file's content, or standard input."""
+    from embstore import disk
     from embstore.errors import UsageError
 
     if query is not None and query != "-":
@@ -128,7 +129,7 @@ def _text(query: str | None, file: Path | None) -> str:
     if file is None and query is None and sys.stdin.isatty():
         raise UsageError('Give a query, as in embstore sql "SELECT count(*) FROM items"; --tables lists the views.')
     try:
-        return sys.stdin.read() if file is None else file.read_text(encoding="utf-8")
+        return sys.stdin.read() if file is None else disk.read_foreign(file).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(f"{file or 'standard input'} cannot be read: {reason}.") from error

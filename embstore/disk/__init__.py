@@ -40,7 +40,7 @@ from embstore.disk.folders import (
     remove_tree,
     sync_folder,
 )
-from embstore.disk.foreign import foreign, foreign_status
+from embstore.disk.foreign import foreign, foreign_status, open_regular, read_foreign
 from embstore.disk.holes import punch
 from embstore.disk.operations import access_error, operation, quoted_error, watched
 from embstore.disk.regular import Entry, irregular
@@ -63,8 +63,9 @@ __all__ = [
     "MAX_BYTES", "Entry", "Parts", "Range", "Supplier", "access_error", "add_supplier", "committed", "copy",
     "entries", "entries_below", "exists", "fetch", "fetch_all", "fetched", "files_below", "foreign", "foreign_status",
     "free_bytes",
-    "irregular", "is_file", "is_folder", "is_same", "link", "listed", "make_folder", "opening", "operation",
-    "punch", "quoted_error", "read", "reading", "release", "remove", "remove_folder", "remove_tree", "replace",
+    "irregular", "is_file", "is_folder", "is_same", "link", "listed", "make_folder", "open_regular", "opening",
+    "operation", "punch", "quoted_error", "read", "read_foreign",
+    "reading", "release", "remove", "remove_folder", "remove_tree", "replace",
     "resolved", "sha256", "size", "status", "supplied", "supplier_of", "sync", "sync_folder", "sync_open", "watched",
     "write", "writing",
 ]  # fmt: skip

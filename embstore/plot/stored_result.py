@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embstore import disk
 from embstore.chart import COSINE, DRIFT, with_groups
 from embstore.errors import UsageError
 from embstore.metrics import Metric, all_metrics, get_metric
@@ -62,7 +63,7 @@ def _metric(path: Path, row: "Mapping[str, Any]", name: str | None) -> Metric:
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = disk.read_foreign(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}.") from error
     try:

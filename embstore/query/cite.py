@@ -10,7 +10,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from embstore import __version__
+from embstore import __version__, disk
 from embstore.encode.checkpoint_files import SHORT_NAMES
 from embstore.errors import UnknownNameError, UsageError
 from embstore.escape import printable
@@ -98,7 +98,7 @@ def read_result(path: Path) -> list[Mapping[str, Any]]:
         UsageError: The file is not such a result.
     """
     try:
-        text = path.read_text("utf-8")
+        text = disk.read_foreign(path).decode()
         rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines()]
     except (ValueError, RecursionError):
         rows = None

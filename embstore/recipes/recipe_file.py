@@ -6,7 +6,6 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from stat import S_ISREG
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
@@ -114,10 +113,7 @@ def _is_below(path: Path, folder: Path) -> bool:
 
 def _read(path: Path, parse: Callable[[str], Any]) -> Any:
     """Read a text file and parse it; raise UsageError if it is too large, no UTF-8 or cannot be parsed."""
-    status = disk.foreign_status(path, RecipeAccessError)
-    if status is not None and not S_ISREG(status.st_mode):
-        raise UsageError(f"{path} cannot be read: it is no file. Check the path.")
-    with disk.foreign("read", path, RecipeAccessError), path.open("rb") as file:
+    with disk.foreign("read", path, RecipeAccessError), open(path, "rb", opener=disk.open_regular) as file:
         data = file.read(_MAX_BYTES + 1)
     try:
         return documents.parse_foreign(data, _MAX_BYTES, parse)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from embstore import disk
 from embstore.build.report import BuildReport
 from embstore.encode import Tokenizer, resolve
 from embstore.errors import CheckpointError, QueryError, SourceError, UnknownNameError, UsageError
@@ -174,7 +175,7 @@ def _sentences(path: str) -> Sentences:
     """Return the user's file of sentences, with the tag from its name and hash; raise SourceError if unreadable."""
     file = Path(path)
     try:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+        digest = hashlib.sha256(disk.read_foreign(file)).hexdigest()[:8]
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}. Give a file with a sentence a line.") from error
     return Sentences(path, f"{re.sub(r'[^A-Za-z0-9_-]', '-', file.stem)}-{digest}")

@@ -100,7 +100,7 @@ class _File(io.FileIO):
     def __init__(self, path: Path, name: str) -> None:
         self._path, self._name = path, name
         with disk.foreign("open", path, SourceAccessError, name):
-            super().__init__(path, "r")
+            super().__init__(path, "r", opener=disk.open_regular)
 
     def readinto(self, buffer: Any, /) -> int:
         with disk.foreign("read", self._path, SourceAccessError, self._name):

@@ -15,7 +15,8 @@ from embstore.sources.rows import NO_VALUES, Blank, Remark, Row, Rows, no_texts
 
 _BATCH_ROWS, _BATCH_BYTES = 4096, 64 << 20
 
-# A column that decompresses to more than this size and this multiple of its size is taken for a decompression bomb.
+# A column that decompresses to more than this size and this multiple of its size is taken for a decompression bomb, as
+# are texts, counted as often as they occur, that come to more than this size and this multiple of that of the file.
 _BOMB_BYTES, _BOMB_RATIO = 256 << 20, 200
 
 
@@ -45,10 +46,11 @@ def _read(path: Path, columns: Columns, kept: KeptColumns) -> Iterator[Row | Bla
     """Yield the rows of a file."""
     yield from kept.remarks()
     with _batches(path, columns.source, [*columns.names, *kept.names]) as batches:
-        number = 1
+        number, count = 1, _Count(path, columns.source)
         while (batch := _next_batch(batches, columns.source)) is not None:
             texts = [_values(batch.column(key), columns, key, number) for key in columns.names]
             others = [_values(batch.column(key), columns, key, number) for key in kept.names]
+            count.add(*texts, *others)
             for row, values in enumerate(zip(*texts, strict=True)):
                 found = {name: column[row] for name, column in zip(kept.names, others, strict=True)} or NO_VALUES
                 yield from columns.texts(number, values, found)
@@ -73,9 +75,10 @@ def parquet_records(
     with _parquet_file(path, name) as file:
         chosen = choose_columns(name, file.schema_arrow.names, columns, option=option)
     with _batches(path, name, columns) as batches:
-        number = 1
+        number, count = 1, _Count(path, name)
         while (batch := _next_batch(batches, name)) is not None:
             values = [_values(batch.column(key), chosen, key, number) for key in columns]
+            count.add(*values)
             for row in zip(*values, strict=True):
                 yield number, row
                 number += 1
@@ -117,6 +120,22 @@ def _batches(path: Path, name: str, columns: Sequence[str]) -> Iterator[Iterator
     dictionaries = list(dict.fromkeys(chunk.column for chunk in chunks if chunk.has_dictionary))
     with _parquet_file(path, name, dictionaries) as file:
         yield file.iter_batches(min(_BATCH_ROWS, max(1, rows)), columns=list(columns))
+
+
+class _Count:
+    """The characters of a file's texts, counted as they come: a dictionary repeats a long text for one bit."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._size, self._name, self._n = path.stat().st_size, name, 0
+
+    def add(self, *columns: list[Any]) -> None:
+        """Add the texts of columns of a batch; raise SourceError if they are a decompression bomb by now."""
+        self._n += sum(len(value) for values in columns for value in values if isinstance(value, str))
+        if self._n > max(_BOMB_BYTES, _BOMB_RATIO * self._size):
+            raise SourceError(
+                f"{self._name}: {self._size:,} bytes unpack to {self._n:,} characters or more, over {_BOMB_RATIO} "
+                "times as many, and are not read. If it is what you want, write the texts as .txt or .csv."
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """Bad input: exit 2, nothing on standard output, and a message that names the thing, the place and the remedy."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from synthetic import Synthetic
 
@@ -294,3 +296,30 @@ def test_too_little_memory_is_a_line(refused, made: Synthetic, monkeypatch: pyte
 
     monkeypatch.setattr("embstore.Store.query", fail)
     assert "not enough memory (Unable to allocate 8.00 TiB)" in refused("query", "spectrum", "--store", made.root)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["import", "vectors.npy", "--name", "x", "--texts", "given.txt"],
+        ["reproduce", "given.toml"],
+        ["reproduce", "wolfe2022", "--sentences", "given.txt"],
+        ["cite", "--from", "given.json"],
+        ["plot", "--from", "given.json", "-o", "x.svg"],
+        ["sql", "--file", "given.sql"],
+        ["query", "norms", "--words", "given.txt"],
+    ],
+    ids=" ".join,
+)
+def test_a_file_that_is_not_regular_is_refused(
+    refused: Callable[..., str], tmp_path: Path, made: Synthetic, call: list[str], kind: str
+) -> None:
+    np.save(tmp_path / "vectors.npy", np.ones((2, 3), np.float32))
+    [name] = (word for word in call if word.startswith("given"))
+    if kind == "pipe":
+        os.mkfifo(tmp_path / name)  # nobody ever writes to it
+    else:
+        (tmp_path / name).symlink_to("/dev/zero")
+    store = [] if call[0] == "plot" else ["--store", str(made.root)]
+    assert f"{name} is not a regular file" in refused(*call, *store)

@@ -1,14 +1,17 @@
 """Results: data on standard output in every format, and nothing else there."""
 
 import csv
+import html
 import io
 import json
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from embstore_cli._options import Format
 from embstore_cli._output import _text
+from markdown_it import MarkdownIt
 from rich.cells import cell_len
 from store_damage import flip
 from synthetic import Synthetic, synthetic_store
@@ -194,3 +197,18 @@ def test_html_in_a_text_is_shown_as_text_in_markdown(cli, tmp_path: Path) -> Non
     assert "<b>" not in shown
     assert "a & b" in shown
     assert "&amp;lt;" in shown
+
+
+def test_texts_in_markdown_are_shown_as_they_are(cli, tmp_path: Path) -> None:
+    texts = [
+        "![x](http://a.example/x.png)", "[x](javascript:alert(1))", "<javascript:alert(1)>", "[x]: javascript:1", "*a*",
+        "_a_ __b__", "`code`", "~~gone~~", "a|b", "a\\|b\\", "\\[x](y)", "&#60;b&#62;", "snake_case", "\\*a*",
+    ]  # fmt: skip
+    made = synthetic_store(tmp_path / "store", texts=texts, index=False)
+    query = "SELECT text FROM items"
+    shown = cli("sql", query, "--store", made.root, "--format", "markdown").stdout
+    page = MarkdownIt().enable(["table", "strikethrough"]).render(shown)
+    cells = re.findall("<td>(.*)</td>", page)
+    assert {html.unescape(cell) for cell in cells} == {*texts}
+    assert not re.search(r"<(a|img|em|strong|code|s)\b", page)
+    assert "| snake_case |" in shown

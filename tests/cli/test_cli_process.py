@@ -64,10 +64,8 @@ def test_a_stream_that_is_closed_leads_nowhere(made: Synthetic, tmp_path: Path, 
     for call in ("info", "query norms --format parquet", "compact -q", "remove --space toy.word.last --yes", "--help"):
         store = "" if call == "--help" else f"--store {root}"
         command = f"{sys.executable} -m embstore_cli {call} {store} {closed}"
-        done = subprocess.run(
-            ["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path, stdin=subprocess.PIPE
-        )
-        assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+        done = subprocess.run(["sh", "-c", command], capture_output=True, cwd=tmp_path, stdin=subprocess.PIPE)
+        assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
     assert Store(root).verify(deep=True).ok
     assert "toy.word.last" not in Store(root).info()["space"]
 

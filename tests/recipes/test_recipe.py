@@ -386,7 +386,7 @@ def test_deep_figures_are_refused(folder: Path, depth: int):
 
 def test_a_recipe_is_a_file(folder: Path):
     os.mkfifo(folder / "pipe.toml")
-    with pytest.raises(UsageError, match=r"pipe\.toml cannot be read: it is no file"):
+    with pytest.raises(UsageError, match=r"pipe\.toml is not a regular file"):
         load_recipe(str(folder / "pipe.toml"))
 
 

@@ -13,7 +13,8 @@ from embstore.sources import parquet as module
 from embstore.sources.records import read_records
 
 _READ = """
-from embstore.sources import open_source
+from embstore.sources import open_source, parquet
+parquet._BOMB_BYTES = 1 << 40
 assert sum(len(row.text) for row in open_source({name!r}).rows()) == {n}
 """
 
@@ -80,3 +81,19 @@ def test_missing_values_and_every_type_are_those_of_the_table() -> None:
         pq.write_table(pa.table({"text": pa.array(texts).cast(kind), "n": range(6)}), "a.parquet")
         found = [values for _, values in read_records(Path("a.parquet"), "a", ".parquet", ["text", "n"])]
         assert found == [(text, n) for n, text in enumerate(texts)]
+
+
+def test_texts_that_a_dictionary_repeats_are_counted_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), pa.array(["x" * (1 << 20)]))
+    pq.write_table(pa.table({"text": text}), "a.parquet", compression="zstd")
+    assert Path("a.parquet").stat().st_size < 10_000, "for 20 GB of text"
+    for read in (
+        lambda: list(open_source("a.parquet").rows()),
+        lambda: list(read_records(Path("a.parquet"), "a.parquet", ".parquet", ["text"])),
+    ):
+        with pytest.raises(
+            SourceError, match=r"a\.parquet: [\d,]+ bytes unpack to [\d,]+ characters or more, over 200"
+        ):
+            read()
+    monkeypatch.setattr(module, "_BOMB_BYTES", 20_000 << 20)
+    assert len(list(open_source("a.parquet").rows())) == 20_000, "as many as are allowed"
