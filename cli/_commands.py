@@ -97,9 +97,7 @@ class Commands(PlainGroup):
         with explained():
             for text in args:
                 if not is_utf8(text):
-                    raise UsageError(
-                        f"{text} is not UTF-8. Rename that file or folder, or check the terminal's encoding."
-                    )
+                    raise UsageError(f"{text} is not UTF-8. Rename that file or folder, or write the text in UTF-8.")
             return super().make_context(info_name, args, *rest, **extra)
 
     def invoke(self, ctx: Any) -> Any:

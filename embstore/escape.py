@@ -11,7 +11,7 @@ _ALL, _ALL_BUT_LINE_FEEDS = f"[{_UNSAFE}]", f"(?!\n)[{_UNSAFE}]"  # compiled at 
 
 
 def is_utf8(text: str) -> bool:
-    """Return whether a name of the operating system is UTF-8, with surrogates for the bytes of one that is not."""
+    """Return whether a name of the operating system is UTF-8: the bytes of another are surrogates."""
     return re.search(f"[{_SURROGATES}]", text) is None
 
 

@@ -70,12 +70,7 @@ class WebObjects:
     """
 
     def __init__(
-        self,
-        url: str,
-        headers: Mapping[str, str] | None = None,
-        name: str | None = None,
-        *,
-        has_other_hosts: bool = False,
+        self, url: str, headers: Mapping[str, str] | None = None, name: str = "", *, has_other_hosts: bool = False
     ) -> None:
         self._address, self._headers, self._has_other_hosts = check_web_url(url), dict(headers or {}), has_other_hosts
         self.url = name or self._address
@@ -147,11 +142,8 @@ class WebObjects:
         while not wait([answer], max(0.0, allowance.seconds_left)).done:
             if allowance.seconds_left <= 0:
                 del self._sessions.session  # the other thread may still use it
-                raise RemoteError(
-                    f"{self.url}/{key} cannot be read: the server is too slow. {allowance.n_bytes:,} bytes came in "
-                    f"{_SECONDS + allowance.n_bytes // _BYTES_PER_SECOND:,} seconds. Check the network, and run the "
-                    "same command again."
-                )
+                problem = f"the server is too slow: it sent {allowance.n_bytes:,} bytes"
+                raise RemoteError(f"{self.url}/{key} cannot be read: {problem}. Check the network, or read it later.")
         return answer.result()
 
     def _receive(self, session: Any, key: str, part: Range | None, max_bytes: int, allowance: _Allowance) -> _Answer:
@@ -167,8 +159,10 @@ class WebObjects:
             for block in answer.iter_content(_BLOCK_BYTES) if answer.ok else ():
                 data += block
                 allowance.n_bytes += len(block)
-                if len(data) >= limit or allowance.seconds_left <= 0:
+                if len(data) >= limit:
                     break
+                if allowance.seconds_left <= 0:
+                    raise TimeoutError  # nobody waits any more
             return _Answer(answer.status_code, answer.headers.get("Content-Range", ""), bytes(data[:limit]))
 
     def _checked(self, answer: _Answer, key: str, part: Range | None) -> _Answer:
@@ -180,9 +174,8 @@ class WebObjects:
             remedy = "Check whether you may read it." if is_refused else "Check the address."
             raise RemoteError(f"{self.url}/{key} cannot be read: the server answers {answer.code}. {remedy}")
         start, end = part or (0, 0)  # no part was requested
-        if answer.is_part and not (
-            len(answer.data) <= end - start and answer.content_range.startswith(f"bytes {start}-")
-        ):
+        is_other = len(answer.data) > end - start or not answer.content_range.startswith(f"bytes {start}-")
+        if answer.is_part and is_other:
             raise RemoteError(f"{self.url}/{key}: the server sent something else than it was asked for. Check the URL.")
         return answer
 
