@@ -1,5 +1,6 @@
 """What the commit relies on: of rival creators of one object one wins, whatever the network loses."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -36,6 +37,21 @@ def test_of_rivals_one_wins_although_replies_are_lost(server: Bucket) -> None:
     assert all(proxy.counts[fault] for fault in ("busy", "lost reply", "lost request")), proxy.counts
     stored = server.objects()
     assert found == [[stored.get(key)] for key in keys]
+
+
+def test_moto_writes_one_object_at_a_time(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the write begins long after the check of its condition: all rivals would win whom moto checks meanwhile."""
+    from moto.s3.models import S3Backend
+
+    put_object = S3Backend.put_object
+
+    def put_late(*arguments: object, **options: object) -> object:
+        time.sleep(0.05)
+        return put_object(*arguments, **options)
+
+    monkeypatch.setattr(S3Backend, "put_object", put_late)
+    [found] = _winners(bucket, ["manifest"])
+    assert len(found) == 1
 
 
 def test_what_is_read_through_faults_is_what_was_written(server: Bucket) -> None:

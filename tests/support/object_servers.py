@@ -20,29 +20,42 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from email.utils import formatdate
 from pathlib import Path
+from threading import Lock
+from unittest import mock
 from urllib.parse import urlsplit
 
 import pytest
 from buckets import KEY, SECRET, Bucket
+from hanging import HUNG_SECONDS
 
 AZURE_ACCOUNT = "devstoreaccount1"  # Azurite's own, and its key
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _PORTS = range(20_000, 32_000)
-_START_SECONDS = 120  # of a machine that does other things too
 
 
 @contextmanager
 def moto_server() -> Iterator[str]:
-    """Start a moto server in this process, and give its address."""
-    from moto.server import ThreadedMotoServer  # slow to import, and other tests are collected with these
+    """Start a moto server in this process, and give its address.
+
+    It writes one object at a time: moto by itself lets in others between the check of ``If-None-Match`` and the write.
+    """
+    from moto.s3.responses import S3Response  # slow to import, and other tests are collected with these
+    from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        yield "http://{}:{}".format(*server.get_host_and_port())
-    finally:
-        server.stop()
+    put_object, lock = S3Response.put_object, Lock()
+
+    def put_alone(response: S3Response) -> object:
+        with lock:
+            return put_object(response)
+
+    with mock.patch.object(S3Response, "put_object", put_alone):
+        server.start()
+        try:
+            yield "http://{}:{}".format(*server.get_host_and_port())
+        finally:
+            server.stop()
 
 
 @contextmanager
@@ -129,7 +142,7 @@ def new_container(endpoint: str) -> str:
 def new_bucket(endpoint: str) -> Bucket:
     """Return a new bucket of a server, waiting until the server makes one."""
     found = Bucket(f"bucket-{secrets.token_hex(6)}", endpoint)
-    end = time.monotonic() + _START_SECONDS
+    end = time.monotonic() + HUNG_SECONDS
     while True:
         try:
             found.client().create_bucket(Bucket=found.name)
@@ -174,7 +187,7 @@ def _running(command: Sequence[str], port: int, log: Path) -> Iterator[str]:
 
 
 def _await(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    end = time.monotonic() + _START_SECONDS
+    end = time.monotonic() + HUNG_SECONDS
     while process.poll() is None and time.monotonic() < end:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
