@@ -7,12 +7,10 @@ and writes the page with what it says of the others.
 
 import os
 import re
-import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ import torch
 import transformers as tf
 from architecture_models import make, tokenizer
 from encode_texts import passage
+from hanging import cpu_limit
 from safetensors.torch import save_file
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
@@ -69,7 +68,7 @@ class Verdict:
 def judge(model_type: str, folder: Path) -> Verdict:
     """Try an architecture in an empty folder."""
     try:
-        with _at_most(SECONDS):
+        with cpu_limit(SECONDS, _TooLongError):
             if not _reads_text(model_type, folder / "config"):
                 return Verdict(model_type, "refused", reason=NO_TEXT)
             try:
@@ -89,7 +88,7 @@ def judge(model_type: str, folder: Path) -> Verdict:
                 return Verdict(model_type, "not tried", reason=f"a plain call of transformers: {type(error).__name__}")
             return _compared(model_type, encoder, plain)
     except _TooLongError:
-        return Verdict(model_type, "not tried", reason=f"no small copy: more than {SECONDS} s")
+        return Verdict(model_type, "not tried", reason=f"no small copy: more than {SECONDS} s of CPU time")
 
 
 def _reads_text(model_type: str, folder: Path) -> bool:
@@ -267,20 +266,6 @@ def _short(reason: str) -> str:
 
 class _TooLongError(BaseException):
     """An architecture takes too long; no handler of errors on the way may take it for one of the model's."""
-
-
-@contextmanager
-def _at_most(seconds: int) -> Iterator[None]:
-    def stop(*_: object) -> None:
-        raise _TooLongError
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 HEAD = """# Architectures

@@ -12,17 +12,20 @@ HUNG_SECONDS = 900.0
 """Seconds after which what a test waits for is taken not to come; it only ends tests that hang."""
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
+def wait_until(
+    condition: Callable[[], object], what: str, pause: Callable[[], object] = lambda: time.sleep(0.02)
+) -> None:
     """Wait until a condition holds.
 
     Args:
         condition: Function that returns whether it does.
         what: What is waited for, named if it does not come.
+        pause: Function that lets a moment pass.
     """
     end = time.monotonic() + HUNG_SECONDS
     while not condition():
-        assert time.monotonic() < end, f"{what}: it has not come after {HUNG_SECONDS:g} s"
-        time.sleep(0.02)
+        assert time.monotonic() < end, f"it has not come after {HUNG_SECONDS:g} s: {what}"
+        pause()
 
 
 @contextmanager

@@ -1,13 +1,11 @@
-"""What the tests of tampered stores share: a folder with a store and what lies beside it, and a limit of time."""
+"""What the tests of tampered stores share: a folder with a store and what lies beside it, and a limit of CPU time."""
 
 import hashlib
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import FrameType
 
+from hanging import cpu_limit
 from synthetic import synthetic_store
 from tampered_stores import make_template
 
@@ -15,21 +13,12 @@ SECONDS = 10.0
 
 
 class HungError(Exception):
-    """A command took longer than a tampered store may make it."""
+    """A command computed for longer than a tampered store may make it."""
 
 
-@contextmanager
-def limit() -> Iterator[None]:
-    def stop(_: int, __: FrameType | None) -> None:
-        raise HungError
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+def limit() -> AbstractContextManager[None]:
+    """Return a context in which a command is stopped that goes on computing."""
+    return cpu_limit(SECONDS, HungError)
 
 
 def make_folder(folder: Path) -> None:
