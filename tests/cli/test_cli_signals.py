@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hanging import HUNG_SECONDS
 
 if os.name != "posix":
     pytest.skip("signals are POSIX's", allow_module_level=True)
@@ -21,6 +22,7 @@ import os, sys, threading, time
 from types import SimpleNamespace
 from embstore import Store
 from embstore_cli import _interrupts
+HUNG = 1e6  # seconds, which no test waits for
 def monotonic():
     now = time.monotonic() if {clock_runs} else 0.0
     if threading.get_ident() != threading.main_thread().ident:
@@ -56,7 +58,7 @@ def start(tmp_path: Path) -> Start:
 
 def _next_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
-    assert select.select([process.stdout], [], [], 30)[0]
+    assert select.select([process.stdout], [], [], HUNG_SECONDS)[0]
     return process.stdout.readline()
 
 
@@ -70,19 +72,19 @@ def _ended(process: subprocess.Popen[str], *signals: int, is_seen: bool = True) 
             process.send_signal(number)
             if is_seen:
                 assert _next_line(process) in ("seen\n", "")  # it may have ended
-        _, err = process.communicate("go on\n", timeout=5)
+        _, err = process.communicate("go on\n", timeout=HUNG_SECONDS)
     return process.returncode, err
 
 
 def test_the_second_signal_ends_what_c_code_keeps_from_python(start: Start) -> None:
-    """The hash takes an hour, and Python looks for no signal meanwhile."""
-    hangs = f"import hashlib; {_READY}; hashlib.pbkdf2_hmac('sha256', b'a', b'b', 2**31 - 1)"
+    """The hash takes a day, and Python looks for no signal meanwhile."""
+    hangs = f"import hashlib; {_READY}; hashlib.pbkdf2_hmac('sha256', b'a', b'b', 2**31 - 1, 3200)"
     assert _ended(start(hangs), signal.SIGINT, signal.SIGTERM) == (130, "\nInterrupted.\n")
 
 
 def test_a_signal_that_does_not_wake_the_main_thread_ends_what_it_waits_for(start: Start) -> None:
     """As one that comes just before it begins to wait: here another thread gets it."""
-    blocked = f"import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]); {_READY}; time.sleep(9)"
+    blocked = f"import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]); {_READY}; time.sleep(HUNG)"
     assert _ended(start(blocked), signal.SIGINT) == (130, "\nInterrupted.\n")
 
 
@@ -90,7 +92,7 @@ def test_the_second_signal_ends_what_will_not_end(start: Start) -> None:
     endless = f"""
     {_READY}
     while True:
-        try: time.sleep(9)
+        try: time.sleep(HUNG)
         except KeyboardInterrupt: pass"""
     assert _ended(start(endless), signal.SIGTERM, signal.SIGTERM) == (130, "\nInterrupted.\n")
 
@@ -98,7 +100,7 @@ def test_the_second_signal_ends_what_will_not_end(start: Start) -> None:
 def test_a_signal_that_comes_twice_at_once_is_one(start: Start) -> None:
     """As ``timeout`` sends it, and a terminal together with a shell that passes it on."""
     finishes = f"""
-    try: {_READY}; time.sleep(9)
+    try: {_READY}; time.sleep(HUNG)
     finally:
         sys.stdin.readline()
         time.sleep(0.1)
@@ -112,7 +114,7 @@ def test_a_signal_of_its_own_that_comes_late_is_not_the_second_one(start: Start)
     finishes = f"""
     _interrupts.received = lambda: False
     import hashlib
-    try: {_READY}; time.sleep(9)
+    try: {_READY}; time.sleep(HUNG)
     finally:
         began = time.monotonic()
         while time.monotonic() - began < 0.5: hashlib.pbkdf2_hmac('sha256', b'a', b'b', 500_000)
@@ -126,9 +128,9 @@ def test_an_interrupt_that_python_cannot_raise_is_not_lost(start: Start) -> None
     class Lossy:
         def __del__(self):
             {_READY}
-            time.sleep(9)
+            time.sleep(HUNG)
     Lossy()
-    time.sleep(30)"""
+    time.sleep(HUNG)"""
     assert _ended(start(loses), signal.SIGINT) == (130, "\nInterrupted.\n")
 
 
@@ -137,7 +139,7 @@ def test_an_interrupt_that_python_cannot_raise_is_not_lost(start: Start) -> None
 )
 def test_what_fails_after_an_interrupt_fails_by_it(start: Start, error: str) -> None:
     turns = f"""
-    try: {_READY}; time.sleep(9)
+    try: {_READY}; time.sleep(HUNG)
     except KeyboardInterrupt: raise {error}"""
     assert _ended(start(turns), signal.SIGINT) == (130, "\nInterrupted.\n")
 
@@ -145,7 +147,7 @@ def test_what_fails_after_an_interrupt_fails_by_it(start: Start, error: str) -> 
 def test_an_error_after_an_interrupt_is_shown_too(start: Start) -> None:
     fails = f"""
     from embstore.errors import StoreError
-    try: {_READY}; time.sleep(9)
+    try: {_READY}; time.sleep(HUNG)
     except KeyboardInterrupt: raise StoreError("no space left.")"""
     assert _ended(start(fails), signal.SIGINT) == (130, "embstore: no space left.\n\nInterrupted.\n")
 
@@ -156,7 +158,7 @@ def test_a_signal_while_python_ends_shows_no_traceback(start: Start) -> None:
     import atexit, threading
     def wait():
         {_READY}
-        time.sleep(9)
+        time.sleep(HUNG)
     {when}(wait)
     raise SystemExit(0)"""
         assert _ended(start(waits), signal.SIGINT) == (130, "\nInterrupted.\n")

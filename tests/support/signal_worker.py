@@ -1,6 +1,7 @@
 """Run the command line in a process of its own that gets a signal at some moment; forked, so that it starts at once."""
 
 import faulthandler
+import math
 import os
 import random
 import signal
@@ -16,8 +17,9 @@ from types import FrameType
 from typing import Any
 
 from fault_worker import CONTEXT
+from hanging import HUNG_SECONDS, cpu_seconds
 
-SECONDS_TO_END = 5.0
+SECONDS_TO_END = 5.0  # of CPU time, after the signal
 INTERRUPTED = 130
 
 
@@ -29,7 +31,7 @@ class Ended:
         status: Exit status; None where it had to be killed.
         out: Standard output.
         err: Standard error.
-        seconds: Time from its start to its end, or from the signal if there was one.
+        seconds: Time from its start to its end, or its CPU time from the signal to its end, if there was one.
         n_given: Vectors that a build had given to the writer of its first space.
     """
 
@@ -72,15 +74,24 @@ def run_command(
         after(process) if callable(after) else time.sleep(after)
         with suppress(ProcessLookupError):  # it has ended
             os.kill(process.pid, number)
-        began = time.perf_counter()
-    process.join(SECONDS_TO_END if after is not None or place is not None else 60)
-    seconds, status = time.perf_counter() - began, process.exitcode
+    is_signalled = after is not None or place is not None
+    computed = _join(process, SECONDS_TO_END if is_signalled else math.inf)
+    seconds, status = computed if is_signalled else time.perf_counter() - began, process.exitcode
     if status is None:
         _add_stacks(process.pid, folder / "err")
     process.kill()
     process.join()
     out, err = ((folder / name).read_text("utf-8") for name in ("out", "err"))
     return Ended(status, out, err, seconds, n_given.value)
+
+
+def _join(process: BaseProcess, seconds: float) -> float:
+    """Wait until a process ends, computes for longer than some seconds, or hangs; return its CPU time meanwhile."""
+    end, before, computed = time.monotonic() + HUNG_SECONDS, cpu_seconds(process.pid), 0.0
+    while process.exitcode is None and computed <= seconds and time.monotonic() < end:
+        process.join(0.05)
+        computed = max(computed, cpu_seconds(process.pid) - before)
+    return computed
 
 
 def _add_stacks(process_id: int, file: Path) -> None:
