@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from datasets_written import write_lexicon, write_pairs
 from explorer_page import CHROMIUM, Visit, launch
+from hanging import HUNG_SECONDS
 from synthetic import Synthetic, synthetic_store
 
 pytest.importorskip("starlette", reason="the explorer needs starlette (extra explore)")
@@ -67,7 +68,7 @@ class Client:
         """Return status, headers and body of the answer; a header given as an empty string is not sent."""
         sent = {"Host": self.host, "Cookie": self.cookie} | {name.replace("_", "-"): v for name, v in headers.items()}
         address, _, port = self.host.rpartition(":")
-        connection = http.client.HTTPConnection(address, int(port), timeout=120)
+        connection = http.client.HTTPConnection(address, int(port), timeout=HUNG_SECONDS)
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         if body is not None:
             sent.setdefault("Content-Length", str(len(body)))
@@ -111,13 +112,16 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture
-def visit(browser: Any, client: Client) -> Iterator[Visit]:
-    """A visit to the page; in the end nothing may have gone wrong there."""
-    visit = Visit(browser, client.url)
+def _visited(visit: Visit) -> Iterator[Visit]:
     yield visit
     visit.close()
     assert visit.problems == []
+
+
+@pytest.fixture
+def visit(browser: Any, client: Client) -> Iterator[Visit]:
+    """A visit to the page; in the end nothing may have gone wrong there."""
+    yield from _visited(Visit(browser, client.url))
 
 
 @pytest.fixture(scope="session")
@@ -142,3 +146,21 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path],
 def client(explored: Synthetic, serve: Callable[[Path], Client]) -> Client:
     """A client of an explorer, with its cookie."""
     return serve(explored.root).enter()
+
+
+@pytest.fixture
+def patient(explored: Synthetic, serve: Callable[[Path], Client], monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """A client, with its cookie, of an explorer whose SQL has no limit of time: it ends only if it is cancelled."""
+    from embstore.explore import workers
+
+    patience = "from embstore.explore import questions; questions.SQL_SECONDS = 1e6; from embstore.explore.worker"
+    program = workers._PROGRAM.replace("from embstore.explore.worker", patience)
+    assert program != workers._PROGRAM
+    monkeypatch.setattr(workers, "_PROGRAM", program)
+    return serve(explored.root).enter()
+
+
+@pytest.fixture
+def patient_visit(browser: Any, patient: Client) -> Iterator[Visit]:
+    """A visit to the page of such an explorer; in the end nothing may have gone wrong there."""
+    yield from _visited(Visit(browser, patient.url))

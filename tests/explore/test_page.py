@@ -7,7 +7,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from explorer_page import SIDEWAYS, Visit, copied, pixels, until, until_drawn, wait_for_map
+from explorer_page import SIDEWAYS, Visit, copied, new_page, pixels, until, until_drawn, wait_for_map
 from typer.testing import CliRunner
 
 SPACE = "toy.word.last"
@@ -395,7 +395,7 @@ def test_a_link_on_another_page_leads_here(visit):
 
     with HTTPServer(("127.0.0.1", 0), Page) as other:
         Thread(target=other.serve_forever, daemon=True).start()
-        page = visit.browser.new_context().new_page()
+        page = new_page(visit.browser.new_context())
         page.goto(f"http://localhost:{other.server_port}/")
         page.get_by_role("link").click()
         page.get_by_role("heading", name="Map", exact=True).wait_for(state="attached")
@@ -403,8 +403,8 @@ def test_a_link_on_another_page_leads_here(visit):
         other.shutdown()
 
 
-def test_a_slow_query_is_cancelled(visit):
-    page = visit.open(tab="sql", sql="SELECT count(*) FROM range(100000000000) a")
+def test_a_slow_query_is_cancelled(patient_visit):
+    page = patient_visit.open(tab="sql", sql="SELECT count(*) FROM range(100000000000) a")
     page.get_by_role("button", name="Cancel").click()
     page.get_by_text("Cancelled.").wait_for()
     page.get_by_label("Statement").fill("SELECT 7 AS seven")

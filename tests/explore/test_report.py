@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from explorer_page import SIDEWAYS
+from explorer_page import SIDEWAYS, new_page
+from hanging import wait_until
 from synthetic import Synthetic, synthetic_store
 from typer.testing import CliRunner
 
@@ -110,7 +111,7 @@ def test_axe_finds_no_serious_violation(browser: Any, page: str, tmp_path: Path)
     file.write_text(page, "utf-8")
     for scheme in ("light", "dark"):
         context = browser.new_context(color_scheme=scheme, bypass_csp=True)
-        shown = context.new_page()
+        shown = new_page(context)
         shown.goto(file.as_uri())
         shown.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         found = axe.Axe().run(shown).response["violations"]
@@ -129,7 +130,7 @@ def test_only_tables_scroll_sideways_and_pictures_stay_legible(
     file = tmp_path / "report.html"
     file.write_text(page, "utf-8")
     context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
-    shown = context.new_page()
+    shown = new_page(context)
     shown.goto(file.as_uri())
     shown.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert shown.evaluate("document.documentElement.scrollWidth") <= width
@@ -162,7 +163,7 @@ def test_it_opens_from_the_disk_and_its_map_moves(
     file = tmp_path / "report.html"
     file.write_text(page, "utf-8")
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True)
-    shown = context.new_page()
+    shown = new_page(context)
     problems: list[str] = []
     requested: list[str] = []
     shown.on("console", lambda message: message.type == "error" and problems.append(message.text))
@@ -173,7 +174,7 @@ def test_it_opens_from_the_disk_and_its_map_moves(
     before = shown.locator(".stage").screenshot()
     shown.locator("#layer").fill("1")
     assert shown.locator("#depth").inner_text() == "layer 1"
-    assert shown.locator(".stage").screenshot() != before
+    wait_until(lambda: shown.locator(".stage").screenshot() != before, "another picture of the map")
     shown.locator("#find").fill("word3")
     assert shown.locator("#place").inner_text() == "word3"
     shown.locator("#find").fill("absent")

@@ -1,20 +1,26 @@
 """A page of the explorer in chromium, which may ask for nothing but its own server."""
 
 import shutil
-import time
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from hanging import HUNG_SECONDS, wait_until
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-WAIT = 120_000
-"""Milliseconds that a slow machine may take; a test fails sooner where something else is seen."""
+_WAIT = HUNG_SECONDS * 1000  # in milliseconds, as playwright counts
 
 
 def launch(playwright: Any) -> Any:
     """Start chromium with WebGL2 in software."""
     flags = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-    return playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=flags, timeout=_WAIT)
+
+
+def new_page(context: Any) -> Any:
+    """Open an empty page in a window."""
+    context.set_default_timeout(_WAIT)
+    return context.new_page()
 
 
 @dataclass
@@ -43,8 +49,7 @@ class Visit:
             permissions=["clipboard-read", "clipboard-write"],
         )  # fmt: skip
         self.contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(WAIT)
+        page = new_page(context)
         page.route("**/*", self._let_out)
         page.on("console", lambda message: message.type in ("error", "warning") and self._note(message))
         page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
@@ -73,10 +78,7 @@ class Visit:
 
 def until(page: Any, expression: str) -> None:
     """Wait until an expression is true. Playwright's own way to wait evaluates text, which the page forbids."""
-    deadline = time.monotonic() + WAIT / 1000
-    while not page.evaluate(f"!!({expression})"):
-        assert time.monotonic() < deadline, f"never: {expression}"
-        page.wait_for_timeout(30)
+    wait_until(lambda: page.evaluate(f"!!({expression})"), expression, lambda: page.wait_for_timeout(30))
 
 
 SIDEWAYS = """() => [...document.querySelectorAll("main, main *")]
@@ -108,11 +110,8 @@ def copied(page: Any, button: str) -> str:
     """Click a button that copies, and return what it has copied."""
     page.evaluate("navigator.clipboard.writeText('')")
     page.get_by_role("button", name=button).first.click()
-    deadline = time.monotonic() + WAIT / 1000
-    while not (text := str(page.evaluate("navigator.clipboard.readText()"))):
-        assert time.monotonic() < deadline, f"nothing was copied: {button}"
-        page.wait_for_timeout(30)
-    return text
+    until(page, "navigator.clipboard.readText()")
+    return str(page.evaluate("navigator.clipboard.readText()"))
 
 
 def pixels(page: Any) -> bytes:
