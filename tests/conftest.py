@@ -19,14 +19,17 @@ clean_environment.enter(Path(HOME.name))  # before huggingface_hub and torch are
 import fault_figures  # noqa: E402
 import fuzzing  # noqa: E402
 import pytest  # noqa: E402
-from hypothesis import settings  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 from synthetic import Synthetic, synthetic_store  # noqa: E402
 
 from embstore import notebook  # noqa: E402
 from embstore.storage.sql import connections  # noqa: E402
 
-# The machines are shared: no test is timed. The examples are the same each time, as those of the fuzz tests are.
-settings.register_profile("untimed", deadline=None, derandomize=not fuzzing.FACTOR)
+# The machines are shared: no test is timed, nor are its examples. They are the same each time, as in the fuzz tests.
+settings.register_profile(
+    "untimed", deadline=None, derandomize=not fuzzing.FACTOR,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)  # fmt: skip
 settings.load_profile("untimed")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job in the background, and in all that it starts

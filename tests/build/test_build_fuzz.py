@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embstore import Store
@@ -70,7 +70,7 @@ def check(store: Store, report: BuildReport, texts: list[str], unit: str) -> Non
     assert (reasons.count(TOO_LONG), reasons.count(NO_WORD)) == (len(too_long), len(wordless))
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=15)
 @given(st.lists(anything, max_size=20), st.sampled_from(["word", "sentence", "occurrence"]))
 def test_any_texts(build, texts: list[str], unit: str) -> None:
     texts = ["dog", *texts]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from metric_data import Arrays, centred, mean_cosine
 from scipy.spatial.distance import cdist
@@ -93,7 +93,7 @@ def _sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 # The fixture is set once for all examples of a test, which is what is meant.
-each = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+each = settings(max_examples=40, deadline=None)
 
 
 @each

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import Synthetic, index_space, synthetic_store
 
@@ -293,7 +293,7 @@ def test_a_damaged_vector_of_the_query_is_never_searched_for(
     assert made.store.neighbours("text5", layers=3, k=3), "other layers still answer"
 
 
-@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=5)
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 def test_any_text_can_be_asked_for(make_store: Make, text: str) -> None:
     store = make_store(f"store{abs(hash(text))}", texts=sorted({text, "other", "third"})).store

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_cache import close_cached_indexes
 from store_damage import flip
@@ -51,7 +51,7 @@ def assert_right(found: Table, wanted: list[tuple[str, float]]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=6)
 @given(digit=st.integers(0, 9), text=st.integers(0, N - 1), k=st.integers(1, 30))
 def test_only_what_the_filter_keeps_is_found(
     made: dict[str, Synthetic], kind: str, digit: int, text: int, k: int

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embstore import atomic, checksum, disk
@@ -50,7 +50,7 @@ def chain_limits(patch: pytest.MonkeyPatch, few: int = 0, changes: int = 3) -> N
     patch.setattr(commits, "_MAX_CHANGES", changes)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9))), max_size=12), st.integers(0, 5))
 def test_a_store_is_what_its_commits_make_it(
     tmp_path_factory: pytest.TempPathFactory, turns: list[tuple[set[int], set[int]]], changes: int

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import Synthetic, synthetic_store
 
@@ -52,7 +52,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made.shard_files[0]
 
 
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=400)
 @given(st.data())
 def test_a_flipped_bit_is_found_or_changes_nothing(small: Path, tmp_path: Path, data: st.DataObject) -> None:
     ((column, expected),) = chunks(small)

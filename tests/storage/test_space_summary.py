@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_damage import bits, damaged, flipped
 from synthetic import Synthetic, synthetic_card, synthetic_store
@@ -43,7 +43,7 @@ def made(make_store: Make) -> Synthetic:
     return made
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 4), min_size=2, max_size=6),
     merged_after=st.integers(0, 6),

@@ -11,7 +11,7 @@ from unittest.mock import Mock
 import duckdb
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import Synthetic, synthetic_items, synthetic_store
 
@@ -76,7 +76,7 @@ def test_an_item_is_kept_where_it_came_first(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=25)
 @given(words, words, words, st.integers(1, 4), st.integers(1, 3))
 def test_what_is_missing_is_what_a_set_says(
     tmp_path: Path, texts: list[str], in_one: list[str], in_two: list[str], n: int, n_windows: int
