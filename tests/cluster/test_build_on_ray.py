@@ -8,23 +8,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partialmethod
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hanging import HUNG_SECONDS, wait_until
 from object_servers import moto_server, new_bucket
 from ray_nodes import RayCluster, started_cluster
 from sweep import STEPS, write_run
 from tiny_checkpoint import columns
 
 from embstore import Store
-from embstore.build import worker
+from embstore.build import range_queue, worker
 from embstore.build.job import Options
 from embstore.build.on_ray import Cluster, ClusterOptions
 from embstore.build.pipeline import build
-from embstore.build.range_queue import Patience
+from embstore.build.range_queue import Patience, RangeQueue
 from embstore.build.texts import Sources
 from embstore.errors import ClusterError, EncodeError
 from embstore.progress import Progress
@@ -37,6 +40,7 @@ pytestmark = [
     pytest.mark.filterwarnings("default::ResourceWarning", "default::FutureWarning", "default::DeprecationWarning"),
 ]
 
+PATIENCE = {"answer_seconds": HUNG_SECONDS, "silence_seconds": HUNG_SECONDS, "interrupt_seconds": HUNG_SECONDS}
 SENTENCES = ["The river bank was steep.", "She went to the bank.", "Nobody came.", "Rain fell all day, and all night."]
 
 
@@ -47,6 +51,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
     pytest.importorskip("ray", reason="Ray is not installed")
     with started_cluster(tmp_path_factory.mktemp("faults")) as cluster:
         yield cluster
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for workers for as long as they need on a busy machine, in builds that do not say for how long."""
+    monkeypatch.setattr(Patience, "__init__", partialmethod(Patience.__init__, **PATIENCE))
 
 
 @pytest.fixture(autouse=True)
@@ -202,7 +212,7 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
         signal.signal(signal.SIGINT, before)
     waited_for = {each.subject for each in seen if each.stage == "wait"}
     assert waited_for == {"1 worker: see `ray status` for what is free"}
-    assert any("for up to 30 s (Ctrl-C again ends at once)" in each.subject for each in seen)
+    assert any(f"for up to {HUNG_SECONDS:g} s (Ctrl-C again ends at once)" in each.subject for each in seen)
     n_encoded = sum(n for _, n in _encoded(cluster))
     assert 0 < Store(root).info()["items"][0] == n_encoded < 120
     assert Store(root).verify(deep=True).ok
@@ -223,7 +233,7 @@ def test_after_the_driver_is_killed_the_same_build_goes_on(
         driver.kill()
     assert driver.returncode == -signal.SIGKILL
     # Ray ends them, and until then they may write.
-    _wait_until(lambda: not any(map(_is_running, cluster.workers())), "the end of the workers")
+    wait_until(lambda: not any(map(_is_running, cluster.workers())), "the end of the workers")
     (cluster.faults / "hold after some ranges").unlink()
     report = Store(root).build(str(words), **options, workers=1)
     assert report.spaces[0].embedded + report.spaces[0].present == 120
@@ -264,7 +274,7 @@ def test_more_gpus_than_there_are_are_refused_at_once(cluster: RayCluster, words
 
 
 def test_a_sweep_is_built_side_by_side_although_a_worker_stops_and_wakes_up_later(
-    cluster: RayCluster, words: Path, tmp_path: Path
+    cluster: RayCluster, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that is stopped and replaced, while its raylet lives, commits nothing when it goes on."""
     run = write_run(tmp_path / "run")
@@ -278,10 +288,11 @@ def test_a_sweep_is_built_side_by_side_although_a_worker_stops_and_wakes_up_late
         seen.append(progress)
         if progress.stage == "encode" and progress.done == progress.total:
             os.kill(_stopped(cluster), signal.SIGCONT)
-            _wait_until((cluster.faults / "woken").exists, "the stopped worker")
+            wait_until((cluster.faults / "woken").exists, "the stopped worker")
 
     cluster.order("stop after the write")
-    patience = Patience(answer_seconds=3, silence_seconds=600)
+    patience = Patience(answer_seconds=3)
+    _let_time_pass(monkeypatch, cluster)
     try:
         report = build(
             root, sources, [str(run)], options, wake_at_the_end,
@@ -318,9 +329,15 @@ def _is_running(pid: int) -> bool:
         return False
 
 
-def _wait_until(condition: Callable[[], bool], what: str) -> None:
-    for _ in range(1200):
-        if condition():
-            return
-        time.sleep(0.05)
-    pytest.fail(f"{what} never came")
+def _let_time_pass(monkeypatch: pytest.MonkeyPatch, cluster: RayCluster) -> None:
+    """Let the clock of the queue go on only while a worker is stopped, and all others have answered."""
+    seconds, check_answers = 0.0, RangeQueue._check_answers
+
+    def check(queue: RangeQueue) -> None:
+        nonlocal seconds
+        if (cluster.faults / "stopped").exists() and sum(each.ping is not None for each in queue._workers) <= 1:
+            seconds += 1
+        check_answers(queue)
+
+    monkeypatch.setattr(RangeQueue, "_check_answers", check)
+    monkeypatch.setattr(range_queue, "time", SimpleNamespace(monotonic=lambda: seconds, sleep=time.sleep))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hanging import HUNG_SECONDS
 
 HOOKS = Path(__file__).parent / "ray_faults"
 # The loopback address 127.0.0.1 itself hangs: Ray replaces it by that of a network card.
@@ -63,9 +64,11 @@ def _started() -> Any:
         initialize_head=True,
         head_node_args={
             "node_ip_address": HEAD, "num_cpus": 0, "include_dashboard": False, "object_store_memory": MEMORY,
-            # A node that does not answer for some seconds is dead, not only after half a minute.
+            # The head sees that a node is killed by its connection; one that is only slow to answer lives on.
             "_system_config": {
-                "health_check_period_ms": 1000, "health_check_timeout_ms": 1000, "health_check_failure_threshold": 8,
+                "health_check_period_ms": 1000, "health_check_timeout_ms": 1000,
+                "health_check_failure_threshold": round(HUNG_SECONDS),
+                "worker_register_timeout_seconds": round(HUNG_SECONDS),
             },
         },
     )  # fmt: skip
