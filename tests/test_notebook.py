@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hanging import HUNG_SECONDS
 
 from embstore import Store, Stores, notebook
 from embstore.progress import Progress
@@ -122,10 +123,11 @@ _CLIENT = """
 import json, sys
 from jupyter_client.manager import start_new_kernel
 
-manager, client = start_new_kernel()
+limit = float(sys.argv[2])
+manager, client = start_new_kernel(startup_timeout=limit)
 outputs = []
 try:
-    reply = client.execute_interactive(sys.argv[1], timeout=100, output_hook=outputs.append)
+    reply = client.execute_interactive(sys.argv[1], timeout=limit, output_hook=outputs.append)
     print(json.dumps([reply["content"]["status"], [[m["msg_type"], m["content"]] for m in outputs]], default=str))
 finally:
     client.stop_channels()
@@ -139,7 +141,7 @@ def test_a_kernel_of_jupyter_shows_the_bar_and_the_table(make_store, tmp_path: P
     pytest.importorskip("ipykernel", reason="ipykernel is not installed")
     pytest.importorskip("jupyter_client", reason="jupyter_client is not installed")
     made = make_store(n=30, index=False)
-    command = [sys.executable, "-c", _CLIENT, _CELLS.format(store=str(made.root))]
+    command = [sys.executable, "-c", _CLIENT, _CELLS.format(store=str(made.root)), str(HUNG_SECONDS)]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"IPYTHONDIR": str(tmp_path)}
     )

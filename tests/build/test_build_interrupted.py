@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from build_worker import Kill, finish_build, start_build
+from hanging import HUNG_SECONDS
 from tiny_checkpoint import assert_same_content, content
 
 from embstore import Store
@@ -71,7 +72,7 @@ def test_ctrl_c_keeps_what_was_embedded(checkpoint: Path, tmp_path: Path) -> Non
             if line.startswith("embedding"):
                 process.send_signal(signal.SIGINT)
                 break
-        out, rest = process.communicate(timeout=60)
+        out, rest = process.communicate(timeout=HUNG_SECONDS)
     assert process.returncode == 130, rest
     assert out == ""
     assert "run the same command again and it goes on from there" in rest

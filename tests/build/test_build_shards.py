@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hanging import HUNG_SECONDS
 from synthetic import synthetic_card
 from tiny_checkpoint import DIM, LAYERS, assert_same_content, texts
 
@@ -167,5 +168,5 @@ def test_texts_are_looked_up_and_written_by_one_part_at_a_time(tmp_path: Path) -
             with pytest.raises(TimeoutError):
                 cut.result(timeout=0.3)
             wrote.append("other")
-        cut.result(timeout=60)
+        cut.result(timeout=HUNG_SECONDS)
     assert wrote == ["other", "one"]

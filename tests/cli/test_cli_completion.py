@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from embstore_cli._completion import METRICS as NAMES
+from hanging import HUNG_SECONDS
 from synthetic import Synthetic
 
 from embstore.metrics import METRICS
@@ -152,7 +153,7 @@ def test_a_shell_completes_by_its_script(made: Synthetic, tmp_path: Path, shell:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "EMBSTORE_STORE": str(made.root), "HOME": str(tmp_path), "TERM": "dumb"}
     call = [*_SHELLS[shell], line, word]
-    done = subprocess.run(call, capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(call, capture_output=True, text=True, env=environment, timeout=HUNG_SECONDS)
     assert done.stdout.split() == [word], done.stderr
 
 

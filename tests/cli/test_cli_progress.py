@@ -2,12 +2,12 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 from embstore_cli import _progress
+from hanging import wait_until
 from synthetic import Synthetic
 
 from embstore import Store, notebook
@@ -44,11 +44,9 @@ def test_a_step_that_tells_nothing_is_shown_all_the_same(
     monkeypatch.setattr(_progress, "_SECONDS_BETWEEN_LOOKS", 0.02)
     with _progress.show_progress(quiet=False) as observe:
         observe(Progress("compute", "hubness of gpt2.word.last", 1, 4, 0.25))
-        shown, end = "", time.monotonic() + 60
-        while not shown and time.monotonic() < end:
-            time.sleep(0.02)
-            shown = capsys.readouterr().err
-    lines = (shown + capsys.readouterr().err).splitlines()
+        shown: list[str] = []
+        wait_until(lambda: shown.append(capsys.readouterr().err) or any(shown), "a line")
+    lines = ("".join(shown) + capsys.readouterr().err).splitlines()
     assert lines[0].startswith("computing hubness of gpt2.word.last 1 of 4 layers")
     assert lines[0].endswith(" s left")
     assert len(lines) == 1

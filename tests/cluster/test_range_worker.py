@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from hanging import HUNG_SECONDS
 from item_windows import window_of
 
 from embstore import Store, atomic
@@ -56,20 +57,20 @@ def test_stopping_waits_for_what_is_being_written(
 
     def stage_shard(*args: object) -> object:
         writes.set()
-        may_go_on.wait(30)
+        may_go_on.wait(HUNG_SECONDS)
         return real(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(worker_module, "stage_shard", stage_shard)
     encodes = threading.Thread(target=lambda: results.append(worker.encode(task, requirement)))
     encodes.start()
-    assert writes.wait(30)
+    assert writes.wait(HUNG_SECONDS)
     stops = threading.Thread(target=worker.stop)
     stops.start()
     stops.join(0.1)
     assert stops.is_alive()
     may_go_on.set()
-    stops.join(30)
+    stops.join(HUNG_SECONDS)
     assert not stops.is_alive()
-    encodes.join(30)
+    encodes.join(HUNG_SECONDS)
     assert [type(each) for each in results] == [RangeResult]
     assert len(_temporaries(requirement.root)) == 1

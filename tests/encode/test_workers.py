@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from encode_texts import items, passages
+from hanging import HUNG_SECONDS
 
 from embstore.encode import Encoded, Encoder, Skipped
 from embstore.encode.forward import Forward, halves
@@ -54,7 +55,7 @@ def test_vectors_and_order_do_not_depend_on_the_workers(tiny, name: str) -> None
 
 def test_several_batches_are_in_the_model_at_once(tiny, monkeypatch) -> None:
     forward = forward_of(tiny("gpt2"))
-    together = threading.Barrier(3, timeout=30)
+    together = threading.Barrier(3, timeout=HUNG_SECONDS)
     call = Forward.__call__
 
     def met(self: Forward, texts: list[Text]) -> list[Encoded | Skipped] | None:

@@ -13,6 +13,7 @@ import fault_worker
 import pytest
 from fault_stores import WORDS, build, build_other, stored_ids, words, wrong_answers
 from fault_worker import CONTEXT, Work
+from hanging import wait_until
 
 from embstore import Store
 from embstore.errors import LockedError
@@ -102,9 +103,7 @@ def _tried(command, root: Path) -> None:
     @contextmanager
     def waiting(path: Path) -> Iterator[None]:
         with recorded(path):
-            end = time.monotonic() + 60
-            while not refused.exists() and time.monotonic() < end:
-                time.sleep(0.01)
+            wait_until(refused.exists, "the refusal of another command")
             yield
 
     try:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 CODES = (errno.EMFILE, errno.EIO, errno.EACCES, errno.ENOSPC, errno.ESTALE, errno.ENOMEM)
 MOST = 8
-LONG_SECONDS = 120
+LONG_SECONDS = 120  # of CPU time
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -34,10 +34,10 @@ def test_an_error_at_each_operation(
     case, counts, found = Case(name, point_stores, tmp_path), tally("system error", name), []
     for n, code, lasts in _errors(len(case.operations)):
         case.start()
-        began = time.monotonic()
+        began = time.process_time()
         counts["faults"] += 1
         message = _run(case, n, code, counts, found, lasts=lasts)
-        counts[HANGS] += time.monotonic() - began > LONG_SECONDS
+        counts[HANGS] += time.process_time() - began > LONG_SECONDS
         lost, wrong = case.look()
         counts[LOST] += lost
         counts[WRONG] += len(wrong)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hanging import HUNG_SECONDS, wait_until
 
 from embstore.errors import DamagedError
 from embstore.index import IndexOptions, choose, open_in_background, open_index, opening, structure, write_index
@@ -38,9 +39,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
 
 def test_what_is_being_opened_is_waited_for(path: Path, reads: list[threading.Thread]) -> None:
     open_in_background([(path.with_name("none"), SHARDS), (path, SHARDS)])
-    until = time.monotonic() + 10
-    while not reads and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_until(lambda: reads, "the thread that opens it")
     opened = open_index(path, SHARDS)
     assert opened is not None
     assert opened[1].ids.tolist() == [0, 1, 2]
@@ -77,7 +76,7 @@ def test_an_index_is_written_while_a_smaller_one_is_opened(tmp_path: Path, monke
 
     def waiting(*arguments: object) -> None:
         begun.set()
-        may_go_on.wait(30)
+        may_go_on.wait(HUNG_SECONDS)
         check(*arguments)
 
     def write(name: str, n: int) -> Path:
@@ -93,9 +92,9 @@ def test_an_index_is_written_while_a_smaller_one_is_opened(tmp_path: Path, monke
     monkeypatch.setattr(structure, "_check", waiting)
     with ThreadPoolExecutor(2) as pool:
         opens = pool.submit(open_index, small, SHARDS)
-        assert begun.wait(30)
+        assert begun.wait(HUNG_SECONDS)
         writes = pool.submit(write, "large", 500)
         assert not wait([writes], timeout=0.5).done
         may_go_on.set()
-        assert writes.result(30).exists()
-        assert opens.result(30) is not None
+        assert writes.result(HUNG_SECONDS).exists()
+        assert opens.result(HUNG_SECONDS) is not None

@@ -7,6 +7,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hanging import HUNG_SECONDS
 
 from embstore.storage.sql import connections
 
@@ -44,7 +45,7 @@ def test_a_forked_process_shares_none_of_before() -> None:
     shared_connection = connections.open_shared()
     child = os.fork()
     if child == 0:
-        signal.alarm(60)  # one that waits for threads of its parent would wait for ever
+        signal.alarm(round(HUNG_SECONDS))  # one that waits for threads of its parent would wait for ever
         other = connections.open_shared()
         found = other.connect().execute("SELECT sum(range) FROM range(1000000)").fetchall()
         os._exit(0 if other is not shared_connection and found == [(499999500000,)] else 1)

@@ -208,9 +208,9 @@ def test_what_would_not_end_ends_at_its_limits(attacked: Attacked, store: Store,
         lambda: store.sql(sql, **LIMITS).fetchall(),
         lambda: store.query("norms", where=f"EXISTS ({sql})", cache=False, **LIMITS),
     ):
-        start = time.monotonic()
+        start = time.process_time()
         found = answer(ask)
-        assert time.monotonic() - start < 30
+        assert time.process_time() - start < 30
         attacked.check(found if isinstance(found, EmbstoreError) else "", sql)
     assert store.sql("SELECT count(*) FROM items").fetchall() == [(30,)]
 

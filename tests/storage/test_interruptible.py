@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
 import pytest
+from hanging import HUNG_SECONDS
 
 from embstore.storage.sql import connections, interruptible
 
@@ -36,7 +37,7 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 def _interrupted(connection: duckdb.DuckDBPyConnection, sql: str, after: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, after or 1e-6)
     interruptible.rows(connection, sql)
-    time.sleep(10)  # the query was done before
+    time.sleep(HUNG_SECONDS)  # the query was done before
 
 
 def test_ctrl_c_ends_a_query_and_the_connection_stays_usable(connection: duckdb.DuckDBPyConnection) -> None:
@@ -57,7 +58,7 @@ def test_a_time_limit_ends_a_query(connection: duckdb.DuckDBPyConnection) -> Non
         interruptible.run(connection, lambda it: it.execute(LONG).fetchall(), timeout=0.2)
     assert time.monotonic() - began >= 0.2
     assert time.process_time() - computed < 2 * N_THREADS, "it goes on"
-    assert interruptible.run(connection, lambda it: it.execute("SELECT 1").fetchall(), timeout=9) == [(1,)]
+    assert interruptible.run(connection, lambda it: it.execute("SELECT 1").fetchall(), timeout=HUNG_SECONDS) == [(1,)]
 
 
 def test_a_time_limit_holds_in_other_threads(connection: duckdb.DuckDBPyConnection) -> None:
@@ -100,7 +101,7 @@ def test_queries_of_a_forked_process_have_threads_of_their_own(connection: duckd
     assert interruptible.rows(connection, "SELECT 1") == [(1,)]  # which leaves an idle thread behind
     child = multiprocessing.get_context("fork").Process(target=_ask_anew)
     child.start()
-    child.join(20)
+    child.join(HUNG_SECONDS)
     assert child.exitcode == 0
 
 

@@ -5,11 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hanging import HUNG_SECONDS
 from store_damage import snapshot
 from synthetic import Synthetic, synthetic_store
 
@@ -22,20 +22,18 @@ Make = Callable[..., Synthetic]
 TESTS = Path(__file__).parents[1] / "support"
 
 _HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from embstore.storage.writer import StoreWriter
 with StoreWriter(Path(sys.argv[1])):
     print("held", flush=True)
-    time.sleep(60)
+    sys.stdin.readline()
 """
 
 
 def test_a_second_writer_is_refused_and_a_killed_one_holds_nothing(make_store: Make) -> None:
     made = make_store(index=False)
-    with subprocess.Popen([sys.executable, "-c", _HOLD, made.root], stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
+    with _start(_HOLD, made.root) as holder:
         with pytest.raises(LockedError) as caught, StoreWriter(made.root):
             pass
         assert f"process {holder.pid} on {socket.gethostname()}" in str(caught.value)
@@ -104,7 +102,7 @@ def test_deleting_the_lock_file_of_a_part_admits_no_second_writer(make_store: Ma
         with pytest.raises(LockedError, match="lock file was deleted"), StoreWriter(made.root):
             pytest.fail("it was opened for writing")
         with StoreWriter(made.root, ShardSpec(1, 2)):  # the same part: the first one notices before it writes
-            message, _ = holder.communicate("go on\n", timeout=60)
+            message, _ = holder.communicate("go on\n", timeout=HUNG_SECONDS)
     assert "was deleted while this build was at work" in message
     assert "part 1/2" in message
     with StoreWriter(made.root):
@@ -114,7 +112,7 @@ def test_deleting_the_lock_file_of_a_part_admits_no_second_writer(make_store: Ma
 def test_two_parts_are_written_side_by_side(make_store: Make) -> None:
     made = make_store(index=False)
     with _start(_HOLD_A_PART, made.root) as holder, StoreWriter(made.root, ShardSpec(2, 2)):
-        message, _ = holder.communicate("go on\n", timeout=60)
+        message, _ = holder.communicate("go on\n", timeout=HUNG_SECONDS)
     assert message == "written\n"
 
 
@@ -252,8 +250,7 @@ def test_building_beside_a_reader(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(TESTS)}
     with subprocess.Popen([sys.executable, "-c", script, root], env=environment) as writer:
         seen = []
-        deadline = time.monotonic() + 60
-        while writer.poll() is None and time.monotonic() < deadline:
+        while writer.poll() is None:
             store = Store(root)
             raw = {row["n"] for row in store.query("anisotropy")}
             read = {row["n"] for row in store.query("anisotropy", variant="centred")}
