@@ -9,6 +9,7 @@ import hmac
 import http.client
 import json
 import logging
+import os
 import secrets
 import shutil
 import socket
@@ -30,7 +31,8 @@ from hanging import HUNG_SECONDS
 
 AZURE_ACCOUNT = "devstoreaccount1"  # Azurite's own, and its key
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-_PORTS = range(20_000, 32_000)
+# Each process of pytest has its own, since a port is free for a while before its server listens there.
+_PORTS = range(20_000, 32_000)[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 12 :: 12]
 
 
 @contextmanager
