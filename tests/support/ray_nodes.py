@@ -1,10 +1,12 @@
 """A Ray cluster of several nodes on this machine."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,6 +52,9 @@ def started_cluster(faults: Path) -> Iterator[RayCluster]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_TEST_FAULTS", str(faults))
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HOOKS), os.environ.get("PYTHONPATH")])))
+        # Its own limit of 30 s for the start of a node has no option: its clock goes slowly.
+        slow = SimpleNamespace(monotonic=lambda: time.monotonic() * 30 / HUNG_SECONDS, time=time.time, sleep=time.sleep)
+        patch.setattr("ray._private.node.time", slow)
         nodes = _started()
         try:
             yield RayCluster(nodes.address, faults, nodes)
@@ -60,7 +65,11 @@ def started_cluster(faults: Path) -> Iterator[RayCluster]:
 def _started() -> Any:
     from ray.cluster_utils import Cluster
 
-    nodes = Cluster(
+    class PatientCluster(Cluster):  # type: ignore[misc]
+        def _wait_for_node(self, node: Any, timeout: float = HUNG_SECONDS) -> None:
+            super()._wait_for_node(node, timeout)
+
+    nodes = PatientCluster(
         initialize_head=True,
         head_node_args={
             "node_ip_address": HEAD, "num_cpus": 0, "include_dashboard": False, "object_store_memory": MEMORY,
