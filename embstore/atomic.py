@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from embstore import checksum, disk, documents
-from embstore.errors import DamagedError, FileAccessError, NewerFormatError
+from embstore.errors import DamagedError, FileAccessError, NewerFormatError, StoreError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -142,9 +142,29 @@ def write_bytes(path: Path, data: bytes, *, derived: bool = False) -> None:
             publish(temp, path)
 
 
-def write_document(path: Path, document: dict[str, Any]) -> None:
-    """Replace a JSON document atomically, with its own SHA-256 as last member."""
-    write_bytes(path, document_bytes(document))
+def write_document(path: Path, document: dict[str, Any], kind: documents.Kind) -> None:
+    """Replace a JSON document atomically; errors: :func:`checked_bytes`."""
+    write_bytes(path, checked_bytes(path, document, kind))
+
+
+def checked_bytes(path: Path | str, document: dict[str, Any], kind: documents.Kind, indent: int | None = 2) -> bytes:
+    """Serialize a JSON document, and check that :func:`read_document` will accept it.
+
+    Args:
+        path: Path of its file, for messages.
+        document: Document without its SHA-256.
+        kind: Name of its schema in :mod:`embstore_schemas`.
+        indent: Number of spaces that members are indented by; None for one line.
+
+    Raises:
+        StoreError: It is too large, or violates its schema.
+    """
+    try:
+        data = document_bytes(document, indent)
+        documents.check(documents.parse(data, kind), kind)
+    except (UnicodeEncodeError, documents.InvalidDocument) as error:
+        raise StoreError(f"{path} is not written, since it could not be read again: {error}.") from error
+    return data
 
 
 def document_bytes(document: dict[str, Any], indent: int | None = 2) -> bytes:

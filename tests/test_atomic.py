@@ -40,15 +40,30 @@ def test_errors_of_the_system_say_what_to_do(tmp_path: Path, number: int, words:
 
 def test_documents(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    document = {"text": "naïve", "none": None, "list": [1, {"a": 2.5}]}
-    atomic.write_document(path, document)
-    found = documents.parse(path.read_bytes(), "card")
+    document = {"host": "naïve", "pid": 7}
+    atomic.write_document(path, document, "lock-holder")
+    found = atomic.read_document(path, "lock-holder")
     assert found.pop("file_sha256")
     assert found == document
     assert "naïve" in path.read_text("utf-8"), "a document is for people too"
     with pytest.raises(ValueError, match="not JSON compliant"):
-        atomic.write_document(path, {"x": float("nan")})
-    assert json.loads(path.read_text("utf-8"))["text"] == "naïve"
+        atomic.write_document(path, {"host": float("nan"), "pid": 7}, "lock-holder")
+    assert json.loads(path.read_text("utf-8"))["host"] == "naïve"
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        (7, "host: 7 is not of type"),
+        ("x" * documents.MAX_BYTES["lock-holder"], "larger than 64 KiB"),
+        ("\udcff", "surrogates not allowed"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, host: object, words: str) -> None:
+    path = tmp_path / "x.json"
+    with pytest.raises(StoreError, match=rf"x.json is not written, since it could not be read again: .*{words}"):
+        atomic.write_document(path, {"host": host, "pid": 7}, "lock-holder")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ class IndexCard:
 
     def write(self, index: Path) -> None:
         """Write the card beside the index at this path."""
-        atomic.write_document(card_path(index), {"format": INDEX_FORMAT, **asdict(self)})
+        atomic.write_document(card_path(index), {"format": INDEX_FORMAT, **asdict(self)}, "index-card")
 
     @classmethod
     def read(cls, index: Path) -> Self | None:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from embstore import __version__
-from embstore.errors import UsageError
+from embstore.errors import SourceError, UsageError
 from embstore.interop.vector_file import VectorFile
 from embstore.sources.files import file_sha256
 from embstore.space import Layer, Layers, Pooling, Template, Unit
-from embstore.storage.files.card import Card
+from embstore.storage.files.card import MAX_BLOCKS, Card
 
 _ORIGIN = ("space", "checkpoint", "revision", "weights_sha256", "unit", "pooling", "template")
 
@@ -60,11 +60,16 @@ def choose_layers(files: Sequence[VectorFile], requested: str | None) -> Layers:
 
     Raises:
         UsageError: The numbers are not as many as the file has layers, or not ascending.
+        SourceError: The file has more layers than a space can have.
     """
     n_layers = files[0].n_layers
     if requested is None:
         if (named := files[0].layers) is not None:
             return named
+        if n_layers > MAX_BLOCKS + 1:
+            raise SourceError(
+                f"{files[0].name} has {n_layers:,} layers, and a space has at most {MAX_BLOCKS + 1:,}. Import a part."
+            )
         return _numbered(range(n_layers))
     numbers = _numbers(requested)
     if len(numbers) != n_layers:
@@ -87,8 +92,8 @@ def _numbers(requested: str) -> list[int]:
         ):
             raise UsageError(f"--layer {requested} is not a list of layers: write numbers as in 6, 0-12 or 0,6,12.")
         numbers += range(int(first), int(last if dash else first) + 1)
-    if numbers != sorted(set(numbers)) or not numbers or numbers[-1] > 4096:
-        raise UsageError(f"--layer {requested}: layers are ascending numbers up to 4096, each once.")
+    if numbers != sorted(set(numbers)) or not numbers or numbers[-1] > MAX_BLOCKS:
+        raise UsageError(f"--layer {requested}: layers are ascending numbers up to {MAX_BLOCKS}, each once.")
     return numbers
 
 

@@ -26,7 +26,7 @@ from embstore.progress import Observer, Progress
 from embstore.sharding import Parts, ShardSpec
 from embstore.space import Unit, check_space_name
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card
+from embstore.storage.files.card import Card, card_bytes
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import SHARD_BYTES, ShardContent
 from embstore.storage.maintenance.space_summary import write_all_merged
@@ -86,6 +86,7 @@ def import_vectors(
     Raises:
         SourceError: A file cannot be read, or a row is not a text with a finite vector; names the row.
         SpaceMismatchError: There is another space of this name.
+        StoreError: There are more files than a card can name.
         EmbstoreError: See :mod:`embstore.errors`. Committed shards are kept, and the same import continues from them.
     """
     began = time.perf_counter()
@@ -96,6 +97,8 @@ def import_vectors(
         options.name, options.unit, options.dtype or _default_dtype(files), choose_layers(files, options.layers), files,
         digest,
     )  # fmt: skip
+    if len(files) > 1:
+        _check_names(StorePaths(root), card, len(files))
     with ExitStack() as stack:
         stack.enter_context(_system_memory_pool())
         store = stack.enter_context(StoreWriter(root))
@@ -178,6 +181,14 @@ def _check_alike(files: Sequence[VectorFile]) -> None:
                     f"{file.name} has the {what} {b}, and {first.name} has {a}. Files of one import are of one space: "
                     "import them one by one, each with its --name."
                 )
+
+
+def _check_names(paths: StorePaths, card: Card, n_files: int) -> None:
+    """Raise StoreError if a card cannot name that many files, before they are read."""
+    try:
+        card_bytes(paths, card)
+    except StoreError as error:
+        raise StoreError(f"{error} It names {n_files:,} files with their hashes: join them into fewer.") from error
 
 
 def _check_disk(root: Path, files: Sequence[VectorFile], options: ImportOptions) -> None:

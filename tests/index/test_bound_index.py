@@ -105,7 +105,7 @@ def test_the_index_of_another_space_or_of_an_older_state(made: Synthetic, make_s
 def reseal(card: Path, **changed: object) -> None:
     document = {**json.loads(card.read_text("utf-8")), **changed}
     document = {name: value for name, value in document.items() if value != "absent" and name != "file_sha256"}
-    atomic.write_document(card, document)
+    card.write_bytes(atomic.document_bytes(document))
 
 
 def test_a_card_of_an_older_version_is_used_and_completed(made: Synthetic) -> None:

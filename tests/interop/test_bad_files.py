@@ -10,6 +10,9 @@ import pytest
 
 from embstore import Store
 from embstore.errors import EmbstoreError
+from embstore.interop.array import array_file
+from embstore.interop.cards import choose_layers
+from embstore.space import Unit
 
 TEXT = {
     "empty key": (b"2 2\n 1 2\nb 3 4\n", r"a.txt:2: the key is empty"),
@@ -245,3 +248,18 @@ def test_spans_that_are_not_the_word_are_refused(store: Store, tmp_path: Path) -
         store.import_vectors(tmp_path / "a.npy", "mine", texts=tmp_path / "a.jsonl", unit="occurrence")
     with pytest.raises(EmbstoreError, match='Import them with unit="occurrence"'):
         store.import_vectors(tmp_path / "a.npy", "mine", texts=tmp_path / "a.jsonl")
+
+
+def test_a_card_that_could_not_be_read_again_is_not_written(store: Store, tmp_path: Path) -> None:
+    """A space whose card no command can read would take the whole store with it."""
+    store.add_vectors("before", ["a"], np.ones((1, 2)))
+    with pytest.raises(EmbstoreError, match=r"the array has 4,099 layers, and a space has at most 4,097"):
+        store.add_vectors("layers", ["a", "b"], np.ones((4_099, 2, 1)))
+    assert choose_layers([array_file(["a"], np.ones((4_097, 1, 1)), Unit.WORD)], None).ids[-1] == 4_096
+    files = [tmp_path / f"{number:04}{'n' * 247}.txt" for number in range(2_700)]
+    for number, file in enumerate(files):
+        file.write_text(f"w{number} 1 2\n")
+    with pytest.raises(EmbstoreError, match=r"files.json is not written.* larger than 1,024 KiB.* 2,700 files"):
+        store.import_vectors(files, "files", format="glove")
+    assert store.info()["space"] == ["before"]
+    assert store.verify().ok

@@ -397,7 +397,7 @@ def test_the_answer_to_another_question_under_the_same_name_is_none(root: Path, 
     assert len(computed) == 3
     assert right["isoscore"] != wrong["isoscore"]
     document = json.loads(first.read_bytes())
-    atomic.write_document(first, {**document, "format": 2})
+    first.write_bytes(atomic.document_bytes({**document, "format": 2}))
     ask(root, "isoscore", spaces="toy.word.last", layers=1)
     assert len(computed) == 4, "of a newer format"
 

@@ -72,6 +72,6 @@ def test_a_build_says_its_rule_adds_to_no_other_and_goes_on_with_other_versions(
         build("a cat\n")
     document = card.to_dict() | {"format": 1}
     del document["layer_check"], document["word_boundaries"]
-    atomic.write_document(paths.card("old"), document)
+    paths.card("old").write_bytes(atomic.document_bytes(document))
     with pytest.raises(SpaceMismatchError, match="nothing can be added to 'old': " + ANEW):
         build("a cat\n")

@@ -88,10 +88,10 @@ def test_an_altered_card_is_refused_and_named(make_store: Make) -> None:
 )
 def test_a_document_that_is_no_card_is_named(tmp_path: Path, change: dict) -> None:
     path = tmp_path / "x.json"
-    atomic.write_document(path, CARD.to_dict() | change)
+    path.write_bytes(atomic.document_bytes(CARD.to_dict() | change))
     with pytest.raises(DamagedError, match=r"x\.json is damaged: .*(unit|template|layers|top_form)"):
         read_card(path)
-    atomic.write_document(path, {"format": 1})
+    path.write_bytes(atomic.document_bytes({"format": 1}))
     with pytest.raises(DamagedError, match='is damaged: "space" is a required property'):
         read_card(path)
 
@@ -105,7 +105,7 @@ def format_1(card: Card) -> dict:
 
 def test_a_card_of_format_1_is_read_and_is_of_the_same_space(tmp_path: Path) -> None:
     path = tmp_path / f"{CARD.space}.json"
-    atomic.write_document(path, format_1(CARD))
+    path.write_bytes(atomic.document_bytes(format_1(CARD)))
     read = read_card(path)
     assert read == replace(CARD, layer_check=None)
     assert read.layer_fault is None
@@ -116,14 +116,14 @@ def test_a_card_of_format_1_is_read_and_is_of_the_same_space(tmp_path: Path) -> 
 @pytest.mark.parametrize("version", [0, "1", None])
 def test_a_card_of_another_format_is_refused_with_the_known_ones(tmp_path: Path, version: object) -> None:
     path = tmp_path / f"{CARD.space}.json"
-    atomic.write_document(path, CARD.to_dict() | {"format": version})
+    path.write_bytes(atomic.document_bytes(CARD.to_dict() | {"format": version}))
     with pytest.raises(DamagedError, match=f"format: {version!r} is not one of 1 or {CARD_FORMAT}"):
         read_card(path)
 
 
 def test_a_card_of_a_newer_format_says_to_upgrade(tmp_path: Path) -> None:
     path = tmp_path / f"{CARD.space}.json"
-    atomic.write_document(path, {"format": CARD_FORMAT + 1, "mystery": [1]})
+    path.write_bytes(atomic.document_bytes({"format": CARD_FORMAT + 1, "mystery": [1]}))
     with pytest.raises(NewerFormatError, match=f"has format 3, and this embstore reads up to {CARD_FORMAT}. Upgrade"):
         read_card(path)
 
@@ -140,7 +140,7 @@ MODEL = CARD.to_dict()["layers"]
 )  # fmt: skip
 def test_layers_that_no_model_has_are_named(tmp_path: Path, change: dict) -> None:
     path = tmp_path / f"{CARD.space}.json"
-    atomic.write_document(path, CARD.to_dict() | change)
+    path.write_bytes(atomic.document_bytes(CARD.to_dict() | change))
     with pytest.raises(DamagedError, match=r"its layers are not those of a model of \d blocks"):
         read_card(path)
 

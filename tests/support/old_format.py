@@ -26,4 +26,4 @@ def hide(
 ) -> None:
     """Write the document of hidden part files of a folder."""
     document = {"format": 1, "generation": 1, "hidden": sorted(names), "replaced": dict(replaced or {})}
-    atomic.write_document(paths.hidden(folder), document)
+    paths.hidden(folder).write_bytes(atomic.document_bytes(document))

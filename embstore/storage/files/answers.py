@@ -79,16 +79,17 @@ def write_answer(paths: StorePaths, question: Question, answer: Answer) -> None:
     """Store the answer to a question, unless it is very large.
 
     Raises:
-        StoreError: The disk is full or cannot be written.
+        StoreError: The disk is full or cannot be written, or the answer is far too large.
         ValueError: A value cannot be represented in JSON.
     """
     document = {
         "format": ANSWERS_FORMAT, "question": question, "rows": answer.rows, "notes": answer.notes,
         "across": answer.across,
     }  # fmt: skip
-    data = atomic.document_bytes(document, indent=None)
+    path = _path(paths, question)
+    data = atomic.checked_bytes(path, document, "answer", indent=None)
     if len(data) <= MAX_ANSWER_BYTES:
-        atomic.write_bytes(_path(paths, question), data, derived=True)
+        atomic.write_bytes(path, data, derived=True)
 
 
 def trim_answers(paths: StorePaths, max_bytes: int = MAX_TOTAL_BYTES) -> None:

@@ -14,6 +14,8 @@ from embstore.storage.files.paths import StorePaths
 from embstore.words import word_rule
 
 CARD_FORMAT = 2
+MAX_BLOCKS = 4096
+"""Largest number of blocks of a model, as the schema has it."""
 
 # The hidden_states of these architectures begin after the first block; builds before the check of layers ignored that.
 _SHIFTED = frozenset({"FalconMambaModel", "Mamba2Model", "MambaModel", "RwkvModel"})
@@ -233,8 +235,17 @@ def _layers(document: dict[str, Any]) -> Layers:
 
 
 def store_card(paths: StorePaths, card: Card) -> None:
-    """Write the file of a card."""
-    atomic.write_document(paths.card(card.space), card.to_dict())
+    """Write the file of a card; errors: :func:`card_bytes`."""
+    atomic.write_bytes(paths.card(card.space), card_bytes(paths, card))
+
+
+def card_bytes(paths: StorePaths, card: Card) -> bytes:
+    """Return the content of the file of a card.
+
+    Raises:
+        StoreError: It could not be read again.
+    """
+    return atomic.checked_bytes(paths.card(card.space), card.to_dict(), "card")
 
 
 def read_card(path: Path) -> Card:

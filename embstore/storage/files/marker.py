@@ -53,4 +53,4 @@ def require_format(paths: StorePaths, store_format: int) -> None:
 
 def write_marker(paths: StorePaths, store_format: int = STORE_FORMAT) -> None:
     """Write the marker ``store.json``, which makes the folder a store."""
-    atomic.write_document(paths.marker, {"format": store_format})
+    atomic.write_document(paths.marker, {"format": store_format}, "store")

@@ -254,7 +254,7 @@ def copy_index(
                 return False
             disk.remove(target_paths.index_card(target), missing_ok=True)
             atomic.publish(temp, target)
-        atomic.write_document(target_paths.index_card(target), document)
+        atomic.write_document(target_paths.index_card(target), document, "index-card")
     except (DamagedError, FileNotFoundError):  # it is rebuilt instead
         return False
     return True

@@ -186,7 +186,9 @@ def split(
 
 def listed(group: str, files: Mapping[str, RemoteFile]) -> tuple[FileList, bytes]:
     """Return the list of the files of a group, with the content of its object."""
-    data = atomic.document_bytes({"format": 1, "files": entries_of(files)}, indent=None)
+    data = atomic.checked_bytes(
+        f"the list of {group}", {"format": 1, "files": entries_of(files)}, "remote-list", indent=None
+    )
     own = sorted(PurePosixPath(path).stem for path in files if path.startswith(f"{group}/"))
     return FileList(hashlib.sha256(data).hexdigest(), len(data), names.hash_of(own)), data
 

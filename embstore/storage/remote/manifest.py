@@ -267,7 +267,7 @@ def commit(
         known = {each.key for each in base.files.lists.values()} if base else set()
         for key in lists.keys() - known:
             objects.put(key, lists[key])
-        data = atomic.document_bytes(document, indent=None)
+        data = atomic.checked_bytes(f"{objects.url}/{key_of(number)}", document, "remote-manifest", indent=None)
         if objects.put_new(key_of(number), data):
             break
     later = list_numbers(objects, after)

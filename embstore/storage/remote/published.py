@@ -75,4 +75,5 @@ def published_bytes(files: Mapping[str, RemoteFile], before: RemoteState | None)
     """
     nobody = Writer(secrets.token_hex(16), "", 0)  # the name of a machine is nobody's business
     document = complete_document(None, before.number + 1 if before else 1, files, nobody)
-    return atomic.document_bytes({**document, "store": before.store if before else document["store"]}, indent=None)
+    document |= {"store": before.store if before else document["store"]}
+    return atomic.checked_bytes(NAME, document, "remote-manifest", indent=None)

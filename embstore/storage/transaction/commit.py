@@ -124,7 +124,8 @@ def _create(
         "added": dict(sorted((files if is_complete else added).items())), "removed": sorted(removed),
         "replaced": replaced,
     }  # fmt: skip
-    if not _create_file(paths, paths.manifest(base.number + 1), atomic.document_bytes(document, indent=None)):
+    path = paths.manifest(base.number + 1)
+    if not _create_file(paths, path, atomic.checked_bytes(path, document, "manifest", indent=None)):
         return False
     if is_complete:
         _prune(paths, base.number - base.n_changes)

@@ -109,7 +109,8 @@ class SharedLock:
 
     def _write_metadata(self, plan: Mapping[str, Any]) -> None:
         """Write the metadata of this build, with further fields, for other builds to read."""
-        atomic.write_document(StorePaths.holder(self._path), {**_own_metadata(), "shard": self._shard, **plan})
+        metadata = {**_own_metadata(), "shard": self._shard, **plan}
+        atomic.write_document(StorePaths.holder(self._path), metadata, "lock-holder")
 
     def compare_plan(self, plan: str, others: Others) -> None:
         """Publish the plan of this build, and compare it with the others'; the gate must be locked.
@@ -230,7 +231,7 @@ def _owner_recorded(lock: Path) -> Iterator[None]:
     """Record this process as the owner of a lock within the context."""
     holder = StorePaths.holder(lock)
     try:
-        atomic.write_document(holder, _own_metadata())
+        atomic.write_document(holder, _own_metadata(), "lock-holder")
         yield
     finally:
         disk.remove(holder, missing_ok=True)

@@ -183,7 +183,7 @@ def _cover(paths: StorePaths, space: str, replaced: Replaced) -> None:
             continue
         covered = _successors(document["shards"], replaced)
         if covered != set(document["shards"]):
-            atomic.write_document(card, {**document, "shards": sorted(covered)})
+            atomic.write_document(card, {**document, "shards": sorted(covered)}, "index-card")
     for path in paths.map_files(space) if replaced else ():
         try:
             found = read_map(paths, path)
