@@ -129,6 +129,12 @@ class Catalog:
         return ColumnTables(self.reader, self.column_files, self._part_checks)
 
     @property
+    def is_newest(self) -> bool:
+        """Whether nothing was committed since the store was listed: no space, shard, text, column or dataset."""
+        newest = read_snapshot(self.paths)
+        return (newest.number, newest.sha256) == (self._snapshot.number, self._snapshot.sha256)
+
+    @property
     def is_outdated(self) -> bool:
         """Whether listed files may be gone, because they were replaced or their space was removed."""
         return is_outdated(self.paths, self._snapshot)

@@ -31,8 +31,9 @@ __all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store"]
 class Store(MaintenanceMethods, InteropMethods, SharingMethods, PageMethods):
     """A store of embeddings: the vectors of words, sentences and occurrences at every layer.
 
-    The store is read at the first query, and answers describe its state at that time; :meth:`refresh` reads it
-    again. Several threads may use it at once.
+    Each call answers from one state of the store: the last one that any process has committed before the call. Of a
+    store at a URL it is the state at the first query; :meth:`refresh` lets the next one look again. Several threads may
+    use it at once.
 
     Args:
         path: Folder of the store, or its URL (``s3://bucket/prefix``, ``gs://…``, ``az://…``); by default

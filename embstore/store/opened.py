@@ -4,9 +4,10 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from embstore.errors import DamagedError, EmbstoreError, MissingFileError, MissingObjectError, UsageError
 from embstore.storage.catalog import Catalog
@@ -39,7 +40,7 @@ class OpenStore:
                 "else ./store."
             )
         named = os.fspath(path or os.environ.get("EMBSTORE_STORE") or "")
-        self._is_named = bool(named)
+        self._is_named, self._is_pinned = bool(named), False
         self._remote = _remote(named or "store", options)
         self.path = self._remote.root if self._remote else Path(named or "store")
         self.url = self._remote.url if self._remote else None
@@ -63,8 +64,23 @@ class OpenStore:
 
     @cached_property
     def catalog(self) -> Catalog:
-        """The cards, shards and tables of the store at the time it was opened."""
+        """The cards, shards and tables of the store as the last query found them."""
         return Catalog(self.folder())
+
+    def _newest(self) -> Catalog:
+        """Return the catalog, read anew if something was committed to the folder since."""
+        if not self._is_pinned and self._remote is None and "catalog" in self.__dict__ and not self.catalog.is_newest:
+            self.refresh()
+        return self.catalog
+
+    def _pinned(self) -> Self:
+        """Return the same store for a task of several queries, which sees one state until :meth:`refresh`."""
+        if self._remote is not None:
+            return self
+        pinned = copy(self)
+        pinned._is_pinned = True
+        pinned.refresh()
+        return pinned
 
     def folder(self) -> Path:
         """Return the folder of the store, brought up to date if it mirrors one at a URL."""
@@ -75,7 +91,7 @@ class OpenStore:
         return self.path if self._remote is None or not self._remote.exists() else self.folder()
 
     def refresh(self) -> None:
-        """Forget what was read of the store, so that the next query sees what was written since."""
+        """Forget what was read of the store: of one at a URL, the next query sees what was written since."""
         self.__dict__.pop("catalog", None)
 
     @contextmanager
@@ -133,9 +149,13 @@ class OpenStore:
         return text.replace(str(folder), self.url) if self.url else text
 
     def _ask(self, query: Callable[[Catalog], T]) -> T:
-        """Return the result of a query of the catalog; read the store and run it again if files were replaced since."""
+        """Return the result of a query of one state of the store: the newest one.
+
+        If files are replaced meanwhile, the query runs again. Of a store at a URL it is the state of the last query,
+        so that no query asks the server for news.
+        """
         while True:
-            catalog = self.catalog
+            catalog = self._newest()
             try:
                 with self._named_by_url(catalog.paths.root):
                     return query(catalog)

@@ -46,7 +46,7 @@ class PageMethods(PaperMethods, MapMethods, LookupMethods):
         """
         from embstore.explore.serving import Server
 
-        server = Server(self, host, port, report or _ignore)
+        server = Server(self._pinned(), host, port, report or _ignore)
         if open:
             server.open()
         return server
@@ -78,10 +78,10 @@ class PageMethods(PaperMethods, MapMethods, LookupMethods):
         if recipe is None:
             if models or sentences is not None or quick:
                 raise UsageError("models, sentences and quick are for the reproduction of a recipe: give --recipe.")
-            return report(self)
+            return report(self._pinned())
         reproduction = self.reproduce(recipe, models=models, sentences=sentences, quick=quick)
         options = {"models": as_names(models), "sentences": sentences, "quick": quick or None}
-        return report(self, reproduction, recipe, options)
+        return report(self._pinned(), reproduction, recipe, options)
 
 
 def _ignore(_line: str) -> None:

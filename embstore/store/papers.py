@@ -59,7 +59,7 @@ class PaperMethods(MetricMethods, BuildMethods):
         options = ReproduceOptions(as_names(models), path, quick, seed, device, allow_pickle)
         if dry_run:
             return preview(recipe, options)
-        return reproduce(self, recipe, options, as_observer(observe))
+        return reproduce(self._pinned(), recipe, options, as_observer(observe))
 
     def cite(
         self,
@@ -88,4 +88,4 @@ class PaperMethods(MetricMethods, BuildMethods):
 
     def _catalog_if_any(self) -> Catalog | None:
         """Return the catalog; None if no store was named and there is none at the default place."""
-        return self.catalog if self._is_named or self.path.exists() else None
+        return self._newest() if self._is_named or self.path.exists() else None

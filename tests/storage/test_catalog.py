@@ -1,11 +1,15 @@
 """The catalog: what it sees, and what SQL may do."""
 
+import itertools
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 import pytest
+from kept_columns import write_columns
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_items, synthetic_store
 
@@ -204,26 +208,57 @@ def test_a_space_without_items_is_answered(make_store: Make) -> None:
     assert made.store.query("anisotropy", variant="centred", where="true", sample=3)["n"] == [0] * 5
 
 
-def test_an_open_store_sees_what_was_there_until_it_looks_again(make_store: Make) -> None:
-    made = make_store(n=10)
-    store = made.store
-    before = store.query("anisotropy").to_pylist()
+def test_an_open_store_sees_what_was_committed_before_each_call(make_store: Make) -> None:
+    """Shards, items, columns, datasets, indexes and spaces alike."""
+    made = make_store(n=10, index=False)
+    store = Store(made.root)
+    assert store.query("anisotropy")["n"] == [10] * 5
     assert store.sql("SELECT count(*) FROM items").fetchall() == [(10,)]
-    make_store(texts=["new1", "new2"])
-    make_store(unit="sentence")
-    columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [0] * 10}
-    write_dataset(made.paths, "late", "word list", Unit.WORD, columns)
-    assert store.query("anisotropy").to_pylist() == before
-    assert store.query("anisotropy", where="true")["n"] == [10] * 5
-    assert store.query("anisotropy", variant="centred")["n"] == [10] * 5
-    assert store.sql("SELECT count(*) FROM items").fetchall() == [(10,)]
-    assert store.info()["items"] == [10]
-    with pytest.raises(QueryError):
-        store.sql("SELECT * FROM datasets.late")
-    store.refresh()
+    assert store.info()["index"] == ["none"]
+    make_store(texts=["new1", "new2"], index=False)
+    assert len(store.neighbours("new1", k=20)) == 11
+    assert store.query("anisotropy", where="text LIKE 'new%'")["n"] == [2] * 5
+    make_store(unit="sentence", index=False)
     assert store.info()["items"] == [40, 12]
     assert store.sql("SELECT count(*) FROM items").fetchall() == [(52,)]
+    write_columns(made, {"rank": list(range(10))})
+    assert store.query("anisotropy", where="rank < 3", unit="word")["n"] == [3] * 5
+    assert "rank" in store.columns()["column"]
+    columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [0] * 10}
+    write_dataset(made.paths, "late", "word list", Unit.WORD, columns)
     assert len(store.sql("SELECT * FROM datasets.late").fetchall()) == 10
+    Store(made.root).index(kind="flat")
+    assert store.info()["index"] == ["flat", "flat"]
+    before = store.neighbours("new1", k=20).to_pylist()
+    Store(made.root).compact()
+    assert store.neighbours("new1", k=20).to_pylist() == before
+    assert store.info()["shards"] == [1, 1]
+    Store(made.root).remove(made.space)
+    assert store.info()["items"] == [40]
+    with pytest.raises(NotStoredError):
+        store.neighbours("new1")
+    code = "import sys, embstore; embstore.Store(sys.argv[1]).add_vectors('other', ['a'], [[1.0]])"
+    subprocess.run([sys.executable, "-c", code, made.root], check=True)
+    assert store.info()["space"] == ["other", "toy.sentence.last"]
+
+
+def test_a_call_sees_one_state(make_store: Make) -> None:
+    """That of its beginning, whatever is committed while it runs; the pages of the explorer too, until a reload."""
+    made = make_store(n=10)
+    store, numbers = Store(made.root), itertools.count()
+
+    def count(catalog: Catalog) -> tuple[int, int, int]:
+        before = len(catalog.ids(made.space))
+        make_store(texts=[f"new{next(numbers)}"])
+        return before, len(catalog.ids(made.space)), len(catalog.item_ids())
+
+    assert store._ask(count) == (10, 10, 10)
+    assert store._ask(count) == (11, 11, 11)
+    page = store._pinned()
+    assert page._ask(count) == (12, 12, 12)
+    assert page._ask(count) == (12, 12, 12)
+    page.refresh()
+    assert page._ask(count)[0] == 14
 
 
 def test_items_come_back_as_they_were(make_store: Make) -> None:
