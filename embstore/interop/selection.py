@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import QueryError
+from embstore.errors import DamagedError, QueryError
 from embstore.metrics import LayerData, NotComputable
 from embstore.metrics.transforms import Step, fit
 from embstore.query.item_filter import missing_words
@@ -115,6 +115,8 @@ class Selected:
         start = 0
         for shard, ids in self._shards:
             gathered = [LayerVectors([shard], layer.id, self.card.dim, ids).gather() for layer in self.layers]
+            if any(not np.array_equal(found, ids) for found, _ in gathered):
+                raise DamagedError(f"{shard.path} is damaged: its layers have different items. Run: embstore verify")
             for first in range(0, len(ids), _BLOCK_ITEMS):
                 part = ids[first : first + _BLOCK_ITEMS]
                 vectors = np.stack([found[first : first + _BLOCK_ITEMS] for _, found in gathered])

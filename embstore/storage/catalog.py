@@ -260,10 +260,15 @@ class Catalog:
     ) -> dict[int, dict[int, NDArray[np.float32]]]:
         """Return the stored vectors of items, by item and layer id: float32 (dim,), checked by their checksums."""
         found: dict[int, dict[int, NDArray[np.float32]]] = {}
-        ids = distinct(np.array([*items], np.int64))
-        for layer, part, rows in read_items(self.shards[space], {*layers}, ids, self.cards[space].dim):
+        ids, requested = distinct(np.array([*items], np.int64)), {*layers}
+        for layer, part, rows in read_items(self.shards[space], requested, ids, self.cards[space].dim):
             for item, row in zip(part.tolist(), rows, strict=True):
                 found.setdefault(item, {})[layer] = row
+        if any(found_layers.keys() != requested for found_layers in found.values()):
+            raise DamagedError(
+                f"{self.paths.embeddings(space)} is damaged: an item has not a vector in each layer. Run: embstore "
+                "verify. To repair it, run embstore repair, and build the same sources again."
+            )
         return found
 
     def skipped(self) -> list[tuple[Any, ...]]:

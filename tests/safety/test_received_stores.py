@@ -8,7 +8,8 @@ import pytest
 from fault_figures import Tally
 from index_cache import close_cached_indexes
 from received_stores import limit, outside
-from tampered_stores import ALL, MENDED, NONE, SPACE, TAMPERINGS, WRITERS, Tampering
+from synthetic import synthetic_store
+from tampered_stores import ALL, MENDED, NONE, SPACE, TAMPERINGS, WRITERS, WRONG_SHARDS, Tampering
 from typer.testing import CliRunner, Result
 
 
@@ -97,6 +98,37 @@ def run(arguments: Sequence[str | Path]) -> Result:
 
     with limit():
         return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def vector_commands(folder: Path) -> dict[str, Sequence[str | Path]]:
+    """Every command that reads vectors."""
+    of_space = ("--space", SPACE)
+    return {
+        "neighbours": ("neighbours", "text1", "--layer", "all"),
+        "exact": ("neighbours", "text1", "--layer", "all", "--exact"),
+        "cosine": ("cosine", "text1", "text2"),
+        "map": ("map", *of_space, "--method", "pca"),
+        "export a layer": ("export", folder / "out.csv", *of_space, "--layer", "1"),
+        "export": ("export", folder / "out.parquet", *of_space),
+        **{metric: ("query", metric, "--no-cache") for metric in ("partition", "hubness", "cka", "spectrum")},
+        "where": ("query", "norms", "--where", "true", "--layer", "1", "--no-cache"),
+        "drift": ("drift", *of_space),
+        "index": ("index", "--force"),
+    }
+
+
+@pytest.mark.parametrize("case", WRONG_SHARDS)
+def test_a_shard_that_is_not_as_its_card_says_is_named(case: str, tmp_path: Path) -> None:
+    """Whatever all hashes in the store say of it."""
+    root = tmp_path / "store"
+    synthetic_store(root, n=30, dim=6, n_blocks=1, n_shards=1)
+    path = WRONG_SHARDS[case](root)
+    for name, arguments in vector_commands(tmp_path).items():
+        result = run((*arguments, "--store", root))
+        outcome = f"{name}: {result.exit_code}, {result.output} {result.exception!r}"
+        assert result.exit_code == 2, outcome
+        assert str(path.parent) in " ".join(result.output.split()).replace("- ", "-"), outcome
+    assert [file.name for file in tmp_path.iterdir()] == ["store"]
 
 
 def test_the_template_is_sound_and_every_command_works_on_it(template: Path, checkpoint: Path, tmp_path: Path) -> None:

@@ -3,23 +3,27 @@
 Who tampers knows how the hashes inside are computed: documents and tables are sealed again.
 """
 
+import hashlib
 import json
 import os
 import shutil
 import socket
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from old_format import as_format_1
 from store_damage import KINDS, full_store
 
 from embstore import atomic, checksum
 from embstore.documents import MAX_BYTES
+from embstore.storage.parquet.writer import WRITER_OPTIONS
 
 SPACE = "toy.word.last"
 ALL = "all"
@@ -64,7 +68,7 @@ def seal(path: Path, document: dict[str, Any]) -> Path:
 
 def the(root: Path, kind: str) -> Path:
     """The file of a kind that belongs to the space, or the first one."""
-    found = sorted(root.glob(KINDS[kind]))
+    found = sorted(root.glob(KINDS.get(kind, kind)))
     return next((path for path in found if SPACE in str(path)), found[0])
 
 
@@ -246,6 +250,84 @@ def with_numbers(name: str, kind: str) -> Callable[[pa.Table], pa.Table]:
         return table.set_column(table.schema.get_field_index(name), name, pa.array([1] * len(table), kind))
 
     return change
+
+
+def sealed_shard(change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], Path]:
+    """A shard with other rows or vectors, with all hashes that name it, and a summary that counts them."""
+
+    def tamper(root: Path) -> Path:
+        path = the(root, "shard")
+        table = change(pq.read_table(path, partitioning=None))
+        with tempfile.TemporaryFile() as file:
+            with pq.ParquetWriter(file, table.schema, **WRITER_OPTIONS) as writer:
+                for layer in table["layer"].unique().to_pylist():
+                    writer.write_table(table.filter(pc.equal(table["layer"], layer)))
+                writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
+            file.seek(0)
+            data = file.read()
+        footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+        data = data[:footer] + checksum.with_checksum(data[footer:])
+        digest = hashlib.sha256(data).hexdigest()
+        new = path.with_name(f"part-{digest[:16]}.parquet")
+        path.unlink()
+        new.write_bytes(data)
+        summary = root / "summaries" / new.relative_to(root / "embeddings")
+        counts = Counter(table["layer"].to_pylist())
+
+        def described(rows: pa.Table) -> pa.Table:
+            new_values = {"shard": new.stem, "sha256": digest, "bytes": len(data)}
+            said = [row | new_values | {"n": counts[row["layer"]]} for row in rows.to_pylist()]
+            return pa.Table.from_pylist(said, rows.schema)
+
+        summary.with_name(path.name).rename(summary)
+        sealed_table(str(summary.relative_to(root)), described)(root)
+        document = json.loads(manifest(root).read_bytes())
+        added = {key: value for key, value in document["added"].items() if path.name not in key}
+        seal(manifest(root), document | {"added": added | {str(new.relative_to(root)): {"bytes": len(data)}}})
+        for file in (*root.glob("merged/*"), *root.glob("indexes/*/*")):
+            file.unlink()
+        return new
+
+    return tamper
+
+
+def vectors_of(change: Callable[[list[list[float]]], Any], kind: pa.DataType) -> Callable[[pa.Table], pa.Table]:
+    """Other vectors, of another type."""
+
+    def changed_table(table: pa.Table) -> pa.Table:
+        return table.set_column(2, "vector", pa.array(change(table["vector"].to_pylist()), kind))
+
+    return changed_table
+
+
+def without_last_item(table: pa.Table, layer: int) -> pa.Table:
+    """One item less in a layer."""
+    is_last = pc.equal(table["item_id"], pc.max(table["item_id"]))
+    return table.filter(pc.invert(pc.and_(is_last, pc.equal(table["layer"], layer))))
+
+
+_LIST = pa.list_(pa.field("element", pa.float32(), nullable=False))
+_TEXTS = pa.list_(pa.string())
+_VECTORS: dict[str, tuple[Callable[[list[list[float]]], Any], pa.DataType]] = {
+    "infinite": (lambda rows: [[float("inf"), *row[1:]] for row in rows], _LIST),
+    "NaN": (lambda rows: [[*row[:-1], float("nan")] for row in rows], _LIST),
+    "strings": (lambda rows: [[str(value) for value in row] for row in rows], _TEXTS),
+    "one string": (lambda rows: ["x"] * len(rows), pa.string()),
+    "doubles": (lambda rows: rows, pa.list_(pa.float64())),
+    "differing lengths": (lambda rows: [row[: 1 + n % len(row)] for n, row in enumerate(rows)], _LIST),
+    "short": (lambda rows: [row[:-1] for row in rows], _LIST),
+    "nulls": (lambda rows: [None] * len(rows), pa.list_(pa.float32())),
+}
+WRONG_SHARDS: dict[str, Callable[[Path], Path]] = {
+    **{name: sealed_shard(vectors_of(change, kind)) for name, (change, kind) in _VECTORS.items()},
+    "no layer 1": sealed_shard(lambda table: table.filter(pc.not_equal(table["layer"], 1))),
+    "an item less in layer 1": sealed_shard(lambda table: without_last_item(table, 1)),
+    "other items in layer 1": sealed_shard(
+        lambda table: table.set_column(
+            1, table.schema.field(1), pc.add(table["item_id"], pc.equal(table["layer"], 1).cast("int64"))
+        )
+    ),
+}
 
 
 def holes(path_of: Callable[[Path], Path]) -> Callable[[Path], Path]:

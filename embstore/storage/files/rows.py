@@ -51,7 +51,9 @@ def read_items(
             found.append((shard, group, stored[is_wanted], np.flatnonzero(is_wanted)))
     _fetch([(shard, group.vectors) for shard, group, _, _ in found])
     for shard, group, found_ids, rows in found:
-        yield group.layer, found_ids, _read(shard, partial(read_rows, shard.path, group.vectors, rows, dim))
+        vectors = _read(shard, partial(read_rows, shard.path, group.vectors, rows, dim))
+        check_finite(shard, vectors)
+        yield group.layer, found_ids, vectors
 
 
 def _row_groups(shard: Shard, layers: Collection[int], ids: Ids) -> list[RowGroup]:
@@ -68,6 +70,15 @@ def _read(shard: Shard, read: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         return read()
     except (FileNotFoundError, ValueError) as error:
         raise shard_damage(shard, error) from error
+
+
+def check_finite(shard: Shard, vectors: Block) -> None:
+    """Raise DamagedError if a vector of a shard is not finite."""
+    values = vectors.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):  # the product of finite values is quick, and may overflow
+        is_finite = np.isfinite(np.dot(values, values)) or np.isfinite(values).all()
+    if not is_finite:
+        raise shard_damage(shard, "a vector is not finite")
 
 
 def shard_damage(shard: Shard, cause: object) -> DamagedError:

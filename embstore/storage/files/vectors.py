@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from embstore import disk
 from embstore.storage.files.paths import Shard
-from embstore.storage.files.rows import fetch_footers
+from embstore.storage.files.rows import check_finite, fetch_footers
 from embstore.storage.files.rows import shard_damage as _damage
 from embstore.storage.parquet.footer import RowGroup, is_footer_sound
 from embstore.storage.parquet.reader import read_values
@@ -157,23 +157,21 @@ class LayerVectors:
     def _listed_groups(self) -> Iterator[tuple[Shard, pq.ParquetFile, int]]:
         for shard in self._shards:
             file = open_shard(shard)
-            for group in range(file.num_row_groups):
-                try:
-                    is_selected = self._is_selected(shard, file, group)
-                except (LookupError, TypeError, ValueError, pa.ArrowException) as error:
-                    raise _damage(shard, f"row group {group} is not as shards are written ({error})") from error
-                if is_selected:
+            of_layer = _groups_of_layers(shard, file)
+            groups = of_layer.get(self._layer_id, [])
+            items = [items for _, items in groups]
+            if not items or any([items for _, items in other] != items for other in of_layer.values()):
+                raise _damage(shard, f"its layer {self._layer_id} does not have the items of the other layers, or none")
+            for group, (first, last, _) in groups:
+                if self._is_selected(first, last):
                     yield shard, file, group
 
-    def _is_selected(self, shard: Shard, file: pq.ParquetFile, group: int) -> bool:
-        """Return whether a row group is of the layer, and may contain a selected item by its statistics."""
-        layer, item = statistics(shard, file, group)
-        if layer.min != layer.max:
-            raise _damage(shard, f"row group {group} mixes layers")
-        if layer.min != self._layer_id or self._only is None:
-            return bool(layer.min == self._layer_id)
-        first = np.searchsorted(self._only, item.min)
-        return bool(first < len(self._only) and self._only[first] <= item.max)
+    def _is_selected(self, first: int, last: int) -> bool:
+        """Return whether a selected item may be in a row group with these first and last ids."""
+        if self._only is None:
+            return True
+        place = np.searchsorted(self._only, first)
+        return bool(place < len(self._only) and self._only[place] <= last)
 
     def _read_group(self, shard: Shard, file: pq.ParquetFile, group: int) -> tuple[Ids, Block]:
         """Return the ids (n,) and vectors (n, dim) of the selected items in a row group."""
@@ -182,6 +180,7 @@ class LayerVectors:
         if len(values) != len(ids) * self.dim:
             raise _damage(shard, f"row group {group} has {len(values)} components for {len(ids)} vectors")
         block = values.reshape(len(ids), self.dim).astype(np.float32, copy=False)
+        check_finite(shard, block)
         if self._only is None:
             return ids, block
         positions = np.searchsorted(self._only, ids)
@@ -233,6 +232,21 @@ def statistics(shard: Shard, file: pq.ParquetFile, group: int) -> tuple[pq.Stati
     if layer is None or item is None or not (layer.has_min_max and item.has_min_max):
         raise _damage(shard, "its statistics are missing")
     return layer, item
+
+
+def _groups_of_layers(shard: Shard, file: pq.ParquetFile) -> dict[int, list[tuple[int, tuple[int, int, int]]]]:
+    """Return the row groups of each layer by its id: number, and first id, last id and number of the items."""
+    found: dict[int, list[tuple[int, tuple[int, int, int]]]] = {}
+    for group in range(file.num_row_groups):
+        try:
+            layer, item = statistics(shard, file, group)
+            if layer.min != layer.max:
+                raise _damage(shard, f"row group {group} mixes layers")
+            n_items = file.metadata.row_group(group).num_rows
+            found.setdefault(layer.min, []).append((group, (item.min, item.max, n_items)))
+        except (LookupError, TypeError, ValueError, pa.ArrowException) as error:
+            raise _damage(shard, f"row group {group} is not as shards are written ({error})") from error
+    return found
 
 
 def _column_values(shard: Shard, file: pq.ParquetFile, group: int, column: int) -> NDArray[Any]:
