@@ -4,8 +4,10 @@ import errno
 import json
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -39,14 +41,46 @@ def temporary(folder: Path) -> Iterator[Path]:
         discard(path)
 
 
+def discard_dead(folder: Path) -> None:
+    """Remove the temporary files and folders in a folder of processes of this machine that have died since.
+
+    It is for folders that no lock protects: what live processes and other machines write is left.
+    """
+    for path in disk.listed(folder):
+        found = re.fullmatch(rf"\.([0-9]+)-{_machine()}[0-9a-f]{{8}}\.tmp", path.name)
+        if found and _machine() and not _is_alive(int(found[1])):
+            discard(path)
+
+
+@cache
+def _machine() -> str:
+    """Return a hash of the machine or container that gave this process its number; empty on Windows."""
+    if not hasattr(os, "uname"):
+        return ""
+    container = ""
+    with suppress(OSError):
+        container = os.readlink("/proc/self/ns/pid")
+    return f"{zlib.crc32(f'{os.uname().nodename} {container}'.encode()):08x}"
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # of another user, or no number of a process
+        pass
+    return True
+
+
 def temporary_path(folder: Path, owner: str = "") -> Path:
     """Return the path of a new temporary file or folder.
 
     Args:
         folder: Folder of the path.
-        owner: Hexadecimal identifier to include in the name, where the process id does not suffice.
+        owner: Hexadecimal identifier to include in the name; by default of this machine.
     """
-    return folder / f".{os.getpid()}-{owner}{os.urandom(4).hex()}.tmp"
+    return folder / f".{os.getpid()}-{owner or _machine()}{os.urandom(4).hex()}.tmp"
 
 
 def is_temporary(name: str) -> bool:

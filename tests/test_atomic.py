@@ -2,6 +2,8 @@
 
 import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,3 +94,26 @@ def test_a_rival_file_that_is_deleted_at_once_is_a_rival(tmp_path: Path, monkeyp
     monkeypatch.setattr(disk, "link", refuse)
     assert not atomic.create(tmp_path / "1.json", b"{}")
     assert [*tmp_path.iterdir()] == []
+
+
+def test_what_dead_processes_of_this_machine_left_is_removed(tmp_path: Path) -> None:
+    code = """if True:
+        import os, sys
+        from pathlib import Path
+        from embstore import atomic
+        with atomic.temporary(Path(sys.argv[1])) as file, atomic.temporary(Path(sys.argv[1])) as folder:
+            file.write_bytes(b"half")
+            (folder / "inside").mkdir(parents=True)
+            os._exit(9)
+    """
+    assert subprocess.run([sys.executable, "-c", code, tmp_path], check=False).returncode == 9
+    left = sorted(tmp_path.iterdir())
+    assert len(left) == 2
+    process, machine = left[0].name.removeprefix(".").split("-")
+    elsewhere = tmp_path / f".{process}-{'0' * 8}{machine[8:]}"
+    elsewhere.write_bytes(b"of another machine, where that process may live")
+    (tmp_path / ".mine").write_bytes(b"of a user")
+    with atomic.temporary(tmp_path) as live:
+        live.write_bytes(b"half")
+        atomic.discard_dead(tmp_path)
+        assert sorted(tmp_path.iterdir()) == sorted([elsewhere, tmp_path / ".mine", live])

@@ -98,6 +98,7 @@ def _write(
 ) -> tuple[list[Path], Sequence[str]]:  # fmt: skip
     """Write the file or folder of an export, rename it to its place, and return its files and notes."""
     dest = request.dest
+    atomic.discard_dead(dest.parent)
     with atomic.temporary(dest.parent) as temp:
         if is_folder:
             disk.make_folder(temp)

@@ -35,6 +35,7 @@ def test_an_export_that_is_killed_is_not_to_be_seen(name: str, tmp_path: Path) -
         assert not dest.exists() or _content(dest) == _content(whole)
         _export(root, dest, name)
         assert _content(dest) == _content(whole)
+        assert not list(dest.parent.glob(".*.tmp")), "what was left is gone"
 
 
 @pytest.mark.parametrize("name", ["npy", "datasets", "projector"])

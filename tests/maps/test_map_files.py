@@ -1,6 +1,8 @@
 """Stored maps: damage, maps in another's place, and maps of shards that have changed."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -194,3 +196,15 @@ def test_a_link_in_the_place_of_a_map_is_damage(made: Synthetic, tmp_path: Path)
     path.unlink()
     (path.parent / "own.parquet").write_text("")
     assert "it is not of the store" in made.store.verify().problems[0].problem
+
+
+def test_a_map_that_a_kill_left_half_written_goes_with_the_next_map(made: Synthetic) -> None:
+    [path, *_] = files_of(made.root)
+    code = "import os, sys; from pathlib import Path; from embstore import atomic\n"
+    code += "with atomic.temporary(Path(sys.argv[1])) as file: file.write_bytes(b'half'); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code, path.parent], check=False).returncode == 9
+    path.unlink()
+    assert len([*path.parent.glob(".*.tmp")]) == 1
+    made.store.map(method="pca")
+    assert path.exists()
+    assert not [*path.parent.glob(".*.tmp")]

@@ -15,7 +15,7 @@ from embstore import Store
 from embstore.errors import DamagedError, LockedError, RemoteError, StoreError
 from embstore.storage.remote import writing
 from embstore.storage.remote.garbage import collect
-from embstore.storage.remote.manifest import commit, key_of, list_numbers, read_newest
+from embstore.storage.remote.manifest import Writer, commit, key_of, list_numbers, read_newest
 from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore
 
@@ -80,6 +80,21 @@ def test_an_expired_lease_is_taken_over_and_its_owner_stops(bucket, caches, monk
     caches("here")
     add(bucket, "c")
     assert words(bucket) == {f"{prefix}{number}" for prefix in "abc" for number in range(30)}, "no zombie"
+
+
+def test_of_two_that_begin_at_once_the_second_is_told_that_it_came_second(bucket, monkeypatch):
+    """Its lease was not late: it never had one."""
+    add(bucket, "a")
+    prepare = writing.RemoteWriter._prepare
+
+    def after_a_rival(self, newest):
+        commit(bucket.objects(), newest, newest.files, Writer("0" * 32, "rival-host", 7), 120)
+        prepare(self, newest)
+
+    monkeypatch.setattr(writing.RemoteWriter, "_prepare", after_a_rival)
+    words = r"written meanwhile by process 7 on rival-host, which took the lease before this process took or renewed"
+    with pytest.raises(LockedError, match=words):
+        add(bucket, "b")
 
 
 def test_the_lease_is_renewed_while_its_owner_works(bucket, caches, monkeypatch):

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore import documents
+from embstore import atomic, documents
 from embstore.errors import DamagedError, NewerFormatError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import read_sealed, write_table
@@ -132,6 +132,7 @@ def write_map(paths: StorePaths, made: LayerMap) -> Path:
     columns = [made.ids, made.positions[:, 0], made.positions[:, 1]]
     table = pa.table([pa.array(np.ascontiguousarray(column)) for column in columns], schema=MAP_SCHEMA)
     header = json.dumps(made.header(), ensure_ascii=False, allow_nan=False)
+    atomic.discard_dead(path.parent)
     write_table(path, table.replace_schema_metadata({_HEADER: header.encode()}))
     return path
 

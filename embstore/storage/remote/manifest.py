@@ -289,8 +289,8 @@ def _check_rivals(objects: ObjectStore, numbers: Iterable[int]) -> None:
 def displaced(url: str, writer: Writer) -> LockedError:
     """Return the error for a writer in whose place another one has committed."""
     return LockedError(
-        f"{url} was written meanwhile by {writer}, since this process had not renewed its lease in time. What this "
-        "process committed before stays. Run the same command again once the other one has ended."
+        f"{url} was written meanwhile by {writer}, which took the lease before this process took or renewed its own. "
+        "What this process committed before stays. Run the same command again once the other one has ended."
     )
 
 

@@ -172,9 +172,12 @@ class StagedColumns:
         """Return the type of each column that has a value."""
         rows = self._staging.rows(_KINDS)
         by_case = {name.lower(): name for name in stored}
+        first_rows: dict[int, dict[str, int]] = {}
+        for place, kind, row, _ in rows:
+            first_rows.setdefault(place, {})[kind] = row
         found = {}
         for name, place in self._names.items():
-            first = {kind: row for at, kind, row, _ in rows if at == place}
+            first = first_rows.get(place, {})
             if not first or (first.keys() == {"-"} and name not in stored):
                 continue
             if (other := by_case.get(name.lower(), name)) != name:
@@ -194,9 +197,8 @@ class StagedColumns:
             found[name] = kind
         return found
 
-    def _oddity(self, name: str) -> str | None:
+    def _oddity(self, name: str, cells: Sequence[tuple[Any, ...]]) -> str | None:
         """Return why a column of strings is none of numbers or booleans, if most of its cells look like these."""
-        cells = [row for row in self._staging.rows(_KINDS) if row[0] == self._names[name] and row[1] != "-"]
         n = sum(n_cells for *_, n_cells in cells)
         for noun, kinds in (("number", "IF"), ("boolean", "B")):
             others = [(row, n_cells) for _, kind, row, n_cells in cells if kind not in kinds]
@@ -246,11 +248,8 @@ class StagedColumns:
 
     def _check_unique(self, kinds: Mapping[str, str]) -> None:
         """Raise SourceError if an item has two values of a column."""
-        for number, name in enumerate(kinds):
-            differing = f"FROM kept WHERE c{number} <> d{number}"
-            [(n, item)] = self._staging.rows(f"SELECT count(*), min(item_id) {differing}")
-            if not n:
-                continue
+        for number, name in self._differing(kinds, "d", "kept"):
+            [(n, item)] = self._staging.rows(f"SELECT count(*), min(item_id) FROM kept WHERE c{number} <> d{number}")
             rows = self._staging.rows(
                 """SELECT value, origin FROM kept_item JOIN kept_value USING (row) JOIN kept_row USING (row)
                    WHERE item_id = $item AND place = $place ORDER BY row""",
@@ -264,6 +263,12 @@ class StagedColumns:
                 f"{text[:SHOWN]!r} has {_shown(first)} and {_shown(other)}. An item is a text, and has one value of a "
                 "column: make the rows agree, or leave the column out of --keep."
             )
+
+    def _differing(self, kinds: Mapping[str, str], other: str, source: str) -> list[tuple[int, str]]:
+        """Return number and name of the columns whose values differ from others of a source, by one query for all."""
+        differing = ", ".join(f"bool_or(c{number} <> {other}{number})" for number in range(len(kinds)))
+        [found] = self._staging.rows(f"SELECT {differing} FROM {source}")
+        return [(number, name) for number, name in enumerate(kinds) if found[number]]
 
     def _load_stored(
         self, reader: Reader, files: Sequence[Path], kinds: Mapping[str, str], stored: Mapping[str, str]
@@ -282,14 +287,11 @@ class StagedColumns:
 
     def _check_stored(self, kinds: Mapping[str, str]) -> None:
         """Raise SourceError if an item has another value in the store."""
-        for number, name in enumerate(kinds):
-            rows = self._staging.rows(
+        for number, name in self._differing(kinds, "s", "kept JOIN kept_before USING (item_id)"):
+            [(item, before, n)] = self._staging.rows(
                 f"""SELECT item_id, s{number}, count(*) OVER () FROM kept JOIN kept_before USING (item_id)
                     WHERE c{number} <> s{number} ORDER BY item_id LIMIT 1"""
             )
-            if not rows:
-                continue
-            item, before, n = rows[0]
             [(value, origin), *_] = self._staging.rows(
                 """SELECT value, origin FROM kept_item JOIN kept_value USING (row) JOIN kept_row USING (row)
                    WHERE item_id = $item AND place = $place ORDER BY row""",
@@ -326,12 +328,16 @@ class StagedColumns:
             f"count(c{number}), count(c{number}) FILTER (WHERE s{number} IS NULL)" for number in range(len(kinds))
         )
         [row] = self._staging.rows(f"SELECT {counts} FROM kept LEFT JOIN kept_before USING (item_id)")
+        cells: dict[int, list[tuple[Any, ...]]] = {}
+        for cell in self._staging.rows(_KINDS):
+            cells.setdefault(cell[0], []).extend([cell] if cell[1] != "-" else [])
         return [
             StoredColumn(
-                name, kind, row[2 * number], row[2 * number + 1], self._oddity(name) if kind == "string" else None
+                name, kind, row[2 * number], row[2 * number + 1],
+                self._oddity(name, cells[self._names[name]]) if kind == "string" else None,
             )
             for number, (name, kind) in enumerate(kinds.items())
-        ]
+        ]  # fmt: skip
 
 
 def _items(n: int) -> str:
