@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embstore.arrays import cosines_of
 from embstore.chart import COSINE
-from embstore.errors import DamagedError, NotStoredError, UsageError
+from embstore.errors import NotStoredError, UsageError
 from embstore.query.lookup import Embed, FoundQueries, Query, look_up, missing_query_notes
 from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, revision_of
 from embstore.space import Layer, Unit
@@ -80,11 +80,6 @@ def _layer_rows(
     if len(present) < 2:
         return [], []
     vectors = np.stack([found.vectors[query][layer.id] for query in present]).astype(np.float64)
-    if not np.isfinite(vectors).all():
-        raise DamagedError(
-            f"a stored vector in {catalog.paths.embeddings(card.space)} is not finite: a file there is damaged. Run: "
-            "embstore verify"
-        )
     reason: str | None = None
     notes: list[str] = []
     if transforms:

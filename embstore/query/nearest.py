@@ -98,11 +98,6 @@ class LayerSearch:
         if not queries:
             return [], np.empty((0, 0), np.float32), []
         vectors: Vectors = np.stack([found.vectors[query][layer.id] for query in queries])
-        if not np.isfinite(vectors).all():
-            raise DamagedError(
-                f"a stored vector in {self.catalog.paths.embeddings(found.card.space)} is not finite: a file there is "
-                "damaged. Run: embstore verify"
-            )
         if transformed is not None:
             vectors = transformed.transform(vectors)
         after = "" if transformed is None else ", transformed"
