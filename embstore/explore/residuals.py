@@ -20,7 +20,7 @@ WITH pairs AS (
   JOIN embeddings b ON b.space = '{space}' AND b.layer = {layer} AND b.item_id = p.item_id_2
   WHERE p.unit = '{unit}'
 ), used AS (SELECT * FROM pairs WHERE cosine IS NOT NULL)
-SELECT *, {of_cosine} - {of_score} AS residual FROM used ORDER BY abs(residual) DESC LIMIT {n}"""
+SELECT *, {of_cosine} - {of_score} AS residual FROM used ORDER BY abs(residual) DESC, text, text_2 LIMIT {n}"""
 _RANK = (
     "(rank() OVER (ORDER BY {0}) - 1 + (count(*) OVER (PARTITION BY {0}) - 1) / 2) / greatest(count(*) OVER () - 1, 1)"
 )
@@ -61,8 +61,9 @@ def residuals(store: Reading, dataset: str, space: str, layer: str) -> dict[str,
     cosines = np.einsum("ij,ij->i", directions[np.array(left)[used]], directions[np.array(right)[used]])
     scores = pairs["score"][used].astype(np.float64)
     difference = _ranks(cosines) - _ranks(scores)
-    order = np.argsort(-np.abs(difference), kind="stable")[:_SHOWN]
-    texts = [[str(text) for text in pairs[name][used][order]] for name in ("text", "text_2")]
+    texts = [pairs[name][used].astype(object) for name in ("text", "text_2")]
+    order = np.lexsort((*texts[::-1], -np.abs(difference)))[:_SHOWN]
+    texts = [text[order].tolist() for text in texts]
     columns = [*texts, *(values[order].tolist() for values in (scores, cosines, difference))]
     names = ("text", "text_2", "score", "cosine", "residual")
     rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -11,7 +11,7 @@ import pytest
 from embstore_cli.sql import _plain, _value
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import Synthetic
+from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 from embstore.errors import NotStoredError, UnknownNameError
@@ -134,6 +134,35 @@ def test_macros_give_what_the_store_gives(made: Synthetic) -> None:
     named = store.neighbours(texts[3], spaces=space, layers=1, k=4, exact=True)
     assert named["text"] == [row[2] for row in rows]
     assert store.sql("SELECT vec('toy.word.last', 1, 'never stored')").fetchall() == [(None,)]
+
+
+def test_zero_vectors_have_no_cosine_and_are_no_neighbours(tmp_path: Path) -> None:
+    """As in the commands, with the same numbers, and ties in the order of the ids."""
+    rng = np.random.default_rng(5)
+    vectors = rng.normal(size=(1, 30, 8))
+    vectors[:, :, 0] *= 1000  # a massive dimension, where float32 would give other digits
+    vectors[:, [3, 4, 11]] = 0
+    vectors[:, 20:25] = vectors[:, 5:6]  # five ties
+    made = synthetic_store(tmp_path / "s", vectors=vectors, texts=[f"t{row}" for row in range(30)], n_blocks=0,
+                           top_form=None)  # fmt: skip
+    exact = made.layer(0).astype(np.longdouble)
+    store, space = made.store, made.space
+    cosine = "SELECT cosine(vec($s, 0, $a), vec($s, 0, $b))"
+    for other in range(1, 30):
+        [(found,)] = store.sql(cosine, {"s": space, "a": "t0", "b": f"t{other}"}).fetchall()
+        named = store.cosine(["t0", f"t{other}"], spaces=space)["cosine"]
+        if other in (3, 4, 11):
+            assert [found] == named == [None]
+        else:
+            expected = exact[0] @ exact[other] / np.sqrt((exact[0] @ exact[0]) * (exact[other] @ exact[other]))
+            assert found == pytest.approx(float(expected), abs=1e-15)
+            assert [f"{found:.12f}"] == [f"{value:.12f}" for value in named]
+    rows = store.sql("SELECT text, cosine FROM neighbours($s, 0, 't5', k := 30)", {"s": space}).fetchall()
+    assert len(rows) == 26
+    assert not {"t3", "t4", "t11"} & {text for text, _ in rows}
+    tied = sorted(range(20, 25), key=lambda row: made.ids[row])
+    assert rows[:5] == [(f"t{row}", pytest.approx(1, abs=1e-15)) for row in tied]
+    assert store.sql("FROM neighbours($s, 0, 't3')", {"s": space}).fetchall() == []
 
 
 @pytest.mark.parametrize("select", ["*", "count(*)", "max(cosine)"])

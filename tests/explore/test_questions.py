@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 from column_writing import write_columns
+from datasets_written import write_pairs
 from scipy.stats import rankdata
+from synthetic import synthetic_store
 from typer.testing import CliRunner
 
 from embstore import Store
 from embstore.errors import StoreError
 from embstore.explore.colours import colours
 from embstore.explore.overview import overview
+from embstore.explore.residuals import residuals
 from embstore.explore.wording import on_page
 from embstore.storage.sql.limits import Limits
 
@@ -404,6 +407,25 @@ def test_pairs_are_listed_by_the_difference_of_ranks(client, explored):
     for row in found["rows"]:
         shown = row["cosine"], row["residual"]
         assert by_sql[row["text"], row["text_2"], row["score"]] == pytest.approx(shown, abs=1e-9)
+
+
+def test_zero_vectors_are_ranked_neither_on_the_page_nor_by_its_sql(tmp_path):
+    vectors = np.random.default_rng(7).normal(size=(1, 40, 8))
+    vectors[:, [2, 3, 5]] = 0
+    vectors[:, 30:] = vectors[:, 10:20]  # pairs with the same cosine
+    texts = [f"word{row:02d}" for row in range(40)]
+    made = synthetic_store(tmp_path / "store", vectors=vectors, texts=texts, n_blocks=0, top_form=None)
+    write_pairs(made, "pairs")
+    found = residuals(made.store, "pairs", made.space, "0")
+    zero = {texts[row] for row in (2, 3, 5)}
+    pairs = made.store.sql("SELECT text, text_2, score FROM datasets.pairs").fetchall()
+    used = [(a, b, score) for a, b, score in pairs if not {a, b} & zero]
+    assert 0 < found["n"] == len(used) < found["total"] == len(pairs)
+    assert sorted((row["text"], row["text_2"], row["score"]) for row in found["rows"]) == sorted(used)
+    shown = [(row["text"], row["text_2"], row["score"], row["residual"]) for row in found["rows"]]
+    by_sql = in_python(found["python"]).fetchall()
+    assert [(*row[:3], row[4]) for row in by_sql] == shown
+    assert [row[3] for row in by_sql] == pytest.approx([row["cosine"] for row in found["rows"]], abs=1e-14)
 
 
 def test_sql_says_when_rows_are_cut(client):

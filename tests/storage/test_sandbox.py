@@ -1,6 +1,7 @@
 """Users' SQL that only reads: what it may say, what it gets, and where it ends."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from synthetic import Synthetic
 from embstore.errors import DamagedError, QueryError, StoreError, UsageError
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
-from embstore.storage.sql import connections
+from embstore.storage.sql import connections, fence
 from embstore.storage.sql.readonly import ReadOnlyFiles
 from embstore.storage.transaction.additions import write_dataset
 from embstore.storage.views.sandbox import Limits
@@ -97,6 +98,69 @@ def test_sql_that_reads_gives_what_duckdb_gives(made: Synthetic, sql: str) -> No
 
 def test_columns_of_the_same_name_are_numbered(made: Synthetic) -> None:
     assert made.store.sql("SELECT 1 AS a, 2 AS a").columns == ["a", "a_1"]
+
+
+RESEARCH = Path(__file__).with_name("research_sql.txt").read_text(encoding="utf-8").splitlines()[1:]
+
+
+@pytest.mark.parametrize("sql", RESEARCH)
+def test_ordinary_research_is_allowed(made: Synthetic, sql: str) -> None:
+    """The same statement over the same rows, in a DuckDB without any fence."""
+    with duckdb.connect() as plain:
+        views = {view: made.store.sql(f"FROM {view}").to_arrow_table() for view in ("items", "embeddings")}
+        for view, rows in views.items():
+            plain.register(view, rows)
+        expected = plain.execute(sql).fetchall()
+    assert expected
+    assert _rounded(made.store.sql(sql).fetchall()) == _rounded(expected)
+
+
+def _rounded(rows: object) -> str:
+    """Return rows as text with floats to 8 digits, since the two DuckDBs add up in another order."""
+    return re.sub(r"\d+\.\d{8,}(e-\d+)?", lambda number: f"{float(number[0]):.8g}", str(rows))
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("SELECT lenght(text) FROM items", "no function 'lenght', or may not use it. Did you mean length"),
+        ("SELECT text::STRNIG FROM items", "no type 'strnig', or may not use it. Did you mean string"),
+        ("SELECT cosin(vec('a', 0, 'b'), [1.0])", "no function 'cosin', or may not use it. Did you mean cosine"),
+        ("SELECT current_setting('http_proxy')", "no function 'current_setting', or may not use it"),
+    ],
+)
+def test_a_function_or_type_that_is_not_listed_names_the_nearest(made: Synthetic, sql: str, message: str) -> None:
+    with pytest.raises(QueryError, match=re.escape(message)):
+        made.store.sql(sql)
+
+
+def test_each_listed_function_exists() -> None:
+    """A name that a later DuckDB gives to something else is not allowed beforehand."""
+    with duckdb.connect() as plain:
+        known = {name for (name,) in plain.execute("SELECT function_name FROM duckdb_functions()").fetchall()}
+    assert known >= fence._FUNCTIONS
+
+
+_ENVIRONMENT = """
+from embstore.storage.catalog import Catalog
+from embstore.storage.views.sandbox import Limits
+from pathlib import Path
+import sys
+session = Catalog(Path(sys.argv[1])).users_sql.sandbox(Limits()).session(Limits(), ["items"])
+print(session.run(lambda it: it.execute("SELECT name, value FROM duckdb_settings()").fetchall()))
+"""
+
+
+def test_users_sql_has_no_setting_from_the_environment(made: Synthetic, tmp_path: Path) -> None:
+    """Even where a later DuckDB has a function that reads settings."""
+    names = ("HTTP_PROXY", "http_proxy", "HOME", "USER", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TMPDIR")
+    variables = {name: str(tmp_path / f"canary-{name}") for name in names}
+    done = subprocess.run(
+        [sys.executable, "-c", _ENVIRONMENT, made.root],
+        env={**os.environ, **variables}, capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert "memory_limit" in done.stdout, done.stderr
+    assert "canary" not in done.stdout
 
 
 def test_a_view_that_does_not_exist_names_the_nearest(made: Synthetic) -> None:
@@ -280,6 +344,27 @@ def test_a_command_does_not_wait_for_a_function_that_exceeds_the_time_limit() ->
         [sys.executable, "-c", _UNENDING], capture_output=True, text=True, timeout=HUNG_SECONDS, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, "ended True\n", "")
+
+
+_WAITED_FOR = """
+import atexit, time
+from embstore.storage.sql import connections as duck, interruptible
+
+interruptible._SECONDS_TO_END = 0.1
+atexit.register(lambda: print("at exit", interruptible.is_running()))
+connection = duck.open_shared().connect()
+connection.create_function("pause", lambda seconds: time.sleep(seconds), ["DOUBLE"], "DOUBLE")
+try:
+    interruptible.run(connection, lambda it: it.execute("SELECT pause(3.0)").fetchall(), timeout=0.1)
+except TimeoutError:
+    print("ended", interruptible.is_running())
+"""
+
+
+def test_python_ends_after_a_function_that_exceeds_the_time_limit() -> None:
+    """Else its thread comes back to a Python that is half taken apart, which aborts the process."""
+    done = subprocess.run([sys.executable, "-c", _WAITED_FOR], capture_output=True, text=True, timeout=90, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ended True\nat exit False\n", "")
 
 
 def test_threads_read_one_file_at_their_own_places(tmp_path: Path) -> None:

@@ -25,16 +25,14 @@ if TYPE_CHECKING:
 _STRING_IS_NO_NUMBER = "Cannot compare values of type VARCHAR"
 _STRING = r"'[^']*'"  # a doubled quote matches as two adjacent strings
 _OF_DISK = r"(?i)No space left|max_temp_directory_size"
-_CHANGING = (
-    r"(?i)\b(?:\w*random\w*|\w*uuid\w*|\w*sample|setseed|now|today|age|local(?:time|timestamp)|\w*current\w*|"
-    r"transaction_timestamp|(?:next|curr|set)val|getvariable|stats|sleep_ms|write_log|error|vector_type)\b"
-)
+_CHANGING = r"(?i)\b(?:\w*random\w*|\w*uuid\w*|\w*sample|now|today|ago|age|local(?:time|timestamp)|\w*current\w*)\b"
 
 
 # Reading the footers of a hundred shards takes ten times as long as a lookup. DuckDB checks whether a file has changed.
 _KEPT_FOOTERS = "SET GLOBAL parquet_metadata_cache = true"
 
-_LOCKED = (
+_LOCKED = (  # the first three settings would come from the environment
+    "SET http_proxy = ''; SET home_directory = '/dev/null'; SET secret_directory = '/dev/null'; "
     "SET enable_external_access = false; SET allow_extension_repositories = 'forbidden'; SET lock_configuration = true"
 )
 

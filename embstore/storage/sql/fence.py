@@ -29,10 +29,71 @@ _EXPRESSIONS = frozenset(
 _TABLE_FUNCTIONS = frozenset(
     ("range", "generate_series", "unnest", "repeat", "repeat_row", "json_each", "json_tree")
 )  # fmt: skip
-# Functions that read or change state outside their arguments.
-_REFUSED_FUNCTIONS = frozenset(
-    ("write_log", "getenv", "nextval", "currval", "setval", "setseed", "current_setting", "query", "query_table")
-)  # fmt: skip
+# Functions, operators and types that users' SQL may name. They read nothing but their arguments, and none of them ends
+# the process: deep JSON does so in json_contains, json_transform and VARIANT. What a later DuckDB adds is refused until
+# it has been reviewed.
+_FUNCTION_NAMES = r"""
+    !~~ !~~* % & && * ** + - ->> / // <-> << <=> <@ >> @ @> ^ ^@ | || ~ ~~ ~~* ~~~ abs acos acosh add age aggregate
+    ago any_value apply approx_count_distinct approx_quantile approx_top_k arg_max arg_max_null arg_max_nulls_last
+    arg_min arg_min_null arg_min_nulls_last argmax argmin array_agg array_aggr array_aggregate array_append
+    array_apply array_cat array_concat array_contains array_cosine_distance array_cosine_similarity
+    array_cross_product array_distance array_distinct array_dot_product array_extract array_filter array_grade_up
+    array_has array_has_all array_has_any array_indexof array_inner_product array_intersect array_length
+    array_negative_dot_product array_negative_inner_product array_position array_prepend array_reduce array_resize
+    array_reverse array_reverse_sort array_select array_slice array_sort array_to_json array_to_string
+    array_transform array_unique array_value array_where array_zip ascii asin asinh atan atan2 atanh avg bar base64
+    bin binom bit_and bit_count bit_length bit_or bit_xor bool_and bool_or cardinality cbrt ceil ceiling century
+    char_length character_length chr concat concat_ws contains corr cos cosh cot count count_if count_star countif
+    covar_pop covar_samp cume_dist current_date current_localtime current_localtimestamp damerau_levenshtein
+    date_add date_diff date_part date_sub date_trunc datediff datepart datesub datetrunc day dayname dayofmonth
+    dayofweek dayofyear days_in_month decade decode degrees dense_rank divide editdist3 element_at encode ends_with
+    entropy enum_code enum_first enum_last enum_range epoch epoch_ms epoch_ns epoch_us equi_width_bins era even exp
+    factorial favg fdiv fill filter first first_value flatten floor fmod format format_bytes from_base64 from_binary
+    from_hex fsum gamma gcd gen_random_uuid generate_series generate_subscripts geomean geometric_mean
+    get_current_timestamp grade_up greatest greatest_common_divisor group_concat hamming hash hex histogram
+    histogram_exact hour if ilike_escape instr isfinite isinf isnan isodow isoyear jaccard jaro_similarity
+    jaro_winkler_similarity json_array json_array_length json_exists json_extract json_extract_path
+    json_extract_path_text json_extract_string json_group_array json_group_object json_keys json_object json_quote
+    json_type json_valid json_value julian kahan_sum kurtosis kurtosis_pop lag last last_day last_value lcase lcm
+    lead least least_common_multiple left left_grapheme len length length_grapheme levenshtein lgamma like_escape
+    list list_aggr list_aggregate list_any_value list_append list_apply list_approx_count_distinct list_avg
+    list_bit_and list_bit_or list_bit_xor list_bool_and list_bool_or list_cat list_concat list_contains
+    list_cosine_distance list_cosine_similarity list_count list_distance list_distinct list_dot_product list_element
+    list_entropy list_extract list_filter list_first list_grade_up list_has list_has_all list_has_any list_histogram
+    list_indexof list_inner_product list_intersect list_kurtosis list_kurtosis_pop list_last list_mad list_max
+    list_median list_min list_mode list_negative_dot_product list_negative_inner_product list_pack list_position
+    list_prepend list_product list_reduce list_resize list_reverse list_reverse_sort list_select list_sem
+    list_skewness list_slice list_sort list_stddev_pop list_stddev_samp list_string_agg list_sum list_transform
+    list_unique list_value list_var_pop list_var_samp list_where list_zip listagg ln log log10 log2 lower lpad ltrim
+    lttb mad make_date make_time make_timestamp make_timestamp_ms make_timestamp_ns make_timestamptz map map_concat
+    map_contains map_contains_entry map_contains_value map_entries map_extract map_extract_value map_from_entries
+    map_keys map_values max max_by md5 mean median microsecond millennium millisecond min min_by minute mismatches
+    mod mode month monthname multiply nanosecond nextafter nfc_normalize normalized_interval not_ilike_escape
+    not_like_escape now nth_value ntile nullif octet_length ord overlay percent_rank pi position pow power prefix
+    printf product quantile quantile_cont quantile_disc quarter radians random range rank rank_dense reduce
+    regexp_escape regexp_extract regexp_extract_all regexp_full_match regexp_matches regexp_replace
+    regexp_split_to_array regexp_split_to_table regr_avgx regr_avgy regr_count regr_intercept regr_r2 regr_slope
+    regr_sxx regr_sxy regr_syy repeat replace reverse right right_grapheme round round_even roundbankers row
+    row_number row_to_json rpad rtrim second sem sha1 sha256 sign signbit sin sinh skewness split split_part sqrt
+    starts_with stddev stddev_pop stddev_samp str_split str_split_regex strftime string_agg string_split
+    string_split_regex string_to_array strip_accents strlen strpos strptime struct_concat struct_contains
+    struct_extract struct_extract_at struct_has struct_indexof struct_insert struct_keys struct_pack struct_position
+    struct_update struct_values substr substring substring_grapheme subtract suffix sum sumkahan switch tan tanh
+    time_bucket timezone timezone_hour timezone_minute to_base to_base64 to_binary to_centuries to_days to_decades
+    to_hex to_hours to_json to_microseconds to_millennia to_milliseconds to_minutes to_months to_quarters to_seconds
+    to_timestamp to_weeks to_years today translate trim trunc try_strptime typeof ucase unbin unhex unicode
+    union_extract union_tag union_value unnest upper url_decode url_encode uuid uuidv4 uuidv7 var_pop var_samp
+    variance wavg week weekday weekofyear weighted_avg xor year yearweek
+"""
+_TYPE_NAMES = """
+    array bigint binary bit blob bool boolean bpchar bytea char date datetime dec decimal double enum float float4
+    float8 hugeint int int1 int128 int16 int2 int32 int4 int64 int8 integer interval json list logical long map
+    numeric nvarchar real row short signed smallint string struct text time timestamp timestamp_ms timestamp_ns
+    timestamp_s timestamp_us timestamptz timetz tinyint ubigint uhugeint uint16 uint32 uint64 uint8 uinteger union
+    usmallint utinyint uuid varbinary varchar
+"""
+_FUNCTIONS = _TABLE_FUNCTIONS.union(_FUNCTION_NAMES.split())
+_TYPES = frozenset((*_TYPE_NAMES.split(), "time with time zone", "timestamp with time zone"))
 _LONGEST = 1_000_000
 """Maximum length of a statement in characters."""
 _DEEPEST = 200
@@ -92,7 +153,6 @@ def check(
         QueryError: The statement is not exactly one SELECT, or does anything other than read the views.
     """
     _check_size(sql)
-    _check_kind(connection, sql)
     tree = _parse(connection, sql)
     facts = _Facts(views, macros, _EXPRESSIONS | {"PARAMETER"} if has_parameters else _EXPRESSIONS)
     for node in _dictionaries(tree):
@@ -129,23 +189,6 @@ def _check_size(sql: str) -> None:
         raise QueryError(f"this SQL is not Unicode text: {error.reason} at character {error.start + 1}.") from error
 
 
-def _check_kind(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Raise QueryError unless the text is exactly one SELECT statement."""
-    try:
-        statements = connection.extract_statements(sql)
-    except duckdb.Error as error:
-        raise QueryError(f"this SQL cannot be read: {connections.first_line(error)}") from error
-    if len(statements) != 1 or not _is_select(statements[0]):
-        raise QueryError("a store is only read: give one SELECT statement.")
-
-
-def _is_select(statement: duckdb.Statement) -> bool:
-    try:
-        return statement.type == duckdb.StatementType.SELECT
-    except ValueError:  # a kind of statement for which DuckDB's Python has no name
-        return False
-
-
 def _parse(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
     """Return DuckDB's JSON syntax tree of exactly one SELECT."""
     try:
@@ -153,9 +196,9 @@ def _parse(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
         tree: dict[str, Any] = json.loads(text)
     except (duckdb.Error, RecursionError) as error:
         raise QueryError(f"this SQL cannot be read: {connections.first_line(error)}") from error
-    if tree.get("error"):
-        raise QueryError(f"this SQL cannot be read: {tree.get('error_message')}")
-    if len(tree["statements"]) != 1:
+    if tree["error"] and tree["error_type"] != "not implemented":  # the error of statements other than SELECT
+        raise QueryError(f"this SQL cannot be read: {tree['error_message']}")
+    if tree["error"] or len(tree["statements"]) != 1:
         raise QueryError("a store is only read: give one SELECT statement.")
     return tree
 
@@ -164,13 +207,11 @@ def _wrapped(connection: duckdb.DuckDBPyConnection, sql: str, tree: dict[str, An
     """Return the statement as a subquery: its own text, or DuckDB's rendering of it where its text cannot be nested."""
     wrapped = f"SELECT * FROM (\n{sql.rstrip().rstrip(';').rstrip()}\n)"
     try:
-        statements = connection.extract_statements(wrapped)
-    except duckdb.Error:
-        statements = []
-    if len(statements) != 1 or not _is_select(statements[0]):
+        outer = _parse(connection, wrapped)["statements"][0]["node"]
+    except QueryError:
         [(text,)] = connection.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)]).fetchall()
         wrapped = f"SELECT * FROM (\n{text}\n)"
-    outer = _parse(connection, wrapped)["statements"][0]["node"]
+        outer = _parse(connection, wrapped)["statements"][0]["node"]
     if outer["from_table"]["type"] != "SUBQUERY" or any(outer[key] for key in ("modifiers", "where_clause", "having")):
         raise QueryError("this SQL cannot be read as a subquery: give one SELECT statement.")
     return wrapped
@@ -224,10 +265,12 @@ class _Facts:
             raise QueryError(f"no value is given for the parameter ${name}: -p {name} VALUE (parameters= in Python).")
         if node["class"] not in self._expressions:
             raise QueryError(f"this SQL has a part that is not allowed: {node['class'].lower()}.")
-        if node["class"] == "FUNCTION" and (name := node["function_name"].casefold()) in _REFUSED_FUNCTIONS:
-            raise QueryError(f"the function {name} is not allowed in users' SQL.")
-        if node["class"] == "FUNCTION" and name in self._macros and not node["schema"]:
+        if (name := node.get("function_name", "").casefold()) in self._macros and not node["schema"]:
             self.called.add(name)
+        elif name and name not in _FUNCTIONS:
+            raise _not_allowed("function", name, {*_FUNCTIONS, *self._macros})
+        if node["class"] == "TYPE" and (name := node["type_name"].casefold()) not in _TYPES:
+            raise _not_allowed("type", name, _TYPES)
 
     def _visit_source(self, node: dict[str, Any]) -> None:
         """Record the table of a FROM clause; raise QueryError if its kind or function is not allowed."""
@@ -264,6 +307,12 @@ class _Facts:
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             views = ", ".join(sorted(self._views.values()))
             raise QueryError(f"the store has no view {name!r}, and SQL reads nothing else.{hint} Views: {views}.")
+
+
+def _not_allowed(kind: str, name: str, allowed: Collection[str]) -> QueryError:
+    near = nearest(name, sorted(allowed))
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return QueryError(f"users' SQL has no {kind} {name!r}, or may not use it.{hint}")
 
 
 def _full_name(name: tuple[str, str]) -> str:

@@ -5,6 +5,7 @@ the handler is delayed, its exception becomes a RuntimeError, and DuckDB may wai
 the main thread are executed by another thread, and the main thread waits in a way that signals interrupt.
 """
 
+import atexit
 import math
 import os
 import threading
@@ -124,6 +125,8 @@ class _Task(Generic[T]):
             self.wait(_SECONDS_BETWEEN)
         if not self.is_done:
             _given_up.append(self)
+            # Python 3.13 and earlier abort when a thread returns from DuckDB while they end.
+            atexit.register(self.wait, None)
 
     def result(self) -> T:
         import duckdb

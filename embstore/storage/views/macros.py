@@ -36,9 +36,9 @@ _ITEMS = """(SELECT item_id AS "-id", text AS "-text", unit AS "-unit" FROM item
 MACROS: Mapping[str, Macro] = {
     "cosine": Macro(
         "cosine(a, b)",
-        "Cosine of two vectors, computed in float64.",
+        "Cosine of two vectors, computed in float64; NULL if one is zero.",
         frozenset(),
-        "CREATE MACRO cosine(_a, _b) AS list_cosine_similarity(_a::DOUBLE[], _b::DOUBLE[])",
+        "CREATE MACRO cosine(_a, _b) AS nullif(list_cosine_similarity(_a::DOUBLE[], _b::DOUBLE[]), 'NaN'::DOUBLE)",
     ),
     "vec": Macro(
         "vec(space, layer, text)",
@@ -56,13 +56,12 @@ MACROS: Mapping[str, Macro] = {
         f"""CREATE MACRO neighbours(_space, _layer, _text, k := 10) AS TABLE
             WITH "-query" AS MATERIALIZED (SELECT vec(_space, _layer, _text)::DOUBLE[] AS "-given")
             SELECT row_number() OVER (ORDER BY cosine DESC, item_id) AS rank, item_id, text, cosine FROM (
-                SELECT "-item" AS item_id, "-text" AS text,
-                    list_cosine_similarity("-vector"::DOUBLE[], "-given") AS cosine
+                SELECT "-item" AS item_id, "-text" AS text, cosine("-vector", "-given") AS cosine
                 FROM {_VECTORS}, {_ITEMS}, "-query"
                 WHERE "-item" = "-id" AND "-space" = _space AND "-layer" = _layer AND "-text" <> _text
                 UNION ALL SELECT NULL, NULL, CASE WHEN "-given" IS NULL THEN {FAILURE}::DOUBLE END FROM "-query")
             WHERE cosine IS NOT NULL ORDER BY cosine DESC, item_id LIMIT k""",
-        needs=("vec",),
+        needs=("cosine", "vec"),
         is_table=True,
     ),
 }
