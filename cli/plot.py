@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from embstore.metrics import Metric
     from embstore.table import Table
 
-_NoCache = Annotated[
-    bool, typer.Option("--no-cache", help="Compute and draw all again: use nothing stored, and store nothing.")
-]
+_NoCache = Annotated[bool, typer.Option("--no-cache", help="Compute again: use nothing stored, and store nothing.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +82,19 @@ class _Drawing:
                 f"{given[0]} is about what is computed, and --from draws a stored result. Leave {given[0]} out."
             )
 
-    def draw(self, name: str | None, compute: Callable[[], "Table"] | None = None, *, no_cache: bool = False) -> None:
+    def draw(self, name: str | None, compute: Callable[[], "Table"] | None = None) -> None:
         """Draw a result into files; say where, unless they were named.
 
         Args:
             name: Name of the metric or command; None to recognise the stored result by its columns.
             compute: Function that returns the result, if none is stored.
-            no_cache: Whether to draw the picture even if it was drawn before.
         """
-        from embstore.plot import file_type, keeping_drawn, starting_early
+        from embstore.plot import file_type, starting_early
 
         for file in self.output or ():
             _options.check_place(Path(file))
         types = {file_type(file) for file in self.output or (f"{name}.svg",)}
-        with (
-            nullcontext() if types == {".vl.json"} else starting_early(),
-            nullcontext() if no_cache else keeping_drawn(),
-        ):
+        with nullcontext() if types == {".vl.json"} else starting_early():
             self._draw(name, compute)
 
     def _draw(self, name: str | None, compute: Callable[[], "Table"] | None) -> None:
@@ -139,7 +133,7 @@ def _plot_metric(store: _options.StoreDir = None, no_cache: _NoCache = False, **
 
     with explained():
         drawing.check_stored_result()
-        drawing.draw(metric, compute, no_cache=no_cache)
+        drawing.draw(metric, compute)
 
 
 @with_options(drift.arguments, _Drawing)
@@ -156,7 +150,7 @@ def _plot_drift(store: _options.StoreDir = None, no_cache: _NoCache = False, **o
 
     with explained():
         drawing.check_stored_result()
-        drawing.draw("drift", compute, no_cache=no_cache)
+        drawing.draw("drift", compute)
 
 
 def _metric_command(metric: "Metric") -> Any:

@@ -7,7 +7,7 @@ def folder(name: str) -> Path:
     """Return a folder of the user's cache for embstore, which may not exist.
 
     Args:
-        name: Name of the folder: ``datasets``, ``pictures`` or ``stores``.
+        name: Name of the folder: ``datasets`` or ``stores``.
     """
     import platformdirs  # most commands need none
 

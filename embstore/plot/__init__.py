@@ -6,14 +6,13 @@ results, axes   what of a table is drawn, and along which scales; typesetting: h
 theme, options  colours and type; size, title, scale
 steps           results of several revisions as curves over training steps
 figure          a specification, and its renderings; conversion: vl-convert, also in a process of its own
-drawn           the pictures that commands have drawn, which are kept
 stored_result   a table from a JSON file
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from embstore.plot.conversion import keeping_drawn, start_before, starting_early
+from embstore.plot.conversion import start_before, starting_early
 
 if TYPE_CHECKING:
     from embstore.plot.drawing import draw
@@ -28,7 +27,6 @@ __all__ = [
     "PlotOptions",
     "draw",
     "file_type",
-    "keeping_drawn",
     "parse_length",
     "read_result",
     "start_before",

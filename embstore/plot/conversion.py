@@ -1,7 +1,7 @@
 """Convert Vega-Lite specifications by vl-convert, in a process of its own where that saves time.
 
 vl-convert starts a JavaScript engine, which takes longer than most queries, and no other Python code of its process
-runs meanwhile. Another process starts it while the result is still computed. What it has drawn is kept (:mod:`.drawn`).
+runs meanwhile. Another process starts it while the result is still computed.
 """
 
 import atexit
@@ -40,7 +40,6 @@ _ENVIRONMENT = {"MALLOC_TOP_PAD_": str(16 << 20)}
 """Lets the C library of Linux take memory in large steps: thousands of small ones cost a twentieth of the start."""
 
 _worker: ContextVar["subprocess.Popen[bytes] | None"] = ContextVar("worker", default=None)
-_keeps: ContextVar[bool] = ContextVar("keeps", default=False)
 _waiting: list["subprocess.Popen[bytes]"] = []
 """The process that was started before it was known what to draw, until a block takes it."""
 
@@ -56,35 +55,10 @@ def convert(name: str, **arguments: Any) -> Any:
         UsageError: vl-convert is not installed.
     """
     arguments["vl_version"] = VEGA_LITE
-    if (worker := _worker.get()) is None:
-        return getattr(_converter(), name)(**arguments)
-    if not _keeps.get():
-        return _converted(worker, name, arguments)
-    from embstore.plot import drawn  # loads modules, before which the worker starts
-
-    path = drawn.path_of(name, arguments)
-    if (kept := drawn.read(path)) is not None:
-        return kept
-    result = _converted(worker, name, arguments)
-    drawn.keep(path, result)
-    return result
-
-
-def _converted(worker: "subprocess.Popen[bytes]", name: str, arguments: dict[str, Any]) -> Any:
-    """Return what a function of vl-convert returns in the worker, or here if it has ended."""
-    with suppress(OSError, EOFError, ValueError):  # what fails there fails here too, with its reason
-        return _ask(worker, name, arguments)
+    if (worker := _worker.get()) is not None:
+        with suppress(OSError, EOFError, ValueError):  # what fails there fails here too, with its reason
+            return _ask(worker, name, arguments)
     return getattr(_converter(), name)(**arguments)
-
-
-@contextmanager
-def keeping_drawn() -> Iterator[None]:
-    """Keep the pictures that another process draws within a ``with`` block, and reuse those that were kept before."""
-    token = _keeps.set(True)
-    try:
-        yield
-    finally:
-        _keeps.reset(token)
 
 
 @contextmanager

@@ -52,10 +52,9 @@ CHOSEN = {
     ),
     "explorer: frame of 100,000 items while layers morph": ("a frame of 100,000 items", "10 items"),
     "plot anisotropy -o FILE.svg, to the query": (
-        "`embstore plot` of a metric that is stored, as SVG, again",
+        "`embstore plot` of a metric that is stored, as SVG",
         "the same `query`",
     ),
-    "plot anisotropy -o FILE.svg for the first time, to the query": ("… for the first time", "the same `query`"),
     "map --method tsne, 2 layers of 8,000 words, to openTSNE": (
         "`embstore map --method tsne`, 2 layers of 8,000 words",
         "openTSNE, neighbours given",
