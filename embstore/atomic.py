@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from embstore import checksum, disk, documents
-from embstore.errors import DamagedError, FileAccessError, NewerFormatError, StoreError
+from embstore.errors import DamagedError, FileAccessError, StoreError, UnsupportedFormatError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -218,7 +218,7 @@ def read_document(path: Path, kind: documents.Kind, remedy: str = _RESTORE) -> d
 
     Raises:
         DamagedError: It is not a JSON object, was altered, or violates its schema.
-        NewerFormatError: It has a later format than this version reads.
+        UnsupportedFormatError: It has a format that this version does not read.
         MissingFileError: It does not exist.
     """
     data = disk.read(path, documents.MAX_BYTES[kind])
@@ -226,8 +226,8 @@ def read_document(path: Path, kind: documents.Kind, remedy: str = _RESTORE) -> d
         document = documents.parse(data, kind)
         checksum.check(path, data, remedy)
         documents.check(document, kind)
-    except documents.NewerFormat as error:
-        raise NewerFormatError(f"{path} {error}. Upgrade: pip install --upgrade embstore.") from error
+    except documents.UnsupportedFormat as error:
+        raise UnsupportedFormatError(f"{path} {error}") from error
     except documents.InvalidDocument as error:
         raise DamagedError(f"{path} is damaged: {error}. {remedy}") from error
     return document

@@ -16,7 +16,6 @@ Kind = Literal[
     "remote-manifest",
     "remote-list",
     "card",
-    "hidden",
     "index-card",
     "answer",
     "lock-holder",
@@ -36,7 +35,6 @@ MAX_BYTES: dict[Kind, int] = {
     "remote-manifest": 256 * _MIB,
     "remote-list": 256 * _MIB,
     "card": _MIB,
-    "hidden": 32 * _MIB,
     "index-card": 32 * _MIB,
     "answer": 16 * _MIB,
     "lock-holder": 64 * _KIB,
@@ -56,8 +54,8 @@ class InvalidDocument(ValueError):
     """A document that violates its schema; its text completes a message that ends with "is damaged: "."""
 
 
-class NewerFormat(InvalidDocument):
-    """A document of a later format than this version reads; its text completes a message that begins with the file."""
+class UnsupportedFormat(InvalidDocument):
+    """A document of a format that this version does not read; its text follows the name of the file in a message."""
 
 
 def parse(data: bytes, kind: Kind) -> dict[str, Any]:
@@ -71,7 +69,7 @@ def parse(data: bytes, kind: Kind) -> dict[str, Any]:
 
     Raises:
         InvalidDocument: There are too many bytes, or they are not a JSON object.
-        NewerFormat: The document has a later format than its schema.
+        UnsupportedFormat: The document has a later format than its schema.
     """
     if len(data) > MAX_BYTES[kind]:
         raise InvalidDocument(f"it is larger than {MAX_BYTES[kind] // _KIB:,} KiB")
@@ -87,9 +85,12 @@ def parse(data: bytes, kind: Kind) -> dict[str, Any]:
         raise InvalidDocument(f"it is not JSON ({error})") from error
     if not isinstance(document, dict):
         raise InvalidDocument("it is not a JSON object")
-    version, newest = document.get("format"), _newest_format(kind)
-    if newest is not None and isinstance(version, int) and not isinstance(version, bool) and version > newest:
-        raise NewerFormat(f"has format {_REPR.repr(version)}, and this embstore reads up to {newest}")
+    version, newest = _format_of(document), max(_formats(kind), default=None)
+    if newest is not None and version is not None and version > newest:
+        raise UnsupportedFormat(
+            f"has format {_REPR.repr(version)}, and this embstore reads up to {newest}. Upgrade: pip install --upgrade "
+            "embstore."
+        )
     return document
 
 
@@ -117,7 +118,14 @@ def check(document: dict[str, Any], kind: Kind) -> None:
 
     Raises:
         InvalidDocument: The document violates the schema; names the place and the fault.
+        UnsupportedFormat: The document has an earlier format than its schema.
     """
+    version, oldest = _format_of(document), min(_formats(kind), default=None)
+    if oldest is not None and version is not None and version < oldest:
+        raise UnsupportedFormat(
+            f"has format {version} of a version before 0.2.0, and this embstore reads from {oldest}. Build the store "
+            "again in another folder."
+        )
     validator = _validator(kind)
     if not validator.is_valid(document):
         error = next(iter(validator.iter_errors(document)))
@@ -176,10 +184,16 @@ def _values_at(value: Any, path: _Path, place: _Path = ()) -> Iterator[tuple[_Pa
         yield from _values_at(value[path[0]], path[1:], (*place, path[0]))
 
 
-def _newest_format(kind: Kind) -> int | None:
-    """Return the highest ``format`` that a schema allows; None if its documents have no format."""
+def _formats(kind: Kind) -> list[int]:
+    """Return the values of ``format`` that a schema allows; empty if its documents have no format."""
     schema = _schema(kind)["properties"].get("format", {})
-    return schema.get("const") or max(schema.get("enum", []), default=None)
+    return [schema["const"]] if "const" in schema else schema.get("enum", [])
+
+
+def _format_of(document: dict[str, Any]) -> int | None:
+    """Return the format that a document states; None if it states no number."""
+    version = document.get("format")
+    return version if isinstance(version, int) and not isinstance(version, bool) else None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ A message names the thing, the place and the remedy. The command line prints it 
     ├── StoreError               a store that cannot be opened, read or written
     │   ├── LockedError          another build is writing
     │   ├── DamagedError         a truncated, altered or missing file
-    │   │   └── NewerFormatError     a file of a format that a later version introduced
+    │   │   └── UnsupportedFormatError  a file of a format that this version does not read
     │   ├── FileAccessError      the system does not open, read or write a file
     │   │   └── MissingFileError     there is no such file
     │   ├── RemoteError          a store at a URL that cannot be reached, read or written
@@ -136,8 +136,8 @@ class DamagedError(StoreError):
     """A file of the store is truncated, altered or missing."""
 
 
-class NewerFormatError(DamagedError):
-    """A file of the store has a format that a later version introduced."""
+class UnsupportedFormatError(DamagedError):
+    """A file of the store has a format that this version does not read: a later one, or one before 0.2.0."""
 
 
 _RESUMABLE = (

@@ -212,8 +212,6 @@ class _Task:
         """Keep the existing index, updating its card."""
         assert self.stored is not None
         card = replace(self.stored, asked=self.requested_kind)  # the kind may now be fixed, or automatic again
-        if card.sample_sha256 is None and disk.sha256(self.path) == card.sha256:  # written by an older version
-            card = replace(card, sample_sha256=index.sample_hash(self.path))
         if card != self.stored:
             card.write(self.path)
         return Indexed(self.layer, card, "kept", disk.size(self.path))

@@ -49,7 +49,7 @@ def word_boundaries() -> str:
 
 
 def word_rule(boundaries: str | None) -> str | None:
-    """Return the rule from a string of :func:`word_boundaries`, without versions; None for None, as in old cards."""
+    """Return the rule from a string of :func:`word_boundaries`, without versions; None for None."""
     return boundaries and boundaries.partition(";")[0]
 
 

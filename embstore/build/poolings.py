@@ -65,8 +65,8 @@ def prompt_of(model: Model, options: Options) -> str:
 def _default(model: Model, options: Options, catalog: Catalog | None) -> tuple[tuple[Pooling, ...], tuple[str, ...]]:
     """Return the default pooling of a unit, and notes on it.
 
-    Words and occurrences have ``last``. Sentences have ``model`` if the checkpoint declares a recipe of its own, unless
-    the store has sentences of its other default already, which are continued; else ``eos`` or ``mean``.
+    Words and occurrences have ``last``. Sentences have ``model`` if the checkpoint declares a recipe of its own, else
+    ``eos`` or ``mean``.
     """
     if options.unit is not Unit.SENTENCE:
         return (Pooling.LAST,), ()
@@ -77,26 +77,10 @@ def _default(model: Model, options: Options, catalog: Catalog | None) -> tuple[t
         return (pooling,), (f"{error} The default is {pooling.value}.",)
     if recipe is None:
         return (model.tokenizer.default_pooling(options.unit, options.template),), ()
-    names = {
-        pooling: options.name or default_space_name(model.checkpoint.name, options.unit, pooling, model.space_revision)
-        for pooling in (Pooling.MODEL, Pooling.MEAN, Pooling.EOS)
-    }
-    stored = {
-        pooling
-        for pooling, name in names.items()
-        if catalog is not None and catalog.shards.get(name) and catalog.cards[name].pooling is pooling
-    }
-    if stored & {Pooling.MEAN, Pooling.EOS} and Pooling.MODEL not in stored:
-        pooling = model.tokenizer.default_pooling(options.unit, options.template)
-        if pooling in stored:
-            return (pooling,), (
-                f"{names[pooling]}: continued with pooling {pooling.value}. The own recipe of "
-                f"{model.checkpoint.name!r} ({recipe}), now the default for sentences of a new store, is --pooling "
-                "model.",
-            )
-    if Pooling.MODEL in stored:
+    name = options.name or default_space_name(model.checkpoint.name, options.unit, Pooling.MODEL, model.space_revision)
+    if catalog is not None and catalog.shards.get(name) and catalog.cards[name].pooling is Pooling.MODEL:
         return (Pooling.MODEL,), ()
     return (Pooling.MODEL,), (
-        f"{names[Pooling.MODEL]}: pooled by the own recipe of {model.checkpoint.name!r} ({recipe}), as by "
+        f"{name}: pooled by the own recipe of {model.checkpoint.name!r} ({recipe}), as by "
         f"{recipe.follows}; its layer output is the vector of the whole recipe.",
     )

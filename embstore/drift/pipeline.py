@@ -11,7 +11,7 @@ from embstore.query.item_filter import missing_words
 from embstore.query.provenance import missing_shard_notes
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
-from embstore.storage.selection import SpaceFilter, check_layer_numbers, select_layers
+from embstore.storage.selection import SpaceFilter, select_layers
 from embstore.table import Table
 
 
@@ -31,13 +31,13 @@ def drift(catalog: Catalog, request: DriftRequest, spaces: SpaceFilter, layers: 
         QueryError: There are too few items, two spaces have none in common, or the SQL fails.
         UsageError: The layers do not make pairs.
     """
-    cards, notes = check_layer_numbers(spaces.select(catalog.cards), spaces.spaces)
+    cards = spaces.select(catalog.cards)
     other = _other_card(catalog, request)
     cards = [card for card in cards if other is None or card.space != other.space] or cards
     chosen, missing = select_layers([*cards, *([] if other is None else [other])], layers)
     cards = [card for card in cards if card.space in chosen]
     found, word_notes = find_words(catalog, cards, request.queries)
-    notes += [*missing, *word_notes]
+    notes = [*missing, *word_notes]
     rows: list[Row] = []
     for card, items in zip(cards, found, strict=True):
         if request.queries and not items:
@@ -61,5 +61,4 @@ def _other_card(catalog: Catalog, request: DriftRequest) -> Card | None:
         return None
     if request.against not in catalog.cards:
         raise UnknownNameError("space", request.against, catalog.cards)
-    check_layer_numbers([catalog.cards[request.against]])
     return catalog.cards[request.against]

@@ -16,7 +16,6 @@ from embstore.maps.kept import kept_of_some
 from embstore.maps.pca import SharedBasis
 from embstore.query.layer_data import StoredLayer
 from embstore.storage.files.maps import read_map
-from embstore.storage.selection import check_layer_numbers
 from embstore.table import Row
 
 NOW = "pca"
@@ -173,7 +172,6 @@ def kept_now(store: Reading, space: str) -> list[float | None]:
 
 def _layers(store: Reading, space: str, items: SpaceItems) -> list[StoredLayer]:
     card = card_of(store, space)
-    check_layer_numbers([card])
     only = None if len(items.ids) == items.n_stored else items.ids
     return [StoredLayer(store.catalog, card, layer, only) for layer in card.layers]
 

@@ -40,9 +40,8 @@ class IndexCard:
         wanted_recall: Recall@10 in [0, 1] that the effort was tuned to reach.
         n_queries: Number of queries over which the recall is averaged; 0 for a flat index, which is exact.
         build_seconds: Duration of the build, or of the last addition, in seconds.
-        crc32: CRC-32 of the vectors and ids of a flat index, checked at every opening; None if not recorded.
-        sample_sha256: SHA-256 of the file's length and sampled blocks (:func:`sample_hash`), checked at every opening;
-            None in cards of older versions.
+        crc32: CRC-32 of the vectors and ids of a flat index, checked at every opening; None of other kinds.
+        sample_sha256: SHA-256 of the file's length and sampled blocks (:func:`sample_hash`), checked at every opening.
     """
 
     space: str

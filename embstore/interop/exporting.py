@@ -17,7 +17,7 @@ from embstore.interop.selection import Selected
 from embstore.progress import Observer, Progress
 from embstore.query.request import Selection
 from embstore.storage.catalog import Catalog
-from embstore.storage.selection import SpaceFilter, check_layer_numbers, cut_notes
+from embstore.storage.selection import SpaceFilter, cut_notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,11 @@ def export(catalog: Catalog, request: ExportRequest, observe: Observer) -> Expor
     """
     name = find_writer(request.dest, request.format)
     writer = WRITERS[name]
-    [card], notes = check_layer_numbers(SpaceFilter(spaces=[request.space]).select(catalog.cards), [request.space])
+    [card] = SpaceFilter(spaces=[request.space]).select(catalog.cards)
     if not catalog.shards[card.space]:
         raise UsageError(f"{card.space} has no vectors yet: its build was interrupted. Run it again.")
     layers = card.layers.select(request.layers or ("all" if writer.several_layers else "top"))
-    notes += cut_notes([card], request.layers or "")
+    notes = cut_notes([card], request.layers or "")
     if len(layers) > 1 and not writer.several_layers:
         several = ", ".join(known for known, entry in WRITERS.items() if entry.several_layers)
         raise UsageError(

@@ -15,8 +15,7 @@ from embstore.maintain.repair_log import SAME_SOURCES, RepairLog
 from embstore.maintain.repair_spaces import SpacesRepair
 from embstore.maintain.repair_tables import repair_tables
 from embstore.progress import Observer
-from embstore.storage.files import names
-from embstore.storage.files.marker import COLUMNS_FORMAT, STORE_FORMAT, read_format, write_marker
+from embstore.storage.files.marker import write_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.file_checks import (
     Problem,
@@ -28,7 +27,7 @@ from embstore.storage.maintenance.file_checks import (
 from embstore.storage.transaction.commit import Change, commit, create_complete
 from embstore.storage.transaction.lock import write_lock
 from embstore.storage.transaction.manifest import Snapshot, read_snapshot
-from embstore.storage.transaction.recovery import finish_replacements, list_leftovers, recover, upgrade
+from embstore.storage.transaction.recovery import finish_replacements, list_leftovers, recover
 from embstore.table import Table
 
 
@@ -105,26 +104,21 @@ def _repair_documents(log: RepairLog, marker_problems: Sequence[Problem]) -> Sna
     are deduplicated.
 
     Raises:
-        NewerFormatError: A manifest has a later format than this version reads.
+        UnsupportedFormatError: A manifest has a format that this version does not read.
     """
     paths = log.paths
     for problem in marker_problems:
-        store_format = STORE_FORMAT if paths.manifest_numbers() else 1
-        if names.PARTS.listed(paths.columns):
-            store_format = COLUMNS_FORMAT
-        action = Action("rewritten", problem.file, "it was missing, or altered")
-        log.do(action, partial(write_marker, paths, store_format))
+        log.do(Action("rewritten", problem.file, "it was missing, or altered"), partial(write_marker, paths))
     snapshot, problems = verify_manifests(paths)
     needed = not snapshot.number
     for problem in problems:
         detail = "it was altered; what is there twice is sorted out below" if needed else "it was altered, and is old"
         log.actions.append(Action("rewritten" if needed else "removed", problem.file, detail))
     if not log.dry_run:
-        if problems and needed and read_format(paths) > 1:
+        if problems and needed:
             create_complete(paths, snapshot.files)
         for path in (problem.file for problem in problems if problem.file != paths.manifests):
             disk.remove(path, missing_ok=True)  # a new manifest may have deleted it
-        upgrade(paths)
         finish_replacements(paths)  # before the next commit, after which it is not known what was replaced
     return snapshot
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore import atomic, checksum, disk, index
-from embstore.errors import DamagedError, FileAccessError, MissingFileError, NewerFormatError
+from embstore.errors import DamagedError, FileAccessError, MissingFileError, UnsupportedFormatError
 from embstore.indexing import readable_card, update_indexes
 from embstore.maintain.actions import Action
 from embstore.maintain.derived import kind_of_indexes, renew_merged
@@ -80,7 +80,7 @@ class SpacesRepair:
     def _repair_card(self, path: Path, error: DamagedError) -> None:
         """Restore a damaged card if a single flipped bit explains the damage; else move it out or report it."""
         data = disk.read(path)
-        if isinstance(error, NewerFormatError):
+        if isinstance(error, UnsupportedFormatError):
             self.log.leave(path, str(error))
         elif checksum.has_valid_checksum(data):
             self.log.move_out(path, str(error))  # intact, but of another space or not a card

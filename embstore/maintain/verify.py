@@ -35,7 +35,6 @@ from embstore.storage.maintenance.file_checks import (
 from embstore.storage.maintenance.item_id_checks import verify_ids
 from embstore.storage.maintenance.problems import AnswerCheck, Problem, catch_unreadable, check_each, read_problem
 from embstore.storage.maintenance.quick_checks import QuickCheck
-from embstore.storage.sql.reader import Reader
 from embstore.storage.transaction.manifest import Snapshot, is_outdated, read_snapshot
 from embstore.table import Table, table
 
@@ -244,7 +243,7 @@ def _verify_merged(paths: StorePaths, card: Card, shards: Sequence[Shard]) -> It
     merged = read_merged(paths, card)
     if merged is None or not merged.is_of(shards):
         return  # readers ignore such a summary
-    total = add_summaries(Reader(paths.root), card, shards)
+    total = add_summaries(card, shards)
     if not all(merged.sums[layer].isclose(total[layer]) for layer in card.layers.ids):
         yield Problem(paths.merged(card.space), "it is not the sum of the summaries of its shards")
 

@@ -19,7 +19,7 @@ from embstore.query.revision_columns import revision_of
 from embstore.space import Layer
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.maps import LayerMap, Positions, find_map, write_map
-from embstore.storage.selection import SpaceFilter, check_layer_numbers, select_layers
+from embstore.storage.selection import SpaceFilter, select_layers
 from embstore.table import Table
 
 MADE, FOUND = "made", "found"
@@ -43,16 +43,16 @@ def map_spaces(
     Raises:
         UnknownNameError: A space, layer or method does not exist.
         UsageError: openTSNE is not installed, or ``where`` may select other items another time.
-        QueryError: No item is selected, the layers of a space are shifted, or the SQL fails.
+        QueryError: No item is selected, or the SQL fails.
         StoreError: A map cannot be written. Those before it are stored.
     """
-    cards, notes = check_layer_numbers(spaces.select(catalog.cards), spaces.spaces)
+    cards = spaces.select(catalog.cards)
     chosen, missing = select_layers(cards, layers)
     cards = [card for card in cards if card.space in chosen]
     requests = [MapRequest(card.space, chosen[card.space], method, selection) for card in cards]
     for request in requests:  # before hours of work, if the store is read-only
         disk.make_folder(catalog.paths.maps(request.space))
-    notes += [*missing, *(note for card in cards for note in missing_shard_notes(catalog, card))]
+    notes = [*missing, *(note for card in cards for note in missing_shard_notes(catalog, card))]
     rows: list[dict[str, Any]] = []
     for request, card in zip(requests, cards, strict=True):
         word_columns, word_notes = missing_words(catalog, selection.words, card)
@@ -94,7 +94,7 @@ def map_points(
         UsageError: ``layer`` is not one of ``layers``; or as :func:`map_spaces`.
         QueryError: As :func:`map_spaces`.
     """
-    [card], _ = check_layer_numbers(SpaceFilter(spaces=[space]).select(catalog.cards))
+    [card] = SpaceFilter(spaces=[space]).select(catalog.cards)
     members, together = card.layers.select(layer).members, card.layers.select(layers).members
     if len(members) != 1 or members[0] not in together:
         raise UsageError(f"a map is of one of the layers {layers!r} of {space}, and {layer!r} is not one of these.")
@@ -160,9 +160,8 @@ def _nothing_selected(requests: Sequence[MapRequest]) -> QueryError:
 
 
 def _stored(catalog: Catalog, request: MapRequest, layer: Layer) -> LayerMap | None:
-    """Return the stored map of a layer if it is current; None for one without items, as earlier versions stored it."""
-    found = find_map(catalog.paths, request.key(layer), catalog.shard_names(request.space))
-    return found if found is not None and len(found.ids) + found.n_zero else None
+    """Return the stored map of a layer if it is current."""
+    return find_map(catalog.paths, request.key(layer), catalog.shard_names(request.space))
 
 
 def _is_below(request: MapRequest, layer: Layer, until: Layer) -> bool:

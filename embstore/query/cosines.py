@@ -15,7 +15,7 @@ from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, co
 from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
-from embstore.storage.selection import SpaceFilter, check_layer_numbers, select_layers
+from embstore.storage.selection import SpaceFilter, select_layers
 from embstore.table import Pivot, Table, table
 
 if TYPE_CHECKING:
@@ -47,18 +47,17 @@ def cosines(
     Raises:
         NotStoredError: A text is in none of the spaces, and ``embed`` is None; or no space has both texts of a pair.
         UsageError: There are fewer than two texts, or a word occurs in several sentences.
-        QueryError: The layers of a space are shifted.
         DamagedError: A file was altered.
     """
     queries = list(dict.fromkeys(queries))
     if len(queries) < 2:
         raise UsageError("give at least two different texts, as in: embstore cosine bank river")
-    cards, notes = check_layer_numbers(spaces.select(catalog.cards), spaces.spaces)
+    cards = spaces.select(catalog.cards)
     if all(query.marked for query in queries):  # only occurrences have brackets
         cards = [card for card in cards if card.unit is Unit.OCCURRENCE] or cards
-    chosen, layer_notes = select_layers(cards, layers)
+    chosen, notes = select_layers(cards, layers)
     found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
-    notes += layer_notes + [note for query in queries for note in missing_query_notes(catalog, query, found)]
+    notes += [note for query in queries for note in missing_query_notes(catalog, query, found)]
     rows: list[dict[str, Any]] = []
     for space in found:
         for layer in chosen[space.card.space]:

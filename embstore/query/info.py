@@ -30,7 +30,7 @@ def info(catalog: Catalog) -> Table:
 
     ``index`` is the kind of the indexes that cover every shard (several with ``+``), ``behind``, ``none`` or
     ``damaged``; ``index_recall`` is the lowest recall@10 of the layers; ``bytes`` is of shards, summaries and indexes.
-    Notes name missing shards, spaces without items, and spaces whose layers are shifted or whose words may be cut.
+    Notes name missing shards and spaces without items.
     """
     rows = [
         {
@@ -44,8 +44,6 @@ def info(catalog: Catalog) -> Table:
         for card in catalog.cards.values()
     ]  # fmt: skip
     notes = [note for space in catalog.cards for note in _missing_shards(catalog, space)]
-    faults = [fault for card in catalog.cards.values() for fault in (card.layer_fault, card.word_fault)]
-    notes += [fault for fault in faults if fault is not None]
     if catalog.columns.has_kept:
         notes.append("The items have columns, which are listed by: embstore info --columns")
     return table(rows, columns=columns_with_values(INFO_COLUMNS, rows), notes=notes, shown=_SHOWN)

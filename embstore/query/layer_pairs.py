@@ -33,7 +33,7 @@ from embstore.space import Layer
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.answers import Answer
 from embstore.storage.files.card import Card
-from embstore.storage.selection import check_layer_numbers, select_layers
+from embstore.storage.selection import select_layers
 from embstore.table import Table
 
 
@@ -158,7 +158,6 @@ def _against(catalog: Catalog, request: MetricRequest) -> Card | None:
         return None
     if name not in catalog.cards:
         raise UnknownNameError("space", name, catalog.cards)
-    check_layer_numbers([catalog.cards[name]])
     return catalog.cards[name]
 
 

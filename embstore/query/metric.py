@@ -31,7 +31,7 @@ from embstore.space import Layer
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.answers import Answer
 from embstore.storage.files.card import Card
-from embstore.storage.selection import SpaceFilter, check_layer_numbers, select_layers
+from embstore.storage.selection import SpaceFilter, select_layers
 from embstore.table import Pivot, Table, table
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
 
     Raises:
         UnknownNameError: A space, model, layer or column does not exist.
-        QueryError: The store has no space or input that the metric needs, or the layers of a space are shifted.
+        QueryError: The store has no space or input that the metric needs.
     """
     metric = request.metric
     cards, notes = _suitable_spaces(catalog, request, spaces)
@@ -130,9 +130,8 @@ def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, l
 def _suitable_spaces(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter) -> tuple[list[Card], list[str]]:
     """Return the cards of the spaces that a metric can be computed for, and notes on the spaces left out."""
     cards, notes = _of_metric_units(request.metric, spaces.select(catalog.cards))
-    cards, shifted = check_layer_numbers(cards, spaces.spaces)
     cards, without_column = _with_column(catalog, request, cards)
-    return cards, [*notes, *shifted, *without_column]
+    return cards, [*notes, *without_column]
 
 
 def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]) -> tuple[list[Card], list[str]]:

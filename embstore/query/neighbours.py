@@ -14,7 +14,7 @@ from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, co
 from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
-from embstore.storage.selection import SpaceFilter, check_layer_numbers, select_layers
+from embstore.storage.selection import SpaceFilter, select_layers
 from embstore.table import Pivot, Table, table
 from embstore.text import Item
 
@@ -61,17 +61,16 @@ def neighbours(
 
     Raises:
         NotStoredError: A text is in none of the spaces, and ``embed`` is None.
-        QueryError: No layer can be transformed, the SQL fails, or the layers of a space are shifted.
+        QueryError: No layer can be transformed, or the SQL fails.
         UsageError: A word occurs in several sentences, so that the occurrence is ambiguous.
         DamagedError: A file was altered.
     """
     if k < 1:
         raise UsageError(f"k must be at least 1, not {k}.")
-    cards, shifted = check_layer_numbers(spaces.select(catalog.cards), spaces.spaces)
+    cards = spaces.select(catalog.cards)
     if all(query.marked for query in queries):  # only occurrences have brackets
         cards = [card for card in cards if card.unit is Unit.OCCURRENCE] or cards
     chosen, notes = select_layers(cards, layers)
-    notes += shifted
     if not exact and not transforms:
         index.open_in_background(
             (catalog.paths.index(space, layer), catalog.shard_names(space))

@@ -148,7 +148,7 @@ class Catalog:
         card, merged = self.cards[space], read_merged(self.paths, self.cards[space])
         if merged is not None and merged.shards_sha256 == self.shards_hash(space):
             return merged.sums
-        return add_summaries(self.reader, card, self.shards[space])
+        return add_summaries(card, self.shards[space])
 
     def count(self, space: str) -> int:
         """Return the number of items of a space, from its summaries."""

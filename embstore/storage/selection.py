@@ -90,27 +90,6 @@ class SpaceFilter:
         return ", ".join(f"{name} {value!r}" for name, value in parts.items() if value)
 
 
-def check_layer_numbers(cards: Sequence[Card], named: Sequence[str] = ()) -> tuple[list[Card], list[str]]:
-    """Exclude the spaces whose layer numbers are shifted.
-
-    Args:
-        cards: Cards of the selected spaces.
-        named: Names of the spaces that the user gave explicitly.
-
-    Returns:
-        The remaining cards, and a note for each excluded space and for each space whose words may be truncated.
-
-    Raises:
-        QueryError: A space given explicitly has shifted layers, or all spaces have.
-    """
-    faults = {card.space: card.layer_fault for card in cards if card.layer_fault is not None}
-    sound = [card for card in cards if card.space not in faults]
-    if refused := [fault for space, fault in faults.items() if space in named or not sound]:
-        raise QueryError(refused[0])
-    word_faults = [card.word_fault for card in sound if card.word_fault is not None]
-    return sound, [*(f"left out: {fault}" for fault in faults.values()), *word_faults]
-
-
 def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Layer, ...]], list[str]]:
     """Select layers of several spaces by one specification.
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from embstore.errors import UsageError
 from embstore.keywords import accepts
 from embstore.storage.catalog import Catalog
-from embstore.storage.selection import SpaceFilter, check_layer_numbers
+from embstore.storage.selection import SpaceFilter
 from embstore.store.arguments import LayerSpec, Names, SpaceFilters, as_layers, as_limits, as_names
 from embstore.store.opened import OpenStore
 from embstore.table import Table
@@ -280,7 +280,7 @@ def _vectors(
 ) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]:
     from embstore.storage.files.vectors import LayerVectors
 
-    [card], _ = check_layer_numbers(SpaceFilter(spaces=[space]).select(catalog.cards))
+    [card] = SpaceFilter(spaces=[space]).select(catalog.cards)
     layers = card.layers.select(layer).members
     if len(layers) != 1:
         raise UsageError(f"vectors are of one layer, and {layer!r} names {len(layers)}.")

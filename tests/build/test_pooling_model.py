@@ -64,17 +64,6 @@ def test_the_recipe_is_the_default_for_sentences(tmp_path: Path, sentences: Path
     assert (again.spaces[0].embedded, again.notes) == (0, ())
 
 
-def test_sentences_of_an_older_default_are_continued(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
-    root = tmp_path / "store"
-    build(root, sentences, checkpoint, poolings="mean")
-    sentences.write_text("one more sentence")
-    report = build(root, sentences, checkpoint)
-    assert [space.space for space in report.spaces] == ["tiny.sentence.mean"]
-    assert "continued with pooling mean" in report.notes[0]
-    build(root, sentences, checkpoint, poolings=["model", "mean"])
-    assert [space.space for space in build(root, sentences, checkpoint).spaces] == ["tiny.sentence.model"]
-
-
 def test_words_keep_their_default_and_may_have_the_recipe(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
     sentences.write_text("dog\ncat\n")
     names = [

@@ -112,30 +112,6 @@ def test_verify_finds_a_flipped_bit_of_each_kind(make_store: Make, kind: str, pa
     assert made.store.verify().ok
 
 
-def as_format_1(path: Path) -> None:
-    """Rewrite a card as the first version wrote it."""
-    document = json.loads(path.read_text())
-    old = ("space", "layer", "kind", "metric", "n", "n_zero", "dim", "shards", "sha256", "faiss", "created")
-    text = json.dumps({"format": 1, **{name: document[name] for name in old}, checksum.KEY: checksum.BLANK}, indent=2)
-    path.write_bytes(checksum.with_checksum((text + "\n").encode()))
-
-
-def test_cards_of_format_1_answer_and_grow(make_store: Make) -> None:
-    made = make_store(n=60)
-    before = made.store.neighbours("text7", layers="all").to_pylist()
-    for layer in made.card.layers:
-        as_format_1(made.paths.index(made.space, layer).with_suffix(".json"))
-    found = made.store.neighbours("text7", layers="all")
-    assert found.to_pylist() == before
-    assert found.notes == ()
-    assert made.store.verify().ok
-    info = made.store.info().to_pylist()[0]
-    assert (info["index"], info["index_recall"], info["index_seconds"]) == ("flat", 1.0, None)
-    more(make_store)
-    assert {row["did"] for row in made.store.index()} == {"extended"}
-    assert {card and (card.n, card.asked) for card in cards(made)} == {(100, "auto")}
-
-
 def test_a_card_of_a_later_format_is_not_guessed_at(make_store: Make) -> None:
     made = make_store(n=20)
     path = made.paths.index(made.space, made.card.layers.members[2])

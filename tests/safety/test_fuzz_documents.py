@@ -12,7 +12,6 @@ from fault_figures import Tally
 from fuzzing import refusal, tries
 from hypothesis import given
 from hypothesis import strategies as st
-from old_format import hide
 from synthetic import synthetic_card
 
 from embstore import atomic, checksum
@@ -24,7 +23,6 @@ from embstore.storage.files.card import read_card
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction.commit import Change, commit, create_store
-from embstore.storage.transaction.legacy import read_hidden
 from embstore.storage.transaction.lock import _read_metadata as read_holder
 from embstore.storage.transaction.manifest import read_manifest
 from embstore.text import escaped
@@ -63,7 +61,6 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
         part.write_bytes(b"x")
         commit(paths, Change((part,)) if part == old else Change(replaced={part: (old,)}))
     newest = paths.manifest(paths.manifest_numbers()[-1])
-    hide(paths, folder, _PARTS[:2], {_PARTS[2]: [_PARTS[0], _PARTS[1]]})
     card = synthetic_card(n_blocks=2, unit="occurrence")
     index = paths.indexes(card.space) / "layer=00.faiss"
     index.parent.mkdir(parents=True)
@@ -89,7 +86,6 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
     }  # fmt: skip
     made = {
         "card": Case(paths.card(card.space), lambda: read_card(paths.card(card.space)), card.to_dict()),
-        "hidden": _stored(paths.items / "hidden.json", lambda: read_hidden(paths, folder)),
         "manifest": _stored(newest, lambda: read_manifest(newest)),
         "index card": _stored(index.with_suffix(".json"), lambda: IndexCard.read(index)),
         "answer": _stored(answer, lambda: read_answer(paths, query)),
@@ -106,7 +102,7 @@ def _stored(path: Path, read: Callable[[], object]) -> Case:
     return Case(path, read, json.loads(path.read_bytes()))
 
 
-KINDS = ["card", "hidden", "manifest", "index card", "answer", "marker", "lock holder", "own dataset"]
+KINDS = ["card", "manifest", "index card", "answer", "marker", "lock holder", "own dataset"]
 
 _NUMBERS = st.one_of(
     st.integers(), st.integers(-3, 5), st.sampled_from([1 << 31, 1 << 53, 1 << 63, 1 << 64, 10**40, -(1 << 63)]),

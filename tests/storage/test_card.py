@@ -9,7 +9,7 @@ import pytest
 from synthetic import Synthetic, synthetic_card
 
 from embstore import atomic
-from embstore.errors import DamagedError, NewerFormatError, SpaceMismatchError
+from embstore.errors import DamagedError, SpaceMismatchError, UnsupportedFormatError
 from embstore.space import Layers, Template, TopForm
 from embstore.storage.files.card import CARD_FORMAT, Card, read_card
 from embstore.storage.files.paths import StorePaths
@@ -91,40 +91,32 @@ def test_a_document_that_is_no_card_is_named(tmp_path: Path, change: dict) -> No
     path.write_bytes(atomic.document_bytes(CARD.to_dict() | change))
     with pytest.raises(DamagedError, match=r"x\.json is damaged: .*(unit|template|layers|top_form)"):
         read_card(path)
-    path.write_bytes(atomic.document_bytes({"format": 1}))
+    path.write_bytes(atomic.document_bytes({"format": CARD_FORMAT}))
     with pytest.raises(DamagedError, match='is damaged: "space" is a required property'):
         read_card(path)
 
 
-def format_1(card: Card) -> dict:
-    """The document that format 1 had for a card."""
-    document = card.to_dict() | {"format": 1}
-    del document["layer_check"], document["word_boundaries"]
-    return document
-
-
-def test_a_card_of_format_1_is_read_and_is_of_the_same_space(tmp_path: Path) -> None:
-    path = tmp_path / f"{CARD.space}.json"
-    path.write_bytes(atomic.document_bytes(format_1(CARD)))
-    read = read_card(path)
-    assert read == replace(CARD, layer_check=None)
-    assert read.layer_fault is None
-    read.check_same_space(CARD)
-    CARD.check_same_space(read)
-
-
-@pytest.mark.parametrize("version", [0, "1", None])
+@pytest.mark.parametrize("version", ["1", None])
 def test_a_card_of_another_format_is_refused_with_the_known_ones(tmp_path: Path, version: object) -> None:
     path = tmp_path / f"{CARD.space}.json"
     path.write_bytes(atomic.document_bytes(CARD.to_dict() | {"format": version}))
-    with pytest.raises(DamagedError, match=f"format: {version!r} is not one of 1 or {CARD_FORMAT}"):
+    with pytest.raises(DamagedError, match=f"format: {CARD_FORMAT} was expected"):
+        read_card(path)
+
+
+def test_a_card_of_an_earlier_format_says_to_build_again(tmp_path: Path) -> None:
+    path = tmp_path / f"{CARD.space}.json"
+    path.write_bytes(atomic.document_bytes(CARD.to_dict() | {"format": 1}))
+    with pytest.raises(UnsupportedFormatError, match=r"has format 1 of a version before 0\.2\.0, .* from 2\. Build"):
         read_card(path)
 
 
 def test_a_card_of_a_newer_format_says_to_upgrade(tmp_path: Path) -> None:
     path = tmp_path / f"{CARD.space}.json"
     path.write_bytes(atomic.document_bytes({"format": CARD_FORMAT + 1, "mystery": [1]}))
-    with pytest.raises(NewerFormatError, match=f"has format 3, and this embstore reads up to {CARD_FORMAT}. Upgrade"):
+    with pytest.raises(
+        UnsupportedFormatError, match=f"has format 3, and this embstore reads up to {CARD_FORMAT}. Upgrade"
+    ):
         read_card(path)
 
 
@@ -143,17 +135,6 @@ def test_layers_that_no_model_has_are_named(tmp_path: Path, change: dict) -> Non
     path.write_bytes(atomic.document_bytes(CARD.to_dict() | change))
     with pytest.raises(DamagedError, match=r"its layers are not those of a model of \d blocks"):
         read_card(path)
-
-
-def test_a_space_with_shifted_layers_takes_nothing_more() -> None:
-    right = replace(CARD, architecture="MambaModel")
-    shifted = Card.from_dict(format_1(right))
-    assert right.layer_fault is None
-    with pytest.raises(SpaceMismatchError, match=f"layers of {CARD.space} are shifted: .*embstore remove --space"):
-        shifted.check_same_space(right)
-    with pytest.raises(SpaceMismatchError, match=r"its layer_check is 1, not null"):
-        right.check_same_space(shifted)
-    assert shifted.describe_differences(shifted) == ""
 
 
 def test_checkpoint_at_revision() -> None:

@@ -13,8 +13,16 @@ from kept_columns import write_columns
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_items, synthetic_store
 
-from embstore import Store
-from embstore.errors import DamagedError, EmbstoreError, NotStoredError, QueryError, StoreError, UnknownNameError
+from embstore import Store, atomic
+from embstore.errors import (
+    DamagedError,
+    EmbstoreError,
+    NotStoredError,
+    QueryError,
+    StoreError,
+    UnknownNameError,
+    UnsupportedFormatError,
+)
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.transaction.additions import write_dataset
@@ -367,3 +375,12 @@ def test_a_folder_with_other_things_is_never_made_a_store(tmp_path: Path) -> Non
 def test_texts_that_are_too_long_to_be_meant_are_not_compared(make_store: Make) -> None:
     made = make_store(texts=["h" * 1001, "house"])
     assert Catalog(made.root).nearest_texts("h" * 5000, [made.space]) == ["house"]
+
+
+@pytest.mark.parametrize("command", [Store.info, Store.compact, Store.repair, lambda store: store.query("norms")])
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_store_of_an_earlier_format_says_to_build_it_again(make_store: Make, version: int, command) -> None:
+    made = make_store(n=5)
+    made.paths.marker.write_bytes(atomic.document_bytes({"format": version}))
+    with pytest.raises(UnsupportedFormatError, match=rf"store\.json has format {version} of .*before 0\.2\.0, .*Build"):
+        command(Store(made.root))

@@ -13,7 +13,6 @@ from wordfreq import zipf_frequency
 from embstore.errors import DamagedError, UnknownNameError
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.item_columns import ColumnValues
-from embstore.storage.files.marker import read_format
 from embstore.storage.files.tables import stage_part
 from embstore.storage.item_columns import column_types, column_values
 from embstore.storage.transaction.additions import write_column_rows
@@ -61,7 +60,6 @@ def test_stored_columns_are_those_of_pandas(made: tuple[Synthetic, pd.DataFrame]
         assert found[name].kind == kind
         series = expected[name].where(expected[name].notna(), None).reset_index(drop=True)
         pd.testing.assert_series_equal(in_pandas(found[name]), series, check_names=False)
-    assert read_format(store.paths) == 3
 
 
 def test_zipf_frequency_is_that_of_wordfreq(tmp_path: Path) -> None:
@@ -69,7 +67,6 @@ def test_zipf_frequency_is_that_of_wordfreq(tmp_path: Path) -> None:
     made = synthetic_store(tmp_path / "store", texts=words)
     [column] = column_values(Catalog(made.root), made.space, ["zipf_frequency"], made.ids).values()
     assert column.values.tolist() == [zipf_frequency(word, "en") for word in words]
-    assert read_format(made.paths) == 2
 
 
 def test_position_counts_the_words_before(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_small_store_is_one_manifest_and_a_commit_to_a_large_one_is_small(
     forget_what_was_read()
     with disk.watched(lambda operation, path, _: read.append(path) if operation == "open" else None):
         assert len(numbers(paths)) == 60
-    assert [path.parent.name for path in read] == [paths.root.name, "manifests"]
+    assert [path.parent.name for path in read] == ["manifests"]
     monkeypatch.setattr(commits, "_MAX_CHANGES", 8)
     commit(paths, Change(tuple(part(paths, number) for number in range(1000, 2000))))
     sizes = []

@@ -20,7 +20,6 @@ HEX = "0123456789abcdef"
 GOOD: list[tuple[Names, str, str]] = [
     (names.PARTS, f"part-{HEX}", f"part-{HEX}.parquet"),
     (names.CARDS, "gpt2.word.last", "gpt2.word.last.json"),
-    (names.REMOVALS, "a", "a.removing"),
     (names.SPACES, "A_b-c.d", "space=A_b-c.d"),
     (names.DATASETS, "words_5000", "words_5000.parquet"),
     (names.INDEXES, "layer=07", "layer=07.faiss"),

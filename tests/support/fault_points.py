@@ -1,7 +1,6 @@
 """The commands at each of whose operations on files a fault is tried, and what each must have made in the end."""
 
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from fault_stores import (
     write_vectors,
     wrong_answers,
 )
-from old_format import as_format_1, hide
 from real_builds import Whole, skipped
 from store_damage import flip
 from store_writing import SkippedText, write_items, write_skipped
@@ -72,18 +70,6 @@ def make_damaged(root: Path) -> None:
     (root / "store.json").write_text("{}")
 
 
-def make_old(root: Path) -> None:
-    """Write the small store as earlier versions did, with what a killed compaction and a killed removal left."""
-    make_small(root)
-    old = synthetic_store(root, texts=["gone"], dim=4, n_blocks=1, n_shards=1, space="gone")
-    kept = committed_shards(old.paths, SPACE)[0]
-    paths = as_format_1(root)
-    left = paths.embeddings(SPACE) / "part-00000000deadbeef.parquet"
-    shutil.copy(kept.path, left)
-    hide(paths, left.parent, [left.stem])
-    paths.card("gone").rename(paths.removal("gone"))
-
-
 def make_stores(folder: Path) -> None:
     """Make what the commands begin with, and what they read."""
     make_checkpoint(folder / "tiny")
@@ -91,7 +77,6 @@ def make_stores(folder: Path) -> None:
     (folder / "more.txt").write_text("\n".join([*FEW, "", "far " * 90]))
     (folder / "nothing").mkdir()
     make_small(folder / "small")
-    make_old(folder / "old")
     words(folder / "other", OTHER, n_shards=2)
     make_small(folder / "wide")
     words(folder / "wide", OTHER, n_shards=1)
@@ -210,7 +195,6 @@ COMMANDS = {
     "import": Command(import_array),
     "index": Command(index),
     "compact": Command(compact),
-    "upgrade": Command(compact, "old"),
     "merge": Command(merge),
     "pull": Command(pull),
     "remove": Command(remove),

@@ -90,7 +90,6 @@ def synthetic_card(
     revision: str | None = "c0ffee",
     architecture: str = "ToyModel",
     layer_check: int | None = 1,
-    words_cut: bool = False,
 ) -> Card:
     form = None if top_form is None else TopForm(top_form)
     if pooling == "projection":
@@ -103,7 +102,7 @@ def synthetic_card(
         architecture=architecture, unit=Unit(unit), pooling=Pooling(pooling), template=Template(template),
         layers=stored, dim=dim, dtype=dtype, max_tokens=16, versions={"embstore": "0"},
         created="2025-01-01T00:00:00+00:00", layer_check=layer_check,
-        word_boundaries=word_boundaries() if unit == "occurrence" and not words_cut else None,
+        word_boundaries=word_boundaries() if unit == "occurrence" else None,
     )  # fmt: skip
 
 
@@ -150,7 +149,7 @@ def synthetic_store(
         index: whether to index all layers.
         new_only: write only what the space lacks, and the texts of what it has, as a build does.
         **card: ``space``, ``model``, ``pooling``, ``template``, ``layers``, ``weights``, ``checkpoint``, ``revision``,
-            ``architecture``, ``layer_check``, ``words_cut``.
+            ``architecture``, ``layer_check``.
     """
     texts = [f"text{number}" for number in range(n)] if texts is None else texts
     made = synthetic_card(

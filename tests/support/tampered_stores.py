@@ -18,7 +18,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from old_format import as_format_1
 from store_damage import KINDS, full_store
 
 from embstore import atomic, checksum
@@ -93,17 +92,6 @@ def naming(**change: Any) -> Callable[[Path], Path]:
     def tamper(root: Path) -> Path:
         path = manifest(root)
         return seal(path, json.loads(path.read_bytes()) | change)
-
-    return tamper
-
-
-def hidden(folder: str, /, **change: Any) -> Callable[[Path], Path]:
-    """A document of hidden part files in a store of format 1."""
-
-    def tamper(root: Path) -> Path:
-        as_format_1(root)
-        document = {"format": 1, "generation": 7, "hidden": [], "replaced": {}}
-        return seal(root / folder / "hidden.json", document | change)
 
     return tamper
 
@@ -188,25 +176,6 @@ def folder_elsewhere(name: str) -> Callable[[Path], Path]:
         return path
 
     return tamper
-
-
-def removing(name: str) -> Callable[[Path], Path]:
-    """The card of a space that is to be removed, by some name."""
-
-    def tamper(root: Path) -> Path:
-        path = root / "spaces" / f"{name}.removing"
-        path.write_text("")
-        return path
-
-    return tamper
-
-
-def removing_with_link(root: Path) -> Path:
-    """A space to be removed, of which a folder is elsewhere."""
-    (root / "spaces" / "x.removing").write_text("")
-    path = root / "summaries" / "space=x"
-    path.symlink_to(root.parent / "victim", target_is_directory=True)
-    return path
 
 
 def temporary_link(root: Path) -> Path:
@@ -380,18 +349,6 @@ TAMPERINGS: list[Tampering] = [
     ),
     Tampering("manifest: nested", lambda root: _written(manifest(root), b"[" * 100_000)),
     Tampering("manifest: not JSON", lambda root: _written(manifest(root), b"\xff\xfe")),
-    *(
-        Tampering(f"{where}: hidden {name!r}", hidden(where, hidden=[name]))
-        for name in _EVIL
-        for where in (f"embeddings/space={SPACE}", "items", "skipped")
-    ),
-    *(
-        Tampering(f"hidden: replaced {name!r}", hidden(f"embeddings/space={SPACE}", replaced=replaced))
-        for name in _EVIL[:2]
-        for replaced in ({name: []}, {"part-" + "0" * 16: [name]})
-    ),
-    Tampering("hidden: generation", hidden("items", generation=1 << 60)),
-    Tampering("hidden: a text", hidden("items", hidden="part-")),
     *(Tampering(f"index card: shard {name!r}", changed("index card", shards=[name]), NONE) for name in _EVIL),
     Tampering("index card: kind", changed("index card", kind="hnsw"), NONE),
     Tampering("index card: dim", changed("index card", dim=-1), NONE),
@@ -410,9 +367,9 @@ TAMPERINGS: list[Tampering] = [
     *(
         Tampering(f"{name}: {put.__name__}", in_place_of(lambda root, name=name: root / name, put), refused)
         for name, refused in {
-            "items/hidden.json": WRITERS, f"embeddings/space={SPACE}/hidden.json": WRITERS, ".lock": WRITERS,
+            ".lock": WRITERS,
             ".lock-texts": WRITERS, ".lock-holder.json": WRITERS, ".lock-shard-1-of-2": WRITERS,
-            ".lock-shard-1-of-2-holder.json": WRITERS, "spaces/y.removing": WRITERS,
+            ".lock-shard-1-of-2-holder.json": WRITERS,
         }.items()
         for put in (link_to_victim, dangling, pipe)
     ),
@@ -429,8 +386,6 @@ TAMPERINGS: list[Tampering] = [
     Tampering("holes: columns", holes(lambda root: the(root, "columns")), NONE),
     Tampering("holes: shard", holes(lambda root: the(root, "shard")), NONE),
     Tampering("holes: index", holes(lambda root: the(root, "index")), NONE),
-    *(Tampering(f"removing {name!r}", removing(name), NONE) for name in ("*", "[a-z]", "?oy", "a b")),
-    Tampering("removing, with a link", removing_with_link, ALL),
     Tampering("a temporary link", temporary_link, NONE, sound=True),
     Tampering("summary: other columns", sealed_table("summary", lambda table: table.select(["layer"])), NONE),
     Tampering("summary: no rows", sealed_table("summary", lambda table: table.slice(0, 0)), NONE),

@@ -34,7 +34,7 @@ def check_column(catalog: Catalog, space: str, name: str) -> None:
     if name not in known:
         hint = "To store columns of a source: embstore build FILE --column text --keep NAME"
         if name == N_TOKENS:
-            hint = "Imported vectors have none. If an earlier version embedded the items, build the same sources again."
+            hint = "Imported vectors have none."
         raise UnknownNameError(f"column of {space}", name, known, hint)
 
 

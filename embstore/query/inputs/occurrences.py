@@ -16,7 +16,6 @@ from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.occurrences import GroupBy, group_occurrences
-from embstore.storage.selection import check_layer_numbers
 from embstore.text import item_id
 
 
@@ -71,7 +70,6 @@ def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
             f"the vectors of {name} (pooling {sentences.pooling}) have {sentences.dim} dimensions, and those of "
             f"{card.space} {card.dim}. Make a space of sentences with: {command}"
         )
-    check_layer_numbers([sentences])
     return sentences
 
 

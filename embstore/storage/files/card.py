@@ -17,9 +17,6 @@ CARD_FORMAT = 2
 MAX_BLOCKS = 4096
 """Largest number of blocks of a model, as the schema has it."""
 
-# The hidden_states of these architectures begin after the first block; builds before the check of layers ignored that.
-_SHIFTED = frozenset({"FalconMambaModel", "Mamba2Model", "MambaModel", "RwkvModel"})
-
 # Fields that must agree between builds that write into one space. Versions of libraries and dates may differ, and so
 # may the location of a checkpoint with the same files.
 _FINGERPRINT = ("weights_sha256", "tokenizer_sha256", "config_sha256")
@@ -53,9 +50,9 @@ class Card:
         max_tokens: Maximum length of a passage in tokens.
         versions: Versions of the libraries that wrote the first shard.
         created: Time of creation in UTC (ISO 8601).
-        layer_check: Version of the check that established the layer numbers; None in cards of format 1.
+        layer_check: Version of the check that established the layer numbers; None for imported vectors.
         word_boundaries: Rule, Unicode version and library of the word segmentation, for occurrences; None for other
-            units and in cards of format 1.
+            units.
         revision_name: Branch, tag or commit that was asked for, or name of a local folder with the checkpoint of a
             training step; None if no revision was named.
         imported: Of vectors that were made elsewhere: ``format``, ``files`` (name, SHA-256 and bytes of each), and
@@ -111,28 +108,6 @@ class Card:
         return (without_revision(self.space, self.revision_name), -1 if self.step is None else self.step, self.space)
 
     @property
-    def layer_fault(self) -> str | None:
-        """Description of wrong layer numbers, with the remedy; None if they are right."""
-        if self.layer_check is not None or self.architecture not in _SHIFTED:
-            return None
-        return (
-            f"the layers of {self.space} are shifted: an earlier version of embstore numbered the outputs of "
-            f"{self.architecture}'s blocks from 0, so that its layer 0 is block 1 and the embeddings are missing. "
-            f"Build it anew: embstore remove --space {self.space}, then the same embstore build again."
-        )
-
-    @property
-    def word_fault(self) -> str | None:
-        """Description of possibly truncated words of occurrences, with the remedy; None if they are whole."""
-        if self.unit is not Unit.OCCURRENCE or self.word_boundaries is not None or self.imported is not None:
-            return None
-        return (
-            f"words with combining marks, and numbers such as 1,000, are cut in {self.space}, which an earlier version "
-            f"of embstore built. If its sentences have any, build it anew: embstore remove --space {self.space}, then "
-            "the same embstore build again."
-        )
-
-    @property
     def checkpoint_at_revision(self) -> str:
         """Checkpoint with its revision, or with the first digits of its weights' hash."""
         return f"{self.checkpoint}@{(self.revision or 'sha256:' + self.weights_sha256)[:19]}"
@@ -150,8 +125,6 @@ class Card:
         for name in sorted({*own_recipe, *other_recipe}):
             if own_recipe.get(name) != other_recipe.get(name):
                 different[f"recipe.{name}"] = (own_recipe.get(name), other_recipe.get(name))
-        if (self.layer_fault is None) != (other.layer_fault is None):
-            different["layer_check"] = (own["layer_check"], others["layer_check"])
         if word_rule(self.word_boundaries) != word_rule(other.word_boundaries):
             different["word_boundaries"] = (own["word_boundaries"], others["word_boundaries"])
         if own["checkpoint"] != others["checkpoint"] and different.keys() & {*_FINGERPRINT}:
@@ -159,13 +132,7 @@ class Card:
         return different
 
     def check_same_space(self, card: Self) -> None:
-        """Raise SpaceMismatchError, with the differences, unless another card describes the same space.
-
-        A space with shifted layers accepts no additions, and one with truncated words none with whole words.
-        """
-        new_word_fault = self.word_fault if card.word_fault is None else None
-        if (fault := self.layer_fault or new_word_fault) is not None:
-            raise SpaceMismatchError(f"nothing can be added to {self.space!r}: {fault}")
+        """Raise SpaceMismatchError, with the differences, unless another card describes the same space."""
         if different := self.describe_differences(card):
             raise SpaceMismatchError(f"the space {self.space!r} exists and is another one: its {different}. {_REMEDY}")
 
@@ -190,7 +157,7 @@ class Card:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in ("revision_name", "imported", "untrained", "recipe"):
             if values[name] is None:
-                del values[name]  # as in the cards of earlier versions
+                del values[name]
         if self.weights_dtype == "float32":
             del values["weights_dtype"]
         values["template"] = self.template.pattern
@@ -204,7 +171,7 @@ class Card:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Self:
-        """Create a card from a document that was checked against its schema, of any format up to this one.
+        """Create a card from a document that was checked against its schema.
 
         Raises:
             ValueError: The layers are not those of a model, in ascending order.

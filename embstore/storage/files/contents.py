@@ -20,14 +20,14 @@ _ROOT_FILES = {"store.json", ".lock", ".lock-holder.json", ".lock-texts", ".lock
 # Kinds of names in each folder; for BY_SPACE, in the folder of each space.
 _ENTRIES = {
     "manifests": (names.MANIFESTS,),
-    "items": (names.PARTS, names.HIDDEN),
+    "items": (names.PARTS,),
     "columns": (names.PARTS,),
-    "skipped": (names.PARTS, names.HIDDEN),
+    "skipped": (names.PARTS,),
     "datasets": (names.DATASETS,),
-    "spaces": (names.CARDS, names.REMOVALS),
+    "spaces": (names.CARDS,),
     "merged": (names.MERGED,),
     _ANSWERS: (names.ANSWERS,),
-    "embeddings": (names.PARTS, names.HIDDEN),
+    "embeddings": (names.PARTS,),
     "summaries": (names.PARTS,),
     "indexes": (names.INDEXES, names.INDEX_CARDS),
     "maps": (names.MAPS,),

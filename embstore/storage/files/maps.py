@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embstore import atomic, documents
-from embstore.errors import DamagedError, NewerFormatError
+from embstore.errors import DamagedError, UnsupportedFormatError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import read_sealed, write_table
 
@@ -151,14 +151,14 @@ def read_map(paths: StorePaths, path: Path) -> LayerMap:
 
     Raises:
         DamagedError: The file is missing or was altered, or is not the map that its path names.
-        NewerFormatError: It has a later format than this version reads.
+        UnsupportedFormatError: It has a format that this version does not read.
         FileAccessError: The file cannot be read.
     """
     table = read_sealed(path, MAP_SCHEMA, REMEDY)
     try:
         header = _parse_header((table.schema.metadata or {}).get(_HEADER, b""))
-    except documents.NewerFormat as error:
-        raise NewerFormatError(f"{path} {error}. Upgrade: pip install --upgrade embstore.") from error
+    except documents.UnsupportedFormat as error:
+        raise UnsupportedFormatError(f"{path} {error}") from error
     except documents.InvalidDocument as error:
         raise DamagedError(f"{path} is damaged: its header: {error}. {REMEDY}") from error
     values: dict[str, Any] = {field.name: header.get(field.name) for field in fields(MapKey)}

@@ -86,10 +86,6 @@ class StorePaths:
             raise StoreError(f"{key[:300]!r} is no file of a store. Run: embstore verify")
         return self.root / key
 
-    def hidden(self, folder: Path) -> Path:
-        """Return the path of the document of the part files of a folder that do not count, in stores of format 1."""
-        return names.HIDDEN.path(folder, "hidden")
-
     @property
     def items(self) -> Path:
         """The folder of the items' Parquet files."""
@@ -130,14 +126,6 @@ class StorePaths:
     def cards(self) -> dict[str, Path]:
         """Return the paths of the cards of all spaces that have one, by name."""
         return names.CARDS.listed(self.spaces)
-
-    def removal(self, space: str) -> Path:
-        """Renamed card of a space that is being removed, which marks its other files as removed."""
-        return names.REMOVALS.path(self.spaces, space)
-
-    def removed_spaces(self) -> list[str]:
-        """Return the names of the spaces that are being removed."""
-        return [*names.REMOVALS.listed(self.spaces)]
 
     def embeddings(self, space: str) -> Path:
         """Return the folder of a space's shards."""

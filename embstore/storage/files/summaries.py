@@ -17,9 +17,8 @@ from embstore.errors import DamagedError
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.unpacked import check_unpacked
 from embstore.storage.parquet.plain_table import Values, read_plain_table
-from embstore.storage.sql.reader import FILES, REMEDY, Reader
+from embstore.storage.sql.reader import REMEDY
 from embstore.summary import Summary
 
 Sums = dict[int, Summary]
@@ -60,11 +59,10 @@ def read_merged(paths: StorePaths, card: Card) -> Merged | None:
     return Merged(shards_sha256, sums) if set(sums) == {*card.layers.ids} else None
 
 
-def add_summaries(reader: Reader, card: Card, shards: Sequence[Shard]) -> Sums:
+def add_summaries(card: Card, shards: Sequence[Shard]) -> Sums:
     """Return the sum of the shards' summaries, by layer id.
 
     Args:
-        reader: DuckDB over the store.
         card: Card of the space.
         shards: Shards to add, by their summaries.
 
@@ -74,45 +72,14 @@ def add_summaries(reader: Reader, card: Card, shards: Sequence[Shard]) -> Sums:
     files = [shard.summary_path for shard in sorted(shards, key=lambda shard: shard.name)]
     disk.fetch_all(dict.fromkeys(files))
     total = {layer.id: Summary.empty(card.dim) for layer in card.layers}
-    for columns in _columns_of(reader, files):
+    for file in files:
+        data = check_summary(file)
         try:
-            rows = list(_rows(columns, card))
-            order = sorted(range(len(rows)), key=columns["shard"].__getitem__)
+            for layer, summary in _rows(read_plain_table(data), card):
+                total[layer] += summary
         except (ValueError, TypeError, KeyError) as error:
-            raise DamagedError(
-                f"{files[0].parent} is damaged: a summary there is not one of {card.space} ({error}). {REMEDY}"
-            ) from error
-        for row in order:
-            layer, summary = rows[row]
-            total[layer] += summary
+            raise DamagedError(f"{file} is damaged: it is not a summary of {card.space} ({error}). {REMEDY}") from error
     return total
-
-
-def _columns_of(reader: Reader, files: Sequence[Path]) -> Iterator[Columns]:
-    """Yield the columns of each summary in order; of all together from the first that an older version wrote.
-
-    Raises:
-        DamagedError: A summary was altered or is missing.
-    """
-    for number, file in enumerate(files):
-        columns = _plain_columns(check_summary(file))
-        if columns is None:
-            rest = files[number:]
-            for other in rest:
-                check_summary(other)
-            check_unpacked(rest, REMEDY, reader.connection)
-            # Without ORDER BY, which would copy all sums.
-            yield reader.columns(f"SELECT shard, layer, {', '.join(_NAMES)} FROM {FILES}", rest)
-            return
-        yield columns
-
-
-def _plain_columns(data: bytes) -> Columns | None:
-    """Return the columns of a summary, without DuckDB, whose start takes longer; None for one that is not plain."""
-    try:
-        return read_plain_table(data)
-    except ValueError:
-        return None
 
 
 def _rows(columns: Columns, card: Card) -> Iterator[tuple[int, Summary]]:

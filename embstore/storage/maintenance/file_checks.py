@@ -1,6 +1,6 @@
 """Check a store's files against each other: hashes, rows, finite values, summaries, and the same ids in every layer."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore import atomic, checksum, disk
-from embstore.errors import DamagedError, FileAccessError, MissingFileError, NewerFormatError
+from embstore.errors import DamagedError, FileAccessError, MissingFileError, UnsupportedFormatError
 from embstore.progress import finish_part
+from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.datasets import check_dataset
 from embstore.storage.files.maps import read_map
-from embstore.storage.files.marker import check_marker, read_format
+from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums
 from embstore.storage.files.tables import read_table
@@ -25,7 +26,6 @@ from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.id_set import IdSet
 from embstore.storage.maintenance.problems import Problem as Problem
 from embstore.storage.maintenance.problems import read_problem
-from embstore.storage.transaction import legacy
 from embstore.storage.transaction.manifest import Snapshot, card_remedy, read_manifest, read_newest
 from embstore.summary import Summary
 
@@ -43,7 +43,7 @@ def verify_marker(paths: StorePaths) -> Iterator[Problem]:
         return
     try:
         check_marker(paths)
-    except NewerFormatError:
+    except UnsupportedFormatError:
         raise
     except DamagedError as error:
         yield Problem(paths.marker, str(error))
@@ -56,36 +56,30 @@ def verify_manifests(paths: StorePaths) -> tuple[Snapshot, list[Problem]]:
     snapshot is 0 then.
 
     Raises:
-        NewerFormatError: A manifest has a later format than this version reads.
+        UnsupportedFormatError: A manifest has a format that this version does not read.
     """
-    numbers = paths.manifest_numbers()
+    manifests = map(paths.manifest, paths.manifest_numbers())
+    found = (_document_problem(path, partial(read_manifest, path)) for path in manifests)
+    problems = [problem for problem in found if problem is not None]
     try:
-        is_old = read_format(paths) == 1
-    except NewerFormatError:
-        raise
-    except DamagedError:  # a problem of its own
-        is_old = not numbers
-    checks: list[tuple[Path, Callable[[], object]]]
-    if is_old:
-        checks = [
-            (paths.hidden(folder), partial(legacy.read_hidden, paths, folder)) for folder in legacy.folders(paths)
-        ]
-    else:
-        checks = [(path, partial(read_manifest, path)) for path in map(paths.manifest, numbers)]
-    problems = [problem for path, read in checks if (problem := _document_problem(path, read)) is not None]
-    try:
-        return Snapshot(0, "", legacy.list_files(paths)) if is_old else read_newest(paths), problems
+        return read_newest(paths), problems
     except DamagedError as error:
-        problems = problems or [Problem(paths.manifests, str(error))]
-        return Snapshot(0, "", legacy.list_all(paths)), problems
+        return Snapshot(0, "", _all_files(paths)), problems or [Problem(paths.manifests, str(error))]
+
+
+def _all_files(paths: StorePaths) -> dict[str, Mapping[str, int]]:
+    """Return all files that could make up a store, whether or not a manifest names them, as keys without properties."""
+    folders = (paths.items, paths.columns, paths.skipped, *paths.folders_of_shards().values())
+    tables = (path for folder in folders for path in names.PARTS.listed(folder).values())
+    return {paths.key(path): {} for path in (*paths.cards().values(), *paths.dataset_files(), *tables)}
 
 
 def _document_problem(path: Path, read: Callable[[], object]) -> Problem | None:
     """Return the problem of a document, or None; a writer may remove it meanwhile."""
     try:
         read()
-    except (NewerFormatError, MissingFileError) as error:
-        if isinstance(error, NewerFormatError):
+    except (UnsupportedFormatError, MissingFileError) as error:
+        if isinstance(error, UnsupportedFormatError):
             raise
     except DamagedError as error:
         return Problem(path, str(error))

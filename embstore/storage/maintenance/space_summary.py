@@ -15,7 +15,6 @@ from embstore.storage.files.shards import SUMMARY_SCHEMA, summary_row
 from embstore.storage.files.summaries import add_summaries, read_merged
 from embstore.storage.files.tables import write_table
 from embstore.storage.parquet import arrow_arrays
-from embstore.storage.sql.reader import Reader
 from embstore.storage.transaction.manifest import committed_shards, read_cards
 
 MERGED_SCHEMA = pa.schema(
@@ -46,7 +45,7 @@ def write_merged(paths: StorePaths, card: Card) -> None:
     if len(shards) < 2 or (merged is not None and merged.is_of(shards)):
         return
     try:
-        sums = add_summaries(Reader(paths.root), card, shards)
+        sums = add_summaries(card, shards)
     except DamagedError:
         return
     shards_sha256 = names.hash_of(shard.name for shard in shards)

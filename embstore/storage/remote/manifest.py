@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from embstore import atomic, checksum, documents
-from embstore.errors import DamagedError, LockedError, MissingObjectError, NewerFormatError, StoreError
+from embstore.errors import DamagedError, LockedError, MissingObjectError, StoreError, UnsupportedFormatError
 from embstore.storage.files import names
 from embstore.storage.remote import file_lists
 from embstore.storage.remote.file_lists import FileList, FileLists, RemoteFile
@@ -117,7 +117,7 @@ def whole(objects: ObjectReader, number: int) -> dict[str, Any] | None:
         data = objects.get(key_of(number), documents.MAX_BYTES["remote-manifest"])
         return parse(data, f"{objects.url}/{key_of(number)}", number)
     except (DamagedError, MissingObjectError) as error:
-        if isinstance(error, NewerFormatError):
+        if isinstance(error, UnsupportedFormatError):
             raise
         return None
 
@@ -132,7 +132,7 @@ def parse(data: bytes, place: str, number: int | None = None) -> dict[str, Any]:
 
     Raises:
         DamagedError: It was torn or altered, or names what cannot be a file of a store.
-        NewerFormatError: It has a later format than this version reads.
+        UnsupportedFormatError: It has a format that this version does not read.
     """
     try:
         document = documents.parse(data, "remote-manifest")
@@ -143,8 +143,8 @@ def parse(data: bytes, place: str, number: int | None = None) -> dict[str, Any]:
         for path in document["removed"]:
             file_lists.check_path(path)
         file_lists.check_groups(document.get("lists", {}))
-    except documents.NewerFormat as error:
-        raise NewerFormatError(f"{place} {error}. Upgrade: pip install --upgrade embstore.") from error
+    except documents.UnsupportedFormat as error:
+        raise UnsupportedFormatError(f"{place} {error}") from error
     except documents.InvalidDocument as error:
         raise DamagedError(f"{place} is damaged: {error}.") from error
     if number is not None and document["number"] != number:

@@ -23,7 +23,7 @@ from filelock import FileLock
 
 from embstore import atomic, disk
 from embstore.errors import DamagedError, FileAccessError, StoreError
-from embstore.storage.files.marker import COLUMNS_FORMAT, require_format, write_marker
+from embstore.storage.files.marker import write_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction.manifest import MANIFEST_FORMAT, Snapshot, read_snapshot, stamp_of
 
@@ -75,8 +75,6 @@ def commit(paths: StorePaths, change: Change) -> None:
     }
     while True:
         base = read_snapshot(paths)
-        if not base.sha256:
-            raise StoreError(f"{paths.root} has the format of an older version. Run a command that writes to it first.")
         if lost := [key for old in replaced.values() for key in old if key not in base.files]:
             raise StoreError(
                 f"{paths.file(lost[0])} was replaced or removed by another process meanwhile. Run the command again."
@@ -85,8 +83,6 @@ def commit(paths: StorePaths, change: Change) -> None:
         gone = [key for key in removed if key in base.files]
         if not new and not gone:
             return
-        if any(key.startswith("columns/") for key in new):
-            require_format(paths, COLUMNS_FORMAT)  # before the manifest, which older programs take for damaged
         if _create(paths, base, new, gone, replaced) and stamp_of(paths.manifest(base.number)) == base.stamp:
             disk.committed(paths.root)
             return

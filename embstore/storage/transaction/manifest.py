@@ -18,9 +18,7 @@ from embstore import atomic, checksum, disk
 from embstore.errors import DamagedError, MissingFileError
 from embstore.storage.files import names
 from embstore.storage.files.card import Card, read_card
-from embstore.storage.files.marker import read_format
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.transaction import legacy
 
 MANIFEST_FORMAT = 1
 REMEDY = "Run: embstore repair"
@@ -46,7 +44,7 @@ class Snapshot:
     """The files of a store at one moment.
 
     Args:
-        number: Number of the manifest; 0 for a store without manifests.
+        number: Number of the manifest; 0 if none can be read.
         sha256: Hash of the manifest, as in the document.
         files: Files that make up the store, or a function that returns them.
         n_changes: Number of manifests that were read after the last complete one.
@@ -161,10 +159,6 @@ def read_snapshot(paths: StorePaths) -> Snapshot:
     supplier = disk.supplier_of(paths.root)
     if isinstance(supplier, SnapshotSource) and (supplied := supplier.snapshot()) is not None:
         return supplied
-    while read_format(paths) == 1:
-        found = legacy.list_files(paths)
-        if read_format(paths) == 1:  # else it was upgraded meanwhile
-            return Snapshot(0, "", found)
     return read_newest(paths)
 
 

@@ -15,11 +15,10 @@ from embstore import atomic, disk
 from embstore.errors import DamagedError, StoreError
 from embstore.storage.files import names
 from embstore.storage.files.maps import read_map, write_map
-from embstore.storage.files.marker import check_marker, read_format, write_marker
+from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import read_part, read_table, stage_part
-from embstore.storage.transaction import legacy
-from embstore.storage.transaction.commit import Change, commit, committing, create_complete
+from embstore.storage.transaction.commit import Change, commit, committing
 from embstore.storage.transaction.lock import write_lock
 from embstore.storage.transaction.manifest import Snapshot, committed_shards, read_snapshot
 
@@ -43,7 +42,7 @@ def maintenance_lock(paths: StorePaths) -> Iterator[None]:
 
 
 def recover(paths: StorePaths) -> list[Path]:
-    """Finish or roll back interrupted writes, upgrade a store of format 1, and return the removed paths.
+    """Finish or roll back interrupted writes, and return the removed paths.
 
     Of a new store without a marker yet, only temporary files are removed.
 
@@ -52,17 +51,15 @@ def recover(paths: StorePaths) -> list[Path]:
     """
     if not disk.exists(paths.marker):
         return _remove(paths.temporaries())
-    upgrade(paths)
     finish_replacements(paths)
-    removed = [path for space in paths.removed_spaces() for path in remove_space(paths, space)]
-    return removed + _remove(list_leftovers(paths, read_snapshot(paths)))
+    return _remove(list_leftovers(paths, read_snapshot(paths)))
 
 
 def list_leftovers(paths: StorePaths, snapshot: Snapshot) -> list[Path]:
     """Return the files that :func:`recover` would remove, given those that make up the store."""
     spaces = leftover_spaces(paths, snapshot)
     folders = [folder for space in spaces for folder in paths.folders_of(space)]  # removed if nothing else is in them
-    return [*paths.temporaries(), *_unnamed(paths, snapshot, spaces), *_hiding(paths), *folders]
+    return [*paths.temporaries(), *_unnamed(paths, snapshot, spaces), *folders]
 
 
 def forget_missing(paths: StorePaths, folders: Iterable[Path]) -> list[Path]:
@@ -158,17 +155,7 @@ def leftover_spaces(paths: StorePaths, snapshot: Snapshot) -> list[str]:
     """Return the names of the spaces that are not of the store and have files."""
     stored = {*snapshot.spaces, *snapshot.spaces_with_shards}
     merged = (path.stem for path in paths.merged_files())
-    return sorted({*paths.spaces_on_disk(), *paths.cards(), *merged, *paths.removed_spaces()} - stored)
-
-
-def upgrade(paths: StorePaths) -> None:
-    """Give a store of format 1, if it is one, its first manifest, and then the marker of the present format."""
-    if read_format(paths) != 1:
-        return
-    create_complete(paths, legacy.list_files(paths, with_lost=False))
-    for space, folder in paths.folders_of_shards().items():
-        _cover(paths, space, legacy.read_hidden(paths, folder).replaced)
-    write_marker(paths)
+    return sorted({*paths.spaces_on_disk(), *paths.cards(), *merged} - stored)
 
 
 def _cover(paths: StorePaths, space: str, replaced: Replaced) -> None:
@@ -227,12 +214,7 @@ def _unnamed(paths: StorePaths, snapshot: Snapshot, gone: Collection[str]) -> li
 
 def _single_files(paths: StorePaths, space: str) -> list[Path]:
     """Return the existing files of a space that are not in folders of its own."""
-    return [path for path in (paths.card(space), paths.merged(space), paths.removal(space)) if disk.exists(path)]
-
-
-def _hiding(paths: StorePaths) -> list[Path]:
-    """Return the documents of hidden part files that a store of format 1 had; last, as its readers need them."""
-    return [path for folder in legacy.folders(paths) if disk.exists(path := paths.hidden(folder))]
+    return [path for path in (paths.card(space), paths.merged(space)) if disk.exists(path)]
 
 
 def _with_summaries(paths: StorePaths, files: Iterable[Path]) -> list[Path]:
