@@ -1,7 +1,5 @@
 """``embstore repair``."""
 
-from typing import Annotated
-
 import typer
 
 from ._errors import NO, explained
@@ -11,9 +9,6 @@ from ._store import open_all
 
 
 def repair(
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Also compute all stored answers again, and remove those that differ.")
-    ] = False,
     dry_run: DryRun = False,
     quiet: Quiet = False,
     store: StoreDir = None,
@@ -33,7 +28,7 @@ def repair(
 
         with show_progress(quiet) as observe:
             opened = open_all(store, "begin with embstore verify --quick.")
-            done = opened.repair(deep=deep, dry_run=dry_run, observe=observe)
+            done = opened.repair(dry_run=dry_run, observe=observe)
         emit_actions(
             done, form, output, nothing="There is nothing to repair.", dry_run=dry_run, quiet=quiet, csv_safe=csv_safe
         )  # fmt: skip

@@ -15,8 +15,8 @@ def verify(
         bool,
         typer.Option(
             "--deep",
-            help="Also compute each id from its text and a sample of the stored answers from the vectors, and compare "
-            "the indexes' vectors with the shards'.",
+            help="Also compute each id from its text, and compare the vectors in the indexes, and the sums of a space, "
+            "with the shards.",
         ),
     ] = False,
     quick: Annotated[
@@ -27,12 +27,6 @@ def verify(
             "at a URL, fetches a listing and some kilobytes per shard.",
         ),
     ] = False,
-    answers: Annotated[
-        str, typer.Option("--answers", metavar="N|all", help="Number of stored answers that --deep computes again.")
-    ] = "20",
-    seed: Annotated[
-        int | None, typer.Option("--seed", metavar="S", help="Random seed of that sample.  [default: a new one]")
-    ] = None,
     quiet: Quiet = False,
     store: StoreDir = None,
     form: OutputFormat = Format.TABLE,
@@ -48,7 +42,7 @@ def verify(
 
         with show_progress(quiet):
             opened = open_store(store) if quick else open_all(store, "add --quick.")
-            result = opened.verify(deep=deep, quick=quick, answers=answers, seed=seed)
+            result = opened.verify(deep=deep, quick=quick)
         for line in () if quiet else result.lines():
             say(line)
         if not result.ok or form is not Format.TABLE or output is not None:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -61,26 +60,6 @@ def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = Fa
         _remove_maps(log)
         SpacesRepair(log, snapshot, texts, observe).repair_all()
         return tabulate(log.actions, paths.root, dry_run=dry_run)
-
-
-def remove_answers(root: Path, done: Table, altered: Sequence[tuple[Path, str]], *, dry_run: bool) -> Table:
-    """Remove cached answers that differ from what their metric computes.
-
-    Args:
-        root: Folder of the store.
-        done: Result of the repair before.
-        altered: File of each answer, with the difference in words.
-        dry_run: Write nothing, and report what would be removed.
-
-    Returns:
-        The rows of ``done``, followed by one row per answer.
-    """
-    actions = []
-    for path, difference in altered:
-        actions.append(Action("removed", path, difference, n_bytes=disk.size(path)))
-        if not dry_run:
-            disk.remove(path, missing_ok=True)
-    return replace(done, rows=(*done.rows, *tabulate(actions, disk.resolved(root), dry_run=dry_run).rows))
 
 
 @contextmanager

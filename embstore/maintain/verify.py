@@ -33,7 +33,7 @@ from embstore.storage.maintenance.file_checks import (
     verify_space,
 )
 from embstore.storage.maintenance.item_id_checks import verify_ids
-from embstore.storage.maintenance.problems import AnswerCheck, Problem, catch_unreadable, check_each, read_problem
+from embstore.storage.maintenance.problems import Problem, catch_unreadable, check_each, read_problem
 from embstore.storage.maintenance.quick_checks import QuickCheck
 from embstore.storage.transaction.manifest import Snapshot, is_outdated, read_snapshot
 from embstore.table import Table, table
@@ -51,14 +51,12 @@ class Verification:
         store: Folder or URL of the store.
         n_files: Number of files checked.
         problems: Damaged, missing or unreadable files; empty for an intact store.
-        answers: Check of the cached answers by computing them again; None if it was not requested.
         is_quick: Whether only names, sizes and footers were checked.
     """
 
     store: Path | str
     n_files: int
     problems: tuple[Problem, ...]
-    answers: AnswerCheck | None = None
     is_quick: bool = False
 
     @property
@@ -74,15 +72,9 @@ class Verification:
     def lines(self) -> list[str]:
         """Return in sentences what was checked, and how much of it is sound."""
         sound = "all there with their sizes; their content was not read" if self.is_quick else "all sound"
-        lines = [f"{self.store}: {self.n_files} files, {sound}."]
-        if not self.ok:
-            lines = [f"{self.store}: {len(self.problems)} problem(s) in {self.n_files} files."]
-        if (checked := self.answers) is not None and checked.n_stored:
-            lines.append(
-                f"{checked.n_computed} of {checked.n_stored} stored answers were computed anew (seed {checked.seed})."
-            )
-            lines += [f"{count} stored answers were not: they {reason}." for reason, count in checked.skipped]
-        return lines
+        if self.ok:
+            return [f"{self.store}: {self.n_files} files, {sound}."]
+        return [f"{self.store}: {len(self.problems)} problem(s) in {self.n_files} files."]
 
     def __repr__(self) -> str:
         return printable("\n".join([*self.lines(), *([] if self.ok else [repr(self.to_table())])]), lines=True)

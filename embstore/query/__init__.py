@@ -9,7 +9,7 @@ inputs/                what a metric needs besides vectors
 layer_data.py          the vectors of a layer, stored or transformed; no_vectors.py: stands in for missing ones
 shared_neighbours.py   lists of neighbours that several metrics share
 layer_pairs.py         layers against layers; layer_pairs_table.py: their table
-cache.py               the stored answers to metric requests; answer_checks.py: recomputes them
+cache.py               the stored answers to metric requests
 notes.py               the notes of a result: reasons and counts
 
 neighbours.py          the nearest items of texts → a table

@@ -84,19 +84,19 @@ class Answers:
 
     def find(self, card: Card, layers: Iterable[Layer]) -> dict[Layer, Answer]:
         """Return layer → stored answer, for those layers of a space that have one."""
-        answers = {layer: self._read(self.layer_question(card, layer)) for layer in layers} if self._use else {}
+        answers = {layer: self._read(self._layer_question(card, layer)) for layer in layers} if self._use else {}
         return {layer: answer for layer, answer in answers.items() if answer is not None}
 
     def store(self, card: Card, layer: Layer, answer: Answer) -> None:
         """Store the answer for a layer of a space, unless it was computed from the summaries, which is as fast."""
         if self._use and not answer.from_sums:
-            self._write(self.layer_question(card, layer), answer)
+            self._write(self._layer_question(card, layer), answer)
 
     def find_layer_pairs(
         self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]
     ) -> Answer | None:
         """Return the stored answer for layers of a space compared with layers of another one; None if incomplete."""
-        answer = self._read(self.layer_pairs_question(card, layers, other, others)) if self._use else None
+        answer = self._read(self._layer_pairs_question(card, layers, other, others)) if self._use else None
         groups = self.groups(card, other)
         n_rows = len(layers) * len(others) * (1 if groups is None else len(groups.members))
         return answer if answer is not None and len(answer.rows) == n_rows else None
@@ -109,7 +109,7 @@ class Answers:
         Nothing is stored if the cache is off, or if a file that the answer depends on has changed.
         """
         if self._use:
-            self._write(self.layer_pairs_question(card, layers, other, others), answer)
+            self._write(self._layer_pairs_question(card, layers, other, others), answer)
 
     def _read(self, question: Question) -> Answer | None:
         answer = read_answer(self._catalog.paths, question)
@@ -137,11 +137,11 @@ class Answers:
         except UncachedError:
             return False
 
-    def layer_question(self, card: Card, layer: Layer) -> Question:
+    def _layer_question(self, card: Card, layer: Layer) -> Question:
         """Return the question for a layer of a space: all that the answer depends on."""
         return {**self._common, **self._divided(card), "of": [self._space(card), _layer_key(layer)]}
 
-    def layer_pairs_question(
+    def _layer_pairs_question(
         self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]
     ) -> Question:
         """Return the question for layers of a space compared with layers of the same or another one."""

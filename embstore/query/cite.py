@@ -17,7 +17,7 @@ from embstore.escape import printable
 from embstore.metrics import METRICS, Metric, all_metrics
 from embstore.sources.datasets import DATASETS, known_datasets
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.answers import read_answer_file
+from embstore.storage.files.answers import stored_metrics
 from embstore.storage.files.card import Card
 
 SOFTWARE = "embstore"
@@ -161,10 +161,9 @@ def _cite_store(catalog: Catalog) -> Iterator[_References]:
     """Yield the references of the checkpoints, datasets and stored answers of a store."""
     yield from (_cite_card(card) for card in catalog.cards.values())
     yield from (_cite_dataset(name) for name in catalog.datasets())
-    answers = [read_answer_file(catalog.paths, path) for path in sorted(catalog.paths.answer_files())]
-    names = sorted({answer[0]["metric"]["name"] for answer in answers if answer is not None})
-    metrics = all_metrics()[0] if set(names) - set(METRICS) else METRICS
-    for name in names:
+    names = stored_metrics(catalog.paths)
+    metrics = all_metrics()[0] if names - set(METRICS) else METRICS
+    for name in sorted(names):
         if name in COMMANDS:
             yield _cite_command(name)
         elif name in metrics:

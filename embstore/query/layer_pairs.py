@@ -182,19 +182,6 @@ def _common_ids(side: _Side, other: _Side) -> Ids:
     return side.ids if side.name == other.name else np.intersect1d(side.ids, other.ids, assume_unique=True)
 
 
-def answer_of_layers(
-    catalog: Catalog,
-    request: MetricRequest,
-    card: Card,
-    layers: tuple[Layer, ...],
-    other: Card,
-    others: tuple[Layer, ...],
-    groups: Groups | None = None,
-) -> Answer:
-    """Compute the answer for layers of a space compared with layers of the same or another one."""
-    return _answer(request, _Side(catalog, card, layers), _Side(catalog, other, others), groups)
-
-
 def _answer(request: MetricRequest, side: _Side, other: _Side, groups: Groups | None) -> Answer:
     """Compute the answer for the layers of one space, with each other or with those of another space."""
     notes = []

@@ -61,28 +61,21 @@ class MaintenanceMethods(OpenStore):
         with self._writing() as folder:
             return reindex(folder, SpaceFilter(**filters), as_layers(layers), choice, as_observer(observe))
 
-    def verify(
-        self, *, deep: bool = False, quick: bool = False, answers: int | str = 20, seed: int | None = None
-    ) -> "Verification":
+    def verify(self, *, deep: bool = False, quick: bool = False) -> "Verification":
         """Read every file, and check hashes, rows, finite values, summaries, ids and indexes against each other.
 
         Args:
-            deep: Whether to compute each id from its text, compare the vectors in the indexes with those in the shards,
-                and, if no problem was found, compute stored answers again.
+            deep: Whether to compute each id from its text, and compare the vectors in the indexes with those in the
+                shards.
             quick: Whether to check instead only that each file is there with its size, and the footers of the shards:
                 of a store at a URL a listing and some kilobytes for each shard, not all of it.
-            answers: Number of stored answers that ``deep`` computes again, drawn at random, or ``"all"``. None is begun
-                after a minute.
-            seed: Random seed of that draw; None for a new one, which the result contains.
 
         Returns:
             The numbers of files and bytes read, and the problems found.
         """
         from embstore.maintain.verify import verify
-        from embstore.query.answer_checks import check_answers, sample_size
         from embstore.storage.maintenance.quick_checks import QuickCheck
 
-        sample_size(answers)
         if quick and deep:
             raise UsageError("--quick reads no content, and --deep all of it. Leave one of them out.")
         if quick and not self.has_ranges:
@@ -90,45 +83,34 @@ class MaintenanceMethods(OpenStore):
         with self._checking() as (folder, sizes):
             is_listed = self._remote is None or self._remote.is_listed
             found = verify(folder, deep=deep, quick=QuickCheck(sizes, is_listed) if quick else None)
-        if self.url is not None:
-            problems = (
-                replace(
-                    each, file=each.file.relative_to(folder) if each.file.is_relative_to(folder) else each.file,
-                    problem=self._by_url(folder, each.problem),
-                )
-                for each in found.problems
-            )  # fmt: skip
-            found = replace(found, store=self.url, problems=tuple(problems))
-        if not (deep and found.ok):
+        if self.url is None:
             return found
-        self.refresh()
-        checked, altered = self._ask(lambda catalog: check_answers(catalog, answers, seed))
-        return replace(found, problems=altered, answers=checked)
+        problems = (
+            replace(
+                each, file=each.file.relative_to(folder) if each.file.is_relative_to(folder) else each.file,
+                problem=self._by_url(folder, each.problem),
+            )
+            for each in found.problems
+        )  # fmt: skip
+        return replace(found, store=self.url, problems=tuple(problems))
 
-    def repair(self, *, deep: bool = False, dry_run: bool = False, observe: Observer | None = None) -> Table:
+    def repair(self, *, dry_run: bool = False, observe: Observer | None = None) -> Table:
         """Repair what can be repaired: remove leftovers, rebuild summaries and indexes, and take out damaged shards.
 
         What is taken out moves into the folder ``damaged`` of the store; the next build of the same sources embeds
         exactly its items again.
 
         Args:
-            deep: Whether to compute all stored answers again, and remove those that differ; not while something is
-                ``left``.
             dry_run: Whether to write nothing, and only report what would be done.
             observe: Function that is called with the progress; by default a notebook shows it.
 
         Returns:
             One row per action: action (``left`` where something else must be done), file, items, bytes, detail.
         """
-        from embstore.maintain.repair import LEFT, remove_answers, repair
-        from embstore.query.answer_checks import altered_answers
+        from embstore.maintain.repair import repair
 
         with self._writing(dry_run=dry_run, is_repair=True) as folder:
-            done = repair(folder, as_observer(observe), dry_run=dry_run)
-        if not deep or LEFT in done["action"]:
-            return done
-        altered = self._ask(lambda catalog: list(altered_answers(catalog)))
-        return remove_answers(self.path, done, altered, dry_run=dry_run)
+            return repair(folder, as_observer(observe), dry_run=dry_run)
 
     def compact(
         self, *, dry_run: bool = False, shard_bytes: int | None = None, observe: Observer | None = None

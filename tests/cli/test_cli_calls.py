@@ -43,7 +43,7 @@ CALLS = [
     ("info --columns", "columns"),
     ("verify --deep", "verify"),
     ("verify --quick", "verify"),
-    ("repair --deep --dry-run", "repair"),
+    ("repair --dry-run", "repair"),
     ("compact --dry-run", "compact"),
     ("merge other --dry-run", "merge"),
     ("remove --space toy.word.last --dry-run", "remove"),

@@ -71,7 +71,7 @@ CALLS: dict[str, list[Arguments]] = {
     "refresh": [of()],
     "remote_bytes": [of()],
     "remove": [of(SPACE, dry_run=True)],
-    "repair": [of(dry_run=True), of(deep=True, dry_run=True)],
+    "repair": [of(dry_run=True)],
     "report": [of()],
     "skipped": [of()],
     "sql": [
@@ -93,7 +93,7 @@ CALLS: dict[str, list[Arguments]] = {
     ],
     "sql_views": [of()],
     "vectors": [of(SPACE, 0), of("toy.occurrence.last", "top", "length(text) > 3")],
-    "verify": [of(), of(deep=True, answers="all"), of(quick=True)],
+    "verify": [of(), of(deep=True), of(quick=True)],
 }
 WRITING = {"add_vectors", "export", "import_vectors", "index", "pull", "reproduce", "store_datasets"}
 SERVING = {"explore"}

@@ -7,6 +7,7 @@ is read.
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,23 +45,16 @@ def read_answer(paths: StorePaths, question: Question) -> Answer | None:
         stored, answer = _read(_path(paths, question))
     except StoreError:
         return None
-    return answer if is_same_question(stored, question) else None
+    return answer if _canonical(stored) == _canonical(question) else None
 
 
-def read_answer_file(paths: StorePaths, path: Path) -> tuple[dict[str, Any], Answer] | None:
-    """Return the question and the answer stored in a file.
-
-    Returns:
-        None if the file is damaged, missing, or not named by the hash of its question.
-
-    Raises:
-        FileAccessError: The system refuses to read the file.
-    """
-    try:
-        question, answer = _read(path)
-    except (DamagedError, FileNotFoundError):
-        return None
-    return (question, answer) if _path(paths, question) == path else None
+def stored_metrics(paths: StorePaths) -> set[str]:
+    """Return the names of the metrics that have stored answers; damaged ones do not count."""
+    found = set()
+    for path in paths.answer_files():
+        with suppress(DamagedError, FileNotFoundError):
+            found.add(_read(path)[0]["metric"]["name"])
+    return found
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Answer]:
@@ -68,11 +62,6 @@ def _read(path: Path) -> tuple[dict[str, Any], Answer]:
     document = atomic.read_document(path, "answer")
     rows, notes, across = (tuple(document[key]) for key in ("rows", "notes", "across"))
     return document["question"], Answer(rows, notes, across)
-
-
-def is_same_question(question: Question, other: Question) -> bool:
-    """Return whether two questions are equal, and so have the same answer."""
-    return _canonical(question) == _canonical(other)
 
 
 def write_answer(paths: StorePaths, question: Question, answer: Answer) -> None:

@@ -22,23 +22,6 @@ class Problem:
     is_damage: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerCheck:
-    """Stored answers that were recomputed as a sample.
-
-    Attributes:
-        n_stored: Number of current stored answers that can be computed from the store alone.
-        n_computed: Number of answers that were recomputed.
-        seed: Random seed of the sample.
-        skipped: Reasons why other stored answers were left out, each with their count.
-    """
-
-    n_stored: int
-    n_computed: int
-    seed: int
-    skipped: tuple[tuple[str, int], ...] = ()
-
-
 def read_problem(error: FileAccessError) -> Problem:
     """Return the problem of a file that the system does not let embstore read.
 
