@@ -36,19 +36,6 @@ def has_valid_checksum(data: bytes) -> bool:
     return hashlib.sha256(blank).hexdigest().encode() == data[at : at + 64]
 
 
-def undo_bit_flip(data: bytes) -> bytes | None:
-    """Undo a flipped bit: flip each bit in turn until the bytes match their SHA-256; return None if none does.
-
-    This takes a second for 8 KiB, which suffices for documents.
-    """
-    for bit in range(8 * len(data)):
-        candidate = bytearray(data)
-        candidate[bit // 8] ^= 1 << (bit % 8)
-        if has_valid_checksum(bytes(candidate)):
-            return bytes(candidate)
-    return None
-
-
 def check(path: Path, data: bytes, remedy: str) -> None:
     """Raise DamagedError unless the bytes of the file at ``path`` match the SHA-256 that they contain."""
     if not has_valid_checksum(data):

@@ -13,15 +13,8 @@ DOCUMENT = checksum.with_checksum(
 
 
 @given(st.integers(0, 8 * len(DOCUMENT) - 1))
-def test_one_flipped_bit_is_found_and_turned_back(bit: int) -> None:
+def test_any_flipped_bit_is_found(bit: int) -> None:
     data = bytearray(DOCUMENT)
     data[bit // 8] ^= 1 << (bit % 8)
+    assert checksum.has_valid_checksum(DOCUMENT)
     assert not checksum.has_valid_checksum(bytes(data))
-    assert checksum.undo_bit_flip(bytes(data)) == DOCUMENT
-
-
-def test_two_are_not() -> None:
-    data = bytearray(DOCUMENT)
-    data[5] ^= 1
-    data[9] ^= 1
-    assert checksum.undo_bit_flip(bytes(data)) is None

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import atomic, checksum, disk, index
+from embstore import checksum, disk, index
 from embstore.errors import DamagedError, FileAccessError, MissingFileError, UnsupportedFormatError
 from embstore.indexing import readable_card, update_indexes
 from embstore.maintain.actions import Action
@@ -29,7 +29,6 @@ from embstore.summary import Summary
 Ids = NDArray[np.int64]
 
 _NONE = np.empty(0, np.int64)
-_LARGEST_CARD = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class SpacesRepair:
             self.log.leave(path, f"it is missing, and there are shards of it. {card_remedy(path)}")
 
     def _repair_path(self, path: Path) -> None:
-        """Repair a space, given the path of its card; if the card cannot be restored, report it and leave the space."""
+        """Repair a space, given the path of its card; if that is damaged, report it and leave the space."""
         try:
             card = read_card(path)
         except DamagedError as error:
@@ -78,21 +77,15 @@ class SpacesRepair:
             self._repair_space(card)
 
     def _repair_card(self, path: Path, error: DamagedError) -> None:
-        """Restore a damaged card if a single flipped bit explains the damage; else move it out or report it."""
-        data = disk.read(path)
+        """Move out a file that is not the card of its space, and report an altered or newer one."""
         if isinstance(error, UnsupportedFormatError):
             self.log.leave(path, str(error))
-        elif checksum.has_valid_checksum(data):
+        elif checksum.has_valid_checksum(disk.read(path)):
             self.log.move_out(path, str(error))  # intact, but of another space or not a card
             if path.stem in self.snapshot.spaces_with_shards:
                 self.log.leave(path, f"it is missing, and there are shards of it. {card_remedy(path)}")
-        elif (restored := checksum.undo_bit_flip(data[:_LARGEST_CARD])) is None:
-            self.log.leave(path, f"its content was altered. {card_remedy(path)}")
         else:
-            action = Action("rewritten", path, "one bit of it was flipped, and is turned back")
-            self.log.do(action, partial(atomic.write_bytes, path, restored))
-            if not self.log.dry_run:
-                self._repair_space(read_card(path))
+            self.log.leave(path, f"its content was altered. {card_remedy(path)}")
 
     def _repair_space(self, card: Card) -> None:
         """Repair the shards, merged summary and indexes of a space."""
