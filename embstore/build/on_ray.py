@@ -5,9 +5,6 @@ once: a worker that seemed dead may finish its range later. Nothing comes of tha
 """
 
 import os
-import socket
-import subprocess
-import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -32,23 +29,8 @@ from embstore.installation import install_command
 from embstore.progress import Observer
 from embstore.storage.files.paths import StorePaths
 
-_CONNECT_SECONDS = 3.0
-_ANSWER_SECONDS = 7.0
 _STOP_SECONDS = 5.0
 _RAY_TEXTS_BYTES = 512 << 20  # of a local instance's memory for the texts of ranges
-# RFC 9113, section 3.4: a client's first bytes, and an empty frame of settings.
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-_SETTINGS_FRAME = 4
-# To a cluster, by a process that ends in time, whose log nobody sees.
-_QUESTION = f"""
-import faulthandler, os, sys
-try:
-    from ray._raylet import GcsClient
-except ImportError:
-    sys.exit()  # not in this version of Ray
-faulthandler.dump_traceback_later({_ANSWER_SECONDS}, exit=True, file=open(os.devnull, "w"))
-GcsClient(address=sys.argv[1])
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +163,9 @@ def _connected(address: str | None) -> Iterator[Any]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a local instance would report to Ray's developers
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning about it
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    if address != "local":
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # attempts to connect, 40 s each; Ray makes 20 of them
     try:
         import ray
     except ImportError as error:
@@ -188,7 +173,6 @@ def _connected(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
     own: dict[str, Any] = (
         {"include_dashboard": False, "object_store_memory": _RAY_TEXTS_BYTES} if address == "local" else {}
     )
@@ -198,8 +182,9 @@ def _connected(address: str | None) -> Iterator[Any]:
         ray.init(address=address, configure_logging=False, log_to_driver=False, **own)
     except Exception as error:  # Ray raises many kinds
         raise ClusterError(
-            f"the Ray cluster at {address} cannot be used: {last_line(error)}. Run the command on a node of the "
-            "cluster, with the same versions of Python and Ray."
+            f"the Ray cluster at {address} cannot be used: {last_line(error)}. See `ray status` on its head, and run "
+            "the command on a node of the cluster, with the same versions of Python and Ray; or leave out "
+            "--ray-address and RAY_ADDRESS to use this machine."
         ) from error
     # Ray prints there what befalls workers, in lines of its own between those of the progress.
     ray._private.worker._worker_logs_enabled = False
@@ -211,38 +196,13 @@ def _connected(address: str | None) -> Iterator[Any]:
 
 
 def _check_address(address: str) -> None:
-    """Raise ClusterError unless a server such as Ray's answers at an address; Ray itself would wait for minutes."""
+    """Raise UsageError unless an address has the form ``host:port``."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or "://" in address:
         raise UsageError(
             f"{address!r} is not the address of a Ray cluster: write host:port, with the port of its head (6379), and "
             "run the command on a node of the cluster."
         )
-    if reason := _refusal(address, (host.strip("[]"), int(port))):
-        raise ClusterError(
-            f"there is no Ray cluster at {address}: {reason}. See `ray status` on its head, or leave out --ray-address "
-            "and RAY_ADDRESS to use this machine."
-        )
-
-
-def _refusal(address: str, host_and_port: tuple[str, int]) -> str | None:
-    """Return why what listens at an address is not the head of a cluster; None if it is."""
-    try:
-        with socket.create_connection(host_and_port, _CONNECT_SECONDS) as connection:
-            connection.settimeout(_CONNECT_SECONDS)
-            connection.sendall(_PREFACE)
-            answer = connection.recv(9)
-    except OSError as error:
-        return str(error)
-    if len(answer) <= 3 or answer[3] != _SETTINGS_FRAME:
-        return "what listens there is not Ray"
-    question = subprocess.run([sys.executable, "-c", _QUESTION, address], stderr=subprocess.PIPE, text=True)
-    if question.returncode == 0:
-        return None
-    if not question.stderr:
-        return f"what listens there does not answer as Ray does within {_ANSWER_SECONDS:g} s"
-    last = question.stderr.strip().splitlines()[-1]
-    return last.partition(": ")[2].rstrip(".") or last
 
 
 def _shares(ray: Any, options: ClusterOptions) -> tuple[int, dict[str, float]]:
