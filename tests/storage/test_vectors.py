@@ -50,13 +50,13 @@ def test_only_keeps_exactly_the_chosen_items(
     assert reader(many, layer, only).summary.isclose(Summary.of(many.layer(layer)[chosen]))
 
 
-def test_all_vectors_of_a_layer_and_none_of_a_layer_that_is_not_there(many: Synthetic) -> None:
+def test_all_vectors_of_a_layer_and_damage_for_a_layer_that_is_not_there(many: Synthetic) -> None:
     order = np.argsort(many.ids)
     ids, vectors = reader(many, 1).gather()
     np.testing.assert_array_equal(ids, many.ids[order])
     np.testing.assert_array_equal(vectors, many.layer(1)[order])
-    ids, vectors = reader(many, 9).gather()
-    assert (ids.shape, vectors.shape) == ((0,), (0, 4))
+    with pytest.raises(DamagedError, match="its layer 9 does not have the items"):
+        reader(many, 9).gather()
 
 
 def test_row_groups_without_a_chosen_item_are_not_read(many: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
