@@ -52,7 +52,7 @@ def read_items(
     _fetch([(shard, group.vectors) for shard, group, _, _ in found])
     for shard, group, found_ids, rows in found:
         vectors = _read(shard, partial(read_rows, shard.path, group.vectors, rows, dim))
-        check_finite(shard, vectors)
+        check_finite(shard, group.layer, vectors)
         yield group.layer, found_ids, vectors
 
 
@@ -72,13 +72,13 @@ def _read(shard: Shard, read: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         raise shard_damage(shard, error) from error
 
 
-def check_finite(shard: Shard, vectors: Block) -> None:
-    """Raise DamagedError if a vector of a shard is not finite."""
+def check_finite(shard: Shard, layer: int, vectors: Block) -> None:
+    """Raise DamagedError if a vector of a layer of a shard is not finite."""
     values = vectors.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):  # the product of finite values is quick, and may overflow
         is_finite = np.isfinite(np.dot(values, values)) or np.isfinite(values).all()
     if not is_finite:
-        raise shard_damage(shard, "a vector is not finite")
+        raise shard_damage(shard, f"layer {layer} has a value that is not finite")
 
 
 def shard_damage(shard: Shard, cause: object) -> DamagedError:

@@ -158,11 +158,13 @@ class LayerVectors:
         for shard in self._shards:
             file = open_shard(shard)
             of_layer = _groups_of_layers(shard, file)
-            groups = of_layer.get(self._layer_id, [])
-            items = [items for _, items in groups]
-            if not items or any([items for _, items in other] != items for other in of_layer.values()):
-                raise _damage(shard, f"its layer {self._layer_id} does not have the items of the other layers, or none")
-            for group, (first, last, _) in groups:
+            if self._layer_id not in of_layer:
+                raise _damage(shard, f"it has no layer {self._layer_id}")
+            known = min(of_layer)
+            for layer, groups in of_layer.items():
+                if groups.keys() != of_layer[known].keys():
+                    raise _damage(shard, f"layer {layer} does not have the ids of layer {known}")
+            for (first, last, _), group in of_layer[self._layer_id].items():
                 if self._is_selected(first, last):
                     yield shard, file, group
 
@@ -180,7 +182,7 @@ class LayerVectors:
         if len(values) != len(ids) * self.dim:
             raise _damage(shard, f"row group {group} has {len(values)} components for {len(ids)} vectors")
         block = values.reshape(len(ids), self.dim).astype(np.float32, copy=False)
-        check_finite(shard, block)
+        check_finite(shard, self._layer_id, block)
         if self._only is None:
             return ids, block
         positions = np.searchsorted(self._only, ids)
@@ -234,16 +236,16 @@ def statistics(shard: Shard, file: pq.ParquetFile, group: int) -> tuple[pq.Stati
     return layer, item
 
 
-def _groups_of_layers(shard: Shard, file: pq.ParquetFile) -> dict[int, list[tuple[int, tuple[int, int, int]]]]:
-    """Return the row groups of each layer by its id: number, and first id, last id and number of the items."""
-    found: dict[int, list[tuple[int, tuple[int, int, int]]]] = {}
+def _groups_of_layers(shard: Shard, file: pq.ParquetFile) -> dict[int, dict[tuple[int, int, int], int]]:
+    """Return the row groups of each layer: first id, last id and number of the items → number of the row group."""
+    found: dict[int, dict[tuple[int, int, int], int]] = {}
     for group in range(file.num_row_groups):
         try:
             layer, item = statistics(shard, file, group)
             if layer.min != layer.max:
                 raise _damage(shard, f"row group {group} mixes layers")
             n_items = file.metadata.row_group(group).num_rows
-            found.setdefault(layer.min, []).append((group, (item.min, item.max, n_items)))
+            found.setdefault(layer.min, {})[item.min, item.max, n_items] = group
         except (LookupError, TypeError, ValueError, pa.ArrowException) as error:
             raise _damage(shard, f"row group {group} is not as shards are written ({error})") from error
     return found

@@ -256,8 +256,6 @@ def layer_sums(shard: Shard, card: Card, layer: int) -> tuple[Ids, Summary] | Pr
     except DamagedError as error:
         return Problem(shard.path, str(error))
     ids = np.concatenate(parts)
-    if not total.is_finite:
-        return Problem(shard.path, f"layer {layer} has a value that is not finite")
     if len(np.unique(ids)) != len(ids):
         return Problem(shard.path, f"layer {layer} has an item twice")
     return ids, total
