@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embstore.arrays import has_direction, square_norms
+from embstore.arrays import cosines_of, has_direction, square_norms
 from embstore.column_names import N_TOKENS
 from embstore.errors import QueryError, UnknownNameError, UsageError
 from embstore.explore.items import SpaceItems, layer_names, read_items
@@ -95,7 +95,9 @@ def _cosines(store: Reading, space: str, layer: str, items: SpaceItems, text: st
     if text is None or (at := place.get(text)) is None:
         raise UsageError("colour by cosine needs a text of this space: search one first.")
     vectors = item_vectors(store, space, layer, items)
-    found = _cosines_of_rows(vectors, np.broadcast_to(vectors[at], vectors.shape))
+    found, rows = np.full(len(vectors), np.nan), has_direction(vectors)
+    if rows[at]:
+        found[rows] = cosines_of(vectors[rows], vectors[at])
     return _numbers(f"cosine with {items.texts[at]}, layer {layer}", found)
 
 

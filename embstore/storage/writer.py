@@ -71,11 +71,13 @@ class StoreWriter:
 
     def _begin(self, *, clear: bool) -> None:
         """Create or check the store; if no other writer is alive, finish or roll back interrupted writes."""
+        is_new = not disk.exists(self.paths.marker)
+        if not is_new:
+            check_marker(self.paths)
         if clear:
             recover(self.paths)
-        if not disk.exists(self.paths.marker):
+        if is_new:
             create_store(self.paths)
-        check_marker(self.paths)
         if clear:  # their texts are written anew, where they are in the sources
             forget_missing(self.paths, [self.paths.items, self.paths.skipped])
 

@@ -23,7 +23,7 @@ from sweep import STEPS, write_run
 from tiny_checkpoint import columns
 
 from embstore import Store
-from embstore.build import on_ray, range_queue, worker
+from embstore.build import range_queue, worker
 from embstore.build.job import Options
 from embstore.build.on_ray import Cluster, ClusterOptions
 from embstore.build.pipeline import build
@@ -57,9 +57,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for the cluster for as long as it needs on a busy machine, in builds that do not say for how long."""
     monkeypatch.setattr(Patience, "__init__", partialmethod(Patience.__init__, **PATIENCE))
-    question = on_ray._QUESTION.replace(f"({on_ray._ANSWER_SECONDS}, exit", f"({HUNG_SECONDS}, exit")
-    monkeypatch.setattr(on_ray, "_QUESTION", question)
-    monkeypatch.setattr(on_ray, "_CONNECT_SECONDS", HUNG_SECONDS)
 
 
 @pytest.fixture(autouse=True)

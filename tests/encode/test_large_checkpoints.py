@@ -119,7 +119,10 @@ def test_the_remedy_for_an_adapter_has_the_class_that_it_was_trained_on(
 def test_what_an_adapter_says_of_its_base_is_data(tmp_path: Path, content: str) -> None:
     (tmp_path / "adapter_config.json").write_text(content)
     with pytest.raises(
-        CheckpointError, match=r"is an adapter \(adapter_config\.json\) without the model that it changes\."
+        CheckpointError,
+        match=r"adapter_config\.json cannot be read as JSON"
+        if content == "{"
+        else r"is an adapter \(adapter_config\.json\) without the model that it changes\.",
     ) as caught:
         resolve(str(tmp_path))
     assert "\a" not in str(caught.value)

@@ -95,6 +95,8 @@ def _run(streams: list[int], arguments: list[str], folder: str, environment: dic
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", errors="backslashreplace", closefd=False, buffering=1)  # noqa: SIM115
     os.chdir(folder)
     for name in {*environment, *os.environ}:
         if name.startswith(_READ_AT_IMPORT) and environment.get(name) != os.environ.get(name):
