@@ -16,6 +16,7 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card, store_card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import ShardContent, publish_shard, stage_shard
+from embstore.storage.files.tables import bounded
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.column_tables import new_columns
 from embstore.storage.maintenance.import_store import merged_dataset, new_items, new_skipped, stage_table
@@ -166,7 +167,7 @@ def _tables(source: Catalog, cards: Sequence[Card], stored: Catalog | None, own:
 
 
 def _staged(folder: Path, parts: Iterable[object]) -> Iterator[Path]:
-    for rows in parts:
+    for rows in bounded(parts):
         with atomic.temporary(folder) as temp:
             table = stage_table(temp, rows)
             table.publish()

@@ -18,6 +18,7 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card, store_card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import StagedShard, publish_shard
+from embstore.storage.files.tables import bounded
 from embstore.storage.maintenance.column_tables import new_columns
 from embstore.storage.maintenance.id_collisions import check_same_items
 from embstore.storage.maintenance.import_store import (
@@ -173,7 +174,7 @@ class _Merge:
             shards = {card.space: self._stage_shards(stack, card) for card in self.cards}
             staged = []
             for folder, kind, parts in tables:
-                new = [stage_table(stack.enter_context(atomic.temporary(folder)), rows) for rows in parts]
+                new = [stage_table(stack.enter_context(atomic.temporary(folder)), rows) for rows in bounded(parts)]
                 self._report(folder, kind, sum(table.n_rows for table in new))
                 staged += new
             datasets = self._datasets()

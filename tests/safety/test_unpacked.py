@@ -136,11 +136,11 @@ def test_a_table_within_the_limit_is_read_and_the_variable_moves_it(
     assert not Store(root).verify().problems
     path.unlink()
     path = put_part(root, "items", items_table(66 * MIB), "zstd")
-    with pytest.raises(DamagedError, match=f"set {VARIABLE}=68 or more") as refused:
+    with pytest.raises(DamagedError, match=f"set {VARIABLE}=67 or more") as refused:
         check_unpacked([path], "Remedy.")
     assert path.name in str(refused.value)
     assert str(refused.value).endswith("Remedy.")
-    monkeypatch.setenv(VARIABLE, "68")
+    monkeypatch.setenv(VARIABLE, "67")
     check_unpacked([path], "Remedy.")
     monkeypatch.setenv(VARIABLE, "much")
     with pytest.raises(UsageError, match=f"{VARIABLE} is 'much': give a number of MiB"):

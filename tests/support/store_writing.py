@@ -60,7 +60,7 @@ def write_items(paths: StorePaths, items: Iterable[Item]) -> Path | None:
         }
         for item in sorted(items, key=lambda item: item.id)
     ]  # fmt: skip
-    return write_item_rows(paths, pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA))
+    return next(iter(write_item_rows(paths, pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA))), None)
 
 
 def write_skipped(paths: StorePaths, skipped: Iterable[SkippedText]) -> Path | None:

@@ -1,5 +1,6 @@
 """The small Parquet tables beside the vectors: items, datasets and skipped texts."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embstore import atomic, checksum, disk
-from embstore.errors import DamagedError
+from embstore.errors import DamagedError, StoreError
 from embstore.space import Unit
 from embstore.storage.files import names
 from embstore.storage.files.columns import ITEM_COLUMNS, ITEM_ID, SKIPPED_COLUMNS
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.unpacked import check_unpacked
+from embstore.storage.files.unpacked import check_unpacked, unpacked_limit, unpacked_problem
 from embstore.storage.parquet.footer import Column
 
 _TYPES = {"int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_(), "string": pa.string()}
@@ -34,7 +35,7 @@ ITEMS_SCHEMA, SKIPPED_SCHEMA = _schema(ITEM_COLUMNS), _schema(SKIPPED_COLUMNS)
 _PART_SCHEMAS = (ITEMS_SCHEMA, SKIPPED_SCHEMA)
 
 _ROW_GROUP_ROWS = 1 << 16
-_PART_ROWS, _PART_BYTES = 1 << 18, 64 << 20
+_PART_BYTES = 16 << 20
 
 DATASET_TYPES = {
     "unit": pa.string(),
@@ -50,15 +51,33 @@ DATASET_TYPES = {
 
 
 def bounded(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Yield the rows of several tables as tables of bounded size."""
+    """Yield the rows of several tables as tables that :func:`.check_unpacked` lets pass by far."""
+    limit = min(_PART_BYTES, unpacked_limit() // 4)
     pending: list[pa.Table] = []
-    for table in tables:
-        pending.append(table)
-        if sum(map(len, pending)) >= _PART_ROWS or sum(part.nbytes for part in pending) >= _PART_BYTES:
+    n_bytes = 0
+    for part in itertools.chain.from_iterable(_cut(table, limit) for table in tables):
+        if pending and n_bytes + most_unpacked(part) > limit:
             yield pa.concat_tables(pending)
-            pending = []
+            pending, n_bytes = [], 0
+        pending.append(part)
+        n_bytes += most_unpacked(part)
     if pending:
         yield pa.concat_tables(pending)
+
+
+def _cut(table: pa.Table, limit: int) -> Iterator[pa.Table]:
+    """Yield the rows of a table as tables within a limit, or of one row."""
+    if len(table) < 2 or most_unpacked(table) <= limit:
+        yield table
+    else:
+        yield from _cut(table.slice(0, len(table) // 2), limit)
+        yield from _cut(table.slice(len(table) // 2), limit)
+
+
+def most_unpacked(table: pa.Table) -> int:
+    """Return about the most bytes that :func:`.unpacked_problem` counts for a table: pages, values, each in memory."""
+    n_texts = sum(pa.types.is_string(field.type) for field in table.schema)
+    return int(2 * table.nbytes + len(table) * (table.num_columns + 40 * n_texts))
 
 
 def store_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -90,6 +109,8 @@ def store_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: 
 def write_table(path: Path, table: pa.Table, *, plain: bool = False) -> None:
     """Write a small Parquet file atomically, with its own hash in its metadata.
 
+    Ids of items are written as they are in memory, so that no file is so small that its rows are taken for damage.
+
     Args:
         path: Path of the file.
         table: Rows.
@@ -97,13 +118,17 @@ def write_table(path: Path, table: pa.Table, *, plain: bool = False) -> None:
             dictionaries, of which sums get no smaller.
     """
     buffer = pa.BufferOutputStream()
-    compression = "none" if plain else "snappy"
+    packed = [] if plain else [name for name in table.column_names if not name.startswith("item_id")]
+    codecs = "none" if plain else dict.fromkeys(packed, "snappy")
     with pq.ParquetWriter(
-        buffer, table.schema, compression=compression, use_dictionary=not plain, write_page_checksum=True
+        buffer, table.schema, compression=codecs, use_dictionary=packed or False, write_page_checksum=True
     ) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
-    atomic.write_bytes(path, checksum.with_checksum(buffer.getvalue().to_pybytes()))
+    with atomic.temporary(path.parent) as temp:
+        disk.write(temp, checksum.with_checksum(buffer.getvalue().to_pybytes()))
+        _check_readable(temp, path)
+        atomic.publish(temp, path)
 
 
 def stage_part(temp: Path, table: pa.Table) -> Path:
@@ -112,7 +137,15 @@ def stage_part(temp: Path, table: pa.Table) -> Path:
         pq.write_table(
             table, file, row_group_size=_ROW_GROUP_ROWS, write_page_checksum=True, use_dictionary=_repeating(table)
         )
-    return names.PARTS.path(temp.parent, f"part-{disk.sha256(temp)[:16]}")
+    target = names.PARTS.path(temp.parent, f"part-{disk.sha256(temp)[:16]}")
+    _check_readable(temp, target)
+    return target
+
+
+def _check_readable(temp: Path, target: Path) -> None:
+    """Raise StoreError if a table that was written to a temporary file could not be read again."""
+    if problem := unpacked_problem(temp):
+        raise StoreError(f"{target} was not stored, since it could not be read again: {problem}.")
 
 
 def _repeating(table: pa.Table) -> list[str]:

@@ -53,7 +53,7 @@ def unpacked_problem(file: Path, connection: "duckdb.DuckDBPyConnection | None" 
     Raises:
         UsageError: The limit in the environment is not a number.
     """
-    limit = max(_limit(), _RATIO * disk.size(file))
+    limit = max(unpacked_limit(), _RATIO * disk.size(file))
     try:
         found = unpacked_size(file, limit)
         unpacked = found.n_bytes
@@ -69,8 +69,8 @@ def unpacked_problem(file: Path, connection: "duckdb.DuckDBPyConnection | None" 
     )
 
 
-def _limit() -> int:
-    """Return the limit from the environment, in bytes."""
+def unpacked_limit() -> int:
+    """Return the size that any table may unpack to, in bytes; raise UsageError if the variable is not a number."""
     value = os.environ.get(VARIABLE) or str(_DEFAULT_MIB)
     if not value.isascii() or not value.isdigit():
         raise UsageError(f"{VARIABLE} is {value!r}: give a number of MiB, as {_DEFAULT_MIB}.")

@@ -65,6 +65,8 @@ def _contradiction(root: Path, files: Sequence[Path]) -> str | None:
                 )
     shared = [column.name for column in read_columns(files[-1])[1:]]
     reader = Reader(root)
+    if not reader.rows(f"SELECT item_id FROM {COLUMN_FILES} GROUP BY item_id HAVING count(*) > 1 LIMIT 1", files):
+        return None
     for name in shared:
         if (item := _ambiguous_item(reader, files, name)) is not None:
             return f"item {item} has another value of the column {name!r} in another table"

@@ -28,7 +28,8 @@ from embstore.storage.files.shards import (
     stage_shard,
     stored_sums,
 )
-from embstore.storage.files.tables import ITEMS_SCHEMA, read_part, read_sealed, stage_part
+from embstore.storage.files.tables import ITEMS_SCHEMA, most_unpacked, read_part, read_sealed, read_table, stage_part
+from embstore.storage.files.unpacked import unpacked_limit
 from embstore.storage.files.vectors import LayerVectors, open_shard, statistics
 from embstore.storage.maintenance.column_tables import joined
 from embstore.storage.transaction.manifest import committed_shards, list_parts
@@ -213,6 +214,8 @@ def compact_tables(paths: StorePaths, folder: Path, target_bytes: int = TABLE_BY
     for names in plan_tables(paths, folder, target_bytes):
         files = [PARTS.path(folder, name) for name in names]
         table = joined(paths.root, files) if folder == paths.columns else merged_rows(files)
+        if most_unpacked(table) > unpacked_limit() // 2:  # by values that are null where tables have different columns
+            continue
         with atomic.temporary(folder) as temp:
             target = stage_part(temp, table)
             n_bytes = disk.size(temp)
@@ -225,7 +228,8 @@ def compact_tables(paths: StorePaths, folder: Path, target_bytes: int = TABLE_BY
 def plan_tables(paths: StorePaths, folder: Path, target_bytes: int = TABLE_BYTES) -> list[tuple[str, ...]]:
     """Return the groups of a folder's tables to merge, as names."""
     files = list_parts(paths, folder).files
-    return plan_groups([Sized(file.stem, _first(file), disk.size(file)) for file in files], target_bytes)
+    parts = [Sized(file.stem, _first(file), max(disk.size(file), most_unpacked(read_table(file)))) for file in files]
+    return plan_groups(parts, min(target_bytes, unpacked_limit() // 2))
 
 
 def _first(file: Path) -> int:

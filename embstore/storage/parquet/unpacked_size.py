@@ -23,7 +23,8 @@ _MOST_HEADER_BYTES = 1 << 16
 _ROW_GROUPS = 4
 _COLUMNS, _N_ROWS = 1, 3
 _CHUNK = 3
-_TYPE, _N_VALUES, _PACKED, _DATA_OFFSET, _DICTIONARY_OFFSET = 1, 5, 7, 9, 11
+_TYPE, _PATH, _N_VALUES, _PACKED, _DATA_OFFSET, _DICTIONARY_OFFSET = 1, 3, 5, 7, 9, 11
+_BOOLEAN = 0
 _OF_TEXTS = (6, 7)  # BYTE_ARRAY and FIXED_LEN_BYTE_ARRAY
 
 # Fields of a page header: both sizes, and the headers of the three kinds of pages, with the number of values in each.
@@ -34,7 +35,7 @@ _KINDS = {0: (_DATA, 2), 2: (_DICTIONARY, 2), 3: (_DATA_V2, 4)}  # by page type:
 _ENCODINGS = (0, 2, 3, 8)  # plain, dictionary and run-length: no value is larger than its page or dictionary
 
 _VALUE_BYTES, _ROW_BYTES, _PAGE_BYTES = 8, 32, 1 << 14
-"""Memory of a value, of each column of a row, and of a reader's overhead per page, in bytes."""
+"""Memory of a value, of each row of a column of texts or lists, and of a reader's overhead per page, in bytes."""
 
 
 class UnpackedSize(NamedTuple):
@@ -85,10 +86,12 @@ def _sum(data: mmap.mmap, size: int, limit: int) -> UnpackedSize:
                 raise ValueError(f"its footer places {packed:,} bytes or more in a file of {size:,}")
             n_values = max(_integer(chunk, _N_VALUES), n_rows)
             in_pages, in_dictionary = _pages(data, chunk, limit - n_bytes)
-            n_bytes += n_values * _VALUE_BYTES + n_rows * _ROW_BYTES + in_pages
+            kind, is_list = _integer(chunk, _TYPE), len(chunk[_PATH][1][1]) > 1
+            n_bytes += n_values * (1 if kind == _BOOLEAN else _VALUE_BYTES) + in_pages
+            n_bytes += n_rows * _ROW_BYTES if kind in _OF_TEXTS or is_list else 0
             if n_bytes > limit:
                 return UnpackedSize(n_bytes, 0)
-            texts += n_values * in_dictionary if _integer(chunk, _TYPE) in _OF_TEXTS else 0
+            texts += n_values * in_dictionary if kind in _OF_TEXTS else 0
     return UnpackedSize(n_bytes, texts)
 
 

@@ -42,6 +42,7 @@ CREATE TABLE kept_value (row BIGINT, place INTEGER, kind VARCHAR, value VARCHAR)
 """
 _KINDS = "SELECT place, kind, min(row), count(*) FROM kept_value GROUP BY ALL ORDER BY ALL"
 _BATCH_ROWS = 1 << 15
+_QUERY_COLUMNS = 100
 _REMEDY = (
     "Correct the file; or give the stored values up with embstore remove --column {name!r}, and build all sources "
     "again."
@@ -265,10 +266,17 @@ class StagedColumns:
             )
 
     def _differing(self, kinds: Mapping[str, str], other: str, source: str) -> list[tuple[int, str]]:
-        """Return number and name of the columns whose values differ from others of a source, by one query for all."""
-        differing = ", ".join(f"bool_or(c{number} <> {other}{number})" for number in range(len(kinds)))
-        [found] = self._staging.rows(f"SELECT {differing} FROM {source}")
+        """Return number and name of the columns whose values differ from others of a source."""
+        found = self._of_columns(len(kinds), f"bool_or(c{{0}} <> {other}{{0}})", source)
         return [(number, name) for number, name in enumerate(kinds) if found[number]]
+
+    def _of_columns(self, n: int, aggregate: str, source: str) -> list[Any]:
+        """Return an aggregate of each column of a source; a query has few, since its planning takes their square."""
+        found: list[Any] = []
+        for first in range(0, n, _QUERY_COLUMNS):
+            selected = ", ".join(map(aggregate.format, range(first, min(n, first + _QUERY_COLUMNS))))
+            found += self._staging.rows(f"SELECT {selected} FROM {source}")[0]
+        return found
 
     def _load_stored(
         self, reader: Reader, files: Sequence[Path], kinds: Mapping[str, str], stored: Mapping[str, str]
@@ -324,16 +332,15 @@ class StagedColumns:
             yield pa.Table.from_batches([batch]).cast(schema)
 
     def _counts(self, kinds: Mapping[str, str]) -> list[StoredColumn]:
-        counts = ", ".join(
-            f"count(c{number}), count(c{number}) FILTER (WHERE s{number} IS NULL)" for number in range(len(kinds))
-        )
-        [row] = self._staging.rows(f"SELECT {counts} FROM kept LEFT JOIN kept_before USING (item_id)")
+        source = "kept LEFT JOIN kept_before USING (item_id)"
+        n_values = self._of_columns(len(kinds), "count(c{0})", source)
+        n_new = self._of_columns(len(kinds), "count(c{0}) FILTER (WHERE s{0} IS NULL)", source)
         cells: dict[int, list[tuple[Any, ...]]] = {}
         for cell in self._staging.rows(_KINDS):
             cells.setdefault(cell[0], []).extend([cell] if cell[1] != "-" else [])
         return [
             StoredColumn(
-                name, kind, row[2 * number], row[2 * number + 1],
+                name, kind, n_values[number], n_new[number],
                 self._oddity(name, cells[self._names[name]]) if kind == "string" else None,
             )
             for number, (name, kind) in enumerate(kinds.items())

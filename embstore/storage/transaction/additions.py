@@ -40,15 +40,14 @@ def write_card(paths: StorePaths, card: Card) -> None:
         store_card(paths, card)
 
 
-def write_item_rows(paths: StorePaths, rows: pa.Table) -> Path | None:
-    """Write rows of items as a new table, and return its file; None if there are no rows."""
-    return _write_part(paths, paths.items, rows)
+def write_item_rows(paths: StorePaths, rows: pa.Table) -> list[Path]:
+    """Write rows of items as new tables, each of bounded size, and return their files."""
+    return _write_parts(paths, paths.items, [rows])
 
 
 def write_skipped_rows(paths: StorePaths, parts: Iterable[pa.Table]) -> None:
     """Write rows of skipped texts as new tables, each of bounded size."""
-    for rows in tables.bounded(parts):
-        _write_part(paths, paths.skipped, rows)
+    _write_parts(paths, paths.skipped, parts)
 
 
 def write_column_rows(paths: StorePaths, parts: Iterable[pa.Table]) -> list[Path]:
@@ -58,7 +57,7 @@ def write_column_rows(paths: StorePaths, parts: Iterable[pa.Table]) -> list[Path
         paths: Paths of the store.
         parts: Tables of one schema: ``item_id``, then columns of int64, float64, bool or string.
     """
-    return [path for rows in tables.bounded(parts) if (path := _write_part(paths, paths.columns, rows)) is not None]
+    return _write_parts(paths, paths.columns, parts)
 
 
 def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -67,12 +66,12 @@ def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: 
         tables.store_dataset(paths, name, kind, unit, columns)
 
 
-def _write_part(paths: StorePaths, folder: Path, rows: pa.Table) -> Path | None:
-    """Write rows as a new part file of a folder, and return its path; None if there are no rows."""
-    if not rows.num_rows:
-        return None
-    with atomic.temporary(folder) as temp:
-        target = tables.stage_part(temp, rows)
-        with committing(paths, Change(added=(target,))):
-            atomic.publish(temp, target)
-    return target
+def _write_parts(paths: StorePaths, folder: Path, parts: Iterable[pa.Table]) -> list[Path]:
+    """Write rows as new part files of a folder, and return their paths; none if there are no rows."""
+    found = []
+    for rows in tables.bounded(part for part in parts if part.num_rows):
+        with atomic.temporary(folder) as temp:
+            found.append(tables.stage_part(temp, rows))
+            with committing(paths, Change(added=(found[-1],))):
+                atomic.publish(temp, found[-1])
+    return found
