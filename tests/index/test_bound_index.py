@@ -12,7 +12,7 @@ from synthetic import Synthetic
 
 from embstore import Store, atomic
 from embstore.errors import DamagedError
-from embstore.index import IndexCard, opening
+from embstore.index import opening
 from embstore.storage.transaction.manifest import committed_shards
 
 Make = Callable[..., Synthetic]
@@ -104,26 +104,16 @@ def test_the_index_of_another_space_or_of_an_older_state(made: Synthetic, make_s
 
 def reseal(card: Path, **changed: object) -> None:
     document = {**json.loads(card.read_text("utf-8")), **changed}
-    document = {name: value for name, value in document.items() if value != "absent" and name != "file_sha256"}
+    document = {name: value for name, value in document.items() if name != "file_sha256"}
     card.write_bytes(atomic.document_bytes(document))
 
 
-def test_a_card_of_an_older_version_is_used_and_completed(made: Synthetic) -> None:
-    for layer in range(3):
-        reseal(paths(made, layer)[1], sample_sha256="absent", crc32="absent")
-    check_each_answer(made, refused=False)
-    before = [paths(made, layer)[0].read_bytes() for layer in range(3)]
-    assert set(made.store.index()["did"]) == {"kept"}
-    cards = [IndexCard.read(paths(made, layer)[0]) for layer in range(3)]
-    assert all(card is not None and card.sample_sha256 for card in cards)
-    assert [paths(made, layer)[0].read_bytes() for layer in range(3)] == before
-    check_each_answer(made, refused=False)
-
-
 @pytest.mark.parametrize("made", ["flat", "hnsw"], indirect=True)
-def test_an_older_card_over_the_index_of_another_layer_is_refused_by_the_texts_own_vector(made: Synthetic) -> None:
+def test_a_card_without_hashes_over_the_index_of_another_layer_is_refused_by_the_texts_own_vector(
+    made: Synthetic,
+) -> None:
     for layer in range(3):
-        reseal(paths(made, layer)[1], sample_sha256="absent", crc32="absent")
+        reseal(paths(made, layer)[1], sample_sha256=None, crc32=None)
     exchange(paths(made, 1)[0], paths(made, 2)[0])
     close_cached_indexes()
     for place in (0, 7, 150):

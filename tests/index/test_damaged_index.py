@@ -1,6 +1,5 @@
 """A flipped bit in an exact index: it is named, or the answer is what it was."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +9,8 @@ from index_cache import close_cached_indexes
 from store_damage import flipped
 from synthetic import Synthetic
 
-from embstore import Store, atomic
+from embstore import Store
 from embstore.errors import DamagedError
-from embstore.index import IndexCard
 
 Make = Callable[..., Synthetic]
 
@@ -53,20 +51,3 @@ def test_it_is_checked_once_while_it_is_open(make_store: Make, monkeypatch: pyte
     for text in made.texts[:5]:
         made.store.neighbours(text, layers=1)
     assert len(checked) == 1
-
-
-def test_a_card_that_says_no_crc_is_read_as_before(make_store: Make) -> None:
-    made = make_store(n=50)
-    path = made.paths.indexes(made.space) / "layer=01.faiss"
-    right = answer(made.root)
-    card = IndexCard.read(path)
-    assert card is not None
-    assert card.crc32 is not None
-    document = json.loads(path.with_suffix(".json").read_text())
-    del document["crc32"], document["file_sha256"]
-    path.with_suffix(".json").write_bytes(atomic.document_bytes(document))
-    card = IndexCard.read(path)
-    assert card is not None
-    assert card.crc32 is None
-    assert answer(made.root) == right
-    assert made.store.verify().ok
