@@ -352,18 +352,18 @@ def test_figures_are_in_the_folder_of_the_recipe(folder: Path, name: str):
     assert str(folder / "mine.toml") in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["pipe.json", "below"])
-def test_figures_are_a_file(folder: Path, name: str):
-    with pytest.raises(UsageError, match=f"{name} cannot be read: it is no file"):
+@pytest.mark.parametrize(
+    ("name", "problem"), [("pipe.json", "is not a regular file"), ("below", "cannot be read: Is a directory")]
+)
+def test_figures_are_a_file(folder: Path, name: str, problem: str):
+    with pytest.raises(UsageError, match=f"{name} {problem}"):
         load_minimal(folder, name)
 
 
-@pytest.mark.parametrize(
-    ("operation", "name"), [("read", "mine.toml"), ("status", "figures.json"), ("read", "figures.json")]
-)
-def test_what_the_system_refuses_is_said_of_the_file(folder: Path, operation: str, name: str):
+@pytest.mark.parametrize("name", ["mine.toml", "figures.json"])
+def test_what_the_system_refuses_is_said_of_the_file(folder: Path, name: str):
     def refuse(seen: str, path: Path, _: Path | None) -> None:
-        if (seen, path.name) == (operation, name):
+        if (seen, path.name) == ("read", name):
             raise PermissionError(errno.EACCES, "Permission denied")
 
     load_minimal(folder)
