@@ -205,7 +205,7 @@ def test_what_does_not_fit_in_memory_goes_to_the_folder(tmp_path: Path, monkeypa
 
 
 def test_skipped_rows_are_listed_once_and_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables_module, "_PART_ROWS", 4096)
+    monkeypatch.setattr(tables_module, "_PART_BYTES", 1 << 20)
     paths, n = StorePaths(tmp_path / "store"), 10_000
     create_store(paths)
     for more in (0, 1):
