@@ -202,7 +202,8 @@ def sealed_table(kind: str, change: Callable[[pa.Table], pa.Table]) -> Callable[
         path = the(root, kind)
         table = change(pq.read_table(path, partitioning=None))
         with tempfile.TemporaryFile() as file:
-            with pq.ParquetWriter(file, table.schema) as writer:
+            plain = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}  # as sums are written
+            with pq.ParquetWriter(file, table.schema, **plain) as writer:
                 writer.write_table(table)
                 writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
             file.seek(0)
