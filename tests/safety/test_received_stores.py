@@ -117,6 +117,12 @@ def vector_commands(folder: Path) -> dict[str, Sequence[str | Path]]:
     }
 
 
+ANSWERED = {
+    ("no layer 1", "cka"),  # with no value, and a note that names embstore verify
+    ("an item less in layer 1", "cosine"),  # of two other items, whose rows are read alone
+}
+
+
 @pytest.mark.parametrize("case", WRONG_SHARDS)
 def test_a_shard_that_is_not_as_its_card_says_is_named(case: str, tmp_path: Path) -> None:
     """Whatever all hashes in the store say of it."""
@@ -126,6 +132,9 @@ def test_a_shard_that_is_not_as_its_card_says_is_named(case: str, tmp_path: Path
     for name, arguments in vector_commands(tmp_path).items():
         result = run((*arguments, "--store", root))
         outcome = f"{name}: {result.exit_code}, {result.output} {result.exception!r}"
+        if (case, name) in ANSWERED:
+            assert result.exit_code == 0, outcome
+            continue
         assert result.exit_code == 2, outcome
         assert str(path.parent) in " ".join(result.output.split()).replace("- ", "-"), outcome
     assert [file.name for file in tmp_path.iterdir()] == ["store"]

@@ -45,6 +45,9 @@ def read_items(
     _fetch([(shard, group.item_ids) for shard, group in groups])
     found: list[tuple[Shard, RowGroup, Ids, NDArray[np.int64]]] = []
     for shard, group in groups:
+        n_items, n_values = group.item_ids.num_values, group.vectors.num_values
+        if n_values != n_items * dim:
+            raise shard_damage(shard, f"layer {group.layer} has {n_values} components for {n_items} vectors of {dim}")
         stored = _read(shard, partial(read_values, shard.path, group.item_ids))
         is_wanted = ids[np.searchsorted(ids, stored).clip(max=len(ids) - 1)] == stored
         if is_wanted.any():
