@@ -68,7 +68,7 @@ class OpenStore:
         return Catalog(self.folder())
 
     def _newest(self) -> Catalog:
-        """Return the catalog, read anew if something was committed to the folder since."""
+        """Return the catalog; read it again if something was committed to the folder since."""
         if not self._is_pinned and self._remote is None and "catalog" in self.__dict__ and not self.catalog.is_newest:
             self.refresh()
         return self.catalog

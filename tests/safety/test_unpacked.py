@@ -122,8 +122,8 @@ def test_no_command_unpacks_a_bomb_and_repair_takes_it_out(template: Path, tmp_p
     found = limited(commands)
     for place, (name, (_, _, problem)) in enumerate(BOMBS.items()):
         (read, refused), (verified, verdict), (repaired, mended), (again, left) = found[4 * place : 4 * place + 4]
-        said = "it is not a summary of" if name == "summary" else problem  # which is read without being unpacked
-        assert (read, said in refused) == (2, True), f"{name}: {refused}"
+        message = "it is not a summary of" if name == "summary" else problem  # which is read without being unpacked
+        assert (read, message in refused) == (2, True), f"{name}: {refused}"
         assert (verified, problem in verdict) == (1, True), f"{name}: {verdict}"
         assert repaired == 0, f"{name}: {mended}"
         assert again == 0, f"{name}: {mended} {left}"

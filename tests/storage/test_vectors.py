@@ -12,6 +12,8 @@ from store_damage import bits, damaged, flipped
 from synthetic import Synthetic, synthetic_store
 
 from embstore.errors import DamagedError
+from embstore.storage.catalog import Catalog
+from embstore.storage.files import rows
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.transaction.manifest import committed_shards
 from embstore.summary import Summary
@@ -148,3 +150,16 @@ def test_a_truncated_shard_is_named_by_every_query_that_reads_it(make_store: Mak
             assert "build the same sources again" in str(caught.value), name
         assert [problem.file for problem in store.verify().problems] == [path.resolve()]
     assert len(stored_in_it) == 60
+
+
+def test_single_vectors_are_the_same_whoever_reads_the_footer(many: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Footers that embstore's writer would not write are read by pyarrow."""
+    places = [3, 40]
+    items = many.ids[places].tolist()
+    for reads_itself in (True, False):
+        if not reads_itself:
+            monkeypatch.setattr(rows, "read_row_groups", lambda *_: None)
+        found = Catalog(many.root).vectors_of(many.space, [0, 1], items)
+        for place, item in zip(places, items, strict=True):
+            for layer in (0, 1):
+                np.testing.assert_array_equal(found[item][layer], many.layer(layer)[place])

@@ -246,8 +246,8 @@ def sealed_shard(change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], Pat
 
         def described(rows: pa.Table) -> pa.Table:
             new_values = {"shard": new.stem, "sha256": digest, "bytes": len(data)}
-            said = [row | new_values | {"n": counts[row["layer"]]} for row in rows.to_pylist()]
-            return pa.Table.from_pylist(said, rows.schema)
+            described_rows = [row | new_values | {"n": counts[row["layer"]]} for row in rows.to_pylist()]
+            return pa.Table.from_pylist(described_rows, rows.schema)
 
         summary.with_name(path.name).rename(summary)
         sealed_table(str(summary.relative_to(root)), described)(root)
