@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import typer
 
-from embstore.errors import UsageError
-from embstore.escape import is_utf8
+from embstore.base.errors import UsageError
+from embstore.base.escape import is_utf8
 
 from ._errors import explained
 from ._help import Command
@@ -141,7 +141,7 @@ class Commands(PlainGroup):
 
 def _hint(name: str) -> str | None:
     """Return what to run instead of an unknown command; None if a command has a similar name."""
-    from embstore.errors import nearest
+    from embstore.base.errors import nearest
 
     lowered = name.lower()
     if lowered in _ELSEWHERE:

@@ -5,7 +5,7 @@ import sys
 import time
 
 from embstore import __version__
-from embstore.escape import printable
+from embstore.base.escape import printable
 
 VARIABLE = "EMBSTORE_DEBUG"
 

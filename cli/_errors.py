@@ -15,9 +15,9 @@ from typing import NoReturn, TextIO
 import typer
 from typer._click.exceptions import ClickException
 
-from embstore.errors import EmbstoreError
-from embstore.escape import printable
-from embstore.wording import command_line
+from embstore.base.errors import EmbstoreError
+from embstore.base.escape import printable
+from embstore.base.wording import command_line
 
 from ._debug import show_failure
 from ._interrupts import INTERRUPTED, mark_reported, received

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from embstore.errors import UnknownNameError, UsageError
+from embstore.base.errors import UnknownNameError, UsageError
 
 from ._errors import refuse
 

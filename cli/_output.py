@@ -13,14 +13,14 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from embstore.errors import UsageError
-from embstore.escape import printable, printable_json
+from embstore.base.errors import UsageError
+from embstore.base.escape import printable, printable_json
 
 from ._errors import say as say  # for commands, which write nothing else to standard error
 from ._options import Format
 
 if TYPE_CHECKING:
-    from embstore.table import Table
+    from embstore.base.table import Table
 
 # What a spreadsheet takes for the beginning of a formula: https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Self
 
-from embstore.escape import printable
-from embstore.progress import (
+from embstore.base.escape import printable
+from embstore.base.progress import (
     BRIEF,
     Clock,
     Progress,

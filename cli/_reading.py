@@ -21,7 +21,7 @@ from typing import Any, get_args, get_type_hints
 from typer._click.exceptions import BadParameter
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from embstore.errors import UsageError
+from embstore.base.errors import UsageError
 
 from ._debug import begin_verbose
 from ._options import follow_suffix

@@ -9,7 +9,7 @@ from ._options import Format
 from ._output import _terminal_width, _text, _wide, write
 
 if TYPE_CHECKING:
-    from embstore.table import Table
+    from embstore.base.table import Table
 
 Row = Mapping[str, Any]
 Section = tuple[str, "Table"]
@@ -29,7 +29,7 @@ def emit_sections(sections: Sequence[Section], form: Format, output: Path | None
 
 def _that_fit(section: Section, width: int) -> list[Section]:
     """Return the section; if it is too wide, a section per variant, named in its heading."""
-    from embstore.table import Table
+    from embstore.base.table import Table
 
     head, whole = section
     widest = max(map(_wide, _text(whole, Format.TABLE, None).splitlines()))
@@ -67,7 +67,7 @@ def _heading(figure: str, helps: Mapping[str, str], what: str) -> str:
 
 def plan_sections(plan: "Table") -> list[Section]:
     """Return a heading and a table for the builds and for the queries of a dry run."""
-    from embstore.table import table
+    from embstore.base.table import table
 
     columns = {
         "build": ("space", "sources", "template"),
@@ -79,7 +79,7 @@ def plan_sections(plan: "Table") -> list[Section]:
 
 
 def _compared(rows: Sequence[Row]) -> "Table":
-    from embstore.table import table
+    from embstore.base.table import table
 
     shown = [
         {
@@ -102,7 +102,7 @@ def _layer(row: Row) -> str:
 
 
 def _published(row: Row) -> str:
-    from embstore.table import show
+    from embstore.base.table import show
 
     if row["published"] is None:
         return str(row["relation"])
@@ -134,7 +134,7 @@ def _value(row: Row) -> float | str:
 
 
 def _measured(rows: Sequence[Row]) -> "Table":
-    from embstore.table import Pivot, table
+    from embstore.base.table import Pivot, table
 
     pivot = Pivot(("layers",), ("model", "variant"), ("measured",), heads=("layer",), order="layer")
     return table(rows, columns=tuple(rows[0]), pivot=pivot)
@@ -142,7 +142,7 @@ def _measured(rows: Sequence[Row]) -> "Table":
 
 def _unmeasured(rows: Iterable[Row]) -> "Table":
     """Return one row for all numbers of a figure that were not measured, with the count of those published."""
-    from embstore.table import table
+    from embstore.base.table import table
 
     counts: dict[tuple[str, str], dict[str, int]] = {}
     for row in rows:

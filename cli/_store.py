@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from embstore.errors import UsageError
+from embstore.base.errors import UsageError
 
 from ._errors import say
 
@@ -48,7 +48,7 @@ def open_all(store: str | None, remedy: str) -> "Store":
         store: See :func:`open_store`.
         remedy: What fetches fewer, after ``To fetch less,``.
     """
-    from embstore.table import show_size
+    from embstore.base.table import show_size
 
     found = open_store(store)
     if found.url is not None and not _is_quiet:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from embstore.escape import printable
+from embstore.base.escape import printable
 
 
 class Escaped:

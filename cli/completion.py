@@ -13,7 +13,7 @@ def completion(
 ) -> None:
     """Print the script that lets a shell complete commands, options, metrics, spaces and datasets."""
     with explained():
-        from embstore.errors import UnknownNameError
+        from embstore.base.errors import UnknownNameError
 
         from ._completion import SHELLS, script
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from embstore.errors import UsageError
+from embstore.base.errors import UsageError
 
 from ._errors import explained
 from ._options import CsvSafe, Format, IdsAsText, OutputFile, OutputFormat, Quiet, StoreDir

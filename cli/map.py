@@ -85,7 +85,7 @@ def map(
 
 def _check_list() -> None:
     """Raise UsageError if options of new maps are given, which do not choose among stored ones."""
-    from embstore.errors import UsageError
+    from embstore.base.errors import UsageError
 
     if given := _options.given_options(_OF_LIST):
         raise UsageError(

@@ -18,8 +18,8 @@ from .entry import draws
 from .query import MetricGroup, metric_command, query_arguments
 
 if TYPE_CHECKING:
+    from embstore.base.table import Table
     from embstore.metrics import Metric
-    from embstore.table import Table
 
 _NoCache = Annotated[bool, typer.Option("--no-cache", help="Compute again: use nothing stored, and store nothing.")]
 
@@ -75,7 +75,7 @@ class _Drawing:
 
     def check_stored_result(self) -> None:
         """Raise UsageError if a stored result is drawn, and options are given of what would be computed."""
-        from embstore.errors import UsageError
+        from embstore.base.errors import UsageError
 
         if self.result is not None and (given := _options.given_options(_NAMES)):
             raise UsageError(
@@ -142,7 +142,7 @@ def _plot_drift(store: _options.StoreDir = None, no_cache: _NoCache = False, **o
     drawing = _Drawing.taken_from(options)
 
     def compute() -> "Table":
-        from embstore.errors import UsageError
+        from embstore.base.errors import UsageError
 
         if options["pairs"] == "all":
             raise UsageError("a picture of drift is of adjacent layers: leave out --pairs all.")
@@ -204,7 +204,7 @@ def plot(context: typer.Context, **options: Any) -> None:
     The options of a metric: embstore plot METRIC --help. Those of drift: embstore plot drift --help.
     """
     with explained():
-        from embstore.errors import UsageError
+        from embstore.base.errors import UsageError
 
         drawing = _Drawing.taken_from(options)
         sources = map(context.get_parameter_source, context.params)

@@ -124,7 +124,7 @@ def _query(
 
 
 def _check_intervals(intervals: str | None, form: _options.Format) -> None:
-    from embstore.errors import UnknownNameError, UsageError
+    from embstore.base.errors import UnknownNameError, UsageError
 
     if intervals not in (None, "columns", "inline"):
         raise UnknownNameError("layout of intervals", intervals, ("columns", "inline"))
@@ -143,7 +143,7 @@ def _explain(
     *,
     cache: bool,
 ) -> None:
-    from embstore.errors import UsageError
+    from embstore.base.errors import UsageError
 
     if form not in (_options.Format.TABLE, _options.Format.JSON, _options.Format.JSONL):
         raise UsageError(f"--explain is written as table (text), json or jsonl, not as {form.value}.")
@@ -264,7 +264,7 @@ class MetricGroup(PlainGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a metric, or end with a message that gives the reason and the nearest name."""
-        from embstore.errors import EmbstoreError
+        from embstore.base.errors import EmbstoreError
         from embstore.metrics import get_metric
 
         try:

@@ -11,7 +11,7 @@ from ._output import emit_actions, say
 from ._store import open_store
 
 if TYPE_CHECKING:
-    from embstore.table import Table
+    from embstore.base.table import Table
 
 
 def remove(
@@ -47,7 +47,7 @@ def remove(
 
 
 def _agreed(planned: "Table") -> bool:
-    from embstore.errors import UsageError
+    from embstore.base.errors import UsageError
 
     if not sys.stdin.isatty():
         raise UsageError("what is removed cannot be brought back: add --yes, or see what it is with --dry-run.")

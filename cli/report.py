@@ -53,7 +53,7 @@ def report(
 
 def _check_suffix(output: Path | None) -> None:
     """Raise UsageError if the name of the file ends as that of another type, before anything is computed for it."""
-    from embstore.errors import UsageError
+    from embstore.base.errors import UsageError
 
     if output is not None and output.suffix.lower() not in ("", ".html", ".htm"):
         raise UsageError(f"--output {output}: a report is an HTML page. Name it {output.with_suffix('.html').name}.")

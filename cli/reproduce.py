@@ -10,7 +10,7 @@ from ._output import emit, say
 from ._store import open_store
 
 if TYPE_CHECKING:
-    from embstore.table import Table
+    from embstore.base.table import Table
 
 _STOPPED = "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
 _FOR_THE_EYE = (Format.TABLE, Format.MARKDOWN)

@@ -100,7 +100,7 @@ def sql(
         elif form in (_options.Format.CSV, _options.Format.JSONL, _options.Format.PARQUET):
             _stream(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text)
         else:
-            from embstore.table import table
+            from embstore.base.table import table
 
             columns = found.columns
             rows = [dict(zip(columns, map(_plain, values), strict=True)) for values in found.fetchall()]
@@ -109,7 +109,7 @@ def sql(
 
 def _check_together(**options: Any) -> None:
     """Raise UsageError for options that have no effect together."""
-    from embstore.errors import UsageError
+    from embstore.base.errors import UsageError
 
     for option, others in _ALONE.items():
         if options[option] and (found := [other for other in others if options[other]]):
@@ -119,8 +119,8 @@ def _check_together(**options: Any) -> None:
 
 def _text(query: str | None, file: Path | None) -> str:
     """Return the statement: the argument, a file's content, or standard input."""
-    from embstore import disk
-    from embstore.errors import UsageError
+    from embstore.base import disk
+    from embstore.base.errors import UsageError
 
     if query is not None and query != "-":
         if file is not None:
@@ -137,7 +137,7 @@ def _text(query: str | None, file: Path | None) -> str:
 
 def _values(given: Sequence[str] | None) -> dict[str, Any]:
     """Return the values of parameters by name; each is given as ``NAME=VALUE``."""
-    from embstore.errors import UsageError
+    from embstore.base.errors import UsageError
 
     values = {}
     for text in given or ():
@@ -194,15 +194,15 @@ def _plain(value: Any) -> Any:
 
 
 def _write_plan(found: Any, output: Path | None) -> None:
-    from embstore.escape import printable
+    from embstore.base.escape import printable
 
     write("".join(printable(str(row[-1]), lines=True) for row in found.fetchall()), output, is_data=False)
 
 
 def _write_first(found: Any, output: Path | None) -> None:
     """Write the first value alone; bytes as they are."""
-    from embstore.errors import UsageError
-    from embstore.escape import printable
+    from embstore.base.errors import UsageError
+    from embstore.base.escape import printable
 
     rows = found.limit(1).fetchall()
     if not rows:
@@ -225,11 +225,11 @@ def _stream(
     ids_as_text: bool,
 ) -> None:
     """Write rows as they come, in memory for a few thousand at a time."""
-    from embstore.errors import UsageError
+    from embstore.base.errors import UsageError
 
     for_terminal = output is None and sys.stdout.isatty()
     if form is _options.Format.PARQUET:
-        from embstore.table import write_batches
+        from embstore.base.table import write_batches
 
         if for_terminal:
             raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")

@@ -8,14 +8,15 @@ store.query("anisotropy", models=["minilm"]).to_pandas()
 
 from typing import TYPE_CHECKING, Any
 
-from embstore.errors import EmbstoreError
+from embstore.base import __version__
+from embstore.base import errors as errors
+from embstore.base.errors import EmbstoreError
 
 if TYPE_CHECKING:
+    from embstore.base.table import Table
     from embstore.store import Store
     from embstore.store.several import Stores
-    from embstore.table import Table
 
-__version__ = "0.2.0"
 __all__ = ["EmbstoreError", "Store", "Stores", "Table", "__version__"]
 
 
@@ -29,7 +30,7 @@ def __getattr__(name: str) -> Any:
 
         return Stores
     if name == "Table":
-        from embstore.table import Table
+        from embstore.base.table import Table
 
         return Table
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,7 +22,7 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 from synthetic import Synthetic, synthetic_store  # noqa: E402
 
-from embstore import notebook  # noqa: E402
+from embstore.base import notebook  # noqa: E402
 from embstore.storage.sql import connections  # noqa: E402
 
 # The machines are shared: no test is timed, nor are its examples. They are the same each time, as in the fuzz tests.

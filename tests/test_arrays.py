@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embstore.arrays import distinct
+from embstore.base.arrays import distinct
 
 IDS = st.lists(st.integers(0, 2**63 - 1) | st.integers(0, 5))
 
@@ -22,7 +22,7 @@ def test_distinct_ids_are_those_of_numpy(ids: list[int]) -> None:
 
 def test_distinct_does_not_load_masked_arrays() -> None:
     code = (
-        "import sys; import numpy as np; from embstore.arrays import distinct; distinct(np.array([2, 1, 2]));"
+        "import sys; import numpy as np; from embstore.base.arrays import distinct; distinct(np.array([2, 1, 2]));"
         "print('numpy.ma' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from embstore import atomic, disk, documents
-from embstore.errors import DamagedError, FileAccessError, StoreError
+from embstore.base import atomic, disk, documents
+from embstore.base.errors import DamagedError, FileAccessError, StoreError
 
 
 def test_an_exception_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_what_dead_processes_of_this_machine_left_is_removed(tmp_path: Path) -> 
     code = """if True:
         import os, sys
         from pathlib import Path
-        from embstore import atomic
+        from embstore.base import atomic
         with atomic.temporary(Path(sys.argv[1])) as file, atomic.temporary(Path(sys.argv[1])) as folder:
             file.write_bytes(b"half")
             (folder / "inside").mkdir(parents=True)

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embstore import checksum
+from embstore.base import checksum
 
 DOCUMENT = checksum.with_checksum(
     json.dumps({"space": "gpt2.word.last", "dim": 768, checksum.KEY: checksum.BLANK}, indent=2).encode()

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from embstore import disk
-from embstore.disk import regular
-from embstore.errors import DamagedError
+from embstore.base import disk
+from embstore.base.disk import regular
+from embstore.base.errors import DamagedError
 
 
 def test_a_file_of_holes_is_damaged_and_not_read(tmp_path: Path) -> None:

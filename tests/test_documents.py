@@ -9,8 +9,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from synthetic import synthetic_card
 
-from embstore import documents
-from embstore.documents import MAX_BYTES, InvalidDocument, Kind, UnsupportedFormat
+from embstore.base import documents
+from embstore.base.documents import MAX_BYTES, InvalidDocument, Kind, UnsupportedFormat
 
 CARD = synthetic_card().to_dict() | {"file_sha256": "0" * 64}
 KINDS = get_args(Kind)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from embstore import errors
-from embstore.errors import EmbstoreError, NotStoredError, UnknownNameError, nearest
+from embstore.base import errors
+from embstore.base.errors import EmbstoreError, NotStoredError, UnknownNameError, nearest
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embstore.errors import UnknownNameError, UsageError
-from embstore.escape import printable, printable_json
-from embstore.table import table
+from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.escape import printable, printable_json
+from embstore.base.table import table
 
 BIDI = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 ANY = st.text(st.characters(codec=None), max_size=40) | st.text("\x00\t\n\r\x1b[31m\x7f\x85\x9b\u2028\u202e\ud800a")

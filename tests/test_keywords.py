@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from embstore import EmbstoreError, Store
-from embstore.errors import UnknownNameError, UsageError
+from embstore.base.errors import UnknownNameError, UsageError
 from embstore.store.arguments import QueryOptions, SpaceFilters
 
 

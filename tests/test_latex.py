@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from embstore.latex import escape
-from embstore.table import Pivot, Table, table
+from embstore.base.latex import escape
+from embstore.base.table import Pivot, Table, table
 
 ROWS = [
     {"layer_name": name, "layer": at, "space": space, "r": value, "low": low, "high": high, "best": best}

@@ -13,9 +13,9 @@ import pytest
 from hanging import HUNG_SECONDS
 
 from embstore import Store, Stores, notebook
-from embstore.progress import Progress
+from embstore.base.progress import Progress
+from embstore.base.table import Table
 from embstore.storage.staging import staging
-from embstore.table import Table
 
 METHODS: dict[str, tuple[str, Callable[[Store, Path], object]]] = {
     "query": ("computing norms", lambda store, _: store.query("norms", cache=False, where="text <> 'x'")),
@@ -113,8 +113,8 @@ def test_html_tables_have_the_notes_and_n(make_store) -> None:
 _CELLS = """
 import sys
 from pathlib import Path
-import embstore.notebook
-embstore.notebook._SECONDS_TO_FIRST = embstore.notebook._SECONDS_BETWEEN = 0.0
+import embstore.base.notebook
+embstore.base.notebook._SECONDS_TO_FIRST = embstore.base.notebook._SECONDS_BETWEEN = 0.0
 from embstore import Store
 store = Store({store!r})
 store.query("norms", where="text <> 'x'")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embstore.errors import UsageError
-from embstore.sharding import KEYS, Parts, Range, ShardSpec
+from embstore.base.errors import UsageError
+from embstore.base.sharding import KEYS, Parts, Range, ShardSpec
 
 sizes = st.integers(0, 10**9)
 keys = st.integers(0, KEYS - 1)

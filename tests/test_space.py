@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embstore.errors import QueryError, UnknownNameError, UsageError
-from embstore.space import (
+from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.space import (
     Layers,
     Pooling,
     Template,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from embstore.summary import Summary
+from embstore.base.summary import Summary
 
 dtypes = st.sampled_from([np.float16, np.float32, np.float64])
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from embstore.table import Pivot, Table, show, table
+from embstore.base.table import Pivot, Table, show, table
 
 ROWS = [
     {"space": space, "layer": layer, "layer_name": name, "n": 3, "value": value}

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embstore.errors import UsageError
-from embstore.space import Template, Unit
-from embstore.text import Item, Span, is_too_long, item_id, items_of, parse_marked, passages_of, words_in
+from embstore.base.errors import UsageError
+from embstore.base.space import Template, Unit
+from embstore.base.text import Item, Span, is_too_long, item_id, items_of, parse_marked, passages_of, words_in
 
 GOLDEN_IDS = json.loads((Path(__file__).parent / "golden" / "item_ids.json").read_text("utf-8"))
 texts = st.text(st.characters(), max_size=30)  # lone surrogates and NUL among them

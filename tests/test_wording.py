@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from embstore import installation
-from embstore.errors import EmbstoreError
-from embstore.wording import command_line, in_python
+from embstore.base import installation
+from embstore.base.errors import EmbstoreError
+from embstore.base.wording import command_line, in_python
 
 
 @pytest.mark.parametrize(

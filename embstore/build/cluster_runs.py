@@ -4,11 +4,11 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from embstore.base.progress import Observer, Progress
 from embstore.build.range_queue import RangeOutcome
 from embstore.build.ranges import range_tasks
 from embstore.build.report import Meter, count
 from embstore.build.run import Run
-from embstore.progress import Observer, Progress
 
 if TYPE_CHECKING:
     from embstore.build.on_ray import Cluster

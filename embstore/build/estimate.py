@@ -9,16 +9,16 @@ from itertools import islice
 from pathlib import Path
 from tempfile import gettempdir
 
-from embstore import disk
+from embstore.base import disk
+from embstore.base.progress import Observer
+from embstore.base.text import Passage
 from embstore.build.job import Group, Job, Options, SpacePlan
 from embstore.build.plan import N_LOADED, open_catalog, plan_build, resolve_models
 from embstore.build.report import BuildReport, SpaceReport, reason_key
 from embstore.build.texts import Sources, read_texts
 from embstore.encode import Encoded
-from embstore.progress import Observer
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.staging.staging import Staging
-from embstore.text import Passage
 
 _SAMPLE_PASSES = 8
 _SAMPLE_SECONDS = 5.0

@@ -6,6 +6,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from embstore.base.errors import SpaceMismatchError, UnknownNameError, UsageError
+from embstore.base.progress import Observer, Progress
+from embstore.base.sharding import Parts, ShardSpec
+from embstore.base.space import Pooling, Template, Unit, check_pooling, check_space_name
+from embstore.base.text import Item, Passage, passages_of
 from embstore.encode import (
     Checkpoint,
     Encoded,
@@ -21,15 +26,10 @@ from embstore.encode import (
     read_recipe,
     resolve,
 )
-from embstore.errors import SpaceMismatchError, UnknownNameError, UsageError
 from embstore.index import KINDS
-from embstore.progress import Observer, Progress
-from embstore.sharding import Parts, ShardSpec
-from embstore.space import Pooling, Template, Unit, check_pooling, check_space_name
 from embstore.storage.files.card import Card
 from embstore.storage.files.shards import SHARD_BYTES
 from embstore.storage.staging.missing import MissingItems, Work
-from embstore.text import Item, Passage, passages_of
 
 DTYPES = ("float32", "float16")
 LONG = ("skip", "truncate", "error", None)

@@ -7,11 +7,11 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
-from embstore.column_names import name_problem
-from embstore.errors import SourceError
+from embstore.base.column_names import name_problem
+from embstore.base.errors import SourceError
+from embstore.base.text import escaped
 from embstore.sources import Cell
 from embstore.storage.staging.columns import KeptValue, StagedColumns
-from embstore.text import escaped
 
 _WHOLE = r"(?:0|[1-9][0-9]*)"  # 007 is a text: as a number it would lose its zeros
 _INTEGER = re.compile(rf"[ \t]*[+-]?{_WHOLE}[ \t]*")

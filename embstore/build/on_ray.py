@@ -11,7 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from embstore import atomic, disk
+from embstore.base import atomic, disk
+from embstore.base.errors import ClusterError, UsageError
+from embstore.base.installation import install_command
+from embstore.base.progress import Observer
 from embstore.build.job import Model
 from embstore.build.range_queue import (
     IN_FLIGHT,
@@ -24,9 +27,6 @@ from embstore.build.range_queue import (
 )
 from embstore.build.ranges import RangeTask
 from embstore.build.worker import RangeWorker, Requirement
-from embstore.errors import ClusterError, UsageError
-from embstore.installation import install_command
-from embstore.progress import Observer
 from embstore.storage.files.paths import StorePaths
 
 _STOP_SECONDS = 5.0

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embstore.base.progress import Observer
 from embstore.build.cluster_runs import encode_on_cluster
 from embstore.build.job import Options
 from embstore.build.plan import plan_build, resolve_models
@@ -22,8 +23,7 @@ from embstore.build.run import Run
 from embstore.build.skips import Skips
 from embstore.build.texts import Sources, read_texts
 from embstore.build.token_counts import forget_token_counts, store_token_counts
-from embstore.indexing import check_memory
-from embstore.progress import Observer
+from embstore.index.updating import check_memory
 from embstore.storage.catalog import Catalog
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.staging.staging import Staging
@@ -56,7 +56,7 @@ def build(
             encode them in this process.
 
     Raises:
-        EmbstoreError: See :mod:`embstore.errors`. Committed shards are kept, and the next build continues from them.
+        EmbstoreError: Committed shards are kept, and the next build continues from them.
     """
     began = time.perf_counter()
     # The workers have the accelerators, and this process needs the model for the cards only.

@@ -8,24 +8,24 @@ from pathlib import Path
 
 import numpy as np
 
-from embstore import __version__, disk
+from embstore.base import __version__, disk
+from embstore.base.errors import UsageError
+from embstore.base.progress import Observer
+from embstore.base.sharding import Parts
+from embstore.base.space import Layers, Pooling, Unit, default_space_name
+from embstore.base.text import NOT_UNICODE, Item, passages_of
+from embstore.base.words import word_boundaries
 from embstore.build.job import Job, Model, Options, SpacePlan
 from embstore.build.poolings import choose_poolings, prompt_of
 from embstore.build.report import reason_key
 from embstore.build.texts import Texts
 from embstore.encode import Fingerprint, Recipe, reader
-from embstore.errors import UsageError
-from embstore.progress import Observer
-from embstore.sharding import Parts
-from embstore.space import Layers, Pooling, Unit, default_space_name
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.selection import cut_notes
 from embstore.storage.staging.missing import MissingItems
 from embstore.storage.staging.staging import Staging
-from embstore.text import NOT_UNICODE, Item, passages_of
-from embstore.words import word_boundaries
 
 N_LOADED = 2
 """Number of checkpoints whose weights stay in memory between plan and encoding; of more, one at a time."""

@@ -1,9 +1,9 @@
 """Choose the poolings of a build: those requested, else the checkpoint's own recipe for sentences, or a default."""
 
+from embstore.base.errors import CheckpointError, UsageError
+from embstore.base.space import Pooling, Unit, default_space_name
 from embstore.build.job import Model, Options
 from embstore.encode import Recipe
-from embstore.errors import CheckpointError, UsageError
-from embstore.space import Pooling, Unit, default_space_name
 from embstore.storage.catalog import Catalog
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from embstore.base.errors import ClusterError, EmbstoreError
+from embstore.base.progress import Observer, Progress
 from embstore.build.ranges import RangeTask
 from embstore.build.report import count
 from embstore.build.worker import RangeResult, Requirement
-from embstore.errors import ClusterError, EmbstoreError
-from embstore.progress import Observer, Progress
 
 IN_FLIGHT = 2
 """Number of ranges that a worker has at a time: one is encoded, the other one written or waiting."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.text import Item, Passage
 from embstore.build.job import Group, Options, encode_windows, item_passages
 from embstore.build.report import work_of
 from embstore.encode import Encoded, Encoder, Skipped, Tokenizer
@@ -18,7 +19,6 @@ from embstore.storage.files.card import Card
 from embstore.storage.staging.missing import Window
 from embstore.storage.staging.staging import Ids
 from embstore.storage.writer import SpaceWriter
-from embstore.text import Item, Passage
 
 
 class Lengths(NamedTuple):

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from embstore.base.escape import printable
+from embstore.base.progress import Observer, Progress, duration
+from embstore.base.sharding import SPECIAL_TOKENS_CHARS
+from embstore.base.table import Table, show_size, table
+from embstore.base.text import Item
 from embstore.encode import MODEL_FAILS
-from embstore.escape import printable
-from embstore.progress import Observer, Progress, duration
-from embstore.sharding import SPECIAL_TOKENS_CHARS
 from embstore.storage.staging.columns import StoredColumn
-from embstore.table import Table, show_size, table
-from embstore.text import Item
 
 
 class Meter:

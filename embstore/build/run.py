@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from embstore import disk
+from embstore.base import disk
+from embstore.base.errors import EmbstoreError, EncodeError, UsageError
+from embstore.base.progress import Observer
 from embstore.build.job import Group, Job, Model
 from embstore.build.range_queue import RangeOutcome
 from embstore.build.ranges import Step, encode_ranges, range_tasks
@@ -13,17 +15,15 @@ from embstore.build.report import Meter, SpaceReport, count
 from embstore.build.skips import Skips
 from embstore.build.worker import RangeResult
 from embstore.encode import ModelFailsError, TooLongError
-from embstore.errors import EmbstoreError, EncodeError, UsageError
-from embstore.indexing import recall_notes, update_indexes
-from embstore.progress import Observer
+from embstore.index.updating import recall_notes, update_indexes
 from embstore.storage.files.paths import Shard
 from embstore.storage.files.shards import Float16OverflowError, NonFiniteVectorError
 from embstore.storage.staging.texts import StoredTexts
 from embstore.storage.writer import SpaceWriter, StoreWriter
 
 if TYPE_CHECKING:
+    from embstore.base.text import Item
     from embstore.storage.staging.staging import Ids
-    from embstore.text import Item
 
 N_LISTED = 5
 """Number of texts that the message about lost ones shows."""

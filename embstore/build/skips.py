@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from embstore.base.errors import EmbstoreError
 from embstore.build.job import Job
 from embstore.build.report import reason_key
 from embstore.build.texts import Texts
 from embstore.encode import Skipped
-from embstore.errors import EmbstoreError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.staging.skipped import SkipList
 

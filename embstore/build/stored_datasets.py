@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embstore import disk
+from embstore.base import disk
+from embstore.base.errors import UsageError
+from embstore.base.progress import Observer
+from embstore.base.space import Unit
+from embstore.base.table import ShownColumn, Table, table
 from embstore.build.texts import Sources, read_texts
-from embstore.errors import UsageError
-from embstore.progress import Observer
 from embstore.sources import get_datasets
-from embstore.space import Unit
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.staging.staging import Staging
 from embstore.storage.transaction.additions import write_dataset
 from embstore.storage.writer import StoreWriter
-from embstore.table import ShownColumn, Table, table
 
 COLUMNS = ("dataset", "kind", "unit", "rows")
 _SHOWN = (ShownColumn("dataset"), ShownColumn("kind"), ShownColumn("unit"), ShownColumn("rows", kind="count"))

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
 
+from embstore.base.errors import UsageError
+from embstore.base.progress import Observer, Progress, ignore
+from embstore.base.space import Unit
+from embstore.base.text import NO_WORD, TOO_LONG, Item, Span, escaped, is_too_long, is_unicode, item_id, items_of
 from embstore.build.kept import KeptRows
-from embstore.errors import UsageError
-from embstore.progress import Observer, Progress, ignore
 from embstore.sources import NO_COLUMNS, STDIN, Blank, GivenTexts, Keep, Source, Targets, find_dataset, open_source
-from embstore.space import Unit
 from embstore.storage.staging.columns import StagedColumns
 from embstore.storage.staging.staging import Batch, Staging
-from embstore.text import NO_WORD, TOO_LONG, Item, Span, escaped, is_too_long, is_unicode, item_id, items_of
 
 
 @dataclass(frozen=True, slots=True)

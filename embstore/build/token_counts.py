@@ -5,9 +5,9 @@ from itertools import compress
 
 import numpy as np
 
+from embstore.base.progress import Observer, Progress
 from embstore.build.job import Job, SpacePlan, item_passages
 from embstore.encode import reader
-from embstore.progress import Observer, Progress
 from embstore.storage.files.item_columns import token_column
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.column_tables import remove_columns

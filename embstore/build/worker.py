@@ -16,11 +16,11 @@ from threading import Condition, Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import atomic, disk
+from embstore.base import atomic, disk
+from embstore.base.errors import ClusterError, EmbstoreError
 from embstore.build.job import Model, Options
 from embstore.build.ranges import Lengths, RangeTask, Step, encode_ranges
 from embstore.encode import Checkpoint, Encoder, Fingerprint, Weights, fingerprint, installed_versions, resolve
-from embstore.errors import ClusterError, EmbstoreError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import ShardContent, StagedShard, stage_shard
 from embstore.storage.writer import SpaceWriter

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import Float64Array, Positions, Vectors, in_threads, slices
+from embstore.base.arrays import Float64Array, Positions, Vectors, in_threads, slices
 from embstore.metrics.numerics.neighbour_lists import n_shared
 
 _ROWS = 256

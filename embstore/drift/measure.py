@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import Float64Array, Positions
+from embstore.base.arrays import Float64Array, Positions
+from embstore.base.errors import QueryError
+from embstore.base.progress import task
 from embstore.drift.changes import Neighbourhoods, overlaps, turnovers
 from embstore.drift.request import DriftRequest
 from embstore.drift.sides import Place, Sides
-from embstore.errors import QueryError
 from embstore.metrics.numerics.ties import are_equal
-from embstore.progress import task
 from embstore.query.layer_data import neighbours_of
 from embstore.query.provenance import sample_notes
 from embstore.storage.catalog import Ids

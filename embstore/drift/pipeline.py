@@ -1,18 +1,18 @@
 """Measure the drift of items: find the layers, look up the words, compare neighbourhoods, tabulate."""
 
+from embstore.base.errors import UnknownNameError
+from embstore.base.table import Table
 from embstore.drift.measure import measure
 from embstore.drift.request import DriftRequest
 from embstore.drift.rows import Row, rows_of, tabulate
 from embstore.drift.sides import find_sides
 from embstore.drift.stored import read_measured, store_measured
 from embstore.drift.words import find_words
-from embstore.errors import UnknownNameError
 from embstore.query.item_filter import missing_words
 from embstore.query.provenance import missing_shard_notes
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter, select_layers
-from embstore.table import Table
 
 
 def drift(catalog: Catalog, request: DriftRequest, spaces: SpaceFilter, layers: str, *, cache: bool = True) -> Table:

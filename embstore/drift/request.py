@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from embstore.errors import UnknownNameError, UsageError
+from embstore.base.errors import UnknownNameError, UsageError
 from embstore.query.lookup import Query
 from embstore.query.request import Selection
 

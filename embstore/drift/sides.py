@@ -7,12 +7,12 @@ from itertools import combinations, pairwise, product
 
 import numpy as np
 
-from embstore.arrays import has_direction
+from embstore.base.arrays import has_direction
+from embstore.base.errors import QueryError, UsageError
+from embstore.base.space import Layer
 from embstore.drift.request import DriftRequest
-from embstore.errors import QueryError, UsageError
 from embstore.query.layer_data import StoredLayer
 from embstore.query.request import stored_ids
-from embstore.space import Layer
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from embstore.base.errors import StoreError
 from embstore.drift.measure import Measured
 from embstore.drift.request import DriftRequest
 from embstore.drift.sides import Sides
-from embstore.errors import StoreError
 from embstore.storage.files.answers import Answer, read_answer, trim_answers, write_answer
 from embstore.storage.files.names import hash_of
 from embstore.storage.sql import connections

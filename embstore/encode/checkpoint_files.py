@@ -7,8 +7,8 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
-from embstore import disk, documents
-from embstore.errors import CheckpointAccessError, CheckpointError
+from embstore.base import disk, documents
+from embstore.base.errors import CheckpointAccessError, CheckpointError
 
 SHORT_NAMES: Mapping[str, str] = {
     "gpt2": "openai-community/gpt2",

@@ -5,10 +5,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from embstore.base.errors import CheckpointError
+from embstore.base.space import TopForm
 from embstore.encode.extra import need
 from embstore.encode.probe import Call, Probe, same
-from embstore.errors import CheckpointError
-from embstore.space import TopForm
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
+from embstore.base.errors import UsageError
 from embstore.encode.extra import first_sentence, need
-from embstore.errors import UsageError
 
 _OUT_OF_MEMORY = re.compile(
     r"can't allocate memory|not enough memory|cannot allocate memory|DefaultCPUAllocator|out of memory", re.I

@@ -5,6 +5,9 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Self
 
+from embstore.base.errors import CheckpointError, EmbstoreError, UsageError
+from embstore.base.space import Layers, Pooling, Template, Unit
+from embstore.base.text import Passage
 from embstore.encode.batches import default_batch_tokens, plan_batches
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.contract import LAYER_CHECK, Contract, verify
@@ -19,9 +22,6 @@ from embstore.encode.spans import Text
 from embstore.encode.tokens import Tokenizer
 from embstore.encode.weights import DEFAULT_WEIGHTS, Weights, hash_tensors
 from embstore.encode.workers import run
-from embstore.errors import CheckpointError, EmbstoreError, UsageError
-from embstore.space import Layers, Pooling, Template, Unit
-from embstore.text import Passage
 
 _PROBE = ("The quick brown fox jumps over the lazy dog.", "a dog")
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from importlib import import_module, metadata
 from typing import Any
 
-from embstore.errors import CheckpointError
-from embstore.installation import install_command
+from embstore.base.errors import CheckpointError
+from embstore.base.installation import install_command
 
 
 def need(module: str) -> Any:

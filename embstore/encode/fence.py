@@ -8,10 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from embstore.base.errors import CheckpointError
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.checkpoint_files import read_files
 from embstore.encode.extra import need
-from embstore.errors import CheckpointError
 
 _MAX_METHOD_CHARS = 40
 

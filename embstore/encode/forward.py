@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.errors import EncodeError
+from embstore.base.space import Pooling
 from embstore.encode.contract import Contract
 from embstore.encode.devices import free_cached_memory, is_out_of_memory
 from embstore.encode.extra import first_sentence, need
@@ -16,8 +18,6 @@ from embstore.encode.pooling import gather
 from embstore.encode.recipe_head import Head
 from embstore.encode.records import MODEL_FAILS, Encoded, ModelFailsError, Skipped
 from embstore.encode.spans import Text
-from embstore.errors import EncodeError
-from embstore.space import Pooling
 
 if TYPE_CHECKING:
     from torch import Tensor

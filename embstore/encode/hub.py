@@ -4,6 +4,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from embstore.base.errors import CheckpointError, CheckpointUnavailableError, nearest
+from embstore.base.installation import install_command
 from embstore.encode import checkpoint_files
 from embstore.encode.checkpoint_files import (
     ADAPTER_FILE,
@@ -16,8 +18,6 @@ from embstore.encode.checkpoint_files import (
 )  # fmt: skip
 from embstore.encode.extra import need
 from embstore.encode.recipe_files import SETTINGS_FILE, TRANSFORMER_FILES, WEIGHT_FILES, module_paths
-from embstore.errors import CheckpointError, CheckpointUnavailableError, nearest
-from embstore.installation import install_command
 
 # A pattern like "*.json" would also match files of the onnx, tf and rust variants in subfolders.
 _WEIGHTS = ["model.safetensors", "model-*.safetensors", "model.safetensors.index.json"]

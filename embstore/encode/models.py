@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
+from embstore.base.errors import CheckpointError
+from embstore.base.installation import install_command
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.checkpoint_files import has_safetensors, read_json, weight_files
 from embstore.encode.extra import first_sentence, need, quiet
 from embstore.encode.fence import check_config, fenced
 from embstore.encode.text_part import TextPart, text_part
 from embstore.encode.weights import Weights
-from embstore.errors import CheckpointError
-from embstore.installation import install_command
 
 # Weights of heads, which base checkpoints do not have and hidden states do not depend on.
 _UNUSED = re.compile(r"(^|\.)(pooler|lm_head|classifier)\.")

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from embstore.base.space import Pooling
 from embstore.encode.extra import need
 from embstore.encode.spans import Text
-from embstore.space import Pooling
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from embstore.errors import UnknownNameError, UsageError
-from embstore.space import Layers, TopForm
+from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.space import Layers, TopForm
 
 Mode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 """How a module ``Pooling`` combines the tokens of a text, by its name in sentence-transformers."""

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
+from embstore.base.errors import CheckpointError, nearest
 from embstore.encode.checkpoint_files import MODULES_FILE, is_file, model_subfolder, read_json, sha256
 from embstore.encode.recipe import Mode, Module, Recipe
-from embstore.errors import CheckpointError, nearest
 
 SETTINGS_FILE = "config_sentence_transformers.json"
 TRANSFORMER_FILES = tuple(

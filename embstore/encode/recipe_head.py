@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.errors import CheckpointError
 from embstore.encode.extra import first_sentence, need
 from embstore.encode.recipe import Mode, Module, Recipe
 from embstore.encode.spans import Text
-from embstore.errors import CheckpointError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,13 +5,13 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from embstore.base.space import Pooling
+from embstore.base.text import Passage, Span
 from embstore.encode.extra import need
 from embstore.encode.recipe import Recipe
 from embstore.encode.records import Long, Skipped
 from embstore.encode.spans import Text, skip_all
 from embstore.encode.tokens import Tokenizer
-from embstore.space import Pooling
-from embstore.text import Passage, Span
 
 
 def reader(tokenizer: Tokenizer, poolings: Collection[Pooling], prompt: str = "") -> Tokenizer:

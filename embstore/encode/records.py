@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import EncodeError
-from embstore.space import Pooling
+from embstore.base.errors import EncodeError
+from embstore.base.space import Pooling
 
 Long = Literal["skip", "truncate", "error"]
 """Treatment of a text longer than the model's context."""

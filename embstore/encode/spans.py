@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from embstore.base.space import Pooling
+from embstore.base.text import Passage, Span
 from embstore.encode.records import Skipped
-from embstore.space import Pooling
-from embstore.text import Passage, Span
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+from embstore.base.errors import CheckpointError, UsageError
+from embstore.base.space import Pooling, Template, Unit, check_pooling
+from embstore.base.text import NOT_UNICODE, Passage, Span, is_unicode
 from embstore.encode.batches import CPU_BATCH_TOKENS, plan_batches
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.extra import first_sentence, need, quiet
@@ -15,9 +18,6 @@ from embstore.encode.records import Long, Plan, Skipped, TooLongError
 from embstore.encode.spans import Text, add_items, skip_all
 from embstore.encode.special import begin_position, end_position, marks
 from embstore.encode.text_part import text_part
-from embstore.errors import CheckpointError, UsageError
-from embstore.space import Pooling, Template, Unit, check_pooling
-from embstore.text import NOT_UNICODE, Passage, Span, is_unicode
 
 if TYPE_CHECKING:
     from embstore.encode.recipe import Recipe

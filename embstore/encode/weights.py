@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+from embstore.base.errors import UnknownNameError, UsageError
 from embstore.encode.extra import need
-from embstore.errors import UnknownNameError, UsageError
 
 WEIGHT_DTYPES = ("float32", "bfloat16", "float16")
 DEVICE_MAPS = ("auto", "balanced", "sequential")

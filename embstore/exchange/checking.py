@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from embstore import atomic, checksum, disk
-from embstore.errors import DamagedError
+from embstore.base import atomic, checksum, disk
+from embstore.base.errors import DamagedError
 from embstore.storage.files.shards import SUMMARY_SCHEMA
 from embstore.storage.files.tables import read_sealed
 from embstore.storage.sql.reader import REMEDY

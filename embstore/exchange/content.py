@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from embstore import disk
-from embstore.errors import SpaceMismatchError, StoreError
+from embstore.base import disk
+from embstore.base.errors import SpaceMismatchError, StoreError
 from embstore.exchange.part import Part
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from embstore import atomic, disk
-from embstore.errors import DamagedError, MissingFileError
+from embstore.base import atomic, disk
+from embstore.base.errors import DamagedError, MissingFileError
 from embstore.exchange.checking import problem_of, shard_hash
 from embstore.exchange.part import Content
 from embstore.storage.files.paths import StorePaths

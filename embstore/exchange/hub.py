@@ -5,8 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from embstore import disk
-from embstore.errors import DamagedError, MissingObjectError, StoreError
+from embstore.base import disk
+from embstore.base.errors import DamagedError, MissingObjectError, StoreError
+from embstore.base.progress import Observer, Progress
+from embstore.base.table import Table
 from embstore.exchange.checking import problem_of
 from embstore.exchange.content import check_content
 from embstore.exchange.dataset_card import MARK, dataset_card
@@ -14,7 +16,6 @@ from embstore.exchange.folder import BY_HASH
 from embstore.exchange.part import Part
 from embstore.exchange.transfer import Selection, actions, make_part, open_source
 from embstore.maintain.actions import tabulate
-from embstore.progress import Observer, Progress
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.remote import cache, published
@@ -23,7 +24,6 @@ from embstore.storage.remote.hub import HubDataset
 from embstore.storage.remote.manifest import RemoteState
 from embstore.storage.remote.mirror import Mirror
 from embstore.storage.remote.objects import ObjectReader
-from embstore.table import Table
 
 _BATCH = 64
 _README = "README.md"

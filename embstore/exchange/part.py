@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import atomic, disk
-from embstore.errors import DamagedError
+from embstore.base import atomic, disk
+from embstore.base.errors import DamagedError
+from embstore.base.space import Layers
 from embstore.index import IndexCard
-from embstore.indexing import readable_card
-from embstore.space import Layers
+from embstore.index.updating import readable_card
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card, store_card
 from embstore.storage.files.paths import StorePaths

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from embstore import disk
-from embstore.errors import DamagedError, StoreError, UsageError
+from embstore.base import disk
+from embstore.base.errors import DamagedError, StoreError, UsageError
+from embstore.base.progress import Observer, Progress
+from embstore.base.table import Table
 from embstore.exchange.content import check_content
 from embstore.exchange.folder import Incoming, in_order, missing_files, write_published
 from embstore.exchange.part import Part, of_spaces, whole
 from embstore.maintain.actions import Action, tabulate
-from embstore.progress import Observer, Progress
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import StorePaths
@@ -20,7 +21,6 @@ from embstore.storage.selection import SpaceFilter
 from embstore.storage.transaction.commit import Change
 from embstore.storage.transaction.manifest import Snapshot, read_snapshot
 from embstore.storage.writer import StoreWriter
-from embstore.table import Table
 
 
 @dataclass(frozen=True, slots=True)

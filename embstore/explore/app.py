@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from embstore.errors import EmbstoreError, UsageError
+from embstore.base.errors import EmbstoreError, UsageError
 from embstore.explore import colours, maps, overview, packing, placing, questions, residuals
 from embstore.explore.guard import Door, Guard, Refusal, refusal_response, report_line
 from embstore.explore.items import SpaceItems, read_items

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embstore.arrays import cosines_of, has_direction, square_norms
-from embstore.column_names import N_TOKENS
-from embstore.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.arrays import cosines_of, has_direction, square_norms
+from embstore.base.column_names import N_TOKENS
+from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.summary import in_float64
 from embstore.explore.items import SpaceItems, layer_names, read_items
 from embstore.explore.maps import item_vectors
 from embstore.explore.reading import SQL_LIMITS, Reading
@@ -19,7 +20,6 @@ from embstore.index import unit_vectors
 from embstore.storage.files.item_columns import joined_items
 from embstore.storage.sql.connections import quote_name
 from embstore.storage.sql.fence import check_expression
-from embstore.summary import in_float64
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,8 +6,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.space import Unit
 from embstore.explore.reading import SQL_LIMITS, Reading
-from embstore.space import Unit
 from embstore.storage.files.card import Card
 
 MOST = 100_000

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import UnknownNameError
+from embstore.base.errors import UnknownNameError
+from embstore.base.table import Row
 from embstore.explore.commands import command, python
 from embstore.explore.items import SpaceItems, card_of, layer_names, read_items, sample_where
 from embstore.explore.reading import Reading
@@ -16,7 +17,6 @@ from embstore.maps.kept import kept_of_some
 from embstore.maps.pca import SharedBasis
 from embstore.query.layer_data import StoredLayer
 from embstore.storage.files.maps import read_map
-from embstore.table import Row
 
 NOW = "pca"
 """Name of the map by principal components that is computed when it is asked for."""

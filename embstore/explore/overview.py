@@ -5,7 +5,7 @@ import json
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from embstore.column_names import N_TOKENS
+from embstore.base.column_names import N_TOKENS
 from embstore.explore.commands import command, python
 from embstore.explore.items import MOST
 from embstore.explore.maps import stored_maps
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from embstore.base.table import Table
     from embstore.storage.catalog import Catalog
-    from embstore.table import Table
 
 
 def overview(store: Reading) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.space import Layer
+from embstore.base.table import Row
 from embstore.explore.items import card_of, sample_where
 from embstore.explore.maps import map_rows, stored_points
 from embstore.explore.reading import SQL_LIMITS, Reading
@@ -15,10 +17,8 @@ from embstore.metrics.numerics.directions import unit_rows
 from embstore.query.item_filter import WordList, word_list
 from embstore.query.lookup import Embed, look_up, missing_query_notes, parse_queries
 from embstore.query.request import Selection
-from embstore.space import Layer
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
-from embstore.table import Row
 
 N_AMID = 5
 """Number of neighbours amid which a text is placed on a map that has no axes."""

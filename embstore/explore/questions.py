@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from embstore.errors import EmbstoreError, UnknownNameError, UsageError
+from embstore.base.errors import EmbstoreError, UnknownNameError, UsageError
+from embstore.base.table import Table
 from embstore.explore.commands import command, python
 from embstore.explore.jsons import shortened
 from embstore.explore.reading import SQL_LIMITS, Reading
 from embstore.explore.wording import on_page
 from embstore.query.inputs.case import SETS
-from embstore.table import Table
 
 SQL_ROWS = 1_000
 _SHARED = ("spaces", "layers", "where", "sample", "seed", "transforms")

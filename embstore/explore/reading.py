@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from embstore.base.table import Table
 from embstore.storage.catalog import Catalog
 from embstore.storage.sql.limits import Limits
-from embstore.table import Table
 
 SQL_LIMITS = Limits(timeout=10.0, memory=2_000_000_000)
 """Limits of each SELECT, condition and expression of users, which run in a process of their own (:mod:`.workers`)."""

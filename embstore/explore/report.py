@@ -5,17 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from embstore.errors import QueryError, UsageError
-from embstore.escape import printable
+from embstore.base.errors import QueryError, UsageError
+from embstore.base.escape import printable
+from embstore.base.progress import task
+from embstore.base.table import Table, table
 from embstore.explore.commands import command
 from embstore.explore.maps import commands_of, find_map, kept_now
 from embstore.explore.packing import pack
 from embstore.explore.reading import Reading
 from embstore.explore.report_page import Section, page
 from embstore.metrics import Metric, all_metrics
-from embstore.progress import task
 from embstore.query.shared_neighbours import sharing_neighbours
-from embstore.table import Table, table
 
 _MOST_ITEMS = 20_000
 """Number of items of a space above which metrics are computed on a sample of as many."""

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any, NamedTuple
 
-from embstore import __version__
-from embstore.escape import printable
-from embstore.table import Table
+from embstore.base import __version__
+from embstore.base.escape import printable
+from embstore.base.table import Table
 
 _SCRIPTS = ("dom.js", "mapdata.js", "palette.js", "newtext.js", "overlay.js", "scatter.js", "report.js")
 _PAGE = """<!DOCTYPE html>

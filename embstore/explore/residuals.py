@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import QueryError, UnknownNameError
+from embstore.base.errors import QueryError, UnknownNameError
 from embstore.explore.commands import command, python
 from embstore.explore.items import layer_names
 from embstore.explore.reading import Reading

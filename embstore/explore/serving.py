@@ -14,10 +14,10 @@ from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
-from embstore.errors import UsageError
+from embstore.base.errors import UsageError
+from embstore.base.installation import install_command
 from embstore.explore.guard import Door
 from embstore.explore.reading import Reading
-from embstore.installation import install_command
 
 PORT = 8765
 _TRIED = 50

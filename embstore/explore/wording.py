@@ -3,8 +3,8 @@
 import re
 from functools import cache
 
+from embstore.base.wording import in_python, outside_commands
 from embstore.metrics import all_metrics
-from embstore.wording import in_python, outside_commands
 
 _SHARED = ("spaces", "layers", "where", "sample", "seed", "transforms", "marked", "embed")
 _ARGUMENT = re.compile(r"""(?<![\w.])(?:add )?([a-z][a-z_]*)=(?:("[^"]*"|'[^']*')|(True)\b|(\d[\w.]*))?""")

@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import Any, BinaryIO
 
-from embstore.errors import EmbstoreError
+from embstore.base.errors import EmbstoreError
 from embstore.storage.sql.interruptible import is_running
 
 LENGTH_BYTES = 8

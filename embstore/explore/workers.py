@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from embstore.errors import EmbstoreError, QueryError
+from embstore.base.errors import EmbstoreError, QueryError
 from embstore.explore.worker import LENGTH_BYTES
 
 _SECONDS_BETWEEN_LOOKS = 0.1

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import Float64Array, Positions, distinct
-from embstore.errors import DamagedError
+from embstore.base.arrays import Float64Array, Positions, distinct
+from embstore.base.errors import DamagedError
 from embstore.index.card import IndexCard
 from embstore.index.exact_search import UNIT_ROUNDING, above, approximate_cosines, nearest
 from embstore.index.vectors import Gather, Ids, Units, Vectors, unit_vectors

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from embstore import atomic, disk
-from embstore.errors import DamagedError
+from embstore.base import atomic, disk
+from embstore.base.errors import DamagedError
 from embstore.index import faiss_index
 from embstore.index.card import REMEDY, IndexCard, card_path, sample_hash
 from embstore.index.policy import Design

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Self
 
-from embstore import atomic, disk
-from embstore.errors import DamagedError
+from embstore.base import atomic, disk
+from embstore.base.errors import DamagedError
 
 INDEX_FORMAT = 2
 _SAMPLE_BLOCKS, _BLOCK_BYTES = 16, 4096

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import ROWS, Float64Array, Positions, Vectors, distinct_rows, group_ties, in_threads, slices
-from embstore.errors import UnknownNameError
+from embstore.base.arrays import ROWS, Float64Array, Positions, Vectors, distinct_rows, group_ties, in_threads, slices
+from embstore.base.errors import UnknownNameError
 from embstore.index.points import Points
 
 DISTANCES = ("cosine", "euclidean")
@@ -50,7 +50,7 @@ def neighbours_of_all(
 
     Raises:
         UnknownNameError: The distance is unknown.
-        ValueError: A zero vector, which has no cosine. Exclude it first with :func:`embstore.arrays.has_direction`.
+        ValueError: A zero vector, which has no cosine. Exclude it first with ``arrays.has_direction``.
     """
     return neighbours_of_rows(vectors, np.arange(len(vectors)), k, distance, report)
 

@@ -9,7 +9,7 @@ and ordered by ascending id.
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import (
+from embstore.base.arrays import (
     ROWS,
     Float64Array,
     Positions,

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from zlib_ng.zlib_ng import crc32
 
-from embstore import disk
-from embstore.errors import FileAccessError, StoreError
+from embstore.base import disk
+from embstore.base.errors import FileAccessError, StoreError
 from embstore.index import structure
 from embstore.index.card import IndexCard
 from embstore.index.hnsw_layout import similarity_order

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from zlib_ng.zlib_ng import crc32
 
-from embstore import disk
-from embstore.arrays import Positions, slices
+from embstore.base import disk
+from embstore.base.arrays import Positions, slices
 from embstore.index import faiss_index
 from embstore.index.base import Index
 from embstore.index.card import IndexCard

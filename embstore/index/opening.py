@@ -9,8 +9,8 @@ from threading import Lock, Thread
 
 import numpy as np
 
-from embstore import disk
-from embstore.errors import DamagedError
+from embstore.base import disk
+from embstore.base.errors import DamagedError
 from embstore.index.base import UNIT_ERROR, Index
 from embstore.index.card import IndexCard
 from embstore.index.flat import FlatIndex

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import (
+from embstore.base.arrays import (
     DISTANCE_ERROR,
     ROWS,
     Float64Array,

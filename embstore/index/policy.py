@@ -8,7 +8,7 @@ codes (IVF) take a quarter of it. All functions here are pure.
 import math
 from typing import NamedTuple
 
-from embstore.errors import UnknownNameError, UsageError
+from embstore.base.errors import UnknownNameError, UsageError
 
 AUTO = "auto"
 STORED_KINDS = ("flat", "hnsw", "ivf")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from embstore.arrays import Float64Array, Positions, cosine_error, rounding_error_bound
+from embstore.base.arrays import Float64Array, Positions, cosine_error, rounding_error_bound
 from embstore.index.exact_search import approximate_cosines, first, inner_products, kept
 from embstore.index.vectors import Blocks, Ids, Units, Vectors, unit_vectors, with_direction
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import disk
-from embstore.arrays import Positions, rounding_error_bound
+from embstore.base import disk
+from embstore.base.arrays import Positions, rounding_error_bound
 from embstore.index import faiss_index
 from embstore.index.base import Index
 from embstore.index.card import IndexCard

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embstore import disk
-from embstore.errors import DamagedError
+from embstore.base import disk
+from embstore.base.errors import DamagedError
 from embstore.index.card import REMEDY, IndexCard
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.summary import in_float64
+from embstore.base.summary import in_float64
 
 Ids = NDArray[np.int64]
 Vectors = NDArray[np.floating]

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
+from embstore.base.space import Unit
+from embstore.base.text import parse_marked
 from embstore.interop.readers.npy import memory_blocks
 from embstore.interop.readers.raw_array import check_vectors
 from embstore.interop.vector_file import Block, VectorFile, rows_per_block
-from embstore.space import Unit
-from embstore.text import parse_marked
 
 _NAME = "the array"
 

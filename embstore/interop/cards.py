@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from embstore import __version__
-from embstore.errors import SourceError, UsageError
+from embstore.base import __version__
+from embstore.base.errors import SourceError, UsageError
+from embstore.base.space import Layer, Layers, Pooling, Template, Unit
 from embstore.interop.vector_file import VectorFile
 from embstore.sources.files import file_sha256
-from embstore.space import Layer, Layers, Pooling, Template, Unit
 from embstore.storage.files.card import MAX_BLOCKS, Card
 
 _ORIGIN = ("space", "checkpoint", "revision", "weights_sha256", "unit", "pooling", "template")

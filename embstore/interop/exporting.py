@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embstore import __version__, atomic, disk
-from embstore.errors import UsageError
+from embstore.base import __version__, atomic, disk
+from embstore.base.errors import UsageError
+from embstore.base.progress import Observer, Progress
 from embstore.interop.formats import WRITERS, find_writer
 from embstore.interop.provenance import CARD_FILE, provenance_text
 from embstore.interop.report import ExportReport
 from embstore.interop.selection import Selected
-from embstore.progress import Observer, Progress
 from embstore.query.request import Selection
 from embstore.storage.catalog import Catalog
 from embstore.storage.selection import SpaceFilter, cut_notes

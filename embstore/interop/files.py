@@ -7,7 +7,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import IO, Any, cast
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
 from embstore.sources.files import GZIP_SUFFIX, open_binary, status
 
 _BOMB_BYTES, _BOMB_RATIO = 64 << 20, 200

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.interop.files import check_regular, is_folder, open_stream
 from embstore.interop.vector_file import ReadOptions, VectorFile
 from embstore.sources.files import file_type

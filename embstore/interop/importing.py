@@ -13,18 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from embstore import disk
-from embstore.errors import SourceError, StoreError, UnknownNameError, UsageError
+from embstore.base import disk
+from embstore.base.errors import SourceError, StoreError, UnknownNameError, UsageError
+from embstore.base.progress import Observer, Progress
+from embstore.base.sharding import Parts, ShardSpec
+from embstore.base.space import Unit, check_space_name
+from embstore.base.table import show_size
 from embstore.index import KINDS
-from embstore.indexing import check_memory, recall_notes, update_indexes
+from embstore.index.updating import check_memory, recall_notes, update_indexes
 from embstore.interop.cards import choose_layers, imported_card
 from embstore.interop.report import ImportReport
 from embstore.interop.spool import Spool
 from embstore.interop.staged import Stager
 from embstore.interop.vector_file import VectorFile
-from embstore.progress import Observer, Progress
-from embstore.sharding import Parts, ShardSpec
-from embstore.space import Unit, check_space_name
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card, card_bytes
 from embstore.storage.files.paths import StorePaths
@@ -34,7 +35,6 @@ from embstore.storage.staging.missing import MissingItems
 from embstore.storage.staging.staging import Staging
 from embstore.storage.staging.texts import StoredTexts
 from embstore.storage.writer import StoreWriter
-from embstore.table import show_size
 
 DTYPES = ("float32", "float16")
 
@@ -87,7 +87,7 @@ def import_vectors(
         SourceError: A file cannot be read, or a row is not a text with a finite vector; names the row.
         SpaceMismatchError: There is another space of this name.
         StoreError: There are more files than a card can name.
-        EmbstoreError: See :mod:`embstore.errors`. Committed shards are kept, and the same import continues from them.
+        EmbstoreError: Committed shards are kept, and the same import continues from them.
     """
     began = time.perf_counter()
     _check_alike(files)

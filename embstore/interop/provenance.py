@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from embstore import disk
+from embstore.base import disk
 
 CARD_FILE = "card.json"
 """File with the record in each exported folder."""

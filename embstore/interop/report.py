@@ -4,9 +4,9 @@ import html
 from dataclasses import dataclass
 from pathlib import Path
 
-from embstore.escape import printable
-from embstore.progress import duration
-from embstore.table import show_size
+from embstore.base.escape import printable
+from embstore.base.progress import duration
+from embstore.base.table import show_size
 
 
 class _Lines:

@@ -7,20 +7,20 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import DamagedError, QueryError
+from embstore.base.errors import DamagedError, QueryError
+from embstore.base.space import Layer
+from embstore.base.text import Item
 from embstore.metrics import LayerData, NotComputable
 from embstore.metrics.transforms import Step, fit
 from embstore.query.item_filter import missing_words
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.request import Selection
-from embstore.space import Layer
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 from embstore.storage.files.item_columns import ColumnValues
 from embstore.storage.files.paths import Shard
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.item_columns import chosen_columns, column_values
-from embstore.text import Item
 
 _BLOCK_ITEMS = 8192
 

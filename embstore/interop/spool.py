@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import atomic, disk
+from embstore.base import atomic, disk
 from embstore.storage.parquet.writer import ROW_GROUP_ROWS
 
 _N_BITS = 5  # 32 times two files: far below the least limit of open files (256, macOS)

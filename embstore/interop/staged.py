@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
+from embstore.base.progress import Observer, Progress
+from embstore.base.space import Unit
+from embstore.base.text import Span, is_unicode, item_id
 from embstore.interop.spool import Ids, Spool
 from embstore.interop.vector_file import Block, VectorFile
-from embstore.progress import Observer, Progress
-from embstore.space import Unit
 from embstore.storage.files.card import Card
 from embstore.storage.files.shards import FLOAT16_MAX
 from embstore.storage.staging.staging import Batch, Staging
-from embstore.text import Span, is_unicode, item_id
 
 _SHOWN = 80
 _EXACT_INTEGERS = 1 << 24  # every whole number up to it is a float32

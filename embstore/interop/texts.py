@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import documents
-from embstore.errors import SourceError
+from embstore.base import documents
+from embstore.base.errors import SourceError
+from embstore.base.text import Span
 from embstore.interop.files import check_regular, open_stream
 from embstore.interop.vector_file import Block
 from embstore.sources import Blank, open_source
 from embstore.sources.files import file_type
 from embstore.sources.lines import decode_lines
-from embstore.text import Span
 
 _NO_VECTORS = np.empty((1, 0, 0), np.float32)
 

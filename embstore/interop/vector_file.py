@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.space import Layers
-from embstore.text import Span
+from embstore.base.space import Layers
+from embstore.base.text import Span
 
 BLOCK_BYTES = 8 << 20
 """Approximate bytes of the vectors of a block."""

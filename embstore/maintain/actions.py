@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embstore.table import ShownColumn, Table, table
+from embstore.base.table import ShownColumn, Table, table
 
 COLUMNS = ("action", "file", "items", "bytes", "detail")
 # The file comes first: a terminal that is too narrow repeats the first column beside those that go below.

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from embstore import disk
+from embstore.base import disk
+from embstore.base.progress import Observer, Progress
+from embstore.base.table import Table
 from embstore.maintain.actions import Action, tabulate
 from embstore.maintain.derived import renew_indexes, renew_merged
-from embstore.progress import Observer, Progress
 from embstore.storage.files.card import Card
 from embstore.storage.files.names import PARTS
 from embstore.storage.files.paths import Shard, StorePaths
@@ -14,7 +15,6 @@ from embstore.storage.files.shards import SHARD_BYTES
 from embstore.storage.maintenance.compaction import Compacted, compact_shards, compact_tables, plan_shards, plan_tables
 from embstore.storage.transaction.manifest import read_cards
 from embstore.storage.transaction.recovery import maintenance_lock
-from embstore.table import Table
 
 
 def compact(

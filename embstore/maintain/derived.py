@@ -1,8 +1,8 @@
 """Update what is computed from the shards of a space: its indexes, keeping their kind, and its merged summary."""
 
-from embstore import disk
-from embstore.indexing import readable_card, recall_notes, update_indexes
-from embstore.progress import Observer
+from embstore.base import disk
+from embstore.base.progress import Observer
+from embstore.index.updating import readable_card, recall_notes, update_indexes
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.summaries import read_merged

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import atomic, disk
-from embstore.errors import DamagedError, SpaceMismatchError, StoreError, UsageError
-from embstore.indexing import recall_notes, update_indexes
+from embstore.base import atomic, disk
+from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, UsageError
+from embstore.base.progress import Observer, Progress
+from embstore.base.table import Table
+from embstore.index.updating import recall_notes, update_indexes
 from embstore.maintain.actions import Action, tabulate
 from embstore.maintain.derived import kind_of_indexes, renew_merged
-from embstore.progress import Observer, Progress
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card, store_card
 from embstore.storage.files.paths import StorePaths
@@ -37,7 +38,6 @@ from embstore.storage.selection import SpaceFilter
 from embstore.storage.transaction.commit import Change, committing
 from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.transaction.recovery import maintenance_lock
-from embstore.table import Table
 
 Ids = NDArray[np.int64]
 

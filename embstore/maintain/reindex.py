@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embstore import disk
+from embstore.base import disk
+from embstore.base.progress import Observer
+from embstore.base.space import Layer
+from embstore.base.table import ShownColumn, Table, table
 from embstore.index import remove_index, shown_parameters
-from embstore.indexing import Choice, Indexed, index_layers, recall_notes
-from embstore.progress import Observer
-from embstore.space import Layer
+from embstore.index.updating import Choice, Indexed, index_layers, recall_notes
 from embstore.storage.files.card import Card
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.selection import SpaceFilter, select_layers
 from embstore.storage.transaction.manifest import read_cards
 from embstore.storage.transaction.recovery import maintenance_lock
-from embstore.table import ShownColumn, Table, table
 
 COLUMNS = (
     "space", "model", "layer", "layer_name", "did", "index", "n", "bytes", "recall", "wanted_recall", "parameters",

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from embstore import disk
-from embstore.errors import UnknownNameError, UsageError
+from embstore.base import disk
+from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.table import Table
 from embstore.maintain.actions import Action, tabulate
 from embstore.storage.files.item_columns import ColumnTables, token_column
 from embstore.storage.files.items import PartChecks
@@ -14,7 +15,6 @@ from embstore.storage.maintenance.column_tables import count_values, remove_colu
 from embstore.storage.sql.reader import Reader
 from embstore.storage.transaction.manifest import list_parts, read_snapshot
 from embstore.storage.transaction.recovery import count_items, leftover_spaces, maintenance_lock, remove_space
-from embstore.table import Table
 
 
 def remove(root: Path, spaces: Sequence[str], columns: Sequence[str] = (), *, dry_run: bool = False) -> Table:

@@ -6,14 +6,15 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from embstore import disk
-from embstore.errors import DamagedError, LockedError, StoreError
+from embstore.base import disk
+from embstore.base.errors import DamagedError, LockedError, StoreError
+from embstore.base.progress import Observer
+from embstore.base.table import Table
 from embstore.maintain.actions import Action, tabulate
 from embstore.maintain.repair_log import LEFT as LEFT
 from embstore.maintain.repair_log import SAME_SOURCES, RepairLog
 from embstore.maintain.repair_spaces import SpacesRepair
 from embstore.maintain.repair_tables import repair_tables
-from embstore.progress import Observer
 from embstore.storage.files.marker import write_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.file_checks import (
@@ -27,7 +28,6 @@ from embstore.storage.transaction.commit import Change, commit, create_complete
 from embstore.storage.transaction.lock import write_lock
 from embstore.storage.transaction.manifest import Snapshot, read_snapshot
 from embstore.storage.transaction.recovery import finish_replacements, list_leftovers, recover
-from embstore.table import Table
 
 
 def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = False) -> Table:

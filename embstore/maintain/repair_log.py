@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from embstore import disk
+from embstore.base import disk
 from embstore.maintain.actions import Action
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.salvage import move_out

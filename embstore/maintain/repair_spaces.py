@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import checksum, disk, index
-from embstore.errors import DamagedError, FileAccessError, MissingFileError, UnsupportedFormatError
-from embstore.indexing import readable_card, update_indexes
+from embstore import index
+from embstore.base import checksum, disk
+from embstore.base.errors import DamagedError, FileAccessError, MissingFileError, UnsupportedFormatError
+from embstore.base.progress import Observer
+from embstore.base.summary import Summary
+from embstore.index.updating import readable_card, update_indexes
 from embstore.maintain.actions import Action
 from embstore.maintain.derived import kind_of_indexes, renew_merged
 from embstore.maintain.repair_log import SAME_SOURCES, RepairLog
 from embstore.maintain.repair_tables import StoredTexts
 from embstore.maintain.verify import verify_index, without_card
-from embstore.progress import Observer
 from embstore.storage.files.card import Card, read_card
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.summaries import Merged, read_merged
@@ -24,7 +26,6 @@ from embstore.storage.maintenance.file_checks import Problem
 from embstore.storage.maintenance.id_set import IdSet
 from embstore.storage.maintenance.salvage import SoundShard, check_shard, keep_items, list_items, readable_ids
 from embstore.storage.transaction.manifest import Snapshot, card_remedy
-from embstore.summary import Summary
 
 Ids = NDArray[np.int64]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import DamagedError
+from embstore.base.errors import DamagedError
 from embstore.maintain.actions import Action
 from embstore.maintain.repair_log import SAME_SOURCES, RepairLog
 from embstore.storage.files.datasets import check_dataset

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import disk, index
-from embstore.errors import DamagedError, FileAccessError, MissingFileError
-from embstore.escape import printable
-from embstore.indexing import readable_card
-from embstore.progress import finish_part, task
-from embstore.space import Layer
+from embstore import index
+from embstore.base import disk
+from embstore.base.errors import DamagedError, FileAccessError, MissingFileError
+from embstore.base.escape import printable
+from embstore.base.progress import finish_part, task
+from embstore.base.space import Layer
+from embstore.base.table import Table, table
+from embstore.index.updating import readable_card
 from embstore.storage.files import names
 from embstore.storage.files.card import Card, read_card
 from embstore.storage.files.paths import Shard, StorePaths
@@ -36,7 +38,6 @@ from embstore.storage.maintenance.item_id_checks import verify_ids
 from embstore.storage.maintenance.problems import Problem, catch_unreadable, check_each, read_problem
 from embstore.storage.maintenance.quick_checks import QuickCheck
 from embstore.storage.transaction.manifest import Snapshot, is_outdated, read_snapshot
-from embstore.table import Table, table
 
 Ids = NDArray[np.int64]
 

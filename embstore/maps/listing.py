@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from embstore import disk
-from embstore.errors import DamagedError
+from embstore.base import disk
+from embstore.base.errors import DamagedError
+from embstore.base.space import Layer
+from embstore.base.table import ShownColumn, Table, table
 from embstore.maps.request import check_method, is_of_this_version
 from embstore.query.request import Selection
 from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values
-from embstore.space import Layer
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.maps import LayerMap, MapKey, read_map
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.selection import SpaceFilter, select_layers
-from embstore.table import ShownColumn, Table, table
 
 Row = dict[str, Any]
 

@@ -3,24 +3,24 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from embstore import disk
-from embstore.errors import QueryError, StoreError, UsageError
+from embstore.base import disk
+from embstore.base.errors import QueryError, StoreError, UsageError
+from embstore.base.progress import Task, task
+from embstore.base.space import Layer
+from embstore.base.table import Table
 from embstore.maps.listing import notes_on, row_of, tabulate
 from embstore.maps.methods import Components, Method, Neighbourhoods
 from embstore.maps.pca import SharedBasis
 from embstore.maps.request import MapRequest
 from embstore.metrics import LayerData
-from embstore.progress import Task, task
 from embstore.query.item_filter import missing_words
 from embstore.query.layer_data import StoredLayer
 from embstore.query.provenance import NOTHING_SELECTED, missing_shard_notes
 from embstore.query.request import Selection, stored_ids
 from embstore.query.revision_columns import revision_of
-from embstore.space import Layer
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.maps import LayerMap, Positions, find_map, write_map
 from embstore.storage.selection import SpaceFilter, select_layers
-from embstore.table import Table
 
 MADE, FOUND = "made", "found"
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embstore.errors import UnknownNameError, UsageError
+from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.space import Layer
 from embstore.query.request import Selection
-from embstore.space import Layer
 from embstore.storage.files.maps import MapKey
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part

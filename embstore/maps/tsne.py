@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import QueryError, UsageError
-from embstore.installation import install_command
+from embstore.base.errors import QueryError, UsageError
+from embstore.base.installation import install_command
 from embstore.storage.files.maps import Positions
 
 Near = NDArray[np.int64]

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.space import Unit
 from embstore.metrics.data import Analogies, Ids
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
 from embstore.metrics.numerics.analogy_search import Questions, answer
 from embstore.metrics.numerics.directions import unit_rows
-from embstore.space import Unit
 
 Positions = NDArray[np.int64]
 Mask = NDArray[np.bool_]

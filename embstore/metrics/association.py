@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import cosine_error
+from embstore.base.arrays import cosine_error
+from embstore.base.space import Unit
 from embstore.metrics.data import Words
 from embstore.metrics.declaration.parameters import missing_words, word_file
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
@@ -17,7 +18,6 @@ from embstore.metrics.numerics.directions import (
     mean_differences,
 )
 from embstore.metrics.numerics.permutation import permutation_test
-from embstore.space import Unit
 
 Floats = NDArray[np.float64]
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from embstore.base.space import Unit
+from embstore.base.summary import Float64Array
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration.parameters import N_ZERO
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, Parameter, Result
@@ -10,8 +12,6 @@ from embstore.metrics.intra_sentence import intra_sentence
 from embstore.metrics.mev import explained_by_group, explained_by_moments
 from embstore.metrics.numerics.groups import Groups, GroupSums, group_values
 from embstore.metrics.numerics.moments import moments
-from embstore.space import Unit
-from embstore.summary import Float64Array
 
 _SELF_SIMILARITY = Labels("self_similarity", "word", "context")
 _MEV = Labels("mev", "word", "context", "all vectors are zero, or equal and centred")

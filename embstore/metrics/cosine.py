@@ -5,11 +5,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import cosine_error
+from embstore.base.arrays import cosine_error
+from embstore.base.summary import Float64Array, in_float64, weighted_sum
 from embstore.metrics.declaration.parameters import N_ZERO
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, Parameter, Value
 from embstore.metrics.numerics.blas_threads import ignore_spurious_flags
-from embstore.summary import Float64Array, in_float64, weighted_sum
 
 # Share of the largest norm up to which ‖x − mean‖ is rounding; float32 has a resolution of 6e-8.
 _ZERO_AFTER_CENTRING = 1e-12

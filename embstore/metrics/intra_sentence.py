@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from embstore.base.summary import Float64Array
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration.spec import LayerData, Result
 from embstore.metrics.group_rows import Baseline, GroupRows, Labels
 from embstore.metrics.numerics.groups import Groups, GroupSums, group_values
-from embstore.summary import Float64Array
 
 # Share of Σ‖x‖ up to which ‖Σx‖ is rounding.
 _ZERO_MEAN = 1e-12

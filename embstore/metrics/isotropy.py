@@ -5,10 +5,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.summary import Float64Array
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
 from embstore.metrics.numerics.blas_threads import eigenvectors_of, ignore_spurious_flags, one_thread
 from embstore.metrics.numerics.moments import TOO_FEW, moments, varying_moments
-from embstore.summary import Float64Array
 
 
 def participation_of(covariance: Float64Array) -> float:

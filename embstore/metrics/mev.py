@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from embstore.base.summary import Float64Array
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration.spec import Block, LayerData
 from embstore.metrics.numerics import groups
 from embstore.metrics.numerics.groups import Groups, GroupValues, read_groups
 from embstore.metrics.numerics.moments import ROUNDING, Moments
-from embstore.summary import Float64Array
 
 
 def explained(x: Float64Array, *, centred: bool) -> float:

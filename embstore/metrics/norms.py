@@ -5,10 +5,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import rounding_error_bound
+from embstore.base.arrays import rounding_error_bound
+from embstore.base.summary import in_float64
 from embstore.metrics.declaration.parameters import N_ZERO
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, Parameter, Value
-from embstore.summary import in_float64
 
 # Share of the squared mean from which a variance is precise enough as a difference of sums.
 _MIN_RESOLVED = 1e-4

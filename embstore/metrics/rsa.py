@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import cosine_error
+from embstore.base.arrays import cosine_error
+from embstore.base.summary import Float64Array
 from embstore.metrics.declaration.spec import Ids, LayerData, Result
 from embstore.metrics.numerics.correlation import ranks
 from embstore.metrics.numerics.gram import CentredVectors, GramMatrix, describe_route, pair_forms
 from embstore.metrics.numerics.layer_grid import Grid, PairForm, with_self_pairs
 from embstore.metrics.numerics.pair_sums import LayerSums, Pair, PairSums, check_complete
-from embstore.summary import Float64Array
 
 Positions = NDArray[np.int64]
 

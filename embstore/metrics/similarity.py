@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import cosine_error
+from embstore.base.arrays import cosine_error
+from embstore.base.space import Unit
 from embstore.metrics.data import Ids, Pairs
 from embstore.metrics.declaration.parameters import DATASET, MISSING_PAIRS
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
@@ -11,7 +12,6 @@ from embstore.metrics.numerics.bootstrap import spearman_interval
 from embstore.metrics.numerics.correlation import pearson
 from embstore.metrics.numerics.correlation import ranks as ranks_of
 from embstore.metrics.numerics.directions import unit_rows
-from embstore.space import Unit
 
 Floats = NDArray[np.float64]
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from embstore.base.summary import Float64Array
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result, Value
 from embstore.metrics.isotropy import participation_of
 from embstore.metrics.numerics.blas_threads import eigenvalues_of
 from embstore.metrics.numerics.moments import TOO_FEW, Moments, moments, varying_moments, zero_insignificant
-from embstore.summary import Float64Array
 
 _RANKME_CONSTANT = 1e-7  # Garrido et al. (2023), eq. 1
 

@@ -4,7 +4,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from embstore.errors import UnknownNameError
+from embstore.base.errors import UnknownNameError
 from embstore.metrics.declaration.spec import CALLER, Metric
 
 if TYPE_CHECKING:

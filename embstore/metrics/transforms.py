@@ -22,12 +22,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embstore.errors import UnknownNameError, UsageError
+from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.space import same_spelling
 from embstore.metrics.declaration.spec import LayerData
 from embstore.metrics.numerics.affine import Affine
 from embstore.metrics.numerics.blas_threads import ignore_spurious_flags
 from embstore.metrics.numerics.fitting import Fitting
-from embstore.space import same_spelling
 
 __all__ = ["Affine", "Step", "fit", "parse_transforms"]
 

@@ -4,14 +4,14 @@ from functools import partial
 
 import numpy as np
 
-from embstore.arrays import in_threads
+from embstore.base.arrays import in_threads
+from embstore.base.space import Unit
+from embstore.base.summary import Float64Array, in_float64
 from embstore.metrics.data import Ids, Pairs
 from embstore.metrics.declaration.parameters import DATASET, MISSING_PAIRS, N_ZERO
 from embstore.metrics.declaration.spec import Block, Column, LayerData, Metric, NotComputable, Parameter, Result
 from embstore.metrics.numerics.blas_threads import ignore_spurious_flags, one_thread
 from embstore.metrics.numerics.directions import unit_rows
-from embstore.space import Unit
-from embstore.summary import Float64Array, in_float64
 
 # Memory for the unit vectors that are compared with all others in one pass: 10,900 of 768 components.
 _LOADED_BYTES = 1 << 26

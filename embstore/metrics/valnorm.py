@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 
-from embstore.arrays import cosine_error
+from embstore.base.arrays import cosine_error
+from embstore.base.space import Unit
 from embstore.metrics.data import Lexicon, Words
 from embstore.metrics.declaration.parameters import missing_words, word_file
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
 from embstore.metrics.numerics.correlation import pearson
 from embstore.metrics.numerics.directions import cosines_with, effect_sizes, gather_directions
-from embstore.space import Unit
 
 MIN_INTERVAL_WORDS = 4
 _NORMAL_QUANTILE = 1.959963984540054  # 97.5 %

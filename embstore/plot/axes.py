@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from embstore.errors import UsageError
-from embstore.escape import printable
+from embstore.base.errors import UsageError
+from embstore.base.escape import printable
 from embstore.plot.results import LayerAxis
 from embstore.plot.theme import Style
 from embstore.plot.typesetting import SURE, break_lines, text_width, thin_out

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from embstore.base.table import Row
 from embstore.plot.axes import ValueScale, band_encoding
 from embstore.plot.panel import Panel, Request, column_width, n_columns
 from embstore.plot.results import LayerAxis, distinct, panel_columns
 from embstore.plot.typesetting import text_width
-from embstore.table import Row
 
 _NARROWEST = 190.0
 

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from embstore.errors import UsageError
+from embstore.base.errors import UsageError
 
 VEGA_LITE = "6.1"
 
@@ -124,7 +124,9 @@ def _converter() -> Any:
     try:
         import vl_convert
     except ModuleNotFoundError as error:
-        from embstore.installation import install_command  # loads importlib.metadata, as long as a sixth of a query
+        from embstore.base.installation import (
+            install_command,  # loads importlib.metadata, as long as a sixth of a query
+        )
 
         raise UsageError(
             f"pictures are drawn by vl-convert-python, which is not installed: {install_command('plot')}. "

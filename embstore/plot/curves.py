@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from embstore.escape import printable
+from embstore.base.escape import printable
+from embstore.base.table import Row, show
 from embstore.plot.axes import ValueScale, layer_encoding, step_encoding
 from embstore.plot.panel import Panel, Request, column_width, n_columns
 from embstore.plot.results import NO_VALUE, LayerAxis, distinct, series_labels
 from embstore.plot.steps import CURVE
 from embstore.plot.theme import DASHES
 from embstore.plot.typesetting import shorten, spread, text_width
-from embstore.table import Row, show
 
 _NARROWEST = 190.0
 _LABEL_SHARE = 0.4

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from embstore.chart import Chart
-from embstore.errors import UnknownNameError, UsageError
-from embstore.escape import printable
+from embstore.base.chart import Chart
+from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.escape import printable
+from embstore.base.table import Table
 from embstore.plot.bars import bar_panels
 from embstore.plot.curves import curve_panels
 from embstore.plot.figure import Figure
@@ -16,7 +17,6 @@ from embstore.plot.steps import over_steps
 from embstore.plot.strip import strip_panels
 from embstore.plot.theme import STYLES, Style
 from embstore.plot.typesetting import SURE, break_lines, shorten, text_width
-from embstore.table import Table
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from embstore.errors import UsageError
+from embstore.base.errors import UsageError
 from embstore.plot.conversion import convert
 
 _PRINT_PPI = 300

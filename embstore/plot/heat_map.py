@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from embstore.escape import printable
+from embstore.base.escape import printable
+from embstore.base.table import Row
 from embstore.plot.axes import band_encoding
 from embstore.plot.panel import Panel, Request, column_width, n_columns
 from embstore.plot.results import LayerAxis, distinct, panel_columns
 from embstore.plot.typesetting import shorten, text_width
-from embstore.table import Row
 
 _NARROWEST = 190.0
 _LARGEST_CELL = 44.0

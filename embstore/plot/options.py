@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args, overload
 
-from embstore.errors import UnknownNameError, UsageError
+from embstore.base.errors import UnknownNameError, UsageError
 
 Theme = Literal["paper", "screen", "dark"]
 THEMES: tuple[str, ...] = get_args(Theme)

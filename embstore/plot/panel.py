@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from embstore.chart import Chart
-from embstore.escape import printable
+from embstore.base.chart import Chart
+from embstore.base.escape import printable
+from embstore.base.table import Table
 from embstore.plot.options import PlotOptions
 from embstore.plot.theme import Style
 from embstore.plot.typesetting import shorten
-from embstore.table import Table
 
 MARGIN = 5.0
 GAP = 18.0

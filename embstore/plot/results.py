@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from embstore.chart import Chart
-from embstore.escape import printable
-from embstore.table import Row, Table, show
+from embstore.base.chart import Chart
+from embstore.base.escape import printable
+from embstore.base.table import Row, Table, show
 
 NO_VALUE = "no value"
 """Name of the group of the items without a value."""

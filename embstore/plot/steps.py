@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from embstore.chart import Chart
-from embstore.errors import UsageError
-from embstore.escape import printable
-from embstore.revisions import without_revision
-from embstore.table import Row, Table
+from embstore.base.chart import Chart
+from embstore.base.errors import UsageError
+from embstore.base.escape import printable
+from embstore.base.revisions import without_revision
+from embstore.base.table import Row, Table
 
 RUN, CURVE, STEP_NAME = "run", "curve", "step_name"
 

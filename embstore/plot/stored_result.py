@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embstore import disk
-from embstore.chart import COSINE, DRIFT, with_groups
-from embstore.errors import UsageError
+from embstore.base import disk
+from embstore.base.chart import COSINE, DRIFT, with_groups
+from embstore.base.errors import UsageError
+from embstore.base.table import Table
 from embstore.metrics import Metric, all_metrics, get_metric
-from embstore.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,10 +10,10 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from embstore import __version__, disk
+from embstore.base import __version__, disk
+from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.escape import printable
 from embstore.encode.checkpoint_files import SHORT_NAMES
-from embstore.errors import UnknownNameError, UsageError
-from embstore.escape import printable
 from embstore.metrics import METRICS, Metric, all_metrics
 from embstore.sources.datasets import DATASETS, known_datasets
 from embstore.storage.catalog import Catalog

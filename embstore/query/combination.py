@@ -7,14 +7,14 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import NotStoredError, UnknownNameError
+from embstore.base.errors import NotStoredError, UnknownNameError
+from embstore.base.space import Layer, same_spelling
+from embstore.base.text import parse_marked
 from embstore.index.product_search import search_products
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.lookup import FoundQueries, Query
 from embstore.query.nearest import LayerSearch, scan
-from embstore.space import Layer, same_spelling
 from embstore.storage.catalog import Ids
-from embstore.text import parse_marked
 
 METHODS = ("3cosadd", "3cosmul")
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from embstore.base.space import Layer
 from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.transforms import fit
 from embstore.query.inputs.case import Case
@@ -10,7 +11,6 @@ from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.no_vectors import NoVectors
 from embstore.query.provenance import Row, sample_notes
 from embstore.query.request import MetricRequest, Selection
-from embstore.space import Layer
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.answers import Answer
 from embstore.storage.files.card import Card

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import cosines_of
-from embstore.chart import COSINE
-from embstore.errors import NotStoredError, UsageError
+from embstore.base.arrays import cosines_of
+from embstore.base.chart import COSINE
+from embstore.base.errors import NotStoredError, UsageError
+from embstore.base.space import Layer, Unit
+from embstore.base.table import Pivot, Table, table
 from embstore.query.lookup import Embed, FoundQueries, Query, look_up, missing_query_notes
 from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, revision_of
-from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter, select_layers
-from embstore.table import Pivot, Table, table
 
 if TYPE_CHECKING:
     from embstore.metrics.transforms import Step

@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.errors import CheckpointError, CheckpointUnavailableError, EncodeError
+from embstore.base.space import Pooling
+from embstore.base.text import Item, passages_of
 from embstore.encode import (
     Checkpoint,
     Encoded,
@@ -20,10 +23,7 @@ from embstore.encode import (
     read_recipe,
     resolve,
 )
-from embstore.errors import CheckpointError, CheckpointUnavailableError, EncodeError
-from embstore.space import Pooling
 from embstore.storage.files.card import Card
-from embstore.text import Item, passages_of
 
 _MAX_SHOWN_CHARS = 60  # of a text in a message
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import UsageError
+from embstore.base.errors import UsageError
+from embstore.base.space import Layer
 from embstore.query.lookup import FoundQueries, Query
-from embstore.space import Layer
 from embstore.storage.files.card import Card
 
 

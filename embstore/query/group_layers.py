@@ -8,11 +8,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.summary import Summary
 from embstore.metrics import LayerData, NotComputable
 from embstore.query.grouping import Group, Groups
 from embstore.query.layer_data import Block, StoredLayer, TransformedLayer, neighbours_within
 from embstore.storage.catalog import Ids
-from embstore.summary import Summary
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import QueryError, UsageError
+from embstore.base.errors import QueryError, UsageError
 from embstore.storage.catalog import Catalog, Ids
 
 MAX_GROUPS = 1000

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embstore import disk
-from embstore.errors import DamagedError
+from embstore.base import disk
+from embstore.base.errors import DamagedError
+from embstore.base.table import ShownColumn, Table, table
 from embstore.index import IndexCard, shown_parameters
 from embstore.query.revision_columns import REVISION_COLUMNS, columns_with_values, revision_of
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.files.item_columns import BUILT_IN, TOKEN_MEANING, is_token_column
-from embstore.table import ShownColumn, Table, table
 
 INFO_COLUMNS = (
     "space", "checkpoint", "model", *REVISION_COLUMNS, "unit", "pooling", "template", "dim", "dtype", "layers", "items",

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embstore.arrays import distinct
-from embstore.errors import UsageError
+from embstore.base.arrays import distinct
+from embstore.base.errors import UsageError
+from embstore.base.space import Unit
+from embstore.base.text import item_id
 from embstore.query.inputs.word_files import WordSource, is_file, read_texts
-from embstore.space import Unit
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 from embstore.storage.sql.limits import NO_LIMITS, Limits
-from embstore.text import item_id
 
 _MAX_SHOWN = 20  # words that a row names; the others are counted
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import distinct
-from embstore.progress import current_task
+from embstore.base.arrays import distinct
+from embstore.base.progress import current_task
+from embstore.base.summary import Summary
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 from embstore.storage.files.rows import read_items
-from embstore.summary import Summary
 
 if TYPE_CHECKING:
+    from embstore.base.space import Layer
     from embstore.metrics import LayerData
-    from embstore.space import Layer
     from embstore.storage.files.vectors import LayerVectors
 
 Block = NDArray[np.floating]
@@ -156,7 +156,7 @@ class TransformedLayer:
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
         """Return the item ids int64 (n,), ascending, and transformed vectors (n, dim); equal vectors stay equal."""
-        from embstore.arrays import distinct_rows
+        from embstore.base.arrays import distinct_rows
 
         found_ids, vectors = self.layer.gather(ids)
         first, labels = distinct_rows(vectors)
@@ -176,7 +176,7 @@ def neighbours_within(
     data: "LayerData", k: int, distance: str, distinct: bool, only: Ids | None
 ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
     """Search the k nearest other items among vectors in memory: see :class:`LayerData`."""
-    from embstore.arrays import distinct_rows, has_direction
+    from embstore.base.arrays import distinct_rows, has_direction
     from embstore.index.exact_knn import neighbours_of_all
 
     ids, vectors = data.gather(only)
@@ -225,7 +225,7 @@ def neighbours_of(
         Ids of all n items with a direction, ascending; positions in them of the requested items (m,), and of their
         neighbours (m, k), nearest first, ties by ascending id; and cosines (m, k).
     """
-    from embstore.arrays import has_direction
+    from embstore.base.arrays import has_direction
     from embstore.index.exact_knn import neighbours_of_rows
 
     ids, vectors = data.gather()

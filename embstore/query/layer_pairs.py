@@ -7,10 +7,12 @@ from itertools import cycle, product
 
 import numpy as np
 
-from embstore.errors import QueryError, UnknownNameError
+from embstore.base.errors import QueryError, UnknownNameError
+from embstore.base.progress import task
+from embstore.base.space import Layer
+from embstore.base.table import Table
 from embstore.metrics import LayerData, Metric, NotComputable, rows_of
 from embstore.metrics.declaration.explain import CacheLookup
-from embstore.progress import task
 from embstore.query.cache import Answers
 from embstore.query.compute import selected_layers
 from embstore.query.group_layers import restricted
@@ -29,12 +31,10 @@ from embstore.query.provenance import (
 )
 from embstore.query.request import MetricRequest, stored_ids
 from embstore.query.revision_columns import revision_of
-from embstore.space import Layer
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.answers import Answer
 from embstore.storage.files.card import Card
 from embstore.storage.selection import select_layers
-from embstore.table import Table
 
 
 @dataclass(frozen=True, eq=False)

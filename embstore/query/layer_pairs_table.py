@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from embstore.chart import with_groups
+from embstore.base.chart import with_groups
+from embstore.base.table import Pivot, Table, show, table
 from embstore.query.provenance import SPACE_COLUMNS, Row, parameter_notes, request_columns, whole_samples
 from embstore.query.request import MetricRequest
 from embstore.query.revision_columns import REVISION_TYPES, columns_with_values
-from embstore.table import Pivot, Table, show, table
 
 SECOND_COLUMNS = ("space_2", "revision_2", "step_2", "layer_2", "layer_name_2")
 

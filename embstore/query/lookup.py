@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import NotStoredError, UsageError, shortened
-from embstore.space import Layer, Unit
+from embstore.base.errors import NotStoredError, UsageError, shortened
+from embstore.base.space import Layer, Unit
+from embstore.base.text import Item, parse_marked
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
-from embstore.text import Item, parse_marked
 
 Embed = Callable[[Card, Item], Mapping[int, NDArray[np.float32]]]
 """Function that encodes an item with the checkpoint of a space: layer id → vector, float32 (dim,)."""

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from embstore.chart import with_groups
-from embstore.errors import NotStoredError, QueryError, UnknownNameError, UsageError
+from embstore.base.chart import with_groups
+from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
+from embstore.base.progress import task
+from embstore.base.space import Layer
+from embstore.base.table import Pivot, Table, table
 from embstore.metrics import Metric, as_metric
 from embstore.metrics.declaration.spec import Need
-from embstore.progress import task
 from embstore.query.cache import Answers
 from embstore.query.compute import compute_layers
 from embstore.query.inputs.case import Case
@@ -27,12 +29,10 @@ from embstore.query.provenance import (
 )
 from embstore.query.request import MetricRequest, Selection
 from embstore.query.revision_columns import REVISION_TYPES, columns_with_values
-from embstore.space import Layer
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.answers import Answer
 from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter, select_layers
-from embstore.table import Pivot, Table, table
 
 if TYPE_CHECKING:
     from embstore.metrics.declaration.explain import CacheState

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embstore.errors import QueryError
+from embstore.base.errors import QueryError
+from embstore.base.space import Unit
+from embstore.base.table import Table, table
+from embstore.base.text import Item, item_id
 from embstore.metrics.data import Words
-from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter
-from embstore.table import Table, table
-from embstore.text import Item, item_id
 
 if TYPE_CHECKING:
     from embstore.sources import Targets

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore import index
-from embstore.errors import DamagedError
+from embstore.base.errors import DamagedError
+from embstore.base.space import Layer
 from embstore.index import IndexCard
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.lookup import FoundQueries, Query
 from embstore.query.revision_columns import revision_of
-from embstore.space import Layer
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 

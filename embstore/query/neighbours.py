@@ -4,19 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from embstore import index
-from embstore.errors import QueryError, UsageError
-from embstore.progress import Task, task
+from embstore.base.errors import QueryError, UsageError
+from embstore.base.progress import Task, task
+from embstore.base.space import Layer, Unit
+from embstore.base.table import Pivot, Table, table
+from embstore.base.text import Item
 from embstore.query.item_filter import ALL_ITEMS, ItemFilter, missing_words
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.lookup import Embed, FoundQueries, Query, look_up, missing_query_notes
 from embstore.query.nearest import LayerSearch, Vectors
 from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values
-from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter, select_layers
-from embstore.table import Pivot, Table, table
-from embstore.text import Item
 
 if TYPE_CHECKING:
     from embstore.metrics.transforms import Step

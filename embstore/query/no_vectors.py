@@ -7,9 +7,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.summary import Summary
 from embstore.metrics import NotComputable
 from embstore.storage.catalog import Ids
-from embstore.summary import Summary
 
 Block = NDArray[np.floating]
 T = TypeVar("T")

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from embstore.base.space import Layer
+from embstore.base.table import show
 from embstore.query.request import MetricRequest, Selection
 from embstore.query.revision_columns import REVISION_COLUMNS, revision_of
-from embstore.space import Layer
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
-from embstore.table import show
 
 Row = dict[str, Any]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embstore.errors import UsageError
+from embstore.base.errors import UsageError
 from embstore.metrics import Metric
 from embstore.metrics.transforms import Step, parse_transforms
 from embstore.query.item_filter import ItemFilter, WordList

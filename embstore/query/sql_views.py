@@ -1,8 +1,8 @@
 """List the views and macros that users' SQL can read."""
 
+from embstore.base.table import ShownColumn, Table, table
 from embstore.storage.catalog import Catalog
 from embstore.storage.views.macros import MACROS
-from embstore.table import ShownColumn, Table, table
 
 _COLUMNS = """
 SELECT CASE table_schema WHEN 'main' THEN table_name ELSE table_schema || '.' || table_name END AS name,

@@ -5,7 +5,7 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any, TypeVar
 
-from embstore.errors import EmbstoreError, UnknownNameError, UsageError
+from embstore.base.errors import EmbstoreError, UnknownNameError, UsageError
 
 _Member = TypeVar("_Member", bound=StrEnum)
 _T = TypeVar("_T")

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from embstore.base.space import Layer
+from embstore.base.summary import Summary
 from embstore.metrics.cosine import TOO_FEW, mean_pairwise_cosine
 from embstore.recipes.verdicts import LayerValue
-from embstore.space import Layer
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.vectors import LayerVectors
-from embstore.summary import Summary
 
 
 def self_similarity(catalog: Catalog, ids_by_space: Mapping[str, Ids], layers: Sequence[Layer]) -> list[LayerValue]:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from embstore.base.space import Layer, Unit
+from embstore.base.text import Item, item_id, words_in
 from embstore.recipes.multiset import self_similarity
 from embstore.recipes.verdicts import LayerValue
-from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog, Ids
-from embstore.text import Item, item_id, words_in
 
 
 def padded_self_similarity(

@@ -10,7 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from embstore.space import Pooling, Template, Unit
+from embstore.base.space import Pooling, Template, Unit
 
 
 class Relation(StrEnum):

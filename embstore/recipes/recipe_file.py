@@ -9,8 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from embstore import disk, documents
-from embstore.errors import RecipeAccessError, UnknownNameError, UsageError
+from embstore.base import disk, documents
+from embstore.base.errors import RecipeAccessError, UnknownNameError, UsageError
+from embstore.base.space import Pooling, Template, Unit, check_pooling, check_space_name
 from embstore.query.grouping import Grouping, parse_grouping
 from embstore.recipes.fields import Fields
 from embstore.recipes.recipe import (
@@ -25,7 +26,6 @@ from embstore.recipes.recipe import (
     SpaceSpec,
     Unmeasured,
 )
-from embstore.space import Pooling, Template, Unit, check_pooling, check_space_name
 
 SUFFIX = ".toml"
 _MAX_BYTES = 1 << 18  # of a file, over twenty times the size of the largest

@@ -10,12 +10,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from embstore import disk
+from embstore.base import disk
+from embstore.base.errors import CheckpointError, QueryError, SourceError, UnknownNameError, UsageError
+from embstore.base.progress import Observer, Progress
+from embstore.base.table import Table, table
 from embstore.build.report import BuildReport
 from embstore.encode import Tokenizer, resolve
-from embstore.errors import CheckpointError, QueryError, SourceError, UnknownNameError, UsageError
 from embstore.metrics import get_metric
-from embstore.progress import Observer, Progress
 from embstore.query.metric import UNGROUPED
 from embstore.query.request import check_seed
 from embstore.recipes.multiset import self_similarity
@@ -25,7 +26,6 @@ from embstore.recipes.recipe import Population, Recipe, SpaceSpec
 from embstore.recipes.recipe_file import load_recipe
 from embstore.recipes.verdicts import COLUMNS, TYPES, LayerValue, judge, summary_of
 from embstore.storage.catalog import Catalog, Ids
-from embstore.table import Table, table
 
 PLAN_COLUMNS = ("step", "model", "space", "sources", "unit", "pooling", "template", "metric", "column", "figure")
 
@@ -82,7 +82,7 @@ def reproduce(store: StoreMethods, name: str, options: ReproduceOptions, observe
         One row per measure, space and layer, and one per published number without a measure.
 
     Raises:
-        EmbstoreError: If a build or query fails, see :mod:`embstore.errors`; embedded texts are kept.
+        EmbstoreError: If a build or query fails, see :mod:`embstore.base.errors`; embedded texts are kept.
     """
     run, notes = _plan_run(name, options)
     for step in run.builds:

@@ -11,7 +11,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
 from embstore.sources.files import GZIP_SUFFIX, file_type, open_binary, open_decompressed
 from embstore.sources.lines import decode_lines
 from embstore.sources.rows import Row

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from embstore import atomic, user_cache
-from embstore.errors import SourceError, StoreError
+from embstore.base import atomic, user_cache
+from embstore.base.errors import SourceError, StoreError
 from embstore.sources.files import file_sha256, is_file
 from embstore.sources.specs import DataFile, DatasetSpec
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources.rows import EMPTY_VALUE, NO_VALUES, Blank, Row, row_or_blank
 
 DEFAULT_COLUMN = "text"

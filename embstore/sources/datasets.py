@@ -5,7 +5,8 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.space import Unit
 from embstore.sources.cache import check_cached, is_at_hand, path_of, write_file
 from embstore.sources.download import ProgressCallback, download
 from embstore.sources.files import file_sha256, is_file, read_binary
@@ -14,7 +15,6 @@ from embstore.sources.published import PUBLISHED
 from embstore.sources.rows import Row
 from embstore.sources.source import Source
 from embstore.sources.specs import WORD_LIST, DataFile, DatasetSpec, GeneratedContent
-from embstore.space import Unit
 
 
 def _words() -> Iterator[str]:

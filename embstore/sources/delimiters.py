@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from embstore.errors import SourceAccessError, SourceError, UsageError
+from embstore.base.errors import SourceAccessError, SourceError, UsageError
 from embstore.sources.lines import file_lines
 
 COMMA, TAB = ",", "\t"

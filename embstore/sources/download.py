@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from io import BytesIO
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
 from embstore.sources.cache import path_of, write_file
 from embstore.sources.specs import DataFile, DatasetSpec
 

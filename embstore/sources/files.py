@@ -1,6 +1,6 @@
 """Open and read the files of sources; system errors are reported with the name of the source.
 
-Unlike the files of a store (:mod:`embstore.disk`), they may be symbolic links.
+Unlike the files of a store (:mod:`embstore.base.disk`), they may be symbolic links.
 """
 
 import hashlib
@@ -12,8 +12,8 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import IO, Any, cast
 
-from embstore import disk
-from embstore.errors import SourceAccessError, SourceError
+from embstore.base import disk
+from embstore.base.errors import SourceAccessError, SourceError
 
 GZIP_SUFFIX = ".gz"
 

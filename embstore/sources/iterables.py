@@ -7,14 +7,14 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
 from embstore.sources.kept import Keep
 from embstore.sources.rows import Blank, Remark, Row, row_or_blank
 from embstore.sources.source import Source
 from embstore.sources.targets import PartedWords, Targets, in_brackets
 
 if TYPE_CHECKING:
-    from embstore.text import Span
+    from embstore.base.text import Span
 
 NAME = "texts"
 SPAN = Targets(span=("start", "end"))

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from embstore.errors import SourceError, UsageError
+from embstore.base.errors import SourceError, UsageError
 from embstore.sources.columns import DEFAULT_COLUMN, Columns, choose_columns, unknown_column
 from embstore.sources.kept import NO_COLUMNS, OPTION, Keep, KeptColumns
 from embstore.sources.lines import file_lines, strip_terminator

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
 from embstore.sources.files import open_binary
 from embstore.sources.lines import decode_lines
 from embstore.sources.rows import Row, Value

@@ -14,7 +14,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
 from embstore.sources.files import open_decompressed, unreadable
 from embstore.sources.rows import EMPTY_LINE, Blank, Remark, Row, Rows, row_or_blank
 

@@ -3,11 +3,11 @@
 from collections.abc import Collection
 from typing import Any
 
-from embstore.errors import SourceAccessError
+from embstore.base.errors import SourceAccessError
+from embstore.base.table import Pivot, Table, table
 from embstore.sources.cache import describe_damage, is_at_hand, path_of
 from embstore.sources.datasets import known_datasets
 from embstore.sources.specs import DataFile, DatasetSpec
-from embstore.table import Pivot, Table, table
 
 COLUMNS = (
     "name", "kind", "unit", "rows", "at_hand", "damaged", "columns", "score_min", "score_max", "licence", "help",

@@ -9,7 +9,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO, TextIO, cast
 
-from embstore.errors import SourceError, UnknownNameError, UsageError, nearest
+from embstore.base.errors import SourceError, UnknownNameError, UsageError, nearest
 from embstore.sources.datasets import find_dataset, known_datasets, open_dataset
 from embstore.sources.delimiters import parse_delimiter
 from embstore.sources.files import GZIP_SUFFIX, file_type, open_binary, status

@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from embstore import documents
-from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.base import documents
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.space import Unit, parse_member
 from embstore.sources.analogies import SUFFIX, load_analogies, read_analogies
 from embstore.sources.cache import data_folder, write_file
 from embstore.sources.delimiters import parse_delimiter
@@ -30,7 +31,6 @@ from embstore.sources.specs import (
 )
 from embstore.sources.targets import Targets, remove_brackets
 from embstore.sources.values import label_value, number_value, text_value
-from embstore.space import Unit, parse_member
 
 KINDS = ("pairs", "lexicon", ANALOGIES)
 

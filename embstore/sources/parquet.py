@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
 from embstore.sources.columns import Columns, choose_columns
 from embstore.sources.files import open_binary, unreadable
 from embstore.sources.kept import NO_COLUMNS, Keep, KeptColumns

@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from embstore.base.space import Unit
 from embstore.sources.attributes import PLEASANT, UNPLEASANT
 from embstore.sources.layouts import Layout, wolfe2022_lines
 from embstore.sources.specs import LEXICON, SENTENCE_PAIRS, WORD_PAIRS, DataFile, DatasetSpec, ValueType
-from embstore.space import Unit
 
 _WOLFE = (
     "https://raw.githubusercontent.com/wolferobert3/clip_contrastive_acl_2022/"

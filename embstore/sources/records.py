@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
 from embstore.sources.columns import choose_columns, unknown_column
 from embstore.sources.delimiters import COMMA, TAB, find_delimiter
 from embstore.sources.jsonl import json_objects

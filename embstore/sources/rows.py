@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from embstore.errors import SourceError
-from embstore.text import Span
+from embstore.base.errors import SourceError
+from embstore.base.text import Span
 
 Value = float | int | str
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
+from embstore.base.space import Unit
 from embstore.sources.files import status
 from embstore.sources.rows import Blank, Remark, Row, Rows, no_texts
 from embstore.sources.specs import DatasetSpec
-from embstore.space import Unit
 
 
 @dataclass(frozen=True, slots=True)

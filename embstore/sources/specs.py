@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from embstore.base.space import Unit
 from embstore.sources.rows import Row
-from embstore.space import Unit
 
 WORD_LIST, LEXICON, ANALOGIES = "word list", "lexicon", "analogies"
 WORD_PAIRS, SENTENCE_PAIRS, OCCURRENCE_PAIRS = "word pairs", "sentence pairs", "occurrence pairs"

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
+from embstore.base.space import Unit
 from embstore.sources.columns import Columns, choose_columns
 from embstore.sources.delimiters import COMMA, TAB, as_argument, find_delimiter
 from embstore.sources.kept import NO_COLUMNS, Keep, KeptColumns
 from embstore.sources.lines import MAX_TEXT_CHARS, LineEnds, file_lines, strip_terminator
 from embstore.sources.rows import EMPTY_LINE, NO_VALUES, Blank, Remark, Row, Rows
-from embstore.space import Unit
 
 # Names of a single column that are certainly not texts.
 _PLAIN_NAMES = ("text", *Unit)

@@ -7,13 +7,13 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from embstore.errors import SourceError, UsageError
+from embstore.base.errors import SourceError, UsageError
+from embstore.base.text import Span, split_marked
 from embstore.sources.columns import DEFAULT_COLUMN
 from embstore.sources.kept import NO_COLUMNS, Keep, as_cell
 from embstore.sources.records import DELIMITED, read_records
 from embstore.sources.rows import Blank, Remark, Row, Rows, row_or_blank
 from embstore.sources.values import text_value
-from embstore.text import Span, split_marked
 
 BRACKETS = "brackets"
 OPTION = "--column and --span or --targets"

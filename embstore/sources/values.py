@@ -2,7 +2,7 @@
 
 import math
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
 
 
 def text_value(value: object, place: str) -> str:

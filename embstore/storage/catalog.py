@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import disk
-from embstore.arrays import distinct
-from embstore.deferred import Deferred
-from embstore.errors import DamagedError
-from embstore.space import Unit
+from embstore.base import disk
+from embstore.base.arrays import distinct
+from embstore.base.errors import DamagedError
+from embstore.base.space import Unit
+from embstore.base.summary import Summary
+from embstore.base.text import Item
+from embstore.storage.deferred import Deferred
 from embstore.storage.files import names
 from embstore.storage.files.datasets import rebuild_remedy, stored_kinds, stored_rows
 from embstore.storage.files.item_columns import ColumnTables, built_in_table
@@ -27,8 +29,6 @@ from embstore.storage.sql import connections
 from embstore.storage.sql.limits import NO_LIMITS, Limits
 from embstore.storage.sql.reader import FILES, Reader
 from embstore.storage.transaction.manifest import is_outdated, read_named_card, read_snapshot
-from embstore.summary import Summary
-from embstore.text import Item
 
 if TYPE_CHECKING:
     import duckdb

@@ -6,11 +6,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import DamagedError
-from embstore.space import Unit
+from embstore.base.errors import DamagedError
+from embstore.base.space import Unit
+from embstore.base.text import escaped
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.sql import connections, interruptible
-from embstore.text import escaped
 
 GroupBy = Literal["word", "folded word", "sentence"]
 

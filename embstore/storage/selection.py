@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from embstore.errors import QueryError, UnknownNameError, UsageError
-from embstore.revisions import parse_revisions
-from embstore.space import Layer, Pooling, Template, Unit, layer_hint, parse_member
+from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.revisions import parse_revisions
+from embstore.base.space import Layer, Pooling, Template, Unit, layer_hint, parse_member
 from embstore.storage.files.card import Card
 
 

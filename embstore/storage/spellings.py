@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from embstore.base.text import escaped
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.sql import interruptible
-from embstore.text import escaped
 
 _LOWER = (
     "SELECT lower(word) FROM (SELECT unnest($words) AS word, generate_subscripts($words, 1) AS place) ORDER BY place"

@@ -12,9 +12,9 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import disk
-from embstore.errors import FileAccessError
-from embstore.sharding import ShardSpec
+from embstore.base import disk
+from embstore.base.errors import FileAccessError
+from embstore.base.sharding import ShardSpec
 from embstore.storage.catalog import Ids
 from embstore.storage.files.card import Card
 from embstore.storage.files.marker import check_marker

@@ -15,13 +15,13 @@ pages.py        explore
 several.py      Stores: query and neighbours of several stores
 """
 
-from embstore.keywords import check_arguments
+from embstore.base.keywords import check_arguments
+from embstore.base.wording import speak_python
 from embstore.store.building import DEFAULT_MODELS, DEFAULT_SOURCES
 from embstore.store.interop import InteropMethods
 from embstore.store.maintenance import MaintenanceMethods
 from embstore.store.pages import PageMethods
 from embstore.store.sharing import SharingMethods
-from embstore.wording import speak_python
 
 __all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store"]
 

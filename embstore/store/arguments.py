@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from embstore.progress import Observer, current_observer, ignore
+from embstore.base.progress import Observer, current_observer, ignore
 from embstore.storage.selection import SpaceFilter
 from embstore.storage.sql.limits import Limits
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from embstore.errors import UnknownNameError, UsageError
-from embstore.progress import Observer
+from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.progress import Observer
 from embstore.store.arguments import LayerSpec, Names, as_bytes, as_layers, as_names, as_observer
 from embstore.store.datasets import DatasetMethods
 from embstore.store.given import Names as SourceNames
@@ -138,18 +138,18 @@ class BuildMethods(DatasetMethods):
             Counts of the texts embedded, present before, and skipped with the reasons; with ``dry_run`` an estimate.
 
         Raises:
-            EmbstoreError: See :mod:`embstore.errors`. What was committed before stays; the same call continues.
+            EmbstoreError: See :mod:`embstore.base.errors`. What was committed before stays; the same call continues.
         """
+        from embstore.base.column_names import N_TOKENS
+        from embstore.base.revisions import parse_revisions
+        from embstore.base.sharding import ShardSpec
+        from embstore.base.space import Template, Unit, parse_member, parse_pooling
         from embstore.build.estimate import estimate
         from embstore.build.job import Options
         from embstore.build.pipeline import build
         from embstore.build.texts import Sources, group_by_unit
-        from embstore.column_names import N_TOKENS
         from embstore.encode import Weights
-        from embstore.revisions import parse_revisions
-        from embstore.sharding import ShardSpec
         from embstore.sources import GivenTexts, Keep, Targets, missing_datasets
-        from embstore.space import Template, Unit, parse_member, parse_pooling
         from embstore.storage.files.shards import SHARD_BYTES
 
         observer = as_observer(observe)

@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from embstore.progress import Observer, Progress, current_observer
+from embstore.base.progress import Observer, Progress, current_observer
+from embstore.base.table import Table
 from embstore.store.arguments import Names, as_names, as_observer
 from embstore.store.opened import OpenStore
-from embstore.table import Table
 
 
 class DatasetMethods(OpenStore):
@@ -102,9 +102,9 @@ class DatasetMethods(OpenStore):
             SourceError: The dataset cannot be downloaded, or its file was altered.
             StoreError: There is no store, or another process writes to it.
         """
+        from embstore.base.space import Unit, parse_member
         from embstore.build.stored_datasets import store_datasets
         from embstore.sources import missing_datasets
-        from embstore.space import Unit, parse_member
 
         observer = as_observer(observe)
         chosen = None if unit is None else parse_member(Unit, unit)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embstore.errors import UsageError
-from embstore.wording import is_command_line
+from embstore.base.errors import UsageError
+from embstore.base.wording import is_command_line
 
 Text = str | tuple[str, Mapping[str, Any]]
 Names = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -66,7 +66,7 @@ def _are_names(names: Sequence[str]) -> bool:
 
 def _is_name(name: str, *, may_be_misspelt: bool) -> bool:
     """Return whether a string is, or resembles, the name of a source."""
-    from embstore.errors import nearest
+    from embstore.base.errors import nearest
     from embstore.sources.datasets import find_dataset, known_datasets
     from embstore.sources.opening import is_known_type
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embstore.progress import Observer
+from embstore.base.progress import Observer
 from embstore.store.arguments import LayerSpec, Names, as_bytes, as_layers, as_limits, as_names, as_observer
 from embstore.store.opened import OpenStore
 
@@ -196,8 +196,8 @@ def _options(
     memory: str | int | None,
 ) -> "ImportOptions":
     """Return the options of an import."""
+    from embstore.base.space import Unit, parse_member
     from embstore.interop.importing import ImportOptions
-    from embstore.space import Unit, parse_member
 
     chosen = None if layers is None else as_layers(layers)
     return ImportOptions(name, parse_member(Unit, unit or "word"), chosen, dtype, index, as_bytes(memory))

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import UsageError
-from embstore.keywords import accepts
+from embstore.base.errors import UsageError
+from embstore.base.keywords import accepts
+from embstore.base.table import Table
 from embstore.storage.catalog import Catalog
 from embstore.storage.selection import SpaceFilter
 from embstore.store.arguments import LayerSpec, Names, SpaceFilters, as_layers, as_limits, as_names
 from embstore.store.opened import OpenStore
-from embstore.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,13 +4,13 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
-from embstore.errors import UsageError
-from embstore.keywords import accepts
-from embstore.progress import Observer
+from embstore.base.errors import UsageError
+from embstore.base.keywords import accepts
+from embstore.base.progress import Observer
+from embstore.base.table import Table
 from embstore.storage.selection import SpaceFilter
 from embstore.store.arguments import LayerSpec, Names, SpaceFilters, as_bytes, as_layers, as_names, as_observer
 from embstore.store.opened import OpenStore
-from embstore.table import Table
 
 if TYPE_CHECKING:
     from embstore.maintain.verify import Verification
@@ -54,7 +54,7 @@ class MaintenanceMethods(OpenStore):
             UsageError: The memory is too little for any index; says the least that would do.
             LockedError: Another process writes to the store.
         """
-        from embstore.indexing import Choice
+        from embstore.index.updating import Choice
         from embstore.maintain.reindex import reindex
 
         choice = None if kind == "none" else Choice(kind, as_bytes(memory), recall, force)
@@ -159,7 +159,7 @@ class MaintenanceMethods(OpenStore):
         Raises:
             SpaceMismatchError: A space of the same name was made differently there; shows the differences.
             SourceError: Two different texts have the same item id in the two stores; shows both.
-            StoreError: See :mod:`embstore.errors`. Nothing was copied.
+            StoreError: See :mod:`embstore.base.errors`. Nothing was copied.
         """
         from embstore.maintain.merge import merge
 

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.keywords import accepts
-from embstore.progress import Observer, observing
+from embstore.base.keywords import accepts
+from embstore.base.progress import Observer, observing
+from embstore.base.table import Table
 from embstore.storage.selection import SpaceFilter
 from embstore.store.arguments import LayerSpec, Names, SpaceFilters, as_layers, as_limits, as_names, as_observer
 from embstore.store.opened import OpenStore
-from embstore.table import Table
 
 if TYPE_CHECKING:
     from embstore.query.inputs.word_files import WordSource

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
-from embstore.errors import EmbstoreError
-from embstore.keywords import accepts
+from embstore.base.errors import EmbstoreError
+from embstore.base.keywords import accepts
+from embstore.base.table import Table
+from embstore.base.wording import is_command_line
 from embstore.storage.selection import SpaceFilter
 from embstore.store.arguments import QueryOptions, metric_request
 from embstore.store.opened import OpenStore
-from embstore.table import Table
-from embstore.wording import is_command_line
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric

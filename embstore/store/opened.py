@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from embstore.errors import DamagedError, EmbstoreError, MissingFileError, MissingObjectError, UsageError
+from embstore.base.errors import DamagedError, EmbstoreError, MissingFileError, MissingObjectError, UsageError
 from embstore.storage.catalog import Catalog
 
 if TYPE_CHECKING:

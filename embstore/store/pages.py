@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from embstore.errors import UsageError
+from embstore.base.errors import UsageError
 from embstore.store.arguments import Names, as_names
 from embstore.store.lookup import LookupMethods
 from embstore.store.mapping import MapMethods

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embstore.progress import Observer
+from embstore.base.progress import Observer
+from embstore.base.table import Table
 from embstore.storage.catalog import Catalog
 from embstore.store.arguments import Names, as_names, as_observer
 from embstore.store.building import BuildMethods
 from embstore.store.metrics import MetricMethods
-from embstore.table import Table
 
 if TYPE_CHECKING:
     from embstore.query.cite import Bibliography
@@ -51,7 +51,7 @@ class PaperMethods(MetricMethods, BuildMethods):
             ``high``, ``measured``, and the ``verdict``: hit, miss, not published or not measured, with a ``reason``.
 
         Raises:
-            EmbstoreError: See :mod:`embstore.errors`. What was embedded stays; the same call continues.
+            EmbstoreError: See :mod:`embstore.base.errors`. What was embedded stays; the same call continues.
         """
         from embstore.recipes.reproduce import ReproduceOptions, preview, reproduce
 

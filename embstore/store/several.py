@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from embstore.chart import Chart
-from embstore.errors import NotStoredError, QueryError, UnknownNameError, UsageError
-from embstore.keywords import accepts
+from embstore.base.chart import Chart
+from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
+from embstore.base.keywords import accepts
+from embstore.base.table import Pivot, Table
+from embstore.base.wording import speak_python
 from embstore.store import Store
 from embstore.store.arguments import Names
-from embstore.table import Pivot, Table
-from embstore.wording import speak_python
 
 COLUMN = "store"
 

@@ -3,11 +3,11 @@
 import os
 from collections.abc import Mapping
 
-from embstore.errors import UsageError
-from embstore.progress import Observer
+from embstore.base.errors import UsageError
+from embstore.base.progress import Observer
+from embstore.base.table import Table
 from embstore.store.arguments import LayerSpec, Names, as_layers, as_names, as_observer
 from embstore.store.opened import OpenStore
-from embstore.table import Table
 
 
 class SharingMethods(OpenStore):

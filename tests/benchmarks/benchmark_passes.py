@@ -14,12 +14,12 @@ from benchmark_stores import Workspace
 from benchmark_timing import Contender, timed
 from torch import nn
 
+from embstore.base.space import Pooling, Template, Unit
+from embstore.base.text import Item, passages_of
 from embstore.encode import Tokenizer, plan_batches
 from embstore.encode.batches import CPU_BATCH_TOKENS
 from embstore.encode.forward import tensors
 from embstore.sources import Row, open_source
-from embstore.space import Pooling, Template, Unit
-from embstore.text import Item, passages_of
 
 Inputs = dict[str, torch.Tensor]
 _GEMM_SIZE = 1536

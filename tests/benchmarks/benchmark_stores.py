@@ -19,14 +19,14 @@ from store_writing import space_writer
 
 import embstore
 from embstore import Store, index
-from embstore.indexing import update_indexes
-from embstore.space import Layers, Pooling, Template, Unit
+from embstore.base.space import Layers, Pooling, Template, Unit
+from embstore.base.text import Item, Span
+from embstore.index.updating import update_indexes
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import SHARD_BYTES
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.writer import StoreWriter
-from embstore.text import Item, Span
 
 _BLOCK_ROWS = 1_000
 _SENTENCE_WORDS, _VOCABULARY = 10, 2_000

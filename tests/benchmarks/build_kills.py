@@ -30,7 +30,7 @@ from signal_worker import Ended, run_command
 from tiny_checkpoint import make_checkpoint
 
 from embstore import Store
-from embstore.errors import StoreError
+from embstore.base.errors import StoreError
 
 _N_NEW = 40  # words of each build
 _SHARD_BYTES = 9000

@@ -31,7 +31,7 @@ from object_servers import moto_server, new_bucket
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.errors import StoreError
+from embstore.base.errors import StoreError
 
 
 class Place(NamedTuple):

@@ -22,10 +22,10 @@ from benchmark_stores import blocks, write_synthetic
 from object_servers import new_bucket, seaweedfs
 
 from embstore import Store
-from embstore.space import Unit
+from embstore.base.space import Unit
+from embstore.base.text import Item
 from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore
-from embstore.text import Item
 
 LAYERS, DIM, SHARD_BYTES = 7, 48, 16 << 20
 

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pytest
 
 from embstore import Store
+from embstore.base.errors import DamagedError, EmbstoreError, SourceError, UnknownNameError, UsageError
+from embstore.base.space import Unit
+from embstore.base.text import Item
 from embstore.build.report import BuildReport
-from embstore.errors import DamagedError, EmbstoreError, SourceError, UnknownNameError, UsageError
-from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.tables import column_schema
 from embstore.storage.item_columns import column_types, column_values
 from embstore.storage.transaction.additions import write_column_rows
-from embstore.text import Item
 
 Build = Callable[..., BuildReport]
 CSV = """text,pos,freq,share,known,code,empty

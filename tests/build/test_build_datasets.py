@@ -13,14 +13,14 @@ from synthetic import Synthetic
 from tiny_checkpoint import content, texts
 
 from embstore import Store
+from embstore.base.errors import DamagedError, QueryError, SourceError, UsageError
+from embstore.base.progress import Progress
+from embstore.base.space import Unit
+from embstore.base.text import Item
 from embstore.build.report import BuildReport
-from embstore.errors import DamagedError, QueryError, SourceError, UsageError
-from embstore.progress import Progress
 from embstore.sources import DATASETS, add_dataset
 from embstore.sources.attributes import PLEASANT, UNPLEASANT
-from embstore.space import Unit
 from embstore.storage.transaction.additions import write_dataset
-from embstore.text import Item
 
 Build = Callable[..., BuildReport]
 

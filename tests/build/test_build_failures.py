@@ -18,7 +18,7 @@ from build_worker import SHARD_BYTES, SHARD_ITEMS
 from tiny_checkpoint import assert_same_content, content, make_checkpoint
 
 from embstore import Store
-from embstore.errors import (
+from embstore.base.errors import (
     CheckpointError,
     CheckpointUnavailableError,
     DamagedError,
@@ -29,11 +29,11 @@ from embstore.errors import (
     StoreError,
     UsageError,
 )
-from embstore.progress import Progress
-from embstore.space import Unit
+from embstore.base.progress import Progress
+from embstore.base.space import Unit
+from embstore.base.text import Item
 from embstore.storage.transaction.additions import write_card
 from embstore.storage.writer import StoreWriter
-from embstore.text import Item
 
 WORDS = [f"w{i}" for i in range(4 * SHARD_ITEMS)]
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embstore import Store
+from embstore.base.space import Unit
+from embstore.base.text import NO_WORD, TOO_LONG, Item, is_too_long, is_unicode, items_of, words_in
 from embstore.build.report import BuildReport
-from embstore.space import Unit
-from embstore.text import NO_WORD, TOO_LONG, Item, is_too_long, is_unicode, items_of, words_in
 
 N_TEXTS = 100_000
 N_LONG = 4

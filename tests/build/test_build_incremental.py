@@ -11,13 +11,13 @@ import pytest
 from tiny_checkpoint import DIM, LAYERS, assert_same_content, card, content, texts
 
 from embstore import Store
+from embstore.base.errors import CheckpointError, DamagedError, EncodeError, SpaceMismatchError, UsageError
+from embstore.base.space import Unit
+from embstore.base.text import Item
 from embstore.build.report import BuildReport
-from embstore.errors import CheckpointError, DamagedError, EncodeError, SpaceMismatchError, UsageError
-from embstore.space import Unit
-from embstore.text import Item
 
 if TYPE_CHECKING:
-    from embstore.progress import Progress
+    from embstore.base.progress import Progress
 
 WORDS = [f"{a}{b}{c}" for a in ("sea", "quick", "", "bank") for b in ("s", "shell", "The") for c in ("", "ing", "'é")]
 SENTENCES = ["The river bank flooded.", "She sells sea shells.", "The bank raised rates; the other bank did not."]

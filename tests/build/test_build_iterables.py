@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 from tiny_checkpoint import assert_same_content, texts
 
 from embstore import Store
-from embstore.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
+from embstore.base.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
 
 
 @pytest.fixture

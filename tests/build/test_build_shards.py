@@ -16,9 +16,9 @@ from synthetic import synthetic_card
 from tiny_checkpoint import DIM, LAYERS, assert_same_content, texts
 
 from embstore import Store
+from embstore.base.errors import LockedError, UsageError
+from embstore.base.sharding import ShardSpec
 from embstore.build.report import BuildReport
-from embstore.errors import LockedError, UsageError
-from embstore.sharding import ShardSpec
 from embstore.storage.writer import StoreWriter
 
 ITEM_BYTES = 4 * DIM * len(LAYERS)

@@ -16,8 +16,8 @@ from encode_witness import Witness, worst
 from tiny_checkpoint import assert_same_content, content
 
 from embstore import Store
-from embstore.space import Pooling
-from embstore.text import Item, Span
+from embstore.base.space import Pooling
+from embstore.base.text import Item, Span
 
 POOLINGS = ("last", "first", "mean")
 ROWS = [
@@ -153,7 +153,7 @@ def test_a_target_without_tokens_is_skipped_with_its_reason(tmp_path: Path, fold
     ],
 )
 def test_options_that_do_not_fit_targets_are_refused(tmp_path: Path, options: dict[str, Any], reason: str) -> None:
-    from embstore.errors import UsageError
+    from embstore.base.errors import UsageError
 
     with pytest.raises(UsageError, match=reason):
         Store(tmp_path / "store").build(str(spans_file(tmp_path / "s.csv")), span="start,end", **options)

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 from tiny_checkpoint import content
 
 from embstore import Store
-from embstore.errors import CheckpointError, SpaceMismatchError
+from embstore.base.errors import CheckpointError, SpaceMismatchError
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "card.schema.json").read_text("utf-8"))
 

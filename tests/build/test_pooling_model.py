@@ -11,7 +11,7 @@ from recipe_checkpoints import OLD, TEXTS, old_layout, outputs, write_json
 from tiny_checkpoint import columns
 
 from embstore import Store
-from embstore.errors import CheckpointError, SpaceMismatchError, UnknownNameError, UsageError
+from embstore.base.errors import CheckpointError, SpaceMismatchError, UnknownNameError, UsageError
 
 
 @pytest.fixture(scope="module")

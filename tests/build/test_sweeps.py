@@ -16,11 +16,11 @@ from sweep import COMMITS, HUB_ID, STEPS, WORDS, hidden_states, write_hub_cache,
 from typer.testing import CliRunner
 
 from embstore import Store
+from embstore.base.errors import CheckpointError, CheckpointUnavailableError, QueryError, UnknownNameError, UsageError
+from embstore.base.space import Unit
+from embstore.base.table import Table
+from embstore.base.text import item_id
 from embstore.encode import Encoder
-from embstore.errors import CheckpointError, CheckpointUnavailableError, QueryError, UnknownNameError, UsageError
-from embstore.space import Unit
-from embstore.table import Table
-from embstore.text import item_id
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 IN_ORDER = ["step0", "step2", "step16"]

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from embstore.base.space import Unit
+from embstore.base.text import NO_WORD
 from embstore.build.texts import Sources, read_texts
-from embstore.space import Unit
 from embstore.storage.staging import staging
-from embstore.text import NO_WORD
 
 
 def test_rows_are_staged_some_at_a_time_whether_or_not_they_hold_a_text(

@@ -20,8 +20,8 @@ def store(tmp_path: Path) -> Synthetic:
 
 def test_deep_finds_what_the_files_alone_do_not_tell(cli, store: Synthetic) -> None:
     """Tables and an index that are sound files, and say what is not so."""
+    from embstore.base.space import Unit
     from embstore.index import write_index
-    from embstore.space import Unit
     from embstore.storage.transaction.additions import write_dataset
 
     ids = store.ids.tolist()
@@ -44,7 +44,7 @@ def test_a_text_that_is_not_its_items(cli, store: Synthetic) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from embstore import disk
+    from embstore.base import disk
 
     path = sorted((store.root / "items").glob("*.parquet"))[0]
     rows = pq.read_table(path, partitioning=None)

@@ -17,7 +17,7 @@ from store_damage import flip
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store, Table
-from embstore.table import Pivot
+from embstore.base.table import Pivot
 
 CALLS = {
     "query": ["query", "anisotropy", "--space", "toy.word.last"],

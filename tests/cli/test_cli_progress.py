@@ -11,7 +11,7 @@ from hanging import wait_until
 from synthetic import Synthetic
 
 from embstore import Store, notebook
-from embstore.progress import Progress, count, observing, time_left
+from embstore.base.progress import Progress, count, observing, time_left
 
 WHERE = ["--where", "text <> 'x'"]
 

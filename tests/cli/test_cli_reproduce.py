@@ -10,8 +10,8 @@ from embstore_cli._sections import emit_sections, result_sections
 from jsonschema import Draft202012Validator
 from rich.cells import cell_len
 
+from embstore.base.table import Table, table
 from embstore.recipes.verdicts import COLUMNS
-from embstore.table import Table, table
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "reproduce.schema.json"
 

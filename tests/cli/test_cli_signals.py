@@ -146,7 +146,7 @@ def test_what_fails_after_an_interrupt_fails_by_it(start: Start, error: str) -> 
 
 def test_an_error_after_an_interrupt_is_shown_too(start: Start) -> None:
     fails = f"""
-    from embstore.errors import StoreError
+    from embstore.base.errors import StoreError
     try: {_READY}; time.sleep(HUNG)
     except KeyboardInterrupt: raise StoreError("no space left.")"""
     assert _ended(start(fails), signal.SIGINT) == (130, "embstore: no space left.\n\nInterrupted.\n")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
-from embstore.errors import NotStoredError, UnknownNameError
+from embstore.base.errors import NotStoredError, UnknownNameError
 
 COUNT = "SELECT unit, count(*) AS n FROM items GROUP BY unit ORDER BY unit"
 

@@ -12,7 +12,7 @@ from synthetic import Synthetic
 from terminal import on_terminal
 
 from embstore import Store
-from embstore.table import Pivot, number_format, table
+from embstore.base.table import Pivot, number_format, table
 
 EMBSTORE = [sys.executable, "-m", "embstore_cli"]
 

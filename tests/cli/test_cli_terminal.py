@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from synthetic import Synthetic, synthetic_store
 from terminal import on_terminal
 
-from embstore.errors import UsageError
-from embstore.progress import Progress
+from embstore.base.errors import UsageError
+from embstore.base.progress import Progress
+from embstore.base.table import table
 from embstore.storage.transaction.additions import write_card
-from embstore.table import table
 
 EVIL = "evil\x1b]0;title\x07\x1b[2J\x9b31m\r\x7f\u202etxt\u2028[red]"
 SHOWN = "evil\\x1b]0;title\\x07\\x1b[2J\\x9b31m\\r\\x7f\\u202etxt\\u2028[red]"
@@ -118,7 +118,7 @@ def test_a_bar_has_no_control_characters_but_its_own() -> None:
     code = (
         "import sys, warnings\n"
         "from embstore_cli import _progress\nfrom embstore_cli._terminal import escape_terminals\n"
-        "from embstore.progress import Progress\n"
+        "from embstore.base.progress import Progress\n"
         "escape_terminals()\n"
         "with _progress.show_progress(False) as observe:\n"
         "    for done in range(4):\n"

@@ -23,15 +23,15 @@ from sweep import STEPS, write_run
 from tiny_checkpoint import columns
 
 from embstore import Store
+from embstore.base.errors import ClusterError, EncodeError
+from embstore.base.progress import Progress
+from embstore.base.space import Unit
 from embstore.build import range_queue, worker
 from embstore.build.job import Options
 from embstore.build.on_ray import Cluster, ClusterOptions
 from embstore.build.pipeline import build
 from embstore.build.range_queue import Patience, RangeQueue
 from embstore.build.texts import Sources
-from embstore.errors import ClusterError, EncodeError
-from embstore.progress import Progress
-from embstore.space import Unit
 from embstore.storage.writer import StoreWriter
 
 pytestmark = [

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from embstore import Store, disk
+from embstore.base.errors import EmbstoreError, MissingFileError, UnknownNameError, UsageError
 from embstore.build.job import Model, Options
 from embstore.build.worker import RangeWorker, Requirement
 from embstore.encode import TooLongError
-from embstore.errors import EmbstoreError, MissingFileError, UnknownNameError, UsageError
 
 
 class _Whole:

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from item_windows import window_of
 
+from embstore.base.errors import ClusterError
+from embstore.base.progress import Progress
+from embstore.base.space import Unit
+from embstore.base.text import Item
 from embstore.build.job import Options
 from embstore.build.range_queue import ClusterWorker, Patience, RangeJob, RangeOutcome, RangeQueue
 from embstore.build.ranges import RangeTask
 from embstore.build.worker import RangeResult
-from embstore.errors import ClusterError
-from embstore.progress import Progress
-from embstore.space import Unit
-from embstore.text import Item
 
 PATIENT = Patience(answer_seconds=60, interrupt_seconds=60)
 

@@ -8,14 +8,14 @@ from hanging import HUNG_SECONDS
 from item_windows import window_of
 
 from embstore import Store, atomic
+from embstore.base.errors import ClusterError
+from embstore.base.space import Unit
+from embstore.base.text import Item
 from embstore.build import worker as worker_module
 from embstore.build.job import Model, Options
 from embstore.build.ranges import RangeTask
 from embstore.build.worker import RangeResult, RangeWorker, Requirement
-from embstore.errors import ClusterError
-from embstore.space import Unit
 from embstore.storage.catalog import Catalog
-from embstore.text import Item
 
 WORDS = sorted((Item.whole(Unit.WORD, word) for word in ("bank", "river", "sea")), key=lambda item: item.id)
 

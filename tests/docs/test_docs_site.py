@@ -176,7 +176,7 @@ def _names() -> list[str]:
         *(f"embstore.{name}" for name in embstore.__all__ if name not in ("__version__", "EmbstoreError")),
         *(f"embstore.Store.{name}" for name in own),
         *(f"embstore.metrics.{name}" for name in metrics_package.__all__),
-        *(f"embstore.errors.{name}" for name in raised),
+        *(f"embstore.base.errors.{name}" for name in raised),
     ]
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from embstore.base.errors import CheckpointError, CheckpointUnavailableError, UsageError
+from embstore.base.installation import install_command
 from embstore.encode import checkpoint as module
 from embstore.encode import fingerprint, resolve
-from embstore.errors import CheckpointError, CheckpointUnavailableError, UsageError
-from embstore.installation import install_command
 
 
 @pytest.fixture

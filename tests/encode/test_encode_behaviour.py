@@ -14,11 +14,11 @@ from encode_models import TINY
 from encode_texts import CONTEXTS, SENTENCES, WORDS, items, passage, passages, run
 from encode_witness import Witness, worst
 
+from embstore.base.errors import EncodeError, QueryError, UsageError
+from embstore.base.space import Pooling, Template, Unit
+from embstore.base.text import Passage, Span
 from embstore.encode import Encoder, ModelFailsError, Skipped
 from embstore.encode import tokens as tokens_module
-from embstore.errors import EncodeError, QueryError, UsageError
-from embstore.space import Pooling, Template, Unit
-from embstore.text import Passage, Span
 
 LONG = " ".join(["the quick brown fox"] * 60)
 

@@ -13,9 +13,9 @@ from encode_models import FULL, TINY
 from encode_texts import by_id, items, passages
 from encode_witness import LAST_BLOCK, Witness, worst
 
+from embstore.base.errors import CheckpointError
+from embstore.base.space import Pooling, Template, TopForm, Unit
 from embstore.encode import Encoded, Encoder, Skipped, plan_batches, resolve
-from embstore.errors import CheckpointError
-from embstore.space import Pooling, Template, TopForm, Unit
 
 LIMIT = 1e-4
 NORMED = {"gpt2", "opt", "gpt_neox", "llama", "qwen2", "qwen3", "modernbert", "t5"}

@@ -15,10 +15,10 @@ from architecture_models import make
 from encode_texts import passage, run
 from safetensors.torch import load_file, save_file
 
+from embstore.base.errors import CheckpointError, UsageError
+from embstore.base.space import Pooling, Template, Unit
 from embstore.encode import Encoder, Tokenizer, Weights, resolve
 from embstore.encode import models as models_module
-from embstore.errors import CheckpointError, UsageError
-from embstore.space import Pooling, Template, Unit
 
 
 @pytest.fixture

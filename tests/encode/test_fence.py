@@ -18,9 +18,9 @@ from encode_texts import passage, run
 from safetensors.torch import load_file, save_file
 from transformers.integrations import hub_kernels
 
+from embstore.base.errors import CheckpointError
 from embstore.encode import Encoder, Tokenizer, resolve
 from embstore.encode.fence import fenced
-from embstore.errors import CheckpointError
 
 
 @pytest.fixture

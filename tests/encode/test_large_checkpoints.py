@@ -14,9 +14,9 @@ import torch
 import transformers as tf
 from encode_texts import items, passage, passages, run
 
+from embstore.base.errors import CheckpointError, UnknownNameError, UsageError
+from embstore.base.space import Unit
 from embstore.encode import Encoder, Weights, models, resolve
-from embstore.errors import CheckpointError, UnknownNameError, UsageError
-from embstore.space import Unit
 
 
 @pytest.mark.parametrize("device_map", ["auto", "balanced"])

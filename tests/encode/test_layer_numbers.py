@@ -17,10 +17,10 @@ from encode_texts import passage
 from encode_witness import worst
 
 import embstore
+from embstore.base.errors import CheckpointError
+from embstore.base.space import Pooling, TopForm
 from embstore.encode import Encoded, Encoder, resolve
 from embstore.encode.contract import LAYER_CHECK
-from embstore.errors import CheckpointError
-from embstore.space import Pooling, TopForm
 
 TEXTS = ("The quick brown fox", "a dog", "She sells sea shells by the sea shore")
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 pytest.importorskip("transformers")
 from peak_memory import peak
 
+from embstore.base.space import Pooling
+from embstore.base.text import Passage, Span
 from embstore.encode import TooLongError, resolve
 from embstore.encode import long_texts as module
 from embstore.encode.long_texts import NoPieceError, find_piece
 from embstore.encode.tokens import Tokenizer
-from embstore.space import Pooling
-from embstore.text import Passage, Span
 
 LIMIT = 8
 NAMES = ("gpt2", "clip", "bert", "llama", "roberta", "t5")

@@ -11,9 +11,9 @@ from architecture_models import config_of, tokenizer
 from encode_models import bert, llama, roberta, save, t5
 from recipe_checkpoints import TEXTS, configure_tokenizer, encoded, old_layout, outputs, saved, witness, write_json
 
+from embstore.base.errors import CheckpointError, UnknownNameError, UsageError
+from embstore.base.space import Pooling, Template, Unit, parse_pooling
 from embstore.encode import Encoder, fingerprint, read_recipe, resolve
-from embstore.errors import CheckpointError, UnknownNameError, UsageError
-from embstore.space import Pooling, Template, Unit, parse_pooling
 
 pytest.importorskip("sentence_transformers")
 from sentence_transformers.sentence_transformer import modules as parts

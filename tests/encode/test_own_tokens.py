@@ -15,10 +15,10 @@ from encode_vocabularies import bpe
 from encode_witness import Witness, worst
 from tokenizers import processors
 
+from embstore.base.space import Pooling, Unit
+from embstore.base.text import Item, Passage, Span
 from embstore.encode import Skipped
 from embstore.encode.tokens import Tokenizer
-from embstore.space import Pooling, Unit
-from embstore.text import Item, Passage, Span
 
 BLANKS = ["dog ", " dog", "dog  ", "a b ", " a  b  ", "dog\t", "dog\n ", "dog\u00a0", "dog\u3000", " ", "  ", "\n"]
 POOLINGS = [Pooling.LAST, Pooling.FIRST, Pooling.MEAN]

@@ -13,9 +13,9 @@ from encode_models import bert
 from recipe_checkpoints import OLD, TEXTS, old_layout, outputs, write_json
 from safetensors.torch import save_file
 
+from embstore.base.errors import CheckpointError, UsageError
 from embstore.encode import read_recipe
 from embstore.encode.recipe_files import module_paths
-from embstore.errors import CheckpointError, UsageError
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from architecture_models import config_of, make, tokenizer
 from encode_texts import passage, run
 from safetensors.torch import load_file, save_file
 
+from embstore.base.errors import CheckpointError
+from embstore.base.space import Pooling, Template, Unit
 from embstore.encode import Encoder, Weights, resolve
-from embstore.errors import CheckpointError
-from embstore.space import Pooling, Template, Unit
 
 TEXTS = ("The quick brown fox", "a dog", "She sells sea shells by the sea shore")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from embstore import disk
+from embstore.base import disk
+from embstore.base.errors import CheckpointAccessError, CheckpointError, FileAccessError
 from embstore.encode import fingerprint, resolve
 from embstore.encode.hub import _suggestions
-from embstore.errors import CheckpointAccessError, CheckpointError, FileAccessError
 
 CODES = (errno.EACCES, errno.EIO, errno.EMFILE, errno.ESTALE)
 

@@ -17,9 +17,9 @@ from encode_texts import items, passage, passages, run
 from encode_witness import Witness, worst
 from safetensors.torch import load_file, save_file
 
+from embstore.base.errors import CheckpointError, UnknownNameError, UsageError
+from embstore.base.space import Pooling, Template, Unit
 from embstore.encode import Encoder, Weights, resolve
-from embstore.errors import CheckpointError, UnknownNameError, UsageError
-from embstore.space import Pooling, Template, Unit
 
 TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 NAMES = ("gpt2", "llama", "bert", "t5", "clip", "modernbert")

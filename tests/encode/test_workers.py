@@ -10,11 +10,11 @@ import torch
 from encode_texts import items, passages
 from hanging import HUNG_SECONDS
 
+from embstore.base.space import Pooling, Unit
 from embstore.encode import Encoded, Encoder, Skipped
 from embstore.encode.forward import Forward, halves
 from embstore.encode.spans import Text
 from embstore.encode.workers import run
-from embstore.space import Pooling, Unit
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from fake_hub import TOKEN, FakeHub, running_hub
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic
 
-from embstore.space import Unit
+from embstore.base.space import Unit
 from embstore.storage.transaction.additions import write_dataset
 
 

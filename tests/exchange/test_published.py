@@ -14,7 +14,7 @@ from synthetic import Synthetic
 from web_server import StaticServer, serving
 
 from embstore import Store, documents
-from embstore.errors import DamagedError, RemoteError, StoreError, UsageError
+from embstore.base.errors import DamagedError, RemoteError, StoreError, UsageError
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.remote import web
 from embstore.storage.remote.web import WebObjects
@@ -120,7 +120,7 @@ def test_damage_is_found(server: StaticServer, tmp_path: Path) -> None:
 
 
 def test_a_manifest_names_nothing_outside_the_store(server: StaticServer, tmp_path: Path) -> None:
-    from embstore import atomic
+    from embstore.base import atomic
 
     manifest = tmp_path / "served" / "manifest.json"
     document = json.loads(manifest.read_text())

@@ -9,8 +9,8 @@ from store_damage import flip
 from synthetic import Synthetic
 
 from embstore import Store, disk
-from embstore.errors import DamagedError, SpaceMismatchError, StoreError, UnknownNameError, UsageError
-from embstore.space import Unit
+from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, UnknownNameError, UsageError
+from embstore.base.space import Unit
 from embstore.storage.transaction.additions import write_dataset
 
 Make = Callable[..., Synthetic]

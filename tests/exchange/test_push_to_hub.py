@@ -15,7 +15,7 @@ from store_damage import flip
 from synthetic import Synthetic
 
 from embstore import Store
-from embstore.errors import DamagedError, RemoteError, SpaceMismatchError, StoreError, UsageError
+from embstore.base.errors import DamagedError, RemoteError, SpaceMismatchError, StoreError, UsageError
 
 # huggingface_hub gives the content of large files to its HTTP library as that library advises against.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")

@@ -16,7 +16,7 @@ import pytest
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.errors import QueryError
+from embstore.base.errors import QueryError
 from embstore.explore import colours, placing, questions
 from embstore.explore.workers import Cancelled, Workers
 from embstore.storage.sql import interruptible

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic import Synthetic, synthetic_store
 
-from embstore.errors import NotStoredError
+from embstore.base.errors import NotStoredError
 from embstore.explore.maps import find_map
 from embstore.explore.placing import place
 

@@ -18,7 +18,7 @@ from synthetic import synthetic_store
 from typer.testing import CliRunner
 
 from embstore import Store
-from embstore.errors import StoreError
+from embstore.base.errors import StoreError
 from embstore.explore.colours import colours
 from embstore.explore.overview import overview
 from embstore.explore.residuals import residuals

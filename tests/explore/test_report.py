@@ -16,7 +16,7 @@ from synthetic import Synthetic, synthetic_store
 from typer.testing import CliRunner
 
 from embstore import Store
-from embstore.errors import QueryError
+from embstore.base.errors import QueryError
 from embstore.sources import Row, open_source
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"

@@ -17,7 +17,7 @@ import pytest
 from hanging import HUNG_SECONDS
 
 from embstore import Store
-from embstore.errors import StoreError, UsageError
+from embstore.base.errors import StoreError, UsageError
 from embstore.explore import workers
 
 

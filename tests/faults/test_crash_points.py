@@ -9,8 +9,8 @@ import pytest
 from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
 from fault_stores import stored_ids
 
-from embstore import disk
-from embstore.errors import EmbstoreError
+from embstore.base import disk
+from embstore.base.errors import EmbstoreError
 
 pytest.importorskip("transformers")
 from fault_points import COMMANDS, FAULTS, Case, some

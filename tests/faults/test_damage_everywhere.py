@@ -12,7 +12,7 @@ from fault_stores import MORE, TRUTH, WORDS, build, words, wrong_answers
 from store_damage import bits, damaged, flipped, kinds
 
 from embstore import Store
-from embstore.errors import EmbstoreError
+from embstore.base.errors import EmbstoreError
 from embstore.storage.maintenance.space_summary import write_all_merged
 
 SPACE = "toy.word.last"

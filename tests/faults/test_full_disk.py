@@ -31,7 +31,7 @@ from fault_worker import CONTEXT, Command
 from tiny_checkpoint import assert_same_content
 
 from embstore import Store, disk
-from embstore.errors import StoreError
+from embstore.base.errors import StoreError
 
 pytest.importorskip("transformers")
 import real_builds

@@ -16,7 +16,7 @@ from fault_worker import CONTEXT, Work
 from hanging import wait_until
 
 from embstore import Store
-from embstore.errors import LockedError
+from embstore.base.errors import LockedError
 from embstore.storage.transaction import lock
 
 pytestmark = pytest.mark.slow
@@ -72,7 +72,7 @@ def test_readers_beside_all_commands(tmp_path: Path) -> None:
 
 def _unless_removed(question):
     """A space that is removed meanwhile is unknown, which is the truth."""
-    from embstore.errors import UnknownNameError
+    from embstore.base.errors import UnknownNameError
 
     try:
         return question()

@@ -14,8 +14,8 @@ import pytest
 from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
 from fault_stores import copy
 
-from embstore import disk
-from embstore.errors import EmbstoreError
+from embstore.base import disk
+from embstore.base.errors import EmbstoreError
 
 pytest.importorskip("transformers")
 from fault_points import ALL, COMMANDS, Case, Failing, Refused, some
@@ -82,7 +82,7 @@ _FEW_FILES = """
 import resource, sys
 from pathlib import Path
 from embstore import Store
-from embstore.errors import FileAccessError
+from embstore.base.errors import FileAccessError
 
 store, n_errors = Store(Path(sys.argv[1])), []
 

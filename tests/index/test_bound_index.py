@@ -11,7 +11,7 @@ from index_cache import close_cached_indexes
 from synthetic import Synthetic
 
 from embstore import Store, atomic
-from embstore.errors import DamagedError
+from embstore.base.errors import DamagedError
 from embstore.index import opening
 from embstore.storage.transaction.manifest import committed_shards
 

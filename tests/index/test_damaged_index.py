@@ -10,7 +10,7 @@ from store_damage import flipped
 from synthetic import Synthetic
 
 from embstore import Store
-from embstore.errors import DamagedError
+from embstore.base.errors import DamagedError
 
 Make = Callable[..., Synthetic]
 

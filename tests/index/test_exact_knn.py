@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import Synthetic
 
-from embstore.arrays import distinct_rows, has_direction
-from embstore.errors import UnknownNameError
+from embstore.base.arrays import distinct_rows, has_direction
+from embstore.base.errors import UnknownNameError
 from embstore.index import exact_knn
 from embstore.index import points as point_distances
 from embstore.index.exact_knn import DISTANCES, neighbours_of_all

@@ -14,7 +14,7 @@ from index_search import search
 from numpy.typing import NDArray
 from synthetic import Synthetic
 
-from embstore.arrays import cosine_error
+from embstore.base.arrays import cosine_error
 from embstore.index import IndexOptions, choose, flat, search_exact, write_index
 from embstore.index.vectors import Gather
 

@@ -16,7 +16,7 @@ from index_cache import close_cached_indexes
 from synthetic import Synthetic
 
 from embstore import Store, atomic, checksum
-from embstore.errors import DamagedError
+from embstore.base.errors import DamagedError
 from embstore.index import sample_hash
 
 Make = Callable[..., Synthetic]
@@ -202,7 +202,7 @@ _PEAK = """
 import resource, sys
 import faiss
 from pathlib import Path
-from embstore.errors import DamagedError
+from embstore.base.errors import DamagedError
 from embstore.index import IndexCard
 from embstore.index.opening import open_file
 path = Path(sys.argv[1])

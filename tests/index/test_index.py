@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from index_search import search
 from synthetic import Synthetic
 
-from embstore.errors import DamagedError
+from embstore.base.errors import DamagedError
 from embstore.index import IndexCard, remove_index, search_exact, stored_ids, unit_vectors, write_index
 
 Make = Callable[..., Synthetic]
@@ -116,7 +116,7 @@ def test_a_truncated_index_is_named_with_the_remedy(make_store: Make, keep: floa
 def test_a_write_that_fails_leaves_no_index_that_looks_damaged(
     make_store: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from embstore import atomic
+    from embstore.base import atomic
 
     made = make_store(n=10)
     path = made.paths.index(made.space, made.card.layers.members[1])

@@ -9,7 +9,7 @@ from clustered import Clustered, recall
 from index_cache import close_cached_indexes
 from index_search import search
 
-from embstore.errors import DamagedError
+from embstore.base.errors import DamagedError
 from embstore.index import (  # fmt: skip
     IndexCard,
     IndexOptions,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hanging import HUNG_SECONDS, wait_until
 
-from embstore.errors import DamagedError
+from embstore.base.errors import DamagedError
 from embstore.index import IndexOptions, choose, open_in_background, open_index, opening, structure, write_index
 
 SHARDS = ["part-" + "a" * 16]

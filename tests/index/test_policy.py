@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from embstore.errors import UnknownNameError, UsageError
+from embstore.base.errors import UnknownNameError, UsageError
 from embstore.index import KINDS, choose, has_outgrown, memory_of, parse_memory, shown_memory
 from embstore.index.policy import FLAT_BYTES, STORED_KINDS
 

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from embstore import Store
-from embstore.errors import EmbstoreError
+from embstore.base.errors import EmbstoreError
+from embstore.base.space import Unit
 from embstore.interop.array import array_file
 from embstore.interop.cards import choose_layers
-from embstore.space import Unit
 
 TEXT = {
     "empty key": (b"2 2\n 1 2\nb 3 4\n", r"a.txt:2: the key is empty"),

@@ -9,7 +9,7 @@ from column_writing import stored_columns, write_columns
 from synthetic import Synthetic, synthetic_store
 from wordfreq import zipf_frequency
 
-from embstore.errors import UnknownNameError, UsageError
+from embstore.base.errors import UnknownNameError, UsageError
 
 KINDS = {"freq": "int64", "pos": "string", "rare": "bool", "share": "float64"}
 

@@ -15,7 +15,7 @@ DIM = 2048
 _PREPARE = """
 from pathlib import Path
 from embstore import Store
-from embstore.progress import ignore
+from embstore.base.progress import ignore
 from embstore.interop.formats import open_vectors
 from embstore.interop.importing import ImportOptions, import_vectors
 from embstore.interop.vector_file import ReadOptions

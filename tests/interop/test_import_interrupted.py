@@ -11,11 +11,11 @@ from build_worker import count_steps
 from exchanged import write_word2vec
 
 from embstore import Store, disk
+from embstore.base.progress import ignore
 from embstore.interop.formats import open_vectors
 from embstore.interop.importing import ImportOptions, import_vectors
 from embstore.interop.report import ImportReport
 from embstore.interop.vector_file import ReadOptions
-from embstore.progress import ignore
 from embstore.storage.transaction.manifest import committed_shards
 
 N, DIM, N_SHARDS = 96, 8, 6

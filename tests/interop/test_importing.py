@@ -12,7 +12,7 @@ from kept_columns import write_columns
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.errors import CheckpointError, QueryError, SpaceMismatchError, UsageError
+from embstore.base.errors import CheckpointError, QueryError, SpaceMismatchError, UsageError
 from embstore.metrics import METRICS
 
 RNG = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from embstore import Store
-from embstore.errors import NotStoredError, QueryError, StoreError, UnknownNameError, UsageError
+from embstore.base.errors import NotStoredError, QueryError, StoreError, UnknownNameError, UsageError
 from embstore.metrics import METRICS
 
 RNG = np.random.default_rng(5)

@@ -11,7 +11,7 @@ from exchanged import assert_same_layer
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
-from embstore.errors import EmbstoreError
+from embstore.base.errors import EmbstoreError
 
 WORDS = ["dog", "cat", "sun", "naïve", "日本"]
 

@@ -11,7 +11,7 @@ from store_damage import flip
 from synthetic import Synthetic
 
 from embstore import Store
-from embstore.errors import StoreError, UnknownNameError, UsageError
+from embstore.base.errors import StoreError, UnknownNameError, UsageError
 from embstore.storage.catalog import Catalog
 from embstore.storage.item_columns import column_values
 

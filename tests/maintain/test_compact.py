@@ -13,11 +13,11 @@ from synthetic import Synthetic, synthetic_store
 from tiny_checkpoint import content, texts
 
 from embstore import Store
-from embstore.errors import DamagedError, LockedError, StoreError
+from embstore.base.errors import DamagedError, LockedError, StoreError
+from embstore.base.summary import Summary
 from embstore.storage.maintenance.compaction import compact_shards, plan_shards
 from embstore.storage.transaction.manifest import committed_shards, read_cards
 from embstore.storage.writer import StoreWriter
-from embstore.summary import Summary
 
 Make = Callable[..., Synthetic]
 

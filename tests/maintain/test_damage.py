@@ -8,7 +8,7 @@ import pytest
 from store_damage import flip
 from synthetic import Synthetic
 
-from embstore.errors import DamagedError, QueryError
+from embstore.base.errors import DamagedError, QueryError
 from embstore.index import unit_vectors
 
 Make = Callable[..., Synthetic]

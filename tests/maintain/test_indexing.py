@@ -11,10 +11,10 @@ from store_damage import flip
 from synthetic import Synthetic, index_space
 
 from embstore import Store, checksum, index
-from embstore.errors import DamagedError, LockedError, QueryError, StoreError, UnknownNameError, UsageError
+from embstore.base.errors import DamagedError, LockedError, QueryError, StoreError, UnknownNameError, UsageError
 from embstore.index import IndexCard, policy
 from embstore.index.tuning import RecallQueries
-from embstore.indexing import update_indexes
+from embstore.index.updating import update_indexes
 from embstore.storage.transaction.lock import write_lock
 
 Make = Callable[..., Synthetic]

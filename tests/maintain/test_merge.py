@@ -13,7 +13,7 @@ from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic
 from tiny_checkpoint import content, texts
 
-from embstore.errors import (
+from embstore.base.errors import (
     DamagedError,
     LockedError,
     SourceError,
@@ -22,10 +22,10 @@ from embstore.errors import (
     UnknownNameError,
     UsageError,
 )
-from embstore.space import Unit
+from embstore.base.space import Unit
+from embstore.base.text import Item
 from embstore.storage.transaction.additions import write_dataset
 from embstore.storage.writer import StoreWriter
-from embstore.text import Item
 
 Make = Callable[..., Synthetic]
 
@@ -162,7 +162,7 @@ def test_datasets_and_skipped_texts(make_store: Make) -> None:
         write_dataset(made.paths, "both", "word list", Unit.WORD, rows)
         write_skipped(made.paths, [SkippedText(f"t{i}", "skipped", "why", made.space, i) for i in range(n)])
     sentences = {key: value[:2] for key, value in rows.items()}
-    from embstore.text import Item
+    from embstore.base.text import Item
 
     sentences["item_id"] = [Item.whole(Unit.SENTENCE, text).id for text in sentences["text"]]
     write_dataset(other.paths, "both", "word list", Unit.SENTENCE, sentences)

@@ -8,7 +8,7 @@ from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store, disk
-from embstore.errors import LockedError, StoreError, UnknownNameError, UsageError
+from embstore.base.errors import LockedError, StoreError, UnknownNameError, UsageError
 from embstore.storage.writer import StoreWriter
 
 Make = Callable[..., Synthetic]

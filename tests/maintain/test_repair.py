@@ -12,7 +12,7 @@ from synthetic import Synthetic, synthetic_store
 from tiny_checkpoint import content, texts
 
 from embstore import Store
-from embstore.errors import LockedError, StoreError
+from embstore.base.errors import LockedError, StoreError
 from embstore.storage.files.shards import ShardContent
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.transaction.additions import write_shard

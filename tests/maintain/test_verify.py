@@ -13,8 +13,8 @@ from store_writing import write_items
 from synthetic import Synthetic
 
 from embstore import Store, checksum
-from embstore.errors import StoreError
-from embstore.space import Unit
+from embstore.base.errors import StoreError
+from embstore.base.space import Unit
 from embstore.storage.files import shards as shard_files
 from embstore.storage.files.shards import ShardContent
 from embstore.storage.files.tables import write_table

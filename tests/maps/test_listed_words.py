@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from synthetic import Synthetic
 from typer.testing import CliRunner
 
-from embstore.errors import QueryError, UsageError
+from embstore.base.errors import QueryError, UsageError
 from embstore.explore.maps import find_map, stored_maps
 from embstore.explore.placing import place
 from embstore.storage.catalog import Catalog

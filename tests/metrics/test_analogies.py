@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
-from embstore.errors import NotStoredError, QueryError
+from embstore.base.errors import NotStoredError, QueryError
 from embstore.metrics.analogies import wilson_interval
 
 STEMS = [f"no{number}" for number in range(24)]

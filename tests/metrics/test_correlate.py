@@ -15,7 +15,7 @@ from synthetic import Synthetic, synthetic_store
 from typer.testing import CliRunner
 
 from embstore import Store
-from embstore.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.metrics import correlate as module
 from embstore.metrics.correlate import correlate
 from embstore.metrics.data import ItemColumn

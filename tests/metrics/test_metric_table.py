@@ -10,7 +10,8 @@ from embstore_cli import query as command_line
 from embstore_schemas import generate
 
 from embstore import Store
-from embstore.errors import UnknownNameError
+from embstore.base.errors import UnknownNameError
+from embstore.base.space import Unit
 from embstore.metrics import METRICS, Column, Metric, NotComputable, Parameter, all_metrics, get_metric, table
 from embstore.metrics.declaration.explain import NEEDS, Explanation, flag_of, metavar_of
 from embstore.metrics.declaration.spec import Need
@@ -21,7 +22,6 @@ from embstore.metrics.declaration.validation import (
     RESERVED_PARAMETERS,
     problems,
 )
-from embstore.space import Unit
 
 every_metric = pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
 

@@ -20,10 +20,10 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from embstore import Store
-from embstore.errors import EmbstoreError, UnknownNameError
+from embstore.base.errors import EmbstoreError, UnknownNameError
+from embstore.base.space import Unit
 from embstore.metrics import METRICS, all_metrics, get_metric
 from embstore.metrics.declaration.plugins import PluginError, find_plugins
-from embstore.space import Unit
 from embstore.storage.transaction.additions import write_dataset
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorials" / "own-metric.md"
@@ -333,7 +333,7 @@ def test_an_error_of_embstore_passes_as_it_is(install: Install, make_store) -> N
     own(
         install,
         """
-    from embstore.errors import UsageError
+    from embstore.base.errors import UsageError
     def function(data):
         raise UsageError("k and j exclude each other.")
     OWN = declared(function)

@@ -13,7 +13,7 @@ from scipy.linalg import fractional_matrix_power
 from scipy.stats import zscore
 from synthetic import Synthetic, synthetic_store
 
-from embstore.errors import UnknownNameError, UsageError
+from embstore.base.errors import UnknownNameError, UsageError
 from embstore.metrics.cosine import anisotropy, rogue_dims
 from embstore.metrics.declaration.spec import NotComputable
 from embstore.metrics.transforms import fit, parse_transforms

@@ -13,13 +13,13 @@ from scipy.special import hyp0f1
 from scipy.stats import ortho_group
 from synthetic import Synthetic
 
+from embstore.base.space import Unit
+from embstore.base.text import item_id
 from embstore.metrics import uniformity as family
 from embstore.metrics.data import Pairs
 from embstore.metrics.uniformity import alignment, uniformity
 from embstore.query.layer_data import StoredLayer
-from embstore.space import Unit
 from embstore.storage.transaction.additions import write_dataset
-from embstore.text import item_id
 
 Make = Callable[..., Synthetic]
 seeds = st.integers(0, 2**32 - 1)

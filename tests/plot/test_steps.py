@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from picture_boxes import faults, texts
 
-from embstore.chart import DRIFT, Chart
-from embstore.errors import UnknownNameError, UsageError
+from embstore.base.chart import DRIFT, Chart
+from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.table import Table, table
 from embstore.plot import PlotOptions, draw, read_result
-from embstore.table import Table, table
 
 SIZES = ("80mm", "170mm")
 CURVES = Chart("curves", ("score",), "agreement", facets=("dataset",), best="best")

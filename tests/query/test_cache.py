@@ -20,19 +20,19 @@ from store_writing import write_items
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store, atomic, disk
-from embstore.errors import DamagedError, QueryError
+from embstore.base.errors import DamagedError, QueryError
+from embstore.base.space import Unit
+from embstore.base.table import Table
+from embstore.base.text import Item
 from embstore.metrics import METRICS, LayerData
 from embstore.query import cache, layer_pairs
 from embstore.query import metric as metric_query
-from embstore.space import Unit
 from embstore.storage.files import answers as files
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
 from embstore.storage.sql.fence import check
 from embstore.storage.transaction.manifest import committed_shards
-from embstore.table import Table
-from embstore.text import Item
 
 Computed = list[tuple[str, int]]
 Compared = list[tuple[str, str]]

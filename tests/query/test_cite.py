@@ -14,7 +14,7 @@ from synthetic import synthetic_card, synthetic_store
 
 import embstore
 from embstore import Store
-from embstore.errors import UnknownNameError, UsageError
+from embstore.base.errors import UnknownNameError, UsageError
 from embstore.metrics import METRICS
 from embstore.query import cite as citing
 from embstore.query.cite import CHECKPOINTS, COMMANDS, publications

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
-from embstore.errors import DamagedError, NotStoredError, UnknownNameError, UsageError
+from embstore.base.errors import DamagedError, NotStoredError, UnknownNameError, UsageError
 
 LAYER = 1
 

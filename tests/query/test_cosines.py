@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
-from embstore.errors import DamagedError, NotStoredError, UnknownNameError, UsageError
+from embstore.base.errors import DamagedError, NotStoredError, UnknownNameError, UsageError
 from embstore.query.cosines import cosines
 from embstore.query.lookup import parse_queries
 from embstore.storage.selection import SpaceFilter

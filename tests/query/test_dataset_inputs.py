@@ -15,11 +15,11 @@ from scipy import stats
 from scipy.spatial.distance import cosine as cosine_distance
 from synthetic import Synthetic, synthetic_card, synthetic_store
 
-from embstore.errors import NotStoredError, QueryError, SourceError, UnknownNameError, UsageError
+from embstore.base.errors import NotStoredError, QueryError, SourceError, UnknownNameError, UsageError
+from embstore.base.space import Unit
 from embstore.metrics import METRICS
 from embstore.query.inputs.missing_texts import build_command
 from embstore.sources.attributes import PLEASANT, UNPLEASANT
-from embstore.space import Unit
 from embstore.storage.transaction.additions import write_dataset
 
 Make = Callable[..., Synthetic]

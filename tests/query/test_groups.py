@@ -17,7 +17,7 @@ from synthetic import Synthetic, synthetic_store
 from typer.testing import CliRunner
 
 from embstore import Store
-from embstore.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.metrics import METRICS
 from embstore.query import group_layers
 from embstore.query.grouping import MAX_GROUPS, interval_names, parse_grouping, quantile_edges

@@ -14,11 +14,11 @@ from scipy.spatial.distance import pdist
 from scipy.stats import hypergeom
 from synthetic import Synthetic
 
-from embstore.errors import QueryError, UnknownNameError
+from embstore.base.errors import QueryError, UnknownNameError
+from embstore.base.table import Table
 from embstore.metrics import METRICS as METRICS_TABLE
 from embstore.metrics import get_metric
 from embstore.metrics.numerics import pair_sums
-from embstore.table import Table
 
 Make = Callable[..., Synthetic]
 PAIR_COLUMNS = ["space_2", "layer_2", "layer_name_2", "n"]

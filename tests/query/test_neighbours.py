@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from synthetic import Synthetic, index_space, synthetic_store
 
 from embstore import Store
-from embstore.errors import DamagedError, NotStoredError, QueryError, UnknownNameError, UsageError
+from embstore.base.errors import DamagedError, NotStoredError, QueryError, UnknownNameError, UsageError
+from embstore.base.table import Table
+from embstore.base.text import Item
 from embstore.query import neighbours as nearest
 from embstore.query.lookup import parse_queries
 from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter
-from embstore.table import Table
-from embstore.text import Item
 
 Make = Callable[..., Synthetic]
 

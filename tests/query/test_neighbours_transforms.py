@@ -11,14 +11,14 @@ from jsonschema import Draft202012Validator
 from synthetic import Synthetic
 from typer.testing import CliRunner
 
-from embstore.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.table import Table
+from embstore.base.text import Item
 from embstore.metrics.transforms import parse_transforms
 from embstore.query import neighbours as nearest
 from embstore.query.lookup import parse_queries
 from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter
-from embstore.table import Table
-from embstore.text import Item
 
 Make = Callable[..., Synthetic]
 

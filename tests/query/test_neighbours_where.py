@@ -13,11 +13,11 @@ from store_damage import flip
 from synthetic import Synthetic
 
 from embstore import Store
-from embstore.errors import DamagedError, EmbstoreError, QueryError, UnknownNameError
+from embstore.base.errors import DamagedError, EmbstoreError, QueryError, UnknownNameError
+from embstore.base.table import Table
 from embstore.index import Index, searching
 from embstore.storage.catalog import Catalog
 from embstore.storage.views import users_sql
-from embstore.table import Table
 
 Make = Callable[..., Synthetic]
 KINDS = ("flat", "hnsw", "ivf", "none")

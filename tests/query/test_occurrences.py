@@ -21,7 +21,7 @@ from store_damage import flip
 from synthetic import Synthetic
 from typer.testing import CliRunner, Result
 
-from embstore.errors import DamagedError, NotStoredError, QueryError, UnknownNameError
+from embstore.base.errors import DamagedError, NotStoredError, QueryError, UnknownNameError
 from embstore.metrics import METRICS
 from embstore.metrics.numerics import groups as group_module
 from embstore.storage.occurrences import group_occurrences

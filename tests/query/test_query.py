@@ -17,7 +17,7 @@ from scipy.spatial.distance import pdist
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
-from embstore.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.errors import QueryError, UnknownNameError, UsageError
 
 Make = Callable[..., Synthetic]
 COLUMNS = ["space", "model", "unit", "pooling", "template", "layer", "layer_name", "n"]

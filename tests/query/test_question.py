@@ -12,10 +12,10 @@ from kept_columns import write_columns
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.errors import UsageError
+from embstore.base.errors import UsageError
+from embstore.base.table import Table
 from embstore.metrics import METRICS, Parameter
 from embstore.metrics.declaration.validation import problems
-from embstore.table import Table
 
 WORDS = [f"word{number}" for number in range(30)]
 SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money by the bank"]

@@ -8,7 +8,7 @@ import pytest
 from synthetic import Synthetic
 
 from embstore import Store, Stores
-from embstore.errors import NotStoredError, UnknownNameError, UsageError
+from embstore.base.errors import NotStoredError, UnknownNameError, UsageError
 
 Make = Callable[..., Synthetic]
 

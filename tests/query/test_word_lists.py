@@ -16,7 +16,7 @@ from synthetic import Synthetic, synthetic_store
 from typer.testing import CliRunner
 
 from embstore import Store
-from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.metrics import METRICS
 
 Make = Callable[..., Synthetic]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embstore import disk
-from embstore.errors import EmbstoreError, RecipeAccessError, UnknownNameError, UsageError
+from embstore.base import disk
+from embstore.base.errors import EmbstoreError, RecipeAccessError, UnknownNameError, UsageError
 from embstore.recipes.protocol import CheckpointTraits, PlannedQuery, Sentences, plan
 from embstore.recipes.recipe import ALL, BEST, Measure, Published, Relation, Verdict
 from embstore.recipes.recipe_file import known_recipes, load_recipe, parse_recipe

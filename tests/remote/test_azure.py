@@ -11,7 +11,7 @@ from object_servers import azure_options, azurite, new_container
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.errors import RemoteError
+from embstore.base.errors import RemoteError
 
 
 @pytest.fixture(scope="module")

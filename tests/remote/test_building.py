@@ -13,7 +13,7 @@ from tiny_checkpoint import assert_same_content, make_checkpoint
 from typer.testing import CliRunner, Result
 
 from embstore import Store
-from embstore.disk import fetch_all
+from embstore.base.disk import fetch_all
 from embstore.storage.remote.store import RemoteStore
 
 

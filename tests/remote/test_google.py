@@ -10,7 +10,7 @@ from gcs_server import TOKEN, GoogleServer, google_server
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.errors import LockedError, RemoteError, StoreError, UsageError
+from embstore.base.errors import LockedError, RemoteError, StoreError, UsageError
 from embstore.storage.remote import writing
 from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore

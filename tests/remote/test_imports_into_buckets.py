@@ -11,7 +11,7 @@ from exchanged import write_word2vec
 from typer.testing import CliRunner
 
 from embstore import Store, disk
-from embstore.errors import SpaceMismatchError
+from embstore.base.errors import SpaceMismatchError
 from embstore.interop import importing
 from embstore.storage.remote import writing
 from embstore.storage.remote.objects import ObjectStore

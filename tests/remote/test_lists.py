@@ -14,7 +14,7 @@ from object_servers import new_bucket
 from synthetic import synthetic_store
 
 from embstore import Store, atomic
-from embstore.errors import DamagedError, RemoteError
+from embstore.base.errors import DamagedError, RemoteError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.remote import manifest

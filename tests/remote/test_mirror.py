@@ -16,14 +16,14 @@ from synthetic import synthetic_store
 from typer.testing import CliRunner
 
 from embstore import Store
-from embstore.disk import fetch, supplied
-from embstore.errors import DamagedError, RemoteError, UsageError
+from embstore.base.disk import fetch, supplied
+from embstore.base.errors import DamagedError, RemoteError, UsageError
+from embstore.base.table import show_size
 from embstore.storage.remote import ranges
 from embstore.storage.remote.cache import disk_bytes, in_use
 from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore
 from embstore.storage.transaction.folder_lock import FolderLock
-from embstore.table import show_size
 
 QUESTIONS: list[Callable[[Store], object]] = [
     lambda store: store.info().rows,
@@ -184,7 +184,7 @@ def test_a_cache_that_cannot_be_written_is_named(bucket, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_named_with_the_remedy(bucket, monkeypatch):
-    from embstore.disk import watched
+    from embstore.base.disk import watched
 
     store = opened(bucket)
     store.info()

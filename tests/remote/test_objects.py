@@ -9,7 +9,7 @@ import pytest
 from buckets import SECRET
 from fault_proxy import FaultProxy
 
-from embstore.errors import MissingObjectError, RemoteError, UsageError
+from embstore.base.errors import MissingObjectError, RemoteError, UsageError
 from embstore.storage.remote.objects import ObjectStore, check_url
 
 

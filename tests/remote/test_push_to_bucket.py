@@ -20,7 +20,7 @@ from store_damage import flip
 from synthetic import Synthetic
 
 from embstore import Store
-from embstore.errors import DamagedError, LockedError, SpaceMismatchError, StoreError, UnknownNameError
+from embstore.base.errors import DamagedError, LockedError, SpaceMismatchError, StoreError, UnknownNameError
 from embstore.storage.remote.store import RemoteStore
 
 Make = Callable[..., Synthetic]

@@ -8,7 +8,7 @@ import pytest
 from buckets import KEY, SECRET, Bucket
 
 from embstore import Store
-from embstore.errors import RemoteError
+from embstore.base.errors import RemoteError
 
 DENIED = b"<Error><Code>AccessDenied</Code><Message>User is not authorized to perform s3:PutObject</Message></Error>"
 EMPTY = b"<ListBucketResult><Name>b</Name><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>"

@@ -11,7 +11,7 @@ from synthetic import Synthetic
 from web_server import serving
 
 from embstore import Store
-from embstore.errors import UsageError
+from embstore.base.errors import UsageError
 from embstore.storage.files import rows
 
 

@@ -12,7 +12,7 @@ from buckets import SECRET, Bucket
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.errors import DamagedError, LockedError, RemoteError, StoreError
+from embstore.base.errors import DamagedError, LockedError, RemoteError, StoreError
 from embstore.storage.remote import writing
 from embstore.storage.remote.garbage import collect
 from embstore.storage.remote.manifest import Writer, commit, key_of, list_numbers, read_newest

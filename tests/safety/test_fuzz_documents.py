@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import synthetic_card
 
-from embstore import atomic, checksum
-from embstore.errors import DamagedError, EmbstoreError, SourceError
+from embstore.base import atomic, checksum
+from embstore.base.errors import DamagedError, EmbstoreError, SourceError
+from embstore.base.text import escaped
 from embstore.index import IndexCard
 from embstore.sources.own import own_dataset
 from embstore.storage.files.answers import Answer, read_answer, write_answer
@@ -25,7 +26,6 @@ from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction.commit import Change, commit, create_store
 from embstore.storage.transaction.lock import _read_metadata as read_holder
 from embstore.storage.transaction.manifest import read_manifest
-from embstore.text import escaped
 
 Path_ = tuple[str | int, ...]
 _ABSENT = object()

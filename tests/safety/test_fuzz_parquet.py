@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import Synthetic, synthetic_store
 
-from embstore import checksum
-from embstore.errors import DamagedError
+from embstore.base import checksum
+from embstore.base.errors import DamagedError
 from embstore.storage.files.paths import Shard
 from embstore.storage.files.vectors import LayerVectors, open_shard
 from embstore.storage.parquet import thrift

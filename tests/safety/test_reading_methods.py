@@ -19,8 +19,8 @@ from received_stores import limit, outside
 from tampered_stores import NONE, SPACE, TAMPERINGS
 
 from embstore import Store
-from embstore.errors import EmbstoreError
-from embstore.space import Unit
+from embstore.base.errors import EmbstoreError
+from embstore.base.space import Unit
 from embstore.storage.catalog import Catalog
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]

@@ -17,7 +17,7 @@ from synthetic import synthetic_store
 from tampered_stores import make_template, the
 
 from embstore import Store
-from embstore.errors import DamagedError, UsageError
+from embstore.base.errors import DamagedError, UsageError
 from embstore.storage.files import unpacked
 from embstore.storage.files.tables import ITEMS_SCHEMA, stage_part
 from embstore.storage.files.unpacked import VARIABLE, check_unpacked, unpacked_problem

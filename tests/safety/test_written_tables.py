@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from synthetic import Synthetic
 
-from embstore.errors import StoreError
-from embstore.space import Unit
+from embstore.base.errors import StoreError
+from embstore.base.space import Unit
 from embstore.storage.files.tables import column_schema
 from embstore.storage.files.unpacked import VARIABLE, unpacked_problem
 from embstore.storage.item_columns import column_values

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from embstore import Store
-from embstore.errors import SourceError, UsageError
+from embstore.base.errors import SourceError, UsageError
+from embstore.base.space import Unit
 from embstore.sources import Row, add_dataset, open_source
-from embstore.space import Unit
 
 pytestmark = pytest.mark.usefixtures("data")
 

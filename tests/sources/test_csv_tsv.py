@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from source_rows import Write, texts
 
-from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import Blank, Row, Source, open_source
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))

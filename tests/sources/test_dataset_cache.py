@@ -12,13 +12,13 @@ import pytest
 from dataset_files import FILES, RG65, Server, look_alike, put, serving
 
 from embstore import Store
-from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import DATASETS, add_dataset, fetch_dataset, missing_datasets, open_source
 from embstore.sources.cache import data_folder
 from embstore.sources.specs import DataFile
 
 if TYPE_CHECKING:
-    from embstore.progress import Progress
+    from embstore.base.progress import Progress
 
 LISTED = {row["name"]: row for row in Store.datasets()}
 pytestmark = pytest.mark.usefixtures("data")

@@ -8,10 +8,10 @@ import wordfreq
 from source_rows import Write
 
 import embstore
-from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.space import Unit
 from embstore.sources import DATASETS, Blank, Row, open_source
 from embstore.sources.specs import GeneratedContent
-from embstore.space import Unit
 
 
 def words(spec: str) -> list[Row]:

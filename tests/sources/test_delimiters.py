@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from embstore.errors import EmbstoreError, SourceError, UnknownNameError
+from embstore.base.errors import EmbstoreError, SourceError, UnknownNameError
 from embstore.sources import Blank, open_source
 
 SEMICOLON = "word;score\ndog;1,5\ncat;2,5\n"

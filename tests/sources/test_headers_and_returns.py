@@ -5,7 +5,7 @@ from io import BytesIO
 import pytest
 from source_rows import Write, texts
 
-from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import Row, open_source
 from embstore.sources import lines as module
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from source_rows import Write, texts
 
-from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import Blank, Row, open_source
 
 

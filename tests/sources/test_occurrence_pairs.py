@@ -9,8 +9,8 @@ from scipy.stats import spearmanr
 from tiny_checkpoint import content
 
 from embstore import Store
-from embstore.errors import EmbstoreError, SourceError, UsageError
-from embstore.text import Item, Span, marked_items
+from embstore.base.errors import EmbstoreError, SourceError, UsageError
+from embstore.base.text import Item, Span, marked_items
 
 SENTENCES = [
     ("the bank of the river", 4, 8), ("a bank lends money", 2, 6), ("she sells shells", 10, 16),

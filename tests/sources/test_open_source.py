@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from source_rows import Write
 
-from embstore import disk
-from embstore.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
+from embstore.base import disk
+from embstore.base.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
 from embstore.sources import Row, open_source
 
 

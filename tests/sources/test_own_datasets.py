@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embstore import Store
-from embstore.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
+from embstore.base.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
+from embstore.base.space import Unit
 from embstore.sources import Row, add_dataset, fetch_dataset, open_source
 from embstore.sources.values import number_value
-from embstore.space import Unit
 
 ROWS = [("null", "nan", 1.5), ('say "hi", now', "café", -2.0), ("a", "a", 3.0)]
 COLUMNS = ["left", "right", "gold"]

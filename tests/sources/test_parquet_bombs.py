@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from peak_memory import peak
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
 from embstore.sources import open_source
 from embstore.sources import parquet as module
 from embstore.sources.records import read_records

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from dataset_files import FILES, RG65, STSB, STSB_LINES, put
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
 from embstore.sources import DATASETS, Blank, Row, add_dataset, open_source
 from embstore.sources.attributes import PLEASANT, UNPLEASANT
 from embstore.sources.specs import DataFile

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embstore.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
+from embstore.base.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
 from embstore.sources import Row, Targets, open_source
 from embstore.sources.kept import Keep
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from source_rows import Write, texts
 
-from embstore.errors import SourceError, UsageError
+from embstore.base.errors import SourceError, UsageError
 from embstore.sources import Blank, Row, open_source
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"))

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embstore import disk
-from embstore.errors import FileAccessError, SourceError
+from embstore.base import disk
+from embstore.base.errors import FileAccessError, SourceError
 from embstore.sources import Row, add_dataset, datasets, list_datasets, open_source
 from embstore.sources.specs import DataFile
 

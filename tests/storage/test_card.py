@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from synthetic import Synthetic, synthetic_card
 
-from embstore import atomic
-from embstore.errors import DamagedError, SpaceMismatchError, UnsupportedFormatError
-from embstore.space import Layers, Template, TopForm
+from embstore.base import atomic
+from embstore.base.errors import DamagedError, SpaceMismatchError, UnsupportedFormatError
+from embstore.base.space import Layers, Template, TopForm
 from embstore.storage.files.card import CARD_FORMAT, Card, read_card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction.additions import write_card

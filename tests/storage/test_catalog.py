@@ -14,7 +14,7 @@ from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_items, synthetic_store
 
 from embstore import Store, atomic
-from embstore.errors import (
+from embstore.base.errors import (
     DamagedError,
     EmbstoreError,
     NotStoredError,
@@ -23,7 +23,7 @@ from embstore.errors import (
     UnknownNameError,
     UnsupportedFormatError,
 )
-from embstore.space import Unit
+from embstore.base.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.transaction.additions import write_dataset
 from embstore.storage.writer import StoreWriter

@@ -10,7 +10,7 @@ from column_writing import stored_columns, write_columns
 from synthetic import Synthetic, synthetic_store
 from wordfreq import zipf_frequency
 
-from embstore.errors import QueryError, UnknownNameError
+from embstore.base.errors import QueryError, UnknownNameError
 from embstore.storage.catalog import Catalog
 from embstore.storage.views import users_sql
 

@@ -10,7 +10,7 @@ import pytest
 from synthetic import Synthetic
 
 from embstore import Store
-from embstore.errors import DamagedError
+from embstore.base.errors import DamagedError
 from embstore.storage.sql import file_stats
 from embstore.storage.sql.file_stats import Ranges
 from embstore.storage.sql.reader import Reader

@@ -10,8 +10,8 @@ from filelock import FileLock
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.errors import LockedError, StoreError
-from embstore.sharding import ShardSpec
+from embstore.base.errors import LockedError, StoreError
+from embstore.base.sharding import ShardSpec
 from embstore.storage.transaction import lock
 from embstore.storage.writer import StoreWriter
 

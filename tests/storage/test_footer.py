@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embstore.errors import DamagedError
+from embstore.base.errors import DamagedError
 from embstore.storage.files.columns import ITEM_COLUMNS, SKIPPED_COLUMNS
 from embstore.storage.files.items import PartChecks
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA

@@ -20,8 +20,8 @@ from synthetic import Synthetic, synthetic_store
 from typer.testing import CliRunner
 
 from embstore import Store
-from embstore.errors import EmbstoreError, QueryError
-from embstore.space import Unit
+from embstore.base.errors import EmbstoreError, QueryError
+from embstore.base.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.sql.fence import check
 from embstore.storage.transaction.additions import write_dataset

@@ -10,7 +10,7 @@ import pytest
 from synthetic import Synthetic, synthetic_store
 from wordfreq import zipf_frequency
 
-from embstore.errors import DamagedError, UnknownNameError
+from embstore.base.errors import DamagedError, UnknownNameError
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.item_columns import ColumnValues
 from embstore.storage.files.tables import stage_part

@@ -9,8 +9,8 @@ from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic
 
 from embstore import Store
-from embstore.errors import DamagedError
-from embstore.space import Unit
+from embstore.base.errors import DamagedError
+from embstore.base.space import Unit
 from embstore.storage.files import items as items_module
 from embstore.storage.transaction.additions import write_dataset
 

@@ -14,8 +14,8 @@ from store_damage import snapshot
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
-from embstore.errors import LockedError
-from embstore.sharding import ShardSpec
+from embstore.base.errors import LockedError
+from embstore.base.sharding import ShardSpec
 from embstore.storage.writer import StoreWriter
 
 Make = Callable[..., Synthetic]
@@ -59,8 +59,8 @@ def test_the_same_process_cannot_write_twice(make_store: Make) -> None:
 _HOLD_A_PART = """
 import sys
 from pathlib import Path
-from embstore.errors import LockedError
-from embstore.sharding import ShardSpec
+from embstore.base.errors import LockedError
+from embstore.base.sharding import ShardSpec
 from embstore.storage.writer import StoreWriter
 with StoreWriter(Path(sys.argv[1]), ShardSpec(1, 2)) as store:
     print("held", flush=True)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embstore import atomic, checksum, disk
-from embstore.errors import DamagedError, FileAccessError, StoreError
+from embstore.base import atomic, checksum, disk
+from embstore.base.errors import DamagedError, FileAccessError, StoreError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.compaction import Sized, plan_groups
 from embstore.storage.transaction import commit as commits

@@ -9,7 +9,7 @@ import pytest
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
-from embstore.errors import DamagedError, StoreError
+from embstore.base.errors import DamagedError, StoreError
 from embstore.storage.files import names
 from embstore.storage.files.names import Names
 from embstore.storage.files.paths import StorePaths

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embstore import checksum
+from embstore.base import checksum
 from embstore.storage.files.shards import embeddings_schema
 from embstore.storage.parquet import thrift
 from embstore.storage.parquet.writer import ROW_GROUP_ROWS, WRITER_OPTIONS, ShardFile

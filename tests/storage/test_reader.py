@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from embstore.errors import DamagedError, StoreError
+from embstore.base.errors import DamagedError, StoreError
 from embstore.storage.sql.reader import Reader
 
 

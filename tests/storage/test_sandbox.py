@@ -17,8 +17,8 @@ import pytest
 from hanging import HUNG_SECONDS
 from synthetic import Synthetic
 
-from embstore.errors import DamagedError, QueryError, StoreError, UsageError
-from embstore.space import Unit
+from embstore.base.errors import DamagedError, QueryError, StoreError, UsageError
+from embstore.base.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.sql import connections, fence
 from embstore.storage.sql.readonly import ReadOnlyFiles

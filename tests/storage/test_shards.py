@@ -17,7 +17,7 @@ from store_writing import space_writer, write_items
 from synthetic import Synthetic, synthetic_card, synthetic_items, synthetic_store
 
 from embstore import Store, atomic
-from embstore.errors import EncodeError, StoreError
+from embstore.base.errors import EncodeError, StoreError
 from embstore.storage import writer as writer_module
 from embstore.storage.files import shards
 from embstore.storage.files.paths import StorePaths

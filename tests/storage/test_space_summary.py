@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from store_damage import bits, damaged, flipped
 from synthetic import Synthetic, synthetic_card, synthetic_store
 
-from embstore.errors import DamagedError
+from embstore.base.errors import DamagedError
+from embstore.base.summary import Summary
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import ShardContent
@@ -21,7 +22,6 @@ from embstore.storage.maintenance.space_summary import write_all_merged, write_m
 from embstore.storage.transaction.additions import write_card, write_shard
 from embstore.storage.transaction.commit import create_store
 from embstore.storage.transaction.manifest import committed_shards
-from embstore.summary import Summary
 
 Make = Callable[..., Synthetic]
 CARD = synthetic_card(n_blocks=1, top_form=None, dim=3)

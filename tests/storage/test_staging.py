@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from synthetic import Synthetic, synthetic_items, synthetic_store
 
 from embstore import Store
-from embstore.errors import DamagedError, SourceError, StoreError
-from embstore.sharding import KEYS, Parts, ShardSpec
-from embstore.space import Unit
+from embstore.base.errors import DamagedError, SourceError, StoreError
+from embstore.base.sharding import KEYS, Parts, ShardSpec
+from embstore.base.space import Unit
+from embstore.base.text import Item
 from embstore.storage.catalog import Catalog
 from embstore.storage.files import tables as tables_module
 from embstore.storage.files.paths import StorePaths
@@ -30,7 +31,6 @@ from embstore.storage.staging.staging import Batch, Staging
 from embstore.storage.staging.texts import StoredTexts
 from embstore.storage.transaction.commit import create_store
 from embstore.storage.transaction.manifest import list_parts
-from embstore.text import Item
 
 Make = Callable[..., Synthetic]
 words = st.lists(st.text(alphabet="abcß\0\U0001f600 ", min_size=1, max_size=3), max_size=30)
@@ -168,7 +168,7 @@ def _few_bits(unit: Unit, text: str, *rest: object) -> int:
 
 @pytest.mark.parametrize("unit", ["word", "sentence", "occurrence"])
 def test_two_texts_with_one_id_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str) -> None:
-    monkeypatch.setattr("embstore.text.item_id", _few_bits)
+    monkeypatch.setattr("embstore.base.text.item_id", _few_bits)
     texts = [f"some text {number}" for number in range(100)]
     items = list(synthetic_items(unit, texts))
     with Staging(tmp_path, Unit(unit)) as staging:
@@ -178,7 +178,7 @@ def test_two_texts_with_one_id_are_refused(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_stored_text_with_the_id_of_another_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embstore.text.item_id", lambda unit, text, *_: len(text))
+    monkeypatch.setattr("embstore.base.text.item_id", lambda unit, text, *_: len(text))
     made = synthetic_store(tmp_path / "store", texts=["dog", "sheep"], index=False)
     staging = staged(tmp_path, Unit.WORD, batch_of(list(synthetic_items("word", ["cow", "sheep"]))))
     with pytest.raises(SourceError, match=r"'cow' \(a\.txt:1\) and 'dog' \(stored in .*store\)"):

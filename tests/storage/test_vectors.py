@@ -11,12 +11,12 @@ from peak_memory import peak
 from store_damage import bits, damaged, flipped
 from synthetic import Synthetic, synthetic_store
 
-from embstore.errors import DamagedError
+from embstore.base.errors import DamagedError
+from embstore.base.summary import Summary
 from embstore.storage.catalog import Catalog
 from embstore.storage.files import rows
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.transaction.manifest import committed_shards
-from embstore.summary import Summary
 
 Make = Callable[..., Synthetic]
 

@@ -7,8 +7,8 @@ from datasets_written import write_analogies, write_lexicon, write_pairs
 from synthetic import synthetic_store
 
 from embstore import Store
+from embstore.base.table import Table
 from embstore.metrics import METRICS
-from embstore.table import Table
 
 WORDS = [f"word{number}" for number in range(30)]
 SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money"]

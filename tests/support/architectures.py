@@ -26,9 +26,9 @@ from hanging import cpu_limit
 from safetensors.torch import save_file
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
+from embstore.base.errors import CheckpointError, EmbstoreError
+from embstore.base.space import Pooling, TopForm
 from embstore.encode import Encoded, Encoder, Tokenizer, resolve
-from embstore.errors import CheckpointError, EmbstoreError
-from embstore.space import Pooling, TopForm
 
 PAGE = Path(__file__).parents[2] / "docs" / "architectures.md"
 TEXTS = ("The quick brown fox", "a dog", "She sells sea shells by the sea shore")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tampered_stores import the
 
-from embstore import checksum
+from embstore.base import checksum
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.storage.parquet import thrift

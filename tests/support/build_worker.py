@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
-from embstore import disk
+from embstore.base import disk
 
 CONTEXT = multiprocessing.get_context("forkserver")
 _MODULES = "model_loading embstore.store embstore.build.pipeline transformers.models.gpt2.modeling_gpt2 faiss pandas"

@@ -13,7 +13,7 @@ from dataclasses import replace
 from buckets import Bucket
 from fault_proxy import FaultProxy
 
-from embstore.errors import LockedError, RemoteError
+from embstore.base.errors import LockedError, RemoteError
 from embstore.storage.remote import manifest
 from embstore.storage.remote.file_lists import RemoteFile
 from embstore.storage.remote.manifest import RemoteState, Writer

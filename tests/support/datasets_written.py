@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from synthetic import Synthetic
 
-from embstore.space import Unit
+from embstore.base.space import Unit
+from embstore.base.text import item_id
 from embstore.storage.transaction.additions import write_dataset
-from embstore.text import item_id
 
 
 def ids(texts: Sequence[str], unit: str = "word") -> list[int]:

@@ -1,8 +1,8 @@
 """Texts for the tests: short and long, capitals, emoji, words of many tokens, a word twice in a sentence."""
 
+from embstore.base.space import Pooling, Template, Unit
+from embstore.base.text import Item, Passage, Span, items_of, passages_of
 from embstore.encode import Encoded, Encoder, Skipped
-from embstore.space import Pooling, Template, Unit
-from embstore.text import Item, Passage, Span, items_of, passages_of
 
 WORDS = [
     "cat",

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import transformers as tf
 
-from embstore.space import Pooling
+from embstore.base.space import Pooling
 
 # Where the last block is, written down by hand for each architecture that has a final norm.
 LAST_BLOCK = {

@@ -29,12 +29,12 @@ from synthetic import synthetic_items, synthetic_store
 from tiny_checkpoint import content, make_checkpoint, texts
 
 from embstore import Store, disk
-from embstore.errors import UnknownNameError
+from embstore.base.errors import UnknownNameError
+from embstore.base.progress import ignore
+from embstore.base.space import Unit
 from embstore.interop.formats import open_vectors
 from embstore.interop.importing import ImportOptions, import_vectors
 from embstore.interop.vector_file import ReadOptions
-from embstore.progress import ignore
-from embstore.space import Unit
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.transaction.additions import write_dataset
 from embstore.storage.transaction.manifest import committed_shards

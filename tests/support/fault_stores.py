@@ -12,13 +12,13 @@ from store_writing import SkippedText, write_items, write_skipped
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
-from embstore.errors import EmbstoreError
+from embstore.base.errors import EmbstoreError
+from embstore.base.space import Unit
+from embstore.base.text import item_id
 from embstore.metrics.isotropy import partition  # noqa: F401  # loads what the queries load, before any fork
-from embstore.space import Unit
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.transaction.additions import write_dataset
 from embstore.storage.transaction.manifest import committed_shards
-from embstore.text import item_id
 
 DIM, N_BLOCKS, TOP = 4, 1, "1"
 WORDS = [f"word{place}" for place in range(40)]

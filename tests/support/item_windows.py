@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from embstore.base.text import Item
 from embstore.storage.staging.item_rows import ItemRows
 from embstore.storage.staging.missing import Window
-from embstore.text import Item
 
 
 def window_of(items: Sequence[Item], number: int = 0) -> Window:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
-from embstore.summary import Summary
+from embstore.base.summary import Summary
 
 
 class Arrays:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.space import Pooling
+from embstore.base.text import Passage, Span
 from embstore.encode import Encoded, Encoder, Skipped, resolve
-from embstore.space import Pooling
-from embstore.text import Passage, Span
 
 OLD = "sentence_transformers.models."
 SWITCHES = {

@@ -10,7 +10,7 @@ from column_writing import write_columns
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
 
-from embstore.space import Unit
+from embstore.base.space import Unit
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.transaction.additions import write_dataset
 

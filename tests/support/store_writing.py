@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore.space import Unit
+from embstore.base.space import Unit
+from embstore.base.text import Item, escaped
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
@@ -17,7 +18,6 @@ from embstore.storage.files.shards import SHARD_BYTES
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.storage.transaction.additions import write_item_rows, write_skipped_rows
 from embstore.storage.writer import SpaceWriter, StoreWriter
-from embstore.text import Item, escaped
 
 
 @dataclass(frozen=True, slots=True)

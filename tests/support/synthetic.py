@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from store_writing import space_writer, write_missing_items
 
 from embstore import Store
-from embstore.indexing import update_indexes
-from embstore.space import Layers, Pooling, Template, TopForm, Unit, default_space_name
+from embstore.base.space import Layers, Pooling, Template, TopForm, Unit, default_space_name
+from embstore.base.text import Item, words_in
+from embstore.base.words import word_boundaries
+from embstore.index.updating import update_indexes
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.writer import StoreWriter
-from embstore.text import Item, words_in
-from embstore.words import word_boundaries
 
 
 @dataclass(frozen=True)

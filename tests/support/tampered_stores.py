@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from store_damage import KINDS, full_store
 
-from embstore import atomic, checksum
-from embstore.documents import MAX_BYTES
+from embstore.base import atomic, checksum
+from embstore.base.documents import MAX_BYTES
 from embstore.storage.parquet.writer import WRITER_OPTIONS
 
 SPACE = "toy.word.last"

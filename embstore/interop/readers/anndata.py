@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.interop.files import check_regular
 from embstore.interop.readers.raw_array import check_vectors
 from embstore.interop.vector_file import Block, ReadOptions, VectorFile, rows_per_block

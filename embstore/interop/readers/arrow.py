@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
 from embstore.interop.files import check_regular
 from embstore.interop.readers.parquet import parquet_source
 from embstore.interop.readers.recorded import read_record

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from embstore.errors import SourceError, UsageError
+from embstore.base.errors import SourceError, UsageError
 from embstore.interop.files import check_regular
 from embstore.interop.readers.npy import memory_blocks
 from embstore.interop.vector_file import Block, ReadOptions, VectorFile, rows_per_block

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from embstore.errors import SourceError, UsageError
+from embstore.base.errors import SourceError, UsageError
 from embstore.interop.files import check_regular
 from embstore.interop.readers.raw_array import RawArray, array_blocks, block_rows, check_vectors
 from embstore.interop.texts import text_blocks

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.interop.files import check_regular
 from embstore.interop.readers.npy import NO_TEXTS, PICKLED, memory_blocks, read_header
 from embstore.interop.readers.raw_array import RawArray, array_blocks, check_vectors

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
 from embstore.interop.files import check_regular
 from embstore.interop.readers.tables import TableSource, open_table
 from embstore.interop.vector_file import ReadOptions, VectorFile

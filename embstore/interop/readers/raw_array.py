@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
 from embstore.interop.vector_file import Block, rows_per_block
 
 _KINDS = "fiu"  # floats, signed and unsigned integers

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embstore import checksum, documents
-from embstore.errors import EmbstoreError
+from embstore.base import checksum, documents
+from embstore.base.errors import EmbstoreError
+from embstore.base.space import Layer, Layers
 from embstore.interop.files import check_regular
 from embstore.interop.provenance import CARD_FILE
 from embstore.interop.vector_file import VectorFile
 from embstore.sources.files import is_file, read_binary
-from embstore.space import Layer, Layers
 from embstore.storage.files.card import Card
 
 _MAX_BYTES = 1 << 24

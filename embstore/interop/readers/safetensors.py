@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import documents
-from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.base import documents
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.interop.files import check_regular
 from embstore.interop.provenance import METADATA_KEY
 from embstore.interop.readers.npy import NO_TEXTS

@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
+from embstore.base.text import Span
 from embstore.interop.readers.raw_array import RawArray
 from embstore.interop.vector_file import Block
-from embstore.text import Span
 
 _NO_VECTORS = np.empty((1, 0, 0), np.float32)
 

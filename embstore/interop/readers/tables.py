@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.text import Span
 from embstore.interop.provenance import METADATA_KEY
 from embstore.interop.readers.recorded import parse_record, recorded_layers, recorded_origin
 from embstore.interop.vector_file import Block, ReadOptions, VectorFile, rows_per_block
-from embstore.text import Span
 
 TEXT_COLUMNS = ("text", "word", "token", "key", "sentence")
 _SPAN_COLUMNS = ("context", "start", "end")

@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
 from embstore.interop.files import check_regular, open_stream
 from embstore.interop.vector_file import Block, ReadOptions, VectorFile
 

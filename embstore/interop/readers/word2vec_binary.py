@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
 from embstore.interop.files import check_regular, open_stream
 from embstore.interop.readers.word2vec import first_line, not_utf8, parse_header
 from embstore.interop.vector_file import BLOCK_BYTES, Block, ReadOptions, VectorFile

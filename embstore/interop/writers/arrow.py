@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from embstore import disk
+from embstore.base import disk
 from embstore.interop.selection import Selected
 from embstore.interop.writers.parquet import long_schema, long_table
 

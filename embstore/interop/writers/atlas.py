@@ -16,16 +16,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore import disk
-from embstore.errors import UsageError
+from embstore.base import disk
+from embstore.base.errors import UsageError
+from embstore.base.space import Layer
 from embstore.interop.provenance import METADATA_KEY, provenance_text, write_card_file
 from embstore.interop.selection import Selected
 from embstore.interop.writers.parquet import item_columns, item_fields
-from embstore.space import Layer
 from embstore.storage.catalog import Ids
 
 if TYPE_CHECKING:
-    from embstore.text import Item
+    from embstore.base.text import Item
 
 N_NEIGHBOURS = 15
 """Number of neighbours of an item, as embedding-atlas itself computes them."""

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from embstore import disk
+from embstore.base import disk
 from embstore.interop.selection import Rows, Selected
 from embstore.interop.writers.parquet import item_columns, item_fields
 

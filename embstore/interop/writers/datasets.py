@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from embstore import disk
+from embstore.base import disk
 from embstore.interop.provenance import write_card_file
 from embstore.interop.selection import Selected
 from embstore.interop.writers.parquet import write_parquet_wide

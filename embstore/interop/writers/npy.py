@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy_format
 
-from embstore import disk
+from embstore.base import disk
 from embstore.interop.provenance import write_card_file
 from embstore.interop.selection import Rows, Selected
 

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore import disk
-from embstore.errors import UsageError
+from embstore.base import disk
+from embstore.base.errors import UsageError
+from embstore.base.space import Unit
+from embstore.base.text import Item
 from embstore.interop.provenance import METADATA_KEY, provenance_text
 from embstore.interop.selection import Rows, Selected
-from embstore.space import Unit
 from embstore.storage.files.tables import column_schema
-from embstore.text import Item
 
 
 def write_parquet(file: Path, selected: Selected, provenance: dict[str, Any], report: Callable[[int], None]) -> None:

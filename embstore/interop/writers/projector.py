@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from embstore import disk
+from embstore.base import disk
+from embstore.base.text import Item
 from embstore.interop.provenance import write_card_file
 from embstore.interop.selection import Selected
 from embstore.interop.writers.word2vec import digits
-from embstore.text import Item
 
 _MAX_POINTS = 100_000
 METADATA, CONFIG = "metadata.tsv", "projector_config.pbtxt"

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from embstore import atomic, disk
+from embstore.base import atomic, disk
+from embstore.base.space import Unit
 from embstore.interop.provenance import METADATA_KEY, provenance_text
 from embstore.interop.selection import Rows, Selected
-from embstore.space import Unit
 
 _NAMES = {"float32": "F32", "float16": "F16", "int64": "I64", "uint8": "U8"}
 _Entry = tuple[str, tuple[int, ...]]

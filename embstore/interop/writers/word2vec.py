@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import disk
-from embstore.errors import QueryError
+from embstore.base import disk
+from embstore.base.errors import QueryError
+from embstore.base.text import Item
 from embstore.interop.selection import Selected
-from embstore.text import Item
 
 _SHOWN = 80
 

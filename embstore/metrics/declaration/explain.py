@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from embstore.escape import printable
+from embstore.base.escape import printable
 from embstore.metrics.declaration.spec import Column, Metric, Need, Parameter
 
 NEEDS: dict[Need, str] = {

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from embstore.errors import EmbstoreError
+from embstore.base.errors import EmbstoreError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

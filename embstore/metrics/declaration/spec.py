@@ -10,11 +10,11 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.chart import Chart, ChartKind
-from embstore.errors import EmbstoreError, UnknownNameError, UsageError
-from embstore.keywords import PLURALS
-from embstore.space import Unit, same_spelling
-from embstore.summary import Summary
+from embstore.base.chart import Chart, ChartKind
+from embstore.base.errors import EmbstoreError, UnknownNameError, UsageError
+from embstore.base.keywords import PLURALS
+from embstore.base.space import Unit, same_spelling
+from embstore.base.summary import Summary
 
 _WORDS = "FILE|WORDS"  # placeholder of a parameter of words
 _STRINGS = {str: "a string", tuple: "a string or several strings"}
@@ -260,7 +260,7 @@ class Metric:
             of other versions are not used; see :mod:`embstore.query.cache`.
         package: Name and version of the package that declares it, filled in on loading; None for embstore.
         references: Keys of its publications in embstore's bibliography, or BibTeX entries of another package.
-        drawn_as: Type of chart: see :data:`embstore.chart.ChartKind`; None for a heat map if ``needs`` is ``layers``,
+        drawn_as: Type of chart, a :data:`~embstore.base.chart.ChartKind`; None for a heat map if ``needs`` is ``layers``,
             else curves.
         drawn_values: Columns that a chart can draw, the default first; none for all columns of numbers, those that
             the printed table has first.

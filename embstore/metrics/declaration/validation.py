@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import get_args
 
-from embstore.errors import EmbstoreError
-from embstore.escape import printable
+from embstore.base.errors import EmbstoreError
+from embstore.base.escape import printable
+from embstore.base.space import Unit
 from embstore.metrics.declaration.spec import Column, Metric, Need, Parameter
-from embstore.space import Unit
 
 COLUMN_TYPES = ("number", "integer", "string", "boolean", "array of numbers", "array of integers")
 # Columns that rows have in addition to those of the metric.

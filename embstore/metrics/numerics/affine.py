@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.summary import Float64Array
 from embstore.metrics.numerics.blas_threads import ignore_spurious_flags
-from embstore.summary import Float64Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)

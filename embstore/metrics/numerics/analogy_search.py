@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import in_threads, rounding_error_bound, slices
+from embstore.base.arrays import in_threads, rounding_error_bound, slices
 from embstore.metrics.declaration.spec import Ids, LayerData
 from embstore.metrics.numerics.blas_threads import ignore_spurious_flags
 from embstore.metrics.numerics.directions import unit_rows

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import group_ties
+from embstore.base.arrays import group_ties
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import group_ties
+from embstore.base.arrays import group_ties
 
 Floats = NDArray[np.float64]
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.summary import Float64Array
 from embstore.metrics.declaration.spec import LayerData, NotComputable
 from embstore.metrics.numerics.affine import Affine
 from embstore.metrics.numerics.blas_threads import eigenvectors_of, one_thread
 from embstore.metrics.numerics.moments import ROUNDING, Moments, moments, zero_insignificant
-from embstore.summary import Float64Array
 
 # Share of a component's size below which its spread may be rounding: vectors are stored in float32.
 _STORED_ROUNDING = 2.0**-22

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embstore.base.summary import Float64Array
 from embstore.metrics.declaration.spec import Ids, LayerData
 from embstore.metrics.numerics.layer_grid import Grid, with_self_pairs
 from embstore.metrics.numerics.pair_sums import LayerSums, Pair, PairSums, Prepare, read_vectors, reduce_pairs
-from embstore.summary import Float64Array
 
 _VECTOR_BYTES = 1 << 29
 _ROWS_BYTES = 1 << 30

@@ -7,9 +7,9 @@ from typing import Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.summary import Float64Array
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration.spec import Block, Ids, LayerData
-from embstore.summary import Float64Array
 
 T = TypeVar("T")
 Groups = NDArray[np.int64]

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import cosine_error, rounding_error_bound
+from embstore.base.arrays import cosine_error, rounding_error_bound
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration.spec import Block, Ids, LayerData, NotComputable
 from embstore.metrics.numerics.directions import unit_rows

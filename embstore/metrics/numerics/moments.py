@@ -6,9 +6,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.summary import Float64Array
 from embstore.metrics.declaration.spec import LayerData, NotComputable
 from embstore.metrics.numerics.blas_threads import ignore_spurious_flags, one_thread
-from embstore.summary import Float64Array
 
 # Share of the vectors' size below which a distance from the mean is rounding; float32 has a resolution of 6e-8.
 ROUNDING = 1e-12

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from embstore.base.summary import Float64Array
 from embstore.metrics.declaration.spec import Ids, LayerData, NotComputable
-from embstore.summary import Float64Array
 
 T = TypeVar("T")
 Pair = tuple[int, int]

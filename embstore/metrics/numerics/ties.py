@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import DISTANCE_ERROR, cosine_error
+from embstore.base.arrays import DISTANCE_ERROR, cosine_error
 from embstore.metrics.declaration.spec import Ids, LayerData
 
 TIED = "all items are equally near each other"

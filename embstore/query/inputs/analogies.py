@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import NotStoredError, QueryError
+from embstore.base.errors import NotStoredError, QueryError
+from embstore.base.text import item_id
 from embstore.metrics import Metric
 from embstore.metrics.data import Analogies, Ids, Words
 from embstore.query.inputs.case import Case
@@ -15,7 +16,6 @@ from embstore.query.inputs.missing_texts import missing_note, remedy
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.spellings import spellings
-from embstore.text import item_id
 
 KIND = "analogies"
 _SEPARATOR = "\t"  # of the column ``answers``; see :mod:`embstore.sources.analogies`

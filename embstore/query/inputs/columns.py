@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from embstore.column_names import N_TOKENS
-from embstore.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.column_names import N_TOKENS
+from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.space import Unit
 from embstore.metrics import Metric
 from embstore.metrics.data import Contexts, ItemColumn
 from embstore.query.inputs.case import Case
-from embstore.space import Unit
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 from embstore.storage.files.item_columns import ColumnValues

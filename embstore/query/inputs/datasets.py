@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import NotStoredError, QueryError, UnknownNameError
+from embstore.base.errors import NotStoredError, QueryError, UnknownNameError
+from embstore.base.space import Unit
 from embstore.metrics import Metric
 from embstore.metrics.data import Ids, Lexicon, Pairs, Words
 from embstore.query.inputs.case import Case
 from embstore.query.inputs.missing_texts import build_command, find_missing, missing_note, remedy
 from embstore.query.inputs.word_sets import check_stored, read_words
-from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 

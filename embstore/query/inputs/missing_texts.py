@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from embstore.base.revisions import as_name
+from embstore.base.space import Pooling, Unit, default_space_name
 from embstore.metrics.data import Ids, Words
-from embstore.revisions import as_name
-from embstore.space import Pooling, Unit, default_space_name
 from embstore.storage.files.card import Card
 
 _MAX_NAMED = 30

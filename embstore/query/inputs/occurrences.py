@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from embstore.errors import NotStoredError, QueryError, UnknownNameError
+from embstore.base.errors import NotStoredError, QueryError, UnknownNameError
+from embstore.base.space import Unit
+from embstore.base.text import item_id
 from embstore.metrics import Metric
 from embstore.metrics.data import Contexts
 from embstore.query.inputs.case import Case
 from embstore.query.inputs.missing_texts import build_command, model_argument
-from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.occurrences import GroupBy, group_occurrences
-from embstore.text import item_id
 
 
 def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 from weakref import WeakKeyDictionary
 
-from embstore.errors import UnknownNameError, UsageError
+from embstore.base.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from embstore.sources import Source

@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embstore.errors import NotStoredError, QueryError, UsageError
+from embstore.base.errors import NotStoredError, QueryError, UsageError
+from embstore.base.space import Unit
+from embstore.base.text import item_id
 from embstore.metrics import Metric
 from embstore.metrics.data import Ids, Words
 from embstore.query.inputs.case import SETS, Case
 from embstore.query.inputs.missing_texts import embed_command, find_missing, missing_note, quoted_list, remedy
 from embstore.query.inputs.word_files import STDIN, as_given, is_file, read_texts
-from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
-from embstore.text import item_id
 
 _PLEASANT, _UNPLEASANT = ("a", "pleasant"), ("b", "unpleasant")
 

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from embstore import atomic, disk
-from embstore.errors import DamagedError, StoreError
+from embstore.base import atomic, disk
+from embstore.base.errors import DamagedError, StoreError
 from embstore.storage.files.paths import StorePaths
 
 ANSWERS_FORMAT = 1

@@ -6,12 +6,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from embstore import atomic
-from embstore.errors import DamagedError, EmbstoreError, SpaceMismatchError
-from embstore.revisions import step_of, without_revision
-from embstore.space import Layer, Layers, Pooling, Template, TopForm, Unit
+from embstore.base import atomic
+from embstore.base.errors import DamagedError, EmbstoreError, SpaceMismatchError
+from embstore.base.revisions import step_of, without_revision
+from embstore.base.space import Layer, Layers, Pooling, Template, TopForm, Unit
+from embstore.base.words import word_rule
 from embstore.storage.files.paths import StorePaths
-from embstore.words import word_rule
 
 CARD_FORMAT = 2
 MAX_BLOCKS = 4096

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from embstore import atomic, disk
-from embstore.errors import DamagedError
+from embstore.base import atomic, disk
+from embstore.base.errors import DamagedError
 from embstore.storage.files import names
 
 BY_SPACE = ("embeddings", "summaries", "indexes", "maps")

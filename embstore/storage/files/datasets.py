@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import checksum, disk
-from embstore.errors import DamagedError, QueryError, nearest
-from embstore.space import Unit
+from embstore.base import checksum, disk
+from embstore.base.errors import DamagedError, QueryError, nearest
+from embstore.base.space import Unit
 from embstore.storage.files.unpacked import check_unpacked
 from embstore.storage.sql import connections, interruptible
 

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import disk
-from embstore.errors import DamagedError
-from embstore.space import Unit
+from embstore.base import disk
+from embstore.base.errors import DamagedError
+from embstore.base.space import Unit
+from embstore.base.text import Item, Span, escaped, item_id
 from embstore.storage.files.columns import ITEM_COLUMNS, SKIPPED_COLUMNS, is_column_table
 from embstore.storage.files.unpacked import check_unpacked
 from embstore.storage.parquet.footer import read_columns
 from embstore.storage.sql import connections
 from embstore.storage.sql.file_stats import Ranges
 from embstore.storage.sql.reader import FILES, TABLE_REMEDY, Reader
-from embstore.text import Item, Span, escaped, item_id
 
 _MAX_LISTED = 1000  # number of items up to which their ids are listed in the SQL
 _MAX_CHARS = 1000  # maximum length of a text in a search by spelling, whose memory grows with it

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore import atomic, documents
-from embstore.errors import DamagedError, UnsupportedFormatError
+from embstore.base import atomic, documents
+from embstore.base.errors import DamagedError, UnsupportedFormatError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import read_sealed, write_table
 

@@ -1,7 +1,7 @@
 """Read and write the marker ``store.json``, which identifies a folder as a store and names its format."""
 
-from embstore import atomic, disk
-from embstore.errors import StoreError
+from embstore.base import atomic, disk
+from embstore.base.errors import StoreError
 from embstore.storage.files.paths import StorePaths
 
 STORE_FORMAT = 3

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from embstore import disk
-from embstore.errors import DamagedError, StoreError
-from embstore.space import SPACE_NAME
+from embstore.base import disk
+from embstore.base.errors import DamagedError, StoreError
+from embstore.base.space import SPACE_NAME
 
 
 class Names(NamedTuple):

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from embstore import disk
-from embstore.errors import DamagedError, StoreError
-from embstore.space import Layer
+from embstore.base import disk
+from embstore.base.errors import DamagedError, StoreError
+from embstore.base.space import Layer
 from embstore.storage.files import names
 from embstore.storage.files.contents import BY_SPACE, Contents, check_folders, list_contents
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import disk
-from embstore.errors import DamagedError
+from embstore.base import disk
+from embstore.base.errors import DamagedError
 from embstore.storage.files.paths import Shard
 from embstore.storage.parquet.footer import RowGroup, read_row_groups
 from embstore.storage.parquet.reader import read_rows, read_values

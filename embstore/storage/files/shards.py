@@ -14,16 +14,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore import atomic, disk
-from embstore.errors import EncodeError
-from embstore.space import Layers
+from embstore.base import atomic, disk
+from embstore.base.errors import EncodeError
+from embstore.base.space import Layers
+from embstore.base.summary import Summary
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.tables import write_table
 from embstore.storage.parquet import arrow_arrays
 from embstore.storage.parquet.writer import ShardFile
-from embstore.summary import Summary
 
 SHARD_BYTES = 128 << 20
 """Approximate size of a shard's vectors in bytes."""

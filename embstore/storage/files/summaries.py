@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from embstore import checksum, disk
-from embstore.errors import DamagedError
+from embstore.base import checksum, disk
+from embstore.base.errors import DamagedError
+from embstore.base.summary import Summary
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.parquet.plain_table import Values, read_plain_table
 from embstore.storage.sql.reader import REMEDY
-from embstore.summary import Summary
 
 Sums = dict[int, Summary]
 Columns = Mapping[str, Values]

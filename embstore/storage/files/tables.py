@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embstore import atomic, checksum, disk
-from embstore.errors import DamagedError, StoreError
-from embstore.space import Unit
+from embstore.base import atomic, checksum, disk
+from embstore.base.errors import DamagedError, StoreError
+from embstore.base.space import Unit
 from embstore.storage.files import names
 from embstore.storage.files.columns import ITEM_COLUMNS, ITEM_ID, SKIPPED_COLUMNS
 from embstore.storage.files.paths import StorePaths

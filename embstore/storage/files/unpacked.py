@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embstore import disk
-from embstore.errors import DamagedError, UsageError
+from embstore.base import disk
+from embstore.base.errors import DamagedError, UsageError
 from embstore.storage.parquet.footer import read_columns
 from embstore.storage.parquet.unpacked_size import unpacked_size
 from embstore.storage.sql import connections, interruptible

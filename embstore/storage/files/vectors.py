@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore import disk
+from embstore.base import disk
+from embstore.base.summary import Summary
 from embstore.storage.files.paths import Shard
 from embstore.storage.files.rows import check_finite, fetch_footers
 from embstore.storage.files.rows import shard_damage as _damage
 from embstore.storage.parquet.footer import RowGroup, is_footer_sound
 from embstore.storage.parquet.reader import read_values
-from embstore.summary import Summary
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore import atomic, disk
-from embstore.errors import DamagedError, StoreError
-from embstore.progress import finish_part
+from embstore.base import atomic, disk
+from embstore.base.errors import DamagedError, StoreError
+from embstore.base.progress import finish_part
 from embstore.storage.files.columns import is_column_table
 from embstore.storage.files.item_columns import COLUMN_FILES, ColumnTables, is_token_column, token_column
 from embstore.storage.files.items import PartChecks

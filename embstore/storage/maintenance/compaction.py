@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore import atomic, disk
-from embstore.errors import DamagedError
-from embstore.space import Layer
+from embstore.base import atomic, disk
+from embstore.base.errors import DamagedError
+from embstore.base.space import Layer
+from embstore.base.summary import Summary
 from embstore.storage.files.card import Card
 from embstore.storage.files.names import PARTS
 from embstore.storage.files.paths import Shard, StorePaths
@@ -34,7 +35,6 @@ from embstore.storage.files.vectors import LayerVectors, open_shard, statistics
 from embstore.storage.maintenance.column_tables import joined
 from embstore.storage.transaction.manifest import committed_shards, list_parts
 from embstore.storage.transaction.recovery import replacing
-from embstore.summary import Summary
 
 TABLE_BYTES = 32 << 20
 _ROUND_BYTES = 8 << 30

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore import atomic, checksum, disk
-from embstore.errors import DamagedError, FileAccessError, MissingFileError, UnsupportedFormatError
-from embstore.progress import finish_part
+from embstore.base import atomic, checksum, disk
+from embstore.base.errors import DamagedError, FileAccessError, MissingFileError, UnsupportedFormatError
+from embstore.base.progress import finish_part
+from embstore.base.summary import Summary
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.datasets import check_dataset
@@ -27,7 +28,6 @@ from embstore.storage.maintenance.id_set import IdSet
 from embstore.storage.maintenance.problems import Problem as Problem
 from embstore.storage.maintenance.problems import read_problem
 from embstore.storage.transaction.manifest import Snapshot, card_remedy, read_manifest, read_newest
-from embstore.summary import Summary
 
 Ids = NDArray[np.int64]
 

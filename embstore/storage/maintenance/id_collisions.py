@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import atomic
+from embstore.base import atomic
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import Reader

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embstore import atomic, disk
-from embstore.errors import DamagedError
-from embstore.space import Layer
+from embstore.base import atomic, disk
+from embstore.base.errors import DamagedError
+from embstore.base.space import Layer
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths

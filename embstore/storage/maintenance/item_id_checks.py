@@ -6,13 +6,13 @@ from typing import Any
 
 import duckdb
 
-from embstore import disk
-from embstore.space import Unit
+from embstore.base import disk
+from embstore.base.space import Unit
+from embstore.base.text import marked_items
 from embstore.storage.files.items import Row, has_its_id
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.file_checks import Problem
 from embstore.storage.sql import connections, interruptible
-from embstore.text import marked_items
 
 _ROWS = 8192
 _FILES = "read_parquet($files, hive_partitioning = false)"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from embstore.errors import FileAccessError, MissingFileError
+from embstore.base.errors import FileAccessError, MissingFileError
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from embstore import disk
-from embstore.errors import MissingObjectError
-from embstore.progress import finish_part
+from embstore.base import disk
+from embstore.base.errors import MissingObjectError
+from embstore.base.progress import finish_part
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.rows import fetch_footers
 from embstore.storage.maintenance.problems import Problem

@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embstore import atomic, disk
-from embstore.errors import DamagedError
-from embstore.space import Unit
+from embstore.base import atomic, disk
+from embstore.base.errors import DamagedError
+from embstore.base.space import Unit
+from embstore.base.summary import Summary
+from embstore.base.text import item_id
 from embstore.storage.files.card import Card
 from embstore.storage.files.items import has_its_id
 from embstore.storage.files.paths import Shard, StorePaths
@@ -30,8 +32,6 @@ from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.file_checks import Problem, layer_sums, n_rows, schema_problem, summary_rows
 from embstore.storage.transaction.commit import Change, commit
 from embstore.storage.transaction.recovery import replacing
-from embstore.summary import Summary
-from embstore.text import item_id
 
 Ids = NDArray[np.int64]
 

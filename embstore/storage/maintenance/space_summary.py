@@ -7,7 +7,7 @@ of each shard.
 
 import pyarrow as pa
 
-from embstore.errors import DamagedError
+from embstore.base.errors import DamagedError
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths

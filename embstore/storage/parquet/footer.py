@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import checksum, disk
+from embstore.base import checksum, disk
 from embstore.storage.parquet import thrift
 
 _TAIL_BYTES = 8  # length of the footer, and "PAR1"

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from zlib_ng.zlib_ng import crc32
 
-from embstore import disk
+from embstore.base import disk
 from embstore.storage.parquet import thrift
 
 # Fields of a page header, and their values in a shard.

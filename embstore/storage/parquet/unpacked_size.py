@@ -12,7 +12,7 @@ import mmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from embstore import disk
+from embstore.base import disk
 from embstore.storage.parquet import thrift
 
 _TAIL_BYTES = 8  # length of the footer, and "PAR1"

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from zlib_ng.zlib_ng import crc32
 
-from embstore import checksum
+from embstore.base import checksum
 from embstore.storage.parquet import thrift
 from embstore.storage.parquet.arrow_arrays import from_numpy
 from embstore.storage.parquet.thrift import I32, Buffer, Struct

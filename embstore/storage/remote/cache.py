@@ -11,10 +11,10 @@ from threading import Lock
 
 from filelock import FileLock
 
-from embstore import disk, user_cache
-from embstore.errors import FileAccessError, RemoteError, UsageError
+from embstore.base import disk, user_cache
+from embstore.base.errors import FileAccessError, RemoteError, UsageError
+from embstore.base.table import show_size
 from embstore.storage.transaction.folder_lock import FolderLock
-from embstore.table import show_size
 
 FOLDER_VARIABLE, SIZE_VARIABLE = "EMBSTORE_CACHE", "EMBSTORE_CACHE_SIZE"
 STORE = "store"

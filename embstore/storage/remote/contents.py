@@ -5,8 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from embstore import atomic, disk
-from embstore.errors import DamagedError
+from embstore.base import atomic, disk
+from embstore.base.errors import DamagedError
 from embstore.storage.files import names
 from embstore.storage.remote import file_lists
 from embstore.storage.remote.file_lists import FileList, FileLists, RemoteFile

@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from embstore import atomic, documents
-from embstore.errors import DamagedError
+from embstore.base import atomic, documents
+from embstore.base.errors import DamagedError
 from embstore.storage.files import names
 
 FOLDER = "lists"

@@ -9,8 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from embstore.errors import RemoteError, StoreError, UsageError
-from embstore.installation import install_command
+from embstore.base.errors import RemoteError, StoreError, UsageError
+from embstore.base.installation import install_command
 from embstore.storage.remote.objects import MAX_BYTES, Range
 from embstore.storage.remote.web import WebObjects
 

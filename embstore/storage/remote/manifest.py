@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from embstore import atomic, checksum, documents
-from embstore.errors import DamagedError, LockedError, MissingObjectError, StoreError, UnsupportedFormatError
+from embstore.base import atomic, checksum, documents
+from embstore.base.errors import DamagedError, LockedError, MissingObjectError, StoreError, UnsupportedFormatError
 from embstore.storage.files import names
 from embstore.storage.remote import file_lists
 from embstore.storage.remote.file_lists import FileList, FileLists, RemoteFile

@@ -20,9 +20,9 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from threading import RLock
 
-from embstore import atomic, disk
-from embstore.disk import Parts, Range
-from embstore.errors import DamagedError, FileAccessError, RemoteError
+from embstore.base import atomic, disk
+from embstore.base.disk import Parts, Range
+from embstore.base.errors import DamagedError, FileAccessError, RemoteError
 from embstore.storage.files import names
 from embstore.storage.files.marker import write_marker
 from embstore.storage.files.paths import StorePaths

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
 
-from embstore import disk
-from embstore.disk import Range
+from embstore.base import disk
+from embstore.base.disk import Range
 from embstore.storage.remote import ranges
 from embstore.storage.remote.records import Records
 

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from embstore.errors import MissingObjectError, RemoteError, UsageError
-from embstore.installation import install_command
+from embstore.base.errors import MissingObjectError, RemoteError, UsageError
+from embstore.base.installation import install_command
 
 Range = tuple[int, int]
 """Bytes of an object: offset of the first, and offset after the last."""

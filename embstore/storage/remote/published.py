@@ -7,8 +7,8 @@ repository on the hub has versions of its own.
 import secrets
 from collections.abc import Mapping
 
-from embstore import atomic, documents
-from embstore.errors import MissingObjectError, StoreError
+from embstore.base import atomic, documents
+from embstore.base.errors import MissingObjectError, StoreError
 from embstore.storage.remote.file_lists import RemoteFile, files_of, in_groups
 from embstore.storage.remote.hub import HubObjects
 from embstore.storage.remote.manifest import RemoteState, Writer, complete_document, parse, state_of

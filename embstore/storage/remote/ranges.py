@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from embstore.disk import Range
+from embstore.base.disk import Range
 
 
 def merged(ranges: Iterable[Range], gap: int = 0) -> list[Range]:

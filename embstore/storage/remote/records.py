@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from embstore import atomic, disk
-from embstore.disk import Range
-from embstore.errors import RemoteError
+from embstore.base import atomic, disk
+from embstore.base.disk import Range
+from embstore.base.errors import RemoteError
 
 _TOKEN = "TOKEN"
 

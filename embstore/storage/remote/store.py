@@ -8,8 +8,8 @@ from threading import Lock
 
 from filelock import Timeout
 
-from embstore import disk
-from embstore.errors import LockedError, StoreError, UsageError
+from embstore.base import disk
+from embstore.base.errors import LockedError, StoreError, UsageError
 from embstore.storage.remote import cache, published
 from embstore.storage.remote.manifest import RemoteState, no_store, read_newest
 from embstore.storage.remote.mirror import Mirror

@@ -9,7 +9,7 @@ from threading import Thread, local
 from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
-from embstore.errors import MissingObjectError, RemoteError, UsageError
+from embstore.base.errors import MissingObjectError, RemoteError, UsageError
 from embstore.storage.remote.objects import MAX_BYTES, Range
 
 SCHEMES = ("https", "http")

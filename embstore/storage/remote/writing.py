@@ -15,8 +15,8 @@ from datetime import datetime
 from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING
 
-from embstore import disk
-from embstore.errors import LockedError, MissingObjectError, RemoteError, StoreError
+from embstore.base import disk
+from embstore.base.errors import LockedError, MissingObjectError, RemoteError, StoreError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.remote import garbage, manifest
 from embstore.storage.remote.file_lists import RemoteFile

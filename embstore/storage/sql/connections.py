@@ -15,7 +15,7 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import QueryError, StoreError, UnknownNameError
+from embstore.base.errors import QueryError, StoreError, UnknownNameError
 from embstore.storage.sql import interruptible
 
 if TYPE_CHECKING:

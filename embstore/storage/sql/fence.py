@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from embstore.errors import QueryError, nearest
+from embstore.base.errors import QueryError, nearest
 from embstore.storage.sql import connections
 
 # Node types allowed in DuckDB's JSON of a SELECT. All others are refused, so that a node type that a later DuckDB adds

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from embstore.errors import UsageError
+from embstore.base.errors import UsageError
 
 _LEAST = 1_000_000
 """Least memory limit in bytes: with less DuckDB does not even start."""

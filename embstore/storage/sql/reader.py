@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import disk
-from embstore.errors import DamagedError, FileAccessError, StoreError
+from embstore.base import disk
+from embstore.base.errors import DamagedError, FileAccessError, StoreError
 from embstore.storage.sql import connections, interruptible
 
 if TYPE_CHECKING:

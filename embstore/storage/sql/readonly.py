@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 
 from fsspec import AbstractFileSystem
 
-from embstore import disk
-from embstore.errors import FileAccessError, RemoteError
+from embstore.base import disk
+from embstore.base.errors import FileAccessError, RemoteError
 
 
 class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from embstore import disk
-from embstore.errors import SourceError
+from embstore.base import disk
+from embstore.base.errors import SourceError
 from embstore.storage.files.item_columns import COLUMN_FILES, ColumnTables
 from embstore.storage.files.items import PartChecks
 from embstore.storage.files.paths import StorePaths

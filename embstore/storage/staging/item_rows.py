@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from embstore.space import Unit
-from embstore.text import Item, Span
+from embstore.base.space import Unit
+from embstore.base.text import Item, Span
 
 COLUMNS = ("item_id", "text", "context_id", "start", "end")
 

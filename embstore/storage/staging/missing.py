@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import disk
-from embstore.sharding import KEYS, SPECIAL_TOKENS_CHARS, Parts, Range
+from embstore.base import disk
+from embstore.base.sharding import KEYS, SPECIAL_TOKENS_CHARS, Parts, Range
+from embstore.base.text import Item
 from embstore.storage.catalog import Catalog
 from embstore.storage.parquet.arrow_arrays import to_numpy
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
 from embstore.storage.staging.item_rows import COLUMNS, ItemRows
 from embstore.storage.staging.staging import Ids, Staging
-from embstore.text import Item
 
 _CHUNK = 10_000
 

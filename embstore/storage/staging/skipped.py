@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from embstore.sharding import Parts
+from embstore.base.sharding import Parts
+from embstore.base.text import NOT_UNICODE
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import SKIPPED_SCHEMA
 from embstore.storage.sql import connections, interruptible
@@ -13,7 +14,6 @@ from embstore.storage.staging.missing import parts_condition
 from embstore.storage.staging.staging import Staging
 from embstore.storage.transaction.additions import write_skipped_rows
 from embstore.storage.transaction.manifest import list_parts
-from embstore.text import NOT_UNICODE
 
 _ROWS = 10_000
 _BATCH_ROWS = 2048  # few, since texts may be long

@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore import atomic, disk
-from embstore.errors import SourceError
-from embstore.space import Unit
+from embstore.base import atomic, disk
+from embstore.base.errors import SourceError
+from embstore.base.space import Unit
+from embstore.base.text import Item, Span
 from embstore.storage.parquet import arrow_arrays
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.staging.item_rows import ItemRows
-from embstore.text import Item, Span
 
 _MEMORY = "1GB"
 _BATCH_ROWS, _BATCH_CHARS = 20_000, 16 << 20

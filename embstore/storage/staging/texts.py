@@ -1,6 +1,6 @@
 """Find the staged texts that a store has, and write the missing ones."""
 
-from embstore.errors import SourceError
+from embstore.base.errors import SourceError
 from embstore.storage.files.items import PartChecks
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import ITEMS_SCHEMA

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore.errors import DamagedError, FileAccessError
+from embstore.base.errors import DamagedError, FileAccessError
 from embstore.storage.files.item_columns import ColumnTables, token_column
 from embstore.storage.files.items import PartChecks
 from embstore.storage.files.paths import StorePaths

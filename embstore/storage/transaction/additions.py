@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from embstore import atomic
-from embstore.space import Unit
+from embstore.base import atomic
+from embstore.base.space import Unit
 from embstore.storage.files import tables
 from embstore.storage.files.card import Card, store_card
 from embstore.storage.files.paths import Shard, StorePaths

@@ -21,8 +21,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from embstore import atomic, disk
-from embstore.errors import DamagedError, FileAccessError, StoreError
+from embstore.base import atomic, disk
+from embstore.base.errors import DamagedError, FileAccessError, StoreError
 from embstore.storage.files.marker import write_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction.manifest import MANIFEST_FORMAT, Snapshot, read_snapshot, stamp_of

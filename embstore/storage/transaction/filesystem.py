@@ -5,8 +5,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from embstore import atomic, disk
-from embstore.errors import FileAccessError, StoreError
+from embstore.base import atomic, disk
+from embstore.base.errors import FileAccessError, StoreError
 
 
 def check(root: Path, lock: Path) -> None:

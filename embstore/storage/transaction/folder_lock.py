@@ -8,8 +8,8 @@ import errno
 import os
 from pathlib import Path
 
-from embstore import disk
-from embstore.errors import FileAccessError
+from embstore.base import disk
+from embstore.base.errors import FileAccessError
 
 _LOCKED = (errno.EAGAIN, errno.EWOULDBLOCK)
 _UNSUPPORTED = (errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)

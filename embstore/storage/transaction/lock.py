@@ -9,8 +9,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from embstore import atomic, disk
-from embstore.errors import DamagedError, FileAccessError, LockedError
+from embstore.base import atomic, disk
+from embstore.base.errors import DamagedError, FileAccessError, LockedError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction import filesystem
 from embstore.storage.transaction.folder_lock import FolderLock

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from embstore import atomic, checksum, disk
-from embstore.errors import DamagedError, MissingFileError
+from embstore.base import atomic, checksum, disk
+from embstore.base.errors import DamagedError, MissingFileError
 from embstore.storage.files import names
 from embstore.storage.files.card import Card, read_card
 from embstore.storage.files.paths import Shard, StorePaths

@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embstore import atomic, disk
-from embstore.errors import DamagedError, StoreError
+from embstore.base import atomic, disk
+from embstore.base.errors import DamagedError, StoreError
 from embstore.storage.files import names
 from embstore.storage.files.maps import read_map, write_map
 from embstore.storage.files.marker import check_marker

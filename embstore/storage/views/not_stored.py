@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from embstore.errors import EmbstoreError, NotStoredError, UnknownNameError, shortened
+from embstore.base.errors import EmbstoreError, NotStoredError, UnknownNameError, shortened
 from embstore.storage.files.card import Card
 
 _SEPARATOR = "\x1f"

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import duckdb
 
-from embstore.escape import printable
+from embstore.base.escape import printable
 from embstore.storage.views.sandbox import Session
 
 _END = object()

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
-from embstore import disk
-from embstore.errors import DamagedError, EmbstoreError, QueryError
+from embstore.base import disk
+from embstore.base.errors import DamagedError, EmbstoreError, QueryError
 from embstore.storage.files.card import Card
 from embstore.storage.files.item_columns import BUILT_IN
 from embstore.storage.sql import connections, interruptible

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import disk
-from embstore.arrays import distinct
-from embstore.errors import UnknownNameError
+from embstore.base import disk
+from embstore.base.arrays import distinct
+from embstore.base.errors import UnknownNameError
 from embstore.storage.files.datasets import check_dataset
 from embstore.storage.files.item_columns import BUILT_IN, ColumnTables, joined_items
 from embstore.storage.sql.fence import check_expression

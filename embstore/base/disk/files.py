@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from embstore.disk import supply
-from embstore.disk.operations import Operation, access_error
-from embstore.disk.regular import check_file, open_without_following
-from embstore.errors import DamagedError, MissingFileError
+from embstore.base.disk import supply
+from embstore.base.disk.operations import Operation, access_error
+from embstore.base.disk.regular import check_file, open_without_following
+from embstore.base.errors import DamagedError, MissingFileError
 
 MAX_BYTES = 1 << 30
 """Maximum size in bytes of a file that is read whole."""
@@ -117,7 +117,7 @@ def writing(path: Path) -> Iterator["io.BufferedWriter[_File]"]:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file, not atomically; :mod:`embstore.atomic` does."""
+    """Write a file, not atomically; :mod:`embstore.base.atomic` does."""
     with writing(path) as file:
         file.write(data)
 

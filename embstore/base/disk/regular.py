@@ -5,8 +5,8 @@ import os
 import stat
 from pathlib import Path
 
-from embstore.disk.supply import supplier_of
-from embstore.errors import DamagedError
+from embstore.base.disk.supply import supplier_of
+from embstore.base.errors import DamagedError
 
 Entry = os.DirEntry[str]
 """Entry of a folder."""

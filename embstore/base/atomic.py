@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from embstore import checksum, disk, documents
-from embstore.errors import DamagedError, FileAccessError, StoreError, UnsupportedFormatError
+from embstore.base import checksum, disk, documents
+from embstore.base.errors import DamagedError, FileAccessError, StoreError, UnsupportedFormatError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

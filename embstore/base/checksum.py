@@ -9,7 +9,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from embstore.errors import DamagedError
+from embstore.base.errors import DamagedError
 
 KEY = "file_sha256"
 BLANK = "0" * 64

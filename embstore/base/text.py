@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
 
-from embstore.errors import UsageError
-from embstore.space import Template, Unit
-from embstore.words import word_spans
+from embstore.base.errors import UsageError
+from embstore.base.space import Template, Unit
+from embstore.base.words import word_spans
 
 NOT_UNICODE = "not valid Unicode (lone surrogate)"
 """Reason for skipping a text that no tokenizer can read."""
@@ -157,7 +157,7 @@ def escaped(text: str) -> str:
 
 
 def words_in(sentence: str) -> list[Span]:
-    """Return the spans of the words of a sentence, as :mod:`embstore.words` finds them."""
+    """Return the spans of the words of a sentence, as :mod:`embstore.base.words` finds them."""
     return [Span(*span) for span in word_spans(sentence)]
 
 

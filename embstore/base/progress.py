@@ -57,7 +57,7 @@ def current_observer() -> Observer | None:
     """Return the observer set by :func:`observing`; else in a notebook one that shows progress there, else None."""
     if (observer := _observer.get()) is not None:
         return observer
-    from embstore.notebook import notebook_observer
+    from embstore.base.notebook import notebook_observer
 
     return notebook_observer()
 
@@ -216,7 +216,7 @@ def describe(progress: Progress) -> str:
 
 def count(progress: Progress, seconds: float) -> str:
     """Return the work done in words, with its rate, if it has one, after the first second: ``512 of 2,000, 380/s``."""
-    from embstore.table import show_size
+    from embstore.base.table import show_size
 
     if progress.stage == "fetch":
         text = show_size(progress.done) + (f" of {show_size(progress.total)}" if progress.total else "")

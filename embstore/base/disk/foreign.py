@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from embstore.disk.operations import Operation
-from embstore.errors import FileAccessError, UsageError
+from embstore.base.disk.operations import Operation
+from embstore.base.errors import FileAccessError, UsageError
 
 
 @contextmanager

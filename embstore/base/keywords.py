@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from functools import cache, wraps
 from typing import Any, TypeVar
 
-from embstore.argument_types import checked
+from embstore.base.argument_types import checked
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T", bound=type)

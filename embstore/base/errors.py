@@ -31,7 +31,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from embstore.escape import printable
+from embstore.base.escape import printable
 
 
 class EmbstoreError(Exception):

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from embstore.chart import Chart
-from embstore.errors import UnknownNameError
-from embstore.escape import printable
+from embstore.base.chart import Chart
+from embstore.base.errors import UnknownNameError
+from embstore.base.escape import printable
 
 if TYPE_CHECKING:
     import os
@@ -182,7 +182,7 @@ class Table:
 
     def to_latex(self) -> str:
         """Return the printed table as a LaTeX ``tabular``, for the package booktabs; the best value is bold."""
-        from embstore.latex import to_latex
+        from embstore.base.latex import to_latex
 
         return to_latex(self)
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Literal
 
-from embstore import disk, index
-from embstore.errors import DamagedError, UsageError
+from embstore import index
+from embstore.base import disk
+from embstore.base.errors import DamagedError, UsageError
+from embstore.base.progress import Observer, Progress
+from embstore.base.space import Layer
 from embstore.index import AUTO, TARGET_RECALL, Design, IndexCard, IndexOptions
-from embstore.progress import Observer, Progress
-from embstore.space import Layer
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.vectors import Block, Ids, LayerVectors

@@ -6,9 +6,9 @@ import shutil
 import stat
 from pathlib import Path
 
-from embstore.disk.operations import Operation
-from embstore.errors import FileAccessError, MissingFileError, StoreError
-from embstore.escape import is_utf8
+from embstore.base.disk.operations import Operation
+from embstore.base.errors import FileAccessError, MissingFileError, StoreError
+from embstore.base.escape import is_utf8
 
 
 def status(path: Path | str) -> os.stat_result:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.summary import in_float64
+from embstore.base.summary import in_float64
 
 ROWS = 512
 """Number of vectors that a thread processes at a time."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Self, TypeVar
 
-from embstore.errors import QueryError, UnknownNameError, UsageError
-from embstore.revisions import as_name
+from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.revisions import as_name
 
 _Member = TypeVar("_Member", bound=StrEnum)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from embstore.errors import FileAccessError, MissingFileError
+from embstore.base.errors import FileAccessError, MissingFileError
 
 Observer = Callable[[str, Path, Path | None], None]
 """Function called before each operation, with its name, its path and, for ``replace``, the path of the renamed file.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from embstore.errors import UsageError
+from embstore.base.errors import UsageError
 
 KEYS = 1 << 63
 """Number of possible keys. The key of an item is its id, of an occurrence the id of its sentence, in [0, KEYS)."""

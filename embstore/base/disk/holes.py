@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from embstore.disk.operations import Operation
-from embstore.disk.supply import Range
+from embstore.base.disk.operations import Operation
+from embstore.base.disk.supply import Range
 
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2  # man 2 fallocate
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS)

@@ -3,10 +3,10 @@
 import re
 from typing import TYPE_CHECKING
 
-from embstore.escape import printable
+from embstore.base.escape import printable
 
 if TYPE_CHECKING:
-    from embstore.table import Table
+    from embstore.base.table import Table
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",

@@ -3,7 +3,7 @@
 Nothing else in embstore opens, lists, renames or removes a file of a store. A library that does so itself (DuckDB,
 pyarrow, FAISS, filelock) is announced by :func:`opening`. So tests can observe each operation before it happens, count
 it, let it fail, or end the process there (:func:`watched`); and an error of the operating system is a
-:class:`~embstore.errors.FileAccessError` everywhere, which names the remedy. It is never taken for damage.
+:class:`~embstore.base.errors.FileAccessError` everywhere, which names the remedy. It is never taken for damage.
 
 A store may come from others: no operation follows a symbolic link, and only regular files are opened whose bytes were
 written: the SHA-256 of a file of terabytes that occupies no disk space would take hours.
@@ -15,7 +15,7 @@ foreign      files outside a store: sources, checkpoints, recipes
 supply       files whose content is fetched when it is read; holes: what was fetched is freed again
 """
 
-from embstore.disk.files import (
+from embstore.base.disk.files import (
     MAX_BYTES,
     copy,
     link,
@@ -30,7 +30,7 @@ from embstore.disk.files import (
     write,
     writing,
 )
-from embstore.disk.folders import (
+from embstore.base.disk.folders import (
     entries,
     entries_below,
     files_below,
@@ -40,12 +40,12 @@ from embstore.disk.folders import (
     remove_tree,
     sync_folder,
 )
-from embstore.disk.foreign import foreign, foreign_status, open_regular, read_foreign
-from embstore.disk.holes import punch
-from embstore.disk.operations import access_error, operation, quoted_error, watched
-from embstore.disk.regular import Entry, irregular
-from embstore.disk.status import exists, free_bytes, is_file, is_folder, is_same, resolved, size, status
-from embstore.disk.supply import (
+from embstore.base.disk.foreign import foreign, foreign_status, open_regular, read_foreign
+from embstore.base.disk.holes import punch
+from embstore.base.disk.operations import access_error, operation, quoted_error, watched
+from embstore.base.disk.regular import Entry, irregular
+from embstore.base.disk.status import exists, free_bytes, is_file, is_folder, is_same, resolved, size, status
+from embstore.base.disk.supply import (
     Parts,
     Range,
     Supplier,

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from embstore.disk.files import remove
-from embstore.disk.operations import Operation
-from embstore.disk.regular import Entry
-from embstore.disk.status import is_folder
-from embstore.errors import MissingFileError
+from embstore.base.disk.files import remove
+from embstore.base.disk.operations import Operation
+from embstore.base.disk.regular import Entry
+from embstore.base.disk.status import is_folder
+from embstore.base.errors import MissingFileError
 
 
 def sync_folder(folder: Path) -> None:

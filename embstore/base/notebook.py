@@ -5,8 +5,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from embstore.escape import printable
-from embstore.progress import Clock, Observer, Progress, count, describe, time_left
+from embstore.base.escape import printable
+from embstore.base.progress import Clock, Observer, Progress, count, describe, time_left
 
 _SECONDS_TO_FIRST = 2.0
 _SECONDS_BETWEEN = 0.5

@@ -9,8 +9,8 @@ from dataclasses import is_dataclass, replace
 from functools import wraps
 from typing import Any, TypeVar
 
-from embstore.errors import EmbstoreError
-from embstore.keywords import PLURALS, public_members
+from embstore.base.errors import EmbstoreError
+from embstore.base.keywords import PLURALS, public_members
 
 T = TypeVar("T", bound=type)
 
