@@ -13,24 +13,19 @@ from embstore.base import errors as errors
 from embstore.base.errors import EmbstoreError
 
 if TYPE_CHECKING:
-    from embstore.base.table import Table
-    from embstore.store import Store
+    from embstore.store import Store, Table
     from embstore.store.several import Stores
 
 __all__ = ["EmbstoreError", "Store", "Stores", "Table", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Store":
-        from embstore.store import Store
+    if name in ("Store", "Table"):
+        from embstore import store
 
-        return Store
+        return getattr(store, name)
     if name == "Stores":
         from embstore.store.several import Stores
 
         return Stores
-    if name == "Table":
-        from embstore.base.table import Table
-
-        return Table
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,7 +22,6 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 from synthetic import Synthetic, synthetic_store  # noqa: E402
 
-from embstore.base import notebook  # noqa: E402
 from embstore.storage.sql import connections  # noqa: E402
 
 # The machines are shared: no test is timed, nor are its examples. They are the same each time, as in the fuzz tests.
@@ -110,9 +109,11 @@ def untimed_progress() -> Iterator[None]:
     """Show no progress of brief steps, unless a test sets the time from which on it is shown: machines differ."""
     from embstore_cli import _progress
 
+    from embstore.base import progress
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_progress, "_SECONDS_TO_FIRST_LINE", math.inf)
-        patch.setattr(notebook, "_SECONDS_TO_FIRST", math.inf)
+        patch.setattr(progress, "_SECONDS_TO_FIRST", math.inf)
         yield
 
 

@@ -97,7 +97,7 @@ def test_every_module_has_its_place_on_the_map():
 def test_no_file_is_too_long_to_be_read_at_once() -> None:
     files = [path for package in ("embstore", "cli", "schemas") for path in (ROOT / package).rglob("*.py")]
     lengths = {str(path): len(path.read_text("utf-8").splitlines()) for path in files}
-    assert [path for path, length in lengths.items() if length > 400] == []
+    assert [path for path, length in lengths.items() if length > 500] == []
 
 
 def test_every_package_is_in_the_wheel() -> None:

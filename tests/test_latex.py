@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from embstore.base.latex import escape
-from embstore.base.table import Pivot, Table, table
+from embstore.base.table import Pivot, Table, latex_escaped, table
 
 ROWS = [
     {"layer_name": name, "layer": at, "space": space, "r": value, "low": low, "high": high, "best": best}
@@ -49,7 +48,7 @@ def test_texts_are_left_and_a_missing_value_is_a_dash() -> None:
 
 @pytest.mark.parametrize("text", ["100% & $5 #1 a_b {x} ~ ^ \\input{/etc/passwd}", '<a|b>"', "\x1b[31m\x07"])
 def test_special_characters_are_escaped(text: str) -> None:
-    written = escape(text)
+    written = latex_escaped(text)
     assert "\x1b" not in written
     unescaped = re.sub(r"\\[#$%&_{}]|\\text[a-z]+\{\}", "", written)
     assert not set(unescaped) & set('\\{}$&#%_^~<>|"')

@@ -113,8 +113,8 @@ def test_html_tables_have_the_notes_and_n(make_store) -> None:
 _CELLS = """
 import sys
 from pathlib import Path
-import embstore.base.notebook
-embstore.base.notebook._SECONDS_TO_FIRST = embstore.base.notebook._SECONDS_BETWEEN = 0.0
+import embstore.base.progress
+embstore.base.progress._SECONDS_TO_FIRST = embstore.base.progress._SECONDS_BETWEEN = 0.0
 from embstore import Store
 store = Store({store!r})
 store.query("norms", where="text <> 'x'")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from embstore.base.revisions import as_name, parse_revisions, step_of, without_revision
+from embstore.base.space import as_name, parse_revisions, step_of, without_revision
 
 
 @pytest.mark.parametrize(

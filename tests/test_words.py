@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from uniseg.derived import alphabetic
 from uniseg.wordbreak import WB, word_break, words
 
-from embstore.base.words import WORD_RULE, word_boundaries, word_rule, word_spans
+from embstore.base.text import WORD_RULE, word_boundaries, word_rule, word_spans
 
 NFD = unicodedata.normalize("NFD", "résumés naïve Việt")
 _MARKS = (WB.EXTEND, WB.FORMAT, WB.ZWJ)

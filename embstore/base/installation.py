@@ -3,6 +3,7 @@
 import json
 import shlex
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Any
 
 
@@ -39,3 +40,14 @@ def _requirement(installed: Distribution, extra: str) -> tuple[str, bool]:
 
 def _quoted(requirement: str) -> str:
     return f"'{requirement}'" if "'" not in requirement else shlex.quote(requirement)
+
+
+def user_cache_folder(name: str) -> Path:
+    """Return a folder of the user's cache for embstore, which may not exist.
+
+    Args:
+        name: Name of the folder: ``datasets`` or ``stores``.
+    """
+    import platformdirs  # most commands need none
+
+    return platformdirs.user_cache_path("embstore", appauthor=False) / name

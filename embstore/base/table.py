@@ -1,11 +1,12 @@
 """Define ``Table``, the result of every query, and how it is printed."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from embstore.base.chart import Chart
+from embstore.base.chart import Chart, Picture
 from embstore.base.errors import UnknownNameError
 from embstore.base.escape import printable
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     import polars
     import pyarrow
 
-    from embstore.plot import Figure
 
 Row = Mapping[str, Any]
 
@@ -158,7 +158,7 @@ class Table:
         logy: bool = False,
         x: str = "layer",
         logx: bool = False,
-    ) -> "Figure":
+    ) -> Picture:
         """Draw the table; the picture shows itself in a notebook, and ``save`` writes it to a file.
 
         Args:
@@ -175,15 +175,13 @@ class Table:
             UsageError: The table has no picture, or an option does not suit it.
             UnknownNameError: There is no such column or theme.
         """
-        from embstore.plot import PlotOptions, draw, parse_length
-
-        size = PlotOptions(column, title, parse_length(width), parse_length(height), theme, logy, x, logx)
-        return draw(self, size)
+        assert _drawer is not None  # registered by embstore.store, which every table comes from
+        return _drawer(
+            self, column=column, title=title, width=width, height=height, theme=theme, logy=logy, x=x, logx=logx
+        )
 
     def to_latex(self) -> str:
         """Return the printed table as a LaTeX ``tabular``, for the package booktabs; the best value is bold."""
-        from embstore.base.latex import to_latex
-
         return to_latex(self)
 
     def layout(
@@ -295,6 +293,15 @@ class Table:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
 
 
+_drawer: Callable[..., Picture] | None = None
+
+
+def register_drawer(draw: Callable[..., Picture]) -> None:
+    """Let :meth:`Table.plot` draw with a function of the table and the keywords of that method."""
+    global _drawer
+    _drawer = draw
+
+
 def _cell(columns: tuple[str, ...], write: Callable[[object], str], cut: Callable[[str], str], row: Row) -> str:
     """Format the first value of some columns that is not None."""
     value = next((row[column] for column in columns if row[column] is not None), None)
@@ -398,3 +405,55 @@ def write_batches(schema: "pyarrow.Schema", batches: "Iterable[pyarrow.RecordBat
     with pyarrow.parquet.ParquetWriter(target, schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
+
+
+_LATEX_SPECIAL = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}",
+}  # fmt: skip
+_BEST = "\ue000"  # marks a cell until it is escaped; no printable text has it
+_NUMBER = re.compile(r"[+-]?\d[\d,.]*(e[+-]?\d+)?( \[.*\])?|-")
+_MINUS = re.compile(r"(?<![\w.])-(?=\d)")
+
+
+def to_latex(table: "Table") -> str:
+    r"""Return the printed layout of a table as a ``tabular`` with booktabs' rules.
+
+    Intervals stand beside their values, the best value is bold, and the notes are comments above it. Requires
+    ``\usepackage{booktabs}``.
+    """
+    header, lines = table.inline_intervals().layout(mark=lambda text: _BEST + text)
+    columns = list(zip(*lines, strict=True)) if lines else [()] * len(header)
+    sides = ["r" if column and all(map(_is_latex_number, column)) else "l" for column in columns]
+    rows = [" & ".join(map(_latex_cell, line)) + r" \\" for line in lines]
+    body = [
+        *(f"% {printable(note)}" for note in table.notes),
+        rf"\begin{{tabular}}{{{''.join(sides)}}}",
+        r"\toprule",
+        " & ".join(map(latex_escaped, header)) + r" \\",
+        r"\midrule",
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(body) + "\n"
+
+
+def latex_escaped(text: str) -> str:
+    """Return a text with LaTeX's special characters, and control characters, escaped."""
+    return "".join(_LATEX_SPECIAL.get(character, character) for character in printable(text))
+
+
+def _is_latex_number(cell: str) -> bool:
+    return not cell or _NUMBER.fullmatch(cell.removeprefix(_BEST)) is not None
+
+
+def _latex_cell(cell: str) -> str:
+    text = cell.removeprefix(_BEST)
+    written = (
+        _MINUS.sub("$-$", latex_escaped(text))
+        if _is_latex_number(text) and text != "-"
+        else {"-": "--"}.get(text, latex_escaped(text))
+    )
+    return rf"\textbf{{{written}}}" if cell.startswith(_BEST) else written

@@ -7,12 +7,12 @@ become items; the code after that is the same for all units.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from embstore.base.errors import UsageError
 from embstore.base.space import Template, Unit
-from embstore.base.words import word_spans
 
 NOT_UNICODE = "not valid Unicode (lone surrogate)"
 """Reason for skipping a text that no tokenizer can read."""
@@ -157,7 +157,7 @@ def escaped(text: str) -> str:
 
 
 def words_in(sentence: str) -> list[Span]:
-    """Return the spans of the words of a sentence, as :mod:`embstore.base.words` finds them."""
+    """Return the spans of the words of a sentence, as :mod:`embstore.base.text` finds them."""
     return [Span(*span) for span in word_spans(sentence)]
 
 
@@ -256,3 +256,89 @@ def split_marked(text: str) -> tuple[str, Span] | None:
         return None
     before, word, after = match.groups()
     return before + word + after, Span(len(before), len(before) + len(word))
+
+
+WORD_RULE = "UAX #29, tailored: hyphens join words, letters and numbers in a row are not parted"
+"""Description of the rule, recorded in cards; changes whenever the rule does."""
+
+# Character sets, in the syntax of regex. As in UAX #29, an underscore (ExtendNumLet) joins words too.
+_LETTER = r"[[\p{Alphabetic}\p{N}]--\p{M}]"
+_IN_WORD = rf"[{_LETTER}\p{{WB=ALetter}}\p{{WB=Katakana}}\p{{WB=Numeric}}\p{{WB=ExtendNumLet}}]"
+_MARKS = r"[\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*"
+_HYPHENS = "-\u2010\u2011"
+
+
+def word_spans(sentence: str) -> Iterator[tuple[int, int]]:
+    """Yield the start and end of each word of a sentence, in characters."""
+    segments, has_letter, ends_word = _patterns()
+    start = end = -1
+    for segment in segments.finditer(sentence):
+        segment_start, segment_end = segment.span()
+        if not (sentence[segment_start].isalnum() or has_letter(sentence, segment_start, segment_end)):
+            continue
+        if segment_start == end + 1 and sentence[end] in _HYPHENS and ends_word(sentence, start, end):
+            end = segment_end
+            continue
+        if start >= 0:
+            yield start, end
+        start, end = segment_start, segment_end
+    if start >= 0:
+        yield start, end
+
+
+@cache
+def word_boundaries() -> str:
+    """Return the rule for splitting sentences into words, with the versions of Unicode and of the package regex."""
+    from importlib.metadata import distribution  # takes 10 ms to load, which only builds need
+
+    library = distribution("regex")
+    _, _, unicode = (library.read_text("METADATA") or "").partition("supports Unicode ")
+    return f"{WORD_RULE}; Unicode {(unicode.split() or ['unknown'])[0].rstrip('.')}, regex {library.version}"
+
+
+def word_rule(boundaries: str | None) -> str | None:
+    """Return the rule from a string of :func:`word_boundaries`, without versions; None for None."""
+    return boundaries and boundaries.partition(";")[0]
+
+
+@cache
+def _patterns() -> tuple[Any, Any, Any]:
+    """Return three functions of regex: iterate over candidate segments; find a letter; find a letter at the end."""
+    import regex  # takes 20 ms to load, which only occurrences need
+
+    flags = regex.WORD | regex.DOTALL | regex.VERSION1
+    between_letters = rf"(?<={_IN_WORD}{_MARKS})(?={_IN_WORD})"
+    return (
+        regex.compile(rf"\b(?={_IN_WORD}).+?\b(?:{between_letters}.+?\b)*+", flags),
+        regex.compile(_LETTER, flags).search,
+        regex.compile(rf"(?r){_IN_WORD}{_MARKS}\Z", flags).search,
+    )
+
+
+N_TOKENS = "n_tokens"
+"""Column of the number of tokens of an item, which depends on the space and is stored for each by itself."""
+
+_BUILT_IN = (N_TOKENS, "position", "zipf_frequency")
+
+_RESERVED = frozenset((
+    "item_id", "unit", "text", "context", "context_id", "span", "start", "end", "space", "layer", "layer_name",
+    "vector", "model", "checkpoint", "revision", "step", "group", "all", "rowid", "filename", "file_row_number",
+    "file_index", *_BUILT_IN,
+))  # fmt: skip
+_MAX_CHARS = 100
+
+
+def name_problem(name: str) -> str | None:
+    """Return why a column of items cannot have a name, as a clause; None if it can.
+
+    Letter case does not distinguish names, as in SQL.
+    """
+    if not name or name != name.strip():
+        return "a name is not empty, and has no space around it"
+    if len(name) > _MAX_CHARS:
+        return f"a name has at most {_MAX_CHARS} characters"
+    if not name.isprintable():
+        return "a name has no control characters"
+    if name.lower() in _RESERVED or name.lower().startswith("n_tokens."):
+        return "the name is one of embstore's own"
+    return None

@@ -7,9 +7,8 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
-from embstore.base.column_names import name_problem
 from embstore.base.errors import SourceError
-from embstore.base.text import escaped
+from embstore.base.text import escaped, name_problem
 from embstore.sources import Cell
 from embstore.storage.staging.columns import KeptValue, StagedColumns
 

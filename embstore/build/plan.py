@@ -13,8 +13,7 @@ from embstore.base.errors import UsageError
 from embstore.base.progress import Observer
 from embstore.base.sharding import Parts
 from embstore.base.space import Layers, Pooling, Unit, default_space_name
-from embstore.base.text import NOT_UNICODE, Item, passages_of
-from embstore.base.words import word_boundaries
+from embstore.base.text import NOT_UNICODE, Item, passages_of, word_boundaries
 from embstore.build.job import Job, Model, Options, SpacePlan
 from embstore.build.poolings import choose_poolings, prompt_of
 from embstore.build.report import reason_key

@@ -11,8 +11,7 @@ from pathlib import Path
 from embstore.base import disk
 from embstore.base.errors import CheckpointAccessError, CheckpointError, UsageError, nearest
 from embstore.base.installation import install_command
-from embstore.base.revisions import as_name, step_of
-from embstore.base.space import check_space_name
+from embstore.base.space import as_name, check_space_name, step_of
 from embstore.encode.checkpoint_files import (
     SHORT_NAMES,
     check_folder,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embstore.base.arrays import cosines_of, has_direction, square_norms
-from embstore.base.column_names import N_TOKENS
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.base.summary import in_float64
+from embstore.base.text import N_TOKENS
 from embstore.explore.items import SpaceItems, layer_names, read_items
 from embstore.explore.maps import item_vectors
 from embstore.explore.reading import SQL_LIMITS, Reading

@@ -5,7 +5,7 @@ import json
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from embstore.base.column_names import N_TOKENS
+from embstore.base.text import N_TOKENS
 from embstore.explore.commands import command, python
 from embstore.explore.items import MOST
 from embstore.explore.maps import stored_maps

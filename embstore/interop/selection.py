@@ -147,7 +147,7 @@ class Selected:
 
         The maps are those of t-SNE if they are stored, else principal components.
         """
-        from embstore.maps.pipeline import map_points
+        from embstore.query.maps.pipeline import map_points
 
         together = ",".join(each.name for each in self.layers)
         return map_points(self._catalog, self.card.space, layer.name, together, self.map_method, self._selection)
@@ -155,8 +155,8 @@ class Selected:
     @cached_property
     def map_method(self) -> str:
         """``tsne`` if current maps by t-SNE of these layers and items are stored, else ``pca``."""
-        from embstore.maps.pipeline import are_stored
-        from embstore.maps.request import MapRequest
+        from embstore.query.maps.pipeline import are_stored
+        from embstore.query.maps.request import MapRequest
 
         request = MapRequest(self.card.space, self.layers, "tsne", self._selection)
         return "tsne" if are_stored(self._catalog, request) else "pca"

@@ -7,7 +7,7 @@ from typing import Any
 from embstore.base.chart import Chart
 from embstore.base.errors import UsageError
 from embstore.base.escape import printable
-from embstore.base.revisions import without_revision
+from embstore.base.space import without_revision
 from embstore.base.table import Row, Table
 
 RUN, CURVE, STEP_NAME = "run", "curve", "step_name"

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from embstore.base import atomic, user_cache
+from embstore.base import atomic, installation
 from embstore.base.errors import SourceError, StoreError
 from embstore.sources.files import file_sha256, is_file
 from embstore.sources.specs import DataFile, DatasetSpec
@@ -15,7 +15,7 @@ def data_folder() -> Path:
     """Return the folder of datasets, which may not exist: ``$EMBSTORE_DATA``, else in the user's cache folder."""
     if folder := os.environ.get(VARIABLE):
         return Path(folder)
-    return user_cache.folder("datasets")
+    return installation.user_cache_folder("datasets")
 
 
 def path_of(file: DataFile) -> Path:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from embstore.base.column_names import name_problem
 from embstore.base.errors import SourceError, UsageError
+from embstore.base.text import name_problem
 from embstore.sources.columns import unknown_column
 from embstore.sources.rows import Remark
 

@@ -1,11 +1,11 @@
 """List and query the contents of a store as of the moment it was opened."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
 from embstore.base.summary import Summary
 from embstore.base.text import Item
-from embstore.storage.deferred import Deferred
 from embstore.storage.files import names
 from embstore.storage.files.datasets import rebuild_remedy, stored_kinds, stored_rows
 from embstore.storage.files.item_columns import ColumnTables, built_in_table
@@ -377,3 +376,36 @@ class Catalog:
         for shards in self.shards.values():
             for shard in shards:
                 check_summary(shard.summary_path)
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Deferred(Mapping[K, V]):
+    """Mapping of known keys, whose values are computed at their first use.
+
+    Args:
+        keys: Keys, in order.
+        compute: Function that returns the value of a key.
+    """
+
+    def __init__(self, keys: Iterable[K], compute: Callable[[K], V]) -> None:
+        self._keys, self._compute = dict.fromkeys(keys), compute
+        self._values: dict[K, V] = {}
+
+    def __getitem__(self, key: K) -> V:
+        if key not in self._values:
+            if key not in self._keys:
+                raise KeyError(key)
+            self._values[key] = self._compute(key)
+        return self._values[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)

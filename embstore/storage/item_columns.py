@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from embstore.base.column_names import N_TOKENS
 from embstore.base.errors import UnknownNameError
+from embstore.base.text import N_TOKENS
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.item_columns import BUILT_IN, ColumnValues, computed, is_token_column, token_column
 

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
-from embstore.base.revisions import parse_revisions
-from embstore.base.space import Layer, Pooling, Template, Unit, layer_hint, parse_member
+from embstore.base.space import Layer, Pooling, Template, Unit, layer_hint, parse_member, parse_revisions
 from embstore.storage.files.card import Card
 
 

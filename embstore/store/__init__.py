@@ -15,7 +15,11 @@ pages.py        explore
 several.py      Stores: query and neighbours of several stores
 """
 
+from typing import Any
+
+from embstore.base.chart import Picture
 from embstore.base.keywords import check_arguments
+from embstore.base.table import Table, register_drawer
 from embstore.base.wording import speak_python
 from embstore.store.building import DEFAULT_MODELS, DEFAULT_SOURCES
 from embstore.store.interop import InteropMethods
@@ -23,7 +27,7 @@ from embstore.store.maintenance import MaintenanceMethods
 from embstore.store.pages import PageMethods
 from embstore.store.sharing import SharingMethods
 
-__all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store"]
+__all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store", "Table"]
 
 
 @speak_python
@@ -41,3 +45,12 @@ class Store(MaintenanceMethods, InteropMethods, SharingMethods, PageMethods):
         options: Options of the client for a store at a URL, such as ``{"endpoint": "https://…", "region": "…"}``;
             credentials come from the environment.
     """
+
+
+def _draw(table: Table, *, width: str | float, height: str | float | None, **options: Any) -> Picture:
+    from embstore.plot import PlotOptions, draw, parse_length
+
+    return draw(table, PlotOptions(width=parse_length(width), height=parse_length(height), **options))
+
+
+register_drawer(_draw)

@@ -140,10 +140,9 @@ class BuildMethods(DatasetMethods):
         Raises:
             EmbstoreError: See :mod:`embstore.base.errors`. What was committed before stays; the same call continues.
         """
-        from embstore.base.column_names import N_TOKENS
-        from embstore.base.revisions import parse_revisions
         from embstore.base.sharding import ShardSpec
-        from embstore.base.space import Template, Unit, parse_member, parse_pooling
+        from embstore.base.space import Template, Unit, parse_member, parse_pooling, parse_revisions
+        from embstore.base.text import N_TOKENS
         from embstore.build.estimate import estimate
         from embstore.build.job import Options
         from embstore.build.pipeline import build

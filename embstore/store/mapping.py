@@ -68,7 +68,7 @@ class MapMethods(OpenStore):
             QueryError: No item is selected.
             StoreError: A map cannot be written. The layers before it are stored.
         """
-        from embstore.maps.pipeline import map_spaces
+        from embstore.query.maps.pipeline import map_spaces
 
         spaces, selection = SpaceFilter(**filters), _selection(where, words, word, timeout, memory, sample, seed)
         with observing(as_observer(observe)):
@@ -115,7 +115,7 @@ class MapMethods(OpenStore):
         Raises:
             QueryError: No item is selected.
         """
-        from embstore.maps.pipeline import map_points
+        from embstore.query.maps.pipeline import map_points
 
         selection, together = _selection(where, words, word, timeout, memory, sample, seed), as_layers(layers)
         return self._ask(lambda catalog: map_points(catalog, space, str(layer), together, method, selection))
@@ -136,7 +136,7 @@ class MapMethods(OpenStore):
         Raises:
             UnknownNameError: A space, layer or method does not exist.
         """
-        from embstore.maps.listing import stored_maps
+        from embstore.query.maps.listing import stored_maps
 
         spaces, chosen = SpaceFilter(**filters), None if layers is None else as_layers(layers)
         return self._ask(lambda catalog: stored_maps(catalog, spaces, chosen, method))

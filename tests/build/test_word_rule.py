@@ -8,7 +8,7 @@ import pytest
 
 from embstore import Store
 from embstore.base.errors import SpaceMismatchError
-from embstore.base.words import WORD_RULE, word_boundaries
+from embstore.base.text import WORD_RULE, word_boundaries
 from embstore.storage.files.card import read_card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction.additions import write_card

@@ -15,9 +15,9 @@ from embstore import Store, disk
 from embstore.base.errors import FileAccessError, QueryError, UnknownNameError, UsageError
 from embstore.base.progress import Progress, observing
 from embstore.index import exact_knn
-from embstore.maps import kept as kept_neighbours
-from embstore.maps import tsne
 from embstore.metrics.numerics.plane import nearest_in_plane
+from embstore.query.maps import kept as kept_neighbours
+from embstore.query.maps import tsne
 
 Make = Callable[..., Synthetic]
 METHODS = ("pca", "tsne")

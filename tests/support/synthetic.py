@@ -17,8 +17,7 @@ from store_writing import space_writer, write_missing_items
 
 from embstore import Store
 from embstore.base.space import Layers, Pooling, Template, TopForm, Unit, default_space_name
-from embstore.base.text import Item, words_in
-from embstore.base.words import word_boundaries
+from embstore.base.text import Item, word_boundaries, words_in
 from embstore.index.updating import update_indexes
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card

@@ -260,7 +260,7 @@ class Metric:
             of other versions are not used; see :mod:`embstore.query.cache`.
         package: Name and version of the package that declares it, filled in on loading; None for embstore.
         references: Keys of its publications in embstore's bibliography, or BibTeX entries of another package.
-        drawn_as: Type of chart, a :data:`~embstore.base.chart.ChartKind`; None for a heat map if ``needs`` is ``layers``,
+        drawn_as: A :data:`~embstore.base.chart.ChartKind`; None for a heat map if ``needs`` is ``layers``,
             else curves.
         drawn_values: Columns that a chart can draw, the default first; none for all columns of numbers, those that
             the printed table has first.

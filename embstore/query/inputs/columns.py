@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from embstore.base.column_names import N_TOKENS
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.base.space import Unit
+from embstore.base.text import N_TOKENS
 from embstore.metrics import Metric
 from embstore.metrics.data import Contexts, ItemColumn
 from embstore.query.inputs.case import Case

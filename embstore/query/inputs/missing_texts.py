@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from embstore.base.revisions import as_name
-from embstore.base.space import Pooling, Unit, default_space_name
+from embstore.base.space import Pooling, Unit, as_name, default_space_name
 from embstore.metrics.data import Ids, Words
 from embstore.storage.files.card import Card
 

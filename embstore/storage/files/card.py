@@ -8,9 +8,8 @@ from typing import Any, Self
 
 from embstore.base import atomic
 from embstore.base.errors import DamagedError, EmbstoreError, SpaceMismatchError
-from embstore.base.revisions import step_of, without_revision
-from embstore.base.space import Layer, Layers, Pooling, Template, TopForm, Unit
-from embstore.base.words import word_rule
+from embstore.base.space import Layer, Layers, Pooling, Template, TopForm, Unit, step_of, without_revision
+from embstore.base.text import word_rule
 from embstore.storage.files.paths import StorePaths
 
 CARD_FORMAT = 2

@@ -14,11 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.column_names import N_TOKENS
 from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
-from embstore.base.text import Item
-from embstore.base.words import word_spans
+from embstore.base.text import N_TOKENS, Item, word_spans
 from embstore.storage.files.columns import is_column_table
 from embstore.storage.files.items import PartChecks
 from embstore.storage.parquet.footer import read_columns

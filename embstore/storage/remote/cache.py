@@ -11,7 +11,7 @@ from threading import Lock
 
 from filelock import FileLock
 
-from embstore.base import disk, user_cache
+from embstore.base import disk, installation
 from embstore.base.errors import FileAccessError, RemoteError, UsageError
 from embstore.base.table import show_size
 from embstore.storage.transaction.folder_lock import FolderLock
@@ -35,7 +35,7 @@ def cache_folder() -> Path:
     """Return the folder of the mirrors: ``$EMBSTORE_CACHE``, else in the user's cache folder."""
     if folder := os.environ.get(FOLDER_VARIABLE):
         return Path(folder).resolve()
-    return user_cache.folder("stores").resolve()
+    return installation.user_cache_folder("stores").resolve()
 
 
 def max_bytes() -> int:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from embstore.storage.deferred import Deferred
+from embstore.storage.catalog import Deferred
 from embstore.storage.files import names
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.remote.file_lists import RemoteFile

@@ -8,13 +8,13 @@ from embstore.base.errors import QueryError, StoreError, UsageError
 from embstore.base.progress import Task, task
 from embstore.base.space import Layer
 from embstore.base.table import Table
-from embstore.maps.listing import notes_on, row_of, tabulate
-from embstore.maps.methods import Components, Method, Neighbourhoods
-from embstore.maps.pca import SharedBasis
-from embstore.maps.request import MapRequest
 from embstore.metrics import LayerData
 from embstore.query.item_filter import missing_words
 from embstore.query.layer_data import StoredLayer
+from embstore.query.maps.listing import notes_on, row_of, tabulate
+from embstore.query.maps.methods import Components, Method, Neighbourhoods
+from embstore.query.maps.pca import SharedBasis
+from embstore.query.maps.request import MapRequest
 from embstore.query.provenance import NOTHING_SELECTED, missing_shard_notes
 from embstore.query.request import Selection, stored_ids
 from embstore.query.revision_columns import revision_of

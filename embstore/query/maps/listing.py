@@ -7,7 +7,7 @@ from embstore.base import disk
 from embstore.base.errors import DamagedError
 from embstore.base.space import Layer
 from embstore.base.table import ShownColumn, Table, table
-from embstore.maps.request import check_method, is_of_this_version
+from embstore.query.maps.request import check_method, is_of_this_version
 from embstore.query.request import Selection
 from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values
 from embstore.storage.catalog import Catalog

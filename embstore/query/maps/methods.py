@@ -7,10 +7,10 @@ from typing import Protocol
 import numpy as np
 
 from embstore.base.progress import counting_as, untracked
-from embstore.maps import tsne
-from embstore.maps.kept import Kept, kept_of_all, kept_of_some
-from embstore.maps.pca import SharedBasis
 from embstore.metrics import LayerData
+from embstore.query.maps import tsne
+from embstore.query.maps.kept import Kept, kept_of_all, kept_of_some
+from embstore.query.maps.pca import SharedBasis
 from embstore.storage.files.maps import Ids, LayerMap, Positions
 
 _SEARCH = 0.3
