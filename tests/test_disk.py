@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from synthetic import Synthetic
 
-from embstore import Store, disk
+from embstore import Store
+from embstore.base import disk
 
 DEPTH = 1500  # more than Python's limit of recursion, and less than the longest path
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from hanging import HUNG_SECONDS
 
-from embstore import Store, Stores, notebook
+from embstore import Store, Stores
+from embstore.base import progress as notebook
 from embstore.base.progress import Progress
 from embstore.base.table import Table
 from embstore.storage.staging import staging

@@ -5,6 +5,7 @@ space is out of date and is not searched: the caller scans the vectors with :fun
 
     card.py         covered shards, parameters and measured recall of an index
     policy.py       kind and parameters of an index, chosen by size and memory
+    updating.py     keep the indexes of a space in step with its shards
     building.py     build an index, or add vectors to it
     hnsw_layout.py  store similar vectors next to each other
     tuning.py       search effort that reaches the requested recall

@@ -10,7 +10,8 @@ from embstore_cli import _progress
 from hanging import wait_until
 from synthetic import Synthetic
 
-from embstore import Store, notebook
+from embstore import Store
+from embstore.base import progress as notebook
 from embstore.base.progress import Progress, count, observing, time_left
 
 WHERE = ["--where", "text <> 'x'"]

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from embstore import Store, disk
+from embstore import Store
+from embstore.base import disk
 from embstore.base.errors import EmbstoreError, MissingFileError, UnknownNameError, UsageError
 from embstore.build.job import Model, Options
 from embstore.build.worker import RangeWorker, Requirement

@@ -7,7 +7,8 @@ import pytest
 from hanging import HUNG_SECONDS
 from item_windows import window_of
 
-from embstore import Store, atomic
+from embstore import Store
+from embstore.base import atomic
 from embstore.base.errors import ClusterError
 from embstore.base.space import Unit
 from embstore.base.text import Item

@@ -13,7 +13,8 @@ from store_damage import flip
 from synthetic import Synthetic
 from web_server import StaticServer, serving
 
-from embstore import Store, documents
+from embstore import Store
+from embstore.base import documents
 from embstore.base.errors import DamagedError, RemoteError, StoreError, UsageError
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.remote import web

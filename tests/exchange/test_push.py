@@ -8,7 +8,8 @@ import pytest
 from store_damage import flip
 from synthetic import Synthetic
 
-from embstore import Store, disk
+from embstore import Store
+from embstore.base import disk
 from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, UnknownNameError, UsageError
 from embstore.base.space import Unit
 from embstore.storage.transaction.additions import write_dataset

@@ -30,7 +30,8 @@ from fault_stores import (
 from fault_worker import CONTEXT, Command
 from tiny_checkpoint import assert_same_content
 
-from embstore import Store, disk
+from embstore import Store
+from embstore.base import disk
 from embstore.base.errors import StoreError
 
 pytest.importorskip("transformers")

@@ -10,7 +10,8 @@ import pytest
 from index_cache import close_cached_indexes
 from synthetic import Synthetic
 
-from embstore import Store, atomic
+from embstore import Store
+from embstore.base import atomic
 from embstore.base.errors import DamagedError
 from embstore.index import opening
 from embstore.storage.transaction.manifest import committed_shards

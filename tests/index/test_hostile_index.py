@@ -15,7 +15,8 @@ import pytest
 from index_cache import close_cached_indexes
 from synthetic import Synthetic
 
-from embstore import Store, atomic, checksum
+from embstore import Store
+from embstore.base import atomic, checksum
 from embstore.base.errors import DamagedError
 from embstore.index import sample_hash
 

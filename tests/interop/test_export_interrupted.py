@@ -7,7 +7,8 @@ import pytest
 from build_worker import count_steps
 from synthetic import synthetic_store
 
-from embstore import Store, disk
+from embstore import Store
+from embstore.base import disk
 
 SUFFIXES = {"safetensors": ".safetensors", "npy": "", "word2vec": ".vec"}
 """A file, a folder, and a file with its record beside it."""

@@ -10,7 +10,8 @@ import pytest
 from build_worker import count_steps
 from exchanged import write_word2vec
 
-from embstore import Store, disk
+from embstore import Store
+from embstore.base import disk
 from embstore.base.progress import ignore
 from embstore.interop.formats import open_vectors
 from embstore.interop.importing import ImportOptions, import_vectors

@@ -10,7 +10,8 @@ import pytest
 from store_damage import flip
 from synthetic import Synthetic, index_space
 
-from embstore import Store, checksum, index
+from embstore import Store, index
+from embstore.base import checksum
 from embstore.base.errors import DamagedError, LockedError, QueryError, StoreError, UnknownNameError, UsageError
 from embstore.index import IndexCard, policy
 from embstore.index.tuning import RecallQueries

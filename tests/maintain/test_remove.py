@@ -7,7 +7,8 @@ import pytest
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
 
-from embstore import Store, disk
+from embstore import Store
+from embstore.base import disk
 from embstore.base.errors import LockedError, StoreError, UnknownNameError, UsageError
 from embstore.storage.writer import StoreWriter
 

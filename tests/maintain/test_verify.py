@@ -12,7 +12,8 @@ from store_damage import KINDS, bits, damaged, damaged_bytes, files_of, flipped,
 from store_writing import write_items
 from synthetic import Synthetic
 
-from embstore import Store, checksum
+from embstore import Store
+from embstore.base import checksum
 from embstore.base.errors import StoreError
 from embstore.base.space import Unit
 from embstore.storage.files import shards as shard_files

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic import Synthetic, synthetic_store
 
-from embstore import Store, checksum
+from embstore import Store
+from embstore.base import checksum
 from embstore.storage.files.maps import MAP_SCHEMA, read_map, write_map
 
 Make = Callable[..., Synthetic]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from synthetic import Synthetic, synthetic_store
 
-from embstore import Store, disk
+from embstore import Store
+from embstore.base import disk
 from embstore.base.errors import FileAccessError, QueryError, UnknownNameError, UsageError
 from embstore.base.progress import Progress, observing
 from embstore.index import exact_knn
@@ -178,7 +179,8 @@ def test_an_interrupted_call_goes_on_after_the_last_layer(made: Synthetic, tmp_p
 
 _KILLED = """
 import os, signal, sys
-from embstore import Store, disk
+from embstore import Store
+from embstore.base import disk
 
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)

@@ -19,7 +19,8 @@ from jsonschema import Draft202012Validator
 from store_writing import write_items
 from synthetic import Synthetic, synthetic_store
 
-from embstore import Store, atomic, disk
+from embstore import Store
+from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, QueryError
 from embstore.base.space import Unit
 from embstore.base.table import Table

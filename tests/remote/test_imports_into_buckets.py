@@ -10,7 +10,8 @@ from embstore_cli.main import app
 from exchanged import write_word2vec
 from typer.testing import CliRunner
 
-from embstore import Store, disk
+from embstore import Store
+from embstore.base import disk
 from embstore.base.errors import SpaceMismatchError
 from embstore.interop import importing
 from embstore.storage.remote import writing

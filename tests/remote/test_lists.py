@@ -13,7 +13,8 @@ from buckets import Bucket
 from object_servers import new_bucket
 from synthetic import synthetic_store
 
-from embstore import Store, atomic
+from embstore import Store
+from embstore.base import atomic
 from embstore.base.errors import DamagedError, RemoteError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.space_summary import write_all_merged

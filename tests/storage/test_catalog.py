@@ -13,7 +13,8 @@ from kept_columns import write_columns
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_items, synthetic_store
 
-from embstore import Store, atomic
+from embstore import Store
+from embstore.base import atomic
 from embstore.base.errors import (
     DamagedError,
     EmbstoreError,

@@ -16,7 +16,8 @@ import pytest
 from store_writing import space_writer, write_items
 from synthetic import Synthetic, synthetic_card, synthetic_items, synthetic_store
 
-from embstore import Store, atomic
+from embstore import Store
+from embstore.base import atomic
 from embstore.base.errors import EncodeError, StoreError
 from embstore.storage import writer as writer_module
 from embstore.storage.files import shards

@@ -28,7 +28,8 @@ from store_writing import SkippedText, write_items, write_skipped
 from synthetic import synthetic_items, synthetic_store
 from tiny_checkpoint import content, make_checkpoint, texts
 
-from embstore import Store, disk
+from embstore import Store
+from embstore.base import disk
 from embstore.base.errors import UnknownNameError
 from embstore.base.progress import ignore
 from embstore.base.space import Unit

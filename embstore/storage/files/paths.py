@@ -1,15 +1,20 @@
 """Build the paths of a store's files from names, by their grammar in :mod:`.names`; no other module does."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from embstore.base import disk
 from embstore.base.errors import DamagedError, StoreError
 from embstore.base.space import Layer
 from embstore.storage.files import names
 from embstore.storage.files.contents import BY_SPACE, Contents, check_folders, list_contents
+
+_FOOTER_BYTES = 64 << 10  # of a shard of 128 MiB about half of it
 
 
 class Shard(NamedTuple):
@@ -22,6 +27,29 @@ class Shard(NamedTuple):
     def name(self) -> str:
         """Name of the shard in indexes and summaries: ``part-<hash>``."""
         return self.path.stem
+
+    def damage(self, cause: object) -> DamagedError:
+        """Return the error for a shard that was read and found wrong."""
+        return DamagedError(
+            f"{self.path} is damaged: {cause}. Run: embstore verify. To repair it, run embstore repair, and build the "
+            "same sources again: exactly its items are embedded anew."
+        )
+
+    def check_finite(self, layer: int, vectors: NDArray[np.float32]) -> None:
+        """Raise DamagedError if a vector of a layer of the shard is not finite."""
+        values = vectors.reshape(-1)
+        with np.errstate(over="ignore", invalid="ignore"):  # the product of finite values is quick, and may overflow
+            is_finite = np.isfinite(np.dot(values, values)) or np.isfinite(values).all()
+        if not is_finite:
+            raise self.damage(f"layer {layer} has a value that is not finite")
+
+
+def fetch_footers(shards: Sequence[Shard]) -> None:
+    """Fetch the ends of shards that are only partly on this machine, from all of them at the same time."""
+    if not shards or disk.supplier_of(shards[0].path) is None:
+        return
+    ends = {shard.path: disk.size(shard.path) for shard in shards}
+    disk.fetch_all({path: [(max(0, end - _FOOTER_BYTES), end)] for path, end in ends.items()}, is_kept=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 
 from embstore.base import disk
 from embstore.base.summary import Summary
-from embstore.storage.files.paths import Shard
-from embstore.storage.files.rows import check_finite, fetch_footers
-from embstore.storage.files.rows import shard_damage as _damage
+from embstore.storage.files.paths import Shard, fetch_footers
 from embstore.storage.parquet.footer import RowGroup, is_footer_sound
 from embstore.storage.parquet.reader import read_values
 
@@ -104,10 +102,10 @@ class LayerVectors:
                     chunks = file.metadata.row_group(group)
                     n, n_values = (chunks.column(column).num_values for column in (_ITEM_ID, _VECTOR))
                 except (LookupError, pa.ArrowException) as error:
-                    raise _damage(shard, error) from error
+                    raise shard.damage(error) from error
                 if n_values != n * self.dim or n_values > disk.size(shard.path):
                     expected = f"its card says {self.dim:,} components for each of {n:,} vectors"
-                    raise _damage(shard, f"{expected}, and there are {n_values:,} in {disk.size(shard.path):,} bytes")
+                    raise shard.damage(f"{expected}, and there are {n_values:,} in {disk.size(shard.path):,} bytes")
 
     def ids(self) -> Ids:
         """Return the item ids, ascending, without reading the vectors."""
@@ -159,11 +157,11 @@ class LayerVectors:
             file = open_shard(shard)
             of_layer = _groups_of_layers(shard, file)
             if self._layer_id not in of_layer:
-                raise _damage(shard, f"it has no layer {self._layer_id}")
+                raise shard.damage(f"it has no layer {self._layer_id}")
             known = min(of_layer)
             for layer, groups in of_layer.items():
                 if groups.keys() != of_layer[known].keys():
-                    raise _damage(shard, f"layer {layer} does not have the ids of layer {known}")
+                    raise shard.damage(f"layer {layer} does not have the ids of layer {known}")
             for (first, last, _), group in of_layer[self._layer_id].items():
                 if self._is_selected(first, last):
                     yield shard, file, group
@@ -180,9 +178,9 @@ class LayerVectors:
         ids: Ids = _column_values(shard, file, group, _ITEM_ID)
         values = _column_values(shard, file, group, _VECTOR)
         if len(values) != len(ids) * self.dim:
-            raise _damage(shard, f"row group {group} has {len(values)} components for {len(ids)} vectors")
+            raise shard.damage(f"row group {group} has {len(values)} components for {len(ids)} vectors")
         block = values.reshape(len(ids), self.dim).astype(np.float32, copy=False)
-        check_finite(shard, self._layer_id, block)
+        shard.check_finite(self._layer_id, block)
         if self._only is None:
             return ids, block
         positions = np.searchsorted(self._only, ids)
@@ -205,15 +203,15 @@ def open_shard(shard: Shard) -> pq.ParquetFile:
     """
     try:
         if not is_footer_sound(shard.path):
-            raise _damage(shard, "its footer does not agree with the SHA-256 in it")
+            raise shard.damage("its footer does not agree with the SHA-256 in it")
         with disk.opening(shard.path, whole=False):  # of the footer, which was read above
             # A file that buffers ahead keeps what it buffered last: the threads that share it take it from each other.
             file = pq.ParquetFile(shard.path, memory_map=True, pre_buffer=False, page_checksum_verification=True)
         types = [file.schema.column(column).physical_type for column in range(len(file.schema))]
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        raise _damage(shard, error) from error
+        raise shard.damage(error) from error
     if types[:_VECTOR] != _NARROW_TYPES or types[_VECTOR:] not in _VECTOR_TYPES:
-        raise _damage(shard, "its columns are not those of a shard")
+        raise shard.damage("its columns are not those of a shard")
     return file
 
 
@@ -227,12 +225,12 @@ def statistics(shard: Shard, file: pq.ParquetFile, group: int) -> tuple[pq.Stati
         row_group = file.metadata.row_group(group)
         chunks = [row_group.column(column) for column in (_LAYER, _ITEM_ID)]
         if [chunk.physical_type for chunk in chunks] != _NARROW_TYPES:  # their statistics would end the process
-            raise _damage(shard, f"the columns of row group {group} are not those of a shard")
+            raise shard.damage(f"the columns of row group {group} are not those of a shard")
         layer, item = (chunk.statistics for chunk in chunks)
     except (LookupError, pa.ArrowException) as error:
-        raise _damage(shard, error) from error
+        raise shard.damage(error) from error
     if layer is None or item is None or not (layer.has_min_max and item.has_min_max):
-        raise _damage(shard, "its statistics are missing")
+        raise shard.damage("its statistics are missing")
     return layer, item
 
 
@@ -243,11 +241,11 @@ def _groups_of_layers(shard: Shard, file: pq.ParquetFile) -> dict[int, dict[tupl
         try:
             layer, item = statistics(shard, file, group)
             if layer.min != layer.max:
-                raise _damage(shard, f"row group {group} mixes layers")
+                raise shard.damage(f"row group {group} mixes layers")
             n_items = file.metadata.row_group(group).num_rows
             found.setdefault(layer.min, {})[item.min, item.max, n_items] = group
         except (LookupError, TypeError, ValueError, pa.ArrowException) as error:
-            raise _damage(shard, f"row group {group} is not as shards are written ({error})") from error
+            raise shard.damage(f"row group {group} is not as shards are written ({error})") from error
     return found
 
 
@@ -256,4 +254,4 @@ def _column_values(shard: Shard, file: pq.ParquetFile, group: int, column: int) 
     try:
         return read_values(shard.path, file.metadata.row_group(group).column(column))
     except (FileNotFoundError, ValueError) as error:
-        raise _damage(shard, error) from error
+        raise shard.damage(error) from error

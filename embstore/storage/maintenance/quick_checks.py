@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from embstore.base import disk
 from embstore.base.errors import MissingObjectError
 from embstore.base.progress import finish_part
-from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.rows import fetch_footers
+from embstore.storage.files.paths import Shard, StorePaths, fetch_footers
 from embstore.storage.maintenance.problems import Problem
 from embstore.storage.parquet.footer import is_footer_sound
 from embstore.storage.transaction.manifest import Snapshot
