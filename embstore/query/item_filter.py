@@ -11,6 +11,7 @@ import numpy as np
 
 from embstore.base.arrays import distinct
 from embstore.base.errors import UsageError
+from embstore.base.keywords import as_names
 from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.query.inputs.word_files import WordSource, is_file, read_texts
@@ -43,7 +44,7 @@ class WordList:
         return hashlib.sha256(json.dumps([self.name, self.texts, self.repeated]).encode()).hexdigest()
 
 
-def word_list(words: WordSource | None, single: str | Iterable[str] = ()) -> WordList | None:
+def word_list(words: WordSource | None, single: str | Iterable[str] | None = ()) -> WordList | None:
     """Return the list of the words to restrict a request to; None if there is no restriction.
 
     Args:
@@ -53,7 +54,7 @@ def word_list(words: WordSource | None, single: str | Iterable[str] = ()) -> Wor
     Raises:
         UsageError: There is no word in the list.
     """
-    single = (single,) if isinstance(single, str) else tuple(map(str, single))
+    single = read_texts(as_names(single), "words")
     if words is None and not single:
         return None
     given = [*single, *(() if words is None else read_texts(words, "words"))]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.keywords import as_names
 from embstore.base.space import Layer, Pooling, Template, Unit, layer_hint, parse_member, parse_revisions
 from embstore.storage.files.card import Card
 
@@ -32,7 +33,7 @@ class SpaceFilter:
 
     def __post_init__(self) -> None:
         for field, names in (("models", self.models), ("spaces", self.spaces)):
-            object.__setattr__(self, field, (names,) if isinstance(names, str) else tuple(names))
+            object.__setattr__(self, field, as_names(names))
         object.__setattr__(self, "revisions", parse_revisions(self.revisions))
 
     def select(self, cards: Mapping[str, Card]) -> list[Card]:

@@ -1,8 +1,11 @@
 """Arguments that several methods of Store have in common, and what they are turned into."""
 
+import operator
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer, current_observer, ignore
 from embstore.storage.selection import SpaceFilter
 from embstore.storage.sql.limits import Limits
@@ -13,7 +16,6 @@ if TYPE_CHECKING:
     from embstore.query.inputs.word_files import WordSource
     from embstore.query.request import MetricRequest
 
-Names = str | Sequence[str]
 LayerSpec = str | int | Sequence[int]
 
 
@@ -87,7 +89,7 @@ def metric_request(
     # Where a metric has a parameter of its own for words, that is meant.
     metric = as_metric(metric)
     own = {parameter.name for parameter in metric.parameters}
-    words, word = as_given(words), word if isinstance(word, str) else tuple(word)
+    words, word = as_given(words), as_names(word)
     parameters |= {name: value for name, value in (("words", words), ("word", word)) if name in own and value}
     listed = word_list(None if "words" in own else words, () if "word" in own else word)
     limits, grouping = as_limits(timeout, memory), None
@@ -95,23 +97,23 @@ def metric_request(
         from embstore.query.grouping import parse_grouping
 
         grouping = parse_grouping(by, bins)
-    selection = Selection(where, sample, seed, as_names(transforms), limits, listed, grouping)
+    selection = Selection(where, as_int(sample), operator.index(seed), as_names(transforms), limits, listed, grouping)
     return make_request(metric, parameters, selection), SpaceFilter(**filters), as_layers(layers)
-
-
-def as_names(names: Names) -> tuple[str, ...]:
-    """Return several names, given as such or as a single string."""
-    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def as_layers(layers: LayerSpec) -> str:
     """Return layers as they are written on the command line: ``0,6,top``."""
-    return str(layers) if isinstance(layers, str | int) else ",".join(map(str, layers))
+    return str(layers) if isinstance(layers, str | int | Integral) else ",".join(map(str, layers))
+
+
+def as_int(number: int | None) -> int | None:
+    """Return a whole number, which may be one of NumPy, as Python's; raise TypeError for any other value."""
+    return None if number is None else operator.index(number)
 
 
 def as_bytes(memory: str | int | None) -> int | None:
     """Return an amount of memory, such as ``"8GB"``, in bytes."""
-    if memory is None or isinstance(memory, int):
+    if not isinstance(memory, str):
         return memory
     from embstore.index import parse_memory
 

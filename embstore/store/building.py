@@ -1,11 +1,13 @@
 """The method of Store that embeds texts."""
 
+import operator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer
-from embstore.store.arguments import LayerSpec, Names, as_bytes, as_layers, as_names, as_observer
+from embstore.store.arguments import LayerSpec, as_bytes, as_int, as_layers, as_observer
 from embstore.store.datasets import DatasetMethods
 from embstore.store.given import Names as SourceNames
 from embstore.store.given import Text, split_given
@@ -168,9 +170,9 @@ class BuildMethods(DatasetMethods):
             revisions=parse_revisions(revisions),
             name=name,
             allow_pickle=allow_pickle,
-            weights=Weights(weights_dtype, untrained, device_map),
+            weights=Weights(weights_dtype, as_int(untrained), device_map),
             worker=ShardSpec() if shard is None else ShardSpec.parse(shard),
-            shard_bytes=SHARD_BYTES if shard_bytes is None else shard_bytes,
+            shard_bytes=SHARD_BYTES if shard_bytes is None else operator.index(shard_bytes),
             prompt=prompt,
             reports_tokens=N_TOKENS in (kept := as_names(keep)),
         )

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
+from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer, Progress, current_observer
 from embstore.base.table import Table
-from embstore.store.arguments import Names, as_names, as_observer
+from embstore.store.arguments import as_observer
 from embstore.store.opened import OpenStore
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer
-from embstore.store.arguments import LayerSpec, Names, as_bytes, as_layers, as_limits, as_names, as_observer
+from embstore.store.arguments import LayerSpec, as_bytes, as_layers, as_limits, as_observer
 from embstore.store.opened import OpenStore
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class InteropMethods(OpenStore):
         from embstore.interop.importing import import_vectors
 
         options = _options(name, unit, layers, dtype, index, index_memory)
-        values = np.asarray(array)
+        texts, values = as_names(texts), np.asarray(array)
         file = array_file(texts, values, options.unit)
         with self._writing(is_new=True) as folder:
             report = import_vectors(folder, [file], options, as_observer(observe), array_digest(texts, values))

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.errors import UsageError
-from embstore.base.keywords import accepts
+from embstore.base.keywords import Names, accepts, as_names
 from embstore.base.table import Table
 from embstore.storage.catalog import Catalog
 from embstore.storage.selection import SpaceFilter
-from embstore.store.arguments import LayerSpec, Names, SpaceFilters, as_layers, as_limits, as_names
+from embstore.store.arguments import LayerSpec, SpaceFilters, as_layers, as_limits
 from embstore.store.opened import OpenStore
 
 if TYPE_CHECKING:
@@ -300,6 +300,7 @@ def _wanted(
     """
     from embstore.query.lookup import parse_queries
 
+    texts, marked, positive, negative = map(as_names, (texts, marked, positive, negative))
     requested = [bool(texts or marked), bool(positive or negative), vector is not None]
     if sum(requested) > 1:
         kinds = ("texts", "positive and negative words", "a vector")
@@ -315,9 +316,9 @@ def _wanted(
     if requested[1]:
         from embstore.query.combination import parse_combination
 
-        combination = parse_combination(as_names(positive), as_names(negative), method)
+        combination = parse_combination(positive, negative, method)
         return {"queries": combination.queries, "combination": combination}
-    return {"queries": parse_queries(as_names(texts), as_names(marked))}
+    return {"queries": parse_queries(texts, marked)}
 
 
 def _steps(names: tuple[str, ...]) -> "tuple[Step, ...]":

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
 from embstore.base.errors import UsageError
-from embstore.base.keywords import accepts
+from embstore.base.keywords import Names, accepts, as_names
 from embstore.base.progress import Observer
 from embstore.base.table import Table
 from embstore.storage.selection import SpaceFilter
-from embstore.store.arguments import LayerSpec, Names, SpaceFilters, as_bytes, as_layers, as_names, as_observer
+from embstore.store.arguments import LayerSpec, SpaceFilters, as_bytes, as_layers, as_observer
 from embstore.store.opened import OpenStore
 
 if TYPE_CHECKING:

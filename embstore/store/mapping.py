@@ -1,15 +1,16 @@
 """Methods of Store that show how items move from layer to layer: maps and drift."""
 
+import operator
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.keywords import accepts
+from embstore.base.keywords import Names, accepts, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
 from embstore.storage.selection import SpaceFilter
-from embstore.store.arguments import LayerSpec, Names, SpaceFilters, as_layers, as_limits, as_names, as_observer
+from embstore.store.arguments import LayerSpec, SpaceFilters, as_int, as_layers, as_limits, as_observer
 from embstore.store.opened import OpenStore
 
 if TYPE_CHECKING:
@@ -205,9 +206,8 @@ class MapMethods(OpenStore):
 
         wanted, sentences = as_names(texts), as_names(marked)
         queries = tuple(parse_queries(wanted, sentences)) if wanted or sentences else ()
-        request = DriftRequest(
-            queries, most, k, pairs, against, _selection(where, words, word, timeout, memory, sample, seed)
-        )  # fmt: skip
+        selection = _selection(where, words, word, timeout, memory, sample, seed)
+        request = DriftRequest(queries, as_int(most), operator.index(k), pairs, against, selection)
         spaces = SpaceFilter(**filters)
         return self._ask(lambda catalog: drift(catalog, request, spaces, as_layers(layers), cache=cache))
 
@@ -224,4 +224,6 @@ def _selection(
     from embstore.query.item_filter import word_list
     from embstore.query.request import Selection
 
-    return Selection(where, sample, seed, limits=as_limits(timeout, memory), words=word_list(words, word))
+    return Selection(
+        where, as_int(sample), operator.index(seed), limits=as_limits(timeout, memory), words=word_list(words, word)
+    )

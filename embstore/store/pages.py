@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from embstore.base.errors import UsageError
-from embstore.store.arguments import Names, as_names
+from embstore.base.keywords import Names, as_names
 from embstore.store.lookup import LookupMethods
 from embstore.store.mapping import MapMethods
 from embstore.store.papers import PaperMethods

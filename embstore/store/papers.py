@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer
 from embstore.base.table import Table
 from embstore.storage.catalog import Catalog
-from embstore.store.arguments import Names, as_names, as_observer
+from embstore.store.arguments import as_observer
 from embstore.store.building import BuildMethods
 from embstore.store.metrics import MetricMethods
 

@@ -7,11 +7,10 @@ from typing import Any
 
 from embstore.base.chart import Chart
 from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
-from embstore.base.keywords import accepts
+from embstore.base.keywords import Names, accepts
 from embstore.base.table import Pivot, Table
 from embstore.base.wording import speak_python
 from embstore.store import Store
-from embstore.store.arguments import Names
 
 COLUMN = "store"
 

@@ -4,9 +4,10 @@ import os
 from collections.abc import Mapping
 
 from embstore.base.errors import UsageError
+from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer
 from embstore.base.table import Table
-from embstore.store.arguments import LayerSpec, Names, as_layers, as_names, as_observer
+from embstore.store.arguments import LayerSpec, as_layers, as_observer
 from embstore.store.opened import OpenStore
 
 
