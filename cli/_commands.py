@@ -115,12 +115,12 @@ class Commands(PlainGroup):
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """Return the commands, or options, that begin like a word; no command is loaded."""
-        from typer._click.shell_completion import CompletionItem
+        from ._completion import Completion
 
         if incomplete.startswith("-"):
             return super().shell_complete(ctx, incomplete)
         shown = [name for name, entry in COMMANDS.items() if entry.alias_of is None]
-        return [CompletionItem(name) for name in shown if name.startswith(incomplete)]
+        return [Completion(name) for name in shown if name.startswith(incomplete)]
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""

@@ -7,9 +7,10 @@ What is completed is read without the libraries that answer questions, so that a
 import json
 import os
 from collections.abc import Callable, Iterable
-from contextlib import redirect_stderr, suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
 VARIABLE = "_EMBSTORE_COMPLETE"
@@ -27,32 +28,32 @@ _TRANSFORMS = ("center", "standardize", "abtt:", "abtt-original:", "drop:", "whi
 
 def script(shell: str) -> str:
     """Return the script that switches completion on in a shell."""
-    from typer._completion_shared import get_completion_script
-
-    return get_completion_script(prog_name="embstore", complete_var=VARIABLE, shell=shell)
+    with redirect_stdout(StringIO()) as written:
+        _follow(None, f"source_{shell}")
+    return written.getvalue().strip()
 
 
 def answer(command: Any, instruction: str) -> None:
     """Print the completions of the command line that a shell gives in its variables; nothing if there are none."""
-    from typer._click.shell_completion import get_completion_class
-    from typer._completion_classes import completion_init
-
-    completion_init()
-    kind = get_completion_class(instruction.removeprefix("complete_"))
-    if kind is None:
-        return
     # A message would land in the middle of the line that is being typed.
     with suppress(Exception), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
-        completing: Any = kind(command, {}, "embstore", VARIABLE)
-        find = completing.get_completions
-        completing.get_completions = lambda *words: [_without_help(item) for item in find(*words)]
-        print(completing.complete())
+        _follow(command, instruction)
 
 
-def _without_help(item: Any) -> Any:
-    """Return an item without its help, which Typer would lay out by a library that takes long to load."""
-    item.help = None
-    return item
+def _follow(command: Any, instruction: str) -> None:
+    """Print what a shell is to do: ``source_SHELL`` or ``complete_SHELL``."""
+    from typer.completion import get_completion_inspect_parameters, shell_complete
+
+    get_completion_inspect_parameters()  # registers Typer's shells
+    shell_complete(command, {}, "embstore", VARIABLE, instruction)
+
+
+class Completion(NamedTuple):
+    """A word that a shell offers; without help, which Typer would lay out by a library that takes long to load."""
+
+    value: str
+    type: str = "plain"
+    help: None = None
 
 
 def values_of(parameter: Any, context: Any) -> Iterable[str]:

@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn, TextIO
 
 import typer
-from typer._click.exceptions import ClickException
 
 from embstore.base.errors import EmbstoreError
 from embstore.base.escape import printable
@@ -23,7 +22,7 @@ from ._debug import show_failure
 from ._interrupts import INTERRUPTED, mark_reported, received
 
 OK, NO, MISTAKE = 0, 1, 2
-_ERROR = "Error: "  # what Typer writes before the message of a ClickException
+_ERROR = "Error: "  # what Typer writes before the message of an error of its own
 
 
 @contextmanager
@@ -47,10 +46,6 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
     except EmbstoreError as error:
         refuse(error)
-    except ClickException as error:
-        message = _wrapped(f"{_ERROR}{error.format_message()}").removeprefix(_ERROR)
-        error.format_message = lambda: message  # type: ignore[method-assign]
-        raise
     except MemoryError as error:
         say(
             f"embstore: there is not enough memory{f' ({error})' if str(error) else ''}. End other programs, or ask "
@@ -64,6 +59,11 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
         _forget(sys.stdout)
         say(f"embstore: {error.filename or 'standard output'}: {error.strerror or error}.")
         raise typer.Exit(MISTAKE) from None
+    except Exception as error:
+        if hasattr(error, "format_message"):  # Typer does not export the class of its errors
+            message = _wrapped(f"{_ERROR}{error.format_message()}").removeprefix(_ERROR)
+            error.format_message = lambda: message
+        raise
 
 
 def refuse(error: EmbstoreError) -> NoReturn:

@@ -71,15 +71,9 @@ def follow_suffix(context: Any) -> None:
         raise UsageError("--ids-as-text is about JSON: add --format json or --format jsonl.")
 
 
-def given_options(besides: Iterable[str]) -> list[str]:
-    """Return the options that are given to the current command, as they are written, but for some of its parameters.
-
-    Args:
-        besides: Names of the parameters to leave out.
-    """
-    from typer._click.globals import get_current_context
-
-    context, besides = get_current_context(), set(besides)
+def given_options(context: Any, besides: Iterable[str]) -> list[str]:
+    """Return the options that are given to a command, as they are written, but for some parameters, by name."""
+    besides = set(besides)
     return [
         parameter.opts[0]
         for parameter in context.command.params

@@ -18,7 +18,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, get_args, get_type_hints
 
-from typer._click.exceptions import BadParameter
+from typer import BadParameter
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from embstore.base.errors import UsageError
@@ -44,21 +44,44 @@ _NOT_PLAIN = object()
 _STORE_OPTION = "store_option"
 
 
-class PlainCommand(TyperCommand):
+class _Helpful:
+    """What commands and groups have in common: plain ``--help``, an example in it, and completion of options."""
+
+    def get_help_option(self: Any, ctx: Any) -> Any:
+        """Return the option ``--help``."""
+        return _plain_help(super().get_help_option(ctx))  # type: ignore[misc]
+
+    def shell_complete(self: Any, ctx: Any, incomplete: str) -> list[Any]:
+        """Return the options that begin like a word, without the help that Typer would lay out by a slow import."""
+        from ._completion import Completion
+
+        found = super().shell_complete(ctx, incomplete)  # type: ignore[misc]
+        return [Completion(item.value, item.type) for item in found]
+
+    def format_epilog(self: Any, ctx: Any, formatter: Any) -> None:
+        """Write the last lines of the help: an example, and the page of the documentation that is about it."""
+        from ._examples import example_of
+
+        super().format_epilog(ctx, formatter)  # type: ignore[misc]
+        names = []
+        context = ctx
+        while context.parent is not None:
+            names.append(context.info_name)
+            context = context.parent
+        example = example_of(" ".join(reversed(names)), getattr(self, "needs", ""))
+        if example is None:
+            return
+        with formatter.section("Examples" if len(example.lines) > 1 else "Example"):
+            formatter.write("".join(f"{' ' * formatter.current_indent}{line}\n" for line in example.lines))
+        formatter.write(f"\nMore in {example.url}\n")
+
+
+class PlainCommand(_Helpful, TyperCommand):
     """A command that reads plain values itself."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.params = _with_store_option(_all_plain(self))
-
-    def get_help_option(self, ctx: Any) -> Any:
-        """Return the option ``--help``."""
-        return _plain_help(super().get_help_option(ctx))
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the last lines of the help."""
-        super().format_epilog(ctx, formatter)
-        _write_example(self, ctx, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; for unexpected ones, say how to give an option several values."""
@@ -83,7 +106,7 @@ class PlainCommand(TyperCommand):
         return extra
 
 
-class PlainGroup(TyperGroup):
+class PlainGroup(_Helpful, TyperGroup):
     """A group of commands that reads plain values itself."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -95,32 +118,6 @@ class PlainGroup(TyperGroup):
         rest = super().parse_args(ctx, args)
         follow_suffix(ctx)
         return rest
-
-    def get_help_option(self, ctx: Any) -> Any:
-        """Return the option ``--help``."""
-        return _plain_help(super().get_help_option(ctx))
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the last lines of the help."""
-        super().format_epilog(ctx, formatter)
-        _write_example(self, ctx, formatter)
-
-
-def _write_example(command: Any, ctx: Any, formatter: Any) -> None:
-    """Write an example of a command, and the page of the documentation that is about it."""
-    from ._examples import example_of
-
-    names = []
-    context = ctx
-    while context.parent is not None:
-        names.append(context.info_name)
-        context = context.parent
-    example = example_of(" ".join(reversed(names)), getattr(command, "needs", ""))
-    if example is None:
-        return
-    with formatter.section("Examples" if len(example.lines) > 1 else "Example"):
-        formatter.write("".join(f"{' ' * formatter.current_indent}{line}\n" for line in example.lines))
-    formatter.write(f"\nMore in {example.url}\n")
 
 
 class _PlainOption(TyperOption):
@@ -188,11 +185,9 @@ def _without_verbose(args: Sequence[str]) -> list[str]:
 
 
 def _completed(parameter: Any, ctx: Any, incomplete: str) -> list[Any]:
-    from typer._click.shell_completion import CompletionItem
+    from ._completion import Completion, values_of
 
-    from ._completion import values_of
-
-    return [CompletionItem(value) for value in values_of(parameter, ctx) if value.startswith(incomplete)]
+    return [Completion(value) for value in values_of(parameter, ctx) if value.startswith(incomplete)]
 
 
 def _repeated(parameters: Sequence[Any], given: Sequence[str], extra: str) -> str:

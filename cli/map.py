@@ -20,6 +20,7 @@ _OF_LIST = (
 
 
 def map(
+    context: typer.Context,
     method: Annotated[
         str | None,
         typer.Option(
@@ -69,7 +70,7 @@ def map(
             "template": template,
         }  # fmt: skip
         if stored:
-            _check_list()
+            _check_list(context)
             emit_actions(
                 opened.maps(method=method, layers=layer, **filters), form, output,
                 nothing="No such map is stored. Make one with: embstore map", quiet=quiet, csv_safe=csv_safe,
@@ -83,11 +84,11 @@ def map(
         emit(done, form, output, csv_safe=csv_safe, quiet=quiet)
 
 
-def _check_list() -> None:
+def _check_list(context: typer.Context) -> None:
     """Raise UsageError if options of new maps are given, which do not choose among stored ones."""
     from embstore.base.errors import UsageError
 
-    if given := _options.given_options(_OF_LIST):
+    if given := _options.given_options(context, _OF_LIST):
         raise UsageError(
             f"--list lists stored maps with their settings, and {given[0]} is about new ones. Leave {given[0]} out; "
             "--space, --layer and --method choose what is listed."

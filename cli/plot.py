@@ -73,11 +73,11 @@ class _Drawing:
         """Remove these options from all options of a command, and return them."""
         return cls(**{name: options.pop(name) for field in fields(cls) if (name := field.name) in options})
 
-    def check_stored_result(self) -> None:
+    def check_stored_result(self, context: typer.Context) -> None:
         """Raise UsageError if a stored result is drawn, and options are given of what would be computed."""
         from embstore.base.errors import UsageError
 
-        if self.result is not None and (given := _options.given_options(_NAMES)):
+        if self.result is not None and (given := _options.given_options(context, _NAMES)):
             raise UsageError(
                 f"{given[0]} is about what is computed, and --from draws a stored result. Leave {given[0]} out."
             )
@@ -122,7 +122,9 @@ class _Drawing:
 _NAMES = {field.name for field in fields(_Drawing)}
 
 
-def _plot_metric(store: _options.StoreDir = None, no_cache: _NoCache = False, **options: Any) -> None:
+def _plot_metric(
+    context: typer.Context, store: _options.StoreDir = None, no_cache: _NoCache = False, **options: Any
+) -> None:
     metric = options.pop("metric")
     own = {name: options.pop(name) for name in options.pop("own_names") if name in _NAMES}
     drawing = _Drawing.taken_from(options)
@@ -132,12 +134,14 @@ def _plot_metric(store: _options.StoreDir = None, no_cache: _NoCache = False, **
         return open_store(store).query(metric, cache=not no_cache, **query_arguments(options), **own)
 
     with explained():
-        drawing.check_stored_result()
+        drawing.check_stored_result(context)
         drawing.draw(metric, compute)
 
 
 @with_options(drift.arguments, _Drawing)
-def _plot_drift(store: _options.StoreDir = None, no_cache: _NoCache = False, **options: Any) -> None:
+def _plot_drift(
+    context: typer.Context, store: _options.StoreDir = None, no_cache: _NoCache = False, **options: Any
+) -> None:
     """Draw how the neighbourhoods of items change over layers, or between two spaces: a curve for each item."""
     drawing = _Drawing.taken_from(options)
 
@@ -149,7 +153,7 @@ def _plot_drift(store: _options.StoreDir = None, no_cache: _NoCache = False, **o
         return open_store(store).drift(**drift.arguments(**options), cache=not no_cache)
 
     with explained():
-        drawing.check_stored_result()
+        drawing.check_stored_result(context)
         drawing.draw("drift", compute)
 
 

@@ -221,12 +221,12 @@ class MetricGroup(PlainGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read what is before the metric; an option of a metric there is answered with its place."""
-        from typer._click.exceptions import NoSuchOption
-
         try:
             return super().parse_args(ctx, args)
-        except NoSuchOption as error:
-            error.message += f". Options follow the metric: {ctx.command_path} METRIC {error.option_name} …"
+        except Exception as error:
+            unknown: Any = error
+            if hasattr(error, "possibilities"):  # Typer does not export the class of the error on an unknown option
+                unknown.message += f". Options follow the metric: {ctx.command_path} METRIC {unknown.option_name} …"
             raise
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -251,16 +251,14 @@ class MetricGroup(PlainGroup):
         """Return the metrics, or options, that begin like a word; packages are named, and none is imported."""
         from importlib.metadata import entry_points
 
-        from typer._click.shell_completion import CompletionItem
-
-        from ._completion import METRICS
+        from ._completion import METRICS, Completion
 
         if incomplete.startswith("-"):
             return super().shell_complete(ctx, incomplete)
         names = dict.fromkeys(
             [*self.others, *METRICS, *(point.name for point in entry_points(group="embstore.metrics"))]
         )
-        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return [Completion(name) for name in names if name.startswith(incomplete)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a metric, or end with a message that gives the reason and the nearest name."""
