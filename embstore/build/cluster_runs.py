@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from embstore.build.on_ray import Cluster
 
 
-def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run], observe: Observer) -> list[str]:
-    """Encode the missing items of all jobs, and commit their shards in this process; return notes.
+def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run], observe: Observer) -> None:
+    """Encode the missing items of all jobs, and commit their shards in this process.
 
     Args:
         cluster: Cluster that encodes them.
@@ -24,7 +24,7 @@ def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run], observe: Observer
     """
     pairs = [(run, group) for run in runs for group in run.job.groups]
     if not pairs:
-        return []
+        return
     labels = list(dict.fromkeys(run.model.label for run, _ in pairs))
     what = labels[0] if len(labels) == 1 else count(len(labels), "checkpoint")
     name = f"{what} on {count(cluster.n_workers, 'worker')}"
@@ -49,7 +49,6 @@ def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run], observe: Observer
             for outcome in _finished_soon(outcomes):
                 take(outcome)
             raise
-    return cluster.notes
 
 
 def _complete(commit: Future[None]) -> None:

@@ -71,7 +71,6 @@ class Cluster:
 
     Attributes:
         n_workers: Number of workers.
-        notes: Notes on workers that did not answer.
     """
 
     def __init__(self, options: ClusterOptions, root: Path) -> None:
@@ -80,7 +79,6 @@ class Cluster:
         self._workers: list[ClusterWorker] = []
         self._stack = ExitStack()
         self.n_workers = 0
-        self.notes: list[str] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -103,7 +101,7 @@ class Cluster:
             observe: Callback for progress, which is told what is waited for.
 
         Raises:
-            ClusterError: A worker cannot take part, or none answers.
+            ClusterError: A worker cannot take part.
         """
         with atomic.temporary(self._paths.root) as sign:
             content = os.urandom(16)
@@ -116,11 +114,7 @@ class Cluster:
                 )
                 for model, tasks in jobs
             ]
-            queue = RangeQueue(self._ray, self._started(), queued, observe, self._options.patience)
-            try:
-                yield from queue.outcomes()
-            finally:
-                self.notes += queue.notes
+            yield from RangeQueue(self._ray, self._started(), queued, observe, self._options.patience).outcomes()
 
     def remove_leftovers(self) -> None:
         """Remove what workers that died have left in the store."""
@@ -140,7 +134,7 @@ class Cluster:
 
     def _stop_workers(self) -> None:
         """End the workers, then remove what they have left: a process that is killed may still write for a moment."""
-        stops = [worker.actor.stop.remote() for worker in self._workers if worker.is_ready or worker.ping is not None]
+        stops = [worker.actor.stop.remote() for worker in self._workers if worker.is_ready]
         try:
             if stops:
                 self._ray.wait(stops, num_returns=len(stops), timeout=_STOP_SECONDS)

@@ -96,7 +96,7 @@ def build(
                             run.encode()
                 model.release()
             if cluster is not None:
-                notes += encode_on_cluster(cluster, runs, observe)
+                encode_on_cluster(cluster, runs, observe)
         with store.writing_texts():
             for run in runs:
                 counted = store_token_counts(run.job, store.paths, run.lengths, observe)

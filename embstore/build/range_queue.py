@@ -1,4 +1,8 @@
-"""Hand out the ranges of a build to the workers of a cluster, and take them back from workers that die or stop."""
+"""Hand out the ranges of a build to the workers of a cluster, and take them back from workers that die.
+
+Ray finds out which workers and nodes have died, and starts the workers again. It would repeat a call on the same worker
+only, which may wait for a free node; so ranges are given to another one here.
+"""
 
 import time
 from collections import deque
@@ -24,14 +28,10 @@ class Patience:
     """How long the queue waits.
 
     Attributes:
-        answer_seconds: Time in which a worker must answer; then its ranges are given to another one.
-        silence_seconds: Time in which one of the workers must answer; then the build ends.
         start_seconds: Time until it is said that no worker has started.
         interrupt_seconds: Time after Ctrl-C for the ranges that are being encoded.
     """
 
-    answer_seconds: float = 120.0
-    silence_seconds: float = 300.0
     start_seconds: float = 15.0
     interrupt_seconds: float = 30.0
 
@@ -64,16 +64,12 @@ class ClusterWorker:
     Attributes:
         actor: Handle of its actor.
         running: Ranges that it was given.
-        is_ready: Whether it can be given ranges: it has answered since it was started, and still answers.
-        ping: Call that it has not answered yet; None if it has.
-        answered: Monotonic time of its last answer, in seconds.
+        is_ready: Whether it can be given ranges: it has said since it was started that it can take part.
     """
 
     actor: Any
     running: "list[_Attempt]" = field(default_factory=list)
     is_ready: bool = False
-    ping: Any = None
-    answered: float = field(default_factory=time.monotonic)
 
     def accepts(self, attempt: "_Attempt") -> bool:
         """Return whether to give it a range now: one over which a worker died gets a worker of its own."""
@@ -123,7 +119,6 @@ class RangeQueue:
         self._again: deque[_Attempt] = deque()
         self._next: _Attempt | None = None
         self._calls: dict[Any, tuple[ClusterWorker, _Attempt | None]] = {}
-        self.notes: list[str] = []
 
     def outcomes(self) -> Iterator[RangeOutcome]:
         """Yield what becomes of each range, in any order.
@@ -131,7 +126,7 @@ class RangeQueue:
         After Ctrl-C no range is handed out any more, and those that end soon are yielded before KeyboardInterrupt.
 
         Raises:
-            ClusterError: A worker cannot take part, or no worker answers any more.
+            ClusterError: A worker cannot take part.
         """
         began = time.monotonic()
         for worker in self._workers:
@@ -139,7 +134,6 @@ class RangeQueue:
         try:
             while self._hand_out():
                 yield from self._finished()
-                self._check_answers()
                 began = self._say_that_none_has_started(began)
         except KeyboardInterrupt:
             yield from self._finish_soon()
@@ -158,9 +152,6 @@ class RangeQueue:
 
     def _finished(self) -> Iterator[RangeOutcome]:
         """Wait a moment for calls to end; yield the ranges that have."""
-        if not self._calls:  # no worker answers
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-            return
         done, _ = self._ray.wait([*self._calls], timeout=_SECONDS_BETWEEN_LOOKS)
         for call in done:
             worker, attempt = self._calls.pop(call)
@@ -220,7 +211,6 @@ class RangeQueue:
         except errors.RayError as error:
             return ClusterError(f"a worker of the cluster failed: {last_line(error)}.")
         else:
-            worker.answered = time.monotonic()
             if attempt is not None:
                 return result  # type: ignore[no-any-return]
             worker.is_ready = True
@@ -230,7 +220,7 @@ class RangeQueue:
     def _died(self, worker: ClusterWorker) -> None:
         """Wait for a worker to be started again, unless it is waited for already."""
         if not any(other is worker and attempt is None for other, attempt in self._calls.values()):
-            worker.is_ready, worker.ping = False, None
+            worker.is_ready = False
             self._check(worker)
 
     def _after_death(self, attempt: _Attempt) -> Iterator[RangeOutcome]:
@@ -247,53 +237,6 @@ class RangeQueue:
         """Ask a worker whether it can take part; Ray repeats the question while the worker is being started."""
         call = worker.actor.problem.options(max_task_retries=-1).remote(self._requirements[0])
         self._calls[call] = (worker, None)
-
-    def _check_answers(self) -> None:
-        """Ask the workers whether they still run; take the ranges of one that does not answer.
-
-        Raises:
-            ClusterError: No worker answers.
-        """
-        now, limit = time.monotonic(), self._patience.answer_seconds
-        for worker in self._workers:
-            if worker.ping is not None and self._ray.wait([worker.ping], timeout=0)[0]:
-                self._answered(worker, now)
-            if not worker.is_ready:
-                continue
-            if worker.ping is None and now - worker.answered > limit / 10:
-                worker.ping = worker.actor.answer.remote()
-            elif now - worker.answered > limit:
-                self._abandon(worker)
-        silent = [worker for worker in self._workers if worker.ping is not None and not worker.is_ready]
-        if len(silent) == len(self._workers) and all(
-            now - worker.answered > self._patience.silence_seconds for worker in silent
-        ):
-            raise ClusterError(
-                f"no worker of the cluster has answered for {self._patience.silence_seconds:g} s. See `ray status` on "
-                "its head, and run the same command again: what was embedded is kept."
-            )
-
-    def _answered(self, worker: ClusterWorker, now: float) -> None:
-        """Take the answer of a worker; one that was silent for long can be given ranges again."""
-        ping, worker.ping = worker.ping, None
-        try:
-            self._ray.get(ping)
-        except self._ray.exceptions.RayError:
-            self._died(worker)
-            return
-        worker.answered = now
-        worker.is_ready = True
-
-    def _abandon(self, worker: ClusterWorker) -> None:
-        """Take the ranges of a worker that does not answer; nothing that it makes of them is looked at later."""
-        self.notes.append(
-            f"a worker did not answer for {self._patience.answer_seconds:g} s: {count(len(worker.running), 'range')} "
-            "of texts that it had went to others."
-        )
-        self._calls = {call: pair for call, pair in self._calls.items() if pair[0] is not worker}
-        self._again.extendleft(reversed(worker.running))
-        worker.running.clear()
-        worker.is_ready = False
 
     def _say_that_none_has_started(self, began: float) -> float:
         """Say what is waited for while no worker has started; return the time from which that is counted on."""

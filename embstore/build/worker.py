@@ -120,9 +120,6 @@ class RangeWorker:
             )
         return None
 
-    def answer(self) -> None:
-        """Return: this process runs."""
-
     def stop(self) -> None:
         """Begin no file any more, and return when those that are being written are complete."""
         with self._writes:

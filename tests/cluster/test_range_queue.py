@@ -1,4 +1,4 @@
-"""How ranges are handed out, and taken back from workers that die or stop: with workers that run in this process."""
+"""How ranges are handed out, and taken back from workers that die: with workers that run in this process."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from item_windows import window_of
 
-from embstore.base.errors import ClusterError
 from embstore.base.progress import Progress
 from embstore.base.space import Unit
 from embstore.base.text import Item
@@ -18,7 +17,7 @@ from embstore.build.range_queue import ClusterWorker, Patience, RangeJob, RangeO
 from embstore.build.ranges import RangeTask
 from embstore.build.worker import RangeResult
 
-PATIENT = Patience(answer_seconds=60, interrupt_seconds=60)
+PATIENT = Patience(interrupt_seconds=60)
 
 
 class Died(Exception):
@@ -72,7 +71,6 @@ class Worker:
         self.is_silent = False
         self._encode = encode
         self.problem = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda _: self._call(lambda: None)))
-        self.answer = SimpleNamespace(remote=lambda: self._call(lambda: None))
         self.encode = SimpleNamespace(remote=self._encoded)
 
     def _call(self, run: Callable[[], Any]) -> Call:
@@ -147,27 +145,6 @@ def test_a_range_over_which_a_worker_died_by_chance_stays_whole() -> None:
         return Died() if n_deaths < 3 else RangeResult((), ())
 
     assert done([*queue_of([Worker(encode)], tasks("a b c d e")).outcomes()]) == [(0, ("a", "b", "c", "d", "e"))]
-
-
-def test_the_ranges_of_a_silent_worker_go_to_another_one_and_its_own_results_are_not_taken() -> None:
-    first, second = Worker(), Worker()
-    queue = queue_of([first, second], tasks("a", "b", "c", "d"), patience=Patience(answer_seconds=0.3))
-    outcomes = []
-    for outcome in queue.outcomes():
-        outcomes.append(outcome)
-        first.is_silent = not queue.notes  # it wakes up when its ranges have gone to the other one
-    assert done(outcomes) == [(0, (word,)) for word in "abcd"]
-    assert [note for note in queue.notes if "a worker did not answer for 0.3 s: " in note] == queue.notes != []
-
-
-def test_a_cluster_that_answers_no_more_ends_the_build() -> None:
-    worker = Worker()
-    queue = queue_of([worker], tasks("a", "b", "c", "d"), patience=Patience(0.3, 0.6))
-    outcomes = queue.outcomes()
-    next(outcomes)
-    worker.is_silent = True
-    with pytest.raises(ClusterError, match=r"no worker of the cluster has answered for 0\.6 s.*what was embedded is"):
-        next(outcomes)
 
 
 def test_after_an_interrupt_the_ranges_that_end_soon_are_yielded() -> None:

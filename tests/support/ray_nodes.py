@@ -36,9 +36,18 @@ class RayCluster:
 
     def replace_node(self) -> None:
         """Kill a node with its worker, and add another one."""
+        self.kill_node()
+        self.add_node()
+
+    def kill_node(self) -> None:
+        """Kill a node with its worker."""
         node = min(self.nodes.worker_nodes, key=lambda node: node.unique_id)
         self.nodes.remove_node(node, allow_graceful=False)
-        self.nodes.add_node(node_ip_address=node.node_ip_address, num_cpus=1, object_store_memory=MEMORY)
+
+    def add_node(self) -> None:
+        """Add a node at the address that has none."""
+        [address] = {*NODES} - {node.node_ip_address for node in self.nodes.worker_nodes}
+        self.nodes.add_node(node_ip_address=address, num_cpus=1, object_store_memory=MEMORY)
 
 
 @contextmanager

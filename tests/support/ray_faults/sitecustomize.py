@@ -56,10 +56,6 @@ def _change(worker: Any) -> None:
             log.write(f"{os.getpid()} {task.n_items}\n")
         if _take("kill after the write"):
             os.kill(os.getpid(), signal.SIGKILL)
-        if _take("stop after the write"):
-            Path(FOLDER, "stopped").write_text(f"{os.getpid()}")
-            os.kill(os.getpid(), signal.SIGSTOP)
-            Path(FOLDER, "woken").touch()
         return result
 
     worker.encode = encode
