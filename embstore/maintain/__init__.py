@@ -1,7 +1,7 @@
 """Commands that check, repair and reorganise an existing store.
 
 verify.py       check every file
-repair.py       repair damage: repair_spaces.py, repair_tables.py; repair_log.py: the list of actions
+repair.py       move damaged files out, and rebuild what is derived
 compact.py      merge many small files into few large ones
 merge.py        copy the spaces of another store
 remove.py       delete spaces

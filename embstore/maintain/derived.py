@@ -22,8 +22,10 @@ def renew_indexes(paths: StorePaths, card: Card, observe: Observer) -> list[str]
     return recall_notes(card, update_indexes(paths, card, kind, observe)) if kind else []
 
 
-def renew_merged(paths: StorePaths, card: Card) -> None:
-    """Update the merged summary of a space; remove it if it still does not match the shards."""
+def renew_merged(paths: StorePaths, card: Card, *, force: bool = False) -> None:
+    """Update the merged summary of a space, also one that is up to date with ``force``; remove it if it is wrong."""
+    if force:
+        disk.remove(paths.merged(card.space), missing_ok=True)
     write_merged(paths, card)
     merged = read_merged(paths, card)
     if merged is None or not merged.is_of(committed_shards(paths, card.space)):

@@ -1,41 +1,62 @@
-"""Repair a store: rebuild derived files, and move damaged files that cannot be rebuilt out of the store."""
+"""Repair a store: move damaged files into its folder ``damaged``, commit that, and rebuild what is derived."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore import index
 from embstore.base import disk
-from embstore.base.errors import DamagedError, LockedError, StoreError
+from embstore.base.errors import DamagedError, FileAccessError, LockedError, MissingFileError, StoreError
 from embstore.base.progress import Observer
+from embstore.base.summary import Summary
 from embstore.base.table import Table
+from embstore.index.updating import readable_card, update_indexes
 from embstore.maintain.actions import Action, tabulate
-from embstore.maintain.repair_log import LEFT as LEFT
-from embstore.maintain.repair_log import SAME_SOURCES, RepairLog
-from embstore.maintain.repair_spaces import SpacesRepair
-from embstore.maintain.repair_tables import repair_tables
+from embstore.maintain.derived import kind_of_indexes, renew_merged
+from embstore.maintain.verify import verify_index, without_card
+from embstore.storage.files.card import Card, read_card
 from embstore.storage.files.marker import write_marker
-from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.files.summaries import read_merged
+from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_part
+from embstore.storage.maintenance.column_tables import verify_columns
 from embstore.storage.maintenance.file_checks import (
     Problem,
+    SoundShard,
+    check_shard,
     verify_answers,
+    verify_datasets,
     verify_manifests,
     verify_maps,
     verify_marker,
+    verify_parts,
 )
+from embstore.storage.maintenance.id_set import IdSet
+from embstore.storage.maintenance.salvage import move_out, rewrite_table, sound_rows
 from embstore.storage.transaction.commit import Change, commit, create_complete
 from embstore.storage.transaction.lock import write_lock
-from embstore.storage.transaction.manifest import Snapshot, read_snapshot
+from embstore.storage.transaction.manifest import Snapshot, card_remedy, read_snapshot
 from embstore.storage.transaction.recovery import finish_replacements, list_leftovers, recover
+
+Ids = NDArray[np.int64]
+
+LEFT = "left"
+"""The action for damage that this command cannot repair."""
+_SAME_SOURCES = "build the same sources again"
 
 
 def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = False) -> Table:
-    """Repair a store as far as its own files allow.
+    """Repair a store: damaged files move into the folder ``damaged``, and what is derived from others is rebuilt.
 
-    Temporary files of killed processes are removed; summaries and indexes are rebuilt from the shards; damaged shards
-    and tables are moved into the folder ``damaged``, so that the next build of the same sources embeds exactly their
-    items again. Files that cannot be rebuilt from others, such as cards, are left in place and reported.
+    The next build of the same sources embeds exactly the items that are missing then. Of a damaged table of texts, the
+    rows that are intact stay. Damaged cards are left in place and reported.
 
     Args:
         root: Folder of the store.
@@ -51,15 +72,9 @@ def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = Fa
     paths = StorePaths(disk.resolved(root))
     marker_problems = list(verify_marker(paths))
     with _locked(paths, dry_run):
-        log = RepairLog(paths, dry_run)
-        snapshot = _repair_documents(log, marker_problems)
-        _forget_missing(log, snapshot)
-        texts = repair_tables(log, snapshot)
-        _remove_leftovers(log, snapshot)
-        _remove_answers(log)
-        _remove_maps(log)
-        SpacesRepair(log, snapshot, texts, observe).repair_all()
-        return tabulate(log.actions, paths.root, dry_run=dry_run)
+        work = _Repair(paths, observe, dry_run)
+        work.run(marker_problems)
+        return tabulate(work.actions, paths.root, dry_run=dry_run)
 
 
 @contextmanager
@@ -76,66 +91,211 @@ def _locked(paths: StorePaths, dry_run: bool) -> Iterator[None]:
         yield  # a read-only store needs no lock
 
 
-def _repair_documents(log: RepairLog, marker_problems: Sequence[Problem]) -> Snapshot:
-    """Rewrite ``store.json`` and the manifest if they have problems, and return the files of the store.
+@dataclass
+class _Repair:
+    """The repair of one store, whose write lock is held; in a dry run, actions are listed without being done."""
 
-    If the manifest is damaged, the new one names all files that are there, so that items may be stored twice until they
-    are deduplicated.
+    paths: StorePaths
+    observe: Observer
+    dry_run: bool
+    actions: list[Action] = field(default_factory=list)
 
-    Raises:
-        UnsupportedFormatError: A manifest has a format that this version does not read.
-    """
-    paths = log.paths
-    for problem in marker_problems:
-        log.do(Action("rewritten", problem.file, "it was missing, or altered"), partial(write_marker, paths))
-    snapshot, problems = verify_manifests(paths)
-    needed = not snapshot.number
-    for problem in problems:
-        detail = "it was altered; what is there twice is sorted out below" if needed else "it was altered, and is old"
-        log.actions.append(Action("rewritten" if needed else "removed", problem.file, detail))
-    if not log.dry_run:
-        if problems and needed:
-            create_complete(paths, snapshot.files)
-        for path in (problem.file for problem in problems if problem.file != paths.manifests):
-            disk.remove(path, missing_ok=True)  # a new manifest may have deleted it
-        finish_replacements(paths)  # before the next commit, after which it is not known what was replaced
-    return snapshot
+    def run(self, marker_problems: Sequence[Problem]) -> None:
+        """Repair documents, tables and spaces, in this order: each needs what comes before it."""
+        snapshot = self._repair_documents(marker_problems)
+        self._forget_missing(snapshot)
+        text_ids = self._repair_texts(snapshot)
+        self._take_out_tables(snapshot)
+        self._remove_leftovers(snapshot)
+        for path in map(self.paths.card, snapshot.spaces):
+            self._repair_space(path, snapshot, text_ids)
+        for path in map(self.paths.card, without_card(snapshot)):
+            self._leave(path, f"it is missing, and there are shards of it. {card_remedy(path)}")
 
+    def _do(self, action: Action, work: Callable[[], object]) -> None:
+        self.actions.append(action)
+        if not self.dry_run:
+            work()
 
-def _forget_missing(log: RepairLog, snapshot: Snapshot) -> None:
-    """Remove the names of missing files from the manifest; those of cards stay, as their spaces need them."""
-    paths = log.paths
-    missing = [path for path in snapshot.missing(paths) if path.parent != paths.spaces]
-    for path in missing:
-        log.actions.append(Action("removed", path, f"it is missing; to have what was in it again, {SAME_SOURCES}"))
-    if missing and not log.dry_run:
-        commit(paths, Change(removed=tuple(missing)))
+    def _leave(self, path: Path, detail: str, n_items: int | None = None) -> None:
+        self.actions.append(Action(LEFT, path, detail, n_items))
 
+    def _take_out(self, path: Path, detail: str) -> None:
+        """Move a file of the store into the folder ``damaged``."""
+        action = Action("taken out", path, detail, n_bytes=disk.size(path))
+        self._do(action, partial(move_out, self.paths, path))
 
-def _remove_leftovers(log: RepairLog, snapshot: Snapshot) -> None:
-    """Remove temporary and orphaned files of killed processes."""
-    if not log.dry_run:
-        snapshot = read_snapshot(log.paths)
-    listed = {action.file for action in log.actions}
-    for path in list_leftovers(log.paths, snapshot):
-        if path not in listed and not disk.is_folder(path):
-            log.actions.append(Action("removed", path, "a process that was killed left it", n_bytes=disk.size(path)))
-    if not log.dry_run:
-        recover(log.paths)
+    def _repair_documents(self, marker_problems: Sequence[Problem]) -> Snapshot:
+        """Rewrite ``store.json`` and the manifest if they have problems, and return the files of the store.
 
+        If the manifest is damaged, the new one names all files that are there, so that items may be stored twice until
+        they are deduplicated.
 
-def _remove_answers(log: RepairLog) -> None:
-    """Remove damaged cached answers; the next query computes them again."""
-    for problem in verify_answers(log.paths):
-        path = problem.file
-        action = Action("removed", path, "it was altered or truncated", n_bytes=disk.size(path))
-        log.do(action, partial(disk.remove, path, missing_ok=True))
+        Raises:
+            UnsupportedFormatError: A manifest has a format that this version does not read.
+        """
+        paths = self.paths
+        for problem in marker_problems:
+            self._do(Action("rewritten", problem.file, "it was missing, or altered"), partial(write_marker, paths))
+        snapshot, problems = verify_manifests(paths)
+        needed = not snapshot.number
+        for problem in problems:
+            action, detail = ("rewritten", "what is there twice is below") if needed else ("removed", "it is old")
+            self.actions.append(Action(action, problem.file, f"it was altered; {detail}"))
+        if not self.dry_run:
+            if problems and needed:
+                create_complete(paths, snapshot.files)
+            for path in (problem.file for problem in problems if problem.file != paths.manifests):
+                disk.remove(path, missing_ok=True)  # a new manifest may have deleted it
+            finish_replacements(paths)  # before the next commit, after which it is not known what was replaced
+        return snapshot
 
+    def _forget_missing(self, snapshot: Snapshot) -> None:
+        """Remove the names of missing files from the manifest; those of cards stay, as their spaces need them."""
+        missing = [path for path in snapshot.missing(self.paths) if path.parent != self.paths.spaces]
+        for path in missing:
+            detail = f"it is missing; to have what was in it again, {_SAME_SOURCES}"
+            self.actions.append(Action("removed", path, detail))
+        if missing and not self.dry_run:
+            commit(self.paths, Change(removed=tuple(missing)))
 
-def _remove_maps(log: RepairLog) -> None:
-    """Remove damaged maps, which can be made again."""
-    for problem in verify_maps(log.paths):
-        path = problem.file
-        detail = "it was altered or truncated; make it again with embstore map"
-        action = Action("removed", path, detail, n_bytes=disk.size(path))
-        log.do(action, partial(disk.remove, path, missing_ok=True))
+    def _repair_texts(self, snapshot: Snapshot) -> Ids:
+        """Keep the intact rows of the tables of items, each item in one table; return the ids that have a text."""
+        listed = snapshot.parts(self.paths, self.paths.items).files
+        damaged = {problem.file: problem.problem for problem in verify_parts(listed, ITEMS_SCHEMA)}
+        sound = [path for path in listed if path not in damaged]
+        salvaged = {path: sound_rows(path, sound) for path in damaged}
+        seen = IdSet()
+        for path in (*sound, *damaged):
+            rows = salvaged[path] if path in damaged else read_part(path, ["item_id"])
+            new = np.unique(seen.missing(rows["item_id"].to_numpy()))
+            seen.add(new)
+            if path not in damaged and len(new) == len(rows):
+                continue
+            problem = damaged.get(path, "other tables, or other rows, have items of it too")
+            if len(new):
+                detail = f"{problem}. The items whose ids agree with their texts are kept"
+                work = partial(rewrite_table, self.paths, path, new, salvaged.get(path))
+                self._do(Action("rewritten", path, detail, len(new)), work)
+            else:
+                self._take_out(path, f"{problem}. To have its texts again, {_SAME_SOURCES}")
+        return seen.ids()
+
+    def _take_out_tables(self, snapshot: Snapshot) -> None:
+        """Take out damaged tables of skipped texts, columns and datasets."""
+        paths = self.paths
+        for problem in list(verify_parts(snapshot.parts(paths, paths.skipped).files, SKIPPED_SCHEMA)):
+            self._take_out(problem.file, f"{problem.problem}. The next build lists its texts again")
+        for problem in list(verify_columns(paths.root, snapshot.parts(paths, paths.columns).files)):
+            detail = f"{problem.problem}. To have its values again, {_SAME_SOURCES}, with the same --keep"
+            self._take_out(problem.file, detail)
+        for problem in list(verify_datasets(paths)):
+            self._take_out(problem.file, problem.problem)
+
+    def _remove_leftovers(self, snapshot: Snapshot) -> None:
+        """Remove temporary and orphaned files of killed processes, and damaged answers and maps."""
+        if not self.dry_run:
+            snapshot = read_snapshot(self.paths)
+        listed = {action.file for action in self.actions}
+        for path in list_leftovers(self.paths, snapshot):
+            if path not in listed and not disk.is_folder(path):
+                detail = "a process that was killed left it"
+                self.actions.append(Action("removed", path, detail, n_bytes=disk.size(path)))
+        if not self.dry_run:
+            recover(self.paths)
+        for problem in list(chain(verify_answers(self.paths), verify_maps(self.paths))):
+            detail = "it was altered or truncated, and can be made again"
+            action = Action("removed", problem.file, detail, n_bytes=disk.size(problem.file))
+            self._do(action, partial(disk.remove, problem.file, missing_ok=True))
+
+    def _repair_space(self, path: Path, snapshot: Snapshot, text_ids: Ids) -> None:
+        """Repair a space, given the path of its card; if that is damaged or missing, leave the space."""
+        try:
+            card = self._read_card(path)
+            if card is not None:
+                self._repair_files(card, snapshot, text_ids)
+        except FileAccessError as error:
+            if error.writing:
+                raise
+            is_missing = isinstance(error, MissingFileError) and Path(error.path) == path
+            reason = f"it is missing. {card_remedy(path)}" if is_missing else f"it could not be read: {error.reason}"
+            self._leave(Path(error.path), reason)
+
+    def _read_card(self, path: Path) -> Card | None:
+        try:
+            return read_card(path)
+        except DamagedError as error:
+            self._leave(path, f"{error} Else give the space up: embstore remove --space {path.stem}")
+            return None
+
+    def _repair_files(self, card: Card, snapshot: Snapshot, text_ids: Ids) -> None:
+        """Repair the shards, summaries and indexes of a space."""
+        # If no index card is readable, the kind of the indexes is unknown.
+        kind = kind_of_indexes(self.paths, card) or (index.AUTO if self.paths.index_pairs(card.space) else None)
+        kept = self._repair_shards(card, snapshot)
+        ids = np.sort(np.concatenate([np.empty(0, np.int64), *(sound.ids for sound in kept)]))
+        if n_missing := len(np.setdiff1d(ids, text_ids)):
+            self._leave(self.paths.items, f"items of {card.space} have no text here; {_SAME_SOURCES}", n_missing)
+        self._repair_merged(card, kept)
+        if kind:
+            self._repair_indexes(card, [sound.shard for sound in kept], ids, kind)
+
+    def _repair_shards(self, card: Card, snapshot: Snapshot) -> list[SoundShard]:
+        """Take out damaged shards, and those with items of a larger one; rebuild the summaries of the others."""
+        sound = []
+        for shard in snapshot.shards(self.paths, card.space):
+            found = check_shard(shard, card)
+            disk.release(shard.path)
+            if isinstance(found, Problem):
+                self._take_out_shard(shard, found.problem)
+            else:
+                sound.append(found)
+        seen, kept = IdSet(), []
+        for found in sorted(sound, key=lambda sound: (-len(sound.ids), sound.shard.name)):
+            if len(seen.missing(found.ids)) < len(found.ids):
+                self._take_out_shard(found.shard, "another shard has items of it too")
+                continue
+            seen.add(found.ids)
+            kept.append(found)
+            if problem := found.summary_problem(card):
+                action = Action("rebuilt", problem.file, problem.problem, len(found.ids))
+                self._do(action, partial(found.write_summary, card))
+        return kept
+
+    def _take_out_shard(self, shard: Shard, problem: str) -> None:
+        self._take_out(shard.path, f"{problem}. To have its items again, {_SAME_SOURCES}")
+        if not self.dry_run:
+            disk.remove(shard.summary_path, missing_ok=True)
+
+    def _repair_merged(self, card: Card, kept: Sequence[SoundShard]) -> None:
+        """Rebuild the merged summary, if there is one, unless it is the sum of the summaries of the kept shards."""
+        path = self.paths.merged(card.space)
+        if not disk.exists(path):
+            return
+        merged = read_merged(self.paths, card)
+        sums = (Summary.sum_of((sound.sums[i] for sound in kept), card.dim) for i in range(len(card.layers)))
+        is_sound = (
+            merged is not None
+            and merged.is_of(sound.shard for sound in kept)
+            and all(merged.sums[layer].isclose(total) for layer, total in zip(card.layers.ids, sums, strict=True))
+        )
+        if not is_sound:
+            action = Action("rebuilt", path, "it was altered, or not the sum of its shards")
+            self._do(action, partial(renew_merged, self.paths, card, force=True))
+
+    def _repair_indexes(self, card: Card, kept: Sequence[Shard], ids: Ids, kind: str) -> None:
+        """Rebuild the indexes that are damaged or do not cover the current shards."""
+        n_behind = 0
+        for layer in card.layers:
+            path = self.paths.index(card.space, layer)
+            problems = list(verify_index(self.paths, card, layer, kept, ids))
+            disk.release(path)
+            if any(problem.file.stem == path.stem for problem in problems):
+                action = Action("removed", path, "it, or its card, was altered or is that of other vectors")
+                self._do(action, partial(index.remove_index, path))
+                n_behind += 1
+            elif problems or (stored := readable_card(path)) is None or not stored.covers(shard.name for shard in kept):
+                n_behind += 1
+        if n_behind and len(ids):
+            action = Action("rebuilt", self.paths.indexes(card.space), f"the indexes of {n_behind} layers", len(ids))
+            self._do(action, partial(update_indexes, self.paths, card, kind, self.observe))

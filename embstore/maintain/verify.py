@@ -31,6 +31,7 @@ from embstore.storage.maintenance.file_checks import (
     verify_manifests,
     verify_maps,
     verify_marker,
+    verify_merged_files,
     verify_parts,
     verify_space,
 )
@@ -193,6 +194,7 @@ def _verify(paths: StorePaths, deep: bool, quick: QuickCheck | None) -> list[Pro
     damaged = [*check_each(items, lambda files: verify_parts(files, ITEMS_SCHEMA))]
     datasets = [*catch_unreadable(verify_datasets(paths))]
     problems += [*damaged, *check_each(skipped, lambda files: verify_parts(files, SKIPPED_SCHEMA)), *datasets]
+    problems += catch_unreadable(verify_merged_files(paths))
     problems += catch_unreadable(verify_columns(paths.root, columns))
     problems += [*catch_unreadable(verify_answers(paths)), *catch_unreadable(verify_maps(paths))]
     texts = None

@@ -240,10 +240,6 @@ class StorePaths:
         """Path in :attr:`damaged` of a file of the store that a repair moves away."""
         return self.damaged / path.relative_to(self.root)
 
-    def item_list(self, path: Path) -> Path:
-        """List of the items of a shard that was moved to :attr:`damaged`, beside it."""
-        return self.damaged_path(path).with_suffix(".jsonl")
-
     def as_shards(self, space: str, files: Iterable[Path]) -> tuple[Shard, ...]:
         """Files of a space's folder of shards, with the summaries that belong to them."""
         return tuple(Shard(file, self.summary(space, file.stem)) for file in files)

@@ -1,6 +1,7 @@
 """Check a store's files against each other: hashes, rows, finite values, summaries, and the same ids in every layer."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from embstore.storage.files.datasets import check_dataset
 from embstore.storage.files.maps import read_map
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums
-from embstore.storage.files.tables import read_table
+from embstore.storage.files.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums, summary_table
+from embstore.storage.files.tables import read_table, write_table
 from embstore.storage.files.unpacked import unpacked_problem
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.id_set import IdSet
@@ -100,13 +101,17 @@ def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
 
 
 def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
-    """Yield the problems of dataset tables and merged summaries."""
+    """Yield the problems of dataset tables."""
     for path in paths.dataset_files():
         try:
             check_dataset(path)
         except DamagedError as error:
             yield Problem(path, str(error))
         finish_part()
+
+
+def verify_merged_files(paths: StorePaths) -> Iterator[Problem]:
+    """Yield the problems of merged summaries by themselves."""
     for path in paths.merged_files():
         if not checksum.has_valid_checksum(disk.read(path)):
             yield Problem(path, checksum.ALTERED)
@@ -170,13 +175,19 @@ def verify_space(
     sound = True
     seen, ids_with_text = IdSet(), None if texts is None else IdSet(texts)
     for shard in shards:
-        ids = _checked_ids(shard, card)
+        try:
+            found = check_shard(shard, card)
+            if isinstance(found, SoundShard):
+                found = found.summary_problem(card) or found
+        except FileAccessError as error:
+            found = read_problem(error)
         disk.release(shard.path)
         finish_part()
-        if isinstance(ids, Problem):
-            problems.append(ids)
+        if isinstance(found, Problem):
+            problems.append(found)
             sound = False
             continue
+        ids = found.ids
         if len(new := seen.missing(ids)) != len(ids):
             duplicate = np.setdiff1d(ids, new)[0]
             problems.append(Problem(shard.path, f"item {duplicate} is in another shard of the space too"))
@@ -187,16 +198,6 @@ def verify_space(
     return problems, seen.ids() if sound else None
 
 
-def _checked_ids(shard: Shard, card: Card) -> Ids | Problem:
-    """Return the item ids of a shard, or its problem, including that the system does not let it be read."""
-    try:
-        return verify_shard(shard, card)
-    except DamagedError as error:
-        return Problem(shard.path, str(error))
-    except FileAccessError as error:
-        return read_problem(error)
-
-
 def missing_files(paths: StorePaths, snapshot: Snapshot) -> Iterator[Problem]:
     """Yield the files of a snapshot that are missing; spaces whose cards are missing are named by these."""
     for path in snapshot.missing(paths):
@@ -204,67 +205,71 @@ def missing_files(paths: StorePaths, snapshot: Snapshot) -> Iterator[Problem]:
         yield Problem(path, f"it is missing, and the manifest names it. {remedy}")
 
 
-def verify_shard(shard: Shard, card: Card) -> Ids | Problem:
-    """Check a shard and its summary, and return its item ids, ascending, or the first problem."""
-    rows = summary_rows(shard)
-    if isinstance(rows, Problem):
-        return rows
-    digest = disk.sha256(shard.path)
-    if digest != rows[0]["sha256"] or shard.name != f"part-{digest[:16]}":
-        return Problem(shard.path, "its SHA-256 is not the one in its summary, so it was altered or truncated")
-    if problem := schema_problem(shard.path, embeddings_schema(card.dim, card.dtype)):
-        return Problem(shard.path, problem)
-    if tuple(row["layer"] for row in rows) != card.layers.ids:
-        return Problem(shard.summary_path, f"its layers are not those of the card, {card.layers.ids}")
-    if n_rows(shard) != sum(row["n"] for row in rows):
-        return Problem(shard.path, "it does not have as many rows as its summary says")
-    first: Ids | None = None
-    for row in rows:
-        ids = _verify_layer(shard, card, row)
-        if isinstance(ids, Problem):
-            return ids
-        if first is not None and not np.array_equal(ids, first):
-            return Problem(shard.path, f"layer {row['layer']} does not have the ids of layer {rows[0]['layer']}")
-        first = ids
-    return np.empty(0, np.int64) if first is None else first
+@dataclass(frozen=True, slots=True)
+class SoundShard:
+    """A shard whose content is intact, whatever its summary says."""
+
+    shard: Shard
+    ids: Ids
+    """Item ids, ascending."""
+    sha256: str
+    sums: tuple[Summary, ...]
+    """Summary of each layer, in the order of the card."""
+
+    def summary_problem(self, card: Card) -> Problem | None:
+        """Return the problem of the shard's summary, or None."""
+        rows, path = summary_rows(self.shard), self.shard.summary_path
+        if isinstance(rows, Problem):
+            return rows
+        if tuple(row["layer"] for row in rows) != card.layers.ids:
+            return Problem(path, f"its layers are not those of the card, {card.layers.ids}")
+        size = disk.size(self.shard.path)
+        if any((row["sha256"], row["bytes"]) != (self.sha256, size) for row in rows):
+            return Problem(path, "its SHA-256 or size is not that of the shard")
+        for row, total in zip(rows, self.sums, strict=True):
+            if not stored_sums(row).isclose(total):
+                return Problem(path, f"the sums of layer {row['layer']} are not those of the shard's vectors")
+        return None
+
+    def write_summary(self, card: Card) -> None:
+        """Rewrite the summary of this shard."""
+        size = disk.size(self.shard.path)
+        summary = summary_table(self.shard, self.sha256, size, card.layers, self.sums)
+        write_table(self.shard.summary_path, summary, plain=True)
 
 
-def _verify_layer(shard: Shard, card: Card, row: dict[str, Any]) -> Ids | Problem:
-    """Return the item ids of a layer, or a problem if its vectors do not match the summary's row."""
-    layer = row["layer"]
-    found = layer_sums(shard, card, layer)
-    if isinstance(found, Problem):
-        return found
-    ids, total = found
-    stored = stored_sums(row)
-    if stored.n != total.n:
-        return Problem(shard.path, f"layer {layer} has {total.n} rows, its summary says {stored.n}")
-    if not stored.isclose(total):
-        return Problem(shard.summary_path, f"the sums of layer {layer} are not those of the shard's vectors")
-    return ids
-
-
-def layer_sums(shard: Shard, card: Card, layer: int) -> tuple[Ids, Summary] | Problem:
-    """Return the ids and the sums of one layer of a shard, or a problem."""
-    data = LayerVectors([shard], layer, card.dim)
-    total = Summary.empty(card.dim)
-    parts = [np.empty(0, np.int64)]
+def check_shard(shard: Shard, card: Card) -> SoundShard | Problem:
+    """Check a shard without its summary: the hash in its name, its columns, layers, ids and values."""
     try:
-        for part_ids, part in data.map_with_ids(lambda ids, block: (ids, Summary.of(block))):
-            parts.append(part_ids)
-            total = total + part
+        digest = disk.sha256(shard.path)
+        if shard.name != f"part-{digest[:16]}":
+            return Problem(shard.path, "its SHA-256 is not the one in its name, so it was altered or truncated")
+        if problem := schema_problem(shard.path, embeddings_schema(card.dim, card.dtype)):
+            return Problem(shard.path, problem)
+        layers = [_layer_sums(shard, card, layer.id) for layer in card.layers]
     except DamagedError as error:
         return Problem(shard.path, str(error))
-    ids = np.concatenate(parts)
+    ids = layers[0][0]
+    for layer, (other, _) in zip(card.layers, layers, strict=True):
+        if not np.array_equal(other, ids):
+            return Problem(shard.path, f"layer {layer.id} does not have the ids of layer {card.layers.ids[0]}")
     if len(np.unique(ids)) != len(ids):
-        return Problem(shard.path, f"layer {layer} has an item twice")
-    return ids, total
-
-
-def n_rows(shard: Shard) -> int:
-    """Return the number of rows in the footer of a shard."""
+        return Problem(shard.path, f"layer {card.layers.ids[0]} has an item twice")
     with disk.opening(shard.path):
-        return int(pq.read_metadata(shard.path).num_rows)
+        n_rows = int(pq.read_metadata(shard.path).num_rows)
+    if n_rows != len(ids) * len(layers):
+        return Problem(shard.path, f"its layers are not those of the card, {card.layers.ids}")
+    return SoundShard(shard, ids, digest, tuple(sums for _, sums in layers))
+
+
+def _layer_sums(shard: Shard, card: Card, layer: int) -> tuple[Ids, Summary]:
+    """Return the ids and the sums of one layer of a shard."""
+    total = Summary.empty(card.dim)
+    parts = [np.empty(0, np.int64)]
+    for ids, part in LayerVectors([shard], layer, card.dim).map_with_ids(lambda ids, block: (ids, Summary.of(block))):
+        parts.append(ids)
+        total = total + part
+    return np.concatenate(parts), total
 
 
 def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
@@ -276,7 +281,10 @@ def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
         return Problem(path, checksum.ALTERED)
     if problem := schema_problem(path, SUMMARY_SCHEMA) or unpacked_problem(path):
         return Problem(path, problem)
-    rows: list[dict[str, Any]] = read_table(path).to_pylist()
+    try:
+        rows: list[dict[str, Any]] = read_table(path).to_pylist()
+    except DamagedError as error:
+        return Problem(path, str(error))
     if not rows or any(row["shard"] != shard.name for row in rows):
         return Problem(path, "it is not the summary of the shard of that name")
     return rows
