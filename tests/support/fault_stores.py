@@ -128,6 +128,8 @@ def build_damaged(root: Path) -> None:
         flip(path, bits=8)
     (paths.items / LEFT_BEHIND).write_bytes(b"left")
     write_items(paths, words_items()[:3])
+    [sentences] = [path for path in sorted(paths.items.iterdir()) if b"lends" in path.read_bytes()]
+    sentences.write_bytes(sentences.read_bytes().replace(b"parquet-cpp", b"parquet-cpq"))  # its texts are intact
     (paths.root / "store.json").write_text("{}")
 
 
