@@ -21,7 +21,6 @@ from embstore.base.errors import DamagedError, UsageError
 from embstore.storage.files import unpacked
 from embstore.storage.files.tables import ITEMS_SCHEMA, stage_part
 from embstore.storage.files.unpacked import VARIABLE, check_unpacked, unpacked_problem
-from embstore.storage.parquet.unpacked_size import unpacked_size
 
 MIB = 1 << 20
 _LARGE = 8 << 30
@@ -152,7 +151,7 @@ def test_the_size_of_texts_that_do_not_repeat_is_known_from_the_pages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A query reads no text before it reads the few that it shows."""
-    monkeypatch.setattr(unpacked, "_n_characters", None)
+    monkeypatch.setattr(unpacked, "_text_bytes", None)
     n = 20_000
     table = pa.table(
         {
@@ -226,5 +225,4 @@ def _tables() -> dict[str, pa.Table]:
 def test_what_pyarrow_holds_of_a_table_is_within_its_size(name: str, codec: str, tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     pq.write_table(_tables()[name], path, compression=codec)
-    found = unpacked_size(path, 1 << 40)
-    assert pq.read_table(path).nbytes <= found.n_bytes + found.texts
+    assert pq.read_table(path).nbytes <= sum(unpacked._unpacked_size(path))

@@ -15,7 +15,7 @@ from embstore.base.space import Unit
 from embstore.storage.files import names
 from embstore.storage.files.columns import ITEM_COLUMNS, ITEM_ID, SKIPPED_COLUMNS
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.unpacked import check_unpacked, unpacked_limit, unpacked_problem
+from embstore.storage.files.unpacked import VALUE_BYTES, check_unpacked, unpacked_limit, unpacked_problem
 from embstore.storage.parquet.footer import Column
 
 _TYPES = {"int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_(), "string": pa.string()}
@@ -76,8 +76,7 @@ def _cut(table: pa.Table, limit: int) -> Iterator[pa.Table]:
 
 def most_unpacked(table: pa.Table) -> int:
     """Return about the most bytes that :func:`.unpacked_problem` counts for a table: pages, values, each in memory."""
-    n_texts = sum(pa.types.is_string(field.type) for field in table.schema)
-    return int(2 * table.nbytes + len(table) * (table.num_columns + 40 * n_texts))
+    return int(2 * (table.nbytes + VALUE_BYTES * len(table) * table.num_columns))
 
 
 def store_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:

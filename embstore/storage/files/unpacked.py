@@ -1,15 +1,22 @@
-"""Limit the decompressed size of small tables, before any of it is in memory."""
+"""Limit the decompressed size of small tables, before any of it is in memory.
 
+A few kilobytes can decompress to gigabytes: a codec compresses zeros ten thousandfold, a run of one value takes the
+same bytes at any length, and a dictionary repeats a text for one bit. Readers allocate the size in each page's header,
+whatever the footer says; so these sizes are added up, without decompressing, and texts in dictionaries are counted.
+
+Format: https://parquet.apache.org/docs/file-format/
+"""
+
+import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embstore.base import disk
 from embstore.base.errors import DamagedError, UsageError
-from embstore.storage.parquet.footer import read_columns
-from embstore.storage.parquet.unpacked_size import unpacked_size
+from embstore.storage.parquet import thrift
 from embstore.storage.sql import connections, interruptible
 
 if TYPE_CHECKING:
@@ -21,51 +28,61 @@ VARIABLE = "EMBSTORE_UNPACKED_MIB"
 _DEFAULT_MIB = 64
 _RATIO = 200
 """A table may also unpack to so many times its size."""
+VALUE_BYTES = 8
+"""Memory of a value beside its text: an offset, or a null that takes no room in the file."""
 
-_LENGTHS = {
-    "VARCHAR": "strlen({})",
-    "BLOB": "octet_length({})",
-    "VARCHAR[]": "list_sum(list_transform({}, lambda text: strlen(text)))",
-}
-_OTHERS = ("DOUBLE[]", "FLOAT[]", "BIGINT[]", "INTEGER[]")
+_TAIL_BYTES = 8  # length of the footer, and "PAR1"
+_MAX_FOOTER_BYTES, _MAX_HEADER_BYTES = 4 << 20, 1 << 16
+
+# Fields of the footer, of a row group, and of the metadata of a column chunk.
+_ROW_GROUPS, _COLUMNS, _CHUNK = 4, 1, 3
+_TYPE, _N_VALUES, _PACKED, _DATA_OFFSET, _DICTIONARY_OFFSET = 1, 5, 7, 9, 11
+_N_ROWS = 3
+_TEXT_TYPES = (6, 7)  # BYTE_ARRAY and FIXED_LEN_BYTE_ARRAY
+_LISTS = ("DOUBLE[]", "FLOAT[]", "BIGINT[]", "INTEGER[]")
+
+# Fields of a page header: its type, both sizes, and the header of its type, by type with the field of the encoding.
+_PAGE_TYPE, _UNPACKED_SIZE, _STORED_SIZE, _N_IN_PAGE = 1, 2, 3, 1
+_DICTIONARY_PAGE = 2
+_HEADERS = {0: (5, 2), _DICTIONARY_PAGE: (7, 2), 3: (8, 4)}
+_ENCODINGS = (0, 2, 3, 8)  # plain, dictionary and run-length: no value is larger than its page or dictionary
 
 
-def check_unpacked(files: Iterable[Path], remedy: str, connection: "duckdb.DuckDBPyConnection | None" = None) -> None:
+def check_unpacked(files: Iterable[Path], remedy: str) -> None:
     """Check that small tables do not decompress to more than their sizes allow.
 
     Args:
         files: Parquet files other than shards.
         remedy: Remedy for a damaged file, as a sentence.
-        connection: DuckDB for embstore's own SQL; by default that of the process, or a cached one.
 
     Raises:
         DamagedError: A table would decompress to more, or cannot be read.
         UsageError: The limit in the environment is not a number.
     """
     for file in files:
-        if problem := unpacked_problem(file, connection):
+        if problem := unpacked_problem(file):
             raise DamagedError(f"{file} is damaged: {problem}. {remedy}")
 
 
-def unpacked_problem(file: Path, connection: "duckdb.DuckDBPyConnection | None" = None) -> str | None:
+def unpacked_problem(file: Path) -> str | None:
     """Return a description of the problem if a small table would decompress to too much or is unreadable, or None.
 
     Raises:
         UsageError: The limit in the environment is not a number.
     """
-    limit = max(unpacked_limit(), _RATIO * disk.size(file))
+    size = disk.size(file)
+    limit = max(unpacked_limit(), _RATIO * size)
     try:
-        found = unpacked_size(file, limit)
-        unpacked = found.n_bytes
-        if unpacked <= limit < unpacked + found.texts:
-            unpacked += _n_characters(connection or _connection(), file)
+        unpacked, repeated = _unpacked_size(file)
+        if unpacked <= limit < unpacked + repeated:
+            unpacked += _text_bytes(file)
     except ValueError as error:
         return str(error)
     if unpacked <= limit:
         return None
     return (
-        f"its {disk.size(file):,} bytes would unpack to {unpacked:,} or more, where {limit:,} are allowed (if it is "
-        f"what you want, set {VARIABLE}={(unpacked >> 20) + 1} or more)"
+        f"its {size:,} bytes would unpack to {unpacked:,} or more, where {limit:,} are allowed (if it is what you "
+        f"want, set {VARIABLE}={(unpacked >> 20) + 1} or more)"
     )
 
 
@@ -77,22 +94,92 @@ def unpacked_limit() -> int:
     return int(value) << 20
 
 
-def _connection() -> "duckdb.DuckDBPyConnection":
-    shared = connections.current()
-    return _cached_connection().cursor() if shared is None else shared.connect()
+def _unpacked_size(path: Path) -> tuple[int, int]:
+    """Return the bytes of a file's pages and values, and the most that texts repeated from dictionaries can add.
+
+    Raises:
+        ValueError: The pages are not where the footer says, differ from it in number, or cannot be read.
+        FileAccessError: The system cannot read the file.
+    """
+    n_bytes = repeated = packed = 0
+    with disk.reading(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        if size < _TAIL_BYTES:
+            raise ValueError("it is cut short")
+        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
+            try:
+                for n_rows, chunk in _chunks(data, size):
+                    n_values = max(n_rows, _number(chunk, _N_VALUES))
+                    if not n_values:
+                        continue  # readers skip its pages
+                    packed += _number(chunk, _PACKED)
+                    if packed > size:  # else several chunks could share the same pages
+                        raise ValueError(f"its footer places {packed:,} bytes or more in a file of {size:,}")
+                    in_pages, in_dictionary = _pages(data, chunk)
+                    n_bytes += in_pages + n_values * VALUE_BYTES
+                    repeated += n_values * in_dictionary if chunk[_TYPE][1] in _TEXT_TYPES else 0
+            except (LookupError, TypeError, AttributeError, RecursionError) as error:
+                raise ValueError("its footer or the header of a page cannot be read") from error
+    return n_bytes, repeated
+
+
+def _chunks(data: mmap.mmap, size: int) -> Iterator[tuple[int, thrift.Struct]]:
+    """Yield the number of rows, and the metadata, of each column chunk in the footer of a mapped file."""
+    length = int.from_bytes(data[size - _TAIL_BYTES : size - 4], "little")
+    if not 0 < length <= min(size - _TAIL_BYTES, _MAX_FOOTER_BYTES):
+        raise ValueError(f"its footer claims {length:,} bytes")
+    footer: Any = thrift.read(data[size - _TAIL_BYTES - length : size - _TAIL_BYTES])[0]
+    for group in footer[_ROW_GROUPS][1][1]:
+        for column in group[_COLUMNS][1][1]:
+            yield _number(group, _N_ROWS), column[_CHUNK][1]
+
+
+def _pages(data: mmap.mmap, chunk: thrift.Struct) -> tuple[int, int]:
+    """Return the bytes of a chunk's pages, and those of its dictionary."""
+    n_values, first = _number(chunk, _N_VALUES), _number(chunk, _DATA_OFFSET)
+    begin = _number(chunk, _DICTIONARY_OFFSET) if _DICTIONARY_OFFSET in chunk else first
+    at, end = begin, begin + _number(chunk, _PACKED)
+    n_bytes = in_dictionary = 0
+    while at < end:
+        header, n_header = thrift.read(data[at : min(end, at + _MAX_HEADER_BYTES)])
+        kind, n_unpacked = _number(header, _PAGE_TYPE), _number(header, _UNPACKED_SIZE)
+        field, encoding = _HEADERS[kind]
+        of_kind = header[field][1]
+        if _number(of_kind, encoding) not in _ENCODINGS:
+            raise ValueError("a page has an encoding that embstore does not use")
+        if (kind == _DICTIONARY_PAGE) != (at < first):
+            raise ValueError("a dictionary is not where its footer says")
+        n_bytes += n_unpacked
+        if kind == _DICTIONARY_PAGE:
+            n_bytes += _number(of_kind, _N_IN_PAGE) * VALUE_BYTES
+            in_dictionary += n_unpacked
+        else:
+            n_values -= _number(of_kind, _N_IN_PAGE)
+        at += n_header + _number(header, _STORED_SIZE)
+    if at != end or n_values:
+        raise ValueError("the pages of a column are not those that its footer says")
+    return n_bytes, in_dictionary
+
+
+def _number(struct: thrift.Struct, field: int) -> int:
+    """Return a non-negative integer field; raise ValueError for any other value."""
+    value = struct[field][1]
+    if not isinstance(value, int) or value < 0:
+        raise ValueError("a number in its footer, or in the header of a page, is none")
+    return value
 
 
 @cache
-def _cached_connection() -> "duckdb.DuckDBPyConnection":
+def _connection() -> "duckdb.DuckDBPyConnection":
     """Return a DuckDB that stays open: many files are checked one by one."""
     return connections.connect_to_check()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_cached_connection.cache_clear)
+    os.register_at_fork(after_in_child=_connection.cache_clear)
 
 
-def _n_characters(connection: "duckdb.DuckDBPyConnection", file: Path) -> int:
+def _text_bytes(file: Path) -> int:
     """Return how many bytes the texts of a table have, which DuckDB counts without repeating those of a dictionary.
 
     Raises:
@@ -102,29 +189,20 @@ def _n_characters(connection: "duckdb.DuckDBPyConnection", file: Path) -> int:
     """
     import duckdb
 
-    source = "read_parquet($file, hive_partitioning = false)"
-    values = {"file": connections.literal([file])}
-    lengths = []
+    shared = connections.current()
+    connection = _connection().cursor() if shared is None else shared.connect()
+    source, values = "read_parquet($file, hive_partitioning = false)", {"file": connections.literal([file])}
     try:
-        for name, kind in _columns(connection, file, f"DESCRIBE SELECT * FROM {source}", values):
-            if kind in _LENGTHS:
-                lengths.append(f"coalesce(sum({_LENGTHS[kind].format(connections.quote_name(name))}), 0)")
-            elif kind.endswith(("]", ")")) and kind not in _OTHERS:
+        lengths = ["0"]
+        for name, kind, *_ in interruptible.rows(connection, f"DESCRIBE SELECT * FROM {source}", values):
+            if kind == "VARCHAR":
+                lengths.append(f"coalesce(sum(strlen({connections.quote_name(name)})), 0)")
+            elif kind == "BLOB" or (kind.endswith(("]", ")")) and kind not in _LISTS):
                 raise ValueError("its columns are not those of the format")
-        count = f"SELECT ({' + '.join(lengths) or '0'})::HUGEINT FROM {source}"
+        count = f"SELECT ({' + '.join(lengths)})::HUGEINT FROM {source}"
         [(found,)] = interruptible.rows(connection, count, values)
     except duckdb.Error as error:
         if refused := disk.quoted_error(str(error), file) or connections.exhausted(error):
             raise refused from error
         raise ValueError(connections.first_line(error).rstrip(".")) from error
     return int(found)
-
-
-def _columns(
-    connection: "duckdb.DuckDBPyConnection", file: Path, describe: str, values: dict[str, list[str]]
-) -> list[tuple[str, str]]:
-    """Return the name and DuckDB type of each column; of integers and strings the footer says them without a query."""
-    try:
-        return [(name, "VARCHAR" if kind == "string" else "BIGINT") for name, kind, _ in read_columns(file)]
-    except ValueError:
-        return [(name, kind) for name, kind, *_ in interruptible.rows(connection, describe, values)]

@@ -3,6 +3,6 @@
 reader, writer   columns of vectors
 arrow_arrays     Python and NumPy to Arrow and back, without pandas
 plain_table      small tables of sums
-footer           the metadata of a file; unpacked_size: the decompressed size of its pages
+footer           the metadata of a file
 thrift           the encoding of the metadata
 """
