@@ -151,7 +151,6 @@ HOSTILE: dict[str, tuple[str, Callable[[Parts], bytes]]] = {
     "ivf: ids negative": ("ivf", lambda parts: lists(parts, lists_with_ids(-7))),
     "ivf: dimension of the codes": ("ivf", lambda parts: lists(parts, other(sq_d=6000))),
     "ivf: kind of the codes": ("ivf", codes_of_another_kind),
-    "ivf: no residuals": ("ivf", lambda parts: lists(parts, other(by_residual=False))),
     "ivf: a long list": ("ivf", long_lists),
     "ivf: a list longer than the others leave": ("ivf", lambda parts: long_lists(parts, N)),
 }  # fmt: skip
