@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from embstore.base import disk
-from embstore.base.disk import regular
 from embstore.base.errors import DamagedError
 
 
@@ -23,7 +22,7 @@ def test_a_file_of_holes_is_damaged_and_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("n_holes", "is_damaged"), [(0, False), (1, False), (3, True)])
 def test_few_holes_are_none(n_holes: int, is_damaged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a file system may leave them where zeros were written."""
-    monkeypatch.setattr(regular, "_MAX_HOLES", 2 << 20)
+    monkeypatch.setattr(disk, "_MAX_HOLES", 2 << 20)
     path = tmp_path / "some"
     with path.open("wb") as file:
         for place in range(4):

@@ -10,7 +10,7 @@ from embstore.build.report import reason_key
 from embstore.build.texts import Texts
 from embstore.encode import Skipped
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.staging.skipped import SkipList
+from embstore.storage.staging.texts import SkipList
 
 
 class Skips:

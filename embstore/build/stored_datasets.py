@@ -11,8 +11,7 @@ from embstore.base.space import Unit
 from embstore.base.table import ShownColumn, Table, table
 from embstore.build.texts import Sources, read_texts
 from embstore.sources import get_datasets
-from embstore.storage.files.marker import check_marker
-from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.paths import StorePaths, check_marker
 from embstore.storage.staging.staging import Staging
 from embstore.storage.transaction.additions import write_dataset
 from embstore.storage.writer import StoreWriter

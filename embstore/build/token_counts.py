@@ -11,9 +11,8 @@ from embstore.encode import reader
 from embstore.storage.files.item_columns import token_column
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.column_tables import remove_columns
-from embstore.storage.staging.columns import StoredColumn
+from embstore.storage.staging.columns import StoredColumn, TokenColumn
 from embstore.storage.staging.staging import Ids
-from embstore.storage.staging.token_counts import TokenColumn
 from embstore.storage.transaction.manifest import committed_shards
 
 Counts = tuple[Ids, Ids]

@@ -15,8 +15,7 @@ from embstore.exchange.folder import Incoming, in_order, missing_files, write_pu
 from embstore.exchange.part import Part, of_spaces, whole
 from embstore.maintain.actions import Action, tabulate
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.marker import check_marker
-from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.paths import StorePaths, check_marker
 from embstore.storage.selection import SpaceFilter
 from embstore.storage.transaction.commit import Change
 from embstore.storage.transaction.manifest import Snapshot, read_snapshot

@@ -11,8 +11,7 @@ from embstore.base.table import ShownColumn, Table, table
 from embstore.index import remove_index, shown_parameters
 from embstore.index.updating import Choice, Indexed, index_layers, recall_notes
 from embstore.storage.files.card import Card
-from embstore.storage.files.marker import check_marker
-from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.paths import StorePaths, check_marker
 from embstore.storage.selection import SpaceFilter, select_layers
 from embstore.storage.transaction.manifest import read_cards
 from embstore.storage.transaction.recovery import maintenance_lock

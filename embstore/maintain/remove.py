@@ -9,8 +9,7 @@ from embstore.base.table import Table
 from embstore.maintain.actions import Action, tabulate
 from embstore.storage.files.item_columns import ColumnTables, token_column
 from embstore.storage.files.items import PartChecks
-from embstore.storage.files.marker import check_marker
-from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.paths import StorePaths, check_marker
 from embstore.storage.maintenance.column_tables import count_values, remove_columns
 from embstore.storage.sql.reader import Reader
 from embstore.storage.transaction.manifest import list_parts, read_snapshot

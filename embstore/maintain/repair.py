@@ -22,8 +22,7 @@ from embstore.maintain.actions import Action, tabulate
 from embstore.maintain.derived import kind_of_indexes, renew_merged
 from embstore.maintain.verify import verify_index, without_card
 from embstore.storage.files.card import Card, read_card
-from embstore.storage.files.marker import write_marker
-from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.files.paths import Shard, StorePaths, write_marker
 from embstore.storage.files.summaries import read_merged
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_part
 from embstore.storage.maintenance.column_tables import verify_columns

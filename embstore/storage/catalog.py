@@ -20,8 +20,7 @@ from embstore.storage.files import names
 from embstore.storage.files.datasets import rebuild_remedy, stored_kinds, stored_rows
 from embstore.storage.files.item_columns import ColumnTables, built_in_table
 from embstore.storage.files.items import ItemTables, PartChecks, file_hash
-from embstore.storage.files.marker import check_marker
-from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.paths import StorePaths, check_marker
 from embstore.storage.files.rows import read_items
 from embstore.storage.files.summaries import add_summaries, check_summary, read_merged
 from embstore.storage.sql import connections

@@ -17,8 +17,7 @@ from embstore.base.errors import FileAccessError
 from embstore.base.sharding import ShardSpec
 from embstore.storage.catalog import Ids
 from embstore.storage.files.card import Card
-from embstore.storage.files.marker import check_marker
-from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.files.paths import Shard, StorePaths, check_marker
 from embstore.storage.files.shards import ShardContent, StagedShard, publish_shard
 from embstore.storage.transaction.additions import write_card, write_shard
 from embstore.storage.transaction.commit import Change, commit, committing, create_store

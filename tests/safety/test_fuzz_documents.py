@@ -21,8 +21,7 @@ from embstore.index import IndexCard
 from embstore.sources.own import own_dataset
 from embstore.storage.files.answers import Answer, read_answer, write_answer
 from embstore.storage.files.card import read_card
-from embstore.storage.files.marker import check_marker
-from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.paths import StorePaths, check_marker
 from embstore.storage.transaction.commit import Change, commit, create_store
 from embstore.storage.transaction.lock import _read_metadata as read_holder
 from embstore.storage.transaction.manifest import read_manifest

@@ -11,9 +11,8 @@ from synthetic import Synthetic
 
 from embstore import Store
 from embstore.base.errors import DamagedError
-from embstore.storage.sql import file_stats
-from embstore.storage.sql.file_stats import Ranges
-from embstore.storage.sql.reader import Reader
+from embstore.storage.sql import reader
+from embstore.storage.sql.reader import Ranges, Reader
 
 Make = Callable[..., Synthetic]
 
@@ -21,7 +20,7 @@ Make = Callable[..., Synthetic]
 @pytest.fixture(autouse=True)
 def looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the statistics be looked up even of few files."""
-    monkeypatch.setattr(file_stats, "_FEW", 0)
+    monkeypatch.setattr(reader, "_FEW", 0)
 
 
 def files(folder: Path, *ids: list[int], statistics: bool = True) -> list[Path]:
@@ -62,5 +61,5 @@ def test_answers_are_the_same_whichever_files_are_read(make_store: Make, monkeyp
     made = make_store(n=40, n_shards=8)
     texts = [item.text for item in made.items][::7]
     looked_up = Store(made.root).neighbours(texts, layers="all", k=3).to_pylist()
-    monkeypatch.setattr(file_stats, "_FEW", 100)
+    monkeypatch.setattr(reader, "_FEW", 100)
     assert Store(made.root).neighbours(texts, layers="all", k=3).to_pylist() == looked_up

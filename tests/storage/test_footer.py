@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from embstore.base.errors import DamagedError
-from embstore.storage.files.columns import ITEM_COLUMNS, SKIPPED_COLUMNS
-from embstore.storage.files.items import PartChecks
+from embstore.storage.files.items import ITEM_COLUMNS, SKIPPED_COLUMNS, PartChecks
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.storage.parquet.footer import Column, read_columns
 

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from embstore.base.text import Item
-from embstore.storage.staging.item_rows import ItemRows
 from embstore.storage.staging.missing import Window
+from embstore.storage.staging.staging import ItemRows
 
 
 def window_of(items: Sequence[Item], number: int = 0) -> Window:

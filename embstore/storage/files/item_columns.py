@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
 from embstore.base.text import N_TOKENS, Item, word_spans
-from embstore.storage.files.columns import is_column_table
-from embstore.storage.files.items import PartChecks
+from embstore.storage.files.items import PartChecks, is_column_table
 from embstore.storage.parquet.footer import read_columns
 from embstore.storage.sql import connections
 from embstore.storage.sql.reader import Reader

@@ -15,12 +15,39 @@ from embstore.base import disk
 from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
 from embstore.base.text import Item, Span, escaped, item_id
-from embstore.storage.files.columns import ITEM_COLUMNS, SKIPPED_COLUMNS, is_column_table
 from embstore.storage.files.unpacked import check_unpacked
-from embstore.storage.parquet.footer import read_columns
+from embstore.storage.parquet.footer import Column, read_columns
 from embstore.storage.sql import connections
-from embstore.storage.sql.file_stats import Ranges
-from embstore.storage.sql.reader import FILES, TABLE_REMEDY, Reader
+from embstore.storage.sql.reader import FILES, TABLE_REMEDY, Ranges, Reader
+
+ITEM_COLUMNS = (
+    Column("item_id", "int64", is_required=True),
+    Column("unit", "string", is_required=True),
+    Column("text", "string", is_required=True),
+    Column("context_id", "int64"),
+    Column("start", "int64"),
+    Column("end", "int64"),
+)
+
+SKIPPED_COLUMNS = (
+    Column("space", "string"),
+    Column("item_id", "int64"),
+    Column("text", "string", is_required=True),
+    Column("outcome", "string", is_required=True),
+    Column("reason", "string", is_required=True),
+    Column("origin", "string"),
+)
+
+ITEM_ID = Column("item_id", "int64", is_required=True)
+"""First column of each table of items' columns."""
+
+
+def is_column_table(columns: Sequence[Column]) -> bool:
+    """Return whether the columns of a table are an item's id and columns that may be null, with different names."""
+    first, *others = columns or (None,)
+    names = {column.name.lower() for column in others}
+    return first == ITEM_ID and bool(others) and len(names) == len(others) and not any(c.is_required for c in others)
+
 
 _MAX_LISTED = 1000  # number of items up to which their ids are listed in the SQL
 _MAX_CHARS = 1000  # maximum length of a text in a search by spelling, whose memory grows with it

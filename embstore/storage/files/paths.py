@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import disk
+from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, StoreError
 from embstore.base.space import Layer
 from embstore.storage.files import names
-from embstore.storage.files.contents import BY_SPACE, Contents, check_folders, list_contents
+from embstore.storage.files.names import BY_SPACE, Contents, check_folders, list_contents
 
 _FOOTER_BYTES = 64 << 10  # of a shard of 128 MiB about half of it
 
@@ -273,3 +273,33 @@ class StorePaths:
     def contents(self) -> Contents:
         """List and classify all entries of the store's folders, without following links or opening files."""
         return list_contents(self.root)
+
+
+STORE_FORMAT = 3
+"""Format of a store."""
+
+
+def check_marker(paths: StorePaths) -> None:
+    """Raise StoreError unless the folder is a store of the format that this version reads.
+
+    Raises:
+        DamagedError: The marker was altered, or a folder of the store is a symbolic link or a file.
+        UnsupportedFormatError: This version does not read the format.
+    """
+    if not disk.exists(paths.root):
+        raise StoreError(
+            f"there is no store at {paths.root}. Make one with: embstore build --store {paths.root}. Or name another "
+            "with --store or EMBSTORE_STORE."
+        )
+    if not disk.exists(paths.marker):
+        raise StoreError(
+            f"{paths.root} is not a store: it has no store.json. Name the store's folder with --store or "
+            "EMBSTORE_STORE; to build a new store, name a folder that is empty or does not exist."
+        )
+    atomic.read_document(paths.marker, "store")
+    paths.check_folders()
+
+
+def write_marker(paths: StorePaths) -> None:
+    """Write the marker ``store.json``, which makes the folder a store."""
+    atomic.write_document(paths.marker, {"format": STORE_FORMAT}, "store")

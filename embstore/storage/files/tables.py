@@ -13,7 +13,7 @@ from embstore.base import atomic, checksum, disk
 from embstore.base.errors import DamagedError, StoreError
 from embstore.base.space import Unit
 from embstore.storage.files import names
-from embstore.storage.files.columns import ITEM_COLUMNS, ITEM_ID, SKIPPED_COLUMNS
+from embstore.storage.files.items import ITEM_COLUMNS, ITEM_ID, SKIPPED_COLUMNS
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.unpacked import VALUE_BYTES, check_unpacked, unpacked_limit, unpacked_problem
 from embstore.storage.parquet.footer import Column

@@ -11,8 +11,13 @@ from numpy.typing import NDArray
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, StoreError
 from embstore.base.progress import finish_part
-from embstore.storage.files.columns import is_column_table
-from embstore.storage.files.item_columns import COLUMN_FILES, ColumnTables, is_token_column, token_column
+from embstore.storage.files.item_columns import (
+    COLUMN_FILES,
+    ColumnTables,
+    is_column_table,
+    is_token_column,
+    token_column,
+)
 from embstore.storage.files.items import PartChecks
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import column_schema, read_table, stage_part

@@ -19,8 +19,7 @@ from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.datasets import check_dataset
 from embstore.storage.files.maps import read_map
-from embstore.storage.files.marker import check_marker
-from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.files.paths import Shard, StorePaths, check_marker
 from embstore.storage.files.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums, summary_table
 from embstore.storage.files.tables import read_table, write_table
 from embstore.storage.files.unpacked import unpacked_problem

@@ -24,8 +24,7 @@ from embstore.base import atomic, disk
 from embstore.base.disk import Parts, Range
 from embstore.base.errors import DamagedError, FileAccessError, RemoteError
 from embstore.storage.files import names
-from embstore.storage.files.marker import write_marker
-from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.paths import StorePaths, write_marker
 from embstore.storage.remote import cache, ranges
 from embstore.storage.remote.contents import Contents, Stamp
 from embstore.storage.remote.file_lists import RemoteFile, group_of

@@ -13,8 +13,7 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.parquet.arrow_arrays import to_numpy
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
-from embstore.storage.staging.item_rows import COLUMNS, ItemRows
-from embstore.storage.staging.staging import Ids, Staging
+from embstore.storage.staging.staging import COLUMNS, Ids, ItemRows, Staging
 
 _CHUNK = 10_000
 

@@ -23,8 +23,7 @@ from filelock import FileLock
 
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, FileAccessError, StoreError
-from embstore.storage.files.marker import write_marker
-from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.paths import StorePaths, write_marker
 from embstore.storage.transaction.manifest import MANIFEST_FORMAT, Snapshot, read_snapshot, stamp_of
 
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)

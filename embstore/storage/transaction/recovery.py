@@ -15,8 +15,7 @@ from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, StoreError
 from embstore.storage.files import names
 from embstore.storage.files.maps import read_map, write_map
-from embstore.storage.files.marker import check_marker
-from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.paths import StorePaths, check_marker
 from embstore.storage.files.tables import read_part, read_table, stage_part
 from embstore.storage.transaction.commit import Change, commit, committing
 from embstore.storage.transaction.lock import write_lock

@@ -20,8 +20,7 @@ from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.fence import MacroUse, Select, check
 from embstore.storage.sql.limits import Limits
 from embstore.storage.sql.reader import Reader
-from embstore.storage.views.macros import MACROS, in_order
-from embstore.storage.views.not_stored import NEAREST, Call, not_stored, parse_failure
+from embstore.storage.views.macros import MACROS, NEAREST, Call, in_order, not_stored, parse_failure
 
 if TYPE_CHECKING:
     from embstore.storage.sql.readonly import ReadOnlyFiles as _Files

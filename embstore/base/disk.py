@@ -1,0 +1,571 @@
+"""The operations on the files of a store, in one place.
+
+Nothing else in embstore opens, lists, renames or removes a file of a store. A library that does so itself (DuckDB,
+pyarrow, FAISS, filelock) is announced by :func:`opening`. So tests can observe each operation before it happens, count
+it, let it fail, or end the process there (:func:`watched`); and an error of the operating system is a
+:class:`~embstore.base.errors.FileAccessError` everywhere, which names the remedy. It is never taken for damage.
+
+A store may come from others: no operation follows a symbolic link, and only regular files are opened whose bytes were
+written: the SHA-256 of a file of terabytes that occupies no disk space would take hours.
+"""
+
+import ctypes
+import errno
+import hashlib
+import io
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from embstore.base.errors import DamagedError, FileAccessError, MissingFileError, StoreError, UsageError
+from embstore.base.escape import is_utf8
+from embstore.base.supply import Parts as Parts
+from embstore.base.supply import Range as Range
+from embstore.base.supply import Supplier as Supplier
+from embstore.base.supply import add_supplier as add_supplier
+from embstore.base.supply import committed as committed
+from embstore.base.supply import fetch as fetch
+from embstore.base.supply import fetch_all as fetch_all
+from embstore.base.supply import fetched as fetched
+from embstore.base.supply import forget as forget
+from embstore.base.supply import release as release
+from embstore.base.supply import supplied as supplied
+from embstore.base.supply import supplier_of as supplier_of
+
+Observer = Callable[[str, Path, Path | None], None]
+"""Function called before each operation, with its name, its path and, for ``replace``, the path of the renamed file.
+
+An OSError that it raises is treated as an error of the operating system.
+"""
+
+_READING = ("open", "read", "list", "status")
+# Errors whose description a library may quote in its own message. ENOENT is excluded: files may come and go.
+_QUOTED = tuple(
+    getattr(errno, name)
+    for name in ("EMFILE", "ENFILE", "ENOMEM", "EACCES", "EPERM", "ESTALE", "EIO", "ENOSPC", "EDQUOT", "EROFS")
+    if hasattr(errno, name)
+)
+
+_observer: Observer | None = None
+
+
+@contextmanager
+def watched(observer: Observer) -> Iterator[None]:
+    """Call an observer before each operation within the context, in all threads."""
+    global _observer
+    before, _observer = _observer, observer
+    try:
+        yield
+    finally:
+        _observer = before
+
+
+class Operation:
+    """Context of one operation: calls the observer, and raises system errors as FileAccessError.
+
+    Args:
+        name: Name of the operation, such as ``open`` or ``replace``.
+        path: File or folder.
+        source: Path of the renamed file, for ``replace``.
+    """
+
+    __slots__ = ("name", "path", "source")
+
+    def __init__(self, name: str, path: Path | str, source: Path | None = None) -> None:
+        self.name, self.path, self.source = name, path, source
+
+    def __enter__(self) -> None:
+        if _observer is not None:
+            try:
+                _observer(self.name, Path(self.path), self.source)
+            except OSError as error:
+                raise self._translated(error) from error
+
+    def __exit__(self, _: object, error: BaseException | None, __: TracebackType | None) -> None:
+        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileAccessError):
+            raise self._translated(error) from error
+
+    def _translated(self, error: OSError) -> FileAccessError:
+        return access_error(error, self.path, writing=self.name not in _READING)
+
+
+def operation(name: str, path: Path) -> Operation:
+    """Return the context of an operation that no function of this package does."""
+    return Operation(name, path)
+
+
+def access_error(error: OSError, path: Path | str, *, writing: bool = False) -> FileAccessError:
+    """Return the embstore error for an error of the operating system.
+
+    Args:
+        error: Error of the operating system.
+        path: File or folder, for the message.
+        writing: Whether the operation writes.
+    """
+    code = error.errno or errno.EIO
+    is_missing = code == errno.ENOENT or (code == errno.ENOTDIR and not writing)
+    kind = MissingFileError if is_missing else FileAccessError
+    return kind(path, code, writing=writing)
+
+
+def quoted_error(message: str, path: Path, *, writing: bool = False) -> FileAccessError | None:
+    """Return the error for a system error that a library quotes in its own message; None if it quotes none.
+
+    Args:
+        message: Error message of the library.
+        path: File or folder, for the message.
+        writing: Whether the operation writes.
+    """
+    code = next((code for code in _QUOTED if os.strerror(code) in message), None)
+    return None if code is None else FileAccessError(path, code, writing=writing)
+
+
+Entry = os.DirEntry[str]
+"""Entry of a folder."""
+
+_MAX_HOLES = 1 << 30
+"""Maximum size of the holes in a file, in bytes; embstore writes every byte, so larger holes are damage."""
+
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would block
+
+
+def open_without_following(path: str, flags: int) -> int:
+    """Open a file without following a symbolic link, and return its descriptor; an opener for :func:`open`."""
+    return os.open(path, flags | _NO_FOLLOW, 0o666)
+
+
+def check_file(path: Path) -> None:
+    """Raise DamagedError unless the path is a regular file without large holes.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    status = os.lstat(path)
+    if problem := _problem(status.st_mode, folder=False):
+        raise DamagedError(f"{path} is damaged: {problem}.")
+    if status.st_size > _MAX_HOLES and supplier_of(path) is None and _has_large_holes(path, status.st_size):
+        raise DamagedError(
+            f"{path} is damaged: of its {status.st_size:,} bytes most were never written. Run: embstore repair"
+        )
+
+
+def irregular(entry: Entry, *, folder: bool) -> str | None:
+    """Return the problem of an entry that is not a regular folder (or file, if ``folder`` is False), or None."""
+    if entry.is_dir(follow_symlinks=False) if folder else entry.is_file(follow_symlinks=False):
+        return None
+    return _problem(entry.stat(follow_symlinks=False).st_mode, folder=folder)
+
+
+def _problem(mode: int, *, folder: bool) -> str | None:
+    """Return what an entry of this mode is, and should be instead; None if it is a folder or file as expected."""
+    expected = "folder" if folder else "file"
+    if stat.S_ISDIR(mode) if folder else stat.S_ISREG(mode):
+        return None
+    types = {
+        stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFREG: "a file", stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+    }  # fmt: skip
+    found = types.get(stat.S_IFMT(mode), "a device")
+    return f"it is {found} where a {expected} should be. Put the {expected} itself there, or remove it"
+
+
+def _has_large_holes(path: Path, size: int) -> bool:
+    """Return whether the holes of a file exceed :data:`_MAX_HOLES`, as far as the file system reports them."""
+    if not hasattr(os, "SEEK_DATA"):
+        return False
+    with open(path, "rb", buffering=0, opener=open_without_following) as file:
+        holes = offset = 0
+        while offset < size and holes <= _MAX_HOLES:
+            try:
+                data = file.seek(offset, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # the file system does not report holes
+                    return False
+                data = size  # only a hole follows
+            holes += data - offset
+            offset = file.seek(data, os.SEEK_HOLE) if data < size else size
+    return holes > _MAX_HOLES
+
+
+def status(path: Path | str) -> os.stat_result:
+    """Return the status of a file or folder, or of the symbolic link itself.
+
+    Raises:
+        MissingFileError: Nothing has this path.
+    """
+    with Operation("status", path):
+        return os.lstat(path)
+
+
+def size(path: Path) -> int:
+    """Return the size of a file in bytes."""
+    return status(path).st_size
+
+
+def free_bytes(path: Path) -> int | None:
+    """Return the bytes that are free on the file system of a path, which need not exist; None if that is unknown."""
+    try:
+        return shutil.disk_usage(next(folder for folder in (path, *path.parents) if folder.is_dir())).free
+    except (OSError, StopIteration):
+        return None
+
+
+def is_same(path: Path, other: Path) -> bool:
+    """Return whether both paths lead to the same file or folder."""
+    try:
+        return os.path.samestat(status(path), status(other))
+    except MissingFileError:
+        return False
+
+
+def exists(path: Path) -> bool:
+    """Return whether a file, folder or symbolic link has this path."""
+    return _mode(path) is not None
+
+
+def is_file(path: Path) -> bool:
+    """Return whether the path is a regular file."""
+    mode = _mode(path)
+    return mode is not None and stat.S_ISREG(mode)
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether the path is a folder."""
+    mode = _mode(path)
+    return mode is not None and stat.S_ISDIR(mode)
+
+
+def _mode(path: Path) -> int | None:
+    """Return the type and permissions of a path, or None if it does not exist."""
+    try:
+        return status(path).st_mode
+    except MissingFileError:
+        return None
+
+
+def resolved(path: Path) -> Path:
+    """Return the absolute path of a store's folder, with symbolic links resolved."""
+    try:
+        with Operation("status", path):
+            found = path.resolve()
+        if not is_utf8(str(found)):
+            raise StoreError(f"{found} is not UTF-8, as the paths of a store are. Rename that folder.")
+        return found
+    except RuntimeError as error:
+        raise FileAccessError(path, errno.ELOOP) from error
+    except ValueError as error:  # the path contains a NUL
+        raise StoreError(f"{str(path)!r} can be no path of a store: {error}. Name its folder.") from error
+
+
+MAX_BYTES = 1 << 30
+"""Maximum size in bytes of a file that is read whole."""
+
+
+@contextmanager
+def opening(path: Path, operation: str = "open", *, whole: bool = True) -> Iterator[None]:
+    """Announce that a library opens, reads or writes a file within the context, and check that it is a regular file.
+
+    Args:
+        path: File.
+        operation: ``open``, ``create`` if the library writes the file, or ``lock``.
+        whole: Whether the library may read any part; else the caller has fetched those that it reads.
+
+    Raises:
+        DamagedError: The path is not a regular file, but for example a symbolic link or a folder.
+    """
+    if whole and operation == "open":
+        fetch(path)
+    with Operation(operation, path):
+        with suppress(FileNotFoundError):
+            check_file(path)
+        yield
+
+
+class _File(io.FileIO):
+    """Open file whose reads and writes are observed."""
+
+    def __init__(self, path: Path, mode: str, *, is_partial: bool = False) -> None:
+        super().__init__(path, mode, opener=open_without_following)
+        self._path, self._is_partial = path, is_partial
+
+    def readinto(self, buffer: Any, /) -> int:
+        if self._is_partial:
+            start = self.tell()
+            fetch(self._path, [(start, start + len(buffer))])
+        with Operation("read", self._path):
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        if self._is_partial:
+            fetch(self._path, [(self.tell(), os.fstat(self.fileno()).st_size)])
+        with Operation("read", self._path):
+            return super().readall()
+
+    def write(self, data: Any, /) -> int:
+        with Operation("write", self._path):
+            return super().write(data)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError as error:  # a network file system may report only now that it is full
+            raise access_error(error, self._path, writing=True) from error
+
+
+@contextmanager
+def reading(path: Path, *, whole: bool = True) -> Iterator["io.BufferedReader[_File]"]:
+    """Open a file for reading.
+
+    Args:
+        path: File.
+        whole: Whether all of it will be read; else what is read is fetched then, and what is mapped by the caller.
+
+    Raises:
+        DamagedError: The path is not a regular file, but for example a symbolic link or a folder.
+    """
+    if whole:
+        fetch(path)
+    with Operation("open", path):
+        check_file(path)
+        file = io.BufferedReader(_File(path, "r", is_partial=not whole and supplier_of(path) is not None))
+    with file, Operation("read", path):
+        yield file
+
+
+def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        DamagedError: The file is larger than ``max_bytes``, or is not a regular file.
+    """
+    with reading(path) as file:
+        if os.fstat(file.fileno()).st_size > max_bytes:
+            raise DamagedError(f"{path} is damaged: it is larger than {max_bytes >> 10:,} KiB.")
+        return file.read()
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with reading(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator["io.BufferedWriter[_File]"]:
+    """Open a file for writing; create it, or truncate an existing one."""
+    with Operation("create", path):
+        file = io.BufferedWriter(_File(path, "w"))
+    with file:
+        yield file
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file, not atomically; :mod:`embstore.base.atomic` does."""
+    with writing(path) as file:
+        file.write(data)
+
+
+def sync(path: Path) -> None:
+    """Flush the content of a file from the system's cache to the disk."""
+    with Operation("sync", path), open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_open(file: BinaryIO, path: Path) -> None:
+    """Flush what was written so far to an open file from the system's cache to the disk."""
+    with Operation("sync", path):
+        os.fsync(file.fileno())
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename a file atomically, replacing any file at the target path."""
+    fetch(source)
+    with Operation("replace", target, source):
+        os.replace(source, target)
+    forget(target)
+
+
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name, atomically, unless there is a file of that name: FileAccessError (EEXIST)."""
+    with Operation("link", target, source):
+        os.link(source, target)
+
+
+def remove(path: Path, *, missing_ok: bool = False) -> None:
+    """Remove a file.
+
+    Raises:
+        MissingFileError: It does not exist, and ``missing_ok`` is False.
+        FileAccessError: The system cannot remove it.
+    """
+    try:
+        with Operation("remove", path):
+            os.unlink(path)
+        forget(path)
+    except MissingFileError:
+        if not missing_ok:
+            raise
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy the content of a file."""
+    with reading(source) as old, writing(target) as new:
+        shutil.copyfileobj(old, new)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk, so that renames survive a power loss; POSIX systems only."""
+    if os.name != "posix":
+        return
+    with Operation("sync folder", folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its missing parents, and flush their names to the disk."""
+    if not is_folder(folder):
+        make_folder(folder.parent)
+        with Operation("make folder", folder):
+            folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove an empty folder."""
+    with Operation("remove folder", folder):
+        os.rmdir(folder)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with all its contents, if it exists; of a symbolic link, only the link."""
+    if not is_folder(folder):
+        remove(folder, missing_ok=True)
+        return
+    found = [(Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries_below(folder)]
+    for path, is_inner_folder in [*reversed(found), (folder, True)]:  # contents before their folder
+        with suppress(MissingFileError):
+            (remove_folder if is_inner_folder else remove)(path)
+
+
+def listed(folder: Path) -> list[Path]:
+    """Return the paths of a folder's entries, sorted by name; empty if the folder does not exist."""
+    return [folder / entry.name for entry in entries(folder)]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return the regular files in a folder and its subfolders."""
+    return [Path(entry.path) for entry in entries_below(folder) if entry.is_file(follow_symlinks=False)]
+
+
+def entries_below(folder: Path) -> Iterator[Entry]:
+    """Yield the entries of a folder and of its subfolders."""
+    pending = [iter(entries(folder))]  # not recursive: a received store may nest folders without limit
+    while pending:
+        if (entry := next(pending[-1], None)) is None:
+            pending.pop()
+            continue
+        yield entry
+        if entry.is_dir(follow_symlinks=False):
+            pending.append(iter(entries(Path(entry.path))))
+
+
+def entries(folder: Path) -> list[Entry]:
+    """Return the entries of a folder, sorted by name; empty if the folder does not exist."""
+    try:
+        with Operation("list", folder), os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except MissingFileError:
+        return []
+
+
+@contextmanager
+def foreign(name: str, path: Path, kind: type[FileAccessError], called: str = "") -> Iterator[None]:
+    """Raise the system errors of an operation on a file outside a store as errors of the given class.
+
+    Args:
+        name: Name of the operation.
+        path: File.
+        kind: Class of the raised error.
+        called: Name of the file in messages; its path by default.
+    """
+    try:
+        with Operation(name, path):
+            yield
+    except FileAccessError as error:
+        raise kind(called or path, error.code) from error
+
+
+def open_regular(path: str, flags: int) -> int:
+    """Open a regular file, and return its descriptor; an opener for :func:`open`.
+
+    Raises:
+        UsageError: It is a device, which may have no end, or a named pipe, which may never be written to.
+    """
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # open refuses a folder itself
+        os.close(descriptor)
+        raise UsageError(f"{path} is not a regular file. Write its content to a file first, and give that file.")
+    return descriptor
+
+
+def read_foreign(path: Path) -> bytes:
+    """Return the content of a file that a user gave; errors: :func:`open_regular`, and those of the system."""
+    with open(path, "rb", opener=open_regular) as file:
+        return file.read()
+
+
+def foreign_status(path: Path, kind: type[FileAccessError], called: str = "") -> os.stat_result | None:
+    """Return the status of a file or folder outside a store, or None if it does not exist; see :func:`foreign`."""
+    try:
+        with foreign("status", path, kind, called):
+            return path.stat()
+    except ValueError:  # the path contains a NUL
+        return None
+    except FileAccessError as error:
+        if error.code in (errno.ENOENT, errno.ENOTDIR):
+            return None
+        raise
+
+
+_KEEP_SIZE, _PUNCH_HOLE = 1, 2  # man 2 fallocate
+_UNSUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+def punch(path: Path, ranges: Iterable[Range]) -> bool:
+    """Free the disk space of ranges of a file, which are zeros from here on; its modification time stays.
+
+    Returns:
+        Whether that is possible here: on Linux, and where the file system can do it.
+
+    Raises:
+        FileAccessError: The file cannot be written.
+    """
+    fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None) if sys.platform == "linux" else None
+    if fallocate is None or sys.maxsize < 1 << 32:
+        return False
+    with Operation("write", path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+        try:
+            status = os.fstat(descriptor)
+            for start, end in ranges:
+                mode, offset, length = _KEEP_SIZE | _PUNCH_HOLE, ctypes.c_int64(start), ctypes.c_int64(end - start)
+                if fallocate(descriptor, mode, offset, length) != 0:
+                    code = ctypes.get_errno()
+                    if code in _UNSUPPORTED:
+                        return False
+                    raise OSError(code, os.strerror(code))
+            os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
+        finally:
+            os.close(descriptor)
+    return True
