@@ -65,10 +65,6 @@ def group_ties(values: Float64Array, errors: Float64Array | float = 0.0) -> tupl
     Two values are tied if they differ by no more than the sum of the bounds on their rounding errors. A longer run of
     values, each tied with the next, is divided into groups of twice the bound of the first.
 
-    Args:
-        values: Finite values (..., n).
-        errors: Bound on the rounding error of each value (..., n), or of all.
-
     Returns:
         The positions of the values in ascending order (..., n), and whether a group starts there (..., n).
     """

@@ -24,11 +24,7 @@ _RESTORE = "Restore that file from a copy; embstore verify lists all that are da
 
 @contextmanager
 def temporary(folder: Path) -> Iterator[Path]:
-    """Provide a temporary path in ``folder``; remove what is there when the context ends, unless it was renamed.
-
-    Raises:
-        FileAccessError: If the disk is full or the folder cannot be written, with the remedy.
-    """
+    """Provide a temporary path in ``folder``; remove what is there when the context ends, unless it was renamed."""
     path = temporary_path(folder)
     try:
         disk.make_folder(folder)
@@ -99,13 +95,6 @@ def background_sync(file: BinaryIO, path: Path) -> Iterator[Callable[[], None]]:
     """Provide a function that starts flushing the data written so far to the disk, and returns at once.
 
     The last sync of a large file, before it is renamed, then takes less time.
-
-    Args:
-        file: File open for writing.
-        path: Its path.
-
-    Raises:
-        FileAccessError: If the data cannot be written to the disk.
     """
     from concurrent.futures import ThreadPoolExecutor  # loads logging, and most readers write nothing
 
@@ -135,11 +124,7 @@ def publish(source: Path, target: Path) -> None:
 
 
 def create(path: Path, data: bytes) -> bool:
-    """Create a small file, whole or not at all; return False, and change nothing, if there is one of this name.
-
-    Raises:
-        FileAccessError: The disk is full or cannot be written, or the file system has no hard links.
-    """
+    """Create a small file, whole or not at all; return False, and change nothing, if there is one of this name."""
     with temporary(path.parent) as temp:
         disk.write(temp, data)
         disk.sync(temp)
@@ -160,14 +145,7 @@ def create(path: Path, data: bytes) -> bool:
 
 
 def write_bytes(path: Path, data: bytes, *, derived: bool = False) -> None:
-    """Replace a small file atomically.
-
-    Args:
-        path: Path of the file.
-        data: New content.
-        derived: Whether the file can be made again and is checked whenever it is read, so that it need not be flushed
-            to the disk.
-    """
+    """Replace a small file atomically."""
     with temporary(path.parent) as temp:
         disk.write(temp, data)
         if derived:
@@ -189,9 +167,6 @@ def checked_bytes(path: Path | str, document: dict[str, Any], kind: documents.Ki
         document: Document without its SHA-256.
         kind: Name of its schema in :mod:`embstore_schemas`.
         indent: Number of spaces that members are indented by; None for one line.
-
-    Raises:
-        StoreError: It is too large, or violates its schema.
     """
     try:
         data = document_bytes(document, indent)
@@ -209,18 +184,7 @@ def document_bytes(document: dict[str, Any], indent: int | None = 2) -> bytes:
 
 
 def read_document(path: Path, kind: documents.Kind, remedy: str = _RESTORE) -> dict[str, Any]:
-    """Read a JSON document that :func:`write_document` wrote, and check its SHA-256 and its published schema.
-
-    Args:
-        path: Path of the file.
-        kind: Name of its schema in :mod:`embstore_schemas`.
-        remedy: Remedy for a damaged file in the message, as a sentence.
-
-    Raises:
-        DamagedError: It is not a JSON object, was altered, or violates its schema.
-        UnsupportedFormatError: It has a format that this version does not read.
-        MissingFileError: It does not exist.
-    """
+    """Read a JSON document that :func:`write_document` wrote, and check its SHA-256 and its published schema."""
     data = disk.read(path, documents.MAX_BYTES[kind])
     try:
         document = documents.parse(data, kind)

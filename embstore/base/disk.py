@@ -101,13 +101,7 @@ def operation(name: str, path: Path) -> Operation:
 
 
 def access_error(error: OSError, path: Path | str, *, writing: bool = False) -> FileAccessError:
-    """Return the embstore error for an error of the operating system.
-
-    Args:
-        error: Error of the operating system.
-        path: File or folder, for the message.
-        writing: Whether the operation writes.
-    """
+    """Return the embstore error for an error of the operating system."""
     code = error.errno or errno.EIO
     is_missing = code == errno.ENOENT or (code == errno.ENOTDIR and not writing)
     kind = MissingFileError if is_missing else FileAccessError
@@ -115,13 +109,7 @@ def access_error(error: OSError, path: Path | str, *, writing: bool = False) -> 
 
 
 def quoted_error(message: str, path: Path, *, writing: bool = False) -> FileAccessError | None:
-    """Return the error for a system error that a library quotes in its own message; None if it quotes none.
-
-    Args:
-        message: Error message of the library.
-        path: File or folder, for the message.
-        writing: Whether the operation writes.
-    """
+    """Return the error for a system error that a library quotes in its own message; None if it quotes none."""
     code = next((code for code in _QUOTED if os.strerror(code) in message), None)
     return None if code is None else FileAccessError(path, code, writing=writing)
 
@@ -141,11 +129,7 @@ def open_without_following(path: str, flags: int) -> int:
 
 
 def check_file(path: Path) -> None:
-    """Raise DamagedError unless the path is a regular file without large holes.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-    """
+    """Raise DamagedError unless the path is a regular file without large holes."""
     status = os.lstat(path)
     if problem := _problem(status.st_mode, folder=False):
         raise DamagedError(f"{path} is damaged: {problem}.")
@@ -194,11 +178,7 @@ def _has_large_holes(path: Path, size: int) -> bool:
 
 
 def status(path: Path | str) -> os.stat_result:
-    """Return the status of a file or folder, or of the symbolic link itself.
-
-    Raises:
-        MissingFileError: Nothing has this path.
-    """
+    """Return the status of a file or folder, or of the symbolic link itself."""
     with Operation("status", path):
         return os.lstat(path)
 
@@ -275,9 +255,6 @@ def opening(path: Path, operation: str = "open", *, whole: bool = True) -> Itera
         path: File.
         operation: ``open``, ``create`` if the library writes the file, or ``lock``.
         whole: Whether the library may read any part; else the caller has fetched those that it reads.
-
-    Raises:
-        DamagedError: The path is not a regular file, but for example a symbolic link or a folder.
     """
     if whole and operation == "open":
         fetch(path)
@@ -325,9 +302,6 @@ def reading(path: Path, *, whole: bool = True) -> Iterator["io.BufferedReader[_F
     Args:
         path: File.
         whole: Whether all of it will be read; else what is read is fetched then, and what is mapped by the caller.
-
-    Raises:
-        DamagedError: The path is not a regular file, but for example a symbolic link or a folder.
     """
     if whole:
         fetch(path)
@@ -339,11 +313,7 @@ def reading(path: Path, *, whole: bool = True) -> Iterator["io.BufferedReader[_F
 
 
 def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
-    """Return the content of a file.
-
-    Raises:
-        DamagedError: The file is larger than ``max_bytes``, or is not a regular file.
-    """
+    """Return the content of a file."""
     with reading(path) as file:
         if os.fstat(file.fileno()).st_size > max_bytes:
             raise DamagedError(f"{path} is damaged: it is larger than {max_bytes >> 10:,} KiB.")
@@ -398,12 +368,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def remove(path: Path, *, missing_ok: bool = False) -> None:
-    """Remove a file.
-
-    Raises:
-        MissingFileError: It does not exist, and ``missing_ok`` is False.
-        FileAccessError: The system cannot remove it.
-    """
+    """Remove a file."""
     try:
         with Operation("remove", path):
             os.unlink(path)
@@ -506,11 +471,7 @@ def foreign(name: str, path: Path, kind: type[FileAccessError], called: str = ""
 
 
 def open_regular(path: str, flags: int) -> int:
-    """Open a regular file, and return its descriptor; an opener for :func:`open`.
-
-    Raises:
-        UsageError: It is a device, which may have no end, or a named pipe, which may never be written to.
-    """
+    """Open a regular file, and return its descriptor; an opener for :func:`open`."""
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # open refuses a folder itself
@@ -543,14 +504,7 @@ _UNSUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def punch(path: Path, ranges: Iterable[Range]) -> bool:
-    """Free the disk space of ranges of a file, which are zeros from here on; its modification time stays.
-
-    Returns:
-        Whether that is possible here: on Linux, and where the file system can do it.
-
-    Raises:
-        FileAccessError: The file cannot be written.
-    """
+    """Free the disk space of ranges of a file, which are zeros from here on; its modification time stays."""
     fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None) if sys.platform == "linux" else None
     if fallocate is None or sys.maxsize < 1 << 32:
         return False

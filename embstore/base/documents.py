@@ -66,10 +66,6 @@ def parse(data: bytes, kind: Kind) -> dict[str, Any]:
     Args:
         data: JSON in UTF-8.
         kind: Name of the schema.
-
-    Raises:
-        InvalidDocument: There are too many bytes, or they are not a JSON object.
-        UnsupportedFormat: The document has a later format than its schema.
     """
     if len(data) > MAX_BYTES[kind]:
         raise InvalidDocument(f"it is larger than {MAX_BYTES[kind] // _KIB:,} KiB")
@@ -114,12 +110,7 @@ def parse_foreign(data: bytes | str, max_bytes: int | None = None, parse: Callab
 
 
 def check(document: dict[str, Any], kind: Kind) -> None:
-    """Check a parsed document against its schema; integers must be written without a fraction.
-
-    Raises:
-        InvalidDocument: The document violates the schema; names the place and the fault.
-        UnsupportedFormat: The document has an earlier format than its schema.
-    """
+    """Check a parsed document against its schema; integers must be written without a fraction."""
     version, oldest = _format_of(document), min(_formats(kind), default=None)
     if oldest is not None and version is not None and version < oldest:
         raise UnsupportedFormat(

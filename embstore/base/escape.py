@@ -20,10 +20,6 @@ def printable(text: str, *, lines: bool = False) -> str:
 
     Escaped are the C0 and C1 controls, line and paragraph separators, bidirectional embeddings, overrides and isolates,
     and lone surrogates. Joiners (ZWJ, ZWNJ) stay, since words and emoji are spelt with them.
-
-    Args:
-        text: Any text.
-        lines: Whether line feeds are kept.
     """
     if text.isascii() and text.isprintable():
         return text

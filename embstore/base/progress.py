@@ -115,14 +115,7 @@ class Task:
     def track_blocks(
         self, part: Any, n: int, map_blocks: Callable[[Callable[..., T]], Iterator[T]], function: Callable[..., T]
     ) -> Iterator[T]:
-        """Apply a function to each block of vectors of a part, yield its results, and report the vectors read so far.
-
-        Args:
-            part: Part of the task.
-            n: Number of vectors of the part.
-            map_blocks: Function that applies a function to each block, possibly in threads, and yields the results.
-            function: Function of a block, or of ids and a block.
-        """
+        """Yield the results of a function of each block of vectors of a part, reporting the vectors read so far."""
         counts: list[int] = []
 
         def counted(*block: Any) -> T:
@@ -141,13 +134,7 @@ class Task:
 
 @contextmanager
 def task(stage: str, subject: str, total: int) -> Iterator[Task]:
-    """Begin a task of several parts, reported to the current observer; it is the current task within the block.
-
-    Args:
-        stage: Kind of work, as in :class:`Progress`.
-        subject: Name of the checkpoint, space, store or recipe.
-        total: Number of parts.
-    """
+    """Begin a task of several parts, reported to the current observer; it is the current task within the block."""
     observe = current_observer()
     new_task = Task(observe or ignore, stage, subject, total)
     token = _task.set(new_task if observe else None)

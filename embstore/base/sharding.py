@@ -46,11 +46,7 @@ class ShardSpec:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse ``2/3``, worker 2 of 3.
-
-        Raises:
-            UsageError: The text is not two whole numbers i/n with 1 ≤ i ≤ n.
-        """
+        """Parse ``2/3``, worker 2 of 3."""
         match = re.fullmatch(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise UsageError(

@@ -177,13 +177,7 @@ class Layers:
 
     @classmethod
     def of_recipe(cls, n_blocks: int, top_form: TopForm | None, *, output_only: bool = False) -> Self:
-        """Return the layers of pooling ``model``: those of the model, and the recipe's output (id L+2), or that alone.
-
-        Args:
-            n_blocks: Number of blocks, L.
-            top_form: Form of layer L.
-            output_only: Whether the output has another dimension than the layers, so that it is the only one.
-        """
+        """Return the layers of pooling ``model``: those of the model and the recipe's output (id L+2), or that alone."""
         members = () if output_only else cls.of_model(n_blocks, top_form).members
         return cls((*members, Layer(n_blocks + 2, OUTPUT)), n_blocks, top_form)
 
@@ -210,9 +204,6 @@ class Layers:
             spec: ``all``, ``top``, ``raw``, ``normed``, ``projection``, ``output``, a number, ``-1`` for layer L,
                 ``-2`` for the one below …, a range ``0-6``, or several of these separated by commas. ``top`` is the
                 output of a recipe, the projection, or layer L. A range selects those of its layers that exist.
-
-        Raises:
-            UnknownNameError: A part of ``spec`` selects no layer.
         """
         chosen: set[Layer] = set()
         for part in spec.split(","):
@@ -226,11 +217,7 @@ class Layers:
         return type(self)(tuple(sorted(chosen)), self.n_blocks, self.top_form)
 
     def select_stored(self, spec: str) -> Self:
-        """Select the layers that a build stores; of a projection or the output of a recipe alone, that whatever.
-
-        Args:
-            spec: Selection, as in :meth:`select`.
-        """
+        """Select the layers that a build stores; of a projection or the output of a recipe alone, that whatever."""
         return self if len(self) == 1 and self.members[0].id > self.n_blocks else self.select(spec)
 
     def _matching(self, part: str) -> list[Layer]:

@@ -128,13 +128,7 @@ class Summary:
         return bool(np.isfinite(self.norm_square_total))
 
     def isclose(self, other: Self, *, rtol: float = 1e-9) -> bool:
-        """Return whether two summaries are equal up to rounding.
-
-        Args:
-            other: Summary to compare with.
-            rtol: Tolerance, relative to the largest possible size of each sum: n for sums of unit vectors, whose
-                components may cancel, and Σ‖x‖ for the sum of the vectors.
-        """
+        """Return whether two summaries are equal up to rounding."""
         if (self.n, self.n_zero) != (other.n, other.n_zero):
             return False
         scale = max(1.0, abs(self.norm_total))

@@ -28,9 +28,6 @@ class Supplier(Protocol):
             parts: Parts of files.
             is_kept: Whether they stay until they are released; else they may be deleted to make room, and are not
                 fetched if there is none.
-
-        Raises:
-            RemoteError: They cannot be fetched.
         """
 
     def fetched(self, path: Path, ranges: Sequence[Range]) -> AbstractContextManager[None]:
@@ -46,11 +43,7 @@ class Supplier(Protocol):
         """Note that a file was removed, or replaced by one that is whole."""
 
     def committed(self) -> None:
-        """Note that a change of the store in the folder was committed.
-
-        Raises:
-            StoreError: The change cannot be made where the folder's content comes from.
-        """
+        """Note that a change of the store in the folder was committed."""
 
 
 _suppliers: dict[str, Supplier] = {}

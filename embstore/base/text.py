@@ -94,12 +94,6 @@ def item_id(unit: Unit, text: str, context: str | None = None, span: Span | None
     """Compute the id of an item: the first 63 bits of the BLAKE2b hash of its length-prefixed fields.
 
     Lone surrogates are hashed as they are (``surrogatepass``), so that every Python string has an id.
-
-    Args:
-        unit: Unit of the item.
-        text: Text of the item.
-        context: Sentence of an occurrence.
-        span: Position of an occurrence in its sentence.
     """
     fields = [unit.value, text]
     if context is not None and span is not None:
@@ -229,11 +223,7 @@ def passages_of(items: list[Item], template: Template, *, bos: str = "", eos: st
 
 
 def parse_marked(text: str) -> Item:
-    """Parse an occurrence marked by brackets: ``the [bank] of the river``.
-
-    Raises:
-        UsageError: There is not exactly one pair of brackets, or it is empty.
-    """
+    """Parse an occurrence marked by brackets: ``the [bank] of the river``."""
     if (found := split_marked(text)) is None:
         raise UsageError(f'mark exactly one word with brackets, as in "the [bank] of the river": {text!r}.')
     return Item.occurrence(*found)

@@ -138,11 +138,7 @@ class Catalog:
         return is_outdated(self.paths, self._snapshot)
 
     def summaries(self, space: str) -> dict[int, Summary]:
-        """Return the merged summaries of a space, by layer id.
-
-        Raises:
-            DamagedError: A summary was altered or is missing.
-        """
+        """Return the merged summaries of a space, by layer id."""
         card, merged = self.cards[space], read_merged(self.paths, self.cards[space])
         if merged is not None and merged.shards_sha256 == self.shards_hash(space):
             return merged.sums
@@ -203,20 +199,11 @@ class Catalog:
             where: SQL expression.
             limits: Limits of its evaluation.
             space: Space whose numbers of tokens are the column ``n_tokens``; None if there is more than one.
-
-        Raises:
-            UnknownNameError: The expression names a column that items do not have.
-            QueryError: It is not one expression, cannot be evaluated, or exceeds a limit.
-            DamagedError: A table of items was altered.
         """
         return self.users_sql.select(where, limits, space)
 
     def ids_of_unit(self, unit: Unit) -> Ids:
-        """Return the ids of all items of a unit, ascending.
-
-        Raises:
-            DamagedError: A table of items was altered.
-        """
+        """Return the ids of all items of a unit, ascending."""
         self._tables.check()
         sql = f"SELECT item_id FROM {FILES} WHERE unit = $unit"
         return distinct(self.reader.columns(sql, self.item_files, unit=unit.value)["item_id"])
@@ -230,11 +217,7 @@ class Catalog:
         connection.execute(f"CREATE OR REPLACE TEMP VIEW items AS {body}")
 
     def items(self, ids: Iterable[int]) -> dict[int, Item]:
-        """Return the stored items with these ids, by id; an occurrence includes its sentence.
-
-        Raises:
-            DamagedError: A table of items was altered, or the text of one of the items is missing.
-        """
+        """Return the stored items with these ids, by id; an occurrence includes its sentence."""
         return self._tables.items(ids)
 
     def occurrences(self, text: str) -> list[Item]:
@@ -270,11 +253,7 @@ class Catalog:
         return found
 
     def skipped(self) -> list[tuple[Any, ...]]:
-        """Return the skipped texts: space, item_id, text, outcome, reason, origin; without those embedded since.
-
-        Raises:
-            DamagedError: A table of skipped texts was altered.
-        """
+        """Return the skipped texts: space, item_id, text, outcome, reason, origin; without those embedded since."""
         self._check_skipped()
         rows = self.reader.rows(
             f"""SELECT DISTINCT space, item_id, text, outcome, reason, origin FROM {FILES}
@@ -309,11 +288,7 @@ class Catalog:
         return [file.stem for file in (*self.item_files, *self.column_files)]
 
     def checked_item_tables(self) -> list[Path]:
-        """Return the tables of items, after a check against their hashes.
-
-        Raises:
-            DamagedError: A table was altered.
-        """
+        """Return the tables of items, after a check against their hashes."""
         self._tables.check()
         return self.item_files
 
@@ -330,10 +305,6 @@ class Catalog:
             sql: Statement of the user.
             limits: Limits of each run of the relation.
             parameters: Values of its parameters ``$name``.
-
-        Raises:
-            QueryError: The statement is not one SELECT, does anything other than read the views, or cannot be executed.
-            DamagedError: A file that it reads was altered (shards are not checked) or cannot be read.
         """
         return self.users_sql.relation(sql, limits, parameters)
 

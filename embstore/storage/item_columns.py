@@ -28,11 +28,7 @@ def column_types(catalog: Catalog, space: str) -> dict[str, str]:
 
 
 def chosen_columns(catalog: Catalog, space: str, names: Sequence[str]) -> dict[str, str]:
-    """Return the type of each of some columns, by name; ``all`` stands for every stored one.
-
-    Raises:
-        UnknownNameError: A column does not exist.
-    """
+    """Return the type of each of some columns, by name; ``all`` stands for every stored one."""
     if tuple(names) == ("all",):
         return {name: kind for name, kind in column_types(catalog, space).items() if name not in BUILT_IN}
     known = column_types(catalog, space)

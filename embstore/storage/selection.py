@@ -37,12 +37,7 @@ class SpaceFilter:
         object.__setattr__(self, "revisions", parse_revisions(self.revisions))
 
     def select(self, cards: Mapping[str, Card]) -> list[Card]:
-        """Return the cards that match the filter, in the order given.
-
-        Raises:
-            UnknownNameError: No space has one of the names.
-            QueryError: No space matches all conditions, or the store has no space.
-        """
+        """Return the cards that match the filter, in the order given."""
         if not cards:
             raise QueryError("the store holds no space yet. Fill it with: embstore build")
         unit = None if self.unit is None else parse_member(Unit, self.unit)
@@ -95,16 +90,9 @@ def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Lay
 
     Each space contributes the layers that it has, since models differ in their number of layers.
 
-    Args:
-        cards: Cards of the spaces.
-        spec: Comma-separated layers or ranges of layers.
-
     Returns:
         The layers of each space that has any of them, and notes: for each part of ``spec`` missing in a space, and for
         each range that ends above all layers.
-
-    Raises:
-        UnknownNameError: No space has the layers that a part of ``spec`` names.
     """
     if not spec.strip():
         raise UsageError("there is no layer in the selection (--layer). Give at least one, such as top.")

@@ -81,14 +81,7 @@ class StoreWriter:
             forget_missing(self.paths, [self.paths.items, self.paths.skipped])
 
     def compare_plan(self, plan: Sequence[Mapping[str, Any]]) -> None:
-        """Check that builds sharing a source have the same plan; called before the first shard is written.
-
-        Args:
-            plan: Sources and options of the build, serialisable as JSON.
-
-        Raises:
-            LockedError: Another build has different sources or options.
-        """
+        """Check that builds sharing a source have the same plan; called before the first shard is written."""
         if self._shared is not None:
             digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
             with self._shared.gate() as others:
@@ -114,9 +107,6 @@ class StoreWriter:
         """Create the space of a card, or check that the stored space is the same, and return the stored card.
 
         The card of a space without shards is replaced: the build that created it wrote nothing.
-
-        Raises:
-            SpaceMismatchError: The stored space has another checkpoint, template, layer set …
         """
         stored = read_cards(self.paths).get(card.space)
         if stored is not None and committed_shards(self.paths, card.space):
@@ -135,11 +125,7 @@ class StoreWriter:
                 disk.remove(self.paths.card(space), missing_ok=True)
 
     def forget_missing_shards(self, spaces: Iterable[str]) -> list[str]:
-        """Commit that missing shards of some spaces are not of the store any more; called at the end of their build.
-
-        Returns:
-            A note for each shard.
-        """
+        """Commit that missing shards of some spaces are not of the store any more; called at the end of their build."""
         folders = {self.paths.embeddings(space): space for space in spaces}
         return [
             f"{folders[path.parent]}: {path.stem} was missing; its items in these sources are embedded again."
@@ -147,14 +133,7 @@ class StoreWriter:
         ]
 
     def commit(self, card: Card, ids: Ids, write_texts: Callable[[Ids], None], staged: StagedShard) -> None:
-        """Commit a shard that another process has written: first the card of its space and its texts, then the shard.
-
-        Args:
-            card: Card of the space.
-            ids: Item ids of the shard.
-            write_texts: As in :meth:`space_writer`.
-            staged: Complete shard under a temporary name, flushed to the disk.
-        """
+        """Commit a shard that another process has written: its card and texts first, then the shard."""
         with self.writing_texts():
             self.add_space(card)
             write_texts(ids)
@@ -163,12 +142,7 @@ class StoreWriter:
             publish_shard(staged)
 
     def write_shard(self, content: ShardContent, write_texts: Callable[[Ids], None]) -> Shard:
-        """Write a shard in this thread, and commit it, after the card of its space and its texts.
-
-        Args:
-            content: Vectors, with the card of their space.
-            write_texts: As in :meth:`space_writer`.
-        """
+        """Write a shard in this thread, and commit it, after the card of its space and its texts."""
         with self.writing_texts():
             self.add_space(content.card)
             write_texts(content.item_ids)
@@ -178,10 +152,6 @@ class StoreWriter:
         """Return a writer of vectors into a space, which writes a shard at each call of ``cut``.
 
         The space is created with its first shard: a build that ends before it leaves no card.
-
-        Args:
-            card: Card of the space.
-            write_texts: Function that writes the texts of items that are not stored yet, given their ids.
         """
 
         def write(ids: Ids) -> None:

@@ -65,12 +65,7 @@ def _read(path: Path) -> tuple[dict[str, Any], Answer]:
 
 
 def write_answer(paths: StorePaths, question: Question, answer: Answer) -> None:
-    """Store the answer to a question, unless it is very large.
-
-    Raises:
-        StoreError: The disk is full or cannot be written, or the answer is far too large.
-        ValueError: A value cannot be represented in JSON.
-    """
+    """Store the answer to a question, unless it is very large."""
     document = {
         "format": ANSWERS_FORMAT, "question": question, "rows": answer.rows, "notes": answer.notes,
         "across": answer.across,

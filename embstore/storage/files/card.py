@@ -170,12 +170,7 @@ class Card:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Self:
-        """Create a card from a document that was checked against its schema.
-
-        Raises:
-            ValueError: The layers are not those of a model, in ascending order.
-            EmbstoreError: The template is invalid.
-        """
+        """Create a card from a document that was checked against its schema."""
         values = {field.name: document[field.name] for field in fields(cls) if field.name in document}
         values |= {
             "unit": Unit(document["unit"]),
@@ -206,20 +201,12 @@ def store_card(paths: StorePaths, card: Card) -> None:
 
 
 def card_bytes(paths: StorePaths, card: Card) -> bytes:
-    """Return the content of the file of a card.
-
-    Raises:
-        StoreError: It could not be read again.
-    """
+    """Return the content of the file of a card."""
     return atomic.checked_bytes(paths.card(card.space), card.to_dict(), "card")
 
 
 def read_card(path: Path) -> Card:
-    """Return the card in a file.
-
-    Raises:
-        DamagedError: The file was altered, or is not a card.
-    """
+    """Return the card in a file."""
     document = atomic.read_document(path, "card")
     try:
         card = Card.from_dict(document)

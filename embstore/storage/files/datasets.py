@@ -28,11 +28,7 @@ _ROWS = """SELECT * EXCLUDE (unit, file_row_number)
 def stored_kinds(
     connection: "duckdb.DuckDBPyConnection", files: Sequence[Path], kinds: Collection[str] = ()
 ) -> dict[str, str]:
-    """Return the kind of each dataset, by name; only the given kinds, or all if none is given.
-
-    Raises:
-        DamagedError: A file cannot be read.
-    """
+    """Return the kind of each dataset, by name; only the given kinds, or all if none is given."""
     found = {}
     for file in files:
         rows = _read(connection, file, interruptible.rows, _KIND)

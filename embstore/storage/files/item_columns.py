@@ -180,9 +180,6 @@ class ColumnTables:
         """Names of the stored columns by the footers of the tables, whose content is not checked.
 
         They say whether a request reads the tables at all: to hash them takes much longer.
-
-        Raises:
-            DamagedError: A table was altered so that it has no footer.
         """
         try:
             return frozenset(column.name for file in self.files for column in read_columns(file)) - {"item_id"}
@@ -200,11 +197,7 @@ class ColumnTables:
 
     @cached_property
     def types(self) -> dict[str, str]:
-        """Type of each stored column, by name, sorted.
-
-        Raises:
-            DamagedError: A table was altered, or two tables have a column of different types.
-        """
+        """Type of each stored column, by name, sorted."""
         self.check()
         found: dict[str, tuple[str, Path]] = {}
         for file in self.files:

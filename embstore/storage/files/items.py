@@ -88,11 +88,7 @@ class ItemTables:
         return np.sort(self._reader.columns(f"SELECT item_id FROM {FILES}", self.files)["item_id"])
 
     def items(self, ids: Iterable[int]) -> dict[int, Item]:
-        """Return the stored items with these ids, by id; an occurrence includes its sentence.
-
-        Raises:
-            DamagedError: A table was altered, or the text of an item is missing.
-        """
+        """Return the stored items with these ids, by id; an occurrence includes its sentence."""
         requested = set(ids)  # not np.unique, which would import numpy.ma
         if len(requested) <= _MAX_LISTED:
             try:
@@ -139,11 +135,7 @@ class ItemTables:
             return [*_items(self._reader.rows(sql, self.files, **texts, n=n)).values()]
 
     def missing_text_error(self, item: int) -> DamagedError:
-        """Return the error for an item without a stored text.
-
-        Raises:
-            DamagedError: A table was altered, which may be the cause.
-        """
+        """Return the error for an item without a stored text."""
         self.check()
         return DamagedError(
             f"item {item} has no text in {self._folder}: a table is lost. Build the same sources again: their "
@@ -223,11 +215,7 @@ def _stamp(file: Path) -> Stamp:
 
 
 def file_hash(file: Path, remedy: str = TABLE_REMEDY) -> str:
-    """Return the SHA-256 of a file in hexadecimal.
-
-    Raises:
-        DamagedError: The file is missing; the message includes the remedy.
-    """
+    """Return the SHA-256 of a file in hexadecimal."""
     try:
         return disk.sha256(file)
     except FileNotFoundError as error:

@@ -123,11 +123,7 @@ class LayerMap:
 
 
 def write_map(paths: StorePaths, made: LayerMap) -> Path:
-    """Write a map, and return its path.
-
-    Raises:
-        FileAccessError: The disk is full or cannot be written.
-    """
+    """Write a map, and return its path."""
     path = made.key.path(paths)
     columns = [made.ids, made.positions[:, 0], made.positions[:, 1]]
     table = pa.table([pa.array(np.ascontiguousarray(column)) for column in columns], schema=MAP_SCHEMA)
@@ -147,13 +143,7 @@ def find_map(paths: StorePaths, key: MapKey, shards: Iterable[str]) -> LayerMap 
 
 
 def read_map(paths: StorePaths, path: Path) -> LayerMap:
-    """Read the map in a file.
-
-    Raises:
-        DamagedError: The file is missing or was altered, or is not the map that its path names.
-        UnsupportedFormatError: It has a format that this version does not read.
-        FileAccessError: The file cannot be read.
-    """
+    """Read the map in a file."""
     table = read_sealed(path, MAP_SCHEMA, REMEDY)
     try:
         header = _parse_header((table.schema.metadata or {}).get(_HEADER, b""))

@@ -32,11 +32,7 @@ class Names(NamedTuple):
     of_folders: bool = False
 
     def path(self, folder: Path, name: str) -> Path:
-        """Return the path of a name in a folder.
-
-        Raises:
-            StoreError: The name does not match the grammar.
-        """
+        """Return the path of a name in a folder."""
         if not re.fullmatch(self.grammar, name):
             raise StoreError(
                 f"{name!r} cannot be a name in {folder}, where names look like {self.grammar} (a regular expression). "
@@ -52,11 +48,7 @@ class Names(NamedTuple):
         return name if re.fullmatch(self.grammar, name) else None
 
     def listed(self, folder: Path) -> dict[str, Path]:
-        """Return the paths in a folder by name, for the names of this type; empty if the folder is missing.
-
-        Raises:
-            DamagedError: An entry is a symbolic link, or of the wrong type.
-        """
+        """Return the paths in a folder by name, for the names of this type; empty if the folder is missing."""
         found = {}
         for entry in disk.entries(folder):
             if (name := self.name(entry.name)) is not None:
@@ -195,11 +187,7 @@ def _add_damaged(entry: disk.Entry, contents: Contents) -> None:
 
 
 def check_folders(root: Path) -> None:
-    """Check that no folder of a store is a symbolic link or a file.
-
-    Raises:
-        DamagedError: One is. A file in place of the folder of answers is ignored.
-    """
+    """Check that no folder of a store is a symbolic link or a file."""
     for entry in disk.entries(root):
         is_harmless = entry.name == _ANSWERS and not entry.is_symlink()
         if entry.name in _FOLDERS and not is_harmless and (problem := disk.irregular(entry, folder=True)):

@@ -262,11 +262,7 @@ class StorePaths:
         check_folders(self.root)
 
     def check_contents(self) -> None:
-        """Check that all entries with valid names are regular files or folders; called before a writer begins.
-
-        Raises:
-            DamagedError: An entry is a symbolic link or of the wrong type.
-        """
+        """Check that all entries with valid names are regular files or folders; called before a writer begins."""
         for path, problem in self.contents().irregular:
             raise DamagedError(f"{path} is damaged: {problem}.")
 
@@ -280,12 +276,7 @@ STORE_FORMAT = 3
 
 
 def check_marker(paths: StorePaths) -> None:
-    """Raise StoreError unless the folder is a store of the format that this version reads.
-
-    Raises:
-        DamagedError: The marker was altered, or a folder of the store is a symbolic link or a file.
-        UnsupportedFormatError: This version does not read the format.
-    """
+    """Raise StoreError unless the folder is a store of the format that this version reads."""
     if not disk.exists(paths.root):
         raise StoreError(
             f"there is no store at {paths.root}. Make one with: embstore build --store {paths.root}. Or name another "

@@ -60,15 +60,7 @@ def read_merged(paths: StorePaths, card: Card) -> Merged | None:
 
 
 def add_summaries(card: Card, shards: Sequence[Shard]) -> Sums:
-    """Return the sum of the shards' summaries, by layer id.
-
-    Args:
-        card: Card of the space.
-        shards: Shards to add, by their summaries.
-
-    Raises:
-        DamagedError: A summary was altered or is missing.
-    """
+    """Return the sum of the shards' summaries, by layer id."""
     files = [shard.summary_path for shard in sorted(shards, key=lambda shard: shard.name)]
     disk.fetch_all(dict.fromkeys(files))
     total = {layer.id: Summary.empty(card.dim) for layer in card.layers}
@@ -83,11 +75,7 @@ def add_summaries(card: Card, shards: Sequence[Shard]) -> Sums:
 
 
 def _rows(columns: Columns, card: Card) -> Iterator[tuple[int, Summary]]:
-    """Yield the layer and the sums of each row.
-
-    Raises:
-        ValueError, TypeError: A row has another layer or dimension than the card.
-    """
+    """Yield the layer and the sums of each row."""
     for layer, *sums in zip(*(columns[name] for name in ("layer", *_NAMES)), strict=True):
         if int(layer) not in card.layers.ids or any(np.shape(vector) != (card.dim,) for vector in sums[2:5]):
             raise ValueError(f"layer {layer} has other dimensions")

@@ -90,11 +90,7 @@ class LayerVectors:
         return sum(file.metadata.row_group(group).column(_ITEM_ID).num_values for _, file, group in groups)
 
     def check_dim(self) -> None:
-        """Check the dimension of the first shard against the card by its footer, before memory is allocated.
-
-        Raises:
-            DamagedError: The shard and the card differ in dimension.
-        """
+        """Check the dimension of the first shard against the card by its footer, before memory is allocated."""
         for shard in self._shards[:1]:
             file = open_shard(shard)
             for group in range(min(1, file.num_row_groups)):
@@ -131,11 +127,7 @@ class LayerVectors:
         return [RowGroup(self._layer_id, group.column(_ITEM_ID), group.column(_VECTOR)) for group in groups]
 
     def fetch(self, columns: Sequence[int] = (_ITEM_ID, _VECTOR)) -> None:
-        """Fetch what will be read of shards that are only partly on this machine, from all of them at the same time.
-
-        Args:
-            columns: Columns that will be read.
-        """
+        """Fetch what will be read of shards that are only partly on this machine, from all of them at the same time."""
         if not self._shards or disk.supplier_of(self._shards[0].path) is None:
             return
         fetch_footers(self._shards)
@@ -196,11 +188,7 @@ def _result(future: Future[T | None]) -> Iterator[T]:
 
 
 def open_shard(shard: Shard) -> pq.ParquetFile:
-    """Open a shard, and check its footer against the hash in it.
-
-    Raises:
-        DamagedError: The file cannot be read, or is not a shard.
-    """
+    """Open a shard, and check its footer against the hash in it."""
     try:
         if not is_footer_sound(shard.path):
             raise shard.damage("its footer does not agree with the SHA-256 in it")
@@ -216,11 +204,7 @@ def open_shard(shard: Shard) -> pq.ParquetFile:
 
 
 def statistics(shard: Shard, file: pq.ParquetFile, group: int) -> tuple[pq.Statistics, pq.Statistics]:
-    """Return the statistics of the layer and of the item ids of a row group.
-
-    Raises:
-        DamagedError: The statistics are missing or invalid.
-    """
+    """Return the statistics of the layer and of the item ids of a row group."""
     try:
         row_group = file.metadata.row_group(group)
         chunks = [row_group.column(column) for column in (_LAYER, _ITEM_ID)]

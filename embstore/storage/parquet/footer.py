@@ -72,12 +72,7 @@ class Column(NamedTuple):
 
 
 def read_columns(path: Path) -> tuple[Column, ...]:
-    """Read the columns of a Parquet file, without loading pyarrow.
-
-    Raises:
-        ValueError: The footer cannot be read, or a column is neither of 64-bit numbers, booleans nor strings.
-        FileAccessError: The system cannot read the file.
-    """
+    """Read the columns of a Parquet file, without loading pyarrow."""
     with disk.reading(path) as file:
         data = _read(file)
     try:

@@ -116,14 +116,7 @@ def _pages(chunk: memoryview, physical_type: str) -> Iterator[NDArray[Any]]:
 
 
 def plain_pages(chunk: memoryview) -> Iterator[tuple[memoryview, int]]:
-    """Yield each page of a column chunk, after its CRC is checked, and the number of its values.
-
-    Args:
-        chunk: Bytes of the chunk.
-
-    Raises:
-        ValueError: A page does not match its CRC, or is compressed or of another encoding than plain.
-    """
+    """Yield each page of a column chunk, after its CRC is checked, and the number of its values."""
     for page, count, crc in _unchecked_pages(chunk):
         _check_crc(page, crc)
         yield page, count

@@ -19,13 +19,7 @@ Buffer = bytes | memoryview
 
 
 def read(data: Buffer, offset: int = 0) -> tuple[Struct, int]:
-    """Read the struct at an offset, and return it with the offset after its end.
-
-    Raises:
-        ValueError: A type is not used by Parquet, or a number has more than 64 bits.
-        IndexError: The data is truncated.
-        RecursionError: The struct is nested too deeply.
-    """
+    """Read the struct at an offset, and return it with the offset after its end."""
     struct: Struct = {}
     number = 0
     while head := data[offset]:

@@ -148,9 +148,6 @@ def check(
         views: Names of all views that it may read; ``datasets.name`` for those in the schema of datasets.
         macros: Macros that it may call, by name.
         has_parameters: Whether values are given for parameters (``$name``), which are refused otherwise.
-
-    Raises:
-        QueryError: The statement is not exactly one SELECT, or does anything other than read the views.
     """
     _check_size(sql)
     tree = _parse(connection, sql)

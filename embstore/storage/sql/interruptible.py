@@ -39,12 +39,6 @@ def run(connection: Connection, query: Callable[[Connection], T], *, timeout: fl
         connection: Connection that executes the query; not used by others meanwhile.
         query: Function of the connection that runs SQL and returns the result.
         timeout: Time limit in seconds; None for no limit.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C was pressed, or the connection was interrupted by other means. The connection remains
-            usable; a statement outside a transaction has changed nothing.
-        TimeoutError: The query took longer than ``timeout``.
-        duckdb.Error: DuckDB cannot execute the query.
     """
     import duckdb
 

@@ -81,18 +81,7 @@ class Reader:
         return self.run_over(files, lambda q: interruptible.rows(self.connection, q, values), sql)
 
     def run_over(self, files: Sequence[Path], run: Callable[[str], T], sql: str) -> T:
-        """Run SQL over files, and raise errors that name the file at fault.
-
-        Args:
-            files: Files that the SQL reads.
-            run: Function that runs the SQL and returns its result.
-            sql: SQL to run.
-
-        Raises:
-            DamagedError: A file is damaged.
-            FileAccessError: The system refuses to read a file.
-            StoreError: Memory, or disk space for spilled data, is exhausted.
-        """
+        """Run SQL over files, and raise errors that name the file at fault."""
         import duckdb
 
         disk.fetch_all(dict.fromkeys(files))
@@ -105,12 +94,7 @@ class Reader:
             raise connections.exhausted(error) or self.query_error(error, files) from error
 
     def query_error(self, error: "duckdb.Error", files: Sequence[Path]) -> StoreError:
-        """Return the error for a failed query: DamagedError with the file's name if a file is damaged.
-
-        Raises:
-            FileAccessError: The system cannot read the damaged file to its end.
-            KeyboardInterrupt: Ctrl-C came while DuckDB called Python, whose exceptions it turns into errors of its own.
-        """
+        """Return the error for a failed query: DamagedError with the file's name if a file is damaged."""
         import duckdb
 
         if "KeyboardInterrupt" in str(error):
@@ -186,11 +170,7 @@ class Ranges:
         self._reader, self._files = reader, files
 
     def files_of(self, ids: Sequence[int]) -> list[Path]:
-        """Return the files that may contain at least one of these items.
-
-        Raises:
-            DamagedError: A footer cannot be read.
-        """
+        """Return the files that may contain at least one of these items."""
         if len(self._files) <= _FEW:
             return list(self._files)
         ascending = np.sort(np.asarray(ids, np.int64))

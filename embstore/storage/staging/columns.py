@@ -142,16 +142,7 @@ class StagedColumns:
         self._rows, self._items, self._values = [], [], []
 
     def write(self, paths: StorePaths, *, dry_run: bool = False) -> list[StoredColumn]:
-        """Write the values that are not stored yet, and return the columns; one without any value is not stored.
-
-        Args:
-            paths: Paths of the store.
-            dry_run: Whether only to check that they can be written.
-
-        Raises:
-            SourceError: An item has two values of a column, or a column has another type than in the store.
-            DamagedError: A table of columns was altered.
-        """
+        """Write the values that are not stored yet, and return the columns; one without any value is not stored."""
         self._stage()
         if not self._names:
             return []

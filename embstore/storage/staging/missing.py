@@ -72,11 +72,7 @@ class MissingItems:
         )
 
     def load_present(self, space: str) -> int:
-        """Record the staged items that are present in a stored space, and return their number.
-
-        Raises:
-            DamagedError: A shard cannot be read.
-        """
+        """Record the staged items that are present in a stored space, and return their number."""
         catalog = self._catalog
         if catalog is None or not (shards := catalog.shards.get(space)):
             return 0

@@ -176,11 +176,7 @@ class Staging:
             self.rows(f"INSERT INTO {table} SELECT *{extra_columns} FROM batch")
 
     def rows(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
-        """Execute a statement, and return its rows.
-
-        Raises:
-            StoreError: Memory, or disk space for spilled data, is exhausted.
-        """
+        """Execute a statement, and return its rows."""
         with _storage_errors(self._spill.parent):
             return interruptible.rows(self.connection, sql, values)
 
@@ -190,14 +186,7 @@ class Staging:
             return interruptible.run(self.connection, lambda it: it.sql(sql, params=values).to_arrow_table())
 
     def deduplicate(self, *, is_distinct: bool = False) -> None:
-        """Deduplicate the items, keeping the first row of each; called once all rows are staged.
-
-        Args:
-            is_distinct: Whether no item is staged twice (:meth:`first_duplicate`), which saves time and memory.
-
-        Raises:
-            SourceError: Two different texts have the same id.
-        """
+        """Deduplicate the items, keeping the first row of each; called once all rows are staged."""
         for table in ("raw_sentence",) if is_distinct else ("raw", "raw_sentence"):
             if len(rows := self.rows(_COLLIDING.format(table=table))) > 1:
                 (text, origin), (other, other_origin) = rows[0], next(row for row in rows if row[0] != rows[0][0])

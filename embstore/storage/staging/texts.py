@@ -67,11 +67,7 @@ class StoredTexts:
             self._write()
 
     def write_missing_texts(self, items: str) -> None:
-        """Write the missing texts of items whose vectors are stored.
-
-        Args:
-            items: SQL query for the ids of the items (item_id).
-        """
+        """Write the missing texts of items whose vectors are stored."""
         interruptible.execute(self._staging.connection, f"CREATE OR REPLACE TEMP VIEW requested AS {items}")
         self._write()
         interruptible.execute(self._staging.connection, "DROP VIEW requested")

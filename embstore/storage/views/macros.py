@@ -109,13 +109,7 @@ def parse_failure(message: str) -> Call | None:
 def not_stored(
     call: Call, cards: Sequence[Card], nearest: Callable[[dict[str, str | int]], Sequence[str]]
 ) -> EmbstoreError:
-    """Return the error for a call that has no vector.
-
-    Args:
-        call: Arguments of the macro.
-        cards: Cards of the spaces of the store.
-        nearest: Function that runs :data:`NEAREST` with its parameters.
-    """
+    """Return the error for a call that has no vector."""
     by_name = {card.space: card for card in cards}
     if call.space not in by_name:
         return UnknownNameError("space", call.space, by_name)

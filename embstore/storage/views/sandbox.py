@@ -123,15 +123,7 @@ class Sandbox:
         *,
         listed: Collection[str] = (),
     ) -> "Session":
-        """Return a session with its own connection, in which these views and macros exist.
-
-        Args:
-            limits: Limits of each run.
-            views: Names of the views to create.
-            columns: Names of the only columns that the SQL can read, if they are known.
-            macros: Names of the macros to create.
-            listed: Names of the views that the SQL may describe without reading them.
-        """
+        """Return a session with its own connection, in which these views and macros exist."""
         if "built_in" in listed and not {"built_in"} & {*views, *self._created}:
             self._connection.execute(f"CREATE OR REPLACE VIEW built_in AS {self._without_files('built_in')}")
         for view in views:
@@ -201,13 +193,7 @@ class Sandbox:
         return f"SELECT {typed} FROM (VALUES {values or nothing}) AS given({column_list}){condition}"
 
     def user_error(self, error: duckdb.Error, columns: Sequence[str] = (), *, view: str = "") -> EmbstoreError:
-        """Return the error for a DuckDB error in a user's SQL, or in a view that it reads.
-
-        Args:
-            error: Error of DuckDB.
-            columns: Names of the only columns that the SQL can read, if they are known.
-            view: Name of the view that was being created, if any.
-        """
+        """Return the error for a DuckDB error in a user's SQL, or in a view that it reads."""
         if self._files is not None and self._files.last_error is not None:
             access_error, self._files.last_error = self._files.last_error, None
             return access_error
@@ -264,14 +250,7 @@ class Session:
         self._has_transaction = False
 
     def run(self, query: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """Call a function with the connection, within the limits, and return its result.
-
-        Raises:
-            QueryError: A limit was exceeded, or DuckDB cannot execute the SQL.
-            DamagedError: A file is damaged or no longer exists.
-            FileAccessError: The system refuses to read a file.
-            KeyboardInterrupt: Ctrl-C was pressed.
-        """
+        """Call a function with the connection, within the limits, and return its result."""
         try:
             return interruptible.run(
                 self._connection, lambda it: query(self._in_transaction(it)), timeout=self._limits.timeout
