@@ -5,7 +5,8 @@ space, text       names of spaces, layers and revisions; items, their ids, words
 table, chart      results, how they are printed, and the chart that shows them
 arrays, summary   cosines, norms and sums of vectors
 progress          tasks that report how far they are, also in notebooks
-disk/, atomic     each operation on a file; files that are written whole or not at all
+disk, supply      each operation on a file; bytes that come from afar when they are needed
+atomic            files that are written whole or not at all
 documents, checksum    JSON checked against the published schemas, with its own hash
 keywords, wording    parameters of public methods, and messages that name them
 sharding, installation    worker i of n; the extras and the folder of the cache

@@ -39,10 +39,8 @@ from embstore.base.supply import supplied as supplied
 from embstore.base.supply import supplier_of as supplier_of
 
 Observer = Callable[[str, Path, Path | None], None]
-"""Function called before each operation, with its name, its path and, for ``replace``, the path of the renamed file.
-
-An OSError that it raises is treated as an error of the operating system.
-"""
+"""Called before each operation with its name, its path and, for ``replace``, the path of the renamed file; an OSError
+that it raises is treated as one of the system."""
 
 _READING = ("open", "read", "list", "status")
 # Errors whose description a library may quote in its own message. ENOENT is excluded: files may come and go.
@@ -66,14 +64,8 @@ def watched(observer: Observer) -> Iterator[None]:
         _observer = before
 
 
-class Operation:
-    """Context of one operation: calls the observer, and raises system errors as FileAccessError.
-
-    Args:
-        name: Name of the operation, such as ``open`` or ``replace``.
-        path: File or folder.
-        source: Path of the renamed file, for ``replace``.
-    """
+class operation:  # noqa: N801
+    """Context of one operation, such as ``open``: calls the observer, and raises system errors as FileAccessError."""
 
     __slots__ = ("name", "path", "source")
 
@@ -93,11 +85,6 @@ class Operation:
 
     def _translated(self, error: OSError) -> FileAccessError:
         return access_error(error, self.path, writing=self.name not in _READING)
-
-
-def operation(name: str, path: Path) -> Operation:
-    """Return the context of an operation that no function of this package does."""
-    return Operation(name, path)
 
 
 def access_error(error: OSError, path: Path | str, *, writing: bool = False) -> FileAccessError:
@@ -179,7 +166,7 @@ def _has_large_holes(path: Path, size: int) -> bool:
 
 def status(path: Path | str) -> os.stat_result:
     """Return the status of a file or folder, or of the symbolic link itself."""
-    with Operation("status", path):
+    with operation("status", path):
         return os.lstat(path)
 
 
@@ -232,7 +219,7 @@ def _mode(path: Path) -> int | None:
 def resolved(path: Path) -> Path:
     """Return the absolute path of a store's folder, with symbolic links resolved."""
     try:
-        with Operation("status", path):
+        with operation("status", path):
             found = path.resolve()
         if not is_utf8(str(found)):
             raise StoreError(f"{found} is not UTF-8, as the paths of a store are. Rename that folder.")
@@ -258,7 +245,7 @@ def opening(path: Path, operation: str = "open", *, whole: bool = True) -> Itera
     """
     if whole and operation == "open":
         fetch(path)
-    with Operation(operation, path):
+    with operation(operation, path):
         with suppress(FileNotFoundError):
             check_file(path)
         yield
@@ -275,17 +262,17 @@ class _File(io.FileIO):
         if self._is_partial:
             start = self.tell()
             fetch(self._path, [(start, start + len(buffer))])
-        with Operation("read", self._path):
+        with operation("read", self._path):
             return super().readinto(buffer)
 
     def readall(self) -> bytes:
         if self._is_partial:
             fetch(self._path, [(self.tell(), os.fstat(self.fileno()).st_size)])
-        with Operation("read", self._path):
+        with operation("read", self._path):
             return super().readall()
 
     def write(self, data: Any, /) -> int:
-        with Operation("write", self._path):
+        with operation("write", self._path):
             return super().write(data)
 
     def close(self) -> None:
@@ -297,18 +284,13 @@ class _File(io.FileIO):
 
 @contextmanager
 def reading(path: Path, *, whole: bool = True) -> Iterator["io.BufferedReader[_File]"]:
-    """Open a file for reading.
-
-    Args:
-        path: File.
-        whole: Whether all of it will be read; else what is read is fetched then, and what is mapped by the caller.
-    """
+    """Open a file for reading; unless ``whole``, what is read is fetched then, and what is mapped by the caller."""
     if whole:
         fetch(path)
-    with Operation("open", path):
+    with operation("open", path):
         check_file(path)
         file = io.BufferedReader(_File(path, "r", is_partial=not whole and supplier_of(path) is not None))
-    with file, Operation("read", path):
+    with file, operation("read", path):
         yield file
 
 
@@ -329,7 +311,7 @@ def sha256(path: Path) -> str:
 @contextmanager
 def writing(path: Path) -> Iterator["io.BufferedWriter[_File]"]:
     """Open a file for writing; create it, or truncate an existing one."""
-    with Operation("create", path):
+    with operation("create", path):
         file = io.BufferedWriter(_File(path, "w"))
     with file:
         yield file
@@ -343,34 +325,34 @@ def write(path: Path, data: bytes) -> None:
 
 def sync(path: Path) -> None:
     """Flush the content of a file from the system's cache to the disk."""
-    with Operation("sync", path), open(path, "rb") as file:
+    with operation("sync", path), open(path, "rb") as file:
         os.fsync(file.fileno())
 
 
 def sync_open(file: BinaryIO, path: Path) -> None:
     """Flush what was written so far to an open file from the system's cache to the disk."""
-    with Operation("sync", path):
+    with operation("sync", path):
         os.fsync(file.fileno())
 
 
 def replace(source: Path, target: Path) -> None:
     """Rename a file atomically, replacing any file at the target path."""
     fetch(source)
-    with Operation("replace", target, source):
+    with operation("replace", target, source):
         os.replace(source, target)
     forget(target)
 
 
 def link(source: Path, target: Path) -> None:
     """Give a file a second name, atomically, unless there is a file of that name: FileAccessError (EEXIST)."""
-    with Operation("link", target, source):
+    with operation("link", target, source):
         os.link(source, target)
 
 
 def remove(path: Path, *, missing_ok: bool = False) -> None:
     """Remove a file."""
     try:
-        with Operation("remove", path):
+        with operation("remove", path):
             os.unlink(path)
         forget(path)
     except MissingFileError:
@@ -388,7 +370,7 @@ def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk, so that renames survive a power loss; POSIX systems only."""
     if os.name != "posix":
         return
-    with Operation("sync folder", folder):
+    with operation("sync folder", folder):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -400,14 +382,14 @@ def make_folder(folder: Path) -> None:
     """Create a folder and its missing parents, and flush their names to the disk."""
     if not is_folder(folder):
         make_folder(folder.parent)
-        with Operation("make folder", folder):
+        with operation("make folder", folder):
             folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
 
 
 def remove_folder(folder: Path) -> None:
     """Remove an empty folder."""
-    with Operation("remove folder", folder):
+    with operation("remove folder", folder):
         os.rmdir(folder)
 
 
@@ -447,7 +429,7 @@ def entries_below(folder: Path) -> Iterator[Entry]:
 def entries(folder: Path) -> list[Entry]:
     """Return the entries of a folder, sorted by name; empty if the folder does not exist."""
     try:
-        with Operation("list", folder), os.scandir(folder) as found:
+        with operation("list", folder), os.scandir(folder) as found:
             return sorted(found, key=lambda entry: entry.name)
     except MissingFileError:
         return []
@@ -455,16 +437,9 @@ def entries(folder: Path) -> list[Entry]:
 
 @contextmanager
 def foreign(name: str, path: Path, kind: type[FileAccessError], called: str = "") -> Iterator[None]:
-    """Raise the system errors of an operation on a file outside a store as errors of the given class.
-
-    Args:
-        name: Name of the operation.
-        path: File.
-        kind: Class of the raised error.
-        called: Name of the file in messages; its path by default.
-    """
+    """Raise the system errors of an operation on a file outside a store, ``called`` so in messages, as ``kind``."""
     try:
-        with Operation(name, path):
+        with operation(name, path):
             yield
     except FileAccessError as error:
         raise kind(called or path, error.code) from error
@@ -508,7 +483,7 @@ def punch(path: Path, ranges: Iterable[Range]) -> bool:
     fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None) if sys.platform == "linux" else None
     if fallocate is None or sys.maxsize < 1 << 32:
         return False
-    with Operation("write", path):
+    with operation("write", path):
         descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
         try:
             status = os.fstat(descriptor)

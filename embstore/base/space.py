@@ -177,7 +177,7 @@ class Layers:
 
     @classmethod
     def of_recipe(cls, n_blocks: int, top_form: TopForm | None, *, output_only: bool = False) -> Self:
-        """Return the layers of pooling ``model``: those of the model and the recipe's output (id L+2), or that alone."""
+        """Return the layers of pooling ``model``: the model's and the recipe's output (id L+2), or that alone."""
         members = () if output_only else cls.of_model(n_blocks, top_form).members
         return cls((*members, Layer(n_blocks + 2, OUTPUT)), n_blocks, top_form)
 

@@ -1,11 +1,10 @@
 """Read and write the file types of a store: paths, formats and checks.
 
-names       the grammar of names; contents: the files in a store's folders; paths: the path of each file
-marker      the file that marks a folder as a store
+names       the grammar of names, and the files in a store's folders; paths: the path of each file, and store.json
 card        the card of a space: all that its vectors depend on
-shards      writing of shards; vectors: reading of a layer's vectors
+shards      writing of shards; vectors: reading of a layer's vectors; rows: of the vectors of a few items
 summaries   the sums of a shard and of a space
-columns     the columns of the small tables; item_columns: the columns of items
+item_columns the columns of items
 tables      the small tables beside the vectors; items: texts by id; datasets: rows of datasets
 answers     cached answers of queries
 maps        positions of items in the plane

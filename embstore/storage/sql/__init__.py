@@ -1,8 +1,7 @@
 """Connect to DuckDB, for embstore's own SQL and for users'.
 
 connections     connections for embstore's own SQL, and for users' SQL
-reader          SQL over Parquet files that names the damaged file
-file_stats      range of item ids of each file
+reader          SQL over Parquet files that names the damaged file, and the range of item ids of each
 interruptible   SQL that Ctrl-C and time limits interrupt
 fence           the check of a user's SQL; readonly: the file system that it reads
 """

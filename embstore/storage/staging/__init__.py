@@ -2,9 +2,6 @@
 
 staging   the items of a build
 missing   the items missing in each space
-item_rows items as rows, which go to other processes
-texts     the items whose texts are stored
-columns   the values to keep with the items
-token_counts the number of tokens of items
-skipped   the items that get no vector
+texts     the items whose texts are stored, and those that get no vector
+columns   the values to keep with the items, and their numbers of tokens
 """
