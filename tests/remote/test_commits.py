@@ -1,4 +1,4 @@
-"""Commits through a network that fails, and of rivals: tests/benchmarks/commit_faults.py tries more of them."""
+"""Commits through a network that fails, and of rivals: benchmarks/commit_faults.py tries more of them."""
 
 from collections.abc import Iterator
 

@@ -1,7 +1,7 @@
 """Measure CPU time and peak memory of builds on Ray with one worker, beside those of a build without Ray.
 
-    python tests/benchmarks/ray_costs.py                                    # a tiny GPT-2: the costs of the driver
-    python tests/benchmarks/ray_costs.py --model minilm --words 4000 24000 --shard-mib 32
+    python benchmarks/ray_costs.py                                    # a tiny GPT-2: the costs of the driver
+    python benchmarks/ray_costs.py --model minilm --words 4000 24000 --shard-mib 32
 
 Each build is made in a process of its own, with the same threads. Shards are smaller than by default (128 MiB), so that
 even the smaller source is of several; each is a range of its own, which the driver hands out and commits. CPU times are
@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import median
 from threading import Event, Thread
 
-SUPPORT = Path(__file__).parents[1] / "support"
+SUPPORT = Path(__file__).parents[1] / "tests" / "support"
 WORDS = (10_000, 200_000)
 SHARD_MIB = 2
 TURNS = 5

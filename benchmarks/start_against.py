@@ -1,7 +1,7 @@
 """Compare the CPU time of short commands with that of another commit, installed in an environment of its own.
 
 git worktree add ../base COMMIT && python -m venv ../base/.venv && ../base/.venv/bin/pip install -e '../base[minilm]'
-python tests/benchmarks/start_against.py ../base/.venv/bin/python STORE [--own STORE] [--rounds 15] [--only neighbours]
+python benchmarks/start_against.py ../base/.venv/bin/python STORE [--own STORE] [--rounds 15] [--only neighbours]
 
 STORE is one that both read, built by the older; with --own this version reads one that it has built from the same
 sources. Each works on a copy, in processes that take turns. What counts is user and system time, which other programs

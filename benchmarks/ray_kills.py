@@ -1,6 +1,6 @@
 """Kill workers, nodes and drivers of builds on a Ray cluster at random, and count what is lost: nothing should be.
 
-    python tests/benchmarks/ray_kills.py [--faults 60] [--seed 0]
+    python benchmarks/ray_kills.py [--faults 60] [--seed 0]
 
 A build of many small ranges runs in a process of its own while its parts are killed. A build that ends with an error,
 or whose process is killed, is run again until it succeeds; then every item must be stored once, and the store be sound.
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-sys.path.append(str(Path(__file__).parents[1] / "support"))
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 from ray_nodes import RayCluster, started_cluster
 from tiny_checkpoint import make_checkpoint
 

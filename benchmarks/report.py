@@ -1,6 +1,6 @@
 """Write the tables of speed in the documentation and the README, and the plot, from the figures of a run.
 
-python tests/benchmarks/report.py docs/benchmarks.json        # written by run.py --json
+python benchmarks/report.py docs/benchmarks.json        # written by run.py --json
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import Any
 from benchmark_timing import Result
 from report_plot import Line, duration, plot
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PAGE, PLOT = Path("docs/benchmarks/results.md"), Path("docs/growth.svg")
 MARKER, SUMMARY = "benchmarks", "speed"
 CHOSEN = {

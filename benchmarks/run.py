@@ -1,10 +1,10 @@
 """Run the benchmarks and print one table of ratios.
 
-python tests/benchmarks/run.py                               # all of them: an hour and a half, 20 GB of disk
-python tests/benchmarks/run.py --quick
-python tests/benchmarks/run.py --only search --largest 20000 --without LanceDB
-python tests/benchmarks/run.py --keep FOLDER --json docs/benchmarks.json
-python tests/benchmarks/report.py docs/benchmarks.json       # the tables of the documentation and the plot
+python benchmarks/run.py                               # all of them: an hour and a half, 20 GB of disk
+python benchmarks/run.py --quick
+python benchmarks/run.py --only search --largest 20000 --without LanceDB
+python benchmarks/run.py --keep FOLDER --json docs/benchmarks.json
+python benchmarks/report.py docs/benchmarks.json       # the tables of the documentation and the plot
 """
 
 import argparse
@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
-sys.path.append(str(Path(__file__).parents[1] / "support"))  # what the tests use too
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))  # what the tests use too
 
 from benchmark_building import building, memory
 from benchmark_compare import comparison, routes

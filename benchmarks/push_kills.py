@@ -1,6 +1,6 @@
 """Kill pushes at random moments, and count what is lost, torn or twice.
 
-    python tests/benchmarks/push_kills.py [--kills 45] [--to folder|bucket|hub|all] [--seed 0]
+    python benchmarks/push_kills.py [--kills 45] [--to folder|bucket|hub|all] [--seed 0]
 
 Before each push the store gets new items. The push runs in a process of its own, which is killed (SIGKILL) after a
 random time. Then the place must have the state before it or the one after it, whole, and the same push again must
@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from buckets import Bucket
 from fake_hub import TOKEN, running_hub

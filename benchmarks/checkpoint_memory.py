@@ -1,7 +1,7 @@
 """Measure the peak memory of `embstore build` with a sharded checkpoint, with float32 and with bfloat16 weights.
 
-    python tests/benchmarks/checkpoint_memory.py
-    python tests/benchmarks/checkpoint_memory.py --dim 4096 --blocks 32 --intermediate 1024 --kv-heads 2
+    python benchmarks/checkpoint_memory.py
+    python benchmarks/checkpoint_memory.py --dim 4096 --blocks 32 --intermediate 1024 --kv-heads 2
 
 Writes a Llama with random weights, one shard a block, and prints two peaks of a process that builds a few words with
 each type of weights: its resident memory (VmHWM), which counts the pages of the shards that are mapped, and its
@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 DTYPES = ("float32", "bfloat16")
 LIMIT = 0.6

@@ -1,6 +1,6 @@
 """Attack the commits of a store at a URL: a network that fails, rival writers; count what is lost and what is twice.
 
-    python tests/benchmarks/commit_faults.py [--server moto|seaweed] [--commits 1000] [--rounds 50] [--seed 0]
+    python benchmarks/commit_faults.py [--server moto|seaweed] [--commits 1000] [--rounds 50] [--seed 0]
 
 Through a proxy that answers 503, loses requests and replies, and cuts uploads and replies, a writer commits again and
 again. Then twelve writers commit at the same base at once, round after round. See tests/support/commit_attack.py.
@@ -11,7 +11,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from commit_attack import commit_through_faults, rivals
 from fault_proxy import FAULTS

@@ -1,6 +1,6 @@
 """Count the requests and bytes that questions to a store in a bucket take, from an empty cache on.
 
-    python tests/benchmarks/remote_requests.py [--items 10000 100000 1000000]
+    python benchmarks/remote_requests.py [--items 10000 100000 1000000]
 
 The store is synthetic: 7 layers of 48 components, in shards of 16 MiB, of which a million items have as many as a
 million of MiniLM in shards of 128 MiB. The server is SeaweedFS on this machine. Each answer is compared with that of
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "support"))
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 import numpy as np
 from benchmark_stores import blocks, write_synthetic
 from object_servers import new_bucket, seaweedfs

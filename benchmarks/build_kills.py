@@ -1,6 +1,6 @@
 """Kill builds into a bucket at random moments, and count what is lost, torn or twice.
 
-    python tests/benchmarks/build_kills.py [--kills 45] [--seed 0]
+    python benchmarks/build_kills.py [--kills 45] [--seed 0]
 
 Before each build its source gets new words. The build runs in a process of its own, which commits each shard and
 is killed (SIGKILL) shortly after a random one of its requests: most requests are those of commits. Then the store must
@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 import numpy as np
 from buckets import Bucket

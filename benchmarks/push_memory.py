@@ -1,6 +1,6 @@
 """Measure the peak memory of push and pull: it must not grow with the store.
 
-    python tests/benchmarks/push_memory.py [--folder FOLDER] [--server moto|seaweedfs]
+    python benchmarks/push_memory.py [--folder FOLDER] [--server moto|seaweedfs]
 
 Makes stores of two sizes, with flat indexes, and copies each to a folder and to a bucket and back, each in a process of
 its own; prints the peaks and their ratios. It needs 12 GB in the folder, and with moto 3 GB of memory.
@@ -15,7 +15,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 import numpy as np
 from object_servers import moto_server, new_bucket, seaweedfs
