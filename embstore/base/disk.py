@@ -64,7 +64,7 @@ def watched(observer: Observer) -> Iterator[None]:
         _observer = before
 
 
-class operation:  # noqa: N801
+class Operation:
     """Context of one operation, such as ``open``: calls the observer, and raises system errors as FileAccessError."""
 
     __slots__ = ("name", "path", "source")
@@ -87,6 +87,9 @@ class operation:  # noqa: N801
         return access_error(error, self.path, writing=self.name not in _READING)
 
 
+operation = Operation
+
+
 def access_error(error: OSError, path: Path | str, *, writing: bool = False) -> FileAccessError:
     """Return the embstore error for an error of the operating system."""
     code = error.errno or errno.EIO
@@ -102,10 +105,8 @@ def quoted_error(message: str, path: Path, *, writing: bool = False) -> FileAcce
 
 
 Entry = os.DirEntry[str]
-"""Entry of a folder."""
 
-_MAX_HOLES = 1 << 30
-"""Maximum size of the holes in a file, in bytes; embstore writes every byte, so larger holes are damage."""
+_MAX_HOLES = 1 << 30  # bytes; embstore writes every byte, so larger holes are damage
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would block
 
@@ -166,7 +167,7 @@ def _has_large_holes(path: Path, size: int) -> bool:
 
 def status(path: Path | str) -> os.stat_result:
     """Return the status of a file or folder, or of the symbolic link itself."""
-    with operation("status", path):
+    with Operation("status", path):
         return os.lstat(path)
 
 
@@ -219,7 +220,7 @@ def _mode(path: Path) -> int | None:
 def resolved(path: Path) -> Path:
     """Return the absolute path of a store's folder, with symbolic links resolved."""
     try:
-        with operation("status", path):
+        with Operation("status", path):
             found = path.resolve()
         if not is_utf8(str(found)):
             raise StoreError(f"{found} is not UTF-8, as the paths of a store are. Rename that folder.")
@@ -230,8 +231,7 @@ def resolved(path: Path) -> Path:
         raise StoreError(f"{str(path)!r} can be no path of a store: {error}. Name its folder.") from error
 
 
-MAX_BYTES = 1 << 30
-"""Maximum size in bytes of a file that is read whole."""
+MAX_BYTES = 1 << 30  # of a file that is read whole
 
 
 @contextmanager
@@ -245,7 +245,7 @@ def opening(path: Path, operation: str = "open", *, whole: bool = True) -> Itera
     """
     if whole and operation == "open":
         fetch(path)
-    with operation(operation, path):
+    with Operation(operation, path):
         with suppress(FileNotFoundError):
             check_file(path)
         yield
@@ -262,17 +262,17 @@ class _File(io.FileIO):
         if self._is_partial:
             start = self.tell()
             fetch(self._path, [(start, start + len(buffer))])
-        with operation("read", self._path):
+        with Operation("read", self._path):
             return super().readinto(buffer)
 
     def readall(self) -> bytes:
         if self._is_partial:
             fetch(self._path, [(self.tell(), os.fstat(self.fileno()).st_size)])
-        with operation("read", self._path):
+        with Operation("read", self._path):
             return super().readall()
 
     def write(self, data: Any, /) -> int:
-        with operation("write", self._path):
+        with Operation("write", self._path):
             return super().write(data)
 
     def close(self) -> None:
@@ -287,10 +287,10 @@ def reading(path: Path, *, whole: bool = True) -> Iterator["io.BufferedReader[_F
     """Open a file for reading; unless ``whole``, what is read is fetched then, and what is mapped by the caller."""
     if whole:
         fetch(path)
-    with operation("open", path):
+    with Operation("open", path):
         check_file(path)
         file = io.BufferedReader(_File(path, "r", is_partial=not whole and supplier_of(path) is not None))
-    with file, operation("read", path):
+    with file, Operation("read", path):
         yield file
 
 
@@ -311,7 +311,7 @@ def sha256(path: Path) -> str:
 @contextmanager
 def writing(path: Path) -> Iterator["io.BufferedWriter[_File]"]:
     """Open a file for writing; create it, or truncate an existing one."""
-    with operation("create", path):
+    with Operation("create", path):
         file = io.BufferedWriter(_File(path, "w"))
     with file:
         yield file
@@ -325,34 +325,34 @@ def write(path: Path, data: bytes) -> None:
 
 def sync(path: Path) -> None:
     """Flush the content of a file from the system's cache to the disk."""
-    with operation("sync", path), open(path, "rb") as file:
+    with Operation("sync", path), open(path, "rb") as file:
         os.fsync(file.fileno())
 
 
 def sync_open(file: BinaryIO, path: Path) -> None:
     """Flush what was written so far to an open file from the system's cache to the disk."""
-    with operation("sync", path):
+    with Operation("sync", path):
         os.fsync(file.fileno())
 
 
 def replace(source: Path, target: Path) -> None:
     """Rename a file atomically, replacing any file at the target path."""
     fetch(source)
-    with operation("replace", target, source):
+    with Operation("replace", target, source):
         os.replace(source, target)
     forget(target)
 
 
 def link(source: Path, target: Path) -> None:
     """Give a file a second name, atomically, unless there is a file of that name: FileAccessError (EEXIST)."""
-    with operation("link", target, source):
+    with Operation("link", target, source):
         os.link(source, target)
 
 
 def remove(path: Path, *, missing_ok: bool = False) -> None:
     """Remove a file."""
     try:
-        with operation("remove", path):
+        with Operation("remove", path):
             os.unlink(path)
         forget(path)
     except MissingFileError:
@@ -370,7 +370,7 @@ def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk, so that renames survive a power loss; POSIX systems only."""
     if os.name != "posix":
         return
-    with operation("sync folder", folder):
+    with Operation("sync folder", folder):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -382,14 +382,14 @@ def make_folder(folder: Path) -> None:
     """Create a folder and its missing parents, and flush their names to the disk."""
     if not is_folder(folder):
         make_folder(folder.parent)
-        with operation("make folder", folder):
+        with Operation("make folder", folder):
             folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
 
 
 def remove_folder(folder: Path) -> None:
     """Remove an empty folder."""
-    with operation("remove folder", folder):
+    with Operation("remove folder", folder):
         os.rmdir(folder)
 
 
@@ -429,7 +429,7 @@ def entries_below(folder: Path) -> Iterator[Entry]:
 def entries(folder: Path) -> list[Entry]:
     """Return the entries of a folder, sorted by name; empty if the folder does not exist."""
     try:
-        with operation("list", folder), os.scandir(folder) as found:
+        with Operation("list", folder), os.scandir(folder) as found:
             return sorted(found, key=lambda entry: entry.name)
     except MissingFileError:
         return []
@@ -439,7 +439,7 @@ def entries(folder: Path) -> list[Entry]:
 def foreign(name: str, path: Path, kind: type[FileAccessError], called: str = "") -> Iterator[None]:
     """Raise the system errors of an operation on a file outside a store, ``called`` so in messages, as ``kind``."""
     try:
-        with operation(name, path):
+        with Operation(name, path):
             yield
     except FileAccessError as error:
         raise kind(called or path, error.code) from error
@@ -483,7 +483,7 @@ def punch(path: Path, ranges: Iterable[Range]) -> bool:
     fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None) if sys.platform == "linux" else None
     if fallocate is None or sys.maxsize < 1 << 32:
         return False
-    with operation("write", path):
+    with Operation("write", path):
         descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
         try:
             status = os.fstat(descriptor)

@@ -14,11 +14,10 @@ from embstore.base.progress import finish_part
 from embstore.storage.files.item_columns import (
     COLUMN_FILES,
     ColumnTables,
-    is_column_table,
     is_token_column,
     token_column,
 )
-from embstore.storage.files.items import PartChecks
+from embstore.storage.files.items import PartChecks, is_column_table
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import column_schema, read_table, stage_part
 from embstore.storage.files.unpacked import unpacked_problem
