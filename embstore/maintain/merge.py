@@ -13,19 +13,18 @@ from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, U
 from embstore.base.progress import Observer, Progress
 from embstore.base.table import Table
 from embstore.index.updating import recall_notes, update_indexes
-from embstore.maintain.actions import Action, tabulate
-from embstore.maintain.derived import kind_of_indexes, renew_merged
+from embstore.maintain.actions import Action, kind_of_indexes, renew_merged, tabulate
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card, store_card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import StagedShard, publish_shard
 from embstore.storage.files.tables import bounded
 from embstore.storage.maintenance.column_tables import new_columns
-from embstore.storage.maintenance.id_collisions import check_same_items
 from embstore.storage.maintenance.import_store import (
     MergedDataset,
     Rows,
     ShardImport,
+    check_same_items,
     copy_index,
     merged_dataset,
     new_items,
@@ -56,18 +55,6 @@ def merge(
         spaces: Names of the spaces to copy; empty for all.
         observe: Callback for progress, in shards.
         dry_run: Write nothing, and report what would be done.
-
-    Returns:
-        One row per space, table and dataset that gets new data.
-
-    Raises:
-        UsageError: Both folders are the same store.
-        UnknownNameError: The other store has no space of that name.
-        SpaceMismatchError: A space of the same name differs in its provenance; the message lists the differences.
-        StoreError: One of the folders is not a store, the other store has no space or was changed meanwhile, this store
-            is being written to, or the disk is full.
-        SourceError: Two different texts have the same item id; nothing was copied.
-        DamagedError: A file of the other store is damaged; nothing was copied.
     """
     paths, source_paths = StorePaths(disk.resolved(root)), StorePaths(disk.resolved(other))
     if paths.root == source_paths.root or disk.is_same(paths.root, source_paths.root):

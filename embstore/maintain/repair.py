@@ -18,8 +18,7 @@ from embstore.base.progress import Observer
 from embstore.base.summary import Summary
 from embstore.base.table import Table
 from embstore.index.updating import readable_card, update_indexes
-from embstore.maintain.actions import Action, tabulate
-from embstore.maintain.derived import kind_of_indexes, renew_merged
+from embstore.maintain.actions import Action, kind_of_indexes, renew_merged, tabulate
 from embstore.maintain.verify import verify_index, without_card
 from embstore.storage.files.card import Card, read_card
 from embstore.storage.files.paths import Shard, StorePaths, write_marker
@@ -27,6 +26,7 @@ from embstore.storage.files.summaries import read_merged
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_part
 from embstore.storage.maintenance.column_tables import verify_columns
 from embstore.storage.maintenance.file_checks import (
+    IdSet,
     Problem,
     SoundShard,
     check_shard,
@@ -37,7 +37,6 @@ from embstore.storage.maintenance.file_checks import (
     verify_marker,
     verify_parts,
 )
-from embstore.storage.maintenance.id_set import IdSet
 from embstore.storage.maintenance.salvage import move_out, rewrite_table, sound_rows
 from embstore.storage.transaction.commit import Change, commit, create_complete
 from embstore.storage.transaction.lock import write_lock
@@ -56,17 +55,6 @@ def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = Fa
 
     The next build of the same sources embeds exactly the items that are missing then. Of a damaged table of texts, the
     rows that are intact stay. Damaged cards are left in place and reported.
-
-    Args:
-        root: Folder of the store.
-        observe: Callback for progress, in indexes.
-        dry_run: Write nothing, and report what would be done.
-
-    Returns:
-        One row per action; the action is :data:`LEFT` for damage that this command cannot repair.
-
-    Raises:
-        StoreError: There is no store, it has a newer format, or another process is writing to it.
     """
     paths = StorePaths(disk.resolved(root))
     marker_problems = list(verify_marker(paths))
@@ -129,9 +117,6 @@ class _Repair:
 
         If the manifest is damaged, the new one names all files that are there, so that items may be stored twice until
         they are deduplicated.
-
-        Raises:
-            UnsupportedFormatError: A manifest has a format that this version does not read.
         """
         paths = self.paths
         for problem in marker_problems:

@@ -24,10 +24,15 @@ from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.column_tables import verify_columns
 from embstore.storage.maintenance.file_checks import (
+    Problem,
+    catch_unreadable,
+    check_each,
     missing_files,
+    read_problem,
     stored_texts,
     verify_answers,
     verify_datasets,
+    verify_ids,
     verify_manifests,
     verify_maps,
     verify_marker,
@@ -35,8 +40,6 @@ from embstore.storage.maintenance.file_checks import (
     verify_parts,
     verify_space,
 )
-from embstore.storage.maintenance.item_id_checks import verify_ids
-from embstore.storage.maintenance.problems import Problem, catch_unreadable, check_each, read_problem
 from embstore.storage.maintenance.quick_checks import QuickCheck
 from embstore.storage.transaction.manifest import Snapshot, is_outdated, read_snapshot
 
@@ -102,9 +105,6 @@ def verify(root: Path, *, deep: bool = False, quick: QuickCheck | None = None) -
         deep: Also recompute every item id from its text, datasets included, and compare the vectors in the indexes
             with those in the shards.
         quick: Sizes to check in place of the content; None to read every file.
-
-    Raises:
-        StoreError: There is no store.
     """
     paths = StorePaths(disk.resolved(root))
     while True:

@@ -55,7 +55,7 @@ class MaintenanceMethods(OpenStore):
             LockedError: Another process writes to the store.
         """
         from embstore.index.updating import Choice
-        from embstore.maintain.reindex import reindex
+        from embstore.maintain.upkeep import reindex
 
         choice = None if kind == "none" else Choice(kind, as_bytes(memory), recall, force)
         with self._writing() as folder:
@@ -128,7 +128,7 @@ class MaintenanceMethods(OpenStore):
         Raises:
             StoreError: Another process writes to the store, a file was altered, or the disk is full.
         """
-        from embstore.maintain.compact import compact
+        from embstore.maintain.upkeep import compact
         from embstore.storage.files.shards import SHARD_BYTES
 
         size = SHARD_BYTES if shard_bytes is None else shard_bytes
@@ -182,7 +182,7 @@ class MaintenanceMethods(OpenStore):
             UnknownNameError: There is no such space or column; lists the nearest.
             StoreError: Another process writes to the store, or it cannot be written.
         """
-        from embstore.maintain.remove import remove
+        from embstore.maintain.upkeep import remove
 
         with self._writing(dry_run=dry_run) as folder:
             return remove(folder, as_names(spaces), as_names(columns), dry_run=dry_run)

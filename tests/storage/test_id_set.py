@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embstore.storage.maintenance import id_set
-from embstore.storage.maintenance.id_set import IdSet
+from embstore.storage.maintenance import file_checks
+from embstore.storage.maintenance.file_checks import IdSet
 
 parts = st.lists(st.lists(st.integers(0, 50), max_size=8), max_size=20)
 
@@ -30,7 +30,7 @@ def test_each_id_is_sorted_a_logarithm_of_times(monkeypatch: pytest.MonkeyPatch)
         n_sorted[n] += len(each) + len(other)
         return real(each, other)
 
-    monkeypatch.setattr(id_set.np, "union1d", noted)
+    monkeypatch.setattr(file_checks.np, "union1d", noted)
     for n in (100, 1000):
         n_sorted[n] = 0
         ids = IdSet()

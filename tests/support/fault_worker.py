@@ -17,8 +17,8 @@ from embstore import Store
 
 CONTEXT = multiprocessing.get_context("forkserver")
 _MODULES = """
-model_loading fault_stores real_builds embstore.build.pipeline embstore.maintain.compact embstore.maintain.merge
-embstore.maintain.reindex embstore.maintain.repair embstore.maintain.remove faiss duckdb pandas
+model_loading fault_stores real_builds embstore.build.pipeline embstore.maintain.upkeep embstore.maintain.merge
+embstore.maintain.upkeep embstore.maintain.repair embstore.maintain.upkeep faiss duckdb pandas
 transformers.models.gpt2.modeling_gpt2 transformers.tokenization_utils_fast embstore_cli.main
 """
 CONTEXT.set_forkserver_preload(_MODULES.split())  # what a command imports, loaded once

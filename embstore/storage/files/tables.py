@@ -109,12 +109,6 @@ def write_table(path: Path, table: pa.Table, *, plain: bool = False) -> None:
     """Write a small Parquet file atomically, with its own hash in its metadata.
 
     Ids of items are written as they are in memory, so that no file is so small that its rows are taken for damage.
-
-    Args:
-        path: Path of the file.
-        table: Rows.
-        plain: Whether to write values as they are in memory, for :func:`.read_plain_table`: without compression and
-            dictionaries, of which sums get no smaller.
     """
     buffer = pa.BufferOutputStream()
     packed = [] if plain else [name for name in table.column_names if not name.startswith("item_id")]
@@ -157,11 +151,7 @@ def _repeating(table: pa.Table) -> list[str]:
 
 
 def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a table of items or skipped texts.
-
-    Raises:
-        DamagedError: The table is missing or was altered.
-    """
+    """Read a table of items or skipped texts."""
     try:
         if file.stem != f"part-{disk.sha256(file)[:16]}":
             raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. Run: embstore repair")
@@ -179,9 +169,6 @@ def read_sealed(file: Path, schema: pa.Schema | None = None, remedy: str = "Run:
         file: Parquet file.
         schema: Expected schema; None for any.
         remedy: Remedy for a damaged file, as a sentence.
-
-    Raises:
-        DamagedError: The file is missing, was altered, or has other columns.
     """
     try:
         data = disk.read(file)
@@ -211,11 +198,6 @@ def read_table(source: Path | pa.NativeFile, columns: Sequence[str] | None = Non
     """Read a Parquet file, or some of its columns, into memory, without a check of its hash.
 
     ``pyarrow.parquet.read_table`` would import pyarrow.dataset, and with it pandas where installed: half a second.
-
-    Raises:
-        FileAccessError: The system does not let the file be read.
-        DamagedError: The file would decompress to far more than its size, or cannot be read.
-        OSError, pa.ArrowException: The file is not Parquet, or a column is missing.
     """
     try:
         with disk.opening(source) if isinstance(source, Path) else nullcontext(), pq.ParquetFile(source) as file:

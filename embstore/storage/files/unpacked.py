@@ -49,27 +49,14 @@ _ENCODINGS = (0, 2, 3, 8)  # plain, dictionary and run-length: no value is large
 
 
 def check_unpacked(files: Iterable[Path], remedy: str) -> None:
-    """Check that small tables do not decompress to more than their sizes allow.
-
-    Args:
-        files: Parquet files other than shards.
-        remedy: Remedy for a damaged file, as a sentence.
-
-    Raises:
-        DamagedError: A table would decompress to more, or cannot be read.
-        UsageError: The limit in the environment is not a number.
-    """
+    """Check that small tables do not decompress to more than their sizes allow."""
     for file in files:
         if problem := unpacked_problem(file):
             raise DamagedError(f"{file} is damaged: {problem}. {remedy}")
 
 
 def unpacked_problem(file: Path) -> str | None:
-    """Return a description of the problem if a small table would decompress to too much or is unreadable, or None.
-
-    Raises:
-        UsageError: The limit in the environment is not a number.
-    """
+    """Return a description of the problem if a small table would decompress to too much or is unreadable, or None."""
     size = disk.size(file)
     limit = max(unpacked_limit(), _RATIO * size)
     try:
@@ -95,12 +82,7 @@ def unpacked_limit() -> int:
 
 
 def _unpacked_size(path: Path) -> tuple[int, int]:
-    """Return the bytes of a file's pages and values, and the most that texts repeated from dictionaries can add.
-
-    Raises:
-        ValueError: The pages are not where the footer says, differ from it in number, or cannot be read.
-        FileAccessError: The system cannot read the file.
-    """
+    """Return the bytes of a file's pages and values, and the most that texts repeated from dictionaries can add."""
     n_bytes = repeated = packed = 0
     with disk.reading(path) as file:
         size = file.seek(0, os.SEEK_END)
@@ -180,13 +162,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _text_bytes(file: Path) -> int:
-    """Return how many bytes the texts of a table have, which DuckDB counts without repeating those of a dictionary.
-
-    Raises:
-        ValueError: The table has columns that no table of a store has, or cannot be read.
-        FileAccessError: The system refuses to read it.
-        StoreError: Memory is exhausted.
-    """
+    """Return how many bytes the texts of a table have, which DuckDB counts without repeating those of a dictionary."""
     import duckdb
 
     shared = connections.current()

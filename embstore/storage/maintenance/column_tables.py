@@ -21,7 +21,7 @@ from embstore.storage.files.items import PartChecks, is_column_table
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import column_schema, read_table, stage_part
 from embstore.storage.files.unpacked import unpacked_problem
-from embstore.storage.maintenance.problems import Problem
+from embstore.storage.maintenance.file_checks import Problem
 from embstore.storage.parquet.footer import read_columns
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import Reader
@@ -91,11 +91,7 @@ def _ambiguous_item(reader: Reader, files: Sequence[Path], name: str) -> int | N
 
 
 def joined(root: Path, files: Sequence[Path]) -> pa.Table:
-    """Return tables of columns as one, with a row per item, by ascending id.
-
-    Raises:
-        DamagedError: A table was altered, or two of them contradict each other.
-    """
+    """Return tables of columns as one, with a row per item, by ascending id."""
     kinds = ColumnTables(Reader(root), files, PartChecks()).types
     for number in range(2, len(files) + 1):
         if problem := _contradiction(root, files[:number]):
@@ -139,10 +135,6 @@ def new_columns(
         files: Tables of the other store.
         spaces: Names of the spaces that are taken; numbers of tokens in others are not.
         requested: Ids of the items to take; None for all.
-
-    Raises:
-        StoreError: A column has different types in the stores, or an item different values.
-        DamagedError: A table was altered.
     """
     if not files:
         return []

@@ -91,11 +91,7 @@ def plan_groups(parts: Sequence[Sized], target_bytes: int) -> list[tuple[str, ..
 
 
 def plan_shards(paths: StorePaths, card: Card, target_bytes: int = SHARD_BYTES) -> list[tuple[Shard, ...]]:
-    """Return the groups of a space's shards to merge.
-
-    Raises:
-        DamagedError: The footer of a shard was altered.
-    """
+    """Return the groups of a space's shards to merge."""
     shards = {shard.name: shard for shard in committed_shards(paths, card.space)}
     row_bytes = card.dim * np.dtype(card.dtype).itemsize
     sized = []
@@ -111,10 +107,6 @@ def compact_shards(paths: StorePaths, card: Card, groups: Sequence[Sequence[Shar
 
     Several groups, of :data:`_ROUND_BYTES` together, are committed at once; their old shards are deleted before the
     next groups are merged, which limits the disk space needed.
-
-    Raises:
-        DamagedError: A shard was altered; the groups committed with it stay as they were.
-        StoreError: The disk is full or cannot be written; likewise.
     """
     for round_ in _rounds(groups):
         with ExitStack() as stack:
@@ -192,11 +184,7 @@ def _check_sums(staged: StagedShard, group: Sequence[Shard]) -> None:
 
 
 def read_summary(shard: Shard) -> dict[int, Summary]:
-    """Return the summary of a shard: layer id → Summary.
-
-    Raises:
-        DamagedError: The file is missing, was altered, or is not a summary.
-    """
+    """Return the summary of a shard: layer id → Summary."""
     return summaries_in(read_sealed(shard.summary_path, SUMMARY_SCHEMA))
 
 
@@ -206,11 +194,7 @@ def summaries_in(table: pa.Table) -> dict[int, Summary]:
 
 
 def compact_tables(paths: StorePaths, folder: Path, target_bytes: int = TABLE_BYTES) -> Iterator[Compacted]:
-    """Merge the small tables of a folder into large ones, without duplicate rows.
-
-    Raises:
-        DamagedError: A table was altered; nothing is changed.
-    """
+    """Merge the small tables of a folder into large ones, without duplicate rows."""
     for names in plan_tables(paths, folder, target_bytes):
         files = [PARTS.path(folder, name) for name in names]
         table = joined(paths.root, files) if folder == paths.columns else merged_rows(files)

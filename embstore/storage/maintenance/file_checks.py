@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,30 +15,63 @@ from numpy.typing import NDArray
 from embstore.base import atomic, checksum, disk
 from embstore.base.errors import DamagedError, FileAccessError, MissingFileError, UnsupportedFormatError
 from embstore.base.progress import finish_part
+from embstore.base.space import Unit
 from embstore.base.summary import Summary
+from embstore.base.text import marked_items
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.datasets import check_dataset
+from embstore.storage.files.items import Row, has_its_id
 from embstore.storage.files.maps import read_map
 from embstore.storage.files.paths import Shard, StorePaths, check_marker
 from embstore.storage.files.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums, summary_table
 from embstore.storage.files.tables import read_table, write_table
 from embstore.storage.files.unpacked import unpacked_problem
 from embstore.storage.files.vectors import LayerVectors
-from embstore.storage.maintenance.id_set import IdSet
-from embstore.storage.maintenance.problems import Problem as Problem
-from embstore.storage.maintenance.problems import read_problem
+from embstore.storage.sql import connections, interruptible
 from embstore.storage.transaction.manifest import Snapshot, card_remedy, read_manifest, read_newest
 
 Ids = NDArray[np.int64]
 
 
-def verify_marker(paths: StorePaths) -> Iterator[Problem]:
-    """Yield the problems of ``store.json``.
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Problem of a file.
 
-    Raises:
-        StoreError: There is no store, or its format is newer.
+    Attributes:
+        file: File at fault.
+        problem: Description of the problem.
+        is_damage: Whether the content is wrong; False if the system does not let it be read.
     """
+
+    file: Path
+    problem: str
+    is_damage: bool = True
+
+
+def read_problem(error: FileAccessError) -> Problem:
+    """Return the problem of a file that the system does not let embstore read."""
+    if isinstance(error, MissingFileError):
+        raise error
+    return Problem(Path(error.path), f"it could not be read: {error.reason}", is_damage=False)
+
+
+def catch_unreadable(found: Iterable[Problem]) -> Iterator[Problem]:
+    """Yield the problems that a check finds; if it fails to read a file, yield that as the last problem."""
+    try:
+        yield from found
+    except FileAccessError as error:
+        yield read_problem(error)
+
+
+def check_each(paths: Iterable[Path], check: Callable[[list[Path]], Iterable[Problem]]) -> Iterator[Problem]:
+    """Yield the problems of files that are checked one by one, including the unreadable ones."""
+    for path in paths:
+        yield from catch_unreadable(check([path]))
+
+
+def verify_marker(paths: StorePaths) -> Iterator[Problem]:
+    """Yield the problems of ``store.json``."""
     if disk.is_folder(paths.spaces) and not disk.exists(paths.marker):
         yield Problem(paths.marker, "it is missing, and the rest of a store is there")
         return
@@ -54,9 +88,6 @@ def verify_manifests(paths: StorePaths) -> tuple[Snapshot, list[Problem]]:
 
     If the newest manifest is damaged, or one that it depends on, all files that are there count; the number of the
     snapshot is 0 then.
-
-    Raises:
-        UnsupportedFormatError: A manifest has a format that this version does not read.
     """
     manifests = map(paths.manifest, paths.manifest_numbers())
     found = (_document_problem(path, partial(read_manifest, path)) for path in manifests)
@@ -141,11 +172,7 @@ def verify_maps(paths: StorePaths) -> Iterator[Problem]:
 
 
 def stored_texts(files: Iterable[Path]) -> tuple[Ids, list[Problem]]:
-    """Return the ids of all items, ascending, and a problem for each table that repeats an item.
-
-    Args:
-        files: Tables of items, which were checked against their hashes.
-    """
+    """Return the ids of all items, ascending, and a problem for each table that repeats an item."""
     seen = IdSet()
     problems = []
     for path in files:
@@ -299,3 +326,105 @@ def schema_problem(path: Path, schema: pa.Schema) -> str | None:
     except (OSError, pa.ArrowException) as error:
         return f"it cannot be read: {str(error).splitlines()[0]}"
     return None
+
+
+_ROWS = 8192
+_FILES = "read_parquet($files, hive_partitioning = false)"
+_FILE = "read_parquet($file, hive_partitioning = false)"
+_SENTENCES = f"""CREATE TEMP TABLE sentences AS SELECT item_id, any_value(text) AS text FROM {_FILES}
+                 WHERE unit = 'sentence' AND item_id IN (SELECT context_id FROM {_FILES}) GROUP BY item_id"""
+_ITEMS = f"""SELECT item.item_id, item.unit, item.text, item.context_id, sentences.text, item.start, item."end"
+             FROM {_FILE} AS item LEFT JOIN sentences ON sentences.item_id = item.context_id"""
+
+
+def verify_ids(paths: StorePaths, items: Sequence[Path], datasets: Sequence[Path]) -> Iterator[Problem]:
+    """Yield the tables in which an id is not the hash of its item."""
+    with connections.connect(paths.root) as connection:
+        if items:
+            interruptible.execute(connection, _SENTENCES, {"files": connections.literal(items)})
+            for file in items:
+                yield from _first_problem(file, map(_in_items, _rows(connection, _ITEMS, file)))
+        for file in datasets:
+            for suffix in _suffixes(connection, file):
+                sql = f"SELECT unit, item_id{suffix}, text{suffix} FROM {_FILE}"
+                yield from _first_problem(file, map(_in_dataset, _rows(connection, sql, file)))
+
+
+def _first_problem(file: Path, problems: Iterator[str | None]) -> Iterator[Problem]:
+    """Yield the first problem of a file, if any; None stands for a row without a problem."""
+    if problem := next(filter(None, problems), None):
+        yield Problem(file, problem)
+
+
+def _in_items(row: tuple[Any, ...]) -> str | None:
+    """Return the problem of a row of items joined with its sentence, or None."""
+    item, unit, text, context_id, context, start, end = row
+    if context_id is not None and context is None:
+        return f"item {item} is in a sentence that has no text. To repair it, build the same sources again"
+    return _id_problem((item, unit, text, context, start, end))
+
+
+def _in_dataset(row: tuple[Any, ...]) -> str | None:
+    """Return the problem of a row's unit, id and text, or None."""
+    unit, item, text = row
+    if unit == Unit.OCCURRENCE and text is not None and any(found.id == item for found in marked_items(text)):
+        return None
+    return "a row has no text" if text is None else _id_problem((item, unit, text, None, None, None))
+
+
+def _id_problem(row: Row) -> str | None:
+    item, unit, text = row[:3]
+    return None if has_its_id(row) else f"item {item} is not the hash of its unit and text ({unit} {text[:40]!r})"
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str, file: Path) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a query over the file ``$file``, some thousands at a time."""
+    with disk.opening(file):
+        interruptible.execute(connection, sql, {"file": connections.literal([file])})
+    while rows := interruptible.run(connection, lambda it: it.fetchmany(_ROWS)):
+        yield from rows
+
+
+def _suffixes(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
+    """Return the suffixes of a dataset's columns item_id and text: "", and "_2" for pairs."""
+    with disk.opening(file):
+        names = {
+            *interruptible.columns(connection, f"SELECT * FROM {_FILE} LIMIT 0", {"file": connections.literal([file])})
+        }
+    return [suffix for suffix in ("", "_2") if {f"item_id{suffix}", f"text{suffix}"} <= names]
+
+
+class IdSet:
+    """A set of item ids that grows part by part, in O(N log² N) for N ids, whatever the number of parts.
+
+    The ids are held in sorted runs of which each is more than twice as long as the next, so that an id is sorted again
+    only log N times: to sort all of them for each part would take time that grows with the square of the parts.
+
+    Args:
+        ids: Item ids to start with, of shape (n,), in any order.
+    """
+
+    def __init__(self, ids: Ids | None = None) -> None:
+        self._runs: list[Ids] = []
+        if ids is not None:
+            self.add(ids)
+
+    def add(self, ids: Ids) -> None:
+        """Add item ids (n,), in any order."""
+        run = np.unique(ids)
+        while self._runs and len(self._runs[-1]) <= 2 * len(run):
+            run = np.union1d(self._runs.pop(), run)
+        if len(run):
+            self._runs.append(run)
+
+    def missing(self, ids: Ids) -> Ids:
+        """Return those of some ids (n,) that are not in the set, in the order given."""
+        is_member = np.zeros(len(ids), bool)
+        for run in self._runs:
+            at = np.minimum(np.searchsorted(run, ids), len(run) - 1)
+            is_member |= run[at] == ids
+        return ids[~is_member]
+
+    def ids(self) -> Ids:
+        """Return all ids of the set, ascending."""
+        return np.unique(np.concatenate([np.empty(0, np.int64), *self._runs]))

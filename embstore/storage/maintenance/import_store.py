@@ -23,8 +23,10 @@ from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import SUMMARY_SCHEMA, ShardContent, StagedShard, stage_shard
 from embstore.storage.files.tables import read_part, read_sealed, stage_part, write_table
 from embstore.storage.files.vectors import LayerVectors
-from embstore.storage.maintenance.file_checks import Problem, summary_rows
-from embstore.storage.maintenance.id_set import IdSet
+from embstore.storage.maintenance.file_checks import IdSet, Problem, summary_rows
+from embstore.storage.sql import connections, interruptible
+from embstore.storage.sql.reader import Reader
+from embstore.storage.staging.staging import SHOWN, collision
 
 Ids = NDArray[np.int64]
 Rows: TypeAlias = pa.Table
@@ -47,16 +49,7 @@ class ShardImport:
 
 
 def plan_imports(card: Card, shards: Sequence[Shard], stored_ids: Ids) -> list[ShardImport]:
-    """Return the shards of another store that have items missing in this store, with the ids of these items.
-
-    Args:
-        card: Card of the space.
-        shards: Shards of the other store.
-        stored_ids: Ids of the space's items in this store.
-
-    Raises:
-        DamagedError: A shard was altered.
-    """
+    """Return the shards of another store that have items missing in this store, with the ids of these items."""
     planned = []
     seen = IdSet(stored_ids)
     for shard in shards:
@@ -69,12 +62,7 @@ def plan_imports(card: Card, shards: Sequence[Shard], stored_ids: Ids) -> list[S
 
 
 def stage_import(temp: Path, paths: StorePaths, card: Card, shard_import: ShardImport) -> StagedShard:
-    """Copy a shard, or its new items, to a temporary file.
-
-    Raises:
-        DamagedError: The shard or its summary does not match its hash.
-        StoreError: The disk is full or cannot be written.
-    """
+    """Copy a shard, or its new items, to a temporary file."""
     shard = shard_import.shard
     rows = summary_rows(shard)
     if isinstance(rows, Problem):
@@ -123,9 +111,6 @@ def new_items(files: Sequence[Path], stored_ids: Ids, requested: Ids | None) -> 
         files: Tables of the other store.
         stored_ids: Ids of the items in this store.
         requested: Ids of the items to import, ascending; None for all.
-
-    Raises:
-        DamagedError: A table was altered.
     """
     if requested is not None:
         requested = np.union1d(requested, _sentences_of(files, requested))
@@ -208,9 +193,6 @@ def merged_dataset(source: Path, target: Path, units: Collection[str] | None) ->
         source: File of the other store.
         target: File in this store, which need not exist.
         units: Units to import; None for all.
-
-    Raises:
-        DamagedError: A file was altered.
     """
     table, kind = _read_dataset(source)
     rows = {unit: table.filter(pc.equal(table["unit"], unit)) for unit in table["unit"].unique().to_pylist()}
@@ -267,3 +249,51 @@ def _remedy(path: Path) -> str:
 def _root_of(path: Path) -> Path:
     """Return the store's folder that a file is in."""
     return next((folder for folder in path.parents if disk.exists(StorePaths(folder).marker)), path.parent)
+
+
+_MEMORY = "1GB"
+_SOURCE = "SELECT * FROM read_parquet($theirs, hive_partitioning = false)"
+_REQUESTED = f"""{_SOURCE} SEMI JOIN (SELECT item_id FROM requested UNION ALL
+                 SELECT context_id AS item_id FROM ({_SOURCE}) SEMI JOIN requested USING (item_id)) USING (item_id)"""
+_DIFFERING = """SELECT item_id, ours.text, theirs.text
+FROM read_parquet($ours, hive_partitioning = false) AS ours JOIN ({source}) AS theirs USING (item_id)
+WHERE ours.unit <> theirs.unit OR ours.text <> theirs.text OR ours.context_id IS DISTINCT FROM theirs.context_id
+   OR ours.start IS DISTINCT FROM theirs.start OR ours."end" IS DISTINCT FROM theirs."end"
+ORDER BY item_id LIMIT 1"""
+
+
+def check_same_items(
+    paths: StorePaths,
+    stored_tables: Sequence[Path],
+    source_paths: StorePaths,
+    source_tables: Sequence[Path],
+    requested: NDArray[np.int64] | None,
+) -> None:
+    """Raise SourceError, with both texts, if two stores have different items with the same id.
+
+    Args:
+        paths: Paths of the importing store.
+        stored_tables: Sound tables of items of the importing store.
+        source_paths: Paths of the other store.
+        source_tables: Sound tables of items of the other store.
+        requested: Ids of the items to import, with their sentences; None for all.
+    """
+    if not stored_tables or not source_tables:
+        return
+    spill = atomic.temporary_path(paths.root)
+    connection = connections.connect_to_spill(spill, _MEMORY)
+    try:
+        if requested is not None:
+            interruptible.run(connection, lambda it: it.register("requested", {"item_id": requested}))
+        sql = _DIFFERING.format(source=_SOURCE if requested is None else _REQUESTED)
+        files = {"ours": connections.literal(stored_tables), "theirs": connections.literal(source_tables)}
+        tables = [*stored_tables, *source_tables]
+        reader = Reader(paths.root, connection)
+        found = reader.run_over(tables, lambda sql: interruptible.rows(connection, sql, files), sql)
+    finally:
+        connection.close()
+        atomic.discard(spill)
+    for _, text, other in found:
+        raise collision(
+            f"{text[:SHOWN]!r} (in {paths.root})", f"{other[:SHOWN]!r} (in {source_paths.root}, nothing was taken)"
+        )

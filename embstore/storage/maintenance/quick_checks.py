@@ -7,7 +7,7 @@ from embstore.base import disk
 from embstore.base.errors import MissingObjectError
 from embstore.base.progress import finish_part
 from embstore.storage.files.paths import Shard, StorePaths, fetch_footers
-from embstore.storage.maintenance.problems import Problem
+from embstore.storage.maintenance.file_checks import Problem
 from embstore.storage.parquet.footer import is_footer_sound
 from embstore.storage.transaction.manifest import Snapshot
 
@@ -28,16 +28,7 @@ class QuickCheck:
     is_listed: bool = True
 
     def problems(self, paths: StorePaths, snapshot: Snapshot, spaces: Iterable[Sequence[Shard]]) -> Iterator[Problem]:
-        """Yield the problems of a store; missing files that the manifest of the folder names are found elsewhere.
-
-        Args:
-            paths: Paths of the store.
-            snapshot: Files of the store.
-            spaces: Shards of each space.
-
-        Raises:
-            RemoteError: The server cannot be reached, or refuses.
-        """
+        """Yield the problems of a store; missing files that the manifest of the folder names are found elsewhere."""
         sizes = self.sizes
         if sizes is None:
             sizes = {key: properties["bytes"] for key, properties in snapshot.files.items() if "bytes" in properties}
@@ -67,11 +58,7 @@ def verify_sizes(paths: StorePaths, sizes: Mapping[str, int]) -> Iterator[Proble
 
 
 def verify_ends(paths: StorePaths, sizes: Mapping[str, int]) -> Iterator[Problem]:
-    """Yield the files without a last byte, of a store whose server lists nothing; one byte of each is fetched.
-
-    Raises:
-        RemoteError: The server cannot be reached, or refuses.
-    """
+    """Yield the files without a last byte, of a store whose server lists nothing; one byte of each is fetched."""
     for key, size in sorted(sizes.items()):
         path = paths.root / key  # checked by the grammar of names when the manifest was read
         try:

@@ -23,12 +23,7 @@ Ids = NDArray[np.int64]
 
 
 def sound_rows(path: Path, tables: Sequence[Path]) -> pa.Table:
-    """Return the intact rows of a damaged table of items: their ids are hashes of the other columns.
-
-    Args:
-        path: Damaged table.
-        tables: Sound tables, which may have the sentences of its occurrences.
-    """
+    """Return the intact rows of a damaged table of items: their ids are hashes of the other columns."""
     try:
         table = read_table(path)
         if not table.schema.equals(ITEMS_SCHEMA):

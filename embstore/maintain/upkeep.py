@@ -1,0 +1,209 @@
+"""Keep a store in shape: rebuild indexes, merge small files into few large ones, remove spaces and columns."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from embstore.base import disk
+from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.progress import Observer, Progress
+from embstore.base.space import Layer
+from embstore.base.table import ShownColumn, Table, table
+from embstore.index import remove_index, shown_parameters
+from embstore.index.updating import Choice, Indexed, index_layers, recall_notes
+from embstore.maintain.actions import Action, renew_indexes, renew_merged, tabulate
+from embstore.storage.files.card import Card
+from embstore.storage.files.item_columns import ColumnTables, token_column
+from embstore.storage.files.items import PartChecks
+from embstore.storage.files.names import PARTS
+from embstore.storage.files.paths import Shard, StorePaths, check_marker
+from embstore.storage.files.shards import SHARD_BYTES
+from embstore.storage.maintenance.column_tables import count_values, remove_columns
+from embstore.storage.maintenance.compaction import Compacted, compact_shards, compact_tables, plan_shards, plan_tables
+from embstore.storage.selection import SpaceFilter, select_layers
+from embstore.storage.sql.reader import Reader
+from embstore.storage.transaction.manifest import list_parts, read_cards, read_snapshot
+from embstore.storage.transaction.recovery import count_items, leftover_spaces, maintenance_lock, remove_space
+
+COLUMNS = (
+    "space", "model", "layer", "layer_name", "did", "index", "n", "bytes", "recall", "wanted_recall", "parameters",
+    "seconds",
+)  # fmt: skip
+_SHOWN = (
+    ShownColumn("space"), ShownColumn("layer_name", "layer"), ShownColumn("did"), ShownColumn("index"),
+    ShownColumn("n", kind="count"), ShownColumn("bytes", "size", "bytes"), ShownColumn("recall"),
+    ShownColumn("parameters"),
+)  # fmt: skip
+
+
+def reindex(root: Path, spaces: SpaceFilter, layers: str, choice: Choice | None, observe: Observer) -> Table:
+    """Update the indexes of some layers, and return a table with one row per layer.
+
+    Args:
+        root: Folder of the store.
+        spaces: Selection of spaces.
+        layers: Selection of layers, in the notation of :meth:`Layers.select`.
+        choice: Requested kind and settings of the indexes; None removes the indexes.
+        observe: Callback for progress.
+    """
+    paths = StorePaths(disk.resolved(root))
+    check_marker(paths)
+    cards = spaces.select(read_cards(paths))
+    chosen, notes = select_layers(cards, layers)
+    rows = []
+    with maintenance_lock(paths):
+        for card in (card for card in cards if card.space in chosen):
+            if choice is None:
+                rows += _remove(paths, card, chosen[card.space])
+                continue
+            done = index_layers(paths, card, chosen[card.space], choice, observe)
+            rows += [_row(card, indexed) for indexed in done]
+            notes += recall_notes(card, done)
+    return table(rows, columns=COLUMNS, notes=notes, shown=_SHOWN)
+
+
+def _remove(paths: StorePaths, card: Card, layers: Sequence[Layer]) -> list[dict[str, Any]]:
+    """Remove the indexes of some layers; return a row for each that existed."""
+    rows = []
+    for layer in layers:
+        path = paths.index(card.space, layer)
+        existed = disk.exists(path)
+        remove_index(path)
+        if existed:
+            rows.append({**_head(card, layer), "did": "removed", "index": "none"})
+    return [{column: row.get(column) for column in COLUMNS} for row in rows]
+
+
+def _row(card: Card, done: Indexed) -> dict[str, Any]:
+    """Return the row of the result for an updated index."""
+    stored = done.card
+    return {
+        **_head(card, done.layer), "did": done.action, "index": stored.kind, "n": stored.n, "bytes": done.n_bytes,
+        "recall": stored.recall, "wanted_recall": stored.wanted_recall,
+        "parameters": shown_parameters([stored]) or None, "seconds": stored.build_seconds,
+    }  # fmt: skip
+
+
+def _head(card: Card, layer: Layer) -> dict[str, Any]:
+    return {"space": card.space, "model": card.model, "layer": layer.id, "layer_name": layer.name}
+
+
+def compact(
+    root: Path, observe: Observer = lambda _: None, *, dry_run: bool = False, shard_bytes: int = SHARD_BYTES
+) -> Table:
+    """Merge the small shards of every space, and the small tables of items, of their columns, and of skipped texts.
+
+    Args:
+        root: Folder of the store.
+        observe: Callback for progress, in shards.
+        dry_run: Write nothing, and report what would be done.
+        shard_bytes: Maximum bytes of vectors in a merged shard.
+    """
+    paths = StorePaths(disk.resolved(root))
+    if dry_run:
+        return tabulate(_planned(paths, shard_bytes), paths.root)
+    with maintenance_lock(paths):
+        actions: list[Action] = []
+        notes: list[str] = []
+        for folder in (paths.items, paths.columns, paths.skipped):
+            actions += _merge_actions(compact_tables(paths, folder), "tables")
+        for card in read_cards(paths).values():
+            if groups := plan_shards(paths, card, shard_bytes):
+                # An index covers whole shards: it must cover all before their items are mixed with others'.
+                notes += renew_indexes(paths, card, observe)
+                actions += _merge_actions(_compact_space(paths, card, groups, observe), "shards")
+                renew_merged(paths, card)
+    return tabulate(actions, paths.root, notes)
+
+
+def _compact_space(
+    paths: StorePaths, card: Card, groups: list[tuple[Shard, ...]], observe: Observer
+) -> Iterator[Compacted]:
+    """Merge groups of shards of a space, reporting progress; yield each new shard."""
+    done, total = 0, sum(map(len, groups))
+    observe(Progress("compact", card.space, 0, total, 0.0))
+    for shard in compact_shards(paths, card, groups):
+        done += len(shard.old)
+        observe(Progress("compact", card.space, done, total, done / total))
+        yield shard
+
+
+def _merge_actions(merged: Iterable[Compacted], kind: str) -> list[Action]:
+    """Return an action for each new file that replaced several.
+
+    Args:
+        merged: New files; if this is an iterator, consuming it merges them.
+        kind: Plural noun for the replaced files, such as ``shards``.
+    """
+    return [
+        Action("merged", shard.path, f"from {len(shard.old)} {kind}", shard.n_items, shard.n_bytes) for shard in merged
+    ]
+
+
+def _planned(paths: StorePaths, shard_bytes: int) -> Iterator[Action]:
+    """Yield the merges that a run would do, as actions."""
+    for folder in (paths.items, paths.columns, paths.skipped):
+        for names in plan_tables(paths, folder):
+            yield _plan(folder, [PARTS.path(folder, name) for name in names], "tables")
+    for card in read_cards(paths).values():
+        for group in plan_shards(paths, card, shard_bytes):
+            yield _plan(paths.embeddings(card.space), [shard.path for shard in group], "shards")
+
+
+def _plan(folder: Path, files: list[Path], kind: str) -> Action:
+    n_bytes = sum(disk.size(file) for file in files)
+    return Action("would merge", folder, f"{len(files)} {kind} into one", n_bytes=n_bytes)
+
+
+def remove(root: Path, spaces: Sequence[str], columns: Sequence[str] = (), *, dry_run: bool = False) -> Table:
+    """Remove spaces and columns: first from the manifest, which hides them from readers, then their files."""
+    paths = StorePaths(disk.resolved(root))
+    if not spaces and not columns:
+        raise UsageError("name the space to remove with --space, or the column of items with --column.")
+    check_marker(paths)
+    if dry_run:
+        planned = _described(paths, spaces, "would remove") + _described_columns(paths, columns, "would remove")
+        return tabulate(planned, paths.root)
+    resumed = {space for space in leftover_spaces(paths, read_snapshot(paths)) if space in spaces}
+    with maintenance_lock(paths):  # finishes interrupted removals
+        actions = [
+            Action("removed", paths.card(space), "what an earlier removal had left") for space in sorted(resumed)
+        ]
+        others = [space for space in spaces if space not in resumed]
+        actions += _described(paths, others, "removed") + _described_columns(paths, columns, "removed")
+        remove_columns(paths, [*columns, *map(token_column, others)])  # else a later space of the name would have them
+        for space in dict.fromkeys(others):
+            remove_space(paths, space)
+    return tabulate(actions, paths.root)
+
+
+def _described(paths: StorePaths, spaces: Sequence[str], action: str) -> list[Action]:
+    """Return one action per space, with its files, items and bytes."""
+    snapshot = read_snapshot(paths)
+    known = sorted({*snapshot.spaces, *snapshot.spaces_with_shards, *leftover_spaces(paths, snapshot)})
+    for space in spaces:
+        if space not in known:
+            raise UnknownNameError("space", space, known)
+    return [_describe(paths, space, action) for space in dict.fromkeys(spaces)]
+
+
+def _described_columns(paths: StorePaths, columns: Sequence[str], action: str) -> list[Action]:
+    """Return one action per column, with its number of values."""
+    files = sorted(list_parts(paths, paths.columns).files) if columns else []
+    known = ColumnTables(Reader(paths.root), files, PartChecks()).types
+    for name in columns:
+        if name not in known:
+            raise UnknownNameError("column", name, known)
+    return [
+        Action(action, paths.columns, f"the column {name!r} ({known[name]})", count_values(paths.root, files, name))
+        for name in dict.fromkeys(columns)
+    ]
+
+
+def _describe(paths: StorePaths, space: str, action: str) -> Action:
+    """Return the action for the removal of a space, with its number of files, items and bytes."""
+    folders = paths.folders_of(space)
+    files = [path for folder in folders for path in disk.files_below(folder)]
+    n_bytes = sum(disk.size(path) for path in files)
+    detail = f"{len(files)} files in {', '.join(sorted(folder.parent.name for folder in folders)) or 'no folder'}"
+    return Action(action, paths.card(space), detail, count_items(paths, space), n_bytes)
