@@ -125,7 +125,7 @@ _MAKERS = {
     "storage/remote/store.py": "fixed names in the cache's folder, outside any store",
     "storage/files/names.py": "the grammar",
     "storage/files/paths.py": "the layout",
-    "atomic.py": "temporary files, of numbers of its own",
+    "base/atomic.py": "temporary files, of numbers of its own",
     "query/cite.py": "a file of the package",
     "index/card.py": "a card is beside its index, whose path is given",
 }
@@ -134,14 +134,14 @@ _SUSPECT = {"glob", "rglob", "iglob", "with_suffix", "with_name", "with_stem", "
 
 def test_no_other_module_makes_paths_of_names() -> None:
     package = Path(names.__file__).parents[2]
-    folders = ("disk", "storage", "maintain", "index", "query", "build")
+    folders = ("base", "storage", "maintain", "index", "query", "build")
     modules = [*package.glob("*.py"), *(path for folder in folders for path in (package / folder).rglob("*.py"))]
     found = {}
     for path in modules:
         name = path.relative_to(package).as_posix()
         if lines := sorted(_makes_paths(ast.parse(path.read_text("utf-8")))):
             found[name] = lines
-    assert found.pop("disk/folders.py"), "the operations on files themselves"
+    assert found.pop("base/disk.py"), "the operations on files themselves"
     assert {name: lines for name, lines in found.items() if name not in _MAKERS} == {}
     assert set(_MAKERS) == set(found), "each exception is needed"
 
