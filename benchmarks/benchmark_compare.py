@@ -9,11 +9,8 @@ from benchmark_stores import Workspace, query
 from benchmark_timing import Contender, Result, compare, interleave, timed
 
 from embstore import Store
-from embstore.metrics.cka import hsic1, hsic1_gram
-from embstore.metrics.numerics.gram import gram_forms
-from embstore.metrics.numerics.layer_grid import Grid
-from embstore.metrics.numerics.pair_sums import reduce_pairs
-from embstore.metrics.rsa import cosine_gram, covariance_of_cosines, normalise_rows
+from embstore.metrics.comparison import cosine_gram, covariance_of_cosines, hsic1, hsic1_gram, normalise_rows
+from embstore.metrics.numerics.layer_pairs import Grid, gram_forms, reduce_pairs
 from embstore.query.layer_data import StoredLayer
 
 _ROUTES: dict[str, tuple[Callable[..., Any], ...]] = {

@@ -185,7 +185,7 @@ def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[
 
 
 def _parameter(parameter: "Parameter") -> inspect.Parameter:
-    from embstore.metrics.declaration.explain import flag_of, metavar_of
+    from embstore.metrics.explain import flag_of, metavar_of
 
     is_repeatable = parameter.kind is tuple
     shown = parameter.help

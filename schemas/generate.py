@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from embstore.metrics import METRICS, Column, Metric, Parameter
-from embstore.metrics.declaration.spec import Need
+from embstore.metrics.declaration import Need
 
 FOLDER = Path(__file__).parent / "query"
 

@@ -1,7 +1,13 @@
 """Measure the drift of words, or find the items that change most and least.
 
-All items are compared to find these; the neighbours of words alone are searched for words. A layer's vectors are in
-memory one pair of layers at a time.
+With A and B the k nearest neighbours of an item by cosine in two layers:
+
+* overlap = |A ∩ B| / k (Gonen, Jawahar, Seddah & Goldberg, 2020, who count the shared neighbours);
+* turnover = 1 − cos(s, t), where s and t are the item's cosines with all items of A ∪ B in the first and in the second
+  layer (Hamilton, Leskovec & Jurafsky, 2016: the local neighbourhood measure).
+
+All items are compared to find those that change most and least; the neighbours of words alone are searched for words. A
+layer's vectors are in memory one pair of layers at a time.
 """
 
 from collections.abc import Sequence
@@ -10,13 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import Float64Array, Positions
+from embstore.base.arrays import Float64Array, Positions, Vectors, in_threads, slices
 from embstore.base.errors import QueryError
 from embstore.base.progress import task
-from embstore.drift.changes import Neighbourhoods, overlaps, turnovers
-from embstore.drift.request import DriftRequest
-from embstore.drift.sides import Place, Sides
-from embstore.metrics.numerics.ties import are_equal
+from embstore.drift.request import DriftRequest, Place, Sides
+from embstore.metrics.numerics.neighbours import are_equal, n_shared
 from embstore.query.layer_data import neighbours_of
 from embstore.query.provenance import sample_notes
 from embstore.storage.catalog import Ids
@@ -27,27 +31,47 @@ Rank = tuple[str | None, int | None]
 
 _TIED = "in one of the layers all nearest neighbours of the item are equally near, and the choice of k arbitrary"
 _NO_COSINES = "all cosines of a layer are zero, so that turnover has no value"
+_ROWS = 256
+_ROUNDING = 1e-24  # turnover below which two layers differ by the rounding of float64, and not of the float32 vectors
 
 
 class Measured(NamedTuple):
-    """The drift of some items.
-
-    Attributes:
-        values: Values of each item and pair of layers, item by item, without texts and names.
-        notes: Notes on the items.
-    """
+    """The drift of items, item by item and by pairs of layers, without texts and names, and notes on the items."""
 
     values: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
 
 
-def measure(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Measured:
-    """Measure the drift of words, or find the items that change most and least.
+class Neighbourhoods(NamedTuple):
+    """The nearest neighbours of some items in a layer.
 
-    Args:
-        sides: Layers and spaces to compare.
-        request: Neighbourhoods and items.
-        words: Ids of the items; empty for those that change most and least.
+    Attributes:
+        near: Neighbours of each item as positions among all items, int64 (m, k), nearest first.
+        cosines: Cosines with them, float64 (m, k).
+        are_tied: Whether the k + 1 nearest items of an item are equally near, so that ids alone decide which k are its
+            neighbours, bool (m,).
+        are_last_tied: Whether the next item is as near as the last of the k, so that ids decide, bool (m,).
+    """
+
+    near: Positions
+    cosines: Float64Array
+    are_tied: NDArray[np.bool_]
+    are_last_tied: NDArray[np.bool_]
+
+
+class _Change(NamedTuple):
+    """Overlap and turnover of all items between two layers, float64 (m,) each; NaN where they have no value.
+
+    An item whose nearest neighbours are equally near in one of the layers, bool (m,), has neither.
+    """
+
+    overlap: Float64Array
+    turnover: Float64Array
+    are_tied: NDArray[np.bool_]
+
+
+def measure(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Measured:
+    """Measure the drift of words, given their ids; without words, find the items that change most and least.
 
     Raises:
         QueryError: There are too few items, or two spaces have none in common.
@@ -63,29 +87,31 @@ def measure(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Measur
             near[place] = _neighbourhoods(sides, place, ids, items, request.k)
             for pair in sides.pairs:
                 if pair not in by_pair and near.keys() >= {*pair}:
-                    by_pair[pair] = _change(sides, pair, ids, near, rows)
+                    vectors = (sides.data(pair[0], ids).gather()[1], sides.data(pair[1], ids).gather()[1])
+                    by_pair[pair] = _change(near[pair[0]], near[pair[1]], vectors, rows)
             computing.finish(part)
     changes = [by_pair[pair] for pair in sides.pairs]
-    chosen = _ranked(changes, items, request.n_most) if request.n_most else _of_words(items, words)
+    are_tied = np.any([change.are_tied for change in changes], axis=0)
+    are_last_tied = np.any([each.are_last_tied for each in near.values()], axis=0)
+    chosen: list[tuple[int, Rank]]
     if request.n_most:
-        notes += _left_out(sides, changes)
-    notes += _ties(sides, request, near, changes)
-    values = [
-        row for place, rank in chosen for row in _values(sides, place, rank, ids, items, near, changes)
-    ]  # fmt: skip
+        chosen = _ranked(changes, items, request.n_most)
+        are_last_tied &= ~are_tied  # which are left out
+        if n_tied := int(are_tied.sum()):
+            notes.append(
+                f"{sides.name}: n_tied = {n_tied} (items left out of the ranking: {_TIED}). Choose other layers to "
+                "rank them."
+            )
+    else:
+        chosen = [(int(np.searchsorted(items, word)), (None, None)) for word in dict.fromkeys(words) if word in items]
+    if are_last_tied.any():
+        notes.append(
+            f"{sides.name}: n_tied_last = {are_last_tied.sum()} (items that have, in some layer, neighbours as near as "
+            "the last of the k: those with the lowest ids are taken, also in lost and gained)"
+        )
+    lists = [[near[end].near for end in pair] for pair in sides.pairs]
+    values = [row for place, rank in chosen for row in _values(place, rank, int(items[place]), ids, lists, changes)]
     return Measured(tuple(values), tuple(notes))
-
-
-class _Change(NamedTuple):
-    """Overlap and turnover of all items between two layers, float64 (m,) each; NaN where they have no value.
-
-    Attributes:
-        are_tied: Whether an item's nearest neighbours are equally near in one of the layers, bool (m,): it has neither.
-    """
-
-    overlap: Float64Array
-    turnover: Float64Array
-    are_tied: NDArray[np.bool_]
 
 
 def _compared_ids(sides: Sides, request: DriftRequest, words: Sequence[int]) -> tuple[Ids, list[str]]:
@@ -93,7 +119,7 @@ def _compared_ids(sides: Sides, request: DriftRequest, words: Sequence[int]) -> 
     every = sides.ids
     if not len(every):
         raise QueryError(f"{sides.name} have no item in common. Embed the same texts in both with: embstore build")
-    selected, selection, notes = every, request.selection, []
+    selection, notes = request.selection, []
     for card in sides.cards:
         selection.items.check_texts(sides.catalog, card)
     kept = selection.items.ids(sides.catalog, sides.cards)
@@ -130,23 +156,58 @@ def _neighbourhoods(sides: Sides, place: Place, ids: Ids, items: Ids, k: int) ->
 
 
 def _change(
-    sides: Sides,
-    pair: tuple[Place, Place],
-    ids: Ids,
-    near: dict[Place, Neighbourhoods],
-    rows: Positions,
+    first: Neighbourhoods, second: Neighbourhoods, vectors: tuple[Vectors, Vectors], rows: Positions
 ) -> _Change:
-    first, second = (near[place] for place in pair)
-    vectors = (sides.data(pair[0], ids).gather()[1], sides.data(pair[1], ids).gather()[1])
     are_tied = first.are_tied | second.are_tied
     overlap, turnover = overlaps(first, second), turnovers(first, second, vectors, rows)
     return _Change(np.where(are_tied, np.nan, overlap), np.where(are_tied, np.nan, turnover), are_tied)
 
 
-def _of_words(items: Ids, words: Sequence[int]) -> list[tuple[int, Rank]]:
-    """Return the place of each word among the items, in the order of the words."""
-    there = [word for word in dict.fromkeys(words) if word in items]
-    return [(int(np.searchsorted(items, word)), (None, None)) for word in there]
+def overlaps(first: Neighbourhoods, second: Neighbourhoods) -> Float64Array:
+    """Return the overlap of each item's neighbours in two layers, float64 (m,), in [0, 1]."""
+    lists = (np.sort(each.near.astype(np.int32), axis=1) for each in (first, second))
+    return np.asarray(n_shared(*lists) / max(1, first.near.shape[1]))
+
+
+def turnovers(
+    first: Neighbourhoods, second: Neighbourhoods, vectors: tuple[Vectors, Vectors], rows: Positions
+) -> Float64Array:
+    """Return the turnover of each item's neighbourhood between two layers.
+
+    Args:
+        first: Neighbours of the items in the first layer.
+        second: Neighbours of the items in the second layer.
+        vectors: Vectors of all items in both layers, (n, dim) and (n, dim 2), none zero.
+        rows: Positions of the m items among all.
+
+    Returns:
+        Turnover, float64 (m,), in [0, 2]; NaN where all cosines of a layer are zero.
+    """
+
+    def of_some(part: slice) -> Float64Array:
+        near, near_2 = first.near[part], second.near[part]
+        is_new = ~(near_2[:, :, None] == near[:, None, :]).any(axis=2)
+        left = [first.cosines[part], np.where(is_new, _cosines(vectors[0], rows[part], near_2), 0)]
+        right = [_cosines(vectors[1], rows[part], near), np.where(is_new, second.cosines[part], 0)]
+        # Half the squared distance of unit vectors: 1 − cos without cancellation, and 0 for equal ones.
+        units = [_units(np.concatenate(parts, axis=1)) for parts in (left, right)]
+        difference = units[0] - units[1]
+        found = np.vecdot(difference, difference) / 2
+        return np.asarray(np.where(found < _ROUNDING, 0.0, found))
+
+    parts = in_threads(of_some, slices(len(rows), _ROWS))
+    return np.concatenate([np.empty(0), *parts])
+
+
+def _cosines(vectors: Vectors, rows: Positions, others: Positions) -> Float64Array:
+    """Return the cosines (c, k) of rows (c,) with other rows (c, k), in float64."""
+    own = _units(vectors[rows].astype(np.float64))
+    return np.asarray(np.vecdot(_units(vectors[others].astype(np.float64)), own[:, None]))
+
+
+def _units(vectors: NDArray[np.float64]) -> Float64Array:
+    with np.errstate(invalid="ignore"):  # 0/0 is NaN
+        return np.asarray(vectors / np.sqrt(np.vecdot(vectors, vectors))[..., None])
 
 
 def _ranked(changes: Sequence[_Change], items: Ids, n_most: int) -> list[tuple[int, Rank]]:
@@ -161,65 +222,28 @@ def _ranked(changes: Sequence[_Change], items: Ids, n_most: int) -> list[tuple[i
     ]
 
 
-def _left_out(sides: Sides, changes: Sequence[_Change]) -> list[str]:
-    """Return a note on the items that have no mean, and so are neither most nor least changed."""
-    n_tied = int(np.any([change.are_tied for change in changes], axis=0).sum())
-    if not n_tied:
-        return []
-    return [
-        f"{sides.name}: n_tied = {n_tied} (items left out of the ranking: {_TIED}). Choose other layers to rank them."
-    ]
-
-
-def _ties(
-    sides: Sides, request: DriftRequest, near: dict[Place, Neighbourhoods], changes: Sequence[_Change]
-) -> list[str]:
-    """Return a note on the items some of whose neighbours are chosen by their ids among equally near ones."""
-    are_tied = np.any([each.are_last_tied for each in near.values()], axis=0)
-    if request.n_most:
-        are_tied &= ~np.any([change.are_tied for change in changes], axis=0)  # which are left out
-    if not are_tied.any():
-        return []
-    return [
-        f"{sides.name}: n_tied_last = {are_tied.sum()} (items that have, in some layer, neighbours as near as the last "
-        "of the k: those with the lowest ids are taken, also in lost and gained)"
-    ]
-
-
 def _values(
-    sides: Sides,
-    place: int,
-    rank: Rank,
-    ids: Ids,
-    items: Ids,
-    near: dict[Place, Neighbourhoods],
-    changes: Sequence[_Change],
+    place: int, rank: Rank, item: int, ids: Ids, lists: Sequence[Sequence[Positions]], changes: Sequence[_Change]
 ) -> list[dict[str, Any]]:
-    """Return the values of an item, one row per pair of layers."""
-    kind, number = rank
-    means = [_mean([getattr(change, name) for change in changes], place) for name in ("overlap", "turnover")]
+    """Return the values of an item, one row per pair of layers, with the means over these.
+
+    ``lists`` are the neighbours of all items in both layers of each pair, as positions in ``ids``, (m, k) each.
+    """
+    found = [[None if np.isnan(values[place]) else float(values[place]) for values in change[:2]] for change in changes]
+    means = [
+        None if None in values else sum(value or 0.0 for value in values) / len(values)
+        for values in zip(*found, strict=True)
+    ]
     rows = []
-    for at, (pair, change) in enumerate(zip(sides.pairs, changes, strict=True)):
-        lists = [ids[near[end].near[place]].tolist() for end in pair]
-        overlap, turnover = (_value(values, place) for values in (change.overlap, change.turnover))
+    for at, (change, (overlap, turnover)) in enumerate(zip(changes, found, strict=True)):
+        before, after = (ids[each[place]].tolist() for each in lists[at])
         reason = _TIED if change.are_tied[place] else _NO_COSINES if turnover is None else None
         rows.append(
             {
-                "pair": at, "change": kind, "rank": number, "item_id": int(items[place]), "n": len(ids),
+                "pair": at, "change": rank[0], "rank": rank[1], "item_id": item, "n": len(ids),
                 "overlap": overlap, "turnover": turnover, "mean_overlap": means[0], "mean_turnover": means[1],
-                "lost": [item for item in lists[0] if item not in lists[1]],
-                "gained": [item for item in lists[1] if item not in lists[0]], "reason": reason,
+                "lost": [each for each in before if each not in after],
+                "gained": [each for each in after if each not in before], "reason": reason,
             }
         )  # fmt: skip
     return rows
-
-
-def _value(values: Float64Array, place: int) -> float | None:
-    return None if np.isnan(values[place]) else float(values[place])
-
-
-def _mean(values: Sequence[Float64Array], place: int) -> float | None:
-    """Return the mean of an item's values over the pairs of layers; None if one has none."""
-    found = [_value(each, place) for each in values]
-    known = [value for value in found if value is not None]
-    return sum(known) / len(known) if len(known) == len(found) else None

@@ -1,64 +1,215 @@
 """Measure the drift of items: find the layers, look up the words, compare neighbourhoods, tabulate."""
 
-from embstore.base.errors import UnknownNameError
-from embstore.base.table import Table
-from embstore.drift.measure import measure
-from embstore.drift.request import DriftRequest
-from embstore.drift.rows import Row, rows_of, tabulate
-from embstore.drift.sides import find_sides
-from embstore.drift.stored import read_measured, store_measured
-from embstore.drift.words import find_words
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from embstore.base.chart import DRIFT
+from embstore.base.errors import NotStoredError, StoreError, UnknownNameError, UsageError
+from embstore.base.table import Pivot, ShownColumn, Table, table
+from embstore.drift.measure import Measured, measure
+from embstore.drift.request import DriftRequest, Sides, find_sides
+from embstore.query.inputs.missing_texts import quoted_list
 from embstore.query.item_filter import missing_words
-from embstore.query.provenance import missing_shard_notes
+from embstore.query.lookup import Query
+from embstore.query.provenance import describe, missing_shard_notes, whole_samples
+from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values
 from embstore.storage.catalog import Catalog
+from embstore.storage.files.answers import Answer, read_answer, trim_answers, write_answer
 from embstore.storage.files.card import Card
+from embstore.storage.files.names import hash_of
 from embstore.storage.selection import SpaceFilter, select_layers
+from embstore.storage.sql import connections
+from embstore.storage.sql.connections import changing_part
+
+Row = dict[str, Any]
+
+COLUMNS = (
+    "space", "model", *REVISION_COLUMNS, "layer", "layer_name", "space_2", "revision_2", "step_2", "layer_2",
+    "layer_name_2", "change", "rank", "item_id", "text", "context", "n", "k", "overlap", "turnover", "mean_overlap",
+    "mean_turnover", "lost", "gained", "reason",
+)  # fmt: skip
+_TYPES = {
+    **REVISION_TYPES,
+    "change": "string", "rank": "integer", "context": "string", "overlap": "number", "turnover": "number",
+    "mean_overlap": "number", "mean_turnover": "number", "lost": "array of strings", "gained": "array of strings",
+    "reason": "string",
+}  # fmt: skip
+_VERSION = 3  # of stored answers: incremented when other values are measured
 
 
 def drift(catalog: Catalog, request: DriftRequest, spaces: SpaceFilter, layers: str, *, cache: bool = True) -> Table:
     """Measure the drift of items between layers; return one row per space, item and pair of layers.
 
-    Args:
-        catalog: Store to read.
-        request: Neighbourhoods, pairs of layers and items.
-        spaces: Filter of the spaces.
-        layers: Selection of layers, in the notation of :meth:`Layers.select`.
-        cache: Whether to use stored answers, and to store new ones.
-
-    Raises:
-        UnknownNameError: A space or layer does not exist.
-        NotStoredError: A word is in none of the spaces.
-        QueryError: There are too few items, two spaces have none in common, or the SQL fails.
-        UsageError: The layers do not make pairs.
+    Arguments and errors are those of :meth:`embstore.Store.drift`.
     """
     cards = spaces.select(catalog.cards)
-    other = _other_card(catalog, request)
-    cards = [card for card in cards if other is None or card.space != other.space] or cards
-    chosen, missing = select_layers([*cards, *([] if other is None else [other])], layers)
+    if request.against is not None and request.against not in catalog.cards:
+        raise UnknownNameError("space", request.against, catalog.cards)
+    others = [] if request.against is None else [catalog.cards[request.against]]
+    cards = [card for card in cards if card.space != request.against] or cards
+    chosen, missing = select_layers([*cards, *others], layers)
     cards = [card for card in cards if card.space in chosen]
-    found, word_notes = find_words(catalog, cards, request.queries)
+    found, word_notes = _find_words(catalog, cards, request.queries)
     notes = [*missing, *word_notes]
     rows: list[Row] = []
     for card, items in zip(cards, found, strict=True):
         if request.queries and not items:
             continue
-        compared = (card,) if other is None else (card, other)
+        compared = (card, *others)
         sides = find_sides(catalog, request, compared, [chosen.get(each.space, ()) for each in compared])
-        measured = read_measured(sides, request, items) if cache else None
-        if measured is None:
-            measured = measure(sides, request, items)
-            if cache:
-                store_measured(sides, request, items, measured)
+        measured = _stored_or_measured(sides, request, items) if cache else measure(sides, request, items)
         word_columns, word_notes = missing_words(catalog, request.selection.words, *compared)
         notes += [*(note for each in compared for note in missing_shard_notes(catalog, each)), *word_notes]
         notes += measured.notes
-        rows += [row | word_columns for row in rows_of(sides, request, measured)]
-    return tabulate(rows, request, notes)
+        rows += [row | word_columns for row in _rows_of(sides, request, measured)]
+    return _tabulate(rows, request, notes)
 
 
-def _other_card(catalog: Catalog, request: DriftRequest) -> Card | None:
-    if request.against is None:
-        return None
-    if request.against not in catalog.cards:
-        raise UnknownNameError("space", request.against, catalog.cards)
-    return catalog.cards[request.against]
+def _find_words(catalog: Catalog, cards: Sequence[Card], queries: Sequence[Query]) -> tuple[list[list[int]], list[str]]:
+    """Return the item ids of words in each space, in the order of the words, and a note for each space without a word.
+
+    A word that no space has, or that occurs in several sentences of one, is an error.
+    """
+    found: list[list[int]] = [[] for _ in cards]
+    notes = []
+    stored = [set(catalog.ids(card.space).tolist()) for card in cards] if queries else []
+    for query in queries:
+        missing = []
+        for card, ids, in_space in zip(cards, found, stored, strict=True):
+            items = [item for item in query.items(catalog, card) if item.id in in_space]
+            if len(items) > 1:
+                examples = "; ".join(f'--text "{item.shown}"' for item in items[:3])
+                raise UsageError(
+                    f"{query.shown!r} stands in {len(items)} sentences of {card.space}. Choose one, as in {examples}."
+                )
+            ids += [item.id for item in items]
+            missing += [] if items else [card.space]
+        if len(missing) == len(cards):
+            near = [] if query.marked else catalog.nearest_texts(query.shown, missing)
+            nearest = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
+            raise NotStoredError(
+                f"{query.shown!r} is not in {', '.join(missing)}.{nearest} Add it with embstore build."
+            )
+        notes += [f"{query.shown!r} is not in {space}." for space in missing]
+    return found, notes
+
+
+def _stored_or_measured(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Measured:
+    """Return the stored drift of the same items; else measure it, and store it where the store can be written."""
+    selection, paths = request.selection, sides.catalog.paths
+    if selection.where is not None and changing_part(selection.where) is not None:
+        return measure(sides, request, words)  # the condition may select other items another time
+    question = _question(sides, request, words)
+    answer = read_answer(paths, question)
+    if answer is not None:
+        return Measured(answer.rows, answer.notes)
+    measured = measure(sides, request, words)
+    try:
+        write_answer(paths, question, Answer(measured.values, measured.notes))
+        trim_answers(paths)
+    except StoreError:
+        pass  # a read-only store or a full disk: the next request measures it again
+    return measured
+
+
+def _question(sides: Sides, request: DriftRequest, words: Sequence[int]) -> dict[str, Any]:
+    """Return all that the answer depends on, in the form of the questions for metrics."""
+    selection, catalog = request.selection, sides.catalog
+    question: dict[str, Any] = {
+        "metric": {"name": "drift", "version": [_VERSION, _VERSION], "package": None},
+        "parameters": {"k": request.k, "most": request.n_most, "items": list(words), "pairs": request.pairs},
+        "rows": {"where": selection.where, "sample": selection.sample, "transforms": []},
+        "seed": None if selection.sample is None else selection.seed,
+        "inputs": {} if selection.words is None else {"selected words": selection.words.sha256},
+        "numpy": _minor(np.__version__),
+        "of": [
+            part
+            for card, layers in zip(sides.cards, sides.layers, strict=True)
+            for part in (
+                [card.space, catalog.shards_hash(card.space)],
+                [f"{layer.id} {layer.name}" for layer in layers],
+            )
+        ],
+    }  # fmt: skip
+    if selection.items.is_empty:
+        return question
+    return {**question, "items": hash_of(catalog.item_tables), "duckdb": _minor(connections.version())}
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def _rows_of(sides: Sides, request: DriftRequest, measured: Measured) -> list[Row]:
+    """Return the rows of the drift of items, with the names of the layers and the texts of the items."""
+    wanted = {item for row in measured.values for item in (row["item_id"], *row["lost"], *row["gained"])}
+    items = sides.catalog.items(wanted) if wanted else {}
+    rows = []
+    for row in measured.values:
+        (side, layer), (side_2, layer_2) = sides.pairs[row["pair"]]
+        item = items[row["item_id"]]
+        names = describe(sides.cards[side], layer)
+        rows.append(
+            row | {name: names[name] for name in ("space", "model", *REVISION_COLUMNS, "layer", "layer_name")} | {
+                "revision_2": sides.cards[side_2].revision_name, "step_2": sides.cards[side_2].step,
+                "space_2": sides.cards[side_2].space, "layer_2": layer_2.id, "layer_name_2": layer_2.name,
+                "text": item.text, "context": None if item.context is None else item.shown, "k": request.k,
+                "lost": [items[each].shown for each in row["lost"]],
+                "gained": [items[each].shown for each in row["gained"]],
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _tabulate(rows: Sequence[Row], request: DriftRequest, notes: Sequence[str]) -> Table:
+    """Return the rows as a table: of words printed pair by pair, of the most and least changed with their means."""
+    columns = request.selection.columns() | ({} if request.selection.words is None else {"words_missing": None})
+    all_notes = [*notes, *_counts(rows, request, notes), *_reasons(rows)]
+    space = ("space",) if len({row["space"] for row in rows}) > 1 else ()
+    name = _name_column(rows)
+    down = (*space, "change", "rank", name)
+    across = (*space, "layer_name", "layer_name_2", "overlap", "turnover", "lost", "gained")
+    heads = {"layer_name": "layer", "layer_name_2": "layer_2"}
+    means = Pivot(down, (), ("mean_overlap", "mean_turnover"), heads=(*down[:-1], "item"))
+    return table(
+        [columns | row for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
+        notes=list(dict.fromkeys(all_notes)), types=_TYPES, pivot=means if request.n_most else None,
+        shown=(ShownColumn(name, "item"), *(ShownColumn(column, heads.get(column, "")) for column in across)),
+        chart=DRIFT if request.pairs == "adjacent" else None,
+    )  # fmt: skip
+
+
+def _name_column(rows: Sequence[Row]) -> str:
+    return "context" if any(row["context"] for row in rows) else "text"
+
+
+def _counts(rows: Sequence[Row], request: DriftRequest, notes: Sequence[str]) -> list[str]:
+    drawn = "" if request.selection.sample is None else f", a random sample (seed {request.selection.seed})"
+    whole = whole_samples(request.selection, {row["space"] for row in rows}, notes)
+    found = dict.fromkeys((row["space"], row["space_2"], row["n"]) for row in rows)
+    counts = [
+        f"{space if space == other else f'{space} and {other}'}: n = {n}{'' if space in whole else drawn}; lists of "
+        f"{request.k} drawn at random overlap by {request.k / (n - 1):.2g}"
+        for space, other, n in found
+    ]
+    if request.n_most and rows:
+        counts.append(
+            "ordered by the mean overlap over the pairs of layers, items that are equal by their mean turnover, then "
+            "by their id"
+        )
+    return counts
+
+
+def _reasons(rows: Sequence[Row]) -> list[str]:
+    """Return a note on each pair of layers in which items have no value, naming the first of them."""
+    without: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        if row["reason"]:
+            pair = (row["space"], row["layer_name"], row["space_2"], row["layer_name_2"], row["reason"])
+            without.setdefault(pair, []).append(row[_name_column([row])])
+    return [
+        f"{space} layer {layer} and {space_2} layer {layer_2}, {quoted_list(items)}: {reason}."
+        for (space, layer, space_2, layer_2, reason), items in without.items()
+    ]

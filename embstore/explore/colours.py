@@ -68,7 +68,7 @@ def _values(
     if kind == "norm":
         return _numbers(f"norm, layer {layer}", np.sqrt(square_norms(item_vectors(store, space, layer, items))))
     if kind == "cluster":
-        from embstore.metrics.numerics.clusters import spherical_clusters
+        from embstore.metrics.numerics.neighbours import spherical_clusters
 
         vectors = item_vectors(store, space, layer, items)
         units, at = unit_vectors(vectors), np.flatnonzero(has_direction(vectors))

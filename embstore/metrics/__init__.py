@@ -1,21 +1,23 @@
 """Metrics: functions from arrays to numbers. One file a family, which ends with the declarations of its metrics.
 
-cosine, norms, isotropy, spectral, dimension, hubness, uniformity    of one layer
-similarity, analogies, valnorm, association                          compared with human judgements
-correlate                                                            with columns of the items
-contextuality (mev, intra_sentence, group_rows)                      of words in context
-comparison (cka, rsa, overlap)                                       of layers with layers
+cosine, norms, isotropy, neighbourhood, uniformity     of one layer
+similarity, analogies, association                     compared with human judgements
+correlate                                              with columns of the items
+contextuality                                          of words in context
+comparison                                             of layers with layers
 
+declaration    the declaration of a metric, and the parameters and columns that several share
 data           inputs other than vectors: pairs, words, lexicons, occurrences
 transforms     transforms of the vectors before any metric
 table          all metrics by name
-declaration/   the declaration of a metric, also by other packages, and its explanation
+plugins        metrics declared by other packages: check, load, contain their errors
+explain        a declaration as text and as JSON
 numerics/      arithmetic shared by several metrics
 """
 
 from typing import TYPE_CHECKING, Any
 
-from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Value, rows_of
+from embstore.metrics.declaration import Column, LayerData, Metric, NotComputable, Parameter, Value, rows_of
 
 if TYPE_CHECKING:
     from embstore.metrics.table import METRICS, all_metrics, as_metric, get_metric

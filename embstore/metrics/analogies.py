@@ -6,32 +6,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import in_threads, rounding_error_bound, slices
 from embstore.base.space import Unit
-from embstore.metrics.data import Analogies, Ids
-from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
-from embstore.metrics.numerics.analogy_search import Questions, answer
-from embstore.metrics.numerics.directions import unit_rows
+from embstore.metrics.data import Analogies
+from embstore.metrics.declaration import Column, Ids, LayerData, Metric, NotComputable, Parameter, Result
+from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags, unit_rows
+from embstore.metrics.numerics.statistics import NORMAL_QUANTILE
 
+Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 TOTAL = "total"
 """Name of the section of all questions."""
-_NORMAL_QUANTILE = 1.959963984540054  # 97.5 %
-
-
-class _Words(NamedTuple):
-    """The words of questions in a layer.
-
-    Attributes:
-        units: Unit vectors of the stored words, float64 (r, dim).
-        rows: Position in ``units`` of each word of the questions (w,); -1 for a missing one.
-        is_zero: Whether each word is stored, and a zero vector (w,).
-    """
-
-    units: NDArray[np.float64]
-    rows: Positions
-    is_zero: Mask
+_EPSILON = 1e-6  # added to the denominator of 3CosMul (Levy & Goldberg 2014: 0.001; gensim: 10⁻⁶)
+_ITEMS = 4096  # whose products with all words are in memory at a time
+_QUESTIONS = 256  # whose scores of so many items stay in the processor's cache
+_PAIRS = 1024  # of questions and items, scored in float64 at a time
 
 
 def analogies(
@@ -48,7 +39,8 @@ def analogies(
         data: Vectors of a layer, among which answers are searched.
         analogies: Dataset of questions.
         missing: ``skip`` omits questions with a missing word; ``error`` gives no value if there is one.
-        method: ``3cosadd`` or ``3cosmul``; see :func:`Questions.scores`.
+        method: ``3cosadd``, the score cos(x, b − a + c) of unit vectors, or ``3cosmul``, cos⁺(x, b) cos⁺(x, c) /
+            (cos⁺(x, a) + 10⁻⁶), cos⁺ = (1 + cos) / 2.
         per_section: Whether to return a row for each section too.
 
     Returns:
@@ -68,28 +60,40 @@ def analogies(
     is_correct = np.zeros(len(analogies.questions), bool)
     n_items = None
     if len(used):
-        questions = Questions(
+        questions = _Questions(
             words.units, words.rows[analogies.questions[used]], analogies.groups[analogies.questions[used]],
             analogies.spelled_ids, analogies.spelled_groups, method,
         )  # fmt: skip
-        ids, n_items = answer(data, questions)
+        ids, n_items = _answer(data, questions)
         is_correct[used] = _is_right(analogies, used, ids)
     results = []
     for name, members in sections:
         n_zero = int((members & is_stored & has_zero).sum())
         result = _empty(name, int(members.sum()), None) | {"n_items": n_items, "n_zero": n_zero}
-        chosen = members[used]
-        results.append(_score(result, int(chosen.sum()), int((members & is_correct).sum()), missing))
+        results.append(_score(result, int(members[used].sum()), int((members & is_correct).sum()), missing))
     return results
+
+
+class _Words(NamedTuple):
+    """The words of questions in a layer.
+
+    Attributes:
+        units: Unit vectors of the stored words, float64 (r, dim).
+        rows: Position in ``units`` of each word of the questions (w,); -1 for a missing one.
+        is_zero: Whether each word is stored, and a zero vector (w,).
+    """
+
+    units: Floats
+    rows: Positions
+    is_zero: Mask
 
 
 def _look_up(data: LayerData, analogies: Analogies) -> _Words:
     """Return the unit vectors of the words: of a word that is not stored as written, that of its lowest id."""
     ids, vectors = data.gather(analogies.spelled_ids)
     if not len(ids):
-        return _Words(
-            np.empty((0, data.dim)), np.full(len(analogies.words.ids), -1), np.zeros(len(analogies.words.ids), bool)
-        )
+        n_words = len(analogies.words.ids)
+        return _Words(np.empty((0, data.dim)), np.full(n_words, -1), np.zeros(n_words, bool))
     units, is_zero = unit_rows(vectors)
     groups = analogies.spelled_groups[np.searchsorted(analogies.spelled_ids, ids)]
     stored_groups, first = np.unique(groups, return_index=True)  # ids ascend
@@ -126,9 +130,8 @@ def _is_right(analogies: Analogies, used: Positions, ids: Ids) -> Mask:
 def _empty(section: str, total: int, reason: str | None) -> Result:
     """Return the row of a section without a value."""
     result: Result = dict.fromkeys(("accuracy", "low", "high", "n_correct", "n_zero", "n_items", "best"))
-    return (
-        {"section": section} | result | {"n": 0, "total": total, "coverage": 0.0 if total else None, "reason": reason}
-    )
+    counts: Result = {"n": 0, "total": total, "coverage": 0.0 if total else None, "reason": reason}
+    return {"section": section} | result | counts
 
 
 def _score(result: Result, n: int, n_correct: int, missing: str) -> Result:
@@ -146,24 +149,149 @@ def _score(result: Result, n: int, n_correct: int, missing: str) -> Result:
 
 def wilson_interval(n_correct: int, n: int) -> tuple[float, float]:
     """Return the 95 % score interval of a proportion of n ≥ 1 (Wilson 1927, JASA 22)."""
-    square = _NORMAL_QUANTILE**2
+    square = NORMAL_QUANTILE**2
     share = n_correct / n
     centre = (share + square / (2 * n)) / (1 + square / n)
-    half = _NORMAL_QUANTILE / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
+    half = NORMAL_QUANTILE / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+
+
+class _Questions(NamedTuple):
+    """Analogies a : b = c : ?, of q questions over w words.
+
+    Attributes:
+        units: Unit vectors of the words, float64 (w, dim).
+        words: Positions of a, b and c in ``units`` (q, 3).
+        groups: Numbers of the groups of a, b and c (q, 3), of which no item may be the answer.
+        grouped_ids: Ids of the items of all groups (r,), ascending.
+        group_of: Group of each of these (r,).
+        method: ``3cosadd`` or ``3cosmul``.
+    """
+
+    units: Floats
+    words: Positions
+    groups: Positions
+    grouped_ids: Ids
+    group_of: Positions
+    method: str
+
+    def scores(self, questions: Positions, items: Floats) -> Floats:
+        """Return the scores (n,) of items (n, dim), each for one question (n,), in float64."""
+        a, b, c = (self.units[self.words[questions, place]] for place in range(3))
+        if self.method == "3cosadd":
+            added: Floats = np.vecdot(items, b - a + c)
+            return added
+        shifted = [(1 + np.vecdot(items, word).clip(-1, 1)) / 2 for word in (a, b, c)]
+        product: Floats = shifted[1] * shifted[2] / (shifted[0] + _EPSILON)
+        return product
+
+
+class _Best(NamedTuple):
+    """The best item of each question so far: item ids (q,), -1 for none, and their scores, float64 (q,)."""
+
+    ids: Ids
+    scores: Floats
+
+    def update(self, questions: Positions, ids: Ids, scores: Floats) -> None:
+        """Replace the items of questions (n,) by others (n,) with higher scores, or lower ids and the same score."""
+        order = np.lexsort((ids, -scores, questions))
+        first = order[np.unique(questions[order], return_index=True)[1]]
+        rows, new_ids, new = questions[first], ids[first], scores[first]
+        is_better = (new > self.scores[rows]) | ((new == self.scores[rows]) & (new_ids < self.ids[rows]))
+        self.ids[rows[is_better]], self.scores[rows[is_better]] = new_ids[is_better], new[is_better]
+
+
+def _answer(data: LayerData, questions: _Questions) -> tuple[Ids, int]:
+    """Return the item with the highest score for each question (q,), -1 for none, and the number of items searched.
+
+    Items in a group of the question's words, and zero vectors, are no answers. Items are found by float32 products,
+    and decided by float64 scores, ties by id.
+    """
+    n, n_items = len(questions.words), 0
+    best = _Best(np.full(n, -1), np.full(n, -np.inf))
+    narrow = questions.units.astype(np.float32)
+    for all_ids, all_vectors in data.map_with_ids(lambda ids, block: (ids, block)):
+        for rows in slices(len(all_ids), _ITEMS):
+            items, is_zero = unit_rows(all_vectors[rows])
+            ids, items = all_ids[rows][~is_zero], items[~is_zero]
+            n_items += len(ids)
+            with ignore_spurious_flags():
+                products = narrow @ items.astype(np.float32).T
+            if len(ids):
+                in_threads(_Block(questions, best, ids, items, products).search, slices(n, _QUESTIONS))
+    return best.ids, n_items
+
+
+class _Block:
+    """Some items, and their products with all words.
+
+    Args:
+        questions: The questions.
+        best: The best items so far, which are updated.
+        ids: Item ids (n,).
+        items: Unit vectors, float64 (n, dim).
+        products: Inner products with the words, float32 (w, n).
+    """
+
+    def __init__(
+        self, questions: _Questions, best: _Best, ids: Ids, items: Floats, products: NDArray[np.float32]
+    ) -> None:
+        self._questions, self._best, self._ids, self._items, self._products = questions, best, ids, items, products
+        self._error: np.float32 = np.float32(2 * rounding_error_bound(items.shape[1], np.float32))
+        places = np.searchsorted(questions.grouped_ids, ids).clip(max=max(0, len(questions.grouped_ids) - 1))
+        columns = np.flatnonzero(questions.grouped_ids[places] == ids) if len(questions.grouped_ids) else places[:0]
+        groups = questions.group_of[places[columns]]
+        order = np.argsort(groups, kind="stable")
+        self._columns = columns[order]  # of the items that have a group, by group
+        n_groups = int(questions.group_of.max(initial=-1)) + 1
+        self._starts = np.searchsorted(groups[order], np.arange(n_groups + 1))
+
+    def search(self, part: slice) -> None:
+        """Update the best items of some questions."""
+        low, high = self._bounds(part)
+        rows, columns = self._excluded(part)
+        low[rows, columns] = high[rows, columns] = -np.inf
+        threshold = np.maximum(self._best.scores[part], low.max(axis=1))
+        may_answer = threshold > -np.inf
+        threshold[may_answer] -= 1e-6 * np.abs(threshold[may_answer])
+        threshold[~may_answer] = np.inf
+        rows, columns = np.nonzero(high >= threshold[:, None])
+        for pairs in slices(len(rows), _PAIRS):
+            numbers, places = rows[pairs] + part.start, columns[pairs]
+            scores = self._questions.scores(numbers, self._items[places])
+            self._best.update(numbers, self._ids[places], scores)
+
+    def _bounds(self, part: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return lower and upper bounds (q, n) on the scores of all items for some questions."""
+        a, b, c = (self._products[self._questions.words[part, place]] for place in range(3))
+        if self._questions.method == "3cosadd":
+            b += c
+            b -= a
+            margin = np.float32(4) * self._error
+            return b - margin, b + margin
+        half, epsilon = np.float32(0.5), np.float32(_EPSILON)
+        low_a, low_b, low_c = ((half + half * (word - self._error)).clip(0, 1) for word in (a, b, c))
+        high_a, high_b, high_c = ((half + half * (word + self._error)).clip(0, 1) for word in (a, b, c))
+        return low_b * low_c / (high_a + epsilon), high_b * high_c / (low_a + epsilon)
+
+    def _excluded(self, part: slice) -> tuple[Positions, Positions]:
+        """Return rows and columns of the scores of items that may not be the answer."""
+        groups = self._questions.groups[part]
+        starts, counts = self._starts[groups], self._starts[groups + 1] - self._starts[groups]
+        rows = np.repeat(np.arange(len(groups)), counts.sum(axis=1))
+        flat_starts, flat_counts = starts.ravel(), counts.ravel()
+        first = np.repeat(flat_starts - np.cumsum(flat_counts) + flat_counts, flat_counts)
+        return rows, self._columns[first + np.arange(flat_counts.sum())]
 
 
 METRICS = (
     Metric(
-        name="analogies",
-        help="Accuracy in analogies: a is to b as c is to d.",
-        function=analogies,
+        name="analogies", help="Accuracy in analogies: a is to b as c is to d.", function=analogies,
         columns=(
             Column("dataset", "string", "the dataset of analogies", is_key=True),
             Column("section", "string", "section of the dataset; total for all of it", is_key=True),
-            Column(
-                "accuracy", "number", "questions answered rightly over questions used", 0, 1, interval=("low", "high")
-            ),
+            Column("accuracy", "number", "questions answered rightly over questions used", 0, 1,
+                   interval=("low", "high")),
             Column("low", "number", "lower end of the 95 % interval of accuracy", minimum=0, maximum=1),
             Column("high", "number", "upper end of the 95 % interval of accuracy", minimum=0, maximum=1),
             Column("n_correct", "integer", "questions answered rightly", minimum=0, shown=False),
@@ -174,41 +302,23 @@ METRICS = (
             Column("best", "boolean", "whether accuracy is the highest of the requested layers of the space"),
         ),
         parameters=(
-            Parameter(
-                "dataset",
-                (),
-                "A dataset of analogies that is in the store; none given: all.",
-                metavar="NAME",
-                is_input=True,
-            ),
-            Parameter(
-                "missing",
-                "skip",
-                "Questions with a word without a vector: skip (left out, counted and named) or error.",
-                choices=("skip", "error"),
-            ),
-            Parameter(
-                "method",
-                "3cosadd",
-                "Score of an item: 3cosadd, its cosine with b - a + c, or 3cosmul, the product of cosines.",
-                choices=("3cosadd", "3cosmul"),
-            ),
-            Parameter(
-                "case",
-                "ignore",
-                "Words that differ only in case: ignore (they are one word) or exact.",
-                choices=("ignore", "exact"),
-                is_input=True,
-                in_rows=True,
-            ),
+            Parameter("dataset", (), "A dataset of analogies that is in the store; none given: all.", metavar="NAME",
+                      is_input=True),
+            Parameter("missing", "skip",
+                      "Questions with a word without a vector: skip (left out, counted and named) or error.",
+                      choices=("skip", "error")),
+            Parameter("method", "3cosadd",
+                      "Score of an item: 3cosadd, its cosine with b - a + c, or 3cosmul, the product of cosines.",
+                      choices=("3cosadd", "3cosmul")),
+            Parameter("case", "ignore", "Words that differ only in case: ignore (they are one word) or exact.",
+                      choices=("ignore", "exact"), is_input=True, in_rows=True),
             Parameter("per_section", False, "A row for each section too."),
         ),
         formula="#{(a, b, c, d): argmax_x s(x) = d} / n; 3cosadd: s(x) = cos(x, b − a + c), of unit vectors; 3cosmul: "
         "s(x) = cos⁺(x, b) cos⁺(x, c) / (cos⁺(x, a) + 10⁻⁶), cos⁺ = (1 + cos) / 2",
         citation="Mikolov, Yih & Zweig (2013), NAACL; 3cosmul: Levy & Goldberg (2014), CoNLL; several answers: "
         "Gladkova, Drozd & Matsuoka (2016), NAACL SRW; interval: Wilson (1927), JASA 22",
-        references=("mikolov2013", "levy2014", "gladkova2016", "wilson1927"),
-        needs="analogies",
+        references=("mikolov2013", "levy2014", "gladkova2016", "wilson1927"), needs="analogies",
         estimator="Exact: the answer is searched among all selected items of the space (n_items; --words or --where "
         "restrict them, as gensim's restrict_vocab does), decided in float64, ties by the lowest item id. The words a, "
         "b and c are no answers. As in gensim's evaluate_word_analogies, case is ignored: of the items that differ "
@@ -218,9 +328,6 @@ METRICS = (
         "left out and counted in total, as with dummy4unknown=False. Of several right answers (BATS) one suffices, one "
         "must be stored, and the first is b. The interval takes questions for independent, which share words, and so "
         "is too narrow. Accuracy depends on n_items: compare spaces with the same words.",
-        units=(Unit.WORD,),
-        best="accuracy",
-        elsewhere="Questions are of words.",
-        drawn_values=("accuracy",),
+        units=(Unit.WORD,), best="accuracy", elsewhere="Questions are of words.", drawn_values=("accuracy",),
     ),
-)
+)  # fmt: skip

@@ -1,25 +1,89 @@
-"""Compute Word Embedding Association Tests: WEAT of two sets of words, SC-WEAT of single words."""
+"""Compute associations with two lists of attribute words: ValNorm, WEAT of sets of words, SC-WEAT of single words."""
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import cosine_error
 from embstore.base.space import Unit
-from embstore.metrics.data import Words
-from embstore.metrics.declaration.parameters import missing_words, word_file
-from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
-from embstore.metrics.numerics.directions import (
-    cosines_with,
-    effect_sizes,
-    gather_directions,
-    mean_differences,
+from embstore.metrics.data import Lexicon, Words
+from embstore.metrics.declaration import (
+    Column,
+    LayerData,
+    Metric,
+    NotComputable,
+    Parameter,
+    Result,
+    missing_words,
+    word_file,
 )
-from embstore.metrics.numerics.permutation import permutation_test
+from embstore.metrics.numerics.linear_algebra import unit_rows
+from embstore.metrics.numerics.statistics import NORMAL_QUANTILE, pearson, permutation_test
 
 Floats = NDArray[np.float64]
+
+MIN_INTERVAL_WORDS = 4
+
+
+def valnorm(data: LayerData, *, lexicon: Lexicon, pleasant: Words, unpleasant: Words, missing: str = "error") -> Result:
+    """Compute Pearson's r of the valence of words and their association with pleasant against unpleasant words.
+
+    ValNorm (Toney-Wails & Caliskan 2021) in the form of Wolfe & Caliskan (2022); the association is the effect size d
+    of Caliskan et al. (2017), after Cohen.
+
+    Args:
+        data: Vectors of a layer.
+        lexicon: Words and their valence.
+        pleasant: Attribute words A.
+        unpleasant: Attribute words B.
+        missing: ``error`` gives no value if an attribute word has no vector or a zero vector; ``skip`` omits such
+            words.
+
+    Returns:
+        ``valnorm`` in [-1, 1], with the two-sided ``p_value`` of Pearson's r and its 95 % interval from ``low`` to
+        ``high``; ``n`` words used of ``total``; ``coverage`` in [0, 1]; ``n_excluded`` stored words without an effect
+        size; ``n_pleasant`` and ``n_unpleasant`` words used; ``reason``.
+    """
+    total = len(lexicon.value)
+    columns = ("valnorm", "p_value", "low", "high", "best", "n_excluded", "n_pleasant", "n_unpleasant")
+    result: Result = dict.fromkeys(columns)
+    result |= {"n": 0, "total": total, "coverage": 0.0 if total else None}
+    try:
+        [targets], [a, b] = _gather_directions(data, [lexicon.words], [pleasant, unpleasant], missing)
+    except NotComputable as error:
+        return result | {"reason": str(error)}
+    effects, errors = _effect_sizes(_cosines_with(targets, a, b), len(a.units), ddof=0, error=cosine_error(data.dim))
+    value = lexicon.value[targets.positions]
+    usable = np.isfinite(effects) & np.isfinite(value)
+    x, y = effects[usable], value[usable]
+    result |= {
+        "n": len(x), "coverage": len(x) / total, "n_excluded": len(effects) + targets.n_zero - len(x),
+        "n_pleasant": len(a.units), "n_unpleasant": len(b.units),
+    }  # fmt: skip
+    if len(x) < 2:
+        return result | {"reason": "fewer than two words of the lexicon have an effect size and a value"}
+    if np.ptp(x) <= 2 * errors[usable].max() or np.ptp(y) == 0:
+        return result | {"reason": f"the {'effect sizes' if np.ptp(y) else 'values of the lexicon'} are all equal"}
+    r = pearson(x, y)
+    result |= {"valnorm": r, "p_value": pearson_p_value(r, len(x)), "reason": None}
+    if len(x) < MIN_INTERVAL_WORDS:
+        return result | {"reason": f"interval: fewer than {MIN_INTERVAL_WORDS} words"}
+    if abs(r) == 1:
+        return result | {"reason": "interval: r is 1 or -1"}
+    z, half = math.atanh(r), NORMAL_QUANTILE / math.sqrt(len(x) - 3)  # Fisher's z (Fisher 1921)
+    return result | {"low": math.tanh(z - half), "high": math.tanh(z + half)}
+
+
+def pearson_p_value(r: float, n: int) -> float:
+    """Return the two-sided p-value of Pearson's r of n ≥ 2 pairs of independent normal variables, which is exact."""
+    if n == 2:
+        return 1.0
+    from scipy.special import betainc  # takes 0.1 s
+
+    return float(2 * betainc(n / 2 - 1, n / 2 - 1, (1 - abs(r)) / 2))
 
 
 def weat(
@@ -57,19 +121,19 @@ def weat(
     result: Result = dict.fromkeys(("effect_size", "statistic", "p_value", "n_permutations", "exact", "sizes", "seed"))
     result |= {"n": 0, "total": total, "coverage": 0.0 if total else None}
     try:
-        _, directions = gather_directions(data, [], sets, missing)
+        _, directions = _gather_directions(data, [], sets, missing)
     except NotComputable as error:
         return result | {"reason": str(error)}
     sizes = [len(words.units) for words in directions]
     result |= {"n": sum(sizes), "coverage": sum(sizes) / total, "sizes": sizes}
     n_x, n_a = sizes[0], sizes[2]
     [*targets, first, second] = directions
-    s = np.concatenate([mean_differences(cosines_with(words, first, second), n_a) for words in targets])
+    s = np.concatenate([_mean_differences(_cosines_with(words, first, second), n_a) for words in targets])
     rounding = 2 * cosine_error(data.dim)  # of a difference of two means of cosines
     if np.ptp(s) <= 2 * rounding:
         return result | {"reason": "all target words are associated alike"}
     statistic = float(s[:n_x].sum() - s[n_x:].sum())
-    [effect] = mean_differences(s[None], n_x) / s.std(ddof=ddof)
+    [effect] = _mean_differences(s[None], n_x) / s.std(ddof=ddof)
     result |= {"effect_size": float(effect), "statistic": statistic, "reason": None}
     return result | _test_rows(s[None], n_x, permutations, seed, rounding)[0]
 
@@ -108,14 +172,14 @@ def sc_weat(
     empty: Result = dict.fromkeys(("effect_size", "p_value", "n_permutations", "exact", "seed"))
     empty |= {"n": 0, "total": total, "coverage": 0.0 if total else None}
     try:
-        [targets], [first, second] = gather_directions(data, [words], [a, b], missing)
+        [targets], [first, second] = _gather_directions(data, [words], [a, b], missing)
     except NotComputable as error:
         return [empty | {"word": word, "reason": str(error)} for word in words.texts]
     n = len(first.units) + len(second.units)
     empty |= {"n": n, "coverage": n / total}
-    cosines = cosines_with(targets, first, second)
+    cosines = _cosines_with(targets, first, second)
     rounding = cosine_error(data.dim)
-    effects, _ = effect_sizes(cosines, len(first.units), ddof, rounding)
+    effects, _ = _effect_sizes(cosines, len(first.units), ddof, rounding)
     usable = np.isfinite(effects)
     tests = iter(_test_rows(cosines[usable], len(first.units), permutations, seed, rounding))
     rows = {word: empty | {"word": word, "reason": "it has no vector, or a zero one"} for word in words.texts}
@@ -128,11 +192,80 @@ def sc_weat(
     return list(rows.values())
 
 
-def _test_rows(values: Floats, n_first: int, permutations: int, seed: int, error: float) -> list[Result]:
-    """Return the columns of the permutation test for each row of ``values``, or the reason if none is requested.
+class _Directions(NamedTuple):
+    """The unit vectors of a list of words.
 
-    Arguments: see :func:`permutation_test`.
+    Attributes:
+        units: Unit vectors, float64 (m, dim).
+        positions: Positions of their words in the list, int64 (m,).
+        n_zero: Number of words omitted because their vector is zero.
+        missing: Words omitted because their vector is missing or zero.
     """
+
+    units: Floats
+    positions: NDArray[np.int64]
+    n_zero: int
+    missing: tuple[str, ...]
+
+
+def _gather_directions(
+    data: LayerData, targets: Sequence[Words], attributes: Sequence[Words], missing: str
+) -> tuple[list[_Directions], list[_Directions]]:
+    """Return the unit vectors of lists of target and of attribute words, read in one pass.
+
+    Any target word may be missing. Every attribute word is needed, or with ``missing`` = ``skip`` at least one a list;
+    else NotComputable is raised.
+    """
+    word_lists = [*targets, *attributes]
+    ids, vectors = data.gather(np.unique(np.concatenate([words.ids for words in word_lists])))
+    units, is_zero = unit_rows(vectors)
+    directions = []
+    for words in word_lists:
+        rows = np.searchsorted(ids, words.ids).clip(max=max(0, len(ids) - 1))
+        is_stored = ids[rows] == words.ids if len(ids) else np.zeros(len(words.ids), np.bool_)
+        has_zero = np.zeros_like(is_stored)
+        has_zero[is_stored] = is_zero[rows[is_stored]]
+        is_used = is_stored & ~has_zero
+        positions = np.flatnonzero(is_used)
+        omitted = tuple(words.texts[position] for position in np.flatnonzero(~is_used))
+        directions.append(_Directions(units[rows[positions]], positions, int(has_zero.sum()), omitted))
+    needed = directions[len(targets) :]
+    omitted = tuple(dict.fromkeys(text for attribute in needed for text in attribute.missing))
+    if (omitted and missing == "error") or not all(len(attribute.units) for attribute in needed):
+        raise NotComputable(f"no vector, or a zero one, of {', '.join(map(repr, omitted)) or 'any word of a set'}")
+    return directions[: len(targets)], needed
+
+
+def _mean_differences(values: Floats, n_first: int) -> Floats:
+    """Return the mean of the first ``n_first`` columns minus the mean of the others, for each row of ``values``."""
+    difference: Floats = values[:, :n_first].mean(axis=1) - values[:, n_first:].mean(axis=1)
+    return difference
+
+
+def _cosines_with(targets: _Directions, a: _Directions, b: _Directions) -> Floats:
+    """Return the cosines of the target words (rows) with the words of ``a`` and then those of ``b`` (columns)."""
+    cosines: Floats = targets.units @ np.concatenate([a.units, b.units]).T
+    return cosines
+
+
+def _effect_sizes(cosines: Floats, n_first: int, ddof: int, error: float) -> tuple[Floats, Floats]:
+    """Return the difference of the means of two groups of columns in standard deviations of the row, (rows,).
+
+    The effect size d of Caliskan et al. (2017), after Cohen; NaN for a row of equal values. Also return bounds on its
+    rounding errors (rows,), given that on the error of a cosine.
+    """
+    spread = cosines.std(axis=1, ddof=ddof)
+    has_spread = np.ptp(cosines, axis=1) > 2 * error
+    effects: Floats = np.full(len(cosines), np.nan)
+    np.divide(_mean_differences(cosines, n_first), spread, out=effects, where=has_spread)
+    # The error of a difference of two means is at most twice that of a cosine, that of the std at most once.
+    errors: Floats = np.full(len(cosines), np.nan)
+    np.divide(error * (2 + np.abs(effects)), spread, out=errors, where=has_spread)
+    return effects, errors
+
+
+def _test_rows(values: Floats, n_first: int, permutations: int, seed: int, error: float) -> list[Result]:
+    """Return the columns of :func:`permutation_test` for each row of ``values``, or the reason if none is requested."""
     if permutations == 0 or not len(values):
         return [{"reason": "p_value: not asked for (permutations 0)"} for _ in values]
     p_values, n_splits, is_exact = permutation_test(values, n_first, permutations, seed, error)
@@ -141,7 +274,6 @@ def _test_rows(values: Floats, n_first: int, permutations: int, seed: int, error
 
 
 def _describe_splits(row: Mapping[str, Any]) -> str:
-    """Describe the random splits behind the p-value of a row."""
     return f"p-values from {row['n_permutations']:,} splits drawn at random"
 
 
@@ -154,7 +286,6 @@ _PERMUTATIONS = Parameter(
 
 
 def _ddof(default: int, words: str) -> Parameter:
-    """Return the parameter ``ddof``, given its default and the end of its help text: the words and the sources."""
     return Parameter("ddof", default, f"Of the standard deviation over {words}", minimum=0, maximum=1)
 
 
@@ -171,11 +302,49 @@ _P_VALUE = (
     "fitted, as the authors' code does."
 )
 
+
 METRICS = (
     Metric(
-        name="weat",
-        help="Differential association of two sets of words with two others.",
-        function=weat,
+        name="valnorm", help="Correlation of words' association with pleasantness and their valence.", function=valnorm,
+        columns=(
+            Column("lexicon", "string", "the lexicon", is_key=True),
+            Column("valnorm", "number", "Pearson's r of effect size and valence", -1, 1, interval=("low", "high")),
+            Column("p_value", "number", "two-sided p-value of r", minimum=0, maximum=1),
+            Column("low", "number", "lower end of the 95 % interval of r", minimum=-1, maximum=1),
+            Column("high", "number", "upper end of the 95 % interval of r", minimum=-1, maximum=1),
+            Column("total", "integer", "words in the lexicon", minimum=0, shown=False),
+            Column("coverage", "number", "words used over words in the lexicon", minimum=0, maximum=1),
+            Column("n_excluded", "integer",
+                   "words with a vector that have no effect size: it is zero, or its cosines are all equal", minimum=0,
+                   shown=False),
+            Column("n_pleasant", "integer", "pleasant words used", minimum=0, shown=False),
+            Column("n_unpleasant", "integer", "unpleasant words used", minimum=0, shown=False),
+            Column("best", "boolean", "whether valnorm is the highest of the requested layers of the space"),
+        ),
+        parameters=(
+            Parameter("lexicon", "bellezza", "A lexicon that is in the store.", metavar="NAME", is_input=True),
+            Parameter("value", None,
+                      "Its column with the valence; by default valence, else the only column of numbers.",
+                      value_type=str, metavar="COLUMN", is_input=True, in_rows=True),
+            word_file("pleasant", "Pleasant words, one a line or with commas; by default the paper's 25."),
+            word_file("unpleasant", "Unpleasant words, one a line or with commas; by default the paper's 25."),
+            missing_words("Attribute words"),
+        ),
+        formula="Pearson(es(w), valence(w)), es(w) = (mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
+        citation="Toney-Wails & Caliskan (2021), EMNLP; Wolfe & Caliskan (2022), ACL; words: Bellezza et al. (1986)",
+        references=("toney2021", "wolfe2022", "bellezza1986"), needs="lexicon",
+        estimator="Exact over all words of the lexicon that have a vector; cosines in float64. std has ddof 0; ddof 1 "
+        "would change every effect size by the same factor, and ValNorm not at all. Words of the lexicon that are "
+        "attribute words too are kept, with a cosine of 1 with themselves, as in the paper. Words whose cosines with "
+        "the attribute words are all equal (up to rounding) have no effect size: they are left out and counted. The "
+        "original cuts the longer list of attribute words at random where one lacks words; here no word is cut. The "
+        "interval is the 95 % one of r by Fisher's z, tanh(artanh r ± 1.96 / √(n − 3)), which takes both for normal "
+        f"and words for independent; it needs {MIN_INTERVAL_WORDS} words and |r| < 1. In a space of sentences the "
+        "texts of the lexicon and the attribute words are those that were embedded as sentences.",
+        units=(Unit.WORD, Unit.SENTENCE), best="valnorm", version=2,
+    ),
+    Metric(
+        name="weat", help="Differential association of two sets of words with two others.", function=weat,
         columns=(
             Column("effect_size", "number", "difference of the mean associations in standard deviations"),
             Column("statistic", "number", "difference of the summed associations"),
@@ -194,20 +363,14 @@ METRICS = (
             _PERMUTATIONS,
         ),
         formula="(mean_X s − mean_Y s) / std_{X∪Y} s, s(w) = mean_a cos(w, a) − mean_b cos(w, b); Σ_X s − Σ_Y s",
-        citation="Caliskan, Bryson & Narayanan (2017), Science 356",
-        references=("caliskan2017",),
-        needs="word sets",
+        citation="Caliskan, Bryson & Narayanan (2017), Science 356", references=("caliskan2017",), needs="word sets",
         estimator="Exact over all words; cosines in float64. std over X ∪ Y with ddof 1, as in the authors' code; WEFE "
         "has ddof 0, which --ddof 0 gives. "
         + _P_VALUE.format(splits="splits of X ∪ Y into sets of the sizes of X and Y"),
-        version=2,
-        units=(Unit.WORD, Unit.SENTENCE),
-        drawn=_describe_splits,
+        version=2, units=(Unit.WORD, Unit.SENTENCE), drawn=_describe_splits,
     ),
     Metric(
-        name="sc-weat",
-        help="Association of single words with two sets of words.",
-        function=sc_weat,
+        name="sc-weat", help="Association of single words with two sets of words.", function=sc_weat,
         columns=(
             Column("word", "string", "the word", is_key=True),
             Column("effect_size", "number", "difference of the mean cosines in standard deviations"),
@@ -226,13 +389,10 @@ METRICS = (
         ),
         formula="(mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
         citation="Caliskan, Bryson & Narayanan (2017), Science 356 (WEFAT); Wolfe & Caliskan (2022), ACL",
-        references=("caliskan2017", "wolfe2022"),
-        needs="word sets",
+        references=("caliskan2017", "wolfe2022"), needs="word sets",
         estimator="Exact over all words; cosines in float64. std over A ∪ B with ddof 0 unless --ddof 1. A target that "
         "is an attribute word too keeps its cosine of 1 with itself. "
         + _P_VALUE.format(splits="splits of A ∪ B into sets of the sizes of A and B"),
-        version=2,
-        units=(Unit.WORD, Unit.SENTENCE),
-        drawn=_describe_splits,
+        version=2, units=(Unit.WORD, Unit.SENTENCE), drawn=_describe_splits,
     ),
-)
+)  # fmt: skip

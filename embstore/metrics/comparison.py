@@ -1,55 +1,376 @@
-"""Metrics that compare layers: those of one space with each other, or with those of another space."""
+"""Compare layers, of one space with each other or with those of another space: CKA, RSA, overlap of neighbours."""
 
-from embstore.metrics.cka import cka, describe_cka_route
-from embstore.metrics.declaration.parameters import N_TIED, N_ZERO
-from embstore.metrics.declaration.spec import Column, Metric, Parameter
-from embstore.metrics.overlap import overlap
-from embstore.metrics.rsa import describe_rsa_route, describe_sample, rsa
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.base.arrays import cosine_error, slices
+from embstore.base.summary import Float64Array
+from embstore.metrics.declaration import N_TIED, N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result
+from embstore.metrics.numerics.layer_pairs import (
+    CentredVectors,
+    GramMatrix,
+    Grid,
+    LayerSums,
+    Pair,
+    PairSums,
+    check_complete,
+    describe_route,
+    normalise,
+    pair_forms,
+    with_self_pairs,
+)
+from embstore.metrics.numerics.neighbours import TIED, Nearest, find_nearest, n_shared
+from embstore.metrics.numerics.statistics import ranks
+
+Positions = NDArray[np.int64]
+
+_ROUNDING = 1e-13  # share of the summed terms up to which their sum is rounding
+_MIN_CKA_ITEMS = {"unbiased": 4, "biased": 2}
+_NO_VARIANCE = "its vectors are all alike, or all equally far from each other"
+_MIN_RSA_ITEMS = 3
+_PAIRS_AT_ONCE = 2048
+_LISTS_AT_ONCE = 16_384
+_NULLS: Result = dict.fromkeys(("jaccard", "jaccard_expected", "overlap", "overlap_expected", "n_tied"))
+
+
+def cka(
+    left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, variant: str = "unbiased"
+) -> list[Result]:
+    """Compute the linear CKA of each pair of layers (Kornblith et al. 2019, section 3).
+
+    Args:
+        left: Layers, each with all the items.
+        right: Layers to compare with; None compares ``left`` with each other.
+        ids: Item ids, ascending.
+        variant: ``unbiased``, from HSIC_1 (Song et al. 2012, eq. 5; as in Nguyen et al. 2021), or ``biased``.
+
+    Returns:
+        A row for each layer of ``left`` with each of ``right``: ``cka`` in [-1, 1], biased in [0, 1]; ``n``;
+        ``reason``.
+    """
+    grid, n, min_items = Grid.of(left, right), len(ids), _MIN_CKA_ITEMS[variant]
+    form, gram = (hsic1, hsic1_gram) if variant == "unbiased" else (biased_hsic, biased_gram)
+    forms = pair_forms(grid.layers, with_self_pairs(grid.pairs), ids, form, gram) if n >= min_items else {}
+    too_few = (None, f"{variant} CKA needs {min_items} items or more")
+    rows: list[Result] = []
+    for i, j in product(grid.left, grid.right):
+        value, reason = normalise(forms, i, j, _NO_VARIANCE) if forms else too_few
+        rows.append({"cka": value, "n": n, "reason": reason})
+    return rows
+
+
+def _cka_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None, *, variant: str) -> str:
+    return describe_route(n, dims, dims_2) if n >= _MIN_CKA_ITEMS[variant] else ""
+
+
+def hsic1(sums: PairSums) -> float:
+    """Return HSIC_1 of n ≥ 4 items with linear kernels K and L; zero if it is within rounding.
+
+    [tr(KL) + 1ᵀK1 1ᵀL1 / ((n−1)(n−2)) − 2 1ᵀKL1 / (n−2)] / (n(n−3)) of Gram matrices with zero diagonals (Song et al.
+    2012, eq. 5), which is the same for shifted vectors. In feature space tr(KL) = ‖Σxyᵀ‖² − Σ‖x‖²‖y‖²,
+    1ᵀK1 = ‖Σx‖² − Σ‖x‖² and (K1)ᵢ = x·Σx − ‖x‖², whose products sum to third-order sums.
+    """
+    n, left, right = sums.n, sums.left, sums.right
+    if left.is_constant(n) or right.is_constant(n):
+        return 0.0
+    product_square = float(np.vdot(sums.product, sums.product))
+    trace = product_square - sums.square_product
+    total_left = float(left.total @ left.total) - left.square_total
+    total_right = float(right.total @ right.total) - right.square_total
+    row_products = (
+        float(left.total @ sums.product @ right.total)
+        - float(left.total @ sums.left_weighted)
+        - float(right.total @ sums.right_weighted)
+        + sums.square_product
+    )
+    totals = total_left * total_right / ((n - 1) * (n - 2))
+    form = trace + totals - 2 / (n - 2) * row_products
+    terms = product_square + sums.square_product + abs(totals) + 2 / (n - 2) * abs(row_products)
+    return form / (n * (n - 3)) if abs(form) > _ROUNDING * terms else 0.0
+
+
+def biased_hsic(sums: PairSums) -> float:
+    """Return ‖Σ (x − x̄)(y − ȳ)ᵀ‖² / (n−1)² of n ≥ 2 items (Kornblith et al. 2019, eq. 3)."""
+    n, left, right = sums.n, sums.left, sums.right
+    if left.is_constant(n) or right.is_constant(n):
+        return 0.0
+    centred = sums.product - np.outer(left.total / n, right.total)
+    return float(np.vdot(centred, centred)) / (n - 1) ** 2
+
+
+def hsic1_gram(vectors: CentredVectors) -> GramMatrix:
+    """Return the U-centred Gram matrix of n ≥ 4 items; two of these, multiplied and summed, over n(n−3) are HSIC_1.
+
+    Kᵢⱼ − (K1)ᵢ/(n−2) − (K1)ⱼ/(n−2) + 1ᵀK1/((n−1)(n−2)) with zero diagonals (Székely & Rizzo 2014, section 2).
+    """
+    n, squares, total = len(vectors.x), vectors.squares, vectors.sums.total
+    row_sums = vectors.x @ total - squares
+    matrix_sum = float(total @ total) - vectors.sums.square_total
+    offsets = matrix_sum / (2 * (n - 1) * (n - 2)) - row_sums / (n - 2)
+    # ΣKᵢⱼ² minus that of the centred matrix, and the other terms that :func:`hsic1` adds up.
+    subtracted = 2 * (n - 2) * float(offsets @ offsets) + 2 * float(offsets.sum()) ** 2
+    added = 2 * float(squares @ squares) + matrix_sum**2 / ((n - 1) * (n - 2))
+    added += 2 / (n - 2) * float(row_sums @ row_sums)
+    scale = 1 / (n * (n - 3))
+    return GramMatrix(offsets, has_diagonal=False, scale=scale, rounding_error=_ROUNDING * scale * (subtracted + added))
+
+
+def biased_gram(vectors: CentredVectors) -> GramMatrix:
+    """Return the Gram matrix of the centred vectors of n ≥ 2 items, from which :func:`biased_hsic` follows."""
+    n, total = len(vectors.x), vectors.sums.total
+    offsets = float(total @ total) / (2 * n * n) - vectors.x @ total / n
+    return GramMatrix(offsets, has_diagonal=True, scale=1 / (n - 1) ** 2, rounding_error=0.0)
+
+
+def rsa(
+    left: Sequence[LayerData],
+    right: Sequence[LayerData] | None,
+    ids: Ids,
+    *,
+    correlation: str = "pearson",
+    pairs: int = 100_000,
+    seed: int = 0,
+) -> list[Result]:
+    """Compute the correlation of the cosines of all pairs of items, for each pair of layers.
+
+    Kriegeskorte et al. (2008), with the cosine distance. Items whose vector is zero in one of two layers are omitted.
+
+    Args:
+        left: Layers, each with all the items.
+        right: Layers to compare with; None compares ``left`` with each other.
+        ids: Item ids, ascending.
+        correlation: ``pearson``, exact over all pairs of items, or ``spearman``, over a sample of pairs.
+        pairs: Number of pairs of items that ``spearman`` samples without replacement; at most all.
+        seed: Random seed of the sample.
+
+    Returns:
+        A row for each layer of ``left`` with each of ``right``: ``rsa`` in [-1, 1]; ``n_pairs`` pairs of
+        items; ``n``; ``n_zero``; ``reason``; ``seed``, None where no pair was drawn.
+    """
+    grid = Grid.of(left, right)
+    by_pair: dict[Pair, tuple[int, dict[Pair, float]]] = {}
+    for used_ids, layer_pairs in grid.pairs_by_items(ids):
+        n, needed = len(used_ids), with_self_pairs(layer_pairs)
+        forms: dict[Pair, float] = {}
+        if n >= _MIN_RSA_ITEMS and correlation == "pearson":
+            forms = pair_forms(grid.layers, needed, used_ids, covariance_of_cosines, cosine_gram, normalise_rows)
+        elif n >= _MIN_RSA_ITEMS:
+            forms = _rank_covariances(grid.layers, needed, used_ids, *draw_pairs(n, pairs, seed))
+        by_pair |= dict.fromkeys(layer_pairs, (n, forms))
+    rows: list[Result] = []
+    for i, j in product(grid.left, grid.right):
+        n, forms = by_pair[min(i, j), max(i, j)]
+        all_pairs = n * (n - 1) // 2
+        is_sample = correlation == "spearman" and pairs < all_pairs
+        too_few = (None, "fewer than three items with a direction")
+        value, reason = normalise(forms, i, j, "all its cosines are alike") if forms else too_few
+        counts: Result = {"n": n, "n_pairs": pairs if is_sample else all_pairs, "n_zero": len(ids) - n}
+        rows.append({"rsa": value, **counts, "reason": reason, "seed": seed if is_sample else None})
+    return rows
+
+
+def _describe_sample(row: Mapping[str, Any]) -> str:
+    return f"a random sample of {row['n_pairs']:,} of {row['n'] * (row['n'] - 1) // 2:,} pairs of items"
+
+
+def normalise_rows(block: Float64Array) -> Float64Array:
+    """Divide each row of a block (n, dim) by its norm, in place, and return the block."""
+    block /= np.sqrt(np.vecdot(block, block))[:, None]
+    return block
+
+
+def covariance_of_cosines(sums: PairSums) -> float:
+    """Return the covariance (ddof 0) of two layers' cosines over all pairs i < j of n ≥ 2 items.
+
+    With unit vectors u = m + x and v = l + y, a pair's cosine is ‖m‖² + aᵢ + aⱼ + xᵢ·xⱼ, where a = m·x; likewise
+    b = l·y. The constant ‖m‖² is omitted, so that cosines near 1 keep their digits; the products of the other terms are
+    summed over pairs in closed form, from sums over items. The covariance is zero if it is within rounding.
+    """
+    n, left, right, product = sums.n, sums.left, sums.right, sums.product
+    m, l_ = left.shift, right.shift
+    n_pairs = n * (n - 1) / 2
+    mean_left, mean_right = (_deviation_total(n, side) / n_pairs for side in (left, right))
+    linear = (n - 2) * float(m @ product @ l_) + float(m @ left.total) * float(l_ @ right.total)
+    mixed = (
+        float(m @ product @ right.total)
+        - float(m @ sums.left_weighted)
+        + float(left.total @ product @ l_)
+        - float(l_ @ sums.right_weighted)
+    )
+    quadratic = (float(np.vdot(product, product)) - sums.square_product) / 2
+    mean_product = (linear + mixed + quadratic) / n_pairs
+    covariance = mean_product - mean_left * mean_right
+    smallest = max(1e-24, _ROUNDING * abs(mean_product))
+    return covariance if abs(covariance) > smallest else 0.0
+
+
+def cosine_gram(vectors: CentredVectors) -> GramMatrix:
+    """Return the matrix of cosines minus their mean, from which :func:`covariance_of_cosines` follows.
+
+    The entries are aᵢ + aⱼ + xᵢ·xⱼ minus their mean over i < j: the part of a cosine that is not constant.
+    """
+    n, sums = len(vectors.x), vectors.sums
+    mean = _deviation_total(n, sums) / (n * (n - 1) / 2)
+    offsets = vectors.x @ sums.shift - mean / 2
+    error = max(1e-24, _ROUNDING * mean**2)
+    return GramMatrix(offsets, has_diagonal=False, scale=1 / (n * (n - 1)), rounding_error=error)
+
+
+def _rsa_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None, *, correlation: str, **_: Any) -> str:
+    return describe_route(n, dims, dims_2) if n >= _MIN_RSA_ITEMS and correlation == "pearson" else ""
+
+
+def _deviation_total(n: int, sums: LayerSums) -> float:
+    """Return the sum of aᵢ + aⱼ + xᵢ·xⱼ over all pairs i < j of n items, a = m·x, m the shift of the layer."""
+    return (n - 1) * float(sums.shift @ sums.total) + (float(sums.total @ sums.total) - sums.square_total) / 2
+
+
+def draw_pairs(n: int, n_pairs: int, seed: int) -> tuple[Positions, Positions]:
+    """Draw pairs of positions i < j of n items without replacement; return all pairs if there are no more."""
+    all_pairs = n * (n - 1) // 2
+    if n_pairs >= all_pairs:
+        return numbered_pairs(np.arange(all_pairs))
+    drawn = np.random.default_rng(seed).choice(all_pairs, n_pairs, replace=False, shuffle=False)
+    return numbered_pairs(np.sort(drawn))
+
+
+def numbered_pairs(numbers: Positions) -> tuple[Positions, Positions]:
+    """Return the pairs of positions i < j with the numbers j(j−1)/2 + i, which must be below 2⁵⁰."""
+    second = ((1 + np.sqrt(1 + 8.0 * numbers)) / 2).astype(np.int64)
+    second -= second * (second - 1) // 2 > numbers  # the root may be rounded up to a whole number
+    second += second * (second + 1) // 2 <= numbers
+    return numbers - second * (second - 1) // 2, second
+
+
+def _rank_covariances(
+    layers: Sequence[LayerData], pairs: Sequence[Pair], ids: Ids, first: Positions, second: Positions
+) -> dict[Pair, float]:
+    """Compute the covariance of the ranks of the cosines of two layers, for each pair of layers.
+
+    The cosines are of pairs of items at the positions ``first`` (m,) and ``second`` (m,) in ``ids``.
+    """
+    mean = (len(first) + 1) / 2
+    centred = {
+        number: ranks(_cosines(layers[number], ids, first, second), cosine_error(layers[number].dim)) - mean
+        for number in {number for pair in pairs for number in pair}
+    }
+    return {(i, j): float(centred[i] @ centred[j]) / len(first) for i, j in pairs}
+
+
+def _cosines(layer: LayerData, ids: Ids, first: Positions, second: Positions) -> Float64Array:
+    """Return the cosines (m,) of pairs of items, reading their vectors into memory; arguments as above."""
+    used = np.union1d(first, second)
+    found, vectors = layer.gather(ids[used])
+    check_complete(found, ids[used])
+    first, second = np.searchsorted(used, first), np.searchsorted(used, second)
+    cosines = np.empty(len(first))
+    for part in slices(len(first), _PAIRS_AT_ONCE):
+        u, v = (normalise_rows(vectors[rows[part]].astype(np.float64)) for rows in (first, second))
+        cosines[part] = np.vecdot(u, v)
+    return cosines
+
+
+def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, k: int = 10) -> list[Result]:
+    """Compute the overlap of the items' k nearest neighbours by cosine, for each pair of layers.
+
+    Mutual k-nearest-neighbour alignment (Huh et al. 2024). Items with a zero vector in one of the layers are omitted,
+    as items and as neighbours.
+
+    Args:
+        left: Layers, each with all the items.
+        right: Layers to compare with; None compares ``left`` with each other.
+        ids: Item ids, ascending.
+        k: Number of neighbours.
+
+    Returns:
+        A row for each layer of ``left`` with each of ``right``: ``jaccard`` (mean of |A∩B|/|A∪B|) and ``overlap``
+        (mean of |A∩B|/k), in [0, 1]; ``jaccard_expected`` and ``overlap_expected`` by chance; ``n``; ``n_zero``;
+        ``n_tied``, the number of items that have, in one of the two, neighbours as near as the k-th; ``reason``.
+    """
+    grid = Grid.of(left, right)
+    rows: dict[Pair, Result] = {}
+    for used_ids, pairs in grid.pairs_by_items(ids):
+        n = len(used_ids)
+        reason = f"{k} neighbours of {n - 1} other items: take a smaller k" if k >= n else None
+        if n < 2:
+            reason = "fewer than two items with a direction"
+        nearest: dict[int, Nearest] = {}
+        for position in () if reason else sorted({position for pair in pairs for position in pair}):
+            found = find_nearest(grid.layers[position], k, only=None if n == len(ids) else used_ids)
+            check_complete(found.ids, used_ids)
+            nearest[position] = found._replace(positions=np.sort(found.positions.astype(np.int32), axis=1))
+        for i, j in pairs:
+            values = {"reason": reason} if reason else _overlap_values(nearest[i], nearest[j], n, k)
+            rows[i, j] = {**_NULLS, "n": n, "n_zero": len(ids) - n, **values}
+    return [dict(rows[min(i, j), max(i, j)]) for i in grid.left for j in grid.right]
+
+
+def _overlap_values(left: Nearest, right: Nearest, n: int, k: int) -> Result:
+    """Return the values of two layers with n compared items and ascending lists of k neighbours, or the reason."""
+    n_tied = int((left.are_tied | right.are_tied).sum())
+    if left.are_all_tied or right.are_all_tied:
+        return {"n_tied": n_tied, "reason": f"in one of the layers {TIED}"}
+    lists = (left.positions, right.positions)
+    shared = np.concatenate([n_shared(*(each[part] for each in lists)) for part in slices(n, _LISTS_AT_ONCE)])
+    return {
+        "jaccard": float((shared / (2 * k - shared)).mean()),
+        "jaccard_expected": expected_jaccard(n, k),
+        "overlap": float(shared.mean() / k),
+        "overlap_expected": k / (n - 1),
+        "n_tied": n_tied,
+        "reason": None,
+    }
+
+
+def expected_jaccard(n: int, k: int) -> float:
+    """Return the expected |A∩B|/|A∪B| of two random sets A and B of k of n − 1 items: |A∩B| is hypergeometric."""
+    others = n - 1
+    shared = np.arange(max(0, 2 * k - others), k + 1, dtype=np.float64)
+    # Ratios of the probabilities of |A∩B| = s + 1 and s.
+    s = shared[:-1]
+    ratios = (k - s) ** 2 / ((s + 1) * (others - 2 * k + s + 1))
+    logs = np.concatenate([[0.0], np.cumsum(np.log(ratios))])
+    weights = np.exp(logs - logs.max())
+    return float((weights * shared / (2 * k - shared)).sum() / weights.sum())
+
 
 AGAINST = Parameter(
-    "against",
-    None,
+    "against", None,
     "Compare with the layers of this space, on the items that both have; a transform is fitted on these.",
-    value_type=str,
-    metavar="SPACE",
-    is_input=True,
-)
-
-# The algorithms of :mod:`.numerics.gram`, for the estimators of metrics that use them.
+    value_type=str, metavar="SPACE", is_input=True,
+)  # fmt: skip
+# The algorithms of :mod:`.numerics.layer_pairs`, for the estimators of metrics that use them.
 _ROUTES = (
     "in float64, from sums of products of dimensions or, where n Σdᵢ < Σdᵢdⱼ (dimensions d, summed over the layers and "
     "over their pairs, a layer with itself counting half; n < Ld/2 for all pairs of L layers), from Gram matrices: the "
     "same number up to rounding, in bounded memory."
 )
 
+
 METRICS = (
     Metric(
-        name="cka",
-        help="How alike two layers arrange the items: linear centred kernel alignment.",
-        function=cka,
+        name="cka", help="How alike two layers arrange the items: linear centred kernel alignment.", function=cka,
         columns=(Column("cka", "number", "1: alike up to rotation and scale", minimum=-1, maximum=1),),
         parameters=(
-            Parameter(
-                "variant",
-                "unbiased",
-                "unbiased, or biased: near 1 by itself where items are few.",
-                choices=("unbiased", "biased"),
-            ),
+            Parameter("variant", "unbiased", "unbiased, or biased: near 1 by itself where items are few.",
+                      choices=("unbiased", "biased")),
             AGAINST,
         ),
         formula="HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), K = XXᵀ, L = YYᵀ",
         citation="Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et al. (2021), ICLR",
-        references=("kornblith2019", "song2012", "nguyen2021"),
-        needs="layers",
+        references=("kornblith2019", "song2012", "nguyen2021"), needs="layers",
         estimator=f"Exact, {_ROUTES} unbiased takes HSIC_1, which needs 4 "
         "items and may make CKA negative; biased takes Kornblith's, which for n = 100 items with independent Gaussian "
         "vectors of 768 dimensions in both layers is about .885. Rotating a layer, or scaling it as a whole, changes "
         "nothing; scaling single dimensions does.",
-        route=describe_cka_route,
+        route=_cka_route,
     ),
     Metric(
-        name="rsa",
-        help="Whether two layers find the same pairs of items similar: the correlation of their cosines.",
+        name="rsa", help="Whether two layers find the same pairs of items similar: the correlation of their cosines.",
         function=rsa,
         columns=(
             Column("rsa", "number", "correlation of the cosines of all pairs of items", minimum=-1, maximum=1),
@@ -62,17 +383,14 @@ METRICS = (
             AGAINST,
         ),
         formula="corr over i < j of cos(xᵢ, xⱼ) and cos(yᵢ, yⱼ)",
-        citation="Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience",
-        references=("kriegeskorte2008",),
+        citation="Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience", references=("kriegeskorte2008",),
         needs="layers",
         estimator=f"pearson is exact over all pairs of items, {_ROUTES} spearman (tied ranks "
         "averaged) is of pairs drawn at random without replacement, the same for all layers, or of all pairs if there "
         "are no more than that; n_pairs says how many. Cosines that differ by no more than their rounding errors share "
         "a rank. Items that are a zero vector in one of the two layers are left out and counted in n_zero. Cosine "
         "distances give the same number as cosines.",
-        version=2,
-        drawn=describe_sample,
-        route=describe_rsa_route,
+        version=2, drawn=_describe_sample, route=_rsa_route,
     ),
     Metric(
         name="overlap",
@@ -89,12 +407,11 @@ METRICS = (
         parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=1), AGAINST),
         formula="mean over items of |A∩B| / k, A and B the k nearest in either layer by cosine",
         citation="Mutual k-nearest-neighbour alignment: Huh et al. (2024), ICML; jaccard: index of the same lists",
-        references=("huh2024",),
-        needs="layers",
+        references=("huh2024",), needs="layers",
         estimator="Neighbours are exact, an item is not its own, and ties, up to rounding, go to the lower item id: "
         "where they reach beyond the k-th place, as of duplicates, the ids decide which of them count, and n_tied says "
         "for how many items. Items that are a zero vector in one of the two layers are left out of both, as items and "
         "as neighbours, and counted in n_zero. k ≥ n gives null. Chance is by the hypergeometric distribution.",
         version=3,
     ),
-)
+)  # fmt: skip

@@ -1,20 +1,60 @@
 """Measure how much the vector of a word depends on its context: the three measures of Ethayarajh (2019), exactly."""
 
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 
 from embstore.base.space import Unit
 from embstore.base.summary import Float64Array
+from embstore.metrics.cosine import TOO_FEW, mean_pairwise_cosine
 from embstore.metrics.data import Contexts
-from embstore.metrics.declaration.parameters import N_ZERO
-from embstore.metrics.declaration.spec import Column, LayerData, Metric, Parameter, Result
-from embstore.metrics.group_rows import Baseline, GroupRows, Labels
-from embstore.metrics.intra_sentence import intra_sentence
-from embstore.metrics.mev import explained_by_group, explained_by_moments
-from embstore.metrics.numerics.groups import Groups, GroupSums, group_values
-from embstore.metrics.numerics.moments import moments
+from embstore.metrics.declaration import N_ZERO, Block, Column, LayerData, Metric, Parameter, Result
+from embstore.metrics.numerics import groups as group_module
+from embstore.metrics.numerics.groups import Groups, GroupSums, GroupValues, group_values, read_groups
+from embstore.metrics.numerics.linear_algebra import ROUNDING, Moments, moments
 
-_SELF_SIMILARITY = Labels("self_similarity", "word", "context")
-_MEV = Labels("mev", "word", "context", "all vectors are zero, or equal and centred")
+_ZERO_MEAN = 1e-12  # share of Σ‖x‖ up to which ‖Σx‖ is rounding
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """The words for groups and their members in the rows of a metric.
+
+    Attributes:
+        value: Name of the column of the value.
+        group: Noun for a group, also the name of its column.
+        member: Noun for a member of a group.
+        undefined: Reason why a group with enough members has no value.
+    """
+
+    value: str
+    group: str
+    member: str
+    undefined: str = ""
+
+
+_SELF_SIMILARITY = _Labels("self_similarity", "word", "context")
+_MEV = _Labels("mev", "word", "context", "all vectors are zero, or equal and centred")
+_INTRA_SENTENCE = _Labels("intra_sentence_similarity", "sentence", "word", "the mean vector is zero")
+_WITH_SENTENCES = _Labels(_INTRA_SENTENCE.value, "sentence", "word", "the sentence has no vector, or a zero vector")
+
+
+@dataclass(frozen=True, slots=True)
+class _Baseline:
+    """A value to subtract from that of each group: NaN if it is undefined, for this reason."""
+
+    value: float
+    undefined: str
+
+    @classmethod
+    def mean_cosine(cls, data: LayerData) -> Self:
+        """Return the mean cosine over all pairs of the vectors: the anisotropy."""
+        summary = data.summary
+        value = mean_pairwise_cosine(summary.n - summary.n_zero, summary.unit_total, summary.unit_square_total)
+        return cls(float("nan") if value is None else value, TOO_FEW)
 
 
 def self_similarity(
@@ -44,9 +84,9 @@ def self_similarity(
         ``n_words_left_out``, ``n`` occurrences of these words, ``n_zero`` and ``reason``.
     """
     values = group_values(data, contexts, min_contexts, _mean_cosines)
-    baseline = Baseline.mean_cosine(data) if adjusted else None
-    rows = GroupRows(values, contexts.names, min_contexts, _SELF_SIMILARITY, baseline)
-    return _rows_of_words(rows, word, per_word=per_word)
+    baseline = _Baseline.mean_cosine(data) if adjusted else None
+    rows = _GroupRows(values, contexts.names, min_contexts, _SELF_SIMILARITY, baseline)
+    return rows.each() if word else rows.each_with_enough() if per_word else rows.mean()
 
 
 def _mean_cosines(sums: GroupSums, _: Groups) -> Float64Array:
@@ -54,6 +94,72 @@ def _mean_cosines(sums: GroupSums, _: Groups) -> Float64Array:
     n_pairs = sums.n * (sums.n - 1)
     square = np.vecdot(sums.unit_total, sums.unit_total) - sums.unit_square_total
     means: Float64Array = np.divide(square, n_pairs, out=np.full(len(square), np.nan), where=n_pairs > 0)
+    return np.clip(means, -1, 1, out=means)
+
+
+def intra_sentence(
+    data: LayerData,
+    *,
+    contexts: Contexts,
+    sentences: LayerData | None = None,
+    per_sentence: bool = False,
+    min_words: int = 2,
+    adjusted: bool = False,
+) -> list[Result]:
+    """Compute the mean cosine between the words of a sentence and its vector, and its mean over sentences.
+
+    s/‖s‖ · Σu/n over the n words of a sentence, s = Σx/n: IntraSim of Ethayarajh (2019), section 3.3. Given
+    ``sentences``, s is the sentence's own vector.
+
+    Args:
+        data: Vectors of occurrences.
+        contexts: Occurrences in each sentence; with ``sentences``, also the ids of the sentences.
+        sentences: Vectors of sentences, of the same layer and checkpoint; None for the mean of the words' vectors.
+        per_sentence: Whether to return a row for each sentence with enough words.
+        min_words: Minimum number of non-zero vectors of a sentence, at least 1; other sentences are omitted.
+        adjusted: Whether to subtract the mean cosine of all selected occurrences.
+
+    Returns:
+        One row, or one per sentence: ``intra_sentence_similarity`` in [-1, 1], ``baseline``, ``adjusted``,
+        ``n_sentences``, ``n_sentences_left_out``, ``n`` occurrences in these sentences, ``n_zero`` and ``reason``.
+    """
+    if sentences is None:
+        values = group_values(data, contexts, min_words, _cosines_with_mean, with_total=True)
+    else:
+        values = group_values(data, contexts, min_words, _cosines_with(sentences, contexts))
+    baseline = _Baseline.mean_cosine(data) if adjusted else None
+    labels = _INTRA_SENTENCE if sentences is None else _WITH_SENTENCES
+    rows = _GroupRows(values, contexts.names, min_words, labels, baseline)
+    return rows.each_with_enough() if per_sentence else rows.mean()
+
+
+def _cosines_with(sentences: LayerData, contexts: Contexts) -> Callable[[GroupSums, Groups], Float64Array]:
+    """Return a function from the sums of sentences to the mean cosine of their words with their own vectors."""
+    assert contexts.group_ids is not None
+    group_ids = contexts.group_ids
+
+    def cosines(sums: GroupSums, members: Groups) -> Float64Array:
+        ids, block = sentences.gather(group_ids[members])
+        x = block.astype(np.float64)
+        norms = np.sqrt(np.vecdot(x, x))
+        means = np.full(len(members), np.nan)
+        rows = np.flatnonzero(np.isin(group_ids[members], ids))
+        positions = np.searchsorted(ids, group_ids[members][rows])
+        products = np.vecdot(x[positions], sums.unit_total[rows])
+        is_defined = (norms[positions] > 0) & (sums.n[rows] > 0)
+        np.divide(products, norms[positions] * sums.n[rows], out=products, where=is_defined)
+        means[rows[is_defined]] = np.clip(products[is_defined], -1, 1)
+        return means
+
+    return cosines
+
+
+def _cosines_with_mean(sums: GroupSums, _: Groups) -> Float64Array:
+    """Return the mean cosine of the vectors of each group with their mean, (g,); NaN if the mean is zero."""
+    norms = np.sqrt(np.vecdot(sums.total, sums.total))
+    products = np.vecdot(sums.total, sums.unit_total)
+    is_defined = norms > _ZERO_MEAN * sums.norm_total
+    means: Float64Array = np.divide(products, norms * sums.n, out=np.full(len(norms), np.nan), where=is_defined)
     return np.clip(means, -1, 1, out=means)
 
 
@@ -85,17 +191,174 @@ def mev(
         ``n`` occurrences of these words (zero vectors included), ``n_zero`` and ``reason``.
     """
     centred = variant == "centred"
-    values = explained_by_group(data, contexts, min_contexts, centred=centred)
-    baseline = Baseline(explained_by_moments(moments(data), centred=centred), _MEV.undefined) if adjusted else None
-    rows = GroupRows(values, contexts.names, min_contexts, _MEV, baseline)
-    return _rows_of_words(rows, word, per_word=per_word)
+    values = _explained_by_group(data, contexts, min_contexts, centred=centred)
+    baseline = _Baseline(_explained_by_moments(moments(data), centred=centred), _MEV.undefined) if adjusted else None
+    rows = _GroupRows(values, contexts.names, min_contexts, _MEV, baseline)
+    return rows.each() if word else rows.each_with_enough() if per_word else rows.mean()
 
 
-def _rows_of_words(rows: GroupRows, word: tuple[str, ...], *, per_word: bool) -> list[Result]:
-    """Return a row for each requested word, else for each word with enough contexts, or the row of their mean."""
-    if word:
-        return rows.each()
-    return rows.each_with_enough() if per_word else rows.mean()
+def _explained(x: Float64Array, *, centred: bool) -> float:
+    """Return σ₁² / Σσᵢ² of vectors (n, dim), n ≥ 1, in (0, 1]; NaN if all are zero, or all equal and centred.
+
+    The top eigenvalue of the smaller of XXᵀ and XᵀX over its trace, in O(n dim min(n, dim)); 1 for n = 1. Centred, it
+    is the share of variance that a PCA explains.
+    """
+    if len(x) > x.shape[1]:
+        return _explained_by_moments(Moments.of(x), centred=centred)
+    square_total = float(np.vecdot(x, x).sum())
+    if centred and len(x) > 1:
+        x = x - x[0]  # equal vectors are exactly zero from here on
+        x -= x.mean(axis=0)
+    return _top_share(x @ x.T, square_total)
+
+
+def _explained_by_moments(moments: Moments, *, centred: bool) -> float:
+    """Return the value of :func:`_explained`, computed from the moments of the vectors."""
+    matrix = moments.scatter if centred and moments.n > 1 else moments.uncentred
+    return _top_share(matrix, moments.square_total)
+
+
+def _top_share(matrix: Float64Array, square_total: float) -> float:
+    """Return the top eigenvalue of a matrix over its trace; NaN if the trace is within rounding of Σ‖x‖²."""
+    trace = float(np.trace(matrix))
+    if trace <= ROUNDING**2 * square_total:
+        return float("nan")
+    return min(1.0, float(np.linalg.eigvalsh(matrix)[-1]) / trace)
+
+
+def _explained_by_group(data: LayerData, contexts: Contexts, minimum: int, *, centred: bool) -> GroupValues:
+    """Compute :func:`_explained` for each group with at least ``minimum`` vectors, of which ``n`` includes zero ones.
+
+    Groups are read in batches of ``BATCH_BYTES``; a larger group is read block by block.
+    """
+    result = GroupValues.empty(len(contexts.names))
+    for members, n, n_zero in read_groups(data, contexts, _count_vectors):
+        result.n[members] += n
+        result.n_zero[members] += n_zero
+    max_rows = group_module.BATCH_BYTES // (8 * data.dim)
+    has_enough = result.n >= minimum
+    for batch in _batches(np.flatnonzero(has_enough & (result.n <= max_rows)), result.n, max_rows):
+        selected = _select(contexts, batch)
+        ids, block = data.gather(selected.ids)
+        members = selected.groups[np.searchsorted(selected.ids, ids)]
+        order = np.argsort(members, kind="stable")
+        first = np.flatnonzero(np.diff(members[order], prepend=-1))
+        for rows in np.split(order, first[1:]):
+            result.value[members[rows[0]]] = _explained(block[rows].astype(np.float64), centred=centred)
+    for group in np.flatnonzero(has_enough & (result.n > max_rows)).tolist():
+        total = Moments.empty(data.dim)
+        parts = read_groups(data, _select(contexts, [group]), lambda _, x: Moments.of(x) if len(x) else None)
+        for part in filter(None, parts):
+            total += part
+        result.value[group] = _explained_by_moments(total, centred=centred)
+    return result
+
+
+def _count_vectors(members: Groups, block: Block) -> tuple[Groups, Groups, Groups]:
+    """Return the groups in a block, and their numbers of vectors and of zero vectors, each int64 (groups,)."""
+    first = np.flatnonzero(np.diff(members, prepend=-1))
+    n = np.diff(first, append=len(members))
+    return members[first], n, np.add.reduceat(~block.any(axis=1), first, dtype=np.int64)
+
+
+def _batches(members: Groups, n: Groups, max_rows: int) -> Iterator[Groups]:
+    """Split groups into batches with at most ``max_rows`` vectors each, given the number of vectors of every group."""
+    start, batch_rows = 0, 0
+    for stop, size in enumerate(n[members].tolist()):
+        if batch_rows + size > max_rows:
+            yield members[start:stop]
+            start, batch_rows = stop, 0
+        batch_rows += size
+    if len(members):
+        yield members[start:]
+
+
+def _select(contexts: Contexts, batch: Groups | Sequence[int]) -> Contexts:
+    """Return the contexts with the items of some groups only."""
+    rows = np.isin(contexts.groups, batch)
+    return Contexts(contexts.ids[rows], contexts.groups[rows], contexts.names)
+
+
+class _GroupRows:
+    """Makes the rows of a metric with one value per group: one row per group, or one with their mean.
+
+    Args:
+        values: Value and numbers of vectors of each group.
+        names: Name of each group.
+        minimum: Minimum number of vectors of a group.
+        labels: Words for groups and their members.
+        baseline: Value to subtract; None for none.
+    """
+
+    def __init__(
+        self, values: GroupValues, names: Sequence[str], minimum: int, labels: _Labels, baseline: _Baseline | None
+    ) -> None:
+        self._values, self._names, self._minimum, self._labels, self._baseline = (
+            values,
+            names,
+            minimum,
+            labels,
+            baseline,
+        )
+        self._has_enough = values.n >= minimum
+
+    def each(self) -> list[Result]:
+        """Return a row for each group, with the reason where it has no value."""
+        return [self._group(group) for group in range(len(self._names))]
+
+    def each_with_enough(self) -> list[Result]:
+        """Return a row for each group with enough vectors; if there is none, one row with the reason."""
+        return [self._group(group) for group in np.flatnonzero(self._has_enough).tolist()] or self.mean()
+
+    def mean(self) -> list[Result]:
+        """Return one row: the mean over the groups that have a value, each counted once.
+
+        Its ``n`` counts their vectors; if no group has a value, the vectors of all groups.
+        """
+        values, labels, n = self._values.value, self._labels, self._values.n
+        is_used = self._has_enough & ~np.isnan(values)
+        n_used, n_undefined = int(is_used.sum()), int((self._has_enough & np.isnan(values)).sum())
+        has_vectors = n + self._values.n_zero > 0
+        reason = f"{_count(n_undefined, labels.group)} left out: {labels.undefined}" if n_undefined else None
+        if not n_used and not n_undefined:
+            reason = f"no {labels.group} has {_count(self._minimum, labels.member)} or more"
+            if n.any():
+                reason += f"; the most has {self._names[int(n.argmax())]!r}: {n.max()}"
+        value = float(values[is_used].mean()) if n_used else None
+        counts = (int(n[is_used if n_used else has_vectors].sum()), int(self._values.n_zero.sum()))
+        return [self._row(None, value, counts, (n_used, int((has_vectors & ~is_used).sum())), reason)]
+
+    def _group(self, group: int) -> Result:
+        """Return the row of the group with this number."""
+        n, n_zero, value = (each[group].item() for each in (self._values.n, self._values.n_zero, self._values.value))
+        reason = None
+        if n < self._minimum:
+            reason = f"{_count(n, self._labels.member)}, and at least {self._minimum} are needed"
+        elif math.isnan(value):
+            reason = self._labels.undefined
+        n_groups = (int(reason is None), int(reason is not None))
+        return self._row(self._names[group], value if reason is None else None, (n, n_zero), n_groups, reason)
+
+    def _row(
+        self, name: str | None, value: float | None, counts: tuple[int, int], n_groups: tuple[int, int],
+        reason: str | None,
+    ) -> Result:  # fmt: skip
+        """Return a row, given the numbers of vectors used and zero, and of groups with and without a value."""
+        baseline = None if self._baseline is None or math.isnan(self._baseline.value) else self._baseline.value
+        if self._baseline is not None and baseline is None:
+            reason = "; ".join(filter(None, (reason, f"baseline: {self._baseline.undefined}")))
+        group = self._labels.group
+        return {
+            group: name, self._labels.value: value, "baseline": baseline,
+            "adjusted": None if baseline is None or value is None else value - baseline,
+            f"n_{group}s": n_groups[0], f"n_{group}s_left_out": n_groups[1],
+            "n": counts[0], "n_zero": counts[1], "reason": reason,
+        }  # fmt: skip
+
+
+def _count(n: int, noun: str) -> str:
+    """Return a number with its noun, as in "1 word" and "2 words"."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 _WORDS = (
@@ -111,90 +374,69 @@ _GROUPING = (
 
 
 def _min_contexts(minimum: int) -> Parameter:
-    """Return the parameter ``min_contexts`` with its smallest valid value."""
     return Parameter("min_contexts", 5, "Leave out words with fewer contexts.", minimum=minimum)
 
 
 def _adjusted(baseline: str) -> Parameter:
-    """Return the parameter ``adjusted``, given a noun phrase for the baseline."""
     return Parameter("adjusted", False, f"Also subtract the layer's baseline: {baseline} of all selected occurrences.")
 
 
 def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
-    """Declare the result columns of a metric with one row per group (a word or a sentence): see :class:`GroupRows`.
-
-    Args:
-        value: Column of the value, with its range.
-        group: Noun for a group, also the name of its column.
-        baseline: Noun phrase for the baseline.
-    """
+    """Declare the columns of :class:`_GroupRows`, given nouns for a group and for the baseline."""
     assert value.minimum is not None
-    lowest = value.minimum - 1
     return (
         Column(group, "string", f"the {group}; null in the row of the mean over {group}s", is_key=True),
         value,
         Column("baseline", "number", f"{baseline} of all selected occurrences, with --adjusted", value.minimum, 1),
-        Column("adjusted", "number", f"{value.name} less the baseline, with --adjusted", lowest, 1 - value.minimum),
+        Column(
+            "adjusted", "number", f"{value.name} less the baseline, with --adjusted", value.minimum - 1,
+            1 - value.minimum,
+        ),
         Column(f"n_{group}s", "integer", f"{group}s that have a value", minimum=0),
         Column(f"n_{group}s_left_out", "integer", f"selected {group}s without one", minimum=0, shown=False),
         N_ZERO,
-    )
+    )  # fmt: skip
 
 
 METRICS = (
     Metric(
-        name="self-similarity",
-        drawn_values=("adjusted", "self_similarity", "baseline"),
+        name="self-similarity", drawn_values=("adjusted", "self_similarity", "baseline"),
         elsewhere="Words by themselves and sentences have one vector each; the mean cosine between them: embstore "
         "query anisotropy",
-        help="Mean cosine between the occurrences of a word.",
-        function=self_similarity,
+        help="Mean cosine between the occurrences of a word.", function=self_similarity,
         columns=_columns(
             Column("self_similarity", "number", "mean cosine over all pairs of a word's occurrences", -1, 1),
             "word",
             "the mean pairwise cosine",
         ),
         parameters=(*_WORDS, _min_contexts(2), _adjusted("the mean cosine")),
-        formula="(‖Σu‖² − n) / (n (n − 1)) over the n occurrences of a word, u = x/‖x‖",
-        citation=_CITATION,
-        references=("ethayarajh2019",),
-        needs="contexts",
+        formula="(‖Σu‖² − n) / (n (n − 1)) over the n occurrences of a word, u = x/‖x‖", citation=_CITATION,
+        references=("ethayarajh2019",), needs="contexts",
         estimator="Exact over all pairs of a word's occurrences, in float64; the paper's code draws at most 1,000 "
         "pairs. The baseline is the mean cosine over all pairs of selected occurrences, exactly: the anisotropy. "
         f"{_GROUPING} Zero vectors are left out and counted, and are no contexts.",
         units=(Unit.OCCURRENCE,),
     ),
     Metric(
-        name="intra-sentence",
-        drawn_values=("adjusted", "intra_sentence_similarity", "baseline"),
-        version=2,
+        name="intra-sentence", drawn_values=("adjusted", "intra_sentence_similarity", "baseline"), version=2,
         elsewhere="It compares the words of a sentence with the sentence, whose vector may be one of a space of "
         "sentences: embstore query intra-sentence --sentence-space SPACE",
-        help="Mean cosine between the words of a sentence and the sentence's vector.",
-        function=intra_sentence,
+        help="Mean cosine between the words of a sentence and the sentence's vector.", function=intra_sentence,
         columns=_columns(
             Column("intra_sentence_similarity", "number", "mean cosine of a sentence's words with it", -1, 1),
             "sentence",
             "the mean pairwise cosine",
         ),
         parameters=(
-            Parameter(
-                "sentence_space",
-                None,
+            Parameter("sentence_space", None,
                 "Take the sentences' vectors from this space, of the same checkpoint, instead of their words' mean.",
-                value_type=str,
-                metavar="SPACE",
-                is_input=True,
-                in_rows=True,
-            ),
+                value_type=str, metavar="SPACE", is_input=True, in_rows=True),
             Parameter("per_sentence", False, "A row for every sentence that has enough words."),
             Parameter("min_words", 2, "Leave out sentences with fewer words.", minimum=1),
             _adjusted("the mean cosine"),
         ),
         formula="s/‖s‖ · mean u over the words of a sentence, u = x/‖x‖; s = mean x, or the sentence's vector",
-        citation=_CITATION,
-        references=("ethayarajh2019",),
-        needs="contexts",
+        citation=_CITATION, references=("ethayarajh2019",), needs="contexts",
         estimator="Exact, in float64. The words of a sentence are its selected occurrences: of a space that was built "
         "with --per-text, or queried with --where or --sample, not all of its words. The sentence is the mean of its "
         "words' vectors as they are, not of unit vectors: the paper's definition. With --sentence-space it is the "
@@ -207,29 +449,22 @@ METRICS = (
         units=(Unit.OCCURRENCE,),
     ),
     Metric(
-        name="mev",
-        drawn_values=("adjusted", "mev", "baseline"),
+        name="mev", drawn_values=("adjusted", "mev", "baseline"),
         elsewhere="Words by themselves and sentences have one vector each; what one direction explains of all of them: "
         "embstore query spectrum -k 1 --variant uncentred",
-        help="Maximum explainable variance: how much of a word's occurrences one direction explains.",
-        function=mev,
+        help="Maximum explainable variance: how much of a word's occurrences one direction explains.", function=mev,
         columns=_columns(
             Column("mev", "number", "share of the first component of a word's occurrences", 0, 1), "word", "the MEV"
         ),
         parameters=(
-            Parameter(
-                "variant",
-                "uncentred",
-                "uncentred, as the paper defines it, or centred: the share of variance that a PCA explains.",
-                choices=("uncentred", "centred"),
-            ),
+            Parameter("variant", "uncentred",
+                      "uncentred, as the paper defines it, or centred: the share of variance that a PCA explains.",
+                      choices=("uncentred", "centred")),
             *_WORDS,
             _min_contexts(1),
             _adjusted("the MEV"),
         ),
-        formula="σ₁² / Σσᵢ² of the occurrences of a word",
-        citation=_CITATION,
-        references=("ethayarajh2019",),
+        formula="σ₁² / Σσᵢ² of the occurrences of a word", citation=_CITATION, references=("ethayarajh2019",),
         needs="contexts",
         estimator="Exact, in float64, by the top eigenvalue of the smaller of XXᵀ and XᵀX. The baseline is the MEV of "
         "all selected occurrences, of the same variant. The paper's code mixes the two: centred for words, and for "
@@ -238,4 +473,4 @@ METRICS = (
         f"correct that: compare words of like n. {_GROUPING} Zero vectors are counted and stay in the matrix.",
         units=(Unit.OCCURRENCE,),
     ),
-)
+)  # fmt: skip

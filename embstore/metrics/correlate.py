@@ -1,16 +1,22 @@
 """Correlate a column of the items with a value of each item's vector, by rank and linearly."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.metrics.data import Contexts, Ids, ItemColumn
-from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
-from embstore.metrics.numerics import item_values
-from embstore.metrics.numerics.bootstrap import spearman_interval
-from embstore.metrics.numerics.correlation import fisher_interval, pearson
-from embstore.metrics.numerics.correlation import ranks as ranks_of
+from embstore.base.arrays import cosine_error, rounding_error_bound
+from embstore.metrics.data import Contexts, ItemColumn
+from embstore.metrics.declaration import Block, Column, Ids, LayerData, Metric, NotComputable, Parameter, Result
+from embstore.metrics.numerics.groups import BATCH_BYTES
+from embstore.metrics.numerics.linear_algebra import unit_rows
+from embstore.metrics.numerics.neighbours import TIED, are_tied
+from embstore.metrics.numerics.statistics import fisher_interval, pearson, spearman_interval
+from embstore.metrics.numerics.statistics import ranks as ranks_of
 
 Floats = NDArray[np.float64]
+ItemValues = tuple[Ids, Floats, Floats]
+"""Item ids (n,), ascending; the value of each, NaN where it is undefined; and bounds on their rounding errors, (n,)."""
 
 MIN_INTERVAL_ITEMS = 10  # as of similarity
 MAX_BOOTSTRAP_ITEMS = 10_000
@@ -50,10 +56,13 @@ def correlate(
     try:
         ids, values, all_errors = _values(data, value, contexts, k)
     except NotComputable as error:
-        n = data.summary.n
-        counts: Result = {"n": 0, "total": n, "null_left_out": None, "undefined_left_out": None}
+        counts: Result = {"n": 0, "total": data.summary.n, "null_left_out": None, "undefined_left_out": None}
         return result | counts | {"reason": str(error)}
-    other = _values_of(column, ids)
+    other = np.full(len(ids), np.nan)
+    if len(column.ids):
+        places = np.searchsorted(column.ids, ids).clip(max=len(column.ids) - 1)
+        is_in_column = column.ids[places] == ids
+        other[is_in_column] = column.values[places[is_in_column]]
     has_value = np.isfinite(other)
     usable = has_value & np.isfinite(values)
     n = int(usable.sum())
@@ -64,38 +73,30 @@ def correlate(
     x, y, errors = values[usable], other[usable], all_errors[usable]
     if reason := _why_uncorrelated(x, y, errors, value):
         return result | {"reason": reason}
-    result |= {"pearson": pearson(x, y), "spearman": pearson(ranks_of(x, errors), ranks_of(y)), "reason": None}
+    rho = pearson(ranks_of(x, errors), ranks_of(y))
+    result |= {"pearson": pearson(x, y), "spearman": rho, "reason": None}
     if resamples == 0:
         return result | {"reason": "interval: not asked for (resamples 0)"}
     if n < MIN_INTERVAL_ITEMS:
         return result | {"reason": f"interval: fewer than {MIN_INTERVAL_ITEMS} items"}
     if n > MAX_BOOTSTRAP_ITEMS:
-        low, high = fisher_interval(float(result["spearman"]), n)  # type: ignore[arg-type]
+        low, high = fisher_interval(rho, n)
         return result | {"low": low, "high": high}
     low_high = spearman_interval(x, y, resamples, seed, errors)
     return result | {"low": low_high[0], "high": low_high[1], "seed": seed}
 
 
-def _values(data: LayerData, value: str, contexts: Contexts | None, k: int) -> item_values.ItemValues:
+def _values(data: LayerData, value: str, contexts: Contexts | None, k: int) -> ItemValues:
     """Return the value of each item, with bounds on their rounding errors; raise NotComputable if there are none."""
     if value == "norm":
-        return item_values.norms(data)
+        ids, norms = _in_order(data.map_with_ids(lambda ids, block: (ids, _norms(block))))
+        return ids, norms, rounding_error_bound(data.dim, np.float64) * norms
     if value == "hubness":
-        return item_values.k_occurrences(data, k)
+        return _k_occurrences(data, k)
     if value == "cosine-to-mean":
-        return item_values.cosines_to_mean(data)
+        return _cosines_to_mean(data)
     assert contexts is not None
-    return item_values.self_similarities(data, contexts)
-
-
-def _values_of(column: ItemColumn, ids: Ids) -> Floats:
-    """Return the values of a column for some items (n,), NaN for those without."""
-    values = np.full(len(ids), np.nan)
-    if len(column.ids):
-        places = np.searchsorted(column.ids, ids).clip(max=len(column.ids) - 1)
-        has_value = column.ids[places] == ids
-        values[has_value] = column.values[places[has_value]]
-    return values
+    return _self_similarities(data, contexts)
 
 
 def _why_uncorrelated(x: Floats, y: Floats, errors: Floats, value: str) -> str | None:
@@ -107,10 +108,115 @@ def _why_uncorrelated(x: Floats, y: Floats, errors: Floats, value: str) -> str |
     return "the values of the column are all equal" if np.ptp(y) == 0 else None
 
 
+def _cosines_to_mean(data: LayerData) -> ItemValues:
+    """Return the cosine of each item with the mean vector; NaN for zero vectors."""
+    summary = data.summary
+    mean = summary.total / max(summary.n, 1)
+    length = float(np.linalg.norm(mean))
+    if length <= 64 * rounding_error_bound(data.dim, np.float64) * summary.norm_total / max(summary.n, 1):
+        raise NotComputable("the mean vector is zero, and has no direction", summary.n)  # as after center
+    direction = mean / length
+
+    def cosines(ids: Ids, block: Block) -> tuple[Ids, Floats]:
+        units, is_zero = unit_rows(block)
+        values: Floats = (units @ direction).clip(-1, 1)
+        values[is_zero] = np.nan
+        return ids, values
+
+    ids, values = _in_order(data.map_with_ids(cosines))
+    return ids, values, np.full(len(ids), cosine_error(data.dim))
+
+
+def _k_occurrences(data: LayerData, k: int) -> ItemValues:
+    """Return how many others have each item among their k nearest neighbours by cosine; NaN for zero vectors."""
+    found, positions, nearness = data.neighbours(k)
+    if len(found) < 2:
+        raise NotComputable("fewer than two non-zero vectors", len(found))
+    if are_tied(data, k, nearness):
+        raise NotComputable(TIED, len(found))
+    counts = np.bincount(positions.ravel(), minlength=len(found)).astype(np.float64)
+    if data.summary.n_zero == 0:
+        return found, counts, np.zeros(len(found))
+    ids = np.sort(np.concatenate([*data.map_with_ids(lambda ids, _: ids)]))
+    values = np.full(len(ids), np.nan)
+    values[np.searchsorted(ids, found)] = counts
+    return ids, values, np.zeros(len(ids))
+
+
+def _self_similarities(data: LayerData, contexts: Contexts) -> ItemValues:
+    """Return the mean cosine of each occurrence with the other occurrences of its word.
+
+    (u·Σu − ‖u‖²)/(n − 1) over the n occurrences of the word; its mean over them is the self-similarity of the word
+    (Ethayarajh 2019, section 3.3). NaN for zero vectors, and where there is no other occurrence. The vectors are read
+    twice for each batch of words whose sums fit in ``BATCH_BYTES``.
+    """
+    candidates = np.flatnonzero(np.bincount(contexts.groups, minlength=len(contexts.names)) > 1)
+    size = max(1, BATCH_BYTES // (8 * data.dim))
+    parts: list[tuple[Ids, Floats]] = []
+    for start in range(0, max(1, len(candidates)), size):
+        words = _Words(contexts, candidates[start : start + size], data.dim)
+        for rows, units in data.map_with_ids(words.units):
+            np.add.at(words.counts, rows, 1)
+            np.add.at(words.totals, rows, units)
+        parts.append(_in_order(data.map_with_ids(words.mean_cosines)))
+    ids, values = parts[0]
+    for _, others in parts[1:]:
+        values = np.where(np.isnan(values), others, values)
+    return ids, values, np.full(len(ids), 2 * cosine_error(data.dim))
+
+
+class _Words:
+    """A batch of w words, with the number of their non-zero vectors (w,) and the sum of the unit vectors (w, dim)."""
+
+    def __init__(self, contexts: Contexts, batch: NDArray[np.int64], dim: int) -> None:
+        self._contexts = contexts
+        self._row_of_word = np.full(len(contexts.names) + 1, -1)  # the last is that of items of no word
+        self._row_of_word[batch] = np.arange(len(batch))
+        self.counts, self.totals = np.zeros(len(batch)), np.zeros((len(batch), dim))
+
+    def _rows(self, ids: Ids) -> NDArray[np.int64]:
+        """Return the row of the word of each item (n,); -1 for other words."""
+        stored, groups = self._contexts.ids, self._contexts.groups
+        if not len(stored):
+            return np.full(len(ids), -1)
+        places = np.searchsorted(stored, ids).clip(max=len(stored) - 1)
+        return self._row_of_word[np.where(stored[places] == ids, groups[places], -1)]
+
+    def units(self, ids: Ids, block: Block) -> tuple[NDArray[np.int64], Floats]:
+        """Return the rows of the words of the non-zero vectors of a block (n,), and their unit vectors (n, dim)."""
+        rows, (units, is_zero) = self._rows(ids), unit_rows(block)
+        used = (rows >= 0) & ~is_zero
+        return rows[used], units[used]
+
+    def mean_cosines(self, ids: Ids, block: Block) -> tuple[Ids, Floats]:
+        """Return ids, and the mean cosine of each vector of a block with the others of its word (n,); NaN for none."""
+        rows, (units, is_zero) = self._rows(ids), unit_rows(block)
+        values = np.full(len(ids), np.nan)
+        used = np.flatnonzero((rows >= 0) & ~is_zero)
+        used = used[self.counts[rows[used]] > 1]
+        chosen = units[used]
+        totals_without = np.vecdot(chosen, self.totals[rows[used]]) - np.vecdot(chosen, chosen)
+        values[used] = (totals_without / (self.counts[rows[used]] - 1)).clip(-1, 1)
+        return ids, values
+
+
+def _norms(block: Block) -> Floats:
+    wide = block.astype(np.float64)
+    lengths: Floats = np.sqrt(np.vecdot(wide, wide))
+    return lengths
+
+
+def _in_order(parts: Iterable[tuple[Ids, Floats]]) -> tuple[Ids, Floats]:
+    """Return the ids and values of all blocks, by ascending id."""
+    found = [(np.empty(0, np.int64), np.empty(0)), *parts]
+    ids, values = (np.concatenate([part[at] for part in found]) for at in (0, 1))
+    order = np.argsort(ids)
+    return ids[order], values[order]
+
+
 METRICS = (
     Metric(
-        name="correlate",
-        help="Correlation of a column of the items with a value of each item's vector.",
+        name="correlate", help="Correlation of a column of the items with a value of each item's vector.",
         function=correlate,
         columns=(
             Column("column", "string", "the column", is_key=True),
@@ -123,32 +229,20 @@ METRICS = (
             Column("undefined_left_out", "integer", "other items whose own value is undefined", 0, shown=False),
         ),
         parameters=(
-            Parameter(
-                "column",
-                None,
-                "Column of numbers, stored by build --keep or built-in.",
-                value_type=str,
-                metavar="NAME",
-                is_input=True,
-            ),
-            Parameter(
-                "value",
-                "norm",
+            Parameter("column", None, "Column of numbers, stored by build --keep or built-in.", value_type=str,
+                      metavar="NAME", is_input=True),
+            Parameter("value", "norm",
                 "The value of an item: norm, self-similarity (mean cosine with the other occurrences of its word), "
-                "hubness (how many items have it among their k nearest) or cosine-to-mean.",
-                choices=_VALUES,
-            ),
+                "hubness (how many items have it among their k nearest) or cosine-to-mean.", choices=_VALUES),
             Parameter("k", 10, "Number of neighbours, for hubness.", minimum=1),
-            Parameter(
-                "resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0, counts_draws=True
-            ),
+            Parameter("resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0,
+                      counts_draws=True),
         ),
         formula="ρ = Pearson(rank v(x_i), rank c_i), v(x) = ‖x‖, mean_{y of its word, y ≠ x} cos(x, y), N_k(x) or "
         "cos(x, mean)",
         citation="Spearman (1904), Am. J. Psychol. 15; intervals: Efron & Tibshirani (1993), chapter 13; Bonett & "
         "Wright (2000), Psychometrika 65",
-        references=("spearman1904", "efron1993", "bonett2000"),
-        needs="column",
+        references=("spearman1904", "efron1993", "bonett2000"), needs="column",
         estimator="Exact over all selected items that have both values, in float64; ranks of ties averaged; values "
         "that differ by no more than their rounding errors share a rank. n and total say how many items that is: those "
         "without a value of the column, and those whose own value is undefined (a zero vector has no cosine, an only "
@@ -157,7 +251,6 @@ METRICS = (
         "it is that of Fisher's z with the variance (1 + ρ²/2)/(n − 3) of Bonett & Wright, and nothing is drawn. It "
         "takes items for independent, which the words of one text are not. hubness is N_k of the metric hubness, by "
         "cosine, and reads all vectors into memory.",
-        drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the items",
-        version=2,
+        drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the items", version=2,
     ),
-)
+)  # fmt: skip

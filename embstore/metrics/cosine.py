@@ -7,15 +7,12 @@ from numpy.typing import NDArray
 
 from embstore.base.arrays import cosine_error
 from embstore.base.summary import Float64Array, in_float64, weighted_sum
-from embstore.metrics.declaration.parameters import N_ZERO
-from embstore.metrics.declaration.spec import Column, LayerData, Metric, Parameter, Value
-from embstore.metrics.numerics.blas_threads import ignore_spurious_flags
+from embstore.metrics.declaration import N_ZERO, Column, LayerData, Metric, Parameter, Value
+from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags
 
 # Share of the largest norm up to which ‖x − mean‖ is rounding; float32 has a resolution of 6e-8.
 _ZERO_AFTER_CENTRING = 1e-12
-# Mean cosine up to which it is rounding, and shares of it are undefined.
-_NO_ANISOTROPY = 1e-12
-
+_NO_ANISOTROPY = 1e-12  # mean cosine up to which it is rounding, and shares of it are undefined
 TOO_FEW = "fewer than two non-zero vectors"
 
 
@@ -55,21 +52,15 @@ def anisotropy(data: LayerData, *, variant: str = "raw", std: bool = False) -> d
     centre, zero_norm = np.zeros(data.dim), 0.0
     if variant == "centred":
         centre, zero_norm = summary.mean, _ZERO_AFTER_CENTRING * summary.norm_max
-        n, total, square_total = _centred_sums(data, centre, zero_norm)
+        n, total, square_total = 0, np.zeros(data.dim), np.zeros(1)
+        for count, unit_sum, square_sum in data.map(partial(_centred_block, mean=centre, zero_norm=zero_norm)):
+            n += count
+            total += unit_sum
+            square_total += square_sum
     value = mean_pairwise_cosine(n, total, square_total)
     spread = _std_of_cosines(data, n, total / n, centre, zero_norm) if std and value is not None else None
     reason = TOO_FEW if value is None else None
     return {"anisotropy": value, "std": spread, "n": n, "n_zero": summary.n - n, "reason": reason}
-
-
-def _centred_sums(data: LayerData, mean: Float64Array, zero_norm: float) -> tuple[int, Float64Array, Float64Array]:
-    """Return n, Σu and Σ‖u‖² of all u = (x − mean)/‖x − mean‖ for which that norm exceeds ``zero_norm``."""
-    n, total, square_total = 0, np.zeros(data.dim), 0.0
-    for count, unit_sum, square_sum in data.map(partial(_centred_block, mean=mean, zero_norm=zero_norm)):
-        n += count
-        total += unit_sum
-        square_total += square_sum
-    return n, total, np.array([square_total])
 
 
 def _centred_block(block: NDArray[np.float32], mean: Float64Array, zero_norm: float) -> tuple[int, Float64Array, float]:
@@ -163,45 +154,33 @@ def rogue_dims(data: LayerData, *, k: int = 5) -> dict[str, Value]:
         result["reason"] = "shares: the anisotropy is zero"
     else:
         shares = [float(contribution) / mean_cosine for contribution in contributions[dims]]
-    return result | {
-        "dims": data.dims[dims].tolist(),
-        "contributions": contributions[dims].tolist(),
-        "shares": shares,
-    }
+    return result | {"dims": data.dims[dims].tolist(), "contributions": contributions[dims].tolist(), "shares": shares}
 
 
 METRICS = (
     Metric(
-        name="anisotropy",
-        help="Mean cosine over all pairs of vectors, exactly.",
-        function=anisotropy,
+        name="anisotropy", help="Mean cosine over all pairs of vectors, exactly.", function=anisotropy,
         columns=(
             Column("anisotropy", "number", "mean pairwise cosine", minimum=-1, maximum=1),
             Column("std", "number", "standard deviation of the cosines; null unless requested", minimum=0, maximum=1),
             N_ZERO,
         ),
         parameters=(
-            Parameter(
-                "variant", "raw", "raw, or centred: after subtracting the mean vector.", choices=("raw", "centred")
-            ),
+            Parameter("variant", "raw", "raw, or centred: after subtracting the mean vector.",
+                      choices=("raw", "centred")),
             Parameter("std", False, "Read the vectors for the standard deviation of the cosines too."),
         ),
         formula="(‖Σu‖² − n) / (n (n − 1)), u = x/‖x‖",
         citation="Ethayarajh (2019), EMNLP; Wolfe & Caliskan (2022), ACL, eq. 1",
-        references=("ethayarajh2019", "wolfe2022"),
-        needs="summary",
+        references=("ethayarajh2019", "wolfe2022"), needs="summary",
         estimator="Exact over all n(n − 1)/2 pairs, in float64; no pair is sampled. Zero vectors are left out and "
         "counted; duplicates count as cosine 1. The standard deviation is exact too, with ddof 0 over the pairs, and 0 "
         "where the cosines differ by rounding alone.",
         version=2,
     ),
     Metric(
-        name="rogue-dims",
-        drawn_as="bars",
-        drawn_values=("shares", "contributions"),
-        bar_names="dims",
-        help="Dimensions that contribute most to the mean cosine.",
-        function=rogue_dims,
+        name="rogue-dims", drawn_as="bars", drawn_values=("shares", "contributions"), bar_names="dims",
+        help="Dimensions that contribute most to the mean cosine.", function=rogue_dims,
         columns=(
             Column("anisotropy", "number", "mean pairwise cosine", minimum=-1, maximum=1),
             Column("dims", "array of integers", "their numbers in the space, by descending contribution"),
@@ -210,13 +189,11 @@ METRICS = (
             N_ZERO,
         ),
         parameters=(Parameter("k", 5, "Number of dimensions to return.", minimum=1),),
-        formula="CC_i = ((Σu_i)² − Σu_i²) / (n (n − 1))",
-        citation="Timkey & van Schijndel (2021), EMNLP",
-        references=("timkey2021",),
-        needs="summary",
+        formula="CC_i = ((Σu_i)² − Σu_i²) / (n (n − 1))", citation="Timkey & van Schijndel (2021), EMNLP",
+        references=("timkey2021",), needs="summary",
         estimator="Exact over all pairs, in float64. Contributions may be negative; those of all dimensions add up to "
         "the anisotropy. After a transform a dimension has the number that it has in the space, whatever was dropped; "
         "abtt and whiten mix dimensions, but leave the axes where they are.",
         version=2,
     ),
-)
+)  # fmt: skip

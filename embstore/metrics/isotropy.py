@@ -1,25 +1,24 @@
-"""Measure how evenly vectors use the directions of their space: IsoScore and the partition function."""
+"""Measure how evenly vectors use the directions of their space, and how many, from their covariance."""
 
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embstore.base.summary import Float64Array
-from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
-from embstore.metrics.numerics.blas_threads import eigenvectors_of, ignore_spurious_flags, one_thread
-from embstore.metrics.numerics.moments import TOO_FEW, moments, varying_moments
+from embstore.metrics.declaration import Block, Column, LayerData, Metric, NotComputable, Parameter, Result, Value
+from embstore.metrics.numerics.linear_algebra import (
+    TOO_FEW,
+    Moments,
+    eigenvalues_of,
+    eigenvectors_of,
+    ignore_spurious_flags,
+    moments,
+    one_thread,
+    varying_moments,
+    zero_insignificant,
+)
 
-
-def participation_of(covariance: Float64Array) -> float:
-    """Return the participation ratio tr(C)² / ‖C‖_F² = (Σλ)² / Σλ², in [1, dim].
-
-    Args:
-        covariance: Positive semidefinite matrix, not zero, shape (dim, dim); its scale does not matter.
-    """
-    # Row by row: for a product of the whole matrix, BLAS would wake threads, which then spin and occupy a core.
-    square = np.vecdot(covariance, covariance).sum()
-    return float(np.clip(np.trace(covariance) ** 2 / square, 1, len(covariance)))
+_RANKME_CONSTANT = 1e-7  # Garrido et al. (2023), eq. 1
 
 
 def isoscore(data: LayerData, *, zeta: float = 0.0) -> Result:
@@ -45,8 +44,15 @@ def isoscore(data: LayerData, *, zeta: float = 0.0) -> Result:
     if zeta:
         matrix *= (1 - zeta) / (total.n - 1)
         matrix.flat[:: data.dim + 1] += zeta
-    score = (participation_of(matrix) - 1) / (data.dim - 1)
+    score = (_participation_of(matrix) - 1) / (data.dim - 1)
     return {"isoscore": score, "n": total.n, "reason": None}
+
+
+def _participation_of(covariance: Float64Array) -> float:
+    """Return the participation ratio tr(C)² / ‖C‖_F² = (Σλ)² / Σλ², in [1, dim], of a covariance C up to its scale."""
+    # Row by row: for a product of the whole matrix, BLAS would wake threads, which then spin and occupy a core.
+    square = np.vecdot(covariance, covariance).sum()
+    return float(np.clip(np.trace(covariance) ** 2 / square, 1, len(covariance)))
 
 
 def partition(data: LayerData) -> Result:
@@ -86,13 +92,8 @@ def partition(data: LayerData) -> Result:
     }
 
 
-def _log_z(block: NDArray[np.floating], directions: Float64Array) -> Float64Array:
-    """Return ln Σ exp(c·w) and ln Σ exp(−c·w) over the vectors w of a block, (2, dim).
-
-    Args:
-        block: Vectors, (n, dim).
-        directions: Directions c as columns, (dim, dim).
-    """
+def _log_z(block: Block, directions: Float64Array) -> Float64Array:
+    """Return ln Σ exp(c·w) and ln Σ exp(−c·w), (2, dim), over the vectors w of a block, c the columns (dim, dim)."""
     with ignore_spurious_flags():
         products = block.astype(np.float64, copy=False) @ directions
     log_sums = []
@@ -103,18 +104,104 @@ def _log_z(block: NDArray[np.floating], directions: Float64Array) -> Float64Arra
     return np.stack(log_sums)
 
 
+def participation_ratio(data: LayerData) -> Result:
+    """Compute the participation ratio (Σλ)² / Σλ² of the eigenvalues λ of the covariance.
+
+    Args:
+        data: Vectors of a layer, read once.
+
+    Returns:
+        ``participation_ratio`` in [1, min(dim, n − 1)], ``n`` and ``reason``.
+
+    Raises:
+        NotComputable: There are fewer than two vectors, or all are equal.
+    """
+    total = varying_moments(data)
+    return {"participation_ratio": _participation_of(total.scatter), "n": total.n, "reason": None}
+
+
+def effective_rank(data: LayerData, *, variant: str = "uncentred") -> Result:
+    """Compute the effective rank exp(−Σ p ln p) (Roy & Vetterli, 2007, eq. 3).
+
+    Args:
+        data: Vectors of a layer, read once.
+        variant: ``uncentred``: p = σ / Σσ of the singular values σ of the matrix, as Roy & Vetterli define it;
+            ``centred``: the same after the mean is subtracted; ``eigenvalues``: p = λ / Σλ of the covariance's
+            eigenvalues; ``rankme``: ``uncentred`` with 1e-7 added to each p (Garrido et al., 2023).
+
+    Returns:
+        ``effective_rank`` ≥ 1 (``rankme``: ≥ 1 − 1e-7), ``n`` and ``reason``.
+
+    Raises:
+        NotComputable: There are fewer than two vectors, or all are equal (centred) or zero (uncentred).
+    """
+    total, eigenvalues = _eigenvalues(data, centred=variant in ("centred", "eigenvalues"))
+    parts = eigenvalues if variant == "eigenvalues" else np.sqrt(eigenvalues)
+    shares = parts / parts.sum()
+    if variant == "rankme":
+        shares = shares[: min(total.n, data.dim)] + _RANKME_CONSTANT
+    shares = shares[shares > 0]  # 0 ln 0 = 0
+    rank = float(np.exp(-(shares * np.log(shares)).sum()))
+    if variant != "rankme":
+        rank = max(1.0, rank)
+    return {"effective_rank": rank, "n": total.n, "reason": None}
+
+
+def spectrum(data: LayerData, *, k: int = 10, variant: str = "centred") -> Result:
+    """Compute the shares of the variance that the largest principal components explain.
+
+    Args:
+        data: Vectors of a layer, read once.
+        k: Number of components; reduced if there are fewer dimensions or vectors.
+        variant: ``centred`` for principal components; ``uncentred`` for the squared singular values of the matrix.
+
+    Returns:
+        ``top_share`` in [0, 1], the share of the k components together; ``shares`` of each, largest first;
+        ``variances``: the eigenvalues of the covariance (divisor n − 1; uncentred: of Σxxᵀ / n); ``n``; ``reason``.
+
+    Raises:
+        NotComputable: There are fewer than two vectors, or all are equal (centred) or zero (uncentred).
+    """
+    centred = variant == "centred"
+    total, eigenvalues = _eigenvalues(data, centred=centred)
+    top = eigenvalues[: min(k, total.n)]
+    shares = top / eigenvalues.sum()
+    result: dict[str, Value] = {
+        "top_share": min(1.0, float(shares.sum())),
+        "shares": shares.tolist(),
+        "variances": (top / (total.n - 1 if centred else total.n)).tolist(),
+    }
+    return result | {"n": total.n, "reason": None}
+
+
+def _eigenvalues(data: LayerData, *, centred: bool) -> tuple[Moments, Float64Array]:
+    """Return the moments of a layer, and the squared singular values of its (centred) matrix, descending, (dim,)."""
+    if centred:
+        total = varying_moments(data)
+        return total, zero_insignificant(eigenvalues_of(total.scatter), total.n - 1)[::-1]
+    total = moments(data)
+    if total.n < 2:
+        raise NotComputable(TOO_FEW)
+    if total.square_total == 0:
+        raise NotComputable("all vectors are zero")
+    return total, zero_insignificant(eigenvalues_of(total.uncentred), total.n)[::-1]
+
+
+_PRECISION = (
+    "Computed from the second moments in float64: singular values below about 1e-7 of the largest cannot be told from "
+    "rounding and count as zero."
+)
+
+
 METRICS = (
     Metric(
-        name="isoscore",
-        help="IsoScore: how evenly the variance fills all dimensions.",
-        function=isoscore,
+        name="isoscore", help="IsoScore: how evenly the variance fills all dimensions.", function=isoscore,
         columns=(
             Column("isoscore", "number", "0: all variance in one direction; 1: the same in all", minimum=0, maximum=1),
         ),
         parameters=(
-            Parameter(
-                "zeta", 0.0, "Share of the identity in the covariance: above 0, IsoScore*.", minimum=0.0, maximum=1.0
-            ),
+            Parameter("zeta", 0.0, "Share of the identity in the covariance: above 0, IsoScore*.", minimum=0.0,
+                      maximum=1.0),
         ),
         formula="(PR − 1) / (d − 1), PR = tr(S)² / ‖S‖²_F, S = (1 − ζ) C + ζ I",
         citation="Rudman et al. (2022), Findings of ACL; IsoScore*: Rudman & Eickhoff (2024), ICLR",
@@ -125,22 +212,69 @@ METRICS = (
         "since the identity has none.",
     ),
     Metric(
-        name="partition",
-        help="Isotropy of the partition function, I(W).",
-        function=partition,
+        name="partition", help="Isotropy of the partition function, I(W).", function=partition,
         columns=(
             Column("partition", "number", "smallest over largest Z; 1 is isotropic", minimum=0, maximum=1),
             Column("log_partition", "number", "its natural logarithm", maximum=0),
             Column("first_order", "number", "first-order approximation", minimum=-1, maximum=1),
             Column("second_order", "number", "second-order approximation", minimum=-1, maximum=1),
         ),
-        parameters=(),
-        formula="min Z(c) / max Z(c), Z(c) = Σ exp(c·w), c = ± eigenvectors of WᵀW",
-        citation="Mu & Viswanath (2018), ICLR; Arora et al. (2016), TACL",
-        references=("mu2018", "arora2016"),
+        parameters=(), formula="min Z(c) / max Z(c), Z(c) = Σ exp(c·w), c = ± eigenvectors of WᵀW",
+        citation="Mu & Viswanath (2018), ICLR; Arora et al. (2016), TACL", references=("mu2018", "arora2016"),
         estimator="Exact over all vectors and both signs of each eigenvector, by log-sum-exp in float64; the "
         "eigenvectors stand for all directions, as in the paper. partition may be 0 where its logarithm is below -745. "
         "The value depends on the vectors' scale, and the approximations hold for small norms alone: with a large mean "
         "the first is negative. Where eigenvalues are equal, the choice among their eigenvectors is arbitrary.",
     ),
-)
+    Metric(
+        name="effective-rank", help="Effective rank: exp of the entropy of the singular values.",
+        function=effective_rank,
+        columns=(
+            Column("effective_rank", "number", "effective number of dimensions, from 1", minimum=0, unit="dimensions"),
+        ),
+        parameters=(
+            Parameter("variant", "uncentred",
+                      "From the matrix itself, the centred matrix, the covariance's eigenvalues, or RankMe.",
+                      choices=("uncentred", "centred", "eigenvalues", "rankme")),
+        ),
+        formula="exp(−Σ p ln p), p = σ / Σσ",
+        citation="Roy & Vetterli (2007), EUSIPCO; rankme: Garrido et al. (2023), ICML",
+        references=("roy2007", "garrido2023"),
+        estimator="uncentred is the original definition: singular values of the matrix as it is. centred subtracts the "
+        "mean vector first; eigenvalues takes p from the covariance's eigenvalues, which are the squares of those; "
+        f"rankme adds 1e-7 to each p of uncentred. The four differ: name the one you report. {_PRECISION}",
+    ),
+    Metric(
+        name="participation-ratio", help="Participation ratio: the dimensions that share the variance.",
+        function=participation_ratio,
+        columns=(
+            Column("participation_ratio", "number", "effective number of dimensions", minimum=1, unit="dimensions"),
+        ),
+        parameters=(), formula="(Σλ)² / Σλ² = tr(C)² / ‖C‖²_F", citation="Gao et al. (2017), bioRxiv 214262",
+        references=("gao2017",),
+        estimator="Exact, from the covariance of all vectors in float64, without a decomposition. At most n − 1 and at "
+        "most the number of dimensions; it grows with n while n is not far above the number of dimensions "
+        "(Gaussian vectors: about dn / (n + d)), so compare equal n.",
+    ),
+    Metric(
+        name="spectrum", drawn_as="bars", drawn_values=("shares", "variances"),
+        help="Share of the variance that the top components explain.", function=spectrum,
+        columns=(
+            Column("top_share", "number", "share of the top components together", minimum=0, maximum=1),
+            Column("shares", "array of numbers", "share of each, largest first", minimum=0, maximum=1),
+            Column("variances", "array of numbers", "variance along each", 0, unit="squared units of the space",
+                   shown=False),
+        ),
+        parameters=(
+            Parameter("k", 10, "Number of components.", minimum=1),
+            Parameter("variant", "centred",
+                      "Components of the centred matrix (principal components), or of the uncentred one.",
+                      choices=("centred", "uncentred")),
+        ),
+        formula="Σ_{i≤k} λ_i / Σ λ",
+        citation="Pearson (1901); Ethayarajh (2019), EMNLP, for the first component of a word (MEV)",
+        references=("pearson1901", "ethayarajh2019"),
+        estimator="centred: eigenvalues of the covariance (divisor n − 1), as in PCA. uncentred: of the mean of xxᵀ, "
+        f"where the mean vector counts as a component. {_PRECISION}",
+    ),
+)  # fmt: skip

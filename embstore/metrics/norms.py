@@ -7,11 +7,9 @@ from numpy.typing import NDArray
 
 from embstore.base.arrays import rounding_error_bound
 from embstore.base.summary import in_float64
-from embstore.metrics.declaration.parameters import N_ZERO
-from embstore.metrics.declaration.spec import Column, LayerData, Metric, Parameter, Value
+from embstore.metrics.declaration import N_ZERO, Column, LayerData, Metric, Parameter, Value
 
-# Share of the squared mean from which a variance is precise enough as a difference of sums.
-_MIN_RESOLVED = 1e-4
+_MIN_RESOLVED = 1e-4  # share of the squared mean from which a variance is precise enough as a difference of sums
 
 
 def norms(data: LayerData, *, top: int = 5) -> dict[str, Value]:
@@ -43,7 +41,8 @@ def norms(data: LayerData, *, top: int = 5) -> dict[str, Value]:
         return result | {"reason": f"shares: {top} components of {data.dim}"}
     if mean == 0:
         return result | {"reason": "shares: all vectors are zero"}
-    shares = np.array(list(data.map(partial(_top_norms, top=top)))).sum(axis=0) / summary.norm_total
+    totals = data.map(lambda block: (_top_norm_total(block, top), _top_norm_total(np.abs(block), top)))
+    shares = np.array(list(totals)).sum(axis=0) / summary.norm_total
     return result | {"top_share": float(shares[0]), "top_share_abs": float(shares[1])}
 
 
@@ -69,12 +68,7 @@ def _deviations(block: NDArray[np.floating], mean: float) -> tuple[float, float]
     return float(deviations.sum()), float(deviations @ deviations)
 
 
-def _top_norms(block: NDArray[np.float32], top: int) -> tuple[float, float]:
-    """Return Σ‖x_top‖ of the ``top`` components largest by signed value, and of those largest by absolute value."""
-    return _top_norm_total(block, top), _top_norm_total(np.abs(block), top)
-
-
-def _top_norm_total(block: NDArray[np.float32], top: int) -> float:
+def _top_norm_total(block: NDArray[np.floating], top: int) -> float:
     """Return the sum over vectors of the norm of their ``top`` largest components by signed value."""
     largest = np.partition(block, block.shape[1] - top, axis=1)[:, -top:].astype(np.float64)
     return float(np.sqrt((largest * largest).sum(axis=1)).sum())
@@ -82,9 +76,7 @@ def _top_norm_total(block: NDArray[np.float32], top: int) -> float:
 
 METRICS = (
     Metric(
-        name="norms",
-        help="Vector lengths, and how few components make them.",
-        function=norms,
+        name="norms", help="Vector lengths, and how few components make them.", function=norms,
         columns=(
             Column("mean", "number", "mean L2 norm", minimum=0),
             Column("std", "number", "population standard deviation of the norms", minimum=0),
@@ -95,12 +87,10 @@ METRICS = (
             N_ZERO,
         ),
         parameters=(Parameter("top", 5, "Number of components in the shares (0: no shares).", minimum=0),),
-        formula="mean ‖x_top‖ / mean ‖x‖",
-        citation="Wolfe & Caliskan (2022), ACL",
-        references=("wolfe2022",),
+        formula="mean ‖x_top‖ / mean ‖x‖", citation="Wolfe & Caliskan (2022), ACL", references=("wolfe2022",),
         estimator="Norms come from the summaries; the shares read every vector. std has ddof 0; where it is below a "
         "hundredth of the mean, it too is computed from the vectors, and norms that differ by no more than rounding "
         "have a std of 0. The shares are ratios of means of norms, as in the paper's code, not means of ratios.",
         version=2,
     ),
-)
+)  # fmt: skip

@@ -6,12 +6,19 @@ from numpy.typing import NDArray
 from embstore.base.arrays import cosine_error
 from embstore.base.space import Unit
 from embstore.metrics.data import Ids, Pairs
-from embstore.metrics.declaration.parameters import DATASET, MISSING_PAIRS
-from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
-from embstore.metrics.numerics.bootstrap import spearman_interval
-from embstore.metrics.numerics.correlation import pearson
-from embstore.metrics.numerics.correlation import ranks as ranks_of
-from embstore.metrics.numerics.directions import unit_rows
+from embstore.metrics.declaration import (
+    DATASET,
+    MISSING_PAIRS,
+    Column,
+    LayerData,
+    Metric,
+    NotComputable,
+    Parameter,
+    Result,
+)
+from embstore.metrics.numerics.linear_algebra import unit_rows
+from embstore.metrics.numerics.statistics import pearson, spearman_interval
+from embstore.metrics.numerics.statistics import ranks as ranks_of
 
 Floats = NDArray[np.float64]
 
@@ -94,25 +101,15 @@ def text_codes(values: Floats | NDArray[np.str_]) -> Floats:
     """Return numbers in the order of the values as text: "-0.1" < "-0.2" < "0.1" < "1e-06" < "4" < "4.0".
 
     This is what ``scipy.stats.spearmanr`` ranks if one list has numbers and the other strings: numpy converts both to
-    strings of 32 characters, numbers with as few digits as needed to read them back exactly.
-
-    Args:
-        values: Numbers or strings (n,).
-
-    Returns:
-        Integers from 0 as float64 (n,); equal texts have equal numbers.
+    strings of 32 characters, numbers with as few digits as needed to read them back exactly. Equal texts have equal
+    numbers, which are integers from 0.
     """
     _, codes = np.unique(values.astype(np.str_), return_inverse=True)
     return codes.astype(np.float64)
 
 
 def pair_cosines(data: LayerData, left: Ids, right: Ids) -> tuple[Floats, int]:
-    """Compute the cosine of each pair of items.
-
-    Args:
-        data: Vectors of a layer.
-        left: Item ids (n,).
-        right: Item ids (n,).
+    """Compute the cosine of each pair of items, given their ids (n,).
 
     Returns:
         Cosines, float64 (n,), NaN if a vector is missing or zero; and the number of pairs with a zero vector.
@@ -135,9 +132,7 @@ def pair_cosines(data: LayerData, left: Ids, right: Ids) -> tuple[Floats, int]:
 
 METRICS = (
     Metric(
-        name="similarity",
-        help="Correlation of cosines with human similarity scores.",
-        function=similarity,
+        name="similarity", help="Correlation of cosines with human similarity scores.", function=similarity,
         columns=(
             Column("dataset", "string", "the dataset of pairs", is_key=True),
             Column("spearman", "number", "rank correlation of cosine and score", -1, 1, interval=("low", "high")),
@@ -152,20 +147,15 @@ METRICS = (
         parameters=(
             DATASET,
             MISSING_PAIRS,
-            Parameter(
-                "ranks",
-                "number",
+            Parameter("ranks", "number",
                 "Rank cosines and scores as number, or as text, letter by letter, as Wolfe & Caliskan's code does.",
-                choices=("number", "text"),
-            ),
-            Parameter(
-                "resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0, counts_draws=True
-            ),
+                choices=("number", "text")),
+            Parameter("resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0,
+                      counts_draws=True),
         ),
         formula="ρ = Pearson(rank cos(x_i, y_i), rank score_i)",
         citation="Wolfe & Caliskan (2022), ACL; interval: Efron & Tibshirani (1993), chapter 13",
-        references=("wolfe2022", "efron1993"),
-        needs="pairs",
+        references=("wolfe2022", "efron1993"), needs="pairs",
         estimator="Exact over all pairs that have both vectors; cosines in float64, ranks of ties averaged, scores as "
         "numbers. n, total and coverage say how many pairs that is. Pairs with a zero vector are left out and "
         "counted. The interval is the 95 % percentile bootstrap: pairs drawn with replacement, each resample ranked "
@@ -175,9 +165,7 @@ METRICS = (
         "and one of strings, as in the code of Wolfe & Caliskan (2022): both are ranked letter by letter, so that 4 "
         "and 4.0 differ, negative cosines run backwards and 1e-06 is above 0.5. spearman and its interval are of these "
         "ranks; pearson stays one of numbers. It needs the scores as they stand in the file: stsb-wolfe2022 has them.",
-        units=(Unit.WORD, Unit.SENTENCE, Unit.OCCURRENCE),
-        best="spearman",
-        version=2,
+        units=(Unit.WORD, Unit.SENTENCE, Unit.OCCURRENCE), best="spearman", version=2,
         drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the pairs",
     ),
-)
+)  # fmt: skip

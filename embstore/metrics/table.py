@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from embstore.base.errors import UnknownNameError
-from embstore.metrics.declaration.spec import CALLER, Metric
+from embstore.metrics.declaration import CALLER, Metric
 
 if TYPE_CHECKING:
     METRICS: dict[str, Metric]
@@ -14,16 +14,13 @@ if TYPE_CHECKING:
 _FAMILIES = {
     "cosine": ("anisotropy", "rogue-dims"),
     "norms": ("norms",),
-    "isotropy": ("isoscore", "partition"),
-    "spectral": ("effective-rank", "participation-ratio", "spectrum"),
-    "dimension": ("intrinsic-dimension",),
-    "hubness": ("hubness",),
+    "isotropy": ("isoscore", "partition", "effective-rank", "participation-ratio", "spectrum"),
+    "neighbourhood": ("intrinsic-dimension", "hubness"),
     "uniformity": ("uniformity", "alignment"),
     "similarity": ("similarity",),
     "analogies": ("analogies",),
     "correlate": ("correlate",),
-    "valnorm": ("valnorm",),
-    "association": ("weat", "sc-weat"),
+    "association": ("valnorm", "weat", "sc-weat"),
     "contextuality": ("self-similarity", "intra-sentence", "mev"),
     "comparison": ("cka", "rsa", "overlap"),
 }
@@ -60,7 +57,7 @@ def get_metric(name: str) -> Metric:
     if name in metrics:
         return metrics[name]
     # Looking for packages takes 20 ms, which a built-in metric should not cost.
-    from embstore.metrics.declaration.plugins import find_plugins, load_plugin
+    from embstore.metrics.plugins import find_plugins, load_plugin
 
     plugins = find_plugins()
     if name in plugins:
@@ -77,23 +74,18 @@ def as_metric(metric: str | Metric) -> Metric:
     """
     if isinstance(metric, str):
         return get_metric(metric)
-    if isinstance(metric, Metric) and (metric.package == CALLER or _is_own(metric)):
-        return metric
-    from embstore.metrics.declaration.plugins import guard_own
+    if isinstance(metric, Metric):
+        is_known = metric.name in (_load_all() if _load_all.cache_info().currsize else _FAMILY_OF)
+        if metric.package == CALLER or (is_known and get_metric(metric.name) is metric):
+            return metric
+    from embstore.metrics.plugins import guard_own
 
     return guard_own(metric, _load_all())
 
 
-def _is_own(metric: Metric) -> bool:
-    """Return whether a metric is one of embstore's, without loading the others."""
-    if _load_all.cache_info().currsize:  # METRICS may hold others
-        return _load_all().get(metric.name) is metric
-    return metric.name in _FAMILY_OF and get_metric(metric.name) is metric
-
-
 def all_metrics() -> tuple[dict[str, Metric], list[str]]:
     """Return all metrics by name, and an error message for each metric of an installed package that is not usable."""
-    from embstore.metrics.declaration.plugins import load_plugins
+    from embstore.metrics.plugins import load_plugins
 
     metrics = _load_all()
     plugins, refused = load_plugins(metrics)

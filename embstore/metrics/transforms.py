@@ -18,18 +18,24 @@ the axes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.space import same_spelling
-from embstore.metrics.declaration.spec import LayerData
-from embstore.metrics.numerics.affine import Affine
-from embstore.metrics.numerics.blas_threads import ignore_spurious_flags
-from embstore.metrics.numerics.fitting import Fitting
-
-__all__ = ["Affine", "Step", "fit", "parse_transforms"]
+from embstore.base.summary import Float64Array
+from embstore.metrics.declaration import LayerData, NotComputable
+from embstore.metrics.numerics.linear_algebra import (
+    ROUNDING,
+    Moments,
+    eigenvectors_of,
+    ignore_spurious_flags,
+    moments,
+    one_thread,
+    zero_insignificant,
+)
 
 _COMPONENTS = "a number of components, as in {}:3"
 # The argument of each transform, for messages; None if it has none.
@@ -42,6 +48,9 @@ _ARGUMENTS = {
     "whiten": None,
 }
 _NEEDS_SCATTER = ("standardize", "abtt", "abtt-original", "whiten")
+# Share of a component's size below which its spread may be rounding: vectors are stored in float32.
+_STORED_ROUNDING = 2.0**-22
+_MAX_NAMED = 5  # dimensions in a note
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +69,7 @@ class Step:
 
 
 def parse_transforms(names: Sequence[str]) -> tuple[Step, ...]:
-    """Parse the names of transforms.
-
-    Raises:
-        UnknownNameError: There is no such transform.
-        UsageError: An argument is missing or invalid, or a dimension is dropped twice.
-    """
+    """Parse the names of transforms; raise UnknownNameError or UsageError if one is invalid or dimensions repeat."""
     steps = tuple(_parse(name) for name in names)
     dropped: dict[int, str] = {}
     for step in steps:
@@ -84,7 +88,7 @@ def parse_transforms(names: Sequence[str]) -> tuple[Step, ...]:
 
 
 def _parse(name: str) -> Step:
-    """Parse the name of one transform; raise UnknownNameError or UsageError if it is invalid."""
+    """Parse the name of one transform."""
     kind, colon, argument = (part.strip() for part in name.partition(":"))
     kind = same_spelling(kind, _ARGUMENTS)
     if kind not in _ARGUMENTS:
@@ -98,6 +102,241 @@ def _parse(name: str) -> Step:
     if not all(part.isascii() and part.isdigit() for part in parts) or (len(parts) > 1 and kind != "drop"):
         raise UsageError(f"the transform {kind} needs {expected.format(kind)}, not {name!r}.")
     return Step(name, kind, tuple(map(int, parts)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Affine:
+    """The affine map x ↦ y[columns] · scale + y · left · right + offset, where y = x − shift.
+
+    Attributes:
+        columns: Components of y that enter the first term, ascending, int (dim,). They also name the components of the
+            result, since no map here rotates the axes.
+        scale: Factor of each of these components, (dim,).
+        shift: Vector subtracted first, (components of x,).
+        offset: Vector added last, (dim,).
+        left: Left factor, (components of x, rank). The rank is 0 if each output depends on one input component.
+        right: Right factor, (rank, dim); None for the identity.
+        rounding_error: Bound on the rounding error of each output component, (dim,). A result that is no longer than
+            this vector becomes exactly zero, since its direction is unknown.
+        notes: Notes for the user.
+    """
+
+    columns: NDArray[np.int64]
+    scale: Float64Array
+    shift: Float64Array
+    offset: Float64Array
+    left: Float64Array
+    right: Float64Array | None
+    rounding_error: Float64Array
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def identity(cls, dim: int) -> "Affine":
+        """Return the identity map on vectors of ``dim`` components."""
+        zeros = np.zeros(dim)
+        return cls(np.arange(dim), np.ones(dim), zeros, zeros, np.zeros((dim, 0)), np.zeros((0, dim)), zeros)
+
+    @property
+    def dim(self) -> int:
+        """Number of components of a transformed vector."""
+        return len(self.columns)
+
+    @property
+    def mixing_matrix(self) -> Float64Array:
+        """Product left · right, shape (components of x, dim)."""
+        return self.left if self.right is None else self.left @ self.right
+
+    def __call__(self, block: NDArray[np.floating]) -> Float64Array:
+        """Apply the map to vectors (n, components of x); return the transformed vectors, float64 (n, dim)."""
+        y = block - self.shift
+        with ignore_spurious_flags():
+            mixed = y @ self.left if self.left.shape[1] else None
+            if mixed is not None and self.right is not None:
+                mixed = mixed @ self.right
+        if mixed is not None and not self.scale.any():
+            result = mixed
+        else:
+            result = y if self.dim == len(self.shift) else np.take(y, self.columns, axis=1)
+            result *= self.scale
+            if mixed is not None:
+                result += mixed
+        if self.offset.any():
+            result += self.offset
+        if self.rounding_error.any():
+            result[np.vecdot(result, result) <= self.rounding_error @ self.rounding_error] = 0.0
+        return result
+
+    def times(self, vectors: Float64Array) -> Float64Array:
+        """Return the product of the matrix of the linear part with ``vectors`` (dim, m), (components of x, m)."""
+        result = self.left @ (vectors if self.right is None else self.right @ vectors)
+        result[self.columns] += self.scale[:, None] * vectors
+        return result
+
+    def centred(self, mean: Float64Array) -> "Affine":
+        """Return the map with another shift and offset, so that the mean of its results is zero, given that of x."""
+        return replace(self, shift=mean, offset=np.zeros(self.dim))
+
+    def scaled(self, factors: Float64Array) -> "Affine":
+        """Return the map followed by a multiplication of each component by its factor, (dim,)."""
+        right = None if self.right is None else self.right * factors
+        left = self.left * factors if self.right is None else self.left
+        return replace(self, scale=self.scale * factors, offset=self.offset * factors, left=left, right=right)
+
+    def select(self, dims: NDArray[np.int64]) -> "Affine":
+        """Return the map restricted to the components of its result at the positions ``dims``, int (m,)."""
+        return replace(
+            self,
+            columns=self.columns[dims],
+            scale=self.scale[dims],
+            offset=self.offset[dims],
+            left=self.left[:, dims] if self.right is None else self.left,
+            right=None if self.right is None else self.right[:, dims],
+        )
+
+    def without(self, directions: Float64Array) -> "Affine":
+        """Return the map whose linear part also removes orthonormal directions V (dim, k): y − V Vᵀ y."""
+        left = np.concatenate([self.left, -self.times(directions)], axis=1)
+        right = np.eye(self.dim) if self.right is None else self.right
+        return replace(self, left=left, right=np.concatenate([right, directions.T]))
+
+    def multiplied(self, left: Float64Array, right: Float64Array) -> "Affine":
+        """Return the map with its linear part times left · right, of shapes (dim, rank) and (rank, dim)."""
+        return replace(self, scale=np.zeros(self.dim), left=self.times(left), right=right)
+
+    def collapsed(self) -> "Affine":
+        """Return the same map with the factors multiplied into one matrix, if that is cheaper to apply."""
+        if self.right is None or self.left.shape[1] * (len(self.shift) + self.dim) <= len(self.shift) * self.dim:
+            return self
+        matrix = self.mixing_matrix.copy()
+        matrix[self.columns, np.arange(self.dim)] += self.scale
+        return replace(self, scale=np.zeros(self.dim), left=matrix, right=None)
+
+
+class _Fitting:
+    """A composition ``affine`` of fitted transforms, to which each method adds one, fitted on the result so far.
+
+    If components are only scaled or dropped, the second moments of the result follow from those before. After ``abtt``
+    or ``whiten`` they would be small differences of large numbers, so the vectors are read again. If no transform needs
+    second moments, only the summary is read. Methods raise NotComputable if nothing would be left.
+    """
+
+    def __init__(self, data: LayerData, *, needs_scatter: bool) -> None:
+        self._data = data
+        self._scatter: Float64Array | None = None
+        self._mean: Float64Array
+        self._rms: Float64Array  # root mean square of each component, or of all of them
+        self._is_centred = False
+        self.affine = Affine.identity(data.dim)
+        if needs_scatter:
+            total = moments(data)
+            self._n, self._mean, self._scatter = total.n, total.mean, total.scatter
+            self._rms = np.sqrt(np.diagonal(total.scatter) / max(1, total.n) + total.mean**2)
+        else:
+            summary = data.summary
+            self._n, self._mean = summary.n, summary.mean
+            self._rms = np.full(data.dim, (summary.norm_square_total / max(1, summary.n) / data.dim) ** 0.5)
+        if self._n == 0:
+            raise NotComputable("no vectors")
+
+    def center(self) -> None:
+        """Subtract the mean."""
+        self._is_centred = True
+        self._set_affine(self.affine.centred(self._mean))
+
+    def standardize(self, name: str) -> None:
+        """Scale each component to mean 0 and standard deviation 1 (divisor n); components without variance become 0."""
+        scatter = self._current_scatter()
+        self.center()
+        std = np.sqrt(np.diagonal(scatter) / self._n)
+        is_constant = std <= self.affine.rounding_error
+        is_nearly_constant = std <= self.affine.rounding_error * (_STORED_ROUNDING / ROUNDING)
+        if is_constant.all():
+            raise NotComputable(f"{name} removes everything: no dimension has any variance")
+        factors = np.divide(1.0, std, out=np.zeros_like(std), where=~is_constant)
+        self._set_affine(self.affine.scaled(factors))
+        self._scatter = scatter * np.outer(factors, factors)
+        if is_constant.any():
+            self._add_note(f"{name}: {is_constant.sum()} of {len(std)} dimensions have no variance and become 0")
+        dims = self.affine.columns[~is_constant & is_nearly_constant]
+        if len(dims):
+            named = ", ".join(map(str, dims[:_MAX_NAMED])) + (" …" if len(dims) > _MAX_NAMED else "")
+            self._add_note(
+                f"{name}: {len(dims)} of {self.affine.dim} dimensions ({named}) vary by no more than float32 resolves, "
+                "and count as much as the others now: drop:DIMS leaves them out"
+            )
+
+    def remove_top(self, k: int, name: str, *, uncentred: bool = False) -> None:
+        """Subtract the mean, and the projection on the first k principal components (all-but-the-top).
+
+        ``uncentred``, the vector is projected before the mean is subtracted (``abtt-original``).
+        """
+        eigenvalues, vectors = self._eigendecomposition()
+        rank = int(np.count_nonzero(eigenvalues))
+        if k >= rank:
+            raise NotComputable(f"{name} removes everything: the centred vectors have rank {rank}")
+        top = vectors[:, self.affine.dim - k :]
+        mean = self.affine(self._mean[None])[0]
+        self.center()
+        reduced = self.affine.without(top)
+        self._set_affine(replace(reduced, offset=-top @ (top.T @ mean)) if uncentred else reduced)
+        self._scatter = self._scatter if k == 0 else None
+
+    def drop(self, dims: NDArray[np.int64], name: str) -> None:
+        """Drop dimensions, given their numbers in the space, ascending."""
+        dim = self._data.dim
+        if dims[-1] >= dim:
+            unknown = ", ".join(map(str, dims[dims >= dim]))
+            raise NotComputable(f"{name}: there is no dimension {unknown}; those of the vectors are 0 to {dim - 1}")
+        kept = np.flatnonzero(~np.isin(self.affine.columns, dims))
+        if len(kept) == 0:
+            raise NotComputable(f"{name} removes everything: the vectors have no other dimension")
+        self._set_affine(self.affine.select(kept))
+        if self._scatter is not None:
+            self._scatter = self._scatter[np.ix_(kept, kept)]
+
+    def whiten(self, name: str) -> None:
+        """Transform the covariance (divisor n − 1) to the identity by ZCA; directions without variance become 0."""
+        eigenvalues, vectors = self._eigendecomposition()
+        has_variance = eigenvalues > 0
+        rank = int(np.count_nonzero(has_variance))
+        if rank == 0:
+            raise NotComputable(f"{name} removes everything: the centred vectors have rank 0")
+        used = vectors[:, has_variance]
+        factors = np.sqrt((self._n - 1) / eigenvalues[has_variance])
+        self.center()
+        self._set_affine(self.affine.multiplied(used * factors, used.T))
+        self._scatter = None
+        if rank < len(eigenvalues):
+            n_constant = len(eigenvalues) - rank
+            self._add_note(f"{name}: {n_constant} of {len(eigenvalues)} directions have no variance and become 0")
+
+    def _eigendecomposition(self) -> tuple[Float64Array, Float64Array]:
+        """Return the eigenvalues, ascending, and eigenvectors (columns) of the scatter matrix; rounding counts as 0."""
+        eigenvalues, vectors = eigenvectors_of(self._current_scatter())
+        return zero_insignificant(eigenvalues, self._n - 1), vectors
+
+    def _current_scatter(self) -> Float64Array:
+        """Return the scatter matrix of the transformed vectors, (dim, dim), reading them if necessary."""
+        if self._scatter is None:
+            total = Moments.empty(self.affine.dim)
+            with one_thread():
+                for part in self._data.map(lambda block: Moments.of(self.affine(block))):
+                    total += part
+            self._scatter = total.scatter
+        return self._scatter
+
+    def _set_affine(self, affine: Affine) -> None:
+        """Set the map of all transforms so far to ``affine``, with the bound on the rounding errors of its results.
+
+        The bound is zero unless a mean was subtracted, which may cancel all but rounding errors.
+        """
+        error = np.zeros(affine.dim)
+        if self._is_centred:
+            error = self._rms[affine.columns] * np.abs(affine.scale) + self._rms @ np.abs(affine.mixing_matrix)
+        self.affine = replace(affine, rounding_error=ROUNDING * error)
+
+    def _add_note(self, note: str) -> None:
+        self.affine = replace(self.affine, notes=(*self.affine.notes, note))
 
 
 def fit(data: LayerData, steps: Sequence[Step]) -> Affine:
@@ -114,22 +353,17 @@ def fit(data: LayerData, steps: Sequence[Step]) -> Affine:
         NotComputable: There are no vectors, a transform would remove everything, or a dropped dimension does not exist.
     """
     with ignore_spurious_flags():
-        fitting = Fitting(data, needs_scatter=any(step.kind in _NEEDS_SCATTER for step in steps))
+        fitting = _Fitting(data, needs_scatter=any(step.kind in _NEEDS_SCATTER for step in steps))
         for step in steps:
-            _fit_step(fitting, step)
+            match step.kind:
+                case "center":
+                    fitting.center()
+                case "standardize":
+                    fitting.standardize(step.name)
+                case "abtt" | "abtt-original":
+                    fitting.remove_top(step.numbers[0], step.name, uncentred=step.kind == "abtt-original")
+                case "drop":
+                    fitting.drop(np.unique(step.numbers), step.name)
+                case "whiten":
+                    fitting.whiten(step.name)
         return fitting.affine.collapsed()
-
-
-def _fit_step(fitting: Fitting, step: Step) -> None:
-    """Fit one transform on the result of those before, and add it to them."""
-    match step.kind:
-        case "center":
-            fitting.center()
-        case "standardize":
-            fitting.standardize(step.name)
-        case "abtt" | "abtt-original":
-            fitting.remove_top(step.numbers[0], step.name, uncentred=step.kind == "abtt-original")
-        case "drop":
-            fitting.drop(np.unique(step.numbers), step.name)
-        case "whiten":
-            fitting.whiten(step.name)

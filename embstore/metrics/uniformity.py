@@ -8,10 +8,19 @@ from embstore.base.arrays import in_threads
 from embstore.base.space import Unit
 from embstore.base.summary import Float64Array, in_float64
 from embstore.metrics.data import Ids, Pairs
-from embstore.metrics.declaration.parameters import DATASET, MISSING_PAIRS, N_ZERO
-from embstore.metrics.declaration.spec import Block, Column, LayerData, Metric, NotComputable, Parameter, Result
-from embstore.metrics.numerics.blas_threads import ignore_spurious_flags, one_thread
-from embstore.metrics.numerics.directions import unit_rows
+from embstore.metrics.declaration import (
+    DATASET,
+    MISSING_PAIRS,
+    N_ZERO,
+    Block,
+    Column,
+    LayerData,
+    Metric,
+    NotComputable,
+    Parameter,
+    Result,
+)
+from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags, one_thread, unit_rows
 
 # Memory for the unit vectors that are compared with all others in one pass: 10,900 of 768 components.
 _LOADED_BYTES = 1 << 26
@@ -49,28 +58,23 @@ def _nonzero_ids(ids: Ids, block: Block) -> tuple[Ids, int]:
 def _log_total(data: LayerData, ids: Ids, t: float) -> float:
     """Return ln Σ exp(2t uᵢ·uⱼ) over all pairs i < j of unit vectors.
 
-    The vectors are loaded in batches; each batch is compared with itself, and with all vectors of larger ids.
-
-    Args:
-        data: Vectors of a layer.
-        ids: Ids of the non-zero vectors, ascending.
-        t: Sharpness of the Gaussian.
+    The vectors are loaded in batches; each batch is compared with itself, and with all vectors of larger ids. ``ids``
+    are those of the non-zero vectors, ascending.
     """
     log_total = -np.inf
     size = max(1, _LOADED_BYTES // (8 * data.dim))
     with one_thread():
         for start in range(0, len(ids), size):
             loaded = unit_rows(data.gather(ids[start : start + size])[1])[0]
-            log_sums = in_threads(partial(_log_sum_within, loaded, 2 * t), range(0, len(loaded), _ROWS))
+
+            def log_sum_within(row: int, loaded: Float64Array = loaded) -> float:
+                return _log_sum(loaded[row : row + _ROWS] * (2 * t), loaded, row)
+
+            log_sums = in_threads(log_sum_within, range(0, len(loaded), _ROWS))
             if start + size < len(ids):
                 log_sums += data.map_with_ids(partial(_log_sum_with_block, loaded, 2 * t, ids[start + size]))
             log_total = float(np.logaddexp.reduce([log_total, *log_sums]))
     return log_total
-
-
-def _log_sum_within(loaded: Float64Array, factor: float, start: int) -> float:
-    """Return ln Σ exp(factor uᵢ·uⱼ) over i < j for the 256 rows i of ``loaded`` from ``start`` on, and all rows j."""
-    return _log_sum(loaded[start : start + _ROWS] * factor, loaded, start)
 
 
 def _log_sum_with_block(loaded: Float64Array, factor: float, first: int, ids: Ids, block: Block) -> float:
@@ -83,12 +87,9 @@ def _log_sum_with_block(loaded: Float64Array, factor: float, first: int, ids: Id
 
 
 def _log_sum(rows: Float64Array, others: Float64Array, start: int | None = None) -> float:
-    """Return ln Σ exp(xᵢ·yⱼ) over all rows x and y, by log-sum-exp.
+    """Return ln Σ exp(xᵢ·yⱼ) over all rows x and others y, by log-sum-exp.
 
-    Args:
-        rows: Vectors x.
-        others: Vectors y.
-        start: Position of ``rows`` in ``others``, to sum only pairs i < j of the latter; None to sum all pairs.
+    If the rows are others from the position ``start`` on, only pairs i < j of the latter are summed.
     """
     log_sum = -np.inf
     for column in range(start or 0, len(others), _COLUMNS):
@@ -139,15 +140,9 @@ def alignment(
 
 
 def _square_distances(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Array, int]:
-    """Compute |u − v|² of the unit vectors of each pair of items.
+    """Return |u − v|² of the unit vectors of each pair of items with two non-zero ones, and how many have a zero one.
 
-    Args:
-        data: Vectors of a layer.
-        left: Item ids (n,).
-        right: Item ids (n,).
-
-    Returns:
-        Squared distances of the pairs with two non-zero vectors, (at most n,); and the number of pairs with a zero one.
+    The pairs are given by their ids (n,); there are at most n distances.
     """
     ids, vectors = data.gather(np.union1d(left, right))
     has_both = np.isin(left, ids) & np.isin(right, ids)
@@ -160,17 +155,13 @@ def _square_distances(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Ar
 
 METRICS = (
     Metric(
-        name="uniformity",
-        help="How evenly vectors are spread over the unit sphere.",
-        function=uniformity,
+        name="uniformity", help="How evenly vectors are spread over the unit sphere.", function=uniformity,
         columns=(Column("uniformity", "number", "log mean Gaussian potential", maximum=0), N_ZERO),
         parameters=(
             Parameter("t", 2.0, "Sharpness of the Gaussian: the larger, the more near pairs count.", minimum=1e-6),
         ),
-        formula="ln mean_{i<j} exp(−t |u_i − u_j|²), u = x/‖x‖",
-        citation="Wang & Isola (2020), ICML",
-        references=("wang2020",),
-        needs="vectors",
+        formula="ln mean_{i<j} exp(−t |u_i − u_j|²), u = x/‖x‖", citation="Wang & Isola (2020), ICML",
+        references=("wang2020",), needs="vectors",
         estimator="Exact over all n(n − 1)/2 pairs, in float64 by log-sum-exp, block by block. Its time grows with n², "
         "its memory does not: seconds at n = 10,000, minutes at 100,000, where --sample answers sooner. Vectors are "
         "made unit vectors first, which the authors' code leaves to the caller. Zero vectors are left out and counted; "
@@ -178,9 +169,7 @@ METRICS = (
         "−3.990 at t = 2.",
     ),
     Metric(
-        name="alignment",
-        help="How near the unit vectors of pairs of like meaning are.",
-        function=alignment,
+        name="alignment", help="How near the unit vectors of pairs of like meaning are.", function=alignment,
         columns=(
             Column("dataset", "string", "the dataset of pairs", is_key=True),
             Column("alignment", "number", "mean distance to the power of alpha", minimum=0),
@@ -196,11 +185,10 @@ METRICS = (
         ),
         formula="mean |u − v|^alpha over the pairs with a score ≥ min_score, u = x/‖x‖",
         citation="Wang & Isola (2020), ICML; positive pairs as in Gao et al. (2021), EMNLP",
-        references=("wang2020", "gao2021"),
-        needs="pairs",
+        references=("wang2020", "gao2021"), needs="pairs",
         estimator="Exact over all such pairs that have both vectors, from differences of unit vectors in float64. "
         "A score of 4 and more is a paraphrase on the scale of 0 to 5 of STS-B; other datasets have other scales. "
         "n, total and coverage say how many pairs were used; pairs with a zero vector are left out and counted.",
         units=(Unit.WORD, Unit.SENTENCE, Unit.OCCURRENCE),
     ),
-)
+)  # fmt: skip

@@ -12,7 +12,7 @@ from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.base.table import Table
 from embstore.metrics import LayerData, Metric, NotComputable, rows_of
-from embstore.metrics.declaration.explain import CacheLookup
+from embstore.metrics.explain import CacheLookup
 from embstore.query.cache import Answers
 from embstore.query.compute import selected_layers
 from embstore.query.group_layers import restricted

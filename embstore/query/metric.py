@@ -9,7 +9,7 @@ from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.base.table import Pivot, Table, table
 from embstore.metrics import Metric, as_metric
-from embstore.metrics.declaration.spec import Need
+from embstore.metrics.declaration import Need
 from embstore.query.cache import Answers
 from embstore.query.compute import compute_layers
 from embstore.query.inputs.case import Case
@@ -35,7 +35,7 @@ from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter, select_layers
 
 if TYPE_CHECKING:
-    from embstore.metrics.declaration.explain import CacheState
+    from embstore.metrics.explain import CacheState
 
 # What metrics of other inputs than the vectors of items are of, by what they need.
 UNGROUPED: dict[Need, str] = {
@@ -108,7 +108,7 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
 
 def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str) -> "CacheState":
     """Return which answers to a request are stored, without computing any; arguments and errors as :func:`query`."""
-    from embstore.metrics.declaration.explain import CacheLookup, CacheState
+    from embstore.metrics.explain import CacheLookup, CacheState
     from embstore.query.layer_pairs import stored_pairs
 
     cards, _ = _suitable_spaces(catalog, request, spaces)

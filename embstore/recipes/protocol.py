@@ -1,10 +1,9 @@
 """Plan the builds and queries of a reproduction. Pure data: no file is read and no model is run."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
 
-from embstore.recipes.recipe import Measure, Population, Recipe, Source, SpaceSpec
+from embstore.recipes.recipe import Measure, QuerySpec, Recipe, Source, SpaceSpec
 
 OMITTED_BY_QUICK = "left out by quick"
 
@@ -31,7 +30,6 @@ class Sentences:
     """A user's file of sentences that replaces sources of the recipe.
 
     Attributes:
-        path: Path of the file.
         tag: Part of the names of its spaces, from the file's name and hash, so that a changed file makes new spaces.
     """
 
@@ -41,18 +39,7 @@ class Sentences:
 
 @dataclass(frozen=True, slots=True)
 class BuildStep:
-    """A build of one space of one model.
-
-    Attributes:
-        model: Checkpoint as given to the build.
-        space: Name of the space.
-        sources: Datasets or files to read.
-        spec: Entry of the recipe.
-        limit: Maximum number of texts to read; None for all.
-        per_text: Number of words to sample from each sentence; None for all.
-        seed: Random seed of that sample.
-        keep: Columns to store with the items.
-    """
+    """A build of one space of one model: arguments of :meth:`embstore.Store.build`."""
 
     model: str
     space: str
@@ -64,49 +51,17 @@ class BuildStep:
     keep: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedQuery:
-    """A query of one space, at all layers; measures with equal queries share the answer.
-
-    Attributes:
-        space: Name of the space.
-        metric: Name of the metric.
-        parameters: Names and values of the metric's parameters.
-        sample: Number of items to sample; None for all.
-        seed: Random seed of the sample.
-        where: SQL expression over the item columns; None for all items.
-        words: Words whose items are used; empty for all items.
-        population: Selection of items; None for all items of the space.
-        transforms: Transforms applied to the vectors first.
-        by: Column that divides the items into groups; None for no groups.
-        bins: Intervals of that column; None for a group for each value.
-        padding: Name of the space of the padding after sentences; None for none: see :class:`Measure`.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedQuery(QuerySpec):
+    """A query of one space, at all layers, with its random seed; measures with equal queries share the answer."""
 
     space: str
-    metric: str
-    parameters: tuple[tuple[str, Any], ...]
-    sample: int | None
     seed: int
-    where: str | None
-    words: tuple[str, ...]
-    population: Population | None
-    transforms: tuple[str, ...]
-    by: str | None = None
-    bins: str | None = None
-    padding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedMeasure:
-    """A measure applied to one space of one model.
-
-    Attributes:
-        measure: Measure of the recipe.
-        model: Short name of the model.
-        space: Entry of the recipe.
-        query: Query that computes the numbers, or the reason why there is none.
-    """
+    """A measure applied to one space of one model, with its query, or the reason why there is none."""
 
     measure: Measure
     model: str
@@ -119,10 +74,8 @@ class Plan:
     """The plan of a reproduction.
 
     Attributes:
-        recipe: Recipe of the paper.
         models: Short names of the checkpoints.
         all_published: Whether to include published numbers of other models, as not measured.
-        builds: Builds, in order.
         measures: Measures of each space and model, in the order of the result.
     """
 
@@ -166,7 +119,7 @@ def plan(
         if space.name not in model.unsupported and _applies_to(space, model)
     ]
     measures = [
-        planner.measure(measure, model, recipe.spaces[space])
+        PlannedMeasure(measure, model.name, recipe.spaces[space], planner.query(measure, model, recipe.spaces[space]))
         for measure in recipe.measures
         for model in models
         for space in measure.spaces
@@ -197,7 +150,7 @@ class _Planner:
         datasets = source.quick if self.quick else source.datasets
         return BuildStep(
             model=model.spec,
-            space=self.space_name(model, space),
+            space=self._space_name(model, space),
             sources=datasets if replacement is None else (replacement.path,),
             spec=space,
             limit=source.quick_texts if self.quick else None,
@@ -206,7 +159,26 @@ class _Planner:
             keep=source.keep if replacement is None else (),
         )
 
-    def space_name(self, model: CheckpointTraits, space: SpaceSpec) -> str:
+    def query(self, measure: Measure, model: CheckpointTraits, space: SpaceSpec) -> PlannedQuery | str:
+        """Return the query of a measure for a space of a model, or the reason why there is none."""
+        source = self.recipe.sources[space.source]
+        padding = self.recipe.spaces.get(measure.padding)
+        for needed in (space, padding):
+            if needed is not None and needed.name in model.unsupported:
+                return model.unsupported[needed.name]
+        is_truncated = self._is_truncated(source)
+        complete_datasets = () if is_truncated else source.quick
+        if self.quick and any(name not in complete_datasets for name in measure.datasets):
+            return OMITTED_BY_QUICK
+        if is_truncated and measure.population is not None and measure.population.repeated:
+            return OMITTED_BY_QUICK  # the omitted texts may repeat the others
+        spec = {each.name: getattr(measure, each.name) for each in fields(QuerySpec)}
+        spec["padding"] = "" if padding is None else self._space_name(model, padding)
+        if is_truncated:
+            spec["population"] = None  # the space has only these items
+        return PlannedQuery(space=self._space_name(model, space), seed=self.seed, **spec)
+
+    def _space_name(self, model: CheckpointTraits, space: SpaceSpec) -> str:
         """Return the name of a model's space; runs with other items (quick, another file or seed) get other names."""
         source = self.recipe.sources[space.source]
         parts = [self.recipe.name, model.name, space.name]
@@ -218,39 +190,6 @@ class _Planner:
             parts.append("quick")
         return ".".join(parts)
 
-    def measure(self, measure: Measure, model: CheckpointTraits, space: SpaceSpec) -> PlannedMeasure:
-        """Return a measure for a space of a model, with its query or the reason why there is none."""
-        source = self.recipe.sources[space.source]
-        return PlannedMeasure(measure, model.name, space, self._query(measure, model, space, source))
-
-    def _query(self, measure: Measure, model: CheckpointTraits, space: SpaceSpec, source: Source) -> PlannedQuery | str:
-        """Return the query of a measure, or the reason why there is none."""
-        padding = self.recipe.spaces.get(measure.padding)
-        for needed in (space, padding):
-            if needed is not None and needed.name in model.unsupported:
-                return model.unsupported[needed.name]
-        complete_datasets = () if self._is_truncated(source) else source.quick
-        if self.quick and any(name not in complete_datasets for name in measure.datasets):
-            return OMITTED_BY_QUICK
-        if self._is_truncated(source) and measure.population is not None and measure.population.repeated:
-            return OMITTED_BY_QUICK  # the omitted texts may repeat the others
-        return PlannedQuery(
-            space=self.space_name(model, space),
-            metric=measure.metric,
-            parameters=tuple((name, _frozen(value)) for name, value in measure.parameters.items()),
-            sample=measure.sample,
-            seed=self.seed,
-            where=measure.where,
-            words=measure.words,
-            population=None
-            if self._is_truncated(source)
-            else measure.population,  # a truncated space has only these items
-            transforms=measure.transforms,
-            by=measure.by,
-            bins=measure.bins,
-            padding=None if padding is None else self.space_name(model, padding),
-        )
-
     def _replacement(self, source: Source) -> Sentences | None:
         """Return the user's file that replaces a source; None if it is not replaced."""
         return self.sentences if source.replaceable else None
@@ -258,8 +197,3 @@ class _Planner:
     def _is_truncated(self, source: Source) -> bool:
         """Return whether only the first texts of a source are read."""
         return self.quick and source.quick_texts is not None
-
-
-def _frozen(value: Any) -> Any:
-    """Return a list as a tuple, which is hashable; other values unchanged."""
-    return tuple(value) if isinstance(value, list) else value

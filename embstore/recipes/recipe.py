@@ -1,7 +1,7 @@
-"""Define the data classes of a recipe: the models, sources, spaces, measures and published numbers of a paper.
+"""Define a recipe: the models, sources, spaces, measures and published numbers of a paper.
 
-No file is read and no model is run here: :mod:`.recipe_file` reads recipes, :mod:`.protocol` plans their builds and
-queries, and :mod:`.reproduce` runs them.
+The data classes have the keys of the recipe's TOML file. No file is read and no model is run here:
+:mod:`.recipe_file` reads recipes, :mod:`.protocol` plans their builds and queries, and :mod:`.reproduce` runs them.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 from embstore.base.space import Pooling, Template, Unit
+
+BEST, ALL = "best", "all"
 
 
 class Relation(StrEnum):
@@ -47,11 +49,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A source of texts for spaces.
+    """A source of texts for spaces: datasets or files.
 
     Attributes:
-        name: Name of the source in the recipe's spaces.
-        datasets: Datasets or files of the texts.
         quick: Subset of ``datasets`` for a quick run.
         quick_texts: Maximum number of texts in a quick run; None for all. Spaces of a limited source have separate
             names, and contain no dataset in full.
@@ -79,9 +79,6 @@ class SpaceSpec:
         name: Last part of the space's name, after recipe and model.
         label: Name of the space in the result.
         source: Name of its source.
-        unit: Unit of its items.
-        pooling: Pooling of tokens into one vector.
-        template: Template of the text around an item.
         only_bare: Whether to build it only for models whose tokenizer adds no special tokens; for others it would equal
             the space without the template.
         models: Short names of the models to build it for; empty for all.
@@ -102,9 +99,8 @@ class Population:
     """A selection of a space's items: the items of one dataset.
 
     Attributes:
-        dataset: Name of the dataset.
         left_only: Whether to use only the first text of each pair.
-        repeated: Whether a text counts as often as it occurs in the dataset (:mod:`.multiset`), instead of once.
+        repeated: Whether a text counts as often as it occurs in the dataset, instead of once.
     """
 
     dataset: str
@@ -112,41 +108,26 @@ class Population:
     repeated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """A figure of the paper: a metric's number for each space and layer.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuerySpec:
+    """What a query computes, of which items of a space.
 
     Attributes:
-        figure: Name of the figure, as in the published numbers.
-        help: Description for the user.
-        metric: Name of the metric.
-        column: Column of the metric's result with the number.
-        spaces: Names of the spaces to compute it for.
-        variant: Description of a deviating way to measure it; empty for the standard way.
         parameters: Parameters of the metric.
-        datasets: Datasets that must be embedded in full.
         sample: Number of items to sample; None for all.
         where: SQL expression over the item columns; None for all items.
         words: Words whose items are used, as those of ``--words``; empty for all items.
         population: Selection of items; None for all items of the space.
         transforms: Transforms applied to the vectors first.
-        by: Column of the items that divides them into groups, as ``--by`` does; None for no groups. The measure then
-            has a number for each group, space and layer.
+        by: Column of the items that divides them into groups, as ``--by`` does; None for no groups. There is a number
+            for each group, space and layer then.
         bins: Intervals of a column of numbers, as those of ``--bins``; None for a group for each value.
         padding: Name of a space of sentences with the vectors of the padding after them, to include in samples of
-            occurrences (:mod:`embstore.recipes.padding`); empty for none.
-        band: Tolerance: maximum absolute difference from a published number.
-        relative_band: Further tolerance, as a fraction of the published number.
+            occurrences; empty for none.
     """
 
-    figure: str
-    help: str
     metric: str
-    column: str
-    spaces: tuple[str, ...]
-    variant: str = ""
     parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
-    datasets: tuple[str, ...] = ()
     sample: int | None = None
     where: str | None = None
     words: tuple[str, ...] = ()
@@ -155,11 +136,31 @@ class Measure:
     by: str | None = None
     bins: str | None = None
     padding: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure(QuerySpec):
+    """A figure of the paper: a metric's number for each space and layer.
+
+    Attributes:
+        figure: Name of the figure, as in the published numbers.
+        help: Description for the user.
+        column: Column of the metric's result with the number.
+        spaces: Names of the spaces to compute it for.
+        variant: Description of a deviating way to measure it; empty for the standard way.
+        datasets: Datasets that must be embedded in full.
+        band: Tolerance: maximum absolute difference from a published number.
+        relative_band: Further tolerance, as a fraction of the published number.
+    """
+
+    figure: str
+    help: str
+    column: str
+    spaces: tuple[str, ...]
+    variant: str = ""
+    datasets: tuple[str, ...] = ()
     band: float = 0.0
     relative_band: float = 0.0
-
-
-BEST, ALL = "best", "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +169,7 @@ class Published:
 
     Attributes:
         model: Short name of the model.
-        figure: Name of the figure.
         layers: Layer number, ``best`` (the maximum over layers) or ``all`` (every layer); None if not stated.
-        relation: Expected relation of the measured number to the published one.
         value: Published number; None for a trend.
         source: Place in the paper, a key of :attr:`Recipe.sources_of_figures`.
         spaces: Names of the spaces that it applies to; empty for all spaces of the figure.
@@ -214,7 +213,6 @@ class Unmeasured:
     """Published numbers, or a variant, that the recipe does not measure.
 
     Attributes:
-        reason: Reason why they are not measured.
         figures: Names of the figures; empty for all.
         models: Short names of the models; empty for all.
         variant: Name of a variant that is left out as a whole, without published numbers.
@@ -232,15 +230,9 @@ class Recipe:
 
     Attributes:
         name: Name on the command line, and first part of its spaces' names.
-        title: Title of the paper.
-        citation: Reference of the paper.
         models: Checkpoints of the paper.
-        sources: Sources of texts, by name.
-        spaces: Spaces to build, by name.
         measures: Measures, in the order of the result.
-        published: Published numbers to compare with.
         sources_of_figures: Places of the published numbers in the paper, by key.
-        unmeasured: Published numbers that are not measured, with reasons.
         notes: Notes for the reader of the result.
     """
 

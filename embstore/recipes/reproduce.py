@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,19 +13,22 @@ import numpy as np
 from embstore.base import disk
 from embstore.base.errors import CheckpointError, QueryError, SourceError, UnknownNameError, UsageError
 from embstore.base.progress import Observer, Progress
+from embstore.base.space import Layer, Unit
+from embstore.base.summary import Summary
 from embstore.base.table import Table, table
+from embstore.base.text import item_id, words_in
 from embstore.build.report import BuildReport
 from embstore.encode import Tokenizer, resolve
 from embstore.metrics import get_metric
+from embstore.metrics.cosine import TOO_FEW, mean_pairwise_cosine
 from embstore.query.metric import UNGROUPED
 from embstore.query.request import check_seed
-from embstore.recipes.multiset import self_similarity
-from embstore.recipes.padding import padded_self_similarity
 from embstore.recipes.protocol import BuildStep, CheckpointTraits, Plan, PlannedQuery, Sentences, plan
-from embstore.recipes.recipe import Population, Recipe, SpaceSpec
+from embstore.recipes.recipe import Population, Recipe
 from embstore.recipes.recipe_file import load_recipe
 from embstore.recipes.verdicts import COLUMNS, TYPES, LayerValue, judge, summary_of
 from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.files.vectors import LayerVectors
 
 PLAN_COLUMNS = ("step", "model", "space", "sources", "unit", "pooling", "template", "metric", "column", "figure")
 
@@ -48,16 +51,7 @@ class StoreMethods(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReproduceOptions:
-    """Options of a reproduction.
-
-    Attributes:
-        models: Checkpoints to use instead of the paper's; empty for the paper's.
-        sentences: Path of a user's file of sentences; None for the recipe's sources.
-        quick: Whether to use only the small datasets, and the first texts of the others.
-        seed: Random seed of all samples.
-        device: ``cpu``, ``cuda`` …; None for an accelerator if available.
-        allow_pickle: Whether to load pickled weights if there are no safetensors.
-    """
+    """Options of a reproduction, as of :meth:`embstore.Store.reproduce`."""
 
     models: tuple[str, ...] = ()
     sentences: str | None = None
@@ -70,19 +64,8 @@ class ReproduceOptions:
 def reproduce(store: StoreMethods, name: str, options: ReproduceOptions, observe: Observer) -> Table:
     """Run a recipe: build its spaces, query its metrics, and compare with the published numbers.
 
-    Texts that are already embedded are not embedded again, so an interrupted run can be resumed.
-
-    Args:
-        store: Store to build and query the spaces in.
-        name: Name of the recipe, or path of its file.
-        options: Options of the run.
-        observe: Callback for progress: the stages of builds, then ``measure``, counted in queries.
-
-    Returns:
-        One row per measure, space and layer, and one per published number without a measure.
-
-    Raises:
-        EmbstoreError: If a build or query fails, see :mod:`embstore.base.errors`; embedded texts are kept.
+    Texts that are already embedded are not embedded again, so an interrupted run can be resumed. Progress is reported
+    by the stages of builds, then ``measure``, counted in queries.
     """
     run, notes = _plan_run(name, options)
     for step in run.builds:
@@ -92,7 +75,7 @@ def reproduce(store: StoreMethods, name: str, options: ReproduceOptions, observe
     for n_done, query in enumerate(queries):
         observe(Progress("measure", run.recipe.name, n_done, len(queries), n_done / len(queries)))
         answers[query] = _answer(store, query)
-        notes += [*_short_samples(query, answers[query]), *_missing_words(query, answers[query])]
+        notes += _answer_notes(query, answers[query])
     observe(Progress("measure", run.recipe.name, len(queries), len(queries), 1.0))
     rows = judge(run, answers)
     notes = [*dict.fromkeys(notes), f"{run.recipe.citation}: {summary_of(rows)}"]
@@ -185,20 +168,15 @@ def _traits(spec: str, recipe: Recipe, options: ReproduceOptions) -> CheckpointT
     """Load the tokenizer of a checkpoint, and check which spaces of the recipe it supports."""
     checkpoint = resolve(spec, allow_pickle=options.allow_pickle)
     tokenizer = Tokenizer.load(checkpoint)
-    reasons = {space.name: _why_unsupported(tokenizer, space) for space in recipe.spaces.values()}
-    unsupported = {name: reason for name, reason in reasons.items() if reason is not None}
+    unsupported = {}
+    for space in recipe.spaces.values():
+        try:
+            tokenizer.template_strings(space.template)
+            tokenizer.check(space.unit, space.pooling, space.template)
+        except (CheckpointError, QueryError, UsageError) as error:
+            unsupported[space.name] = str(error)
     bare = "" not in (tokenizer.bos, tokenizer.eos)
     return CheckpointTraits(checkpoint.name, spec, bare=bare, unsupported=unsupported)
-
-
-def _why_unsupported(tokenizer: Tokenizer, space: SpaceSpec) -> str | None:
-    """Return the reason why a tokenizer cannot make a space; None if it can."""
-    try:
-        tokenizer.template_strings(space.template)
-        tokenizer.check(space.unit, space.pooling, space.template)
-    except (CheckpointError, QueryError, UsageError) as error:
-        return str(error)
-    return None
 
 
 def _build(store: StoreMethods, step: BuildStep, options: ReproduceOptions, observe: Observer) -> list[str]:
@@ -219,11 +197,8 @@ def _answer(store: StoreMethods, query: PlannedQuery) -> dict[str, list[LayerVal
     layers = store.catalog.cards[query.space].layers
     n_blocks = layers.n_blocks
     members = layers.select(f"0-{n_blocks}").members
-    if query.padding is not None:
-        values = padded_self_similarity(
-            store.catalog, query.space, query.padding, members, sample=query.sample, seed=query.seed
-        )
-        return {"anisotropy": values}
+    if query.padding:
+        return {"anisotropy": _padded_self_similarity(store.catalog, query, members)}
     try:
         if query.population is not None and query.population.repeated:
             ids = _ids_of(store, query.space, query.population)
@@ -268,25 +243,71 @@ def _ids_of(store: StoreMethods, space: str, population: Population) -> Ids:
     return np.concatenate(columns)
 
 
-def _missing_words(query: PlannedQuery, answer: Mapping[str, Sequence[LayerValue]] | str) -> list[str]:
-    """Return a note if a space has no item of some of the query's words, else no notes."""
-    counts = [] if isinstance(answer, str) else [each.value or 0 for each in answer.get("words_missing", ())]
-    if not query.words or not any(counts):
+def _answer_notes(query: PlannedQuery, answer: Mapping[str, Sequence[LayerValue]] | str) -> list[str]:
+    """Return notes if a space has fewer items than the query's sample, or no item of some of its words."""
+    if isinstance(answer, str):
         return []
-    return [f"{query.space}: {max(counts):.0f} of the {len(query.words)} words of a measure have no item."]
-
-
-def _short_samples(query: PlannedQuery, answer: Mapping[str, Sequence[LayerValue]] | str) -> list[str]:
-    """Return a note if a space has fewer items than the query's sample, else no notes."""
-    if query.sample is None or isinstance(answer, str):
-        return []
-    counts: set[int] = set()
+    notes: list[str] = []
+    n_used: list[int] = []
     for values in answer.values():
         of_layers: Counter[int] = Counter()  # the groups of a layer together
         for value in values:
             of_layers[value.layer] += value.n or 0
-        counts.update(of_layers.values())
-    if not counts or max(counts) >= query.sample:
-        return []
-    selection = "" if query.where is None else f" with {query.where}"
-    return [f"{query.space}{selection}: all {max(counts)} items are used, fewer than the {query.sample} of the paper."]
+        n_used += of_layers.values()
+    if query.sample is not None and n_used and (n := max(n_used)) < query.sample:
+        selection = "" if query.where is None else f" with {query.where}"
+        notes.append(f"{query.space}{selection}: all {n} items are used, fewer than the {query.sample} of the paper.")
+    n_missing = max((each.value or 0 for each in answer.get("words_missing", ())), default=0)
+    if query.words and n_missing:
+        notes.append(f"{query.space}: {n_missing:.0f} of the {len(query.words)} words of a measure have no item.")
+    return notes
+
+
+def _padded_self_similarity(catalog: Catalog, query: PlannedQuery, layers: Sequence[Layer]) -> list[LayerValue]:
+    """Compute the mean pairwise cosine of a sample of words and paddings, layer by layer.
+
+    As the code of Wolfe & Caliskan (2022) does, which draws an index from 1 to the sentence's length, inclusive, in a
+    batch padded on the right: never the first token, and the last index is one past the end. GPT-2's padding
+    is its end-of-text token. In a sentence of w words the padding has probability 1/w. Otherwise the draw is the word
+    of the occurrence, which was itself sampled from all w when the space was built; a first word is dropped.
+    """
+    rng = np.random.default_rng(query.seed)
+    items = catalog.items(catalog.ids(query.space).tolist())
+    occurrences = [items[item] for item in sorted(items)]
+    sentences = [words_in(item.context or "") for item in occurrences]
+    n_words = np.array([len(spans) for spans in sentences], np.int64)
+    is_padding = rng.integers(1, n_words, endpoint=True) == n_words
+    is_first = np.array([item.span == spans[0] for item, spans in zip(occurrences, sentences, strict=True)], np.bool_)
+    kept = np.flatnonzero(is_padding | ~is_first)
+    if query.sample is not None and query.sample < len(kept):
+        kept = np.sort(rng.choice(kept, query.sample, replace=False))
+    words = [occurrences[i].id for i in kept[~is_padding[kept]].tolist()]
+    paddings = [item_id(Unit.SENTENCE, occurrences[i].context or "") for i in kept[is_padding[kept]].tolist()]
+    drawn = {query.space: np.array(words, np.int64), query.padding: np.array(sorted(paddings), np.int64)}
+    return self_similarity(catalog, drawn, layers)
+
+
+def self_similarity(catalog: Catalog, ids_by_space: Mapping[str, Ids], layers: Sequence[Layer]) -> list[LayerValue]:
+    """Compute the mean pairwise cosine of a multiset of items of some spaces, layer by layer.
+
+    (‖Σu‖² − n) / (n (n − 1)) over unit vectors u: eq. 1 of Wolfe & Caliskan (2022). Two copies of an item are a pair of
+    cosine 1. The multiset is split into sets without duplicates, whose sums are added. Ids that are not in their space
+    are ignored.
+    """
+    sets = [(space, ids) for space, multiset in ids_by_space.items() for ids in split_into_sets(multiset)]
+    dim = catalog.cards[next(iter(ids_by_space))].dim
+    values = []
+    for layer in layers:
+        summaries = (LayerVectors(catalog.shards[space], layer.id, dim, ids).summary for space, ids in sets)
+        total = sum(summaries, start=Summary.empty(dim))
+        n = total.n - total.n_zero
+        value = mean_pairwise_cosine(n, total.unit_total, total.unit_square_total)
+        values.append(LayerValue(layer.id, value, n, TOO_FEW if value is None else None))
+    return values
+
+
+def split_into_sets(ids: Ids) -> Iterator[Ids]:
+    """Split a multiset of ids into sets: the ids that occur at least once, at least twice and so on, each ascending."""
+    distinct, counts = np.unique(ids, return_counts=True)
+    for times in range(1, max(counts, default=0) + 1):
+        yield distinct[counts >= times]

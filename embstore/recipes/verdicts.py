@@ -25,13 +25,9 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class LayerValue:
-    """The result of a query at one layer.
+    """The result of a query at one layer, of n vectors, or the reason why there is no value.
 
     Attributes:
-        layer: Layer number.
-        value: Measured number; None if not computable.
-        n: Number of vectors it was computed from; None if unknown.
-        reason: Reason why there is no value; None if there is one.
         group: Group of the items, empty for those without a value of the column; None without groups.
     """
 
@@ -51,7 +47,13 @@ def judge(plan: Plan, answers: Answers) -> list[Row]:
     rows: list[Row] = []
     compared: set[Published] = set()
     for planned in plan.measures:
-        numbers = _numbers_for(planned, plan.recipe.published)
+        numbers = tuple(
+            number
+            for number in plan.recipe.published
+            if (number.model, number.figure) == (planned.model, planned.measure.figure)
+            and (not number.spaces or planned.space.name in number.spaces)
+            and (number.group is None) == (planned.measure.by is None)
+        )
         compared.update(numbers)
         answer = answers[planned.query] if isinstance(planned.query, PlannedQuery) else planned.query
         if isinstance(answer, str):
@@ -62,29 +64,15 @@ def judge(plan: Plan, answers: Answers) -> list[Row]:
             for group in groups:
                 of_group = [number for number in numbers if number.group == group]
                 rows += _measured_rows(planned, of_group, [value for value in values if value.group == group])
-            rows += [
-                _row(planned, number, reason=f"there is no such group: {_listed(groups)}")
-                for number in numbers
-                if number.group not in groups
-            ]
+            known = f"there are {', '.join(filter(None, groups))}" + " and one without a name" * ("" in groups)
+            reason = f"there is no such group: {known}"
+            rows += [_row(planned, number, reason=reason) for number in numbers if number.group not in groups]
     rows += _variant_rows(plan)
     return rows + [
         _unmeasured_row(plan, number)
         for number in plan.recipe.published
         if number not in compared and (plan.all_published or number.model in plan.models)
     ]
-
-
-def _numbers_for(planned: PlannedMeasure, published: Iterable[Published]) -> tuple[Published, ...]:
-    """Return the published numbers that a measure is compared with."""
-    return tuple(
-        number
-        for number in published
-        if number.model == planned.model
-        and number.figure == planned.measure.figure
-        and (not number.spaces or planned.space.name in number.spaces)
-        and (number.group is None) == (planned.measure.by is None)
-    )
 
 
 def _measured_rows(planned: PlannedMeasure, numbers: Sequence[Published], values: Sequence[LayerValue]) -> list[Row]:
@@ -122,14 +110,7 @@ def _over_layers(number: Published, values: Sequence[LayerValue]) -> LayerValue:
 def _row(
     planned: PlannedMeasure, number: Published | None, value: LayerValue | None = None, *, reason: str | None = None
 ) -> Row:
-    """Return the row of a measure.
-
-    Args:
-        planned: Measure of a space and model.
-        number: Published number to compare with, if any.
-        value: Measured number, at one layer or over several.
-        reason: Reason why there is no value, if ``value`` is None.
-    """
+    """Return the row of a measure: a published number, if any, and the measured one or the reason why there is none."""
     measured = None if value is None else value.value
     if value is not None:
         reason = value.reason
@@ -140,8 +121,10 @@ def _row(
     low, high = (None, None) if number is None else number.band(planned.measure)
     layers = None if value is None else str(value.layer)
     source = value or number
-    group = None if source is None else _group_name(planned, source.group)
-    return _null_row() | {
+    group = None if source is None else source.group
+    if group is not None:
+        group = f"{planned.measure.by} {group}" if group else f"no {planned.measure.by}"
+    return dict.fromkeys(COLUMNS) | {
         "model": planned.model, "figure": planned.measure.figure,
         "variant": ", ".join(filter(None, (planned.space.label, planned.measure.variant, group))),
         "layers": layers if number is None or number.layers is None else str(number.layers),
@@ -149,16 +132,6 @@ def _row(
         "reason": reason, "n": value and value.n, "metric": planned.measure.metric,
         "space": planned.query.space if isinstance(planned.query, PlannedQuery) else None,
     } | ({} if number is None else _published_columns(number))  # fmt: skip
-
-
-def _group_name(planned: PlannedMeasure, group: str | None) -> str | None:
-    """Return a group as a part of the variant: ``pos NOUN``; None without groups."""
-    return None if group is None else f"{planned.measure.by} {group}" if group else f"no {planned.measure.by}"
-
-
-def _listed(groups: Sequence[str | None]) -> str:
-    """Return the groups that there are, as a clause."""
-    return f"there are {', '.join(filter(None, groups))}" + (" and one without a name" if "" in groups else "")
 
 
 def _unmeasured_row(plan: Plan, number: Published) -> Row:
@@ -173,7 +146,7 @@ def _unmeasured_row(plan: Plan, number: Published) -> Row:
             reason = "the recipe has no measure of it"
         else:
             reason = f"{number.model} is not among the models of this run: --model {number.model}"
-    return _null_row() | _published_columns(number) | {
+    return dict.fromkeys(COLUMNS) | _published_columns(number) | {
         "model": number.model, "figure": number.figure, "reason": reason, "verdict": Verdict.NOT_MEASURED.value,
         "layers": None if number.layers is None else str(number.layers),
     }  # fmt: skip
@@ -182,7 +155,7 @@ def _unmeasured_row(plan: Plan, number: Published) -> Row:
 def _variant_rows(plan: Plan) -> list[Row]:
     """Return a row without a number for each variant that the recipe omits, for each of its figures and models."""
     return [
-        _null_row()
+        dict.fromkeys(COLUMNS)
         | {
             "model": model, "figure": figure, "variant": entry.variant, "reason": entry.reason,
             "verdict": Verdict.NOT_MEASURED.value,
@@ -193,11 +166,6 @@ def _variant_rows(plan: Plan) -> list[Row]:
         for model in plan.models
         if not entry.models or model in entry.models
     ]  # fmt: skip
-
-
-def _null_row() -> Row:
-    """Return a row of nulls."""
-    return dict.fromkeys(COLUMNS)
 
 
 def _published_columns(number: Published) -> Row:

@@ -13,7 +13,7 @@ from embstore.store.opened import OpenStore
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric
-    from embstore.metrics.declaration.explain import CacheState, Explanation
+    from embstore.metrics.explain import CacheState, Explanation
 
 
 class MetricMethods(OpenStore):
@@ -70,7 +70,7 @@ class MetricMethods(OpenStore):
             UnknownNameError: A name is not known; lists the nearest.
             QueryError: Nothing matches, or the SQL cannot be answered.
         """
-        from embstore.metrics.declaration.spec import CALLER
+        from embstore.metrics.declaration import CALLER
         from embstore.query.metric import query
 
         request, spaces, layers = metric_request(metric, **parameters)
@@ -137,6 +137,6 @@ class MetricMethods(OpenStore):
             UnknownNameError: There is no such metric; lists the nearest.
         """
         from embstore.metrics import as_metric
-        from embstore.metrics.declaration.explain import Explanation
+        from embstore.metrics.explain import Explanation
 
         return Explanation(as_metric(metric))

@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from embstore.metrics import METRICS
-from embstore.metrics.declaration.explain import flag_of
+from embstore.metrics.explain import flag_of
 
 COMMANDS = [
     (),

@@ -14,7 +14,7 @@ from synthetic import Synthetic, synthetic_store
 from embstore import Store
 from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
 from embstore.base.progress import Progress, observing
-from embstore.drift.changes import Neighbourhoods, overlaps, turnovers
+from embstore.drift.measure import Neighbourhoods, overlaps, turnovers
 from embstore.index import exact_knn
 from embstore.index.exact_knn import neighbours_of_rows
 

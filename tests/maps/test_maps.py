@@ -16,7 +16,7 @@ from embstore.base import disk
 from embstore.base.errors import FileAccessError, QueryError, UnknownNameError, UsageError
 from embstore.base.progress import Progress, observing
 from embstore.index import exact_knn
-from embstore.metrics.numerics.plane import nearest_in_plane
+from embstore.metrics.numerics.neighbours import nearest_in_plane
 from embstore.query.maps import kept as kept_neighbours
 from embstore.query.maps import tsne
 

@@ -12,11 +12,10 @@ from metric_data import Arrays
 from scipy import stats
 from scipy.spatial.distance import cosine as cosine_distance
 
-from embstore.metrics.association import sc_weat, weat
+from embstore.metrics.association import sc_weat, valnorm, weat
 from embstore.metrics.data import Lexicon, Words
-from embstore.metrics.numerics import permutation
-from embstore.metrics.numerics.permutation import permutation_test
-from embstore.metrics.valnorm import valnorm
+from embstore.metrics.numerics import statistics
+from embstore.metrics.numerics.statistics import permutation_test
 
 
 def words(*ids: int) -> Words:
@@ -295,7 +294,7 @@ def test_drawn_splits_are_those_of_a_permutation_test() -> None:
 
 
 def test_each_split_is_drawn_as_often_as_any_other() -> None:
-    drawn = np.concatenate(list(permutation._random_splits(6, 2, 30_000, 3)))
+    drawn = np.concatenate(list(statistics._random_splits(6, 2, 30_000, 3)))
     counts = Counter(tuple(np.flatnonzero(row).tolist()) for row in drawn)
     assert set(counts) == set(combinations(range(6), 2))
     assert stats.chisquare(list(counts.values())).pvalue > 1e-4
@@ -349,10 +348,10 @@ def test_associations_that_tie_in_whole_numbers_tie_in_weat() -> None:
 
 def test_ties_count_in_a_drawn_test(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.array([[5.0, 0.1, 0.1, 0.1, 0.1]])
-    monkeypatch.setattr(permutation, "EXACT_SPLITS", 1)
-    monkeypatch.setattr(permutation, "_BLOCK_ROWS", 1)
+    monkeypatch.setattr(statistics, "EXACT_SPLITS", 1)
+    monkeypatch.setattr(statistics, "_BLOCK_ROWS", 1)
     p, _, exact = permutation_test(np.repeat(values, 3, axis=0), 2, 9, 0)
-    drawn = np.concatenate(list(permutation._random_splits(5, 2, 9, 0)))
+    drawn = np.concatenate(list(statistics._random_splits(5, 2, 9, 0)))
     assert not exact
     assert p.tolist() == [(drawn[:, 0].sum() + 1) / 10] * 3
 

@@ -8,7 +8,7 @@ import pytest
 import scipy.linalg
 import threadpoolctl
 
-from embstore.metrics.numerics.blas_threads import eigenvalues_of, eigenvectors_of, one_thread
+from embstore.metrics.numerics.linear_algebra import eigenvalues_of, eigenvectors_of, one_thread
 
 
 def threads() -> list[int]:
@@ -33,7 +33,7 @@ def test_one_thread_until_the_last_has_left() -> None:
 def test_a_library_that_is_loaded_later_is_limited_too() -> None:
     code = """
 import sys, threadpoolctl
-from embstore.metrics.numerics.blas_threads import one_thread
+from embstore.metrics.numerics.linear_algebra import one_thread
 with one_thread():
     n_before = len(threadpoolctl.threadpool_info())
 import scipy.linalg

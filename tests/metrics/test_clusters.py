@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from embstore.metrics.numerics import clusters
-from embstore.metrics.numerics.clusters import spherical_clusters
+from embstore.metrics.numerics import neighbours
+from embstore.metrics.numerics.neighbours import spherical_clusters
 
 
 def directions(sizes: list[int], dim: int = 16) -> tuple[np.ndarray, np.ndarray]:
@@ -17,7 +17,7 @@ def directions(sizes: list[int], dim: int = 16) -> tuple[np.ndarray, np.ndarray]
 
 @pytest.mark.parametrize("fitted", [10_000, 60])
 def test_separate_directions_are_found_and_numbered_by_size(monkeypatch, fitted):
-    monkeypatch.setattr(clusters, "_FITTED", fitted)
+    monkeypatch.setattr(neighbours, "_FITTED", fitted)
     vectors, labels = directions([10, 80, 40])
     found = spherical_clusters(vectors, 3)
     assert np.bincount(found).tolist() == [80, 40, 10]

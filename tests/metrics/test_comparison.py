@@ -14,11 +14,9 @@ from scipy.spatial.distance import cdist, pdist
 from scipy.stats import ortho_group, rankdata, spearmanr
 
 from embstore.metrics import NotComputable
-from embstore.metrics.cka import cka
-from embstore.metrics.numerics import pair_sums
-from embstore.metrics.numerics.correlation import ranks
-from embstore.metrics.overlap import expected_jaccard, overlap
-from embstore.metrics.rsa import draw_pairs, numbered_pairs, rsa
+from embstore.metrics.comparison import cka, draw_pairs, expected_jaccard, numbered_pairs, overlap, rsa
+from embstore.metrics.numerics import layer_pairs
+from embstore.metrics.numerics.statistics import ranks
 
 
 def single_row(metric: Any, x: np.ndarray, y: np.ndarray, **settings: Any) -> dict[str, Any]:
@@ -205,8 +203,8 @@ def test_blocks_and_batches_change_nothing(monkeypatch: pytest.MonkeyPatch, prod
     layers = [rng.normal(size=(23, 5)) + 10 for _ in range(4)]
     expected = [[gram_cka(x, y) for x in layers] for y in layers]
     correlations = np.corrcoef([pdist(x, "cosine") for x in layers])
-    monkeypatch.setattr(pair_sums, "_PRODUCT_BYTES", product_bytes)
-    monkeypatch.setattr(pair_sums, "_MAX_ROWS", max_rows)
+    monkeypatch.setattr(layer_pairs, "_PRODUCT_BYTES", product_bytes)
+    monkeypatch.setattr(layer_pairs, "_MAX_ROWS", max_rows)
     data = [Arrays(x) for x in layers]
     found = [row["cka"] for row in cka(data, None, np.arange(23))]
     np.testing.assert_allclose(np.reshape(found, (4, 4)), expected, atol=1e-9, rtol=0)

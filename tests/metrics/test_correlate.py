@@ -19,9 +19,7 @@ from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.metrics import correlate as module
 from embstore.metrics.correlate import correlate
 from embstore.metrics.data import ItemColumn
-from embstore.metrics.numerics import item_values
-from embstore.metrics.numerics.bootstrap import spearman_interval
-from embstore.metrics.numerics.correlation import fisher_interval
+from embstore.metrics.numerics.statistics import fisher_interval, spearman_interval
 
 Make = Callable[..., Synthetic]
 Floats = NDArray[np.float64]
@@ -127,7 +125,7 @@ def test_groups_correlate_within_themselves(made: tuple[Synthetic, Floats]) -> N
 def test_self_similarity_is_the_mean_over_the_items_of_a_word(
     made: tuple[Synthetic, Floats], monkeypatch: pytest.MonkeyPatch, batch_bytes: int
 ) -> None:
-    monkeypatch.setattr(item_values, "BATCH_BYTES", batch_bytes)
+    monkeypatch.setattr(module, "BATCH_BYTES", batch_bytes)
     store, column = made
     [row] = store.store.query("correlate", column="freq", value="self-similarity", layers=0, cache=False)
     each = value_of_each(store, 0, "self-similarity", 1)

@@ -13,7 +13,7 @@ from scipy.stats import ortho_group
 from synthetic import Synthetic
 
 from embstore.index.exact_knn import neighbours_of_all
-from embstore.metrics.dimension import TOO_EQUAL, TOO_FEW, intrinsic_dimension
+from embstore.metrics.neighbourhood import TOO_EQUAL, TOO_FEW, intrinsic_dimension
 
 Make = Callable[..., Synthetic]
 seeds = st.integers(0, 2**32 - 1)

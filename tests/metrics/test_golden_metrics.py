@@ -70,8 +70,8 @@ def alignment() -> float:
 
 
 def hsic1() -> float:
-    from embstore.metrics.cka import hsic1
-    from embstore.metrics.numerics.pair_sums import reduce_pairs
+    from embstore.metrics.comparison import hsic1
+    from embstore.metrics.numerics.layer_pairs import reduce_pairs
 
     return reduce_pairs((of(X), of(Y)), [(0, 1)], IDS, hsic1)[0, 1]
 

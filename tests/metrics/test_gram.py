@@ -14,12 +14,19 @@ from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.metrics import LayerData
-from embstore.metrics.cka import biased_gram, biased_hsic, cka, hsic1, hsic1_gram
-from embstore.metrics.numerics import gram
-from embstore.metrics.numerics.gram import gram_forms, prefers_gram
-from embstore.metrics.numerics.layer_grid import PairForm
-from embstore.metrics.numerics.pair_sums import Pair, reduce_pairs
-from embstore.metrics.rsa import cosine_gram, covariance_of_cosines, normalise_rows, rsa
+from embstore.metrics.comparison import (
+    biased_gram,
+    biased_hsic,
+    cka,
+    cosine_gram,
+    covariance_of_cosines,
+    hsic1,
+    hsic1_gram,
+    normalise_rows,
+    rsa,
+)
+from embstore.metrics.numerics import layer_pairs
+from embstore.metrics.numerics.layer_pairs import Pair, gram_forms, normalise, prefers_gram, reduce_pairs
 from embstore.metrics.transforms import fit, parse_transforms
 from embstore.query.layer_data import TransformedLayer
 
@@ -43,8 +50,8 @@ def by_both_routes(name: str, layers: list[LayerData], n: int) -> tuple[float | 
     form, kernel, prepare, _ = FORMS[name]
     ids = np.arange(n)
     found = reduce_pairs(layers, PAIR, ids, form, prepare), gram_forms(layers, PAIR, ids, kernel, prepare)
-    forms = [PairForm(each[0, 1], each[0, 0], each[1, 1], n).normalised("value", "alike") for each in found]
-    return forms[0]["value"], forms[1]["value"]
+    products, matrices = (normalise(each, 0, 1, "alike")[0] for each in found)
+    return products, matrices
 
 
 def conditioning(name: str, x: np.ndarray) -> float:
@@ -142,7 +149,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch, name: st
     form, kernel, prepare, _ = FORMS[name]
     pairs = [(0, 0), (0, 2), (2, 2), (1, 2), (1, 1)]
     expected = reduce_pairs(layers, pairs, np.arange(23), form, prepare)
-    monkeypatch.setattr(gram, "_ROWS_BYTES", rows_bytes)
+    monkeypatch.setattr(layer_pairs, "_ROWS_BYTES", rows_bytes)
     found = gram_forms(layers, pairs, np.arange(23), kernel, prepare)
     assert list(found) == pairs
     assert found == pytest.approx(expected, rel=1e-12)
@@ -152,7 +159,7 @@ def test_memory_is_that_of_a_block_of_rows_and_of_a_layer(monkeypatch: pytest.Mo
     """Six layers of 600 × 600: 17 MB of Gram matrices, of which 2 are in memory at a time."""
     rng = np.random.default_rng(0)
     layers = [Arrays(rng.normal(size=(600, 600))) for _ in range(6)]
-    monkeypatch.setattr(gram, "_ROWS_BYTES", 2_000_000)
+    monkeypatch.setattr(layer_pairs, "_ROWS_BYTES", 2_000_000)
     tracemalloc.start()
     gram_forms(layers, [(i, j) for i in range(6) for j in range(i, 6)], np.arange(600), hsic1_gram)
     peak = tracemalloc.get_traced_memory()[1]
@@ -178,10 +185,10 @@ def test_metrics_take_the_route(monkeypatch: pytest.MonkeyPatch, metric: Any, co
     rng = np.random.default_rng(1)
     layers = [Arrays(rng.normal(size=(12, 30)) + 1) for _ in range(3)]
     few = [row[column] for row in metric(layers, None, np.arange(12))]
-    monkeypatch.setattr(gram, "prefers_gram", lambda *_: False)
+    monkeypatch.setattr(layer_pairs, "prefers_gram", lambda *_: False)
     assert few == pytest.approx([row[column] for row in metric(layers, None, np.arange(12))], rel=1e-12, abs=1e-12)
-    monkeypatch.setattr(gram, "prefers_gram", lambda *_: True)
-    monkeypatch.setattr(gram, "reduce_pairs", None)
+    monkeypatch.setattr(layer_pairs, "prefers_gram", lambda *_: True)
+    monkeypatch.setattr(layer_pairs, "reduce_pairs", None)
     assert few == [row[column] for row in metric(layers, None, np.arange(12))]
 
 

@@ -11,7 +11,7 @@ from metric_data import Arrays
 from scipy.stats import ortho_group, skew
 from synthetic import Synthetic
 
-from embstore.metrics.hubness import hubness
+from embstore.metrics.neighbourhood import hubness
 
 Make = Callable[..., Synthetic]
 seeds = st.integers(0, 2**32 - 1)

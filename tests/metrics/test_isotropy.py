@@ -10,9 +10,9 @@ from scipy.special import logsumexp
 from scipy.stats import ortho_group
 from synthetic import synthetic_store
 
-from embstore.metrics.declaration.spec import NotComputable
+from embstore.metrics.declaration import NotComputable
 from embstore.metrics.isotropy import isoscore, partition
-from embstore.metrics.numerics.moments import ALL_EQUAL, TOO_FEW, moments
+from embstore.metrics.numerics.linear_algebra import ALL_EQUAL, TOO_FEW, moments
 
 
 def isoscore_by_definition(covariance: np.ndarray) -> float:

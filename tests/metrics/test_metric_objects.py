@@ -9,7 +9,7 @@ import pytest
 
 from embstore import Store, Stores
 from embstore.metrics import METRICS, Column, LayerData, Metric, Parameter
-from embstore.metrics.declaration.plugins import PluginError
+from embstore.metrics.plugins import PluginError
 
 
 def median_norm(data: LayerData, *, power: float) -> dict[str, Any]:

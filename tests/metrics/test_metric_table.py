@@ -13,9 +13,9 @@ from embstore import Store
 from embstore.base.errors import UnknownNameError
 from embstore.base.space import Unit
 from embstore.metrics import METRICS, Column, Metric, NotComputable, Parameter, all_metrics, get_metric, table
-from embstore.metrics.declaration.explain import NEEDS, Explanation, flag_of, metavar_of
-from embstore.metrics.declaration.spec import Need
-from embstore.metrics.declaration.validation import (
+from embstore.metrics.declaration import Need
+from embstore.metrics.explain import NEEDS, Explanation, flag_of, metavar_of
+from embstore.metrics.plugins import (
     COLUMN_TYPES,
     OWN_PARAMETERS,
     RESERVED_COLUMNS,

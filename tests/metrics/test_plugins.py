@@ -23,7 +23,7 @@ from embstore import Store
 from embstore.base.errors import EmbstoreError, UnknownNameError
 from embstore.base.space import Unit
 from embstore.metrics import METRICS, all_metrics, get_metric
-from embstore.metrics.declaration.plugins import PluginError, find_plugins
+from embstore.metrics.plugins import PluginError, find_plugins
 from embstore.storage.transaction.additions import write_dataset
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorials" / "own-metric.md"
@@ -364,7 +364,7 @@ def test_packages_are_looked_up_only_where_they_are_asked_for(
     made = make_store()
     code = (
         "import sys; from embstore_cli.main import app; app(standalone_mode=False)\n"
-        "print('embstore.metrics.declaration.plugins' in sys.modules)"
+        "print('embstore.metrics.plugins' in sys.modules)"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code, *arguments],

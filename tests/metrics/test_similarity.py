@@ -11,9 +11,8 @@ from scipy import stats
 from scipy.spatial.distance import cosine as cosine_distance
 
 from embstore.metrics.data import Pairs
-from embstore.metrics.numerics import bootstrap
-from embstore.metrics.numerics.bootstrap import spearman_interval
-from embstore.metrics.numerics.correlation import ranks
+from embstore.metrics.numerics import statistics
+from embstore.metrics.numerics.statistics import ranks, spearman_interval
 from embstore.metrics.similarity import similarity, text_codes
 
 
@@ -59,7 +58,7 @@ def test_ranks_are_scipys(values: list[float]) -> None:
 
 def resampled(x: np.ndarray, y: np.ndarray, resamples: int, seed: int) -> list[float]:
     """Rho of each resample by scipy, of those that have one, from the same draws."""
-    size = max(1, bootstrap._BATCH_VALUES // len(x))
+    size = max(1, statistics._BATCH_VALUES // len(x))
     found = []
     for number, start in enumerate(range(0, resamples, size)):
         rng = np.random.default_rng([seed, number])
@@ -85,7 +84,7 @@ def test_the_interval_is_that_of_resamples_ranked_one_by_one(
     if not (np.ptp(x) and np.ptp(y)):
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bootstrap, "_BATCH_VALUES", block)
+        patch.setattr(statistics, "_BATCH_VALUES", block)
         found = spearman_interval(x, y, 40, seed)
         right = resampled(x, y, 40, seed)
     assert found == pytest.approx(np.quantile(right, [0.025, 0.975]) if right else (None, None), abs=1e-12)

@@ -9,9 +9,9 @@ from metric_data import Arrays, centred
 from scipy.stats import entropy, ortho_group
 from synthetic import synthetic_store
 
-from embstore.metrics.declaration.spec import NotComputable
-from embstore.metrics.numerics.moments import ALL_EQUAL, TOO_FEW
-from embstore.metrics.spectral import effective_rank, participation_ratio, spectrum
+from embstore.metrics.declaration import NotComputable
+from embstore.metrics.isotropy import effective_rank, participation_ratio, spectrum
+from embstore.metrics.numerics.linear_algebra import ALL_EQUAL, TOO_FEW
 
 VARIANTS = ("uncentred", "centred", "eigenvalues", "rankme")
 

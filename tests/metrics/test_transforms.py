@@ -15,7 +15,7 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.metrics.cosine import anisotropy, rogue_dims
-from embstore.metrics.declaration.spec import NotComputable
+from embstore.metrics.declaration import NotComputable
 from embstore.metrics.transforms import fit, parse_transforms
 from embstore.query.layer_data import TransformedLayer
 

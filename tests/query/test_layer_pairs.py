@@ -18,7 +18,7 @@ from embstore.base.errors import QueryError, UnknownNameError
 from embstore.base.table import Table
 from embstore.metrics import METRICS as METRICS_TABLE
 from embstore.metrics import get_metric
-from embstore.metrics.numerics import pair_sums
+from embstore.metrics.numerics import layer_pairs
 
 Make = Callable[..., Synthetic]
 PAIR_COLUMNS = ["space_2", "layer_2", "layer_name_2", "n"]
@@ -275,8 +275,8 @@ def test_the_seed_is_that_of_the_option(make_store: Make) -> None:
 
 
 def test_memory_does_not_grow_with_the_number_of_items(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pair_sums, "_MAX_ROWS", 256)
-    monkeypatch.setattr(pair_sums, "_MIN_ROWS", 256)
+    monkeypatch.setattr(layer_pairs, "_MAX_ROWS", 256)
+    monkeypatch.setattr(layer_pairs, "_MIN_ROWS", 256)
     peaks = []
     for n in (600, 3600):
         made = make_store(f"store{n}", n=n, dim=64, n_blocks=2, top_form=None, n_shards=n // 300, index=False)

@@ -11,7 +11,7 @@ from scipy.spatial.distance import pdist
 from synthetic import Synthetic
 
 from embstore.metrics.cosine import TOO_FEW
-from embstore.recipes.multiset import self_similarity, split_into_sets
+from embstore.recipes.reproduce import self_similarity, split_into_sets
 
 Make = Callable[..., Synthetic]
 

@@ -15,7 +15,7 @@ from embstore import Store
 from embstore.base.errors import UsageError
 from embstore.base.table import Table
 from embstore.metrics import METRICS, Parameter
-from embstore.metrics.declaration.validation import problems
+from embstore.metrics.plugins import problems
 
 WORDS = [f"word{number}" for number in range(30)]
 SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money by the bank"]

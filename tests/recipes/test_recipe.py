@@ -481,7 +481,10 @@ def published(relation: str, value: float | None = 0.5) -> Published:
 
 
 def measure(band: float = 0.0, share: float = 0.0) -> Measure:
-    return Measure("cosine", "h", "anisotropy", "anisotropy", ("occurrence.last",), band=band, relative_band=share)
+    return Measure(
+        figure="cosine", help="h", metric="anisotropy", column="anisotropy", spaces=("occurrence.last",), band=band,
+        relative_band=share,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

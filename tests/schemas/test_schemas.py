@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from embstore import Store
 from embstore.base.space import Pooling, Unit
 from embstore.metrics import METRICS, Column, Parameter
-from embstore.metrics.declaration.validation import COLUMN_TYPES
+from embstore.metrics.plugins import COLUMN_TYPES
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.transaction.additions import write_dataset
 

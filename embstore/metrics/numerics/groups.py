@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embstore.base.summary import Float64Array
 from embstore.metrics.data import Contexts
-from embstore.metrics.declaration.spec import Block, Ids, LayerData
+from embstore.metrics.declaration import Block, Ids, LayerData
 
 T = TypeVar("T")
 Groups = NDArray[np.int64]
@@ -40,18 +40,10 @@ class GroupSums:
 
     @classmethod
     def empty(cls, n_groups: int, dim: int, *, with_total: bool) -> Self:
-        """Return zeros for ``n_groups`` groups of vectors of ``dim`` components."""
+        """Return sums of no vectors."""
         total = np.zeros((n_groups, dim if with_total else 0))
         n = np.zeros(n_groups, np.int64)
         return cls(n, np.zeros((n_groups, dim)), np.zeros(n_groups), total, np.zeros(n_groups))
-
-    def add(self, rows: Groups, other: Self) -> None:
-        """Add the sums of some groups, given the row of each in these sums."""
-        self.n[rows] += other.n
-        self.unit_total[rows] += other.unit_total
-        self.unit_square_total[rows] += other.unit_square_total
-        self.total[rows] += other.total
-        self.norm_total[rows] += other.norm_total
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,10 +69,7 @@ class GroupValues:
 def read_groups(data: LayerData, contexts: Contexts, function: Callable[[Groups, Block], T]) -> Iterator[T]:
     """Yield ``function(groups, block)`` for blocks that together are all vectors of the groups.
 
-    Args:
-        data: Vectors of a layer.
-        contexts: Groups of items.
-        function: Function of the group of each row, int64 (n,), ascending, and the vectors (n, dim); n may be 0.
+    ``groups`` are the group of each row, int64 (n,), ascending, and ``block`` the vectors (n, dim); n may be 0.
     """
     if not len(contexts.ids):
         return
@@ -144,7 +133,12 @@ def _sum_groups(
         result.n[groups] += n
         result.n_zero[groups] += n_zero
         rows = row_of_group[groups]
-        sums.add(rows[rows >= 0], part)
+        rows = rows[rows >= 0]
+        sums.n[rows] += part.n
+        sums.unit_total[rows] += part.unit_total
+        sums.unit_square_total[rows] += part.unit_square_total
+        sums.total[rows] += part.total
+        sums.norm_total[rows] += part.norm_total
     return sums
 
 

@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.metrics import LayerData
-from embstore.metrics.numerics.neighbour_lists import n_shared
-from embstore.metrics.numerics.plane import nearest_in_plane
-from embstore.metrics.numerics.ties import TIED, are_equal, are_tied
+from embstore.metrics.numerics.neighbours import TIED, are_equal, are_tied, n_shared, nearest_in_plane
 from embstore.query.layer_data import neighbours_of
 from embstore.storage.files.maps import Ids, Positions
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from embstore.index import unit_vectors
 from embstore.metrics import LayerData
-from embstore.metrics.numerics.blas_threads import one_thread
-from embstore.metrics.numerics.moments import Moments
+from embstore.metrics.numerics.linear_algebra import Moments, one_thread
 from embstore.storage.files.maps import Ids, Positions
 
 _ROUNDING = 2.0**-22  # distance between unit vectors within which float32 does not tell them apart

@@ -16,8 +16,11 @@ from embstore.base.keywords import PLURALS
 from embstore.base.space import Unit, same_spelling
 from embstore.base.summary import Summary
 
+CALLER = "given as an object"
+"""The package of a metric that a caller gives as an object, and whose answers are not stored."""
+ITEM_COLUMNS = ("word", "sentence")
+"""Key columns whose values are items of the store, rather than inputs such as datasets."""
 _WORDS = "FILE|WORDS"  # placeholder of a parameter of words
-_STRINGS = {str: "a string", tuple: "a string or several strings"}
 
 Value = float | int | str | list[float | None] | list[int] | None
 Result = dict[str, Value]
@@ -145,11 +148,7 @@ class Parameter:
         return {int: "integer", float: "number", bool: "boolean", tuple: "array of strings"}.get(self.kind, "string")
 
     def _plain(self, value: Any) -> Any:
-        """Return a value with NumPy's numbers and truth values as Python's, and several strings as a tuple.
-
-        Raises:
-            UsageError: Strings are needed, and the value is none.
-        """
+        """Return a value with NumPy's numbers and truth values as Python's, and several strings as a tuple."""
         if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
             value = value.item()
         if self.kind is tuple and isinstance(value, Iterable):
@@ -157,7 +156,8 @@ class Parameter:
         members = value if self.kind is tuple and isinstance(value, tuple) else (value,)
         strings = (str, os.PathLike, Iterable) if self.metavar == _WORDS else (str,)  # words may be given one by one
         if self.kind in (str, tuple) and not all(isinstance(member, strings) for member in members):
-            raise UsageError(f"{self.name} must be {_STRINGS[self.kind]}, not {value!r}.")
+            expected = "a string" if self.kind is str else "a string or several strings"
+            raise UsageError(f"{self.name} must be {expected}, not {value!r}.")
         return value
 
     def check(self, value: Any) -> Any:
@@ -228,6 +228,13 @@ class Column:
         if self.minimum is not None:
             return f"≥ {self.minimum:g}"
         return "" if self.maximum is None else f"≤ {self.maximum:g}"
+
+    @property
+    def range_in_words(self) -> str:
+        """Range as an axis states it, "−1 to 1" or "≥ 0"."""
+        if self.minimum is None or self.maximum is None:
+            return self.range
+        return f"{self.minimum:g} to {self.maximum:g}".replace("-", "−")
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +350,7 @@ class Metric:
             values,
             title=self.name,
             units=tuple((column.name, column.unit) for column in self.columns if column.unit),
-            ranges=tuple((column.name, _in_words(column)) for column in self.columns if column.range),
+            ranges=tuple((column.name, column.range_in_words) for column in self.columns if column.range),
             intervals=tuple((column.name, column.interval) for column in self.columns if column.interval),
             facets=tuple(name for name in keys if name != items),
             items=items,
@@ -358,20 +365,28 @@ class Metric:
         return nulls | {"n": n, "reason": reason, "seed": None}
 
 
-CALLER = "given as an object"
-"""The package of a metric that a caller gives as an object, and whose answers are not stored."""
-
-ITEM_COLUMNS = ("word", "sentence")
-"""Key columns whose values are items of the store, rather than inputs such as datasets."""
-
-
-def _in_words(column: Column) -> str:
-    """Return the range of a column as an axis states it: "−1 to 1" or "≥ 0"."""
-    if column.minimum is None or column.maximum is None:
-        return column.range
-    return f"{column.minimum:g} to {column.maximum:g}".replace("-", "−")
-
-
 def rows_of(result: Result | Sequence[Result]) -> list[Result]:
     """Return the result of a metric's function as a list of rows."""
     return [result] if isinstance(result, dict) else list(result)
+
+
+N_ZERO = Column("n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False)
+N_TIED = Column(
+    "n_tied", "integer", "items with neighbours as near as the k-th: the lowest ids are taken", minimum=0, shown=False
+)
+
+DATASET = Parameter("dataset", (), "A dataset of pairs that is in the store; none given: all, of the space's unit.",
+                    metavar="NAME", is_input=True)  # fmt: skip
+MISSING_PAIRS = Parameter("missing", "skip", "Pairs without a vector: skip (left out, counted and named) or error.",
+                          choices=("skip", "error"))  # fmt: skip
+
+
+def missing_words(words: str) -> Parameter:
+    """Return the parameter ``missing`` of a metric of lists of words, given a noun phrase with a capital for these."""
+    help = f"{words} without a vector: error, or skip (left out and named)."
+    return Parameter("missing", "error", help, choices=("error", "skip"))
+
+
+def word_file(name: str, help: str) -> Parameter:
+    """Return a parameter for a file with a word a line, or for words with commas between them."""
+    return Parameter(name, None, help, value_type=str, metavar=_WORDS, is_input=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from embstore.base.escape import printable
-from embstore.metrics.declaration.spec import Column, Metric, Need, Parameter
+from embstore.metrics.declaration import Column, Metric, Need, Parameter
 
 NEEDS: dict[Need, str] = {
     "summary": "the sums stored beside the vectors, which are read only where items are selected or transformed",
@@ -24,13 +24,10 @@ _WIDTH = 80
 
 
 class CacheLookup(NamedTuple):
-    """The cache state of one answer of a query.
+    """The cache state of one answer of a query: of one layer, or of all layers that are compared.
 
     Attributes:
-        space: Name of the space.
         space_2: Name of the space it is compared with; None for a metric of single layers.
-        layers: Names of the layers: one, or all that are compared.
-        is_stored: Whether the cache has the answer.
         route: Description of the algorithm that would compute it; empty if there is only one.
     """
 
@@ -45,7 +42,6 @@ class CacheState(NamedTuple):
     """The cache state of all answers of a query, as text (``str``) and as JSON (:meth:`to_dict`).
 
     Attributes:
-        lookups: Cache state of each answer of the query.
         refused: Reason why answers of this query are not cached; None if they are.
         may_need_no_vectors: Whether stored summaries may suffice; such answers are not cached.
     """
@@ -97,7 +93,6 @@ class Explanation:
     """The declaration of a metric, as text (``str``) and as JSON (:meth:`to_dict`).
 
     Attributes:
-        metric: Metric to explain.
         cache: Cache state of a query; text if it cannot be determined; None if there is no store.
     """
 
@@ -107,13 +102,8 @@ class Explanation:
     def to_dict(self) -> dict[str, Any]:
         """Return the output of ``embstore query METRIC --explain --format json``."""
         metric = self.metric
-        return {
-            "name": metric.name,
-            "help": metric.help,
-            "formula": metric.formula,
-            "citation": metric.citation,
-            "estimator": metric.estimator,
-            "needs": metric.needs,
+        texts = ("name", "help", "formula", "citation", "estimator", "needs")
+        return {name: getattr(metric, name) for name in texts} | {
             "units": [unit.value for unit in metric.units],
             "version": metric.version,
             "package": metric.package,
@@ -125,13 +115,14 @@ class Explanation:
 
     def __str__(self) -> str:
         metric = self.metric
+        extra_columns = [*(parameter.name for parameter in metric.row_parameters), *["seed"] * metric.is_seeded]
         sections = {
             "Formula": metric.formula,
             "Citation": metric.citation,
             "Estimator": metric.estimator,
             "Needs": f"{metric.needs}: {NEEDS[metric.needs]}",
             "Units": ", ".join(metric.units) or "all",
-            "Rows": _extra_columns(metric),
+            "Rows": f"extra columns: {', '.join(extra_columns)}" if extra_columns else "",
             "Package": metric.package or "",
             "Cache": "" if self.cache is None else str(self.cache),
         }
@@ -162,35 +153,20 @@ def metavar_of(parameter: Parameter) -> str:
     return parameter.metavar or "|".join(parameter.choices) or {int: "N", float: "X"}.get(parameter.kind, "TEXT")
 
 
-def _extra_columns(metric: Metric) -> str:
-    """List the columns of each row that are no results: parameters, and the random seed."""
-    names = [parameter.name for parameter in metric.row_parameters]
-    if metric.is_seeded:
-        names.append("seed")
-    return f"extra columns: {', '.join(names)}" if names else ""
-
-
 def _column(column: Column) -> dict[str, Any]:
-    """Return a column as JSON."""
     limits = {"minimum": column.minimum, "maximum": column.maximum, "unit": column.unit}
     return {"name": column.name, "type": column.type, **limits, "key": column.is_key, "help": column.help}
 
 
 def _parameter(metric: Metric, parameter: Parameter) -> dict[str, Any]:
-    """Return a parameter as JSON."""
     repeatable = parameter.kind is tuple
     return {
-        "name": parameter.name,
-        "option": flag_of(parameter),
-        "type": "str" if repeatable else parameter.kind.__name__,
-        "repeatable": repeatable,
+        "name": parameter.name, "option": flag_of(parameter),
+        "type": "str" if repeatable else parameter.kind.__name__, "repeatable": repeatable,
         "default": list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default,
-        "choices": list(parameter.choices),
-        "minimum": parameter.minimum,
-        "maximum": parameter.maximum,
-        "in_rows": parameter in metric.row_parameters,
-        "help": parameter.help,
-    }
+        "choices": list(parameter.choices), "minimum": parameter.minimum, "maximum": parameter.maximum,
+        "in_rows": parameter in metric.row_parameters, "help": parameter.help,
+    }  # fmt: skip
 
 
 def _column_line(column: Column) -> tuple[str, str]:

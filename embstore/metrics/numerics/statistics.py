@@ -1,0 +1,234 @@
+"""Correlate by Pearson and Spearman, with bootstrap and Fisher intervals, and test differences by permutation."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations, islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.base.arrays import group_ties
+
+Floats = NDArray[np.float64]
+Positions = NDArray[np.int64]
+Counts = NDArray[np.floating]
+
+NORMAL_QUANTILE = 1.959963984540054  # of 0.975
+EXACT_SPLITS = 100_000
+_LEVEL = 0.95
+_BATCH_VALUES = 1 << 22
+_CACHED_BATCHES = 8  # of at most 34 MB each: all layers use the same resamples of a dataset
+_FLOAT32_MAX_PAIRS = 1 << 18
+_BLOCK_VALUES = 1 << 16  # of a block of splits
+_BLOCK_ROWS = 512
+_EPSILON = float(np.finfo(np.float64).eps)
+
+
+def pearson(x: Floats, y: Floats) -> float:
+    """Return Pearson's r, in [-1, 1], of two arrays (n,) that are not constant."""
+    x, y = x - x.mean(), y - y.mean()
+    return float(np.clip((x / np.linalg.norm(x)) @ (y / np.linalg.norm(y)), -1, 1))
+
+
+def fisher_interval(rho: float, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of Spearman's rho by Fisher's z, tanh(artanh ρ ± 1.96 √((1 + ρ²/2)/(n − 3))).
+
+    The variance is that of Bonett & Wright (2000), Psychometrika 65, equation 4. Of n ≥ 4 pairs; for a rho of -1 or 1
+    the interval is that number.
+    """
+    if abs(rho) >= 1:
+        return rho, rho
+    half_width = NORMAL_QUANTILE * np.sqrt((1 + rho * rho / 2) / (n - 3))
+    low, high = np.tanh(np.arctanh(rho) + half_width * np.array([-1.0, 1.0]))
+    return float(low), float(high)
+
+
+def ranks(values: Floats, error: Floats | float = 0.0) -> Floats:
+    """Return the rank of each value, from 1; values that are equal up to rounding share the mean of their ranks.
+
+    Args:
+        values: Finite values, float64 (n,).
+        error: Bound on the rounding error of each value (n,), or of all: see :func:`group_ties`.
+    """
+    order, is_start = group_ties(values, error)
+    starts = np.flatnonzero(is_start)
+    sizes = np.diff(starts, append=len(values))
+    result = np.empty(len(values))
+    result[order] = np.repeat(starts + (sizes + 1) / 2, sizes)
+    return result
+
+
+def spearman_interval(
+    x: Floats, y: Floats, resamples: int, seed: int, error: Floats | float = 0.0
+) -> tuple[float, float] | tuple[None, None]:
+    """Return the 95 % percentile bootstrap interval of Spearman's rho (Efron & Tibshirani 1993, section 13.3).
+
+    n pairs are drawn with replacement, and each resample is ranked again. A resample is stored as the count of each
+    pair: its ranks are cumulative sums of these counts in the order of the whole sample, without another sort.
+    Resamples in which all x or all y are equal have no rho and are omitted.
+
+    Args:
+        x: float64 (n,), not constant.
+        y: float64 (n,), not constant.
+        resamples: Number of resamples.
+        seed: Random seed of the resamples.
+        error: Bound on the rounding error of each x (n,), or of all: see :func:`group_ties`.
+
+    Returns:
+        The 2.5 % and 97.5 % quantiles; None if no resample has a rho.
+    """
+    order, is_start = group_ties(x, error)
+    size, starts, scores = max(1, _BATCH_VALUES // len(y)), np.flatnonzero(is_start), y.tobytes()
+    rho = np.concatenate(
+        [
+            _resampled_rho(_draw_resamples(scores, min(size, resamples - first), seed, number), order, starts)
+            for number, first in enumerate(range(0, resamples, size))
+        ]
+    )
+    rho = rho[np.isfinite(rho)]
+    if not len(rho):
+        return None, None
+    low, high = np.quantile(rho, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Resamples:
+    """A batch of b resamples, with the sums that do not depend on x.
+
+    Attributes:
+        counts: Number of times that each pair is in each resample, float32 or float64 (n, b).
+        weighted: That count times the rank of the pair's y in the resample, likewise (n, b).
+        rank_spread: Σ (rank of y − mean rank)² over the resample, float64 (b,).
+        weighted_total: Σ count · weighted, float64 (b,).
+        cube_total: Σ count³, float64 (b,).
+    """
+
+    counts: Counts
+    weighted: Counts
+    rank_spread: Floats
+    weighted_total: Floats
+    cube_total: Floats
+
+
+@lru_cache(maxsize=_CACHED_BATCHES)
+def _draw_resamples(y: bytes, size: int, seed: int, number: int) -> _Resamples:
+    """Draw a batch of resamples of y, the bytes of a float64 array (n,), which are hashable.
+
+    Cached, since all layers use the same ones.
+    """
+    scores = np.frombuffer(y)
+    n = len(scores)
+    rng = np.random.default_rng([seed, number])
+    # Whole numbers, and halves of them, which float32 holds exactly up to 2²³: no count is ever above 32.
+    dtype = np.float32 if n < _FLOAT32_MAX_PAIRS else np.float64
+    drawn = np.empty((size, n), dtype)
+    for row in drawn:
+        row[:] = np.bincount(rng.integers(0, n, n), minlength=n)
+    counts = np.ascontiguousarray(drawn.T)
+    weighted = np.empty_like(counts)
+    n_before, rank_spread, weighted_total, cube_total = np.zeros((4, size))
+    rank_spread += float(n) ** 3 / 12
+    order, is_start = group_ties(scores)
+    for members in np.split(order, np.flatnonzero(is_start)[1:]):
+        in_group = counts[members].sum(axis=0, dtype=np.float64)
+        # Tied values share the mean of their ranks.
+        weighted[members] = counts[members] * (n_before + (in_group + 1) / 2)
+        n_before += in_group
+        rank_spread -= in_group * in_group * in_group / 12  # numpy's ** 3 takes ten times as long
+    for count, weight in zip(counts, weighted, strict=True):
+        wide = count.astype(np.float64)
+        weighted_total += wide * weight
+        cube_total += wide * wide * wide
+    return _Resamples(counts, weighted, rank_spread, weighted_total, cube_total)
+
+
+def _resampled_rho(resamples: _Resamples, order: Positions, starts: Positions) -> Floats:
+    """Return Spearman's rho of x and y in each resample (b,), NaN where it is undefined.
+
+    The rank of x is the cumulative count less (count − 1)/2, with the counts of tied x added up; Σ rank · weighted is
+    summed in these two parts. The spread of the ranks of x is (n³ − Σ count³)/12. ``order`` are the positions of x in
+    ascending order, (n,), and ``starts`` the first of each group of tied x in it.
+    """
+    n, size = resamples.counts.shape
+    n_before, covariance, product = np.zeros((3, size))
+    weighted_total, cube_total = resamples.weighted_total.copy(), resamples.cube_total.copy()
+    stops = [*starts[1:].tolist(), n]
+    positions = order.tolist()
+    for start, stop in zip(starts.tolist(), stops, strict=True):
+        count, weight = resamples.counts[positions[start]], resamples.weighted[positions[start]]
+        if stop - start > 1:
+            members = order[start:stop]
+            counts, weights = (x[members].astype(np.float64) for x in (resamples.counts, resamples.weighted))
+            count, weight = counts.sum(axis=0), weights.sum(axis=0)
+            weighted_total += count * weight - (counts * weights).sum(axis=0)
+            cube_total += count**3 - (counts**3).sum(axis=0)
+        np.add(n_before, count, out=n_before)
+        np.multiply(n_before, weight, out=product)
+        np.add(covariance, product, out=covariance)
+    covariance -= (weighted_total - n * (n + 1) / 2) / 2 + n * ((n + 1) / 2) ** 2
+    square = resamples.rank_spread * (float(n) ** 3 - cube_total) / 12
+    rho = np.full(size, np.nan)
+    np.divide(covariance, np.sqrt(square), out=rho, where=square > 0)
+    return rho.clip(-1, 1)
+
+
+def permutation_test(
+    values: Floats, n_first: int, permutations: int, seed: int, error: float = 0.0
+) -> tuple[Floats, int, bool]:
+    """Compute the one-sided p-values of a permutation test of the mean of the first group.
+
+    p is the share of splits into groups of the same sizes whose first group has a sum as large or larger. Sums that
+    differ by no more than their rounding errors are equal.
+
+    Args:
+        values: Values, float64 (rows, n); each row is tested separately, with the same splits.
+        n_first: Size of the first group: the first values of a row.
+        permutations: Number of random splits, drawn independently and uniformly, if the number of all splits exceeds
+            both 100,000 and this number.
+        seed: Random seed of the splits.
+        error: Bound on the rounding error of a value.
+
+    Returns:
+        p of each row (rows,), the number of splits used, and whether these are all splits. All splits include the
+        observed one. With m random splits, of which h have as large a sum, p is (h + 1)/(m + 1), which includes it too
+        (Phipson & Smyth 2010). So p is never 0.
+    """
+    n = values.shape[1]
+    n_splits = math.comb(n, n_first)
+    is_exact = n_splits <= max(EXACT_SPLITS, permutations)
+    splits = _all_splits(n, n_first) if is_exact else _random_splits(n, n_first, permutations, seed)
+    centred = values - values.mean(axis=1, keepdims=True)
+    # The errors of two sums of n terms, and of the values that can differ between two splits.
+    rounding = (n + 1) * _EPSILON * np.abs(centred).sum(axis=1) + 2 * min(n_first, n - n_first) * error
+    thresholds = centred[:, :n_first].sum(axis=1) - rounding
+    hits = np.zeros(len(values), np.int64)
+    for chosen in splits:
+        for start in range(0, len(values), _BLOCK_ROWS):
+            rows = slice(start, start + _BLOCK_ROWS)
+            hits[rows] += (centred[rows] @ chosen.T >= thresholds[rows, None]).sum(axis=1)
+    if is_exact:
+        return hits / n_splits, n_splits, True
+    return (hits + 1) / (permutations + 1), permutations, False
+
+
+def _all_splits(n: int, n_first: int) -> Iterator[Floats]:
+    """Yield all choices of n_first out of n, in blocks (b, n) with 1 for chosen values and 0 for others."""
+    size = max(1, _BLOCK_VALUES // n)
+    choices = combinations(range(n), n_first)
+    while block := list(islice(choices, size)):
+        chosen = np.zeros((len(block), n))
+        np.put_along_axis(chosen, np.array(block, np.int64), 1, axis=1)
+        yield chosen
+
+
+def _random_splits(n: int, n_first: int, permutations: int, seed: int) -> Iterator[Floats]:
+    """Yield random choices of n_first out of n, in blocks (b, n) with 1 for chosen values and 0 for others."""
+    rng = np.random.default_rng(seed)
+    size = max(1, _BLOCK_VALUES // n)
+    for start in range(0, permutations, size):
+        chosen = np.zeros((min(size, permutations - start), n))
+        chosen[:, :n_first] = 1
+        yield rng.permuted(chosen, axis=1, out=chosen)
