@@ -172,7 +172,10 @@ def checked_bytes(path: Path | str, document: dict[str, Any], kind: documents.Ki
         data = document_bytes(document, indent)
         documents.check(documents.parse(data, kind), kind)
     except (UnicodeEncodeError, documents.InvalidDocument) as error:
-        raise StoreError(f"{path} is not written, since it could not be read again: {error}.") from error
+        raise StoreError(
+            f"{path} is not written, since it could not be read again: {error}. It records layers, sources and "
+            "options: give fewer of them at a time, or shorter names."
+        ) from error
     return data
 
 

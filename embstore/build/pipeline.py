@@ -28,7 +28,7 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.staging.staging import Staging
 from embstore.storage.staging.texts import StoredTexts
-from embstore.storage.transaction.additions import write_dataset
+from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.writer import StoreWriter
 
 if TYPE_CHECKING:

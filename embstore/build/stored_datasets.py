@@ -13,7 +13,7 @@ from embstore.build.texts import Sources, read_texts
 from embstore.sources import get_datasets
 from embstore.storage.files.paths import StorePaths, check_marker
 from embstore.storage.staging.staging import Staging
-from embstore.storage.transaction.additions import write_dataset
+from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.writer import StoreWriter
 
 COLUMNS = ("dataset", "kind", "unit", "rows")

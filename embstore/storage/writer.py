@@ -19,9 +19,8 @@ from embstore.storage.catalog import Ids
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths, check_marker
 from embstore.storage.files.shards import ShardContent, StagedShard, publish_shard
-from embstore.storage.transaction.additions import write_card, write_shard
-from embstore.storage.transaction.commit import Change, commit, committing, create_store
-from embstore.storage.transaction.lock import SharedLock, write_lock
+from embstore.storage.transaction.commit import Change, commit, committing, create_store, write_card, write_shard
+from embstore.storage.transaction.lock import SharedLock, owner_recorded, write_lock
 from embstore.storage.transaction.manifest import committed_shards, read_cards
 from embstore.storage.transaction.recovery import forget_missing, recover
 
@@ -99,7 +98,7 @@ class StoreWriter:
             if others:
                 self._shared.release()
                 return False
-            gate.enter_context(self._shared.owner_recorded())
+            gate.enter_context(owner_recorded(self.paths))
             self._stack.push(gate.pop_all())
         return True
 

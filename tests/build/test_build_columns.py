@@ -17,7 +17,7 @@ from embstore.build.report import BuildReport
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.tables import column_schema
 from embstore.storage.item_columns import column_types, column_values
-from embstore.storage.transaction.additions import write_column_rows
+from embstore.storage.transaction.commit import write_column_rows
 
 Build = Callable[..., BuildReport]
 CSV = """text,pos,freq,share,known,code,empty

@@ -20,7 +20,7 @@ from embstore.base.text import Item
 from embstore.build.report import BuildReport
 from embstore.sources import DATASETS, add_dataset
 from embstore.sources.attributes import PLEASANT, UNPLEASANT
-from embstore.storage.transaction.additions import write_dataset
+from embstore.storage.transaction.commit import write_dataset
 
 Build = Callable[..., BuildReport]
 

@@ -32,7 +32,7 @@ from embstore.base.errors import (
 from embstore.base.progress import Progress
 from embstore.base.space import Unit
 from embstore.base.text import Item
-from embstore.storage.transaction.additions import write_card
+from embstore.storage.transaction.commit import write_card
 from embstore.storage.writer import StoreWriter
 
 WORDS = [f"w{i}" for i in range(4 * SHARD_ITEMS)]

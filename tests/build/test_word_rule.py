@@ -11,7 +11,7 @@ from embstore.base.errors import SpaceMismatchError
 from embstore.base.text import WORD_RULE, word_boundaries
 from embstore.storage.files.card import read_card
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.transaction.additions import write_card
+from embstore.storage.transaction.commit import write_card
 
 
 def test_a_build_says_its_rule_adds_to_no_other_and_goes_on_with_other_versions(

@@ -20,7 +20,7 @@ from terminal import on_terminal
 from embstore.base.errors import UsageError
 from embstore.base.progress import Progress
 from embstore.base.table import table
-from embstore.storage.transaction.additions import write_card
+from embstore.storage.transaction.commit import write_card
 
 EVIL = "evil\x1b]0;title\x07\x1b[2J\x9b31m\r\x7f\u202etxt\u2028[red]"
 SHOWN = "evil\\x1b]0;title\\x07\\x1b[2J\\x9b31m\\r\\x7f\\u202etxt\\u2028[red]"

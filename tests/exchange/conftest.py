@@ -10,7 +10,7 @@ from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic
 
 from embstore.base.space import Unit
-from embstore.storage.transaction.additions import write_dataset
+from embstore.storage.transaction.commit import write_dataset
 
 
 @pytest.fixture(autouse=True)

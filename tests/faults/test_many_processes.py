@@ -17,6 +17,7 @@ from hanging import wait_until
 
 from embstore import Store
 from embstore.base.errors import LockedError
+from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction import lock
 
 pytestmark = pytest.mark.slow
@@ -98,16 +99,16 @@ def test_two_writers(tmp_path: Path) -> None:
 
 def _tried(command, root: Path) -> None:
     """Run a command, and note whether it is refused; the first that writes waits until another one is."""
-    refused, recorded = root.parent / "refused", lock._owner_recorded
+    refused, recorded = root.parent / "refused", lock.owner_recorded
 
     @contextmanager
-    def waiting(path: Path) -> Iterator[None]:
-        with recorded(path):
+    def waiting(paths: StorePaths) -> Iterator[None]:
+        with recorded(paths):
             wait_until(refused.exists, "the refusal of another command")
             yield
 
     try:
-        with mock.patch.object(lock, "_owner_recorded", waiting):
+        with mock.patch.object(lock, "owner_recorded", waiting):
             command(root)
     except LockedError as error:
         assert "is being written by" in str(error)  # noqa: PT017

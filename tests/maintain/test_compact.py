@@ -84,7 +84,7 @@ def test_ranges_of_ids_stay_apart(make_store: Make) -> None:
     ids, order = np.sort(made.ids), np.argsort(made.ids)
     made.shard_files[0].unlink()
     from embstore.storage.files.shards import ShardContent
-    from embstore.storage.transaction.additions import write_shard
+    from embstore.storage.transaction.commit import write_shard
 
     for part in np.split(np.arange(80), 8):
         write_shard(made.paths, ShardContent(made.card, ids[part], made.vectors[:, order[part]]))

@@ -24,7 +24,7 @@ from embstore.base.errors import (
 )
 from embstore.base.space import Unit
 from embstore.base.text import Item
-from embstore.storage.transaction.additions import write_dataset
+from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.writer import StoreWriter
 
 Make = Callable[..., Synthetic]

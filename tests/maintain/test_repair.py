@@ -15,7 +15,7 @@ from embstore import Store
 from embstore.base.errors import LockedError, StoreError
 from embstore.storage.files.shards import ShardContent
 from embstore.storage.maintenance.space_summary import write_all_merged
-from embstore.storage.transaction.additions import write_shard
+from embstore.storage.transaction.commit import write_shard
 from embstore.storage.writer import StoreWriter
 
 Make = Callable[..., Synthetic]

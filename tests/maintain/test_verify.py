@@ -20,7 +20,7 @@ from embstore.storage.files import shards as shard_files
 from embstore.storage.files.shards import ShardContent
 from embstore.storage.files.tables import write_table
 from embstore.storage.parquet import writer
-from embstore.storage.transaction.additions import write_card, write_dataset, write_shard
+from embstore.storage.transaction.commit import write_card, write_dataset, write_shard
 from embstore.storage.transaction.manifest import committed_shards
 
 Make = Callable[..., Synthetic]

@@ -24,7 +24,7 @@ from embstore.base.errors import EmbstoreError, UnknownNameError
 from embstore.base.space import Unit
 from embstore.metrics import METRICS, all_metrics, get_metric
 from embstore.metrics.plugins import PluginError, find_plugins
-from embstore.storage.transaction.additions import write_dataset
+from embstore.storage.transaction.commit import write_dataset
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorials" / "own-metric.md"
 Install = Callable[..., Path]

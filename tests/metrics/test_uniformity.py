@@ -19,7 +19,7 @@ from embstore.metrics import uniformity as family
 from embstore.metrics.data import Pairs
 from embstore.metrics.uniformity import alignment, uniformity
 from embstore.query.layer_data import StoredLayer
-from embstore.storage.transaction.additions import write_dataset
+from embstore.storage.transaction.commit import write_dataset
 
 Make = Callable[..., Synthetic]
 seeds = st.integers(0, 2**32 - 1)

@@ -20,7 +20,7 @@ from embstore.base.space import Unit
 from embstore.metrics import METRICS
 from embstore.query.inputs.missing_texts import build_command
 from embstore.sources.attributes import PLEASANT, UNPLEASANT
-from embstore.storage.transaction.additions import write_dataset
+from embstore.storage.transaction.commit import write_dataset
 
 Make = Callable[..., Synthetic]
 SCHEMAS = Path(__file__).parents[2] / "schemas"

@@ -19,12 +19,21 @@ from embstore.base.errors import DamagedError, RemoteError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.remote import manifest
-from embstore.storage.remote.file_lists import FileLists, RemoteFile, group_of, listed
-from embstore.storage.remote.garbage import collect
-from embstore.storage.remote.manifest import Writer, complete_document, key_of, list_numbers, read_newest
+from embstore.storage.remote.manifest import (
+    FileLists,
+    RemoteFile,
+    Writer,
+    complete_document,
+    group_of,
+    key_of,
+    list_numbers,
+    listed,
+    read_newest,
+)
 from embstore.storage.remote.mirror import Mirror
 from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore
+from embstore.storage.remote.writing import collect
 
 SPACE = "toy.word.last"
 GROUP = f"embeddings/space={SPACE}"
@@ -52,16 +61,16 @@ def requested(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]
         found.append((key, len(data)))
         return data
 
-    def get_ranges(
-        self: ObjectStore, key: str, ranges, own: Callable[..., list[bytes]] = ObjectStore.get_ranges
-    ) -> list[bytes]:
-        parts = own(self, key, ranges)
-        found.append((key, sum(map(len, parts))))
-        return parts
+    def get_range(
+        self: ObjectStore, key: str, part: tuple[int, int], own: Callable[..., bytes] = ObjectStore.get_range
+    ) -> bytes:
+        data = own(self, key, part)
+        found.append((key, len(data)))
+        return data
 
     with monkeypatch.context() as patch:
         patch.setattr(ObjectStore, "get", get)
-        patch.setattr(ObjectStore, "get_ranges", get_ranges)
+        patch.setattr(ObjectStore, "get_range", get_range)
         yield found
 
 

@@ -16,14 +16,14 @@ from synthetic import synthetic_store
 from typer.testing import CliRunner
 
 from embstore import Store
+from embstore.base import atomic, disk
 from embstore.base.disk import fetch, supplied
 from embstore.base.errors import DamagedError, RemoteError, UsageError
 from embstore.base.table import show_size
-from embstore.storage.remote import ranges
-from embstore.storage.remote.cache import disk_bytes, in_use
+from embstore.storage.remote.cache import Contents, disk_bytes, in_use, missing_ranges
 from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore
-from embstore.storage.transaction.folder_lock import FolderLock
+from embstore.storage.transaction.lock import FolderLock
 
 QUESTIONS: list[Callable[[Store], object]] = [
     lambda store: store.info().rows,
@@ -58,7 +58,7 @@ def opened(bucket: Bucket) -> Store:
 def break_network(monkeypatch: pytest.MonkeyPatch, after: int) -> list[int]:
     """Let the network be gone after a number of requests; return a list with their number so far."""
     count = [0]
-    for name in ("get", "get_ranges", "list", "head"):
+    for name in ("get", "get_range", "list", "head"):
         own = getattr(ObjectStore, name)
 
         def request(self, *arguments, own=own, **options):
@@ -241,7 +241,7 @@ def test_a_folder_has_no_supplier(tmp_path):
     ],
 )
 def test_missing_ranges(wanted, present, missing):
-    assert ranges.missing(wanted, present) == missing
+    assert missing_ranges(wanted, present) == missing
 
 
 def test_two_opened_stores_see_what_one_of_them_fetches(moto, cache, monkeypatch):
@@ -322,3 +322,21 @@ def test_content_that_another_process_may_need_is_not_deleted(bucket, cache, mon
     other.release()
     assert QUESTIONS[2](opened(bucket))
     assert disk_bytes(cache) <= before
+
+
+def test_a_file_of_which_nothing_was_fetched_costs_one_operation(tmp_path: Path):
+    """A web server may have named 300,000 files."""
+    contents = Contents(tmp_path, ObjectStore("s3://unused/store"))
+    contents.reset()
+    sizes = {f"embeddings/space=a.word.last/part-{n:016x}.parquet": n * 1000 for n in range(200)}
+    operations = []
+    with disk.watched(lambda name, path, source: operations.append((name, path))):
+        contents.make_sparse(sizes)
+    assert len(operations) < len(sizes) + 30
+    for path, size in sizes.items():
+        found = contents.sparse(path)
+        assert found is not None
+        assert (found.size, found.present) == (size, [])
+        assert contents.is_unchanged(path)
+    assert {path.name for path in tmp_path.iterdir()} == {"store", "fetched"}
+    assert not any(atomic.is_temporary(path.name) for path in disk.files_below(tmp_path))

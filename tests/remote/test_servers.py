@@ -61,7 +61,8 @@ def test_what_is_read_through_faults_is_what_was_written(server: Bucket) -> None
         objects = replace(server, endpoint=proxy.endpoint).objects()
         for _ in range(20):
             assert objects.get("key") == content
-            assert objects.get_ranges("key", [(5, 700), (90_000, 90_100)]) == [content[5:700], content[90_000:90_100]]
+            for start, end in ((5, 700), (90_000, 90_100)):
+                assert objects.get_range("key", (start, end)) == content[start:end]
     assert sum(proxy.counts[fault] for fault in FAULTS), proxy.counts
 
 

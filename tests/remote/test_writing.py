@@ -14,10 +14,10 @@ from synthetic import synthetic_store
 from embstore import Store
 from embstore.base.errors import DamagedError, LockedError, RemoteError, StoreError
 from embstore.storage.remote import writing
-from embstore.storage.remote.garbage import collect
 from embstore.storage.remote.manifest import Writer, commit, key_of, list_numbers, read_newest
 from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore
+from embstore.storage.remote.writing import collect
 
 pytestmark = pytest.mark.usefixtures("caches")
 
@@ -184,7 +184,7 @@ def ended_at(
     """Let the network be gone from the n-th request that changes something on; ``after``: only its reply is lost."""
     count = [0]
     with monkeypatch.context() as patch:
-        for name in ("put", "put_new", "delete", "get", "get_ranges", "head", "list"):
+        for name in ("put", "put_new", "delete", "get", "get_range", "head", "list"):
             own = getattr(ObjectStore, name)
 
             def request(self, *arguments, own=own, name=name, **options):

@@ -13,7 +13,7 @@ from embstore.base.space import Unit
 from embstore.storage.files.tables import column_schema
 from embstore.storage.files.unpacked import VARIABLE, unpacked_problem
 from embstore.storage.item_columns import column_values
-from embstore.storage.transaction.additions import write_column_rows, write_dataset
+from embstore.storage.transaction.commit import write_column_rows, write_dataset
 
 Make = Callable[..., Synthetic]
 N = 2_000

@@ -13,8 +13,7 @@ from embstore.base.errors import DamagedError, SpaceMismatchError, UnsupportedFo
 from embstore.base.space import Layers, Template, TopForm
 from embstore.storage.files.card import CARD_FORMAT, Card, read_card
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.transaction.additions import write_card
-from embstore.storage.transaction.commit import create_store
+from embstore.storage.transaction.commit import create_store, write_card
 from embstore.storage.transaction.manifest import read_cards
 
 Make = Callable[..., Synthetic]

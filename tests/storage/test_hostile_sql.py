@@ -24,7 +24,7 @@ from embstore.base.errors import EmbstoreError, QueryError
 from embstore.base.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.sql.fence import check
-from embstore.storage.transaction.additions import write_dataset
+from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.views.sandbox import Limits, Sandbox
 
 SECRET = "canary-7f3a91"

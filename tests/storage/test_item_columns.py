@@ -15,7 +15,7 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.files.item_columns import ColumnValues
 from embstore.storage.files.tables import stage_part
 from embstore.storage.item_columns import column_types, column_values
-from embstore.storage.transaction.additions import write_column_rows
+from embstore.storage.transaction.commit import write_column_rows
 
 Make = Callable[..., Synthetic]
 TYPES = {"freq": "int64", "length": "float64", "pos": "string", "rare": "bool"}

@@ -12,7 +12,7 @@ from embstore import Store
 from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
 from embstore.storage.files import items as items_module
-from embstore.storage.transaction.additions import write_dataset
+from embstore.storage.transaction.commit import write_dataset
 
 Make = Callable[..., Synthetic]
 

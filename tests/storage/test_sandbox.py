@@ -22,7 +22,7 @@ from embstore.base.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.sql import connections, fence
 from embstore.storage.sql.readonly import ReadOnlyFiles
-from embstore.storage.transaction.additions import write_dataset
+from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.views.sandbox import Limits
 
 Make = Callable[..., Synthetic]

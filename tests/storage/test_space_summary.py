@@ -19,8 +19,7 @@ from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import ShardContent
 from embstore.storage.files.summaries import read_merged
 from embstore.storage.maintenance.space_summary import write_all_merged, write_merged
-from embstore.storage.transaction.additions import write_card, write_shard
-from embstore.storage.transaction.commit import create_store
+from embstore.storage.transaction.commit import create_store, write_card, write_shard
 from embstore.storage.transaction.manifest import committed_shards
 
 Make = Callable[..., Synthetic]

@@ -10,7 +10,7 @@ from synthetic import Synthetic
 
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.tables import column_schema
-from embstore.storage.transaction.additions import write_column_rows
+from embstore.storage.transaction.commit import write_column_rows
 
 
 def write_columns(made: Synthetic, kinds: Mapping[str, str], rows: Mapping[int, Sequence[Any]]) -> Path:

@@ -15,8 +15,7 @@ from fault_proxy import FaultProxy
 
 from embstore.base.errors import LockedError, RemoteError
 from embstore.storage.remote import manifest
-from embstore.storage.remote.file_lists import RemoteFile
-from embstore.storage.remote.manifest import RemoteState, Writer
+from embstore.storage.remote.manifest import RemoteFile, RemoteState, Writer
 from embstore.storage.remote.objects import ObjectStore
 
 RIVALS = 12

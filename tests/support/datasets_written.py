@@ -8,7 +8,7 @@ from synthetic import Synthetic
 
 from embstore.base.space import Unit
 from embstore.base.text import item_id
-from embstore.storage.transaction.additions import write_dataset
+from embstore.storage.transaction.commit import write_dataset
 
 
 def ids(texts: Sequence[str], unit: str = "word") -> list[int]:

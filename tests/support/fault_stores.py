@@ -17,7 +17,7 @@ from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.metrics.isotropy import partition  # noqa: F401  # loads what the queries load, before any fork
 from embstore.storage.maintenance.space_summary import write_all_merged
-from embstore.storage.transaction.additions import write_dataset
+from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.transaction.manifest import committed_shards
 
 DIM, N_BLOCKS, TOP = 4, 1, "1"

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 from synthetic import Synthetic
 
-from embstore.storage.transaction.additions import write_column_rows
+from embstore.storage.transaction.commit import write_column_rows
 
 
 def write_columns(made: Synthetic, columns: Mapping[str, Sequence[Any]], first: int = 0) -> None:

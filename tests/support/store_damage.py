@@ -12,7 +12,7 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore.base.space import Unit
 from embstore.storage.maintenance.space_summary import write_all_merged
-from embstore.storage.transaction.additions import write_dataset
+from embstore.storage.transaction.commit import write_dataset
 
 
 def kinds(space: str = "*") -> dict[str, str]:

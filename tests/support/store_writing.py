@@ -16,7 +16,7 @@ from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import SHARD_BYTES
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
-from embstore.storage.transaction.additions import write_item_rows, write_skipped_rows
+from embstore.storage.transaction.commit import write_item_rows, write_skipped_rows
 from embstore.storage.writer import SpaceWriter, StoreWriter
 
 

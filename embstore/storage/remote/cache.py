@@ -1,27 +1,61 @@
-"""Where the mirrors of stores at URLs are, and how much room they take."""
+"""Keep the content of stores at URLs on this machine: where it is, how much room it takes, and what is there.
+
+A mirror is a folder of the cache::
+
+    store/                  a store of embstore, which all other code reads
+    state.json              the manifest of the remote store that it mirrors
+    files.json, lists/      the files of the remote store that are in store/; lists of the manifest that were read
+    fetched/<path>          the parts of a sparse file that were fetched, one per line; removed once it is whole
+    fetched/TOKEN           identifies the folder: without it the mirror is made anew
+
+A record in ``fetched/`` never guesses: it begins with inode and modification time of its file, so that it is not taken
+for that of a later file at the same path, and a line is added after the bytes are on the disk. A file without a record
+is whole. Ranges of bytes are half-open pairs of offsets, ascending and apart from each other.
+"""
 
 import errno
 import hashlib
+import json
 import os
 import re
+import secrets
 import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
+from typing import Any, NamedTuple
 
 from filelock import FileLock
 
-from embstore.base import disk, installation
-from embstore.base.errors import FileAccessError, RemoteError, UsageError
+from embstore.base import atomic, disk, installation
+from embstore.base.disk import Range
+from embstore.base.errors import DamagedError, FileAccessError, RemoteError, UsageError
 from embstore.base.table import show_size
-from embstore.storage.transaction.folder_lock import FolderLock
+from embstore.storage.files import names
+from embstore.storage.remote.manifest import (
+    FileList,
+    FileLists,
+    RemoteFile,
+    RemoteState,
+    Writer,
+    fetch_list,
+    parse_list,
+)
+from embstore.storage.remote.objects import ObjectReader
+from embstore.storage.transaction.lock import FolderLock
+from embstore.storage.transaction.manifest import Stamp, stamp_of
 
 FOLDER_VARIABLE, SIZE_VARIABLE = "EMBSTORE_CACHE", "EMBSTORE_CACHE_SIZE"
 STORE = "store"
-"""Folder of the files of the store in a mirror."""
 _DEFAULT_GB = 50
 _USED = "last-used"
 _PAUSE_SECONDS = 0.02
+_TOKEN = "TOKEN"
+_STATE, _FILES, _LISTS = "state.json", "files.json", "lists"
+_EVERYTHING = [(0, 1 << 62)]
 _LOCK = Lock()  # while one thread locks a mirror for itself, others do not take it for unused
 
 
@@ -39,11 +73,7 @@ def cache_folder() -> Path:
 
 
 def max_bytes() -> int:
-    """Return the size limit of all mirrors in bytes: ``$EMBSTORE_CACHE_SIZE`` in GB.
-
-    Raises:
-        UsageError: It is not a number.
-    """
+    """Return the size limit of all mirrors in bytes: ``$EMBSTORE_CACHE_SIZE`` in GB."""
     value = os.environ.get(SIZE_VARIABLE) or str(_DEFAULT_GB)
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
         raise UsageError(f"{SIZE_VARIABLE} is {value!r}: give a number of GB, such as {_DEFAULT_GB}.")
@@ -57,11 +87,7 @@ def mirror_folder(url: str, endpoint: str) -> Path:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder of the cache.
-
-    Raises:
-        RemoteError: The cache cannot be written.
-    """
+    """Create a folder of the cache."""
     try:
         disk.make_folder(folder)
         (cache_folder() / "CACHEDIR.TAG").write_text(  # backups leave the folder out: bford.info/cachedir
@@ -115,14 +141,8 @@ def disk_bytes(folder: Path) -> int:
 def make_room(n_bytes: int, own: Path) -> int:
     """Delete mirrors that no process uses, the longest unused first, until some bytes fit below the limit.
 
-    If they do not fit then, content is deleted that this process does not need, of mirrors that only it uses.
-
-    Args:
-        n_bytes: Number of bytes that will be fetched.
-        own: Mirror for which they are; it is not deleted.
-
-    Returns:
-        How many of them do not fit; 0 if all do.
+    If they do not fit then, content is deleted that this process does not need, of mirrors that only it uses. Return
+    how many bytes do not fit.
     """
     with _LOCK:
         sizes = {}
@@ -159,3 +179,272 @@ def _last_used(mirror: Path) -> float:
         return disk.status(mirror / _USED).st_mtime
     except FileNotFoundError:
         return 0.0
+
+
+class Sparse(NamedTuple):
+    """A sparse file: its inode, its modification time in ns, which it keeps, its size, and the fetched parts of it."""
+
+    inode: int
+    time: int
+    size: int
+    present: list[Range]
+
+
+class Contents:
+    """What a mirror has: the state that it mirrors, its files, and which parts of them were fetched.
+
+    ``files`` are those in ``root``, by path, and ``stamps`` theirs as they were fetched or uploaded; a stamp changes
+    when a file is replaced, and not when its content is fetched.
+    """
+
+    def __init__(self, folder: Path, objects: ObjectReader) -> None:
+        self._folder, self.objects = folder, objects
+        self.root, self._records = folder / STORE, folder / "fetched"
+        self.files: dict[str, RemoteFile] = {}
+        self.stamps: dict[str, Stamp] = {}
+
+    def load(self) -> RemoteState | None:
+        """Return the state on the disk; None if there is none that can be used."""
+        try:
+            document = json.loads(disk.read(self._folder / _STATE))
+            if document["token"] != self._token():
+                return None
+            named = {path: RemoteFile(*entry) for path, entry in document["named"].items()}
+            lists = {group: FileList(*entry) for group, entry in document["lists"].items()}
+            state = RemoteState(
+                document["number"], document["sha256"], document["store"], FileLists(named, lists, self.read_list),
+                Writer(*document["writer"]), document["lease_seconds"], document["n_changes"], tag=document["tag"],
+            )  # fmt: skip
+            self._load_files()
+        except (FileNotFoundError, ValueError, LookupError, TypeError):
+            return None
+        return state
+
+    def save(self, state: RemoteState) -> None:
+        """Write a state and the files to the disk, and delete the lists of others."""
+        token = self._token()
+        self.save_files()
+        document = {
+            "token": token, "url": self.objects.url, "number": state.number, "sha256": state.sha256,
+            "store": state.store, "writer": list(state.writer), "lease_seconds": state.lease_seconds,
+            "n_changes": state.n_changes, "tag": state.tag, "named": state.files.named, "lists": state.files.lists,
+        }  # fmt: skip
+        self._write(_STATE, document)
+        used = {each.sha256 for each in state.files.lists.values()}
+        for path in disk.listed(self._folder / _LISTS):
+            if path.stem not in used:
+                disk.remove(path, missing_ok=True)
+
+    def save_files(self) -> None:
+        """Write the files to the disk."""
+        stamps = {path: stamp for path, stamp in self.stamps.items() if path in self.files}
+        self._write(_FILES, {"files": self.files, "stamps": stamps})
+
+    def refresh(self) -> str:
+        """Read from the disk what other processes have added, and return the hash of the manifest mirrored last."""
+        try:
+            self._load_files()
+            return str(json.loads(disk.read(self._folder / _STATE))["sha256"])
+        except FileNotFoundError:
+            raise self._deleted() from None
+
+    def read_list(self, group: str, file_list: FileList) -> dict[str, RemoteFile]:
+        """Return the files of a group from its list, which is fetched once."""
+        path = names.LISTS.path(self._folder / _LISTS, file_list.sha256)
+        with suppress(FileNotFoundError, DamagedError):
+            return parse_list(disk.read(path), group, file_list, str(path))
+        data = fetch_list(self.objects, file_list)
+        found = parse_list(data, group, file_list, f"{self.objects.url}/{file_list.key}")
+        disk.make_folder(path.parent)
+        atomic.write_bytes(path, data, derived=True)
+        return found
+
+    def reset(self) -> None:
+        """Delete all, and begin with another token."""
+        for path in (*(self._folder / name for name in (_STATE, _FILES, _LISTS)), self.root, self._records):
+            disk.remove_tree(path)
+        self.files, self.stamps = {}, {}
+        disk.make_folder(self._records)
+        disk.write(self._records / _TOKEN, secrets.token_hex(16).encode())
+
+    def stamp_of(self, path: str) -> Stamp | None:
+        """Return the stamp of a file; None if it is missing."""
+        return stamp_of(self.root / path)
+
+    def is_unchanged(self, path: str) -> bool:
+        """Return whether a file is still the one that was fetched or uploaded."""
+        return self.stamps.get(path, ()) == self.stamp_of(path)
+
+    def note_unchanged(self, path: str, stamp: Stamp | None) -> None:
+        """Note that a file of this stamp is that of the remote store."""
+        if stamp is not None:
+            self.stamps[path] = stamp
+
+    def make_sparse(self, sizes: Mapping[str, int]) -> None:
+        """Create files of some sizes without content, whose records are there before them."""
+        for folder in {(root / path).parent for root in (self.root, self._records) for path in sizes}:
+            disk.make_folder(folder)
+        with atomic.temporary(self.root) as temp, atomic.temporary(self._records) as record:
+            for path, size in sizes.items():
+                with disk.operation("create", self.root / path):
+                    with open(temp, "xb") as file:
+                        file.truncate(size)
+                        status = os.fstat(file.fileno())
+                    record.write_bytes(_lines([(status.st_ino, status.st_mtime_ns)]))
+                    os.replace(record, self._records / path)
+                    os.replace(temp, self.root / path)
+                self.stamps[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
+
+    def sparse(self, path: str) -> Sparse | None:
+        """Return inode and fetched parts of a sparse file; None if it is whole, or is another one by now."""
+        try:
+            text = disk.read(self._records / path).decode()
+        except FileNotFoundError:
+            if not disk.exists(self._records / _TOKEN):  # nothing is known of any file
+                raise self._deleted() from None
+            return None
+        # A line that was cut counts only as far as it goes, which is less than was fetched.
+        lines = [line.split() for line in text.split("\n")[:-1]]
+        (inode, time), *present = [(int(line[0]), int(line[1])) for line in lines if len(line) == 2]
+        stamp = self.stamp_of(path)
+        return Sparse(inode, time, stamp[1], present) if stamp is not None and stamp[0] == inode else None
+
+    def fill(self, path: str, sparse: Sparse, piece: Range, data: bytes) -> None:
+        """Write a fetched range into its sparse file unless that was replaced, flush it, and record it."""
+        target, record = self.root / path, self._records / path
+        with disk.operation("write", target):
+            descriptor = os.open(target, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                if os.fstat(descriptor).st_ino != sparse.inode:
+                    return
+                os.pwrite(descriptor, data, piece[0])
+                os.fsync(descriptor)
+                os.utime(descriptor, ns=(sparse.time, sparse.time))
+            finally:
+                os.close(descriptor)
+        with disk.operation("write", record), suppress(FileNotFoundError):  # it is whole by now
+            descriptor = os.open(record, os.O_WRONLY | os.O_APPEND)
+            try:
+                os.write(descriptor, b"\n" + _lines([piece]))
+            finally:
+                os.close(descriptor)
+
+    def free(self, path: str, needed: Sequence[Range]) -> int:
+        """Delete the content of a file that is not needed, which can be fetched again, and return the freed bytes.
+
+        The record says first what will be left.
+        """
+        status, before = disk.status(self.root / path), self.sparse(path)
+        present = merge_ranges(before.present if before is not None else [(0, status.st_size)])
+        gone = missing_ranges(present, needed)
+        if not gone:
+            return 0
+        self._record(path, status, missing_ranges(present, gone))
+        if not disk.punch(self.root / path, gone):
+            self._record(path, status, present) if before is not None else self.note_whole(path)
+            return 0
+        return (status.st_blocks - disk.status(self.root / path).st_blocks) * 512
+
+    def note_whole(self, path: str) -> None:
+        """Record that a file is whole, or gone."""
+        disk.remove(self._records / path, missing_ok=True)
+
+    def purge(self) -> None:
+        """Remove the records of files that are gone or were replaced, after a process was killed."""
+        for record in disk.files_below(self._records):
+            path = record.relative_to(self._records).as_posix()
+            if path != _TOKEN and self.sparse(path) is None:
+                self.note_whole(path)
+
+    def _record(self, path: str, status: os.stat_result, present: Sequence[Range]) -> None:
+        lines = _lines([(status.st_ino, status.st_mtime_ns), *present])
+        atomic.write_bytes(self._records / path, lines, derived=True)
+
+    def _token(self) -> str:
+        """Return the random number of the folder of records; raise FileNotFoundError if it was deleted."""
+        return disk.read(self._records / _TOKEN).decode()
+
+    def _deleted(self) -> RemoteError:
+        return RemoteError(f"the mirror {self._folder} was deleted while it was in use. Run the same command again.")
+
+    def _load_files(self) -> None:
+        document = json.loads(disk.read(self._folder / _FILES))
+        self.files = {path: RemoteFile(*entry) for path, entry in document["files"].items()}
+        self.stamps = {path: (stamp[0], stamp[1], stamp[2]) for path, stamp in document["stamps"].items()}
+
+    def _write(self, name: str, document: dict[str, Any]) -> None:
+        atomic.write_bytes(self._folder / name, json.dumps(document).encode())
+
+
+def _lines(pairs: Iterable[Range]) -> bytes:
+    return "".join(f"{first} {second}\n" for first, second in pairs).encode()
+
+
+class Needs:
+    """Parts of files that this process needs: until it ends, until they are released, or within a context."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[Range]] = {}
+        self._within: Counter[tuple[str, Range]] = Counter()
+        self._lock = RLock()
+
+    def keep(self, path: str, wanted: Sequence[Range] | None) -> None:
+        """Need parts of a file, None for all of it, until they are released."""
+        with self._lock:
+            self._kept[path] = merge_ranges([*self._kept.get(path, ()), *(_EVERYTHING if wanted is None else wanted)])
+
+    def release(self, path: str) -> None:
+        """Need nothing of a file any more, but for what is needed within a context."""
+        with self._lock:
+            self._kept.pop(path, None)
+
+    @contextmanager
+    def within(self, parts: Mapping[str, Sequence[Range] | None]) -> Iterator[None]:
+        """Need parts of files, None for all of one, within the context."""
+        needed = [(path, part) for path, of_file in parts.items() for part in of_file or _EVERYTHING]
+        with self._lock:
+            self._within.update(needed)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._within.subtract(needed)
+                self._within += Counter()  # without zeros
+
+    def of(self, path: str) -> list[Range]:
+        """Return the parts of a file that are needed now."""
+        with self._lock:
+            return merge_ranges([*self._kept.get(path, ()), *(part for of, part in self._within if of == path)])
+
+
+def merge_ranges(ranges: Iterable[Range], gap: int = 0) -> list[Range]:
+    """Return ranges as ascending ones that are apart by more than a gap."""
+    found: list[Range] = []
+    for start, end in sorted(ranges):
+        if found and start <= found[-1][1] + gap:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        elif start < end:
+            found.append((start, end))
+    return found
+
+
+def missing_ranges(wanted: Iterable[Range], present: Iterable[Range]) -> list[Range]:
+    """Return the parts of ranges that are not present."""
+    found, there = [], merge_ranges(present)
+    for start, end in merge_ranges(wanted):
+        at = start
+        for first, last in there:
+            if last <= at or first >= end:
+                continue
+            if first > at:
+                found.append((at, first))
+            at = max(at, last)
+        if at < end:
+            found.append((at, end))
+    return found
+
+
+def split_ranges(ranges: Iterable[Range], size: int) -> Iterator[Range]:
+    """Yield ranges of at most a size, in order."""
+    for start, end in ranges:
+        yield from ((at, min(at + size, end)) for at in range(start, end, size))

@@ -11,7 +11,6 @@ from typing import Any
 
 from embstore.base.errors import RemoteError, StoreError, UsageError
 from embstore.base.installation import install_command
-from embstore.storage.remote.objects import MAX_BYTES, Range
 from embstore.storage.remote.web import WebObjects
 
 PREFIX = "hf://"
@@ -19,29 +18,23 @@ _URL = r"hf://datasets/([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\
 _MAX_OPERATIONS = 1000
 """Number of files of a commit; the last one has the manifest."""
 _MOVED = 412
+_CHECK_NAME = "Check its name, and your token with: hf auth whoami"
+_CHECK_NETWORK = "Check the network, and run the same command again."
 
 Content = Mapping[str, Path | bytes]
 
 
 class HubDataset:
-    """A dataset repository on the hub, at a revision.
-
-    Args:
-        url: URL, such as ``hf://datasets/owner/name`` or ``hf://datasets/owner/name@revision``.
-
-    Attributes:
-        url: The same.
-        repo: Owner and name.
-        revision: Branch, tag or commit; ``main`` by default.
-
-    Raises:
-        UsageError: The URL is no dataset repository.
-        RemoteError: huggingface_hub is not installed.
-    """
+    """A dataset repository on the hub, at a revision."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self.repo, self.revision = parse_url(url)
+        match = re.fullmatch(_URL, url, re.ASCII)
+        if match is None:
+            raise UsageError(
+                f"{url} is no dataset repository: give hf://datasets/owner/name or hf://datasets/owner/name@revision."
+            )
+        self.repo, self.revision = match[1], match[2] or "main"
         try:
             self._hub: Any = import_module("huggingface_hub")
             for name in ("constants", "errors", "utils"):  # its attributes once they were imported
@@ -52,11 +45,7 @@ class HubDataset:
         self._api = self._hub.HfApi(endpoint=self._endpoint)
 
     def head(self) -> str | None:
-        """Return the commit of the revision; None if there is no such repository, or it has no such branch.
-
-        Raises:
-            RemoteError: The hub cannot be reached, or refuses.
-        """
+        """Return the commit of the revision; None if there is no such repository, or it has no such branch."""
         errors = self._hub.errors
         with self._errors("read"):
             try:
@@ -68,12 +57,15 @@ class HubDataset:
 
     def objects(self, commit: str) -> WebObjects:
         """Return the files of a commit."""
-        address = f"{self._endpoint}/datasets/{self.repo}/resolve/{commit}"
-        headers = self._hub.utils.build_hf_headers()
-        return WebObjects(address, headers, f"{PREFIX}datasets/{self.repo}@{commit[:12]}", has_other_hosts=True)
+        name = f"{PREFIX}datasets/{self.repo}@{commit[:12]}"
+        return WebObjects(*self.address(commit), name, has_other_hosts=True)
+
+    def address(self, commit: str) -> tuple[str, dict[str, str]]:
+        """Return the address of the files of a commit, and the headers of requests for them."""
+        return f"{self._endpoint}/datasets/{self.repo}/resolve/{commit}", self._hub.utils.build_hf_headers()
 
     def create(self) -> None:
-        """Create the repository, private, and the branch, if there are none; errors: :meth:`head`."""
+        """Create the repository, private, and the branch, if there are none."""
         with self._errors("created"):
             self._api.create_repo(self.repo, repo_type="dataset", private=True, exist_ok=True)
             if self.revision != "main" and self.head() is None:
@@ -89,19 +81,7 @@ class HubDataset:
             return added
 
     def commit(self, added: Sequence[Any], last: Content, removed: Sequence[str], parent: str, message: str) -> str:
-        """Commit files, and at last those that make them count, and return the commit.
-
-        Args:
-            added: Additions, from :meth:`upload`.
-            last: Files of the last commit.
-            removed: Files to remove in the last commit.
-            parent: Commit that the revision must be at.
-            message: Message of the commits.
-
-        Raises:
-            StoreError: The revision is at another commit by now.
-            RemoteError: The hub cannot be reached, or refuses.
-        """
+        """Commit files, and at last those that make them count, and return the commit."""
         starts = range(0, len(added), _MAX_OPERATIONS)
         *first, rest = [[*added[start : start + _MAX_OPERATIONS]] for start in starts] or [[]]
         rest += [self._hub.CommitOperationAdd(key, content) for key, content in last.items()]
@@ -141,21 +121,15 @@ class HubDataset:
         except errors.HfHubHTTPError as error:
             code = getattr(error.response, "status_code", None)
             if code == _MOVED and parent is not None:
-                raise self._moved(parent) from None
-            remedy = "Check the network, and run the same command again."
-            if code in (401, 403, 404):
-                remedy = "Check its name, and your token with: hf auth whoami"
+                raise StoreError(
+                    f"{self.url} has moved: {self.revision} was at commit {parent} when this began, and is at "
+                    f"{self.head()} now. Nothing was committed. Run the same command again to compare with what is "
+                    "there."
+                ) from None
+            remedy = _CHECK_NAME if code in (401, 403, 404) else _CHECK_NETWORK
             raise RemoteError(f"{self.url} cannot be {done}: {self._reason(error)}. {remedy}") from None
         except (OSError, RuntimeError, ValueError, errors.HfHubHTTPError.__bases__[0]) as error:
-            remedy = "Check the network, and run the same command again."
-            raise RemoteError(f"{self.url} cannot be {done}: {self._reason(error)}. {remedy}") from None
-
-    def _moved(self, parent: str) -> StoreError:
-        """Return the error for a revision that another commit has moved."""
-        return StoreError(
-            f"{self.url} has moved: {self.revision} was at commit {parent} when this began, and is at {self.head()} "
-            "now. Nothing was committed. Run the same command again to compare with what is there."
-        )
+            raise RemoteError(f"{self.url} cannot be {done}: {self._reason(error)}. {_CHECK_NETWORK}") from None
 
     def _reason(self, error: Exception) -> str:
         """Return the first line of an error, without the token."""
@@ -165,62 +139,19 @@ class HubDataset:
         return (text.replace(token, "…") if token else text).rstrip(".")
 
 
-def parse_url(url: str) -> tuple[str, str]:
-    """Return repository and revision of a URL.
-
-    Raises:
-        UsageError: It is no dataset repository.
-    """
-    match = re.fullmatch(_URL, url, re.ASCII)
-    if match is None:
-        raise UsageError(
-            f"{url} is no dataset repository: give hf://datasets/owner/name or hf://datasets/owner/name@revision."
-        )
-    return match[1], match[2] or "main"
-
-
-class HubObjects:
-    """The files of a dataset repository at one commit, for a store that is only read; see :class:`.ObjectReader`.
-
-    Args:
-        url: URL, as of :class:`HubDataset`.
-
-    Attributes:
-        url: The same.
-        has_ranges: True.
-    """
-
-    has_ranges = True
+class HubObjects(WebObjects):
+    """The files of a dataset repository at one commit, for a store that is only read."""
 
     def __init__(self, url: str) -> None:
         self._dataset = HubDataset(url)
-        self.url = self._dataset.url
-        self._objects: WebObjects | None = None
+        super().__init__(*self._dataset.address(self._dataset.revision), self._dataset.url, has_other_hosts=True)
+        self._has_ranges = True
 
     def renew(self) -> None:
-        """Go to the commit at which the revision is now.
-
-        Raises:
-            RemoteError: There is no such repository or revision, or the hub cannot be reached.
-        """
+        """Go to the commit at which the revision is now."""
         commit = self._dataset.head()
         if commit is None:
             raise RemoteError(
-                f"{self.url}: there is no such dataset repository or revision, or you may not read it. Check its name, "
-                "and your token with: hf auth whoami"
+                f"{self.url}: there is no such dataset repository or revision, or you may not read it. {_CHECK_NAME}"
             )
-        self._objects = self._dataset.objects(commit)
-
-    def _at_commit(self) -> WebObjects:
-        if self._objects is None:
-            self.renew()
-        assert self._objects is not None
-        return self._objects
-
-    def get(self, key: str, max_bytes: int = MAX_BYTES) -> bytes:
-        """Return the content of a file."""
-        return self._at_commit().get(key, max_bytes)
-
-    def get_ranges(self, key: str, ranges: Sequence[Range]) -> list[bytes]:
-        """Return parts of a file, each of exactly the requested size."""
-        return self._at_commit().get_ranges(key, ranges)
+        self._address, self._headers = self._dataset.address(commit)

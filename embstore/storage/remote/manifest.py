@@ -1,41 +1,243 @@
 """Read and create the manifests of a store at a URL: the numbered objects that name the objects which make it up.
 
-``manifests/<number>.json`` contains its own hash, and its files: completely, by lists (:mod:`.file_lists`) where there
-are many, or as a change of the manifest before. The newest one that is whole is the store. A commit creates a later
-number, only if there is none of it. One that was torn on its way is skipped by all. Another writer's whole manifest in
-the way means that this writer was displaced.
+``manifests/<number>.json`` contains its own hash, and its files: completely, by lists where there are many, or as a
+change of the manifest before. The newest one that is whole is the store. A commit creates a later number, only if there
+is none of it. One that was torn on its way is skipped by all. Another writer's whole manifest in the way means that
+this writer was displaced.
+
+What opening a store reads may not grow with its items. So a complete manifest of many files names cards, merged sums
+and indexes itself, and of the shards of a space, or of the tables of a folder, only a list: an object whose key is the
+hash of its content.
+
+``manifest.json`` is a complete manifest under a fixed name, where files cannot be listed: web servers do not list them,
+and a dataset repository on the hub has versions of its own.
 """
 
+import hashlib
 import os
+import re
 import secrets
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from embstore.base import atomic, checksum, documents
 from embstore.base.errors import DamagedError, LockedError, MissingObjectError, StoreError, UnsupportedFormatError
 from embstore.storage.files import names
-from embstore.storage.remote import file_lists
-from embstore.storage.remote.file_lists import FileList, FileLists, RemoteFile
 from embstore.storage.remote.objects import ObjectInfo, ObjectReader, ObjectStore
 
-FOLDER = "manifests"
+FOLDER, LISTS_FOLDER, PUBLISHED_NAME = "manifests", "lists", "manifest.json"
 _FORMAT, _FORMAT_WITH_LISTS = 1, 2
 _MAX_CHANGES = 16
 _FEW_FILES, _FEW_OF_GROUP = 64, 16
 """Number of files up to which each manifest is complete and has no lists; and up to which a group is not listed."""
+_REMEDY = "Restore that object from a copy or an older version of it."
+_TABLES = ("items", "columns", "skipped")
+_A_PART = f"part-{'0' * 16}.parquet"
+_KEY = r"(?!.*(?:^|/)\.+(?:/|$))[A-Za-z0-9._=-]+(?:/[A-Za-z0-9._=-]+)*"
+
+
+class RemoteFile(NamedTuple):
+    """A file of a store at a URL: the key of its object below the URL, its size in bytes and its SHA-256."""
+
+    key: str
+    size: int
+    sha256: str
+
+
+class FileList(NamedTuple):
+    """A list of files: SHA-256 and size of its object, and the hash of the names of the group's shards or tables."""
+
+    sha256: str
+    bytes: int
+    names_sha256: str
+
+    @property
+    def key(self) -> str:
+        """Key of its object below the URL."""
+        return f"{LISTS_FOLDER}/{self.sha256}.json"
+
+
+def group_of(path: str) -> str | None:
+    """Return the group of files that a file is listed in: a folder of tables, or that of the shards of a space.
+
+    A shard and its summary are of one group. None is for files that manifests name themselves.
+    """
+    kind, _, rest = path.partition("/")
+    if kind in _TABLES:
+        return kind
+    return f"embeddings/{rest.partition('/')[0]}" if kind in ("embeddings", "summaries") else None
+
+
+class FileLists(Mapping[str, RemoteFile]):
+    """Files by path, of which those of some groups are read when they are needed."""
+
+    def __init__(
+        self,
+        named: Mapping[str, RemoteFile],
+        lists: Mapping[str, FileList],
+        read: Callable[[str, FileList], dict[str, RemoteFile]],  # returns the files of a group
+    ) -> None:
+        self.named, self.lists, self._read = named, lists, read
+        self._files: dict[str, dict[str, RemoteFile]] = {}
+
+    def read_by(self, read: Callable[[str, FileList], dict[str, RemoteFile]]) -> "FileLists":
+        """Return the same files, whose lists are read by another function unless they are known."""
+        found = FileLists(self.named, self.lists, read)
+        found._files = self._files
+        return found
+
+    def of_group(self, group: str) -> Mapping[str, RemoteFile]:
+        """Return the files of a group by path."""
+        if group not in self.lists:
+            return self._named_of_groups.get(group, {})
+        if group not in self._files:
+            self._files[group] = self._read(group, self.lists[group])
+        return self._files[group]
+
+    def remember(self, files: Mapping[str, RemoteFile]) -> None:
+        """Note all files, so that no list needs to be read."""
+        self._files = {group: {} for group in self.lists}
+        for path, file in files.items():
+            if (group := self._listed_in(path)) is not None:
+                self._files[group][path] = file
+
+    def changed(self, added: Mapping[str, RemoteFile], removed: set[str]) -> "FileLists":
+        """Return the files after a change; the groups that it changes are named from then on."""
+        groups = {group for path in (*added, *removed) if (group := self._listed_in(path)) is not None}
+        named = dict(self.named)
+        for group in groups:
+            named |= self.of_group(group)
+        for path in removed:
+            named.pop(path, None)
+        lists = {group: each for group, each in self.lists.items() if group not in groups}
+        return FileLists({**named, **added}, lists, self._read)
+
+    def _listed_in(self, path: str) -> str | None:
+        group = group_of(path)
+        return group if group in self.lists else None
+
+    @cached_property
+    def _named_of_groups(self) -> dict[str, dict[str, RemoteFile]]:
+        found: dict[str, dict[str, RemoteFile]] = {}
+        for path, file in self.named.items():
+            if (group := group_of(path)) is not None:
+                found.setdefault(group, {})[path] = file
+        return found
+
+    def __getitem__(self, path: str) -> RemoteFile:
+        group = self._listed_in(path)
+        return self.named[path] if group is None else self.of_group(group)[path]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.named
+        for group in self.lists:
+            yield from self.of_group(group)
+
+    def __len__(self) -> int:
+        return len(self.named) + sum(len(self.of_group(group)) for group in self.lists)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, FileLists) and self.lists == other.lists:
+            return self.named == other.named
+        return super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _split(
+    files: Mapping[str, RemoteFile], longest: int
+) -> tuple[dict[str, RemoteFile], dict[str, tuple[FileList, bytes]]]:
+    """Return the files that a manifest names itself, and by group the list of the others with its content."""
+    of_group: dict[str | None, dict[str, RemoteFile]] = {}
+    for path, file in files.items():
+        of_group.setdefault(group_of(path), {})[path] = file
+    named: dict[str, RemoteFile] = {}
+    lists = {}
+    for group, found in of_group.items():
+        if group is None or len(found) <= longest:
+            named |= found
+        else:
+            lists[group] = listed(group, found)
+    return named, lists
+
+
+def listed(group: str, files: Mapping[str, RemoteFile]) -> tuple[FileList, bytes]:
+    """Return the list of the files of a group, with the content of its object."""
+    document = {"format": 1, "files": _entries_of(files)}
+    data = atomic.checked_bytes(f"the list of {group}", document, "remote-list", indent=None)
+    own = sorted(PurePosixPath(path).stem for path in files if path.startswith(f"{group}/"))
+    return FileList(hashlib.sha256(data).hexdigest(), len(data), names.hash_of(own)), data
+
+
+def _entries_of(files: Mapping[str, RemoteFile]) -> dict[str, dict[str, Any]]:
+    """Return files as a document has them, by ascending path."""
+    return {
+        path: {**({} if file.key == path else {"key": file.key}), "bytes": file.size, "sha256": file.sha256}
+        for path, file in sorted(files.items())
+    }
+
+
+def files_of(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, RemoteFile]:
+    """Return the files that a document has."""
+    return {
+        path: RemoteFile(entry.get("key", path), entry["bytes"], entry["sha256"]) for path, entry in entries.items()
+    }
+
+
+def lists_of(document: Mapping[str, Any]) -> dict[str, FileList]:
+    """Return the lists that the document of a manifest has, by group."""
+    return {group: FileList(**entry) for group, entry in document.get("lists", {}).items()}
+
+
+def _check_entries(entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise InvalidDocument if a path of a document cannot be one of a store's file, or a key one of its object."""
+    for path, entry in entries.items():
+        _check_path(path)
+        if not re.fullmatch(_KEY, entry.get("key", "x")):
+            raise documents.InvalidDocument(f"{entry['key'][:300]!r} is no key of a store")
+
+
+def _check_path(path: str) -> None:
+    """Raise InvalidDocument if a path cannot be one of a store's file."""
+    if not (names.is_file_key(path) or names.is_derived_key(path)):
+        raise documents.InvalidDocument(f"{path[:300]!r} is no file of a store")
+
+
+def parse_list(data: bytes, group: str, file_list: FileList, place: str) -> dict[str, RemoteFile]:
+    """Return the files of a list from the content of its object."""
+    try:
+        if hashlib.sha256(data).hexdigest() != file_list.sha256:
+            raise documents.InvalidDocument("its content does not have the hash in its name")
+        document = documents.parse(data, "remote-list")
+        documents.check(document, "remote-list")
+        _check_entries(document["files"])
+        if any(group_of(path) != group for path in document["files"]):
+            raise documents.InvalidDocument(f"it is not a list of {group}")
+    except documents.InvalidDocument as error:
+        raise DamagedError(f"{place} is damaged: {error}. {_REMEDY}") from error
+    return files_of(document["files"])
+
+
+def read_list(objects: ObjectReader, group: str, file_list: FileList) -> dict[str, RemoteFile]:
+    """Return the files of a group from its list."""
+    return parse_list(fetch_list(objects, file_list), group, file_list, f"{objects.url}/{file_list.key}")
+
+
+def fetch_list(objects: ObjectReader, file_list: FileList) -> bytes:
+    """Return the content of a list, unchecked."""
+    try:
+        return objects.get(file_list.key, file_list.bytes)
+    except MissingObjectError as error:
+        raise DamagedError(f"{objects.url}/{file_list.key} is missing. {_REMEDY}") from error
 
 
 class Writer(NamedTuple):
-    """A process that writes to a store at a URL.
-
-    Attributes:
-        id: Random number, 32 hexadecimal digits.
-        host: Name of its machine.
-        pid: Number of the process there.
-    """
+    """A process that writes to a store at a URL."""
 
     id: str
     host: str
@@ -52,29 +254,17 @@ class Writer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RemoteState:
-    """A store at a URL as of one manifest.
-
-    Attributes:
-        number: Number of the manifest.
-        sha256: Hash of the manifest, as in the document.
-        store: Random number of the store.
-        files: Files by their paths in a store; some may be read when they are needed.
-        writer: Process that wrote the manifest.
-        lease_seconds: How long after ``created`` no other process writes; 0 if the writer has ended.
-        n_changes: Number of manifests since the last complete one.
-        created: Time at which the manifest was created, by the server's clock; None if it was not read from a bucket.
-        tag: The server's tag of the manifest.
-    """
+    """A store at a URL as of one manifest."""
 
     number: int
     sha256: str
-    store: str
+    store: str  # random number
     files: FileLists = field(repr=False)
     writer: Writer
-    lease_seconds: int = 0
-    n_changes: int = 0
-    created: datetime | None = None
-    tag: str = ""
+    lease_seconds: int = 0  # how long after ``created`` no other process writes; 0 if the writer has ended
+    n_changes: int = 0  # since the last complete manifest
+    created: datetime | None = None  # by the server's clock; None if it was not read from a bucket
+    tag: str = ""  # the server's, of the manifest
 
 
 def key_of(number: int) -> str:
@@ -83,16 +273,7 @@ def key_of(number: int) -> str:
 
 
 def read_newest(objects: ObjectStore, known: RemoteState | None = None) -> RemoteState | None:
-    """Return the store as of its newest whole manifest; None if it has none.
-
-    Args:
-        objects: Objects of the store.
-        known: A state that was read before; only later manifests are looked for.
-
-    Raises:
-        DamagedError: A manifest that the newest one is a change of is missing or was altered.
-        RemoteError: The server cannot be reached, or refuses.
-    """
+    """Return the store as of its newest whole manifest; None if it has none."""
     listed = list_numbers(objects, known.number - 1 if known else 0)
     if known is not None and (known.number not in listed or listed[known.number].tag != known.tag):
         known, listed = None, list_numbers(objects)  # another store, or one that went on for longer than a day
@@ -123,26 +304,18 @@ def whole(objects: ObjectReader, number: int) -> dict[str, Any] | None:
 
 
 def parse(data: bytes, place: str, number: int | None = None) -> dict[str, Any]:
-    """Return the document of a manifest.
-
-    Args:
-        data: Content of the object.
-        place: URL of the object, for messages.
-        number: Number that it must have, if it is known.
-
-    Raises:
-        DamagedError: It was torn or altered, or names what cannot be a file of a store.
-        UnsupportedFormatError: It has a format that this version does not read.
-    """
+    """Return the document of a manifest."""
     try:
         document = documents.parse(data, "remote-manifest")
         if not checksum.has_valid_checksum(data):
             raise documents.InvalidDocument(checksum.ALTERED)
         documents.check(document, "remote-manifest")
-        file_lists.check_entries(document["files"])
+        _check_entries(document["files"])
         for path in document["removed"]:
-            file_lists.check_path(path)
-        file_lists.check_groups(document.get("lists", {}))
+            _check_path(path)
+        for group in document.get("lists", {}):
+            if group_of(f"{group}/x") != group or not (group in _TABLES or names.is_file_key(f"{group}/{_A_PART}")):
+                raise documents.InvalidDocument(f"{group[:300]!r} is no folder of a store")
     except documents.UnsupportedFormat as error:
         raise UnsupportedFormatError(f"{place} {error}") from error
     except documents.InvalidDocument as error:
@@ -152,14 +325,8 @@ def parse(data: bytes, place: str, number: int | None = None) -> dict[str, Any]:
     return document
 
 
-def state_of(document: Mapping[str, Any], files: FileLists, n_changes: int = 0) -> RemoteState:
-    """Return the state of a parsed manifest.
-
-    Args:
-        document: The manifest.
-        files: Files of the store.
-        n_changes: Number of manifests since the last complete one.
-    """
+def _state_of(document: Mapping[str, Any], files: FileLists, n_changes: int = 0) -> RemoteState:
+    """Return the state of a parsed manifest."""
     return RemoteState(
         document["number"], document[checksum.KEY], document["store"], files, Writer(**document["writer"]),
         document["lease_seconds"], n_changes,
@@ -168,29 +335,11 @@ def state_of(document: Mapping[str, Any], files: FileLists, n_changes: int = 0) 
 
 def _state_after(base: RemoteState | None, document: Mapping[str, Any], objects: ObjectReader) -> RemoteState:
     """Return the state of a parsed manifest: complete, or a change of a base."""
-    own = file_lists.files_of(document["files"])
+    own = files_of(document["files"])
     if document["complete"] or base is None:
-        lists = file_lists.lists_of(document)
-        return state_of(document, FileLists(own, lists, lambda group, each: read_list(objects, group, each)))
-    return state_of(document, base.files.changed(own, {*document["removed"]}), base.n_changes + 1)
-
-
-def read_list(objects: ObjectReader, group: str, file_list: FileList) -> dict[str, RemoteFile]:
-    """Return the files of a group from its list.
-
-    Raises:
-        DamagedError: It was altered or is missing.
-        RemoteError: The server cannot be reached, or refuses.
-    """
-    return file_lists.parse(fetch_list(objects, file_list), group, file_list, f"{objects.url}/{file_list.key}")
-
-
-def fetch_list(objects: ObjectReader, file_list: FileList) -> bytes:
-    """Return the content of a list, unchecked; errors: :func:`read_list`."""
-    try:
-        return objects.get(file_list.key, file_list.bytes)
-    except MissingObjectError as error:
-        raise DamagedError(f"{objects.url}/{file_list.key} is missing. {file_lists.REMEDY}") from error
+        lists = lists_of(document)
+        return _state_of(document, FileLists(own, lists, lambda group, each: read_list(objects, group, each)))
+    return _state_of(document, base.files.changed(own, {*document["removed"]}), base.n_changes + 1)
 
 
 def _resolved(
@@ -208,7 +357,7 @@ def _resolved(
         if found is None or found[checksum.KEY] != parent["sha256"]:
             raise DamagedError(
                 f"{objects.url}/{key_of(document['number'])} is damaged: a manifest that it is a change of is missing "
-                "or was altered. Restore that object from a copy or an older version of it."
+                f"or was altered. {_REMEDY}"
             )
         changes.append(found)
     for change in reversed(changes):
@@ -225,7 +374,7 @@ def complete_document(
         "format": _FORMAT, "number": number, "store": base.store if base else secrets.token_hex(16),
         "parent": {"number": base.number, "sha256": base.sha256} if base else None,
         "writer": writer._asdict(), "lease_seconds": lease_seconds, "complete": True,
-        "files": file_lists.entries_of(files), "removed": [],
+        "files": _entries_of(files), "removed": [],
     }  # fmt: skip
 
 
@@ -242,22 +391,17 @@ def _document_of(
     if base is not None and lease_seconds and base.n_changes < _MAX_CHANGES:
         changed = {path: file for path, file in files.items() if base.files.get(path) != file}
         removed = sorted(base.files.keys() - files.keys())
-        return {**document, "complete": False, "files": file_lists.entries_of(changed), "removed": removed}, {}
-    named, lists = file_lists.split(files, _FEW_OF_GROUP)
+        return {**document, "complete": False, "files": _entries_of(changed), "removed": removed}, {}
+    named, lists = _split(files, _FEW_OF_GROUP)
     entries = {group: each._asdict() for group, (each, _) in sorted(lists.items())}
-    document |= {"format": _FORMAT_WITH_LISTS, "files": file_lists.entries_of(named), "lists": entries}
+    document |= {"format": _FORMAT_WITH_LISTS, "files": _entries_of(named), "lists": entries}
     return document, {each.key: content for each, content in lists.values()}
 
 
 def commit(
     objects: ObjectStore, base: RemoteState | None, files: Mapping[str, RemoteFile], writer: Writer, lease_seconds: int
 ) -> RemoteState:
-    """Create the manifest that follows a base, and return its state; its objects exist.
-
-    Raises:
-        LockedError: Another process has created it first: this one was displaced, and nothing was committed.
-        RemoteError: The server cannot be reached, or refuses.
-    """
+    """Create the manifest that follows a base, and return its state; its objects exist."""
     after = base.number if base else 0
     while True:
         taken = list_numbers(objects, after)
@@ -280,22 +424,40 @@ def commit(
 
 
 def _check_rivals(objects: ObjectStore, numbers: Iterable[int]) -> None:
-    """Raise LockedError if one of these manifests is whole."""
+    """Raise LockedError if one of these manifests is whole: this process was displaced, and committed nothing."""
     for number in sorted(numbers):
         if (found := whole(objects, number)) is not None:
-            raise displaced(objects.url, Writer(**found["writer"]))
+            raise LockedError(
+                f"{objects.url} was written meanwhile by {Writer(**found['writer'])}, which took the lease before this "
+                "process took or renewed its own. What this process committed before stays. Run the same command again "
+                "once the other one has ended."
+            )
 
 
-def displaced(url: str, writer: Writer) -> LockedError:
-    """Return the error for a writer in whose place another one has committed."""
-    return LockedError(
-        f"{url} was written meanwhile by {writer}, which took the lease before this process took or renewed its own. "
-        "What this process committed before stays. Run the same command again once the other one has ended."
-    )
+def read_published(objects: ObjectReader) -> RemoteState | None:
+    """Return the store whose files a ``manifest.json`` names; None if there is none."""
+    try:
+        data = objects.get(PUBLISHED_NAME, documents.MAX_BYTES["remote-manifest"])
+    except MissingObjectError:
+        return None
+    return parse_published(data, f"{objects.url}/{PUBLISHED_NAME}")
 
 
-def no_store(url: str) -> StoreError:
-    """Return the error for a URL without a store."""
-    return StoreError(
-        f"there is no store at {url}. Make one with: embstore build --store {url}. Or check the URL and the endpoint."
-    )
+def parse_published(data: bytes, place: str) -> RemoteState:
+    """Return the store whose files the content of a ``manifest.json`` names."""
+    document = parse(data, place)
+    if not document["complete"] or "lists" in document:
+        raise StoreError(f"{place} does not name all files of its store. Push the store again.")
+    files = files_of(document["files"])
+    named, lists = _split(files, 0)  # of which those of a group are used only when they are needed
+    grouped = FileLists(named, {group: each for group, (each, _) in lists.items()}, lambda _group, _list: {})
+    grouped.remember(files)
+    return _state_of(document, grouped)
+
+
+def published_bytes(files: Mapping[str, RemoteFile], before: RemoteState | None) -> bytes:
+    """Return the content of the ``manifest.json`` of some files."""
+    nobody = Writer(secrets.token_hex(16), "", 0)  # the name of a machine is nobody's business
+    document = complete_document(None, before.number + 1 if before else 1, files, nobody)
+    document |= {"store": before.store if before else document["store"]}
+    return atomic.checked_bytes(PUBLISHED_NAME, document, "remote-manifest", indent=None)

@@ -6,7 +6,7 @@ obstore. A commit is one object that must not be replaced: see :meth:`ObjectStor
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -38,14 +38,7 @@ _FROM_SERVER = r"<(Code|Message)>([^<]*)</"
 
 
 class ObjectInfo(NamedTuple):
-    """An object of a bucket.
-
-    Attributes:
-        key: Path below the URL, with slashes.
-        size: Size in bytes.
-        modified: Time of its last change, by the server's clock.
-        tag: Text that changes with its content; empty if the server has none.
-    """
+    """An object of a bucket."""
 
     key: str
     size: int
@@ -54,47 +47,23 @@ class ObjectInfo(NamedTuple):
 
 
 class ObjectReader(Protocol):
-    """What a store that is only read needs of a bucket, a dataset repository or a web server.
-
-    Attributes:
-        url: URL without credentials, for messages.
-    """
+    """What a store that is only read needs of a bucket, a dataset repository or a web server."""
 
     url: str
 
     @property
     def has_ranges(self) -> bool:
-        """Whether parts of objects can be read; else :meth:`get_ranges` reads whole objects."""
+        """Whether parts of objects can be read; else whole objects are."""
 
     def get(self, key: str, max_bytes: int = MAX_BYTES) -> bytes:
-        """Return the content of an object; of a longer one only the beginning, longer than ``max_bytes``.
+        """Return the content of an object; of a longer one only the beginning, longer than ``max_bytes``."""
 
-        Raises:
-            MissingObjectError: There is none of this key.
-            RemoteError: The server cannot be reached, or refuses.
-        """
-
-    def get_ranges(self, key: str, ranges: Sequence[Range]) -> list[bytes]:
-        """Return parts of an object, each of exactly the requested size; errors: :meth:`get`."""
+    def get_range(self, key: str, part: Range) -> bytes:
+        """Return a part of an object, of exactly the requested size."""
 
 
 class ObjectStore:
-    """The objects below a URL ``s3://bucket/prefix``, ``gs://…`` or ``az://…``.
-
-    Args:
-        url: URL.
-        options: Options of the client: those of obstore, such as ``endpoint``, ``region`` or ``skip_signature``.
-            What is missing comes from the environment.
-        is_patient: Whether to wait for half a minute for a server that was reached before, as long work does.
-
-    Attributes:
-        url: URL without credentials and without a slash at its end.
-        has_ranges: True.
-
-    Raises:
-        UsageError: The URL or an option is unknown.
-        RemoteError: obstore is not installed.
-    """
+    """The objects below a URL ``s3://bucket/prefix``, ``gs://…`` or ``az://…``."""
 
     has_ranges = True
 
@@ -120,7 +89,7 @@ class ObjectStore:
             raise UsageError(f"{self.url} cannot be opened: {self._first_line(error)} Check --store-option.") from None
 
     def get(self, key: str, max_bytes: int = MAX_BYTES) -> bytes:
-        """Return the content of an object; see :class:`ObjectReader`."""
+        """Return the content of an object."""
         with self._errors("read", key):
             data = bytearray()
             for block in self._obstore.get(self._store, key):
@@ -129,48 +98,31 @@ class ObjectStore:
                     break
             return bytes(data)
 
-    def get_ranges(self, key: str, ranges: Sequence[Range]) -> list[bytes]:
-        """Return parts of an object, each of exactly the requested size; see :class:`ObjectReader`."""
-        if not ranges:
-            return []
-        starts, ends = zip(*ranges, strict=True)
+    def get_range(self, key: str, part: Range) -> bytes:
+        """Return a part of an object, of exactly the requested size."""
+        start, end = part
         with self._errors("read", key):
-            parts = self._obstore.get_ranges(self._store, key, starts=starts, ends=ends)
-        found = [bytes(part) for part in parts]
-        for (start, end), part in zip(ranges, found, strict=True):
-            if len(part) != end - start:
-                raise RemoteError(
-                    f"{self.url}/{key} is shorter than its manifest says: {len(part):,} of {end - start:,} bytes at "
-                    f"{start:,}. Run: embstore verify"
-                )
-        return found
+            data = bytes(self._obstore.get_range(self._store, key, start=start, end=end))
+        if len(data) != end - start:
+            raise RemoteError(
+                f"{self.url}/{key} is shorter than its manifest says: {len(data):,} of {end - start:,} bytes at "
+                f"{start:,}. Run: embstore verify"
+            )
+        return data
 
     def head(self, key: str) -> ObjectInfo:
-        """Return size and time of an object; errors: :meth:`ObjectReader.get`."""
+        """Return size and time of an object."""
         with self._errors("read", key):
             return _info(self._obstore.head(self._store, key))
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects below a folder, by ascending key.
-
-        Args:
-            prefix: Folder, without a slash at its end; all objects by default.
-            after: Key; only later ones are listed.
-        """
+        """Yield the objects below a folder, by ascending key."""
         with self._errors("listed", prefix):
             for chunk in self._obstore.list(self._store, prefix or None, offset=after or None):
                 yield from (info for info in map(_info, chunk) if info.key > after)  # Azure lists the earlier ones too
 
     def put(self, key: str, content: bytes | Path) -> None:
-        """Write an object whose key has a hash of its content, so that it does not matter who wrote it.
-
-        Args:
-            key: Key.
-            content: Content, or the file that has it.
-
-        Raises:
-            RemoteError: The server cannot be reached, refuses, or has kept another number of bytes.
-        """
+        """Write an object whose key has a hash of its content, so that it does not matter who wrote it."""
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         with self._errors("written", key):
             self._obstore.put(self._store, key, content)
@@ -182,9 +134,6 @@ class ObjectStore:
 
         The server's answer is not trusted: "it exists" may be about the own request, whose first reply was lost. So
         after any error the object is read back, and counts as written only if it has exactly these bytes.
-
-        Raises:
-            RemoteError: The server cannot be reached, or refuses.
         """
         try:
             with self._errors("written", key):
@@ -214,13 +163,13 @@ class ObjectStore:
         exceptions = self._obstore.exceptions
         try:
             yield
-        except FileNotFoundError as error:
-            if re.search(_IS_NO_BUCKET, str(error)):
-                raise self._no_bucket() from None
-            raise MissingObjectError(f"{self.url}/{key} does not exist. Check the URL.") from None
         except (exceptions.BaseError, OSError) as error:
             if re.search(_IS_NO_BUCKET, str(error)):
-                raise self._no_bucket() from None
+                raise RemoteError(
+                    f"{self.url}: there is no such bucket. Create it first, or check the URL and the endpoint."
+                ) from None
+            if isinstance(error, FileNotFoundError):
+                raise MissingObjectError(f"{self.url}/{key} does not exist. Check the URL.") from None
             refused = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError)
             if isinstance(error, refused) or re.search(_IS_REFUSED, str(error)):
                 raise RemoteError(
@@ -231,9 +180,6 @@ class ObjectStore:
                 f"{self.url}/{key} cannot be {done}: {self._reason(error)}. Check the network and the endpoint, and "
                 "run the same command again."
             ) from None
-
-    def _no_bucket(self) -> RemoteError:
-        return RemoteError(f"{self.url}: there is no such bucket. Create it first, or check the URL and the endpoint.")
 
     def _reason(self, error: Exception) -> str:
         """Return the server's own code and message if it gave any, else the first line of the error."""
@@ -253,20 +199,19 @@ class ObjectStore:
         return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", text)
 
 
-def check_url(url: str) -> str:
-    """Return the URL of a store in a bucket without a slash at its end.
+_NO_BUCKET = (
+    "is no URL of a bucket, such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix. Stores that were "
+    "pushed are read at hf://datasets/OWNER/NAME and https:// too. Credentials come from the environment or from "
+    "--store-option, never from the URL."
+)
 
-    Raises:
-        UsageError: Its scheme is unknown, it names no bucket, or it has credentials or a query.
-    """
+
+def check_url(url: str, schemes: Collection[str] = SCHEMES, problem: str = _NO_BUCKET) -> str:
+    """Return the URL of a store, which has no user and no query, without a slash at its end."""
     match = re.fullmatch(r"([a-z0-9]+)://([^/@?#]+)((?:/[^?#]*)?)", url)
-    if match is None or match[1] not in SCHEMES:
+    if match is None or match[1] not in schemes:
         shown = re.sub(r"//[^/]*@|\?.*", "//…@" if "@" in url else "", url)
-        raise UsageError(
-            f"{shown} is no URL of a bucket, such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix. "
-            "Stores that were pushed are read at hf://datasets/OWNER/NAME and https:// too. Credentials come from the "
-            "environment or from --store-option, never from the URL."
-        )
+        raise UsageError(f"{shown} {problem}")
     return url.rstrip("/")
 
 

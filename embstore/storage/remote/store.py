@@ -10,33 +10,27 @@ from filelock import Timeout
 
 from embstore.base import disk
 from embstore.base.errors import LockedError, StoreError, UsageError
-from embstore.storage.remote import cache, published
-from embstore.storage.remote.manifest import RemoteState, no_store, read_newest
+from embstore.storage.remote import cache
+from embstore.storage.remote.hub import PREFIX, HubObjects
+from embstore.storage.remote.manifest import RemoteState, read_newest, read_published
 from embstore.storage.remote.mirror import Mirror
 from embstore.storage.remote.objects import ObjectStore, check_url
+from embstore.storage.remote.web import WebObjects
 from embstore.storage.remote.writing import RemoteWriter, stored_sizes
 
 _LOCK = Lock()  # of the mirrors that stores share
 
 
 class RemoteStore:
-    """A store at a URL.
+    """A store at a URL: in a bucket; or, where it is only read, in a dataset repository or on a web server.
 
-    Args:
-        url: URL, such as ``s3://bucket/prefix``.
-        options: Options of the client; see :class:`.ObjectStore`.
-
-    Attributes:
-        url: URL without a slash at its end.
-        n_uploaded: Number of files that are new in the store since the last :meth:`writing`.
-        uploaded_bytes: Bytes of these files.
-
-    Raises:
-        UsageError: The URL or an option is unknown.
+    ``n_uploaded`` files, of ``uploaded_bytes``, are new in the store since the last :meth:`writing`.
     """
 
     def __init__(self, url: str, options: Mapping[str, str] | None = None) -> None:
-        self._published = published.open_published(url) if published.is_published(url) else None
+        self._published: WebObjects | None = None
+        if url.startswith((PREFIX, "https://", "http://")):
+            self._published = HubObjects(url) if url.startswith(PREFIX) else WebObjects(url)
         if self._published is not None and options:
             raise UsageError(f"{self._published.url} takes no options. Leave out --store-option.")
         self.url, self._options = self._published.url if self._published else check_url(url), dict(options or {})
@@ -47,11 +41,7 @@ class RemoteStore:
 
     @property
     def objects(self) -> ObjectStore:
-        """Objects of the store.
-
-        Raises:
-            StoreError: It is of a kind that is only read.
-        """
+        """Objects of the store."""
         if self._published is not None:
             raise StoreError(
                 f"{self.url} is only read: its server takes no changes. Change a copy of it: embstore pull {self.url}"
@@ -73,18 +63,10 @@ class RemoteStore:
     @property
     def root(self) -> Path:
         """Folder of the mirror for reading, which exists after :meth:`synchronise`."""
-        return self._folder / "reading" / "store"
+        return self._folder / "reading" / cache.STORE
 
     def synchronise(self, *, is_listed: bool = False) -> Path:
-        """Bring the mirror for reading up to date, and return its folder; its content is fetched when it is read.
-
-        Args:
-            is_listed: Whether to list all files, for what looks into the folder.
-
-        Raises:
-            StoreError: There is no store.
-            RemoteError: The server cannot be reached, or the cache cannot be written.
-        """
+        """Bring the mirror for reading up to date, and return its folder; its content is fetched when it is read."""
         if self._mirror is None:
             self._mirror = self._shared_mirror()
         with self._mirror.locked():
@@ -106,7 +88,7 @@ class RemoteStore:
             return mirror
 
     def n_bytes(self) -> int:
-        """Return the number of bytes of all files; raises StoreError if there is no store, RemoteError."""
+        """Return the number of bytes of all files."""
         return sum(file.size for file in self._newest().files.values())
 
     def exists(self) -> bool:
@@ -121,28 +103,30 @@ class RemoteStore:
     def _newest(self, known: RemoteState | None = None) -> RemoteState:
         newest = self._latest(known)
         if newest is None:
-            raise no_store(self.url)
+            raise self._no_store()
         return newest
 
     def _latest(self, known: RemoteState | None = None) -> RemoteState | None:
         if self._published is not None:
-            return published.read_latest(self._published)
+            self._published.renew()
+            return read_published(self._published)
         return read_newest(self.objects, known)
+
+    def _no_store(self) -> StoreError:
+        return StoreError(
+            f"there is no store at {self.url}. Make one with: embstore build --store {self.url}. Or check the URL and "
+            "the endpoint."
+        )
 
     @contextmanager
     def writing(self, *, is_new: bool = False, is_repair: bool = False, collects: bool = False) -> Iterator[Path]:
         """Yield the folder of a mirror to write to within the context; its changes are committed to the remote store.
 
-        Args:
-            is_new: Whether to begin a store if there is none.
-            is_repair: Whether to fetch all content anew and unchecked, to find and repair damage.
-            collects: Whether to delete at the end what no manifest of the last day names.
-
-        Raises:
-            StoreError: There is no store, another process writes to it, or the server has no conditional writes.
+        A store begins if it is new, all content is fetched anew and unchecked for a repair, and garbage is collected at
+        the end.
         """
         if read_newest(self.objects) is None and not is_new:
-            raise no_store(self.url)
+            raise self._no_store()
         objects = ObjectStore(self.url, self._options, is_patient=True)  # there is a server
         mirror = Mirror(self._folder / "writing", objects, is_checked=not is_repair)
         writer = RemoteWriter(mirror, objects, is_repair=is_repair, collects=collects)
@@ -170,10 +154,6 @@ class RemoteStore:
 
         Its files have the sizes that the server lists; those of the hub or a web server, which list none, the sizes
         that the manifest says.
-
-        Raises:
-            StoreError: There is no store.
-            RemoteError: The server cannot be reached, or the cache cannot be written.
         """
         cache.make_folder(self._folder)
         with TemporaryDirectory(prefix="verifying-", dir=self._folder) as folder:

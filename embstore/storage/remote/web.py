@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future, wait
 from http import HTTPStatus
 from threading import Thread, local
@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 from embstore.base.errors import MissingObjectError, RemoteError, UsageError
-from embstore.storage.remote.objects import MAX_BYTES, Range
+from embstore.storage.remote.objects import MAX_BYTES, Range, check_url
 
-SCHEMES = ("https", "http")
 _SECONDS = 30
 _BYTES_PER_SECOND = 4 << 10
 """An answer may take 30 seconds, and a second more for each 4 KiB that have arrived."""
@@ -23,13 +22,7 @@ _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 
 
 class _Answer(NamedTuple):
-    """The answer of a server.
-
-    Attributes:
-        code: Status code.
-        content_range: Header that says which part it is.
-        data: Content; of a longer one than was asked for, the beginning.
-    """
+    """The answer of a server."""
 
     code: int
     content_range: str
@@ -54,20 +47,7 @@ class _Allowance:
 
 
 class WebObjects:
-    """The files below an address of a web server.
-
-    Args:
-        url: Address, such as ``https://host/path``; ``http`` for this machine only.
-        headers: Headers of each request, such as a token. They are not sent on to other hosts.
-        name: URL of the store for messages, if it is not the address.
-        has_other_hosts: Whether the server may redirect to other hosts, as the hub does to those that have the content.
-
-    Attributes:
-        url: URL of the store for messages.
-
-    Raises:
-        UsageError: The address has a user, a query or no encryption.
-    """
+    """The files below an address of a web server."""
 
     def __init__(
         self, url: str, headers: Mapping[str, str] | None = None, name: str = "", *, has_other_hosts: bool = False
@@ -87,23 +67,24 @@ class WebObjects:
                 return True
         return self._has_ranges
 
+    def renew(self) -> None:
+        """Look for a newer state from here on, where states have addresses of their own."""
+
     def get(self, key: str, max_bytes: int = MAX_BYTES) -> bytes:
-        """Return the content of a file; see :class:`.ObjectReader`."""
+        """Return the content of a file."""
         return self._answer(key, max_bytes=max_bytes).data
 
-    def get_ranges(self, key: str, ranges: Sequence[Range]) -> list[bytes]:
-        """Return parts of a file, each of exactly the requested size; see :class:`.ObjectReader`."""
-        found: list[bytes] = []
-        for start, end in ranges:
-            answer = self._answer(key, (start, end))
-            data = answer.data if answer.is_part else answer.data[start:end]
-            if len(data) != end - start:
-                raise RemoteError(
-                    f"{self.url}/{key} is shorter than its manifest says: {len(data):,} of {end - start:,} bytes at "
-                    f"{start:,}. It was changed meanwhile, or is damaged: pull it from its origin again."
-                )
-            found.append(data)
-        return found
+    def get_range(self, key: str, part: Range) -> bytes:
+        """Return a part of a file, of exactly the requested size."""
+        start, end = part
+        answer = self._answer(key, part)
+        data = answer.data if answer.is_part else answer.data[start:end]
+        if len(data) != end - start:
+            raise RemoteError(
+                f"{self.url}/{key} is shorter than its manifest says: {len(data):,} of {end - start:,} bytes at "
+                f"{start:,}. It was changed meanwhile, or is damaged: pull it from its origin again."
+            )
+        return data
 
     def _answer(self, key: str, part: Range | None = None, max_bytes: int = MAX_BYTES) -> _Answer:
         """Return the answer to a request for a file or a part of it, tried again after errors that pass."""
@@ -187,13 +168,7 @@ class WebObjects:
 
 
 def _session_of(url: str, address: str, has_other_hosts: bool) -> Any:
-    """Return connections that follow redirections only within a server, or where nothing can be altered on its way.
-
-    Args:
-        url: URL of the store, for messages.
-        address: Its address.
-        has_other_hosts: Whether it may redirect to other hosts: with encryption, or from this machine to itself.
-    """
+    """Return connections that follow redirections only within a server, or where nothing can be altered on its way."""
     import requests
 
     class Session(requests.Session):  # type: ignore[misc]
@@ -221,15 +196,9 @@ def _is_local(address: str) -> bool:
 
 
 def check_web_url(url: str) -> str:
-    """Return the address of a store without a slash at its end.
-
-    Raises:
-        UsageError: It has a user or a query, or no encryption and is not of this machine.
-    """
-    match = re.fullmatch(r"(https?)://([^/@?#]+)((?:/[^?#]*)?)", url)
-    if match is None:
-        shown = re.sub(r"//[^/]*@|\?.*", "//…@" if "@" in url else "", url)
-        raise UsageError(f"{shown} is no address of a store, such as https://host/path, without a user and a query.")
-    if match[1] == "http" and not _is_local(url):
+    """Return the address of a store without a slash at its end."""
+    problem = "is no address of a store, such as https://host/path, without a user and a query."
+    address = check_url(url, ("https", "http"), problem)
+    if url.startswith("http:") and not _is_local(url):
         raise UsageError(f"{url} is not encrypted: what comes from there could be altered on its way. Give https://")
-    return url.rstrip("/")
+    return address

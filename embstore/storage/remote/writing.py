@@ -1,6 +1,6 @@
 """Write to a store at a URL: change its mirror, upload what is new, and commit it, as the only writer.
 
-Each change that today's code commits to the mirror becomes a commit of the remote store: first the new objects, then
+Each change that is committed to the mirror becomes a commit of the remote store: first the new objects, then
 one manifest. The manifest also says until when no other process writes (a lease), by the server's clock. What a killed
 or displaced writer has uploaded is named by no manifest. A new store begins with its first change: a command that is
 refused before it changes anything leaves nothing, even if it is killed.
@@ -11,16 +11,16 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 from threading import Event, RLock, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embstore.base import disk
 from embstore.base.errors import LockedError, MissingObjectError, RemoteError, StoreError
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.remote import garbage, manifest
-from embstore.storage.remote.file_lists import RemoteFile
-from embstore.storage.remote.manifest import RemoteState, Writer
+from embstore.storage.remote import manifest
+from embstore.storage.remote.manifest import RemoteFile, RemoteState, Writer
 from embstore.storage.remote.mirror import Mirror
 from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.transaction.manifest import Snapshot, read_newest
@@ -58,12 +58,7 @@ def stored_sizes(objects: ObjectStore) -> dict[str, int]:
 
 
 def probe(objects: ObjectStore) -> datetime:
-    """Check that the server refuses to replace an object that must be new, and return the time by its clock.
-
-    Raises:
-        StoreError: It replaces the object: two writers would overwrite each other's commits.
-        RemoteError: The server cannot be reached, or refuses to write.
-    """
+    """Check that the server refuses to replace an object that must be new, and return the time by its clock."""
     key = f"{_PROBES}/{secrets.token_hex(16)}"
     try:
         objects.put_new(key, b"first")
@@ -80,17 +75,9 @@ def probe(objects: ObjectStore) -> datetime:
 
 
 class RemoteWriter:
-    """The only writer of a store at a URL.
+    """The only writer of a store at a URL, through a mirror that the caller has locked.
 
-    Args:
-        mirror: Mirror that is written to; the caller has locked it.
-        objects: Objects of the store.
-        is_repair: Whether to mirror the objects anew, as they are.
-        collects: Whether to delete at the end what no manifest of the last day names.
-
-    Attributes:
-        n_uploaded: Number of files that are new in the store, also those that an interrupted command had uploaded.
-        uploaded_bytes: Bytes of these files.
+    ``n_uploaded`` files are new in the store, also those that an interrupted command had uploaded.
     """
 
     def __init__(
@@ -107,13 +94,7 @@ class RemoteWriter:
 
     @contextmanager
     def lease(self) -> Iterator[None]:
-        """Be the only writer within the context, and commit what the mirror has at its end.
-
-        Raises:
-            LockedError: Another process writes to the store, or has displaced this one.
-            StoreError: The server has no conditional writes.
-            RemoteError: The server cannot be reached, or refuses.
-        """
+        """Be the only writer within the context, and commit what the mirror has at its end."""
         now = probe(self._objects)
         newest = manifest.read_newest(self._objects)
         if newest is not None and newest.writer.id not in self._mirror.writers():  # who locked it before is dead
@@ -135,7 +116,7 @@ class RemoteWriter:
         else:
             if self._collects:
                 self._publish(LEASE_SECONDS)
-                garbage.collect(self._objects, now)
+                collect(self._objects, now)
             self._publish(0)
         finally:
             self._mirror.on_commit = None
@@ -159,7 +140,9 @@ class RemoteWriter:
         if newest is None:
             self._mirror.start()
             return
-        if base is not None and self._has_changes(base):
+        local = set(self._local_files() if base is not None else ())
+        if base is not None and (local != set(base.files) or not all(map(self._mirror.contents.is_unchanged, local))):
+            # It has changes that were not committed to the remote store.
             if base.store == newest.store and base.files == newest.files:
                 self._mirror.save(newest)  # an interrupted command goes on where it stopped
                 self._is_resumed = not self._is_repair
@@ -170,11 +153,6 @@ class RemoteWriter:
         if self._mirror.state is not newest:
             self._mirror.synchronise(newest, stored_sizes(self._objects) if self._is_repair else None)
         self._commit(newest.files, LEASE_SECONDS)
-
-    def _has_changes(self, base: RemoteState) -> bool:
-        """Return whether the mirror has changes that were not committed to the remote store."""
-        local = set(self._local_files())
-        return local != set(base.files) or not all(map(self._mirror.is_unchanged, local))
 
     def _renew(self, ended: Event) -> None:
         """Renew the lease until the writer ends or is displaced."""
@@ -193,12 +171,7 @@ class RemoteWriter:
                     continue
 
     def _begin(self) -> None:
-        """Create a store that does not exist, with the lease, at its first change.
-
-        Raises:
-            LockedError: Another process has created it meanwhile.
-            RemoteError: The server cannot be reached, or refuses.
-        """
+        """Create a store that does not exist, with the lease, at its first change."""
         with self._lock:
             if self._mirror.state is not None:
                 return
@@ -213,12 +186,7 @@ class RemoteWriter:
                 raise self._error from None
 
     def _committed(self) -> None:
-        """Commit to the remote store what was committed to the mirror.
-
-        Raises:
-            LockedError: Another process has displaced this one.
-            RemoteError: The server cannot be reached, or refuses.
-        """
+        """Commit to the remote store what was committed to the mirror."""
         if self._error is not None:
             raise self._error
         self._begin()
@@ -252,7 +220,7 @@ class RemoteWriter:
         found = {}
         for path in self._local_files():
             before = old.get(path)
-            if before is not None and self._mirror.is_unchanged(path):
+            if before is not None and self._mirror.contents.is_unchanged(path):
                 found[path] = before
             else:
                 found[path] = self._upload(path, before)
@@ -261,19 +229,20 @@ class RemoteWriter:
     def _upload(self, path: str, before: RemoteFile | None) -> RemoteFile:
         """Upload a file unless the store has it, and return its entry."""
         place = self._mirror.root / path
-        stamp = self._mirror.stamp_of(path)
+        stamp = self._mirror.contents.stamp_of(path)
         content: bytes | Path = place
-        if not path.startswith("embeddings/") and not path.startswith("indexes/"):
-            content = disk.read(place)  # what is hashed is what is uploaded, whoever replaces the file meanwhile
-        digest = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else disk.sha256(place)
-        size = len(content) if isinstance(content, bytes) else disk.size(place)
+        if path.startswith(("embeddings/", "indexes/")):
+            digest, size = disk.sha256(place), disk.size(place)
+        else:  # what is hashed is what is uploaded, whoever replaces the file meanwhile
+            content = disk.read(place)
+            digest, size = hashlib.sha256(content).hexdigest(), len(content)
         file = RemoteFile(object_key(path, digest), size, digest)
-        if file != before and not (self._is_resumed and self._is_there(file)):
-            self._objects.put(file.key, content)
         if file != before:
+            if not (self._is_resumed and self._is_there(file)):
+                self._objects.put(file.key, content)
             self.n_uploaded += 1
             self.uploaded_bytes += size
-        self._mirror.note_unchanged(path, stamp)
+        self._mirror.contents.note_unchanged(path, stamp)
         return file
 
     def _is_there(self, file: RemoteFile) -> bool:
@@ -282,3 +251,51 @@ class RemoteWriter:
             return self._objects.head(file.key).size == file.size
         except MissingObjectError:
             return False
+
+
+KEPT = timedelta(days=1)
+"""How long readers of an old manifest may go on."""
+
+FOLDERS = (
+    "items", "columns", "skipped", "spaces", "datasets", "embeddings", "summaries", "indexes", "maps", "merged",
+    "probes", manifest.LISTS_FOLDER,
+)  # fmt: skip
+
+
+def collect(objects: ObjectStore, now: datetime) -> list[str]:
+    """Delete what nothing refers to, and return the keys; the caller is the only writer.
+
+    An object stays if it was written within a day, or if a manifest names it that was the newest within a day; ``now``
+    is by the server's clock.
+    """
+    numbers = manifest.list_numbers(objects)
+    documents = {number: manifest.whole(objects, number) for number in sorted(numbers)}
+    whole = [number for number, document in documents.items() if document is not None]
+    # A manifest was the newest until the next one was created.
+    recent = [number for number, later in pairwise(whole) if numbers[later].modified > now - KEPT]
+    needed = {number for start in [*recent, *whole[-1:]] for number in _chain(documents, start)}
+    named: set[str] = set()
+    lists: set[tuple[str, manifest.FileList]] = set()
+    for document in filter(None, map(documents.get, needed)):
+        named.update(file.key for file in manifest.files_of(document["files"]).values())
+        lists.update(manifest.lists_of(document).items())
+    for group, each in lists:
+        named |= {each.key, *(file.key for file in manifest.read_list(objects, group, each).values())}
+    garbage = [
+        found.key
+        for folder in FOLDERS
+        for found in objects.list(folder)
+        if found.key not in named and found.modified < now - KEPT
+    ]
+    objects.delete(garbage)
+    old = [number for number in sorted(numbers) if number not in needed and numbers[number].modified < now - KEPT]
+    objects.delete([manifest.key_of(number) for number in old])
+    return garbage
+
+
+def _chain(documents: dict[int, dict[str, Any] | None], number: int) -> list[int]:
+    """Return the number of a manifest, and of those that it is a change of."""
+    found = [number]
+    while (document := documents.get(found[-1])) is not None and not document["complete"]:
+        found.append(document["parent"]["number"])
+    return [each for each in found if each in documents]

@@ -25,7 +25,7 @@ from embstore.storage.parquet.footer import read_columns
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import Reader
 from embstore.storage.staging.staging import SHOWN, Ids, Staging
-from embstore.storage.transaction.additions import write_column_rows
+from embstore.storage.transaction.commit import write_column_rows
 from embstore.storage.transaction.manifest import PartFiles, list_parts
 
 _SQL_TYPES = {"int64": "BIGINT", "float64": "DOUBLE", "bool": "BOOLEAN", "string": "VARCHAR"}

@@ -14,7 +14,7 @@ from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
 from embstore.storage.staging.missing import parts_condition
 from embstore.storage.staging.staging import SHOWN, Ids, Staging, collision, content
-from embstore.storage.transaction.additions import write_item_rows, write_skipped_rows
+from embstore.storage.transaction.commit import write_item_rows, write_skipped_rows
 from embstore.storage.transaction.manifest import list_parts
 
 _TEXTS = """(SELECT item_id, text, origin, content FROM item UNION ALL

@@ -13,17 +13,22 @@ A process that dies in between leaves files that no manifest names; the next wri
 
 import errno
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from filelock import FileLock
 
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, FileAccessError, StoreError
-from embstore.storage.files.paths import StorePaths, write_marker
+from embstore.base.space import Unit
+from embstore.storage.files import tables
+from embstore.storage.files.card import Card, store_card
+from embstore.storage.files.paths import Shard, StorePaths, write_marker
+from embstore.storage.files.shards import ShardContent, publish_shard, stage_shard
 from embstore.storage.transaction.manifest import MANIFEST_FORMAT, Snapshot, read_snapshot, stamp_of
 
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
@@ -34,17 +39,11 @@ _FEW_FILES = 64
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of the files that make up a store.
+    """A change of the files that make up a store."""
 
-    Attributes:
-        added: Files that make up the store from now on; they exist.
-        removed: Files that no longer do.
-        replaced: New part files, each with the old ones that have the same rows; they are added and removed too.
-    """
-
-    added: tuple[Path, ...] = ()
+    added: tuple[Path, ...] = ()  # they exist
     removed: tuple[Path, ...] = ()
-    replaced: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)
+    replaced: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)  # new part files, with old ones of the rows
 
     @property
     def all_added(self) -> tuple[Path, ...]:
@@ -60,12 +59,7 @@ class Change:
 
 
 def commit(paths: StorePaths, change: Change) -> None:
-    """Commit a change; one that changes nothing writes nothing.
-
-    Raises:
-        StoreError: The disk is full or cannot be written, or another writer has removed what the change replaces.
-        DamagedError: A manifest was altered.
-    """
+    """Commit a change; one that changes nothing writes nothing."""
     added = {paths.key(path): _properties(path) for path in change.all_added}
     removed = [paths.key(path) for path in change.all_removed]
     replaced = {
@@ -95,12 +89,7 @@ def create_store(paths: StorePaths) -> None:
 
 
 def create_complete(paths: StorePaths, files: Iterable[str] = ()) -> None:
-    """Create a complete manifest that depends on none before it: the first of a store, or of one that is repaired.
-
-    Args:
-        paths: Paths of the store.
-        files: Files that make up the store, as keys; none for a new store.
-    """
+    """Create a complete manifest that depends on none before it: the first of a store, or of one that is repaired."""
     properties = {key: _properties(paths.file(key)) for key in files}
     _create(paths, Snapshot(max(paths.manifest_numbers(), default=0), "", {}), properties, [], {})
 
@@ -123,7 +112,12 @@ def _create(
     if not _create_file(paths, path, atomic.checked_bytes(path, document, "manifest", indent=None)):
         return False
     if is_complete:
-        _prune(paths, base.number - base.n_changes)
+        # The two last complete manifests, and those after them, are kept. The others are deleted in order: a commit
+        # relies on its parent being deleted before it.
+        for old in paths.manifest_numbers():
+            if old < base.number - base.n_changes:
+                with suppress(FileAccessError):  # it is deleted another time
+                    disk.remove(paths.manifest(old), missing_ok=True)
     return True
 
 
@@ -141,17 +135,6 @@ def _create_file(paths: StorePaths, path: Path, data: bytes) -> bool:
     return True
 
 
-def _prune(paths: StorePaths, number: int) -> None:
-    """Delete the manifests before the given number, in order: a commit relies on its parent being deleted before it.
-
-    The two last complete ones, and those after them, are kept.
-    """
-    for old in paths.manifest_numbers():
-        if old < number:
-            with suppress(FileAccessError):  # it is deleted another time
-                disk.remove(paths.manifest(old), missing_ok=True)
-
-
 def _properties(path: Path) -> dict[str, Any]:
     """Return what a manifest says of a file: the size of an immutable one; others contain their own hash."""
     return {} if path.parent.name in ("spaces", "datasets") else {"bytes": disk.size(path)}
@@ -159,21 +142,66 @@ def _properties(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def committing(paths: StorePaths, change: Change) -> Iterator[None]:
-    """Commit a change when the context ends; its new files are written within. After an error they are deleted."""
+    """Commit a change when the context ends; its new files are written within.
+
+    After an error they are deleted, with the summaries of shards; if that fails, they are left to the next writer.
+    """
     try:
         yield
         commit(paths, change)
     except BaseException:
-        discard_unnamed(paths, change.all_added)
+        with suppress(DamagedError, FileAccessError):
+            snapshot = read_snapshot(paths)
+            for path in change.all_added:
+                if not snapshot.is_named(paths, path):
+                    disk.remove(path, missing_ok=True)
+                    if paths.key(path).startswith("embeddings/"):
+                        disk.remove(paths.summary_of(path), missing_ok=True)
         raise
 
 
-def discard_unnamed(paths: StorePaths, files: Iterable[Path]) -> None:
-    """Delete new files that were not committed, with the summaries of shards; what fails is left to the next writer."""
-    with suppress(DamagedError, FileAccessError):
-        snapshot = read_snapshot(paths)
-        for path in files:
-            if not snapshot.is_named(paths, path):
-                disk.remove(path, missing_ok=True)
-                if paths.key(path).startswith("embeddings/"):
-                    disk.remove(paths.summary_of(path), missing_ok=True)
+def write_shard(paths: StorePaths, content: ShardContent) -> Shard:
+    """Write one shard and its summary, and commit it."""
+    with atomic.temporary(paths.embeddings(content.card.space)) as temp:
+        staged = stage_shard(temp, paths, content)
+        with committing(paths, Change(added=(staged.shard.path,))):
+            publish_shard(staged)
+    return staged.shard
+
+
+def write_card(paths: StorePaths, card: Card) -> None:
+    """Store the card of a space, and commit the space."""
+    with committing(paths, Change(added=(paths.card(card.space),))):
+        store_card(paths, card)
+
+
+def write_item_rows(paths: StorePaths, rows: pa.Table) -> list[Path]:
+    """Write rows of items as new tables, each of bounded size, and return their files."""
+    return _write_parts(paths, paths.items, [rows])
+
+
+def write_skipped_rows(paths: StorePaths, parts: Iterable[pa.Table]) -> None:
+    """Write rows of skipped texts as new tables, each of bounded size."""
+    _write_parts(paths, paths.skipped, parts)
+
+
+def write_column_rows(paths: StorePaths, parts: Iterable[pa.Table]) -> list[Path]:
+    """Write values of items' columns as new tables, each of bounded size, and return their files."""
+    return _write_parts(paths, paths.columns, parts)
+
+
+def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write the rows of a dataset for a unit; see :func:`.tables.store_dataset` for the arguments."""
+    with committing(paths, Change(added=(paths.dataset(name),))):
+        tables.store_dataset(paths, name, kind, unit, columns)
+
+
+def _write_parts(paths: StorePaths, folder: Path, parts: Iterable[pa.Table]) -> list[Path]:
+    """Write rows as new part files of a folder, and return their paths; none if there are no rows."""
+    found = []
+    for rows in tables.bounded(part for part in parts if part.num_rows):
+        with atomic.temporary(folder) as temp:
+            found.append(tables.stage_part(temp, rows))
+            with committing(paths, Change(added=(found[-1],))):
+                atomic.publish(temp, found[-1])
+    return found

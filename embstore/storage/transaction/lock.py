@@ -1,21 +1,28 @@
-"""Lock a store for one writer, or for several builds that divide a source among them."""
+"""Lock a store for one writer, or for several builds that divide a source among them.
 
+The lock files in a store can be deleted. So the folder itself is locked too: a writer takes that lock exclusively,
+builds that divide a source among them share it. Network file systems and Windows cannot lock folders: there only the
+lock files protect the store.
+"""
+
+import errno
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from embstore.base import atomic, disk
-from embstore.base.errors import DamagedError, FileAccessError, LockedError
+from embstore.base.errors import DamagedError, FileAccessError, LockedError, StoreError
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.transaction import filesystem
-from embstore.storage.transaction.folder_lock import FolderLock
 
 _START_SECONDS, _END_SECONDS = 5.0, 60.0
+_LOCKED = (errno.EAGAIN, errno.EWOULDBLOCK)
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+_UNSUPPORTED = (*_NO_LOCKS, errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOTSUP)
 
 Others = Sequence[Mapping[str, Any]]
 """Metadata of other builds: ``host``, ``pid``, ``shard``, and ``plan`` once it is known."""
@@ -23,17 +30,18 @@ Others = Sequence[Mapping[str, Any]]
 
 @contextmanager
 def write_lock(paths: StorePaths) -> Iterator[None]:
-    """Lock the store exclusively within the context; the system releases the lock if the process dies.
-
-    Raises:
-        LockedError: Other processes are writing; the message names them.
-        StoreError: The store cannot be written, or its file system cannot keep a store.
-    """
+    """Lock the store exclusively within the context; the system releases the lock if the process dies."""
     with _gate(paths):
         if others := _live_builds(paths):
-            raise _locked_error(paths, f"{_describe(others)}. Wait for them to end")
-        with _locked_folder(paths), _owner_recorded(paths.lock):
-            yield
+            raise _locked_error(paths, others, remedy="Wait for them to end")
+        folder = FolderLock(paths.root)
+        if not folder.acquire():
+            raise _deleted_lock_error(paths)
+        try:
+            with owner_recorded(paths):
+                yield
+        finally:
+            folder.release()
 
 
 class SharedLock:
@@ -41,10 +49,6 @@ class SharedLock:
 
     Each build has a lock of its own. The store's write lock serves as a gate: its owner sees which builds are writing,
     and none can begin or end meanwhile.
-
-    Args:
-        paths: Paths of the store.
-        shard: Share of the source that the build takes, as ``2/3``.
     """
 
     def __init__(self, paths: StorePaths, shard: str) -> None:
@@ -56,46 +60,28 @@ class SharedLock:
 
     @contextmanager
     def gate(self, *, is_starting: bool = False) -> Iterator[Others]:
-        """Lock the gate within the context, and yield the metadata of the other builds.
-
-        Args:
-            is_starting: Whether the build is just beginning, so that it waits only for a short time.
-
-        Raises:
-            LockedError: The store has an exclusive writer.
-            StoreError: As in :func:`write_lock`.
-        """
+        """Lock the gate within the context, and yield the metadata of the other builds."""
         with _gate(self._paths, _START_SECONDS if is_starting else _END_SECONDS):
             yield _live_builds(self._paths, excluded=self._path)
 
     def acquire(self, others: Others) -> None:
-        """Acquire the lock of this build's share of the source; the gate must be locked.
-
-        Raises:
-            LockedError: Another build has this share, or the others divide the source into another number of shares.
-        """
+        """Acquire the lock of this build's share of the source; the gate must be locked."""
         n = self._shard.partition("/")[2]
         if other := next((owner for owner in others if str(owner.get("shard")).partition("/")[2] != n), None):
-            raise _locked_error(
-                self._paths, f"{_describe([other])}, which makes no sense beside {self._shard}. Wait for it to end"
-            )
+            raise _locked_error(self._paths, [other], f", which conflicts with {self._shard}")
         try:
             with disk.opening(self._path, "lock"):
                 self._lock.acquire(blocking=False)
         except Timeout:
-            raise _locked_error(self._paths, f"{_describe([_read_metadata(self._path)])}. Wait for it to end") from None
+            raise _locked_error(self._paths, [_read_metadata(self._path)]) from None
         if not self._folder.acquire(shared=True):
             self._lock.release()
             raise _deleted_lock_error(self._paths)
         self._identity = _identity(self._path)
-        self._write_metadata({})
+        _record_owner(self._path, shard=self._shard)
 
     def check(self) -> None:
-        """Check that the lock file still exists; called before anything is written.
-
-        Raises:
-            LockedError: The file was deleted, so that another build may have taken the same share.
-        """
+        """Check that the lock file still exists; called before anything is written."""
         try:
             is_there = _identity(self._path) == self._identity
         except FileNotFoundError:
@@ -107,44 +93,18 @@ class SharedLock:
                 "the same command again."
             )
 
-    def _write_metadata(self, plan: Mapping[str, Any]) -> None:
-        """Write the metadata of this build, with further fields, for other builds to read."""
-        metadata = {**_own_metadata(), "shard": self._shard, **plan}
-        atomic.write_document(StorePaths.holder(self._path), metadata, "lock-holder")
-
     def compare_plan(self, plan: str, others: Others) -> None:
-        """Publish the plan of this build, and compare it with the others'; the gate must be locked.
-
-        Args:
-            plan: Hash of the plan.
-            others: Metadata of the other builds, from :meth:`gate`.
-
-        Raises:
-            LockedError: Another build has a different plan.
-        """
+        """Publish the plan of this build, and compare it with the others'; the gate must be locked."""
         if other := next((owner for owner in others if owner.get("plan", plan) != plan), None):
-            raise _locked_error(
-                self._paths,
-                f"{_describe([other])}, from other sources or with other options. Give all parts the same, one after "
-                "the other if need be",
-            )
-        self._write_metadata({"plan": plan})
+            remedy = "Give all parts the same, one after the other if need be"
+            raise _locked_error(self._paths, [other], ", from other sources or with other options", remedy)
+        _record_owner(self._path, shard=self._shard, plan=plan)
 
     @contextmanager
     def texts(self) -> Iterator[None]:
-        """Exclude the other builds from writing texts within the context, so that no text is written twice.
-
-        Raises:
-            LockedError: As in :meth:`check`.
-        """
+        """Exclude the other builds from writing texts within the context, so that no text is written twice."""
         self.check()
         with disk.opening(self._paths.texts_lock, "lock"), _file_lock(self._paths.texts_lock):
-            yield
-
-    @contextmanager
-    def owner_recorded(self) -> Iterator[None]:
-        """Record this process as the owner of the gate within the context, for messages of other processes."""
-        with _owner_recorded(self._paths.lock):
             yield
 
     def release(self) -> None:
@@ -159,26 +119,22 @@ class SharedLock:
 
 @contextmanager
 def _gate(paths: StorePaths, seconds: float = 0.0) -> Iterator[None]:
-    """Lock the store's lock file within the context, waiting up to some seconds, and check the file system.
-
-    Raises:
-        LockedError: Another process has the lock.
-        StoreError: As in :func:`write_lock`.
-        DamagedError: An entry of the store is a symbolic link or of the wrong type.
-    """
+    """Lock the store's lock file within the context, waiting up to some seconds, and check the file system."""
     paths.check_contents()
     lock = _file_lock(paths.lock)
     try:
         with disk.opening(paths.lock, "lock"):
             lock.acquire(timeout=seconds, poll_interval=0.01)
     except Timeout:
-        raise _locked_error(paths, f"{_describe([_read_metadata(paths.lock)])}. Wait for it to end") from None
+        raise _locked_error(paths, [_read_metadata(paths.lock)]) from None
     except NotImplementedError as error:
-        raise filesystem.no_locks(paths.root) from error
+        raise _no_locks(paths.root) from error
     except FileAccessError as error:
-        raise filesystem.lock_error(error, paths.root) from error
+        if error.errno in _NO_LOCKS:
+            raise _no_locks(paths.root) from error
+        raise FileAccessError(paths.root, error.errno or errno.EIO, writing=True) from error
     try:
-        filesystem.check(paths.root, paths.lock)
+        _check_filesystem(paths.root, paths.lock)
         yield
     finally:
         lock.release()
@@ -203,18 +159,6 @@ def _live_builds(paths: StorePaths, excluded: Path | None = None) -> list[Mappin
     return found
 
 
-@contextmanager
-def _locked_folder(paths: StorePaths) -> Iterator[None]:
-    """Lock the store's folder itself exclusively."""
-    folder = FolderLock(paths.root)
-    if not folder.acquire():
-        raise _deleted_lock_error(paths)
-    try:
-        yield
-    finally:
-        folder.release()
-
-
 def _file_lock(path: Path) -> FileLock:
     """Return the lock of a file, or an error where the file system has none: no file is taken for a lock."""
     return FileLock(path, fallback_to_soft=False)
@@ -227,18 +171,18 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 @contextmanager
-def _owner_recorded(lock: Path) -> Iterator[None]:
-    """Record this process as the owner of a lock within the context."""
-    holder = StorePaths.holder(lock)
+def owner_recorded(paths: StorePaths) -> Iterator[None]:
+    """Record this process as the owner of the store's lock within the context, for messages of other processes."""
     try:
-        atomic.write_document(holder, _own_metadata(), "lock-holder")
+        _record_owner(paths.lock)
         yield
     finally:
-        disk.remove(holder, missing_ok=True)
+        disk.remove(StorePaths.holder(paths.lock), missing_ok=True)
 
 
-def _own_metadata() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid()}
+def _record_owner(lock: Path, **fields: str) -> None:
+    document = {"host": socket.gethostname(), "pid": os.getpid(), **fields}
+    atomic.write_document(StorePaths.holder(lock), document, "lock-holder")
 
 
 def _read_metadata(lock: Path) -> Mapping[str, Any]:
@@ -249,21 +193,104 @@ def _read_metadata(lock: Path) -> Mapping[str, Any]:
         return {}
 
 
-def _describe(holders: Others) -> str:
-    """Return the owners of locks in words: ``process 12 on host (--shard 2/3)``."""
-    return ", ".join(
+def _deleted_lock_error(paths: StorePaths) -> LockedError:
+    """Return the error for a running writer whose lock file was deleted."""
+    others = [found for found in map(_read_metadata, [paths.lock, *paths.shard_locks()]) if found]
+    return _locked_error(paths, others or [{}], ", whose lock file was deleted")
+
+
+def _locked_error(
+    paths: StorePaths, holders: Others, detail: str = "", remedy: str = "Wait for it to end"
+) -> LockedError:
+    """Return the error for a store that others write to: ``process 12 on host (--shard 2/3)``."""
+    by = ", ".join(
         f"process {owner['pid']} on {owner['host']}" + (f" (--shard {owner['shard']})" if "shard" in owner else "")
         if owner
         else "another process"
         for owner in holders
     )
+    return LockedError(f"{paths.root} is being written by {by}{detail}. {remedy}, or build into another store.")
 
 
-def _deleted_lock_error(paths: StorePaths) -> LockedError:
-    """Return the error for a running writer whose lock file was deleted."""
-    others = [found for found in map(_read_metadata, [paths.lock, *paths.shard_locks()]) if found]
-    return _locked_error(paths, f"{_describe(others or [{}])}, whose lock file was deleted. Wait for it to end")
+def _check_filesystem(root: Path, lock: Path) -> None:
+    """Check in under a millisecond that locks, of which this process has one, exclude others, and renames replace."""
+    again = _file_lock(lock)
+    try:
+        with disk.opening(lock, "lock"):
+            again.acquire(blocking=False)
+    except Timeout:
+        pass
+    else:
+        again.release()
+        raise _no_locks(root)
+    with atomic.temporary(root) as new, atomic.temporary(root) as old:
+        disk.write(old, b"old")
+        disk.write(new, b"new")
+        try:
+            disk.replace(new, old)
+            replaced = disk.read(old) == b"new" and not disk.exists(new)
+        except FileAccessError as error:
+            raise _no_rename(root) from error
+        if not replaced:
+            raise _no_rename(root)
+        disk.write(new, b"new")
+        with suppress(FileAccessError):  # there is a file of that name, or there are no links
+            disk.link(new, old)
+            raise _no_rename(root)
 
 
-def _locked_error(paths: StorePaths, by: str) -> LockedError:
-    return LockedError(f"{paths.root} is being written by {by}, or build into another store.")
+def _no_locks(root: Path) -> StoreError:
+    """Return the error for a file system whose locks do not exclude others."""
+    return StoreError(
+        f"the file system of {root} has no locks that work: two builds could write there at once and damage the store. "
+        "Build on a local disk (or NFS with its lock service) and copy the store there when it is complete."
+    )
+
+
+def _no_rename(root: Path) -> StoreError:
+    return StoreError(
+        f"the file system of {root} does not replace a file by renaming another, or replaces one by a link: a build "
+        "that dies would leave half a store. Build on a local disk and copy the store there when it is complete."
+    )
+
+
+class FolderLock:
+    """Lock of a folder; the system releases it if the process dies."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._descriptor: int | None = None
+        self.is_supported = True
+
+    def acquire(self, *, shared: bool = False) -> bool:
+        """Acquire the lock, and return False if another process has a conflicting one."""
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            self.is_supported = False
+            return True
+        try:
+            with disk.operation("lock", self._folder):
+                self._descriptor = os.open(self._folder, os.O_RDONLY)
+                fcntl.flock(self._descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except FileAccessError as error:
+            self.release()
+            if error.errno in _LOCKED:
+                return False
+            if error.errno not in _UNSUPPORTED:
+                raise
+            self.is_supported = False
+        return True
+
+    def is_of_folder(self) -> bool:
+        """Return whether the acquired lock is of the folder that is there now, not of a deleted one."""
+        try:
+            return self._descriptor is None or os.path.samestat(os.fstat(self._descriptor), disk.status(self._folder))
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        """Release the lock."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)

@@ -29,27 +29,16 @@ Files = Mapping[str, Mapping[str, Any]]
 
 
 class PartFiles(NamedTuple):
-    """The part files of a folder that a manifest names.
-
-    Attributes:
-        files: Existing files, sorted by name.
-        missing: Files that do not exist, sorted by name.
-    """
+    """The part files of a folder that a manifest names, sorted by name."""
 
     files: tuple[Path, ...]
     missing: tuple[Path, ...]
 
 
 class Snapshot:
-    """The files of a store at one moment.
+    """The files of a store at one moment, as its manifest of some number names them; 0 if none can be read.
 
-    Args:
-        number: Number of the manifest; 0 if none can be read.
-        sha256: Hash of the manifest, as in the document.
-        files: Files that make up the store, or a function that returns them.
-        n_changes: Number of manifests that were read after the last complete one.
-        replaced: Replacements of the manifest: path of each new part file → paths of the old ones.
-        stamp: Inode, size and modification time of the manifest.
+    ``n_changes`` manifests were read after the last complete one. The manifest ``replaced`` old part files by new ones.
     """
 
     def __init__(
@@ -99,11 +88,7 @@ class Snapshot:
         return [name for entry in self._by_folder.get("datasets", ()) if (name := names.DATASETS.name(entry))]
 
     def parts(self, paths: StorePaths, folder: Path) -> PartFiles:
-        """Return the part files of a folder.
-
-        Raises:
-            DamagedError: An entry of the folder is a symbolic link or of the wrong type.
-        """
+        """Return the part files of a folder."""
         named = [entry.removesuffix(".parquet") for entry in self._by_folder.get(paths.key(folder), ())]
         if not named:
             return PartFiles((), ())
@@ -150,12 +135,7 @@ class SnapshotSource(Protocol):
 
 
 def read_snapshot(paths: StorePaths) -> Snapshot:
-    """Return the files of a store as of now.
-
-    Raises:
-        StoreError: There is no store.
-        DamagedError: The newest manifest, or one that it depends on, was altered or is missing.
-    """
+    """Return the files of a store as of now."""
     supplier = disk.supplier_of(paths.root)
     if isinstance(supplier, SnapshotSource) and (supplied := supplier.snapshot()) is not None:
         return supplied
@@ -163,25 +143,17 @@ def read_snapshot(paths: StorePaths) -> Snapshot:
 
 
 def committed_shards(paths: StorePaths, space: str) -> tuple[Shard, ...]:
-    """Return the committed shards of a space that exist, by name.
-
-    Raises:
-        DamagedError: A manifest was altered.
-    """
+    """Return the committed shards of a space that exist, by name."""
     return read_snapshot(paths).shards(paths, space)
 
 
 def read_cards(paths: StorePaths) -> dict[str, Card]:
-    """Return the cards of all spaces, sorted by name.
-
-    Raises:
-        DamagedError: A manifest or a card was altered, or a card is missing.
-    """
+    """Return the cards of all spaces, sorted by name."""
     return {space: read_named_card(paths, space) for space in read_snapshot(paths).spaces}
 
 
 def read_named_card(paths: StorePaths, space: str) -> Card:
-    """Return the card of a space that a snapshot names; errors: :func:`.read_card`."""
+    """Return the card of a space that a snapshot names."""
     path = paths.card(space)
     try:
         return read_card(path)
@@ -195,11 +167,7 @@ def card_remedy(path: Path) -> str:
 
 
 def list_parts(paths: StorePaths, folder: Path) -> PartFiles:
-    """Return the committed part files of a folder.
-
-    Raises:
-        DamagedError: A manifest was altered.
-    """
+    """Return the committed part files of a folder."""
     return read_snapshot(paths).parts(paths, folder)
 
 
@@ -214,7 +182,7 @@ _newest: dict[Path, Snapshot] = {}
 
 
 def read_newest(paths: StorePaths) -> Snapshot:
-    """Return the snapshot of the newest manifest, whatever the marker says; errors: :func:`read_snapshot`."""
+    """Return the snapshot of the newest manifest, whatever the marker says."""
     while True:
         numbers = paths.manifest_numbers()
         if not numbers:
@@ -257,7 +225,7 @@ def _read_number(paths: StorePaths, number: int) -> Snapshot:
 
 
 def stamp_of(path: Path) -> Stamp | None:
-    """Return inode, size and modification time of a manifest; None if it does not exist."""
+    """Return inode, size and modification time of a file, which change when it is replaced; None if it is missing."""
     try:
         status = disk.status(path)
     except MissingFileError:
@@ -277,12 +245,7 @@ def _read_parent(paths: StorePaths, child: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a manifest by itself.
-
-    Raises:
-        DamagedError: It was altered, or names a file that cannot be one of a store.
-        MissingFileError: It does not exist.
-    """
+    """Read a manifest by itself."""
     document = atomic.read_document(path, "manifest", REMEDY)
     parent = document["parent"]
     if f"{document['number']:020d}" != path.stem or (parent and parent["number"] >= document["number"]):

@@ -27,13 +27,7 @@ Replaced = Mapping[str, Iterable[str]]
 
 @contextmanager
 def maintenance_lock(paths: StorePaths) -> Iterator[None]:
-    """Lock an existing store within the context, after recovery from interrupted writes.
-
-    Raises:
-        StoreError: There is no store, or it cannot be written.
-        LockedError: Another process is writing to it.
-        DamagedError: A manifest was altered.
-    """
+    """Lock an existing store within the context, after recovery from interrupted writes."""
     check_marker(paths)
     with write_lock(paths):
         recover(paths)
@@ -44,9 +38,6 @@ def recover(paths: StorePaths) -> list[Path]:
     """Finish or roll back interrupted writes, and return the removed paths.
 
     Of a new store without a marker yet, only temporary files are removed.
-
-    Raises:
-        DamagedError: A manifest was altered.
     """
     if not disk.exists(paths.marker):
         return _remove(paths.temporaries())
@@ -76,13 +67,6 @@ def replacing(
     """Replace part files of a folder atomically: write new ones within the context, delete the old ones at its end.
 
     Indexes and maps that cover old shards then cover the new ones, which contain the same vectors.
-
-    Args:
-        paths: Paths of the store.
-        folder: Folder of the part files.
-        replaced: Names of the new files with those of the old ones; none for new rows.
-        removed: Names of files to remove without replacement.
-        added: Further files to commit, such as the card of a new space.
     """
 
     def path(name: str) -> Path:
@@ -94,7 +78,8 @@ def replacing(
     with committing(paths, change):
         yield
     finish_replacements(paths)
-    _remove(_with_summaries(paths, change.all_removed))
+    shards = (path for path in change.all_removed if paths.key(path).startswith("embeddings/"))
+    _remove(filter(disk.exists, [*change.all_removed, *map(paths.summary_of, shards)]))
 
 
 def finish_replacements(paths: StorePaths) -> None:
@@ -110,7 +95,11 @@ def finish_replacements(paths: StorePaths) -> None:
 
 def remove_space(paths: StorePaths, space: str) -> list[Path]:
     """Remove a space with its skipped texts at once, then delete its files, and return their paths."""
-    _delete_answers(paths, space)
+    named = json.dumps(space).encode()
+    for path in paths.answer_files():
+        with suppress(FileNotFoundError):  # a query removed it meanwhile
+            if named in disk.read(path):
+                disk.remove(path)
     snapshot = read_snapshot(paths)
     folder = paths.embeddings(space)
     key = f"{paths.key(folder)}/"
@@ -162,7 +151,7 @@ def _cover(paths: StorePaths, space: str, replaced: Replaced) -> None:
 
     One that covers only some of the old shards of a new one, or a shard that was removed, is not used any more.
     """
-    for _, card in paths.index_pairs(space) if replaced else ():
+    for _, card in paths.index_pairs(space):
         try:
             document = atomic.read_document(card, "index-card")
         except (DamagedError, FileNotFoundError):  # not searched, and rebuilt by a build or a repair
@@ -170,7 +159,7 @@ def _cover(paths: StorePaths, space: str, replaced: Replaced) -> None:
         covered = _successors(document["shards"], replaced)
         if covered != set(document["shards"]):
             atomic.write_document(card, {**document, "shards": sorted(covered)}, "index-card")
-    for path in paths.map_files(space) if replaced else ():
+    for path in paths.map_files(space):
         try:
             found = read_map(paths, path)
         except DamagedError:  # not used, and removed by a repair
@@ -190,13 +179,7 @@ def _successors(shards: Iterable[str], replaced: Replaced) -> set[str]:
 
 
 def _unnamed(paths: StorePaths, snapshot: Snapshot, gone: Collection[str]) -> list[Path]:
-    """Return the files of embstore that the snapshot does not name, and those without their counterpart.
-
-    Args:
-        paths: Paths of the store.
-        snapshot: Files that make up the store.
-        gone: Names of spaces that are not of the store.
-    """
+    """Return the files of embstore that the snapshot does not name, and those without their counterpart."""
     found = []
     for folder in (paths.items, paths.columns, paths.skipped):
         found += [path for path in names.PARTS.listed(folder).values() if not snapshot.is_named(paths, path)]
@@ -216,16 +199,6 @@ def _single_files(paths: StorePaths, space: str) -> list[Path]:
     return [path for path in (paths.card(space), paths.merged(space)) if disk.exists(path)]
 
 
-def _with_summaries(paths: StorePaths, files: Iterable[Path]) -> list[Path]:
-    """Return the existing ones of some files, and of the summaries of the shards among them."""
-    found = []
-    for path in files:
-        found.append(path)
-        if paths.key(path).startswith("embeddings/"):
-            found.append(paths.summary_of(path))
-    return [path for path in found if disk.exists(path)]
-
-
 def _remove(found: Iterable[Path]) -> list[Path]:
     """Remove files, temporary folders and empty folders; return the paths of the files."""
     removed = []
@@ -238,12 +211,3 @@ def _remove(found: Iterable[Path]) -> list[Path]:
         elif not disk.entries(path):
             disk.remove_folder(path)
     return removed
-
-
-def _delete_answers(paths: StorePaths, space: str) -> None:
-    """Delete the stored answers about a space."""
-    named = json.dumps(space).encode()
-    for path in paths.answer_files():
-        with suppress(FileNotFoundError):  # a query removed it meanwhile
-            if named in disk.read(path):
-                disk.remove(path)
