@@ -23,7 +23,7 @@ from embstore.interop.texts import NO_TEXTS, Texts, array_texts, batched, file_t
 from embstore.interop.vector_file import ReadOptions, VectorFile, check_expansion, check_regular, rows_per_block
 from embstore.sources.files import open_binary
 
-PICKLED = (
+_PICKLED = (
     "holds pickled objects, which can run code when they are loaded. Save it as numbers (array.astype('float32')), or "
     "add --allow-pickle if you trust where it comes from."
 )
@@ -33,21 +33,13 @@ _IN_MEMORY = "the array"
 
 @dataclass(frozen=True, slots=True)
 class RawArray:
-    """An array in the plain bytes of a file: one layer (n, dim), or all of them (layers, n, dim).
-
-    Attributes:
-        path: File.
-        shape: Shape as stored.
-        dtype: Type of its numbers, with their byte order.
-        offset: Position of its first byte in the file.
-        fortran: Whether the first index varies fastest.
-    """
+    """An array in the plain bytes of a file: one layer (n, dim), or all of them (layers, n, dim)."""
 
     path: Path
     shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
-    offset: int = 0
-    fortran: bool = False
+    dtype: np.dtype[np.generic]  # with its byte order
+    offset: int = 0  # of its first byte in the file
+    fortran: bool = False  # the first index varies fastest
 
     @property
     def n_layers(self) -> int:
@@ -85,16 +77,7 @@ def memory_file(
     name: str, format_name: str, vectors: NDArray[Any], texts: "partial[Texts]", hashed: tuple[Path, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> VectorFile:  # fmt: skip
-    """Return an array in memory, (n, dim) or (layers, n, dim), as a file of vectors.
-
-    Args:
-        name: Name in messages.
-        format_name: Name of its format.
-        vectors: Vectors.
-        texts: Function of a number of rows that yields the texts.
-        hashed: Files that it is read from.
-        notes: Notes for the user.
-    """
+    """Return an array in memory, (n, dim) or (layers, n, dim), with a function that yields its texts, as a file."""
     layered = vectors if vectors.ndim == 3 else vectors[None]
     n_layers, n, dim = layered.shape
     return VectorFile(
@@ -128,7 +111,7 @@ def open_npy(path: Path, options: ReadOptions) -> VectorFile:
     if not array.dtype.hasobject:
         return replace(_raw_file(array, "npy", texts), hashed=hashed)
     if not options.allow_pickle:
-        raise SourceError(f"{path} {PICKLED}")
+        raise SourceError(f"{path} {_PICKLED}")
     with open_binary(path, str(path)) as file:
         loaded = np.load(file, allow_pickle=True)
     try:
@@ -173,7 +156,7 @@ def open_npz(path: Path, options: ReadOptions) -> VectorFile:
     vectors = _load_member(path, chosen, options.allow_pickle) if array is None else np.empty(0)
     source = array or vectors
     if source.dtype.hasobject:
-        raise SourceError(f"{path} {PICKLED}")
+        raise SourceError(f"{path} {_PICKLED}")
     check_vectors(str(path), source.shape, source.dtype)
     hashed: tuple[Path, ...] = (path,)
     if options.texts is not None:
@@ -205,7 +188,7 @@ def _load_member(path: Path, name: str, allow_pickle: bool) -> NDArray[Any]:
             with np.load(file, allow_pickle=allow_pickle) as archive:
                 found: NDArray[Any] = archive[name]
         except ValueError as error:
-            cause = PICKLED if "allow_pickle" in str(error) else f"is damaged: {error}. Copy it again."
+            cause = _PICKLED if "allow_pickle" in str(error) else f"is damaged: {error}. Copy it again."
             raise SourceError(f"{path} {cause}") from error
     if not found.dtype.hasobject:
         return found

@@ -37,15 +37,7 @@ class Rows(NamedTuple):
 
 
 class Selected:
-    """The selected items of a space, and the layers to export.
-
-    Attributes:
-        card: Card of the space.
-        layers: Layers to export.
-        columns: Type of each column of the items, by name.
-        notes: Notes for the user about missing words and the transforms.
-        record: What the export says of itself: the card, the layers, and how items and vectors were chosen.
-    """
+    """The selected items of a space, and the layers to export."""
 
     def __init__(
         self, catalog: Catalog, card: Card, layers: Sequence[Layer], selection: Selection, keep: Sequence[str],
@@ -64,7 +56,7 @@ class Selected:
         if selection.steps:
             for layer in layers:
                 self._fit(layer, selection.steps)
-        self.record: dict[str, Any] = {
+        self.record: dict[str, Any] = {  # what the export says of itself
             "card": card.to_dict(), "layers": [layer._asdict() for layer in layers], "n": self.n, "dim": self.dim,
             **selection.columns(), **missing, "embstore": __version__,
         }  # fmt: skip

@@ -33,13 +33,7 @@ Ids = NDArray[np.int64]
 
 
 class Spool:
-    """Vectors of items, in temporary files; a context manager that removes them.
-
-    Args:
-        folder: Folder in which the temporary folder is created.
-        n_layers: Number of layers.
-        dim: Number of components of a vector.
-    """
+    """Vectors of items, in temporary files; a context manager that removes them."""
 
     def __init__(self, folder: Path, n_layers: int, dim: int) -> None:
         self._folder = atomic.temporary_path(folder)
@@ -138,11 +132,7 @@ class Spool:
 
 
 class Stager:
-    """Stages the rows of files.
-
-    Attributes:
-        notes: Notes for the user about what was converted.
-    """
+    """Stages the rows of files; ``notes`` say what was converted."""
 
     def __init__(self, staging: Staging, spool: Spool, present: Ids, card: Card, observe: Observer) -> None:
         self._staging, self._spool, self._present, self._card = staging, spool, present, card
