@@ -68,7 +68,7 @@ def metric(
     is_stored = not state["refused"] and state["n_answers"] == state["n_stored"]
     found = store.query(name, cache=is_stored, **asked)
     return table_json(found) | _picture(found, theme, width) | {
-        "command": command(f"query {name}", store.path, shared | own, files=SETS.keys() & own.keys()),
+        "command": command(f"query {name}", store.path, shared | own, files=[key for key in own if key in SETS]),
         "python": python("query", store.path, shared | own, name),
     }  # fmt: skip
 

@@ -24,8 +24,7 @@ _NO_USE = {
 class Reader(NamedTuple):
     """A format that can be imported: by a function of a module of this package, which is imported only then."""
 
-    module: str
-    function: str
+    function: str  # module:name
     suffixes: tuple[str, ...]
     help: str  # for the reference
     reads: tuple[str, ...] = ()  # the options that apply to it: of texts, column and vector_column
@@ -36,53 +35,36 @@ class Reader(NamedTuple):
             if option not in self.reads and getattr(options, option) is not None:
                 flag = f"--{option.replace('_', '-')}"
                 raise UsageError(f"{path}: {flag} ({option}= in Python) {reason}. Leave it out.")
-        return _function(self.module, self.function)(path, options)  # type: ignore[no-any-return]
+        return _function(self.function)(path, options)  # type: ignore[no-any-return]
 
 
 READERS = {
-    "npy": Reader(
-        "read_arrays", "open_npy", (".npy",), "NumPy array (n, dim) or (layers, n, dim); the texts by --texts", _TEXTS
-    ),
-    "npz": Reader(
-        "read_arrays", "open_npz", (".npz",), "NumPy archive with such an array, and texts as an array of strings", _ALL
-    ),
-    "npy-folder": Reader(
-        "read_arrays", "open_npy_folder", (), "folder that embstore export --as npy wrote", ("texts",)
-    ),
-    "parquet": Reader(
-        "read_tables",
-        "open_parquet",
-        (".parquet",),
-        "Parquet with a column of texts, and of vectors as lists",
-        _COLUMNS,
-    ),
-    "word2vec": Reader(
-        "read_word2vec", "open_word2vec", (".vec",), "word2vec's text format, fastText's .vec, also .gz"
-    ),
-    "word2vec-binary": Reader("read_word2vec", "open_word2vec_binary", (".bin",), "word2vec's binary format, also .gz"),
-    "glove": Reader("read_word2vec", "open_glove", (), "GloVe's text format, without a header, also .gz"),
-    "safetensors": Reader(
-        "read_safetensors", "open_safetensors", (".safetensors",), "a tensor, or one for each layer", _ALL
-    ),
-    "arrow": Reader("read_tables", "open_arrow", (".arrow", ".feather"), "Arrow IPC with such columns", _COLUMNS),
-    "datasets": Reader(
-        "read_tables", "open_datasets", (), "folder of the library datasets: save_to_disk, or Parquet files", _COLUMNS
-    ),
-    "gensim": Reader(
-        "read_packages", "open_gensim", (".kv", ".model"), "gensim's own format (a pickle): --allow-pickle"
-    ),
-    "anndata": Reader(
-        "read_packages", "open_anndata", (".h5ad",), "AnnData, if its package is installed: X, obsm or layers", _COLUMNS
-    ),
-}
+    "npy": Reader("read_arrays:open_npy", (".npy",), "NumPy array (n, dim) or (layers, n, dim); the texts by --texts",
+                  _TEXTS),
+    "npz": Reader("read_arrays:open_npz", (".npz",),
+                  "NumPy archive with such an array, and texts as an array of strings", _ALL),
+    "npy-folder": Reader("read_arrays:open_npy_folder", (), "folder that embstore export --as npy wrote", ("texts",)),
+    "parquet": Reader("read_tables:open_parquet", (".parquet",),
+                      "Parquet with a column of texts, and of vectors as lists", _COLUMNS),
+    "word2vec": Reader("read_word2vec:open_word2vec", (".vec",), "word2vec's text format, fastText's .vec, also .gz"),
+    "word2vec-binary": Reader("read_word2vec:open_word2vec_binary", (".bin",), "word2vec's binary format, also .gz"),
+    "glove": Reader("read_word2vec:open_glove", (), "GloVe's text format, without a header, also .gz"),
+    "safetensors": Reader("read_safetensors:open_safetensors", (".safetensors",), "a tensor, or one for each layer",
+                          _ALL),
+    "arrow": Reader("read_tables:open_arrow", (".arrow", ".feather"), "Arrow IPC with such columns", _COLUMNS),
+    "datasets": Reader("read_tables:open_datasets", (),
+                       "folder of the library datasets: save_to_disk, or Parquet files", _COLUMNS),
+    "gensim": Reader("read_packages:open_gensim", (".kv", ".model"), "gensim's own format (a pickle): --allow-pickle"),
+    "anndata": Reader("read_packages:open_anndata", (".h5ad",),
+                      "AnnData, if its package is installed: X, obsm or layers", _COLUMNS),
+}  # fmt: skip
 """The formats that can be imported, by name."""
 
 
 class Writer(NamedTuple):
     """A format that can be exported: by a function of a path and the selected vectors, which may return notes."""
 
-    module: str
-    function: str
+    function: str  # module:name
     suffixes: tuple[str, ...]  # that choose it
     help: str
     several_layers: bool = True
@@ -92,42 +74,38 @@ class Writer(NamedTuple):
     @property
     def has_columns(self) -> bool:
         """Whether it has room for columns of items."""
-        return self.module in ("write_tables", "write_atlas")
+        return self.function.startswith(("write_tables", "write_atlas"))
 
     @property
     def write(self) -> Callable[..., Sequence[str] | None]:
         """The function."""
-        return _function(self.module, self.function)
+        return _function(self.function)
 
 
 WRITERS = {
-    "npy": Writer("write_arrays", "write_npy", (), "folder of vectors.npy, ids.npy, texts.jsonl and card.json",
+    "npy": Writer("write_arrays:write_npy", (), "folder of vectors.npy, ids.npy, texts.jsonl and card.json",
                   is_folder=True),
-    "parquet": Writer("write_tables", "write_parquet", (".parquet",), "Parquet, a row for each item and layer"),
-    "parquet-wide": Writer("write_tables", "write_parquet_wide", (), "Parquet, a row for each item, layers as columns"),
-    "safetensors": Writer("write_arrays", "write_safetensors", (".safetensors",), "tensors of layers, ids and texts"),
-    "datasets": Writer(
-        "write_tables", "write_datasets", (), "folder that the library datasets loads, with README.md", is_folder=True
-    ),
-    "arrow": Writer("write_tables", "write_arrow", (".arrow", ".feather"), "Arrow IPC, a row for each item and layer"),
-    "csv": Writer("write_tables", "write_csv", (".csv",), "CSV, a row for each item and layer", card_beside=True),
-    "projector": Writer("write_words", "write_projector", (), "folder for TensorBoard's projector", is_folder=True),
-    "embedding-atlas": Writer(
-        "write_atlas", "write_atlas", (), "folder for embedding-atlas: maps and neighbours of layers", is_folder=True
-    ),
-    "word2vec": Writer(
-        "write_words", "write_word2vec", (".txt", ".vec"), "word2vec's text format", several_layers=False,
-        card_beside=True,
-    ),
-    "word2vec-binary": Writer(
-        "write_words", "write_word2vec_binary", (".bin",), "word2vec's binary format", several_layers=False,
-        card_beside=True,
-    ),
+    "parquet": Writer("write_tables:write_parquet", (".parquet",), "Parquet, a row for each item and layer"),
+    "parquet-wide": Writer("write_tables:write_parquet_wide", (), "Parquet, a row for each item, layers as columns"),
+    "safetensors": Writer("write_arrays:write_safetensors", (".safetensors",), "tensors of layers, ids and texts"),
+    "datasets": Writer("write_tables:write_datasets", (), "folder that the library datasets loads, with README.md",
+                       is_folder=True),
+    "arrow": Writer("write_tables:write_arrow", (".arrow", ".feather"), "Arrow IPC, a row for each item and layer"),
+    "csv": Writer("write_tables:write_csv", (".csv",), "CSV, a row for each item and layer", card_beside=True),
+    "projector": Writer("write_words:write_projector", (), "folder for TensorBoard's projector", is_folder=True),
+    "embedding-atlas": Writer("write_atlas:write_atlas", (),
+                              "folder for embedding-atlas: maps and neighbours of layers", is_folder=True),
+    "word2vec": Writer("write_words:write_word2vec", (".txt", ".vec"), "word2vec's text format", several_layers=False,
+                       card_beside=True),
+    "word2vec-binary": Writer("write_words:write_word2vec_binary", (".bin",), "word2vec's binary format",
+                              several_layers=False, card_beside=True),
 }  # fmt: skip
 """The formats that can be exported, by name."""
 
 
-def _function(module: str, name: str) -> Callable[..., Any]:
+def _function(place: str) -> Callable[..., Any]:
+    """Import the function at ``module:name`` of this package."""
+    module, _, name = place.partition(":")
     found: Callable[..., Any] = getattr(import_module(f"embstore.interop.{module}"), name)
     return found
 
@@ -182,7 +160,7 @@ def find_format(path: Path) -> str:
     if suffix in by_suffix:
         return by_suffix[suffix]
     if suffix in _TEXT_SUFFIXES:
-        return "word2vec" if _function("read_word2vec", "has_header")(path) else "glove"
+        return "word2vec" if _function("read_word2vec:has_header")(path) else "glove"
     hint = "Name the format with --as."
     if suffix in (".csv", ".tsv"):
         hint = (
