@@ -255,12 +255,7 @@ def _vectors(
 
 
 def _among_nearest(
-    store: Reading,
-    space: str,
-    layer: Layer,
-    vector: NDArray[np.float32],
-    ids: NDArray[np.int64],
-    positions: NDArray[np.float32],
+    store: Reading, space: str, layer: Layer, vector: NDArray[np.float32], ids: NDArray[np.int64], positions: Positions
 ) -> list[float] | None:
     """Return the weighted mean of the positions of the nearest items, of those (n,) that are on the map."""
     [unit], [is_zero] = unit_rows(vector[None])

@@ -1,5 +1,6 @@
 """Read a table as the parts of a picture: series, layers on an axis, caption, and curves over training steps."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -116,12 +117,8 @@ def _setting(value: Any) -> str:
 
 def reasons(table: Table, value: str) -> list[str]:
     """Return the distinct reasons why rows have no value, most frequent first."""
-    counts: dict[str, int] = {}
-    for row in table.rows:
-        if row[value] is None:
-            why = printable(row.get("reason") or "no value")
-            counts[why] = counts.get(why, 0) + 1
-    return sorted(counts, key=lambda why: -counts[why])
+    found = Counter(printable(row.get("reason") or "no value") for row in table.rows if row[value] is None)
+    return [why for why, _ in found.most_common()]
 
 
 def over_steps(table: Table) -> tuple[Table, list[str]]:
