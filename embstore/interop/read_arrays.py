@@ -224,6 +224,9 @@ def _uncompressed(path: Path, info: zipfile.ZipInfo) -> RawArray | None:
 
 def array_file(texts: Sequence[str], array: NDArray[Any], unit: Unit) -> VectorFile:
     """Return an array (n, dim) or (layers, n, dim) with its texts (n) as a file of vectors."""
+    for text in texts:
+        if not isinstance(text, str):
+            raise SourceError(f"texts are strings, and one is {type(text).__name__}: {text!r}.")
     check_vectors(_IN_MEMORY, array.shape, array.dtype)
     return memory_file(_IN_MEMORY, "array", array, partial(_given_texts, texts, unit))
 
@@ -242,9 +245,6 @@ def array_digest(texts: Sequence[str], array: NDArray[Any]) -> str:
 def _given_texts(texts: Sequence[str], unit: Unit, rows: int) -> Texts:
     """Yield texts, some rows at a time; of occurrences with their sentences."""
     for part, _, _ in batched(texts, rows):
-        for text in part:
-            if not isinstance(text, str):
-                raise SourceError(f"texts are strings, and one is {type(text).__name__}: {text!r}.")
         if unit is Unit.OCCURRENCE:
             items = [parse_marked(text) for text in part]
             spans = [item.span for item in items if item.span is not None]
