@@ -16,12 +16,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from embstore.base.errors import EmbstoreError, UsageError
-from embstore.explore import colours, maps, overview, packing, placing, questions, residuals
+from embstore.explore import colours, maps, overview, questions
 from embstore.explore.guard import Door, Guard, Refusal, refusal_response, report_line
-from embstore.explore.items import SpaceItems, read_items
-from embstore.explore.jsons import to_json
-from embstore.explore.reading import Reading
-from embstore.explore.wording import on_page
+from embstore.explore.items import Reading, SpaceItems, read_items
+from embstore.explore.rendering import on_page, to_json
 from embstore.explore.workers import Cancelled, Workers
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -31,13 +29,7 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 
 def make_app(store: Reading, door: Door, report: Callable[[str], None]) -> Guard:
-    """Return the application.
-
-    Args:
-        store: Store to read.
-        door: Address and token.
-        report: Function that is called with a line for each refused or failed request.
-    """
+    """Return the application."""
     explorer = Explorer(store, door)
 
     @asynccontextmanager
@@ -50,12 +42,7 @@ def make_app(store: Reading, door: Door, report: Callable[[str], None]) -> Guard
 
 
 class Explorer:
-    """What the server keeps: the store, processes that compute, and the last maps and answers.
-
-    Args:
-        store: Store to read.
-        door: Address and token.
-    """
+    """What the server keeps: the store, processes that compute, and the last maps and answers."""
 
     def __init__(self, store: Reading, door: Door) -> None:
         self.store, self.door, self.workers = store, door, Workers(store)
@@ -73,18 +60,18 @@ class Explorer:
             ("GET", "/", self.page),
             ("GET", "/static/{name}", self.file),
             ("GET", "/api/store", self.overview),
-            ("GET", "/api/fingerprint", self.fingerprint),
-            ("GET", "/api/inventory", self.inventory),
+            ("GET", "/api/fingerprint", partial(self._read, overview.current_fingerprint)),
+            ("GET", "/api/inventory", partial(self._read, overview.inventory)),
             ("GET", "/api/metric", self.metric_form),
             ("GET", "/api/suggest", self.suggest),
             ("GET", "/api/map", self.map),
             ("GET", "/api/kept", self.kept),
-            ("POST", "/api/colours", self.colours),
+            ("POST", "/api/colours", partial(self._compute, colours.colours)),
             ("POST", "/api/neighbours", self.neighbours),
             ("POST", "/api/metric", partial(self._compute, questions.metric)),
             ("POST", "/api/sql", partial(self._compute, questions.sql)),
-            ("POST", "/api/place", partial(self._compute, placing.place)),
-            ("POST", "/api/residuals", partial(self._compute, residuals.residuals)),
+            ("POST", "/api/place", partial(self._compute, maps.place)),
+            ("POST", "/api/residuals", partial(self._compute, questions.residuals)),
         ]
 
     async def page(self, request: Request) -> Response:
@@ -115,14 +102,8 @@ class Explorer:
             await self.workers.reset()
         return _json(found)
 
-    async def fingerprint(self, _request: Request) -> Response:
-        """Return a hash of the state of the store, read anew."""
-        found = await run_in_threadpool(overview.current_fingerprint, self.store)
-        return _json({"fingerprint": found})
-
-    async def inventory(self, _request: Request) -> Response:
-        """Return the cards and the skipped texts."""
-        return _json(await run_in_threadpool(overview.inventory, self.store))
+    async def _read(self, function: Callable[[Reading], Any], _request: Request) -> Response:
+        return _json(await run_in_threadpool(function, self.store))
 
     async def metric_form(self, request: Request) -> Response:
         """Return the declaration of a metric."""
@@ -132,15 +113,14 @@ class Explorer:
     async def suggest(self, request: Request) -> Response:
         """Return texts of a space for what is being typed."""
         space, typed = (request.query_params.get(name, "") for name in ("space", "typed"))
-        items: SpaceItems = await self._keep(
-            f"items {space}", partial(run_in_threadpool, read_items, self.store, space)
-        )
+        read = partial(run_in_threadpool, read_items, self.store, space)
+        items: SpaceItems = await self._keep(f"items {space}", read)
         return _json({"texts": items.suggest(typed)})
 
     async def map(self, request: Request) -> Response:
         """Return a map as bytes."""
         space, name = (request.query_params.get(key, "") for key in ("space", "map"))
-        run = partial(self.workers.run, packed_map, request.is_disconnected, space=space, name=name)
+        run = partial(self.workers.run, maps.packed_map, request.is_disconnected, space=space, name=name)
         data: bytes = await self._keep(f"map {space} {name}", run)
         return Response(data, media_type="application/octet-stream")
 
@@ -149,11 +129,6 @@ class Explorer:
         space = request.query_params.get("space", "")
         run = partial(self.workers.run, maps.kept_now, request.is_disconnected, space=space)
         return _json({"kept": await self._keep(f"kept {space}", run)})
-
-    async def colours(self, request: Request) -> Response:
-        """Return a value of each item of a space."""
-        given = await _body(request)
-        return await self._answer(request, colours.colours, given)
 
     async def neighbours(self, request: Request) -> Response:
         """Return the nearest items of a text. Users' SQL, and a model that encodes it, take a process of their own."""
@@ -188,11 +163,6 @@ class Explorer:
         return kept[key]
 
 
-def packed_map(store: Reading, space: str, name: str) -> bytes:
-    """Return the packed map of a space, with the command and the line of Python that make it."""
-    return packing.pack(maps.find_map(store, space, name), maps.commands_of(store, space, name))
-
-
 def _answering(answer: Answer, report: Callable[[str], None]) -> Answer:
     """Return a route's function with errors as JSON."""
 
@@ -203,8 +173,8 @@ def _answering(answer: Answer, report: Callable[[str], None]) -> Answer:
             return _json({"error": on_page(str(error)), "kind": type(error).__name__}, 422)
         except Refusal as refusal:
             report(report_line(request.scope, refusal))
-            status, headers, body = refusal_response(refusal)
-            return Response(body, status, {name.decode(): value.decode() for name, value in headers})
+            response: Response = refusal_response(refusal)
+            return response
         except Cancelled:
             return Response(status_code=499)
         except Exception as error:

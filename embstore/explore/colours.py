@@ -13,9 +13,8 @@ from embstore.base.arrays import cosines_of, has_direction, square_norms
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.base.summary import in_float64
 from embstore.base.text import N_TOKENS
-from embstore.explore.items import SpaceItems, layer_names, read_items
+from embstore.explore.items import SQL_LIMITS, Reading, SpaceItems, layer_names, read_items
 from embstore.explore.maps import item_vectors
-from embstore.explore.reading import SQL_LIMITS, Reading
 from embstore.index import unit_vectors
 from embstore.storage.files.item_columns import joined_items
 from embstore.storage.sql.connections import quote_name
@@ -35,14 +34,6 @@ def colours(
     store: Reading, space: str, kind: str, layer: str = "top", text: str | None = None, column: str | None = None
 ) -> dict[str, Any]:
     """Return a value of each item of a space.
-
-    Args:
-        store: Store to read.
-        space: Name of the space.
-        kind: What the value is: one of :data:`KINDS`.
-        layer: Name of the layer, for values that depend on it.
-        text: Id of the item that ``cosine`` compares with.
-        column: SQL expression over the item columns, for ``column`` and ``where``, whose value is whether it is true.
 
     Returns:
         ``ids``, int64 little-endian in base64, since a map may have fewer items; ``label``; ``values`` (n), None where
@@ -151,13 +142,7 @@ def _numbers(label: str, values: "NDArray[np.float64] | Sequence[float | None]")
 
 
 def _categories(label: str, values: Sequence[str | None], counted: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return categories, the most frequent first; equal counts in alphabetical order.
-
-    Args:
-        label: What the value is.
-        values: Category of each item; None where it has no value.
-        counted: Categories that are counted to order them, with all of ``values``; None for ``values``.
-    """
+    """Return categories, the most frequent first; equal counts in alphabetical order."""
     counted = [value for value in values if value is not None] if counted is None else counted
     counts = Counter(counted)
     order = sorted(counts, key=lambda name: (-counts[name], name))

@@ -33,12 +33,7 @@ _HEADERS = {
 
 
 class Refusal(Exception):
-    """A request that is not answered.
-
-    Args:
-        status: HTTP status.
-        reason: Reason and remedy, for the reader of the page and of the log.
-    """
+    """A request that is not answered."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -47,19 +42,12 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """The address of the server, and its token.
-
-    Attributes:
-        token: Secret of the URL.
-        port: Port.
-        hosts: Names that requests may use for the server, lower case.
-        any_address: Whether requests may use any IP address, since the server listens on all of the machine's.
-    """
+    """The address of the server, and its token."""
 
     token: str
     port: int
-    hosts: frozenset[str]
-    any_address: bool = False
+    hosts: frozenset[str]  # names that requests may use for the server, lower case
+    any_address: bool = False  # the server listens on all addresses of the machine
 
     @property
     def cookie(self) -> str:
@@ -105,13 +93,7 @@ def _is_address(host: str) -> bool:
 
 
 class Guard:
-    """ASGI middleware that refuses what does not come from the page, and sets the headers of each response.
-
-    Args:
-        app: Application behind it.
-        door: Address and token.
-        report: Function that is called with a line for each refused request, without its query string.
-    """
+    """ASGI middleware that refuses what does not come from the page, and sets the headers of each response."""
 
     def __init__(self, app: App, door: Door, report: Callable[[str], None]) -> None:
         self._app, self._door, self._report = app, door, report
@@ -133,7 +115,7 @@ class Guard:
             await self._app(scope, _limited(receive), send_with_headers)
         except Refusal as refusal:
             self._report(report_line(scope, refusal))
-            await _refuse(refusal, send_with_headers)
+            await refusal_response(refusal)(scope, receive, send_with_headers)
 
     def _check(self, scope: Scope) -> None:
         names = [name for name, _ in scope["headers"]]
@@ -178,14 +160,8 @@ def _with_defaults(headers: Any) -> list[tuple[bytes, bytes]]:
     return there + [(n.encode(), v.encode()) for n, v in _HEADERS.items() if n.encode() not in names]
 
 
-def refusal_response(refusal: Refusal) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Return status, headers and body of the answer to a refused request; what is left of its body is not read."""
-    body = f"embstore explore: {refusal.reason}\n".encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-    return refusal.status, [*headers, (b"connection", b"close")], body
+def refusal_response(refusal: Refusal) -> Any:
+    """Return the answer to a refused request, as a response of starlette; what is left of its body is not read."""
+    from starlette.responses import PlainTextResponse
 
-
-async def _refuse(refusal: Refusal, send: Send) -> None:
-    status, headers, body = refusal_response(refusal)
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    return PlainTextResponse(f"embstore explore: {refusal.reason}\n", refusal.status, {"connection": "close"})

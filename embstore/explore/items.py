@@ -1,17 +1,52 @@
 """Read the items of a space: ids, texts and contexts, or a sample of them where there are too many for a page."""
 
+# ruff: noqa: D102 (of a protocol, whose methods are documented where they are)
+
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.space import Unit
-from embstore.explore.reading import SQL_LIMITS, Reading
+from embstore.base.table import Table
+from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
+from embstore.storage.selection import SpaceFilter
+from embstore.storage.sql.limits import Limits
 
+SQL_LIMITS = Limits(timeout=10.0, memory=2_000_000_000)
+"""Limits of each SELECT, condition and expression of users, which run in a process of their own (:mod:`.workers`)."""
 MOST = 100_000
 """Items that a page shows at most."""
+
+
+class Reading(Protocol):
+    """The part of :class:`embstore.Store` that the explorer uses: it only reads."""
+
+    @property
+    def path(self) -> Path:
+        """The folder of the store."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog of the store."""
+
+    def info(self, *_: Any, **options: Any) -> Table: ...
+    def skipped(self, *_: Any, **options: Any) -> Table: ...
+    def query(self, *_: Any, **options: Any) -> Table: ...
+    def cache_state(self, *_: Any, **options: Any) -> Any: ...
+    def neighbours(self, *_: Any, **options: Any) -> Table: ...
+    def vectors(self, *_: Any, **options: Any) -> Any: ...
+    def sql(self, *_: Any, **options: Any) -> Any: ...
+    def drift(self, *_: Any, **options: Any) -> Table: ...
+    def maps(self, *_: Any, **options: Any) -> Table: ...
+    def map_points(self, *_: Any, **options: Any) -> Any: ...
+    def metrics(self, *_: Any, **options: Any) -> Table: ...
+    def explain(self, *_: Any, **options: Any) -> Any: ...
+    def refresh(self, *_: Any, **options: Any) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -60,16 +95,7 @@ class SpaceItems:
 
 
 def read_items(store: Reading, space: str, most: int = MOST) -> SpaceItems:
-    """Return the items of a space; a sample by their ids, which are hashes of the texts, where there are more.
-
-    Args:
-        store: Store to read.
-        space: Name of the space.
-        most: Number of items above which a sample is taken.
-
-    Raises:
-        UnknownNameError: There is no such space.
-    """
+    """Return the items of a space; a sample by their ids, which are hashes of the texts, where there are more."""
     card = card_of(store, space)
     n_stored = store.catalog.count(space)
     where = sample_where(n_stored, most)
@@ -86,7 +112,9 @@ def read_items(store: Reading, space: str, most: int = MOST) -> SpaceItems:
         return SpaceItems(ids, texts, n_stored, where)
     context_ids, context_of = np.unique(np.asarray(rows["context_id"], np.int64), return_inverse=True)
     spans = np.column_stack([np.asarray(rows["start"], np.int64), np.asarray(rows["end"], np.int64)])
-    return SpaceItems(ids, texts, n_stored, where, _texts_of(store, context_ids), context_of, spans)
+    contexts = store.catalog.items(context_ids.tolist())
+    shown = [contexts[item].text for item in context_ids.tolist()]
+    return SpaceItems(ids, texts, n_stored, where, shown, context_of, spans)
 
 
 def sample_where(n: int, most: int = MOST) -> str | None:
@@ -97,8 +125,6 @@ def sample_where(n: int, most: int = MOST) -> str | None:
 
 def card_of(store: Reading, space: str) -> Card:
     """Return the card of a space; raise UnknownNameError if there is no such space."""
-    from embstore.storage.selection import SpaceFilter
-
     [card] = SpaceFilter(spaces=[space]).select(store.catalog.cards)
     return card
 
@@ -106,8 +132,3 @@ def card_of(store: Reading, space: str) -> Card:
 def layer_names(store: Reading, space: str) -> list[str]:
     """Return the names of the layers of a space, in order; raise UnknownNameError if there is no such space."""
     return list(card_of(store, space).layers.names)
-
-
-def _texts_of(store: Reading, ids: NDArray[np.int64]) -> list[str]:
-    items = store.catalog.items(ids.tolist())
-    return [items[item].text for item in ids.tolist()]

@@ -1,7 +1,8 @@
-"""Return the map of a space: a stored one, or principal components computed now and kept in memory only."""
+"""Return the map of a space: a stored one, or principal components computed now; pack it; place further texts on it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.errors import UnknownNameError
+from embstore.base.space import Layer
 from embstore.base.table import Row
-from embstore.explore.commands import command, python
-from embstore.explore.items import SpaceItems, card_of, layer_names, read_items, sample_where
-from embstore.explore.reading import Reading
+from embstore.explore.items import SQL_LIMITS, Reading, SpaceItems, card_of, layer_names, read_items, sample_where
+from embstore.explore.rendering import command, python, to_json
+from embstore.metrics.numerics.linear_algebra import unit_rows
+from embstore.query.item_filter import WordList, word_list
 from embstore.query.layer_data import StoredLayer
+from embstore.query.lookup import Embed, look_up, missing_query_notes, parse_queries
 from embstore.query.maps.kept import kept_of_some
 from embstore.query.maps.pca import SharedBasis
+from embstore.query.maps.pipeline import shared_basis
+from embstore.query.request import Selection
+from embstore.storage.catalog import Catalog
+from embstore.storage.files.card import Card
 from embstore.storage.files.maps import read_map
 
 NOW = "pca"
 """Name of the map by principal components that is computed when it is asked for."""
+
+_LARGEST = 65_535
+_N_NEAREST = 5
+_basis = lru_cache(maxsize=2)(shared_basis)  # kept for further texts, as long as the store has the same catalog
 
 Positions = NDArray[np.float32]
 Points = tuple[NDArray[np.int64], Positions]
@@ -27,42 +39,27 @@ Points = tuple[NDArray[np.int64], Positions]
 
 @dataclass(frozen=True)
 class SpaceMap:
-    """A two-dimensional map of the items of a space in each layer.
-
-    Attributes:
-        space: Name of the space.
-        items: Items on the map.
-        layers: Names of the layers.
-        positions: Coordinates, float32 (layers, n, 2).
-        method: ``pca`` or ``tsne``.
-        kept: For each layer, the share of the ten nearest neighbours by cosine that are among the ten nearest on the
-            map; None if not computable. None for all layers if it was not measured: see :func:`kept_now`.
-    """
+    """A two-dimensional map of the items of a space in each layer."""
 
     space: str
     items: SpaceItems
     layers: list[str]
-    positions: Positions
-    method: str
-    kept: list[float | None] | None
+    positions: Positions  # (layers, n, 2)
+    method: str  # pca or tsne
+    kept: list[float | None] | None  # of each layer, as kept_now returns them; None if they were not measured
 
 
 def find_map(store: Reading, space: str, name: str = "") -> SpaceMap:
-    """Return a map of a space: the stored one of this name, or principal components computed now.
-
-    Args:
-        store: Store to read.
-        space: Name of the space.
-        name: Name of a stored map (see :func:`stored_maps`); by default the first, and ``pca`` for one computed now.
-
-    Raises:
-        UnknownNameError: There is no such space or map.
-    """
-    rows = map_rows(store, space, name)
-    return pca_now(store, space) if rows is None else _stored_map(store, space, rows)
+    """Return a map of a space: the stored one of this name, or principal components computed now."""
+    rows = _map_rows(store, space, name)
+    if rows is None:
+        return pca_now(store, space)
+    names, kept = ([row[name] for row in rows] for name in ("layer_name", "kept"))
+    points = _stored_points(store, space, rows)
+    return _assemble(space, read_items(store, space), names, points, rows[0]["method"], kept)
 
 
-def map_rows(store: Reading, space: str, name: str = "") -> list[Row] | None:
+def _map_rows(store: Reading, space: str, name: str = "") -> list[Row] | None:
     """Return the rows of :meth:`Store.maps` of the map that :func:`find_map` returns; None for one computed now."""
     stored = stored_maps(store).get(space, {})
     if name in stored or (not name and stored):
@@ -73,16 +70,9 @@ def map_rows(store: Reading, space: str, name: str = "") -> list[Row] | None:
 
 
 def commands_of(store: Reading, space: str, name: str = "", folder: Path | None = None) -> dict[str, str]:
-    """Return the command, and the line of Python, that make the map that :func:`find_map` returns.
-
-    Args:
-        store: Store to read.
-        space: Name of the space.
-        name: As in :func:`find_map`.
-        folder: Folder of the store as the commands name it; None for its path.
-    """
+    """Return the command, and the line of Python, that make the map that :func:`find_map` returns."""
     folder = folder or store.path
-    rows = map_rows(store, space, name)
+    rows = _map_rows(store, space, name)
     options: dict[str, Any]
     if rows is None:
         options = {"method": "pca", "where": sample_where(store.catalog.count(space))}
@@ -128,14 +118,7 @@ def _mapped_together(row: Row, rows: Sequence[Row]) -> list[tuple[str, ...]]:
     return sorted(found, key=lambda chain: (-len(chain), chain))
 
 
-def _stored_map(store: Reading, space: str, rows: list[Row]) -> SpaceMap:
-    """Read the layers of a stored map."""
-    points = stored_points(store, space, rows)
-    names, kept = ([row[name] for row in rows] for name in ("layer_name", "kept"))
-    return _assemble(space, read_items(store, space), names, points, rows[0]["method"], kept)
-
-
-def stored_points(store: Reading, space: str, rows: list[Row]) -> list[Points]:
+def _stored_points(store: Reading, space: str, rows: list[Row]) -> list[Points]:
     """Return the ids and positions of each layer of a stored map."""
     if rows[0]["words"]:  # the list itself is not stored
         found = [read_map(store.catalog.paths, store.catalog.paths.root / row["file"]) for row in rows]
@@ -158,7 +141,7 @@ def pca_now(store: Reading, space: str) -> SpaceMap:
 
 
 def kept_now(store: Reading, space: str) -> list[float | None]:
-    """Return the shares of neighbours that the map of :func:`pca_now` keeps, one for each layer.
+    """Return for each layer the share of the ten nearest neighbours that are so on the map of :func:`pca_now` too.
 
     They take longer than the map itself.
     """
@@ -177,15 +160,9 @@ def _layers(store: Reading, space: str, items: SpaceItems) -> list[StoredLayer]:
 
 
 def _assemble(
-    space: str,
-    items: SpaceItems,
-    layers: list[str],
-    points: Iterable[Points],
-    method: str,
-    kept: list[float | None] | None,
+    space: str, items: SpaceItems, layers: list[str], points: list[Points], method: str, kept: list[float | None] | None
 ) -> SpaceMap:
     """Return the map of the items that have a place in all layers."""
-    points = list(points)
     items = items.only(np.logical_and.reduce([np.isin(items.ids, ids, assume_unique=True) for ids, _ in points]))
     positions = [places[np.searchsorted(ids, items.ids)] for ids, places in points]
     return SpaceMap(space, items, layers, np.stack(positions), method, kept)
@@ -195,4 +172,99 @@ def item_vectors(store: Reading, space: str, layer: str, items: SpaceItems) -> N
     """Return the vectors of the items on a page in one layer, float32 (n, dim)."""
     ids, _, vectors = store.vectors(space, layer, where=items.where)
     found: NDArray[np.float32] = vectors if len(ids) == len(items.ids) else vectors[np.searchsorted(ids, items.ids)]
+    return found
+
+
+def pack(found: SpaceMap, more: Mapping[str, str] | None = None) -> bytes:
+    """Return the bytes of a map, little-endian.
+
+    The length of the header (uint32), the header (JSON in UTF-8, padded with spaces to a multiple of 8 bytes with the
+    length), item ids (int64, n), positions (uint16, layers × n × 2) between the header's ``low`` and ``high``.
+    """
+    items, positions = found.items, found.positions
+    flat = positions.reshape(-1, 2).astype(np.float64)
+    low, high = (flat.min(axis=0), flat.max(axis=0)) if flat.size else (np.zeros(2), np.ones(2))
+    span = np.where(high > low, high - low, 1)
+    places = np.round((positions - low) / span * _LARGEST).astype("<u2")
+    header = {
+        "space": found.space, "method": found.method, "layers": found.layers, "kept": found.kept,
+        "n": len(items.ids), "n_stored": items.n_stored, "where": items.where,
+        "low": low.tolist(), "high": (low + span).tolist(), "texts": items.texts, "contexts": items.contexts,
+        "context_of": items.context_of.tolist(), "spans": items.spans.tolist(), **(more or {}),
+    }  # fmt: skip
+    text = to_json(header)
+    text += b" " * (-(len(text) + 4) % 8)
+    body: bytes = items.ids.astype("<i8").tobytes() + places.tobytes()
+    return len(text).to_bytes(4, "little") + text + body
+
+
+def packed_map(store: Reading, space: str, name: str) -> bytes:
+    """Return the packed map of a space, with the command and the line of Python that make it."""
+    return pack(find_map(store, space, name), commands_of(store, space, name))
+
+
+def place(
+    store: Reading, *, space: str, name: str = "", text: str = "", marked: str = "", embed: bool = False
+) -> dict[str, Any]:
+    """Return where a text belongs on a map of a space, layer by layer.
+
+    On a map by principal components it is the exact position. t-SNE gives none to further texts: the place is then the
+    mean of the text's five nearest neighbours by cosine on the map, weighted by the inverse square of their distance
+    (Shepard, 1968).
+    """
+    card = card_of(store, space)
+    rows = _map_rows(store, space, name)
+    layers = list(card.layers) if rows is None else [card.layers.select(row["layer_name"]).members[0] for row in rows]
+    vectors = _vectors(store.catalog, card, layers, text, marked, embed=embed)
+    if rows is not None and rows[0]["method"] != "pca":
+        points = _stored_points(store, space, rows)
+        pairs = zip(layers, points, strict=True)
+        nearby = [_among_nearest(store, space, layer, vectors[layer.id], *found) for layer, found in pairs]
+        return {"places": nearby, "is_exact": False}
+    if rows is None:
+        together, selection = "all", Selection(sample_where(store.catalog.count(space)))
+    else:
+        together = ",".join(rows[-1]["fitted_on"])
+        of_map = {name: rows[0][name] for name in ("where", "sample", "seed")}
+        selection = Selection(**of_map, limits=SQL_LIMITS, words=_words_of(store, space, rows))
+    basis = _basis(store.catalog, space, together, selection)
+    fitted_on = card.layers.select(together).members
+    exact = [basis.position(fitted_on.index(layer), vectors[layer.id]) for layer in layers]
+    return {"places": [None if found is None else found.tolist() for found in exact], "is_exact": True}
+
+
+def _words_of(store: Reading, space: str, rows: list[Row]) -> WordList | None:
+    """Return the words whose items are on a stored map; None if it is of no list of words."""
+    if not rows[0]["words"]:
+        return None
+    ids = np.unique(np.concatenate([ids for ids, _ in _stored_points(store, space, rows)]))
+    return word_list([item.text for item in store.catalog.items(ids.tolist()).values()])
+
+
+def _vectors(
+    catalog: Catalog, card: Card, layers: list[Layer], text: str, marked: str, *, embed: bool
+) -> Mapping[int, NDArray[np.float32]]:
+    """Return layer id → vector, float32 (dim,), of a text that is stored, or else encoded now."""
+    embed_item: Embed | None = None
+    if embed:
+        from embstore.query.embed import embed_item  # loads torch, which stored texts do not need
+    [query] = parse_queries([text] if text else [], [marked] if marked else [])
+    found = look_up(catalog, card, [query], layers, embed_item)
+    missing_query_notes(catalog, query, [found])
+    return found.vectors[query]
+
+
+def _among_nearest(
+    store: Reading, space: str, layer: Layer, vector: NDArray[np.float32], ids: NDArray[np.int64], positions: Positions
+) -> list[float] | None:
+    """Return the weighted mean of the positions of the nearest items, of those (n,) that are on the map."""
+    [unit], [is_zero] = unit_rows(vector[None])
+    if is_zero or not len(ids):
+        return None
+    stored, _, vectors = store.vectors(space, layer.name)
+    units, _ = unit_rows(vectors[np.searchsorted(stored, ids)])
+    squares = ((units - unit) ** 2).sum(axis=1)
+    nearest = np.argsort(squares, kind="stable")[:_N_NEAREST]
+    weights = 1 / np.maximum(squares[nearest], 1e-12)  # a text's own place where it is stored
+    found: list[float] = ((weights / weights.sum()) @ positions[nearest].astype(np.float64)).tolist()
     return found

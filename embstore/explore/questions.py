@@ -4,30 +4,38 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from embstore.base.errors import EmbstoreError, UnknownNameError, UsageError
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.base.errors import EmbstoreError, QueryError, UnknownNameError, UsageError
 from embstore.base.table import Table
-from embstore.explore.commands import command, python
-from embstore.explore.jsons import shortened
-from embstore.explore.reading import SQL_LIMITS, Reading
-from embstore.explore.wording import on_page
+from embstore.explore.items import SQL_LIMITS, Reading, layer_names
+from embstore.explore.rendering import command, on_page, python, shortened
 from embstore.query.inputs.case import SETS
+from embstore.storage.files.card import Card
 
 SQL_ROWS = 1_000
 _SHARED = ("spaces", "layers", "where", "sample", "seed", "transforms")
+_N_PAIRS = 100
+_PAIRS = """\
+WITH pairs AS (
+  SELECT p.text, p.text_2, p.score, cosine(a.vector, b.vector) AS cosine
+  FROM datasets."{dataset}" p
+  JOIN embeddings a ON a.space = '{space}' AND a.layer = {layer} AND a.item_id = p.item_id
+  JOIN embeddings b ON b.space = '{space}' AND b.layer = {layer} AND b.item_id = p.item_id_2
+  WHERE p.unit = '{unit}'
+), used AS (SELECT * FROM pairs WHERE cosine IS NOT NULL)
+SELECT *, {of_cosine} - {of_score} AS residual FROM used ORDER BY abs(residual) DESC, text, text_2 LIMIT {n}"""
+_RANK = (
+    "(rank() OVER (ORDER BY {0}) - 1 + (count(*) OVER (PARTITION BY {0}) - 1) / 2) / greatest(count(*) OVER () - 1, 1)"
+)
+"""The rank of a column scaled to [0, 1], as :func:`_ranks` has it."""
 
 
 def neighbours(
-    store: Reading,
-    *,
-    text: str = "",
-    marked: str = "",
-    spaces: list[str],
-    layers: str = "all",
-    k: int = 10,
-    embed: bool = False,
-    where: str | None = None,
-    exact: bool = False,
-) -> dict[str, Any]:
+    store: Reading, *, spaces: list[str], text: str = "", marked: str = "", layers: str = "all", k: int = 10,
+    embed: bool = False, where: str | None = None, exact: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """Return the nearest items of a text in spaces and layers, as :meth:`Store.neighbours` finds them."""
     arguments: dict[str, Any] = {
         "marked": [marked] if marked else [], "spaces": spaces, "layers": layers, "k": k,
@@ -43,25 +51,12 @@ def neighbours(
 
 
 def metric(
-    store: Reading,
-    *,
-    name: str,
-    options: Mapping[str, Any],
-    parameters: Mapping[str, Any],
-    theme: str = "screen",
+    store: Reading, *, name: str, options: Mapping[str, Any], parameters: Mapping[str, Any], theme: str = "screen",
     width: float = 640,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Return a metric of spaces and layers, with its picture where it can be drawn.
 
     Stored answers are used where they suffice; new ones are not stored, since the explorer only reads.
-
-    Args:
-        store: Store to read.
-        name: Name of the metric.
-        options: Spaces, layers, where, sample, seed and transforms.
-        parameters: Parameters of the metric; words of a set in a list or separated by commas.
-        theme: ``screen`` or ``dark``.
-        width: Width of the picture in pixels.
     """
     for option in options:
         if option not in _SHARED:
@@ -73,7 +68,7 @@ def metric(
     is_stored = not state["refused"] and state["n_answers"] == state["n_stored"]
     found = store.query(name, cache=is_stored, **asked)
     return table_json(found) | _picture(found, theme, width) | {
-        "command": command(f"query {name}", store.path, shared | own, files=SETS.keys() & own.keys()),
+        "command": command(f"query {name}", store.path, shared | own, files=[key for key in own if key in SETS]),
         "python": python("query", store.path, shared | own, name),
     }  # fmt: skip
 
@@ -125,3 +120,57 @@ def table_json(found: Table) -> dict[str, Any]:
         "columns": list(found.columns), "rows": rows, "notes": [on_page(note) for note in found.notes], "shown": shown,
         "printed": {"header": header, "lines": lines},
     }  # fmt: skip
+
+
+def residuals(store: Reading, dataset: str, space: str, layer: str) -> dict[str, Any]:
+    """Return the pairs with the largest difference between the rank of the cosine and the rank of the score."""
+    known = [name for name, kind in store.catalog.datasets().items() if kind.endswith("pairs")]
+    if dataset not in known:
+        raise UnknownNameError("dataset of pairs", dataset, known)
+    layers = layer_names(store, space)
+    if layer not in layers:
+        raise UnknownNameError("layer", layer, layers)
+    card = store.catalog.cards[space]
+    unit = card.unit
+    pairs = store.catalog.dataset(dataset, unit)
+    ids = np.unique(np.concatenate([pairs["item_id"], pairs["item_id_2"]])) if pairs else np.empty(0, np.int64)
+    if not len(ids):
+        raise QueryError(f"{dataset} has no pairs of {unit.value}s, which {space} has.")
+    stored, _, vectors = store.vectors(space, layer, where=f"item_id IN ({','.join(map(str, ids.tolist()))})")
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    directions = vectors / np.where(lengths == 0, 1, lengths)
+    place = {item: at for at, item in enumerate(stored.tolist()) if lengths[at] > 0}
+    left, right = ([place.get(item, -1) for item in pairs[name].tolist()] for name in ("item_id", "item_id_2"))
+    used = np.array([a >= 0 and b >= 0 for a, b in zip(left, right, strict=True)], bool)
+    cosines = np.einsum("ij,ij->i", directions[np.array(left)[used]], directions[np.array(right)[used]])
+    scores = pairs["score"][used].astype(np.float64)
+    difference = _ranks(cosines) - _ranks(scores)
+    texts = [pairs[name][used].astype(object) for name in ("text", "text_2")]
+    order = np.lexsort((*texts[::-1], -np.abs(difference)))[:_N_PAIRS]
+    texts = [text[order].tolist() for text in texts]
+    columns = [*texts, *(values[order].tolist() for values in (scores, cosines, difference))]
+    names = ("text", "text_2", "score", "cosine", "residual")
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    select = _pairs_select(dataset, card, layer)
+    return {
+        "rows": rows, "n": int(used.sum()), "total": len(used), "command": command("sql", store.path, {}, (select,)),
+        "python": python("sql", store.path, {}, select),
+    }  # fmt: skip
+
+
+def _pairs_select(dataset: str, card: Card, layer: str) -> str:
+    """Return the SELECT over the views of the store that lists the same pairs."""
+    [member] = card.layers.select(layer)
+    return _PAIRS.format(
+        dataset=dataset.replace('"', '""'), space=card.space.replace("'", "''"), layer=member.id, unit=card.unit.value,
+        of_cosine=_RANK.format("cosine"), of_score=_RANK.format("score"), n=_N_PAIRS,
+    )  # fmt: skip
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the ranks of values scaled to [0, 1]; equal values share their mean rank."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    means = ends - (counts + 1) / 2
+    ranks: NDArray[np.float64] = means[places] / max(1, len(values) - 1)
+    return ranks

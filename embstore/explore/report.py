@@ -1,19 +1,25 @@
 """Report on a store: what it holds, its metrics as pictures and tables, and an interactive map, in one HTML file."""
 
-from collections.abc import Iterator, Mapping
+import csv
+import hashlib
+import html
+import io
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from embstore.base import __version__
 from embstore.base.errors import QueryError, UsageError
 from embstore.base.escape import printable
 from embstore.base.progress import task
 from embstore.base.table import Table, table
-from embstore.explore.commands import command
-from embstore.explore.maps import commands_of, find_map, kept_now
-from embstore.explore.packing import pack
-from embstore.explore.reading import Reading
-from embstore.explore.report_page import Section, page
+from embstore.explore.items import Reading
+from embstore.explore.maps import commands_of, find_map, kept_now, pack
+from embstore.explore.rendering import command
 from embstore.metrics import Metric, all_metrics
 from embstore.query.shared_neighbours import sharing_neighbours
 
@@ -24,20 +30,61 @@ _MOST_SEARCHED = 10_000
 _N_CHANGED = 5
 _WIDE, _NARROW = 720, 360
 """Widths of pictures in pixels: beside the list of sections, and in a window of a telephone's width."""
+_SCRIPTS = ("dom.js", "mapdata.js", "palette.js", "newtext.js", "overlay.js", "scatter.js", "report.js")
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; script-src {script_hash}; style-src {style_hash}; img-src data:">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<a class="skip" href="#main">Skip to the contents</a>
+<header><div class="brand"><span class="wordmark">embstore</span> <span>report on {name}</span></div></header>
+<div class="report">
+<nav aria-label="Sections"><ul>{links}</ul></nav>
+<main id="main" tabindex="-1">
+<h1>{title}</h1>
+<p class="lead">Made by embstore {version}. Every table is in this file as CSV; the commands repeat it.</p>
+{sections}
+</main>
+</div>
+{maps}
+<script>{script}</script>
+</body>
+</html>
+"""
+_MAP = """<section id="map"><h2>Map</h2>
+<p>The items of a space in the plane, layer by layer. Distances in the plane are not distances in the space: the line
+below says which share of the ten nearest neighbours the map keeps.</p>
+<div class="row"><span class="pair"><label for="space">Space</label><select id="space"></select></span>
+<span class="pair"><label for="find">Find</label><input id="find" type="search" list="found" autocomplete="off"></span>
+<datalist id="found"></datalist></div>
+<div class="row"><button id="play" type="button">Play</button><label for="layer">Layer</label>
+<input id="layer" type="range" min="0" step="0.01" value="0"><output id="depth" for="layer"></output></div>
+<div class="stage"><canvas id="plane" tabindex="0" role="img" aria-label="Map of the items"></canvas>
+<canvas id="marks" aria-hidden="true"></canvas></div>
+<p class="hint" id="kept"></p><p class="hint" id="place" aria-live="polite"></p>
+<pre>{commands}</pre></section>"""
+
+_LARGER = 1.6
+"""Width of a window over that of a picture up to which the picture is shown in it."""
 
 
-class Pictured(NamedTuple):
-    """A metric of the report.
+class Section(NamedTuple):
+    """A section of the report."""
 
-    Attributes:
-        metric: The metric.
-        options: Arguments of the query.
-        result: Its result, or the reason why there is none.
-    """
-
-    metric: Metric
-    options: dict[str, Any]
-    result: Table | str
+    anchor: str
+    title: str
+    tables: Mapping[str, Table]
+    cards: Mapping[str, Mapping[str, Any]] = {}  # name → fields, to be folded out
+    intro: str = ""
+    commands: Sequence[str] = ()
+    pictures: Sequence[tuple[int, str]] = ()  # as SVG with its width in pixels, for the widest window first
+    problem: str = ""  # why there is no result
 
 
 def report(
@@ -45,17 +92,8 @@ def report(
 ) -> str:
     """Return the HTML of a report, which opens without a network.
 
-    The same store, the same versions and the same number of threads give the same bytes.
-
-    Args:
-        store: Store to report on.
-        reproduction: Result of :meth:`Store.reproduce` that the report begins with; None for none.
-        recipe: Name of its recipe.
-        options: Its options.
-
-    Raises:
-        QueryError: The store has no space.
-        UsageError: The extra ``plot`` is not installed.
+    The same store, the same versions and the same number of threads give the same bytes. ``reproduction`` is a result
+    of :meth:`Store.reproduce` that the report begins with, with the name and the options of its recipe.
     """
     info = store.info()
     if not len(info):
@@ -67,13 +105,13 @@ def report(
     metrics = list(all_metrics()[0].values())
     with task("report", name, len(metrics) + 1) as computing, sharing_neighbours():
         for metric in metrics:
-            sections += [_section(store, name, pictured) for pictured in _pictured(store, metric, info)]
+            sections += _metric_sections(store, metric, info)
             computing.finish(metric.name)
         sections += _drift(store, info)
         computing.finish("drift")
     commands = {space: commands_of(store, space, folder=_folder(store)) for space in info["space"]}
     maps = [_map(store, space, own) for space, own in commands.items()]
-    return page(name, sections, maps, [own["command"] for own in commands.values()])
+    return _page(name, sections, maps, [own["command"] for own in commands.values()])
 
 
 def _map(store: Reading, space: str, commands: Mapping[str, str]) -> bytes:
@@ -126,29 +164,116 @@ def _reproduction(found: Table, name: str, store: Reading, options: Mapping[str,
     )  # fmt: skip
 
 
-def _pictured(store: Reading, metric: Metric, info: Table) -> Iterator[Pictured]:
-    """Yield the results of a metric that needs no words or files; none where it suits no space."""
+def _metric_sections(store: Reading, metric: Metric, info: Table) -> Iterator[Section]:
+    """Yield the section of a metric that needs no words or files; none where it suits no space."""
     if metric.needs == "word sets":
         return
     options = _sample(info, _MOST_SEARCHED if metric.needs in ("neighbours", "layers") else _MOST_ITEMS)
+    intro = f"{metric.help} {metric.citation}."
+    commands = [command(f"{verb} {metric.name}", _folder(store), options) for verb in ("query", "plot")]
+    section = Section(metric.name, metric.name, {}, intro=intro, commands=commands)
     try:
-        yield Pictured(metric, options, store.query(metric.name, **options))
+        result = store.query(metric.name, **options)
     except (QueryError, UsageError) as error:
         if metric.needs not in ("pairs", "analogies", "lexicon", "contexts", "column"):
-            yield Pictured(metric, options, str(error))
-
-
-def _section(store: Reading, name: str, pictured: Pictured) -> Section:
-    metric, options, result = pictured
-    intro = f"{metric.help} {metric.citation}."
-    commands = [command(f"{verb} {metric.name}", _folder(store), options)
-                for verb in ("query", "plot")]  # fmt: skip
-    if isinstance(result, str):
-        return Section(metric.name, metric.name, {}, intro=intro, commands=commands, problem=result)
-    return Section(metric.name, metric.name, {metric.name: result}, intro=intro, commands=commands,
-                   pictures=_pictures(result))  # fmt: skip
+            yield section._replace(problem=str(error))
+        return
+    yield section._replace(tables={metric.name: result}, pictures=_pictures(result))
 
 
 def _pictures(result: Table) -> list[tuple[int, str]]:
     """Return the picture of a result for wide and for narrow windows, each with its width in pixels."""
     return [(width, result.plot(width=width, theme="screen").to_svg()) for width in (_WIDE, _NARROW)]
+
+
+def _page(name: str, sections: Sequence[Section], maps: Iterable[bytes], map_commands: Iterable[str]) -> str:
+    """Return the page."""
+    style = f"{_static('style.css')}\n{_static('report.css')}"
+    script = "\n".join(map(_classic, _SCRIPTS))
+    blocks = [f'<script type="text/plain" class="map">{b64encode(packed).decode()}</script>' for packed in maps]
+    body = [_section_html(section) for section in sections]
+    entries = [(section.anchor, section.title) for section in sections]
+    place = [section.anchor for section in sections].index("store") + 1
+    body.insert(place, _MAP.format(commands=_text("\n".join(map_commands))))
+    entries.insert(place, ("map", "Map"))
+    return _PAGE.format(
+        title=f"Report on {_text(name)}", name=_text(name), version=__version__, style=style, script=script,
+        style_hash=_hash(style), script_hash=_hash(script), maps="\n".join(blocks), sections="\n".join(body),
+        links="".join(f'<li><a href="#{anchor}">{_text(title)}</a></li>' for anchor, title in entries),
+    )  # fmt: skip
+
+
+def _section_html(section: Section) -> str:
+    parts = [f'<section id="{section.anchor}"><h2>{_text(section.title)}</h2>']
+    if section.intro:
+        parts += [f"<p>{_text(line)}</p>" for line in section.intro.splitlines()]
+    if section.problem:
+        parts.append(f'<p class="error">{_text(section.problem)}</p>')
+    if section.pictures:
+        parts.append(_figure(section))
+    parts += [
+        _table(each, name, is_open=not section.pictures and name != "cards") for name, each in section.tables.items()
+    ]
+    parts += [_card(name, fields) for name, fields in section.cards.items()]
+    if section.commands:
+        parts.append(f"<pre>{_text(chr(10).join(section.commands))}</pre>")
+    return "\n".join([*parts, "</section>"])
+
+
+def _figure(section: Section) -> str:
+    """Return the pictures of a section, of which the browser shows the one that suits its window."""
+    (_, widest), *narrower = section.pictures
+    sources = [
+        f'<source media="(max-width: {_LARGER * width:.0f}px)" srcset="{_address(picture)}">'
+        for width, picture in reversed(narrower)
+    ]
+    image = f'<img alt="Picture of {_text(section.title)}" src="{_address(widest)}">'
+    return f"<figure><picture>{''.join(sources)}{image}</picture></figure>"
+
+
+def _address(picture: str) -> str:
+    return f"data:image/svg+xml;base64,{b64encode(picture.encode()).decode()}"
+
+
+def _table(found: Table, name: str, *, is_open: bool) -> str:
+    data = b64encode(_csv(found).encode()).decode()
+    link = f'<a download="{name}.csv" href="data:text/csv;base64,{data}">{name}.csv</a>'
+    shown = f'<div class="scroll" tabindex="0" role="region" aria-label="Table of {name}">{found._repr_html_()}</div>'
+    title = f"Table of {name.replace('-', ' ')}"
+    return f"<details{' open' if is_open else ''}><summary>{_text(title)}</summary>{shown}<p>{link}</p></details>"
+
+
+def _card(name: str, fields: Mapping[str, Any]) -> str:
+    rows = "".join(
+        f"<dt>{_text(key)}</dt><dd>{_text(value if isinstance(value, str) else json.dumps(value))}</dd>"
+        for key, value in fields.items()
+    )
+    return f'<details><summary>Card of {_text(name)}</summary><dl class="card">{rows}</dl></details>'
+
+
+def _csv(found: Table) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(found.columns)
+    for row in found:
+        values = (row[column] for column in found.columns)
+        writer.writerow(json.dumps(value) if isinstance(value, list | dict) else value for value in values)
+    return text.getvalue()
+
+
+def _static(name: str) -> str:
+    return (resources.files("embstore.explore") / "static" / name).read_text("utf-8")
+
+
+def _classic(name: str) -> str:
+    """Return a module of the page as part of a script: without imports, and exports as plain declarations."""
+    lines = [line for line in _static(name).splitlines() if not line.startswith("import ")]
+    return "\n".join(line.removeprefix("export ") for line in lines)
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _text(text: str) -> str:
+    return html.escape(printable(text, lines=True))

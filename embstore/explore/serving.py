@@ -17,7 +17,7 @@ from typing import Any, Self
 from embstore.base.errors import UsageError
 from embstore.base.installation import install_command
 from embstore.explore.guard import Door
-from embstore.explore.reading import Reading
+from embstore.explore.items import Reading
 
 PORT = 8765
 _TRIED = 50

@@ -21,12 +21,7 @@ class Cancelled(Exception):
 
 
 class Workers:
-    """Processes that compute, started when they are needed.
-
-    Args:
-        store: The store, which is pickled.
-        most: Number of processes that compute at the same time; further calls wait.
-    """
+    """Processes that compute, started when they are needed."""
 
     def __init__(self, store: Any, most: int = 2) -> None:
         self._store = pickle.dumps(store)
@@ -37,17 +32,7 @@ class Workers:
     async def run(
         self, function: Callable[..., Any], is_cancelled: Callable[[], Awaitable[bool]], **arguments: Any
     ) -> Any:
-        """Return ``function(store, **arguments)``, computed in another process.
-
-        Args:
-            function: Function of a module.
-            is_cancelled: Function that returns whether nobody waits for the result any more.
-            **arguments: Its arguments besides the store.
-
-        Raises:
-            EmbstoreError: The function raised one, with this text.
-            Cancelled: The process was killed.
-        """
+        """Return ``function(store, **arguments)``, computed in another process."""
         async with self._free:
             if await is_cancelled():  # while it waited
                 raise Cancelled

@@ -1,14 +1,14 @@
 """List the formats of vectors that embstore reads and writes, and find that of a file."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
-from embstore.interop.files import check_regular, is_folder, open_stream
-from embstore.interop.vector_file import ReadOptions, VectorFile
+from embstore.interop.records import with_record_beside
+from embstore.interop.vector_file import ReadOptions, VectorFile, check_regular, is_folder, open_stream
 from embstore.sources.files import file_type
 
 _TEXTS, _COLUMNS, _ALL = ("texts", "column"), ("column", "vector_column"), ("texts", "column", "vector_column")
@@ -22,144 +22,96 @@ _NO_USE = {
 
 
 class Reader(NamedTuple):
-    """A format that can be imported.
+    """A format that can be imported: by a function of a module of this package, which is imported only then."""
 
-    Attributes:
-        module: Module in :mod:`embstore.interop.readers`.
-        function: Function in it that opens a file.
-        suffixes: Suffixes of its files.
-        help: What it is, for the reference.
-        reads: Options that apply to it: of ``texts``, ``column`` and ``vector_column``.
-    """
-
-    module: str
-    function: str
+    function: str  # module:name
     suffixes: tuple[str, ...]
-    help: str
-    reads: tuple[str, ...] = ()
+    help: str  # for the reference
+    reads: tuple[str, ...] = ()  # the options that apply to it: of texts, column and vector_column
 
     def open(self, path: Path, options: ReadOptions) -> VectorFile:
-        """Open a file; the module is imported only now, since a call needs one format.
-
-        Raises:
-            UsageError: An option is given that the format has no use for.
-        """
-        for option in _ALL:
+        """Open a file; raise UsageError if an option is given that the format has no use for."""
+        for option, reason in _NO_USE.items():
             if option not in self.reads and getattr(options, option) is not None:
                 flag = f"--{option.replace('_', '-')}"
-                raise UsageError(f"{path}: {flag} ({option}= in Python) {_NO_USE[option]}. Leave it out.")
-        module = import_module(f"embstore.interop.readers.{self.module}")
-        function: Callable[[Path, ReadOptions], VectorFile] = getattr(module, self.function)
-        return function(path, options)
+                raise UsageError(f"{path}: {flag} ({option}= in Python) {reason}. Leave it out.")
+        return _function(self.function)(path, options)  # type: ignore[no-any-return]
 
 
 READERS = {
-    "npy": Reader(
-        "npy", "open_npy", (".npy",), "NumPy array (n, dim) or (layers, n, dim); the texts by --texts", _TEXTS
-    ),
-    "npz": Reader(
-        "npz", "open_npz", (".npz",), "NumPy archive with such an array, and texts as an array of strings", _ALL
-    ),
-    "npy-folder": Reader("npy_folder", "open_npy_folder", (), "folder that embstore export --as npy wrote", ("texts",)),
-    "parquet": Reader(
-        "parquet", "open_parquet", (".parquet",), "Parquet with a column of texts, and of vectors as lists", _COLUMNS
-    ),
-    "word2vec": Reader("word2vec", "open_word2vec", (".vec",), "word2vec's text format, fastText's .vec, also .gz"),
-    "word2vec-binary": Reader(
-        "word2vec_binary", "open_word2vec_binary", (".bin",), "word2vec's binary format, also .gz"
-    ),
-    "glove": Reader("word2vec", "open_glove", (), "GloVe's text format, without a header, also .gz"),
-    "safetensors": Reader(
-        "safetensors", "open_safetensors", (".safetensors",), "a tensor, or one for each layer", _ALL
-    ),
-    "arrow": Reader("arrow", "open_arrow", (".arrow", ".feather"), "Arrow IPC with such columns", _COLUMNS),
-    "datasets": Reader(
-        "arrow", "open_datasets", (), "folder of the library datasets: save_to_disk, or Parquet files", _COLUMNS
-    ),
-    "gensim": Reader("gensim", "open_gensim", (".kv", ".model"), "gensim's own format (a pickle): --allow-pickle"),
-    "anndata": Reader(
-        "anndata", "open_anndata", (".h5ad",), "AnnData, if its package is installed: X, obsm or layers", _COLUMNS
-    ),
-}
+    "npy": Reader("read_arrays:open_npy", (".npy",), "NumPy array (n, dim) or (layers, n, dim); the texts by --texts",
+                  _TEXTS),
+    "npz": Reader("read_arrays:open_npz", (".npz",),
+                  "NumPy archive with such an array, and texts as an array of strings", _ALL),
+    "npy-folder": Reader("read_arrays:open_npy_folder", (), "folder that embstore export --as npy wrote", ("texts",)),
+    "parquet": Reader("read_tables:open_parquet", (".parquet",),
+                      "Parquet with a column of texts, and of vectors as lists", _COLUMNS),
+    "word2vec": Reader("read_word2vec:open_word2vec", (".vec",), "word2vec's text format, fastText's .vec, also .gz"),
+    "word2vec-binary": Reader("read_word2vec:open_word2vec_binary", (".bin",), "word2vec's binary format, also .gz"),
+    "glove": Reader("read_word2vec:open_glove", (), "GloVe's text format, without a header, also .gz"),
+    "safetensors": Reader("read_safetensors:open_safetensors", (".safetensors",), "a tensor, or one for each layer",
+                          _ALL),
+    "arrow": Reader("read_tables:open_arrow", (".arrow", ".feather"), "Arrow IPC with such columns", _COLUMNS),
+    "datasets": Reader("read_tables:open_datasets", (),
+                       "folder of the library datasets: save_to_disk, or Parquet files", _COLUMNS),
+    "gensim": Reader("read_packages:open_gensim", (".kv", ".model"), "gensim's own format (a pickle): --allow-pickle"),
+    "anndata": Reader("read_packages:open_anndata", (".h5ad",),
+                      "AnnData, if its package is installed: X, obsm or layers", _COLUMNS),
+}  # fmt: skip
 """The formats that can be imported, by name."""
 
 
-def _by_content(path: Path) -> str | None:
-    """Return the format that the first bytes of a file belong to; None if they are of no such format."""
-    with open_stream(path) as stream:
-        first = stream.read(8)
-    if first.startswith(_FASTTEXT_MODEL):
-        raise SourceError(
-            f"{path} is a model of fastText, not vectors. Give the .vec beside it, or write one with fasttext's "
-            "get_words "
-            "and get_word_vector."
-        )
-    return next((name for magic, name in _FIRST_BYTES.items() if first.startswith(magic)), None)
-
-
 class Writer(NamedTuple):
-    """A format that can be exported.
+    """A format that can be exported: by a function of a path and the selected vectors, which may return notes."""
 
-    Attributes:
-        module: Module in :mod:`embstore.interop.writers`.
-        function: Function in it that writes a file or folder.
-        suffixes: Suffixes that choose it.
-        help: What it is, for the reference.
-        several_layers: Whether it has room for several layers.
-        is_folder: Whether it is a folder.
-        card_beside: Whether the record of the export is in a file beside it, since it has no room for one.
-    """
-
-    module: str
-    function: str
-    suffixes: tuple[str, ...]
+    function: str  # module:name
+    suffixes: tuple[str, ...]  # that choose it
     help: str
     several_layers: bool = True
     is_folder: bool = False
-    card_beside: bool = False
+    card_beside: bool = False  # the record of the export is in a file beside it, since it has no room for one
 
     @property
     def has_columns(self) -> bool:
         """Whether it has room for columns of items."""
-        return self.module in ("arrow", "atlas", "csv", "datasets", "parquet")
+        return self.function.startswith(("write_tables", "write_atlas"))
 
-    def load(self) -> Callable[..., Any]:
-        """Return the function; its module is imported only now."""
-        function: Callable[..., Any] = getattr(import_module(f"embstore.interop.writers.{self.module}"), self.function)
-        return function
+    @property
+    def write(self) -> Callable[..., Sequence[str] | None]:
+        """The function."""
+        return _function(self.function)
 
 
 WRITERS = {
-    "npy": Writer("npy", "write_npy", (), "folder of vectors.npy, ids.npy, texts.jsonl and card.json", is_folder=True),
-    "parquet": Writer("parquet", "write_parquet", (".parquet",), "Parquet, a row for each item and layer"),
-    "parquet-wide": Writer("parquet", "write_parquet_wide", (), "Parquet, a row for each item, layers as columns"),
-    "safetensors": Writer("safetensors", "write_safetensors", (".safetensors",), "tensors of layers, ids and texts"),
-    "datasets": Writer(
-        "datasets", "write_datasets", (), "folder that the library datasets loads, with README.md", is_folder=True
-    ),
-    "arrow": Writer("arrow", "write_arrow", (".arrow", ".feather"), "Arrow IPC, a row for each item and layer"),
-    "csv": Writer("csv", "write_csv", (".csv",), "CSV, a row for each item and layer", card_beside=True),
-    "projector": Writer("projector", "write_projector", (), "folder for TensorBoard's projector", is_folder=True),
-    "embedding-atlas": Writer(
-        "atlas", "write_atlas", (), "folder for embedding-atlas: maps and neighbours of layers", is_folder=True
-    ),
-    "word2vec": Writer(
-        "word2vec", "write_word2vec", (".txt", ".vec"), "word2vec's text format", several_layers=False, card_beside=True
-    ),
-    "word2vec-binary": Writer(
-        "word2vec", "write_word2vec_binary", (".bin",), "word2vec's binary format", several_layers=False,
-        card_beside=True,
-    ),
+    "npy": Writer("write_arrays:write_npy", (), "folder of vectors.npy, ids.npy, texts.jsonl and card.json",
+                  is_folder=True),
+    "parquet": Writer("write_tables:write_parquet", (".parquet",), "Parquet, a row for each item and layer"),
+    "parquet-wide": Writer("write_tables:write_parquet_wide", (), "Parquet, a row for each item, layers as columns"),
+    "safetensors": Writer("write_arrays:write_safetensors", (".safetensors",), "tensors of layers, ids and texts"),
+    "datasets": Writer("write_tables:write_datasets", (), "folder that the library datasets loads, with README.md",
+                       is_folder=True),
+    "arrow": Writer("write_tables:write_arrow", (".arrow", ".feather"), "Arrow IPC, a row for each item and layer"),
+    "csv": Writer("write_tables:write_csv", (".csv",), "CSV, a row for each item and layer", card_beside=True),
+    "projector": Writer("write_words:write_projector", (), "folder for TensorBoard's projector", is_folder=True),
+    "embedding-atlas": Writer("write_atlas:write_atlas", (),
+                              "folder for embedding-atlas: maps and neighbours of layers", is_folder=True),
+    "word2vec": Writer("write_words:write_word2vec", (".txt", ".vec"), "word2vec's text format", several_layers=False,
+                       card_beside=True),
+    "word2vec-binary": Writer("write_words:write_word2vec_binary", (".bin",), "word2vec's binary format",
+                              several_layers=False, card_beside=True),
 }  # fmt: skip
 """The formats that can be exported, by name."""
 
 
-def find_writer(dest: Path, format_name: str | None) -> str:
-    """Return the name of the format of an export: the one given, else by the suffix of its place.
+def _function(place: str) -> Callable[..., Any]:
+    """Import the function at ``module:name`` of this package."""
+    module, _, name = place.partition(":")
+    found: Callable[..., Any] = getattr(import_module(f"embstore.interop.{module}"), name)
+    return found
 
-    Raises:
-        UnknownNameError: There is no such format, or none has the suffix.
-    """
+
+def find_writer(dest: Path, format_name: str | None) -> str:
+    """Return the name of the format of an export: the one given, else by the suffix of its place."""
     if format_name is not None:
         if format_name not in WRITERS:
             raise UnknownNameError("format", format_name, WRITERS)
@@ -179,26 +131,13 @@ _FIRST_BYTES = {b"\x93NUMPY": "npy", b"PAR1": "parquet", b"ARROW1": "arrow", b"\
 
 
 def open_vectors(path: Path, format_name: str | None, options: ReadOptions) -> VectorFile:
-    """Open a file of vectors.
-
-    Args:
-        path: File or folder.
-        format_name: Name of its format; None to find it by suffix and content.
-        options: Options of reading.
-
-    Raises:
-        UnknownNameError: There is no such format, or none can be found.
-        SourceError: The file cannot be read, or is not of its format.
-    """
+    """Open a file of vectors."""
     if format_name is not None and format_name not in READERS:
         raise UnknownNameError("format", format_name, READERS)
     name = format_name or find_format(path)
     file = READERS[name].open(path, options)
-    if name not in ("word2vec", "word2vec-binary"):  # which have no room for a record
-        return file
-    from embstore.interop.readers.recorded import with_record_beside
-
-    return with_record_beside(file, path)
+    has_no_record = name in ("word2vec", "word2vec-binary")
+    return with_record_beside(file, path) if has_no_record else file
 
 
 def find_format(path: Path) -> str:
@@ -207,15 +146,21 @@ def find_format(path: Path) -> str:
         return "npy-folder" if (path / "vectors.npy").is_file() else "datasets"
     check_regular(path)
     suffix = file_type(path)
-    if (found := _by_content(path)) is not None:
-        return found
+    with open_stream(path) as stream:
+        first = stream.read(8)
+    if first.startswith(_FASTTEXT_MODEL):
+        raise SourceError(
+            f"{path} is a model of fastText, not vectors. Give the .vec beside it, or write one with fasttext's "
+            "get_words and get_word_vector."
+        )
+    for magic, name in _FIRST_BYTES.items():
+        if first.startswith(magic):
+            return name
     by_suffix = {known: name for name, reader in READERS.items() for known in reader.suffixes if known != ".vec"}
     if suffix in by_suffix:
         return by_suffix[suffix]
     if suffix in _TEXT_SUFFIXES:
-        from embstore.interop.readers.word2vec import has_header
-
-        return "word2vec" if has_header(path) else "glove"
+        return "word2vec" if _function("read_word2vec:has_header")(path) else "glove"
     hint = "Name the format with --as."
     if suffix in (".csv", ".tsv"):
         hint = (

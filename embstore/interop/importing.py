@@ -5,29 +5,30 @@ are those that a build of the same texts would write, each committed when it is 
 goes on after the last one.
 """
 
+import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from embstore.base import disk
+from embstore.base import __version__, disk
 from embstore.base.errors import SourceError, StoreError, UnknownNameError, UsageError
 from embstore.base.progress import Observer, Progress
 from embstore.base.sharding import Parts, ShardSpec
-from embstore.base.space import Unit, check_space_name
+from embstore.base.space import Layer, Layers, Pooling, Template, Unit, check_space_name
 from embstore.base.table import show_size
 from embstore.index import KINDS
 from embstore.index.updating import check_memory, recall_notes, update_indexes
-from embstore.interop.cards import choose_layers, imported_card
-from embstore.interop.report import ImportReport
-from embstore.interop.spool import Spool
-from embstore.interop.staged import Stager
+from embstore.interop.reports import ImportReport
+from embstore.interop.staging import Spool, Stager
 from embstore.interop.vector_file import VectorFile
+from embstore.sources.files import file_sha256
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card, card_bytes
+from embstore.storage.files.card import MAX_BLOCKS, Card, card_bytes
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import SHARD_BYTES, ShardContent
 from embstore.storage.maintenance.space_summary import write_all_merged
@@ -37,28 +38,19 @@ from embstore.storage.staging.texts import StoredTexts
 from embstore.storage.writer import StoreWriter
 
 DTYPES = ("float32", "float16")
+_ORIGIN = ("space", "checkpoint", "revision", "weights_sha256", "unit", "pooling", "template")
 
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """Options of an import.
-
-    Attributes:
-        name: Name of the space.
-        unit: Unit of the items; None for ``occurrence`` if the file has sentences and spans, else ``word``.
-        layers: Numbers of the layers; None for those that the file names, else 0, 1, 2 …
-        dtype: Stored dtype, ``float32`` or ``float16``; None for float16 if all vectors are of it, else float32.
-        index: Kind of index, as of a build.
-        index_memory: Memory limit in bytes while indexes are built; None for half of the machine's memory.
-        shard_bytes: Approximate bytes of vectors per shard.
-    """
+    """Options of an import."""
 
     name: str
     unit: Unit = Unit.WORD
-    layers: str | None = None
-    dtype: str | None = None
+    layers: str | None = None  # 6, 0-12 or 0,6,12; None for those that the file names, else 0, 1, 2 …
+    dtype: str | None = None  # None for float16 if all vectors are of it, else float32
     index: str = "auto"
-    index_memory: int | None = None
+    index_memory: int | None = None  # in bytes; None for half of the machine's memory
     shard_bytes: int = SHARD_BYTES
 
     def __post_init__(self) -> None:
@@ -74,31 +66,13 @@ class ImportOptions:
 def import_vectors(
     root: Path, files: Sequence[VectorFile], options: ImportOptions, observe: Observer, digest: str | None = None
 ) -> ImportReport:
-    """Import the vectors of some files into one space, and index them.
-
-    Args:
-        root: Folder of the store; created if it is empty or does not exist.
-        files: Files of vectors; all of one dimension and with the same number of layers.
-        options: Options of the import.
-        observe: Callback for progress.
-        digest: SHA-256 of vectors and texts that are in no file; None if they are in files.
-
-    Raises:
-        SourceError: A file cannot be read, or a row is not a text with a finite vector; names the row.
-        SpaceMismatchError: There is another space of this name.
-        StoreError: There are more files than a card can name.
-        EmbstoreError: Committed shards are kept, and the same import continues from them.
-    """
+    """Import the vectors of some files into one space, and index them."""
     began = time.perf_counter()
     _check_alike(files)
     _check_disk(root, files, options)
     observe(Progress("hash", files[0].name))
-    card = imported_card(
-        options.name, options.unit, options.dtype or _default_dtype(files), choose_layers(files, options.layers), files,
-        digest,
-    )  # fmt: skip
-    if len(files) > 1:
-        _check_names(StorePaths(root), card, len(files))
+    card = _imported_card(options, files, digest)
+    _check_names(StorePaths(root), card, len(files))
     with ExitStack() as stack:
         stack.enter_context(_system_memory_pool())
         store = stack.enter_context(StoreWriter(root))
@@ -126,8 +100,7 @@ def import_vectors(
         indexes = update_indexes(store.paths, card, options.index, observe, memory=options.index_memory)
     return ImportReport(
         store.paths.root, card.space, files[0].format, staging.n_items - n_present, n_present, len(card.layers),
-        card.dim,
-        n_bytes + sum(index.n_bytes for index in indexes), time.perf_counter() - began,
+        card.dim, n_bytes + sum(index.n_bytes for index in indexes), time.perf_counter() - began,
         (*stager.notes, *notes, *recall_notes(card, indexes)),
     )  # fmt: skip
 
@@ -148,6 +121,60 @@ def _write(
         n_done += len(ids)
         observe(Progress("write", card.space, n_done, work.n_items, n_done / max(1, work.n_items)))
     return n_bytes
+
+
+def _imported_card(options: ImportOptions, files: Sequence[VectorFile], digest: str | None) -> Card:
+    """Return the card of an imported space: what is known of vectors that were made elsewhere."""
+    paths = dict.fromkeys(path for file in files for path in file.hashed)
+    hashes = [{"name": path.name, "sha256": file_sha256(path), "bytes": path.stat().st_size} for path in paths]
+    if digest is None:
+        each = [str(file["sha256"]) for file in hashes]
+        digest = each[0] if len(each) == 1 else hashlib.sha256("\n".join(each).encode()).hexdigest()
+    origins = [file.origin for file in files if file.origin is not None]
+    origin = {key: origins[0][key] for key in _ORIGIN if key in origins[0]} if origins else None
+    return Card(
+        space=options.name, model=options.name, checkpoint=str(hashes[0]["name"]) if hashes else "array", revision=None,
+        weights_sha256=digest, tokenizer_sha256=None, config_sha256=None, architecture="imported", unit=options.unit,
+        pooling=Pooling.IMPORTED, template=Template(), layers=choose_layers(files, options.layers), dim=files[0].dim,
+        dtype=_dtype(files, options), max_tokens=None, versions={"embstore": __version__, "numpy": np.__version__},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        imported={"format": files[0].format, "files": hashes, "origin": origin},
+    )  # fmt: skip
+
+
+def choose_layers(files: Sequence[VectorFile], requested: str | None) -> Layers:
+    """Return the layers of imported vectors: those requested, else those that the file names, else from 0."""
+    n_layers = files[0].n_layers
+    if requested is None:
+        if (named := files[0].layers) is not None:
+            return named
+        if n_layers > MAX_BLOCKS + 1:
+            raise SourceError(
+                f"{files[0].name} has {n_layers:,} layers, and a space has at most {MAX_BLOCKS + 1:,}. Import a part."
+            )
+        return _numbered(range(n_layers))
+    numbers = _numbers(requested)
+    if len(numbers) != n_layers:
+        have = "one layer" if n_layers == 1 else f"{n_layers} layers"
+        raise UsageError(f"--layer {requested} names {len(numbers)}, and {files[0].name} has {have}. Name each once.")
+    return _numbered(numbers)
+
+
+def _numbered(numbers: Sequence[int]) -> Layers:
+    return Layers(tuple(Layer(number, str(number)) for number in numbers), numbers[-1], None)
+
+
+def _numbers(requested: str) -> list[int]:
+    """Parse numbers of layers."""
+    numbers: list[int] = []
+    for part in requested.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not all(text.isascii() and text.isdigit() and len(text) <= 4 for text in (first, *([last] if dash else ()))):
+            raise UsageError(f"--layer {requested} is not a list of layers: write numbers as in 6, 0-12 or 0,6,12.")
+        numbers += range(int(first), int(last if dash else first) + 1)
+    if numbers != sorted(set(numbers)) or not numbers or numbers[-1] > MAX_BLOCKS:
+        raise UsageError(f"--layer {requested}: layers are ascending numbers up to {MAX_BLOCKS}, each once.")
+    return numbers
 
 
 @contextmanager
@@ -186,7 +213,8 @@ def _check_alike(files: Sequence[VectorFile]) -> None:
 def _check_names(paths: StorePaths, card: Card, n_files: int) -> None:
     """Raise StoreError if a card cannot name that many files, before they are read."""
     try:
-        card_bytes(paths, card)
+        if n_files > 1:
+            card_bytes(paths, card)
     except StoreError as error:
         raise StoreError(f"{error} It names {n_files:,} files with their hashes: join them into fewer.") from error
 
@@ -194,7 +222,7 @@ def _check_names(paths: StorePaths, card: Card, n_files: int) -> None:
 def _check_disk(root: Path, files: Sequence[VectorFile], options: ImportOptions) -> None:
     """Raise StoreError if the disk is too small for new vectors: a copy in float32 while they are read, and shards."""
     n_values = sum((file.n or 0) * file.n_layers * file.dim for file in files)
-    stored = n_values * (2 if (options.dtype or _default_dtype(files)) == "float16" else 4)
+    stored = n_values * (2 if _dtype(files, options) == "float16" else 4)
     n_bytes = stored + 4 * n_values
     free = disk.free_bytes(root)
     if free is None or n_bytes <= free or disk.exists(StorePaths(root).card(options.name)):  # some may be there already
@@ -206,6 +234,7 @@ def _check_disk(root: Path, files: Sequence[VectorFile], options: ImportOptions)
     )
 
 
-def _default_dtype(files: Sequence[VectorFile]) -> str:
-    """Return float16 if the numbers of all files are of it, else float32."""
-    return "float16" if all(file.dtype.lstrip("<>=|") in ("f2", "float16") for file in files) else "float32"
+def _dtype(files: Sequence[VectorFile], options: ImportOptions) -> str:
+    """Return the stored dtype: the one requested, else float16 if the numbers of all files are of it, else float32."""
+    is_half = all(file.dtype.lstrip("<>=|") in ("f2", "float16") for file in files)
+    return options.dtype or ("float16" if is_half else "float32")

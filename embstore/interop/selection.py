@@ -1,12 +1,13 @@
 """Read the selected vectors of a space shard by shard, all layers of some items at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base import __version__
 from embstore.base.errors import DamagedError, QueryError
 from embstore.base.space import Layer
 from embstore.base.text import Item
@@ -27,15 +28,8 @@ _BLOCK_ITEMS = 8192
 Transform = Callable[[NDArray[np.floating]], NDArray[np.float64]]
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Some items of an export.
-
-    Attributes:
-        start: Number of items before them, from 0.
-        items: Items (n).
-        vectors: Vectors (layers, n, dim), in the type of the export.
-    """
+class Rows(NamedTuple):
+    """Some items (n) of an export, with their vectors (layers, n, dim); ``start`` items are before them."""
 
     start: int
     items: Sequence[Item]
@@ -43,47 +37,29 @@ class Rows:
 
 
 class Selected:
-    """The selected items of a space, and the layers to export.
-
-    Args:
-        catalog: Store.
-        card: Card of the space.
-        layers: Layers to export.
-        selection: Items, and transforms that are fitted on the selected vectors of each layer.
-        keep: Columns of the items; ``("all",)`` for all that are stored.
-
-    Attributes:
-        card: Card of the space.
-        layers: Layers to export.
-        columns: Type of each column of the items, by name.
-        missing: Number of words of the list that the space has no item of, as a column; none without a list.
-        notes: Notes for the user about missing words and the transforms.
-
-    Raises:
-        QueryError: No item is selected, or a transform cannot be fitted.
-        UnknownNameError: There is no such column.
-    """
+    """The selected items of a space, and the layers to export."""
 
     def __init__(
-        self,
-        catalog: Catalog,
-        card: Card,
-        layers: Sequence[Layer],
-        selection: Selection,
-        keep: Sequence[str] = (),
-    ) -> None:
+        self, catalog: Catalog, card: Card, layers: Sequence[Layer], selection: Selection, keep: Sequence[str],
+        report: Callable[[int, int], None],
+    ) -> None:  # fmt: skip
         self._catalog, self.card, self.layers, self._selection = catalog, card, tuple(layers), selection
+        self._report = report
         self.columns = chosen_columns(catalog, card.space, keep)
         self._only = selection.select(catalog, card.space)
         self._shards = self._in_order()
         if not self.n:
             raise QueryError(f"no item of {card.space} is selected. Leave --where and --words out, or select others.")
-        self.missing, self.notes = missing_words(catalog, selection.words, card)
+        missing, self.notes = missing_words(catalog, selection.words, card)
         self._transforms: list[Transform] = []
         self._columns = np.arange(card.dim)
         if selection.steps:
             for layer in layers:
                 self._fit(layer, selection.steps)
+        self.record: dict[str, Any] = {  # what the export says of itself
+            "card": card.to_dict(), "layers": [layer._asdict() for layer in layers], "n": self.n, "dim": self.dim,
+            **selection.columns(), **missing, "embstore": __version__,
+        }  # fmt: skip
 
     def _fit(self, layer: Layer, steps: Sequence[Step]) -> None:
         """Fit the transforms of a layer on its selected vectors."""
@@ -111,8 +87,9 @@ class Selected:
         return np.dtype(np.float32 if self._transforms else self.card.dtype)
 
     def rows(self) -> Iterator[Rows]:
-        """Yield the items with all their layers, in blocks that belong to one shard each."""
+        """Yield the items with all their layers, in blocks that belong to one shard each, and report the progress."""
         start = 0
+        self._report(start, self.n)
         for shard, ids in self._shards:
             gathered = [LayerVectors([shard], layer.id, self.card.dim, ids).gather() for layer in self.layers]
             if any(not np.array_equal(found, ids) for found, _ in gathered):
@@ -123,6 +100,7 @@ class Selected:
                 items = self._catalog.items(part.tolist())
                 yield Rows(start, [items[item] for item in part.tolist()], self._exported(vectors))
                 start += len(part)
+                self._report(start, self.n)
 
     def values(self, items: Sequence[Item]) -> list[ColumnValues]:
         """Return the values of the columns for some items."""
@@ -134,8 +112,7 @@ class Selected:
     def neighbours(self, layer: Layer, k: int) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
         """Return the k nearest other items of every item of a layer by cosine, by an exact search in memory.
 
-        Returns:
-            Ids of the items with a direction (n,), positions of the neighbours in them (n, k), and cosines (n, k).
+        They are ids of the items with a direction (n,), positions of the neighbours in them (n, k), and cosines (n, k).
         """
         data: LayerData = StoredLayer(self._catalog, self.card, layer, self._only)
         if self._transforms:
@@ -143,10 +120,7 @@ class Selected:
         return data.neighbours(k)
 
     def positions(self, layer: Layer) -> tuple[Ids, NDArray[np.float32]]:
-        """Return the ids of the items on the map of a layer, ascending, and their positions (n, 2).
-
-        The maps are those of t-SNE if they are stored, else principal components.
-        """
+        """Return the ids of the items on the map of a layer by ``map_method``, ascending, and positions (n, 2)."""
         from embstore.query.maps.pipeline import map_points
 
         together = ",".join(each.name for each in self.layers)

@@ -1,10 +1,10 @@
-"""Read the texts of a bare array, in the order of its rows.
+"""Read the texts of a bare array in the order of its rows, and join them with its vectors.
 
 A line of a .txt file is a text; lines end at a line feed. A .jsonl file has one object a line, ``{"text": …}``, for
 occurrences with ``context``, ``start`` and ``end``. Of .csv, .tsv and .parquet a column is read, as by a build.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,56 +15,66 @@ from numpy.typing import NDArray
 from embstore.base import documents
 from embstore.base.errors import SourceError
 from embstore.base.text import Span
-from embstore.interop.files import check_regular, open_stream
-from embstore.interop.vector_file import Block
+from embstore.interop.vector_file import Block, check_regular, open_stream
 from embstore.sources import Blank, open_source
 from embstore.sources.files import file_type
 from embstore.sources.lines import decode_lines
 
-_NO_VECTORS = np.empty((1, 0, 0), np.float32)
+NO_TEXTS = "An array has no texts. Name the file that has them, one a line in the order of the rows: --texts FILE"
+
+Texts = Iterator[tuple[Sequence[str], Sequence[str] | None, Sequence[Span] | None]]
+"""Texts, some rows at a time; of occurrences with their sentences and spans."""
 
 
-def text_blocks(path: Path, column: str | None, rows: int) -> Iterator[Block]:
-    """Yield the texts in a file, some rows at a time, without vectors.
+def with_vectors(name: str, n: int, rows: Callable[[int, int], NDArray[Any]], texts: Texts) -> Iterator[Block]:
+    """Yield blocks of n rows with their texts; raise SourceError if there are more or fewer texts.
 
     Args:
-        path: File with the texts.
-        column: Column of a table; None for its only one, or ``text``.
-        rows: Number of texts of a block.
-
-    Raises:
-        SourceError: The file cannot be read, or a row has no text.
+        name: Name of the file in messages.
+        n: Number of rows.
+        rows: Function that returns the vectors of rows start to end, (layers, end - start, dim).
+        texts: Texts of the rows in their order.
     """
+    start = 0
+    for part, contexts, spans in texts:
+        end = start + len(part)
+        if end > n:
+            raise SourceError(f"{name} has {n:,} vectors, and there are more texts. Give one for each vector.")
+        yield Block(part, rows(start, end), start + 1, contexts, spans)
+        start = end
+    if start < n:
+        raise SourceError(f"{name} has {n:,} vectors, and there are {start:,} texts. Give one for each vector.")
+
+
+def batched(texts: Iterable[str], rows: int) -> Texts:
+    """Yield texts, some rows at a time."""
+    iterator = iter(texts)
+    while part := list(islice(iterator, rows)):
+        yield part, None, None
+
+
+def file_texts(path: Path, column: str | None, rows: int) -> Texts:
+    """Yield the texts in a file, some rows at a time; ``column`` None is a table's only one, or ``text``."""
     check_regular(path)
-    if file_type(path) == ".npy":
-        yield from array_text_blocks(load_texts(path), str(path), rows)
-        return
-    if file_type(path) == ".jsonl":
-        yield from _jsonl_blocks(path, rows)
-        return
-    texts = _column(path, column) if file_type(path) in (".csv", ".tsv", ".parquet") else _lines(path)
-    first = 1
-    while part := list(islice(texts, rows)):
-        yield Block(part, _NO_VECTORS, first)
-        first += len(part)
+    kind = file_type(path)
+    if kind == ".npy":
+        return array_texts(_load_array(path), str(path), rows)
+    if kind == ".jsonl":
+        return _jsonl_texts(path, rows)
+    return batched(_column(path, column) if kind in (".csv", ".tsv", ".parquet") else _lines(path), rows)
 
 
-def array_text_blocks(texts: NDArray[Any], name: str, rows: int) -> Iterator[Block]:
-    """Yield an array of strings (n), some rows at a time, without vectors.
-
-    Raises:
-        SourceError: It is not one-dimensional, or not of strings.
-    """
+def array_texts(texts: NDArray[Any], name: str, rows: int) -> Texts:
+    """Yield an array of strings (n), some rows at a time; raise SourceError if it is none."""
     if texts.ndim != 1 or texts.dtype.kind != "U":
         raise SourceError(
             f"{name} has an array of {texts.dtype}, {texts.shape}, and texts are strings, one for each row."
         )
     for start in range(0, len(texts), rows):
-        yield Block(texts[start : start + rows].tolist(), _NO_VECTORS, start + 1)
+        yield texts[start : start + rows].tolist(), None, None
 
 
-def load_texts(path: Path) -> NDArray[Any]:
-    """Return the array of strings in a .npy file."""
+def _load_array(path: Path) -> NDArray[Any]:
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (ValueError, EOFError) as error:
@@ -72,7 +82,6 @@ def load_texts(path: Path) -> NDArray[Any]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a text file."""
     with open_stream(path) as stream:
         for line in decode_lines(stream, str(path), newline="\n"):
             yield line.removesuffix("\n").removesuffix("\r")
@@ -80,15 +89,14 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _column(path: Path, column: str | None) -> Iterator[str]:
     """Yield the texts in a column of a table."""
-    for row in open_source(
-        str(path) if path.is_absolute() else f"./{path}", columns=() if column is None else (column,)
-    ).rows():
+    name = str(path) if path.is_absolute() else f"./{path}"
+    for row in open_source(name, columns=() if column is None else (column,)).rows():
         if isinstance(row, Blank):
             raise SourceError(f"{row.origin}: {row.reason}, and each vector needs its text. Give one for each vector.")
         yield row.text
 
 
-def _jsonl_blocks(path: Path, rows: int) -> Iterator[Block]:
+def _jsonl_texts(path: Path, rows: int) -> Texts:
     """Yield the texts of a JSON Lines file, of occurrences with their sentences and spans."""
     with open_stream(path) as stream:
         lines = enumerate(decode_lines(stream, str(path), newline="\n"), 1)
@@ -99,11 +107,11 @@ def _jsonl_blocks(path: Path, rows: int) -> Iterator[Block]:
             if len({*with_context}) > 1:
                 number = first + with_context.index(not with_context[0])
                 raise SourceError(f"{path}:{number}: some rows have a context, and some have none. Give all or none.")
-            if not with_context[0]:
-                yield Block(texts, _NO_VECTORS, first)
-            else:
+            if with_context[0]:
                 spans = [Span(record["start"], record["end"]) for record in part]
-                yield Block(texts, _NO_VECTORS, first, [record["context"] for record in part], spans)
+                yield texts, [record["context"] for record in part], spans
+            else:
+                yield texts, None, None
             first += len(part)
 
 
@@ -115,10 +123,9 @@ def _record(line: str, place: str) -> dict[str, Any]:
         raise SourceError(f"{place}: not JSON ({error}). Write one object a line, with a text.") from error
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
         raise SourceError(f'{place}: an object with a text is needed, as in {{"text": "dog"}}.')
-    given = [name for name in ("context", "start", "end") if record.get(name) is not None]
-    if not given:
+    context, start, end = (record.get(name) for name in ("context", "start", "end"))
+    if context is start is end is None:
         return {"text": record["text"]}
-    context, start, end = record.get("context"), record.get("start"), record.get("end")
     if not isinstance(context, str) or type(start) is not int or type(end) is not int:
         raise SourceError(f"{place}: an occurrence has its sentence as context (text), start and end (whole numbers).")
     return record

@@ -1,4 +1,7 @@
-"""Scales and axes of the panels, with their ranges and ticks computed here so that labels can be placed."""
+"""Scales and axes of the panels, with ranges and ticks computed here so that labels can be placed.
+
+How wide texts are is estimated, and they are broken and shortened, before anything is rendered.
+"""
 
 import math
 import re
@@ -8,24 +11,29 @@ from typing import Any
 
 from embstore.base.errors import UsageError
 from embstore.base.escape import printable
+from embstore.plot.options import Style
 from embstore.plot.results import LayerAxis
-from embstore.plot.theme import Style
-from embstore.plot.typesetting import SURE, break_lines, text_width, thin_out
 
+# Widths of the characters from space to tilde in Helvetica, and so in Arial and Liberation Sans, in thousandths of an
+# em: Adobe's font metrics (Technical Note 5004).
+_WIDTHS = (
+    278, 278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333, 278, 278, 556, 556, 556, 556,
+    556, 556, 556, 556, 556, 556, 278, 278, 584, 584, 584, 556, 1015, 667, 667, 722, 722, 667, 611, 778,
+    722, 278, 500, 667, 556, 833, 722, 778, 667, 778, 722, 667, 611, 722, 667, 944, 667, 667, 611, 278,
+    278, 278, 469, 556, 333, 556, 556, 500, 556, 556, 278, 556, 556, 222, 222, 500, 222, 833, 556, 556,
+    556, 556, 333, 500, 278, 556, 500, 722, 500, 500, 500, 334, 260, 334, 584,
+)  # fmt: skip
+SURE = 0.93
+"""Part of a length that a text may take by estimate: its font may be wider, and a picture narrower than requested."""
+_OTHER, _FULL_WIDTH = 700, 1000
+_FIRST_EAST_ASIAN = 0x1100
 _SMALLEST = 1e-100
 """Values no further apart are drawn as equal: steps between them would be lost to underflow."""
 
 
 @dataclass(frozen=True)
 class ValueScale:
-    """A vertical scale of values.
-
-    Attributes:
-        low: Value at the lower end.
-        high: Value at the upper end.
-        ticks: Values with a label.
-        is_log: Whether the scale is logarithmic.
-    """
+    """A vertical scale of values."""
 
     low: float
     high: float
@@ -34,16 +42,7 @@ class ValueScale:
 
     @classmethod
     def covering(cls, values: Sequence[float], *, log: bool = False, with_zero: bool = False) -> "ValueScale":
-        """Return a scale that covers values.
-
-        Args:
-            values: The values drawn, at least one.
-            log: Whether the scale is logarithmic.
-            with_zero: Whether zero must lie on a linear scale.
-
-        Raises:
-            UsageError: A value is not positive, and the scale is logarithmic.
-        """
+        """Return a scale that covers values."""
         low, high = min(values), max(values)
         if log:
             if low <= 0:
@@ -151,15 +150,7 @@ def layer_encoding(axis: LayerAxis, width: float, style: Style, title: str = "la
 
 
 def step_encoding(steps: Sequence[int], width: float, style: Style, title: str, *, log: bool) -> dict[str, Any]:
-    """Return the Vega-Lite encoding of training steps along the x axis.
-
-    Args:
-        steps: The steps that are drawn.
-        width: Length of the axis, in pixels.
-        style: The theme.
-        title: Title of the axis.
-        log: Whether the scale is logarithmic, in 1 + step.
-    """
+    """Return the Vega-Lite encoding of training steps along the x axis."""
     low, high = min(steps), max(steps)
     ticks = _powers(high) if log else ValueScale.covering([low, high]).ticks
     ticks = [int(tick) for tick in ticks if low <= tick <= high and tick == int(tick)] or [low]
@@ -179,16 +170,7 @@ def _powers(high: float) -> list[float]:
 def band_encoding(
     field: str, names: Sequence[str], room: float, style: Style, title: str, *, upwards: bool = False
 ) -> dict[str, Any]:
-    """Return the Vega-Lite encoding of layers as bands of equal width.
-
-    Args:
-        field: Field with the names of layers.
-        names: The names in order.
-        room: Length of the axis, in pixels.
-        style: The theme.
-        title: Title of the axis.
-        upwards: Whether it is the y axis, on which the first layer is at the bottom.
-    """
+    """Return the Vega-Lite encoding of layers as bands of equal width."""
     shown = [
         names[at]
         for at in thin_out(["0"] * len(names) if upwards else names, room, style.size * (1.2 if upwards else 1))
@@ -206,3 +188,56 @@ def quoted(text: str) -> str:
     """Return a text as a string of Vega's expression language."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
+
+
+def text_width(text: str, size: float) -> float:
+    """Return the width of a text in pixels; characters beyond ASCII are estimated."""
+    return sum(map(_em, text)) * size
+
+
+def _em(character: str) -> float:
+    code = ord(character)
+    if 32 <= code < 32 + len(_WIDTHS):
+        return _WIDTHS[code - 32] / 1000
+    return (_FULL_WIDTH if code >= _FIRST_EAST_ASIAN else _OTHER) / 1000
+
+
+def break_lines(text: str, width: float, size: float) -> list[str]:
+    """Return a text in lines that are no wider than ``width`` pixels, broken at spaces; long words stand alone."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and text_width(longer, size) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def shorten(text: str, width: float, size: float) -> str:
+    """Return a text cut with an ellipsis to at most ``width`` pixels."""
+    if text_width(text, size) <= width:
+        return text
+    while text and text_width(f"{text}…", size) > width:
+        text = text[:-1]
+    return f"{text.rstrip()}…"
+
+
+def thin_out(labels: Sequence[str], room: float, size: float) -> list[int]:
+    """Return the positions of labels, evenly spaced from the first, that fit side by side in ``room`` pixels."""
+    if not labels:
+        return []
+    widest = max(text_width(label, size) for label in labels) + size * 0.6
+    step = next((s for s in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20) if widest * len(labels) / s <= room), len(labels))
+    return list(range(0, len(labels), step))
+
+
+def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Return places moved apart to at least ``gap``, as little as a single pass each way allows, in [low, high]."""
+    order = sorted(range(len(places)), key=places.__getitem__)
+    moved = [*places]
+    for before, at in zip([None, *order], order, strict=False):
+        moved[at] = max(moved[at], low if before is None else moved[before] + gap)
+    for after, at in zip([None, *reversed(order)], reversed(order), strict=False):
+        moved[at] = min(moved[at], high if after is None else moved[after] - gap)
+    return moved

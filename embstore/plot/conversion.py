@@ -45,15 +45,7 @@ _waiting: list["subprocess.Popen[bytes]"] = []
 
 
 def convert(name: str, **arguments: Any) -> Any:
-    """Return what a function of vl-convert returns.
-
-    Args:
-        name: Name of the function.
-        arguments: Arguments besides the version of Vega-Lite, of the types of JSON.
-
-    Raises:
-        UsageError: vl-convert is not installed.
-    """
+    """Return what a function of vl-convert returns."""
     arguments["vl_version"] = VEGA_LITE
     if (worker := _worker.get()) is not None:
         with suppress(OSError, EOFError, ValueError):  # what fails there fails here too, with its reason
@@ -104,13 +96,7 @@ def _end(worker: "subprocess.Popen[bytes]") -> None:
 
 
 def _ask(worker: "subprocess.Popen[bytes]", name: str, arguments: dict[str, Any]) -> str | bytes:
-    """Have the worker convert.
-
-    Raises:
-        OSError: The worker has ended.
-        EOFError: It ended before it replied.
-        ValueError: Its reply is damaged.
-    """
+    """Have the worker convert."""
     assert worker.stdin is not None
     assert worker.stdout is not None
     plain = json.loads(json.dumps(arguments))  # as text, vl-convert would round numbers in their last digit

@@ -1,15 +1,20 @@
-"""Read a table as the parts of a picture: panels, the series in each, and the places of layers on an axis."""
+"""Read a table as the parts of a picture: series, layers on an axis, caption, and curves over training steps."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from embstore.base.chart import Chart
+from embstore.base.errors import UsageError
 from embstore.base.escape import printable
+from embstore.base.space import without_revision
 from embstore.base.table import Row, Table, show
 
 NO_VALUE = "no value"
 """Name of the group of the items without a value."""
+
+RUN, CURVE, STEP_NAME = "run", "curve", "step_name"
 
 _SELECTION = ("transform", "where", "words", "sample", "by", "bins")
 """Columns of the selection of items, and of the transforms of their vectors, which results have if there are any."""
@@ -17,11 +22,7 @@ _SELECTION = ("transform", "where", "words", "sample", "by", "bins")
 
 @dataclass(frozen=True)
 class LayerAxis:
-    """Places of layers on an axis: numbered layers at their numbers, those with a name after them.
-
-    Attributes:
-        places: Name of a layer → its place.
-    """
+    """Places of layers on an axis: numbered layers at their numbers, those with a name after them."""
 
     places: Mapping[str, int]
 
@@ -44,9 +45,6 @@ def series_labels(spaces: Sequence[str]) -> dict[str, str]:
     """Return space → label: the parts of its name in which the spaces differ, ``mean`` of ``minilm.word.mean``.
 
     Of names with different numbers of parts, all but those that all names begin or end with.
-
-    Args:
-        spaces: Distinct names of spaces.
     """
     parts = [space.split(".") for space in spaces]
     if len(spaces) == 1:
@@ -83,19 +81,8 @@ def with_group_names(table: Table) -> Table:
     return replace(table, rows=tuple({**row, "group": row["group"] or NO_VALUE} for row in table.rows))
 
 
-def panel_columns(chart: Chart, *columns: str) -> tuple[str, ...]:
-    """Return columns, and that of the groups if there are any: each combination of their values has a panel."""
-    return (*columns, "group") if chart.series == "group" else columns
-
-
 def caption(table: Table, chart: Chart, value: str) -> list[str]:
-    """Return the parts of the caption: spaces, inputs such as the dataset, selected items, settings, missing values.
-
-    Args:
-        table: The results.
-        chart: Their chart.
-        value: The column drawn.
-    """
+    """Return the parts of the caption: spaces, inputs such as the dataset, selected items, settings, missing values."""
     spaces = list(dict.fromkeys(row["space"] for row in table.rows))
     second = list(dict.fromkeys(row["space_2"] for row in table.rows if "space_2" in table.columns))
     parts = [printable(name) for name in spaces] if len({*spaces, *second}) == 1 else []
@@ -130,9 +117,76 @@ def _setting(value: Any) -> str:
 
 def reasons(table: Table, value: str) -> list[str]:
     """Return the distinct reasons why rows have no value, most frequent first."""
-    counts: dict[str, int] = {}
-    for row in table.rows:
-        if row[value] is None:
-            why = printable(row.get("reason") or "no value")
-            counts[why] = counts.get(why, 0) + 1
-    return sorted(counts, key=lambda why: -counts[why])
+    found = Counter(printable(row.get("reason") or "no value") for row in table.rows if row[value] is None)
+    return [why for why, _ in found.most_common()]
+
+
+def over_steps(table: Table) -> tuple[Table, list[str]]:
+    """Return a table whose chart has training steps along the x axis, and notes.
+
+    There is a curve for each layer, and for each item of a result about items; several runs have a panel each. Of
+    layers against layers those of the same name are drawn.
+    """
+    chart = table.chart
+    if chart is None or chart.kind == "bars":
+        raise UsageError("--x step draws a value over training steps, and these results are arrays: leave it out.")
+    if not any(row.get("step") is not None for row in table.rows):
+        raise UsageError(
+            "--x step needs spaces of revisions that are named by their step (step1000, checkpoint-1000), and these "
+            "results have none. Build them with: embstore build SOURCE --model NAME --revision step0,step1000"
+        )
+    rows = [row for row in table.rows if row["step"] is not None]
+    left_out = list(dict.fromkeys(row["space"] for row in table.rows if row["step"] is None))
+    notes = [f"{printable(space)} is not drawn: it is of no revision named by its step." for space in left_out]
+    if chart.kind == "heat map":
+        rows = _same_layers(rows)
+    labels, varying = _labels(rows, chart)
+    several_runs = len({label[RUN] for label in labels}) > 1
+    facets = (*((RUN,) if several_runs and varying else ()), *(column for column in chart.facets if column != "space"))
+    drawn = [
+        {**row, **label, CURVE: " · ".join(str(label[name]) for name in varying) or label[RUN]}
+        for row, label in zip(rows, labels, strict=True)
+    ]
+    columns = tuple(dict.fromkeys((*table.columns, CURVE, *labels[0])))
+    return replace(
+        table, columns=columns, rows=tuple(drawn),
+        chart=chart._replace(
+            kind="curves", facets=facets, items=None, best=None, series=CURVE, layer="step", layer_name=STEP_NAME,
+            x_title="training step", is_ordered=varying == ["layer"],
+            settings=("layer", "against", *chart.settings),
+        ),
+    ), notes  # fmt: skip
+
+
+def _same_layers(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that compare layers of the same name in two spaces."""
+    found = [row for row in rows if row["space"] != row["space_2"] and row["layer_name"] == row["layer_name_2"]]
+    if not found:
+        raise UsageError(
+            "--x step draws how near each layer is to the same one of another space: name that with --against SPACE."
+        )
+    return found
+
+
+def _labels(rows: Sequence[Row], chart: Chart) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return what the curve and the caption say about each row, and the columns in which the curves of a run differ."""
+    items = [column for column in (chart.items, chart.series) if column is not None and column != "space"]
+    labels = []
+    for row in rows:
+        run, other = without_revision(row["space"], row["revision"]), row.get("space_2", row["space"])
+        labels.append(
+            {
+                RUN: run, "space": run, "layer": _layer(row), STEP_NAME: str(row["step"]),
+                "against": None if other == row["space"] else other, **{column: row[column] for column in items},
+            }
+        )  # fmt: skip
+    varying = [column for column in (*items, "layer") if len({label[column] for label in labels}) > 1]
+    if "layer" in varying:
+        labels = [label | {"layer": f"layer {label['layer']}"} for label in labels]
+    return labels, varying
+
+
+def _layer(row: Mapping[str, Any]) -> str:
+    """Return the layer of a row, or its two layers where they have different names."""
+    second = row.get("layer_name_2", row["layer_name"])
+    return str(row["layer_name"]) + ("" if second == row["layer_name"] else f"–{second}")

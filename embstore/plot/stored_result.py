@@ -1,6 +1,7 @@
 """Read a result that was written as JSON, so that it can be drawn."""
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,23 +18,21 @@ _REMEDY = "Write one: embstore query METRIC --format json -o result.json"
 
 
 def read_result(path: "str | Path", metric: str | None = None) -> Table:
-    """Return the table of a file that ``embstore query METRIC --format json`` (or ``jsonl``), drift or cosine wrote.
-
-    Args:
-        path: The file.
-        metric: Name of the metric, or ``drift``; None to recognise it by the columns.
-
-    Raises:
-        UsageError: The file cannot be read, is no such result, or several metrics have its columns.
-    """
-    rows = _rows(Path(path))
+    """Return the table of a file that ``embstore query METRIC --format json`` (or ``jsonl``), drift or cosine wrote."""
+    path = Path(path)
+    rows = _rows(path)
     if metric in (None, DRIFT.title) and {*DRIFT.values, "mean_overlap", DRIFT.series} <= rows[0].keys():
         return Table(tuple(rows[0]), tuple(rows), chart=DRIFT)
     if metric is None and _is_cosine(rows[0]):
-        _check_cosines(path, rows)
+        for name in COSINE.facets:
+            _check(path, rows, name, str, "text", nullable=False)
+        _check(path, rows, "cosine", int | float, "of type number")
         return Table(tuple(rows[0]), tuple(rows), chart=COSINE)
-    declared = _metric(Path(path), rows[0], metric)
-    _check_numbers(path, declared, rows)
+    declared = _metric(path, rows[0], metric)
+    for column in declared.columns:
+        if column.type == "number" or column.type.startswith("array"):
+            kind = list if column.type.startswith("array") else int | float
+            _check(path, rows, column.name, kind, f"of type {column.type}")
     chart = declared.chart
     if "group" in rows[0]:
         chart = with_groups(chart, is_ordered="bins" in rows[0])
@@ -79,32 +78,30 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     if missing:
         columns = ", ".join(missing)
         raise UsageError(f"{path} is no result of embstore query: it has no column {columns}. {_REMEDY}")
-    for number, row in enumerate(rows, start=1):
-        for name, kind in (("space", str), ("layer", int), ("layer_name", str), ("n", int)):
-            for column in (name, f"{name}_2"):
-                if column in row and (not isinstance(row[column], kind) or isinstance(row[column], bool)):
-                    expected = "text" if kind is str else "a whole number"
-                    raise UsageError(f"{path}: row {number}: {column} must be {expected}, not {row[column]!r}.")
-        for column in ("step", "step_2"):
-            if not (row.get(column) is None or (isinstance(row[column], int) and row[column] >= 0)):
-                raise UsageError(f"{path}: row {number}: {column} must be a whole number, not {row[column]!r}.")
+    for name, kind in (("space", str), ("layer", int), ("layer_name", str), ("n", int), ("step", int)):
+        for column in (name, f"{name}_2"):
+            if column in rows[0]:
+                expected, is_step = "text" if kind is str else "a whole number", name == "step"
+                _check(path, rows, column, kind, expected, nullable=is_step, least=0 if is_step else -math.inf)
     return rows
+
+
+def _check(
+    path: Path, rows: "Sequence[Mapping[str, Any]]", column: str, kind: Any, expected: str, *, nullable: bool = True,
+    least: float = -math.inf,
+) -> None:  # fmt: skip
+    """Raise UsageError for the first value of a column that is of another type."""
+    for number, row in enumerate(rows, start=1):
+        value = row[column]
+        if value is None and nullable:
+            continue
+        if not isinstance(value, kind) or isinstance(value, bool) or (kind is int and value < least):
+            raise UsageError(f"{path}: row {number}: {column} must be {expected}, not {value!r}.")
 
 
 def _is_cosine(row: "Mapping[str, Any]") -> bool:
     """Return whether a row is of ``embstore cosine``."""
     return {*COSINE.facets, *COSINE.values} <= row.keys() and "n" not in row
-
-
-def _check_cosines(path: "str | Path", rows: "Sequence[dict[str, Any]]") -> None:
-    """Refuse texts and cosines of another type."""
-    for number, row in enumerate(rows, start=1):
-        for name in COSINE.facets:
-            if not isinstance(row[name], str):
-                raise UsageError(f"{path}: row {number}: {name} must be text, not {row[name]!r}.")
-        value = row["cosine"]
-        if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
-            raise UsageError(f"{path}: row {number}: cosine must be of type number, not {value!r}.")
 
 
 def _missing_columns(metric: Metric, row: "Mapping[str, Any]") -> list[str]:
@@ -113,13 +110,3 @@ def _missing_columns(metric: Metric, row: "Mapping[str, Any]") -> list[str]:
     settings = [parameter.name for parameter in metric.row_parameters]
     second = ["space_2", "layer_2", "layer_name_2"] if metric.needs == "layers" else []
     return [name for name in (*second, *own, *settings) if name not in row]
-
-
-def _check_numbers(path: "str | Path", metric: Metric, rows: "Sequence[dict[str, Any]]") -> None:
-    """Refuse values that are of another type than the metric's columns."""
-    for column in metric.columns:
-        kind = list if column.type.startswith("array") else int | float if column.type == "number" else None
-        for number, row in enumerate(rows, start=1):
-            value = row[column.name]
-            if kind is not None and value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-                raise UsageError(f"{path}: row {number}: {column.name} must be of type {column.type}, not {value!r}.")

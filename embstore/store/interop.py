@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from embstore.interop.importing import ImportOptions
-    from embstore.interop.report import ExportReport, ImportReport
+    from embstore.interop.reports import ExportReport, ImportReport
     from embstore.query.inputs.word_files import WordSource
 
 
@@ -119,8 +119,8 @@ class InteropMethods(OpenStore):
                 vector that is not finite; names the row.
             SpaceMismatchError: There is another space of this name.
         """
-        from embstore.interop.array import array_digest, array_file
         from embstore.interop.importing import import_vectors
+        from embstore.interop.read_arrays import array_digest, array_file
 
         options = _options(name, unit, layers, dtype, index, index_memory)
         texts, values = as_names(texts), np.asarray(array)

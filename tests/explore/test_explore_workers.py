@@ -17,7 +17,7 @@ from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import QueryError
-from embstore.explore import colours, placing, questions
+from embstore.explore import colours, maps, questions
 from embstore.explore.workers import Cancelled, Workers
 from embstore.storage.sql import interruptible
 from embstore.storage.sql.limits import Limits
@@ -136,7 +136,7 @@ def test_a_condition_that_kills_its_process_is_an_error_of_that_request_alone(ow
         lambda store, where: colours.colours(store, SPACE, "where", column=where),
         lambda store, where: colours.colours(store, SPACE, "column", column=where),
         lambda store, where: questions.sql(store, select=f"SELECT {where} FROM items"),
-        lambda store, _: placing.place(store, space=SPACE, text="text1"),  # the condition of the stored map
+        lambda store, _: maps.place(store, space=SPACE, text="text1"),  # the condition of the stored map
     ],
     ids=["neighbours", "metric", "where", "column", "sql", "map"],
 )
@@ -144,7 +144,7 @@ def test_every_condition_has_the_limits_of_sql(tmp_path: Path, monkeypatch: Any,
     where = "(SELECT count(DISTINCT md5(range::VARCHAR)) FROM range(300000)) > length(text)"
     root = synthetic_store(tmp_path / "s").root
     Store(root).map(method="pca", where=where)
-    for module in (questions, colours, placing):
+    for module in (questions, colours, maps):
         monkeypatch.setattr(module, "SQL_LIMITS", limits)
     with pytest.raises(QueryError, match="longer than its limit" if limits.timeout else "memory"):
         ask(Store(root), where)

@@ -10,7 +10,7 @@ import pytest
 from explorer_page import Visit, copied, until, until_drawn, wait_for_map
 from synthetic import synthetic_store
 
-from embstore.explore.placing import place
+from embstore.explore.maps import place
 
 
 def test_an_empty_store_says_how_to_fill_it(browser: Any, serve: Callable[[Path], Any], tmp_path: Path):

@@ -7,8 +7,7 @@ import pytest
 from synthetic import Synthetic, synthetic_store
 
 from embstore.base.errors import NotStoredError
-from embstore.explore.maps import find_map
-from embstore.explore.placing import place
+from embstore.explore.maps import find_map, place
 
 LAYERS = (0, 1, 2)
 

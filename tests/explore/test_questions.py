@@ -21,8 +21,8 @@ from embstore import Store
 from embstore.base.errors import StoreError
 from embstore.explore.colours import colours
 from embstore.explore.overview import overview
-from embstore.explore.residuals import residuals
-from embstore.explore.wording import on_page
+from embstore.explore.questions import residuals
+from embstore.explore.rendering import on_page
 from embstore.storage.sql.limits import Limits
 
 SPACE = "toy.word.last"
@@ -282,7 +282,7 @@ def test_a_metric_has_a_picture_that_is_safe_to_show(client):
 
 
 def test_a_switch_that_is_off_is_in_the_command():
-    from embstore.explore.commands import command, python
+    from embstore.explore.rendering import command, python
 
     assert command("query mev", Path("s t"), {"adjusted": True, "fold_case": False, "k": 3, "where": None}) == (
         "embstore query mev --store 's t' --adjusted --no-fold-case -k 3"

@@ -11,8 +11,8 @@ import pytest
 from embstore import Store
 from embstore.base.errors import EmbstoreError
 from embstore.base.space import Unit
-from embstore.interop.array import array_file
-from embstore.interop.cards import choose_layers
+from embstore.interop.importing import choose_layers
+from embstore.interop.read_arrays import array_file
 
 TEXT = {
     "empty key": (b"2 2\n 1 2\nb 3 4\n", r"a.txt:2: the key is empty"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from embstore import Store
-from embstore.interop.spool import Spool
+from embstore.interop.staging import Spool
 from embstore.storage.files.shards import SHARD_BYTES
 
 RNG = np.random.default_rng(3)

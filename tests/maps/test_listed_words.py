@@ -14,8 +14,7 @@ from synthetic import Synthetic
 from typer.testing import CliRunner
 
 from embstore.base.errors import QueryError, UsageError
-from embstore.explore.maps import find_map, stored_maps
-from embstore.explore.placing import place
+from embstore.explore.maps import find_map, place, stored_maps
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.maps import read_map
 

@@ -9,7 +9,7 @@ from typing import Any
 import vl_convert
 
 from embstore.plot import Figure
-from embstore.plot.typesetting import text_width
+from embstore.plot.axes import text_width
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
-"""Read tables with a column of texts and one or more columns of vectors: Parquet, Arrow, folders of datasets.
+"""Read tables with a column of texts and one or more columns of vectors: Parquet, Arrow IPC, folders of datasets.
 
 A table with one column of vectors has one layer, unless it has a column ``layer`` too: then it has a row for each item
 and layer. One with several columns of vectors has a layer in each.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +16,120 @@ from numpy.typing import NDArray
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.base.text import Span
-from embstore.interop.provenance import METADATA_KEY
-from embstore.interop.readers.recorded import parse_record, recorded_layers, recorded_origin
-from embstore.interop.vector_file import Block, ReadOptions, VectorFile, rows_per_block
+from embstore.interop.records import METADATA_KEY, parse_record, read_record, recorded_layers, recorded_origin
+from embstore.interop.vector_file import Block, ReadOptions, VectorFile, check_regular, rows_per_block
+from embstore.sources.files import is_file, open_binary
 
-TEXT_COLUMNS = ("text", "word", "token", "key", "sentence")
+_TEXT_COLUMNS = ("text", "word", "token", "key", "sentence")
 _SPAN_COLUMNS = ("context", "start", "end")
 _LAYER = "layer"
 _FIRST_ROWS = 64
 _MAX_SHOWN = 12  # columns in a message
 
-
-@dataclass(frozen=True, slots=True)
-class TableSource:
-    """A table that can be read several times.
-
-    Attributes:
-        name: Name in messages.
-        format: Name of its format.
-        schema: Arrow schema.
-        batches: Function of columns and a number of rows that yields the rows from the beginning, in record batches.
-        files: Files that it consists of.
-    """
-
-    name: str
-    format: str
-    schema: pa.Schema
-    batches: Callable[[list[str], int], Iterator[pa.RecordBatch]]
-    files: tuple[Path, ...]
+Batches = Iterator[pa.RecordBatch]
+Reader = tuple[pa.Schema, Callable[[list[str], int], Batches]]
+"""Schema of an open file, and a function of columns and a number of rows that yields its rows in record batches."""
 
 
-def open_table(source: TableSource, options: ReadOptions) -> VectorFile:
-    """Return a table as a file of vectors.
+def open_parquet(path: Path, options: ReadOptions) -> VectorFile:
+    """Open a Parquet file with a column of texts and columns of vectors."""
+    check_regular(path)
+    return open_table(VectorTable([path], str(path), "parquet", _parquet), options)
 
-    Raises:
-        UnknownNameError: A requested column does not exist.
-        UsageError: There is no column of vectors or texts, or several where one was requested.
-        SourceError: The table has no rows, or a vector is null.
-    """
+
+def open_arrow(path: Path, options: ReadOptions) -> VectorFile:
+    """Open an Arrow IPC file or stream."""
+    return open_table(VectorTable([path], str(path), "arrow", _arrow), options)
+
+
+def open_datasets(path: Path, options: ReadOptions) -> VectorFile:
+    """Open a folder that ``Dataset.save_to_disk`` wrote, or one of Parquet files that ``load_dataset`` loads."""
+    if is_file(path / "state.json"):
+        return open_table(VectorTable(_saved_files(path), str(path), "datasets", _arrow), options)
+    if is_file(path / "dataset_dict.json"):
+        splits = _json(path / "dataset_dict.json").get("splits", [])
+        raise SourceError(f"{path} has the splits {', '.join(map(str, splits))}. Give the folder of one: {path}/NAME")
+    files = sorted(file for file in path.rglob("*.parquet") if not any(part.startswith(".") for part in file.parts))
+    if not files:
+        raise SourceError(f"{path} has no file of vectors: neither state.json, nor .parquet, nor vectors.npy.")
+    return open_table(VectorTable(files, str(path), "datasets", _parquet), options)
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Reader]:
+    """Open a Parquet file within a ``with`` block."""
+    import pyarrow.parquet as pq
+
+    with _damage_as_error(path, "Parquet"), open_binary(path, str(path)) as stream, pq.ParquetFile(stream) as file:
+        yield file.schema_arrow, lambda columns, rows: file.iter_batches(rows, columns=columns)
+
+
+@contextmanager
+def _arrow(path: Path) -> Iterator[Reader]:
+    """Open an Arrow IPC file, or else a stream, within a ``with`` block."""
+    check_regular(path)
+    with _damage_as_error(path, "Arrow IPC"), open_binary(path, str(path)) as stream:
+        is_whole_file = stream.peek(6)[:6] == b"ARROW1"
+        with (pa.ipc.open_file if is_whole_file else pa.ipc.open_stream)(stream) as reader:
+
+            def batches(columns: list[str], rows: int) -> Batches:
+                for batch in map(reader.get_batch, range(reader.num_record_batches)) if is_whole_file else reader:
+                    chosen = batch.select(columns)
+                    yield from (chosen.slice(start, rows) for start in range(0, chosen.num_rows, rows))
+
+            yield reader.schema, batches
+
+
+@contextmanager
+def _damage_as_error(path: Path, format_name: str) -> Iterator[None]:
+    """Raise SourceError for what Arrow reports of a file."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise SourceError(f"{path} is damaged, or is not {format_name}: {error}. Copy or write it again.") from error
+
+
+def _saved_files(folder: Path) -> list[Path]:
+    """Return the data files that state.json names, each in the folder itself."""
+    files = _json(folder / "state.json").get("_data_files", [])
+    names = [file.get("filename") for file in files if isinstance(file, dict)] if isinstance(files, list) else []
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise SourceError(f"{folder / 'state.json'} names no data files in its folder. Save the dataset again.")
+    return [folder / str(name) for name in names]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a small file."""
+    found = read_record(path)
+    if not isinstance(found, dict):
+        raise SourceError(f"{path} is damaged: it is not a JSON object. Save the dataset again.")
+    return found
+
+
+class VectorTable:
+    """Files of one schema as a table that can be read several times."""
+
+    def __init__(
+        self, files: list[Path], name: str, format_name: str, opened: Callable[[Path], AbstractContextManager[Reader]]
+    ) -> None:
+        self.files, self.name, self.format, self._opened = tuple(files), name, format_name, opened
+        schemas = []
+        for path in files:
+            with opened(path) as (schema, _):
+                schemas.append(schema)
+            if not schemas[0].equals(schemas[-1]):
+                raise SourceError(f"{path} has other columns than {files[0]}. Import them one by one.")
+        self.schema: pa.Schema = schemas[0]
+
+    def batches(self, columns: list[str], rows: int) -> Batches:
+        """Yield the rows from the beginning, in record batches."""
+        for path in self.files:
+            with self._opened(path) as (_, batches):
+                yield from batches(columns, rows)
+
+
+def open_table(source: VectorTable, options: ReadOptions) -> VectorFile:
+    """Return a table as a file of vectors."""
     text = _text_column(source, options.column)
     vectors = _vector_columns(source, options.vector_column)
     spans = list(_SPAN_COLUMNS) if set(_SPAN_COLUMNS) <= {*source.schema.names} else []
@@ -65,22 +142,14 @@ def open_table(source: TableSource, options: ReadOptions) -> VectorFile:
     ids = _layer_ids(source) if len(vectors) == 1 and _LAYER in source.schema.names else []
     n_layers = len(ids) or len(vectors)
     rows = rows_per_block(n_layers, dim)
-    columns = [text, *spans]
-
-    def blocks() -> Iterator[Block]:
-        if not ids:
-            yield from _wide_blocks(source, columns, vectors, dim, rows)
-        else:
-            yield from _long_blocks(source, columns, vectors[0], dim, rows, ids)
-
-    layers = recorded_layers(record, n_layers)
+    read = partial(_long_blocks, ids=ids) if ids else _wide_blocks
     return VectorFile(
-        source.name, source.format, n_layers, dim, dtype, blocks, layers=layers, origin=recorded_origin(record),
-        hashed=source.files,
+        source.name, source.format, n_layers, dim, dtype, lambda: read(source, [text, *spans], vectors, dim, rows),
+        layers=recorded_layers(record, n_layers), origin=recorded_origin(record), hashed=source.files,
     )  # fmt: skip
 
 
-def _text_column(source: TableSource, requested: str | None) -> str:
+def _text_column(source: VectorTable, requested: str | None) -> str:
     """Return the column with the texts."""
     names = source.schema.names
     if requested is not None:
@@ -88,7 +157,7 @@ def _text_column(source: TableSource, requested: str | None) -> str:
             raise UnknownNameError("column", requested, names)
         return requested
     strings = [field.name for field in source.schema if _is_string(field.type)]
-    found = next((name for name in TEXT_COLUMNS if name in strings), strings[0] if len(strings) == 1 else None)
+    found = next((name for name in _TEXT_COLUMNS if name in strings), strings[0] if len(strings) == 1 else None)
     if found is None:
         raise UsageError(
             f"{source.name} has the columns {', '.join(names)}. Name the one with the texts: --column NAME"
@@ -96,7 +165,7 @@ def _text_column(source: TableSource, requested: str | None) -> str:
     return found
 
 
-def _vector_columns(source: TableSource, requested: str | None) -> list[str]:
+def _vector_columns(source: VectorTable, requested: str | None) -> list[str]:
     """Return the columns with vectors, one for each layer."""
     lists = [field.name for field in source.schema if _is_vector(field.type)]
     if requested is not None:
@@ -136,7 +205,7 @@ def _is_vector(kind: pa.DataType) -> bool:
     return bool(is_list and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)))
 
 
-def _dim(source: TableSource, column: str) -> int:
+def _dim(source: VectorTable, column: str) -> int:
     """Return the dimension of the vectors of a column, from its type or its first row."""
     kind = source.schema.field(column).type
     if pa.types.is_fixed_size_list(kind):
@@ -150,7 +219,7 @@ def _dim(source: TableSource, column: str) -> int:
     raise SourceError(f"{source.name} has no rows. Give a table with at least one vector.")
 
 
-def _layer_ids(source: TableSource) -> list[int]:
+def _layer_ids(source: VectorTable) -> list[int]:
     """Return the distinct numbers in the column ``layer``, ascending."""
     if not pa.types.is_integer(source.schema.field(_LAYER).type):
         return []
@@ -162,7 +231,7 @@ def _layer_ids(source: TableSource) -> list[int]:
     return sorted(found)
 
 
-def _wide_blocks(source: TableSource, columns: list[str], vectors: list[str], dim: int, rows: int) -> Iterator[Block]:
+def _wide_blocks(source: VectorTable, columns: list[str], vectors: list[str], dim: int, rows: int) -> Iterator[Block]:
     """Yield the rows of a table with a column of vectors for each layer."""
     first = 1
     for batch in source.batches([*columns, *vectors], rows):
@@ -173,20 +242,19 @@ def _wide_blocks(source: TableSource, columns: list[str], vectors: list[str], di
 
 
 def _long_blocks(
-    source: TableSource, columns: list[str], vector: str, dim: int, rows: int, ids: Sequence[int]
+    source: VectorTable, columns: list[str], vectors: list[str], dim: int, rows: int, ids: Sequence[int]
 ) -> Iterator[Block]:
     """Yield the rows of a table with a row for each item and layer; the items of all layers must be in one order."""
-    readers = [_of_layer(source, [*columns, vector], rows, layer) for layer in ids]
+    [vector] = vectors
+    readers = [_layer_batches(source, [*columns, vector], rows, layer) for layer in ids]
     first = 1
     while True:
         batches = [next(reader, None) for reader in readers]
-        if all(batch is None for batch in batches):
-            return
         present = [batch for batch in batches if batch is not None]
-        same = len(present) == len(batches) and all(
-            batch.select(columns).equals(present[0].select(columns)) for batch in present
-        )
-        if not same:
+        if not present:
+            return
+        items = present[0].select(columns)
+        if len(present) < len(batches) or not all(batch.select(columns).equals(items) for batch in present):
             raise SourceError(
                 f"{source.name}: its layers do not have the same items in the same order, from item {first:,} of each "
                 "layer on. Sort the table by layer and text, and leave out items that a layer lacks."
@@ -196,20 +264,18 @@ def _long_blocks(
         first += present[0].num_rows
 
 
-def _of_layer(source: TableSource, columns: list[str], rows: int, layer: int) -> Iterator[pa.RecordBatch]:
+def _layer_batches(source: VectorTable, columns: list[str], rows: int, layer: int) -> Iterator[pa.RecordBatch]:
     """Yield the rows of one layer, ``rows`` at a time."""
     kept: list[pa.RecordBatch] = []
     n = 0
     for batch in source.batches([*columns, _LAYER], rows):
         mask = pa.array(batch.column(_LAYER).to_numpy(zero_copy_only=False) == layer)
-        found = batch.select(columns).filter(mask)
-        kept.append(found)
-        n += found.num_rows
+        kept.append(batch.select(columns).filter(mask))
+        n += kept[-1].num_rows
         while n >= rows:
             table = pa.Table.from_batches(kept).combine_chunks()
             yield table.slice(0, rows).to_batches()[0]
-            rest = table.slice(rows)
-            kept, n = rest.to_batches(), rest.num_rows
+            kept, n = table.slice(rows).to_batches(), n - rows
     if n:
         yield pa.Table.from_batches(kept).combine_chunks().to_batches()[0]
 
@@ -226,8 +292,7 @@ def _values(column: Any, dim: int, name: str, first: int) -> NDArray[Any]:
             row = int(wrong[0])
             raise SourceError(
                 f"{name}:{first + row}: a vector of {lengths[row]} numbers, where the first has {dim}. All must have "
-                "one "
-                "dimension."
+                "one dimension."
             )
     flat = column.flatten()
     if flat.null_count:

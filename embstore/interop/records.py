@@ -1,22 +1,36 @@
-"""Read what an export of embstore says of its own layers and space; anything else is ignored.
+"""The record in every export: the card of the space, its layers, and how items and vectors were chosen.
 
-The record is in a file that a user gives, so that each value is checked before it is used.
+What is read of it is in a file that a user gives, so that each value is checked before it is used; anything but the
+record of an export is ignored.
 """
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embstore.base import checksum, documents
+from embstore.base import checksum, disk, documents
 from embstore.base.errors import EmbstoreError
 from embstore.base.space import Layer, Layers
-from embstore.interop.files import check_regular
-from embstore.interop.provenance import CARD_FILE
-from embstore.interop.vector_file import VectorFile
+from embstore.interop.vector_file import VectorFile, check_regular
 from embstore.sources.files import is_file, read_binary
 from embstore.storage.files.card import Card
 
+CARD_FILE = "card.json"
+"""File with the record in each exported folder."""
+METADATA_KEY = "embstore"
+"""Key of the record in the metadata of a file that has room for it."""
 _MAX_BYTES = 1 << 24
+
+
+def record_text(record: dict[str, Any]) -> str:
+    """Return the record of an export as JSON in one line."""
+    return json.dumps(record, ensure_ascii=False, allow_nan=False)
+
+
+def write_card_file(folder: Path, record: dict[str, Any]) -> None:
+    """Write the record of an export into a folder."""
+    disk.write(folder / CARD_FILE, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_record(path: Path) -> Any:
@@ -50,11 +64,8 @@ def recorded_layers(record: Any, n_layers: int) -> Layers | None:
         members = tuple(Layer(int(layer["id"]), str(layer["name"])) for layer in record["layers"])
     except (KeyError, TypeError, ValueError):
         return None
-    if (
-        len(members) != n_layers
-        or not {*card.layers.members}.issuperset(members)
-        or list(members) != sorted({*members})
-    ):
+    is_of_card = {*card.layers.members}.issuperset(members) and list(members) == sorted({*members})
+    if len(members) != n_layers or not is_of_card:
         return None
     return Layers(members, card.layers.n_blocks, card.layers.top_form)
 

@@ -1,6 +1,7 @@
-"""Read word2vec's text format, GloVe's, and fastText's .vec: a key and its numbers on each line.
+"""Read word2vec's text format, GloVe's, and fastText's .vec: a key and its numbers on each line; and word2vec's binary.
 
-word2vec and fastText begin with a line of two numbers, the vectors and their dimension; GloVe does not.
+word2vec and fastText begin with a line of two numbers, the vectors and their dimension; GloVe does not. In the binary
+format a key, a space and float32 numbers follow.
 """
 
 import io
@@ -12,37 +13,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.errors import SourceError
-from embstore.interop.files import check_regular, open_stream
-from embstore.interop.vector_file import Block, ReadOptions, VectorFile
+from embstore.interop.vector_file import (
+    BLOCK_BYTES,
+    MAX_DIM,
+    Block,
+    ReadOptions,
+    VectorFile,
+    check_regular,
+    open_stream,
+)
 
-_MAX_DIM = 1 << 20
-_BLOCK_BYTES = 1 << 20
+_READ_BYTES = 1 << 20
+_MAX_KEY = 1 << 16
 _MAX_LINE_BYTES = 32 << 20
 _SHOWN = 60
 
 
 def open_word2vec(path: Path, _: ReadOptions) -> VectorFile:
     """Open a file of word2vec's text format, or fastText's .vec."""
-    check_regular(path)
-    with open_stream(path) as stream:
-        first = first_line(stream, path)
-    if (header := parse_header(first)) is None:
+    first = _first_line(path)
+    if (header := _parse_header(first)) is None:
         raise SourceError(
             f"{path}:1: {_shown(first)} is not the header of word2vec's text format, which is two whole numbers: "
-            "vectors "
-            "and dimension. A file without one is GloVe's: --as glove"
+            "vectors and dimension. A file without one is GloVe's: --as glove"
         )
     n, dim = header
-    return VectorFile(
-        str(path), "word2vec", 1, dim, "text", lambda: _blocks(path, dim, n), "line", hashed=(path,), n=n
-    )  # fmt: skip
+    return VectorFile(str(path), "word2vec", 1, dim, "text", lambda: _blocks(path, dim, n), hashed=(path,), n=n)
 
 
 def open_glove(path: Path, _: ReadOptions) -> VectorFile:
     """Open a file of GloVe's format: lines of word2vec's, without a header."""
-    check_regular(path)
-    with open_stream(path) as stream:
-        first = first_line(stream, path)
+    first = _first_line(path)
     numbers = first.split(b" ")[1:]
     dim = len(numbers)
     if dim < 1:
@@ -54,16 +55,15 @@ def open_glove(path: Path, _: ReadOptions) -> VectorFile:
             f"{path}:1: {_shown(wrong)} is not a number: the line is neither a header (two whole numbers, vectors and "
             "dimension) nor a key and its numbers. Correct or remove it."
         )
-    return VectorFile(str(path), "glove", 1, dim, "text", lambda: _blocks(path, dim, None), "line", hashed=(path,))
+    return VectorFile(str(path), "glove", 1, dim, "text", lambda: _blocks(path, dim, None), hashed=(path,))
 
 
 def has_header(path: Path) -> bool:
     """Return whether a file begins with two whole numbers."""
-    with open_stream(path) as stream:
-        return parse_header(first_line(stream, path)) is not None
+    return _parse_header(_first_line(path)) is not None
 
 
-def parse_header(line: bytes) -> tuple[int, int] | None:
+def _parse_header(line: bytes) -> tuple[int, int] | None:
     """Return the numbers of vectors and of dimensions in a header; None if the line is not one."""
     parts = line.split()
     if len(parts) != 2 or not all(part.isdigit() and len(part) < 19 for part in parts):
@@ -71,23 +71,19 @@ def parse_header(line: bytes) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[1])
 
 
-def first_line(stream: IO[bytes], path: Path) -> bytes:
-    """Return the first line of a stream, without its end and a byte order mark."""
-    line = stream.readline(_MAX_LINE_BYTES + 1)
+def _first_line(path: Path) -> bytes:
+    """Return the first line of a file, without its end and a byte order mark."""
+    check_regular(path)
+    with open_stream(path) as stream:
+        line = stream.readline(_MAX_LINE_BYTES + 1)
     if len(line) > _MAX_LINE_BYTES:
         raise SourceError(f"{path}:1: the line has more than {_MAX_LINE_BYTES:,} bytes, and is none of vectors.")
     return line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n ")
 
 
 def _blocks(path: Path, dim: int, n: int | None) -> Iterator[Block]:
-    """Yield the rows of a file.
-
-    Args:
-        path: File.
-        dim: Number of components of a vector.
-        n: Number of vectors by its header; None without a header.
-    """
-    if not 0 < dim <= _MAX_DIM or n == 0:
+    """Yield the rows of a file; ``n`` is the number of vectors by its header, None without one."""
+    if not 0 < dim <= MAX_DIM or n == 0:
         raise SourceError(f"{path}:1: the header has no vectors, or none of a possible dimension: {n} of {dim}.")
     number = 1 if n is None else 2
     first = number
@@ -102,15 +98,14 @@ def _blocks(path: Path, dim: int, n: int | None) -> Iterator[Block]:
     if n is not None and number - first != n:
         raise SourceError(
             f"{path}: its header says {n:,} vectors, and it has {number - first:,}. It was cut, or its header is "
-            "wrong: "
-            "copy it again, or correct the first line."
+            "wrong: copy it again, or correct the first line."
         )
 
 
 def _line_blocks(stream: IO[bytes], path: Path) -> Iterator[list[bytes]]:
     """Yield the lines of a stream, some megabytes at a time."""
     rest = b""
-    while data := stream.read(_BLOCK_BYTES):
+    while data := stream.read(_READ_BYTES):
         whole, newline, tail = (rest + data).rpartition(b"\n")
         if not newline:
             if len(tail) > _MAX_LINE_BYTES:
@@ -135,11 +130,7 @@ def _parsed(lines: list[bytes], dim: int, path: Path, first: int) -> Block:
     vectors = _parse_numbers(b" ".join(numbers), len(lines) * dim)
     if vectors is None:
         raise _first_wrong(numbers, dim, path, first)
-    try:
-        texts = [key.decode() for key in keys]
-    except UnicodeDecodeError:
-        raise not_utf8(keys, path, first) from None
-    return Block(texts, vectors.reshape(1, len(lines), dim), first)
+    return Block(_texts(keys, path, first), vectors.reshape(1, len(lines), dim), first)
 
 
 def _parse_numbers(values: bytes, n: int) -> NDArray[np.float64] | None:
@@ -174,8 +165,7 @@ def _wrong_line(line: bytes, dim: int, place: str) -> SourceError:
         key = b" ".join(parts[: n - dim + 1]).decode(errors="replace")
         return SourceError(
             f"{place}: the key {key[:_SHOWN]!r} has a space, which separates the numbers in this format. Replace it, "
-            "as "
-            "by _, or give the vectors in another format, such as Parquet."
+            "as by _, or give the vectors in another format, such as Parquet."
         )
     return SourceError(
         f"{place}: {n} numbers after the key, where there must be {dim}: {_shown(line)}. Correct the line."
@@ -199,21 +189,77 @@ def _is_number(part: bytes) -> bool:
     return b"_" not in part
 
 
-def not_utf8(keys: list[bytes], path: Path, first: int) -> SourceError:
-    """Return the error for the first key that is not valid UTF-8."""
-    for offset, key in enumerate(keys):
+def _texts(keys: list[bytes], path: Path, first: int) -> list[str]:
+    """Decode keys; raise SourceError for the first that is not valid UTF-8."""
+    texts = []
+    for number, key in enumerate(keys, first):
         try:
-            key.decode()
+            texts.append(key.decode())
         except UnicodeDecodeError as error:
-            return SourceError(
-                f"{path}:{first + offset}: the key {_shown(key)} is not valid UTF-8 ({error.reason}). Convert the file "
-                "to "
+            raise SourceError(
+                f"{path}:{number}: the key {_shown(key)} is not valid UTF-8 ({error.reason}). Convert the file to "
                 "UTF-8 first, for instance with iconv."
-            )
-    raise AssertionError("every key is UTF-8")
+            ) from None
+    return texts
 
 
 def _shown(line: bytes) -> str:
     """Return the beginning of a line for messages."""
     text = line[:_SHOWN].decode(errors="replace")
     return repr(text) + ("…" if len(line) > _SHOWN else "")
+
+
+def open_word2vec_binary(path: Path, _: ReadOptions) -> VectorFile:
+    """Open a file of word2vec's binary format."""
+    header = _parse_header(_first_line(path))
+    if header is None or not header[0] or not 0 < header[1] <= MAX_DIM:
+        raise SourceError(
+            f"{path} does not begin with the header of word2vec's binary format, which is two whole numbers: vectors "
+            "and dimension. Check the format, or name another with --as."
+        )
+    n, dim = header
+    return VectorFile(
+        str(path), "word2vec-binary", 1, dim, "<f4", lambda: _binary_blocks(path, n, dim), hashed=(path,), n=n
+    )
+
+
+def _binary_blocks(path: Path, n: int, dim: int) -> Iterator[Block]:
+    """Yield the n rows of a file."""
+    n_bytes, done = 4 * dim, 0
+    keys: list[bytes] = []
+    vectors: list[bytes] = []
+
+    def block() -> Block:
+        first = done - len(keys) + 1
+        found = np.frombuffer(b"".join(vectors), "<f4").reshape(1, len(keys), dim)
+        return Block(_texts(keys, path, first), found, first)
+
+    with open_stream(path) as stream:
+        stream.readline()
+        data, position = b"", 0
+        while done < n:
+            space = data.find(b" ", position)
+            if space < 0 or len(data) < space + 1 + n_bytes:
+                if keys:
+                    yield block()
+                    keys.clear()
+                    vectors.clear()
+                more = stream.read(max(BLOCK_BYTES, n_bytes))
+                data, position = data[position:] + more, 0
+                if not more or (space < 0 and len(data) > _MAX_KEY + len(more)):
+                    raise SourceError(
+                        f"{path}: its header says {n:,} vectors, and it ends within number {done + 1:,}. It was cut, "
+                        "or its keys have spaces: copy it again, or give the vectors in another format."
+                    )
+                continue
+            keys.append(data[position:space].lstrip(b"\n"))
+            vectors.append(data[space + 1 : space + 1 + n_bytes])
+            position = space + 1 + n_bytes
+            done += 1
+        if keys:
+            yield block()
+        if (data[position:] + stream.read(2)).strip(b"\n"):
+            raise SourceError(
+                f"{path}: its header says {n:,} vectors, and there is more after them. Its header is wrong, or its "
+                "keys have spaces: give the vectors in another format."
+            )

@@ -6,9 +6,9 @@ of charts and layouts in the state are those of embedding-atlas 0.26.
 
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,13 +19,10 @@ from numpy.typing import NDArray
 from embstore.base import disk
 from embstore.base.errors import UsageError
 from embstore.base.space import Layer
-from embstore.interop.provenance import METADATA_KEY, provenance_text, write_card_file
+from embstore.interop.records import write_card_file
 from embstore.interop.selection import Selected
-from embstore.interop.writers.parquet import item_columns, item_fields
+from embstore.interop.write_tables import item_columns, item_fields, metadata
 from embstore.storage.catalog import Ids
-
-if TYPE_CHECKING:
-    from embstore.base.text import Item
 
 N_NEIGHBOURS = 15
 """Number of neighbours of an item, as embedding-atlas itself computes them."""
@@ -34,16 +31,11 @@ _VERSION = "0.26.0"
 _GRID, _ROWS, _MOST_ACROSS = (24, 18), 9, 3  # columns and rows of a dashboard; rows of a chart; charts side by side
 
 
-def write_atlas(
-    folder: Path, selected: Selected, provenance: dict[str, Any], report: Callable[[int], None]
-) -> Sequence[str]:
+def write_atlas(folder: Path, selected: Selected) -> Sequence[str]:
     """Write data.parquet, state.json and card.json."""
-    if "transform" in provenance:
+    if "transform" in selected.record:
         raise UsageError("maps are of vectors as they are stored: leave --transform out.")
-    items: list[Item] = []
-    for rows in selected.rows():
-        items += rows.items
-        report(rows.start + len(rows.items))
+    items = [item for rows in selected.rows() for item in rows.items]
     ids = np.array([item.id for item in items], np.int64)
     places = np.argsort(ids)
     fields, columns = item_fields(selected), item_columns(items, selected)
@@ -54,11 +46,11 @@ def write_atlas(
         for name, column in found.items():
             fields.append(pa.field(f"{name}_{layer.name}", column.type))
             columns.append(column)
-    schema = pa.schema(fields, metadata={METADATA_KEY: provenance_text(provenance)})
+    schema = pa.schema(fields, metadata=metadata(selected))
     with disk.writing(folder / DATA) as stream:
         pq.write_table(pa.Table.from_arrays(columns, schema=schema), stream, compression="zstd")
     disk.write(folder / STATE, (json.dumps(_state(selected), indent=2, ensure_ascii=False) + "\n").encode())
-    write_card_file(folder, provenance)
+    write_card_file(folder, selected.record)
     first = selected.layers[0].name
     options = ["--x", f"x_{first}", "--y", f"y_{first}", "--neighbors", f"neighbors_{first}", "--text", "text"]
     command = shlex.join(["embedding-atlas", DATA, *options, "--state", STATE])
@@ -99,11 +91,8 @@ def _state(selected: Selected) -> dict[str, Any]:
         for number, name in enumerate(charts)
     }
     below = -(-len(charts) // n_across) * _ROWS
-    charts["items"] = {
-        "type": "instances",
-        "title": "items",
-        "columns": [field.name for field in item_fields(selected)],
-    }
+    shown = [field.name for field in item_fields(selected)]
+    charts["items"] = {"type": "instances", "title": "items", "columns": shown}
     placements["items"] = {"x": 0, "y": below, "width": _GRID[0], "height": _ROWS}
     grids = {"x".join(map(str, _GRID)): {"placements": placements, "order": [*charts]}}
     layout = {"type": "dashboard", "name": "Layers", "chartIds": [*charts], "grids": grids}

@@ -27,29 +27,16 @@ class _Lines:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ImportReport(_Lines):
-    """The result of an import.
-
-    Attributes:
-        store: Folder or URL of the store.
-        space: Name of the space.
-        format: Name of the format that was read.
-        imported: Number of items whose vectors were written.
-        present: Number of items whose vectors were stored before.
-        n_layers: Number of layers.
-        dim: Number of components of a vector.
-        n_bytes: Bytes of the shards and indexes written.
-        seconds: Seconds of the whole import.
-        notes: Further information for the user, as sentences.
-    """
+    """The result of an import."""
 
     store: Path | str
     space: str
     format: str
-    imported: int
-    present: int
+    imported: int  # items whose vectors were written
+    present: int  # items whose vectors were stored before
     n_layers: int
     dim: int
-    n_bytes: int
+    n_bytes: int  # of the shards and indexes written
     seconds: float
     notes: tuple[str, ...] = ()
 
@@ -65,18 +52,7 @@ class ImportReport(_Lines):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ExportReport(_Lines):
-    """The result of an export.
-
-    Attributes:
-        files: Files that were written.
-        space: Name of the space.
-        format: Name of the format that was written.
-        layers: Names of the layers.
-        n: Number of items.
-        dim: Number of components of a vector.
-        n_bytes: Bytes of the files.
-        notes: Further information for the user, as sentences.
-    """
+    """The result of an export."""
 
     files: tuple[Path, ...]
     space: str

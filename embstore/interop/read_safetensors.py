@@ -5,7 +5,8 @@ by its library, since that one knows no bfloat16 in NumPy and loads whole tensor
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,14 +15,11 @@ from numpy.typing import NDArray
 
 from embstore.base import documents
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
-from embstore.interop.files import check_regular
-from embstore.interop.provenance import METADATA_KEY
-from embstore.interop.readers.npy import NO_TEXTS
-from embstore.interop.readers.raw_array import RawArray, check_vectors
-from embstore.interop.readers.recorded import parse_record, recorded_layers, recorded_origin
-from embstore.interop.readers.stored_texts import stored_text_blocks
-from embstore.interop.texts import text_blocks
-from embstore.interop.vector_file import Block, ReadOptions, VectorFile, rows_per_block
+from embstore.base.text import Span
+from embstore.interop.read_arrays import RawArray, check_vectors
+from embstore.interop.records import METADATA_KEY, parse_record, recorded_layers, recorded_origin
+from embstore.interop.texts import NO_TEXTS, Texts, file_texts, with_vectors
+from embstore.interop.vector_file import ReadOptions, VectorFile, check_regular, rows_per_block
 from embstore.sources.files import open_binary
 
 _MAX_HEADER, _MAX_AXES = 100 << 20, 64  # as the library and NumPy have it
@@ -60,41 +58,24 @@ def open_safetensors(path: Path, options: ReadOptions) -> VectorFile:
         if (tensor.array.shape, tensor.dtype) != (first.array.shape, first.dtype):
             raise SourceError(f"{path}: its layers differ in shape or type: {first.array.shape}, {tensor.array.shape}.")
     n_layers = sum(tensor.array.n_layers for tensor in chosen)
-    n, dim = first.array.n, first.array.dim
+    n, dim = first.array.shape[-2:]
     rows = rows_per_block(n_layers, dim, first.array.dtype.itemsize)
-    own_texts = {name: tensors[name].array for name in _NOT_VECTORS if name in tensors}
-
-    def blocks() -> Iterator[Block]:
-        if options.texts is not None:
-            texts = text_blocks(options.texts, options.column, rows)
-        elif "texts" in own_texts:
-            texts = stored_text_blocks(own_texts, str(path), rows)
-        else:
-            raise UsageError(f"{path}: {NO_TEXTS}")
-        yield from _with_texts(path, chosen, n, texts)
-
-    if options.texts is None and "texts" not in own_texts:
+    own = {name: tensors[name].array for name in _NOT_VECTORS if name in tensors}
+    if options.texts is None and "texts" not in own:
         raise UsageError(f"{path}: {NO_TEXTS}")
+
+    def texts() -> Texts:
+        return _own_texts(own, path, rows) if options.texts is None else file_texts(options.texts, options.column, rows)
+
+    def vectors(start: int, end: int) -> NDArray[Any]:
+        return np.concatenate([tensor.rows(start, end) for tensor in chosen])
+
     record = parse_record(metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None)
     return VectorFile(
-        str(path), "safetensors", n_layers, dim, first.dtype, blocks, layers=recorded_layers(record, n_layers),
-        origin=recorded_origin(record), hashed=(path,) if options.texts is None else (path, options.texts),
-        n=n,
+        str(path), "safetensors", n_layers, dim, first.dtype, lambda: with_vectors(str(path), n, vectors, texts()),
+        layers=recorded_layers(record, n_layers), origin=recorded_origin(record),
+        hashed=(path,) if options.texts is None else (path, options.texts), n=n,
     )  # fmt: skip
-
-
-def _with_texts(path: Path, tensors: list[Tensor], n: int, texts: Iterator[Block]) -> Iterator[Block]:
-    """Yield the rows of tensors, the layers one after the other, with their texts."""
-    start = 0
-    for block in texts:
-        end = start + len(block.texts)
-        if end > n:
-            raise SourceError(f"{path} has {n:,} vectors, and there are more texts. Give one for each vector.")
-        vectors = np.concatenate([tensor.rows(start, end) for tensor in tensors])
-        yield Block(block.texts, vectors, start + 1, block.contexts, block.spans)
-        start = end
-    if start < n:
-        raise SourceError(f"{path} has {n:,} vectors, and there are {start:,} texts. Give one for each vector.")
 
 
 def _read_header(path: Path, size: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -124,7 +105,7 @@ def _tensor(path: Path, entry: dict[str, Any], begin: int, size: int) -> Tensor:
         raise ValueError(f"a tensor at {start} to {end} of {size - begin} bytes")
     if name in _DTYPES and end - start != n_bytes:
         raise ValueError(f"{end - start} bytes for the shape {shape}")
-    return Tensor(RawArray(path, str(path), shape, dtype, begin + start), name == "BF16")
+    return Tensor(RawArray(path, shape, dtype, begin + start), name == "BF16")
 
 
 def _vectors(path: Path, tensors: dict[str, Tensor], requested: str | None) -> list[Tensor]:
@@ -149,3 +130,41 @@ def _position(name: str) -> tuple[bool, int]:
     """Return the sort key of a tensor of a layer: numbers first, then the other form of the top layer."""
     layer = name.removeprefix("layer_")
     return (not layer.isdigit(), int(layer) if layer.isdigit() else 0)
+
+
+def _own_texts(arrays: Mapping[str, RawArray], path: Path, rows: int) -> Texts:
+    """Yield the texts that an export stores as tensors: their UTF-8 in one, and where each ends in another.
+
+    Args:
+        arrays: ``texts`` (bytes), ``text_offsets`` (n + 1), of occurrences also ``contexts``, ``context_offsets``
+            (n + 1), ``starts`` (n) and ``ends`` (n).
+        path: The file.
+        rows: Number of texts of a block.
+    """
+    if "text_offsets" not in arrays:
+        raise SourceError(f"{path} has texts without text_offsets. Name a file with the texts: --texts FILE")
+    n = arrays["text_offsets"].shape[0] - 1
+    has_spans = {"contexts", "context_offsets", "starts", "ends"} <= {*arrays}
+    for start in range(0, n, rows):
+        end = min(start + rows, n)
+        texts = _strings(arrays["texts"], arrays["text_offsets"], start, end, path)
+        if not has_spans:
+            yield texts, None, None
+            continue
+        contexts = _strings(arrays["contexts"], arrays["context_offsets"], start, end, path)
+        starts, ends = (arrays[name].mapped()[start:end].tolist() for name in ("starts", "ends"))
+        yield texts, contexts, [Span(*pair) for pair in zip(starts, ends, strict=True)]
+
+
+def _strings(data: RawArray, offsets: RawArray, start: int, end: int, path: Path) -> list[str]:
+    """Return the strings of some rows."""
+    bounds: list[int] = offsets.mapped()[start : end + 1].tolist()
+    if any(a > b for a, b in pairwise(bounds)) or not 0 <= bounds[0] <= bounds[-1] <= data.shape[0]:
+        raise SourceError(f"{path} is damaged: its texts end in no order. Copy it again.")
+    if bounds[-1] == bounds[0]:
+        return [""] * (end - start)
+    whole = np.array(data.mapped()[bounds[0] : bounds[-1]]).tobytes()
+    try:
+        return [whole[a - bounds[0] : b - bounds[0]].decode() for a, b in pairwise(bounds)]
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is damaged: its texts are not UTF-8 ({error.reason}). Copy it again.") from error

@@ -1,0 +1,128 @@
+"""Write what the page shows: values as JSON, messages with its fields, and the commands that give the same results."""
+
+import json
+import math
+import re
+import shlex
+from collections.abc import Collection, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from embstore.base.wording import in_python, outside_commands
+from embstore.metrics import all_metrics
+
+_OPTIONS = {"models": "model", "revisions": "revision", "spaces": "space", "layers": "layer", "transforms": "transform",
+            "marked": "text"}  # fmt: skip
+_SAFE = 2**53 - 1  # JavaScript rounds larger integers
+_LONGEST = 2_000
+_SHARED = ("spaces", "layers", "where", "sample", "seed", "transforms", "marked", "embed")
+_ARGUMENT = re.compile(r"""(?<![\w.])(?:add )?([a-z][a-z_]*)=(?:("[^"]*"|'[^']*')|(True)\b|(\d[\w.]*))?""")
+_LIST = re.compile(
+    r"(: a file with )?one (?:word )?a line"
+    r"(?: or with commas|, or (?:instead of a file the )?words with commas(?::| between them, as in) rose,tulip)?"
+)
+_PLACEHOLDERS = ("FILE", "WORD", "NAME", "SPACE")
+
+
+def command(
+    verb: str, path: Path, arguments: Mapping[str, Any], texts: tuple[str, ...] = (), files: Collection[str] = ()
+) -> str:
+    """Return a command for a shell; before it, commands that write the files that it reads.
+
+    ``files`` are arguments that are lists in Python, and on the command line files with one word a line.
+    """
+    lines = [
+        shlex.join(["printf", r"%s\n", *arguments[name]]) + f" > {name}.txt" for name in files if arguments.get(name)
+    ]
+    arguments = {name: f"{name}.txt" if name in files and value else value for name, value in arguments.items()}
+    parts = ["embstore", *verb.split(), "--store", str(path)]
+    for name, value in arguments.items():
+        option = _OPTIONS.get(name, name).replace("_", "-")
+        flag = f"-{option}" if len(option) == 1 else f"--{option}"
+        if isinstance(value, bool):
+            parts.append(flag if value else f"--no-{option}")
+        elif value is not None:
+            for member in value if isinstance(value, list | tuple) else [value]:
+                text = str(member)
+                parts += [f"{flag}={text}"] if text.startswith("-") and flag.startswith("--") else [flag, text]
+    if any(text.startswith("-") for text in texts):
+        parts.append("--")
+    return "\n".join([*lines, shlex.join([*parts, *texts])])
+
+
+def python(method: str, path: Path, arguments: Mapping[str, Any], *positional: Any) -> str:
+    """Return a line of Python that calls a method of Store; arguments that are None or empty are left out."""
+    given = [repr(value) for value in positional]
+    given += [
+        f"{name}={list(value) if isinstance(value, tuple) else value!r}"
+        for name, value in arguments.items()
+        if value not in (None, (), [])
+    ]
+    return f"embstore.Store({str(path)!r}).{method}({', '.join(given)})"
+
+
+def to_json(value: Any) -> bytes:
+    """Return a value as strict JSON: integers beyond 2^53 as strings, numbers that are not finite as null."""
+    return json.dumps(_plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) <= _SAFE else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(member) for member in value]
+    if hasattr(value, "tolist"):  # numpy
+        return _plain(value.tolist())
+    if isinstance(value, bytes | bytearray):
+        return value.hex()
+    return str(value)
+
+
+def shortened(value: Any) -> Any:
+    """Return a cell of a user's SQL with a text or list cut to what a page can show, and ``…`` at its end."""
+    if isinstance(value, str | bytes | bytearray) and len(value) > _LONGEST:
+        return str(_plain(value[:_LONGEST])) + "…"
+    if isinstance(value, list | tuple) and len(value) > _LONGEST:
+        return [*value[:_LONGEST], "…"]
+    return value
+
+
+def on_page(message: str) -> str:
+    """Return a message with fields of the page in place of options and arguments; commands in it stay as they are."""
+    return outside_commands(in_python(message), _in_fields)
+
+
+def _in_fields(prose: str) -> str:
+    prose = _ARGUMENT.sub(_field, prose)
+    prose = _LIST.sub(lambda found: f"{', ' if found[1] else ''}separated by commas", prose)
+    prose = prose.replace("Or name another with path= or EMBSTORE_STORE.", "Or explore another one.")
+    return prose.replace("may be repeated", "several with commas")
+
+
+def _field(argument: re.Match[str]) -> str:
+    name, text, is_ticked, number = argument.groups()
+    if name not in _names():
+        return argument[0]
+    if name == "embed":
+        return "tick the box below the text"
+    if name == "marked" and text:
+        return f"“{text[1:-1]}”"
+    field = f"“{name.capitalize() if name in _SHARED else name.replace('_', ' ')}”"
+    if is_ticked:
+        return f"tick {field}"
+    value = text[1:-1] if text else number
+    return f"{field}: {value}" if value and value not in _PLACEHOLDERS else field
+
+
+@cache
+def _names() -> frozenset[str]:
+    """Return the names of the fields."""
+    own = (parameter.name for metric in all_metrics()[0].values() for parameter in metric.parameters)
+    return frozenset([*_SHARED, *own])

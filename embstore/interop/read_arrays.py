@@ -1,0 +1,253 @@
+"""Read NumPy's .npy and .npz, the folder of arrays that an export writes, and arrays in memory.
+
+Vectors are of one layer (n, dim) or of all (layers, n, dim), with their texts in another file or array.
+"""
+
+import hashlib
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.space import Unit
+from embstore.base.text import parse_marked
+from embstore.interop.records import CARD_FILE, read_record, recorded_layers, recorded_origin
+from embstore.interop.texts import NO_TEXTS, Texts, array_texts, batched, file_texts, with_vectors
+from embstore.interop.vector_file import ReadOptions, VectorFile, check_expansion, check_regular, rows_per_block
+from embstore.sources.files import open_binary
+
+_PICKLED = (
+    "holds pickled objects, which can run code when they are loaded. Save it as numbers (array.astype('float32')), or "
+    "add --allow-pickle if you trust where it comes from."
+)
+_TEXT_ARRAYS = ("texts", "words", "tokens", "keys", "vocab", "labels")
+_IN_MEMORY = "the array"
+
+
+@dataclass(frozen=True, slots=True)
+class RawArray:
+    """An array in the plain bytes of a file: one layer (n, dim), or all of them (layers, n, dim)."""
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]  # with its byte order
+    offset: int = 0  # of its first byte in the file
+    fortran: bool = False  # the first index varies fastest
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers."""
+        return self.shape[0] if len(self.shape) == 3 else 1
+
+    def mapped(self) -> NDArray[Any]:
+        """Return the array mapped into memory; its pages count as memory as long as the mapping is referred to."""
+        order: Literal["C", "F"] = "F" if self.fortran else "C"
+        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order)
+
+    def rows(self, start: int, end: int) -> NDArray[Any]:
+        """Return the vectors of some rows (layers, end - start, dim)."""
+        try:
+            found = np.array(self.mapped()[..., start:end, :])
+        except ValueError as error:
+            raise SourceError(f"{self.path} ends too early, or is damaged: {error}. Copy it again.") from error
+        return found if found.ndim == 3 else found[None]
+
+
+def check_vectors(name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
+    """Raise SourceError unless an array has vectors of one layer (n, dim) or of all (layers, n, dim), at least one."""
+    if dtype.kind not in "fiu":
+        raise SourceError(f"{name} has values of type {dtype}, and vectors are real numbers. Convert it to float32.")
+    if len(shape) not in (2, 3):
+        raise SourceError(
+            f"{name} has {len(shape)} axes, {tuple(shape)}. Vectors of one layer have 2, (n, dim), and of all layers "
+            "3, (layers, n, dim)."
+        )
+    if 0 in shape:
+        raise SourceError(f"{name} has no vectors: its shape is {tuple(shape)}. Give a file with at least one vector.")
+
+
+def memory_file(
+    name: str, format_name: str, vectors: NDArray[Any], texts: "partial[Texts]", hashed: tuple[Path, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> VectorFile:  # fmt: skip
+    """Return an array in memory, (n, dim) or (layers, n, dim), with a function that yields its texts, as a file."""
+    layered = vectors if vectors.ndim == 3 else vectors[None]
+    n_layers, n, dim = layered.shape
+    return VectorFile(
+        name, format_name, n_layers, dim, vectors.dtype.str,
+        lambda: with_vectors(
+            name, n, lambda start, end: layered[:, start:end], texts(rows=rows_per_block(n_layers, dim))
+        ),
+        hashed=hashed, notes=notes,
+    )  # fmt: skip
+
+
+def _raw_file(array: RawArray, format_name: str, texts: "partial[Texts]") -> VectorFile:
+    """Return an array in a file, read block by block, as a file of vectors."""
+    check_vectors(str(array.path), array.shape, array.dtype)
+    n, dim = array.shape[-2:]
+    rows = rows_per_block(array.n_layers, dim, array.dtype.itemsize)
+    return VectorFile(
+        str(array.path), format_name, array.n_layers, dim, array.dtype.str,
+        lambda: with_vectors(str(array.path), n, array.rows, texts(rows=rows)), n=n,
+    )  # fmt: skip
+
+
+def open_npy(path: Path, options: ReadOptions) -> VectorFile:
+    """Open a .npy file, whose texts are in the file of ``--texts``."""
+    check_regular(path)
+    if options.texts is None:
+        raise UsageError(f"{path}: {NO_TEXTS}")
+    texts, hashed = partial(file_texts, options.texts, options.column), (path, options.texts)
+    with open_binary(path, str(path)) as file:
+        array = _read_header(file, path)
+    if not array.dtype.hasobject:
+        return replace(_raw_file(array, "npy", texts), hashed=hashed)
+    if not options.allow_pickle:
+        raise SourceError(f"{path} {_PICKLED}")
+    with open_binary(path, str(path)) as file:
+        loaded = np.load(file, allow_pickle=True)
+    try:
+        vectors = np.array([np.asarray(row, np.float64) for row in loaded])
+    except (ValueError, TypeError) as error:
+        raise SourceError(f"{path}: its rows are not vectors of one length ({error}). Give one length.") from error
+    check_vectors(str(path), vectors.shape, vectors.dtype)
+    return memory_file(str(path), "npy", vectors, texts, hashed, (unpickled_note(path),))
+
+
+def unpickled_note(path: Path) -> str:
+    """Return the note about a file that was unpickled."""
+    return f"{path} was unpickled, as --allow-pickle allows."
+
+
+def open_npy_folder(path: Path, options: ReadOptions) -> VectorFile:
+    """Open a folder with vectors.npy and texts.jsonl; card.json names the layers."""
+    file = open_npy(path / "vectors.npy", replace(options, texts=options.texts or path / "texts.jsonl"))
+    record = read_record(path / CARD_FILE)
+    layers = recorded_layers(record, file.n_layers)
+    return replace(file, name=str(path), format="npy-folder", layers=layers, origin=recorded_origin(record))
+
+
+def open_npz(path: Path, options: ReadOptions) -> VectorFile:
+    """Open a .npz file; its texts are an array of strings in it, or in the file of ``--texts``.
+
+    An array that ``savez`` wrote without compression is read block by block, another one is unpacked into memory.
+    """
+    check_regular(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    except zipfile.BadZipFile as error:
+        raise SourceError(f"{path} is not a .npz file: {error}. Save it again with numpy.savez.") from error
+    chosen = _chosen_array(path, list(members), options.vector_column)
+    labels = next((name for name in _TEXT_ARRAYS if name in members), None)
+    for info in (members[chosen], members[labels] if labels else None):
+        if info is not None:
+            remedy = "save it with numpy.savez, which does not compress"
+            check_expansion(str(path), info.file_size, info.compress_size, remedy)
+    array = _uncompressed(path, members[chosen])
+    vectors = _load_member(path, chosen, options.allow_pickle) if array is None else np.empty(0)
+    source = array or vectors
+    if source.dtype.hasobject:
+        raise SourceError(f"{path} {_PICKLED}")
+    check_vectors(str(path), source.shape, source.dtype)
+    hashed: tuple[Path, ...] = (path,)
+    if options.texts is not None:
+        texts, hashed = partial(file_texts, options.texts, options.column), (path, options.texts)
+    elif labels is not None:
+        texts = partial(array_texts, _load_member(path, labels, options.allow_pickle), str(path))
+    else:
+        raise UsageError(f"{path}: {NO_TEXTS}")
+    if array is None:
+        return memory_file(str(path), "npz", vectors, texts, hashed)
+    return replace(_raw_file(array, "npz", texts), hashed=hashed, n=None)
+
+
+def _read_header(file: IO[bytes], path: Path) -> RawArray:
+    """Read the header of a .npy file at the position of an open file."""
+    try:
+        version = npy_format.read_magic(file)
+        read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+    except (ValueError, EOFError) as error:
+        raise SourceError(f"{path} is not a .npy file: {error}. Save it again with numpy.save.") from error
+    return RawArray(path, shape, dtype, file.tell(), fortran)
+
+
+def _load_member(path: Path, name: str, allow_pickle: bool) -> NDArray[Any]:
+    """Return an array of an archive."""
+    with open_binary(path, str(path)) as file:
+        try:
+            with np.load(file, allow_pickle=allow_pickle) as archive:
+                found: NDArray[Any] = archive[name]
+        except ValueError as error:
+            cause = _PICKLED if "allow_pickle" in str(error) else f"is damaged: {error}. Copy it again."
+            raise SourceError(f"{path} {cause}") from error
+    if not found.dtype.hasobject:
+        return found
+    try:
+        return np.array(found.tolist(), dtype=np.str_ if isinstance(found.flat[0], str) else np.float64)
+    except (ValueError, TypeError) as error:
+        raise SourceError(f"{path}: {name} is not an array of numbers or strings ({error}).") from error
+
+
+def _chosen_array(path: Path, names: list[str], requested: str | None) -> str:
+    """Return the name of the array of vectors in an archive."""
+    if requested is not None:
+        if requested not in names:
+            raise UnknownNameError("array", requested, names)
+        return requested
+    others = [name for name in names if name not in _TEXT_ARRAYS and name != "ids"]
+    if len(others) != 1:
+        raise UsageError(f"{path} has the arrays {', '.join(names)}. Name that of the vectors: --vector-column NAME")
+    return others[0]
+
+
+def _uncompressed(path: Path, info: zipfile.ZipInfo) -> RawArray | None:
+    """Return an array that an archive stores uncompressed; None if it is compressed or pickled."""
+    if info.compress_type != zipfile.ZIP_STORED:
+        return None
+    with open_binary(path, str(path)) as file:
+        file.seek(info.header_offset + 26)  # the lengths of name and extra field in the member's own header
+        n_name, n_extra = int.from_bytes(file.read(2), "little"), int.from_bytes(file.read(2), "little")
+        file.seek(info.header_offset + 30 + n_name + n_extra)
+        array = _read_header(file, path)
+    return None if array.dtype.hasobject else array
+
+
+def array_file(texts: Sequence[str], array: NDArray[Any], unit: Unit) -> VectorFile:
+    """Return an array (n, dim) or (layers, n, dim) with its texts (n) as a file of vectors."""
+    for text in texts:
+        if not isinstance(text, str):
+            raise SourceError(f"texts are strings, and one is {type(text).__name__}: {text!r}.")
+    check_vectors(_IN_MEMORY, array.shape, array.dtype)
+    return memory_file(_IN_MEMORY, "array", array, partial(_given_texts, texts, unit))
+
+
+def array_digest(texts: Sequence[str], array: NDArray[Any]) -> str:
+    """Return the SHA-256 of an array, and of its texts."""
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}\n".encode())
+    for row in array:
+        digest.update(np.ascontiguousarray(row).data)
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()
+
+
+def _given_texts(texts: Sequence[str], unit: Unit, rows: int) -> Texts:
+    """Yield texts, some rows at a time; of occurrences with their sentences."""
+    for part, _, _ in batched(texts, rows):
+        if unit is Unit.OCCURRENCE:
+            items = [parse_marked(text) for text in part]
+            spans = [item.span for item in items if item.span is not None]
+            yield [item.text for item in items], [item.context or "" for item in items], spans
+        else:
+            yield part, None, None

@@ -1,0 +1,165 @@
+"""Write tables: Parquet (long and wide), Arrow IPC, CSV, and a folder that the library datasets loads.
+
+The long form has a row for each item and layer, the wide one for each item, with a column of vectors for each layer.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from embstore.base import disk
+from embstore.base.errors import UsageError
+from embstore.base.space import Unit
+from embstore.base.text import Item
+from embstore.interop.records import METADATA_KEY, record_text, write_card_file
+from embstore.interop.selection import Selected
+from embstore.storage.files.tables import column_schema
+
+_DATA = "data/train-00000-of-00001.parquet"
+_RESERVED = re.compile(r"layer|layer_.*|vector|[xy]_.*|neighbors_.*|v[0-9]+")
+
+
+def write_parquet(file: Path, selected: Selected) -> None:
+    """Write the long form as Parquet, a row group for each layer of some items."""
+    from pyarrow.parquet import ParquetWriter
+
+    _write_long(file, selected, partial(ParquetWriter, compression="zstd"))
+
+
+def write_arrow(file: Path, selected: Selected) -> None:
+    """Write the long form as Arrow IPC, a record batch for each layer of some items."""
+    _write_long(file, selected, pa.ipc.new_file)
+
+
+def _write_long(file: Path, selected: Selected, open_writer: Callable[..., Any]) -> None:
+    """Write layer, layer_name, item_id, text, of occurrences context, start and end, the columns, and vector."""
+    own = [pa.field("layer", pa.int16()), pa.field("layer_name", pa.string())]
+    fields = [*own, *item_fields(selected), pa.field("vector", _vector_type(selected))]
+    schema = pa.schema(fields, metadata=metadata(selected))
+    with disk.writing(file) as stream, open_writer(stream, schema) as writer:
+        for rows in selected.rows():
+            n, columns = len(rows.items), item_columns(rows.items, selected)
+            for layer, vectors in zip(selected.layers, rows.vectors, strict=True):
+                names = [pa.array(np.full(n, layer.id, np.int16)), pa.array([layer.name] * n)]
+                arrays = [*names, *columns, _vector_column(vectors)]
+                writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def write_parquet_wide(file: Path, selected: Selected) -> None:
+    """Write item_id, text, of occurrences context, start and end, the columns, and ``layer_0``, ``layer_1`` …."""
+    from pyarrow.parquet import ParquetWriter
+
+    layers = [pa.field(f"layer_{layer.name}", _vector_type(selected)) for layer in selected.layers]
+    schema = pa.schema([*item_fields(selected), *layers], metadata=metadata(selected))
+    with disk.writing(file) as stream, ParquetWriter(stream, schema, compression="zstd") as writer:
+        for rows in selected.rows():
+            columns = [*item_columns(rows.items, selected), *map(_vector_column, rows.vectors)]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+def write_csv(file: Path, selected: Selected) -> None:
+    """Write layer, item_id, text …, and the components ``v0``, ``v1`` … in the fewest digits of their values."""
+    from pyarrow.csv import CSVWriter
+
+    components = [pa.field(f"v{number}", pa.float32()) for number in range(selected.dim)]
+    schema = pa.schema([pa.field("layer", pa.string()), *item_fields(selected), *components])
+    with disk.writing(file) as stream, CSVWriter(stream, schema) as writer:
+        for rows in selected.rows():
+            columns = item_columns(rows.items, selected)
+            for layer, vectors in zip(selected.layers, rows.vectors, strict=True):
+                names = pa.array([layer.name] * len(rows.items))
+                values = map(pa.array, np.ascontiguousarray(vectors.T.astype(np.float32)))
+                writer.write_table(pa.Table.from_arrays([names, *columns, *values], schema=schema))
+
+
+def write_datasets(folder: Path, selected: Selected) -> None:
+    """Write the wide form as Parquet, README.md and card.json."""
+    disk.make_folder(folder / "data")
+    write_parquet_wide(folder / _DATA, selected)
+    disk.write(folder / "README.md", _readme(selected).encode())
+    write_card_file(folder, selected.record)
+
+
+def _readme(selected: Selected) -> str:
+    """Return the dataset card: its metadata as YAML, and what the vectors are."""
+    card, record = selected.card, selected.record
+    layers = ", ".join(f"`layer_{layer.name}`" for layer in selected.layers)
+    rows = {
+        "Space": card.space, "Made by": card.checkpoint_at_revision, "Unit": card.unit.value,
+        "Pooling": card.pooling.value, "Template": card.template.pattern, "Items": f"{selected.n:,}",
+        "Dimension": str(selected.dim), "Type": selected.dtype.name,
+        **{name.title(): record[name] for name in ("where", "transform") if name in record},
+    }  # fmt: skip
+    table = "\n".join(f"| {name} | {_code(value)} |" for name, value in rows.items())
+    return f"""---
+pretty_name: {json.dumps(f"Vectors of {card.space}")}
+tags: [embeddings, embstore]
+configs:
+  - config_name: default
+    data_files: {_DATA}
+---
+
+# Vectors of {card.space}
+
+A row for each {card.unit.value}, with a column for each layer: {layers}.
+
+| | |
+|---|---|
+{table}
+
+Written by [embstore](https://github.com/embstore/embstore) {record["embstore"]}; `card.json` has the whole card.
+
+```python
+from datasets import load_dataset
+
+rows = load_dataset("path/to/this/folder", split="train")
+```
+"""
+
+
+def _code(value: str) -> str:
+    """Return a value as code in a table, whatever its characters."""
+    return "`" + value.replace("`", "'").replace("|", "\\|").replace("\n", " ") + "`"
+
+
+def metadata(selected: Selected) -> dict[str, str]:
+    """Return the metadata of a file that has room for the record of the export."""
+    return {METADATA_KEY: record_text(selected.record)}
+
+
+def _vector_column(vectors: NDArray[np.floating]) -> pa.Array:
+    """Return vectors (n, dim) as a column."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(vectors).ravel()), vectors.shape[1])
+
+
+def _vector_type(selected: Selected) -> pa.DataType:
+    return pa.list_(pa.from_numpy_dtype(selected.dtype), selected.dim)
+
+
+def item_fields(selected: Selected) -> list[pa.Field]:
+    """Return the fields of an item: item_id and text, of occurrences also context, start and end; then the columns."""
+    fields = [pa.field("item_id", pa.int64()), pa.field("text", pa.string())]
+    if selected.card.unit is Unit.OCCURRENCE:
+        fields += [pa.field("context", pa.string()), pa.field("start", pa.int64()), pa.field("end", pa.int64())]
+    taken = {field.name for field in fields}
+    for name, kind in selected.columns.items():
+        if name in taken or _RESERVED.fullmatch(name):
+            raise UsageError(f"the column {name!r} has the name of a column of this format. Leave it out of --keep.")
+        fields.append(pa.field(name, column_schema({name: kind}).field(name).type))
+    return fields
+
+
+def item_columns(items: Sequence[Item], selected: Selected) -> list[pa.Array]:
+    """Return the columns of :func:`item_fields`."""
+    columns = [pa.array([item.id for item in items], pa.int64()), pa.array([item.text for item in items], pa.string())]
+    if selected.card.unit is Unit.OCCURRENCE:
+        columns.append(pa.array([item.context for item in items], pa.string()))
+        columns += [pa.array([item.span and item.span[end] for item in items], pa.int64()) for end in (0, 1)]
+    return columns + [pa.array(column.values, mask=column.is_null) for column in selected.values(items)]

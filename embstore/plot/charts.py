@@ -1,0 +1,426 @@
+"""Draw the panels of the four types of charts: curves over the layers, heat maps, stacked bars, and strips of words."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from embstore.base.chart import Chart
+from embstore.base.escape import printable
+from embstore.base.table import Row, Table, show
+from embstore.plot.axes import (
+    ValueScale,
+    band_encoding,
+    layer_encoding,
+    quoted,
+    shorten,
+    spread,
+    step_encoding,
+    text_width,
+)
+from embstore.plot.options import DASHES, PlotOptions, Style
+from embstore.plot.results import CURVE, NO_VALUE, LayerAxis, distinct, series_labels
+
+GAP = 18.0
+_MARGIN = 5.0
+_NARROWEST = 190.0
+_CURVE_LABEL_SHARE, _ITEM_LABEL_SHARE = 0.4, 0.35
+_LARGEST_CELL, _SMALLEST_SIDE = 44.0, 130.0
+_MOST_ITEMS = 40
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel of a picture: its Vega-Lite specification, and its width with axes and labels in pixels."""
+
+    spec: dict[str, Any]
+    width: float
+
+
+@dataclass(frozen=True)
+class Request:
+    """A picture that is requested: the results and their chart, the column drawn, options and theme."""
+
+    table: Table
+    chart: Chart
+    value: str
+    options: PlotOptions
+    style: Style
+
+    @property
+    def values(self) -> list[float]:
+        """The values drawn."""
+        return [row[self.value] for row in self.table.rows if row[self.value] is not None]
+
+    @property
+    def value_title(self) -> str:
+        """Title of the axis of values: name, unit and range."""
+        name = self.value.replace("_", " ")
+        about = [text for columns in (self.chart.units, self.chart.ranges) if (text := dict(columns).get(self.value))]
+        return f"{name} ({', '.join(about)})" if about else name
+
+    def panels_of(self, *columns: str) -> list[tuple[tuple[str, ...], list[Row]]]:
+        """Return the distinct values of columns (and the group, if there are any) with their rows: one panel each."""
+        keys = (*columns, "group") if self.chart.series == "group" else columns
+        return _split(self.table.rows, keys)
+
+    def panel_width(self, n_panels: int, narrowest: float = _NARROWEST) -> float:
+        """Return the width of a panel, as many side by side as have room, in rows of equal length where possible."""
+        room = self.options.width - 2 * _MARGIN - self.style.spare
+        most = max(1, min(n_panels, int((room + GAP) // (narrowest + GAP))))
+        columns = math.ceil(n_panels / math.ceil(n_panels / most))
+        return (room - GAP * (columns - 1)) / columns
+
+    def height(self, width: float, least: float) -> float:
+        """Return the height of a panel of this width, unless one is requested."""
+        return self.options.height or max(least, min(0.6 * width, 320.0))
+
+    def y(self, scale: ValueScale, field: str, height: float) -> dict[str, Any]:
+        """Return the Vega-Lite encoding of values along the y axis."""
+        return {"field": field, "type": "quantitative", "scale": scale.scale,
+                "axis": scale.axis(self.value_title, height, self.style)}  # fmt: skip
+
+    def panel(
+        self, size: tuple[float, float], data: Sequence[Row], layers: Sequence[Any], title: str, width: float
+    ) -> Panel:
+        """Return a panel of layers in an area of this size, and its title, if it has one, cut to the area's width."""
+        inner, height = size
+        spec: dict[str, Any] = {"width": inner, "height": height, "data": {"values": data}, "layer": layers}
+        if title:
+            size_of_text = self.style.size
+            spec["title"] = {"text": shorten(printable(title), inner, size_of_text), "fontSize": size_of_text,
+                             "fontWeight": "normal", "anchor": "start", "frame": "group", "offset": 4}  # fmt: skip
+        return Panel(spec, width)
+
+
+def _split(rows: Sequence[Row], columns: Sequence[str]) -> list[tuple[tuple[Any, ...], list[Row]]]:
+    """Return each distinct combination of values of columns with its rows, in order of appearance."""
+    return [
+        (values, [row for row in rows if tuple(row[column] for column in columns) == values])
+        for values in distinct(rows, columns)
+    ]
+
+
+def _layer_names(rows: Sequence[Row], suffix: str = "") -> list[str]:
+    """Return the names of the layers of rows, in order."""
+    ordered = sorted(rows, key=lambda row: row[f"layer{suffix}"])
+    return LayerAxis.of(row[f"layer_name{suffix}"] for row in ordered).names
+
+
+def _fields(*names: str) -> list[dict[str, str]]:
+    """Return the fields of a tooltip."""
+    return [{"field": name} for name in names]
+
+
+def curve_panels(request: Request) -> tuple[list[Panel], list[str]]:
+    """Return one panel for each combination of the facets, with the same scales, and notes."""
+    chart, rows = request.chart, request.table.rows
+    spaces = [space for (space,) in distinct(rows, (chart.series,))]
+    axis = LayerAxis.of(row[chart.layer_name] for row in sorted(rows, key=lambda row: row[chart.layer]))
+    facets = _split(rows, chart.facets)
+    limits = dict(chart.intervals).get(request.value, ())
+    values = [row[name] for name in (request.value, *limits) for row in rows if row[name] is not None]
+    scale = ValueScale.covering(values, log=request.options.logy)
+    labels = _labels(request, spaces).values()
+    longest = max((text_width(label, request.style.size) for label in labels), default=0.0)
+    width = request.panel_width(len(facets), _NARROWEST + longest)
+    return [
+        _curves(request, chosen, spaces, axis, scale, width, ", ".join(map(show, facet)) if len(facets) > 1 else "")
+        for facet, chosen in facets
+    ], []
+
+
+def _labels(request: Request, series: Sequence[str]) -> dict[str, str]:
+    """Return the label of each curve, short where the curves are spaces; none for a single curve of a space."""
+    if len(series) == 1 and request.chart.series in ("space", CURVE):
+        return {}
+    return series_labels(series) if request.chart.series == "space" else {name: name for name in series}
+
+
+def _curves(
+    request: Request, rows: Sequence[Row], spaces: Sequence[str], axis: LayerAxis, scale: ValueScale, width: float,
+    title: str,
+) -> Panel:  # fmt: skip
+    style, value, chart = request.style, request.value, request.chart
+    labels = _labels(request, spaces)
+    room = min(
+        max((text_width(label, style.size - 1) for label in labels.values()), default=0.0), _CURVE_LABEL_SHARE * width
+    )
+    height = request.height(width, 130.0)
+    inner = width - scale.axis_width(request.value_title, height, style) - (room + 12 if labels else 4)
+    named = [printable(space) for space in spaces]
+    colours, dashes = _colours(request, named), _dash_patterns(request, named)
+    if request.options.x == "step":
+        x = step_encoding([*axis.places.values()], inner, style, chart.x_title, log=request.options.logx)
+    else:
+        x = layer_encoding(axis, inner, style, chart.x_title)
+    y = request.y(scale, value, height)
+    data = [_datum(request, row, axis) for row in rows]
+    numbered = {"filter": "datum.is_numbered"}
+    alone = {"filter": "!datum.is_numbered" if sum(map(str.isdecimal, axis.places)) > 1 else "true"}
+    layers: list[dict[str, Any]] = []
+    if limits := dict(chart.intervals).get(value):
+        band = {"x": x, "y": {**y, "field": limits[0]}, "y2": {"field": limits[1]}, "color": colours}
+        layers.append({"mark": {"type": "area", "opacity": 0.16}, "transform": [numbered], "encoding": band})
+        layers.append({"mark": {"type": "rule", "opacity": 0.4}, "transform": [alone], "encoding": band})
+    curve = {"x": x, "y": y, "color": colours}
+    tooltip = _fields(chart.series, chart.layer_name, value, *(["n"] if "n" in rows[0] else []))
+    layers += [
+        {"mark": {"type": "line", "strokeWidth": 1.6}, "transform": [numbered],
+         "encoding": curve | {"strokeDash": dashes}},
+        {"mark": {"type": "point", "filled": True, "size": 22, "opacity": 1},
+         "transform": [{"filter": f"isValid(datum[{value!r}])"}], "encoding": curve | {"tooltip": tooltip}},
+    ]  # fmt: skip
+    if chart.best and any(row[chart.best] for row in rows) and len({row[chart.layer] for row in rows}) > 1:
+        star = {"type": "point", "shape": "diamond", "size": 110, "strokeWidth": 1.6, "filled": False, "opacity": 1}
+        layers.append({"mark": star, "transform": [{"filter": f"datum[{chart.best!r}]"}], "encoding": curve})
+    if labels:
+        layers.append(_end_labels(request, rows, labels, axis, scale, (inner, height, room), colours))
+    return request.panel((inner, height), data, layers, title, width)
+
+
+def _colours(request: Request, series: Sequence[str]) -> dict[str, Any]:
+    """Return the encoding of the colours of curves, which show the order of ordered ones."""
+    colours = request.style.colours
+    if request.chart.is_ordered and len(series) > 2:
+        extent = [0, 0.88] if request.options.theme != "dark" else [0.2, 1]
+        ordered = [name for name in series if name != NO_VALUE]
+        scale = {"domain": ordered, "scheme": {"name": request.style.sequence, "extent": extent}}
+        found = {"field": request.chart.series, "type": "ordinal", "legend": None, "sort": None, "scale": scale}
+        if len(ordered) < len(series):  # outside the order, and so without a colour of it
+            is_outside = f"datum[{request.chart.series!r}] === {NO_VALUE!r}"
+            found["condition"] = {"test": is_outside, "value": request.style.faint}
+        return found
+    scale = {"domain": list(series), "range": [colours[at % len(colours)] for at in range(len(series))]}
+    return {"field": request.chart.series, "type": "nominal", "legend": None, "scale": scale}
+
+
+def _dash_patterns(request: Request, series: Sequence[str]) -> dict[str, Any]:
+    """Return the encoding of the dashes of curves, which differ from those of earlier curves with the same colour."""
+    n_colours = len(request.style.colours)
+    patterns = [list(DASHES[(at + at // n_colours) % len(DASHES)]) for at in range(len(series))]
+    scale = {"domain": list(series), "range": patterns}
+    return {"field": request.chart.series, "type": "nominal", "legend": None, "scale": scale}
+
+
+def _datum(request: Request, row: Row, axis: LayerAxis) -> dict[str, Any]:
+    chart, name = request.chart, row[request.chart.layer_name]
+    limits = dict(chart.intervals).get(request.value, ())
+    optional = (*(("n",) if "n" in row else ()), request.value, *limits, *((chart.best,) if chart.best else ()))
+    columns = (chart.series, chart.layer, chart.layer_name, *chart.facets, *optional)
+    found = {column: printable(row[column]) if isinstance(row[column], str) else row[column] for column in columns}
+    return found | {"place": axis.places[name], "is_numbered": name.isdecimal()}
+
+
+def _end_labels(
+    request: Request, rows: Sequence[Row], labels: dict[str, str], axis: LayerAxis, scale: ValueScale,
+    size: tuple[float, float, float], colours: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Return the layer with the label of each curve at the right, moved apart where they would overlap."""
+    inner, height, room = size
+    style, value, series = request.style, request.value, request.chart.series
+    drawn = [row for row in rows if row[value] is not None]
+    ordered = sorted(drawn, key=lambda row: axis.places[row[request.chart.layer_name]])
+    ends = {row[series]: row[value] for row in ordered}
+    places = spread([scale.at(end, height) for end in ends.values()], 1.15 * (style.size - 1), 2, height)
+    data = [
+        {series: printable(name), "label": shorten(printable(labels[name]), room + 2, style.size - 1), "pixels": place}
+        for name, place in zip(ends, places, strict=True)
+    ]
+    mark = {"type": "text", "align": "left", "baseline": "middle", "dx": 6, "x": inner}
+    return {
+        "data": {"values": data}, "mark": mark,
+        "encoding": {"y": {"field": "pixels", "type": "quantitative", "scale": None}, "text": {"field": "label"},
+                     "color": colours},
+    }  # fmt: skip
+
+
+def heat_map_panels(request: Request) -> tuple[list[Panel], list[str]]:
+    """Return one panel for each pair of spaces (and group), with the same colours, and notes."""
+    pairs = request.panels_of("space", "space_2")
+    width = request.panel_width(len(pairs))
+    return [_heat_map(request, rows, pair, width, titled=len(pairs) > 1) for pair, rows in pairs], []
+
+
+def _heat_map(request: Request, rows: Sequence[Row], pair: tuple[str, ...], width: float, *, titled: bool) -> Panel:
+    style, value, values = request.style, request.value, request.values
+    down, across = _layer_names(rows), _layer_names(rows, "_2")
+    legend_width = 62.0
+    left = max(text_width(name, style.size - 1) for name in down) + 14 + 1.3 * style.size
+    cell = min((width - left - legend_width) / len(across), max(_LARGEST_CELL, _SMALLEST_SIDE / len(across)))
+    height = request.options.height or max(cell * len(down), _SMALLEST_SIDE)
+    inner = cell * len(across)
+    data = [{name: row[name] for name in ("layer_name", "layer_name_2", value, "n")} for row in rows]
+    same = pair[0] == pair[1]
+    first, second = ("layer", "layer") if same else (f"layer of {printable(pair[0])}", f"layer of {printable(pair[1])}")
+    x = band_encoding("layer_name_2", across, inner, style, shorten(second, inner, style.size))
+    y = band_encoding("layer_name", down, height, style, shorten(first, height, style.size), upwards=True)
+    low, high = min(0.0, *values), max(values)
+    top = 1.0 if 0 < high <= 1 else high
+    colour = {
+        "field": value, "type": "quantitative", "scale": {"scheme": style.sequence, "domain": [low, top]},
+        "legend": {"title": value.replace("_", " "), "gradientLength": min(height, 160), "format": ".3~g"},
+    }  # fmt: skip
+    tooltip = _fields("layer_name", "layer_name_2", value, "n")
+    layers: list[dict[str, Any]] = [
+        {"mark": {"type": "rect"}, "encoding": {"x": x, "y": y, "color": colour, "tooltip": tooltip}}
+    ]
+    if not same:
+        outline = {"type": "rect", "filled": False, "stroke": "white", "strokeWidth": 1.5}
+        layers.append({"mark": outline, "data": {"values": _diagonal(down, across)}, "encoding": {"x": x, "y": y}})
+    size = style.size - 2
+    widest = max(text_width(f"{number:.2f}".replace("-", "−"), size) for number in values)
+    if cell >= widest + 3 and height / len(down) >= size + 3:
+        light = {"condition": {"test": f"datum[{value!r}] > {low + 0.6 * (top - low)!r}", "value": "black"},
+                 "value": "white"}  # fmt: skip
+        text = {"field": value, "type": "quantitative", "format": ".2f"}
+        layers.append({"mark": {"type": "text", "fontSize": size}, "encoding": {"x": x, "y": y, "text": text,
+                                                                               "color": light}})  # fmt: skip
+    title = ", ".join((pair[0] if same else f"{pair[0]} × {pair[1]}", *pair[2:])) if titled else ""
+    return request.panel((inner, height), data, layers, title, width)
+
+
+def _diagonal(down: Sequence[str], across: Sequence[str]) -> list[dict[str, str]]:
+    """Return the cells of layers at the same relative depth, for each layer of the side that has more."""
+    n = max(len(down), len(across))
+    depths = [at / max(n - 1, 1) for at in range(n)]
+    return [
+        {"layer_name": down[round(depth * (len(down) - 1))], "layer_name_2": across[round(depth * (len(across) - 1))]}
+        for depth in depths
+    ]
+
+
+def bar_panels(request: Request) -> tuple[list[Panel], list[str]]:
+    """Return one panel for each space, with the same scale, and notes."""
+    spaces = request.panels_of("space")
+    width = request.panel_width(len(spaces))
+    data = [datum for row in request.table.rows for datum in _stack(request, row)]
+    scale = ValueScale.covering([datum[end] for datum in data for end in ("from", "to")], with_zero=True)
+    n_bars = max(datum["rank"] for datum in data)
+    return [
+        _bars(request, rows, ", ".join(space) if len(spaces) > 1 else "", width, scale, n_bars)
+        for space, rows in spaces
+    ], []
+
+
+def _stack(request: Request, row: Row) -> Iterator[dict[str, Any]]:
+    """Yield the bars of a layer with their ends, positive values above zero and negative ones below."""
+    values = row[request.value] or ()
+    names = row[request.chart.bar_names] if request.chart.bar_names else range(1, len(values) + 1)
+    tops = {True: 0.0, False: 0.0}
+    for rank, (name, value) in enumerate(zip(names, values, strict=True), start=1):
+        start = tops[value >= 0]
+        tops[value >= 0] = start + value
+        yield {"layer_name": row["layer_name"], "rank": rank, "name": str(name), request.value: value, "from": start,
+               "to": start + value}  # fmt: skip
+
+
+def _bars(request: Request, rows: Sequence[Row], title: str, width: float, scale: ValueScale, n_bars: int) -> Panel:
+    style, value, names = request.style, request.value, _layer_names(rows)
+    height = request.height(width, 150.0)
+    inner = width - scale.axis_width(request.value_title, height, style) - 66
+    data = [datum for row in rows for datum in _stack(request, row)]
+    x = band_encoding("layer_name", names, inner, style, "layer") | {
+        "scale": {"paddingInner": 0.2, "paddingOuter": 0.1}
+    }
+    y = request.y(scale, "from", height)
+    rank = {
+        "field": "rank", "type": "ordinal", "scale": {"scheme": style.sequence, "domain": [*range(1, n_bars + 1)]},
+        "legend": {"title": "rank", "values": _some(n_bars)},
+    }  # fmt: skip
+    tooltip = _fields("layer_name", "rank", "name", value)
+    layers: list[dict[str, Any]] = [
+        {"mark": {"type": "bar", "stroke": style.background, "strokeWidth": 0.5},
+         "encoding": {"x": x, "y": y, "y2": {"field": "to"}, "color": rank, "tooltip": tooltip}}
+    ]  # fmt: skip
+    if request.chart.bar_names:
+        size, bar = style.size - 2, 0.8 * inner / len(names)
+        labelled = [
+            {**datum, "middle": (datum["from"] + datum["to"]) / 2} for datum in data
+            if abs(scale.at(datum["to"], height) - scale.at(datum["from"], height)) >= size + 1
+            and text_width(datum["name"], size) <= bar
+        ]  # fmt: skip
+        tint = {"condition": {"test": f"datum.rank > {0.6 * n_bars!r}", "value": "black"}, "value": "white"}
+        layers.append({
+            "data": {"values": labelled}, "mark": {"type": "text", "fontSize": size, "baseline": "middle"},
+            "encoding": {"x": x, "y": {**y, "field": "middle"}, "text": {"field": "name"}, "color": tint},
+        })  # fmt: skip
+    return request.panel((inner, height), data, layers, title, width)
+
+
+def _some(n: int) -> list[int]:
+    """Return at most ten whole numbers from 1 to n, the first and the last among them."""
+    if n <= 10:
+        return [*range(1, n + 1)]
+    return sorted({round(1 + at * (n - 1) / 9) for at in range(10)})
+
+
+def strip_panels(request: Request) -> tuple[list[Panel], list[str]]:
+    """Return one panel for each space, and a note where only the lowest and the highest items are drawn.
+
+    The value of a word in each layer is a dot on a line of its own.
+    """
+    spaces = request.panels_of("space")
+    width = request.panel_width(len(spaces))
+    scale = ValueScale.covering(request.values, log=request.options.logy)
+    panels, notes = [], []
+    for space, rows in spaces:
+        drawn, n_items = _items(request, rows)
+        if len(drawn) < n_items:
+            notes.append(
+                f"{', '.join(space)}: the {len(drawn) // 2} lowest and the {len(drawn) // 2} highest of {n_items:,} in "
+                "the last layer are drawn."
+            )
+        panels.append(_strip(request, rows, drawn, width, scale, ", ".join(space) if len(spaces) > 1 else ""))
+    return panels, notes
+
+
+def _items(request: Request, rows: Sequence[Row]) -> tuple[list[str], int]:
+    """Return the items to draw, highest in the last layer first, and the number of all."""
+    column = request.chart.items or ""
+    last: dict[str, float] = {}
+    for row in sorted(rows, key=lambda row: row["layer"]):
+        if row[column] is not None and row[request.value] is not None:
+            last[row[column]] = row[request.value]
+    order = sorted(last, key=lambda item: (-last[item], item))
+    if len(order) <= _MOST_ITEMS:
+        return order, len(order)
+    return [*order[: _MOST_ITEMS // 2], *order[-_MOST_ITEMS // 2 :]], len(order)
+
+
+def _strip(
+    request: Request, rows: Sequence[Row], items: Sequence[str], width: float, scale: ValueScale, title: str
+) -> Panel:
+    style, value, column = request.style, request.value, request.chart.items or ""
+    most = _ITEM_LABEL_SHARE * width
+    labels = {item: shorten(printable(item), most, style.size - 1) for item in items}
+    left = max(text_width(label, style.size - 1) for label in labels.values()) + 12
+    layers = _layer_names(rows)
+    legend = 66 if len(layers) > 1 else 8
+    inner = width - left - legend
+    step = 1.35 * style.size
+    height = request.options.height or step * len(items)
+    at = {item: step_at for step_at, item in enumerate(items)}
+    data = [
+        {"item": printable(row[column]), "line": at[row[column]], "layer_name": row["layer_name"],
+         value: row[value], "n": row["n"]}
+        for row in rows if row[column] in at and row[value] is not None
+    ]  # fmt: skip
+    names = " : ".join(f"datum.value == {line} ? {quoted(labels[item])}" for item, line in at.items())
+    lines: dict[str, Any] = {
+        "field": "line", "type": "quantitative",
+        "scale": {"domain": [len(items) - 0.5, -0.5], "nice": False, "zero": False},
+        "axis": {"title": None, "values": [*at.values()], "labelExpr": f"{names} : ''", "grid": True, "domain": False,
+                 "ticks": False, "labelLimit": 0, "labelPadding": 7, "minExtent": left - 4, "maxExtent": left - 4},
+    }  # fmt: skip
+    x = {"field": value, "type": "quantitative", "scale": scale.scale,
+         "axis": scale.axis_across(request.value_title, inner, style)}  # fmt: skip
+    shade = {
+        "field": "layer_name", "type": "ordinal", "sort": layers,
+        "scale": {"scheme": style.sequence, "domain": layers},
+        "legend": {"title": "layer"} if len(layers) > 1 else None,
+    }  # fmt: skip
+    tooltip = _fields("item", "layer_name", value, "n")
+    dots = {"mark": {"type": "point", "filled": True, "size": 34, "opacity": 1},
+            "encoding": {"x": x, "y": lines, "color": shade, "tooltip": tooltip}}  # fmt: skip
+    return request.panel((inner, height), data, [dots], title, width)
