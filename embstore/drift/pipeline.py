@@ -8,8 +8,8 @@ from embstore.drift.rows import Row, rows_of, tabulate
 from embstore.drift.sides import find_sides
 from embstore.drift.stored import read_measured, store_measured
 from embstore.drift.words import find_words
-from embstore.query.item_filter import missing_words
 from embstore.query.provenance import missing_shard_notes
+from embstore.query.request import missing_words
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter, select_layers

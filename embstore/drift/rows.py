@@ -8,9 +8,8 @@ from embstore.base.table import Pivot, ShownColumn, Table, table
 from embstore.drift.measure import Measured
 from embstore.drift.request import DriftRequest
 from embstore.drift.sides import Sides
-from embstore.query.inputs.missing_texts import quoted_list
-from embstore.query.provenance import describe, whole_samples
-from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values
+from embstore.query.missing import quoted_list
+from embstore.query.provenance import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, describe, whole_samples
 
 Row = dict[str, Any]
 

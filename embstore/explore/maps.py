@@ -14,8 +14,7 @@ from embstore.explore.commands import command, python
 from embstore.explore.items import SpaceItems, card_of, layer_names, read_items, sample_where
 from embstore.explore.reading import Reading
 from embstore.query.layer_data import StoredLayer
-from embstore.query.maps.kept import kept_of_some
-from embstore.query.maps.pca import SharedBasis
+from embstore.query.map_methods import SharedBasis, kept_of_some
 from embstore.storage.files.maps import read_map
 
 NOW = "pca"

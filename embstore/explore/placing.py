@@ -13,10 +13,9 @@ from embstore.explore.items import card_of, sample_where
 from embstore.explore.maps import map_rows, stored_points
 from embstore.explore.reading import SQL_LIMITS, Reading
 from embstore.metrics.numerics.directions import unit_rows
-from embstore.query.item_filter import WordList, word_list
+from embstore.query.layer_maps import shared_basis
 from embstore.query.lookup import Embed, look_up, missing_query_notes, parse_queries
-from embstore.query.maps.pipeline import shared_basis
-from embstore.query.request import Selection
+from embstore.query.request import Selection, WordList, word_list
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 

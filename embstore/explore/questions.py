@@ -10,7 +10,7 @@ from embstore.explore.commands import command, python
 from embstore.explore.jsons import shortened
 from embstore.explore.reading import SQL_LIMITS, Reading
 from embstore.explore.wording import on_page
-from embstore.query.inputs.case import SETS
+from embstore.query.request import SETS
 
 SQL_ROWS = 1_000
 _SHARED = ("spaces", "layers", "where", "sample", "seed", "transforms")

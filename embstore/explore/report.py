@@ -15,7 +15,7 @@ from embstore.explore.packing import pack
 from embstore.explore.reading import Reading
 from embstore.explore.report_page import Section, page
 from embstore.metrics import Metric, all_metrics
-from embstore.query.shared_neighbours import sharing_neighbours
+from embstore.query.layer_data import sharing_neighbours
 
 _MOST_ITEMS = 20_000
 """Number of items of a space above which metrics are computed on a sample of as many."""

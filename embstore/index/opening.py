@@ -11,10 +11,9 @@ import numpy as np
 
 from embstore.base import disk
 from embstore.base.errors import DamagedError
-from embstore.index.base import UNIT_ERROR, Index
 from embstore.index.card import IndexCard
-from embstore.index.flat import FlatIndex
-from embstore.index.searching import FaissIndex
+from embstore.index.faiss_index import FaissIndex
+from embstore.index.flat import UNIT_ERROR, FlatIndex, Index
 from embstore.index.vectors import Blocks, Ids, unit_vectors, with_direction
 
 # Maximum number of cached indexes. They are memory-mapped; each has its ids in memory, and a graph also its levels.

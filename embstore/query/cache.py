@@ -20,9 +20,7 @@ import numpy as np
 from embstore.base.errors import StoreError
 from embstore.base.space import Layer
 from embstore.metrics import Metric
-from embstore.query.inputs.case import SETS
-from embstore.query.inputs.word_files import is_file
-from embstore.query.request import MetricRequest
+from embstore.query.request import SETS, MetricRequest, is_file
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.answers import Answer, read_answer, trim_answers, write_answer
 from embstore.storage.files.card import Card

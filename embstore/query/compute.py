@@ -1,22 +1,26 @@
-"""Compute a metric over the layers of one space."""
+"""Compute a metric over the layers of one space, and over groups of its items."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from embstore.base.space import Layer
+from embstore.base.summary import Summary
 from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.transforms import fit
-from embstore.query.inputs.case import Case
-from embstore.query.layer_data import StoredLayer, TransformedLayer
-from embstore.query.no_vectors import NoVectors
+from embstore.query.layer_data import Block, StoredLayer, TransformedLayer, neighbours_within
 from embstore.query.provenance import Row, sample_notes
-from embstore.query.request import MetricRequest, Selection
+from embstore.query.request import Case, MetricRequest, Selection
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.answers import Answer
 from embstore.storage.files.card import Card
 
 if TYPE_CHECKING:
-    from embstore.query.grouping import Groups
+    from embstore.query.grouping import Group, Groups
 
 
 def compute_layers(
@@ -34,7 +38,7 @@ def compute_layers(
         request: Metric, its parameters and its items.
         card: Card of the space.
         layers: Layers of the space.
-        cases: Sets of inputs of the metric; an answer has rows for each (:func:`embstore.query.inputs.dispatch.cases`).
+        cases: Sets of inputs of the metric; an answer has rows for each (:func:`embstore.query.cases.cases`).
         groups: Groups of the selected items, each of which has rows of its own; None for no groups.
     """
     only = request.selection.select(catalog, card.space) if groups is None else groups.ids
@@ -89,8 +93,6 @@ def _named_groups(
     request: MetricRequest, data: LayerData | NotComputable, groups: "Groups"
 ) -> Iterator[tuple[Row, LayerData | NotComputable]]:
     """Yield the column with the name of each group, and its vectors."""
-    from embstore.query.group_layers import layers_of_groups
-
     for group, layer in layers_of_groups(data, groups, with_summary=request.metric.needs == "summary"):
         yield {"group": group.name}, layer
 
@@ -142,3 +144,160 @@ def _sentences(catalog: Catalog, space: str, layer: Layer, data: LayerData | Not
         raise NotComputable(f"{space} has no layer {layer.name}")
     stored = StoredLayer(catalog, card, layer)
     return TransformedLayer(stored, data.transform, data.dims) if isinstance(data, TransformedLayer) else stored
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class NoVectors:
+    """A layer without computable vectors (the protocol ``LayerData``): every access raises NotComputable.
+
+    Attributes:
+        reason: Reason, as in the rows of a result.
+    """
+
+    reason: str
+
+    @property
+    def dim(self) -> int:
+        """Raise NotComputable."""
+        raise NotComputable(self.reason)
+
+    @property
+    def summary(self) -> Summary:
+        """Raise NotComputable."""
+        raise NotComputable(self.reason)
+
+    def map(self, function: Callable[[Block], T]) -> Iterator[T]:
+        """Raise NotComputable."""
+        raise NotComputable(self.reason)
+
+    def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
+        """Raise NotComputable."""
+        raise NotComputable(self.reason)
+
+    def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
+        """Raise NotComputable."""
+        raise NotComputable(self.reason)
+
+    def neighbours(
+        self, k: int, distance: str = "cosine", *, distinct: bool = False
+    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
+        """Raise NotComputable."""
+        raise NotComputable(self.reason)
+
+
+MEMORY_BYTES = 256 << 20
+"""Memory up to which the vectors of all groups of a layer are read at once."""
+_BLOCK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class GroupLayer:
+    """The vectors of a group in memory (the protocol ``LayerData``).
+
+    Attributes:
+        ids: Item ids (n,), ascending.
+        vectors: Vectors (n, dim), read-only.
+        dims: Index in the stored vectors of each component, int64 (dim,).
+    """
+
+    ids: Ids
+    vectors: Block
+    dims: NDArray[np.int64]
+
+    @property
+    def dim(self) -> int:
+        """Number of components of a vector."""
+        return len(self.dims)
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The sums over the vectors."""
+        return Summary.sum_of(self.map(Summary.of), self.dim)
+
+    def map(self, function: Callable[[Block], T]) -> Iterator[T]:
+        """Yield ``function(block)`` for each block of vectors."""
+        return self.map_with_ids(lambda _, block: function(block))
+
+    def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
+        """Yield ``function(item_ids, block)`` for each block of vectors."""
+        size = max(1, _BLOCK_BYTES // (8 * max(1, self.dim)))
+        for start in range(0, len(self.ids), size):
+            yield function(self.ids[start : start + size], self.vectors[start : start + size])
+
+    def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
+        """Return the item ids int64 (n,), ascending, and vectors (n, dim); ``ids`` restricts the group."""
+        kept = np.arange(len(self.ids)) if ids is None else np.flatnonzero(np.isin(self.ids, ids))
+        return self.ids[kept], self.vectors[kept]
+
+    def neighbours(
+        self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
+    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
+        """Return the k nearest other items of every item, by an exact search: see :class:`LayerData`."""
+        return neighbours_within(self, k, distance, distinct, only)
+
+
+def layers_of_groups(
+    data: LayerData | NotComputable, groups: "Groups", *, with_summary: bool = False
+) -> Iterator[tuple["Group", LayerData | NotComputable]]:
+    """Yield each group with its vectors in a layer, or the reason why there are none.
+
+    The layer is read once if its vectors fit in ``MEMORY_BYTES``; else once for each group, and once for their sums.
+
+    Args:
+        data: Vectors of the selected items, after their transforms; or the reason why there are none.
+        groups: Groups of these items.
+        with_summary: Whether the metric needs the sums.
+    """
+    if isinstance(data, NotComputable):
+        yield from ((group, NotComputable(str(data), len(group.ids))) for group in groups.members)
+        return
+    if len(groups.ids) * data.dim * (8 if isinstance(data, TransformedLayer) else 4) <= MEMORY_BYTES:
+        ids, vectors = data.gather()
+        for group in groups.members:
+            members = vectors[np.searchsorted(ids, group.ids)]
+            members.flags.writeable = False
+            yield group, GroupLayer(group.ids, members, data.dims)
+        return
+    summaries = _summaries(data, groups) if with_summary else [None] * len(groups.members)
+    for group, summary in zip(groups.members, summaries, strict=True):
+        yield group, restricted(data, group.ids, summary)
+
+
+def restricted(data: LayerData, ids: Ids, summary: Summary | None = None) -> LayerData:
+    """Return some of the vectors of a layer, after the transform that was fitted on all of them.
+
+    Args:
+        data: Stored or transformed layer.
+        ids: Item ids, ascending.
+        summary: Sums over these vectors, if they are known.
+    """
+    if isinstance(data, TransformedLayer):
+        return TransformedLayer(restricted(data.layer, ids), data.transform, data.dims, summary)
+    assert isinstance(data, StoredLayer)
+    return replace(data, only=ids, known_summary=summary)
+
+
+def _summaries(data: LayerData, groups: "Groups") -> list[Summary]:
+    """Return the sums over the vectors of each group, from one pass over the layer."""
+    ids = np.concatenate([group.ids for group in groups.members])
+    numbers = np.repeat(np.arange(len(groups.members)), [len(group.ids) for group in groups.members])
+    order = np.argsort(ids)
+    ids, numbers = ids[order], numbers[order]
+    sums = [Summary.empty(data.dim) for _ in groups.members]
+
+    def sum_block(block_ids: Ids, block: Block) -> list[tuple[int, Summary]]:
+        places = np.searchsorted(ids, block_ids).clip(max=len(ids) - 1)
+        is_member = ids[places] == block_ids
+        found = numbers[places]
+        return [
+            (number, Summary.of(block[is_member & (found == number)]))
+            for number in np.unique(found[is_member]).tolist()
+        ]
+
+    for parts in data.map_with_ids(sum_block) if len(ids) else ():
+        for number, part in parts:
+            sums[number] = sums[number] + part
+    return sums

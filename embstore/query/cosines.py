@@ -13,7 +13,7 @@ from embstore.base.errors import NotStoredError, UsageError
 from embstore.base.space import Layer, Unit
 from embstore.base.table import Pivot, Table, table
 from embstore.query.lookup import Embed, FoundQueries, Query, look_up, missing_query_notes
-from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, revision_of
+from embstore.query.provenance import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, revision_of
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter, select_layers

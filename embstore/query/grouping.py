@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from itertools import pairwise
 from typing import Any
@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import QueryError, UsageError
+from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.text import N_TOKENS
 from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.files.item_columns import ColumnValues
+from embstore.storage.item_columns import column_types, column_values
 
 MAX_GROUPS = 1000
 
@@ -126,8 +129,6 @@ def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups
         UsageError: Intervals are requested for a column that is not of numbers.
         QueryError: The column has more values than there may be groups.
     """
-    from embstore.query.inputs.columns import NUMBERS, read_column
-
     column = read_column(catalog, space, grouping.column, ids)
     subject, has_value = f"{space}: {grouping.column}", ~column.is_null
     values = column.values[has_value]
@@ -243,3 +244,47 @@ def _shortest(value: float) -> str:
 
 def _n_items(n: int) -> str:
     return f"{n:,} item{'' if n == 1 else 's'}"
+
+
+TEXT = "text"
+"""Column of the text of an item, which every store has."""
+NUMBERS = ("int64", "float64")
+"""Types of the columns of numbers."""
+
+
+def item_column_types(catalog: Catalog, space: str) -> dict[str, str]:
+    """Return the type of each column of a space's items, by name."""
+    return {TEXT: "string"} | column_types(catalog, space)
+
+
+def check_column(catalog: Catalog, space: str, name: str) -> None:
+    """Raise UnknownNameError, with the nearest names, if the items of a space have no column of that name."""
+    known = item_column_types(catalog, space)
+    if name not in known:
+        hint = "To store columns of a source: embstore build FILE --column text --keep NAME"
+        if name == N_TOKENS:
+            hint = "Imported vectors have none."
+        raise UnknownNameError(f"column of {space}", name, known, hint)
+
+
+def read_column(catalog: Catalog, space: str, name: str, ids: Ids) -> ColumnValues:
+    """Return the values of a column for some items of a space, where those that are not a number are null.
+
+    Args:
+        catalog: Store to read.
+        space: Name of the space.
+        name: Name of the column.
+        ids: Item ids (n,).
+
+    Raises:
+        UnknownNameError: The column does not exist; lists the nearest.
+        DamagedError: A table of columns or of items was altered, or the text of an item is missing.
+    """
+    check_column(catalog, space, name)
+    if name == TEXT and name not in column_types(catalog, space):
+        items = catalog.items(ids.tolist())
+        return ColumnValues.of(name, "string", [items[item].text for item in ids.tolist()])
+    column = column_values(catalog, space, [name], ids)[name]
+    if column.kind != "float64":
+        return column
+    return replace(column, is_null=column.is_null | np.isnan(np.where(column.is_null, 0, column.values)))

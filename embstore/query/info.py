@@ -8,10 +8,11 @@ from embstore.base import disk
 from embstore.base.errors import DamagedError
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index import IndexCard, shown_parameters
-from embstore.query.revision_columns import REVISION_COLUMNS, columns_with_values, revision_of
+from embstore.query.provenance import REVISION_COLUMNS, columns_with_values, revision_of
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.files.item_columns import BUILT_IN, TOKEN_MEANING, is_token_column
+from embstore.storage.views.macros import MACROS
 
 INFO_COLUMNS = (
     "space", "checkpoint", "model", *REVISION_COLUMNS, "unit", "pooling", "template", "dim", "dtype", "layers", "items",
@@ -130,3 +131,20 @@ def _read(path: Path) -> IndexCard | str:
         return IndexCard.read(path) or "none"
     except DamagedError:
         return "damaged"
+
+
+_COLUMNS = """
+SELECT CASE table_schema WHEN 'main' THEN table_name ELSE table_schema || '.' || table_name END AS name,
+    string_agg(column_name || ' ' || data_type, ', ' ORDER BY ordinal_position) AS columns
+FROM information_schema.columns GROUP BY table_schema, table_name ORDER BY table_schema <> 'main', table_name
+"""
+
+
+def sql_views(catalog: Catalog) -> Table:
+    """Return one row per view and per macro: its name, kind, and columns with types, or its result."""
+    views = [
+        {"name": name, "kind": "view", "content": columns} for name, columns in catalog.relation(_COLUMNS).fetchall()
+    ]
+    macros = [{"name": macro.signature, "kind": "macro", "content": macro.help} for macro in MACROS.values()]
+    shown = (ShownColumn("name"), ShownColumn("content"))
+    return table([*views, *macros], columns=["name", "kind", "content"], shown=shown)

@@ -7,30 +7,34 @@ from itertools import cycle, product
 
 import numpy as np
 
+from embstore.base.chart import with_groups
 from embstore.base.errors import QueryError, UnknownNameError
 from embstore.base.progress import task
 from embstore.base.space import Layer
-from embstore.base.table import Table
+from embstore.base.table import Pivot, Table, show, table
 from embstore.metrics import LayerData, Metric, NotComputable, rows_of
 from embstore.metrics.declaration.explain import CacheLookup
 from embstore.query.cache import Answers
-from embstore.query.compute import selected_layers
-from embstore.query.group_layers import restricted
+from embstore.query.compute import restricted, selected_layers
 from embstore.query.grouping import Groups
-from embstore.query.item_filter import missing_words
-from embstore.query.layer_pairs_table import SECOND_COLUMNS, tabulate
 from embstore.query.provenance import (
     NOTHING_SELECTED,
+    REVISION_TYPES,
+    SPACE_COLUMNS,
     Row,
+    columns_with_values,
     describe,
     draw_notes,
     missing_shard_notes,
+    parameter_notes,
     provenance,
+    request_columns,
+    revision_of,
     sample_notes,
+    whole_samples,
     with_missing_shards,
 )
-from embstore.query.request import MetricRequest, stored_ids
-from embstore.query.revision_columns import revision_of
+from embstore.query.request import MetricRequest, missing_words, stored_ids
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.answers import Answer
 from embstore.storage.files.card import Card
@@ -286,3 +290,66 @@ def _checked(metric: Metric, rows: list[Row], n_pairs: int) -> list[Row]:
 
 def _computable(layers: Sequence[LayerData | NotComputable]) -> list[LayerData]:
     return [layer for layer in layers if not isinstance(layer, NotComputable)]
+
+
+SECOND_COLUMNS = ("space_2", "revision_2", "step_2", "layer_2", "layer_name_2")
+
+
+def tabulate(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str]) -> Table:
+    """Return the rows as a table that is printed with layers down and layers across, with notes."""
+    metric, by = request.metric, request.selection.by
+    names = [column.name for column in metric.columns]
+    shown = next(column.name for column in metric.columns if column.shown)
+    notes = [*notes, *_reasons(rows, shown), *_notes_on_pairs(request, rows, notes), *parameter_notes(request)]
+    down = ("layer_name",) if len({row["space"] for row in rows}) == 1 else ("space", "layer_name")
+    heads = tuple("layer" if column == "layer_name" else column for column in down)
+    return table(
+        rows,
+        columns=[
+            *columns_with_values([*SPACE_COLUMNS, *SECOND_COLUMNS], rows),
+            *(() if by is None else ("group",)),
+            "n",
+            *names,
+            "reason",
+            *request_columns(request),
+        ],
+        notes=list(dict.fromkeys(notes)),
+        types={**REVISION_TYPES, **metric.types, "group": "string"},
+        chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
+        pivot=Pivot(
+            down=down if by is None else ("group", *down),
+            across=("layer_name_2",),
+            values=(shown,),
+            heads=heads if by is None else (by.column, *heads),
+        ),
+    )
+
+
+def _reasons(rows: Sequence[Row], shown: str) -> Iterator[str]:
+    """Yield the reason of each row whose printed value is missing, with its space unless the reason names it."""
+    for row in rows:
+        if row["reason"] is None or row[shown] is not None:
+            continue
+        names_layer = row["reason"].startswith((f"{row['space']}, layer ", f"{row['space_2']}, layer "))
+        subject = row["space"] if row.get("group") is None else f"{row['space']}, {row['group']}"
+        yield f"{row['reason']}." if names_layer else f"{subject}: {row['reason']}."
+
+
+def _notes_on_pairs(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str]) -> Iterator[str]:
+    """Yield notes on what all pairs of layers of two spaces share: n, and columns that are not printed."""
+    described = request.selection.columns()
+    drawn = f", a random sample (seed {request.selection.seed})" if "sample" in described else ""
+    after = f", after {described['transform']}" if "transform" in described else ""
+    whole = whole_samples(request.selection, {row["space"] for row in rows}, notes)
+    for pair in dict.fromkeys((row["space"], row["space_2"]) for row in rows):
+        pair_rows = [row for row in rows if (row["space"], row["space_2"]) == pair]
+        n = sorted({row["n"] for row in pair_rows})
+        name = pair[0] if pair[0] == pair[1] else f"{pair[0]} (down) and {pair[1]} (across)"
+        sampled = "" if pair[0] in whole else drawn
+        yield f"{name}: n = {'–'.join(map(str, dict.fromkeys((n[0], n[-1]))))}{sampled}{after}"
+        for column in request.metric.columns:
+            values = {row[column.name] for row in pair_rows}
+            if column.name == "n_tied" and len(counts := sorted(values - {None})) > 1:
+                yield f"{name}: n_tied = {counts[0]}–{counts[-1]} ({column.help})"
+            elif not column.shown and len(values) == 1 and (value := values.pop()):
+                yield f"{name}: {column.name} = {show(value)} ({column.help})"

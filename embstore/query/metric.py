@@ -12,23 +12,21 @@ from embstore.metrics import Metric, as_metric
 from embstore.metrics.declaration.spec import Need
 from embstore.query.cache import Answers
 from embstore.query.compute import compute_layers
-from embstore.query.inputs.case import Case
-from embstore.query.inputs.dispatch import cases
-from embstore.query.item_filter import missing_words
-from embstore.query.notes import notes_of
 from embstore.query.provenance import (
+    REVISION_TYPES,
     SPACE_COLUMNS,
+    columns_with_values,
     describe,
     draw_notes,
     missing_shard_notes,
+    notes_of,
     parameter_notes,
     provenance,
     request_columns,
     whole_samples,
     with_missing_shards,
 )
-from embstore.query.request import MetricRequest, Selection
-from embstore.query.revision_columns import REVISION_TYPES, columns_with_values
+from embstore.query.request import Case, MetricRequest, Selection, missing_words
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.answers import Answer
 from embstore.storage.files.card import Card
@@ -152,7 +150,7 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
         names.append(request.parameters["column"])
     notes = []
     for name in names:
-        from embstore.query.inputs.columns import check_column
+        from embstore.query.grouping import check_column
 
         errors: dict[str, UnknownNameError] = {}
         for card in cards:
@@ -182,7 +180,7 @@ def _find_or_compute(
     incomplete = [card for card in cards if len(space_answers[card.space]) < len(layers[card.space])]
     inputs, notes = _inputs(catalog, request, incomplete, n_known=len(cards) - len(incomplete))
     if request.metric.needs == "pairs":
-        from embstore.query.inputs.datasets import check_all_used
+        from embstore.query.dataset_inputs import check_all_used
 
         check_all_used(catalog, cards, request.parameters["dataset"], _datasets(space_answers.values(), inputs))
     for card in incomplete:
@@ -225,7 +223,7 @@ def _inputs(
     inputs, errors, notes = {}, [], []
     for card in cards:
         try:
-            inputs[card.space] = cases(request.metric, catalog, card, request.parameters)
+            inputs[card.space] = _cases(request.metric, catalog, card, request.parameters)
         except NotStoredError:
             raise
         except QueryError as error:
@@ -316,3 +314,32 @@ def _tabulate(
             mark="best" if metric.best else None,
         ),
     )  # fmt: skip
+
+
+def _cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
+    """Return the sets of inputs that a metric is computed with for a space: one, or one per dataset.
+
+    Args:
+        metric: Metric to compute.
+        catalog: Store to read.
+        card: Card of the space.
+        values: Parameters of the metric; only those that are inputs are used.
+
+    Raises:
+        QueryError: A dataset or text is missing from the store.
+    """
+    if metric.needs in ("pairs", "lexicon"):  # each loads only its own, since most metrics need none of them
+        from embstore.query.dataset_inputs import lexicons, pairs
+
+        load = pairs if metric.needs == "pairs" else lexicons
+    elif metric.needs == "analogies":
+        from embstore.query.dataset_inputs import analogies as load
+    elif metric.needs == "word sets":
+        from embstore.query.word_sets import word_sets as load
+    elif metric.needs == "contexts":
+        from embstore.query.item_inputs import contexts as load
+    elif metric.needs == "column":
+        from embstore.query.item_inputs import item_column as load
+    else:
+        return [Case()]
+    return load(metric, catalog, card, values)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embstore.index import IndexOptions, choose, write_index
-from embstore.index.tuning import effort_steps, least_sufficient, n_queries, recall_queries
+from embstore.index.building import effort_steps, least_sufficient, n_queries, recall_queries
 from embstore.index.vectors import batches, sample, unit_vectors
 
 

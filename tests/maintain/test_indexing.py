@@ -14,7 +14,7 @@ from embstore import Store, index
 from embstore.base import checksum
 from embstore.base.errors import DamagedError, LockedError, QueryError, StoreError, UnknownNameError, UsageError
 from embstore.index import IndexCard, policy
-from embstore.index.tuning import RecallQueries
+from embstore.index.building import RecallQueries
 from embstore.index.updating import update_indexes
 from embstore.storage.transaction.lock import write_lock
 

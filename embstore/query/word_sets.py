@@ -11,9 +11,8 @@ from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.metrics import Metric
 from embstore.metrics.data import Ids, Words
-from embstore.query.inputs.case import SETS, Case
-from embstore.query.inputs.missing_texts import embed_command, find_missing, missing_note, quoted_list, remedy
-from embstore.query.inputs.word_files import STDIN, as_given, is_file, read_texts
+from embstore.query.missing import embed_command, find_missing, missing_note, quoted_list, remedy
+from embstore.query.request import SETS, STDIN, Case, as_given, is_file, read_texts
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 
