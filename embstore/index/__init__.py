@@ -3,8 +3,7 @@
 Each index file has a card beside it that lists the shards it covers. An index that does not cover all shards of its
 space is out of date and is not searched: the caller scans the vectors with :func:`search_exact` instead.
 
-    card.py         covered shards, parameters and measured recall of an index
-    policy.py       kind and parameters of an index, chosen by size and memory
+    card.py         kind and parameters of an index, its shards and its measured recall
     updating.py     keep the indexes of a space in step with its shards
     building.py     build an index or add vectors to it, with a search effort that reaches the requested recall
     hnsw.py         the order of vectors in a graph, and how to unlink some of them temporarily
@@ -12,29 +11,29 @@ space is out of date and is not searched: the caller scans the vectors with :fun
     faiss_index.py  build, save, load and search an index with FAISS
     opening.py      open an index, and cache it
     structure.py    check an untrusted index file while it is read
-    exact_search.py search vectors exactly, without an index: by cosine, or by products of cosines
+    exact_search.py unit vectors, and exact search without an index: by cosine, or by products of cosines
     exact_knn.py    exact nearest neighbours among all vectors of a layer, without an index, for metrics
-    vectors.py      unit vectors, batches and samples
 """
 
 from embstore.index.building import TARGET_RECALL, IndexOptions, extend_index, remove_index, write_index
-from embstore.index.card import IndexCard, sample_hash, shown_parameters
-from embstore.index.exact_search import search_exact
-from embstore.index.faiss_index import is_few
-from embstore.index.flat import Index
-from embstore.index.opening import differing_items, open_in_background, open_index, stored_ids
-from embstore.index.policy import (
+from embstore.index.card import (
     AUTO,
     KINDS,
     Design,
+    IndexCard,
     check_kind,
     choose,
     has_outgrown,
     memory_of,
     parse_memory,
+    sample_hash,
     shown_memory,
+    shown_parameters,
 )
-from embstore.index.vectors import unit_vectors
+from embstore.index.exact_search import search_exact, unit_vectors
+from embstore.index.faiss_index import is_few
+from embstore.index.flat import Index
+from embstore.index.opening import differing_items, open_in_background, open_index, stored_ids
 
 __all__ = [
     "AUTO",

@@ -6,7 +6,7 @@ is replaced, so that a crash in between leaves an index without a card, which is
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,9 @@ import numpy as np
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError
 from embstore.index import faiss_index
-from embstore.index.card import REMEDY, IndexCard, card_path, sample_hash
+from embstore.index.card import CANDIDATE_BYTES, N_EXACT, REMEDY, Design, IndexCard, card_path, sample_hash
+from embstore.index.exact_search import Blocks, Gather, Ids, Units, batches, sample
 from embstore.index.faiss_index import TUNED_K, FaissIndex
-from embstore.index.policy import CANDIDATE_BYTES, N_EXACT, Design
-from embstore.index.vectors import Blocks, Gather, Ids, Units, batches, sample
 
 if TYPE_CHECKING:
     import faiss
@@ -40,15 +39,7 @@ _ADDING_SHARE = 0.9
 
 
 class IndexOptions(NamedTuple):
-    """Options of an index build.
-
-    Attributes:
-        design: Kind and parameters of the index.
-        requested_kind: ``auto``, or the kind of the design.
-        recall: Recall@10 in [0, 1] that the search effort is tuned to reach.
-        n: Total number of vectors, for the progress report.
-        progress: Callback called with the completed share in [0, 1].
-    """
+    """Options of an index build."""
 
     design: Design = FLAT
     requested_kind: str = "flat"
@@ -68,21 +59,7 @@ def write_index(
     options: IndexOptions | None = None,
     gather: Gather | None = None,
 ) -> IndexCard:
-    """Build a cosine index from blocks of vectors and store it with its card.
-
-    Args:
-        path: Index file; the card is written beside it.
-        blocks: Pairs of item ids (n,) and vectors (n, dim); iterated several times, or once for a flat index.
-        space: Name of the space, for the card.
-        layer: Number of the layer, for the card.
-        dim: Dimension of the vectors.
-        shards: Names of the shards that the blocks come from.
-        options: Build options; a flat index by default.
-        gather: Function that returns vectors by item id; required for ``ivf``.
-
-    Returns:
-        The card that was stored.
-    """
+    """Build a cosine index from blocks of vectors and store it with its card."""
     options = options or IndexOptions()
     start_time = time.perf_counter()
     design = options.design
@@ -112,23 +89,7 @@ def extend_index(
     options: IndexOptions | None = None,
     gather: Gather | None = None,
 ) -> IndexCard:
-    """Add blocks of vectors to an index and tune its search effort again.
-
-    Args:
-        path: Index file.
-        card: Card of the index.
-        new: Blocks that are not in the index yet.
-        blocks: All blocks, including the new ones.
-        shards: Names of the shards that all blocks come from.
-        options: Build options; their ``design`` is ignored, since the kind and parameters of the index stay.
-        gather: Function that returns vectors by item id; required for ``ivf``.
-
-    Returns:
-        The card that was stored.
-
-    Raises:
-        DamagedError: The index cannot be read, or its SHA-256 is not the card's.
-    """
+    """Add blocks of vectors to an index and tune its search effort again."""
     options = options or IndexOptions(requested_kind=card.asked)
     start_time = time.perf_counter()
     if disk.sha256(path) != card.sha256:
@@ -277,11 +238,11 @@ def recall_queries(
 def tune(index: FaissIndex, queries: RecallQueries, target_recall: float, gather: Gather | None) -> float:
     """Set the least search effort that reaches a recall, or the best one tried, and return its measured recall.
 
-    Args:
-        index: FaissIndex whose :attr:`FaissIndex.effort` is set.
-        queries: Queries with their exact answers.
-        target_recall: Requested recall@10 in [0, 1].
-        gather: Function that returns vectors by item id; required for ``ivf``.
+    The measure is recall@10 over a random sample of the stored vectors, without a query's own item. In a graph all
+    queries are unlinked meanwhile (:mod:`embstore.index.hnsw`), and none is among the exact neighbours: with its links
+    a query would lead straight to its neighbours, and a text that is not stored has no links. A found item is a hit if
+    its cosine is at least the tenth exact cosine minus 1e-6, so that any of several equally near items counts. An
+    effort is enough if the lower end of a one-sided 95 % confidence interval reaches the requested recall.
     """
     name, first, fixed = ("ef_search", _MIN_EF_SEARCH, {}) if index.kind == "hnsw" else ("n_probe", 1, _RE_RANKED)
 
@@ -303,14 +264,10 @@ def max_effort(index: FaissIndex) -> int:
 
 def effort_steps(first: int, last: int) -> list[int]:
     """Return the efforts to try, ascending from the first to the last, each about 3 % above the one before."""
-    return list(_effort_steps(first, last))
-
-
-def _effort_steps(value: int, last: int) -> Iterator[int]:
-    while value < last:
-        yield value
-        value += max(1, value // 32)
-    yield last
+    steps = [first]
+    while steps[-1] < last:
+        steps.append(min(last, steps[-1] + max(1, steps[-1] // 32)))
+    return steps
 
 
 def least_sufficient(measure: Callable[[int], tuple[float, bool]], values: list[int]) -> tuple[int, float]:

@@ -50,15 +50,7 @@ class Points:
     """
 
     def __init__(self, vectors: Vectors, *, unit: bool) -> None:
-        """Prepare n > 0 vectors (n, dim).
-
-        Args:
-            vectors: Float array of shape (n, dim), finite.
-            unit: Whether to normalise the vectors to unit length.
-
-        Raises:
-            ValueError: A zero vector, if ``unit`` is set.
-        """
+        """Prepare n > 0 vectors (n, dim)."""
         n, self.dim = vectors.shape
         squares = square_norms(vectors)
         if unit and not squares.all():
@@ -206,10 +198,6 @@ def neighbours_of_all(
     Returns:
         Positions (n, k), nearest first, ties within the rounding error by ascending position; and cosines or distances
         (n, k), float64, in the same order.
-
-    Raises:
-        UnknownNameError: The distance is unknown.
-        ValueError: A zero vector, which has no cosine. Exclude it first with ``arrays.has_direction``.
     """
     return neighbours_of_rows(vectors, np.arange(len(vectors)), k, distance, report)
 
@@ -261,14 +249,7 @@ class _Found:
 
 
 def _search(points: Points, rows: Positions | slice, width: int, found: _Found) -> Positions:
-    """Store the neighbours of some rows, and return the rows whose neighbours are undecided within the float32 error.
-
-    Args:
-        points: All points.
-        rows: Rows to search for, as positions or a slice.
-        width: Number of candidates of each row, including the row itself.
-        found: Output arrays, written in place.
-    """
+    """Store the neighbours of some rows among ``width`` candidates; return the rows that float32 does not decide."""
     import faiss
 
     n, k = found.positions.shape
@@ -388,16 +369,7 @@ def _search_in_float64(points: Points, rows: Positions, found: _Found) -> None:
 def _fill(
     points: Points, groups: _Groups, first: np.int64, squares: Float64Array, queried: Positions, found: _Found
 ) -> None:
-    """Store the neighbours of the equal rows ``queried``.
-
-    Args:
-        points: All points.
-        groups: Groups of equal points.
-        first: One of the rows ``queried``.
-        squares: Squared distances to all groups (m,), with rounding errors.
-        queried: Rows to fill in, equal to each other.
-        found: Output arrays, written in place.
-    """
+    """Store the neighbours of the equal rows ``queried``."""
     k = found.positions.shape[1]
     place, row = min(k, len(squares) - 1), np.array([first])
     last = np.sqrt(np.maximum(np.partition(squares, place)[place], 0))

@@ -21,13 +21,11 @@ from embstore.base import disk
 from embstore.base.arrays import Positions, rounding_error_bound
 from embstore.base.errors import FileAccessError, StoreError
 from embstore.index import structure
-from embstore.index.card import IndexCard
-from embstore.index.exact_search import candidates
+from embstore.index.card import FLAT_BYTES, Design, IndexCard
+from embstore.index.exact_search import Gather, Ids, Units, Vectors, candidates, ordered, unit_vectors
 from embstore.index.flat import Index
 from embstore.index.hnsw import is_on_ground_level, similarity_order, unlinked
-from embstore.index.policy import FLAT_BYTES, Design
 from embstore.index.structure import check_positions, damage
-from embstore.index.vectors import Gather, Ids, Units, Vectors, ordered, unit_vectors
 
 if TYPE_CHECKING:
     import faiss
@@ -39,14 +37,7 @@ _COLUMNS = 16  # components that are permuted at once: a line of the processor's
 
 
 def make(design: Design, dim: int, trained_on: Units, n: int = 0) -> "faiss.IndexIDMap":
-    """Return an empty index.
-
-    Args:
-        design: Kind and parameters of the index.
-        dim: Dimension of the vectors.
-        trained_on: Unit vectors (n, dim) on which ``ivf`` is trained.
-        n: Expected number of vectors, or 0 if unknown.
-    """
+    """Return an empty index."""
     import faiss
 
     if design.kind == "flat":
@@ -98,11 +89,7 @@ def reorder(index: "faiss.IndexIDMap") -> None:
 
 
 def save(index: "faiss.IndexIDMap", path: Path) -> None:
-    """Write an index to a file.
-
-    Raises:
-        FileAccessError: The disk is full, or the file cannot be written.
-    """
+    """Write an index to a file."""
     import faiss
 
     try:
@@ -120,17 +107,7 @@ def save(index: "faiss.IndexIDMap", path: Path) -> None:
 
 
 def load(path: Path, card: IndexCard, *, mapped: bool = True) -> "faiss.IndexIDMap":
-    """Return the index stored in a file.
-
-    Args:
-        path: Index file.
-        card: Card of the index.
-        mapped: Whether to memory-map the file, so that only the searched parts are read; False reads all of it, so that
-            vectors can be added.
-
-    Raises:
-        DamagedError: FAISS cannot read the file, or it does not match the card.
-    """
+    """Return the index stored in a file."""
     try:
         with disk.opening(path):
             return structure.read(path, card, mapped=mapped)
@@ -221,15 +198,7 @@ _DISTANCES_PER_CANDIDATE = 16
 
 @dataclass(eq=False)
 class FaissIndex(Index):
-    """Searchable index of one layer, approximate: a graph, or codes in lists.
-
-    Attributes:
-        kind: ``hnsw`` or ``ivf``.
-        dim: Dimension of the vectors.
-        effort: Search parameters for 10 neighbours and the item itself; see :class:`.card.IndexCard`.
-        layer: Number of the layer.
-        path: Index file; None during a build.
-    """
+    """Searchable index of one layer, approximate: a graph, or codes in lists."""
 
     _index: "faiss.IndexIDMap"
     kind: str
@@ -240,11 +209,7 @@ class FaissIndex(Index):
 
     @classmethod
     def open(cls, path: Path, card: IndexCard) -> Self:
-        """Open an index file, memory-mapped, and check it against its card.
-
-        Raises:
-            DamagedError: The file cannot be read, or does not match the card.
-        """
+        """Open an index file, memory-mapped, and check it against its card."""
         return cls(load(path, card), card.kind, card.dim, card.effort, card.layer, path)
 
     def check(self, card: IndexCard) -> None:
@@ -280,11 +245,7 @@ class FaissIndex(Index):
 
     @contextmanager
     def unlinking(self, ids: Ids) -> Iterator[None]:
-        """Temporarily unlink items of a graph, as if they were not stored; other kinds are unchanged.
-
-        Args:
-            ids: Items to unlink (n,), accepted by :meth:`can_unlink`. The index must be in memory, not memory-mapped.
-        """
+        """Temporarily unlink items of a graph, as if they were not stored; other kinds are unchanged."""
         if self.kind != "hnsw":
             yield
             return

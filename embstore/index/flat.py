@@ -19,22 +19,26 @@ from embstore.base import disk
 from embstore.base.arrays import Float64Array, Positions, distinct, slices
 from embstore.base.errors import DamagedError
 from embstore.index.card import IndexCard
-from embstore.index.exact_search import UNIT_ROUNDING, above, approximate_cosines, candidates, inner_products, nearest
+from embstore.index.exact_search import (
+    UNIT_ROUNDING,
+    Gather,
+    Ids,
+    Units,
+    Vectors,
+    above,
+    approximate_cosines,
+    candidates,
+    inner_products,
+    nearest,
+    unit_vectors,
+)
 from embstore.index.structure import damage
-from embstore.index.vectors import Gather, Ids, Units, Vectors, unit_vectors
 
 UNIT_ERROR = 1e-5  # tolerance for the rounding of a unit vector's component
 
 
 class Index(ABC):
-    """Searchable index of one layer.
-
-    Attributes:
-        kind: ``flat``, ``hnsw`` or ``ivf``.
-        dim: Dimension of the vectors.
-        layer: Number of the layer.
-        path: Index file; None during a build.
-    """
+    """Searchable index of one layer."""
 
     kind: str
     dim: int
@@ -79,9 +83,6 @@ class Index(ABC):
         Returns:
             Item ids and cosines, each (n, k), with fewer columns if the index has fewer items; id -1 where fewer were
             found.
-
-        Raises:
-            DamagedError: The index is damaged, or names items that are not in its shards.
         """
 
     def _ranked(
@@ -172,11 +173,7 @@ class FlatIndex(Index):
 
     @classmethod
     def open(cls, path: Path, card: IndexCard) -> Self:
-        """Open an index file, memory-mapped, and check it against its card.
-
-        Raises:
-            DamagedError: The file does not have the structure and the size that the card declares.
-        """
+        """Open an index file, memory-mapped, and check it against its card."""
         n, dim = card.n, card.dim
         with disk.reading(path) as file:
             head = file.read(_VECTORS_AT)
@@ -249,13 +246,7 @@ class FlatIndex(Index):
 
 
 def _faiss_inner_products(codes: NDArray[np.uint8], queries: Units, products: Units) -> None:
-    """Compute the inner products of vectors, as the bytes of a flat index, with some queries.
-
-    Args:
-        codes: Float32 vectors (n, dim) as bytes, not necessarily aligned.
-        queries: Unit vectors (q, dim).
-        products: Result (q, n).
-    """
+    """Compute the inner products of vectors, as the bytes of a flat index, with some queries."""
     import faiss as untyped  # its stubs lack what its Python layer adds
 
     faiss: Any = untyped

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import Positions
-from embstore.index.vectors import Units
+from embstore.index.exact_search import Units
 
 _NODES = 1 << 16  # nodes whose links are scanned at once
 _BYTES = 16 << 20  # size of the vectors that are compared at once
@@ -39,13 +39,7 @@ def is_on_ground_level(graph: Any) -> NDArray[np.bool_]:
 
 @contextmanager
 def unlinked(graph: Any, units: Units, positions: Positions) -> Iterator[None]:
-    """Temporarily unlink vectors of a graph, rerouting their incoming edges; restore the links at exit.
-
-    Args:
-        graph: Links of a FAISS index in memory (``faiss.HNSW``).
-        units: Vectors of the graph (n, dim).
-        positions: Positions of vectors that are in the ground level only (:func:`is_on_ground_level`).
-    """
+    """Temporarily unlink vectors of a graph, rerouting their incoming edges; restore the links at exit."""
     ground = _Ground(graph)
     is_out = np.zeros(len(units), bool)
     is_out[positions] = True
@@ -62,11 +56,7 @@ def unlinked(graph: Any, units: Units, positions: Positions) -> Iterator[None]:
 
 
 class _Ground:
-    """Links of the ground level of a graph.
-
-    Attributes:
-        links: View of the links of all levels, node by node; -1 ends a list.
-    """
+    """Links of the ground level of a graph."""
 
     def __init__(self, graph: Any) -> None:
         import faiss
@@ -81,12 +71,7 @@ class _Ground:
         return starts[:, None] + self._each
 
     def rerouted_links(self, units: Units, is_out: NDArray[np.bool_]) -> tuple[Offsets, Links]:
-        """Return the offsets of the links that lead to unlinked vectors, and their replacements.
-
-        Args:
-            units: Vectors of the graph (n, dim).
-            is_out: Mask of the vectors to unlink (n,).
-        """
+        """Return the offsets of the links that lead to unlinked vectors, and their replacements."""
         replaced, replacements = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
         for start in range(0, len(is_out), _NODES):
             nodes = np.arange(start, min(start + _NODES, len(is_out)))
@@ -103,15 +88,7 @@ class _Ground:
     def _replace(
         self, units: Units, is_out: NDArray[np.bool_], nodes: Positions, links: Links, removed: Links
     ) -> Links:
-        """Return the new target of one link of each node (n,): the node itself, without effect, if there is no other.
-
-        Args:
-            units: Vectors of the graph (n_total, dim).
-            is_out: Mask of the unlinked vectors (n_total,).
-            nodes: Nodes whose link is replaced (n,).
-            links: Current links of each node (n, links per node).
-            removed: Unlinked vector that each node links to (n,).
-        """
+        """Return the new target of a removed link of each node (n,), the node itself if there is none."""
         candidates = self.links[self.offsets(removed)]
         is_linked = (candidates[:, :, None] == links[:, None, :]).any(axis=2)
         is_excluded = (candidates < 0) | is_out[candidates] | is_linked | (candidates == nodes[:, None])
@@ -133,9 +110,6 @@ def similarity_order(units: Units) -> Positions:
     Each vector is assigned to the nearest of √n leaders, which are vectors themselves; the groups are divided
     recursively in the same way, and the members of the last groups are sorted by their cosine to the leader. Cost: n √n
     products.
-
-    Args:
-        units: Unit vectors (n, dim).
     """
     return np.concatenate([*_ordered(units, np.arange(len(units)), _DEPTH)])
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from embstore.base.space import Layer
 from embstore.base.summary import Summary
 from embstore.metrics import LayerData, NotComputable, rows_of
-from embstore.metrics.transforms import fit
-from embstore.query.layer_data import Block, StoredLayer, TransformedLayer, neighbours_within
+from embstore.query.layer_data import Block, LayerMethods, StoredLayer, TransformedLayer, transformed
 from embstore.query.provenance import Row, sample_notes
 from embstore.query.request import Case, MetricRequest, Selection
 from embstore.storage.catalog import Catalog, Ids
@@ -31,70 +30,33 @@ def compute_layers(
     cases: Sequence[Case],
     groups: "Groups | None" = None,
 ) -> Iterator[tuple[Layer, Answer]]:
-    """Compute a metric for some layers of a space; yield each layer with its answer as soon as it is computed.
-
-    Args:
-        catalog: Store to read.
-        request: Metric, its parameters and its items.
-        card: Card of the space.
-        layers: Layers of the space.
-        cases: Sets of inputs of the metric; an answer has rows for each (:func:`embstore.query.cases.cases`).
-        groups: Groups of the selected items, each of which has rows of its own; None for no groups.
-    """
+    """Compute a metric for some layers of a space; yield each layer with its answer as soon as it is computed."""
     only = request.selection.select(catalog, card.space) if groups is None else groups.ids
     notes = [*sample_notes(request.selection, card, only), *(() if groups is None else groups.notes)]
     case_notes = [note for case in cases for note in case.notes]
     across = tuple(dict.fromkeys(column for case in cases for column in case.columns))
     selected = selected_layers(catalog, request.selection, card, layers, only)
     for layer, (data, layer_notes) in zip(layers, selected, strict=True):
-        divided = [({}, data)] if groups is None else _named_groups(request, data, groups)
+        with_summary = request.metric.needs == "summary"
+        divided = [(None, data)] if groups is None else layers_of_groups(data, groups, with_summary=with_summary)
         rows = tuple(
-            name | row | dict(case.columns)
-            for name, group_data in divided
+            ({} if group is None else {"group": group.name}) | row | dict(case.columns)
+            for group, group_data in divided
             for case in cases
             for row in _compute(catalog, request, group_data, case, layer, data)
         )
-        from_sums = request.metric.needs == "summary" and isinstance(data, StoredLayer) and not data.was_read
-        from_sums = from_sums and groups is None
+        from_sums = with_summary and groups is None and isinstance(data, StoredLayer) and not data.was_read
         yield layer, Answer(rows, (*notes, *layer_notes, *case_notes), across, from_sums=from_sums)
 
 
 def selected_layers(
     catalog: Catalog, selection: Selection, card: Card, layers: Sequence[Layer], only: Ids | None
 ) -> Iterator[tuple[LayerData | NotComputable, list[str]]]:
-    """Yield the vectors of some layers of a space, transformed, with notes; for a layer that cannot be, the reason.
-
-    Args:
-        catalog: Store to read.
-        selection: Transforms to apply; if it reads texts, all texts of the space must be stored.
-        card: Card of the space.
-        layers: Layers of the space.
-        only: Ids of the selected items, ascending; None for all items of the space.
-    """
+    """Yield the vectors of some layers of a space, transformed, with notes; for a layer that cannot be, the reason."""
     selection.items.check_texts(catalog, card)
     summaries = catalog.summaries(card.space) if only is None else {}
     for layer in layers:
-        yield _transformed(StoredLayer(catalog, card, layer, only, summaries.get(layer.id)), selection)
-
-
-def _transformed(data: StoredLayer, selection: Selection) -> tuple[LayerData | NotComputable, list[str]]:
-    """Fit and apply the selected transforms to a layer; return its vectors, or the reason why not, and notes."""
-    if not selection.steps:
-        return data, []
-    try:
-        transform = fit(data, selection.steps)
-    except NotComputable as error:
-        return NotComputable(str(error), data.summary.n), []
-    notes = [f"{data.card.space} layer {data.layer.name}: {note}." for note in transform.notes]
-    return TransformedLayer(data, transform, transform.columns), notes
-
-
-def _named_groups(
-    request: MetricRequest, data: LayerData | NotComputable, groups: "Groups"
-) -> Iterator[tuple[Row, LayerData | NotComputable]]:
-    """Yield the column with the name of each group, and its vectors."""
-    for group, layer in layers_of_groups(data, groups, with_summary=request.metric.needs == "summary"):
-        yield {"group": group.name}, layer
+        yield transformed(StoredLayer(catalog, card, layer, only, summaries.get(layer.id)), selection.steps)
 
 
 def _compute(
@@ -105,16 +67,7 @@ def _compute(
     layer: Layer,
     whole: LayerData | NotComputable,
 ) -> list[Row]:
-    """Compute a metric for one layer and one set of inputs; if that is impossible, return a row with the reason.
-
-    Args:
-        catalog: Store to read.
-        request: Metric, its parameters and its items.
-        data: Vectors, all of the layer or of a group; or the reason why there are none.
-        case: Set of inputs.
-        layer: Layer of the vectors.
-        whole: The layer's vectors of all groups.
-    """
+    """Compute a metric for one layer and one set of inputs; if that is impossible, return a row with the reason."""
     if isinstance(data, NotComputable):
         return _without_vectors(request, data, case)
     try:
@@ -129,7 +82,9 @@ def _without_vectors(request: MetricRequest, error: NotComputable, case: Case) -
     metric = request.metric
     if metric.needs in ("pairs", "analogies", "lexicon", "word sets"):
         try:
-            return rows_of(metric.function(NoVectors(str(error)), **case.inputs, **request.arguments))
+            return rows_of(
+                metric.function(cast("LayerData", NoVectors(str(error))), **case.inputs, **request.arguments)
+            )
         except NotComputable:
             return [metric.empty(0, str(error))]
     row = metric.empty(error.n, str(error))
@@ -146,47 +101,17 @@ def _sentences(catalog: Catalog, space: str, layer: Layer, data: LayerData | Not
     return TransformedLayer(stored, data.transform, data.dims) if isinstance(data, TransformedLayer) else stored
 
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
 class NoVectors:
-    """A layer without computable vectors (the protocol ``LayerData``): every access raises NotComputable.
+    """A layer without computable vectors (the protocol ``LayerData``): every access raises NotComputable."""
 
-    Attributes:
-        reason: Reason, as in the rows of a result.
-    """
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
 
-    reason: str
+    def __getattr__(self, name: str) -> Any:
+        raise NotComputable(self._reason)
 
-    @property
-    def dim(self) -> int:
-        """Raise NotComputable."""
-        raise NotComputable(self.reason)
 
-    @property
-    def summary(self) -> Summary:
-        """Raise NotComputable."""
-        raise NotComputable(self.reason)
-
-    def map(self, function: Callable[[Block], T]) -> Iterator[T]:
-        """Raise NotComputable."""
-        raise NotComputable(self.reason)
-
-    def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
-        """Raise NotComputable."""
-        raise NotComputable(self.reason)
-
-    def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
-        """Raise NotComputable."""
-        raise NotComputable(self.reason)
-
-    def neighbours(
-        self, k: int, distance: str = "cosine", *, distinct: bool = False
-    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
-        """Raise NotComputable."""
-        raise NotComputable(self.reason)
-
+T = TypeVar("T")
 
 MEMORY_BYTES = 256 << 20
 """Memory up to which the vectors of all groups of a layer are read at once."""
@@ -194,7 +119,7 @@ _BLOCK_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
-class GroupLayer:
+class GroupLayer(LayerMethods):
     """The vectors of a group in memory (the protocol ``LayerData``).
 
     Attributes:
@@ -232,12 +157,6 @@ class GroupLayer:
         kept = np.arange(len(self.ids)) if ids is None else np.flatnonzero(np.isin(self.ids, ids))
         return self.ids[kept], self.vectors[kept]
 
-    def neighbours(
-        self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
-    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
-        """Return the k nearest other items of every item, by an exact search: see :class:`LayerData`."""
-        return neighbours_within(self, k, distance, distinct, only)
-
 
 def layers_of_groups(
     data: LayerData | NotComputable, groups: "Groups", *, with_summary: bool = False
@@ -245,11 +164,6 @@ def layers_of_groups(
     """Yield each group with its vectors in a layer, or the reason why there are none.
 
     The layer is read once if its vectors fit in ``MEMORY_BYTES``; else once for each group, and once for their sums.
-
-    Args:
-        data: Vectors of the selected items, after their transforms; or the reason why there are none.
-        groups: Groups of these items.
-        with_summary: Whether the metric needs the sums.
     """
     if isinstance(data, NotComputable):
         yield from ((group, NotComputable(str(data), len(group.ids))) for group in groups.members)
@@ -267,13 +181,7 @@ def layers_of_groups(
 
 
 def restricted(data: LayerData, ids: Ids, summary: Summary | None = None) -> LayerData:
-    """Return some of the vectors of a layer, after the transform that was fitted on all of them.
-
-    Args:
-        data: Stored or transformed layer.
-        ids: Item ids, ascending.
-        summary: Sums over these vectors, if they are known.
-    """
+    """Return some of the vectors of a layer, after the transform that was fitted on all of them."""
     if isinstance(data, TransformedLayer):
         return TransformedLayer(restricted(data.layer, ids), data.transform, data.dims, summary)
     assert isinstance(data, StoredLayer)

@@ -25,19 +25,7 @@ Columns = Mapping[str, NDArray[Any]]
 
 
 def pairs(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return a set of inputs for each dataset of pairs.
-
-    Args:
-        metric: Metric to compute.
-        catalog: Store to read.
-        card: Card of the space.
-        values: ``dataset``, the names, of which those of the space's unit are used (none for all of its unit);
-            and ``missing``, the treatment of missing texts: ``skip`` or ``error``.
-
-    Raises:
-        QueryError: No dataset is stored for the space's unit, or one is not a dataset of pairs.
-        NotStoredError: A text is missing from the space, and ``missing`` is ``error``.
-    """
+    """Return a set of inputs for each dataset of pairs."""
     names = tuple(dict.fromkeys(values["dataset"]))
     datasets = _named_pairs(catalog, card, names) if names else _stored_pairs(catalog, card)
     stored = catalog.ids(card.space)
@@ -45,22 +33,7 @@ def pairs(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any
 
 
 def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return the inputs from a lexicon and attribute words.
-
-    Args:
-        metric: Metric to compute.
-        catalog: Store to read.
-        card: Card of the space.
-        values: ``lexicon``, its name; ``value``, its column (None for the only or usual one); ``pleasant`` and
-            ``unpleasant``, word files or lists of words (None for those of the paper); and ``missing``, the treatment
-            of missing attribute words: ``skip`` or ``error``.
-
-    Raises:
-        QueryError: The lexicon is not stored for the space's unit, or is a dataset of pairs; or all attribute words are
-            missing from the space.
-        UnknownNameError: The lexicon has no such column.
-        NotStoredError: An attribute word is missing from the space, and ``missing`` is ``error``.
-    """
+    """Return the inputs from a lexicon and attribute words."""
     name = values["lexicon"]
     columns = _lexicon(catalog, card, name)
     lexicon = Lexicon(
@@ -222,19 +195,7 @@ _SEPARATOR = "\t"  # of the column ``answers``; see :mod:`embstore.sources.analo
 
 
 def analogies(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return a set of inputs for each dataset of analogies.
-
-    Args:
-        metric: Metric to compute.
-        catalog: Store to read.
-        card: Card of the space.
-        values: ``dataset``, the names (none for all); ``missing``, the treatment of missing words: ``skip`` or
-            ``error``; and ``case``: ``ignore`` or ``exact``.
-
-    Raises:
-        QueryError: No dataset of analogies is stored, or one is of another kind.
-        NotStoredError: A word is missing from the space, and ``missing`` is ``error``.
-    """
+    """Return a set of inputs for each dataset of analogies."""
     names = tuple(dict.fromkeys(values["dataset"])) or tuple(catalog.datasets((KIND,)))
     if not names:
         raise QueryError(

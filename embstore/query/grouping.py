@@ -26,13 +26,7 @@ Numbers = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """How items are divided into groups.
-
-    Attributes:
-        column: Column of the items.
-        n_bins: Number of intervals of a column of numbers, with equally many items each; None for no such intervals.
-        edges: Edges of the intervals, ascending, infinite ones allowed; empty for no such intervals.
-    """
+    """How items are divided into groups."""
 
     column: str
     n_bins: int | None = None
@@ -49,15 +43,7 @@ class Grouping:
 
 
 def parse_grouping(by: str | None, bins: Bins | None = None) -> Grouping | None:
-    """Return how to group items; None for not at all.
-
-    Args:
-        by: Name of a column.
-        bins: Intervals, for a column of numbers.
-
-    Raises:
-        UsageError: ``bins`` is no number from 1 to 1,000 and no ascending edges, or is given without ``by``.
-    """
+    """Return how to group items; None for not at all."""
     if by is None:
         if bins is not None:
             raise UsageError("bins are intervals of a column. Name it: --by COLUMN")
@@ -81,12 +67,7 @@ def parse_grouping(by: str | None, bins: Bins | None = None) -> Grouping | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Items with the same value of a column, or with values in one interval.
-
-    Attributes:
-        name: Value or interval as text; None for the items without a value.
-        ids: Item ids, ascending.
-    """
+    """Items with the same value of a column, or with values in one interval."""
 
     name: str | None
     ids: Ids
@@ -94,13 +75,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
-    """The groups of a space's items.
-
-    Attributes:
-        members: The groups in the order of the values; that of the items without a value is the last.
-        ids: Ids of all selected items, ascending; also of those in no interval.
-        notes: Notes on them: how many items have no value or are in no interval.
-    """
+    """The groups of a space's items."""
 
     members: tuple[Group, ...]
     ids: Ids
@@ -116,19 +91,7 @@ class Groups:
 
 
 def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups:
-    """Divide items of a space into groups.
-
-    Args:
-        catalog: Store to read.
-        space: Name of the space.
-        grouping: Column, and intervals of its values.
-        ids: Item ids of the space, ascending.
-
-    Raises:
-        UnknownNameError: The column does not exist; lists the nearest.
-        UsageError: Intervals are requested for a column that is not of numbers.
-        QueryError: The column has more values than there may be groups.
-    """
+    """Divide items of a space into groups."""
     column = read_column(catalog, space, grouping.column, ids)
     subject, has_value = f"{space}: {grouping.column}", ~column.is_null
     values = column.values[has_value]
@@ -268,18 +231,7 @@ def check_column(catalog: Catalog, space: str, name: str) -> None:
 
 
 def read_column(catalog: Catalog, space: str, name: str, ids: Ids) -> ColumnValues:
-    """Return the values of a column for some items of a space, where those that are not a number are null.
-
-    Args:
-        catalog: Store to read.
-        space: Name of the space.
-        name: Name of the column.
-        ids: Item ids (n,).
-
-    Raises:
-        UnknownNameError: The column does not exist; lists the nearest.
-        DamagedError: A table of columns or of items was altered, or the text of an item is missing.
-    """
+    """Return the values of a column for some items of a space, where those that are not a number are null."""
     check_column(catalog, space, name)
     if name == TEXT and name not in column_types(catalog, space):
         items = catalog.items(ids.tolist())

@@ -21,19 +21,7 @@ from embstore.storage.occurrences import GroupBy, group_occurrences
 
 
 def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return the inputs from a column of numbers of a space's items.
-
-    Args:
-        metric: Metric to compute.
-        catalog: Store to read.
-        card: Card of the space.
-        values: ``column``, the name; and ``value``, which needs the occurrences of each word if it is
-            ``self-similarity``.
-
-    Raises:
-        UsageError: The column is not of numbers.
-        QueryError: ``value`` needs occurrences, and the space has none.
-    """
+    """Return the inputs from a column of numbers of a space's items."""
     name = values["column"]
     column = read_column(catalog, card.space, name, catalog.ids(card.space))
     if column.kind not in NUMBERS:
@@ -57,22 +45,7 @@ def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
 
 
 def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return the inputs from a space of occurrences, grouped by word or sentence.
-
-    Args:
-        metric: Metric to compute.
-        catalog: Store to read.
-        card: Card of the space.
-        values: Parameters of the metric, of which these are used if present: ``per_sentence``, to group by sentence
-            instead of word; ``word``, the words to include; ``fold_case``, whether to ignore case; and
-            ``sentence_space``, a space with vectors of the whole sentences.
-
-    Raises:
-        NotStoredError: A requested word has no occurrence in the space.
-        UnknownNameError: The space of sentences does not exist.
-        QueryError: It is not of sentences, is of another checkpoint, or has none of the sentences.
-        DamagedError: A table of texts was altered or is missing.
-    """
+    """Return the inputs from a space of occurrences, grouped by word or sentence."""
     by: GroupBy = "folded word" if values.get("fold_case") else "word"
     if "per_sentence" in values:
         by = "sentence"

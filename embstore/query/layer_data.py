@@ -1,7 +1,7 @@
 """Give metrics access to the vectors of one layer, stored or transformed."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -20,7 +20,8 @@ from embstore.storage.files.rows import read_items
 
 if TYPE_CHECKING:
     from embstore.base.space import Layer
-    from embstore.metrics import LayerData
+    from embstore.metrics import LayerData, NotComputable
+    from embstore.metrics.transforms import Step
     from embstore.storage.files.vectors import LayerVectors
 
 Block = NDArray[np.floating]
@@ -30,14 +31,31 @@ _FEW = 256  # items whose pages are read one by one; those of more are most of a
 _LARGE_DIM = 8192  # a matrix of its square takes half a gigabyte
 
 
+class LayerMethods:
+    """What the layers of this package have in common."""
+
+    def neighbours(
+        self: "LayerData", k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
+    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
+        """Return the k nearest other items of every item, by an exact search: see :class:`LayerData`."""
+        from embstore.base.arrays import distinct_rows, has_direction
+        from embstore.index.exact_knn import neighbours_of_all
+
+        ids, vectors = self.gather(only)
+        if distance == "cosine" and not (keep := has_direction(vectors)).all():
+            ids, vectors = ids[keep], vectors[keep]
+        if distinct and len(first := distinct_rows(vectors)[0]) < len(ids):
+            ids, vectors = ids[first], vectors[first]
+        if isinstance(self, StoredLayer) and distance == "cosine" and not distinct:
+            return ids, *_shared(self, ids, vectors, k)
+        return ids, *neighbours_of_all(vectors, k, distance, _reporter(self))
+
+
 @dataclass
-class StoredLayer:
+class StoredLayer(LayerMethods):
     """The selected vectors of one layer of a space (the protocol ``LayerData``).
 
     Attributes:
-        catalog: Store to read.
-        card: Card of the space.
-        layer: Layer of the space.
         only: Ids of the selected items, ascending; None for all.
         known_summary: Stored summary of the layer if all items are selected; None to compute it.
         was_read: Whether any vectors were read from the shards.
@@ -50,10 +68,12 @@ class StoredLayer:
     known_summary: Summary | None = field(default=None)
     was_read: bool = field(default=False, init=False)
 
-    @property
+    @cached_property
     def dim(self) -> int:
-        """Number of components of a vector."""
-        return self._checked_dim
+        """Number of components of a vector; checked against a shard if large, since metrics then allocate much."""
+        if self.card.dim > _LARGE_DIM:
+            self._opened(None).check_dim()
+        return self.card.dim
 
     @property
     def dims(self) -> NDArray[np.int64]:
@@ -97,32 +117,19 @@ class StoredLayer:
         order = np.argsort(found_ids)
         return found_ids[order], vectors[order]
 
-    def neighbours(
-        self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
-    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
-        """Return the k nearest other items of every item, by an exact search: see :class:`LayerData`."""
-        return neighbours_within(self, k, distance, distinct, only)
-
     def _vectors(self, only: Ids | None) -> "LayerVectors":
-        """Open the vectors of some items of the layer; None for all."""
+        """Open the vectors of some items of the layer, to be read; None for all."""
+        self.was_read = True
+        return self._opened(only)
+
+    def _opened(self, only: Ids | None) -> "LayerVectors":
         from embstore.storage.files.vectors import LayerVectors  # loads pyarrow, which summaries do not need
 
-        self.was_read = True
         return LayerVectors(self.catalog.shards[self.card.space], self.layer.id, self.card.dim, only)
-
-    @cached_property
-    def _checked_dim(self) -> int:
-        """Dimension from the card; checked against a shard if it is large, since metrics then allocate much memory."""
-        if self.card.dim > _LARGE_DIM:
-            from embstore.storage.files.vectors import LayerVectors
-
-            shards = self.catalog.shards[self.card.space]
-            LayerVectors(shards, self.layer.id, self.card.dim).check_dim()
-        return self.card.dim
 
 
 @dataclass
-class TransformedLayer:
+class TransformedLayer(LayerMethods):
     """The float64 vectors of a layer after a fitted transform (the protocol ``LayerData``).
 
     Attributes:
@@ -168,28 +175,22 @@ class TransformedLayer:
         # The rounding of a matrix product depends on the position of a row: equal rows would differ slightly.
         return found_ids, self.transform(vectors[first])[labels]
 
-    def neighbours(
-        self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
-    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
-        """Return the k nearest other items of every item among the transformed vectors, by an exact search."""
-        return neighbours_within(self, k, distance, distinct, only)
 
+def transformed(
+    data: StoredLayer, steps: "Sequence[Step]"
+) -> tuple["StoredLayer | TransformedLayer | NotComputable", list[str]]:
+    """Fit transforms on a layer and apply them; return its vectors, or the reason why not, and notes."""
+    if not steps:
+        return data, []
+    from embstore.metrics import NotComputable  # which neighbours of stored vectors do not need
+    from embstore.metrics.transforms import fit
 
-def neighbours_within(
-    data: "LayerData", k: int, distance: str, distinct: bool, only: Ids | None
-) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
-    """Search the k nearest other items among vectors in memory: see :class:`LayerData`."""
-    from embstore.base.arrays import distinct_rows, has_direction
-    from embstore.index.exact_knn import neighbours_of_all
-
-    ids, vectors = data.gather(only)
-    if distance == "cosine" and not (keep := has_direction(vectors)).all():
-        ids, vectors = ids[keep], vectors[keep]
-    if distinct and len(first := distinct_rows(vectors)[0]) < len(ids):
-        ids, vectors = ids[first], vectors[first]
-    if isinstance(data, StoredLayer) and distance == "cosine" and not distinct:
-        return ids, *_shared(data, ids, vectors, k)
-    return ids, *neighbours_of_all(vectors, k, distance, _reporter(data))
+    try:
+        transform = fit(data, steps)
+    except NotComputable as error:
+        return NotComputable(str(error), data.summary.n), []
+    notes = [f"{data.card.space} layer {data.layer.name}: {note}." for note in transform.notes]
+    return TransformedLayer(data, transform, transform.columns), notes
 
 
 def _shared(data: StoredLayer, ids: Ids, vectors: Block, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -267,9 +268,6 @@ def sharing_neighbours(most_bytes: int = 1 << 28) -> Iterator[None]:
     """Keep the lists of neighbours by cosine that are searched within a ``with`` block, for other metrics in it.
 
     The store must stay the same within it.
-
-    Args:
-        most_bytes: Memory for the lists, in bytes.
     """
     token = _kept.set(_Kept(most_bytes))
     try:
@@ -279,16 +277,7 @@ def sharing_neighbours(most_bytes: int = 1 << 28) -> Iterator[None]:
 
 
 def found_once(space: str, layer: int, ids: Ids, k: int, search: Search) -> Lists:
-    """Return the k nearest other items of each item by cosine, from an earlier search or a new one.
-
-    Args:
-        space: Name of the space.
-        layer: Id of the layer.
-        ids: Ids of the items that are searched, int64 (n,), ascending.
-        k: Number of neighbours.
-        search: Function from a number of neighbours to their positions and cosines, (n, k) each, where fewer neighbours
-            are the first of more.
-    """
+    """Return the k nearest other items of each item by cosine, from an earlier search or a new one."""
     kept = _kept.get()
     if kept is None:
         return search(k)

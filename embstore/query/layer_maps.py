@@ -38,18 +38,7 @@ METHODS = {"pca": 1, "tsne": 2}
 
 @dataclass(frozen=True, slots=True)
 class MapRequest:
-    """A request for the maps of some layers of a space.
-
-    Attributes:
-        space: Name of the space.
-        layers: Layers that are mapped together, by ascending id.
-        method: ``pca`` or ``tsne``.
-        selection: Items to map, with the random seed; no transforms.
-
-    Raises:
-        UnknownNameError: There is no such method.
-        UsageError: ``where`` may select other items another time.
-    """
+    """A request for the maps of some layers of a space."""
 
     space: str
     layers: tuple[Layer, ...]
@@ -104,22 +93,7 @@ MADE, FOUND = "made", "found"
 def map_spaces(
     catalog: Catalog, spaces: SpaceFilter, layers: str, method: str, selection: Selection, *, force: bool = False
 ) -> Table:
-    """Map the layers of spaces, and store the maps; return one row per space and layer.
-
-    Args:
-        catalog: Store to read.
-        spaces: Filter of the spaces.
-        layers: Selection of layers, in the notation of :meth:`Layers.select`; those of a space are mapped together.
-        method: ``pca`` or ``tsne``.
-        selection: Items to map, with the random seed; no transforms.
-        force: Whether to make maps again that are stored.
-
-    Raises:
-        UnknownNameError: A space, layer or method does not exist.
-        UsageError: openTSNE is not installed, or ``where`` may select other items another time.
-        QueryError: No item is selected, or the SQL fails.
-        StoreError: A map cannot be written. Those before it are stored.
-    """
+    """Map the layers of spaces, and store the maps; return one row per space and layer."""
     cards = spaces.select(catalog.cards)
     chosen, missing = select_layers(cards, layers)
     cards = [card for card in cards if card.space in chosen]
@@ -151,23 +125,7 @@ def are_stored(catalog: Catalog, request: MapRequest) -> bool:
 def map_points(
     catalog: Catalog, space: str, layer: str, layers: str, method: str, selection: Selection
 ) -> tuple[Ids, Positions]:
-    """Return the map of one layer; if it is not stored, compute it, and store it where the store can be written.
-
-    Args:
-        catalog: Store to read.
-        space: Name of the space.
-        layer: One layer, in the notation of :meth:`Layers.select`.
-        layers: Layers that are mapped together, among them ``layer``.
-        method: ``pca`` or ``tsne``.
-        selection: Items to map, with the random seed; no transforms.
-
-    Returns:
-        Ids of the items that have a direction, int64 (n,), ascending, and positions, float32 (n, 2).
-
-    Raises:
-        UsageError: ``layer`` is not one of ``layers``; or as :func:`map_spaces`.
-        QueryError: As :func:`map_spaces`.
-    """
+    """Return the map of one layer; if it is not stored, compute it, and store it where the store can be written."""
     [card] = SpaceFilter(spaces=[space]).select(catalog.cards)
     members, together = card.layers.select(layer).members, card.layers.select(layers).members
     if len(members) != 1 or members[0] not in together:
@@ -181,14 +139,7 @@ def map_points(
 
 
 def shared_basis(catalog: Catalog, space: str, layers: str, selection: Selection) -> "SharedBasis":
-    """Return the axes and centres of the maps by principal components of some layers, as :func:`map_points` has them.
-
-    Args:
-        catalog: Store to read.
-        space: Name of the space.
-        layers: Layers that are mapped together, in the notation of :meth:`Layers.select`.
-        selection: Mapped items; no transforms.
-    """
+    """Return the axes and centres of the maps of some layers by principal components."""
     members = catalog.cards[space].layers.select(layers).members
     request = MapRequest(space, members, "pca", selection)
     from embstore.query.map_methods import SharedBasis
@@ -199,15 +150,7 @@ def shared_basis(catalog: Catalog, space: str, layers: str, selection: Selection
 def _maps(
     catalog: Catalog, request: MapRequest, *, store: bool, force: bool = False, until: Layer | None = None
 ) -> Iterator[tuple[LayerMap, str]]:
-    """Yield the map of each layer, and whether it was made or found; nothing if no item is selected.
-
-    Args:
-        catalog: Store to read.
-        request: Maps to return.
-        store: Whether a map that cannot be stored is an error.
-        force: Whether to make maps again that are stored.
-        until: Layer to end with, of whose maps below only those are made that it depends on; None for all layers.
-    """
+    """Yield the map of each layer, and whether it was made or found; nothing if no item is selected."""
     if until is not None and (stored := _stored(catalog, request, until)) is not None:
         yield stored, FOUND
         return
@@ -305,13 +248,7 @@ _KEPT = "kept: share of the ten nearest neighbours by cosine that are among the 
 
 
 def tabulate(rows: Sequence[Row], notes: Sequence[str], selection: Selection) -> Table:
-    """Return the rows of maps, from :func:`row_of`, as a table.
-
-    Args:
-        rows: Rows, each with ``model``, ``did`` and the columns about the revision too.
-        notes: Notes on the choice of spaces and layers, and on the maps (:func:`notes_on`).
-        selection: Items that were mapped.
-    """
+    """Return the rows of maps, from :func:`row_of`, as a table."""
     columns = selection.columns() | ({} if selection.words is None else {"words_missing": None})
     return table(
         [columns | row for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
@@ -323,16 +260,6 @@ def stored_maps(catalog: Catalog, spaces: SpaceFilter, layers: str | None = None
     """Return one row per stored map of a space; notes name those that are damaged.
 
     ``state`` is ``current``, or ``behind`` if items were added since or another version would make the map.
-
-    Args:
-        catalog: Store to read.
-        spaces: Filter of the spaces.
-        layers: Selection of layers, in the notation of :meth:`Layers.select`; None for all.
-        method: ``pca`` or ``tsne``; None for both.
-
-    Raises:
-        UnknownNameError: A space, layer or method does not exist.
-        QueryError: No space matches the filter.
     """
     if method is not None:
         check_method(method)

@@ -70,24 +70,7 @@ def compare(
     answers: Answers,
     notes: Sequence[str] = (),
 ) -> Table:
-    """Compute a metric of two layers for each pair of layers.
-
-    Args:
-        catalog: Store to read.
-        request: Metric, its parameters and its items. The parameter ``against`` names a space to compare each space
-            with; without it, the layers of each space are compared with each other.
-        cards: Cards of the spaces.
-        layers: Selection of layers, in the notation of :meth:`Layers.select`.
-        answers: Stored answers, one per space or pair of spaces.
-        notes: Notes on the choice of the spaces, put before those of the result.
-
-    Returns:
-        One row per pair of layers, with the second layer in ``space_2``, ``layer_2`` and ``layer_name_2``.
-
-    Raises:
-        UnknownNameError: A space or layer does not exist.
-        QueryError: No pair of spaces has items in common.
-    """
+    """Compute a metric of two layers for each pair of layers."""
     pairs, missing = _pairs(catalog, request, cards, layers)
     rows: list[Row] = []
     disjoint = []

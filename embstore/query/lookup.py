@@ -17,12 +17,7 @@ Embed = Callable[[Card, Item], Mapping[int, NDArray[np.float32]]]
 
 
 class Query(NamedTuple):
-    """A text whose nearest neighbours are requested.
-
-    Attributes:
-        shown: Text as the user wrote it, with brackets if it is an occurrence.
-        marked: Item of an occurrence; None for a plain text, whose unit is the one of each space.
-    """
+    """A text whose nearest neighbours are requested."""
 
     shown: str
     marked: Item | None = None
@@ -41,11 +36,7 @@ class Query(NamedTuple):
 
 
 def parse_queries(texts: Iterable[str], marked: Iterable[str], example: str = "neighbours dog") -> list[Query]:
-    """Return queries of plain texts, and of sentences with one word in brackets.
-
-    Raises:
-        UsageError: There are none, or a sentence has no word in brackets.
-    """
+    """Return queries of plain texts, and of sentences with one word in brackets."""
     queries = [Query(text) for text in texts] + [Query(text, parse_marked(text)) for text in marked]
     if not queries:
         raise UsageError(f"give at least one text, as in: embstore {example}")
@@ -71,15 +62,7 @@ class FoundQueries(NamedTuple):
 def look_up(
     catalog: Catalog, card: Card, queries: Sequence[Query], layers: Sequence[Layer], embed: Embed | None
 ) -> FoundQueries:
-    """Find the items and vectors of queries in a space.
-
-    Args:
-        catalog: Store to read.
-        card: Card of the space.
-        queries: Query texts.
-        layers: Layers to return vectors of.
-        embed: Function that encodes a text that is not stored; None to leave such texts out.
-    """
+    """Find the items and vectors of queries in a space."""
     vectors: dict[Query, Mapping[int, NDArray[np.float32]]] = {}
     stored: dict[Query, int] = {}
     ambiguous: dict[Query, list[Item]] = {}
@@ -98,12 +81,7 @@ def look_up(
 
 
 def missing_query_notes(catalog: Catalog, query: Query, found: Sequence[FoundQueries]) -> list[str]:
-    """Return a note for each space that has no vector of a query, if another space has one.
-
-    Raises:
-        NotStoredError: No space has one; names the nearest stored texts.
-        UsageError: It is a word that occurs in several sentences, so that the occurrence is ambiguous.
-    """
+    """Return a note for each space that has no vector of a query, if another space has one."""
     missing = [space for space in found if query not in space.vectors]
     ambiguous = [_ambiguous(query, space) for space in missing if query in space.ambiguous]
     if len(missing) < len(found):
@@ -155,9 +133,6 @@ def parse_vectors(vector: Any) -> dict[Query, NDArray[np.float64]]:
     """Return the vectors of an array (dim,) or (n, dim) by query, float64 (dim,).
 
     A single vector is called ``vector``, several are ``vector[0]``, ``vector[1]`` and so on.
-
-    Raises:
-        UsageError: It is not such an array of numbers, or a vector is not finite or zero.
     """
     try:
         given = np.asarray(vector)
@@ -184,16 +159,7 @@ def parse_vectors(vector: Any) -> dict[Query, NDArray[np.float64]]:
 def look_up_vectors(
     cards: Sequence[Card], vectors: Mapping[Query, NDArray[np.floating]], layers: Mapping[str, Sequence[Layer]]
 ) -> list[FoundQueries]:
-    """Return given vectors as what each space has for the queries: the same vector in each layer.
-
-    Args:
-        cards: Cards of the spaces.
-        vectors: Vectors by query (dim,).
-        layers: Layers to search, by space; spaces without layers are left out.
-
-    Raises:
-        UsageError: A space has vectors of another dimension.
-    """
+    """Return given vectors as what each space has for the queries: the same vector in each layer."""
     dim = next(iter(vectors.values())).size
     if others := [card for card in cards if card.space in layers and card.dim != dim]:
         dims = ", ".join(f"{card.space} has {card.dim}" for card in others)

@@ -26,12 +26,7 @@ Block = NDArray[np.floating]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Centre:
-    """Mean and scale of the unit vectors of a layer.
-
-    Attributes:
-        mean: Mean vector, float64 (dim,).
-        spread: Root of the total variance; 0 if they differ by no more than rounding.
-    """
+    """Mean and scale of the unit vectors of a layer."""
 
     mean: NDArray[np.float64]
     spread: float
@@ -39,13 +34,7 @@ class Centre:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedBasis:
-    """Two axes for several layers, with the centre of each.
-
-    Attributes:
-        layers: Vectors of the layers.
-        centres: Centre of each layer.
-        axes: Orthonormal axes, float64 (dim, 2); the second is zero for vectors of one component.
-    """
+    """Two axes for several layers, with the centre of each."""
 
     layers: tuple[LayerData, ...]
     centres: tuple[Centre, ...]
@@ -69,11 +58,7 @@ class SharedBasis:
             return cls(tuple(layers), tuple(centres), _first_two(pooled))
 
     def project(self, place: int) -> tuple[Ids, Positions]:
-        """Return the ids, ascending, and the positions of the items of a layer that have a direction.
-
-        Args:
-            place: Position of the layer in ``layers``.
-        """
+        """Return the ids, ascending, and the positions of the items of a layer that have a direction."""
         centre = self.centres[place]
         scale = 1 / centre.spread if centre.spread else 0.0
 
@@ -90,12 +75,7 @@ class SharedBasis:
         return ids[order], positions[order].astype(np.float32)
 
     def position(self, place: int, vector: Block) -> Positions | None:
-        """Return the position, float32 (2,), of a vector (dim,) that need not be one of the layer's; None for zero.
-
-        Args:
-            place: Position of the layer in ``layers``.
-            vector: Vector of that layer.
-        """
+        """Return the position, float32 (2,), of a vector (dim,) that need not be one of the layer's; None for zero."""
         centre = self.centres[place]
         [unit] = unit_vectors(vector[None])
         if not unit.any():
@@ -197,13 +177,7 @@ _SEARCH = 0.3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
-    """The items of a layer on a map.
-
-    Attributes:
-        ids: Ids of the items that have a direction, int64 (n,), ascending.
-        positions: Positions, float32 (n, 2).
-        kept: Share of true neighbours that the map keeps.
-    """
+    """The items of a layer on a map."""
 
     ids: Ids
     positions: Positions
@@ -217,22 +191,11 @@ class Method(Protocol):
         """Return the versions of libraries that the positions depend on, by name."""
 
     def place(self, at: int, below: LayerMap | None, report: tsne.Report) -> Placed:
-        """Map a layer.
-
-        Args:
-            at: Position of the layer among the layers that are mapped together.
-            below: Map of the layer before; None for the first.
-            report: Function that receives the finished share.
-        """
+        """Map a layer."""
 
 
 class Components:
-    """Principal components with axes that all layers share.
-
-    Args:
-        layers: Vectors of the layers that are mapped together.
-        seed: Random seed of the items over which the share of kept neighbours is measured.
-    """
+    """Principal components with axes that all layers share."""
 
     def __init__(self, layers: Sequence[LayerData], seed: int) -> None:
         self._layers, self._seed = layers, seed
@@ -252,15 +215,7 @@ class Components:
 
 
 class Neighbourhoods:
-    """t-SNE on exact nearest neighbours, each layer starting from the one below.
-
-    Args:
-        layers: Vectors of the layers that are mapped together.
-        seed: Random seed.
-
-    Raises:
-        UsageError: openTSNE is not installed.
-    """
+    """t-SNE on exact nearest neighbours, each layer starting from the one below."""
 
     def __init__(self, layers: Sequence[LayerData], seed: int) -> None:
         tsne.check_installed()
@@ -299,11 +254,6 @@ def _positions_below(below: LayerMap, ids: Ids, near: Ids) -> Positions:
 
     An item that is not on it, since its vector is zero there, starts amid those of its neighbours that are, or else at
     the origin.
-
-    Args:
-        below: Map of the layer below.
-        ids: Ids of the items (n,), ascending.
-        near: Nearest other items of each item, as positions (n, k).
     """
     at = np.minimum(np.searchsorted(below.ids, ids), max(0, len(below.ids) - 1))
     is_there = below.ids[at] == ids if len(below.ids) else np.zeros(len(ids), bool)

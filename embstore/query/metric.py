@@ -47,30 +47,13 @@ LayerAnswers = dict[Layer, Answer]
 
 
 def make_request(metric: str | Metric, parameters: Mapping[str, Any], selection: Selection) -> MetricRequest:
-    """Return the request for a metric, given by its name or as an object, with checked parameters.
-
-    Raises:
-        UnknownNameError: The metric or a parameter does not exist.
-        UsageError: A parameter has an invalid value.
-    """
+    """Return the request for a metric, given by its name or as an object, with checked parameters."""
     metric = as_metric(metric)
     return MetricRequest(metric, metric.check(parameters), selection)
 
 
 def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str, *, cache: bool = True) -> Table:
-    """Compute a metric; return one row per space and layer, and per dataset or word if there are several.
-
-    Args:
-        catalog: Store to read.
-        request: Metric, its parameters and its items.
-        spaces: Filter of the spaces.
-        layers: Selection of layers, in the notation of :meth:`Layers.select`.
-        cache: Whether to use stored answers, and to store new ones.
-
-    Raises:
-        UnknownNameError: A space, model, layer or column does not exist.
-        QueryError: The store has no space or input that the metric needs.
-    """
+    """Compute a metric; return one row per space and layer, and per dataset or word if there are several."""
     metric = request.metric
     cards, notes = _suitable_spaces(catalog, request, spaces)
     answers = Answers(catalog, request, use=cache)
@@ -133,12 +116,7 @@ def _suitable_spaces(catalog: Catalog, request: MetricRequest, spaces: SpaceFilt
 
 
 def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]) -> tuple[list[Card], list[str]]:
-    """Return the cards of the spaces whose items have the requested columns, and a note for each of the others.
-
-    Raises:
-        UsageError: The metric is not of a set of items, so that groups of items have no value; or no column is named.
-        UnknownNameError: No space has a column.
-    """
+    """Return the cards of the spaces whose items have the requested columns, and a note for each of the others."""
     metric, by = request.metric, request.selection.by
     names = [] if by is None else [by.column]
     if by is not None and (reason := UNGROUPED.get(metric.needs)) is not None:
@@ -209,17 +187,7 @@ def _datasets(space_answers: Iterable[LayerAnswers], inputs: Mapping[str, Sequen
 def _inputs(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], n_known: int
 ) -> tuple[dict[str, list[Case]], list[str]]:
-    """Return space → sets of inputs of the metric, and a note for each space without inputs.
-
-    Args:
-        catalog: Store to read.
-        request: Metric and its parameters.
-        cards: Cards of the spaces.
-        n_known: Number of other spaces, whose answers are stored.
-
-    Raises:
-        QueryError: No space has the inputs, and ``n_known`` is 0.
-    """
+    """Return space → sets of inputs of the metric, and a note for each space without inputs."""
     inputs, errors, notes = {}, [], []
     for card in cards:
         try:
@@ -235,16 +203,7 @@ def _inputs(
 
 
 def mark_best(metric: Metric, value: str, rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Set the column ``best`` of each row: whether its layer has the highest value of its space (and dataset).
-
-    Args:
-        metric: Metric of the rows.
-        value: Column to compare; of equal values, the lowest layer's is the best.
-        rows: Rows, modified in place; ``best`` is None if there is no value.
-
-    Returns:
-        A note on the best layer of each space (and dataset) with several layers.
-    """
+    """Set the column ``best`` of each row: whether its layer has the highest value of its space (and dataset)."""
     keys = [column.name for column in metric.columns if column.is_key]
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
@@ -317,17 +276,7 @@ def _tabulate(
 
 
 def _cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return the sets of inputs that a metric is computed with for a space: one, or one per dataset.
-
-    Args:
-        metric: Metric to compute.
-        catalog: Store to read.
-        card: Card of the space.
-        values: Parameters of the metric; only those that are inputs are used.
-
-    Raises:
-        QueryError: A dataset or text is missing from the store.
-    """
+    """Return the sets of inputs that a metric is computed with for a space: one, or one per dataset."""
     if metric.needs in ("pairs", "lexicon"):  # each loads only its own, since most metrics need none of them
         from embstore.query.dataset_inputs import lexicons, pairs
 

@@ -23,23 +23,7 @@ _TYPES = {"source": "string", "space": "string", "item_id": "integer", "text": "
 
 
 def missing(catalog: Catalog, sources: Sequence[str], spaces: SpaceFilter, targets: "Targets | None" = None) -> Table:
-    """List the texts of sources that are missing from spaces, one row per text and space.
-
-    Args:
-        catalog: Store to read.
-        sources: Datasets, stored or on this machine, and files of texts.
-        spaces: Filter of the spaces; those of other units than a dataset's are ignored, and for files those of
-            occurrences, or with targets those that are not.
-        targets: Where the target of each sentence of files is given; None for whole texts.
-
-    Returns:
-        The columns ``source``, ``space``, ``item_id`` and ``text``, and a note with counts per source and space.
-
-    Raises:
-        UnknownNameError: A space or source does not exist.
-        SourceError: A source cannot be read.
-        QueryError: No space has the unit of a source.
-    """
+    """List the texts of sources that are missing from spaces, one row per text and space."""
     cards = spaces.select(catalog.cards)
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
@@ -66,11 +50,7 @@ def _missing(catalog: Catalog, card: Card, source: str, sides: Sequence[Words]) 
 def _sides(
     catalog: Catalog, source: str, units: set[Unit], targets: "Targets | None"
 ) -> tuple[dict[Unit, list[Words]], list[str]]:
-    """Return unit → texts of a source (two lists for pairs), and remarks on how it was read.
-
-    Raises:
-        QueryError: The source has no texts of these units, or is a file and all spaces are of occurrences.
-    """
+    """Return unit → texts of a source (two lists for pairs), and remarks on how it was read."""
     if source.replace(":", "_") not in catalog.datasets():
         return _read(source, units, targets)
     unit_texts: dict[Unit, list[Words]] = {}
@@ -128,14 +108,7 @@ def find_missing(words: Sequence[Words], stored: Ids) -> tuple[str, ...]:
 
 
 def missing_note(card: Card, missing: Sequence[str], total: str, source: str | None = None) -> str:
-    """Return a sentence with the number of texts missing from a space, and the first of them.
-
-    Args:
-        card: Card of the space.
-        missing: Missing texts.
-        total: Total that the missing texts are part of: ``of the 65 texts of rg65``.
-        source: Dataset or file that contains the texts; the sentence then names a few and the command that lists all.
-    """
+    """Return a sentence with the number of texts missing from a space, and the first of them."""
     if source is None or len(missing) <= _N_EXAMPLES:
         return f"{card.space} lacks {len(missing)} {total}: {quoted_list(missing)}."
     command = shlex.join(["embstore", "datasets", "missing", source, "--space", card.space])

@@ -31,15 +31,7 @@ Neighbours = tuple[Ids, NDArray[np.float64]]  # ids and cosines (queries, k)
 
 @dataclass(frozen=True)
 class LayerSearch:
-    """Parameters of a search for the nearest items of queries, which runs layer by layer.
-
-    Attributes:
-        catalog: Store to read.
-        k: Number of neighbours.
-        only: Ids of the items that may be neighbours, ascending; None for all.
-        exact: Whether to scan the vectors even if there is an index.
-        excludes_all: Whether each query leaves out the items of all queries, not only its own.
-    """
+    """Parameters of a search for the nearest items of queries, which runs layer by layer."""
 
     catalog: Catalog
     k: int
@@ -50,13 +42,7 @@ class LayerSearch:
     def rows(
         self, found: FoundQueries, layer: Layer, transformed: TransformedLayer | None
     ) -> tuple[list[dict[str, Any]], list[str]]:
-        """Search the neighbours of queries in one layer of a space; return them as rows, and notes.
-
-        Args:
-            found: Items and vectors of the queries in the space.
-            layer: Layer to search.
-            transformed: Vectors of the layer after a transform; None for the stored ones.
-        """
+        """Search the neighbours of queries in one layer of a space; return them as rows, and notes."""
         queries, vectors, notes = self.with_direction(found, layer, transformed)
         if not queries:
             return [], notes
@@ -233,11 +219,7 @@ class Combination(NamedTuple):
 
 
 def parse_combination(positive: Iterable[str], negative: Iterable[str], method: str) -> Combination:
-    """Return a combination of words, of which those in brackets are occurrences (``the [bank] of the river``).
-
-    Raises:
-        UnknownNameError: There is no such method.
-    """
+    """Return a combination of words, of which those in brackets are occurrences (``the [bank] of the river``)."""
     name = same_spelling(method, METHODS)
     if name not in METHODS:
         raise UnknownNameError("method", method, METHODS)
@@ -251,11 +233,7 @@ def _parse(text: str) -> Query:
 
 
 def with_all_words(found: Sequence[FoundQueries], combination: Combination) -> tuple[list[FoundQueries], list[str]]:
-    """Return the spaces that have all words of a combination, and a note for each of the others.
-
-    Raises:
-        NotStoredError: No space has all of them.
-    """
+    """Return the spaces that have all words of a combination, and a note for each of the others."""
     missing = [[query.shown for query in combination.queries if query not in space.vectors] for space in found]
     incomplete = {space.card.space: words for space, words in zip(found, missing, strict=True) if words}
     if len(incomplete) == len(found):
@@ -267,11 +245,7 @@ def with_all_words(found: Sequence[FoundQueries], combination: Combination) -> t
 
 @dataclass(frozen=True, kw_only=True)
 class CombinationSearch(LayerSearch):
-    """Parameters of a search for the items nearest to a combination of words.
-
-    Attributes:
-        combination: Words and method; None of its words is among the neighbours.
-    """
+    """Parameters of a search for the items nearest to a combination of words."""
 
     combination: Combination
     excludes_all: ClassVar[bool] = True

@@ -94,13 +94,7 @@ def draw_notes(request: "MetricRequest", rows: Sequence[Mapping[str, Any]]) -> l
 
 
 def sample_notes(selection: "Selection", card: Card, ids: Ids | None) -> list[str]:
-    """Return a note if a space has fewer items than the requested sample.
-
-    Args:
-        selection: Selection with the size of the sample.
-        card: Card of the space.
-        ids: Selected ids; None if all items are used.
-    """
+    """Return a note if a space has fewer items than the requested sample."""
     if ids is None or selection.sample is None or len(ids) >= selection.sample:
         return []
     return [f"{_all_items(card.space, selection)}{len(ids)} items."]
@@ -141,15 +135,7 @@ def notes_of(
     across: Sequence[str],
     whole: Collection[str] = (),
 ) -> list[str]:
-    """Return the notes of the rows of a metric.
-
-    Args:
-        metric: "Metric" of the rows.
-        rows: Rows, one per space and layer, and per dataset or word.
-        described: Names of the columns that describe the selection: ``where``, ``sample``, ``seed``, ``transform``.
-        across: Columns besides the space that a printed table spreads horizontally: ``dataset``, ``lexicon``.
-        whole: Names of the spaces whose sample is all of their items, so that nothing was drawn.
-    """
+    """Return the notes of the rows of a metric."""
     return [*_reasons(metric, rows, described), *_left_out(metric, rows), *_counts(rows, described, across, whole)]
 
 

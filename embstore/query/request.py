@@ -54,18 +54,7 @@ def as_given(words: WordSource | None) -> WordSource | None:
 
 
 def read_texts(words: WordSource, name: str) -> tuple[str, ...]:
-    """Return words in their order, with repetitions.
-
-    Args:
-        words: File with a word a line (or a table with the column ``text``, a dataset, ``-`` for standard input); words
-            with commas between them, as in ``rose,tulip``; or a sequence of words.
-        name: Noun phrase for the words, in messages.
-
-    Raises:
-        UnknownNameError: The type of the file is not known, or there is no such dataset.
-        SourceError: The file cannot be read.
-        UsageError: The file is a table without the column ``text``.
-    """
+    """Return words in their order, with repetitions."""
     if isinstance(words, str) and not words:
         raise UsageError(f"{name} cannot be an empty string. Give words with commas between them, or a file.")
     if is_file(words):
@@ -121,14 +110,7 @@ _MAX_SHOWN = 20  # words that a row names; the others are counted
 
 @dataclass(frozen=True, slots=True)
 class WordList:
-    """The words that a request is restricted to.
-
-    Attributes:
-        texts: Distinct words, in the order of the list.
-        source: File of the words; None if they are given one by one.
-        name: The list as rows name it: the file, or the words.
-        repeated: Words that the list has more than once.
-    """
+    """The words that a request is restricted to."""
 
     texts: tuple[str, ...]
     source: str | None
@@ -142,15 +124,7 @@ class WordList:
 
 
 def word_list(words: WordSource | None, single: str | Iterable[str] | None = ()) -> WordList | None:
-    """Return the list of the words to restrict a request to; None if there is no restriction.
-
-    Args:
-        words: File, words with commas between them, or sequence: see :func:`read_texts`; None for none.
-        single: Further words, or one.
-
-    Raises:
-        UsageError: There is no word in the list.
-    """
+    """Return the list of the words to restrict a request to; None if there is no restriction."""
     single = read_texts(as_names(single), "words")
     if words is None and not single:
         return None
@@ -166,12 +140,7 @@ def word_list(words: WordSource | None, single: str | Iterable[str] | None = ())
 
 
 class ListedItems(NamedTuple):
-    """The items of the words of a list.
-
-    Attributes:
-        ids: Item ids, ascending.
-        missing: Words of the list without an item.
-    """
+    """The items of the words of a list."""
 
     ids: Ids
     missing: tuple[str, ...]
@@ -179,13 +148,7 @@ class ListedItems(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """A filter of items; without a condition and words, it keeps all.
-
-    Attributes:
-        where: SQL expression over the item columns that is true for the items to keep; None for all.
-        words: Words whose items are kept: of a space of occurrences, all occurrences of these words; None for all.
-        limits: Time and memory limits of the evaluation of ``where``.
-    """
+    """A filter of items; without a condition and words, it keeps all."""
 
     where: str | None = None
     words: WordList | None = None
@@ -249,17 +212,7 @@ def _ids_of_words(catalog: Catalog, unit: Unit, words: WordList) -> Ids:
 
 
 def missing_words(catalog: Catalog, words: WordList | None, *cards: Card) -> tuple[dict[str, Any], list[str]]:
-    """Count the words of a list that a space, or one of two spaces, has no item of.
-
-    Args:
-        catalog: Store to read.
-        words: Words that the request is restricted to; None for no restriction.
-        cards: Cards of the space or the spaces of a row.
-
-    Returns:
-        The column ``words_missing``; and a note for each space, with the first of its missing words, and on words that
-        the list has more than once.
-    """
+    """Count the words of a list that a space, or one of two spaces, has no item of."""
     if words is None:
         return {}, []
     from embstore.query.missing import missing_note, quoted_list  # which loads the metrics
@@ -327,13 +280,7 @@ class Selection:
         return chosen if self.sample is None else self.draw(stored_ids(catalog, space, chosen))
 
     def groups(self, catalog: Catalog, space: str, other: str | None = None) -> "Groups | None":
-        """Return the groups of the selected items of a space, or of those that it shares with another; None for none.
-
-        Raises:
-            UnknownNameError: The column does not exist; lists the nearest.
-            UsageError: Intervals are requested for a column that is not of numbers.
-            QueryError: The column has more values than there may be groups.
-        """
+        """Return the groups of a space's selected items, or of those that it shares with another; None for none."""
         if self.by is None:
             return None
         kept = self.items.ids(catalog, [catalog.cards[space]])
@@ -362,13 +309,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class MetricRequest:
-    """A metric, its parameters, and the items that it is computed over.
-
-    Attributes:
-        metric: "Metric" to compute.
-        parameters: Parameter name → value, checked by :meth:`Metric.check`.
-        selection: Items, and the transforms of their vectors.
-    """
+    """A metric, its parameters, and the items that it is computed over."""
 
     metric: "Metric"
     parameters: Mapping[str, Any]
@@ -403,15 +344,7 @@ SETS = {
 
 
 class Case(NamedTuple):
-    """One set of inputs of a metric for one space.
-
-    Attributes:
-        inputs: Keyword arguments of the metric's function.
-        columns: Values of the key columns of each row, such as ``dataset``.
-        notes: Notes for the reader of the result.
-        sentence_space: Name of a space whose vectors of the same layer the function gets as ``sentences``; None for
-            metrics that need none.
-    """
+    """One set of inputs of a metric for one space."""
 
     inputs: Mapping[str, Any] = MappingProxyType({})
     columns: Mapping[str, Any] = MappingProxyType({})

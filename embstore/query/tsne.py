@@ -67,9 +67,6 @@ def place(near: Near, cosines: Cosines, initial: Positions, *, below: bool, seed
 
     Returns:
         Positions, float32 (n, 2).
-
-    Raises:
-        QueryError: A position is not finite.
     """
     tsne = _open_tsne()
     neighbours = import_module("openTSNE.nearest_neighbors").PrecomputedNeighbors
