@@ -1,18 +1,15 @@
 """Map the layers of spaces, from stored maps if they are current, else computed and stored; and list stored maps."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from embstore.metrics import LayerData
-    from embstore.query.map_methods import Method, SharedBasis
 
 import numpy as np
 
 from embstore.base import disk
 from embstore.base.errors import DamagedError, QueryError, StoreError, UnknownNameError, UsageError
-from embstore.base.progress import Task, task
+from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.base.table import ShownColumn, Table, table
 from embstore.query.layer_data import StoredLayer
@@ -32,6 +29,10 @@ from embstore.storage.selection import SpaceFilter, select_layers
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
 
+if TYPE_CHECKING:
+    from embstore.metrics import LayerData
+    from embstore.query.map_methods import Method, Placed, SharedBasis
+
 METHODS = {"pca": 1, "tsne": 2}
 """Method → version, incremented when it gives other positions."""
 
@@ -46,7 +47,7 @@ class MapRequest:
     selection: Selection
 
     def __post_init__(self) -> None:
-        check_method(self.method)
+        _check_method(self.method)
         where = self.selection.where
         if where is not None and (name := changing_part(where)):
             raise UsageError(
@@ -68,13 +69,13 @@ class MapRequest:
         )  # fmt: skip
 
 
-def check_method(method: str) -> None:
+def _check_method(method: str) -> None:
     """Raise UnknownNameError if there is no such method."""
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
 
 
-def is_of_this_version(key: MapKey) -> bool:
+def _is_of_this_version(key: MapKey) -> bool:
     """Return whether this version of embstore and of its libraries would make the map anew under the same key."""
     return (
         key.version == METHODS.get(key.method)
@@ -108,13 +109,17 @@ def map_spaces(
         n_before = len(rows)
         for found, did in _maps(catalog, request, store=True, force=force):
             own = {"model": card.model, "did": did, **revision_of(card), **word_columns}
-            rows.append(own | row_of(catalog.paths, found))
-            notes += notes_on(found)
+            rows.append(own | _row_of(catalog.paths, found))
+            notes += _notes_on(found)
         if len(rows) == n_before:
             notes.append(f"{request.space}: {NOTHING_SELECTED}: no map is made.")
     if not rows:
         raise _nothing_selected(requests)
-    return tabulate(rows, notes, selection)
+    columns = selection.columns() | ({} if selection.words is None else {"words_missing": None})
+    return table(
+        [columns | row for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
+        notes=list(dict.fromkeys([*notes, _KEPT])), shown=_SHOWN, types=_TYPES,
+    )  # fmt: skip
 
 
 def are_stored(catalog: Catalog, request: MapRequest) -> bool:
@@ -150,29 +155,54 @@ def shared_basis(catalog: Catalog, space: str, layers: str, selection: Selection
 def _maps(
     catalog: Catalog, request: MapRequest, *, store: bool, force: bool = False, until: Layer | None = None
 ) -> Iterator[tuple[LayerMap, str]]:
-    """Yield the map of each layer, and whether it was made or found; nothing if no item is selected."""
+    """Yield the map of each layer, and whether it was made or found; nothing if no item is selected.
+
+    Args:
+        catalog: Store to read.
+        request: Maps to return.
+        store: Whether a map that cannot be stored is an error.
+        force: Whether to make maps again that are stored.
+        until: Layer to end with, of whose maps below only those are made that it depends on; None for all layers.
+    """
     if until is not None and (stored := _stored(catalog, request, until)) is not None:
         yield stored, FOUND
         return
-    needed = [layer for layer in request.layers if until is None or layer == until or _is_below(request, layer, until)]
+    needed = request.layers
+    if until is not None:  # a map of t-SNE needs the map below
+        needed = tuple(each for each in needed if each == until or (request.method == "tsne" and each.id < until.id))
     below: LayerMap | None = None
     method: Method | None = None
     selected: Ids | None = None
     with task("map", request.space, len(needed)) as mapping:
         for layer in needed:
             found, did = None if force else _stored(catalog, request, layer), FOUND
+            part = request.space, layer.id
             if found is None:
                 if method is None or selected is None:
                     if not len(selected := _selected(catalog, request)):
                         return
-                    from embstore.query.map_methods import METHODS as METHOD_TYPES  # which stored maps do not need
+                    from embstore.query import map_methods  # which stored maps do not need
 
-                    method = METHOD_TYPES[request.method](_vectors(catalog, request, selected), request.selection.seed)
-                found, did = _make(catalog, request, layer, method, below, len(selected), mapping), MADE
-                _write(catalog, found, store=store)
-            mapping.finish((request.space, layer.id))
+                    vectors = _vectors(catalog, request, selected)
+                    method = map_methods.METHODS[request.method](vectors, request.selection.seed)
+                placed = method.place(request.layers.index(layer), below, partial(mapping.advance, part))
+                found, did = _layer_map(catalog, request, layer, placed, len(selected), method.versions), MADE
+                try:
+                    write_map(catalog.paths, found)
+                except StoreError:
+                    if store:
+                        raise  # else a read-only store, or a full disk: the next request computes the map again
+            mapping.finish(part)
             below = found
             yield found, did
+
+
+def _layer_map(
+    catalog: Catalog, request: MapRequest, layer: Layer, placed: "Placed", n: int, versions: dict[str, str]
+) -> LayerMap:
+    ids, positions, kept = placed
+    shards = tuple(sorted(catalog.shard_names(request.space)))
+    return LayerMap(request.key(layer), shards, ids, positions, n - len(ids), *kept, versions)
 
 
 def _nothing_selected(requests: Sequence[MapRequest]) -> QueryError:
@@ -183,11 +213,6 @@ def _nothing_selected(requests: Sequence[MapRequest]) -> QueryError:
 def _stored(catalog: Catalog, request: MapRequest, layer: Layer) -> LayerMap | None:
     """Return the stored map of a layer if it is current."""
     return find_map(catalog.paths, request.key(layer), catalog.shard_names(request.space))
-
-
-def _is_below(request: MapRequest, layer: Layer, until: Layer) -> bool:
-    """Return whether the map of a layer needs the one of another, as those of t-SNE need the map below."""
-    return request.method == "tsne" and layer.id < until.id
 
 
 def _selected(catalog: Catalog, request: MapRequest) -> Ids:
@@ -201,29 +226,6 @@ def _vectors(catalog: Catalog, request: MapRequest, selected: Ids) -> list["Laye
     only = selected if request.selection.columns() else None
     summaries = catalog.summaries(request.space) if only is None else {}
     return [StoredLayer(catalog, card, layer, only, summaries.get(layer.id)) for layer in request.layers]
-
-
-def _make(
-    catalog: Catalog, request: MapRequest, layer: Layer, method: "Method", below: LayerMap | None, n: int, mapping: Task
-) -> LayerMap:
-    """Map a layer of which n items are selected."""
-    placed = method.place(request.layers.index(layer), below, _reporter(mapping, (request.space, layer.id)))
-    return LayerMap(
-        request.key(layer), tuple(sorted(catalog.shard_names(request.space))), placed.ids, placed.positions,
-        n - len(placed.ids), placed.kept.share, placed.kept.n, placed.kept.reason, method.versions(),
-    )  # fmt: skip
-
-
-def _write(catalog: Catalog, made: LayerMap, *, store: bool) -> None:
-    try:
-        write_map(catalog.paths, made)
-    except StoreError:
-        if store:
-            raise  # else a read-only store, or a full disk: the next request computes the map again
-
-
-def _reporter(mapping: Task, part: Any) -> Callable[[float], None]:
-    return lambda share: mapping.advance(part, share)
 
 
 Row = dict[str, Any]
@@ -247,22 +249,13 @@ _TYPES = {**REVISION_TYPES, "kept": "number", "reason": "string", "where": "stri
 _KEPT = "kept: share of the ten nearest neighbours by cosine that are among the ten nearest on the map"
 
 
-def tabulate(rows: Sequence[Row], notes: Sequence[str], selection: Selection) -> Table:
-    """Return the rows of maps, from :func:`row_of`, as a table."""
-    columns = selection.columns() | ({} if selection.words is None else {"words_missing": None})
-    return table(
-        [columns | row for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
-        notes=list(dict.fromkeys([*notes, _KEPT])), shown=_SHOWN, types=_TYPES,
-    )  # fmt: skip
-
-
 def stored_maps(catalog: Catalog, spaces: SpaceFilter, layers: str | None = None, method: str | None = None) -> Table:
     """Return one row per stored map of a space; notes name those that are damaged.
 
     ``state`` is ``current``, or ``behind`` if items were added since or another version would make the map.
     """
     if method is not None:
-        check_method(method)
+        _check_method(method)
     cards = spaces.select(catalog.cards) if spaces != SpaceFilter() else list(catalog.cards.values())
     chosen, notes = ({}, []) if layers is None or not cards else select_layers(cards, layers)
     rows = []
@@ -277,29 +270,21 @@ def stored_maps(catalog: Catalog, spaces: SpaceFilter, layers: str | None = None
             except FileNotFoundError:
                 continue
             key = found.key
-            if method not in (None, key.method) or (layers is not None and not _is_in(key, chosen)):
+            is_chosen = layers is None or any(layer.id == key.layer for layer in chosen.get(space, ()))
+            if method not in (None, key.method) or not is_chosen:
                 continue
+            is_current = found.shards == tuple(sorted(catalog.shard_names(space))) and _is_of_this_version(key)
             rows.append(
                 {
                     "fitted_on": list(key.fitted_on), "where": key.where, "words": key.words,
                     "words_sha256": key.words_sha256, "sample": key.sample, "seed": key.seed,
-                    "state": _state(catalog, found), "bytes": size, **row_of(catalog.paths, found),
+                    "state": "current" if is_current else "behind", "bytes": size, **_row_of(catalog.paths, found),
                 }
             )  # fmt: skip
     return table(rows, columns=LISTED_COLUMNS, notes=notes, shown=_LISTED_SHOWN, types=_TYPES)
 
 
-def _is_in(key: MapKey, chosen: Mapping[str, Sequence[Layer]]) -> bool:
-    """Return whether the layer of a map is one of those chosen of its space."""
-    return any(layer.id == key.layer for layer in chosen.get(key.space, ()))
-
-
-def _state(catalog: Catalog, found: LayerMap) -> str:
-    is_current = found.shards == tuple(sorted(catalog.shard_names(found.key.space)))
-    return "current" if is_current and is_of_this_version(found.key) else "behind"
-
-
-def row_of(paths: StorePaths, found: LayerMap) -> Row:
+def _row_of(paths: StorePaths, found: LayerMap) -> Row:
     """Return the columns that describe a map."""
     key = found.key
     return {
@@ -309,7 +294,7 @@ def row_of(paths: StorePaths, found: LayerMap) -> Row:
     }  # fmt: skip
 
 
-def notes_on(found: LayerMap) -> Iterator[str]:
+def _notes_on(found: LayerMap) -> Iterator[str]:
     """Yield notes on a map: a small sample, items without a place, and how its share of kept neighbours is measured."""
     key, n = found.key, len(found.ids)
     where = f"{key.space} layer {key.layer_name}"

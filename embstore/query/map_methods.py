@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,8 @@ _ROUNDING = 2.0**-22  # distance between unit vectors within which float32 does 
 Block = NDArray[np.floating]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Centre:
-    """Mean and scale of the unit vectors of a layer."""
+class Centre(NamedTuple):
+    """Mean of the unit vectors of a layer, and the root of their variance; 0 if they differ by rounding only."""
 
     mean: NDArray[np.float64]
     spread: float
@@ -34,7 +33,12 @@ class Centre:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedBasis:
-    """Two axes for several layers, with the centre of each."""
+    """Two axes for several layers, with the centre of each, so that positions in different layers can be compared.
+
+    The vectors of each layer are scaled to unit length, as cosines see them, then centred and scaled to a total
+    variance of 1, so that no layer dominates. The axes are the first two eigenvectors of the mean of the layers'
+    covariances (common principal components of pooled covariances: Flury, 1984).
+    """
 
     layers: tuple[LayerData, ...]
     centres: tuple[Centre, ...]
@@ -59,13 +63,11 @@ class SharedBasis:
 
     def project(self, place: int) -> tuple[Ids, Positions]:
         """Return the ids, ascending, and the positions of the items of a layer that have a direction."""
-        centre = self.centres[place]
-        scale = 1 / centre.spread if centre.spread else 0.0
 
         def place_block(ids: Ids, block: Block) -> tuple[Ids, Block]:
             units = unit_vectors(block)
             keep = units.any(axis=1)
-            return ids[keep], ((units[keep] - centre.mean) @ self.axes) * scale
+            return ids[keep], self._placed(place, units[keep])
 
         parts: list[tuple[Ids, Block]] = [(np.empty(0, np.int64), np.empty((0, 2)))]
         with one_thread(), np.errstate(invalid="ignore"):
@@ -76,13 +78,15 @@ class SharedBasis:
 
     def position(self, place: int, vector: Block) -> Positions | None:
         """Return the position, float32 (2,), of a vector (dim,) that need not be one of the layer's; None for zero."""
-        centre = self.centres[place]
         [unit] = unit_vectors(vector[None])
-        if not unit.any():
-            return None
-        scale = 1 / centre.spread if centre.spread else 0.0
-        found: Positions = (((unit - centre.mean) @ self.axes) * scale).astype(np.float32)
-        return found
+        return self._placed(place, unit).astype(np.float32) if unit.any() else None
+
+    def _placed(self, place: int, units: Block) -> NDArray[np.float64]:
+        centre = self.centres[place]
+        placed: NDArray[np.float64] = ((units - centre.mean) @ self.axes) * (
+            1 / centre.spread if centre.spread else 0.0
+        )
+        return placed
 
 
 def _moments_of_units(block: Block) -> Moments:
@@ -108,14 +112,10 @@ SAMPLE = 2000
 Near = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Share of the ten nearest neighbours by cosine that are among the ten nearest on the map.
+class Kept(NamedTuple):
+    """Share of the ten nearest neighbours by cosine that are among the ten nearest on the map: the mean over n items.
 
-    Attributes:
-        share: Mean over the items, in [0, 1]; None if not computable.
-        n: Number of items that it is the mean of.
-        reason: Reason why there is no share.
+    It is None if it is not computable, for a reason.
     """
 
     share: float | None
@@ -124,13 +124,13 @@ class Kept:
 
 
 def kept_of_all(data: LayerData, near: Near, cosines: NDArray[np.float64], positions: Positions) -> Kept:
-    """Return the share over all n items of a map.
+    """Return the share over all n items of a map, from their positions (n, 2).
 
     Args:
         data: Vectors of the layer.
         near: Nearest other items of each item, as positions (n, k), k ≥ 10 if there are as many, nearest first.
         cosines: Cosines with them (n, k).
-        positions: Positions of the items on the map (n, 2).
+        positions: Positions on the map (n, 2).
     """
     if reason := _too_few(len(near)):
         return Kept(None, 0, reason)
@@ -140,14 +140,7 @@ def kept_of_all(data: LayerData, near: Near, cosines: NDArray[np.float64], posit
 
 
 def kept_of_some(data: LayerData, ids: Ids, positions: Positions, seed: int) -> Kept:
-    """Return the share over all items of a map if they are few, else over 2,000 items drawn at random.
-
-    Args:
-        data: Vectors of the layer.
-        ids: Ids of the n items, ascending.
-        positions: Positions of the items on the map (n, 2).
-        seed: Random seed of the draw.
-    """
+    """Return the share over all n items of a map, at positions (n, 2), or over 2,000 items drawn at random."""
     if reason := _too_few(len(ids)):
         return Kept(None, 0, reason)
     if len(ids) <= SAMPLE:
@@ -175,23 +168,8 @@ _SEARCH = 0.3
 """Share of the time of a layer that the search for neighbours takes: less for few items, more for many."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Placed:
-    """The items of a layer on a map."""
-
-    ids: Ids
-    positions: Positions
-    kept: Kept
-
-
-class Method(Protocol):
-    """A method of mapping the layers of a space."""
-
-    def versions(self) -> dict[str, str]:
-        """Return the versions of libraries that the positions depend on, by name."""
-
-    def place(self, at: int, below: LayerMap | None, report: tsne.Report) -> Placed:
-        """Map a layer."""
+Placed = tuple[Ids, Positions, Kept]
+"""Ids of the items that have a direction, ascending; their positions, float32 (n, 2); and the share that is kept."""
 
 
 class Components:
@@ -200,10 +178,7 @@ class Components:
     def __init__(self, layers: Sequence[LayerData], seed: int) -> None:
         self._layers, self._seed = layers, seed
         self._basis: SharedBasis | None = None
-
-    def versions(self) -> dict[str, str]:
-        """Return the version of numpy."""
-        return {"numpy": np.__version__}
+        self.versions = {"numpy": np.__version__}
 
     def place(self, at: int, below: LayerMap | None, report: tsne.Report) -> Placed:
         """Map a layer; the axes are fitted when the first one is mapped."""
@@ -211,19 +186,15 @@ class Components:
         if self._basis is None:
             self._basis = SharedBasis.of(self._layers)
         ids, positions = self._basis.project(at)
-        return Placed(ids, positions, kept_of_some(self._layers[at], ids, positions, self._seed))
+        return ids, positions, kept_of_some(self._layers[at], ids, positions, self._seed)
 
 
 class Neighbourhoods:
     """t-SNE on exact nearest neighbours, each layer starting from the one below."""
 
     def __init__(self, layers: Sequence[LayerData], seed: int) -> None:
-        tsne.check_installed()
         self._layers, self._seed = layers, seed
-
-    def versions(self) -> dict[str, str]:
-        """Return the versions of numpy and openTSNE."""
-        return {"numpy": np.__version__, "openTSNE": tsne.version()}
+        self.versions = {"numpy": np.__version__, "openTSNE": tsne.version()}
 
     def place(self, at: int, below: LayerMap | None, report: tsne.Report) -> Placed:
         """Map a layer, from the map of the layer below or else from its own principal components."""
@@ -237,16 +208,11 @@ class Neighbourhoods:
             initial = _positions_below(below, ids, near)
         positions = initial
         if len(ids) >= tsne.LEAST_ITEMS:
-            is_chained = below is not None
             positions = tsne.place(
-                near,
-                cosines,
-                initial,
-                below=is_chained,
-                seed=self._seed,
+                near, cosines, initial, below=below is not None, seed=self._seed,
                 report=lambda share: report(_SEARCH + (1 - _SEARCH) * share),
-            )
-        return Placed(ids, positions, kept_of_all(data, near, cosines, positions))
+            )  # fmt: skip
+        return ids, positions, kept_of_all(data, near, cosines, positions)
 
 
 def _positions_below(below: LayerMap, ids: Ids, near: Ids) -> Positions:
@@ -264,5 +230,7 @@ def _positions_below(below: LayerMap, ids: Ids, near: Ids) -> Positions:
             initial[row] = initial[placed].mean(axis=0)
     return initial
 
+
+Method = Components | Neighbourhoods
 
 METHODS: dict[str, Callable[[Sequence[LayerData], int], Method]] = {"pca": Components, "tsne": Neighbourhoods}
