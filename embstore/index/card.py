@@ -55,10 +55,14 @@ def choose(kind: str, n: int, dim: int, memory: int) -> Design:
     """Choose the kind and the parameters of an index of n vectors."""
     check_kind(kind, STORED_KINDS if kind != AUTO else KINDS)
     if kind == AUTO:
-        kind = _suitable(n, dim, memory)
+        wanted = "flat" if 4 * n * dim <= FLAT_BYTES else "hnsw"
+        kind = wanted if memory_of(wanted, n, dim) <= memory else "ivf"
     if memory_of(kind, n, dim) > memory:
         raise UsageError(_memory_message(kind, n, dim, memory))
-    return Design(kind, _parameters(kind, n, dim))
+    parameters = {"m": M, "ef_construction": EF_CONSTRUCTION} if kind == "hnsw" else {}
+    if kind == "ivf":
+        parameters = {"n_lists": n_lists(n, dim), "n_trained": n_trained(n, dim)}
+    return Design(kind, parameters)
 
 
 def check_kind(kind: str, known: tuple[str, ...] = KINDS) -> None:
@@ -118,24 +122,6 @@ def shown_memory(n_bytes: int) -> str:
     return f"{-(-n_bytes // 10**3)}kB"
 
 
-def _suitable(n: int, dim: int, memory: int) -> str:
-    """Return the kind of index that ``auto`` stands for."""
-    if 4 * n * dim <= FLAT_BYTES and memory_of("flat", n, dim) <= memory:
-        return "flat"
-    if 4 * n * dim > FLAT_BYTES and memory_of("hnsw", n, dim) <= memory:
-        return "hnsw"
-    return "ivf"
-
-
-def _parameters(kind: str, n: int, dim: int) -> dict[str, int]:
-    """Return the build parameters of a kind of index for n vectors."""
-    if kind == "hnsw":
-        return {"m": M, "ef_construction": EF_CONSTRUCTION}
-    if kind == "ivf":
-        return {"n_lists": n_lists(n, dim), "n_trained": n_trained(n, dim)}
-    return {}
-
-
 def _memory_message(kind: str, n: int, dim: int, memory: int) -> str:
     """Return the error message for an index that does not fit into the memory, with what would fit."""
     needs = {name: memory_of(name, n, dim) for name in STORED_KINDS}
@@ -163,27 +149,17 @@ class IndexCard:
     """Metadata of an index, stored beside it as JSON.
 
     Attributes:
-        space: Name of the space.
         layer: Number of the layer.
-        kind: ``flat`` (exact), ``hnsw`` (a graph over the vectors) or ``ivf`` (8-bit codes in lists by nearest
-            centroid).
+        kind: ``flat`` (exact), ``hnsw`` (a graph over the vectors) or ``ivf`` (8-bit codes in lists by centroid).
         metric: ``cosine``: inner products of unit vectors.
-        n: Number of indexed vectors.
         n_zero: Number of zero vectors, which have no direction and are not indexed.
-        dim: Dimension of the vectors.
         shards: Names of the shards that the index covers.
         sha256: SHA-256 of the index file.
-        faiss: Version of FAISS that wrote the file.
-        created: Time of creation in UTC (ISO 8601).
         asked: Requested kind: ``auto``, or the same as ``kind``.
-        parameters: Build parameters: ``m`` and ``ef_construction`` for ``hnsw``, ``n_lists`` and ``n_trained`` for
-            ``ivf``.
+        parameters: Build parameters: ``m`` and ``ef_construction``, or ``n_lists`` and ``n_trained`` for ``ivf``.
         effort: Search parameters, tuned for 10 neighbours: ``ef_search`` for ``hnsw``; ``n_probe`` and ``n_exact`` for
             ``ivf``, where ``n_exact`` candidates are ranked again by the cosines of their stored vectors.
-        recall: Recall@10 in [0, 1] at that effort (:mod:`.tuning`).
-        wanted_recall: Recall@10 in [0, 1] that the effort was tuned to reach.
-        n_queries: Number of queries over which the recall is averaged; 0 for a flat index, which is exact.
-        build_seconds: Duration of the build, or of the last addition, in seconds.
+        recall: Recall@10 in [0, 1] at that effort, averaged over ``n_queries``; wanted_recall: what was requested.
         crc32: CRC-32 of the vectors and ids of a flat index, checked at every opening; None of other kinds.
         sample_sha256: SHA-256 of the file's length and sampled blocks (:func:`sample_hash`), checked at every opening.
     """

@@ -40,8 +40,6 @@ class Points:
     vectors whose cosines round to the same number.
 
     Attributes:
-        vectors: Original vectors (n, dim).
-        dim: Dimension of the vectors.
         approx: Float32 copy (n, dim + 1) for approximate search: each row is the point y minus a centre, divided by
             ``scale``, followed by −|y|²/2. This keeps the order of distances, keeps float32's digits where all points
             share a large component, and lets no square overflow.
@@ -205,18 +203,7 @@ def neighbours_of_all(
 def neighbours_of_rows(
     vectors: Vectors, rows: Positions, k: int, distance: str = "cosine", report: Report | None = None
 ) -> tuple[Positions, Float64Array]:
-    """Return the k nearest other rows of some rows: see :func:`neighbours_of_all`. Time O(m n dim).
-
-    Args:
-        vectors: Float array of shape (n, dim), finite.
-        rows: Positions of the rows whose neighbours are requested (m,).
-        k: Number of neighbours; n - 1 where there are fewer other rows.
-        distance: ``cosine`` or ``euclidean``.
-        report: Function that receives the finished share, in [0, 1].
-
-    Returns:
-        Positions (m, k) and cosines or distances (m, k).
-    """
+    """Return the k nearest other rows (m, k) of the rows at some positions (m,), as :func:`neighbours_of_all`."""
     if distance not in DISTANCES:
         raise UnknownNameError("distance", distance, DISTANCES)
     n = len(vectors)
@@ -276,16 +263,7 @@ def _search(points: Points, rows: Positions | slice, width: int, found: _Found) 
 
 
 def _others(queried: Positions, candidates: Positions, squares: Float64Array) -> tuple[Positions, Float64Array]:
-    """Remove each row from its own candidates.
-
-    Args:
-        queried: Rows (m,).
-        candidates: Candidates of each row (m, width).
-        squares: Squared distances of the candidates (m, width).
-
-    Returns:
-        Candidates and squared distances, both (m, width − 1).
-    """
+    """Remove each row (m,) from its candidates and their squared distances, from (m, width) to (m, width − 1)."""
     keep = candidates != queried[:, None]
     keep[keep.all(axis=1), -1] = False  # the row itself is missing: it has so many ties that any may go
     shape = len(queried), candidates.shape[1] - 1

@@ -1,7 +1,7 @@
 """Build, save, load and search the three kinds of FAISS index; vectors are addressed by position.
 
 All vectors are unit vectors, so that their inner products are cosines. An index of compressed vectors only finds
-candidates, and :class:`.searching.Index` computes their cosines.
+candidates, and :class:`FaissIndex` computes their cosines.
 """
 
 import errno
@@ -71,7 +71,7 @@ def prepare(graph: Any, parameters: dict[str, int]) -> None:
 
 
 def reorder(index: "faiss.IndexIDMap") -> None:
-    """Reorder the vectors of a graph so that similar ones are adjacent in memory and on disk; see :mod:`.hnsw_layout`.
+    """Reorder the vectors of a graph so that similar ones are adjacent in memory and on disk.
 
     The links between vectors, and so the results of a search, do not change.
     """
@@ -151,37 +151,26 @@ def units_of(graph: Any) -> Units:
 def find(
     inner: Any, kind: str, units: Units, k: int, effort: dict[str, int], members: NDArray[np.bool_] | None = None
 ) -> tuple[Ids, Units]:
-    """Search an index by position.
-
-    Args:
-        inner: FAISS index (:func:`inner_of`).
-        kind: Kind of the index.
-        units: Query unit vectors (n, dim).
-        k: Number of neighbours.
-        effort: Search parameters; see :class:`.card.IndexCard`.
-        members: Mask (n_total,) of the positions that may be returned; None for all.
+    """Search an index by position, with the effort of its card, among the members of a mask (n_total,) or all.
 
     Returns:
         Positions and inner products, each (n, k), best first; position -1 where fewer were found.
     """
-    parameters = None if members is None and kind == "flat" else _parameters(kind, k, effort, members)
-    products, positions = inner.search(units, k, params=parameters)
-    return positions, products
-
-
-def _parameters(kind: str, k: int, effort: dict[str, int], members: NDArray[np.bool_] | None) -> Any:
-    """Return FAISS's search parameters for an effort, restricted to the members if given."""
     import faiss as untyped  # its stubs lack what its Python layer adds
 
     faiss: Any = untyped
     selected = {}
     if members is not None:
         selected["sel"] = faiss.IDSelectorBitmap(np.packbits(members, bitorder="little"))
+    parameters = None
     if kind == "hnsw":
-        return faiss.SearchParametersHNSW(efSearch=max(k, effort["ef_search"]), **selected)
-    if kind == "ivf":
-        return faiss.SearchParametersIVF(nprobe=effort["n_probe"], **selected)
-    return faiss.SearchParameters(**selected)
+        parameters = faiss.SearchParametersHNSW(efSearch=max(k, effort["ef_search"]), **selected)
+    elif kind == "ivf":
+        parameters = faiss.SearchParametersIVF(nprobe=effort["n_probe"], **selected)
+    elif members is not None:
+        parameters = faiss.SearchParameters(**selected)
+    products, positions = inner.search(units, k, params=parameters)
+    return positions, products
 
 
 def _unread(path: Path, card: IndexCard, error: Exception) -> StoreError:
@@ -266,7 +255,7 @@ class FaissIndex(Index):
     def search(
         self, queries: Vectors, k: int, *, members: NDArray[np.bool_] | None = None, gather: Gather | None = None
     ) -> tuple[Ids, NDArray[np.floating]]:
-        """Return the nearest items of each query; see :meth:`.base.Index.search`."""
+        """Return the nearest items of each query; see :meth:`Index.search`."""
         units = unit_vectors(queries)
         n = len(self.ids) if members is None else int(members.sum())
         k = min(k, max(1, n))

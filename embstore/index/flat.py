@@ -216,7 +216,7 @@ class FlatIndex(Index):
     def search(
         self, queries: Vectors, k: int, *, members: NDArray[np.bool_] | None = None, gather: Gather | None = None
     ) -> tuple[Ids, NDArray[np.floating]]:
-        """Return the nearest items of each query exactly; see :meth:`.base.Index.search`."""
+        """Return the nearest items of each query exactly; see :meth:`Index.search`."""
         n = len(self.ids) if members is None else int(members.sum())
         k = min(k, max(1, n))
         units, near = unit_vectors(queries), []

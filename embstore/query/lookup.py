@@ -110,8 +110,7 @@ def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotSto
     if all(card.imported is not None for card in cards):
         return NotStoredError(
             f"{shown!r} is not in {', '.join(spaces)}.{nearest} Their vectors were imported, so that no text can "
-            "be "
-            "encoded for them."
+            "be encoded for them."
         )
     if query.marked is None and units == {Unit.OCCURRENCE}:
         remedy = 'To encode it in a sentence now, mark it there: --embed --text "a [word] in its sentence"'
@@ -168,10 +167,7 @@ def look_up_vectors(
         raise UsageError(f"vector has {dim} dimensions, and {dims}.{remedy}")
     return [
         FoundQueries(
-            card,
-            {query: {layer.id: vector for layer in layers[card.space]} for query, vector in vectors.items()},
-            {},
-            {},
+            card, {query: {layer.id: row for layer in layers[card.space]} for query, row in vectors.items()}, {}, {}
         )
         for card in cards
         if card.space in layers

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _SELF_COSINE_ERROR = 1e-4  # tolerance of the cosine of an item with itself, which is 1
 
 Vectors = NDArray[np.floating]
-Neighbours = tuple[Ids, NDArray[np.float64]]  # ids and cosines (queries, k)
+Hit = tuple[int, float]  # an item, and its cosine or score
+Hits = tuple[str, set[int], list[Hit]]  # text of a query, ids of its own items, and nearest items
 
 
 @dataclass(frozen=True)
@@ -43,25 +44,21 @@ class LayerSearch:
         self, found: FoundQueries, layer: Layer, transformed: TransformedLayer | None
     ) -> tuple[list[dict[str, Any]], list[str]]:
         """Search the neighbours of queries in one layer of a space; return them as rows, and notes."""
-        queries, vectors, notes = self.with_direction(found, layer, transformed)
-        if not queries:
-            return [], notes
-        query_ids = np.array(sorted({found.stored[query] for query in queries if query in found.stored}), np.int64)
-        cosines: NDArray[np.floating]
-        if transformed is not None:
-            ids, cosines = scan(transformed, vectors, self.k + 1)
-        else:
-            ids, cosines, search_notes = self.search(found.card, layer, vectors, query_ids)
-            notes += search_notes
-        rows = []
-        for query, vector, near, near_cosines in zip(queries, vectors, ids, cosines, strict=True):
-            hits = [(int(item), float(cosine)) for item, cosine in zip(near, near_cosines, strict=True) if item >= 0]
-            if transformed is None:
-                self.check_hits(found, query, layer, vector, hits)
-            others = [hit for hit in hits if hit[0] != found.stored.get(query) and self.is_candidate(hit[0])]
-            rows += self.as_rows(found.card, layer, query.shown, others)
-        if not rows and self.only is not None:
-            notes.append(f"{found.card.space} layer {layer.name}: the filter keeps no neighbour (n = 0).")
+        queries, vectors, notes = self._with_direction(found, layer, transformed)
+        hits, search_notes = self.hits(found, layer, transformed, queries, vectors)
+        notes += search_notes
+        card, rows = found.card, []
+        for query, own, near in hits:
+            others = [hit for hit in near if hit[0] not in own and self._is_candidate(hit[0])]
+            rows += [
+                {
+                    "space": card.space, "model": card.model, "layer": layer.id, "layer_name": layer.name,
+                    "query": query, "rank": rank, "item_id": item, self.value: number, **revision_of(card),
+                }
+                for rank, (item, number) in enumerate(others[: self.k], 1)
+            ]  # fmt: skip
+        if hits and not rows and self.only is not None:
+            notes.append(f"{card.space} layer {layer.name}: the filter keeps no neighbour (n = 0).")
         return rows, notes
 
     @property
@@ -69,17 +66,37 @@ class LayerSearch:
         """Name of the column by which neighbours are ordered."""
         return "cosine"
 
-    def as_rows(self, card: Card, layer: Layer, query: str, hits: Sequence[tuple[int, float]]) -> list[dict[str, Any]]:
-        """Return the first k of the hits, pairs of item id and value, as rows."""
-        return [
-            {
-                "space": card.space, "model": card.model, "layer": layer.id, "layer_name": layer.name, "query": query,
-                "rank": rank, "item_id": item, self.value: number, **revision_of(card),
-            }
-            for rank, (item, number) in enumerate(hits[: self.k], 1)
-        ]  # fmt: skip
+    def hits(
+        self,
+        found: FoundQueries,
+        layer: Layer,
+        transformed: TransformedLayer | None,
+        queries: list[Query],
+        vectors: Vectors,
+    ) -> tuple[list[Hits], list[str]]:
+        """Return the text, own item ids and nearest items of each query, with more items than requested; and notes."""
+        if not queries:
+            return [], []
+        notes: list[str] = []
+        if transformed is not None:
+            near = _pairs(*scan(transformed, vectors, self.k + 1))
+        else:
+            near, notes = self._search_checked(found, layer, queries, vectors, queries)
+        own = [{found.stored[query]} if query in found.stored else set() for query in queries]
+        return [(query.shown, ids, hits) for query, ids, hits in zip(queries, own, near, strict=True)], notes
 
-    def with_direction(
+    def _search_checked(
+        self, found: FoundQueries, layer: Layer, queries: Sequence[Query], vectors: Vectors, searched: Sequence[Query]
+    ) -> tuple[list[list[Hit]], list[str]]:
+        """Search stored vectors, one for each of ``searched``; check the hits of each against the index; add notes."""
+        query_ids = np.array(sorted({found.stored[query] for query in queries if query in found.stored}), np.int64)
+        ids, cosines, notes = self._search(found.card, layer, vectors, query_ids)
+        near = _pairs(ids, cosines)
+        for query, vector, hits in zip(searched, vectors, near, strict=True):
+            self._check_hits(found, query, layer, vector, hits)
+        return near, notes
+
+    def _with_direction(
         self, found: FoundQueries, layer: Layer, transformed: TransformedLayer | None
     ) -> tuple[list[Query], Vectors, list[str]]:
         """Return the queries with a non-zero vector in the layer, these vectors, and a note for each zero vector."""
@@ -99,7 +116,7 @@ class LayerSearch:
         kept = [query for query, is_nonzero in zip(queries, has_direction, strict=True) if is_nonzero]
         return kept, vectors[has_direction], notes
 
-    def search(
+    def _search(
         self, card: Card, layer: Layer, vectors: Vectors, query_ids: Ids
     ) -> tuple[Ids, NDArray[np.floating], list[str]]:
         """Search stored vectors; return ids, cosines and notes.
@@ -138,14 +155,14 @@ class LayerSearch:
         candidates = np.setdiff1d(self.only, query_ids) if is_left_out else self.only
         return int(layer_index.members(candidates).sum())
 
-    def is_candidate(self, item: int) -> bool:
+    def _is_candidate(self, item: int) -> bool:
         """Return whether an item may be a neighbour, that is, satisfies the filter."""
         if self.only is None:
             return True
         at = int(np.searchsorted(self.only, item))
         return at < len(self.only) and int(self.only[at]) == item
 
-    def check_hits(
+    def _check_hits(
         self, found: FoundQueries, query: Query, layer: Layer, vector: Vectors, hits: list[tuple[int, float]]
     ) -> None:
         """Raise DamagedError if the index disagrees with the query's stored vector.
@@ -173,9 +190,15 @@ class LayerSearch:
         return opened is None or (not opened[0].is_exact and opened[1].agrees(item, vector))
 
 
-def scan(data: "LayerData", vectors: Vectors, k: int) -> Neighbours:
+def scan(data: "LayerData", vectors: Vectors, k: int) -> tuple[Ids, NDArray[np.float64]]:
     """Search the k nearest items of vectors (n, dim) by a scan; return ids and cosines (n, k), best first."""
     return index.search_exact(data.map_with_ids(lambda ids, block: (ids, block)), vectors, k)
+
+
+def _pairs(ids: Ids, values: NDArray[np.floating]) -> list[list[Hit]]:
+    """Return the found items (queries, k), each with its value."""
+    rows = zip(ids.tolist(), values.tolist(), strict=True)
+    return [[hit for hit in zip(*row, strict=True) if hit[0] >= 0] for row in rows]
 
 
 def _approximate(card: IndexCard, *, filtered: bool) -> str:
@@ -255,37 +278,34 @@ class CombinationSearch(LayerSearch):
         """Name of the column by which neighbours are ordered: a product of cosines is none itself."""
         return "cosine" if self.combination.method == "3cosadd" else "score"
 
-    def rows(
-        self, found: FoundQueries, layer: Layer, transformed: TransformedLayer | None
-    ) -> tuple[list[dict[str, Any]], list[str]]:
-        """Search the neighbours of the combination; return them as rows, and notes: see :meth:`LayerSearch.rows`."""
-        queries, vectors, notes = self.with_direction(found, layer, transformed)
+    def hits(
+        self,
+        found: FoundQueries,
+        layer: Layer,
+        transformed: TransformedLayer | None,
+        queries: list[Query],
+        vectors: Vectors,
+    ) -> tuple[list[Hits], list[str]]:
+        """Return the nearest items of the combination, as :meth:`LayerSearch.hits`."""
         if len(queries) < len(self.combination.queries):  # one is the zero vector, and a note says so
-            return [], notes
-        own_ids = np.unique(np.array([found.stored[query] for query in queries if query in found.stored], np.int64))
-        k = self.k + len(own_ids)
+            return [], []
+        own = {found.stored[query] for query in queries if query in found.stored}
+        k, shown = self.k + len(own), self.combination.shown
         if self.combination.method == "3cosmul":
-            ids, scores = self._products(found, layer, transformed, (queries, vectors), k)
-            notes += [] if self.exact else ["3cosmul: answered by an exact scan."]
-        else:
-            mean = self._mean(queries, vectors)
-            if mean is None:
-                where = f"{found.card.space} layer {layer.name}"
-                return [], [*notes, f"{where}: the vectors of {self.combination.shown!r} cancel out: no direction."]
-            every = np.concatenate([mean[None], vectors])  # an index that disagrees with a word's vector is damaged
-            if transformed is not None:
-                (ids, *_), (scores, *_) = scan(transformed, every[:1], k)
-            else:
-                all_ids, all_scores, search_notes = self.search(found.card, layer, every, own_ids)
-                notes += search_notes
-                self._check(found, layer, queries, vectors, all_ids, all_scores)
-                ids, scores = all_ids[0], all_scores[0]
-        hits = [(item, score) for item, score in zip(ids.tolist(), scores.tolist(), strict=True) if item >= 0]
-        others = [hit for hit in hits if hit[0] not in own_ids and self.is_candidate(hit[0])]
-        rows = self.as_rows(found.card, layer, self.combination.shown, others)
-        if not rows and self.only is not None:
-            notes.append(f"{found.card.space} layer {layer.name}: the filter keeps no neighbour (n = 0).")
-        return rows, notes
+            data = transformed or StoredLayer(self.catalog, found.card, layer, self.only)
+            positive, negative = self._signed(queries)
+            blocks = data.map_with_ids(lambda ids, block: (ids, block))
+            ids, scores = search_products(blocks, vectors, positive, negative, k)
+            notes = [] if self.exact else ["3cosmul: answered by an exact scan."]
+            return [(shown, own, _pairs(ids[None], scores[None])[0])], notes
+        mean = self._mean(queries, vectors)
+        if mean is None:
+            return [], [f"{found.card.space} layer {layer.name}: the vectors of {shown!r} cancel out: no direction."]
+        if transformed is not None:
+            return [(shown, own, _pairs(*scan(transformed, mean[None], k))[0])], []
+        every = np.concatenate([mean[None], vectors])  # an index that disagrees with a word's vector is damaged
+        near, notes = self._search_checked(found, layer, queries, every, [Query(shown), *queries])
+        return [(shown, own, near[0])], notes
 
     def _signed(self, queries: Sequence[Query]) -> tuple[list[int], list[int]]:
         """Return the position in the queries of each positive word, and of each negative word."""
@@ -299,32 +319,3 @@ class CombinationSearch(LayerSearch):
         positive, negative = self._signed(queries)
         mean: Float64Array = (units[positive].sum(axis=0) - units[negative].sum(axis=0)) / len(positive + negative)
         return mean if np.sqrt(np.vecdot(mean, mean)) > _CANCELLED else None
-
-    def _products(
-        self,
-        found: FoundQueries,
-        layer: Layer,
-        transformed: TransformedLayer | None,
-        words: tuple[list[Query], NDArray[np.floating]],
-        k: int,
-    ) -> tuple[Ids, Float64Array]:
-        """Scan a layer for the items with the highest products of cosines; return ids and scores, each (k,)."""
-        queries, vectors = words
-        positive, negative = self._signed(queries)
-        data = transformed or StoredLayer(self.catalog, found.card, layer, self.only)
-        blocks = data.map_with_ids(lambda ids, block: (ids, block))
-        return search_products(blocks, vectors, positive, negative, k)
-
-    def _check(
-        self,
-        found: FoundQueries,
-        layer: Layer,
-        queries: Sequence[Query],
-        vectors: NDArray[np.floating],
-        ids: Ids,
-        cosines: NDArray[np.floating],
-    ) -> None:
-        """Check the hits of each word by itself, which follow those of the combination: see ``check_hits``."""
-        for row, query in enumerate((Query(self.combination.shown), *queries)):
-            hits = [hit for hit in zip(ids[row].tolist(), cosines[row].tolist(), strict=True) if hit[0] >= 0]
-            self.check_hits(found, query, layer, vectors[row - 1], hits)

@@ -10,8 +10,8 @@ from embstore.base.space import Layer, Unit
 from embstore.base.table import Pivot, Table, table
 from embstore.base.text import Item
 from embstore.query.layer_data import StoredLayer, TransformedLayer, transformed
-from embstore.query.lookup import Embed, FoundQueries, Query, look_up, missing_query_notes
-from embstore.query.nearest import LayerSearch, Vectors
+from embstore.query.lookup import Embed, FoundQueries, Query, look_up, look_up_vectors, missing_query_notes
+from embstore.query.nearest import CombinationSearch, LayerSearch, Vectors, with_all_words
 from embstore.query.provenance import REVISION_COLUMNS, REVISION_TYPES, columns_with_values
 from embstore.query.request import ALL_ITEMS, ItemFilter, missing_words
 from embstore.storage.catalog import Catalog
@@ -63,14 +63,10 @@ def neighbours(
         found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
         notes += [note for query in queries for note in missing_query_notes(catalog, query, found)]
     else:
-        from embstore.query.lookup import look_up_vectors
-
         found = look_up_vectors(cards, vectors, chosen)
     only = candidates.ids(catalog, [space.card for space in found])
     search = LayerSearch(catalog, k, only, exact)
     if combination is not None:
-        from embstore.query.nearest import CombinationSearch, with_all_words
-
         search = CombinationSearch(catalog, k, only, exact, combination=combination)
         found, space_notes = with_all_words(found, combination)
         notes += space_notes

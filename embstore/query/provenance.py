@@ -49,7 +49,7 @@ def describe(card: Card, layer: "Layer") -> Row:
 def request_columns(request: "MetricRequest") -> Row:
     """Return the columns that are equal in all rows: the parameters, the random seed, and the selection.
 
-    ``words_missing`` is among them, if there is a list of words, as None: see :func:`.item_filter.missing_words`.
+    ``words_missing`` is among them, if there is a list of words, as None: see :func:`.request.missing_words`.
     """
     values = {parameter.name: request.parameters[parameter.name] for parameter in request.metric.row_parameters}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
