@@ -125,7 +125,7 @@ def _ambiguous(query: Query, found: FoundQueries) -> str:
     """Return a note on a word that occurs in several sentences, with examples of how to choose one."""
     items = found.ambiguous[query]
     examples = "; ".join(f'--text "{item.shown}"' for item in items[:3])
-    return f"{query.shown!r} stands in {len(items)} sentences of {found.card.space}. Choose one, as in {examples}."
+    return f"{query.shown!r} occurs in {len(items)} sentences of {found.card.space}. Choose one, as in {examples}."
 
 
 def parse_vectors(vector: Any) -> dict[Query, NDArray[np.float64]]:

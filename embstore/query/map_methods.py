@@ -218,7 +218,7 @@ class Neighbourhoods:
 def _positions_below(below: LayerMap, ids: Ids, near: Ids) -> Positions:
     """Return the positions of items on the map of the layer below.
 
-    An item that is not on it, since its vector is zero there, starts amid those of its neighbours that are, or else at
+    An item that is not on it, since its vector is zero there, starts among those of its neighbours that are, or else at
     the origin.
     """
     at = np.minimum(np.searchsorted(below.ids, ids), max(0, len(below.ids) - 1))
