@@ -25,9 +25,6 @@ from embstore.storage.files.card import Card
 from embstore.storage.sql.limits import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
-    from embstore.sources import Source
-
-if TYPE_CHECKING:
     from embstore.metrics import Metric
     from embstore.metrics.transforms import Step
     from embstore.query.grouping import Grouping, Groups
@@ -77,18 +74,11 @@ def _from_stdin(name: str) -> tuple[str, ...]:
 
 
 def _from_file(file: str, name: str) -> tuple[str, ...]:
-    """Return the words in a file."""
-    from embstore.sources import Row
-
-    return tuple(row.text for row in _opened(file, name).rows() if isinstance(row, Row))
-
-
-def _opened(file: str, name: str) -> "Source":
-    """Open a file of words; its errors have the remedies for word files instead of those for builds."""
-    from embstore.sources import open_source
+    """Return the words in a file; errors have the remedies for word files instead of those for builds."""
+    from embstore.sources import Row, open_source
 
     try:
-        return open_source(file)
+        source = open_source(file)
     except UnknownNameError as error:
         if error.kind == "file type":
             hint = f"If {file} holds {name}, one a line, rename it to {file}.txt."
@@ -103,6 +93,7 @@ def _opened(file: str, name: str) -> "Source":
         raise UsageError(
             f"{file} has several columns, and none is called text. Keep only that of the {name}, or call it text."
         ) from None
+    return tuple(row.text for row in source.rows() if isinstance(row, Row))
 
 
 _MAX_SHOWN = 20  # words that a row names; the others are counted
@@ -137,13 +128,6 @@ def word_list(words: WordSource | None, single: str | Iterable[str] | None = ())
     more = f" and {len(named) - _MAX_SHOWN} more" if len(named) > _MAX_SHOWN else ""
     repeated = tuple(text for text, n in counts.items() if n > 1)
     return WordList(tuple(counts), source, ",".join(named[:_MAX_SHOWN]) + more, repeated)
-
-
-class ListedItems(NamedTuple):
-    """The items of the words of a list."""
-
-    ids: Ids
-    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,20 +170,17 @@ class ItemFilter:
 ALL_ITEMS = ItemFilter()
 
 
-def find_words(catalog: Catalog, card: Card, words: WordList) -> ListedItems:
-    """Return the items of a space that belong to the words of a list, and the words without one."""
+def _missing_from(catalog: Catalog, card: Card, words: WordList) -> tuple[str, ...]:
+    """Return the words of a list without an item in a space."""
     stored = catalog.ids(card.space)
     if card.unit is Unit.OCCURRENCE:
         from embstore.storage.occurrences import occurrences_of_words
 
         ids, positions = occurrences_of_words(catalog, words.texts)
-        is_stored = np.isin(ids, stored, assume_unique=True)
-        found = set(positions[is_stored].tolist())
-        return ListedItems(ids[is_stored], tuple(word for i, word in enumerate(words.texts) if i not in found))
-    ids = np.array([item_id(card.unit, text) for text in words.texts], np.int64)
-    is_stored = np.isin(ids, stored)
-    missing = tuple(words.texts[i] for i in np.flatnonzero(~is_stored).tolist())
-    return ListedItems(distinct(ids[is_stored]), missing)
+        found = set(positions[np.isin(ids, stored, assume_unique=True)].tolist())
+        return tuple(word for i, word in enumerate(words.texts) if i not in found)
+    is_stored = np.isin(_ids_of_words(catalog, card.unit, words), stored)
+    return tuple(words.texts[i] for i in np.flatnonzero(~is_stored).tolist())
 
 
 def _ids_of_words(catalog: Catalog, unit: Unit, words: WordList) -> Ids:
@@ -220,19 +201,15 @@ def missing_words(catalog: Catalog, words: WordList | None, *cards: Card) -> tup
     notes, total = [], f"of the {len(words.texts)} {{}} of {words.source or 'the list'}"
     all_missing: set[str] = set()
     for card in {card.space: card for card in cards}.values():
-        missing = find_words(catalog, card, words).missing
+        missing = _missing_from(catalog, card, words)
         all_missing.update(missing)
         if missing:
             kind = "sentences" if card.unit is Unit.SENTENCE else "words"
-            notes.append(missing_note(card, missing, total.format(kind), _file_to_list(words)))
+            file = None if words.source == STDIN else words.source
+            notes.append(missing_note(card, missing, total.format(kind), file))
     if words.repeated:
         notes.append(f"{quoted_list(words.repeated)}: more than once in the list of words, which counts once.")
     return {"words_missing": len(all_missing)}, notes
-
-
-def _file_to_list(words: WordList) -> str | None:
-    """Return the file of a list whose missing words a command can list; None if there is none."""
-    return None if words.source in (None, "-") else words.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,11 +220,8 @@ class Selection:
         where: SQL expression over the item columns; None keeps all items.
         sample: Number of items to draw at random, without replacement; None keeps all.
         seed: Random seed of the sample, and of what the metric draws.
-        transforms: Names of transforms, applied left to right, each fitted on the selected items.
-        limits: Time and memory limits of the evaluation of ``where``.
-        words: Words whose items the metric is computed over; None for all.
+        transforms: Names of transforms, applied left to right, each fitted on the selected items; ``steps``: parsed.
         by: Column that divides the items into groups, each with rows of its own; None for no groups.
-        steps: The transforms, parsed.
     """
 
     where: str | None = None
