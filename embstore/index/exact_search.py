@@ -163,13 +163,9 @@ def search_exact(blocks: Blocks, queries: Vectors, k: int) -> tuple[Ids, Float64
 
 
 def nearest(ids: Ids, vectors: Vectors, query: Vectors, k: int) -> tuple[Ids, Float64Array]:
-    """Return the ids and cosines of the k nearest of some items, best first, ties by ascending id.
+    """Return the ids and cosines of the k nearest of n items, best first, ties by ascending id.
 
-    Args:
-        ids: Item ids (n,).
-        vectors: Their stored or transformed vectors (n, dim), none zero.
-        query: Vector (dim,), not zero.
-        k: Number of neighbours.
+    Their vectors (n, dim), stored or transformed, and the query (dim,) are not zero.
     """
     if len(ids) > k:  # each cosine has two errors: that of its approximation, and that of the one that is returned
         near = above(approximate_cosines(vectors, query), k, 4 * cosine_error(query.size))
@@ -180,11 +176,7 @@ def nearest(ids: Ids, vectors: Vectors, query: Vectors, k: int) -> tuple[Ids, Fl
 def kept(ids: Ids, values: Float64Array, errors: Float64Array, k: int) -> Positions:
     """Return the positions of all values (n,) that can be among the k highest, highest first; of equal ones only k.
 
-    Args:
-        ids: Item ids (n,), which order equal values.
-        values: Values (n,), n > 0.
-        errors: Bounds on their rounding errors (n,).
-        k: Number of values.
+    Ids (n,) order equal values; the errors (n,) are bounds on the rounding errors of the values, n > 0.
     """
     order = np.lexsort((ids, -values))
     ascending, low = -values[order], (values - errors)[order]
@@ -264,17 +256,14 @@ def product_scores(cosines: Float64Array, positive: Sequence[int], negative: Seq
 def search_products(
     blocks: Blocks, words: Vectors, positive: Sequence[int], negative: Sequence[int], k: int
 ) -> tuple[Ids, Float64Array]:
-    """Search blocks of vectors for the items with the highest scores.
+    """Search blocks of vectors for the items with the highest scores, as :func:`search_exact` by cosine.
 
     Args:
         blocks: Pairs of item ids (n,) and vectors (n, dim); zero vectors are skipped.
         words: Vectors (words, dim), none of them zero.
         positive: Rows of the positive words.
         negative: Rows of the negative words.
-        k: Number of items.
-
-    Returns:
-        Item ids and scores, each (k,), best first, ties by ascending id; fewer if there are fewer.
+        k: Number of items; fewer are returned if there are fewer.
     """
     best_ids, best, best_errors = np.empty(0, np.int64), np.empty(0), np.empty(0)
     units, dim = unit_vectors(words), words.shape[1]
@@ -305,12 +294,8 @@ def _candidates(
 ) -> Positions:
     """Return the positions of all items that can be among the k best, given the rounding error of float32 products.
 
-    Args:
-        products: Inner products of the words with the items (words, n).
-        positive: Rows of the positive words.
-        negative: Rows of the negative words.
-        k: Number of items.
-        bound: Dimension of the vectors, and score that an item must reach.
+    The products are of the words with the items (words, n); the bound is the dimension of the vectors, and the score
+    that an item must reach.
     """
     dim, lowest = bound
     error = 2 * rounding_error_bound(dim, np.float32)  # once would do; the rest is for the errors in float64
