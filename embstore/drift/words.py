@@ -25,7 +25,7 @@ def find_words(catalog: Catalog, cards: Sequence[Card], queries: Sequence[Query]
             if len(items) > 1:
                 examples = "; ".join(f'--text "{item.shown}"' for item in items[:3])
                 raise UsageError(
-                    f"{query.shown!r} stands in {len(items)} sentences of {card.space}. Choose one, as in {examples}."
+                    f"{query.shown!r} occurs in {len(items)} sentences of {card.space}. Choose one, as in {examples}."
                 )
             ids += [item.id for item in items]
             missing += [] if items else [card.space]
