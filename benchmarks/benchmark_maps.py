@@ -12,9 +12,9 @@ from openTSNE.affinity import PerplexityBasedNN
 from openTSNE.nearest_neighbors import PrecomputedNeighbors
 
 from embstore import Store
+from embstore.query import tsne
 from embstore.query.layer_data import StoredLayer
-from embstore.query.maps import tsne
-from embstore.query.maps.pca import SharedBasis
+from embstore.query.map_methods import SharedBasis
 
 _LAYERS = (0, 1)
 _KEPT = 0.4

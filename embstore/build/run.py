@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from embstore.base import disk
 from embstore.base.errors import EmbstoreError, EncodeError, UsageError
-from embstore.base.progress import Observer
+from embstore.base.progress import Observer, observing
 from embstore.build.job import Group, Job, Model
 from embstore.build.range_queue import RangeOutcome
 from embstore.build.ranges import Step, encode_ranges, range_tasks
@@ -152,12 +152,10 @@ class Run:
             UsageError: The memory limit is too small for an index.
         """
         for space in self.job.spaces:
-            with self.timed():
+            with self.timed(), observing(self._observe):
                 options = self.job.options
                 try:
-                    indexes = update_indexes(
-                        self._store.paths, space.card, options.index, self._observe, memory=options.index_memory
-                    )
+                    indexes = update_indexes(self._store.paths, space.card, options.index, memory=options.index_memory)
                 except UsageError as error:
                     raise UsageError(
                         f"{error} The vectors are kept. Go on with: embstore index --index-memory …"

@@ -10,11 +10,17 @@ from embstore.base.errors import NotStoredError, StoreError, UnknownNameError, U
 from embstore.base.table import Pivot, ShownColumn, Table, table
 from embstore.drift.measure import Measured, measure
 from embstore.drift.request import DriftRequest, Sides, find_sides
-from embstore.query.inputs.missing_texts import quoted_list
-from embstore.query.item_filter import missing_words
 from embstore.query.lookup import Query
-from embstore.query.provenance import describe, missing_shard_notes, whole_samples
-from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values
+from embstore.query.missing import quoted_list
+from embstore.query.provenance import (
+    REVISION_COLUMNS,
+    REVISION_TYPES,
+    columns_with_values,
+    describe,
+    missing_shard_notes,
+    whole_samples,
+)
+from embstore.query.request import missing_words
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.answers import Answer, read_answer, trim_answers, write_answer
 from embstore.storage.files.card import Card
@@ -82,7 +88,7 @@ def _find_words(catalog: Catalog, cards: Sequence[Card], queries: Sequence[Query
             if len(items) > 1:
                 examples = "; ".join(f'--text "{item.shown}"' for item in items[:3])
                 raise UsageError(
-                    f"{query.shown!r} stands in {len(items)} sentences of {card.space}. Choose one, as in {examples}."
+                    f"{query.shown!r} occurs in {len(items)} sentences of {card.space}. Choose one, as in {examples}."
                 )
             ids += [item.id for item in items]
             missing += [] if items else [card.space]

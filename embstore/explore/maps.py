@@ -15,13 +15,11 @@ from embstore.base.table import Row
 from embstore.explore.items import SQL_LIMITS, Reading, SpaceItems, card_of, layer_names, read_items, sample_where
 from embstore.explore.rendering import command, python, to_json
 from embstore.metrics.numerics.linear_algebra import unit_rows
-from embstore.query.item_filter import WordList, word_list
 from embstore.query.layer_data import StoredLayer
+from embstore.query.layer_maps import shared_basis
 from embstore.query.lookup import Embed, look_up, missing_query_notes, parse_queries
-from embstore.query.maps.kept import kept_of_some
-from embstore.query.maps.pca import SharedBasis
-from embstore.query.maps.pipeline import shared_basis
-from embstore.query.request import Selection
+from embstore.query.map_methods import SharedBasis, kept_of_some
+from embstore.query.request import Selection, WordList, word_list
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.files.maps import read_map

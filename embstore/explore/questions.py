@@ -11,7 +11,7 @@ from embstore.base.errors import EmbstoreError, QueryError, UnknownNameError, Us
 from embstore.base.table import Table
 from embstore.explore.items import SQL_LIMITS, Reading, layer_names
 from embstore.explore.rendering import command, on_page, python, shortened
-from embstore.query.inputs.case import SETS
+from embstore.query.request import SETS
 from embstore.storage.files.card import Card
 
 SQL_ROWS = 1_000

@@ -21,7 +21,7 @@ from embstore.explore.items import Reading
 from embstore.explore.maps import commands_of, find_map, kept_now, pack
 from embstore.explore.rendering import command
 from embstore.metrics import Metric, all_metrics
-from embstore.query.shared_neighbours import sharing_neighbours
+from embstore.query.layer_data import sharing_neighbours
 
 _MOST_ITEMS = 20_000
 """Number of items of a space above which metrics are computed on a sample of as many."""

@@ -3,43 +3,37 @@
 Each index file has a card beside it that lists the shards it covers. An index that does not cover all shards of its
 space is out of date and is not searched: the caller scans the vectors with :func:`search_exact` instead.
 
-    card.py         covered shards, parameters and measured recall of an index
-    policy.py       kind and parameters of an index, chosen by size and memory
+    card.py         kind and parameters of an index, its shards and its measured recall
     updating.py     keep the indexes of a space in step with its shards
-    building.py     build an index, or add vectors to it
-    hnsw_layout.py  store similar vectors next to each other
-    tuning.py       search effort that reaches the requested recall
-    hnsw_holdout.py temporarily unlink vectors of a graph
-    base.py         what every index can do
-    flat.py         search an exact index, without FAISS
-    searching.py    search a graph or an index of codes
-    exact_search.py search vectors exactly, without an index; product_search.py: by products of cosines
+    building.py     build an index or add vectors to it, with a search effort that reaches the requested recall
+    hnsw.py         the order of vectors in a graph, and how to unlink some of them temporarily
+    flat.py         what every index can do; search an exact index, without FAISS
+    faiss_index.py  build, save, load and search an index with FAISS
     opening.py      open an index, and cache it
-    faiss_index.py  calls of FAISS
     structure.py    check an untrusted index file while it is read
-    points.py       distances between vectors, exact in float64 and approximate in float32
+    exact_search.py unit vectors, and exact search without an index: by cosine, or by products of cosines
     exact_knn.py    exact nearest neighbours among all vectors of a layer, without an index, for metrics
 """
 
-from embstore.index.base import Index
-from embstore.index.building import IndexOptions, extend_index, remove_index, write_index
-from embstore.index.card import IndexCard, sample_hash, shown_parameters
-from embstore.index.exact_search import search_exact
-from embstore.index.opening import differing_items, open_in_background, open_index, stored_ids
-from embstore.index.policy import (
+from embstore.index.building import TARGET_RECALL, IndexOptions, extend_index, remove_index, write_index
+from embstore.index.card import (
     AUTO,
     KINDS,
     Design,
+    IndexCard,
     check_kind,
     choose,
     has_outgrown,
     memory_of,
     parse_memory,
+    sample_hash,
     shown_memory,
+    shown_parameters,
 )
-from embstore.index.searching import is_few
-from embstore.index.tuning import TARGET_RECALL
-from embstore.index.vectors import unit_vectors
+from embstore.index.exact_search import search_exact, unit_vectors
+from embstore.index.faiss_index import is_few
+from embstore.index.flat import Index
+from embstore.index.opening import differing_items, open_in_background, open_index, stored_ids
 
 __all__ = [
     "AUTO",

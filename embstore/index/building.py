@@ -5,6 +5,7 @@ is replaced, so that a crash in between leaves an index without a card, which is
 """
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,14 +17,20 @@ import numpy as np
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError
 from embstore.index import faiss_index
-from embstore.index.card import REMEDY, IndexCard, card_path, sample_hash
-from embstore.index.policy import Design
-from embstore.index.searching import FaissIndex
-from embstore.index.tuning import TARGET_RECALL, n_queries, recall_queries, tune
-from embstore.index.vectors import Blocks, Gather, batches, sample
+from embstore.index.card import CANDIDATE_BYTES, N_EXACT, REMEDY, Design, IndexCard, card_path, sample_hash
+from embstore.index.exact_search import Blocks, Gather, Ids, Units, batches, sample
+from embstore.index.faiss_index import TUNED_K, FaissIndex
 
 if TYPE_CHECKING:
     import faiss
+
+TARGET_RECALL = 0.99
+_TIE = 1e-6
+_Z_95 = 1.645  # standard errors: the 95th percentile of the normal distribution
+_MAX_QUERIES, _MIN_QUERIES, _ONE_IN = 3000, 100, 50
+_RE_RANKED = {"n_exact": N_EXACT}
+_MIN_EF_SEARCH, _MAX_EF_SEARCH = 16, 4096
+
 
 FLAT = Design("flat", {})
 _BATCH_BYTES = 32 << 20
@@ -32,15 +39,7 @@ _ADDING_SHARE = 0.9
 
 
 class IndexOptions(NamedTuple):
-    """Options of an index build.
-
-    Attributes:
-        design: Kind and parameters of the index.
-        requested_kind: ``auto``, or the kind of the design.
-        recall: Recall@10 in [0, 1] that the search effort is tuned to reach.
-        n: Total number of vectors, for the progress report.
-        progress: Callback called with the completed share in [0, 1].
-    """
+    """Options of an index build."""
 
     design: Design = FLAT
     requested_kind: str = "flat"
@@ -60,21 +59,7 @@ def write_index(
     options: IndexOptions | None = None,
     gather: Gather | None = None,
 ) -> IndexCard:
-    """Build a cosine index from blocks of vectors and store it with its card.
-
-    Args:
-        path: Index file; the card is written beside it.
-        blocks: Pairs of item ids (n,) and vectors (n, dim); iterated several times, or once for a flat index.
-        space: Name of the space, for the card.
-        layer: Number of the layer, for the card.
-        dim: Dimension of the vectors.
-        shards: Names of the shards that the blocks come from.
-        options: Build options; a flat index by default.
-        gather: Function that returns vectors by item id; required for ``ivf``.
-
-    Returns:
-        The card that was stored.
-    """
+    """Build a cosine index from blocks of vectors and store it with its card."""
     options = options or IndexOptions()
     start_time = time.perf_counter()
     design = options.design
@@ -104,23 +89,7 @@ def extend_index(
     options: IndexOptions | None = None,
     gather: Gather | None = None,
 ) -> IndexCard:
-    """Add blocks of vectors to an index and tune its search effort again.
-
-    Args:
-        path: Index file.
-        card: Card of the index.
-        new: Blocks that are not in the index yet.
-        blocks: All blocks, including the new ones.
-        shards: Names of the shards that all blocks come from.
-        options: Build options; their ``design`` is ignored, since the kind and parameters of the index stay.
-        gather: Function that returns vectors by item id; required for ``ivf``.
-
-    Returns:
-        The card that was stored.
-
-    Raises:
-        DamagedError: The index cannot be read, or its SHA-256 is not the card's.
-    """
+    """Add blocks of vectors to an index and tune its search effort again."""
     options = options or IndexOptions(requested_kind=card.asked)
     start_time = time.perf_counter()
     if disk.sha256(path) != card.sha256:
@@ -201,3 +170,132 @@ def remove_index(path: Path) -> None:
 def _batch_rows(dim: int, n_bytes: int = _BATCH_BYTES) -> int:
     """Return the number of float32 vectors that fit in some bytes, at least 256."""
     return max(256, n_bytes // (4 * dim))
+
+
+class RecallQueries(NamedTuple):
+    """Queries with their exact answers.
+
+    Attributes:
+        ids: Item ids of the queries (n,).
+        units: Unit vectors of the queries (n, dim).
+        tenth_cosine: Cosine of the tenth exact neighbour (n,), or of the last where there are fewer.
+        n_others: Number of exact neighbours of each query: 10, or fewer.
+    """
+
+    ids: Ids
+    units: Units
+    tenth_cosine: Units
+    n_others: int
+
+    def recall(self, index: FaissIndex, gather: Gather | None) -> tuple[float, float]:
+        """Return the recall@10 of an index at its current effort, and the standard error."""
+        if not len(self.ids) or not self.n_others:
+            return 1.0, 0.0
+        ids, cosines = index.search(self.units, self.n_others + 1, gather=gather)
+        is_other = (ids >= 0) & (ids != self.ids[:, None])
+        hits = is_other & (cosines >= self.tenth_cosine[:, None] - _TIE)
+        recalls = np.minimum(hits.sum(axis=1), self.n_others) / self.n_others
+        return float(recalls.mean()), float(recalls.std() / np.sqrt(len(recalls)))
+
+
+def n_queries(kind: str, n: int, dim: int) -> int:
+    """Return the number of queries to measure recall with: 3,000, or fewer if there are few vectors or long ones."""
+    max_queries = max(1, n // _ONE_IN)  # a graph without many of its vectors would be a different graph
+    query_bytes = 4 * dim * (N_EXACT if kind == "ivf" else 1)
+    return min(max_queries, _MAX_QUERIES, max(_MIN_QUERIES, CANDIDATE_BYTES // query_bytes))
+
+
+def recall_queries(
+    ids: Ids, units: Units, blocks: Blocks, rows: int, *, exclude_queries: bool = False
+) -> RecallQueries:
+    """Compute the exact neighbours of queries in one pass over the vectors, to measure recall against.
+
+    Args:
+        ids: Item ids of the queries (n,).
+        units: Unit vectors of the queries (n, dim).
+        blocks: All vectors, in blocks.
+        rows: Number of vectors that are compared at once.
+        exclude_queries: Whether to exclude all queries from the neighbours of each.
+    """
+    import faiss
+
+    best = np.empty((len(ids), 0), np.float32)
+    for block_ids, block, _ in batches(blocks, rows):
+        if exclude_queries:
+            is_other = ~np.isin(block_ids, ids)
+            block_ids, block = block_ids[is_other], block[is_other]
+        if not len(block_ids):
+            continue
+        k = min(TUNED_K + 1, len(block_ids))
+        cosines, places = faiss.knn(units, block, k, faiss.METRIC_INNER_PRODUCT)
+        cosines[block_ids[places] == ids[:, None]] = -np.inf
+        best = -np.sort(-np.concatenate([best, cosines], axis=1), axis=1)[:, :TUNED_K]
+    n_others = int(np.isfinite(best).sum(axis=1).min(initial=TUNED_K)) if len(ids) else 0
+    tenth_cosine = best[:, n_others - 1] if n_others else np.zeros(len(ids), np.float32)
+    return RecallQueries(ids, units, tenth_cosine, n_others)
+
+
+def tune(index: FaissIndex, queries: RecallQueries, target_recall: float, gather: Gather | None) -> float:
+    """Set the least search effort that reaches a recall, or the best one tried, and return its measured recall.
+
+    The measure is recall@10 over a random sample of the stored vectors, without a query's own item. In a graph all
+    queries are unlinked meanwhile (:mod:`embstore.index.hnsw`), and none is among the exact neighbours: with its links
+    a query would lead straight to its neighbours, and a text that is not stored has no links. A found item is a hit if
+    its cosine is at least the tenth exact cosine minus 1e-6, so that any of several equally near items counts. An
+    effort is enough if the lower end of a one-sided 95 % confidence interval reaches the requested recall.
+    """
+    name, first, fixed = ("ef_search", _MIN_EF_SEARCH, {}) if index.kind == "hnsw" else ("n_probe", 1, _RE_RANKED)
+
+    def measure(value: int) -> tuple[float, bool]:
+        index.effort = {name: value, **fixed}
+        recall, error = queries.recall(index, gather)
+        return recall, recall - _Z_95 * error >= target_recall
+
+    with index.unlinking(queries.ids):
+        value, recall = least_sufficient(measure, effort_steps(first, max_effort(index)))
+    index.effort = {name: value, **fixed}
+    return recall
+
+
+def max_effort(index: FaissIndex) -> int:
+    """Return the largest effort to try: at it, a search is as slow as an exact scan or reads all lists."""
+    return min(_MAX_EF_SEARCH, max(16, len(index.ids))) if index.kind == "hnsw" else index.n_lists
+
+
+def effort_steps(first: int, last: int) -> list[int]:
+    """Return the efforts to try, ascending from the first to the last, each about 3 % above the one before."""
+    steps = [first]
+    while steps[-1] < last:
+        steps.append(min(last, steps[-1] + max(1, steps[-1] // 32)))
+    return steps
+
+
+def least_sufficient(measure: Callable[[int], tuple[float, bool]], values: list[int]) -> tuple[int, float]:
+    """Return the smallest value with a sufficient recall, and that recall; if none is, the value of the best recall.
+
+    Recall grows with effort, so the search doubles the value and then bisects. If recall dips by chance, the returned
+    value is still one that was measured.
+
+    Args:
+        measure: Function that returns the recall at a value, and whether it is sufficient.
+        values: Values to try, ascending.
+    """
+    tried: dict[int, float] = {}
+
+    def try_value(index: int) -> bool:
+        tried[index], is_enough = measure(values[index])
+        return is_enough
+
+    low, index = -1, 0
+    while not try_value(index):
+        if index == len(values) - 1:
+            best = max(tried, key=lambda i: (tried[i], -i))
+            return values[best], tried[best]
+        low, index = index, min(len(values) - 1, bisect_left(values, 2 * values[index]))
+    while index - low > 1:
+        middle = (low + index) // 2
+        if try_value(middle):
+            index = middle
+        else:
+            low = middle
+    return values[index], tried[index]

@@ -7,13 +7,162 @@ that differ by no more than the rounding errors of float64 are tied, and ordered
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import ROWS, Float64Array, Positions, Vectors, distinct_rows, group_ties, in_threads, slices
+from embstore.base.arrays import (
+    DISTANCE_ERROR,
+    ROWS,
+    Float64Array,
+    Positions,
+    Vectors,
+    distinct_rows,
+    group_ties,
+    in_threads,
+    rounding_error_bound,
+    slices,
+    square_norms,
+)
 from embstore.base.errors import UnknownNameError
-from embstore.index.points import Points
+
+# Size of the sample whose mean is the centre.
+_CENTRE_SAMPLE = 1000
+# Elements of a chunk of vectors, which in float64 fits the processor's cache.
+_CHUNK = 1 << 16
+
+
+class Points:
+    """Points with float64 distances, and float32 copies in which near points can be found.
+
+    For cosine the points are the unit vectors: the cosine is 1 − d²/2, and d still distinguishes nearly parallel
+    vectors whose cosines round to the same number.
+
+    Attributes:
+        approx: Float32 copy (n, dim + 1) for approximate search: each row is the point y minus a centre, divided by
+            ``scale``, followed by −|y|²/2. This keeps the order of distances, keeps float32's digits where all points
+            share a large component, and lets no square overflow.
+        norms: Norms of the centred and scaled points, float64 (n,).
+        scale: Largest norm of a point, or 1 if all are zero.
+    """
+
+    def __init__(self, vectors: Vectors, *, unit: bool) -> None:
+        """Prepare n > 0 vectors (n, dim)."""
+        n, self.dim = vectors.shape
+        squares = square_norms(vectors)
+        if unit and not squares.all():
+            raise ValueError("a zero vector has no direction, and so no cosine")
+        self.vectors = vectors
+        self._lengths = np.sqrt(squares)[:, None] if unit else None
+        self._square_norms = np.ones(n) if unit else squares
+        self.scale = float(np.sqrt(self._square_norms.max())) or 1.0
+        self._centre = self.exact(slice(0, n, max(1, n // _CENTRE_SAMPLE))).mean(axis=0)
+        self.approx, self.norms = np.empty((n, self.dim + 1), np.float32), np.empty(n)
+        in_threads(self._round, slices(n, ROWS))
+        self._largest_norm = float(self.norms.max())
+
+    def _round(self, rows: slice) -> None:
+        """Fill ``approx`` and ``norms`` for some rows."""
+        for part in slices(rows.stop, max(1, _CHUNK // max(1, self.dim)), rows.start):
+            centred = self.centred(part)
+            squares = np.vecdot(centred, centred)
+            self.approx[part, :-1], self.approx[part, -1], self.norms[part] = centred, -squares / 2, np.sqrt(squares)
+
+    def queries(self, rows: Positions | slice) -> NDArray[np.float32]:
+        """Return float32 queries (..., dim + 1) whose products with ``approx`` are x·y − |y|²/2."""
+        queries = self.approx[rows].copy()
+        queries[:, -1] = 1
+        return queries
+
+    def exact(self, rows: Positions | slice) -> Float64Array:
+        """Return points in float64 (..., dim)."""
+        points: Float64Array = self.vectors[rows].astype(np.float64)
+        if self._lengths is not None:
+            points /= self._lengths[rows]
+        return points
+
+    def centred(self, rows: Positions | slice) -> Float64Array:
+        """Return points minus the centre, divided by ``scale``, in float64 (..., dim)."""
+        points = self.exact(rows)
+        points -= self._centre
+        points /= self.scale
+        return points
+
+    def distances(self, rows: Positions, columns: Positions) -> tuple[Float64Array, Float64Array]:
+        """Return the distances (n, m) between rows (n,) and other points (n, m), and bounds on their rounding errors.
+
+        They come from inner products, or from differences where cancellation would leave a larger relative error.
+
+        Args:
+            rows: Positions of points (n,).
+            columns: Positions of other points for each row (n, m).
+        """
+        products = np.empty(columns.shape)
+        size = max(1, _CHUNK // max(1, columns.shape[1] * self.dim))
+        buffer = np.empty((size, columns.shape[1], self.dim))
+        for part in slices(len(rows), size):
+            right = buffer[: part.stop - part.start]
+            right[...] = np.take(self.vectors, columns[part], axis=0)
+            np.vecdot(right, self.vectors[rows[part]].astype(np.float64)[:, None], out=products[part])
+        if self._lengths is not None:
+            products /= self._lengths[rows] * self._lengths[columns, 0]
+        sums = self._square_norms[rows, None] + self._square_norms[columns]
+        squares = sums - 2 * products
+        bound = rounding_error_bound(self.dim, np.float64)
+        inexact = (squares <= sums * (2 * bound / DISTANCE_ERROR)).any(axis=1)
+        exact_rows = ~inexact
+        squares[inexact] = 0
+        distances: Float64Array = np.sqrt(squares)
+        errors = np.empty_like(distances)
+        errors[exact_rows] = sums[exact_rows] * bound / distances[exact_rows]  # error of the square / (2 × distance)
+        distances[inexact], errors[inexact] = self.distances_by_differences(rows[inexact], columns[inexact])
+        return distances, errors
+
+    def distances_by_differences(self, rows: Positions, columns: Positions) -> tuple[Float64Array, Float64Array]:
+        """Return the same as :meth:`distances`, slower but in float64 precision also for near or equal points."""
+        differences = self.exact(columns)
+        differences -= self.exact(rows)[:, None]
+        distances: Float64Array = np.sqrt(np.vecdot(differences, differences))
+        return distances, self.error_by_differences(distances)
+
+    def error_by_differences(self, distances: Float64Array) -> Float64Array:
+        """Return bounds on the rounding errors of distances from differences, with those of the unit vectors."""
+        return (distances + (self._lengths is not None)) * rounding_error_bound(self.dim, np.float64)
+
+    def squared_distances(self, rows: Positions, columns: Positions) -> Float64Array:
+        """Return the squared distances (n, m) between rows (n,) and columns (m,), in float64, from inner products.
+
+        They are |x|² + |y|² − 2 x·y of the points of :meth:`centred`: squared distances divided by ``scale`` squared.
+        Rounding may make those of equal points slightly negative.
+        """
+        left = self.centred(rows)
+        squares = np.empty((len(rows), len(columns)))
+        for part in slices(len(columns), max(1, _CHUNK * 16 // max(1, self.dim))):
+            right = self.centred(columns[part])
+            with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise it for nothing
+                squares[:, part] = left @ (-2 * right.T)
+            squares[:, part] += np.vecdot(right, right)
+        squares += np.vecdot(left, left)[:, None]
+        return squares
+
+    def rounding_error_bound(
+        self, rows: Positions, distances: Float64Array | float, dtype: type[np.floating[Any]]
+    ) -> Float64Array:
+        """Return bounds on the rounding errors of |x|² + |y|² − 2 x·y, for points y near rows x (n,).
+
+        |y| is at most |x| + |x − y|, and at most the largest norm. All values are scaled as in :meth:`centred`.
+
+        Args:
+            rows: Positions of the points x (n,).
+            distances: Upper bounds on |x − y| (n,), scaled; infinity for all points.
+            dtype: Float type in which the squares were computed.
+        """
+        norms = self.norms[rows]
+        bound: Float64Array = (norms + np.minimum(norms + distances, self._largest_norm)) ** 2
+        bound *= rounding_error_bound(self.dim, dtype)
+        return bound
+
 
 DISTANCES = ("cosine", "euclidean")
 # Candidates beyond k and the row itself: the gap to the 5th candidate is seldom within the rounding error of float32,
@@ -47,10 +196,6 @@ def neighbours_of_all(
     Returns:
         Positions (n, k), nearest first, ties within the rounding error by ascending position; and cosines or distances
         (n, k), float64, in the same order.
-
-    Raises:
-        UnknownNameError: The distance is unknown.
-        ValueError: A zero vector, which has no cosine. Exclude it first with ``arrays.has_direction``.
     """
     return neighbours_of_rows(vectors, np.arange(len(vectors)), k, distance, report)
 
@@ -58,18 +203,7 @@ def neighbours_of_all(
 def neighbours_of_rows(
     vectors: Vectors, rows: Positions, k: int, distance: str = "cosine", report: Report | None = None
 ) -> tuple[Positions, Float64Array]:
-    """Return the k nearest other rows of some rows: see :func:`neighbours_of_all`. Time O(m n dim).
-
-    Args:
-        vectors: Float array of shape (n, dim), finite.
-        rows: Positions of the rows whose neighbours are requested (m,).
-        k: Number of neighbours; n - 1 where there are fewer other rows.
-        distance: ``cosine`` or ``euclidean``.
-        report: Function that receives the finished share, in [0, 1].
-
-    Returns:
-        Positions (m, k) and cosines or distances (m, k).
-    """
+    """Return the k nearest other rows (m, k) of the rows at some positions (m,), as :func:`neighbours_of_all`."""
     if distance not in DISTANCES:
         raise UnknownNameError("distance", distance, DISTANCES)
     n = len(vectors)
@@ -102,14 +236,7 @@ class _Found:
 
 
 def _search(points: Points, rows: Positions | slice, width: int, found: _Found) -> Positions:
-    """Store the neighbours of some rows, and return the rows whose neighbours are undecided within the float32 error.
-
-    Args:
-        points: All points.
-        rows: Rows to search for, as positions or a slice.
-        width: Number of candidates of each row, including the row itself.
-        found: Output arrays, written in place.
-    """
+    """Store the neighbours of some rows among ``width`` candidates; return the rows that float32 does not decide."""
     import faiss
 
     n, k = found.positions.shape
@@ -136,16 +263,7 @@ def _search(points: Points, rows: Positions | slice, width: int, found: _Found) 
 
 
 def _others(queried: Positions, candidates: Positions, squares: Float64Array) -> tuple[Positions, Float64Array]:
-    """Remove each row from its own candidates.
-
-    Args:
-        queried: Rows (m,).
-        candidates: Candidates of each row (m, width).
-        squares: Squared distances of the candidates (m, width).
-
-    Returns:
-        Candidates and squared distances, both (m, width − 1).
-    """
+    """Remove each row (m,) from its candidates and their squared distances, from (m, width) to (m, width − 1)."""
     keep = candidates != queried[:, None]
     keep[keep.all(axis=1), -1] = False  # the row itself is missing: it has so many ties that any may go
     shape = len(queried), candidates.shape[1] - 1
@@ -229,16 +347,7 @@ def _search_in_float64(points: Points, rows: Positions, found: _Found) -> None:
 def _fill(
     points: Points, groups: _Groups, first: np.int64, squares: Float64Array, queried: Positions, found: _Found
 ) -> None:
-    """Store the neighbours of the equal rows ``queried``.
-
-    Args:
-        points: All points.
-        groups: Groups of equal points.
-        first: One of the rows ``queried``.
-        squares: Squared distances to all groups (m,), with rounding errors.
-        queried: Rows to fill in, equal to each other.
-        found: Output arrays, written in place.
-    """
+    """Store the neighbours of the equal rows ``queried``."""
     k = found.positions.shape[1]
     place, row = min(k, len(squares) - 1), np.array([first])
     last = np.sqrt(np.maximum(np.partition(squares, place)[place], 0))

@@ -5,22 +5,146 @@ Loading FAISS takes a sixth of the time of ``embstore neighbours``, and a flat i
 
 import struct
 import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from zlib_ng.zlib_ng import crc32
 
 from embstore.base import disk
-from embstore.base.arrays import Positions, slices
-from embstore.index import faiss_index
-from embstore.index.base import Index
+from embstore.base.arrays import Float64Array, Positions, distinct, slices
+from embstore.base.errors import DamagedError
 from embstore.index.card import IndexCard
-from embstore.index.exact_search import candidates, inner_products
+from embstore.index.exact_search import (
+    UNIT_ROUNDING,
+    Gather,
+    Ids,
+    Units,
+    Vectors,
+    above,
+    approximate_cosines,
+    candidates,
+    inner_products,
+    nearest,
+    unit_vectors,
+)
 from embstore.index.structure import damage
-from embstore.index.vectors import Gather, Ids, Units, Vectors, unit_vectors
+
+UNIT_ERROR = 1e-5  # tolerance for the rounding of a unit vector's component
+
+
+class Index(ABC):
+    """Searchable index of one layer."""
+
+    kind: str
+    dim: int
+    layer: int
+    path: Path | None
+
+    @property
+    @abstractmethod
+    def ids(self) -> Ids:
+        """Item id of each position (n,)."""
+
+    @abstractmethod
+    def check(self, card: IndexCard) -> None:
+        """Raise DamagedError if the index does not match the CRC-32 of its card, where the card has one."""
+
+    @abstractmethod
+    def check_positions(self) -> None:
+        """Raise DamagedError unless the index contains each of its vectors exactly once."""
+
+    def units(self, ids: Ids) -> Units:
+        """Return the unit vectors (n, dim) of items (n,), from an index of a kind other than ``ivf``."""
+        return self._units_at(self._positions(ids))
+
+    @abstractmethod
+    def _units_at(self, positions: Positions) -> Units:
+        """Return the unit vectors (n, dim) at some positions (n,), from an index of a kind other than ``ivf``."""
+
+    @abstractmethod
+    def search(
+        self, queries: Vectors, k: int, *, members: NDArray[np.bool_] | None = None, gather: Gather | None = None
+    ) -> tuple[Ids, NDArray[np.floating]]:
+        """Return the nearest items of each query.
+
+        Args:
+            queries: Vectors (n, dim), not necessarily normalised.
+            k: Number of neighbours.
+            members: Mask of the positions that may be returned (:meth:`members`); None for all. If few are allowed, the
+                search is exact.
+            gather: Function that returns stored vectors by item id, whose cosines rank the items; required for ``ivf``,
+                which stores only codes. None for the unit vectors of the index, which are rounded to float32.
+
+        Returns:
+            Item ids and cosines, each (n, k), with fewer columns if the index has fewer items; id -1 where fewer were
+            found.
+        """
+
+    def _ranked(
+        self, queries: Vectors, near: Sequence[Positions], k: int, gather: Gather | None
+    ) -> tuple[Ids, Float64Array]:
+        """Return the best of the items at some positions (m,) of each query, by the cosines of their vectors."""
+        positions = distinct(np.concatenate([np.empty(0, np.int64), *near]))
+        positions = positions[np.argsort(self.ids[positions])]
+        stored_ids = self.ids[positions]
+        vectors = self._units_at(positions) if gather is None else self._gathered(positions, gather)
+        ids, cosines = np.full((len(queries), k), -1), np.full((len(queries), k), -np.inf)
+        for row, own in enumerate(near):
+            rows = np.searchsorted(stored_ids, self.ids[own])
+            best_ids, best = nearest(stored_ids[rows], vectors[rows], queries[row], k)
+            ids[row, : len(best)], cosines[row, : len(best)] = best_ids, best
+        return ids, cosines
+
+    def _gathered(self, positions: Positions, gather: Gather) -> Vectors:
+        """Return the stored vectors of the items at some positions (n,), which are in the order of their ids."""
+        ids, vectors = gather(self.ids[positions])
+        if not np.array_equal(ids, self.ids[positions]):
+            raise DamagedError("an index names items that its shards do not hold. Run: embstore verify")
+        if self.kind != "ivf" and (np.abs(self._units_at(positions) - unit_vectors(vectors)) > UNIT_ERROR).any():
+            raise DamagedError(
+                f"the shards and the index {self.path} disagree about layer {self.layer}: one of them is damaged. Run: "
+                "embstore verify"
+            )
+        return vectors
+
+    def _narrowed(self, positions: Positions, query: Vectors, k: int) -> Positions:
+        """Return which of some positions can be of the k nearest, by float64 cosines of the unit vectors."""
+        if len(positions) <= k:
+            return positions
+        return positions[above(approximate_cosines(self._units_at(positions), query), k, UNIT_ROUNDING)]
+
+    def agrees(self, item: int, vector: Vectors) -> bool:
+        """Return whether the indexed vector of an item has the direction of the given vector (dim,)."""
+        if not self.members(np.array([item])).any():
+            return False
+        difference = self.units(np.array([item]))[0] - unit_vectors(vector[None])[0]
+        return bool(np.abs(difference).max(initial=0.0) <= UNIT_ERROR)
+
+    def members(self, only: Ids) -> NDArray[np.bool_]:
+        """Return a mask (n,) of the positions whose item is one of these ids."""
+        order, ascending = self._by_id
+        members = np.zeros(len(ascending), bool)
+        ranks = np.minimum(np.searchsorted(ascending, only), max(0, len(ascending) - 1))
+        if len(ascending):
+            members[order[ranks[ascending[ranks] == only]]] = True
+        return members
+
+    @cached_property
+    def _by_id(self) -> tuple[NDArray[np.int64], Ids]:
+        """Positions (n,) sorted by item id, and the sorted ids (n,)."""
+        order = np.argsort(self.ids)
+        return order, self.ids[order]
+
+    def _positions(self, ids: Ids) -> Ids:
+        """Return the positions (n,) of items (n,) that the index contains."""
+        order, ascending = self._by_id
+        return order[np.searchsorted(ascending, ids)]
+
 
 # Of an IndexIDMap and of the IndexFlatIP in it: type, dimension, number of vectors, two unused numbers, whether it is
 # trained, metric (0: inner product). Then the number of components and the vectors; then the number of ids and the ids.
@@ -49,11 +173,7 @@ class FlatIndex(Index):
 
     @classmethod
     def open(cls, path: Path, card: IndexCard) -> Self:
-        """Open an index file, memory-mapped, and check it against its card.
-
-        Raises:
-            DamagedError: The file does not have the structure and the size that the card declares.
-        """
+        """Open an index file, memory-mapped, and check it against its card."""
         n, dim = card.n, card.dim
         with disk.reading(path) as file:
             head = file.read(_VECTORS_AT)
@@ -96,7 +216,7 @@ class FlatIndex(Index):
     def search(
         self, queries: Vectors, k: int, *, members: NDArray[np.bool_] | None = None, gather: Gather | None = None
     ) -> tuple[Ids, NDArray[np.floating]]:
-        """Return the nearest items of each query exactly; see :meth:`.base.Index.search`."""
+        """Return the nearest items of each query exactly; see :meth:`Index.search`."""
         n = len(self.ids) if members is None else int(members.sum())
         k = min(k, max(1, n))
         units, near = unit_vectors(queries), []
@@ -118,8 +238,20 @@ class FlatIndex(Index):
         products = np.empty((len(queries), len(self._vectors)), np.float32)
         self._n_searches += 1
         if len(queries) < _MANY and (self._n_searches > 1 or "faiss" in sys.modules):
-            faiss_index.inner_products(self._codes, queries, products)
+            _faiss_inner_products(self._codes, queries, products)
             return products
         for rows in slices(len(self._vectors), max(1, _BLOCK_BYTES // (4 * self.dim))):
             products[:, rows] = inner_products(np.array(self._vectors[rows]), queries)
         return products
+
+
+def _faiss_inner_products(codes: NDArray[np.uint8], queries: Units, products: Units) -> None:
+    """Compute the inner products of vectors, as the bytes of a flat index, with some queries."""
+    import faiss as untyped  # its stubs lack what its Python layer adds
+
+    faiss: Any = untyped
+    for query, row in zip(queries, products, strict=True):
+        faiss.fvec_inner_products_ny(
+            faiss.swig_ptr(row), faiss.swig_ptr(query), faiss.cast_integer_to_float_ptr(codes.ctypes.data),
+            len(query), len(row),
+        )  # fmt: skip

@@ -11,11 +11,10 @@ import numpy as np
 
 from embstore.base import disk
 from embstore.base.errors import DamagedError
-from embstore.index.base import UNIT_ERROR, Index
 from embstore.index.card import IndexCard
-from embstore.index.flat import FlatIndex
-from embstore.index.searching import FaissIndex
-from embstore.index.vectors import Blocks, Ids, unit_vectors, with_direction
+from embstore.index.exact_search import Blocks, Ids, unit_vectors, with_direction
+from embstore.index.faiss_index import FaissIndex
+from embstore.index.flat import UNIT_ERROR, FlatIndex, Index
 
 # Maximum number of cached indexes. They are memory-mapped; each has its ids in memory, and a graph also its levels.
 _MAX_CACHED = 32
@@ -27,15 +26,7 @@ _lock, _opening = Lock(), Lock()
 
 
 def open_index(path: Path, shards: Iterable[str]) -> tuple[IndexCard, Index] | None:
-    """Return the card and the index at a path if the index covers exactly these shards; opened indexes are cached.
-
-    Returns:
-        None if there is no index, if it covers other shards, or if a build is replacing it.
-
-    Raises:
-        DamagedError: The index or its card cannot be read, they do not belong together, they belong to another layer,
-            or an exact index was altered.
-    """
+    """Return the card and the index at a path if the index covers exactly these shards; opened indexes are cached."""
     found = _cached(path)
     if found is None:
         with _opening:  # else two threads would read the same index
@@ -44,11 +35,7 @@ def open_index(path: Path, shards: Iterable[str]) -> tuple[IndexCard, Index] | N
 
 
 def open_file(path: Path, card: IndexCard) -> Index:
-    """Open an index file, memory-mapped, and check its structure against its card.
-
-    Raises:
-        DamagedError: The file cannot be read, or does not match the card.
-    """
+    """Open an index file, memory-mapped, and check its structure against its card."""
     return FlatIndex.open(path, card) if card.is_exact else FaissIndex.open(path, card)
 
 
@@ -57,9 +44,6 @@ def open_in_background(candidates: Iterable[tuple[Path, Iterable[str]]]) -> None
 
     Loading FAISS and checking the links of a large graph take about as long as opening DuckDB and looking up a vector,
     and both release Python's global lock.
-
-    Args:
-        candidates: Pairs of an index path and the names of the shards that the index must cover.
     """
     for path, shards in candidates:
         if disk.exists(path):
@@ -130,12 +114,7 @@ def _stamp(path: Path) -> _Stamp | None:
 
 
 def stored_ids(path: Path) -> Ids:
-    """Return the item ids of an index, ascending.
-
-    Raises:
-        DamagedError: The index cannot be read, or does not match its card.
-        FileNotFoundError: There is no index at this path.
-    """
+    """Return the item ids of an index, ascending."""
     card = IndexCard.read(path)
     if card is None:
         raise FileNotFoundError(path)
@@ -149,14 +128,6 @@ def differing_items(path: Path, blocks: Blocks, tolerance: float = UNIT_ERROR) -
     """Yield the ids of items whose vector in an index differs from the unit vector of the given one.
 
     An ``ivf`` index stores codes rather than vectors: it yields nothing.
-
-    Args:
-        path: Index file.
-        blocks: Pairs of item ids (n,) and vectors (n, dim), for items of the index; zero vectors are skipped.
-        tolerance: Largest difference of a component that counts as equal.
-
-    Raises:
-        DamagedError: The index cannot be read, or does not match its card.
     """
     card = IndexCard.read(path)
     if card is None or card.kind == "ivf":

@@ -26,17 +26,7 @@ _limits = Lock()  # FAISS has one limit for the process, which must be that of t
 
 
 def read(path: Path, card: IndexCard, *, mapped: bool) -> "faiss.IndexIDMap":
-    """Return the index in a file after a check of its structure.
-
-    Args:
-        path: Index file.
-        card: Card of the index.
-        mapped: Whether to memory-map the file; False reads all of it into memory.
-
-    Raises:
-        DamagedError: The structure is not the one that the card declares.
-        RuntimeError: FAISS cannot read the file.
-    """
+    """Return the index in a file after a check of its structure."""
     import faiss as untyped  # its stubs lack what its Python layer adds
 
     faiss: Any = untyped
@@ -56,12 +46,7 @@ def read(path: Path, card: IndexCard, *, mapped: bool) -> "faiss.IndexIDMap":
 
 
 def read_back(path: Path) -> None:
-    """Read an index that this process has just written, without a limit, to find out whether the file is whole.
-
-    Raises:
-        RuntimeError: FAISS cannot read the file.
-        MemoryError: The file declares more than fits in memory.
-    """
+    """Read an index that this process has just written, without a limit, to find out whether the file is whole."""
     import faiss
 
     with _limits:
@@ -95,17 +80,7 @@ def _limited_to(path: Path, card: IndexCard) -> Iterator[None]:
 
 
 def _check(path: Path, index: Any, card: IndexCard, lists: type) -> None:
-    """Check the kind and the size of an index and of all its parts; ids and vectors are not checked.
-
-    Args:
-        path: Index file.
-        index: Index as FAISS read it.
-        card: Card of the index.
-        lists: Expected type of the inverted lists of an ``ivf`` index.
-
-    Raises:
-        DamagedError: A part does not match the card.
-    """
+    """Check the kind and the size of an index and of all its parts; ids and vectors are not checked."""
     import faiss as untyped
 
     faiss: Any = untyped
@@ -152,11 +127,7 @@ def _check_lists(path: Path, inner: Any, card: IndexCard, expected: type) -> Non
 
 
 def check_positions(path: Path, inner: Any, n: int) -> None:
-    """Check that the lists of an ``ivf`` index contain each of n positions exactly once; this reads the whole file.
-
-    Raises:
-        DamagedError: A position is missing or repeated.
-    """
+    """Check that the lists of an ``ivf`` index contain each of n positions exactly once; this reads the whole file."""
     import faiss
 
     lists = inner.invlists
@@ -166,10 +137,5 @@ def check_positions(path: Path, inner: Any, n: int) -> None:
 
 
 def damage(path: Path, what: str) -> DamagedError:
-    """Return the error for an index file that is damaged.
-
-    Args:
-        path: Index file.
-        what: Description of the damage, as a clause.
-    """
+    """Return the error for an index file that is damaged."""
     return DamagedError(f"{path} is damaged: {what}. {REMEDY}")

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Literal
@@ -12,7 +12,7 @@ from typing import Literal
 from embstore import index
 from embstore.base import disk
 from embstore.base.errors import DamagedError, UsageError
-from embstore.base.progress import Observer, Progress
+from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.index import AUTO, TARGET_RECALL, Design, IndexCard, IndexOptions
 from embstore.storage.files.card import Card
@@ -28,14 +28,7 @@ Action = Literal["built", "extended", "tuned", "kept"]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The requested kind and settings of indexes.
-
-    Attributes:
-        kind: One of :data:`embstore.index.KINDS` except ``none``; None for the previously requested kind, or ``auto``.
-        memory: Memory limit in bytes while indexes are built; None for half of the machine's memory.
-        recall: Target recall of approximate indexes, in (0, 1]; None for the previous or default target.
-        force: Whether to rebuild indexes that are up to date.
-    """
+    """The requested kind and settings of indexes."""
 
     kind: str | None = None
     memory: int | None = None
@@ -53,14 +46,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """The result of updating the index of one layer.
-
-    Attributes:
-        layer: Layer of the index.
-        card: Current card of the index.
-        action: ``built``, ``extended`` by new shards, ``tuned`` to another recall, or ``kept`` unchanged.
-        n_bytes: Bytes of the index file.
-    """
+    """The result of updating the index of one layer."""
 
     layer: Layer
     card: IndexCard
@@ -68,61 +54,34 @@ class Indexed:
     n_bytes: int
 
 
-def update_indexes(
-    paths: StorePaths, card: Card, kind: str, observe: Observer = lambda _: None, *, memory: int | None = None
-) -> list[Indexed]:
+def update_indexes(paths: StorePaths, card: Card, kind: str, *, memory: int | None = None) -> list[Indexed]:
     """Build or extend the outdated indexes of a space; with ``kind="none"``, remove all of them.
 
     The caller must hold the write lock of the store.
-
-    Args:
-        paths: Paths of the store.
-        card: Card of the space.
-        kind: One of :data:`embstore.index.KINDS`; ``auto`` keeps the previously requested kind.
-        observe: Callback for progress, in layers.
-        memory: Memory limit in bytes while indexes are built; None for half of the machine's memory.
-
-    Returns:
-        The indexes that were written.
-
-    Raises:
-        UsageError: The memory limit is too small for any index.
     """
     if kind == "none":
         for path, _ in paths.index_pairs(card.space):
             index.remove_index(path)
         return []
-    choice = Choice(None if kind == AUTO else kind, memory)
-    results = index_layers(paths, card, card.layers.members, choice, observe)
+    results = index_layers(paths, card, card.layers.members, Choice(None if kind == AUTO else kind, memory))
     return [result for result in results if result.action != "kept"]
 
 
 def recall_notes(card: Card, results: Sequence[Indexed]) -> list[str]:
     """Return a note for each index whose recall is below its target."""
-    return [_recall_note(card, result) for result in results if result.card.is_below_target]
-
-
-def _recall_note(card: Card, result: Indexed) -> str:
-    """Return the note for an index whose recall is below its target."""
-    stored = result.card
-    effort = ", ".join(f"{name} {value}" for name, value in stored.effort.items())
-    return (
-        f"{card.space} layer {result.layer.name}: the best {stored.kind} index ({effort}) has recall@10 "
-        f"{stored.recall:.4f}; {stored.wanted_recall:g} was wanted. It is kept. For exact answers: embstore neighbours "
-        "--exact, or embstore index --kind flat."
-    )
+    notes = []
+    for layer, stored in ((result.layer, result.card) for result in results if result.card.is_below_target):
+        effort = ", ".join(f"{name} {value}" for name, value in stored.effort.items())
+        notes.append(
+            f"{card.space} layer {layer.name}: the best {stored.kind} index ({effort}) has recall@10 "
+            f"{stored.recall:.4f}; {stored.wanted_recall:g} was wanted. It is kept. For exact answers: embstore "
+            "neighbours --exact, or embstore index --kind flat."
+        )
+    return notes
 
 
 def check_memory(paths: StorePaths, card: Card, n_new: int, kind: str, memory: int | None) -> None:
-    """Raise UsageError if the memory limit is too small for an index of a space's stored and new vectors.
-
-    Args:
-        paths: Paths of the store.
-        card: Card of the space.
-        n_new: Number of new vectors per layer.
-        kind: One of :data:`embstore.index.KINDS`.
-        memory: Memory limit in bytes while indexes are built; None skips the check.
-    """
+    """Raise UsageError if the memory limit is too small for an index of a space's stored and new vectors."""
     if kind == "none" or memory is None or not n_new:
         return
     layer = card.layers.members[0]
@@ -131,51 +90,38 @@ def check_memory(paths: StorePaths, card: Card, n_new: int, kind: str, memory: i
     index.choose(stored.asked if stored is not None else kind, n, card.dim, memory)
 
 
-def index_layers(
-    paths: StorePaths, card: Card, layers: Sequence[Layer], choice: Choice, observe: Observer = lambda _: None
-) -> list[Indexed]:
+def index_layers(paths: StorePaths, card: Card, layers: Sequence[Layer], choice: Choice) -> list[Indexed]:
     """Update the indexes of some layers, several flat ones in parallel; return the result for each layer.
 
     The caller must hold the write lock of the store.
-
-    Args:
-        paths: Paths of the store.
-        card: Card of the space.
-        layers: Layers to index.
-        choice: Requested kind and settings.
-        observe: Callback for progress, in layers.
     """
     shards = committed_shards(paths, card.space)
-    if not shards:
-        return []
-    tasks = [_Task.of(paths, card, layer, shards, choice) for layer in layers]
-    pending = [task for task in tasks if task.action != "kept"]
-    if pending:
-        observe(Progress("index", card.space, 0, len(pending), 0.0))
-    results: list[Indexed] = [task.kept() for task in tasks if task.action == "kept"]
-    total_progress = _TotalProgress(observe, card.space, len(pending))
-    with ThreadPoolExecutor(_n_parallel(pending)) as pool:
-        for result in pool.map(partial(_run, total_progress), range(len(pending)), pending):
-            results.append(result)
+    works = [_Work.of(paths, card, layer, shards, choice) for layer in layers] if shards else []
+    pending = [work for work in works if work.action != "kept"]
+    results = [work.kept() for work in works if work.action == "kept"]
+    if not pending:
+        return sorted(results, key=lambda result: result.layer)
+    lock = Lock()
+    with task("index", card.space, len(pending)) as indexing, ThreadPoolExecutor(_n_parallel(pending)) as pool:
+        indexing.shares |= dict.fromkeys(range(len(pending)), 0.0)  # no thread changes the size of this dictionary
+
+        def run(number: int, work: _Work) -> Indexed:
+            def advance(share: float) -> None:
+                with lock:
+                    indexing.advance(number, share)
+
+            result = work.run(advance)
+            with lock:
+                indexing.finish(number)
+            return result
+
+        results += pool.map(run, range(len(pending)), pending)
     return sorted(results, key=lambda result: result.layer)
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
-    """The work on the index of one layer.
-
-    Attributes:
-        path: Path of the index file.
-        card: Card of the space.
-        layer: Layer to index.
-        shards: All shards of the space.
-        n: Number of vectors.
-        stored: Card of the existing index; None if there is none.
-        design: Kind and parameters of the index.
-        requested_kind: Requested kind, which may be ``auto``.
-        recall: Target recall, in (0, 1].
-        action: Work to do; see :class:`Indexed`.
-    """
+class _Work:
+    """The work on the index of one layer."""
 
     path: Path
     card: Card
@@ -189,7 +135,7 @@ class _Task:
     action: Action
 
     @classmethod
-    def of(cls, paths: StorePaths, card: Card, layer: Layer, shards: Sequence[Shard], choice: Choice) -> "_Task":
+    def of(cls, paths: StorePaths, card: Card, layer: Layer, shards: Sequence[Shard], choice: Choice) -> "_Work":
         """Decide how to update the index of a layer, from its existing card and the request."""
         path = paths.index(card.space, layer)
         stored = readable_card(path)
@@ -218,23 +164,16 @@ class _Task:
         return Indexed(self.layer, card, "kept", disk.size(self.path))
 
     def run(self, progress: Callable[[float], None]) -> Indexed:
-        """Extend the existing index, or build a new one.
-
-        Args:
-            progress: Callback for progress, with the share done in [0, 1].
-        """
+        """Extend the existing index, or build a new one; report the finished share, in [0, 1]."""
         options = IndexOptions(self.design, self.requested_kind, self.recall, self.n, progress)
         if self.action != "built" and self.stored is not None:
             covered = set(self.stored.shards)
             new = self._blocks([shard for shard in self.shards if shard.name not in covered])
-            try:
+            with suppress(DamagedError):  # rebuild a damaged index; if a shard is damaged, the rebuild raises
                 result = index.extend_index(
                     self.path, self.stored, new, self._blocks(self.shards), shards=self._names, options=options,
                     gather=self._gather,
                 )  # fmt: skip
-            except DamagedError:  # rebuild a damaged index; if a shard is damaged, the rebuild raises
-                pass
-            else:
                 return Indexed(self.layer, result, self.action, disk.size(self.path))
         result = index.write_index(
             self.path, self._blocks(self.shards), space=self.card.space, layer=self.layer.id, dim=self.card.dim,
@@ -277,50 +216,15 @@ def _needed(
     return "tuned" if needs_tuning else "kept"
 
 
-class _TotalProgress:
-    """Adds up the progress of indexes that are built in parallel threads.
-
-    Args:
-        observe: Callback for the total progress.
-        space: Name of the space.
-        total: Number of indexes.
-    """
-
-    def __init__(self, observe: Observer, space: str, total: int) -> None:
-        self._observe, self._space, self._total = observe, space, total
-        self._shares: dict[int, float] = {}
-        self._lock = Lock()
-
-    def report(self, number: int, share: float) -> None:
-        """Report the share of one index that is built.
-
-        Args:
-            number: Number of the index.
-            share: Share built, in [0, 1]; 1 when it is finished.
-        """
-        with self._lock:
-            self._shares[number] = share
-            n_done = sum(done >= 1 for done in self._shares.values())
-            mean_share = 1.0 if n_done == self._total else sum(self._shares.values()) / self._total
-            self._observe(Progress("index", self._space, n_done, self._total, mean_share))
-
-
-def _run(total_progress: _TotalProgress, number: int, task: _Task) -> Indexed:
-    """Run a task, reporting its progress."""
-    result = task.run(lambda share: total_progress.report(number, min(share, 0.999)))
-    total_progress.report(number, 1.0)
-    return result
-
-
-def _n_parallel(tasks: Sequence[_Task]) -> int:
+def _n_parallel(works: Sequence[_Work]) -> int:
     """Return the number of indexes to build in parallel.
 
     For flat indexes, one more than there are cores, as each waits for the disk, within a memory limit. For other kinds
     one, as FAISS itself uses all cores.
     """
-    if not tasks or any(task.design.kind != "flat" for task in tasks):
+    if any(work.design.kind != "flat" for work in works):
         return 1
-    n_bytes = max(4 * task.n * task.card.dim for task in tasks)
+    n_bytes = max(4 * work.n * work.card.dim for work in works)
     return max(1, min((os.cpu_count() or 1) + 1, _PARALLEL_BYTES // max(1, n_bytes)))
 
 

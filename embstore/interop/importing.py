@@ -17,7 +17,7 @@ import numpy as np
 
 from embstore.base import __version__, disk
 from embstore.base.errors import SourceError, StoreError, UnknownNameError, UsageError
-from embstore.base.progress import Observer, Progress
+from embstore.base.progress import Observer, Progress, observing
 from embstore.base.sharding import Parts, ShardSpec
 from embstore.base.space import Layer, Layers, Pooling, Template, Unit, check_space_name
 from embstore.base.table import show_size
@@ -97,7 +97,8 @@ def import_vectors(
         n_bytes = _write(store, card, texts, missing, parts, spool, observe)
         notes = store.forget_missing_shards([card.space])
         write_all_merged(store.paths)
-        indexes = update_indexes(store.paths, card, options.index, observe, memory=options.index_memory)
+        with observing(observe):
+            indexes = update_indexes(store.paths, card, options.index, memory=options.index_memory)
     return ImportReport(
         store.paths.root, card.space, files[0].format, staging.n_items - n_present, n_present, len(card.layers),
         card.dim, n_bytes + sum(index.n_bytes for index in indexes), time.perf_counter() - began,

@@ -13,9 +13,8 @@ from embstore.base.space import Layer
 from embstore.base.text import Item
 from embstore.metrics import LayerData, NotComputable
 from embstore.metrics.transforms import Step, fit
-from embstore.query.item_filter import missing_words
 from embstore.query.layer_data import StoredLayer, TransformedLayer
-from embstore.query.request import Selection
+from embstore.query.request import Selection, missing_words
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 from embstore.storage.files.item_columns import ColumnValues
@@ -121,7 +120,7 @@ class Selected:
 
     def positions(self, layer: Layer) -> tuple[Ids, NDArray[np.float32]]:
         """Return the ids of the items on the map of a layer by ``map_method``, ascending, and positions (n, 2)."""
-        from embstore.query.maps.pipeline import map_points
+        from embstore.query.layer_maps import map_points
 
         together = ",".join(each.name for each in self.layers)
         return map_points(self._catalog, self.card.space, layer.name, together, self.map_method, self._selection)
@@ -129,8 +128,7 @@ class Selected:
     @cached_property
     def map_method(self) -> str:
         """``tsne`` if current maps by t-SNE of these layers and items are stored, else ``pca``."""
-        from embstore.query.maps.pipeline import are_stored
-        from embstore.query.maps.request import MapRequest
+        from embstore.query.layer_maps import MapRequest, are_stored
 
         request = MapRequest(self.card.space, self.layers, "tsne", self._selection)
         return "tsne" if are_stored(self._catalog, request) else "pca"

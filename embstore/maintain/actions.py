@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embstore.base import disk
-from embstore.base.progress import Observer
+from embstore.base.progress import Observer, observing
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index.updating import readable_card, recall_notes, update_indexes
 from embstore.storage.files.card import Card
@@ -78,7 +78,10 @@ def kind_of_indexes(paths: StorePaths, card: Card) -> str | None:
 def renew_indexes(paths: StorePaths, card: Card, observe: Observer) -> list[str]:
     """Update the indexes of a space, if it has any; return a note for each index below its target recall."""
     kind = kind_of_indexes(paths, card)
-    return recall_notes(card, update_indexes(paths, card, kind, observe)) if kind else []
+    if kind is None:
+        return []
+    with observing(observe):
+        return recall_notes(card, update_indexes(paths, card, kind))
 
 
 def renew_merged(paths: StorePaths, card: Card, *, force: bool = False) -> None:

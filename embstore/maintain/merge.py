@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, UsageError
-from embstore.base.progress import Observer, Progress
+from embstore.base.progress import Observer, Progress, observing
 from embstore.base.table import Table
 from embstore.index.updating import recall_notes, update_indexes
 from embstore.maintain.actions import Action, kind_of_indexes, renew_merged, tabulate
@@ -255,6 +255,7 @@ class _Merge:
                 detail = f"the indexes of {n_copied} layers"
                 self.actions.append(Action("taken in", self.paths.indexes(card.space), detail))
             if n_copied < len(card.layers):
-                self.notes += recall_notes(card, update_indexes(self.paths, card, kind, self.observe))
+                with observing(self.observe):
+                    self.notes += recall_notes(card, update_indexes(self.paths, card, kind))
                 detail = f"the indexes of {len(card.layers) - n_copied} layers"
                 self.actions.append(Action("rebuilt", self.paths.indexes(card.space), detail))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from embstore import index
 from embstore.base import disk
 from embstore.base.errors import DamagedError, FileAccessError, LockedError, MissingFileError, StoreError
-from embstore.base.progress import Observer
+from embstore.base.progress import Observer, observing
 from embstore.base.summary import Summary
 from embstore.base.table import Table
 from embstore.index.updating import readable_card, update_indexes
@@ -282,4 +282,5 @@ class _Repair:
                 n_behind += 1
         if n_behind and len(ids):
             action = Action("rebuilt", self.paths.indexes(card.space), f"the indexes of {n_behind} layers", len(ids))
-            self._do(action, partial(update_indexes, self.paths, card, kind, self.observe))
+            with observing(self.observe):
+                self._do(action, partial(update_indexes, self.paths, card, kind))

@@ -6,7 +6,7 @@ from typing import Any
 
 from embstore.base import disk
 from embstore.base.errors import UnknownNameError, UsageError
-from embstore.base.progress import Observer, Progress
+from embstore.base.progress import Observer, Progress, observing
 from embstore.base.space import Layer
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index import remove_index, shown_parameters
@@ -51,12 +51,12 @@ def reindex(root: Path, spaces: SpaceFilter, layers: str, choice: Choice | None,
     cards = spaces.select(read_cards(paths))
     chosen, notes = select_layers(cards, layers)
     rows = []
-    with maintenance_lock(paths):
+    with maintenance_lock(paths), observing(observe):
         for card in (card for card in cards if card.space in chosen):
             if choice is None:
                 rows += _remove(paths, card, chosen[card.space])
                 continue
-            done = index_layers(paths, card, chosen[card.space], choice, observe)
+            done = index_layers(paths, card, chosen[card.space], choice)
             rows += [_row(card, indexed) for indexed in done]
             notes += recall_notes(card, done)
     return table(rows, columns=COLUMNS, notes=notes, shown=_SHOWN)

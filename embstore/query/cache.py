@@ -20,9 +20,7 @@ import numpy as np
 from embstore.base.errors import StoreError
 from embstore.base.space import Layer
 from embstore.metrics import Metric
-from embstore.query.inputs.case import SETS
-from embstore.query.inputs.word_files import is_file
-from embstore.query.request import MetricRequest
+from embstore.query.request import SETS, MetricRequest, is_file
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.answers import Answer, read_answer, trim_answers, write_answer
 from embstore.storage.files.card import Card
@@ -49,16 +47,7 @@ class UncachedError(Exception):
 
 
 class Answers:
-    """The stored answers to one request.
-
-    Args:
-        catalog: Store to read.
-        request: Metric, its parameters and its items.
-        use: Whether to read stored answers and to store new ones.
-
-    Attributes:
-        uncached_reason: Reason why answers to this request cannot be stored; None if they can.
-    """
+    """The stored answers to one request."""
 
     def __init__(self, catalog: Catalog, request: MetricRequest, *, use: bool = True) -> None:
         self._catalog, self._request, self._use = catalog, request, use
@@ -139,20 +128,19 @@ class Answers:
 
     def _layer_question(self, card: Card, layer: Layer) -> Question:
         """Return the question for a layer of a space: all that the answer depends on."""
-        return {**self._common, **self._divided(card), "of": [self._space(card), _layer_key(layer)]}
+        return self._question([self._space(card), _layer_key(layer)], card)
 
     def _layer_pairs_question(
         self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]
     ) -> Question:
         """Return the question for layers of a space compared with layers of the same or another one."""
         names = [[_layer_key(layer) for layer in side] for side in (layers, others)]
-        of = [self._space(card), names[0], self._space(other), names[1]]
-        return {**self._common, **self._divided(card, other), "of": of}
+        return self._question([self._space(card), names[0], self._space(other), names[1]], card, other)
 
-    def _divided(self, card: Card, other: Card | None = None) -> Question:
-        """Return what groups add to a question: a hash of their names and items."""
+    def _question(self, of: list[Any], card: Card, other: Card | None = None) -> Question:
         groups = self.groups(card, other)
-        return {} if groups is None else {"inputs": {**self._inputs, "groups": groups.sha256}}
+        divided = {} if groups is None else {"inputs": {**self._inputs, "groups": groups.sha256}}
+        return {**self._common, **divided, "of": of}
 
     def _space(self, card: Card) -> list[str]:
         """Return the part of a question that identifies the vectors of a space: its name and a hash of its shards."""
@@ -178,17 +166,13 @@ class Answers:
             "numpy": _minor(np.__version__),
         }
         is_by_text = selection.where is not None or selection.words is not None
-        return {**question, **_items(self._catalog)} if is_by_text else question
+        if not is_by_text:
+            return question
+        return {**question, "items": hash_of(self._catalog.item_tables), "duckdb": _minor(connections.version())}
 
 
 def _has_columns(metric: Metric, answer: Answer, names: Sequence[str]) -> bool:
-    """Return whether a stored answer has the columns of a metric, since other programs may have written it.
-
-    Args:
-        metric: Metric of the answer.
-        answer: Stored answer.
-        names: Further columns of names.
-    """
+    """Return whether a stored answer has the columns of a metric, since other programs may have written it."""
     types = {column.name: _TYPES.get(column.type, list) for column in metric.columns} | {"n": int, "reason": str}
     types |= dict.fromkeys(names, str)
     return {*answer.across} <= types.keys() and all(
@@ -200,12 +184,7 @@ def _has_columns(metric: Metric, answer: Answer, names: Sequence[str]) -> bool:
 
 
 def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
-    """Return name → SHA-256 of a metric's inputs besides its vectors: datasets, word files, a second space.
-
-    Raises:
-        UncachedError: Words do not come from a file or list, a parameter's value has no JSON form, or ``where`` may
-            select other items another time.
-    """
+    """Return name → SHA-256 of a metric's inputs besides its vectors: datasets, word files, a second space."""
     metric, values, where = request.metric, request.parameters, request.selection.where
     if where is not None and (name := changing_part(where)):
         raise UncachedError(f"what --where selects may change from one time to the next ({name})")
@@ -240,11 +219,6 @@ def _file_hash(file: str | os.PathLike[str]) -> str:
         raise UncachedError(f"{os.fspath(file)} cannot be read: {error.strerror}") from error
 
 
-def _items(catalog: Catalog) -> Question:
-    """Return what a filter of items adds to a question: a hash of the tables of items, and the version of DuckDB."""
-    return {"items": hash_of(catalog.item_tables), "duckdb": _minor(connections.version())}
-
-
 def _columns(catalog: Catalog) -> str:
     """Return a hash of what columns of items are made from: their tables, the items, and the package wordfreq."""
     from importlib.metadata import PackageNotFoundError, version
@@ -257,11 +231,7 @@ def _columns(catalog: Catalog) -> str:
 
 
 def _as_json(value: Any) -> Any:
-    """Convert the value of a parameter to JSON types.
-
-    Raises:
-        UncachedError: It has no JSON form.
-    """
+    """Convert the value of a parameter to JSON types."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, np.ndarray | np.generic):
@@ -280,18 +250,19 @@ def _package(metric: Metric) -> list[str] | None:
     """
     if metric.package is None:
         return None
-    code = getattr(unwrap(metric.function), "__code__", None)
+    code = getattr(unwrap(metric.function), "__code__", None)  # a built-in function has none
     return [metric.package, "" if code is None else hashlib.sha256(_code_text(code).encode()).hexdigest()]
 
 
 def _code_text(code: CodeType) -> str:
     """Return the bytecode, names and constants of a function as text, nested functions included."""
-    constants = [_code_text(each) if isinstance(each, CodeType) else repr(_sorted(each)) for each in code.co_consts]
+    constants = [
+        _code_text(each)
+        if isinstance(each, CodeType)
+        else repr(sorted(each, key=repr) if isinstance(each, frozenset) else each)
+        for each in code.co_consts
+    ]
     return repr((code.co_code, code.co_names, constants))
-
-
-def _sorted(constant: Any) -> Any:
-    return sorted(constant, key=repr) if isinstance(constant, frozenset) else constant
 
 
 def _layer_key(layer: Layer) -> str:

@@ -69,16 +69,7 @@ _References = tuple[list[str], list[str]]  # entries, and notes
 def cite(
     catalog: Callable[[], Catalog | None], names: Sequence[str] = (), rows: Sequence[Mapping[str, Any]] | None = None
 ) -> Bibliography:
-    """Return the references of named things, of a result, or of everything that a store uses.
-
-    Args:
-        catalog: Function that opens the store; returns None if there is none.
-        names: ``embstore``, metrics, datasets, spaces, checkpoints, or keys of ``references.bib``.
-        rows: Rows of a result. Without names and rows, the checkpoints, datasets and metrics of the store are cited.
-
-    Raises:
-        UnknownNameError: A name is none of these.
-    """
+    """Return the references of named things, of a result, or of everything that a store uses."""
     references: list[_References] = [([_software()], [])] if rows is not None or not names else []
     if names:
         references += [_cite_name(name, catalog) for name in names]
@@ -92,11 +83,7 @@ def cite(
 
 
 def read_result(path: Path) -> list[Mapping[str, Any]]:
-    """Read the rows of a result written with ``--format json`` or ``jsonl``.
-
-    Raises:
-        UsageError: The file is not such a result.
-    """
+    """Read the rows of a result written with ``--format json`` or ``jsonl``."""
     try:
         text = disk.read_foreign(path).decode()
         rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines()]

@@ -1,22 +1,25 @@
-"""Compute a metric over the layers of one space."""
+"""Compute a metric over the layers of one space, and over groups of its items."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from embstore.base.space import Layer
+from embstore.base.summary import Summary
 from embstore.metrics import LayerData, NotComputable, rows_of
-from embstore.metrics.transforms import fit
-from embstore.query.inputs.case import Case
-from embstore.query.layer_data import StoredLayer, TransformedLayer
-from embstore.query.no_vectors import NoVectors
+from embstore.query.layer_data import Block, LayerMethods, StoredLayer, TransformedLayer, transformed
 from embstore.query.provenance import Row, sample_notes
-from embstore.query.request import MetricRequest, Selection
+from embstore.query.request import Case, MetricRequest, Selection
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.answers import Answer
 from embstore.storage.files.card import Card
 
 if TYPE_CHECKING:
-    from embstore.query.grouping import Groups
+    from embstore.query.grouping import Group, Groups
 
 
 def compute_layers(
@@ -27,72 +30,33 @@ def compute_layers(
     cases: Sequence[Case],
     groups: "Groups | None" = None,
 ) -> Iterator[tuple[Layer, Answer]]:
-    """Compute a metric for some layers of a space; yield each layer with its answer as soon as it is computed.
-
-    Args:
-        catalog: Store to read.
-        request: Metric, its parameters and its items.
-        card: Card of the space.
-        layers: Layers of the space.
-        cases: Sets of inputs of the metric; an answer has rows for each (:func:`embstore.query.inputs.dispatch.cases`).
-        groups: Groups of the selected items, each of which has rows of its own; None for no groups.
-    """
+    """Compute a metric for some layers of a space; yield each layer with its answer as soon as it is computed."""
     only = request.selection.select(catalog, card.space) if groups is None else groups.ids
     notes = [*sample_notes(request.selection, card, only), *(() if groups is None else groups.notes)]
     case_notes = [note for case in cases for note in case.notes]
     across = tuple(dict.fromkeys(column for case in cases for column in case.columns))
     selected = selected_layers(catalog, request.selection, card, layers, only)
     for layer, (data, layer_notes) in zip(layers, selected, strict=True):
-        divided = [({}, data)] if groups is None else _named_groups(request, data, groups)
+        with_summary = request.metric.needs == "summary"
+        divided = [(None, data)] if groups is None else layers_of_groups(data, groups, with_summary=with_summary)
         rows = tuple(
-            name | row | dict(case.columns)
-            for name, group_data in divided
+            ({} if group is None else {"group": group.name}) | row | dict(case.columns)
+            for group, group_data in divided
             for case in cases
             for row in _compute(catalog, request, group_data, case, layer, data)
         )
-        from_sums = request.metric.needs == "summary" and isinstance(data, StoredLayer) and not data.was_read
-        from_sums = from_sums and groups is None
+        from_sums = with_summary and groups is None and isinstance(data, StoredLayer) and not data.was_read
         yield layer, Answer(rows, (*notes, *layer_notes, *case_notes), across, from_sums=from_sums)
 
 
 def selected_layers(
     catalog: Catalog, selection: Selection, card: Card, layers: Sequence[Layer], only: Ids | None
 ) -> Iterator[tuple[LayerData | NotComputable, list[str]]]:
-    """Yield the vectors of some layers of a space, transformed, with notes; for a layer that cannot be, the reason.
-
-    Args:
-        catalog: Store to read.
-        selection: Transforms to apply; if it reads texts, all texts of the space must be stored.
-        card: Card of the space.
-        layers: Layers of the space.
-        only: Ids of the selected items, ascending; None for all items of the space.
-    """
+    """Yield the vectors of some layers of a space, transformed, with notes; for a layer that cannot be, the reason."""
     selection.items.check_texts(catalog, card)
     summaries = catalog.summaries(card.space) if only is None else {}
     for layer in layers:
-        yield _transformed(StoredLayer(catalog, card, layer, only, summaries.get(layer.id)), selection)
-
-
-def _transformed(data: StoredLayer, selection: Selection) -> tuple[LayerData | NotComputable, list[str]]:
-    """Fit and apply the selected transforms to a layer; return its vectors, or the reason why not, and notes."""
-    if not selection.steps:
-        return data, []
-    try:
-        transform = fit(data, selection.steps)
-    except NotComputable as error:
-        return NotComputable(str(error), data.summary.n), []
-    notes = [f"{data.card.space} layer {data.layer.name}: {note}." for note in transform.notes]
-    return TransformedLayer(data, transform, transform.columns), notes
-
-
-def _named_groups(
-    request: MetricRequest, data: LayerData | NotComputable, groups: "Groups"
-) -> Iterator[tuple[Row, LayerData | NotComputable]]:
-    """Yield the column with the name of each group, and its vectors."""
-    from embstore.query.group_layers import layers_of_groups
-
-    for group, layer in layers_of_groups(data, groups, with_summary=request.metric.needs == "summary"):
-        yield {"group": group.name}, layer
+        yield transformed(StoredLayer(catalog, card, layer, only, summaries.get(layer.id)), selection.steps)
 
 
 def _compute(
@@ -103,16 +67,7 @@ def _compute(
     layer: Layer,
     whole: LayerData | NotComputable,
 ) -> list[Row]:
-    """Compute a metric for one layer and one set of inputs; if that is impossible, return a row with the reason.
-
-    Args:
-        catalog: Store to read.
-        request: Metric, its parameters and its items.
-        data: Vectors, all of the layer or of a group; or the reason why there are none.
-        case: Set of inputs.
-        layer: Layer of the vectors.
-        whole: The layer's vectors of all groups.
-    """
+    """Compute a metric for one layer and one set of inputs; if that is impossible, return a row with the reason."""
     if isinstance(data, NotComputable):
         return _without_vectors(request, data, case)
     try:
@@ -127,7 +82,9 @@ def _without_vectors(request: MetricRequest, error: NotComputable, case: Case) -
     metric = request.metric
     if metric.needs in ("pairs", "analogies", "lexicon", "word sets"):
         try:
-            return rows_of(metric.function(NoVectors(str(error)), **case.inputs, **request.arguments))
+            return rows_of(
+                metric.function(cast("LayerData", NoVectors(str(error))), **case.inputs, **request.arguments)
+            )
         except NotComputable:
             return [metric.empty(0, str(error))]
     row = metric.empty(error.n, str(error))
@@ -142,3 +99,113 @@ def _sentences(catalog: Catalog, space: str, layer: Layer, data: LayerData | Not
         raise NotComputable(f"{space} has no layer {layer.name}")
     stored = StoredLayer(catalog, card, layer)
     return TransformedLayer(stored, data.transform, data.dims) if isinstance(data, TransformedLayer) else stored
+
+
+class NoVectors:
+    """A layer without computable vectors (the protocol ``LayerData``): every access raises NotComputable."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotComputable(self._reason)
+
+
+T = TypeVar("T")
+
+MEMORY_BYTES = 256 << 20
+"""Memory up to which the vectors of all groups of a layer are read at once."""
+_BLOCK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class GroupLayer(LayerMethods):
+    """The vectors of a group in memory (the protocol ``LayerData``).
+
+    Attributes:
+        ids: Item ids (n,), ascending.
+        vectors: Vectors (n, dim), read-only.
+        dims: Index in the stored vectors of each component, int64 (dim,).
+    """
+
+    ids: Ids
+    vectors: Block
+    dims: NDArray[np.int64]
+
+    @property
+    def dim(self) -> int:
+        """Number of components of a vector."""
+        return len(self.dims)
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The sums over the vectors."""
+        return Summary.sum_of(self.map(Summary.of), self.dim)
+
+    def map(self, function: Callable[[Block], T]) -> Iterator[T]:
+        """Yield ``function(block)`` for each block of vectors."""
+        return self.map_with_ids(lambda _, block: function(block))
+
+    def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
+        """Yield ``function(item_ids, block)`` for each block of vectors."""
+        size = max(1, _BLOCK_BYTES // (8 * max(1, self.dim)))
+        for start in range(0, len(self.ids), size):
+            yield function(self.ids[start : start + size], self.vectors[start : start + size])
+
+    def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
+        """Return the item ids int64 (n,), ascending, and vectors (n, dim); ``ids`` restricts the group."""
+        kept = np.arange(len(self.ids)) if ids is None else np.flatnonzero(np.isin(self.ids, ids))
+        return self.ids[kept], self.vectors[kept]
+
+
+def layers_of_groups(
+    data: LayerData | NotComputable, groups: "Groups", *, with_summary: bool = False
+) -> Iterator[tuple["Group", LayerData | NotComputable]]:
+    """Yield each group with its vectors in a layer, or the reason why there are none.
+
+    The layer is read once if its vectors fit in ``MEMORY_BYTES``; else once for each group, and once for their sums.
+    """
+    if isinstance(data, NotComputable):
+        yield from ((group, NotComputable(str(data), len(group.ids))) for group in groups.members)
+        return
+    if len(groups.ids) * data.dim * (8 if isinstance(data, TransformedLayer) else 4) <= MEMORY_BYTES:
+        ids, vectors = data.gather()
+        for group in groups.members:
+            members = vectors[np.searchsorted(ids, group.ids)]
+            members.flags.writeable = False
+            yield group, GroupLayer(group.ids, members, data.dims)
+        return
+    summaries = _summaries(data, groups) if with_summary else [None] * len(groups.members)
+    for group, summary in zip(groups.members, summaries, strict=True):
+        yield group, restricted(data, group.ids, summary)
+
+
+def restricted(data: LayerData, ids: Ids, summary: Summary | None = None) -> LayerData:
+    """Return some of the vectors of a layer, after the transform that was fitted on all of them."""
+    if isinstance(data, TransformedLayer):
+        return TransformedLayer(restricted(data.layer, ids), data.transform, data.dims, summary)
+    assert isinstance(data, StoredLayer)
+    return replace(data, only=ids, known_summary=summary)
+
+
+def _summaries(data: LayerData, groups: "Groups") -> list[Summary]:
+    """Return the sums over the vectors of each group, from one pass over the layer."""
+    ids = np.concatenate([group.ids for group in groups.members])
+    numbers = np.repeat(np.arange(len(groups.members)), [len(group.ids) for group in groups.members])
+    order = np.argsort(ids)
+    ids, numbers = ids[order], numbers[order]
+    sums = [Summary.empty(data.dim) for _ in groups.members]
+
+    def sum_block(block_ids: Ids, block: Block) -> list[tuple[int, Summary]]:
+        places = np.searchsorted(ids, block_ids).clip(max=len(ids) - 1)
+        is_member = ids[places] == block_ids
+        found = numbers[places]
+        return [
+            (number, Summary.of(block[is_member & (found == number)]))
+            for number in np.unique(found[is_member]).tolist()
+        ]
+
+    for parts in data.map_with_ids(sum_block) if len(ids) else ():
+        for number, part in parts:
+            sums[number] = sums[number] + part
+    return sums

@@ -13,9 +13,8 @@ from embstore.base.errors import NotStoredError, UsageError
 from embstore.base.space import Layer, Unit
 from embstore.base.table import Pivot, Table, table
 from embstore.query.lookup import Embed, FoundQueries, Query, look_up, missing_query_notes
-from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, revision_of
+from embstore.query.provenance import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, revision_of
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter, select_layers
 
 if TYPE_CHECKING:
@@ -34,21 +33,7 @@ def cosines(
     embed: Embed | None = None,
     transforms: "Sequence[Step]" = (),
 ) -> Table:
-    """Compute the cosine of each pair of queries in each space and layer, in float64 from verified vectors.
-
-    Args:
-        catalog: Store to read.
-        queries: Query texts, two or more, of which all pairs are compared.
-        spaces: Filter of the spaces.
-        layers: Selection of layers, in the notation of :meth:`Layers.select`.
-        embed: Function that encodes a text that is not stored; None to refuse such texts.
-        transforms: Transforms, fitted on all vectors of a layer and applied to those of the queries.
-
-    Raises:
-        NotStoredError: A text is in none of the spaces, and ``embed`` is None; or no space has both texts of a pair.
-        UsageError: There are fewer than two texts, or a word occurs in several sentences.
-        DamagedError: A file was altered.
-    """
+    """Compute the cosine of each pair of queries in each space and layer, in float64 from verified vectors."""
     queries = list(dict.fromkeys(queries))
     if len(queries) < 2:
         raise UsageError("give at least two different texts, as in: embstore cosine bank river")
@@ -82,7 +67,14 @@ def _layer_rows(
     reason: str | None = None
     notes: list[str] = []
     if transforms:
-        vectors, reason, notes = _transformed(catalog, card, layer, vectors, transforms)
+        from embstore.query.layer_data import StoredLayer, TransformedLayer, transformed
+
+        data = StoredLayer(catalog, card, layer, None, catalog.summaries(card.space).get(layer.id))
+        after, notes = transformed(data, transforms)
+        if isinstance(after, TransformedLayer):
+            vectors = after.transform(vectors)
+        else:
+            reason = str(after)
     shared = {
         "space": card.space, "model": card.model, "layer": layer.id, "layer_name": layer.name, **revision_of(card),
     }  # fmt: skip
@@ -91,22 +83,6 @@ def _layer_rows(
         for first, second, cosine, why_not in _pairs([query.shown for query in present], vectors)
     ]
     return [row | {"cosine": None} if reason else row for row in rows], notes
-
-
-def _transformed(
-    catalog: Catalog, card: Card, layer: Layer, vectors: Float64Array, steps: "Sequence[Step]"
-) -> tuple[Float64Array, str | None, list[str]]:
-    """Return vectors (n, dim) after transforms that are fitted on the layer, or the reason why not; and notes."""
-    from embstore.metrics import NotComputable
-    from embstore.metrics.transforms import fit
-    from embstore.query.layer_data import StoredLayer
-
-    data = StoredLayer(catalog, card, layer, None, catalog.summaries(card.space).get(layer.id))
-    try:
-        transform = fit(data, steps)
-    except NotComputable as error:
-        return vectors, str(error), []
-    return transform(vectors), None, [f"{card.space} layer {layer.name}: {note}." for note in transform.notes]
 
 
 def _pairs(texts: Sequence[str], vectors: Float64Array) -> Iterator[tuple[str, str, float | None, str | None]]:

@@ -30,24 +30,14 @@ _MAX_SHOWN_CHARS = 60  # of a text in a message
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Permissions for the checkpoint named in a card, which may come from an untrusted store.
-
-    Attributes:
-        download: Whether to download it from the hub if it is not in the local cache.
-        allow_pickle: Whether to load pickled weights, which can run code, if there are no safetensors.
-    """
+    """Permissions for the checkpoint named in a card, which may come from an untrusted store."""
 
     download: bool = False
     allow_pickle: bool = False
 
 
 def embed_item(card: Card, item: Item, trust: Trust = Trust()) -> Mapping[int, NDArray[np.float32]]:
-    """Encode an item; return layer id → vector, float32 (dim,).
-
-    Raises:
-        CheckpointError: If the checkpoint is missing, differs from the space's, or needs a permission.
-        EncodeError: If the text has no tokens or is longer than the context.
-    """
+    """Encode an item; return layer id → vector, float32 (dim,)."""
     if card.imported is not None:
         raise CheckpointError(
             f"{_short(item.shown)} cannot be encoded for {card.space}: its vectors were imported "

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from itertools import pairwise
 from typing import Any
@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import QueryError, UsageError
+from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.text import N_TOKENS
 from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.files.item_columns import ColumnValues
+from embstore.storage.item_columns import column_types, column_values
 
 MAX_GROUPS = 1000
 
@@ -23,13 +26,7 @@ Numbers = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """How items are divided into groups.
-
-    Attributes:
-        column: Column of the items.
-        n_bins: Number of intervals of a column of numbers, with equally many items each; None for no such intervals.
-        edges: Edges of the intervals, ascending, infinite ones allowed; empty for no such intervals.
-    """
+    """How items are divided into groups."""
 
     column: str
     n_bins: int | None = None
@@ -46,15 +43,7 @@ class Grouping:
 
 
 def parse_grouping(by: str | None, bins: Bins | None = None) -> Grouping | None:
-    """Return how to group items; None for not at all.
-
-    Args:
-        by: Name of a column.
-        bins: Intervals, for a column of numbers.
-
-    Raises:
-        UsageError: ``bins`` is no number from 1 to 1,000 and no ascending edges, or is given without ``by``.
-    """
+    """Return how to group items; None for not at all."""
     if by is None:
         if bins is not None:
             raise UsageError("bins are intervals of a column. Name it: --by COLUMN")
@@ -78,12 +67,7 @@ def parse_grouping(by: str | None, bins: Bins | None = None) -> Grouping | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Items with the same value of a column, or with values in one interval.
-
-    Attributes:
-        name: Value or interval as text; None for the items without a value.
-        ids: Item ids, ascending.
-    """
+    """Items with the same value of a column, or with values in one interval."""
 
     name: str | None
     ids: Ids
@@ -91,13 +75,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
-    """The groups of a space's items.
-
-    Attributes:
-        members: The groups in the order of the values; that of the items without a value is the last.
-        ids: Ids of all selected items, ascending; also of those in no interval.
-        notes: Notes on them: how many items have no value or are in no interval.
-    """
+    """The groups of a space's items."""
 
     members: tuple[Group, ...]
     ids: Ids
@@ -113,21 +91,7 @@ class Groups:
 
 
 def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups:
-    """Divide items of a space into groups.
-
-    Args:
-        catalog: Store to read.
-        space: Name of the space.
-        grouping: Column, and intervals of its values.
-        ids: Item ids of the space, ascending.
-
-    Raises:
-        UnknownNameError: The column does not exist; lists the nearest.
-        UsageError: Intervals are requested for a column that is not of numbers.
-        QueryError: The column has more values than there may be groups.
-    """
-    from embstore.query.inputs.columns import NUMBERS, read_column
-
+    """Divide items of a space into groups."""
     column = read_column(catalog, space, grouping.column, ids)
     subject, has_value = f"{space}: {grouping.column}", ~column.is_null
     values = column.values[has_value]
@@ -243,3 +207,36 @@ def _shortest(value: float) -> str:
 
 def _n_items(n: int) -> str:
     return f"{n:,} item{'' if n == 1 else 's'}"
+
+
+TEXT = "text"
+"""Column of the text of an item, which every store has."""
+NUMBERS = ("int64", "float64")
+"""Types of the columns of numbers."""
+
+
+def item_column_types(catalog: Catalog, space: str) -> dict[str, str]:
+    """Return the type of each column of a space's items, by name."""
+    return {TEXT: "string"} | column_types(catalog, space)
+
+
+def check_column(catalog: Catalog, space: str, name: str) -> None:
+    """Raise UnknownNameError, with the nearest names, if the items of a space have no column of that name."""
+    known = item_column_types(catalog, space)
+    if name not in known:
+        hint = "To store columns of a source: embstore build FILE --column text --keep NAME"
+        if name == N_TOKENS:
+            hint = "Imported vectors have none."
+        raise UnknownNameError(f"column of {space}", name, known, hint)
+
+
+def read_column(catalog: Catalog, space: str, name: str, ids: Ids) -> ColumnValues:
+    """Return the values of a column for some items of a space, where those that are not a number are null."""
+    check_column(catalog, space, name)
+    if name == TEXT and name not in column_types(catalog, space):
+        items = catalog.items(ids.tolist())
+        return ColumnValues.of(name, "string", [items[item].text for item in ids.tolist()])
+    column = column_values(catalog, space, [name], ids)[name]
+    if column.kind != "float64":
+        return column
+    return replace(column, is_null=column.is_null | np.isnan(np.where(column.is_null, 0, column.values)))

@@ -8,10 +8,11 @@ from embstore.base import disk
 from embstore.base.errors import DamagedError
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index import IndexCard, shown_parameters
-from embstore.query.revision_columns import REVISION_COLUMNS, columns_with_values, revision_of
+from embstore.query.provenance import REVISION_COLUMNS, columns_with_values, missing_shard_notes, revision_of
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.files.item_columns import BUILT_IN, TOKEN_MEANING, is_token_column
+from embstore.storage.views.macros import MACROS
 
 INFO_COLUMNS = (
     "space", "checkpoint", "model", *REVISION_COLUMNS, "unit", "pooling", "template", "dim", "dtype", "layers", "items",
@@ -43,40 +44,31 @@ def info(catalog: Catalog) -> Table:
         }
         for card in catalog.cards.values()
     ]  # fmt: skip
-    notes = [note for space in catalog.cards for note in _missing_shards(catalog, space)]
+    notes = []
+    for space, card in catalog.cards.items():
+        notes += missing_shard_notes(catalog, card)
+        if not catalog.shards[space] and not catalog.missing_shards(space):
+            notes.append(
+                f"{space} has no items yet: its first shard is being written, or the build that began it was stopped. "
+                f"Run the same build again, or: embstore remove --space {space}"
+            )
     if catalog.columns.has_kept:
         notes.append("The items have columns, which are listed by: embstore info --columns")
     return table(rows, columns=columns_with_values(INFO_COLUMNS, rows), notes=notes, shown=_SHOWN)
 
 
-def _missing_shards(catalog: Catalog, space: str) -> list[str]:
-    """Return a note for each missing shard of a space; one note if it has no shards yet."""
-    missing = [f"{space}: {shard} is missing. Run: embstore verify" for shard in catalog.missing_shards(space)]
-    if missing or catalog.shards[space]:
-        return missing
-    return [
-        f"{space} has no items yet: its first shard is being written, or the build that began it was stopped. Run the "
-        f"same build again, or: embstore remove --space {space}"
-    ]
-
-
 def columns(catalog: Catalog) -> Table:
     """List the columns of items, one per row: stored ones with their number of values, then built-in ones."""
     counts = catalog.columns.counts()
-    rows = [
-        {"column": name, "type": kind, "origin": "stored", "items": counts[name], "meaning": _meaning(name)}
-        for name, kind in catalog.columns.types.items()
-    ]
+    rows = []
+    for name, kind in catalog.columns.types.items():
+        meaning = TOKEN_MEANING.format(space=name.partition(".")[2]) if is_token_column(name) else None
+        rows.append({"column": name, "type": kind, "origin": "stored", "items": counts[name], "meaning": meaning})
     rows += [
         {"column": name, "type": column.kind, "origin": "built-in", "items": None, "meaning": column.meaning}
         for name, column in BUILT_IN.items()
     ]
     return table(rows, columns=COLUMN_COLUMNS)
-
-
-def _meaning(name: str) -> str | None:
-    """Return the meaning of a stored column, as a phrase; None for one that was kept from a source."""
-    return TOKEN_MEANING.format(space=name.partition(".")[2]) if is_token_column(name) else None
 
 
 def skipped(catalog: Catalog) -> Table:
@@ -130,3 +122,20 @@ def _read(path: Path) -> IndexCard | str:
         return IndexCard.read(path) or "none"
     except DamagedError:
         return "damaged"
+
+
+_COLUMNS = """
+SELECT CASE table_schema WHEN 'main' THEN table_name ELSE table_schema || '.' || table_name END AS name,
+    string_agg(column_name || ' ' || data_type, ', ' ORDER BY ordinal_position) AS columns
+FROM information_schema.columns GROUP BY table_schema, table_name ORDER BY table_schema <> 'main', table_name
+"""
+
+
+def sql_views(catalog: Catalog) -> Table:
+    """Return one row per view and per macro: its name, kind, and columns with types, or its result."""
+    views = [
+        {"name": name, "kind": "view", "content": columns} for name, columns in catalog.relation(_COLUMNS).fetchall()
+    ]
+    macros = [{"name": macro.signature, "kind": "macro", "content": macro.help} for macro in MACROS.values()]
+    shown = (ShownColumn("name"), ShownColumn("content"))
+    return table([*views, *macros], columns=["name", "kind", "content"], shown=shown)

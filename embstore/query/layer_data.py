@@ -1,6 +1,9 @@
 """Give metrics access to the vectors of one layer, stored or transformed."""
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
@@ -17,7 +20,8 @@ from embstore.storage.files.rows import read_items
 
 if TYPE_CHECKING:
     from embstore.base.space import Layer
-    from embstore.metrics import LayerData
+    from embstore.metrics import LayerData, NotComputable
+    from embstore.metrics.transforms import Step
     from embstore.storage.files.vectors import LayerVectors
 
 Block = NDArray[np.floating]
@@ -27,14 +31,31 @@ _FEW = 256  # items whose pages are read one by one; those of more are most of a
 _LARGE_DIM = 8192  # a matrix of its square takes half a gigabyte
 
 
+class LayerMethods:
+    """What the layers of this package have in common."""
+
+    def neighbours(
+        self: "LayerData", k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
+    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
+        """Return the k nearest other items of every item, by an exact search: see :class:`LayerData`."""
+        from embstore.base.arrays import distinct_rows, has_direction
+        from embstore.index.exact_knn import neighbours_of_all
+
+        ids, vectors = self.gather(only)
+        if distance == "cosine" and not (keep := has_direction(vectors)).all():
+            ids, vectors = ids[keep], vectors[keep]
+        if distinct and len(first := distinct_rows(vectors)[0]) < len(ids):
+            ids, vectors = ids[first], vectors[first]
+        if isinstance(self, StoredLayer) and distance == "cosine" and not distinct:
+            return ids, *_shared(self, ids, vectors, k)
+        return ids, *neighbours_of_all(vectors, k, distance, _reporter(self))
+
+
 @dataclass
-class StoredLayer:
+class StoredLayer(LayerMethods):
     """The selected vectors of one layer of a space (the protocol ``LayerData``).
 
     Attributes:
-        catalog: Store to read.
-        card: Card of the space.
-        layer: Layer of the space.
         only: Ids of the selected items, ascending; None for all.
         known_summary: Stored summary of the layer if all items are selected; None to compute it.
         was_read: Whether any vectors were read from the shards.
@@ -47,10 +68,12 @@ class StoredLayer:
     known_summary: Summary | None = field(default=None)
     was_read: bool = field(default=False, init=False)
 
-    @property
+    @cached_property
     def dim(self) -> int:
-        """Number of components of a vector."""
-        return self._checked_dim
+        """Number of components of a vector; checked against a shard if large, since metrics then allocate much."""
+        if self.card.dim > _LARGE_DIM:
+            self._opened(None).check_dim()
+        return self.card.dim
 
     @property
     def dims(self) -> NDArray[np.int64]:
@@ -94,32 +117,19 @@ class StoredLayer:
         order = np.argsort(found_ids)
         return found_ids[order], vectors[order]
 
-    def neighbours(
-        self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
-    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
-        """Return the k nearest other items of every item, by an exact search: see :class:`LayerData`."""
-        return neighbours_within(self, k, distance, distinct, only)
-
     def _vectors(self, only: Ids | None) -> "LayerVectors":
-        """Open the vectors of some items of the layer; None for all."""
+        """Open the vectors of some items of the layer, to be read; None for all."""
+        self.was_read = True
+        return self._opened(only)
+
+    def _opened(self, only: Ids | None) -> "LayerVectors":
         from embstore.storage.files.vectors import LayerVectors  # loads pyarrow, which summaries do not need
 
-        self.was_read = True
         return LayerVectors(self.catalog.shards[self.card.space], self.layer.id, self.card.dim, only)
-
-    @cached_property
-    def _checked_dim(self) -> int:
-        """Dimension from the card; checked against a shard if it is large, since metrics then allocate much memory."""
-        if self.card.dim > _LARGE_DIM:
-            from embstore.storage.files.vectors import LayerVectors
-
-            shards = self.catalog.shards[self.card.space]
-            LayerVectors(shards, self.layer.id, self.card.dim).check_dim()
-        return self.card.dim
 
 
 @dataclass
-class TransformedLayer:
+class TransformedLayer(LayerMethods):
     """The float64 vectors of a layer after a fitted transform (the protocol ``LayerData``).
 
     Attributes:
@@ -165,34 +175,27 @@ class TransformedLayer:
         # The rounding of a matrix product depends on the position of a row: equal rows would differ slightly.
         return found_ids, self.transform(vectors[first])[labels]
 
-    def neighbours(
-        self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
-    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
-        """Return the k nearest other items of every item among the transformed vectors, by an exact search."""
-        return neighbours_within(self, k, distance, distinct, only)
 
+def transformed(
+    data: StoredLayer, steps: "Sequence[Step]"
+) -> tuple["StoredLayer | TransformedLayer | NotComputable", list[str]]:
+    """Fit transforms on a layer and apply them; return its vectors, or the reason why not, and notes."""
+    if not steps:
+        return data, []
+    from embstore.metrics import NotComputable  # which neighbours of stored vectors do not need
+    from embstore.metrics.transforms import fit
 
-def neighbours_within(
-    data: "LayerData", k: int, distance: str, distinct: bool, only: Ids | None
-) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
-    """Search the k nearest other items among vectors in memory: see :class:`LayerData`."""
-    from embstore.base.arrays import distinct_rows, has_direction
-    from embstore.index.exact_knn import neighbours_of_all
-
-    ids, vectors = data.gather(only)
-    if distance == "cosine" and not (keep := has_direction(vectors)).all():
-        ids, vectors = ids[keep], vectors[keep]
-    if distinct and len(first := distinct_rows(vectors)[0]) < len(ids):
-        ids, vectors = ids[first], vectors[first]
-    if isinstance(data, StoredLayer) and distance == "cosine" and not distinct:
-        return ids, *_shared(data, ids, vectors, k)
-    return ids, *neighbours_of_all(vectors, k, distance, _reporter(data))
+    try:
+        transform = fit(data, steps)
+    except NotComputable as error:
+        return NotComputable(str(error), data.summary.n), []
+    notes = [f"{data.card.space} layer {data.layer.name}: {note}." for note in transform.notes]
+    return TransformedLayer(data, transform, transform.columns), notes
 
 
 def _shared(data: StoredLayer, ids: Ids, vectors: Block, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the neighbours of all of some items, searched once where several metrics share them."""
     from embstore.index.exact_knn import neighbours_of_all
-    from embstore.query.shared_neighbours import found_once
 
     def search(n_neighbours: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         return neighbours_of_all(vectors, n_neighbours, report=_reporter(data))
@@ -235,3 +238,57 @@ def neighbours_of(
     if len(rows) == len(ids) and isinstance(data, StoredLayer):
         return ids, rows, *_shared(data, ids, vectors, k)
     return ids, rows, *neighbours_of_rows(vectors, rows, k, report=_reporter(data))
+
+
+Lists = tuple[NDArray[np.int64], NDArray[np.float64]]
+Search = Callable[[int], Lists]
+
+_LEAST = 11  # what all three need for k = 10: one more neighbour shows whether the choice of ten is arbitrary
+
+
+@dataclass(eq=False)
+class _Kept:
+    """Lists of neighbours, by layer and items, at most so many bytes of them: the oldest are forgotten."""
+
+    most_bytes: int
+    lists: dict[tuple[str, int, bytes], Lists] = field(default_factory=dict)
+
+    def add(self, key: tuple[str, int, bytes], found: Lists) -> None:
+        self.lists.pop(key, None)
+        self.lists[key] = found
+        while len(self.lists) > 1 and sum(_size(each) for each in self.lists.values()) > self.most_bytes:
+            del self.lists[next(iter(self.lists))]
+
+
+_kept: ContextVar[_Kept | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def sharing_neighbours(most_bytes: int = 1 << 28) -> Iterator[None]:
+    """Keep the lists of neighbours by cosine that are searched within a ``with`` block, for other metrics in it.
+
+    The store must stay the same within it.
+    """
+    token = _kept.set(_Kept(most_bytes))
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+def found_once(space: str, layer: int, ids: Ids, k: int, search: Search) -> Lists:
+    """Return the k nearest other items of each item by cosine, from an earlier search or a new one."""
+    kept = _kept.get()
+    if kept is None:
+        return search(k)
+    key = (space, layer, hashlib.sha256(ids.tobytes()).digest())
+    found = kept.lists.get(key)
+    if found is None or found[0].shape[1] < min(k, len(ids) - 1):
+        positions, cosines = search(max(k, _LEAST))
+        found = positions.astype(np.int32), cosines
+        kept.add(key, found)
+    return found[0][:, :k].astype(np.int64), found[1][:, :k]
+
+
+def _size(found: Lists) -> int:
+    return sum(each.nbytes for each in found)

@@ -7,30 +7,34 @@ from itertools import cycle, product
 
 import numpy as np
 
+from embstore.base.chart import with_groups
 from embstore.base.errors import QueryError, UnknownNameError
 from embstore.base.progress import task
 from embstore.base.space import Layer
-from embstore.base.table import Table
-from embstore.metrics import LayerData, Metric, NotComputable, rows_of
+from embstore.base.table import Pivot, Table, show, table
+from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.explain import CacheLookup
 from embstore.query.cache import Answers
-from embstore.query.compute import selected_layers
-from embstore.query.group_layers import restricted
+from embstore.query.compute import restricted, selected_layers
 from embstore.query.grouping import Groups
-from embstore.query.item_filter import missing_words
-from embstore.query.layer_pairs_table import SECOND_COLUMNS, tabulate
 from embstore.query.provenance import (
     NOTHING_SELECTED,
+    REVISION_TYPES,
+    SPACE_COLUMNS,
     Row,
+    columns_with_values,
     describe,
     draw_notes,
     missing_shard_notes,
+    parameter_notes,
     provenance,
+    request_columns,
+    revision_of,
     sample_notes,
+    whole_samples,
     with_missing_shards,
 )
-from embstore.query.request import MetricRequest, stored_ids
-from embstore.query.revision_columns import revision_of
+from embstore.query.request import MetricRequest, missing_words, stored_ids
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.answers import Answer
 from embstore.storage.files.card import Card
@@ -55,7 +59,84 @@ class _Side:
         return stored_ids(self.catalog, self.card.space)
 
 
-_Pair = tuple[_Side, _Side]
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """Two spaces to compare, or a space with itself."""
+
+    request: MetricRequest
+    side: _Side
+    other: _Side
+
+    @property
+    def is_one_space(self) -> bool:
+        return self.side.name == self.other.name
+
+    @cached_property
+    def common_ids(self) -> Ids:
+        """Ids of the items that both spaces have, ascending."""
+        if self.is_one_space:
+            return self.side.ids
+        return np.intersect1d(self.side.ids, self.other.ids, assume_unique=True)
+
+    @property
+    def is_disjoint(self) -> bool:
+        """Whether the spaces have no item in common."""
+        if self.is_one_space:
+            return False
+        return self.side.card.unit is not self.other.card.unit or not len(self.common_ids)
+
+    def disjoint_note(self) -> str:
+        """Return a note on two spaces without common items, with the likely cause and the remedy."""
+        card, other = self.side.card, self.other.card
+        message = f"{card.space} (of {card.unit}s) and {other.space} (of {other.unit}s) have no item in common. "
+        if card.unit is other.unit:
+            catalog = self.side.catalog
+            if missing := [*missing_shard_notes(catalog, card), *missing_shard_notes(catalog, other)]:
+                return message + "; ".join(missing)
+            return f"{message}Embed the same texts in both with: embstore build"
+        return f"{message}Items of two units are never the same: choose spaces of one unit, with --space and --against."
+
+    def selected(self) -> Ids:
+        """Return the ids of the selected items that both spaces have, ascending."""
+        selection, ids = self.request.selection, self.common_ids
+        kept = selection.items.ids(self.side.catalog, [self.side.card, self.other.card])
+        if kept is not None:
+            ids = np.intersect1d(ids, kept, assume_unique=True)
+        return selection.draw(ids)
+
+    def find(self, answers: Answers) -> Answer | None:
+        """Return the stored answer."""
+        return answers.find_layer_pairs(self.side.card, self.side.layers, self.other.card, self.other.layers)
+
+    def route(self) -> str:
+        """Return which of a metric's algorithms would compute the answer; empty if it has one, or nothing to do."""
+        metric = self.request.metric
+        if metric.route is None or self.is_disjoint:
+            return ""
+        n_dropped = sum(len(step.numbers) for step in self.request.selection.steps if step.kind == "drop")
+        dims, dims_2 = ([each.card.dim - n_dropped] * len(each.layers) for each in (self.side, self.other))
+        return metric.route(len(self.selected()), dims, None if self.is_one_space else dims_2, **self.request.arguments)
+
+    def compute(self, groups: Groups | None) -> Answer:
+        """Compute the answer for the layers of one space, with each other or with those of another space."""
+        request, side, other = self.request, self.side, self.other
+        notes = []
+        if len(self.common_ids) < max(len(side.ids), len(other.ids)):
+            sizes = f"{len(side.ids)} and {len(other.ids)}"
+            notes.append(f"{side.name} and {other.name} have {len(self.common_ids)} items in common, of {sizes}.")
+        ids = self.selected() if groups is None else groups.ids
+        notes += sample_notes(request.selection, side.card, ids)
+        down, down_notes = _layers(request, side, ids)
+        across, across_notes = (None, []) if self.is_one_space else _layers(request, other, ids)
+        notes += [*down_notes, *across_notes]
+        if groups is None:
+            return Answer(tuple(_matrix(request, down, across, ids)), tuple(notes))
+        rows: list[Row] = []
+        for group in groups.members:
+            left = _restricted(down, group.ids)
+            right = None if across is None else _restricted(across, group.ids)
+            rows += [{"group": group.name} | row for row in _matrix(request, left, right, group.ids)]
+        return Answer(tuple(rows), (*notes, *groups.notes))
 
 
 def compare(
@@ -66,37 +147,20 @@ def compare(
     answers: Answers,
     notes: Sequence[str] = (),
 ) -> Table:
-    """Compute a metric of two layers for each pair of layers.
-
-    Args:
-        catalog: Store to read.
-        request: Metric, its parameters and its items. The parameter ``against`` names a space to compare each space
-            with; without it, the layers of each space are compared with each other.
-        cards: Cards of the spaces.
-        layers: Selection of layers, in the notation of :meth:`Layers.select`.
-        answers: Stored answers, one per space or pair of spaces.
-        notes: Notes on the choice of the spaces, put before those of the result.
-
-    Returns:
-        One row per pair of layers, with the second layer in ``space_2``, ``layer_2`` and ``layer_name_2``.
-
-    Raises:
-        UnknownNameError: A space or layer does not exist.
-        QueryError: No pair of spaces has items in common.
-    """
+    """Compute a metric of two layers for each pair of layers; notes on the choice of the spaces come first."""
     pairs, missing = _pairs(catalog, request, cards, layers)
     rows: list[Row] = []
     disjoint = []
     notes = [*notes, *missing]
-    for side, other in pairs:
-        answer = answers.find_layer_pairs(side.card, side.layers, other.card, other.layers)
-        if answer is None and _are_disjoint(side, other):
-            disjoint.append(_disjoint_note(catalog, side.card, other.card))
+    for pair in pairs:
+        side, other, answer = pair.side, pair.other, pair.find(answers)
+        if answer is None and pair.is_disjoint:
+            disjoint.append(pair.disjoint_note())
             continue
         if answer is None:
-            n_read = len(side.layers) + (0 if other.name == side.name else len(other.layers))
+            n_read = len(side.layers) + (0 if pair.is_one_space else len(other.layers))
             with task("compute", f"{request.metric.name} of {side.name}", n_read):
-                answer = _answer(request, side, other, answers.groups(side.card, other.card))
+                answer = pair.compute(answers.groups(side.card, other.card))
             answers.store_layer_pairs(side.card, side.layers, other.card, other.layers, answer)
         notes += [*answer.notes, *draw_notes(request, answer.rows)]
         notes += [note for each in (side, other) for note in missing_shard_notes(catalog, each.card)]
@@ -105,117 +169,46 @@ def compare(
         rows += [row | word_columns for row in _described(request, side, other, answer)]
     if disjoint and len(disjoint) == len(pairs):
         raise QueryError(" ".join([*disjoint, *notes]))
-    return tabulate(request, rows, [*notes, *disjoint])
+    return _tabulate(request, rows, [*notes, *disjoint])
 
 
 def stored_pairs(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str, answers: Answers
 ) -> list[CacheLookup]:
     """Return the pairs of spaces that :func:`compare` would compare, each with whether its answer is stored."""
-    pairs, _ = _pairs(catalog, request, cards, layers)
     states = []
-    for side, other in pairs:
-        is_stored = answers.find_layer_pairs(side.card, side.layers, other.card, other.layers) is not None
-        names = tuple(layer.name for layer in side.layers)
-        states.append(
-            CacheLookup(side.name, other.name, names, is_stored, "" if is_stored else _route(request, side, other))
-        )
+    for pair in _pairs(catalog, request, cards, layers)[0]:
+        is_stored = pair.find(answers) is not None
+        names = tuple(layer.name for layer in pair.side.layers)
+        route = "" if is_stored else pair.route()
+        states.append(CacheLookup(pair.side.name, pair.other.name, names, is_stored, route))
     return states
-
-
-def _route(request: MetricRequest, side: _Side, other: _Side) -> str:
-    """Return which of a metric's algorithms would compute the answer; empty if it has one, or nothing to compute."""
-    if request.metric.route is None or _are_disjoint(side, other):
-        return ""
-    n_dropped = sum(len(step.numbers) for step in request.selection.steps if step.kind == "drop")
-    dims, dims_2 = ([each.card.dim - n_dropped] * len(each.layers) for each in (side, other))
-    n = len(_selected(request, side, other))
-    return request.metric.route(n, dims, None if side.name == other.name else dims_2, **request.arguments)
 
 
 def _pairs(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str
 ) -> tuple[list[_Pair], list[str]]:
     """Return the pairs of spaces to compare, each space with itself or with that of ``against``; and notes."""
-    against = _against(catalog, request)
+    name = request.parameters.get("against")
+    if name is not None and name not in catalog.cards:
+        raise UnknownNameError("space", name, catalog.cards)
+    against = None if name is None else catalog.cards[name]
     if against is not None:
         cards = [card for card in cards if card.space != against.space] or [against]
     other = [] if against is None or against in cards else [against]
     chosen, missing = select_layers([*cards, *other], layers)
     sides = [_Side(catalog, card, chosen[card.space]) for card in cards if card.space in chosen]
     if against is None:
-        return [(side, side) for side in sides], missing
+        return [_Pair(request, side, side) for side in sides], missing
     if not sides or against.space not in chosen:
         raise QueryError(f"there is nothing to compare: {' '.join(missing)}")
     second = _Side(catalog, against, chosen[against.space])
-    return [(side, second) for side in sides], missing
-
-
-def _against(catalog: Catalog, request: MetricRequest) -> Card | None:
-    """Return the card of the space named by the parameter ``against``; None without it."""
-    name = request.parameters.get("against")
-    if name is None:
-        return None
-    if name not in catalog.cards:
-        raise UnknownNameError("space", name, catalog.cards)
-    return catalog.cards[name]
-
-
-def _are_disjoint(side: _Side, other: _Side) -> bool:
-    """Return whether two spaces have no item in common."""
-    if side.name == other.name:
-        return False
-    return side.card.unit is not other.card.unit or not len(_common_ids(side, other))
-
-
-def _disjoint_note(catalog: Catalog, card: Card, other: Card) -> str:
-    """Return a note on two spaces without common items, with the likely cause and the remedy."""
-    message = f"{card.space} (of {card.unit}s) and {other.space} (of {other.unit}s) have no item in common. "
-    if card.unit is other.unit:
-        if missing := [*missing_shard_notes(catalog, card), *missing_shard_notes(catalog, other)]:
-            return message + "; ".join(missing)
-        return f"{message}Embed the same texts in both with: embstore build"
-    return f"{message}Items of two units are never the same: choose spaces of one unit, with --space and --against."
-
-
-def _common_ids(side: _Side, other: _Side) -> Ids:
-    return side.ids if side.name == other.name else np.intersect1d(side.ids, other.ids, assume_unique=True)
-
-
-def _answer(request: MetricRequest, side: _Side, other: _Side, groups: Groups | None) -> Answer:
-    """Compute the answer for the layers of one space, with each other or with those of another space."""
-    notes = []
-    n_common = len(_common_ids(side, other))
-    if n_common < max(len(side.ids), len(other.ids)):
-        sizes = f"{len(side.ids)} and {len(other.ids)}"
-        notes.append(f"{side.name} and {other.name} have {n_common} items in common, of {sizes}.")
-    ids = _selected(request, side, other) if groups is None else groups.ids
-    notes += sample_notes(request.selection, side.card, ids)
-    down, down_notes = _layers(request, side, ids)
-    across, across_notes = (None, []) if other.name == side.name else _layers(request, other, ids)
-    notes += [*down_notes, *across_notes]
-    if groups is None:
-        return Answer(tuple(_matrix(request, down, across, ids)), tuple(notes))
-    rows: list[Row] = []
-    for group in groups.members:
-        left = _restricted(down, group.ids)
-        right = None if across is None else _restricted(across, group.ids)
-        rows += [{"group": group.name} | row for row in _matrix(request, left, right, group.ids)]
-    return Answer(tuple(rows), (*notes, *groups.notes))
+    return [_Pair(request, side, second) for side in sides], missing
 
 
 def _restricted(layers: Sequence[LayerData | NotComputable], ids: Ids) -> list[LayerData | NotComputable]:
     """Return the vectors of some items in each layer."""
     return [layer if isinstance(layer, NotComputable) else restricted(layer, ids) for layer in layers]
-
-
-def _selected(request: MetricRequest, side: _Side, other: _Side) -> Ids:
-    """Return the ids of the selected items that both spaces have, ascending."""
-    selection, ids = request.selection, _common_ids(side, other)
-    kept = selection.items.ids(side.catalog, [side.card, other.card])
-    if kept is not None:
-        ids = np.intersect1d(ids, kept, assume_unique=True)
-    return selection.draw(ids)
 
 
 def _layers(request: MetricRequest, side: _Side, ids: Ids) -> tuple[list[LayerData | NotComputable], list[str]]:
@@ -256,7 +249,8 @@ def _matrix(
     Layers that cannot be transformed get rows of nulls with the reason.
     """
     metric, failure = request.metric, None if len(ids) else NOTHING_SELECTED
-    left, right = _computable(down), None if across is None else _computable(across)
+    left = [layer for layer in down if not isinstance(layer, NotComputable)]
+    right = None if across is None else [layer for layer in across if not isinstance(layer, NotComputable)]
     rows: Iterator[Row] = iter(())
     if failure is None and left and right != []:
         try:
@@ -264,7 +258,11 @@ def _matrix(
         except NotComputable as error:
             failure = str(error)
         else:
-            rows = iter(_checked(metric, metric_rows, len(left) * len(left if right is None else right)))
+            n_pairs = len(left) * len(left if right is None else right)
+            if len(metric_rows) != n_pairs:  # a plug-in may give others
+                found = f"{len(metric_rows)} rows for {n_pairs} pairs of layers"
+                raise QueryError(f"{metric.name} gave {found}: see Metric.function.")
+            rows = iter(metric_rows)
     for first in down:
         for second in down if across is None else across:
             if failure:
@@ -277,12 +275,64 @@ def _matrix(
                 yield next(rows)
 
 
-def _checked(metric: Metric, rows: list[Row], n_pairs: int) -> list[Row]:
-    """Return the rows; raise QueryError unless there is one per pair of layers, since a plug-in may give others."""
-    if len(rows) != n_pairs:
-        raise QueryError(f"{metric.name} gave {len(rows)} rows for {n_pairs} pairs of layers: see Metric.function.")
-    return rows
+SECOND_COLUMNS = ("space_2", "revision_2", "step_2", "layer_2", "layer_name_2")
 
 
-def _computable(layers: Sequence[LayerData | NotComputable]) -> list[LayerData]:
-    return [layer for layer in layers if not isinstance(layer, NotComputable)]
+def _tabulate(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str]) -> Table:
+    """Return the rows as a table that is printed with layers down and layers across, with notes."""
+    metric, by = request.metric, request.selection.by
+    names = [column.name for column in metric.columns]
+    shown = next(column.name for column in metric.columns if column.shown)
+    notes = [*notes, *_reasons(rows, shown), *_notes_on_pairs(request, rows, notes), *parameter_notes(request)]
+    down = ("layer_name",) if len({row["space"] for row in rows}) == 1 else ("space", "layer_name")
+    heads = tuple("layer" if column == "layer_name" else column for column in down)
+    return table(
+        rows,
+        columns=[
+            *columns_with_values([*SPACE_COLUMNS, *SECOND_COLUMNS], rows),
+            *(() if by is None else ("group",)),
+            "n",
+            *names,
+            "reason",
+            *request_columns(request),
+        ],
+        notes=list(dict.fromkeys(notes)),
+        types={**REVISION_TYPES, **metric.types, "group": "string"},
+        chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
+        pivot=Pivot(
+            down=down if by is None else ("group", *down),
+            across=("layer_name_2",),
+            values=(shown,),
+            heads=heads if by is None else (by.column, *heads),
+        ),
+    )
+
+
+def _reasons(rows: Sequence[Row], shown: str) -> Iterator[str]:
+    """Yield the reason of each row whose printed value is missing, with its space unless the reason names it."""
+    for row in rows:
+        if row["reason"] is None or row[shown] is not None:
+            continue
+        names_layer = row["reason"].startswith((f"{row['space']}, layer ", f"{row['space_2']}, layer "))
+        subject = row["space"] if row.get("group") is None else f"{row['space']}, {row['group']}"
+        yield f"{row['reason']}." if names_layer else f"{subject}: {row['reason']}."
+
+
+def _notes_on_pairs(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str]) -> Iterator[str]:
+    """Yield notes on what all pairs of layers of two spaces share: n, and columns that are not printed."""
+    described = request.selection.columns()
+    drawn = f", a random sample (seed {request.selection.seed})" if "sample" in described else ""
+    after = f", after {described['transform']}" if "transform" in described else ""
+    whole = whole_samples(request.selection, {row["space"] for row in rows}, notes)
+    for pair in dict.fromkeys((row["space"], row["space_2"]) for row in rows):
+        pair_rows = [row for row in rows if (row["space"], row["space_2"]) == pair]
+        n = sorted({row["n"] for row in pair_rows})
+        name = pair[0] if pair[0] == pair[1] else f"{pair[0]} (down) and {pair[1]} (across)"
+        sampled = "" if pair[0] in whole else drawn
+        yield f"{name}: n = {'–'.join(map(str, dict.fromkeys((n[0], n[-1]))))}{sampled}{after}"
+        for column in request.metric.columns:
+            values = {row[column.name] for row in pair_rows}
+            if column.name == "n_tied" and len(counts := sorted(values - {None})) > 1:
+                yield f"{name}: n_tied = {counts[0]}–{counts[-1]} ({column.help})"
+            elif not column.shown and len(values) == 1 and (value := values.pop()):
+                yield f"{name}: {column.name} = {show(value)} ({column.help})"

@@ -1,7 +1,7 @@
 """Look up query texts in each space: their items, with stored or newly encoded vectors."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,7 @@ Embed = Callable[[Card, Item], Mapping[int, NDArray[np.float32]]]
 
 
 class Query(NamedTuple):
-    """A text whose nearest neighbours are requested.
-
-    Attributes:
-        shown: Text as the user wrote it, with brackets if it is an occurrence.
-        marked: Item of an occurrence; None for a plain text, whose unit is the one of each space.
-    """
+    """A text whose nearest neighbours are requested."""
 
     shown: str
     marked: Item | None = None
@@ -41,11 +36,7 @@ class Query(NamedTuple):
 
 
 def parse_queries(texts: Iterable[str], marked: Iterable[str], example: str = "neighbours dog") -> list[Query]:
-    """Return queries of plain texts, and of sentences with one word in brackets.
-
-    Raises:
-        UsageError: There are none, or a sentence has no word in brackets.
-    """
+    """Return queries of plain texts, and of sentences with one word in brackets."""
     queries = [Query(text) for text in texts] + [Query(text, parse_marked(text)) for text in marked]
     if not queries:
         raise UsageError(f"give at least one text, as in: embstore {example}")
@@ -71,15 +62,7 @@ class FoundQueries(NamedTuple):
 def look_up(
     catalog: Catalog, card: Card, queries: Sequence[Query], layers: Sequence[Layer], embed: Embed | None
 ) -> FoundQueries:
-    """Find the items and vectors of queries in a space.
-
-    Args:
-        catalog: Store to read.
-        card: Card of the space.
-        queries: Query texts.
-        layers: Layers to return vectors of.
-        embed: Function that encodes a text that is not stored; None to leave such texts out.
-    """
+    """Find the items and vectors of queries in a space."""
     vectors: dict[Query, Mapping[int, NDArray[np.float32]]] = {}
     stored: dict[Query, int] = {}
     ambiguous: dict[Query, list[Item]] = {}
@@ -98,12 +81,7 @@ def look_up(
 
 
 def missing_query_notes(catalog: Catalog, query: Query, found: Sequence[FoundQueries]) -> list[str]:
-    """Return a note for each space that has no vector of a query, if another space has one.
-
-    Raises:
-        NotStoredError: No space has one; names the nearest stored texts.
-        UsageError: It is a word that occurs in several sentences, so that the occurrence is ambiguous.
-    """
+    """Return a note for each space that has no vector of a query, if another space has one."""
     missing = [space for space in found if query not in space.vectors]
     ambiguous = [_ambiguous(query, space) for space in missing if query in space.ambiguous]
     if len(missing) < len(found):
@@ -132,8 +110,7 @@ def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotSto
     if all(card.imported is not None for card in cards):
         return NotStoredError(
             f"{shown!r} is not in {', '.join(spaces)}.{nearest} Their vectors were imported, so that no text can "
-            "be "
-            "encoded for them."
+            "be encoded for them."
         )
     if query.marked is None and units == {Unit.OCCURRENCE}:
         remedy = 'To encode it in a sentence now, mark it there: --embed --text "a [word] in its sentence"'
@@ -148,4 +125,50 @@ def _ambiguous(query: Query, found: FoundQueries) -> str:
     """Return a note on a word that occurs in several sentences, with examples of how to choose one."""
     items = found.ambiguous[query]
     examples = "; ".join(f'--text "{item.shown}"' for item in items[:3])
-    return f"{query.shown!r} stands in {len(items)} sentences of {found.card.space}. Choose one, as in {examples}."
+    return f"{query.shown!r} occurs in {len(items)} sentences of {found.card.space}. Choose one, as in {examples}."
+
+
+def parse_vectors(vector: Any) -> dict[Query, NDArray[np.float64]]:
+    """Return the vectors of an array (dim,) or (n, dim) by query, float64 (dim,).
+
+    A single vector is called ``vector``, several are ``vector[0]``, ``vector[1]`` and so on.
+    """
+    try:
+        given = np.asarray(vector)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged rows; a tensor on a GPU, or with a gradient
+        raise UsageError(f"vector is not an array of numbers: {error}") from error
+    if given.dtype.kind not in "fiu":
+        raise UsageError(f"vector is an array of {given.dtype}, not of real numbers.")
+    if given.ndim not in (1, 2) or not given.size:
+        raise UsageError(f"vector has the shape {given.shape}: give one vector (dim,), or several (n, dim).")
+    rows = np.atleast_2d(given).astype(np.float64)
+    names = ["vector"] if given.ndim == 1 else [f"vector[{row}]" for row in range(len(rows))]
+    for name, row in zip(names, rows, strict=True):
+        if not np.isfinite(row).all():
+            raise UsageError(f"{name} has the number {row[~np.isfinite(row)][0]} in it, which has no cosine.")
+        with np.errstate(over="ignore", under="ignore"):
+            square = np.vecdot(row, row)
+        if not row.any():
+            raise UsageError(f"{name} is zero, which has no cosine.")
+        if not 0 < square < np.inf:
+            raise UsageError(f"{name} has numbers too {'large' if square else 'small'} for a norm: scale it first.")
+    return {Query(name): row for name, row in zip(names, rows, strict=True)}
+
+
+def look_up_vectors(
+    cards: Sequence[Card], vectors: Mapping[Query, NDArray[np.floating]], layers: Mapping[str, Sequence[Layer]]
+) -> list[FoundQueries]:
+    """Return given vectors as what each space has for the queries: the same vector in each layer."""
+    dim = next(iter(vectors.values())).size
+    if others := [card for card in cards if card.space in layers and card.dim != dim]:
+        dims = ", ".join(f"{card.space} has {card.dim}" for card in others)
+        fitting = [card.space for card in cards if card.space in layers and card.dim == dim]
+        remedy = f" Choose spaces that fit: spaces={fitting!r}." if fitting else ""
+        raise UsageError(f"vector has {dim} dimensions, and {dims}.{remedy}")
+    return [
+        FoundQueries(
+            card, {query: {layer.id: row for layer in layers[card.space]} for query, row in vectors.items()}, {}, {}
+        )
+        for card in cards
+        if card.space in layers
+    ]

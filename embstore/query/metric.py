@@ -12,23 +12,21 @@ from embstore.metrics import Metric, as_metric
 from embstore.metrics.declaration import Need
 from embstore.query.cache import Answers
 from embstore.query.compute import compute_layers
-from embstore.query.inputs.case import Case
-from embstore.query.inputs.dispatch import cases
-from embstore.query.item_filter import missing_words
-from embstore.query.notes import notes_of
 from embstore.query.provenance import (
+    REVISION_TYPES,
     SPACE_COLUMNS,
+    columns_with_values,
     describe,
     draw_notes,
     missing_shard_notes,
+    notes_of,
     parameter_notes,
     provenance,
     request_columns,
     whole_samples,
     with_missing_shards,
 )
-from embstore.query.request import MetricRequest, Selection
-from embstore.query.revision_columns import REVISION_TYPES, columns_with_values
+from embstore.query.request import Case, MetricRequest, Selection, missing_words
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.answers import Answer
 from embstore.storage.files.card import Card
@@ -49,30 +47,13 @@ LayerAnswers = dict[Layer, Answer]
 
 
 def make_request(metric: str | Metric, parameters: Mapping[str, Any], selection: Selection) -> MetricRequest:
-    """Return the request for a metric, given by its name or as an object, with checked parameters.
-
-    Raises:
-        UnknownNameError: The metric or a parameter does not exist.
-        UsageError: A parameter has an invalid value.
-    """
+    """Return the request for a metric, given by its name or as an object, with checked parameters."""
     metric = as_metric(metric)
     return MetricRequest(metric, metric.check(parameters), selection)
 
 
 def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str, *, cache: bool = True) -> Table:
-    """Compute a metric; return one row per space and layer, and per dataset or word if there are several.
-
-    Args:
-        catalog: Store to read.
-        request: Metric, its parameters and its items.
-        spaces: Filter of the spaces.
-        layers: Selection of layers, in the notation of :meth:`Layers.select`.
-        cache: Whether to use stored answers, and to store new ones.
-
-    Raises:
-        UnknownNameError: A space, model, layer or column does not exist.
-        QueryError: The store has no space or input that the metric needs.
-    """
+    """Compute a metric; return one row per space and layer, and per dataset or word if there are several."""
     metric = request.metric
     cards, notes = _suitable_spaces(catalog, request, spaces)
     answers = Answers(catalog, request, use=cache)
@@ -135,12 +116,7 @@ def _suitable_spaces(catalog: Catalog, request: MetricRequest, spaces: SpaceFilt
 
 
 def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]) -> tuple[list[Card], list[str]]:
-    """Return the cards of the spaces whose items have the requested columns, and a note for each of the others.
-
-    Raises:
-        UsageError: The metric is not of a set of items, so that groups of items have no value; or no column is named.
-        UnknownNameError: No space has a column.
-    """
+    """Return the cards of the spaces whose items have the requested columns, and a note for each of the others."""
     metric, by = request.metric, request.selection.by
     names = [] if by is None else [by.column]
     if by is not None and (reason := UNGROUPED.get(metric.needs)) is not None:
@@ -152,7 +128,7 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
         names.append(request.parameters["column"])
     notes = []
     for name in names:
-        from embstore.query.inputs.columns import check_column
+        from embstore.query.grouping import check_column
 
         errors: dict[str, UnknownNameError] = {}
         for card in cards:
@@ -182,7 +158,7 @@ def _find_or_compute(
     incomplete = [card for card in cards if len(space_answers[card.space]) < len(layers[card.space])]
     inputs, notes = _inputs(catalog, request, incomplete, n_known=len(cards) - len(incomplete))
     if request.metric.needs == "pairs":
-        from embstore.query.inputs.datasets import check_all_used
+        from embstore.query.dataset_inputs import check_all_used
 
         check_all_used(catalog, cards, request.parameters["dataset"], _datasets(space_answers.values(), inputs))
     for card in incomplete:
@@ -211,21 +187,11 @@ def _datasets(space_answers: Iterable[LayerAnswers], inputs: Mapping[str, Sequen
 def _inputs(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], n_known: int
 ) -> tuple[dict[str, list[Case]], list[str]]:
-    """Return space → sets of inputs of the metric, and a note for each space without inputs.
-
-    Args:
-        catalog: Store to read.
-        request: Metric and its parameters.
-        cards: Cards of the spaces.
-        n_known: Number of other spaces, whose answers are stored.
-
-    Raises:
-        QueryError: No space has the inputs, and ``n_known`` is 0.
-    """
+    """Return space → sets of inputs of the metric, and a note for each space without inputs."""
     inputs, errors, notes = {}, [], []
     for card in cards:
         try:
-            inputs[card.space] = cases(request.metric, catalog, card, request.parameters)
+            inputs[card.space] = _cases(request.metric, catalog, card, request.parameters)
         except NotStoredError:
             raise
         except QueryError as error:
@@ -237,16 +203,7 @@ def _inputs(
 
 
 def mark_best(metric: Metric, value: str, rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Set the column ``best`` of each row: whether its layer has the highest value of its space (and dataset).
-
-    Args:
-        metric: Metric of the rows.
-        value: Column to compare; of equal values, the lowest layer's is the best.
-        rows: Rows, modified in place; ``best`` is None if there is no value.
-
-    Returns:
-        A note on the best layer of each space (and dataset) with several layers.
-    """
+    """Set the column ``best`` of each row: whether its layer has the highest value of its space (and dataset)."""
     keys = [column.name for column in metric.columns if column.is_key]
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
@@ -316,3 +273,22 @@ def _tabulate(
             mark="best" if metric.best else None,
         ),
     )  # fmt: skip
+
+
+def _cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
+    """Return the sets of inputs that a metric is computed with for a space: one, or one per dataset."""
+    if metric.needs in ("pairs", "lexicon"):  # each loads only its own, since most metrics need none of them
+        from embstore.query.dataset_inputs import lexicons, pairs
+
+        load = pairs if metric.needs == "pairs" else lexicons
+    elif metric.needs == "analogies":
+        from embstore.query.dataset_inputs import analogies as load
+    elif metric.needs == "word sets":
+        from embstore.query.word_sets import word_sets as load
+    elif metric.needs == "contexts":
+        from embstore.query.item_inputs import contexts as load
+    elif metric.needs == "column":
+        from embstore.query.item_inputs import item_column as load
+    else:
+        return [Case()]
+    return load(metric, catalog, card, values)

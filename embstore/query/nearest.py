@@ -1,19 +1,22 @@
 """Search the nearest items of vectors in one layer, in its index or by an exact scan."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore import index
-from embstore.base.errors import DamagedError
-from embstore.base.space import Layer
+from embstore.base.arrays import Float64Array
+from embstore.base.errors import DamagedError, NotStoredError, UnknownNameError
+from embstore.base.space import Layer, same_spelling
+from embstore.base.text import parse_marked
 from embstore.index import IndexCard
+from embstore.index.exact_search import search_products
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.lookup import FoundQueries, Query
-from embstore.query.revision_columns import revision_of
+from embstore.query.provenance import revision_of
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 
@@ -23,20 +26,13 @@ if TYPE_CHECKING:
 _SELF_COSINE_ERROR = 1e-4  # tolerance of the cosine of an item with itself, which is 1
 
 Vectors = NDArray[np.floating]
-Neighbours = tuple[Ids, NDArray[np.float64]]  # ids and cosines (queries, k)
+Hit = tuple[int, float]  # an item, and its cosine or score
+Hits = tuple[str, set[int], list[Hit]]  # text of a query, ids of its own items, and nearest items
 
 
 @dataclass(frozen=True)
 class LayerSearch:
-    """Parameters of a search for the nearest items of queries, which runs layer by layer.
-
-    Attributes:
-        catalog: Store to read.
-        k: Number of neighbours.
-        only: Ids of the items that may be neighbours, ascending; None for all.
-        exact: Whether to scan the vectors even if there is an index.
-        excludes_all: Whether each query leaves out the items of all queries, not only its own.
-    """
+    """Parameters of a search for the nearest items of queries, which runs layer by layer."""
 
     catalog: Catalog
     k: int
@@ -47,32 +43,22 @@ class LayerSearch:
     def rows(
         self, found: FoundQueries, layer: Layer, transformed: TransformedLayer | None
     ) -> tuple[list[dict[str, Any]], list[str]]:
-        """Search the neighbours of queries in one layer of a space; return them as rows, and notes.
-
-        Args:
-            found: Items and vectors of the queries in the space.
-            layer: Layer to search.
-            transformed: Vectors of the layer after a transform; None for the stored ones.
-        """
-        queries, vectors, notes = self.with_direction(found, layer, transformed)
-        if not queries:
-            return [], notes
-        query_ids = np.array(sorted({found.stored[query] for query in queries if query in found.stored}), np.int64)
-        cosines: NDArray[np.floating]
-        if transformed is not None:
-            ids, cosines = scan(transformed, vectors, self.k + 1)
-        else:
-            ids, cosines, search_notes = self.search(found.card, layer, vectors, query_ids)
-            notes += search_notes
-        rows = []
-        for query, vector, near, near_cosines in zip(queries, vectors, ids, cosines, strict=True):
-            hits = [(int(item), float(cosine)) for item, cosine in zip(near, near_cosines, strict=True) if item >= 0]
-            if transformed is None:
-                self.check_hits(found, query, layer, vector, hits)
-            others = [hit for hit in hits if hit[0] != found.stored.get(query) and self.is_candidate(hit[0])]
-            rows += self.as_rows(found.card, layer, query.shown, others)
-        if not rows and self.only is not None:
-            notes.append(f"{found.card.space} layer {layer.name}: the filter keeps no neighbour (n = 0).")
+        """Search the neighbours of queries in one layer of a space; return them as rows, and notes."""
+        queries, vectors, notes = self._with_direction(found, layer, transformed)
+        hits, search_notes = self.hits(found, layer, transformed, queries, vectors)
+        notes += search_notes
+        card, rows = found.card, []
+        for query, own, near in hits:
+            others = [hit for hit in near if hit[0] not in own and self._is_candidate(hit[0])]
+            rows += [
+                {
+                    "space": card.space, "model": card.model, "layer": layer.id, "layer_name": layer.name,
+                    "query": query, "rank": rank, "item_id": item, self.value: number, **revision_of(card),
+                }
+                for rank, (item, number) in enumerate(others[: self.k], 1)
+            ]  # fmt: skip
+        if hits and not rows and self.only is not None:
+            notes.append(f"{card.space} layer {layer.name}: the filter keeps no neighbour (n = 0).")
         return rows, notes
 
     @property
@@ -80,17 +66,37 @@ class LayerSearch:
         """Name of the column by which neighbours are ordered."""
         return "cosine"
 
-    def as_rows(self, card: Card, layer: Layer, query: str, hits: Sequence[tuple[int, float]]) -> list[dict[str, Any]]:
-        """Return the first k of the hits, pairs of item id and value, as rows."""
-        return [
-            {
-                "space": card.space, "model": card.model, "layer": layer.id, "layer_name": layer.name, "query": query,
-                "rank": rank, "item_id": item, self.value: number, **revision_of(card),
-            }
-            for rank, (item, number) in enumerate(hits[: self.k], 1)
-        ]  # fmt: skip
+    def hits(
+        self,
+        found: FoundQueries,
+        layer: Layer,
+        transformed: TransformedLayer | None,
+        queries: list[Query],
+        vectors: Vectors,
+    ) -> tuple[list[Hits], list[str]]:
+        """Return the text, own item ids and nearest items of each query, with more items than requested; and notes."""
+        if not queries:
+            return [], []
+        notes: list[str] = []
+        if transformed is not None:
+            near = _pairs(*scan(transformed, vectors, self.k + 1))
+        else:
+            near, notes = self._search_checked(found, layer, queries, vectors, queries)
+        own = [{found.stored[query]} if query in found.stored else set() for query in queries]
+        return [(query.shown, ids, hits) for query, ids, hits in zip(queries, own, near, strict=True)], notes
 
-    def with_direction(
+    def _search_checked(
+        self, found: FoundQueries, layer: Layer, queries: Sequence[Query], vectors: Vectors, searched: Sequence[Query]
+    ) -> tuple[list[list[Hit]], list[str]]:
+        """Search stored vectors, one for each of ``searched``; check the hits of each against the index; add notes."""
+        query_ids = np.array(sorted({found.stored[query] for query in queries if query in found.stored}), np.int64)
+        ids, cosines, notes = self._search(found.card, layer, vectors, query_ids)
+        near = _pairs(ids, cosines)
+        for query, vector, hits in zip(searched, vectors, near, strict=True):
+            self._check_hits(found, query, layer, vector, hits)
+        return near, notes
+
+    def _with_direction(
         self, found: FoundQueries, layer: Layer, transformed: TransformedLayer | None
     ) -> tuple[list[Query], Vectors, list[str]]:
         """Return the queries with a non-zero vector in the layer, these vectors, and a note for each zero vector."""
@@ -110,7 +116,7 @@ class LayerSearch:
         kept = [query for query, is_nonzero in zip(queries, has_direction, strict=True) if is_nonzero]
         return kept, vectors[has_direction], notes
 
-    def search(
+    def _search(
         self, card: Card, layer: Layer, vectors: Vectors, query_ids: Ids
     ) -> tuple[Ids, NDArray[np.floating], list[str]]:
         """Search stored vectors; return ids, cosines and notes.
@@ -149,14 +155,14 @@ class LayerSearch:
         candidates = np.setdiff1d(self.only, query_ids) if is_left_out else self.only
         return int(layer_index.members(candidates).sum())
 
-    def is_candidate(self, item: int) -> bool:
+    def _is_candidate(self, item: int) -> bool:
         """Return whether an item may be a neighbour, that is, satisfies the filter."""
         if self.only is None:
             return True
         at = int(np.searchsorted(self.only, item))
         return at < len(self.only) and int(self.only[at]) == item
 
-    def check_hits(
+    def _check_hits(
         self, found: FoundQueries, query: Query, layer: Layer, vector: Vectors, hits: list[tuple[int, float]]
     ) -> None:
         """Raise DamagedError if the index disagrees with the query's stored vector.
@@ -184,9 +190,15 @@ class LayerSearch:
         return opened is None or (not opened[0].is_exact and opened[1].agrees(item, vector))
 
 
-def scan(data: "LayerData", vectors: Vectors, k: int) -> Neighbours:
+def scan(data: "LayerData", vectors: Vectors, k: int) -> tuple[Ids, NDArray[np.float64]]:
     """Search the k nearest items of vectors (n, dim) by a scan; return ids and cosines (n, k), best first."""
     return index.search_exact(data.map_with_ids(lambda ids, block: (ids, block)), vectors, k)
+
+
+def _pairs(ids: Ids, values: NDArray[np.floating]) -> list[list[Hit]]:
+    """Return the found items (queries, k), each with its value."""
+    rows = zip(ids.tolist(), values.tolist(), strict=True)
+    return [[hit for hit in zip(*row, strict=True) if hit[0] >= 0] for row in rows]
 
 
 def _approximate(card: IndexCard, *, filtered: bool) -> str:
@@ -195,3 +207,115 @@ def _approximate(card: IndexCard, *, filtered: bool) -> str:
     if card.is_below_target:
         note += f" (wanted: {card.wanted_recall:g})"
     return f"{note}{' without a filter' if filtered else ''}. For all: --exact"
+
+
+METHODS = ("3cosadd", "3cosmul")
+
+_CANCELLED = 1e-12  # norm of a mean of unit vectors below which nothing but rounding is left of it
+
+
+class Combination(NamedTuple):
+    """Words that are added and subtracted, and how the items near all of them are scored.
+
+    Attributes:
+        positive: Words that are added; one that is given twice counts twice.
+        negative: Words that are subtracted.
+        method: ``3cosadd``, the cosine with the mean of the signed unit vectors (Mikolov, Yih & Zweig 2013, NAACL);
+            or ``3cosmul``, Π (1 + cos(x, p))/2 ÷ (Π (1 + cos(x, q))/2 + 10⁻⁶) over the positive words p and the
+            negative words q (Levy & Goldberg 2014, CoNLL). Both are those of gensim's KeyedVectors.
+    """
+
+    positive: tuple[Query, ...]
+    negative: tuple[Query, ...]
+    method: str = METHODS[0]
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        """The distinct words."""
+        return tuple(dict.fromkeys(self.positive + self.negative))
+
+    @property
+    def shown(self) -> str:
+        """The words with their signs, as in ``king + woman - man``."""
+        added = " + ".join(query.shown for query in self.positive)
+        return " - ".join([added, *(query.shown for query in self.negative)]).strip()
+
+
+def parse_combination(positive: Iterable[str], negative: Iterable[str], method: str) -> Combination:
+    """Return a combination of words, of which those in brackets are occurrences (``the [bank] of the river``)."""
+    name = same_spelling(method, METHODS)
+    if name not in METHODS:
+        raise UnknownNameError("method", method, METHODS)
+    return Combination(tuple(map(_parse, positive)), tuple(map(_parse, negative)), name)
+
+
+def _parse(text: str) -> Query:
+    """Return the query of a text; one that is more than a word in brackets is an occurrence."""
+    is_marked = text.count("[") == text.count("]") == 1 and not (text.startswith("[") and text.endswith("]"))
+    return Query(text, parse_marked(text) if is_marked else None)
+
+
+def with_all_words(found: Sequence[FoundQueries], combination: Combination) -> tuple[list[FoundQueries], list[str]]:
+    """Return the spaces that have all words of a combination, and a note for each of the others."""
+    missing = [[query.shown for query in combination.queries if query not in space.vectors] for space in found]
+    incomplete = {space.card.space: words for space, words in zip(found, missing, strict=True) if words}
+    if len(incomplete) == len(found):
+        words = "; ".join(f"{space} lacks {', '.join(map(repr, words))}" for space, words in incomplete.items())
+        raise NotStoredError(f"no space has all words of {combination.shown!r}: {words}. To encode them, add --embed.")
+    complete = [space for space in found if space.card.space not in incomplete]
+    return complete, [f"{space} is left out: it does not have all of the words." for space in incomplete]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CombinationSearch(LayerSearch):
+    """Parameters of a search for the items nearest to a combination of words."""
+
+    combination: Combination
+    excludes_all: ClassVar[bool] = True
+
+    @property
+    def value(self) -> str:
+        """Name of the column by which neighbours are ordered: a product of cosines is none itself."""
+        return "cosine" if self.combination.method == "3cosadd" else "score"
+
+    def hits(
+        self,
+        found: FoundQueries,
+        layer: Layer,
+        transformed: TransformedLayer | None,
+        queries: list[Query],
+        vectors: Vectors,
+    ) -> tuple[list[Hits], list[str]]:
+        """Return the nearest items of the combination, as :meth:`LayerSearch.hits`."""
+        if len(queries) < len(self.combination.queries):  # one is the zero vector, and a note says so
+            return [], []
+        own = {found.stored[query] for query in queries if query in found.stored}
+        k, shown = self.k + len(own), self.combination.shown
+        if self.combination.method == "3cosmul":
+            data = transformed or StoredLayer(self.catalog, found.card, layer, self.only)
+            positive, negative = self._signed(queries)
+            blocks = data.map_with_ids(lambda ids, block: (ids, block))
+            ids, scores = search_products(blocks, vectors, positive, negative, k)
+            notes = [] if self.exact else ["3cosmul: answered by an exact scan."]
+            return [(shown, own, _pairs(ids[None], scores[None])[0])], notes
+        mean = self._mean(queries, vectors)
+        if mean is None:
+            return [], [f"{found.card.space} layer {layer.name}: the vectors of {shown!r} cancel out: no direction."]
+        if transformed is not None:
+            return [(shown, own, _pairs(*scan(transformed, mean[None], k))[0])], []
+        every = np.concatenate([mean[None], vectors])  # an index that disagrees with a word's vector is damaged
+        near, notes = self._search_checked(found, layer, queries, every, [Query(shown), *queries])
+        return [(shown, own, near[0])], notes
+
+    def _signed(self, queries: Sequence[Query]) -> tuple[list[int], list[int]]:
+        """Return the position in the queries of each positive word, and of each negative word."""
+        at = {query: position for position, query in enumerate(queries)}
+        return [at[query] for query in self.combination.positive], [at[query] for query in self.combination.negative]
+
+    def _mean(self, queries: Sequence[Query], vectors: NDArray[np.floating]) -> Float64Array | None:
+        """Return the mean of the signed unit vectors, float64 (dim,); None if it is zero up to rounding."""
+        wide = vectors.astype(np.float64)
+        units = wide / np.sqrt(np.vecdot(wide, wide))[:, None]
+        positive, negative = self._signed(queries)
+        mean: Float64Array = (units[positive].sum(axis=0) - units[negative].sum(axis=0)) / len(positive + negative)
+        return mean if np.sqrt(np.vecdot(mean, mean)) > _CANCELLED else None

@@ -9,18 +9,18 @@ from embstore.base.progress import Task, task
 from embstore.base.space import Layer, Unit
 from embstore.base.table import Pivot, Table, table
 from embstore.base.text import Item
-from embstore.query.item_filter import ALL_ITEMS, ItemFilter, missing_words
-from embstore.query.layer_data import StoredLayer, TransformedLayer
-from embstore.query.lookup import Embed, FoundQueries, Query, look_up, missing_query_notes
-from embstore.query.nearest import LayerSearch, Vectors
-from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values
+from embstore.query.layer_data import StoredLayer, TransformedLayer, transformed
+from embstore.query.lookup import Embed, FoundQueries, Query, look_up, look_up_vectors, missing_query_notes
+from embstore.query.nearest import CombinationSearch, LayerSearch, Vectors, with_all_words
+from embstore.query.provenance import REVISION_COLUMNS, REVISION_TYPES, columns_with_values
+from embstore.query.request import ALL_ITEMS, ItemFilter, missing_words
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter, select_layers
 
 if TYPE_CHECKING:
     from embstore.metrics.transforms import Step
-    from embstore.query.combination import Combination
+    from embstore.query.nearest import Combination
 
 COLUMNS = (
     "space", "model", *REVISION_COLUMNS, "layer", "layer_name", "query", "rank", "item_id", "text", "context",
@@ -45,25 +45,6 @@ def neighbours(
 
     The queries' own items are left out. Transformed layers, and layers without an index of all shards, are scanned
     exactly. Notes say which layers were scanned, and give the recall of approximate indexes.
-
-    Args:
-        catalog: Store to read.
-        queries: Query texts.
-        spaces: Filter of the spaces.
-        layers: Selection of layers, in the notation of :meth:`Layers.select`.
-        k: Number of neighbours; fewer if the space has fewer items.
-        embed: Function that encodes a text that is not stored; None to refuse such texts.
-        transforms: Transforms, fitted on the selected vectors of a layer and applied to these and the queries.
-        candidates: Filter of the items that may be neighbours; a query need not be among them.
-        exact: Whether to scan the vectors even if there is an index.
-        combination: Combination of the queries to search for; None to search for each by itself.
-        vectors: Vectors of the queries (dim,), which are then no texts; None to look them up.
-
-    Raises:
-        NotStoredError: A text is in none of the spaces, and ``embed`` is None.
-        QueryError: No layer can be transformed, or the SQL fails.
-        UsageError: A word occurs in several sentences, so that the occurrence is ambiguous.
-        DamagedError: A file was altered.
     """
     if k < 1:
         raise UsageError(f"k must be at least 1, not {k}.")
@@ -82,14 +63,10 @@ def neighbours(
         found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
         notes += [note for query in queries for note in missing_query_notes(catalog, query, found)]
     else:
-        from embstore.query.given_vectors import look_up_vectors
-
         found = look_up_vectors(cards, vectors, chosen)
     only = candidates.ids(catalog, [space.card for space in found])
     search = LayerSearch(catalog, k, only, exact)
     if combination is not None:
-        from embstore.query.combination import CombinationSearch, with_all_words
-
         search = CombinationSearch(catalog, k, only, exact, combination=combination)
         found, space_notes = with_all_words(found, combination)
         notes += space_notes
@@ -107,7 +84,7 @@ def neighbours(
     columns = candidates.columns() | ({} if candidates.words is None else {"words_missing": None})
     columns |= {"transform": name} if name else {}
     columns |= {"method": combination.method} if combination is not None else {}
-    rows = [row | _text_of(items, row) | columns | missing[row["space"]] for row in rows]
+    rows = [row | _text_of(items[row["item_id"]]) | columns | missing[row["space"]] for row in rows]
     several = combination is None and len(queries) > 1
     return _tabulate(rows, notes, [*columns], search.value, several=several)
 
@@ -128,11 +105,7 @@ def _search_all(
     transforms: "Sequence[Step]",
     searching: Task,
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Search every space and layer; return the neighbours as rows, and notes.
-
-    Raises:
-        QueryError: No layer can be transformed.
-    """
+    """Search every space and layer; return the neighbours as rows, and notes."""
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     refused: list[str] = []
@@ -142,15 +115,18 @@ def _search_all(
         for layer in chosen[space.card.space]:
             n_layers += 1
             known = None if search.only is not None else summaries.get(layer.id)
-            transformed = None
+            after: TransformedLayer | None = None
             if transforms:
                 data = StoredLayer(search.catalog, space.card, layer, search.only, known)
-                transformed, transform_notes = _transformed(data, transforms)
-                if transformed is None:
-                    refused += transform_notes
+                fitted, transform_notes = transformed(data, transforms)
+                if not isinstance(fitted, TransformedLayer):
+                    refused.append(f"{space.card.space} layer {layer.name}: {fitted}.")
                     continue
+                after = fitted
+                names = " ".join(step.name for step in transforms)
+                notes.append(f"{space.card.space}: n = {data.summary.n}, after {names}: answered by an exact scan.")
                 notes += transform_notes
-            layer_rows, layer_notes = search.rows(space, layer, transformed)
+            layer_rows, layer_notes = search.rows(space, layer, after)
             rows += layer_rows
             notes += layer_notes
             searching.finish((space.card.space, layer.id))
@@ -159,24 +135,8 @@ def _search_all(
     return rows, [*notes, *refused]
 
 
-def _transformed(data: StoredLayer, steps: "Sequence[Step]") -> tuple[TransformedLayer | None, list[str]]:
-    """Fit transforms on the vectors of a layer; return the transformed layer, None if it has none, and notes."""
-    from embstore.metrics import NotComputable  # which neighbours of stored vectors do not need
-    from embstore.metrics.transforms import fit
-
-    space, names = data.card.space, " ".join(step.name for step in steps)
-    try:
-        transform = fit(data, steps)
-    except NotComputable as error:
-        return None, [f"{space} layer {data.layer.name}: {error}."]
-    notes = [f"{space}: n = {data.summary.n}, after {names}: answered by an exact scan."]
-    notes += [f"{space} layer {data.layer.name}: {note}." for note in transform.notes]
-    return TransformedLayer(data, transform, transform.columns), notes
-
-
-def _text_of(items: Mapping[int, Item], row: Mapping[str, Any]) -> dict[str, Any]:
+def _text_of(item: Item) -> dict[str, Any]:
     """Return the columns with the text of a neighbour, and for an occurrence its sentence."""
-    item = items[row["item_id"]]
     return {"text": item.text, "context": None if item.context is None else item.shown}
 
 

@@ -1,16 +1,34 @@
 """Describe how each row of a result was computed, in columns and notes."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from embstore.base.space import Layer
 from embstore.base.table import show
-from embstore.query.request import MetricRequest, Selection
-from embstore.query.revision_columns import REVISION_COLUMNS, revision_of
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 
+if TYPE_CHECKING:
+    from embstore.metrics import Metric
+
+if TYPE_CHECKING:
+    from embstore.base.space import Layer
+    from embstore.query.request import MetricRequest, Selection
+
 Row = dict[str, Any]
+
+REVISION_COLUMNS = ("revision", "step")
+REVISION_TYPES = {"revision": "string", "step": "integer", "revision_2": "string", "step_2": "integer"}
+
+
+def revision_of(card: Card) -> dict[str, Any]:
+    """Return the columns that describe the revision of a space; they are None for a space without one."""
+    return {"revision": card.revision_name, "step": card.step}
+
+
+def columns_with_values(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return columns without those about revisions that have no value in any row."""
+    return [name for name in columns if name not in REVISION_TYPES or any(row[name] is not None for row in rows)]
+
 
 SPACE_COLUMNS = ("space", "model", *REVISION_COLUMNS, "unit", "pooling", "template", "layer", "layer_name")
 
@@ -20,7 +38,7 @@ NONE_LEFT = "no item that is left is selected"
 """Beginning of the reason of a row without vectors if shards are missing; their names follow."""
 
 
-def describe(card: Card, layer: Layer) -> Row:
+def describe(card: Card, layer: "Layer") -> Row:
     """Return the columns that name the space and the layer of a row."""
     return {
         "space": card.space, "model": card.model, "unit": card.unit.value, "pooling": card.pooling.value,
@@ -28,10 +46,10 @@ def describe(card: Card, layer: Layer) -> Row:
     }  # fmt: skip
 
 
-def request_columns(request: MetricRequest) -> Row:
+def request_columns(request: "MetricRequest") -> Row:
     """Return the columns that are equal in all rows: the parameters, the random seed, and the selection.
 
-    ``words_missing`` is among them, if there is a list of words, as None: see :func:`.item_filter.missing_words`.
+    ``words_missing`` is among them, if there is a list of words, as None: see :func:`.request.missing_words`.
     """
     values = {parameter.name: request.parameters[parameter.name] for parameter in request.metric.row_parameters}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
@@ -40,7 +58,7 @@ def request_columns(request: MetricRequest) -> Row:
     return plain | seed | request.selection.columns() | missing
 
 
-def provenance(request: MetricRequest, row: Mapping[str, Any]) -> Row:
+def provenance(request: "MetricRequest", row: Mapping[str, Any]) -> Row:
     """Return the parameters, seed and selection that a row was computed with.
 
     The seed, and a parameter that counts draws, are None if nothing was drawn.
@@ -53,12 +71,12 @@ def provenance(request: MetricRequest, row: Mapping[str, Any]) -> Row:
     return columns | {"seed": seed} | {name: None for name in drawn if columns[name]}
 
 
-def _is_drawn(request: MetricRequest, row: Mapping[str, Any]) -> bool:
+def _is_drawn(request: "MetricRequest", row: Mapping[str, Any]) -> bool:
     """Return whether the metric used its random seed for a row that its function returned."""
     return "seed" in request.arguments and row.get("seed", request.selection.seed) is not None
 
 
-def parameter_notes(request: MetricRequest) -> list[str]:
+def parameter_notes(request: "MetricRequest") -> list[str]:
     """Return a note with the parameters that differ from their defaults, since printed tables do not show them."""
     values = request.parameters
     changed = {p.name: values[p.name] for p in request.metric.row_parameters if values[p.name] != p.default}
@@ -66,7 +84,7 @@ def parameter_notes(request: MetricRequest) -> list[str]:
     return [f"{request.metric.name}: {', '.join(shown)}"] if shown else []
 
 
-def draw_notes(request: MetricRequest, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def draw_notes(request: "MetricRequest", rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return notes on what the metric drew at random for some rows, with the seed."""
     drawn = request.metric.drawn
     columns = request_columns(request)
@@ -75,25 +93,19 @@ def draw_notes(request: MetricRequest, rows: Sequence[Mapping[str, Any]]) -> lis
     return [f"{request.metric.name}: {text} (seed {request.selection.seed})" for text in dict.fromkeys(texts)]
 
 
-def sample_notes(selection: Selection, card: Card, ids: Ids | None) -> list[str]:
-    """Return a note if a space has fewer items than the requested sample.
-
-    Args:
-        selection: Selection with the size of the sample.
-        card: Card of the space.
-        ids: Selected ids; None if all items are used.
-    """
+def sample_notes(selection: "Selection", card: Card, ids: Ids | None) -> list[str]:
+    """Return a note if a space has fewer items than the requested sample."""
     if ids is None or selection.sample is None or len(ids) >= selection.sample:
         return []
     return [f"{_all_items(card.space, selection)}{len(ids)} items."]
 
 
-def whole_samples(selection: Selection, spaces: Iterable[str], notes: Sequence[str]) -> frozenset[str]:
+def whole_samples(selection: "Selection", spaces: Iterable[str], notes: Sequence[str]) -> frozenset[str]:
     """Return the spaces whose sample is all of their items, as their notes say."""
     return frozenset(space for space in spaces if any(note.startswith(_all_items(space, selection)) for note in notes))
 
 
-def _all_items(space: str, selection: Selection) -> str:
+def _all_items(space: str, selection: "Selection") -> str:
     return f"{space}: the sample of {selection.sample} is all "
 
 
@@ -111,3 +123,82 @@ def with_missing_shards(catalog: Catalog, row: Row, *cards: Card) -> Row:
     if not missing:
         return row
     return row | {"reason": f"{NONE_LEFT}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"}
+
+
+_MAX_NAMED = 30
+
+
+def notes_of(
+    metric: "Metric",
+    rows: Sequence[Mapping[str, Any]],
+    described: Sequence[str],
+    across: Sequence[str],
+    whole: Collection[str] = (),
+) -> list[str]:
+    """Return the notes of the rows of a metric."""
+    return [*_reasons(metric, rows, described), *_left_out(metric, rows), *_counts(rows, described, across, whole)]
+
+
+def _reasons(metric: "Metric", rows: Sequence[Mapping[str, Any]], described: Sequence[str]) -> Iterator[str]:
+    """Yield the reasons of missing values, once for all layers with the same reason."""
+    reasons = []
+    for row in rows:
+        if not row["reason"]:
+            continue
+        is_empty = row["n"] == 0 and not row.get("n_zero") and "total" not in row and "group" not in row
+        if is_empty and "transform" not in described:
+            yield f"{row['space']}: {row['reason'] if row['reason'].startswith(NONE_LEFT) else NOTHING_SELECTED}."
+        else:
+            reasons.append((row, row["reason"]))
+    yield from _merged(metric, reasons)
+
+
+def _left_out(metric: "Metric", rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the counts of excluded vectors, words or sentences, and of ties, that the printed table does not show."""
+    first = next(column.name for column in metric.columns if column.shown and not column.is_key)
+    columns = [
+        c for c in metric.columns if c.name in ("n_zero", "n_duplicates", "n_tied") or c.name.endswith("_left_out")
+    ]
+    counts = [
+        (row, f"{column.name} = {row[column.name]} ({column.help})")
+        for row in rows
+        for column in columns
+        if row[first] is not None and row[column.name]
+    ]
+    yield from _merged(metric, counts)
+
+
+def _merged(metric: "Metric", row_notes: Iterable[tuple[Mapping[str, Any], str]]) -> Iterator[str]:
+    """Yield the notes on rows, those with the same text merged over layers, words and datasets."""
+    keys = ["group", *(column.name for column in metric.columns if column.is_key)]
+    layers: dict[tuple[str, str, str], list[str]] = {}
+    for row, text in row_notes:
+        name = ", ".join(str(row[key]) for key in keys if row.get(key) is not None)
+        layers.setdefault((row["space"], text, name), []).append(row["layer_name"])
+    names: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for (space, text, name), layer_names in layers.items():
+        names.setdefault((space, text, tuple(layer_names)), []).append(name)
+    for (space, text, merged_layers), merged_names in names.items():
+        more = f" and {len(merged_names) - _MAX_NAMED} more" if len(merged_names) > _MAX_NAMED else ""
+        where = ", ".join(filter(None, [space, *merged_names[:_MAX_NAMED]])) + more
+        yield f"{where}: layer{'s' if len(merged_layers) > 1 else ''} {', '.join(merged_layers)}: {text}."
+
+
+def _counts(
+    rows: Sequence[Mapping[str, Any]], described: Sequence[str], across: Sequence[str], whole: Collection[str]
+) -> Iterator[str]:
+    """Yield the number of items used in each space, and in each dataset that is used in part, with its total."""
+    counts: dict[tuple[str, str], list[int]] = {}
+    drawn = f", a random sample (seed {rows[0]['seed']})" if rows and "sample" in described else ""
+    for row in rows:
+        total = row.get("total")
+        if total is None or row["n"] == total:
+            where, of_total = row["space"], ""
+        else:
+            where, of_total = ", ".join([row["space"], *(str(row[key]) for key in across)]), f" of {total}"
+        if row["space"] not in whole:
+            of_total += drawn
+        counts.setdefault((where, of_total), []).append(row["n"])
+    after = f", after {rows[0]['transform']}" if rows and "transform" in described else ""
+    for (where, of_total), n in counts.items():
+        yield f"{where}: n = {'–'.join(map(str, sorted({min(n), max(n)})))}{of_total}{after}"

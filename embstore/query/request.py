@@ -1,21 +1,215 @@
 """Define a request for a metric: the metric, its parameters, and the items that it is computed over."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from embstore.base.errors import UsageError
-from embstore.metrics import Metric
-from embstore.metrics.transforms import Step, parse_transforms
-from embstore.query.item_filter import ItemFilter, WordList
+from embstore.base.arrays import distinct
+from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.keywords import as_names
+from embstore.base.space import Unit
+from embstore.base.text import item_id
 from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.files.card import Card
 from embstore.storage.sql.limits import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
+    from embstore.metrics import Metric
+    from embstore.metrics.transforms import Step
     from embstore.query.grouping import Grouping, Groups
+
+
+WordSource = str | os.PathLike[str] | Iterable[str]
+"""A file of words, words with commas between them, or the words themselves."""
+
+
+STDIN = "-"
+_already_read: WeakKeyDictionary[Any, tuple[str, ...]] = WeakKeyDictionary()  # standard input ends once
+
+
+def is_file(words: WordSource | None) -> TypeGuard[str | os.PathLike[str]]:
+    """Return whether words are given as a file or dataset: as a path, or a string without commas."""
+    if isinstance(words, str):
+        return "," not in words or Path(words).is_file()
+    return isinstance(words, os.PathLike)
+
+
+def as_given(words: WordSource | None) -> WordSource | None:
+    """Return words as they are given, but an array, a column of a data frame or a generator as a tuple."""
+    return words if words is None or isinstance(words, str | os.PathLike) else tuple(words)
+
+
+def read_texts(words: WordSource, name: str) -> tuple[str, ...]:
+    """Return words in their order, with repetitions."""
+    if isinstance(words, str) and not words:
+        raise UsageError(f"{name} cannot be an empty string. Give words with commas between them, or a file.")
+    if is_file(words):
+        return _from_stdin(name) if words == STDIN else _from_file(os.fspath(words), name)
+    if isinstance(words, str):
+        return tuple(text.strip() for text in words.split(",") if text.strip())
+    members = tuple(cast("Iterable[str]", words))
+    if wrong := [member for member in members if not isinstance(member, str)]:
+        raise UsageError(f"{name} must be strings, not {wrong[0]!r} of type {type(wrong[0]).__name__}.")
+    return tuple(str(member) for member in members)  # NumPy has strings of its own
+
+
+def _from_stdin(name: str) -> tuple[str, ...]:
+    """Return the words on standard input, which several spaces or stores may need; a terminal is read each time."""
+    if sys.stdin is None or sys.stdin.isatty():
+        return _from_file(STDIN, name)
+    if sys.stdin not in _already_read:
+        _already_read[sys.stdin] = _from_file(STDIN, name)
+    return _already_read[sys.stdin]
+
+
+def _from_file(file: str, name: str) -> tuple[str, ...]:
+    """Return the words in a file; errors have the remedies for word files instead of those for builds."""
+    from embstore.sources import Row, open_source
+
+    try:
+        source = open_source(file)
+    except UnknownNameError as error:
+        if error.kind == "file type":
+            hint = f"If {file} holds {name}, one a line, rename it to {file}.txt."
+        elif Path(file).suffix or os.sep in file:
+            raise
+        else:
+            hint = f"For {name} instead of a file, put commas between them; after a single one too: {file},"
+        raise UnknownNameError(error.kind, error.name, error.known, hint) from None
+    except UsageError:
+        if not Path(file).is_file():
+            raise
+        raise UsageError(
+            f"{file} has several columns, and none is called text. Keep only that of the {name}, or call it text."
+        ) from None
+    return tuple(row.text for row in source.rows() if isinstance(row, Row))
+
+
+_MAX_SHOWN = 20  # words that a row names; the others are counted
+
+
+@dataclass(frozen=True, slots=True)
+class WordList:
+    """The words that a request is restricted to."""
+
+    texts: tuple[str, ...]
+    source: str | None
+    name: str
+    repeated: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the words and the name of the list, which together determine rows and notes."""
+        return hashlib.sha256(json.dumps([self.name, self.texts, self.repeated]).encode()).hexdigest()
+
+
+def word_list(words: WordSource | None, single: str | Iterable[str] | None = ()) -> WordList | None:
+    """Return the list of the words to restrict a request to; None if there is no restriction."""
+    single = read_texts(as_names(single), "words")
+    if words is None and not single:
+        return None
+    given = [*single, *(() if words is None else read_texts(words, "words"))]
+    if not given:
+        raise UsageError("there is no word in the list (--words). Give at least one.")
+    counts = Counter(given)
+    source = str(words) if is_file(words) else None
+    named = [*counts] if source is None else [source, *dict.fromkeys(single)]
+    more = f" and {len(named) - _MAX_SHOWN} more" if len(named) > _MAX_SHOWN else ""
+    repeated = tuple(text for text, n in counts.items() if n > 1)
+    return WordList(tuple(counts), source, ",".join(named[:_MAX_SHOWN]) + more, repeated)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFilter:
+    """A filter of items; without a condition and words, it keeps all."""
+
+    where: str | None = None
+    words: WordList | None = None
+    limits: Limits = NO_LIMITS
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all items are kept."""
+        return self.where is None and self.words is None
+
+    def ids(self, catalog: Catalog, cards: Iterable[Card]) -> Ids | None:
+        """Return the ids of the items to keep, ascending, for some spaces; None for all items.
+
+        Ids may be among them that a space does not have. Of a single space, ``n_tokens`` is a column of ``where``.
+        """
+        spaces = {card.space: card.unit for card in cards}
+        space = next(iter(spaces)) if len(spaces) == 1 else None
+        kept = None if self.where is None else catalog.select(self.where, self.limits, space)
+        if self.words is None:
+            return kept
+        listed = distinct(np.concatenate([_ids_of_words(catalog, unit, self.words) for unit in set(spaces.values())]))
+        return listed if kept is None else np.intersect1d(kept, listed, assume_unique=True)
+
+    def check_texts(self, catalog: Catalog, card: Card) -> None:
+        """Raise DamagedError if the filter reads texts, and that of an item of a space is missing."""
+        if self.where is not None or (self.words is not None and card.unit is Unit.OCCURRENCE):
+            catalog.check_texts(card.space)  # an item without a stored text would be left out silently
+
+    def columns(self) -> dict[str, str]:
+        """Return the columns that describe the filter in each row."""
+        columns = {} if self.where is None else {"where": self.where}
+        return columns if self.words is None else columns | {"words": self.words.name}
+
+
+ALL_ITEMS = ItemFilter()
+
+
+def _missing_from(catalog: Catalog, card: Card, words: WordList) -> tuple[str, ...]:
+    """Return the words of a list without an item in a space."""
+    stored = catalog.ids(card.space)
+    if card.unit is Unit.OCCURRENCE:
+        from embstore.storage.occurrences import occurrences_of_words
+
+        ids, positions = occurrences_of_words(catalog, words.texts)
+        found = set(positions[np.isin(ids, stored, assume_unique=True)].tolist())
+        return tuple(word for i, word in enumerate(words.texts) if i not in found)
+    is_stored = np.isin(_ids_of_words(catalog, card.unit, words), stored)
+    return tuple(words.texts[i] for i in np.flatnonzero(~is_stored).tolist())
+
+
+def _ids_of_words(catalog: Catalog, unit: Unit, words: WordList) -> Ids:
+    """Return the ids of the items of a unit that belong to the words of a list, stored or not."""
+    if unit is Unit.OCCURRENCE:
+        from embstore.storage.occurrences import occurrences_of_words
+
+        return occurrences_of_words(catalog, words.texts)[0]
+    return np.array([item_id(unit, text) for text in words.texts], np.int64)
+
+
+def missing_words(catalog: Catalog, words: WordList | None, *cards: Card) -> tuple[dict[str, Any], list[str]]:
+    """Count the words of a list that a space, or one of two spaces, has no item of."""
+    if words is None:
+        return {}, []
+    from embstore.query.missing import missing_note, quoted_list  # which loads the metrics
+
+    notes, total = [], f"of the {len(words.texts)} {{}} of {words.source or 'the list'}"
+    all_missing: set[str] = set()
+    for card in {card.space: card for card in cards}.values():
+        missing = _missing_from(catalog, card, words)
+        all_missing.update(missing)
+        if missing:
+            kind = "sentences" if card.unit is Unit.SENTENCE else "words"
+            file = None if words.source == STDIN else words.source
+            notes.append(missing_note(card, missing, total.format(kind), file))
+    if words.repeated:
+        notes.append(f"{quoted_list(words.repeated)}: more than once in the list of words, which counts once.")
+    return {"words_missing": len(all_missing)}, notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +220,8 @@ class Selection:
         where: SQL expression over the item columns; None keeps all items.
         sample: Number of items to draw at random, without replacement; None keeps all.
         seed: Random seed of the sample, and of what the metric draws.
-        transforms: Names of transforms, applied left to right, each fitted on the selected items.
-        limits: Time and memory limits of the evaluation of ``where``.
-        words: Words whose items the metric is computed over; None for all.
+        transforms: Names of transforms, applied left to right, each fitted on the selected items; ``steps``: parsed.
         by: Column that divides the items into groups, each with rows of its own; None for no groups.
-        steps: The transforms, parsed.
     """
 
     where: str | None = None
@@ -40,14 +231,17 @@ class Selection:
     limits: Limits = NO_LIMITS
     words: WordList | None = None
     by: "Grouping | None" = None
-    steps: tuple[Step, ...] = field(init=False, default=())
+    steps: tuple["Step", ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         if self.sample is not None and self.sample < 1:
             raise UsageError(f"sample must be at least 1, not {self.sample}.")
         check_seed(self.seed)
-        object.__setattr__(self, "steps", parse_transforms(self.transforms))
-        object.__setattr__(self, "transforms", tuple(step.name for step in self.steps))
+        if self.transforms:
+            from embstore.metrics.transforms import parse_transforms
+
+            object.__setattr__(self, "steps", parse_transforms(self.transforms))
+            object.__setattr__(self, "transforms", tuple(step.name for step in self.steps))
 
     @property
     def items(self) -> ItemFilter:
@@ -60,13 +254,7 @@ class Selection:
         return chosen if self.sample is None else self.draw(stored_ids(catalog, space, chosen))
 
     def groups(self, catalog: Catalog, space: str, other: str | None = None) -> "Groups | None":
-        """Return the groups of the selected items of a space, or of those that it shares with another; None for none.
-
-        Raises:
-            UnknownNameError: The column does not exist; lists the nearest.
-            UsageError: Intervals are requested for a column that is not of numbers.
-            QueryError: The column has more values than there may be groups.
-        """
+        """Return the groups of a space's selected items, or of those that it shares with another; None for none."""
         if self.by is None:
             return None
         kept = self.items.ids(catalog, [catalog.cards[space]])
@@ -95,15 +283,9 @@ class Selection:
 
 @dataclass(frozen=True)
 class MetricRequest:
-    """A metric, its parameters, and the items that it is computed over.
+    """A metric, its parameters, and the items that it is computed over."""
 
-    Attributes:
-        metric: Metric to compute.
-        parameters: Parameter name → value, checked by :meth:`Metric.check`.
-        selection: Items, and the transforms of their vectors.
-    """
-
-    metric: Metric
+    metric: "Metric"
     parameters: Mapping[str, Any]
     selection: Selection
 
@@ -126,3 +308,19 @@ def stored_ids(catalog: Catalog, space: str, only: Ids | None = None) -> Ids:
 
     card = catalog.cards[space]
     return LayerVectors(catalog.shards[space], card.layers.ids[0], card.dim, only).ids()
+
+
+# Parameters that are word files or lists of words → their names in messages.
+SETS = {
+    "x": "words of X", "y": "words of Y", "a": "words of A", "b": "words of B", "words": "target words",
+    "pleasant": "pleasant words", "unpleasant": "unpleasant words",
+}  # fmt: skip
+
+
+class Case(NamedTuple):
+    """One set of inputs of a metric for one space."""
+
+    inputs: Mapping[str, Any] = MappingProxyType({})
+    columns: Mapping[str, Any] = MappingProxyType({})
+    notes: tuple[str, ...] = ()
+    sentence_space: str | None = None

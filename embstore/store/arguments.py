@@ -13,8 +13,7 @@ from embstore.storage.sql.limits import Limits
 if TYPE_CHECKING:
     from embstore.metrics import Metric
     from embstore.query.grouping import Bins
-    from embstore.query.inputs.word_files import WordSource
-    from embstore.query.request import MetricRequest
+    from embstore.query.request import MetricRequest, WordSource
 
 LayerSpec = str | int | Sequence[int]
 
@@ -80,10 +79,8 @@ def metric_request(
         **parameters: Filters of spaces (:class:`SpaceFilters`), and the metric's own parameters.
     """
     from embstore.metrics import as_metric
-    from embstore.query.inputs.word_files import as_given
-    from embstore.query.item_filter import word_list
     from embstore.query.metric import make_request
-    from embstore.query.request import Selection
+    from embstore.query.request import Selection, as_given, word_list
 
     filters = {name: parameters.pop(name) for name in SpaceFilters.__annotations__ if name in parameters}
     # Where a metric has a parameter of its own for words, that is meant.

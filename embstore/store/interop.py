@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from embstore.interop.importing import ImportOptions
     from embstore.interop.reports import ExportReport, ImportReport
-    from embstore.query.inputs.word_files import WordSource
+    from embstore.query.request import WordSource
 
 
 class InteropMethods(OpenStore):
@@ -178,8 +178,7 @@ class InteropMethods(OpenStore):
         from pathlib import Path
 
         from embstore.interop.exporting import ExportRequest, export
-        from embstore.query.item_filter import word_list
-        from embstore.query.request import Selection
+        from embstore.query.request import Selection, word_list
 
         selection = Selection(where, transforms=as_names(transforms), limits=as_limits(timeout, memory),
                               words=word_list(words, word))  # fmt: skip

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from embstore.metrics.transforms import Step
-    from embstore.query.inputs.word_files import WordSource
     from embstore.query.lookup import Embed
-    from embstore.query.request import Selection
+    from embstore.query.request import Selection, WordSource
 
 
 class LookupMethods(OpenStore):
@@ -94,8 +93,8 @@ class LookupMethods(OpenStore):
                 needs what is not allowed.
             UnknownNameError: A transform is not known; lists the nearest.
         """
-        from embstore.query.item_filter import ItemFilter, word_list
         from embstore.query.neighbours import neighbours
+        from embstore.query.request import ItemFilter, word_list
 
         spaces, wanted = SpaceFilter(**filters), _wanted(texts, marked, positive, negative, method, vector)
         steps = _steps(as_names(transforms))
@@ -270,7 +269,7 @@ class LookupMethods(OpenStore):
 
     def sql_views(self) -> Table:
         """Return what :meth:`sql` can read: one row per view, and per macro, with columns and types or its result."""
-        from embstore.query.sql_views import sql_views
+        from embstore.query.info import sql_views
 
         return self._ask(sql_views)
 
@@ -309,12 +308,12 @@ def _wanted(
     if not requested[1] and method != "3cosadd":
         raise UsageError(f"--method {method} is for words given by --positive and --negative.")
     if vector is not None:
-        from embstore.query.given_vectors import parse_vectors
+        from embstore.query.lookup import parse_vectors
 
         vectors = parse_vectors(vector)
         return {"queries": [*vectors], "vectors": vectors}
     if requested[1]:
-        from embstore.query.combination import parse_combination
+        from embstore.query.nearest import parse_combination
 
         combination = parse_combination(positive, negative, method)
         return {"queries": combination.queries, "combination": combination}

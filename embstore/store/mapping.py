@@ -14,8 +14,7 @@ from embstore.store.arguments import LayerSpec, SpaceFilters, as_int, as_layers,
 from embstore.store.opened import OpenStore
 
 if TYPE_CHECKING:
-    from embstore.query.inputs.word_files import WordSource
-    from embstore.query.request import Selection
+    from embstore.query.request import Selection, WordSource
 
 
 class MapMethods(OpenStore):
@@ -69,7 +68,7 @@ class MapMethods(OpenStore):
             QueryError: No item is selected.
             StoreError: A map cannot be written. The layers before it are stored.
         """
-        from embstore.query.maps.pipeline import map_spaces
+        from embstore.query.layer_maps import map_spaces
 
         spaces, selection = SpaceFilter(**filters), _selection(where, words, word, timeout, memory, sample, seed)
         with observing(as_observer(observe)):
@@ -116,7 +115,7 @@ class MapMethods(OpenStore):
         Raises:
             QueryError: No item is selected.
         """
-        from embstore.query.maps.pipeline import map_points
+        from embstore.query.layer_maps import map_points
 
         selection, together = _selection(where, words, word, timeout, memory, sample, seed), as_layers(layers)
         return self._ask(lambda catalog: map_points(catalog, space, str(layer), together, method, selection))
@@ -137,7 +136,7 @@ class MapMethods(OpenStore):
         Raises:
             UnknownNameError: A space, layer or method does not exist.
         """
-        from embstore.query.maps.listing import stored_maps
+        from embstore.query.layer_maps import stored_maps
 
         spaces, chosen = SpaceFilter(**filters), None if layers is None else as_layers(layers)
         return self._ask(lambda catalog: stored_maps(catalog, spaces, chosen, method))
@@ -221,8 +220,7 @@ def _selection(
     sample: int | None,
     seed: int,
 ) -> "Selection":
-    from embstore.query.item_filter import word_list
-    from embstore.query.request import Selection
+    from embstore.query.request import Selection, word_list
 
     return Selection(
         where, as_int(sample), operator.index(seed), limits=as_limits(timeout, memory), words=word_list(words, word)

@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from synthetic import synthetic_store
 
-from embstore.index.tuning import RecallQueries
+from embstore.index.building import RecallQueries
 
 
 @pytest.fixture

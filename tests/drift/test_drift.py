@@ -276,7 +276,7 @@ def test_a_space_of_one_layer_has_no_drift_by_itself(tmp_path: Path) -> None:
 def test_a_word_of_several_sentences_is_ambiguous(make_store: Make) -> None:
     sentences = ["the bank of the river", "a bank lends money to a river"]
     made = make_store(texts=sentences, unit="occurrence", n_blocks=1, top_form=None)
-    with pytest.raises(UsageError, match=r'stands in 2 sentences.*marked="the \[bank\] of the river"'):
+    with pytest.raises(UsageError, match=r'occurs in 2 sentences.*marked="the \[bank\] of the river"'):
         made.store.drift("bank", k=2)
     table = made.store.drift(marked="the [bank] of the river", k=2)
     assert [(row["text"], row["context"]) for row in table] == [("bank", "the [bank] of the river")]

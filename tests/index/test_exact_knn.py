@@ -12,9 +12,8 @@ from synthetic import Synthetic
 from embstore.base.arrays import distinct_rows, has_direction
 from embstore.base.errors import UnknownNameError
 from embstore.index import exact_knn
-from embstore.index import points as point_distances
-from embstore.index.exact_knn import DISTANCES, neighbours_of_all
-from embstore.index.points import Points
+from embstore.index import exact_knn as point_distances
+from embstore.index.exact_knn import DISTANCES, Points, neighbours_of_all
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 
 Make = Callable[..., Synthetic]

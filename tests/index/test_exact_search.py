@@ -16,7 +16,7 @@ from synthetic import Synthetic
 
 from embstore.base.arrays import cosine_error
 from embstore.index import IndexOptions, choose, flat, search_exact, write_index
-from embstore.index.vectors import Gather
+from embstore.index.exact_search import Gather
 
 Make = Callable[..., Synthetic]
 SHARDS = ["part-" + "a" * 16]

@@ -6,8 +6,8 @@ import pytest
 from clustered import Clustered, recall
 
 from embstore.index import choose, faiss_index
-from embstore.index.hnsw_holdout import is_on_ground_level, unlinked
-from embstore.index.vectors import Ids, unit_vectors
+from embstore.index.exact_search import Ids, unit_vectors
+from embstore.index.hnsw import is_on_ground_level, unlinked
 
 N, DIM, N_OUT = 12_000, 48, 240
 

@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import arrays
 from peak_memory import peak
 
 from embstore.index import IndexOptions, choose, extend_index, faiss_index, write_index
-from embstore.index.hnsw_layout import Positions, similarity_order
-from embstore.index.vectors import Units, unit_vectors
+from embstore.index.exact_search import Units, unit_vectors
+from embstore.index.hnsw import Positions, similarity_order
 
 SHARDS = [f"part-{letter * 16}" for letter in "ab"]
 _NEAREST = 10

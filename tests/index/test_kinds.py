@@ -16,7 +16,6 @@ from embstore.index import (  # fmt: skip
     choose,
     extend_index,
     open_index,
-    searching,
     stored_ids,
     write_index,
 )
@@ -103,7 +102,7 @@ def test_a_filter_is_applied_inside_the_search(
     made: dict[str, Made], kind: str, share: float, scans: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not scans:  # as if what is left were too much for an exact scan
-        monkeypatch.setattr(searching, "is_few", lambda *_: False)
+        monkeypatch.setattr(faiss_side, "is_few", lambda *_: False)
     data = made[kind].data
     keep = np.random.default_rng(1).random(N) < share
     only = np.sort(np.concatenate([data.ids[keep], [1, 2**62]]))  # ids that the index does not hold do not matter

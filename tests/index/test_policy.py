@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.index import KINDS, choose, has_outgrown, memory_of, parse_memory, shown_memory
-from embstore.index.policy import FLAT_BYTES, STORED_KINDS
+from embstore.index.card import FLAT_BYTES, STORED_KINDS
 
 sizes = st.integers(0, 50_000_000)
 dims = st.integers(1, 8192)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embstore.index import IndexOptions, choose, write_index
-from embstore.index.tuning import effort_steps, least_sufficient, n_queries, recall_queries
-from embstore.index.vectors import batches, sample, unit_vectors
+from embstore.index.building import effort_steps, least_sufficient, n_queries, recall_queries
+from embstore.index.exact_search import batches, sample, unit_vectors
 
 
 @given(first=st.integers(1, 50), more=st.integers(0, 5000), at=st.floats(0, 1), worst=st.floats(0, 0.5))

@@ -13,8 +13,9 @@ from synthetic import Synthetic, index_space
 from embstore import Store, index
 from embstore.base import checksum
 from embstore.base.errors import DamagedError, LockedError, QueryError, StoreError, UnknownNameError, UsageError
-from embstore.index import IndexCard, policy
-from embstore.index.tuning import RecallQueries
+from embstore.index import IndexCard
+from embstore.index import card as index_card
+from embstore.index.building import RecallQueries
 from embstore.index.updating import update_indexes
 from embstore.storage.transaction.lock import write_lock
 
@@ -79,7 +80,7 @@ def test_a_kind_that_was_chosen_stays_until_another_is(make_store: Make) -> None
 
 
 def test_auto_goes_over_to_a_graph_when_a_layer_has_grown(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy, "FLAT_BYTES", 100 * 4 * 8)
+    monkeypatch.setattr(index_card, "FLAT_BYTES", 100 * 4 * 8)
     made = make_store(n=80, index=False)
     update_indexes(made.paths, made.card, "auto")
     assert {card and (card.kind, card.asked) for card in cards(made)} == {("flat", "auto")}

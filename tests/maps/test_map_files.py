@@ -201,7 +201,7 @@ def test_a_link_in_the_place_of_a_map_is_damage(made: Synthetic, tmp_path: Path)
 
 def test_a_map_that_a_kill_left_half_written_goes_with_the_next_map(made: Synthetic) -> None:
     [path, *_] = files_of(made.root)
-    code = "import os, sys; from pathlib import Path; from embstore import atomic\n"
+    code = "import os, sys; from pathlib import Path; from embstore.base import atomic\n"
     code += "with atomic.temporary(Path(sys.argv[1])) as file: file.write_bytes(b'half'); os._exit(9)"
     assert subprocess.run([sys.executable, "-c", code, path.parent], check=False).returncode == 9
     path.unlink()

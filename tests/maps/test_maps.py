@@ -17,8 +17,8 @@ from embstore.base.errors import FileAccessError, QueryError, UnknownNameError, 
 from embstore.base.progress import Progress, observing
 from embstore.index import exact_knn
 from embstore.metrics.numerics.neighbours import nearest_in_plane
-from embstore.query.maps import kept as kept_neighbours
-from embstore.query.maps import tsne
+from embstore.query import map_methods as kept_neighbours
+from embstore.query import tsne
 
 Make = Callable[..., Synthetic]
 METHODS = ("pca", "tsne")

@@ -58,13 +58,13 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Computed:
 def compared(monkeypatch: pytest.MonkeyPatch) -> Compared:
     """The spaces that were compared."""
     seen: Compared = []
-    real = layer_pairs._answer
+    real = layer_pairs._Pair.compute
 
-    def spy(request: Any, side: Any, other: Any, groups: Any) -> Any:
-        seen.append((side.name, other.name))
-        return real(request, side, other, groups)
+    def spy(pair: Any, groups: Any) -> Any:
+        seen.append((pair.side.name, pair.other.name))
+        return real(pair, groups)
 
-    monkeypatch.setattr(layer_pairs, "_answer", spy)
+    monkeypatch.setattr(layer_pairs._Pair, "compute", spy)
     return seen
 
 

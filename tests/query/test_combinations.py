@@ -163,7 +163,7 @@ def test_occurrences_are_combined(tmp_path) -> None:
         positive=["the [bank] of the river", "money"], negative="a [bank] lends money", layers=0, k=3
     )
     assert found["query"][0] == "the [bank] of the river + money - a [bank] lends money"
-    with pytest.raises(UsageError, match="stands in 2 sentences"):
+    with pytest.raises(UsageError, match="occurs in 2 sentences"):
         made.store.neighbours(positive=["bank", "money"])
 
 

@@ -18,7 +18,7 @@ from synthetic import Synthetic, synthetic_card, synthetic_store
 from embstore.base.errors import NotStoredError, QueryError, SourceError, UnknownNameError, UsageError
 from embstore.base.space import Unit
 from embstore.metrics import METRICS
-from embstore.query.inputs.missing_texts import build_command
+from embstore.query.missing import build_command
 from embstore.sources.attributes import PLEASANT, UNPLEASANT
 from embstore.storage.transaction.commit import write_dataset
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from synthetic import Synthetic, index_space, synthetic_card
 
 from embstore.query.info import INFO_COLUMNS
-from embstore.query.revision_columns import REVISION_COLUMNS
+from embstore.query.provenance import REVISION_COLUMNS
 from embstore.storage.transaction.commit import write_card
 
 Make = Callable[..., Synthetic]

@@ -209,13 +209,13 @@ def test_a_marked_word_is_found_in_its_sentence(make_store: Make) -> None:
 def test_a_word_in_one_sentence_needs_no_mark_and_one_in_several_does(make_store: Make) -> None:
     made = make_store(unit="occurrence", texts=SENTENCES)
     assert len(made.store.neighbours("money", k=3)) == 3
-    with pytest.raises(UsageError, match=r"'bank' stands in 2 sentences of toy\.occurrence\.last.*marked=\"") as caught:
+    with pytest.raises(UsageError, match=r"'bank' occurs in 2 sentences of toy\.occurrence\.last.*marked=\"") as caught:
         made.store.neighbours("bank")
     assert "the [bank] of the river" in str(caught.value)
     make_store(texts=["bank", "river", "money"])
     found = Store(made.root).neighbours("bank", k=2)
     assert set(found["space"]) == {"toy.word.last"}
-    assert any("'bank' stands in 2 sentences" in note for note in found.notes)
+    assert any("'bank' occurs in 2 sentences" in note for note in found.notes)
 
 
 def test_sentences_of_another_space_do_not_make_a_word_ambiguous(make_store: Make) -> None:

@@ -15,7 +15,7 @@ from synthetic import Synthetic
 from embstore import Store
 from embstore.base.errors import DamagedError, EmbstoreError, QueryError, UnknownNameError
 from embstore.base.table import Table
-from embstore.index import Index, searching
+from embstore.index import Index
 from embstore.storage.catalog import Catalog
 from embstore.storage.views import users_sql
 
@@ -80,10 +80,11 @@ def test_a_graph_that_searches_many_says_that_its_recall_is_without_the_filter(
     made: dict[str, Synthetic], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from embstore import index
+    from embstore.index import faiss_index
 
-    for module in (index, searching):
+    for module in (index, faiss_index):
         monkeypatch.setattr(module, "is_few", lambda *_: False)
-    monkeypatch.setattr(searching, "_DISTANCES_PER_CANDIDATE", 0)
+    monkeypatch.setattr(faiss_index, "_DISTANCES_PER_CANDIDATE", 0)
     found = made["hnsw"].store.neighbours("text5", layers=1, where="text LIKE '%1%'")
     assert found.notes[0].startswith("toy.word.last layer 1: an hnsw index answered, whose recall@10 is ")
     assert found.notes[0].endswith(" without a filter. For all: exact=True")

@@ -7,7 +7,7 @@ import pytest
 from synthetic import Synthetic
 
 from embstore.metrics import METRICS
-from embstore.query.notes import notes_of
+from embstore.query.provenance import notes_of
 
 Make = Callable[..., Synthetic]
 

@@ -8,7 +8,7 @@ import pytest
 from synthetic import Synthetic
 
 from embstore.index import exact_knn
-from embstore.query.shared_neighbours import found_once, sharing_neighbours
+from embstore.query.layer_data import found_once, sharing_neighbours
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from embstore.index.exact_search import Gather, Ids, Units, Vectors
 from embstore.index.opening import open_index
-from embstore.index.vectors import Gather, Ids, Units, Vectors
 
 
 def search(

@@ -1,4 +1,4 @@
-"""Group the occurrences of a space by word or by sentence, as inputs of a metric."""
+"""Read a column of items: one that a build stored, a built-in one, or their text."""
 
 import shlex
 from collections.abc import Mapping
@@ -7,35 +7,45 @@ from typing import Any
 
 import numpy as np
 
-from embstore.base.errors import NotStoredError, QueryError, UnknownNameError
+from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
 from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.metrics import Metric
-from embstore.metrics.data import Contexts
-from embstore.query.inputs.case import Case
-from embstore.query.inputs.missing_texts import build_command, model_argument
+from embstore.metrics.data import Contexts, ItemColumn
+from embstore.query.grouping import NUMBERS, item_column_types, read_column
+from embstore.query.missing import build_command, model_argument
+from embstore.query.request import Case
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.occurrences import GroupBy, group_occurrences
 
 
+def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
+    """Return the inputs from a column of numbers of a space's items."""
+    name = values["column"]
+    column = read_column(catalog, card.space, name, catalog.ids(card.space))
+    if column.kind not in NUMBERS:
+        known = [each for each, kind in item_column_types(catalog, card.space).items() if kind in NUMBERS]
+        numeric = f"Columns of numbers: {', '.join(known)}." if known else "The items have no column of numbers."
+        kind = "text" if column.kind == "string" else "true and false"
+        raise UsageError(f"{metric.name} needs a column of numbers, and {name!r} has {kind}. {numeric}")
+    ids = catalog.ids(card.space)[~column.is_null]
+    inputs: dict[str, Any] = {"column": ItemColumn(ids, column.values[~column.is_null].astype(np.float64))}
+    if values.get("value") == "self-similarity":
+        if card.unit is not Unit.OCCURRENCE:
+            raise QueryError(
+                f"self-similarity is of the occurrences of a word, and {card.space} is a space of {card.unit}s. Choose "
+                "another --value, or make occurrences with: embstore build SOURCE --unit occurrence"
+            )
+        from embstore.storage.occurrences import group_occurrences
+
+        with catalog.with_own_connection() as snapshot:
+            inputs["contexts"] = Contexts(*group_occurrences(snapshot, card.space, "word"))
+    return [Case(inputs, {"column": name})]
+
+
 def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return the inputs from a space of occurrences, grouped by word or sentence.
-
-    Args:
-        metric: Metric to compute.
-        catalog: Store to read.
-        card: Card of the space.
-        values: Parameters of the metric, of which these are used if present: ``per_sentence``, to group by sentence
-            instead of word; ``word``, the words to include; ``fold_case``, whether to ignore case; and
-            ``sentence_space``, a space with vectors of the whole sentences.
-
-    Raises:
-        NotStoredError: A requested word has no occurrence in the space.
-        UnknownNameError: The space of sentences does not exist.
-        QueryError: It is not of sentences, is of another checkpoint, or has none of the sentences.
-        DamagedError: A table of texts was altered or is missing.
-    """
+    """Return the inputs from a space of occurrences, grouped by word or sentence."""
     by: GroupBy = "folded word" if values.get("fold_case") else "word"
     if "per_sentence" in values:
         by = "sentence"

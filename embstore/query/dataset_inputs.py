@@ -1,6 +1,6 @@
-"""Load datasets of pairs and lexicons as inputs of a metric, and report their texts that a space is missing."""
+"""Load datasets of pairs, lexicons and analogies as inputs of a metric, and report the texts missing from a space."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 from embstore.base.errors import NotStoredError, QueryError, UnknownNameError
 from embstore.base.space import Unit
+from embstore.base.text import item_id
 from embstore.metrics import Metric
-from embstore.metrics.data import Ids, Lexicon, Pairs, Words
-from embstore.query.inputs.case import Case
-from embstore.query.inputs.missing_texts import build_command, find_missing, missing_note, remedy
-from embstore.query.inputs.word_sets import check_stored, read_words
+from embstore.metrics.data import Analogies, Ids, Lexicon, Pairs, Words
+from embstore.query.missing import build_command, find_missing, missing_note, remedy
+from embstore.query.request import Case
+from embstore.query.word_sets import check_stored, read_words
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
+from embstore.storage.spellings import spellings
 
 PAIR_KINDS = ("word pairs", "sentence pairs", "occurrence pairs")
 
@@ -23,19 +25,7 @@ Columns = Mapping[str, NDArray[Any]]
 
 
 def pairs(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return a set of inputs for each dataset of pairs.
-
-    Args:
-        metric: Metric to compute.
-        catalog: Store to read.
-        card: Card of the space.
-        values: ``dataset``, the names, of which those of the space's unit are used (none for all of its unit);
-            and ``missing``, the treatment of missing texts: ``skip`` or ``error``.
-
-    Raises:
-        QueryError: No dataset is stored for the space's unit, or one is not a dataset of pairs.
-        NotStoredError: A text is missing from the space, and ``missing`` is ``error``.
-    """
+    """Return a set of inputs for each dataset of pairs."""
     names = tuple(dict.fromkeys(values["dataset"]))
     datasets = _named_pairs(catalog, card, names) if names else _stored_pairs(catalog, card)
     stored = catalog.ids(card.space)
@@ -43,28 +33,13 @@ def pairs(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any
 
 
 def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return the inputs from a lexicon and attribute words.
-
-    Args:
-        metric: Metric to compute.
-        catalog: Store to read.
-        card: Card of the space.
-        values: ``lexicon``, its name; ``value``, its column (None for the only or usual one); ``pleasant`` and
-            ``unpleasant``, word files or lists of words (None for those of the paper); and ``missing``, the treatment
-            of missing attribute words: ``skip`` or ``error``.
-
-    Raises:
-        QueryError: The lexicon is not stored for the space's unit, or is a dataset of pairs; or all attribute words are
-            missing from the space.
-        UnknownNameError: The lexicon has no such column.
-        NotStoredError: An attribute word is missing from the space, and ``missing`` is ``error``.
-    """
+    """Return the inputs from a lexicon and attribute words."""
     name = values["lexicon"]
-    columns = _lexicon(catalog, card, name)
-    lexicon = Lexicon(
-        Words(columns["item_id"], tuple(columns["text"])),
-        _numbers(columns, name, values["value"], ("valence",)),
-    )
+    columns = _of_unit(catalog, card, name, _check_lexicon)
+    if isinstance(columns, QueryError):
+        raise columns
+    words = Words(columns["item_id"], tuple(columns["text"]))
+    lexicon = Lexicon(words, _numbers(columns, name, "valence", values["value"]))
     stored = catalog.ids(card.space)
     missing = find_missing([lexicon.words], stored)
     n = len(np.unique(lexicon.words.ids))
@@ -89,16 +64,30 @@ def _named_pairs(catalog: Catalog, card: Card, names: Sequence[str]) -> dict[str
     datasets: dict[str, Columns] = {}
     refused: list[QueryError] = []
     for name in names:
-        check_known(catalog, name)
-        try:
-            datasets[name] = catalog.dataset(name, card.unit)
-        except QueryError as error:
-            refused.append(error)
-        # The kind is checked before the unit: a lexicon of another unit is refused as a lexicon.
-        _check_pairs(name, datasets.get(name) or _of_any_unit(catalog, name))
+        columns = _of_unit(catalog, card, name, _check_pairs)
+        if isinstance(columns, QueryError):
+            refused.append(columns)
+        else:
+            datasets[name] = columns
     if not datasets:
         raise refused[0]
     return datasets
+
+
+def _of_unit(catalog: Catalog, card: Card, name: str, check: Callable[[str, Columns], None]) -> Columns | QueryError:
+    """Return the columns of a dataset for a space's unit, or why there are none; raise if it is of another kind.
+
+    The kind is checked before the unit: a lexicon of another unit is refused as a lexicon.
+    """
+    check_known(catalog, name)
+    found: Columns | QueryError
+    columns: Columns
+    try:
+        columns = found = catalog.dataset(name, card.unit)
+    except QueryError as error:
+        found, columns = error, _of_any_unit(catalog, name)
+    check(name, columns)
+    return found
 
 
 def check_known(catalog: Catalog, name: str) -> None:
@@ -120,19 +109,7 @@ def _check_pairs(name: str, columns: Columns) -> None:
             f"{name!r} is not a dataset of pairs. Those have two texts and a score in each row. For a lexicon: "
             f"embstore query valnorm --lexicon {name}"
         )
-    _scores(columns, name)
-
-
-def _lexicon(catalog: Catalog, card: Card, name: str) -> Columns:
-    """Return the columns of a lexicon that is stored for a space's unit."""
-    check_known(catalog, name)
-    try:
-        columns = catalog.dataset(name, card.unit)
-    except QueryError:
-        _check_lexicon(name, _of_any_unit(catalog, name))
-        raise
-    _check_lexicon(name, columns)
-    return columns
+    _numbers(columns, name, "score")
 
 
 def _check_lexicon(name: str, columns: Columns) -> None:
@@ -177,9 +154,11 @@ def _stored_pairs(catalog: Catalog, card: Card) -> dict[str, Columns]:
 
 def _pairs(columns: Columns, name: str, card: Card, stored: Ids, if_missing: str) -> Case:
     """Return the inputs from one dataset of pairs; ``stored`` are the item ids of the space."""
+    score_texts = columns.get("score_text")  # the scores as in the dataset's file, if they are stored
     dataset = Pairs(
-        columns["item_id"], columns["item_id_2"], _scores(columns, name),
-        tuple(columns["text"]), tuple(columns["text_2"]), _score_texts(columns),
+        columns["item_id"], columns["item_id_2"], _numbers(columns, name, "score"),
+        tuple(columns["text"]), tuple(columns["text_2"]),
+        None if score_texts is None else tuple(text or "" for text in score_texts),
     )  # fmt: skip
     left, right = Words(dataset.left, dataset.left_texts), Words(dataset.right, dataset.right_texts)
     missing = find_missing([left, right], stored)
@@ -193,23 +172,80 @@ def _pairs(columns: Columns, name: str, card: Card, stored: Ids, if_missing: str
     return Case({"pairs": dataset}, {"dataset": name}, (f"{note} {n_used} of {len(left.ids)} pairs can be used.",))
 
 
-def _score_texts(columns: Columns) -> tuple[str, ...] | None:
-    """Return the scores as the strings of the dataset's file; None if the dataset does not store them."""
-    texts = columns.get("score_text")
-    return None if texts is None else tuple(text or "" for text in texts)
-
-
-def _scores(columns: Columns, name: str) -> NDArray[np.float64]:
-    return _numbers(columns, name, None, ("score",))
-
-
-def _numbers(columns: Columns, name: str, requested: str | None, usual: Sequence[str]) -> NDArray[np.float64]:
-    """Return a column as float64: the requested one, else the first of the usual ones, else the only numeric one."""
+def _numbers(columns: Columns, name: str, usual: str, requested: str | None = None) -> NDArray[np.float64]:
+    """Return a column as float64: the requested one, else the usual one, else the only numeric one."""
     numeric = [key for key, column in columns.items() if column.dtype.kind in "if" and not key.startswith("item_id")]
     if requested is not None and requested not in numeric:
         raise UnknownNameError(f"column of numbers of {name}", requested, numeric)
-    chosen = requested or next((key for key in usual if key in numeric), None)
+    chosen = requested or (usual if usual in numeric else None)
     if chosen is None and len(numeric) != 1:
         numbers = f"several columns of numbers: {', '.join(numeric)}. Say which with --value" if numeric else "none"
         raise QueryError(f"{name!r} must have a column of numbers, and has {numbers}.")
     return columns[chosen or numeric[0]].astype(np.float64)
+
+
+_SEPARATOR = "\t"  # of the column ``answers``; see :mod:`embstore.sources.analogies`
+
+
+def analogies(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
+    """Return a set of inputs for each dataset of analogies."""
+    names = tuple(dict.fromkeys(values["dataset"])) or tuple(catalog.datasets(("analogies",)))
+    if not names:
+        raise QueryError(
+            "the store holds no dataset of analogies. Add one (Google's questions-words.txt, or the folder of BATS) "
+            "with: embstore datasets add NAME FILE --kind analogies; and embed it with: embstore build NAME; or, if "
+            "its words have vectors, as imported ones, store it with: embstore datasets store NAME"
+        )
+    if values["case"] == "ignore":
+        catalog.check_texts(card.space)  # a word without its text would be left out silently
+    return [_case(catalog, card, name, values) for name in names]
+
+
+def _case(catalog: Catalog, card: Card, name: str, values: Mapping[str, Any]) -> Case:
+    """Return the inputs from one dataset."""
+    check_known(catalog, name)
+    columns = catalog.dataset(name, card.unit)
+    if "item_id_4" not in columns or "answers" not in columns:
+        raise QueryError(
+            f"{name!r} is not a dataset of analogies. Those have four words in each row: embstore datasets add NAME "
+            "FILE --kind analogies"
+        )
+    loaded = _load(catalog, card, columns, ignore_case=values["case"] == "ignore")
+    stored_groups = loaded.spelled_groups[np.isin(loaded.spelled_ids, catalog.ids(card.space))]
+    stored = np.isin(np.arange(int(loaded.groups.max()) + 1), stored_groups)
+    has_word = stored[loaded.groups]
+    inputs, keys = {"analogies": loaded}, {"dataset": name}
+    missing = [text for text, is_there in zip(loaded.words.texts, has_word.tolist(), strict=True) if not is_there]
+    if not missing:
+        return Case(inputs, keys)
+    note = missing_note(card, missing, f"of the {len(has_word)} words of {name}", name)
+    has_answer = np.logical_or.reduceat(has_word[loaded.answers], loaded.answer_starts[:-1])
+    n_used = int((has_word[loaded.questions].all(axis=1) & has_answer).sum())
+    if values["missing"] == "error" and n_used < len(has_answer):
+        raise NotStoredError(f"{note} {remedy([name], missing, card)}")
+    return Case(inputs, keys, (f"{note} {n_used:,} of {len(has_answer):,} questions can be used.",))
+
+
+def _load(catalog: Catalog, card: Card, columns: Mapping[str, NDArray[Any]], *, ignore_case: bool) -> Analogies:
+    """Return the questions of a dataset, with the stored items of its words, of any case if requested."""
+    places: dict[str, int] = {}
+    sides = [columns[f"text{suffix}"].tolist() for suffix in ("", "_2", "_3")]
+    questions = np.array([[places.setdefault(text, len(places)) for text in side] for side in sides], np.int64).T
+    answers = [str(cell).split(_SEPARATOR) for cell in columns["answers"].tolist()]
+    answer_places = [places.setdefault(text, len(places)) for texts in answers for text in texts]
+    sections: dict[str, int] = {}
+    numbers = [sections.setdefault(str(name), len(sections)) for name in columns["section"].tolist()]
+    words = Words(np.array([item_id(card.unit, text) for text in places], np.int64), tuple(places))
+    groups = np.arange(len(places))
+    spelled, spelled_groups = words.ids, groups
+    if ignore_case:
+        lowered, spelled, spelled_keys = spellings(catalog, words.texts)
+        group_of: dict[str, int] = {}
+        groups = np.array([group_of.setdefault(text, len(group_of)) for text in lowered], np.int64)
+        spelled_groups = np.array([group_of[key] for key in spelled_keys], np.int64)
+    order = np.argsort(spelled)
+    return Analogies(
+        words, groups, spelled[order], spelled_groups[order], questions,
+        np.array(answer_places, np.int64), np.cumsum([0, *map(len, answers)]), np.array(numbers, np.int64),
+        tuple(sections),
+    )  # fmt: skip

@@ -9,6 +9,7 @@ error (about .002) for words of MiniLM in layers 0, 3 and 6, and for clustered v
 near .99 by up to .007 (25,000 normally distributed vectors of 64 dimensions).
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.index.hnsw_layout import Positions
-from embstore.index.vectors import Units
+from embstore.base.arrays import Positions
+from embstore.index.exact_search import Units
 
 _NODES = 1 << 16  # nodes whose links are scanned at once
 _BYTES = 16 << 20  # size of the vectors that are compared at once
@@ -38,13 +39,7 @@ def is_on_ground_level(graph: Any) -> NDArray[np.bool_]:
 
 @contextmanager
 def unlinked(graph: Any, units: Units, positions: Positions) -> Iterator[None]:
-    """Temporarily unlink vectors of a graph, rerouting their incoming edges; restore the links at exit.
-
-    Args:
-        graph: Links of a FAISS index in memory (``faiss.HNSW``).
-        units: Vectors of the graph (n, dim).
-        positions: Positions of vectors that are in the ground level only (:func:`is_on_ground_level`).
-    """
+    """Temporarily unlink vectors of a graph, rerouting their incoming edges; restore the links at exit."""
     ground = _Ground(graph)
     is_out = np.zeros(len(units), bool)
     is_out[positions] = True
@@ -61,11 +56,7 @@ def unlinked(graph: Any, units: Units, positions: Positions) -> Iterator[None]:
 
 
 class _Ground:
-    """Links of the ground level of a graph.
-
-    Attributes:
-        links: View of the links of all levels, node by node; -1 ends a list.
-    """
+    """Links of the ground level of a graph."""
 
     def __init__(self, graph: Any) -> None:
         import faiss
@@ -80,12 +71,7 @@ class _Ground:
         return starts[:, None] + self._each
 
     def rerouted_links(self, units: Units, is_out: NDArray[np.bool_]) -> tuple[Offsets, Links]:
-        """Return the offsets of the links that lead to unlinked vectors, and their replacements.
-
-        Args:
-            units: Vectors of the graph (n, dim).
-            is_out: Mask of the vectors to unlink (n,).
-        """
+        """Return the offsets of the links that lead to unlinked vectors, and their replacements."""
         replaced, replacements = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
         for start in range(0, len(is_out), _NODES):
             nodes = np.arange(start, min(start + _NODES, len(is_out)))
@@ -102,15 +88,7 @@ class _Ground:
     def _replace(
         self, units: Units, is_out: NDArray[np.bool_], nodes: Positions, links: Links, removed: Links
     ) -> Links:
-        """Return the new target of one link of each node (n,): the node itself, without effect, if there is no other.
-
-        Args:
-            units: Vectors of the graph (n_total, dim).
-            is_out: Mask of the unlinked vectors (n_total,).
-            nodes: Nodes whose link is replaced (n,).
-            links: Current links of each node (n, links per node).
-            removed: Unlinked vector that each node links to (n,).
-        """
+        """Return the new target of a removed link of each node (n,), the node itself if there is none."""
         candidates = self.links[self.offsets(removed)]
         is_linked = (candidates[:, :, None] == links[:, None, :]).any(axis=2)
         is_excluded = (candidates < 0) | is_out[candidates] | is_linked | (candidates == nodes[:, None])
@@ -118,3 +96,46 @@ class _Ground:
         best = np.where(is_excluded, -np.inf, cosines).argmax(axis=1)
         rows = np.arange(len(nodes))
         return np.where(is_excluded[rows, best], nodes, candidates[rows, best]).astype(np.int32)
+
+
+# Groups of up to 64 vectors are not divided: they fill a few pages. A leader has at least 32 followers on average.
+_UNDIVIDED, _FOLLOWERS = 64, 32
+_DEPTH = 4  # limit of the recursion, for vectors that cannot be divided well
+_ASSIGNED_BYTES = 8 << 20  # size of the vectors that are assigned at once
+
+
+def similarity_order(units: Units) -> Positions:
+    """Return a permutation (n,) of the vectors in which similar ones are adjacent.
+
+    Each vector is assigned to the nearest of √n leaders, which are vectors themselves; the groups are divided
+    recursively in the same way, and the members of the last groups are sorted by their cosine to the leader. Cost: n √n
+    products.
+    """
+    return np.concatenate([*_ordered(units, np.arange(len(units)), _DEPTH)])
+
+
+def _ordered(units: Units, members: Positions, depth: int) -> Iterator[Positions]:
+    """Yield groups of similar members, divided recursively down to a depth."""
+    leaders = members[:: max(_FOLLOWERS, math.isqrt(len(members)))]
+    leader, cosine = _nearest(units, members, leaders)
+    order = np.lexsort((-cosine, leader))
+    groups = np.split(members[order], np.flatnonzero(np.diff(leader[order])) + 1)
+    for group in groups:
+        if len(group) <= _UNDIVIDED or len(group) == len(members) or depth == 1:
+            yield group
+        else:
+            yield from _ordered(units, group, depth - 1)
+
+
+def _nearest(units: Units, members: Positions, leaders: Positions) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the index of the nearest leader of each member (n,), and the cosine with it."""
+    import faiss
+
+    leader = np.empty(len(members), np.int64)
+    cosine = np.empty(len(members), np.float32)
+    rows = max(256, _ASSIGNED_BYTES // (4 * units.shape[1]))
+    for start in range(0, len(members), rows):
+        part = slice(start, start + rows)
+        found = faiss.knn(units[members[part]], units[leaders], 1, faiss.METRIC_INNER_PRODUCT)
+        cosine[part], leader[part] = found[0][:, 0], found[1][:, 0]
+    return leader, cosine

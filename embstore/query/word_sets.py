@@ -11,9 +11,8 @@ from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.metrics import Metric
 from embstore.metrics.data import Ids, Words
-from embstore.query.inputs.case import SETS, Case
-from embstore.query.inputs.missing_texts import embed_command, find_missing, missing_note, quoted_list, remedy
-from embstore.query.inputs.word_files import STDIN, as_given, is_file, read_texts
+from embstore.query.missing import embed_command, find_missing, missing_note, quoted_list, remedy
+from embstore.query.request import SETS, STDIN, Case, as_given, is_file, read_texts
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 
@@ -21,14 +20,7 @@ _PLEASANT, _UNPLEASANT = ("a", "pleasant"), ("b", "unpleasant")
 
 
 class WordSet(NamedTuple):
-    """A set of words.
-
-    Attributes:
-        words: Distinct words, with their item ids.
-        source: File of the words; None for a list.
-        name: Name in messages.
-        notes: Notes on the words, as sentences.
-    """
+    """A set of words."""
 
     words: Words
     source: str | None
@@ -37,20 +29,7 @@ class WordSet(NamedTuple):
 
 
 def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return the inputs from word sets.
-
-    Args:
-        metric: Metric with the parameters ``x``, ``y``, ``a``, ``b``, or ``word``, ``words``, ``a``, ``b``.
-        catalog: Store to read.
-        card: Card of the space.
-        values: Values of these parameters, words as :func:`read_texts` takes them (``a`` and ``b`` None for the
-            attribute words of the paper); and ``missing``, the treatment of missing words: ``skip`` or ``error``.
-
-    Raises:
-        UsageError: There are no target words.
-        NotStoredError: A word is missing from the space, and ``missing`` is ``error``.
-        QueryError: All words are missing from the space.
-    """
+    """Return the inputs from word sets."""
     set_values = {key: as_given(values[key]) for key in SETS if key in values}
     if single := values.get("word"):
         set_values["words"] = [*single, *(read_texts(given, SETS["words"]) if (given := set_values["words"]) else ())]
@@ -72,13 +51,7 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
 
 
 def read_words(value: Any, key: str, unit: Unit) -> WordSet:
-    """Return a set of words, each once.
-
-    Args:
-        value: Words as :func:`read_texts` takes them, or None for the default words of the parameter.
-        key: Name of the parameter.
-        unit: Unit of the items that the words are looked up as.
-    """
+    """Return a set of words, each once."""
     source = os.fspath(value) if is_file(value) else None
     texts = _attribute_words(key) if value is None else read_texts(value, SETS[key])
     distinct = tuple(dict.fromkeys(texts))
@@ -98,18 +71,7 @@ def _attribute_words(key: str) -> tuple[str, ...]:
 
 
 def check_stored(card: Card, sets: Iterable[WordSet], stored: Ids, if_missing: str) -> list[str]:
-    """Return a note for each set of which a space is missing words.
-
-    Args:
-        card: Card of the space.
-        sets: Word sets.
-        stored: Item ids of the space, ascending.
-        if_missing: Treatment of missing words: ``skip`` or ``error``.
-
-    Raises:
-        NotStoredError: A word is missing, and ``if_missing`` is ``error``.
-        QueryError: All words of all sets are missing; a query then leaves the space out if others have some.
-    """
+    """Return a note for each set of which a space is missing words."""
     sets = list(sets)
     incomplete = [(word_set, missing) for word_set in sets if (missing := find_missing([word_set.words], stored))]
     notes = [

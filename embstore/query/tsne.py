@@ -44,13 +44,8 @@ _N_THREADS = 2  # fixed, so that no sum depends on the machine's number of cores
 _REPORT_ITERATIONS = 25
 
 
-def check_installed() -> None:
-    """Raise UsageError if openTSNE cannot be imported."""
-    _open_tsne()
-
-
 def version() -> str:
-    """Return the version of openTSNE."""
+    """Return the version of openTSNE; raise UsageError if it cannot be imported."""
     return str(_open_tsne().__version__)
 
 
@@ -67,9 +62,6 @@ def place(near: Near, cosines: Cosines, initial: Positions, *, below: bool, seed
 
     Returns:
         Positions, float32 (n, 2).
-
-    Raises:
-        QueryError: A position is not finite.
     """
     tsne = _open_tsne()
     neighbours = import_module("openTSNE.nearest_neighbors").PrecomputedNeighbors

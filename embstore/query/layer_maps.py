@@ -1,0 +1,308 @@
+"""Map the layers of spaces, from stored maps if they are current, else computed and stored; and list stored maps."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embstore.base import disk
+from embstore.base.errors import DamagedError, QueryError, StoreError, UnknownNameError, UsageError
+from embstore.base.progress import task
+from embstore.base.space import Layer
+from embstore.base.table import ShownColumn, Table, table
+from embstore.query.layer_data import StoredLayer
+from embstore.query.provenance import (
+    NOTHING_SELECTED,
+    REVISION_COLUMNS,
+    REVISION_TYPES,
+    columns_with_values,
+    missing_shard_notes,
+    revision_of,
+)
+from embstore.query.request import Selection, missing_words, stored_ids
+from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.files.maps import LayerMap, MapKey, Positions, find_map, read_map, write_map
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.selection import SpaceFilter, select_layers
+from embstore.storage.sql import connections
+from embstore.storage.sql.connections import changing_part
+
+if TYPE_CHECKING:
+    from embstore.metrics import LayerData
+    from embstore.query.map_methods import Method, Placed, SharedBasis
+
+METHODS = {"pca": 1, "tsne": 2}
+"""Method → version, incremented when it gives other positions."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapRequest:
+    """A request for the maps of some layers of a space."""
+
+    space: str
+    layers: tuple[Layer, ...]
+    method: str
+    selection: Selection
+
+    def __post_init__(self) -> None:
+        _check_method(self.method)
+        where = self.selection.where
+        if where is not None and (name := changing_part(where)):
+            raise UsageError(
+                f"a map is of items that stay the same, and what --where selects may change ({name}). To map items "
+                "drawn at random, use --sample."
+            )
+
+    def key(self, layer: Layer) -> MapKey:
+        """Return all that the map of a layer depends on: with ``tsne`` no layer above it."""
+        depends_on = self.layers if self.method == "pca" else [each for each in self.layers if each.id <= layer.id]
+        selection = self.selection
+        return MapKey(
+            self.space, layer.id, layer.name, self.method, METHODS[self.method],
+            tuple(each.name for each in depends_on), selection.where, selection.sample, selection.seed,
+            numpy=None if selection.sample is None else _minor(np.__version__),
+            duckdb=None if selection.where is None else _minor(connections.version()),
+            words=None if selection.words is None else selection.words.name,
+            words_sha256=None if selection.words is None else selection.words.sha256,
+        )  # fmt: skip
+
+
+def _check_method(method: str) -> None:
+    """Raise UnknownNameError if there is no such method."""
+    if method not in METHODS:
+        raise UnknownNameError("method", method, METHODS)
+
+
+def _is_of_this_version(key: MapKey) -> bool:
+    """Return whether this version of embstore and of its libraries would make the map anew under the same key."""
+    return (
+        key.version == METHODS.get(key.method)
+        and key.numpy in (None, _minor(np.__version__))
+        and key.duckdb in (None, _minor(connections.version()))
+    )
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+MADE, FOUND = "made", "found"
+
+
+def map_spaces(
+    catalog: Catalog, spaces: SpaceFilter, layers: str, method: str, selection: Selection, *, force: bool = False
+) -> Table:
+    """Map the layers of spaces, and store the maps; return one row per space and layer."""
+    cards = spaces.select(catalog.cards)
+    chosen, missing = select_layers(cards, layers)
+    cards = [card for card in cards if card.space in chosen]
+    requests = [MapRequest(card.space, chosen[card.space], method, selection) for card in cards]
+    for request in requests:  # before hours of work, if the store is read-only
+        disk.make_folder(catalog.paths.maps(request.space))
+    notes = [*missing, *(note for card in cards for note in missing_shard_notes(catalog, card))]
+    rows: list[dict[str, Any]] = []
+    for request, card in zip(requests, cards, strict=True):
+        word_columns, word_notes = missing_words(catalog, selection.words, card)
+        notes += word_notes
+        n_before = len(rows)
+        for found, did in _maps(catalog, request, store=True, force=force):
+            own = {"model": card.model, "did": did, **revision_of(card), **word_columns}
+            rows.append(own | _row_of(catalog.paths, found))
+            notes += _notes_on(found)
+        if len(rows) == n_before:
+            notes.append(f"{request.space}: {NOTHING_SELECTED}: no map is made.")
+    if not rows:
+        raise _nothing_selected(requests)
+    columns = selection.columns() | ({} if selection.words is None else {"words_missing": None})
+    return table(
+        [columns | row for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
+        notes=list(dict.fromkeys([*notes, _KEPT])), shown=_SHOWN, types=_TYPES,
+    )  # fmt: skip
+
+
+def are_stored(catalog: Catalog, request: MapRequest) -> bool:
+    """Return whether the maps of all layers of a request are stored and current."""
+    return all(_stored(catalog, request, layer) is not None for layer in request.layers)
+
+
+def map_points(
+    catalog: Catalog, space: str, layer: str, layers: str, method: str, selection: Selection
+) -> tuple[Ids, Positions]:
+    """Return the map of one layer; if it is not stored, compute it, and store it where the store can be written."""
+    [card] = SpaceFilter(spaces=[space]).select(catalog.cards)
+    members, together = card.layers.select(layer).members, card.layers.select(layers).members
+    if len(members) != 1 or members[0] not in together:
+        raise UsageError(f"a map is of one of the layers {layers!r} of {space}, and {layer!r} is not one of these.")
+    request = MapRequest(space, together, method, selection)
+    maps = list(_maps(catalog, request, store=False, until=members[0]))
+    if not maps:
+        raise _nothing_selected([request])
+    found, _ = maps[-1]
+    return found.ids, found.positions
+
+
+def shared_basis(catalog: Catalog, space: str, layers: str, selection: Selection) -> "SharedBasis":
+    """Return the axes and centres of the maps of some layers by principal components."""
+    members = catalog.cards[space].layers.select(layers).members
+    request = MapRequest(space, members, "pca", selection)
+    from embstore.query.map_methods import SharedBasis
+
+    return SharedBasis.of(_vectors(catalog, request, _selected(catalog, request)))
+
+
+def _maps(
+    catalog: Catalog, request: MapRequest, *, store: bool, force: bool = False, until: Layer | None = None
+) -> Iterator[tuple[LayerMap, str]]:
+    """Yield the map of each layer, and whether it was made or found; nothing if no item is selected.
+
+    Args:
+        catalog: Store to read.
+        request: Maps to return.
+        store: Whether a map that cannot be stored is an error.
+        force: Whether to make maps again that are stored.
+        until: Layer to end with, of whose maps below only those are made that it depends on; None for all layers.
+    """
+    if until is not None and (stored := _stored(catalog, request, until)) is not None:
+        yield stored, FOUND
+        return
+    needed = request.layers
+    if until is not None:  # a map of t-SNE needs the map below
+        needed = tuple(each for each in needed if each == until or (request.method == "tsne" and each.id < until.id))
+    below: LayerMap | None = None
+    method: Method | None = None
+    selected: Ids | None = None
+    with task("map", request.space, len(needed)) as mapping:
+        for layer in needed:
+            found, did = None if force else _stored(catalog, request, layer), FOUND
+            part = request.space, layer.id
+            if found is None:
+                if method is None or selected is None:
+                    if not len(selected := _selected(catalog, request)):
+                        return
+                    from embstore.query import map_methods  # which stored maps do not need
+
+                    vectors = _vectors(catalog, request, selected)
+                    method = map_methods.METHODS[request.method](vectors, request.selection.seed)
+                placed = method.place(request.layers.index(layer), below, partial(mapping.advance, part))
+                found, did = _layer_map(catalog, request, layer, placed, len(selected), method.versions), MADE
+                try:
+                    write_map(catalog.paths, found)
+                except StoreError:
+                    if store:
+                        raise  # else a read-only store, or a full disk: the next request computes the map again
+            mapping.finish(part)
+            below = found
+            yield found, did
+
+
+def _layer_map(
+    catalog: Catalog, request: MapRequest, layer: Layer, placed: "Placed", n: int, versions: dict[str, str]
+) -> LayerMap:
+    ids, positions, kept = placed
+    shards = tuple(sorted(catalog.shard_names(request.space)))
+    return LayerMap(request.key(layer), shards, ids, positions, n - len(ids), *kept, versions)
+
+
+def _nothing_selected(requests: Sequence[MapRequest]) -> QueryError:
+    spaces = " or ".join(request.space for request in requests)
+    return QueryError(f"no item of {spaces} is selected. Leave --where and --words out, or select others.")
+
+
+def _stored(catalog: Catalog, request: MapRequest, layer: Layer) -> LayerMap | None:
+    """Return the stored map of a layer if it is current."""
+    return find_map(catalog.paths, request.key(layer), catalog.shard_names(request.space))
+
+
+def _selected(catalog: Catalog, request: MapRequest) -> Ids:
+    """Return the ids of the selected items of the space, ascending."""
+    request.selection.items.check_texts(catalog, catalog.cards[request.space])
+    return stored_ids(catalog, request.space, request.selection.select(catalog, request.space))
+
+
+def _vectors(catalog: Catalog, request: MapRequest, selected: Ids) -> list["LayerData"]:
+    card = catalog.cards[request.space]
+    only = selected if request.selection.columns() else None
+    summaries = catalog.summaries(request.space) if only is None else {}
+    return [StoredLayer(catalog, card, layer, only, summaries.get(layer.id)) for layer in request.layers]
+
+
+Row = dict[str, Any]
+
+_OF_MAP = ("n", "n_zero", "kept", "n_kept", "reason")
+COLUMNS = ("space", "model", *REVISION_COLUMNS, "layer", "layer_name", "method", "did", *_OF_MAP, "file")
+LISTED_COLUMNS = (
+    "space", "layer", "layer_name", "method", "fitted_on", "where", "words", "words_sha256", "sample", "seed", *_OF_MAP,
+    "state", "bytes",
+    "file",
+)  # fmt: skip
+_LAYER = (ShownColumn("space"), ShownColumn("layer_name", "layer"), ShownColumn("method"))
+_NUMBERS = (ShownColumn("n", kind="count"), ShownColumn("kept"))
+_SHOWN = (*_LAYER, ShownColumn("did"), *_NUMBERS, ShownColumn("file"))
+_LISTED_SHOWN = (
+    *_LAYER, ShownColumn("where"), ShownColumn("words"), ShownColumn("sample"), ShownColumn("seed"), *_NUMBERS,
+    ShownColumn("state"), ShownColumn("bytes", "size", "bytes"),
+)  # fmt: skip
+_TYPES = {**REVISION_TYPES, "kept": "number", "reason": "string", "where": "string", "words": "string",
+          "words_sha256": "string", "sample": "integer"}  # fmt: skip
+_KEPT = "kept: share of the ten nearest neighbours by cosine that are among the ten nearest on the map"
+
+
+def stored_maps(catalog: Catalog, spaces: SpaceFilter, layers: str | None = None, method: str | None = None) -> Table:
+    """Return one row per stored map of a space; notes name those that are damaged.
+
+    ``state`` is ``current``, or ``behind`` if items were added since or another version would make the map.
+    """
+    if method is not None:
+        _check_method(method)
+    cards = spaces.select(catalog.cards) if spaces != SpaceFilter() else list(catalog.cards.values())
+    chosen, notes = ({}, []) if layers is None or not cards else select_layers(cards, layers)
+    rows = []
+    for space in (card.space for card in cards):
+        for path in catalog.paths.map_files(space):
+            try:
+                found = read_map(catalog.paths, path)
+                size = disk.size(path)
+            except DamagedError as error:
+                notes.append(str(error))
+                continue
+            except FileNotFoundError:
+                continue
+            key = found.key
+            is_chosen = layers is None or any(layer.id == key.layer for layer in chosen.get(space, ()))
+            if method not in (None, key.method) or not is_chosen:
+                continue
+            is_current = found.shards == tuple(sorted(catalog.shard_names(space))) and _is_of_this_version(key)
+            rows.append(
+                {
+                    "fitted_on": list(key.fitted_on), "where": key.where, "words": key.words,
+                    "words_sha256": key.words_sha256, "sample": key.sample, "seed": key.seed,
+                    "state": "current" if is_current else "behind", "bytes": size, **_row_of(catalog.paths, found),
+                }
+            )  # fmt: skip
+    return table(rows, columns=LISTED_COLUMNS, notes=notes, shown=_LISTED_SHOWN, types=_TYPES)
+
+
+def _row_of(paths: StorePaths, found: LayerMap) -> Row:
+    """Return the columns that describe a map."""
+    key = found.key
+    return {
+        "space": key.space, "layer": key.layer, "layer_name": key.layer_name, "method": key.method, "n": len(found.ids),
+        "n_zero": found.n_zero, "kept": found.kept, "n_kept": found.n_kept, "reason": found.reason,
+        "file": key.path(paths).relative_to(paths.root).as_posix(),
+    }  # fmt: skip
+
+
+def _notes_on(found: LayerMap) -> Iterator[str]:
+    """Yield notes on a map: a small sample, items without a place, and how its share of kept neighbours is measured."""
+    key, n = found.key, len(found.ids)
+    where = f"{key.space} layer {key.layer_name}"
+    if key.sample is not None and n + found.n_zero < key.sample:
+        yield f"{key.space}: the sample of {key.sample} is all {n + found.n_zero} items."
+    if found.n_zero:
+        yield f"{where}: n_zero = {found.n_zero} (items whose vector is zero: they have no place on the map)."
+    if found.reason:
+        yield f"{where}: kept: {found.reason}."
+    elif found.n_kept < n:
+        yield f"{key.space}: kept is measured over {found.n_kept} items, a random sample (seed {key.seed})"

@@ -1,0 +1,233 @@
+"""Place the items of a layer by a method, and measure which share of their neighbours the map keeps."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.base.progress import counting_as, untracked
+from embstore.index import unit_vectors
+from embstore.metrics import LayerData
+from embstore.metrics.numerics.linear_algebra import Moments, one_thread
+from embstore.metrics.numerics.neighbours import TIED, are_equal, are_tied, n_shared, nearest_in_plane
+from embstore.query import tsne
+from embstore.query.layer_data import neighbours_of
+from embstore.storage.files.maps import Ids, LayerMap, Positions
+
+_ROUNDING = 2.0**-22  # distance between unit vectors within which float32 does not tell them apart
+
+Block = NDArray[np.floating]
+
+
+class Centre(NamedTuple):
+    """Mean of the unit vectors of a layer, and the root of their variance; 0 if they differ by rounding only."""
+
+    mean: NDArray[np.float64]
+    spread: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedBasis:
+    """Two axes for several layers, with the centre of each, so that positions in different layers can be compared.
+
+    The vectors of each layer are scaled to unit length, as cosines see them, then centred and scaled to a total
+    variance of 1, so that no layer dominates. The axes are the first two eigenvectors of the mean of the layers'
+    covariances (common principal components of pooled covariances: Flury, 1984).
+    """
+
+    layers: tuple[LayerData, ...]
+    centres: tuple[Centre, ...]
+    axes: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, layers: Sequence[LayerData]) -> "SharedBasis":
+        """Fit the axes to layers of one space in one pass over their vectors, in memory independent of n."""
+        dim = layers[0].dim
+        pooled, centres = np.zeros((dim, dim)), []
+        with one_thread(), np.errstate(invalid="ignore"):  # some BLAS kernels raise the flag for nothing
+            for data in layers:
+                found = Moments.empty(dim)
+                for part in data.map(_moments_of_units):
+                    found += part
+                variance = float(np.trace(found.scatter)) / max(1, found.n)
+                spread = variance**0.5 if variance > _ROUNDING**2 else 0.0
+                centres.append(Centre(found.mean, spread))
+                if spread:
+                    pooled += found.scatter / (found.n * variance)
+            return cls(tuple(layers), tuple(centres), _first_two(pooled))
+
+    def project(self, place: int) -> tuple[Ids, Positions]:
+        """Return the ids, ascending, and the positions of the items of a layer that have a direction."""
+
+        def place_block(ids: Ids, block: Block) -> tuple[Ids, Block]:
+            units = unit_vectors(block)
+            keep = units.any(axis=1)
+            return ids[keep], self._placed(place, units[keep])
+
+        parts: list[tuple[Ids, Block]] = [(np.empty(0, np.int64), np.empty((0, 2)))]
+        with one_thread(), np.errstate(invalid="ignore"):
+            parts += self.layers[place].map_with_ids(place_block)
+        ids, positions = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        order = np.argsort(ids)
+        return ids[order], positions[order].astype(np.float32)
+
+    def position(self, place: int, vector: Block) -> Positions | None:
+        """Return the position, float32 (2,), of a vector (dim,) that need not be one of the layer's; None for zero."""
+        [unit] = unit_vectors(vector[None])
+        return self._placed(place, unit).astype(np.float32) if unit.any() else None
+
+    def _placed(self, place: int, units: Block) -> NDArray[np.float64]:
+        centre = self.centres[place]
+        placed: NDArray[np.float64] = ((units - centre.mean) @ self.axes) * (
+            1 / centre.spread if centre.spread else 0.0
+        )
+        return placed
+
+
+def _moments_of_units(block: Block) -> Moments:
+    units = unit_vectors(block)
+    keep = units.any(axis=1)
+    return Moments.of(units[keep]) if keep.any() else Moments.empty(block.shape[1])
+
+
+def _first_two(pooled: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the first two eigenvectors (dim, 2), each with the sign that makes its largest component positive."""
+    vectors = np.linalg.eigh(pooled)[1][:, ::-1][:, :2]
+    largest = np.abs(vectors).argmax(axis=0)
+    axes = np.zeros((len(pooled), 2))
+    axes[:, : vectors.shape[1]] = vectors * np.where(vectors[largest, range(vectors.shape[1])] < 0, -1, 1)
+    return axes
+
+
+K = 10
+"""Number of neighbours that are compared."""
+SAMPLE = 2000
+"""Number of items whose neighbours are searched for the sake of the share alone."""
+
+Near = NDArray[np.int64]
+
+
+class Kept(NamedTuple):
+    """Share of the ten nearest neighbours by cosine that are among the ten nearest on the map: the mean over n items.
+
+    It is None if it is not computable, for a reason.
+    """
+
+    share: float | None
+    n: int
+    reason: str | None = None
+
+
+def kept_of_all(data: LayerData, near: Near, cosines: NDArray[np.float64], positions: Positions) -> Kept:
+    """Return the share over all n items of a map, from their positions (n, 2).
+
+    Args:
+        data: Vectors of the layer.
+        near: Nearest other items of each item, as positions (n, k), k ≥ 10 if there are as many, nearest first.
+        cosines: Cosines with them (n, k).
+        positions: Positions on the map (n, 2).
+    """
+    if reason := _too_few(len(near)):
+        return Kept(None, 0, reason)
+    if are_tied(data, K, cosines[:, :K]):
+        return Kept(None, 0, TIED)
+    return _share(np.arange(len(near)), near[:, :K], positions)
+
+
+def kept_of_some(data: LayerData, ids: Ids, positions: Positions, seed: int) -> Kept:
+    """Return the share over all n items of a map, at positions (n, 2), or over 2,000 items drawn at random."""
+    if reason := _too_few(len(ids)):
+        return Kept(None, 0, reason)
+    if len(ids) <= SAMPLE:
+        _, near, cosines = data.neighbours(K)
+        return kept_of_all(data, near, cosines, positions)
+    drawn = np.random.default_rng(seed).choice(ids, SAMPLE, replace=False, shuffle=False)
+    # One neighbour more shows whether the choice of ten is arbitrary.
+    _, rows, near, cosines = neighbours_of(data, np.sort(drawn), K + 1)
+    return Kept(None, 0, TIED) if are_equal(cosines.ravel(), data.dim) else _share(rows, near[:, :K], positions)
+
+
+def _too_few(n: int) -> str | None:
+    if n == 0:
+        return "no item is selected that has a direction"
+    return f"n = {n}: the ten nearest items are all others" if n <= K + 1 else None
+
+
+def _share(rows: NDArray[np.int64], near: Near, positions: Positions) -> Kept:
+    on_map = nearest_in_plane(positions, K, rows)
+    shared = n_shared(*(np.sort(lists.astype(np.int32), axis=1) for lists in (near, on_map)))
+    return Kept(float(shared.mean() / K), len(rows))
+
+
+_SEARCH = 0.3
+"""Share of the time of a layer that the search for neighbours takes: less for few items, more for many."""
+
+
+Placed = tuple[Ids, Positions, Kept]
+"""Ids of the items that have a direction, ascending; their positions, float32 (n, 2); and the share that is kept."""
+
+
+class Components:
+    """Principal components with axes that all layers share."""
+
+    def __init__(self, layers: Sequence[LayerData], seed: int) -> None:
+        self._layers, self._seed = layers, seed
+        self._basis: SharedBasis | None = None
+        self.versions = {"numpy": np.__version__}
+
+    def place(self, at: int, below: LayerMap | None, report: tsne.Report) -> Placed:
+        """Map a layer; the axes are fitted when the first one is mapped."""
+        del below, report  # no layer depends on the one before, and reading the vectors reports itself
+        if self._basis is None:
+            self._basis = SharedBasis.of(self._layers)
+        ids, positions = self._basis.project(at)
+        return ids, positions, kept_of_some(self._layers[at], ids, positions, self._seed)
+
+
+class Neighbourhoods:
+    """t-SNE on exact nearest neighbours, each layer starting from the one below."""
+
+    def __init__(self, layers: Sequence[LayerData], seed: int) -> None:
+        self._layers, self._seed = layers, seed
+        self.versions = {"numpy": np.__version__, "openTSNE": tsne.version()}
+
+    def place(self, at: int, below: LayerMap | None, report: tsne.Report) -> Placed:
+        """Map a layer, from the map of the layer below or else from its own principal components."""
+        data = self._layers[at]
+        with counting_as(_SEARCH):
+            ids, near, cosines = data.neighbours(tsne.N_NEIGHBOURS)
+        if below is None or len(ids) < tsne.LEAST_ITEMS:
+            with untracked():
+                initial = SharedBasis.of([data]).project(0)[1]
+        else:
+            initial = _positions_below(below, ids, near)
+        positions = initial
+        if len(ids) >= tsne.LEAST_ITEMS:
+            positions = tsne.place(
+                near, cosines, initial, below=below is not None, seed=self._seed,
+                report=lambda share: report(_SEARCH + (1 - _SEARCH) * share),
+            )  # fmt: skip
+        return ids, positions, kept_of_all(data, near, cosines, positions)
+
+
+def _positions_below(below: LayerMap, ids: Ids, near: Ids) -> Positions:
+    """Return the positions of items on the map of the layer below.
+
+    An item that is not on it, since its vector is zero there, starts among those of its neighbours that are, or else at
+    the origin.
+    """
+    at = np.minimum(np.searchsorted(below.ids, ids), max(0, len(below.ids) - 1))
+    is_there = below.ids[at] == ids if len(below.ids) else np.zeros(len(ids), bool)
+    initial = np.zeros((len(ids), 2), np.float32)
+    initial[is_there] = below.positions[at[is_there]]
+    for row in np.flatnonzero(~is_there):
+        if len(placed := near[row][is_there[near[row]]]):
+            initial[row] = initial[placed].mean(axis=0)
+    return initial
+
+
+Method = Components | Neighbourhoods
+
+METHODS: dict[str, Callable[[Sequence[LayerData], int], Method]] = {"pca": Components, "tsne": Neighbourhoods}
