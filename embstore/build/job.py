@@ -107,12 +107,6 @@ class Options:
 class Model:
     """A checkpoint whose hashes, tokenizer and weights are each loaded on first use.
 
-    Args:
-        spec: Checkpoint, in the notation of :func:`embstore.encode.resolve`.
-        options: Options of the build.
-        observe: Callback for progress; called when the weights are loaded.
-        revision: Revision, as in :func:`embstore.encode.resolve`.
-
     Attributes:
         checkpoint: The checkpoint.
         options: Options of the build.
@@ -259,21 +253,11 @@ class Job:
         return item_passages(items, self.model.tokenizer, self.options)
 
     def encode(self, windows: Iterable[Iterable[Passage]], group: Group) -> Iterator[Encoded | Skipped]:
-        """Encode passages, window by window, for all spaces of a group in the same forward passes.
-
-        Args:
-            windows: Passages of each window (items that are tokenised together).
-            group: Spaces to encode for; must be one of :attr:`groups`.
-        """
+        """Encode passages, window by window, for all spaces of a group in the same forward passes."""
         return encode_windows(self.model.encoder, windows, group.cards, self.options)
 
     def plan(self, passages: Iterable[Passage], group: Group) -> Plan:
-        """Count the tokens and batches that encoding takes, and the items it would skip, without running the model.
-
-        Args:
-            passages: Passages of one window (items that are tokenised together).
-            group: Spaces that are encoded in the same forward passes; must be one of :attr:`groups`.
-        """
+        """Count the tokens and batches that encoding takes, and the items it would skip, without running the model."""
         options = self.options
         return self.model.encoder.plan(
             passages,
@@ -298,18 +282,7 @@ def encode_windows(
     *,
     steady: bool = False,
 ) -> Iterator[Encoded | Skipped]:
-    """Encode passages, window by window, for spaces that share their forward passes.
-
-    Args:
-        encoder: Encoder of the checkpoint.
-        windows: Passages of each window (items that are tokenised together).
-        cards: Cards of the spaces, all or none of them of the pooling ``model``.
-        options: Options of the build.
-        steady: As in :meth:`Encoder.encode_windows`.
-
-    Raises:
-        SpaceMismatchError: The checkpoint's own recipe is not that of the space.
-    """
+    """Encode passages, window by window, for spaces that share their forward passes."""
     card, layers = cards[0], encoder.layers
     if card.pooling is Pooling.MODEL:
         recipe = encoder.tokenizer.recipe

@@ -113,15 +113,6 @@ def encode_ranges(
 
     A range is written while the next one is encoded, and the model does not wait between them. When all are encoded,
     the writers still have to write the last one.
-
-    Args:
-        tasks: Ranges with the same cards and options.
-        encoder: Encoder of the checkpoint.
-        writers: Writer of each space, in the order of the cards.
-        steady: As in :meth:`Encoder.encode_windows`.
-
-    Yields:
-        Each batch of vectors, and each skipped or truncated item.
     """
     ranges = iter(tasks)
     if (first := next(ranges, None)) is None:
@@ -200,11 +191,7 @@ class _Done:
 
 
 class _Windows:
-    """Gives windows of passages to the encoder, and tracks which items and ranges are finished.
-
-    Args:
-        tasks: Ranges.
-    """
+    """Gives windows of passages to the encoder, and tracks which items and ranges are finished."""
 
     def __init__(self, tasks: Iterable[RangeTask]) -> None:
         self._tasks = tasks
@@ -233,12 +220,7 @@ class _Windows:
         return True
 
     def done(self, ids: Ids, *, finished: bool = True) -> _Done:
-        """Record that items of one window came back from the encoder.
-
-        Args:
-            ids: Item ids, all from the same window.
-            finished: Whether the items are finished; False for a truncated item, whose vector is still to come.
-        """
+        """Record that items of one window came back from the encoder."""
         for window in self._open:
             positions = np.minimum(np.searchsorted(window.ids, ids), len(window.ids) - 1)
             if len(ids) and window.ids[positions[0]] == ids[0]:

@@ -16,27 +16,14 @@ from embstore.storage.staging.columns import StoredColumn
 
 
 class Meter:
-    """Reports encoding progress to an observer; the finished share is by the work of the items.
-
-    Args:
-        observe: Callback for progress.
-        checkpoint: Name of the checkpoint.
-        n: Number of items to encode.
-        work: Their total work, the sum of :func:`work_of`.
-    """
+    """Reports encoding progress to an observer; the finished share is by the work of the items."""
 
     def __init__(self, observe: Observer, checkpoint: str, n: int, work: float) -> None:
         self._observe, self._checkpoint, self._n, self._work = observe, checkpoint, n, work
         self._n_left, self._work_left, self._n_tokens = n, work, 0
 
     def advance(self, n: int, work: float, n_tokens: int) -> None:
-        """Report that further items are finished.
-
-        Args:
-            n: Number of further items.
-            work: Work of these items.
-            n_tokens: Number of tokens read by the model for them.
-        """
+        """Report that further items are finished."""
         self._n_tokens += n_tokens
         self._n_left -= n
         self._work_left -= work

@@ -1,19 +1,60 @@
 """Read the sources of a build, and stage their distinct items on disk."""
 
+import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
-from embstore.base.errors import UsageError
+from embstore.base import disk
+from embstore.base.errors import SourceError, UsageError
 from embstore.base.progress import Observer, Progress, ignore
 from embstore.base.space import Unit
-from embstore.base.text import NO_WORD, TOO_LONG, Item, Span, escaped, is_too_long, is_unicode, item_id, items_of
-from embstore.build.kept import KeptRows
-from embstore.sources import NO_COLUMNS, STDIN, Blank, GivenTexts, Keep, Source, Targets, find_dataset, open_source
-from embstore.storage.staging.columns import StagedColumns
+from embstore.base.table import ShownColumn, Table, table
+from embstore.base.text import (
+    NO_WORD,
+    TOO_LONG,
+    Item,
+    Span,
+    escaped,
+    is_too_long,
+    is_unicode,
+    item_id,
+    items_of,
+    name_problem,
+)
+from embstore.sources import (
+    NO_COLUMNS,
+    STDIN,
+    Blank,
+    Cell,
+    GivenTexts,
+    Keep,
+    Source,
+    Targets,
+    find_dataset,
+    get_datasets,
+    open_source,
+)
+from embstore.storage.files.paths import StorePaths, check_marker
+from embstore.storage.staging.columns import KeptValue, StagedColumns
 from embstore.storage.staging.staging import Batch, Staging
+from embstore.storage.transaction.additions import write_dataset
+from embstore.storage.writer import StoreWriter
+
+_WHOLE = r"(?:0|[1-9][0-9]*)"  # 007 is a text: as a number it would lose its zeros
+_INTEGER = re.compile(rf"[ \t]*[+-]?{_WHOLE}[ \t]*")
+_NUMBER = re.compile(rf"[ \t]*[+-]?(?:{_WHOLE}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t]*")
+_BOOLEAN = re.compile(r"[ \t]*(?:true|false)[ \t]*", re.IGNORECASE)
+_MISSING = frozenset(("NA", "N/A", "NaN", "nan", "NULL", "null", "None"))
+_INT64 = range(-(1 << 63), 1 << 63)
+COLUMNS = ("dataset", "kind", "unit", "rows")
+_SHOWN = (ShownColumn("dataset"), ShownColumn("kind"), ShownColumn("unit"), ShownColumn("rows", kind="count"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +73,6 @@ class Sources:
         delimiter: Character that separates columns; None to detect it.
         targets: Where the target of each sentence is given, which is then the only item of it; None for all items.
         given: Texts that the caller gives, which are read after the named sources.
-
-    Raises:
-        UsageError: Standard input is named twice, or an option is invalid.
     """
 
     names: tuple[str, ...]
@@ -85,12 +123,7 @@ class DatasetRows:
     columns: dict[str, list[Any]] = field(default_factory=dict)
 
     def add(self, texts: Sequence[tuple[int, str]], values: Mapping[str, Any]) -> None:
-        """Append a row.
-
-        Args:
-            texts: Item id and text; two of them for a pair, four for an analogy. Those after are only embedded.
-            values: Values of the dataset's own columns.
-        """
+        """Append a row."""
         row: dict[str, Any] = {}
         for (item, text), suffix in zip(texts, ("", "_2", "_3", "_4"), strict=False):
             row |= {f"item_id{suffix}": item, f"text{suffix}": text}
@@ -134,17 +167,7 @@ def group_by_unit(
 
 
 def read_texts(sources: Sources, staging: Staging, observe: Observer = ignore) -> Texts:
-    """Read all sources, and stage their distinct items.
-
-    Args:
-        sources: Sources to read.
-        staging: Empty staging database of the same unit.
-        observe: Callback for progress: the texts read of each source.
-
-    Raises:
-        SourceError: A source cannot be read, has no text or changes while it is read, or two different texts have the
-            same id.
-    """
+    """Read all sources, and stage their distinct items."""
     reader = _Reader(sources, staging, observe)
     opened = [
         open_source(
@@ -236,16 +259,7 @@ class _Reader:
         self._batch.blanks.append((reason, origin))
 
     def _add(self, text: str, origin: str, span: Span | None = None) -> tuple[int, str] | None:
-        """Add the items of a text to the batch.
-
-        Args:
-            text: Word or sentence.
-            origin: Place in the source.
-            span: Only occurrence to add; None for all words of a sentence.
-
-        Returns:
-            Id and text of the item, an occurrence as ``the [bank] of the river``; None for all words of a sentence.
-        """
+        """Add the items of a text to the batch."""
         self.n_texts += 1
         self._batch.n_chars += len(text)
         if self._unit is not Unit.OCCURRENCE:
@@ -287,3 +301,87 @@ class _Reader:
             batch.spans.append(item.span)
             batch.origins.append(origin)
             batch.valid.append(valid)
+
+
+class KeptRows:
+    """The values of the rows of a build's sources, which are checked and staged."""
+
+    def __init__(self, staged: StagedColumns) -> None:
+        self._staged = staged
+        self._names: dict[str, str] = {}  # lower case → as written
+
+    def add(self, ids: Sequence[int], origin: str, values: Mapping[str, Any]) -> None:
+        """Add the values of a row for the items that it gives."""
+        found = {}
+        for name, value in values.items():
+            if self._names.get(name.lower()) != name:
+                self._check_name(name, origin)
+            found[name] = classified(value, f"{origin}: the value of the column {name!r}")
+        self._staged.add(ids, origin, found)
+
+    def _check_name(self, name: str, origin: str) -> None:
+        if problem := name_problem(name):
+            raise SourceError(f"{origin}: the column {name!r} cannot be kept: {problem}. Rename the column.")
+        other = self._names.setdefault(name.lower(), name)
+        if other != name:
+            raise SourceError(
+                f"{origin}: the column {name!r} differs from the column {other!r} only in letter case. Rename one."
+            )
+
+
+def classified(value: object, what: str) -> KeptValue | None:
+    """Return a value as it is staged; None for a missing one."""
+    if value is None:
+        return None
+    if isinstance(value, Cell):
+        return KeptValue(_kind_of_cell(value), escaped(value))
+    if isinstance(value, str):
+        return KeptValue("s", escaped(value))
+    if isinstance(value, bool):
+        return KeptValue("b", str(value).lower())
+    if isinstance(value, int):
+        if value not in _INT64:
+            raise SourceError(f"{what} is {value}, which 64 bits do not hold. Write it as a string.")
+        return KeptValue("i", str(value))
+    if isinstance(value, float | Decimal):
+        number = float(value)
+        if math.isinf(number):
+            raise SourceError(f"{what} is not finite. Write a number, or leave it out.")
+        return None if math.isnan(number) else KeptValue("f", repr(number))
+    if isinstance(value, date | datetime | time):
+        return KeptValue("s", value.isoformat())
+    raise SourceError(f"{what} is of type {type(value).__name__}. Write a number, boolean or string.")
+
+
+def _kind_of_cell(cell: str) -> str:
+    """Return the kind that a cell looks like; see :class:`.KeptValue`."""
+    if _INTEGER.fullmatch(cell):
+        return "I" if int(cell) in _INT64 else "S"
+    if _NUMBER.fullmatch(cell):
+        return "F" if math.isfinite(float(cell)) else "S"
+    if _BOOLEAN.fullmatch(cell):
+        return "B"
+    return "-" if cell.strip() in _MISSING else "S"
+
+
+def store_datasets(root: Path, names: Sequence[str], unit: Unit | None, observe: Observer) -> Table:
+    """Write the rows of datasets to a store; those that are stored for the same unit are replaced."""
+    datasets = get_datasets(names)
+    paths = StorePaths(disk.resolved(root))
+    check_marker(paths)
+    rows: list[dict[str, Any]] = []
+    with StoreWriter(root) as store:
+        for name, dataset in datasets.items():
+            chosen = unit or dataset.unit
+            with Staging(store.paths.root, chosen) as staging:
+                found = read_texts(Sources((name,), chosen), staging, observe).datasets
+            if not found:
+                raise UsageError(
+                    f"the rows of {name!r} are of the unit {dataset.unit.value}, and are not stored for "
+                    f"{chosen.value}s. Leave out --unit."
+                )
+            [each] = found
+            write_dataset(store.paths, each.name, each.kind, chosen, each.columns)
+            values = (each.name, each.kind, chosen.value, len(each.columns["text"]))
+            rows.append(dict(zip(COLUMNS, values, strict=True)))
+    return table(rows, columns=COLUMNS, shown=_SHOWN)

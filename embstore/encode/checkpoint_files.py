@@ -64,12 +64,7 @@ def tokenizer_files(folder: Path) -> list[Path]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """List the weight files to load from ``folder``, with their index: safetensors if any, else pickles.
-
-    Raises:
-        CheckpointAccessError: The folder cannot be inspected.
-        CheckpointError: An index of weight files is invalid, or names a file other than weights in its own folder.
-    """
+    """List the weight files to load from ``folder``, with their index: safetensors if any, else pickles."""
     for whole in ("model.safetensors", "pytorch_model.bin"):
         if is_file(folder / whole):
             return [folder / whole]
@@ -127,14 +122,7 @@ def model_subfolder(folder: Path) -> str:
 
 
 def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bool = True) -> None:
-    """Check that a folder has a config, a tokenizer and weights that may be loaded; raise CheckpointError if not.
-
-    Args:
-        folder: Folder of the checkpoint.
-        spec: Checkpoint as the user wrote it, for messages.
-        allow_pickle: Whether pickled weights are accepted if there are no safetensors.
-        has_weights: Whether weights are needed.
-    """
+    """Check that a folder has a config, a tokenizer and weights that may be loaded; raise CheckpointError if not."""
     where = f"the checkpoint {spec!r} in {folder}"
     if is_file(folder / ADAPTER_FILE) and not weight_files(folder):
         raise CheckpointError(_adapter_message(folder, where))

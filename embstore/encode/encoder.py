@@ -8,20 +8,25 @@ from typing import Any, Self
 from embstore.base.errors import CheckpointError, EmbstoreError, UsageError
 from embstore.base.space import Layers, Pooling, Template, Unit
 from embstore.base.text import Passage
-from embstore.encode.batches import default_batch_tokens, plan_batches
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.contract import LAYER_CHECK, Contract, verify
-from embstore.encode.devices import choose_device
-from embstore.encode.extra import first_sentence, need, versions
-from embstore.encode.forward import Forward, tensors
+from embstore.encode.extra import choose_device, first_sentence, need, versions
+from embstore.encode.forward import Forward, run, tensors
 from embstore.encode.models import load_config, load_model
-from embstore.encode.recipe_head import Head
-from embstore.encode.recipe_text import reader
-from embstore.encode.records import Encoded, Long, Plan, Skipped
+from embstore.encode.recipe_head import Head, reader
+from embstore.encode.records import (
+    DEFAULT_WEIGHTS,
+    Encoded,
+    Long,
+    Plan,
+    Skipped,
+    Weights,
+    default_batch_tokens,
+    hash_tensors,
+    plan_batches,
+)
 from embstore.encode.spans import Text
 from embstore.encode.tokens import Tokenizer
-from embstore.encode.weights import DEFAULT_WEIGHTS, Weights, hash_tensors
-from embstore.encode.workers import run
 
 _PROBE = ("The quick brown fox jumps over the lazy dog.", "a dog")
 
@@ -76,18 +81,7 @@ class Encoder:
         allow_pickle: bool = False,
         weights: Weights = DEFAULT_WEIGHTS,
     ) -> Self:
-        """Load a checkpoint and verify its layers.
-
-        Args:
-            checkpoint: Checkpoint returned by ``resolve``.
-            device: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` …; by default the first available accelerator, else the CPU.
-            allow_pickle: Whether to load ``pytorch_model.bin`` if there are no safetensors.
-            weights: Type of the weights, and seed of an untrained model.
-
-        Raises:
-            CheckpointError: It cannot be loaded, is not a text model, or its layers cannot be verified.
-            UsageError: The device is not available.
-        """
+        """Load a checkpoint and verify its layers."""
         if device is not None and weights.device_map is not None:
             raise UsageError("--device names one device, and --device-map distributes over all: leave out one of them.")
         target = None if weights.device_map is not None else choose_device(device)
@@ -167,24 +161,6 @@ class Encoder:
         Passages are read in windows of some thousands, so memory use does not grow with their number. Items are yielded
         in the order of the batches, not of the input. If ``bos`` or ``eos`` is among the poolings, an item without that
         token (removed by truncation) is skipped for all poolings.
-
-        Args:
-            passages: Strings with the spans of their items.
-            poolings: One or more poolings; ``projection`` yields its single layer, independent of ``layers``. ``model``
-                reads texts in its own way, and goes by itself.
-            layers: Subset of :meth:`layers_of`; None for all.
-            batch_tokens: Maximum number of tokens per batch, with padding; None for the device's default. Halved on
-                out-of-memory errors.
-            long: Treatment of texts longer than ``max_tokens``: ``skip``, ``truncate`` or ``error``.
-            prompt: Text before each item, for ``model``.
-
-        Yields:
-            The vectors of each batch, and each skipped or truncated item with the reason.
-
-        Raises:
-            UsageError: An argument is out of range, or the checkpoint has no projection.
-            EncodeError: A text is too long (``long="error"``) or does not fit in memory alone, or the model fails on
-                every text. A single text that the model fails on is skipped.
         """
         return self.encode_windows(
             [passages], poolings=poolings, layers=layers, batch_tokens=batch_tokens, long=long, prompt=prompt
@@ -204,16 +180,6 @@ class Encoder:
         """Embed windows of passages as :meth:`encode` does; no batch mixes passages of two windows.
 
         The batches of a window therefore depend only on its own passages. The model does not wait between windows.
-
-        Args:
-            windows: Passages of each window.
-            poolings: As in :meth:`encode`, like the other arguments.
-            layers: Subset of :meth:`layers_of`.
-            batch_tokens: Maximum number of tokens per batch.
-            long: Treatment of texts longer than ``max_tokens``.
-            prompt: Text before each item, for ``model``.
-            steady: Whether a batch gets as few threads of a CPU as if many followed, even if only a few do. The last
-                bits of vectors depend on the number of threads.
         """
         if not poolings:
             raise UsageError("name at least one pooling.")

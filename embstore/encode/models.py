@@ -1,18 +1,22 @@
 """Load the transformers model of a checkpoint, or make an untrained one; raise if it is not a text model."""
 
+import os
 import re
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from embstore.base.errors import CheckpointError
 from embstore.base.installation import install_command
 from embstore.encode.checkpoint import Checkpoint
-from embstore.encode.checkpoint_files import has_safetensors, read_json, weight_files
+from embstore.encode.checkpoint_files import has_safetensors, read_files, read_json, weight_files
 from embstore.encode.extra import first_sentence, need, quiet
-from embstore.encode.fence import check_config, fenced
+from embstore.encode.records import Weights
 from embstore.encode.text_part import TextPart, text_part
-from embstore.encode.weights import Weights
 
 # Weights of heads, which base checkpoints do not have and hidden states do not depend on.
 _UNUSED = re.compile(r"(^|\.)(pooler|lm_head|classifier)\.")
@@ -20,15 +24,11 @@ _PROJECTION = "text_projection.weight"
 # Names of numbers of layers in configs, and of blocks or groups of them.
 _LAYERS = re.compile(r"(layers?|depths?|blocks|block_sizes|group_num)$")
 _MAX_LAYERS = 4096  # the card of a space has room for as many
+_MAX_METHOD_CHARS = 40
 
 
 def load_config(checkpoint: Checkpoint) -> Any:
-    """Load the config of a checkpoint, and check that it is a supported text model.
-
-    Raises:
-        CheckpointError: The config cannot be read, states too many layers, needs remote code, is quantized, or is not a
-            text model's.
-    """
+    """Load the config of a checkpoint, and check that it is a supported text model."""
     file = checkpoint.folder / "config.json"
     if (n_layers := max(_layer_counts(read_json(file)), default=0)) > _MAX_LAYERS:
         raise CheckpointError(
@@ -59,18 +59,6 @@ def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool, weigh
     """Load a checkpoint's model on the CPU for inference, or make an untrained one.
 
     Weights are converted one by one as they are read, so that none is in memory in two types for longer.
-
-    Args:
-        checkpoint: Checkpoint.
-        config: Its config, returned by :func:`load_config`.
-        allow_pickle: Whether to load ``pytorch_model.bin`` if there are no safetensors.
-        weights: Type of the weights, and seed of an untrained model.
-
-    Returns:
-        The model, and whether it has the weights of CLIP's text projection.
-
-    Raises:
-        CheckpointError: It cannot be loaded, or weights are missing and would be initialised at random.
     """
     part = _text_part(config, checkpoint)
     cls = getattr(need("transformers"), part.architecture)
@@ -209,3 +197,72 @@ def _optimised(model: Any, weights: Weights) -> Any:
     if getattr(model.config, "use_cache", False):
         model.config.use_cache = False
     return model
+
+
+@contextmanager
+def fenced(checkpoint: Checkpoint) -> Iterator[Path]:
+    """Provide a temporary folder with only the fingerprinted files of a checkpoint, and block access to the hub.
+
+    Other files of the checkpoint's folder (code, adapters, other weights, distributed states) are not visible. Kernels
+    from the hub are neither downloaded nor run.
+    """
+    with TemporaryDirectory(prefix="embstore-checkpoint-") as name, _offline():
+        view = Path(name)
+        for file in read_files(checkpoint.folder):
+            _link(file.resolve(), view / file.name)
+        yield view
+
+
+def check_config(config: Any, checkpoint: Checkpoint) -> Any:
+    """Reject a quantized config, and reset its attention and experts implementations to those of transformers."""
+    for part in _parts(config):
+        if (quantization := getattr(part, "quantization_config", None)) is not None:
+            raise CheckpointError(_quantized_message(quantization, checkpoint))
+        part._attn_implementation = None
+        part._experts_implementation = None
+    return config
+
+
+def _quantized_message(quantization: Any, checkpoint: Checkpoint) -> str:
+    """Return why a quantized checkpoint is refused, with the remedy."""
+    stated = quantization if isinstance(quantization, dict) else vars(quantization)
+    method = str(getattr(stated.get("quant_method"), "value", stated.get("quant_method")))[:_MAX_METHOD_CHARS]
+    how = f" by {method!r}" if method.isprintable() and method != "None" else ""
+    return (
+        f"the checkpoint {checkpoint.name!r} in {checkpoint.folder} is quantized{how} (quantization_config in its "
+        "config.json): its weights need kernels, which embstore does not load. Use the checkpoint that it was made "
+        "from; --weights-dtype bfloat16 loads that in half the memory of float32."
+    )
+
+
+def _parts(config: Any) -> Iterator[Any]:
+    """Yield a config and its nested configs."""
+    base = need("transformers").PretrainedConfig
+    yield config
+    for value in vars(config).values():
+        if isinstance(value, base):
+            yield from _parts(value)
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Block requests to the hub and the loading of its kernels inside a ``with`` block."""
+    switches: list[tuple[Any, str, Any]] = [(need("huggingface_hub.constants"), "HF_HUB_OFFLINE", True)]
+    with suppress(CheckpointError):  # some versions of transformers do not have the module
+        switches.append((need("transformers.integrations.hub_kernels"), "_kernels_enabled", False))
+    previous = [(module, name, getattr(module, name, None)) for module, name, _ in switches]
+    for module, name, value in switches:
+        setattr(module, name, value)
+    try:
+        yield
+    finally:
+        for module, name, value in previous:
+            setattr(module, name, value)
+
+
+def _link(file: Path, link: Path) -> None:
+    """Create a symbolic link to a file, or a copy if the system permits no links."""
+    try:
+        os.symlink(file, link)
+    except OSError:  # on Windows it takes a privilege
+        shutil.copyfile(file, link)

@@ -1,19 +1,28 @@
 """Results of encoding: vectors, skipped texts, and plans."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import EncodeError
+from embstore.base.errors import EncodeError, UnknownNameError, UsageError
 from embstore.base.space import Pooling
+from embstore.encode.extra import need
 
 Long = Literal["skip", "truncate", "error"]
 """Treatment of a text longer than the model's context."""
 
 MODEL_FAILS = "the model fails at this text"
 """Beginning of the reason for skipping a text that the model fails on; the error follows."""
+
+CPU_BATCH_TOKENS = 1024
+GPU_BATCH_TOKENS = 16384
+WEIGHT_DTYPES = ("float32", "bfloat16", "float16")
+DEVICE_MAPS = ("auto", "balanced", "sequential")
+_SEEDS = 1 << 32
 
 
 class TooLongError(EncodeError):
@@ -96,3 +105,100 @@ class Plan:
     n_tokens: int
     n_batches: int
     skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Texts of one forward pass.
+
+    Attributes:
+        rows: Positions of the texts in the list of lengths.
+        width: Length of the longest text, in tokens.
+    """
+
+    rows: tuple[int, ...]
+    width: int
+
+    @property
+    def size(self) -> int:
+        """Number of tokens of the padded batch: texts × width."""
+        return len(self.rows) * self.width
+
+
+def default_batch_tokens(device: str) -> int:
+    """Return the default number of tokens per batch: 1,024 (about a CPU's caches) on a CPU, 16,384 elsewhere."""
+    return CPU_BATCH_TOKENS if device == "cpu" else GPU_BATCH_TOKENS
+
+
+def plan_batches(lengths: Sequence[int], batch_tokens: int, *, pad: bool = True) -> list[Batch]:
+    """Group texts of similar length into batches, the longest first.
+
+    The longest text of a batch exceeds any other by at most an eighth of the other's length, and texts × width is at
+    most ``batch_tokens``, except for a batch of one longer text. Every text is in exactly one batch.
+    """
+    batches: list[Batch] = []
+    rows: list[int] = []
+    width = 0
+    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
+        length = lengths[row]
+        is_similar = width - length <= (length // 8 if pad else 0)
+        if rows and not (is_similar and (len(rows) + 1) * width <= batch_tokens):
+            batches.append(Batch(tuple(rows), width))
+            rows = []
+        if not rows:
+            width = length
+        rows.append(row)
+    if rows:
+        batches.append(Batch(tuple(rows), width))
+    return batches
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The weights that a model computes with.
+
+    Attributes:
+        dtype: Type of the weights and of the computation: ``float32``, ``bfloat16`` or ``float16``.
+        untrained: Random seed of an untrained model of the same architecture, 0 ≤ seed < 2³²; None for the
+            checkpoint's own weights.
+        device_map: Distribution over the machine's devices by accelerate: ``auto``, ``balanced`` or ``sequential``;
+            None for one device. It changes vectors by rounding only, and is not a part of a space's identity.
+    """
+
+    dtype: str = "float32"
+    untrained: int | None = None
+    device_map: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in WEIGHT_DTYPES:
+            raise UnknownNameError("dtype of weights", self.dtype, WEIGHT_DTYPES)
+        if self.device_map is not None and self.device_map not in DEVICE_MAPS:
+            raise UnknownNameError("device map", self.device_map, DEVICE_MAPS)
+        if self.device_map is not None and self.untrained is not None:
+            raise UsageError("an untrained model is made on one device: leave out --device-map or --untrained.")
+        if self.untrained is not None and not 0 <= self.untrained < _SEEDS:
+            raise UsageError(f"the seed of an untrained model must be from 0 to {_SEEDS - 1}, not {self.untrained}.")
+
+    def name(self, checkpoint: str) -> str:
+        """Return the name of a checkpoint with these weights: ``gpt2``, or ``gpt2-untrained-7``."""
+        if self.untrained is None:
+            return checkpoint
+        suffix = f"-untrained-{self.untrained}"
+        return checkpoint.removesuffix(suffix) + suffix
+
+
+DEFAULT_WEIGHTS = Weights()
+"""The checkpoint's own weights, in float32."""
+
+
+def hash_tensors(model: Any) -> str:
+    """Compute the SHA-256 of a model's weights and stored buffers, in the order of their names.
+
+    Each contributes a line with its name, type and shape, and its bytes.
+    """
+    torch = need("torch")
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,5 +1,6 @@
 """Map the spans of a passage to its tokens."""
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,13 @@ from typing import Any
 from embstore.base.space import Pooling
 from embstore.base.text import Passage, Span
 from embstore.encode.records import Skipped
+
+_WHOLE_CHARS = 1 << 18
+_FIRST_CHARS = 1 << 14
+_MAX_CHARS = 1 << 20
+_CHARS_PER_TOKEN = 16
+# Whitespace, without the control characters that BERT's normaliser deletes, which therefore do not end a word.
+_SPACE = re.compile(r"\S[^\S\x0b\x0c\x1c-\x1f\x85]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +50,7 @@ class Text:
 def add_items(
     passage: Passage, text: Text, tokens: Any, poolings: Collection[Pooling], *, cut: str, n_tokens: int | None
 ) -> tuple[Text | None, list[Skipped]]:
-    """Add the items of a passage to its tokenised text, and report the items without tokens.
-
-    Args:
-        passage: String and the spans of its items.
-        text: Tokenised passage without items; modified in place.
-        tokens: ``tokenizers.Encoding`` of the passage, with the offsets of its tokens.
-        poolings: Poolings; all items are skipped if the special token of one of them is missing.
-        cut: Reason of the truncation; empty if the text is whole.
-        n_tokens: Number of tokens before truncation; None if unknown.
-
-    Returns:
-        The text, or None if it has no items; and the skipped and truncated items.
-    """
+    """Add the items of a passage to its tokenised text, and report the items without tokens."""
     skipped: list[Skipped] = []
     missing_token = _missing_token(text, poolings)
     tokens_of = _finder(tokens.offsets, tokens.special_tokens_mask)
@@ -102,3 +98,64 @@ def _missing_token(text: Text, poolings: Collection[Pooling]) -> str:
     if text.end is None and (Pooling.EOS in poolings or Pooling.PROJECTION in poolings):
         return "no special token at the end"
     return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a text longer than the context.
+
+    Attributes:
+        text: Characters of the part.
+        start: Position of its first character in the text.
+    """
+
+    text: str
+    start: int
+
+
+class NoPieceError(Exception):
+    """The part that may be tokenised has fewer tokens than the context, and the text is too long to tokenise whole.
+
+    Attributes:
+        n_chars: Number of characters that were tokenised.
+    """
+
+    def __init__(self, n_chars: int) -> None:
+        super().__init__()
+        self.n_chars = n_chars
+
+
+def find_piece(text: str, limit: int | None, tokenise: Callable[[str], Any], *, from_end: bool) -> Piece | None:
+    """Return a part of a very long text with the same truncated tokens as the whole text.
+
+    A part suffices if it has more tokens than the context and a part twice as long has the same truncated tokens at
+    the same characters. A part at the end of a text starts at whitespace.
+    """
+    if limit is None or len(text) <= max(_WHOLE_CHARS, 2 * _CHARS_PER_TOKEN * limit):
+        return None
+    n_chars = max(_FIRST_CHARS, _CHARS_PER_TOKEN * limit)
+    max_chars = max(_MAX_CHARS, 2 * n_chars)
+    previous: tuple[Piece, list[int], list[tuple[int, int]]] | None = None
+    while n_chars <= min(max_chars, len(text)):
+        piece = _last_words(text, n_chars) if from_end else Piece(text[:n_chars], 0)
+        if piece is not None and (tokens := tokenise(piece.text)).overflowing:
+            candidate = (piece, tokens.ids, _token_positions(tokens, piece.start))
+            if previous is not None and previous[1:] == candidate[1:]:
+                return previous[0]
+            previous = candidate
+        n_chars *= 2
+    if len(text) <= max_chars:
+        return None
+    raise NoPieceError(max_chars)
+
+
+def _last_words(text: str, n_chars: int) -> Piece | None:
+    """Return the end of a text from the first whitespace on, since a cut inside a word would change its tokens."""
+    match = _SPACE.search(text, len(text) - n_chars, len(text) - n_chars // 2)
+    return None if match is None else Piece(text[match.end() - 1 :], match.end() - 1)
+
+
+def _token_positions(tokens: Any, start: int) -> list[tuple[int, int]]:
+    """Return the (start, end) characters of each token in the whole text; (0, 0) for special tokens."""
+    offsets = zip(tokens.offsets, tokens.special_tokens_mask, strict=True)
+    return [(0, 0) if is_special else (start + begin, start + end) for (begin, end), is_special in offsets]

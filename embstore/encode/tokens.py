@@ -1,23 +1,19 @@
 """Tokenise passages and map their spans to tokens, without running the model."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from embstore.base.errors import CheckpointError, UsageError
 from embstore.base.space import Pooling, Template, Unit, check_pooling
 from embstore.base.text import NOT_UNICODE, Passage, Span, is_unicode
-from embstore.encode.batches import CPU_BATCH_TOKENS, plan_batches
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.extra import first_sentence, need, quiet
-from embstore.encode.fence import fenced
-from embstore.encode.limits import max_tokens
-from embstore.encode.long_texts import NoPieceError, Piece, find_piece
-from embstore.encode.models import load_config
-from embstore.encode.recipe_files import read_recipe
-from embstore.encode.records import Long, Plan, Skipped, TooLongError
-from embstore.encode.spans import Text, add_items, skip_all
-from embstore.encode.special import begin_position, end_position, marks
-from embstore.encode.text_part import text_part
+from embstore.encode.models import fenced, load_config
+from embstore.encode.recipe import read_recipe
+from embstore.encode.records import CPU_BATCH_TOKENS, Long, Plan, Skipped, TooLongError, plan_batches
+from embstore.encode.spans import NoPieceError, Piece, Text, add_items, find_piece, skip_all
+from embstore.encode.text_part import max_tokens, text_part
 
 if TYPE_CHECKING:
     from embstore.encode.recipe import Recipe
@@ -67,12 +63,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, checkpoint: Checkpoint) -> Self:
-        """Load the tokenizer and config of a checkpoint, without its weights.
-
-        Raises:
-            CheckpointError: It cannot be read, there is only a slow tokenizer, which has no offsets, or its vocabulary
-                is missing.
-        """
+        """Load the tokenizer and config of a checkpoint, without its weights."""
         config = load_config(checkpoint)
         auto = need("transformers").AutoTokenizer
         with quiet(), fenced(checkpoint) as view:
@@ -108,11 +99,7 @@ class Tokenizer:
         return self._end.field
 
     def template_strings(self, template: Template) -> tuple[str, str]:
-        """Return the values of ``{bos}`` and ``{eos}`` in a template.
-
-        Raises:
-            CheckpointError: The template has a field for a token that the checkpoint does not have.
-        """
+        """Return the values of ``{bos}`` and ``{eos}`` in a template."""
         for field, value in (("bos", self.bos), ("eos", self.eos)):
             if field in template.fields and value is None:
                 raise CheckpointError(
@@ -146,13 +133,7 @@ class Tokenizer:
         return Pooling.EOS if self.causal and self._special_tokens(template)[1] else Pooling.MEAN
 
     def check(self, unit: Unit, pooling: Pooling, template: Template) -> None:
-        """Check that the checkpoint supports a pooling for a unit and a template.
-
-        Raises:
-            QueryError: The pooling is not defined for the unit, with any checkpoint.
-            CheckpointError: The template needs a token that the checkpoint does not have.
-            UsageError: The checkpoint does not support the pooling; lists the supported ones and the remedy.
-        """
+        """Check that the checkpoint supports a pooling for a unit and a template."""
         check_pooling(unit, pooling)
         known = self.poolings_of(unit, template)
         if pooling in known:
@@ -203,14 +184,7 @@ class Tokenizer:
     def windows(
         self, passages: Iterable[Passage], *, poolings: Collection[Pooling], long: Long
     ) -> Iterator[tuple[list[Text], list[Skipped]]]:
-        """Tokenise passages in windows of at most 16,384 passages or about 16 million characters.
-
-        Yields:
-            The tokenised texts of each window, and its skipped or truncated items.
-
-        Raises:
-            TooLongError: A text is too long, and ``long`` is ``error``.
-        """
+        """Tokenise passages in windows of at most 16,384 passages or about 16 million characters."""
         window: list[Passage] = []
         n_chars = 0
         for passage in passages:
@@ -373,3 +347,60 @@ def _groups(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
         n_chars += len(passage.text)
     if group:
         yield group
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The special token at the beginning or end of a text.
+
+    Attributes:
+        id: Token id; None if the checkpoint has no such token.
+        text: String of the token; None if there is none.
+        added: Whether the tokenizer adds it to every text.
+    """
+
+    id: int | None
+    text: str | None
+    added: bool
+
+    @property
+    def field(self) -> str | None:
+        """Value of ``{bos}`` or ``{eos}`` in a template: "" if the tokenizer adds the token; None if there is none."""
+        return "" if self.added else self.text
+
+
+def marks(hf: Any) -> tuple[Mark, Mark]:
+    """Return the beginning and end tokens of a Hugging Face tokenizer, found by tokenising one word."""
+    encoding = hf("a", return_special_tokens_mask=True, return_attention_mask=False)
+    ids, special = encoding["input_ids"], encoding["special_tokens_mask"]
+    first = ids[0] if ids and special[0] else None
+    last = ids[-1] if ids and special[-1] else None
+    # Qwen3-Embedding ends its texts with the pad token.
+    begin = _mark(hf, first, (hf.bos_token_id, hf.cls_token_id), ())
+    end = _mark(hf, last, (hf.eos_token_id, hf.sep_token_id), (hf.pad_token_id,))
+    return begin, end
+
+
+def _mark(hf: Any, added: int | None, named: Iterable[int | None], others: Iterable[int | None]) -> Mark:
+    """Return the special token that the tokenizer adds, if it is a named or another possible one; else a named one."""
+    tokens = [token for token in named if token is not None]
+    if added is not None and (added in tokens or added in others):
+        return Mark(added, hf.convert_ids_to_tokens(added), True)
+    if not tokens:
+        return Mark(None, None, False)
+    return Mark(tokens[0], hf.convert_ids_to_tokens(tokens[0]), False)
+
+
+def begin_position(ids: Sequence[int], begin: Mark) -> int | None:
+    """Return 0 if a text begins with its beginning token, else None."""
+    return 0 if ids and begin.id is not None and ids[0] == begin.id else None
+
+
+def end_position(ids: Sequence[int], end: Mark, clip_eos: int | None) -> int | None:
+    """Return the position of the end token in a text; None if it is absent."""
+    if not ids:
+        return None
+    if clip_eos is not None:
+        wanted = max(ids) if clip_eos == 2 else clip_eos
+        return ids.index(wanted) if wanted in ids else None
+    return len(ids) - 1 if end.id is not None and ids[-1] == end.id else None

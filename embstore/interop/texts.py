@@ -18,8 +18,7 @@ from embstore.base.text import Span
 from embstore.interop.files import check_regular, open_stream
 from embstore.interop.vector_file import Block
 from embstore.sources import Blank, open_source
-from embstore.sources.files import file_type
-from embstore.sources.lines import decode_lines
+from embstore.sources.files import decode_lines, file_type
 
 _NO_VECTORS = np.empty((1, 0, 0), np.float32)
 

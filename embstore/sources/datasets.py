@@ -1,20 +1,33 @@
 """List, fetch, add and open named datasets."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceAccessError, SourceError, UnknownNameError, UsageError
 from embstore.base.space import Unit
-from embstore.sources.cache import check_cached, is_at_hand, path_of, write_file
-from embstore.sources.download import ProgressCallback, download
+from embstore.base.table import Pivot, Table, table
+from embstore.sources.cache import (
+    ProgressCallback,
+    check_cached,
+    describe_damage,
+    download,
+    is_at_hand,
+    path_of,
+    write_file,
+)
 from embstore.sources.files import file_sha256, is_file, read_binary
 from embstore.sources.own import add_own, own_dataset, own_datasets
 from embstore.sources.published import PUBLISHED
 from embstore.sources.rows import Row
-from embstore.sources.source import Source
-from embstore.sources.specs import WORD_LIST, DataFile, DatasetSpec, GeneratedContent
+from embstore.sources.source import WORD_LIST, DataFile, DatasetSpec, GeneratedContent, Source
+
+COLUMNS = (
+    "name", "kind", "unit", "rows", "at_hand", "damaged", "columns", "score_min", "score_max", "licence", "help",
+    "citation", "address", "sha256", "file",
+)  # fmt: skip
 
 
 def _words() -> Iterator[str]:
@@ -60,11 +73,7 @@ def find_dataset(spec: str) -> DatasetSpec | None:
 
 
 def get_datasets(specs: Iterable[str]) -> dict[str, DatasetSpec]:
-    """Return the datasets named by ``name`` or ``name:size``, each once.
-
-    Raises:
-        UnknownNameError: There is no dataset of a name.
-    """
+    """Return the datasets named by ``name`` or ``name:size``, each once."""
     found = {spec: find_dataset(spec) for spec in specs}
     for spec, dataset in found.items():
         if dataset is None:
@@ -74,16 +83,7 @@ def get_datasets(specs: Iterable[str]) -> dict[str, DatasetSpec]:
 
 
 def open_dataset(spec: str, dataset: DatasetSpec) -> Source:
-    """Open a dataset.
-
-    Args:
-        spec: ``name`` or ``name:size``, as the user wrote it.
-        dataset: Dataset of that name.
-
-    Raises:
-        UsageError: The size is not an integer above 0, or the dataset has a fixed size.
-        SourceError: The dataset is smaller than the size or not on this machine, or its file was altered.
-    """
+    """Open a dataset."""
     name, colon, number = spec.partition(":")
     if isinstance(content := dataset.content, DataFile):
         if colon:
@@ -100,19 +100,7 @@ def open_dataset(spec: str, dataset: DatasetSpec) -> Source:
 
 
 def fetch_dataset(name: str, report: ProgressCallback = lambda done, total: None) -> Path | None:
-    """Download the file of a dataset, unless it exists with the right SHA-256.
-
-    Args:
-        name: Name of the dataset.
-        report: Callback for progress: bytes received, total bytes.
-
-    Returns:
-        Path of the file; None for a generated dataset.
-
-    Raises:
-        UnknownNameError: The dataset does not exist.
-        SourceError: The file cannot be downloaded, or does not have the right SHA-256.
-    """
+    """Download the file of a dataset, unless it exists with the right SHA-256."""
     spec = _get_dataset(name)
     if not isinstance(file := spec.content, DataFile):
         return None
@@ -133,19 +121,7 @@ def _get_dataset(name: str) -> DatasetSpec:
 
 
 def fetch_datasets(names: Sequence[str], report: Callable[[str, int, int], None]) -> dict[str, Path | None]:
-    """Download the files of datasets; if one fails, continue with the others before raising an error.
-
-    Args:
-        names: Names of the datasets.
-        report: Callback for progress: name of the dataset, bytes received, total bytes.
-
-    Returns:
-        Name → path of the file; None for a generated dataset.
-
-    Raises:
-        UnknownNameError: A dataset does not exist; nothing was downloaded.
-        SourceError: Some files cannot be downloaded; gives the reason and remedy for each.
-    """
+    """Download the files of datasets; if one fails, continue with the others before raising an error."""
     for name in names:
         _get_dataset(name)
     paths: dict[str, Path | None] = {}
@@ -181,21 +157,7 @@ def add_dataset(
     unit: str = "word",
     delimiter: str | None = None,
 ) -> DatasetSpec:
-    """Add a dataset: a copy of a published one, whose SHA-256 is checked, or a user's own table.
-
-    Args:
-        name: Name of the dataset.
-        file: Copy of the published file, or the user's table (.csv, .tsv, .jsonl, .parquet), file or folder
-            of analogies (.txt).
-        kind: Kind of the user's table, ``pairs``, ``lexicon`` or ``analogies``; None for a published dataset.
-        columns: Columns of the user's table: text, text and score of pairs, or text and value of a lexicon.
-        unit: Unit of the user's table, ``word`` or ``sentence``.
-        delimiter: Character that separates the columns of the user's CSV or TSV table, or ``tab``; None to detect it.
-
-    Raises:
-        UnknownNameError, UsageError: An argument is invalid.
-        SourceError: The file cannot be read or written, does not have the right SHA-256, or has invalid values.
-    """
+    """Add a dataset: a copy of a published one, whose SHA-256 is checked, or a user's own table."""
     if kind is not None:
         return add_own(name, file, kind, columns, unit, tuple(DATASETS), delimiter)
     if name not in DATASETS:
@@ -230,3 +192,40 @@ def _parse_size(spec: str, number: str, dataset: DatasetSpec) -> int:
             f"{dataset.name}:{dataset.rows // 2}, or ./{spec} for a file of that name."
         )
     return int(number)
+
+
+def list_datasets(specs: Collection[DatasetSpec] | None = None) -> Table:
+    """Return a table with one row per dataset; by default of all known datasets.
+
+    A dataset is ``at_hand`` if it can be read without a download. One whose file has a wrong SHA-256 is ``damaged``
+    instead, and one whose file cannot be read neither; notes give the reasons and remedies.
+    """
+    if specs is None:
+        specs = known_datasets().values()
+    states = [_state(spec) for spec in specs]
+    rows = [_row(spec, at_hand, damaged) for spec, (at_hand, damaged, _) in zip(specs, states, strict=True)]
+    shown_states = ("at_hand", "damaged") if any(damaged for _, damaged, _ in states) else ("at_hand",)
+    shown = Pivot(down=("name",), across=(), values=("kind", "unit", "rows", *shown_states, "licence"))
+    return table(rows, columns=COLUMNS, notes=[note for *_, note in states if note], pivot=shown)
+
+
+def _state(spec: DatasetSpec) -> tuple[bool, bool, str | None]:
+    """Return whether a dataset is at hand, whether its file is damaged, and a note if it cannot be used."""
+    try:
+        damage = describe_damage(spec)
+        return is_at_hand(spec) and damage is None, damage is not None, damage
+    except SourceAccessError as error:
+        return False, False, str(error)
+
+
+def _row(spec: DatasetSpec, at_hand: bool, damaged: bool) -> dict[str, Any]:
+    """Return the row of one dataset."""
+    low, high = spec.scores or (None, None)
+    file = spec.content if isinstance(spec.content, DataFile) else None
+    return {
+        "name": spec.name, "kind": spec.kind, "unit": spec.unit.value, "rows": spec.rows,
+        "at_hand": at_hand, "damaged": damaged, "columns": list(spec.columns),
+        "score_min": low, "score_max": high, "licence": spec.licence or None, "help": spec.help,
+        "citation": spec.citation or None, "address": file and file.address, "sha256": file and file.sha256,
+        "file": file and str(path_of(file)),
+    }  # fmt: skip

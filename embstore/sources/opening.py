@@ -1,41 +1,46 @@
 """Open the source that a user named: a dataset, standard input or a file."""
 
+import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO, StringIO
+from itertools import chain, islice
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import BinaryIO, TextIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError, nearest
 from embstore.sources.datasets import find_dataset, known_datasets, open_dataset
-from embstore.sources.delimiters import parse_delimiter
-from embstore.sources.files import GZIP_SUFFIX, file_type, open_binary, status
-from embstore.sources.jsonl import open_jsonl
-from embstore.sources.kept import NO_COLUMNS, OPTION, Keep
-from embstore.sources.lines import Lines, decode_lines, file_lines, text_reader
+from embstore.sources.files import (
+    GZIP_SUFFIX,
+    Lines,
+    decode_lines,
+    file_lines,
+    file_type,
+    open_binary,
+    status,
+    text_reader,
+)
 from embstore.sources.parquet import open_parquet
-from embstore.sources.rows import Rows, no_texts
-from embstore.sources.source import File, Source
-from embstore.sources.specs import OCCURRENCE_PAIRS
-from embstore.sources.tables import open_csv, open_tsv
-from embstore.sources.targets import Targets, in_brackets, open_targets
+from embstore.sources.rows import NO_COLUMNS, OPTION, Blank, Keep, Remark, Row, Rows, no_texts, row_or_blank
+from embstore.sources.source import OCCURRENCE_PAIRS, File, Source
+from embstore.sources.tables import open_csv, open_jsonl, open_tsv, parse_delimiter
+from embstore.sources.targets import PartedWords, Targets, in_brackets, open_targets
+
+if TYPE_CHECKING:
+    from embstore.base.text import Span
 
 STDIN = "-"
 TEXT_SUFFIX = ".txt"
-
 _STDIN_NAME = "standard input"
-
 _WITH_HEADER: dict[str, Callable[..., Rows]] = {".csv": open_csv, ".tsv": open_tsv}
 TABLES: dict[str, Callable[..., Rows]] = {
     **_WITH_HEADER,
     ".jsonl": open_jsonl,
     ".parquet": open_parquet,
 }
-
-
 _AS_LINES = "Rename {spec}, or give its lines through standard input: embstore build - < {spec}"
 _SHEET = "Save the sheet as .csv in the spreadsheet program (File > Save As), and give that file."
 _PAGES = "Save it as plain text (.txt) with one text a line, and give that file."
@@ -49,6 +54,10 @@ _REMEDIES = {
     ".json": "Write one object a line as .jsonl; of an array: jq -c '.[]' {spec} > {stem}.jsonl",
     **dict.fromkeys((".arrow", ".feather", ".pkl", ".pickle"), "Write it as .parquet, as with pandas' to_parquet."),
 }
+NAME = "texts"
+
+SPAN = Targets(span=("start", "end"))
+"""The columns of a target, where a text has them and no others are named."""
 
 
 def open_source(
@@ -61,24 +70,7 @@ def open_source(
     targets: Targets | None = None,
     stdin: TextIO | BinaryIO | None = None,
 ) -> Source:
-    """Open a source, and check it as far as possible without reading all of it.
-
-    Args:
-        spec: Dataset (``words``, ``words:5000``), ``-`` for standard input, or path. The name of a dataset takes
-            precedence over a file of that name: write ``./words`` for the file.
-        columns: Columns of a table with the texts, in this order within each row; empty for its only column, else the
-            one named ``text``.
-        keep: Columns of a table whose values are kept with the texts.
-        header: Whether the first line of a CSV or TSV file names the columns; else they are named 1, 2, 3 …
-        delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; None to detect it.
-        targets: Where the target of each sentence is given; None for whole texts. A dataset has its own.
-        stdin: Stream to read for ``-``; None for the standard input of the process.
-
-    Raises:
-        UnknownNameError: The dataset, file type or column does not exist.
-        SourceError: The file is missing, unreadable, empty or damaged, or the dataset is too small.
-        UsageError: An option does not apply to the source, there is no default column, or the size is not a number.
-    """
+    """Open a source, and check it as far as possible without reading all of it."""
     delimiter = parse_delimiter(delimiter)
     if delimiter and file_type(Path(spec)) not in _WITH_HEADER:
         raise UsageError(
@@ -221,3 +213,89 @@ def _binary(stream: TextIO | BinaryIO | None) -> BinaryIO:
     if isinstance(stream, StringIO):
         return BytesIO(stream.read().encode("utf-8", "surrogatepass"))
     return cast("BinaryIO", stream)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenTexts:
+    """Texts that a caller gives in Python, which are read once.
+
+    Attributes:
+        texts: Strings, or pairs of a string and a mapping from columns to values; None and NaN are missing texts.
+        targets: Where the target of each text is given; None for whole texts.
+    """
+
+    texts: Iterable[object]
+    targets: Targets | None = None
+
+    @classmethod
+    def peek(cls, texts: Iterable[object]) -> "GivenTexts":
+        """Return texts with the targets :data:`SPAN` if the first one has these columns."""
+        members = iter(texts)
+        first = list(islice(members, 1))
+        has_span = any(
+            isinstance(member, tuple) and isinstance(member[-1], Mapping) and {*SPAN.columns} <= member[-1].keys()
+            for member in first
+            if not isinstance(member, tuple) or member
+        )
+        return cls(chain(first, members), SPAN if has_span else None)
+
+    def open(self, keep: Keep) -> Source:
+        """Return the source of the texts."""
+        reader = partial(_read, self.texts, keep, self.targets)
+        return Source(NAME, in_brackets(reader) if self.targets is not None and self.targets.in_brackets else reader)
+
+
+def _read(texts: Iterable[object], keep: Keep, targets: Targets | None) -> Iterator[Row | Blank | Remark]:
+    """Yield the rows of an iterable, and a remark on spans that part words."""
+    parted = PartedWords(NAME)
+    for number, member in enumerate(texts):
+        origin = f"{NAME}[{number}]"
+        text, columns = _parts(member, origin)
+        row = row_or_blank(text, origin)
+        if isinstance(row, Row):
+            spans: tuple[Span, ...] = ()
+            if targets is not None and targets.columns:
+                span = targets.find(row.text, [_column(columns, name, origin) for name in targets.columns], origin)
+                parted.count(row.text, span, origin)
+                spans = (span,)
+            row = Row(row.text, origin, _kept(columns, keep, targets, origin), spans=spans)
+        yield row
+    yield from parted.remarks()
+
+
+def _parts(member: object, origin: str) -> tuple[str | None, Mapping[str, Any]]:
+    """Return the text and the columns of a member; raise SourceError if it has neither form."""
+    text, columns = member if isinstance(member, tuple) and len(member) == 2 else (member, {})
+    if text is None or (isinstance(text, float) and math.isnan(text)):
+        text = None
+    elif not isinstance(text, str):
+        raise SourceError(_wrong(origin, f"of type {type(text).__name__}, not a string"))
+    if not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns):
+        raise SourceError(_wrong(origin, f"a string with a {type(columns).__name__}"))
+    return None if text is None else str(text), columns
+
+
+def _wrong(origin: str, what: str) -> str:
+    return f"{origin} is {what}. Give strings, or pairs of a string and a dictionary of its columns."
+
+
+def _column(columns: Mapping[str, Any], name: str, origin: str) -> object:
+    """Return the value of a column of the target."""
+    if name not in columns:
+        raise SourceError(f"{origin} has no column {name!r} for its target. Every text needs it.")
+    return _plain(columns[name])
+
+
+def _kept(columns: Mapping[str, Any], keep: Keep, targets: Targets | None, origin: str) -> dict[str, Any]:
+    """Return the columns of a text to keep."""
+    names = [name for name in columns if targets is None or name not in targets.columns]
+    if keep and not keep.is_all:
+        if missing := [name for name in keep.names if name not in columns]:
+            raise SourceError(f"{origin} has no column {missing[0]!r} to keep. Every text needs it, None if unknown.")
+        names = list(keep.names)
+    return {name: _plain(columns[name]) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    """Return a scalar of NumPy as one of Python; other values as they are."""
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value

@@ -2,25 +2,32 @@
 
 import gzip
 import hashlib
+import io
 import json
 import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 from embstore.base import documents
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.base.space import Unit, parse_member
-from embstore.sources.analogies import SUFFIX, load_analogies, read_analogies
 from embstore.sources.cache import data_folder, write_file
-from embstore.sources.delimiters import parse_delimiter
-from embstore.sources.files import GZIP_SUFFIX, file_type, is_file, open_decompressed, read_binary
-from embstore.sources.records import DELIMITED, OPTION, RECORDS, read_records
-from embstore.sources.rows import Row
-from embstore.sources.specs import (
+from embstore.sources.files import (
+    GZIP_SUFFIX,
+    decode_lines,
+    file_type,
+    is_file,
+    open_binary,
+    open_decompressed,
+    read_binary,
+)
+from embstore.sources.rows import Row, label_value, number_value, text_value
+from embstore.sources.source import (
     ANALOGIES,
     LEXICON,
     OCCURRENCE_PAIRS,
@@ -29,21 +36,25 @@ from embstore.sources.specs import (
     DataFile,
     DatasetSpec,
 )
+from embstore.sources.tables import COLUMNS_OPTION, DELIMITED, RECORDS, parse_delimiter, read_records
 from embstore.sources.targets import Targets, remove_brackets
-from embstore.sources.values import label_value, number_value, text_value
 
 KINDS = ("pairs", "lexicon", ANALOGIES)
-
 _FOLDER = "own"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _N_COLUMNS = {
-    "pairs": f"three columns: the two texts and the score. Name them: {OPTION} a,b,score",
+    "pairs": f"three columns: the two texts and the score. Name them: {COLUMNS_OPTION} a,b,score",
     "occurrence pairs": "seven columns, text, start and end of each target and the score; or three, two texts with "
-    f"their targets in brackets and the score. Name them: {OPTION} text1,start1,end1,text2,start2,end2,score",
-    "lexicon": f"two columns: the text and its value. Name them: {OPTION} text,value",
+    f"their targets in brackets and the score. Name them: {COLUMNS_OPTION} text1,start1,end1,text2,start2,end2,score",
+    "lexicon": f"two columns: the text and its value. Name them: {COLUMNS_OPTION} text,value",
 }
 _WIDTHS = {"pairs": (3,), "occurrence pairs": (3, 7), "lexicon": (2,)}
 _PAIRS = {Unit.WORD: WORD_PAIRS, Unit.SENTENCE: SENTENCE_PAIRS, Unit.OCCURRENCE: OCCURRENCE_PAIRS}
+
+SEPARATOR = "\t"
+"""Separator of the right answers of a question in the column ``answers``."""
+
+SUFFIX = ".txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +82,7 @@ class OwnTable:
         return "value" if len(self.columns) == 2 else "score"
 
     def read(self, path: Path) -> Iterator[Row]:
-        """Yield the rows of the table.
-
-        Raises:
-            SourceError: A text is missing, a score or value is not a number, or a target is not in its text.
-        """
+        """Yield the rows of the table."""
         if self.unit is Unit.OCCURRENCE:
             yield from self._occurrences(path)
             return
@@ -104,20 +111,12 @@ class OwnTable:
 
 
 def own_datasets() -> dict[str, DatasetSpec]:
-    """Return name → dataset of the user's own datasets.
-
-    Raises:
-        SourceError: The document of a dataset is damaged.
-    """
+    """Return name → dataset of the user's own datasets."""
     return {path.stem: _read_spec(path) for path in sorted((data_folder() / _FOLDER).glob("*.json"))}
 
 
 def own_dataset(name: str) -> DatasetSpec | None:
-    """Return one of the user's own datasets; None if there is none of that name.
-
-    Raises:
-        SourceError: Its document is damaged.
-    """
+    """Return one of the user's own datasets; None if there is none of that name."""
     path = data_folder() / _FOLDER / f"{name}.json"
     return _read_spec(path) if _NAME.fullmatch(name) and is_file(path) else None
 
@@ -131,22 +130,7 @@ def add_own(
     other_names: Sequence[str],
     delimiter: str | None = None,
 ) -> DatasetSpec:
-    """Check a user's table, and copy it to the folder of datasets; replace one of the same name.
-
-    Args:
-        name: Name of the dataset.
-        file: Table: .csv, .tsv, .jsonl or .parquet; of analogies a .txt file or a folder.
-        kind: ``pairs``, ``lexicon`` or ``analogies``.
-        columns: Columns: text, text and score of pairs, or text and value of a lexicon; of pairs of occurrences also
-            start and end after each text, unless their targets are in brackets.
-        unit: ``word`` or ``sentence``; of pairs also ``occurrence``.
-        other_names: Names of other datasets.
-        delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; None to detect it.
-
-    Raises:
-        UsageError, UnknownNameError: An argument is invalid.
-        SourceError: The table cannot be read, or has invalid values.
-    """
+    """Check a user's table, and copy it to the folder of datasets; replace one of the same name."""
     _check_name(name, other_names)
     if kind not in KINDS:
         raise UnknownNameError("kind of dataset", kind, KINDS)
@@ -186,7 +170,9 @@ def add_own(
 def _add_analogies(name: str, file: Path, unit: Unit, table_options: Sequence[str]) -> DatasetSpec:
     """Check a file or folder of analogies, and copy it to the folder of datasets; see :func:`add_own`."""
     if table_options:
-        raise UsageError(f"{OPTION} and --delimiter are for tables, and analogies are lines of words. Leave them out.")
+        raise UsageError(
+            f"{COLUMNS_OPTION} and --delimiter are for tables, and analogies are lines of words. Leave them out."
+        )
     if unit is not Unit.WORD:
         raise UsageError("analogies are of words: --unit word.")
     content, n_rows = load_analogies(file)
@@ -258,3 +244,90 @@ def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
         help=f"Your own table, {original}.",
         scores=(low, high),
     )
+
+
+class _Pair(NamedTuple):
+    """A word with its right answers, and its place in the file."""
+
+    word: str
+    answers: tuple[str, ...]
+    origin: str
+
+
+def read_analogies(name: str, path: Path) -> Iterator[Row]:
+    """Yield the questions of a file: four texts, and further right answers, with ``section`` and ``answers``."""
+    with open_binary(path, name) as stream:
+        yield from _parse(stream, name)
+
+
+def _parse(stream: IO[bytes], name: str) -> Iterator[Row]:
+    """Yield the questions of a text; see :func:`read_analogies`."""
+    section, pairs = Path(name).stem, list[_Pair]()
+    for number, line in enumerate(decode_lines(stream, name), 1):
+        content, place = line.strip(), f"{name}:{number}"
+        if content.startswith(":"):
+            yield from _questions(section, pairs)
+            section, pairs = content[1:].strip(), []
+            if not section:
+                raise SourceError(f"{place}: the section has no name. Write one after the colon.")
+        elif content:
+            words = content.split("\t") if content.count("\t") == 1 else content.split()
+            if len(words) == 4:
+                yield _question(section, (words[0], words[1], words[2]), (words[3],), place)
+            elif len(words) == 2:
+                pairs.append(_pair(words[0].strip(), words[1].strip(), place))
+            else:
+                raise SourceError(
+                    f"{place}: {len(words)} {'word' if len(words) == 1 else 'words'}. A line is a section (: name), "
+                    "the four words of a question, or a word, a tab and its answers (b1/b2)."
+                )
+    yield from _questions(section, pairs)
+
+
+def _pair(word: str, answers: str, place: str) -> _Pair:
+    """Return the pair of a line; raise SourceError if it has no answer."""
+    distinct = tuple(dict.fromkeys(answer for part in answers.split("/") if (answer := part.strip())))
+    if not word or not distinct:
+        raise SourceError(f"{place}: a pair is a word, a tab and its answers (b1/b2), and one of them is empty.")
+    return _Pair(word, distinct, place)
+
+
+def _questions(section: str, pairs: list[_Pair]) -> Iterator[Row]:
+    """Yield a question for each ordered pair of pairs; the first answer of the first pair is in the question."""
+    for first, second in permutations(pairs, 2):
+        yield _question(section, (first.word, first.answers[0], second.word), second.answers, second.origin)
+
+
+def _question(section: str, words: tuple[str, str, str], answers: tuple[str, ...], origin: str) -> Row:
+    values = {"section": section, "answers": SEPARATOR.join(answers)}
+    return Row(words[0], origin, values, words[1], more=(words[2], *answers))
+
+
+def load_analogies(file: Path) -> tuple[bytes, int]:
+    """Return the text of a file of analogies, or of a folder of BATS as one text, and the number of its questions."""
+    if file.is_dir():
+        parts = sorted(file.rglob(f"*{SUFFIX}"))
+    elif file_type(file) == SUFFIX:
+        parts = [file]
+    else:
+        raise SourceError(f"{file}: analogies are a {SUFFIX} file (also {SUFFIX}{GZIP_SUFFIX}), or a folder of such.")
+    contents = [_decompressed(part).removeprefix(b"\xef\xbb\xbf") for part in parts]
+    n_rows = sum(1 for part, text in zip(parts, contents, strict=True) for _ in _parse(io.BytesIO(text), str(part)))
+    if not n_rows:
+        raise SourceError(f"{file} has no question. Give four words a line, or two pairs or more in a section.")
+    if not file.is_dir():
+        return contents[0], n_rows
+    return b"".join(
+        b": %s\n%s\n" % (part.stem.encode(), text) for part, text in zip(parts, contents, strict=True)
+    ), n_rows
+
+
+def _decompressed(file: Path) -> bytes:
+    import gzip
+    import zlib
+
+    with open_decompressed(file, str(file)) as stream:
+        try:
+            return stream.read()
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise SourceError(f"{file} is not packed by gzip, or is damaged: {error}. Copy it again.") from error

@@ -8,26 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from embstore.base.errors import SourceError
-from embstore.sources.columns import Columns, choose_columns
 from embstore.sources.files import open_binary, unreadable
-from embstore.sources.kept import NO_COLUMNS, Keep, KeptColumns
-from embstore.sources.rows import NO_VALUES, Blank, Remark, Row, Rows, no_texts
+from embstore.sources.rows import (
+    NO_COLUMNS,
+    NO_VALUES,
+    Blank,
+    Columns,
+    Keep,
+    KeptColumns,
+    Remark,
+    Row,
+    Rows,
+    choose_columns,
+    no_texts,
+)
 
 _BATCH_ROWS, _BATCH_BYTES = 4096, 64 << 20
-
 # A column that decompresses to more than this size and this multiple of its size is taken for a decompression bomb, as
 # are texts, counted as often as they occur, that come to more than this size and this multiple of that of the file.
 _BOMB_BYTES, _BOMB_RATIO = 256 << 20, 200
 
 
 def open_parquet(path: Path, name: str, columns: Sequence[str], *, keep: Keep = NO_COLUMNS) -> Rows:
-    """Return a function that yields the rows of a Parquet file.
-
-    Raises:
-        SourceError: The file is damaged or has no rows, or a column is not of strings.
-        UnknownNameError: A requested column does not exist.
-        UsageError: No column was requested, and there is no default.
-    """
+    """Return a function that yields the rows of a Parquet file."""
     with _parquet_file(path, name) as file:
         schema = file.schema_arrow
         chosen = choose_columns(name, schema.names, columns)
@@ -60,18 +63,7 @@ def _read(path: Path, columns: Columns, kept: KeptColumns) -> Iterator[Row | Bla
 def parquet_records(
     path: Path, name: str, columns: Sequence[str], option: str
 ) -> Iterator[tuple[int, Sequence[object]]]:
-    """Yield the number of each row, from 1, and its values in some columns, which may be of any type.
-
-    Args:
-        path: Path of the file.
-        name: Name of the source in messages.
-        columns: Columns to read.
-        option: Command-line option that names the columns, for messages.
-
-    Raises:
-        SourceError: The file is damaged.
-        UnknownNameError: A column does not exist.
-    """
+    """Yield the number of each row, from 1, and its values in some columns, which may be of any type."""
     with _parquet_file(path, name) as file:
         chosen = choose_columns(name, file.schema_arrow.names, columns, option=option)
     with _batches(path, name, columns) as batches:
@@ -86,13 +78,7 @@ def parquet_records(
 
 @contextmanager
 def _parquet_file(path: Path, name: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
-    """Open a Parquet file within a ``with`` block.
-
-    Args:
-        path: Path of the file.
-        name: Name of the source in messages.
-        dictionaries: Columns to read as dictionary-encoded.
-    """
+    """Open a Parquet file within a ``with`` block."""
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
     import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
 
@@ -107,11 +93,7 @@ def _parquet_file(path: Path, name: str, dictionaries: Sequence[str] = ()) -> It
 
 @contextmanager
 def _batches(path: Path, name: str, columns: Sequence[str]) -> Iterator[Iterator[Any]]:
-    """Provide the batches of some columns, small enough that each decompresses to about 64 MiB at most.
-
-    Raises:
-        SourceError: A column is a decompression bomb.
-    """
+    """Provide the batches of some columns, small enough that each decompresses to about 64 MiB at most."""
     with _parquet_file(path, name) as file:
         chunks = [chunk for column in columns for chunk in _chunks(file.metadata, column)]
     for chunk in chunks:
@@ -235,14 +217,7 @@ def _is_scalar(kind: Any) -> bool:
 
 
 def _values(array: Any, columns: Columns, key: str, number: int) -> list[Any]:
-    """Return the values of a column of a batch.
-
-    Args:
-        array: Column of the batch.
-        columns: Chosen columns, for messages.
-        key: Name of the column.
-        number: Number of the first row of the batch.
-    """
+    """Return the values of a column of a batch."""
     try:
         if (dictionary := getattr(array, "dictionary", None)) is None:
             return list(array.to_pylist())

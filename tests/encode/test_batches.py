@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embstore.encode.batches import default_batch_tokens, plan_batches
+from embstore.encode.records import default_batch_tokens, plan_batches
 
 LENGTHS = st.lists(st.integers(0, 300), max_size=200)
 BUDGETS = st.integers(1, 2000)

@@ -19,7 +19,7 @@ from embstore.base.errors import NotStoredError, QueryError, SourceError, Unknow
 from embstore.base.space import Unit
 from embstore.metrics import METRICS
 from embstore.query.inputs.missing_texts import build_command
-from embstore.sources.attributes import PLEASANT, UNPLEASANT
+from embstore.sources.published import PLEASANT, UNPLEASANT
 from embstore.storage.transaction.additions import write_dataset
 
 Make = Callable[..., Synthetic]

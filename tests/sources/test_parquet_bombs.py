@@ -10,7 +10,7 @@ from peak_memory import peak
 from embstore.base.errors import SourceError
 from embstore.sources import open_source
 from embstore.sources import parquet as module
-from embstore.sources.records import read_records
+from embstore.sources.tables import read_records
 
 _READ = """
 from embstore.sources import open_source, parquet

@@ -18,7 +18,7 @@ from embstore.storage.files.card import Card
 from embstore.storage.spellings import spellings
 
 KIND = "analogies"
-_SEPARATOR = "\t"  # of the column ``answers``; see :mod:`embstore.sources.analogies`
+_SEPARATOR = "\t"  # of the column ``answers``; see :mod:`embstore.sources.own`
 
 
 def analogies(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
