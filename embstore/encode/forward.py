@@ -1,4 +1,4 @@
-"""Run one batch through the model and pool its hidden states."""
+"""Run batches through the model, on a CPU several in parallel, and pool their hidden states."""
 
 import copy
 import ctypes
@@ -27,9 +27,6 @@ from embstore.encode.spans import Text
 if TYPE_CHECKING:
     from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 Texts = Sequence[Text]
 _MAX_ERROR_CHARS = 200
 _Pending = Future[list[Encoded | Skipped] | None]
@@ -46,14 +43,9 @@ class Forward:
     """A copy of the model, with the poolings and layers to extract from a forward pass.
 
     Attributes:
-        model: Transformers model.
-        contract: Verified mapping from its hidden states to layers.
-        pad_id: Token id for padding.
-        poolings: One or more poolings.
         layers: Layers to keep, for all poolings except ``projection``.
         reference: Short text without items that the model has encoded before, to tell a failing text from a failing
             model.
-        head: Part of the checkpoint's own recipe behind the model, for the pooling ``model``.
     """
 
     model: Any
@@ -78,7 +70,7 @@ class Forward:
         try:
             vectors = self._vectors(texts, width)
         except _ForwardError as error:
-            return self._encode_halves(texts, error.reason)
+            return self._encode_halves(texts, str(error))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -151,22 +143,17 @@ class Forward:
 
 
 class _ForwardError(Exception):
-    """A forward pass failed for a reason other than memory.
-
-    Attributes:
-        reason: Class and first sentence of the error.
-    """
+    """A forward pass failed for a reason other than memory: the class and first sentence of the error."""
 
     def __init__(self, error: Exception) -> None:
-        self.reason = f"{type(error).__name__}: {first_sentence(error)[:_MAX_ERROR_CHARS]}"
-        super().__init__(self.reason)
+        super().__init__(f"{type(error).__name__}: {first_sentence(error)[:_MAX_ERROR_CHARS]}")
 
 
 def tensors(model: Any, texts: Sequence[Text], *, pad_id: int) -> dict[str, "Tensor"]:
-    """Build the input tensors of a forward pass, padded on the right.
+    """Build the inputs of a forward pass, int64 (n, t) on the model's device, padded on the right.
 
-    Returns:
-        ``input_ids``, ``attention_mask`` and possibly ``token_type_ids``, int64 (n, t) on the model's device.
+    ``pad_id`` is the tokenizer's own if it has one: RoBERTa and MPNet derive positions from it. Since padding is masked,
+    any id leaves the real tokens unchanged.
     """
     torch = need("torch")
     width = max(len(text.ids) for text in texts)
@@ -210,7 +197,7 @@ class Gather:
 
 
 def gather(texts: Sequence[Text], width: int, pooling: Pooling, device: Any) -> Gather:
-    """Compute the indices to pool a batch."""
+    """Compute the indices to pool the items of a batch of rows of ``width`` tokens, in order."""
     torch = need("torch")
     chosen = [
         [row * width + position for position in _positions(text, tokens, pooling)]
@@ -249,19 +236,26 @@ def run(
     """Run batches through the model, and yield their vectors in order.
 
     On a CPU each core runs its own batches, with a copy of the model that shares the weights, so that cores do not
-    synchronise after each operation. On other devices one batch is prepared while another runs.
+    synchronise after each operation. On other devices one batch is prepared while another runs. ``batch_tokens``, with
+    padding, is halved on out-of-memory errors. With ``steady``, a batch gets as few threads as if many followed: the
+    last bits of vectors depend on the number of threads.
     """
     unread = iter(stream)
     most = _max_parallel(forward, batch_tokens)
-    first = _read_batches(unread, most)
-    unread = chain(first, unread)
+    first: list[Texts | Skipped] = []  # up to as many batches, and what is skipped between them
+    n_first = 0
+    while n_first < most and (member := next(unread, None)) is not None:
+        first.append(member)
+        n_first += not isinstance(member, Skipped)
+    unread, n_first = chain(first, unread), max(1, n_first)
     limit = batch_tokens
     repeated: list[Texts] = []  # batches to run again, the next one last
     running: deque[tuple[Texts, _Pending]] = deque()
-    n_first = max(1, sum(not isinstance(batch, Skipped) for batch in first))
-    with _workers(forward, n_first, most if steady else n_first) as (n, submit):
+    with _workers(forward, n_first, most if steady else n_first) as submit:
         while True:
-            while len(running) < 2 * n and (batch := repeated.pop() if repeated else next(unread, None)) is not None:
+            while (
+                len(running) < 2 * n_first and (batch := repeated.pop() if repeated else next(unread, None)) is not None
+            ):
                 if isinstance(batch, Skipped):
                     yield batch
                 elif len(batch) > 1 and _size(batch) > limit:
@@ -281,15 +275,6 @@ def run(
             repeated += [*(other for other, _ in reversed(cancelled)), texts]
 
 
-def _read_batches(stream: Iterator[Texts | Skipped], n: int) -> list[Texts | Skipped]:
-    """Read a stream up to its ``n``-th batch, skipped items included."""
-    members: list[Texts | Skipped] = []
-    while n and (member := next(stream, None)) is not None:
-        members.append(member)
-        n -= not isinstance(member, Skipped)
-    return members
-
-
 def _max_parallel(forward: Forward, batch_tokens: int) -> int:
     """Return the maximum number of parallel batches: on a CPU one per thread if their states fit in 4 GiB, else 1."""
     if forward.model.device.type != "cpu":
@@ -299,8 +284,8 @@ def _max_parallel(forward: Forward, batch_tokens: int) -> int:
 
 
 @contextmanager
-def _workers(forward: Forward, n: int, n_shares: int) -> Iterator[tuple[int, Callable[[Texts], _Pending]]]:
-    """Start worker threads; give their number and a function that submits a batch."""
+def _workers(forward: Forward, n: int, n_shares: int) -> Iterator[Callable[[Texts], _Pending]]:
+    """Start n threads, each with one of ``n_shares`` shares of torch's threads; give a function that submits a batch."""
     torch, thread = need("torch"), local()
     _keep_freed_memory()
     n_threads = torch.get_num_threads()
@@ -312,7 +297,7 @@ def _workers(forward: Forward, n: int, n_shares: int) -> Iterator[tuple[int, Cal
 
     pool = ThreadPoolExecutor(n, "embstore-encoder", begin)
     try:
-        yield n, lambda texts: pool.submit(lambda: thread.forward(texts))
+        yield lambda texts: pool.submit(lambda: thread.forward(texts))
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(n_threads)

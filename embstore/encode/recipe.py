@@ -19,9 +19,12 @@ TRANSFORMER_FILES = tuple(
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+_KWARGS = (
+    ("model_args", "model_kwargs"), ("tokenizer_args", "processor_kwargs"), ("config_args", "config_kwargs"),
+)  # fmt: skip
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]*")
 _PACKAGE = "sentence_transformers."
-_SUPPORTED = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
+_SUPPORTED = "Transformer, Pooling, Dense, LayerNorm, Normalize, Dropout"
 _SIGLIP = ("siglip", "siglip_text_model", "siglip2", "siglip2_text_model")
 _MODES: tuple[Mode, ...] = get_args(Mode)
 # Before release 5.3 of sentence-transformers: one switch per mode, concatenated in this order.
@@ -48,13 +51,8 @@ class Module:
     Attributes:
         type: ``Dense``, ``LayerNorm``, ``Normalize``, ``truncate`` (to the first ``out_features`` dimensions), or
             ``head`` (the linear layer of the model itself, as SigLIP has it).
-        in_features: Dimension of its input.
-        out_features: Dimension of its output.
-        bias: Whether a ``Dense`` adds a bias.
         activation: Name of the class in ``torch.nn`` that follows a ``Dense``.
         residual: Whether a ``Dense`` adds its input, projected if the dimensions differ.
-        weights: File of the weights; None for a module without weights.
-        weights_sha256: SHA-256 of that file.
     """
 
     type: Literal["Dense", "LayerNorm", "Normalize", "truncate", "head"]
@@ -84,12 +82,8 @@ class Recipe:
 
     Attributes:
         modes: Pooling modes; the vectors of several are concatenated in this order.
-        token_dim: Dimension of a token's vector.
         modules: Modules behind the pooling, in order.
         include_prompt: Whether the tokens of a prompt are pooled with those of the text.
-        max_seq_length: Maximum number of tokens; longer texts are truncated. None for the model's own limit.
-        lower_case: Whether texts are lower-cased first.
-        prompts: Name → text to put before an item.
         default_prompt: Name of the prompt that is used unless another is named; None for none.
         pad_to: Number of tokens that each text is padded to, with tokens that the model reads as it reads others; None
             for no such padding.
@@ -117,17 +111,12 @@ class Recipe:
         """Dimension of the output."""
         return self.modules[-1].out_features if self.modules else self.pooled_dim
 
-    @property
-    def has_layers(self) -> bool:
-        """Whether pooled vectors of the layers have the dimension of the output, so that a space has them too."""
-        return self.dim == self.pooled_dim
-
     def layers(self, n_blocks: int, top_form: TopForm | None) -> Layers:
-        """Return the layers of a space: those of the model and the output, or the output alone."""
-        return Layers.of_recipe(n_blocks, top_form, output_only=not self.has_layers)
+        """Return the layers of a space: the output, and those of the model if they have its dimension."""
+        return Layers.of_recipe(n_blocks, top_form, output_only=self.dim != self.pooled_dim)
 
     def prompt(self, name: str | None, checkpoint: str) -> str:
-        """Return the text of a prompt."""
+        """Return the text of a prompt; the name "" is none, None the default of the recipe."""
         name = self.default_prompt if name is None else name
         if not name:
             return ""
@@ -237,11 +226,7 @@ def _transformer(folder: Path, name: str) -> tuple[int | None, bool]:
         raise _error(name, f"its Transformer gives {text.get('method_output_name')!r} of {text.get('method')!r}")
     if output != "token_embeddings" or "message" in config.get("modality_config", {}):
         raise _error(name, "its Transformer reads chat messages or gives no vectors of tokens")
-    for old, new in (
-        ("model_args", "model_kwargs"),
-        ("tokenizer_args", "processor_kwargs"),
-        ("config_args", "config_kwargs"),
-    ):
+    for old, new in _KWARGS:
         values = {**config.get(old, {}), **config.get(new, {})}
         if others := sorted(values.keys() - _HARMLESS - {"trust_remote_code"}):
             raise _error(name, f"its Transformer has the setting {others[0]!r} ({new})")
@@ -288,7 +273,8 @@ def _steps(folder: Path, modules: list[tuple[str, str]], dim: int, truncate_dim:
                 yield dense
                 dim = dense.out_features
             case _:
-                raise _unsupported(kind, name)
+                own = "code of its own, which embstore never runs"
+                raise _error(name, f"its module {kind!r} is {own if '.' in kind else f'not one of {_SUPPORTED}'}")
     if truncate_dim is not None and (size := _size(truncate_dim, "truncate_dim", name)) < dim:
         yield Module("truncate", dim, size)
 
@@ -320,13 +306,6 @@ def _prompts(settings: Mapping[str, Any], name: str) -> dict[str, str]:
     if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
         raise _error(name, f"its prompts are no texts by name: {_short(prompts)}")
     return {key: text or "" for key, text in prompts.items()}
-
-
-def _unsupported(kind: str, name: str) -> CheckpointError:
-    """Return the error for a module of another class."""
-    if "." in kind:
-        return _error(name, f"its module {kind!r} is code of its own, which embstore never runs")
-    return _error(name, f"its module {kind!r} is not one of {', '.join(_SUPPORTED)}")
 
 
 def _check_input(size: int, dim: int, kind: str, name: str) -> None:

@@ -1,9 +1,8 @@
-"""Compute the vectors of a checkpoint's own recipe from hidden states: its pooling modes, and the modules behind."""
+"""Follow a checkpoint's own recipe: read texts as it does, and compute its vectors from hidden states."""
 
 import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +10,11 @@ from numpy.typing import NDArray
 
 from embstore.base.errors import CheckpointError
 from embstore.base.space import Pooling
-from embstore.base.text import Passage, Span
+from embstore.base.text import Passage
 from embstore.encode.extra import first_sentence, need
 from embstore.encode.recipe import Mode, Module, Recipe
 from embstore.encode.records import Long, Skipped
-from embstore.encode.spans import Text, skip_all
+from embstore.encode.spans import Text, shifted, skip_all
 from embstore.encode.tokens import Tokenizer
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ class Head:
     """The part of a recipe behind the model.
 
     Attributes:
-        recipe: Recipe.
         output: Number of the layer with the output of the modules.
         functions: Function of each module, from vectors (n, dim) to vectors.
     """
@@ -39,11 +37,7 @@ class Head:
     @classmethod
     def load(cls, recipe: Recipe, output: int, name: str, model: Any, *, allow_pickle: bool) -> "Head":
         """Load the weights of the modules, in float32."""
-        functions = [
-            partial(_head, model.head) if module.type == "head" else _function(module, name, model.device, allow_pickle)
-            for module in recipe.modules
-        ]
-        return cls(recipe, output, tuple(functions))
+        return cls(recipe, output, tuple(_function(module, name, model, allow_pickle) for module in recipe.modules))
 
     def vectors(
         self, texts: Sequence[Text], states: Sequence["Tensor"], last: "Tensor", layers: Sequence[int]
@@ -76,8 +70,6 @@ class _Pool:
     """Indices of the pooled tokens of a batch.
 
     Attributes:
-        modes: Pooling modes.
-        n: Number of items.
         rows: Flattened index of every pooled token, row · width + position, int64 (m,).
         items: Item of each of these tokens, int64 (m,).
         weights: Weight of each of these tokens, 1 + its position in the text, float32 (m, 1).
@@ -142,16 +134,12 @@ class _Pool:
         return values.new_zeros(self.n, values.shape[1]).index_add_(0, self.items, values)
 
 
-def _head(head: Any, vectors: "Tensor") -> "Tensor":
-    """Apply the linear layer of a model to vectors, float32 (n, dim), in the type of its weights."""
-    output: Tensor = head(vectors.to(head.weight.dtype)).float()
-    return output
-
-
-def _function(module: Module, name: str, device: Any, allow_pickle: bool) -> Callable[["Tensor"], "Tensor"]:
+def _function(module: Module, name: str, model: Any, allow_pickle: bool) -> Callable[["Tensor"], "Tensor"]:
     """Return the function of a module, with its weights loaded."""
-    torch = need("torch")
+    torch, device = need("torch"), model.device
     functional = torch.nn.functional
+    if module.type == "head":  # computes in the type of its weights
+        return lambda vectors: model.head(vectors.to(model.head.weight.dtype)).float()  # type: ignore[no-any-return]
     if module.type == "Normalize":
         return lambda vectors: functional.normalize(vectors, p=2, dim=-1)
     if module.type == "truncate":
@@ -236,9 +224,7 @@ class RecipeTokenizer(Tokenizer):
         return super().windows(map(self._prompted, passages), poolings=poolings, long=long)
 
     def _prompted(self, passage: Passage) -> Passage:
-        n = len(self._prompt)
-        spans = tuple(Span(span.start + n, span.end + n) for span in passage.spans)
-        return Passage(self._prompt + passage.text, spans, passage.item_ids)
+        return Passage(self._prompt + passage.text, shifted(passage.spans, len(self._prompt)), passage.item_ids)
 
     def _with_items(
         self, passage: Passage, tokens: Any, cut: str, n_tokens: int | None, poolings: Collection[Pooling]

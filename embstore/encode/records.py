@@ -1,16 +1,14 @@
-"""Results of encoding: vectors, skipped texts, and plans."""
+"""Define the weights, batches and results of encoding: vectors, skipped texts, and plans."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.errors import EncodeError, UnknownNameError, UsageError
 from embstore.base.space import Pooling
-from embstore.encode.extra import need
 
 Long = Literal["skip", "truncate", "error"]
 """Treatment of a text longer than the model's context."""
@@ -25,28 +23,20 @@ DEVICE_MAPS = ("auto", "balanced", "sequential")
 _SEEDS = 1 << 32
 
 
-class TooLongError(EncodeError):
-    """A text is longer than the context, with ``long="error"``.
-
-    Attributes:
-        item_id: The first item of the text.
-    """
+class TextError(EncodeError):
+    """A text, of which ``item_id`` is the first item, cannot be encoded, and ends the build."""
 
     def __init__(self, message: str, item_id: int) -> None:
         super().__init__(message)
         self.item_id = item_id
 
 
-class ModelFailsError(EncodeError):
-    """The model fails on a text, and then on a text that it has encoded before.
+class TooLongError(TextError):
+    """A text is longer than the context, with ``long="error"``."""
 
-    Attributes:
-        item_id: The first item of the text.
-    """
 
-    def __init__(self, message: str, item_id: int) -> None:
-        super().__init__(message)
-        self.item_id = item_id
+class ModelFailsError(TextError):
+    """The model fails on a text, and then on a text that it has encoded before."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +47,6 @@ class Encoded:
         item_ids: Ids of the items, int64 (n,), in no particular order: join by id.
         vectors: Pooling → vectors, float32 (layers, n, dim), C-contiguous, in the order of the requested layers;
             ``projection`` has one layer, of the projection's dimension.
-        n_passages: Number of passages in the batch.
         n_tokens: Number of tokens in the batch, without padding.
         item_lengths: Number of tokens of each item itself, without special tokens, the template and the prompt, int64
             (n,).
@@ -75,9 +64,7 @@ class Skipped:
     """An item that was skipped, or embedded from a truncated text.
 
     Attributes:
-        item_id: Id of the item.
-        reason: Reason, to be shown to the user.
-        outcome: ``skipped`` (no vector) or ``truncated`` (vector of the truncated text).
+        outcome: ``truncated`` items have the vector of the truncated text.
         n_tokens: Number of tokens of the whole passage, with special tokens; None if it was too long to be tokenised
             whole, or could not be tokenised.
     """
@@ -90,15 +77,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Counts of an encoding run, computed without running the model.
-
-    Attributes:
-        n_passages: Number of passages to encode.
-        n_items: Number of vectors per layer.
-        n_tokens: Number of tokens, without padding.
-        n_batches: Number of forward passes.
-        skipped: Items that would be skipped or truncated.
-    """
+    """Counts of an encoding run, computed without running the model; ``n_items`` is the number of vectors per layer."""
 
     n_passages: int
     n_items: int
@@ -109,20 +88,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Texts of one forward pass.
-
-    Attributes:
-        rows: Positions of the texts in the list of lengths.
-        width: Length of the longest text, in tokens.
-    """
+    """Texts of one forward pass, by position, and the length of the longest one in tokens."""
 
     rows: tuple[int, ...]
     width: int
-
-    @property
-    def size(self) -> int:
-        """Number of tokens of the padded batch: texts × width."""
-        return len(self.rows) * self.width
 
 
 def default_batch_tokens(device: str) -> int:
@@ -131,10 +100,10 @@ def default_batch_tokens(device: str) -> int:
 
 
 def plan_batches(lengths: Sequence[int], batch_tokens: int, *, pad: bool = True) -> list[Batch]:
-    """Group texts of similar length into batches, the longest first.
+    """Group texts, given by their lengths in tokens, into batches of similar length, the longest first.
 
-    The longest text of a batch exceeds any other by at most an eighth of the other's length, and texts × width is at
-    most ``batch_tokens``, except for a batch of one longer text. Every text is in exactly one batch.
+    The longest text of a batch exceeds any other by at most an eighth of the other's length (not without ``pad``), and
+    texts × width is at most ``batch_tokens``, except for a batch of one longer text. Every text is in one batch.
     """
     batches: list[Batch] = []
     rows: list[int] = []
@@ -189,16 +158,3 @@ class Weights:
 
 DEFAULT_WEIGHTS = Weights()
 """The checkpoint's own weights, in float32."""
-
-
-def hash_tensors(model: Any) -> str:
-    """Compute the SHA-256 of a model's weights and stored buffers, in the order of their names.
-
-    Each contributes a line with its name, type and shape, and its bytes.
-    """
-    torch = need("torch")
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

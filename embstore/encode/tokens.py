@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from embstore.base.errors import CheckpointError, UsageError
 from embstore.base.space import Pooling, Template, Unit, check_pooling
-from embstore.base.text import NOT_UNICODE, Passage, Span, is_unicode
+from embstore.base.text import NOT_UNICODE, Passage, is_unicode
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.extra import first_sentence, need, quiet
 from embstore.encode.models import fenced, load_config
 from embstore.encode.recipe import read_recipe
 from embstore.encode.records import CPU_BATCH_TOKENS, Long, Plan, Skipped, TooLongError, plan_batches
-from embstore.encode.spans import NoPieceError, Piece, Text, add_items, find_piece, skip_all
+from embstore.encode.spans import NoPieceError, Piece, Text, add_items, find_piece, shifted, skip_all
 from embstore.encode.text_part import max_tokens, text_part
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 WINDOW, WINDOW_CHARS = 16384, 16 << 20
 """Maximum number of passages, and of characters, per window, to bound memory use."""
 
-_TOKENISED_CHARS = 1 << 18  # of the texts that are tokenised at a time
+_TOKENISED_CHARS = 1 << 18  # of the texts that are tokenised at a time: a tokenizer uses about 300 bytes for each
 _MAX_WITHOUT_WORDS = 1000  # tokens of a tokenizer whose vocabulary is missing: special ones, of which NLLB has 207
 
 
@@ -29,12 +29,8 @@ class Tokenizer:
     """The tokenizer of a checkpoint, with its supported templates and poolings.
 
     Attributes:
-        name: Name of the checkpoint.
         max_tokens: Maximum input length in tokens, with special tokens; None if there is no limit.
-        pad_id: Token id for padding.
         vocab_size: Number of tokens in the model's vocabulary; ids are below it.
-        causal: Whether the model's attention is causal.
-        has_projection: Whether the checkpoint supports the pooling ``projection``.
         context: What ends a text that is too long, for messages.
         recipe: The checkpoint's own recipe, for the pooling ``model``; None if it declares none that can be followed.
         recipe_error: Reason why its recipe cannot be followed; empty if there is none, or if it can.
@@ -185,15 +181,7 @@ class Tokenizer:
         self, passages: Iterable[Passage], *, poolings: Collection[Pooling], long: Long
     ) -> Iterator[tuple[list[Text], list[Skipped]]]:
         """Tokenise passages in windows of at most 16,384 passages or about 16 million characters."""
-        window: list[Passage] = []
-        n_chars = 0
-        for passage in passages:
-            if len(window) == WINDOW or (window and n_chars + len(passage.text) > WINDOW_CHARS):
-                yield self._window(window, poolings, long)
-                window, n_chars = [], 0
-            window.append(passage)
-            n_chars += len(passage.text)
-        if window:
+        for window in _groups(passages, WINDOW_CHARS):
             yield self._window(window, poolings, long)
 
     def _window(
@@ -208,7 +196,7 @@ class Tokenizer:
             else:
                 skipped += skip_all(passage, NOT_UNICODE, None)
         texts = []
-        for group in _groups(valid):
+        for group in _groups(valid, _TOKENISED_CHARS):
             for text, dropped in self._group(group, poolings, long):
                 skipped += dropped
                 if text is not None:
@@ -279,8 +267,7 @@ class Tokenizer:
             )
         if long == "skip" or piece is None:
             return None, skip_all(passage, cut, n_tokens)
-        spans = tuple(Span(span.start - piece.start, span.end - piece.start) for span in passage.spans)
-        part = Passage(piece.text, spans, passage.item_ids)
+        part = Passage(piece.text, shifted(passage.spans, -piece.start), passage.item_ids)
         return self._with_items(part, self._truncated(piece.text), cut, n_tokens, poolings)
 
     def _with_items(
@@ -290,7 +277,7 @@ class Tokenizer:
         ids = tokens.ids
         if ids and max(ids) >= self.vocab_size:
             return None, skip_all(passage, f"the model has no token {max(ids)}, which its tokenizer gives", n_tokens)
-        begin, end = begin_position(ids, self._begin), end_position(ids, self._end, self._clip_eos)
+        begin, end = self._ends(ids)
         text = Text(ids, self._type_ids(tokens), [], [], begin, end)
         return add_items(passage, text, tokens, poolings, cut=cut, n_tokens=n_tokens)
 
@@ -298,9 +285,22 @@ class Tokenizer:
         """Return whether texts of a template begin and end with special tokens, found by tokenising one word."""
         bos, eos = self.template_strings(template)
         word, _ = template.render("a", bos=bos, eos=eos)
-        ids = self._tokenise([word])[0].ids
-        begins = begin_position(ids, self._begin) is not None
-        return begins, end_position(ids, self._end, self._clip_eos) is not None
+        begin, end = self._ends(self._tokenise([word])[0].ids)
+        return begin is not None, end is not None
+
+    def _ends(self, ids: list[int]) -> tuple[int | None, int | None]:
+        """Return the positions of the beginning and end tokens in a text; None for one that is absent.
+
+        The position in CLIP is the one that transformers pools: that of the first end token of its config, or, for the
+        legacy value 2, the first occurrence of the highest id (transformers PR 24773).
+        """
+        if not ids:
+            return None, None
+        begin = 0 if self._begin.id is not None and ids[0] == self._begin.id else None
+        if self._clip_eos is not None:
+            wanted = max(ids) if self._clip_eos == 2 else self._clip_eos
+            return begin, (ids.index(wanted) if wanted in ids else None)
+        return begin, (len(ids) - 1 if self._end.id is not None and ids[-1] == self._end.id else None)
 
 
 def _check(hf: Any, checkpoint: Checkpoint) -> None:
@@ -335,12 +335,12 @@ def _keep_blanks(backend: Any) -> None:
             part.trim_offsets = False
 
 
-def _groups(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
-    """Group passages to tokenise together, to bound memory: a tokenizer uses about 300 bytes per character."""
+def _groups(passages: Iterable[Passage], max_chars: int) -> Iterator[list[Passage]]:
+    """Group passages, up to numbers of passages and characters, except for a single longer one."""
     group: list[Passage] = []
     n_chars = 0
     for passage in passages:
-        if group and n_chars + len(passage.text) > _TOKENISED_CHARS:
+        if len(group) == WINDOW or (group and n_chars + len(passage.text) > max_chars):
             yield group
             group, n_chars = [], 0
         group.append(passage)
@@ -354,8 +354,6 @@ class Mark:
     """The special token at the beginning or end of a text.
 
     Attributes:
-        id: Token id; None if the checkpoint has no such token.
-        text: String of the token; None if there is none.
         added: Whether the tokenizer adds it to every text.
     """
 
@@ -389,18 +387,3 @@ def _mark(hf: Any, added: int | None, named: Iterable[int | None], others: Itera
     if not tokens:
         return Mark(None, None, False)
     return Mark(tokens[0], hf.convert_ids_to_tokens(tokens[0]), False)
-
-
-def begin_position(ids: Sequence[int], begin: Mark) -> int | None:
-    """Return 0 if a text begins with its beginning token, else None."""
-    return 0 if ids and begin.id is not None and ids[0] == begin.id else None
-
-
-def end_position(ids: Sequence[int], end: Mark, clip_eos: int | None) -> int | None:
-    """Return the position of the end token in a text; None if it is absent."""
-    if not ids:
-        return None
-    if clip_eos is not None:
-        wanted = max(ids) if clip_eos == 2 else clip_eos
-        return ids.index(wanted) if wanted in ids else None
-    return len(ids) - 1 if end.id is not None and ids[-1] == end.id else None
