@@ -8,7 +8,7 @@ are given, and this process commits what they have written.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -20,16 +20,17 @@ from embstore.base import disk
 from embstore.base.progress import Observer
 from embstore.base.text import Passage
 from embstore.build.cluster_runs import encode_on_cluster
-from embstore.build.job import Group, Job, Options, SpacePlan
-from embstore.build.plan import N_LOADED, open_catalog, plan_build, resolve_models
+from embstore.build.job import Group, Job, Options, encode_windows, item_passages
+from embstore.build.plan import N_LOADED, item_bytes, open_catalog, plan_build, resolve_models
 from embstore.build.report import BuildReport, SpaceReport, reason_key
 from embstore.build.run import Run, Skips, forget_token_counts, store_token_counts
-from embstore.build.texts import Sources, read_texts
+from embstore.build.texts import Sources, Texts, read_texts
 from embstore.encode import Encoded
 from embstore.index.updating import check_memory
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.staging.missing import Window
 from embstore.storage.staging.staging import Staging
 from embstore.storage.staging.texts import StoredTexts
 from embstore.storage.transaction.additions import write_dataset
@@ -54,17 +55,18 @@ def build(
     observe: Observer,
     connect: Callable[[Path], "Cluster"] | None = None,
 ) -> BuildReport:
-    """Embed the texts whose vectors are missing from the store, and index them."""
+    """Embed the texts whose vectors are missing from the store, and index them.
+
+    Sources have one entry per unit; ``connect`` connects to the cluster that encodes the texts, if there is one. After
+    an error, committed shards are kept, and the next build continues from them.
+    """
     began = time.perf_counter()
     # The workers have the accelerators, and this process needs the model for the cards only.
     models = resolve_models(specs, options if connect is None else replace(options, device="cpu"), observe)
     with ExitStack() as stack:
         cluster = None if connect is None else stack.enter_context(connect(root))
         store = stack.enter_context(StoreWriter(root, options.worker))
-        stagings = [stack.enter_context(Staging(store.paths.root, unit_sources.unit)) for unit_sources in sources]
-        texts = [
-            read_texts(unit_sources, staging, observe) for unit_sources, staging in zip(sources, stagings, strict=True)
-        ]
+        texts = [_staged(stack, each, store.paths.root, observe) for each in sources]
         plan = plan_build(Catalog(root), texts, models, options)
         store.compare_plan([job.identity for _, jobs in plan for job in jobs])
         for job in (job for _, jobs in plan for job in jobs):
@@ -121,6 +123,11 @@ def build(
     )
 
 
+def _staged(stack: ExitStack, sources: Sources, folder: Path, observe: Observer) -> Texts:
+    """Read sources, and stage their texts in a folder until the stack ends."""
+    return read_texts(sources, stack.enter_context(Staging(folder, sources.unit)), observe)
+
+
 def estimate(
     root: Path, sources: Sequence[Sources], specs: Sequence[str], options: Options, observe: Observer
 ) -> BuildReport:
@@ -133,26 +140,23 @@ def estimate(
     models = resolve_models(specs, options, observe)
     catalog = open_catalog(root)
     with ExitStack() as stack:
-        stagings = [stack.enter_context(Staging(Path(gettempdir()), unit_sources.unit)) for unit_sources in sources]
-        texts = [
-            read_texts(unit_sources, staging, observe) for unit_sources, staging in zip(sources, stagings, strict=True)
-        ]
+        texts = [_staged(stack, each, Path(gettempdir()), observe) for each in sources]
         plan = plan_build(catalog, texts, models, options)
         paths = StorePaths(disk.resolved(root))
         columns = [column for part in texts for column in part.columns.write(paths, dry_run=True)]
-        counts = []
+        costs = []
         for job in (job for _, jobs in plan for job in jobs):
-            counts.append(_count(job))
+            costs.append(_cost(job))
             if len(models) > N_LOADED:
                 job.model.release()
-    n_bytes = sum(count.n_bytes for count in counts)
+    n_bytes = sum(cost.n_bytes for cost in costs)
     return BuildReport(
-        store=root.resolve(), spaces=tuple(space for count in counts for space in count.spaces),
-        n_texts=sum(part.n_texts for part in texts), n_items=sum(staging.n_items for staging in stagings),
+        store=root.resolve(), spaces=tuple(space for cost in costs for space in cost.spaces),
+        n_texts=sum(part.n_texts for part in texts), n_items=sum(part.staging.n_items for part in texts),
         blanks=sum((part.blanks for part in texts), start=Counter()), columns=tuple(columns),
-        n_tokens=sum(count.n_tokens for count in counts),
-        n_forward_passes=sum(count.n_forward_passes for count in counts), n_bytes=n_bytes,
-        encode_seconds=sum(count.seconds for count in counts) + n_bytes / _BYTES_PER_SECOND,
+        n_tokens=sum(cost.n_tokens for cost in costs),
+        n_forward_passes=sum(cost.n_forward_passes for cost in costs), n_bytes=n_bytes,
+        encode_seconds=sum(cost.seconds for cost in costs) + n_bytes / _BYTES_PER_SECOND,
         total_seconds=time.perf_counter() - began, dry_run=True,
         notes=(
             *(note for part in texts for note in part.notes),
@@ -162,7 +166,7 @@ def estimate(
 
 
 @dataclass(slots=True)
-class _Count:
+class _Cost:
     """Cost of the job of one checkpoint; ``seconds`` is encoding time, without writing and indexing."""
 
     spaces: list[SpaceReport] = field(default_factory=list)
@@ -172,16 +176,22 @@ class _Count:
     seconds: float = 0.0
 
 
-def _count(job: Job) -> _Count:
+def _cost(job: Job) -> _Cost:
     """Count the tokens, passes and bytes of a job, and measure its encoding time on a sample."""
-    count = _Count()
+    cost = _Cost()
     skipped = {space.card.space: Counter(space.unfit) for space in job.spaces}
     truncated: Counter[str] = Counter()
     n_skipped: Counter[str] = Counter()
     for group in job.groups:
         n_tokens = n_batches = 0
         for window in group.work.windows():
-            plan = job.plan(job.passages(window.items()), group)
+            plan = job.model.encoder.plan(
+                _passages(job, window),
+                poolings=[card.pooling for card in group.cards],
+                batch_tokens=job.options.batch_tokens,
+                long=job.options.long_for(group.cards[0].pooling),
+                prompt=group.cards[0].prompt,
+            )
             n_tokens += plan.n_tokens
             n_batches += plan.n_batches
             missing_in = dict(zip(window.ids.tolist(), window.is_missing.T.tolist(), strict=True))
@@ -193,34 +203,31 @@ def _count(job: Job) -> _Count:
                         n_skipped[name] += 1
                     elif is_missing:
                         truncated[name] += 1
-        count.n_tokens += n_tokens
-        count.n_forward_passes += n_batches
+        cost.n_tokens += n_tokens
+        cost.n_forward_passes += n_batches
         if n_tokens:
-            count.seconds += n_tokens * _seconds_per_token(job, group, n_batches)
+            cost.seconds += n_tokens * _seconds_per_token(job, group, n_batches)
     for space in job.spaces:
         card = space.card
         embedded = space.n_missing - n_skipped[card.space]
-        count.n_bytes += embedded * _bytes_of_item(space, job.options)
+        index_bytes = 0 if job.options.index == "none" else card.dim * 4 + _ID_BYTES
+        cost.n_bytes += embedded * (item_bytes(card) + len(card.layers) * (_ROW_BYTES + index_bytes))
         report = SpaceReport(
             card.space, card.model, embedded, space.n_present, skipped[card.space], truncated[card.space],
             space.n_elsewhere,
         )  # fmt: skip
-        count.spaces.append(report)
-    return count
+        cost.spaces.append(report)
+    return cost
 
 
-def _bytes_of_item(space: SpacePlan, options: Options) -> int:
-    """Return the bytes of one item in the shards and indexes of a space, all layers."""
-    card = space.card
-    shard_bytes = card.dim * (2 if card.dtype == "float16" else 4) + _ROW_BYTES
-    index_bytes = 0 if options.index == "none" else card.dim * 4 + _ID_BYTES
-    return len(card.layers) * (shard_bytes + index_bytes)
+def _passages(job: Job, window: Window) -> Iterator[Passage]:
+    return item_passages(window.items(), job.model.tokenizer, job.options)
 
 
 def _seconds_per_token(job: Job, group: Group, n_batches: int) -> float:
     """Measure the encoding time per token on about ``_SAMPLE_PASSES`` passes' worth of passages, after a warm-up."""
     step = max(1, n_batches // _SAMPLE_PASSES)
-    passages = (passage for window in group.work.windows() for passage in job.passages(window.items()))
+    passages = (passage for window in group.work.windows() for passage in _passages(job, window))
     sample = list(islice(passages, 0, None, step))
     _measure(job, group, sample[: max(1, len(sample) // _SAMPLE_PASSES)])
     seconds, n_tokens = _measure(job, group, sample)
@@ -231,7 +238,7 @@ def _measure(job: Job, group: Group, passages: Sequence[Passage]) -> tuple[float
     """Encode passages, stopping after ``_SAMPLE_SECONDS``; return the seconds taken and the tokens encoded."""
     began = time.perf_counter()
     n_tokens = 0
-    for result in job.encode([passages], group):
+    for result in encode_windows(job.model.encoder, [passages], group.cards, job.options):
         if isinstance(result, Encoded):
             n_tokens += result.n_tokens
         if time.perf_counter() - began > _SAMPLE_SECONDS and n_tokens:

@@ -48,11 +48,8 @@ def resolve_models(specs: Sequence[str], options: Options, observe: Observer = l
 
 def open_catalog(root: Path) -> Catalog | None:
     """Open the store at ``root``; return None if there is none yet."""
-    paths = StorePaths(disk.resolved(root))
     has_files = any(not path.name.startswith(".") for path in disk.listed(root))
-    if not has_files and not disk.exists(paths.marker):
-        return None
-    return Catalog(root)
+    return Catalog(root) if has_files or disk.exists(StorePaths(disk.resolved(root)).marker) else None
 
 
 def plan_build(
@@ -83,7 +80,8 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
                 model.checkpoint.name, options.unit, pooling, model.space_revision
             )
             stored = catalog.cards.get(name) if catalog and catalog.shards.get(name) else None
-            prompt = prompt_of(model, options) if pooling is Pooling.MODEL else ""
+            recipe = recipe_of(model, options) if pooling is Pooling.MODEL else None
+            prompt = "" if recipe is None else recipe.prompt(options.prompt, model.checkpoint.name)
             card = _card(model, options, pooling, name, stored, prompt)
             if stored is not None:
                 stored.check_same_space(card)
@@ -138,7 +136,9 @@ def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: C
     recipe = model.recipe if pooling is Pooling.MODEL else None
     document = None if recipe is None else recipe.to_document(prompt)
     if stored is not None and _suffices(stored, hashes, pooling) and stored.recipe == document:
-        layers = _all_layers(stored.layers, pooling, recipe)
+        of_kind = Layers.of_projection if pooling is Pooling.PROJECTION else Layers.of_model
+        all_layers = of_kind if recipe is None else recipe.layers
+        layers = all_layers(stored.layers.n_blocks, stored.layers.top_form)
         dim, architecture, max_tokens = stored.dim, stored.architecture, stored.max_tokens
         versions, layer_check = stored.versions, stored.layer_check
     else:
@@ -167,15 +167,6 @@ def _suffices(stored: Card, hashes: Fingerprint, pooling: Pooling) -> bool:
     )  # fmt: skip
     own = (Pooling.PROJECTION, Pooling.MODEL)  # each with layers of its own
     return same_files and (stored.pooling is pooling or not {stored.pooling, pooling} & {*own})
-
-
-def _all_layers(stored: Layers, pooling: Pooling, recipe: Recipe | None) -> Layers:
-    """Return all layers of a checkpoint, given the stored layers of one of its spaces."""
-    if recipe is not None:
-        return recipe.layers(stored.n_blocks, stored.top_form)
-    if pooling is Pooling.PROJECTION:
-        return Layers.of_projection(stored.n_blocks, stored.top_form)
-    return Layers.of_model(stored.n_blocks, stored.top_form)
 
 
 def choose_poolings(
@@ -207,12 +198,6 @@ def recipe_of(model: Model, options: Options) -> Recipe | None:
             f"weights of its module {trained[0]} are trained. Choose another pooling."
         )
     return recipe
-
-
-def prompt_of(model: Model, options: Options) -> str:
-    """Return the text that the checkpoint's own recipe puts before each item."""
-    recipe = recipe_of(model, options)
-    return "" if recipe is None else recipe.prompt(options.prompt, model.checkpoint.name)
 
 
 def _default(model: Model, options: Options, catalog: Catalog | None) -> tuple[tuple[Pooling, ...], tuple[str, ...]]:

@@ -44,10 +44,7 @@ class Step(NamedTuple):
     """What became of some items of a range.
 
     Attributes:
-        n: Number of items that are finished.
         work: Their work, the sum of :func:`work_of`.
-        n_tokens: Number of tokens that the model read for them.
-        n_forward_passes: Number of forward passes.
         skipped: Skipped or truncated item; None if the step is of vectors.
         spaces: Names of the spaces that are missing that item.
         lengths: Numbers of tokens of the items with vectors; None if there are none.
@@ -70,8 +67,6 @@ class RangeTask:
 
     Attributes:
         number: Number of the range in its group, from 0.
-        cards: Cards of the spaces, which share their forward passes.
-        options: Options of the build.
         windows: Items of the range, window by window; read once.
     """
 
@@ -158,7 +153,6 @@ class _OpenWindow:
     """A window with items that are not encoded yet.
 
     Attributes:
-        range_number: Number of its range.
         ids: Item ids (n,), ascending.
         is_missing: bool (spaces, n); whether a space is missing the item.
         work: float64 (n,), the work of each item.
@@ -177,13 +171,7 @@ class _OpenWindow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Done:
-    """Items of one window that came back from the encoder.
-
-    Attributes:
-        is_missing: bool (spaces, n); whether a space is missing the item.
-        n: Number of items that are finished.
-        work: Work of the finished items.
-    """
+    """Items of one window that came back: (spaces, n) whether a space is missing them, and those that are finished."""
 
     is_missing: NDArray[np.bool_]
     n: int

@@ -62,9 +62,6 @@ class SpaceReport:
     """The result of a build for one space.
 
     Attributes:
-        space: Name of the space.
-        model: Short name of its checkpoint.
-        embedded: Number of items embedded by this build.
         present: Number of items whose vectors were stored before.
         skipped: Number of items without a vector, by reason.
         truncated: Number of items whose text was cut to the context length.
@@ -85,19 +82,12 @@ class BuildReport:
     """The result of a build, or its estimate (``dry_run``).
 
     Attributes:
-        store: Folder or URL of the store.
-        spaces: Result for each space.
         n_texts: Number of texts read from the sources, duplicates included.
-        n_items: Number of distinct items among them.
         blanks: Number of source rows without a text, or whose text gives no items, by reason.
-        n_tokens: Number of tokens read by the models.
-        n_forward_passes: Number of forward passes.
         n_bytes: Bytes of the shards and indexes written.
         encode_seconds: Seconds spent encoding, writing and indexing.
         total_seconds: Seconds of the whole build, loading included.
         dry_run: Whether this is an estimate: nothing was written.
-        notes: Further information for the user, as sentences.
-        columns: Columns that were kept with the items.
     """
 
     store: Path | str

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import compress
 from typing import TYPE_CHECKING
@@ -82,11 +82,7 @@ class Run:
     """Runs the job of one checkpoint.
 
     Attributes:
-        n_tokens: Number of tokens read by the model.
-        n_forward_passes: Number of forward passes.
         n_bytes: Bytes of the shards and indexes written.
-        notes: Notes for the user about the indexes.
-        job: The job.
         lost: Items over which workers of a cluster died again and again.
         seconds: Seconds spent encoding, writing and indexing.
         lengths: Space name → ids and numbers of tokens of its new items, both (n,), in parts.
@@ -118,16 +114,19 @@ class Run:
                 self._encode(group)
 
     def _encode(self, group: Group) -> None:
-        """Encode the missing items of one group of spaces."""
         meter = Meter(self._observe, self.model.label, group.work.n_items, group.work.size)
         encoder = self.model.encoder  # loads the weights
-        with ExitStack() as stack:
-            writers: dict[str, SpaceWriter[Shard]] = {}
-            stack.callback(self._count, writers)  # runs after the writers have flushed
-            for card in group.cards:
-                writers[card.space] = stack.enter_context(self._store.space_writer(card, self._item_texts.write))
-            for step in encode_ranges(range_tasks(group, self.job.options), encoder, [*writers.values()]):
-                self._record(step, group, meter)
+        writers: dict[str, SpaceWriter[Shard]] = {}
+        try:
+            with ExitStack() as stack:
+                for card in group.cards:
+                    writers[card.space] = stack.enter_context(self._store.space_writer(card, self._item_texts.write))
+                for step in encode_ranges(range_tasks(group, self.job.options), encoder, [*writers.values()]):
+                    self._record(step, group, meter)
+        finally:
+            for name, writer in writers.items():
+                self._embedded[name] = writer.n_written
+                self.n_bytes += sum(disk.size(shard.path) for shard in writer.shards)
 
     def commit(self, group: Group, outcome: RangeOutcome) -> None:
         """Commit the shards of a range that a worker of a cluster has encoded."""
@@ -199,12 +198,6 @@ class Run:
             for space in self.job.spaces
         ]  # fmt: skip
 
-    def _count(self, writers: Mapping[str, SpaceWriter[Shard]]) -> None:
-        """Record the number of items written to each space, and add the bytes of the new shards to :attr:`n_bytes`."""
-        for name, writer in writers.items():
-            self._embedded[name] = writer.n_written
-            self.n_bytes += sum(disk.size(shard.path) for shard in writer.shards)
-
     @contextmanager
     def timed(self) -> Iterator[None]:
         """Add the duration of the context to :attr:`seconds`."""
@@ -250,18 +243,17 @@ def store_token_counts(
     The tokens are those of the item itself, without special tokens, the template and the prompt. They are counted anew
     only for items that have a vector and no number: an earlier build was interrupted, or did not count them.
     """
-    return [
-        _stored(job, space, TokenColumn(paths, name), encoded[name], observe)
-        for space, name in ((space, space.card.space) for space in job.spaces)
-    ]
+    return [_stored(job, space, paths, encoded[space.card.space], observe) for space in job.spaces]
 
 
-def _stored(job: Job, space: SpacePlan, column: TokenColumn, encoded: list[Counts], observe: Observer) -> StoredColumn:
+def _stored(job: Job, space: SpacePlan, paths: StorePaths, encoded: list[Counts], observe: Observer) -> StoredColumn:
+    column = TokenColumn(paths, space.card.space)
     present = job.missing.present_ids(space.card.space, job.parts)
     uncounted = column.without_value(present)
     if len(uncounted):
         encoded = [*encoded, *_counted(job, space, uncounted, observe)]
-    ids, n_tokens = _joined(encoded)
+    empty = np.empty(0, np.int64)
+    ids, n_tokens = (np.concatenate([empty, *arrays]) for arrays in zip((empty, empty), *encoded, strict=True))
     order = np.argsort(ids)
     n_new = column.write(ids[order], n_tokens[order])
     n_before = len(present) - len(uncounted)
@@ -283,10 +275,3 @@ def _counted(job: Job, space: SpacePlan, ids: Ids, observe: Observer) -> list[Co
         n_done += len(items)
         observe(Progress("read", subject, n_done, len(ids), n_done / len(ids)))
     return found
-
-
-def _joined(parts: Sequence[Counts]) -> Counts:
-    """Return parts as one."""
-    empty = np.empty(0, np.int64)
-    ids, n_tokens = (np.concatenate([empty, *arrays]) for arrays in zip((empty, empty), *parts, strict=True))
-    return ids, n_tokens

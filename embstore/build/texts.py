@@ -35,6 +35,7 @@ from embstore.sources import (
     Cell,
     GivenTexts,
     Keep,
+    Row,
     Source,
     Targets,
     find_dataset,
@@ -63,13 +64,9 @@ class Sources:
 
     Attributes:
         names: Files, ``-`` for standard input, or names of datasets.
-        unit: Unit of the items.
-        columns: Text columns of tabular files.
         keep: Columns of tabular files whose values are stored with the items.
         limit: Maximum number of texts to read; a dataset that exceeds it is not stored as a dataset.
         per_text: Number of occurrences to sample from each sentence; None for all.
-        seed: Random seed of that sample.
-        header: Whether the first line of CSV and TSV files names the columns.
         delimiter: Character that separates columns; None to detect it.
         targets: Where the target of each sentence is given, which is then the only item of it; None for all items.
         given: Texts that the caller gives, which are read after the named sources.
@@ -112,8 +109,6 @@ class DatasetRows:
     """The rows of a named dataset.
 
     Attributes:
-        name: File name in the store, without suffix.
-        kind: Kind of the dataset.
         columns: Values by column: ``item_id``, ``text``, for pairs ``item_id_2``, ``text_2``, for analogies up to
             ``text_4``, then the dataset's own columns in their order.
     """
@@ -136,13 +131,9 @@ class Texts:
     """The staged texts of the sources of one unit.
 
     Attributes:
-        unit: Unit of the items.
-        staging: Distinct items.
         n_texts: Number of texts read, duplicates included.
         blanks: Number of rows without a text, or whose text gives no items, by reason.
-        datasets: Rows of the named datasets among the sources.
         columns: Values to keep with the items.
-        notes: Notes for the user about how the sources were read.
     """
 
     unit: Unit
@@ -171,20 +162,15 @@ def read_texts(sources: Sources, staging: Staging, observe: Observer = ignore) -
     reader = _Reader(sources, staging, observe)
     opened = [
         open_source(
-            name,
-            columns=sources.columns,
-            keep=sources.keep,
-            header=sources.header,
-            delimiter=sources.delimiter,
+            name, columns=sources.columns, keep=sources.keep, header=sources.header, delimiter=sources.delimiter,
             targets=sources.targets,
         )
         for name in sources.names
-    ]
+    ]  # fmt: skip
     if sources.given is not None:
         opened.append(sources.given.open(sources.keep))
     for source in opened:
         reader.read(source)
-        reader.end(source)
     reader.stage()
     staging.deduplicate()
     notes = tuple(remark for source in opened for remark in source.remarks)
@@ -200,15 +186,20 @@ class _Reader:
         self._limit = sources.limit or float("inf")
         self._staging, self._batch = staging, Batch()
         self.columns = StagedColumns(staging)
-        self._kept = KeptRows(self.columns)
+        self._names: dict[str, str] = {}  # of columns to keep: lower case → as written
         self.n_texts = 0
         self.blanks: Counter[str] = Counter()
         self.datasets: list[DatasetRows] = []
 
     def read(self, source: Source) -> None:
-        """Read a source to its end or to the limit."""
-        if self.n_texts >= self._limit:
-            return
+        """Read a source to its end or to the limit, and report it if it is large."""
+        if self.n_texts < self._limit:
+            self._read(source)
+        if n := self._n_reported:
+            self._observe(Progress("read", source.name, n, n, 1.0))
+            self._n_reported = 0
+
+    def _read(self, source: Source) -> None:
         dataset, n_before_source = source.dataset, self.n_texts
         rows = DatasetRows(source.stored_name or source.name, "" if dataset is None else dataset.kind)
         for row in source.rows():
@@ -226,7 +217,7 @@ class _Reader:
                 if self.n_texts < self._limit
             ]
             if dataset is None and row.values:
-                self._kept.add(self._batch.ids[n_before:], row.origin, row.values)
+                self._keep(self._batch.ids[n_before:], row)
             # The scores of whole texts are not stored for the occurrences in them.
             if dataset is not None and all(member is not None for member in members) and len(members) == len(row.texts):
                 rows.add([member for member in members if member is not None], row.values)
@@ -242,12 +233,6 @@ class _Reader:
         if rows.columns:
             self.datasets.append(rows)
 
-    def end(self, source: Source) -> None:
-        """Report that a source is read, if it was so large that its reading was reported."""
-        if n := self._n_reported:
-            self._observe(Progress("read", source.name, n, n, 1.0))
-            self._n_reported = 0
-
     def stage(self) -> None:
         """Stage the texts read since the last call."""
         self._staging.add(self._batch)
@@ -259,7 +244,10 @@ class _Reader:
         self._batch.blanks.append((reason, origin))
 
     def _add(self, text: str, origin: str, span: Span | None = None) -> tuple[int, str] | None:
-        """Add the items of a text to the batch."""
+        """Add the items of a text: the occurrence at a span, or all words of a sentence.
+
+        Return the id and text of the item, an occurrence as ``the [bank] of the river``; None for a sentence of words.
+        """
         self.n_texts += 1
         self._batch.n_chars += len(text)
         if self._unit is not Unit.OCCURRENCE:
@@ -302,22 +290,14 @@ class _Reader:
             batch.origins.append(origin)
             batch.valid.append(valid)
 
-
-class KeptRows:
-    """The values of the rows of a build's sources, which are checked and staged."""
-
-    def __init__(self, staged: StagedColumns) -> None:
-        self._staged = staged
-        self._names: dict[str, str] = {}  # lower case → as written
-
-    def add(self, ids: Sequence[int], origin: str, values: Mapping[str, Any]) -> None:
-        """Add the values of a row for the items that it gives."""
+    def _keep(self, ids: Sequence[int], row: Row) -> None:
+        """Stage the values of a row for the items that it gives."""
         found = {}
-        for name, value in values.items():
+        for name, value in row.values.items():
             if self._names.get(name.lower()) != name:
-                self._check_name(name, origin)
-            found[name] = classified(value, f"{origin}: the value of the column {name!r}")
-        self._staged.add(ids, origin, found)
+                self._check_name(name, row.origin)
+            found[name] = classified(value, f"{row.origin}: the value of the column {name!r}")
+        self.columns.add(ids, row.origin, found)
 
     def _check_name(self, name: str, origin: str) -> None:
         if problem := name_problem(name):
@@ -330,7 +310,7 @@ class KeptRows:
 
 
 def classified(value: object, what: str) -> KeptValue | None:
-    """Return a value as it is staged; None for a missing one."""
+    """Return a value (a cell, number, boolean, string, date or time) as it is staged; None for a missing one or NaN."""
     if value is None:
         return None
     if isinstance(value, Cell):

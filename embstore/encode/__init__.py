@@ -68,15 +68,11 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "Encoder":
-        from embstore.encode.encoder import Encoder
-
-        return Encoder
-    if name == "Tokenizer":
-        from embstore.encode.tokens import Tokenizer
-
-        return Tokenizer
-    if name == "reader":
-        from embstore.encode.recipe_head import reader
-
-        return reader
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from embstore.encode import encoder as module
+    elif name == "Tokenizer":
+        from embstore.encode import tokens as module
+    elif name == "reader":
+        from embstore.encode import recipe_head as module
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(module, name)

@@ -152,8 +152,8 @@ class _ForwardError(Exception):
 def tensors(model: Any, texts: Sequence[Text], *, pad_id: int) -> dict[str, "Tensor"]:
     """Build the inputs of a forward pass, int64 (n, t) on the model's device, padded on the right.
 
-    ``pad_id`` is the tokenizer's own if it has one: RoBERTa and MPNet derive positions from it. Since padding is masked,
-    any id leaves the real tokens unchanged.
+    ``pad_id`` is the tokenizer's own, if it has one: RoBERTa and MPNet derive positions from it. Padding is masked, so
+    that the states of the real tokens are the same with any id.
     """
     torch = need("torch")
     width = max(len(text.ids) for text in texts)
@@ -285,7 +285,7 @@ def _max_parallel(forward: Forward, batch_tokens: int) -> int:
 
 @contextmanager
 def _workers(forward: Forward, n: int, n_shares: int) -> Iterator[Callable[[Texts], _Pending]]:
-    """Start n threads, each with one of ``n_shares`` shares of torch's threads; give a function that submits a batch."""
+    """Start n threads, each with one of ``n_shares`` shares of torch's; give a function that submits a batch."""
     torch, thread = need("torch"), local()
     _keep_freed_memory()
     n_threads = torch.get_num_threads()

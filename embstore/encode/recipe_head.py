@@ -139,7 +139,7 @@ def _function(module: Module, name: str, model: Any, allow_pickle: bool) -> Call
     torch, device = need("torch"), model.device
     functional = torch.nn.functional
     if module.type == "head":  # computes in the type of its weights
-        return lambda vectors: model.head(vectors.to(model.head.weight.dtype)).float()  # type: ignore[no-any-return]
+        return lambda vectors: model.head(vectors.to(model.head.weight.dtype)).float()
     if module.type == "Normalize":
         return lambda vectors: functional.normalize(vectors, p=2, dim=-1)
     if module.type == "truncate":

@@ -1,4 +1,4 @@
-"""Find, check and write the files of datasets in the folder where they are kept."""
+"""Find, check, download and write the files of datasets in the folder where they are kept."""
 
 import hashlib
 import os

@@ -17,7 +17,7 @@ from embstore.sources.cache import (
     is_at_hand,
     path_of,
     write_file,
-)
+)  # fmt: skip
 from embstore.sources.files import file_sha256, is_file, read_binary
 from embstore.sources.own import add_own, own_dataset, own_datasets
 from embstore.sources.published import PUBLISHED
@@ -89,7 +89,15 @@ def open_dataset(spec: str, dataset: DatasetSpec) -> Source:
         if colon:
             raise UsageError(f"{spec!r}: the dataset {name!r} is always whole. Write {name}, without a number.")
         return Source(name, partial(content.read, check_cached(dataset, content)), dataset)
-    size = _parse_size(spec, number, dataset) if colon else dataset.rows
+    size = dataset.rows
+    if colon:
+        # int() fails on more than 4,300 digits.
+        if not (number.isascii() and number.isdecimal() and len(number) < 100 and int(number) > 0):
+            raise UsageError(
+                f"{spec!r}: {number!r} is not a number of texts. Write a whole number above 0, as in "
+                f"{dataset.name}:{dataset.rows // 2}, or ./{spec} for a file of that name."
+            )
+        size = int(number)
     if colon and size > (n_available := content.count()):
         raise SourceError(
             f"{spec}: the dataset {name!r} has {n_available:,} texts. Ask for at most {name}:{n_available}."
@@ -149,24 +157,15 @@ def missing_datasets(sources: Iterable[str]) -> list[str]:
 
 
 def add_dataset(
-    name: str,
-    file: Path,
-    *,
-    kind: str | None = None,
-    columns: Sequence[str] = (),
-    unit: str = "word",
+    name: str, file: Path, *, kind: str | None = None, columns: Sequence[str] = (), unit: str = "word",
     delimiter: str | None = None,
-) -> DatasetSpec:
+) -> DatasetSpec:  # fmt: skip
     """Add a dataset: a copy of a published one, whose SHA-256 is checked, or a user's own table."""
     if kind is not None:
         return add_own(name, file, kind, columns, unit, tuple(DATASETS), delimiter)
     if name not in DATASETS:
-        raise UnknownNameError(
-            "dataset",
-            name,
-            DATASETS,
-            "For a table of your own add --kind pairs|lexicon|analogies, and for a table its --columns.",
-        )
+        hint = "For a table of your own add --kind pairs|lexicon|analogies, and for a table its --columns."
+        raise UnknownNameError("dataset", name, DATASETS, hint)
     spec = DATASETS[name]
     if not isinstance(content := spec.content, DataFile):
         raise UsageError(f"the dataset {name!r} is made by embstore: no file is needed.")
@@ -181,17 +180,6 @@ def add_dataset(
         )
     write_file(path_of(content), read_binary(file))
     return spec
-
-
-def _parse_size(spec: str, number: str, dataset: DatasetSpec) -> int:
-    """Parse the size of ``name:size``; raise UsageError unless it is an integer above 0."""
-    # int() fails on more than 4,300 digits.
-    if not (number.isascii() and number.isdecimal() and len(number) < 100 and int(number) > 0):
-        raise UsageError(
-            f"{spec!r}: {number!r} is not a number of texts. Write a whole number above 0, as in "
-            f"{dataset.name}:{dataset.rows // 2}, or ./{spec} for a file of that name."
-        )
-    return int(number)
 
 
 def list_datasets(specs: Collection[DatasetSpec] | None = None) -> Table:

@@ -1,6 +1,7 @@
-"""Open and read the files of sources; system errors are reported with the name of the source.
+r"""Open and read the files of sources; system errors are reported with the name of the source.
 
-Unlike the files of a store (:mod:`embstore.base.disk`), they may be symbolic links.
+Unlike the files of a store (:mod:`embstore.base.disk`), they may be symbolic links. Lines end at ``\n``, ``\r\n`` or
+``\r``; ``str.splitlines`` would also split at ``\x0b``, ``\x85`` or ``\u2028``, which may be part of a text.
 """
 
 import hashlib
@@ -99,15 +100,15 @@ class _File(io.FileIO):
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
-    digest = hashlib.sha256()
     with open_binary(path, str(path)) as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def decode_lines(stream: IO[bytes], name: str, *, newline: str = "") -> Iterator[str]:
-    r"""Yield the lines of a stream with their terminators, without a byte order mark."""
+    r"""Yield the lines of a stream of UTF-8 with their terminators, without a byte order mark; the stream is left open.
+
+    With ``newline=""`` a line ends at ``\n``, ``\r\n`` and ``\r``, with ``"\n"`` at ``\n`` only.
+    """
     # "utf-8-sig" would ignore a file of the first two bytes of a byte order mark, so the mark is removed by hand.
     wrapper = TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline=newline)
     try:
@@ -151,14 +152,7 @@ def text_reader(lines: Lines, name: str) -> Rows:
 
 @dataclass(slots=True)
 class LineEnds:
-    r"""Counts the line ends of a source: a lone ``\r`` among lines that end with ``\n`` may be part of a text.
-
-    Attributes:
-        name: Name of the source in messages.
-        n_feeds: Number of lines that end with ``\n``.
-        n_returns: Number of lines that end with a lone ``\r``.
-        first_return: Number of the first such line.
-    """
+    r"""Counts the line ends of a source: a lone ``\r`` among lines that end with ``\n`` may be part of a text."""
 
     name: str
     n_feeds: int = 0

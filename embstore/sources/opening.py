@@ -2,7 +2,8 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO, StringIO
@@ -23,10 +24,9 @@ from embstore.sources.files import (
     status,
     text_reader,
 )
-from embstore.sources.parquet import open_parquet
-from embstore.sources.rows import NO_COLUMNS, OPTION, Blank, Keep, Remark, Row, Rows, no_texts, row_or_blank
+from embstore.sources.rows import NO_COLUMNS, OPTION, Blank, Keep, Remark, Row, no_texts, row_or_blank
 from embstore.sources.source import OCCURRENCE_PAIRS, File, Source
-from embstore.sources.tables import open_csv, open_jsonl, open_tsv, parse_delimiter
+from embstore.sources.tables import DELIMITED, TABLES, open_table, parse_delimiter
 from embstore.sources.targets import PartedWords, Targets, in_brackets, open_targets
 
 if TYPE_CHECKING:
@@ -35,12 +35,6 @@ if TYPE_CHECKING:
 STDIN = "-"
 TEXT_SUFFIX = ".txt"
 _STDIN_NAME = "standard input"
-_WITH_HEADER: dict[str, Callable[..., Rows]] = {".csv": open_csv, ".tsv": open_tsv}
-TABLES: dict[str, Callable[..., Rows]] = {
-    **_WITH_HEADER,
-    ".jsonl": open_jsonl,
-    ".parquet": open_parquet,
-}
 _AS_LINES = "Rename {spec}, or give its lines through standard input: embstore build - < {spec}"
 _SHEET = "Save the sheet as .csv in the spreadsheet program (File > Save As), and give that file."
 _PAGES = "Save it as plain text (.txt) with one text a line, and give that file."
@@ -70,17 +64,17 @@ def open_source(
     targets: Targets | None = None,
     stdin: TextIO | BinaryIO | None = None,
 ) -> Source:
-    """Open a source, and check it as far as possible without reading all of it."""
+    """Open a source, and check it as far as possible without reading all of it.
+
+    ``spec`` is a dataset (``words``, ``words:5000``), ``-`` for standard input (or ``stdin`` in its place), or a path;
+    a dataset takes precedence over a file of its name: ``./words``. The texts are in the ``columns`` of a table, in
+    this order within each row; by default in its only column, else in the one named ``text``.
+    """
     delimiter = parse_delimiter(delimiter)
-    if delimiter and file_type(Path(spec)) not in _WITH_HEADER:
+    if (delimiter or not header) and file_type(Path(spec)) not in DELIMITED:
         raise UsageError(
-            f"--delimiter does not fit {spec!r}: it is for {' and '.join(_WITH_HEADER)}. Leave it out, or build the "
-            "sources one by one."
-        )
-    if not header and file_type(Path(spec)) not in _WITH_HEADER:
-        raise UsageError(
-            f"--no-header does not fit {spec!r}: only {' and '.join(_WITH_HEADER)} have a header. Leave it out, or "
-            "build the sources one by one."
+            f"{'--delimiter' if delimiter else '--no-header'} does not fit {spec!r}: it is for "
+            f"{' and '.join(DELIMITED)}. Leave it out, or build the sources one by one."
         )
     if spec == STDIN:
         _refuse_columns(_STDIN_NAME, columns, keep, targets)
@@ -91,7 +85,9 @@ def open_source(
             raise UsageError(f"the texts of the dataset {spec!r} have no targets: leave out --span and --targets.")
         return open_dataset(spec, dataset)
     if not spec:
-        raise UsageError(f"a source cannot be an empty string. Give a file, {STDIN!r} or a dataset: {_datasets()}.")
+        raise UsageError(
+            f"a source cannot be an empty string. Give a file, {STDIN!r} or a dataset: {', '.join(known_datasets())}."
+        )
     path = Path(spec)
     file = File.at(path)
     suffix = _check_file(path, spec)
@@ -100,10 +96,8 @@ def open_source(
         rows = text_reader(partial(file_lines, path, spec), spec)
     elif targets is not None and targets.columns:
         rows = open_targets(path, spec, suffix, columns, targets, keep=keep, header=header, delimiter=delimiter)
-    elif suffix in _WITH_HEADER:
-        rows = _WITH_HEADER[suffix](path, spec, columns, keep=keep, header=header, delimiter=delimiter)
     else:
-        rows = TABLES[suffix](path, spec, columns, keep=keep)
+        rows = open_table(path, spec, suffix, columns, keep=keep, header=header, delimiter=delimiter)
     return _with_targets(Source(spec, rows, file=file), targets)
 
 
@@ -149,28 +143,18 @@ def _missing(path: Path, spec: str) -> UnknownNameError | SourceError:
     """Return the error for a path that does not exist, with similar files and datasets."""
     if not path.parent.is_dir():
         return SourceError(f"{spec} does not exist: there is no folder {str(path.parent)!r}. Check the path.")
-    files = nearest(path.name, _files_in(path.parent))
-    near = [str(path.parent / name) for name in files]
+    existing: list[str] = []
+    with suppress(OSError):  # a folder that cannot be listed
+        existing = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
+    near = [str(path.parent / name) for name in nearest(path.name, existing)]
     if not path.suffix and len(path.parts) == 1 and "/" not in spec:
         hint = "There is no file of that name either."
         if near:
             hint += f" Files with similar names: {', '.join(near)}."
         return UnknownNameError("dataset", spec, known_datasets(), hint)
     near += nearest(path.stem, known_datasets())
-    remedy = f"Did you mean {' or '.join(near)}?" if near else f"Check the path, or name a dataset: {_datasets()}."
-    return SourceError(f"{spec} does not exist. {remedy}")
-
-
-def _files_in(folder: Path) -> list[str]:
-    """Return the names of the files in a folder; none if it cannot be listed."""
-    try:
-        return [entry.name for entry in folder.iterdir() if entry.is_file()]
-    except OSError:
-        return []
-
-
-def _datasets() -> str:
-    return ", ".join(known_datasets())
+    others = f"Check the path, or name a dataset: {', '.join(known_datasets())}."
+    return SourceError(f"{spec} does not exist. " + (f"Did you mean {' or '.join(near)}?" if near else others))
 
 
 def _refuse_columns(what: str, columns: Sequence[str], keep: Keep, targets: Targets | None = None) -> None:

@@ -1,4 +1,10 @@
-"""Add and read a user's own datasets: tables in the folder of datasets, each described by a JSON document."""
+"""Add and read a user's own datasets: files in the folder of datasets, each described by a JSON document.
+
+Analogies have the format of Google's questions-words.txt, or that of BATS: a section begins with a line ``: name``;
+under it, a line has either the four words of a question, a b c d (a is to b as c is to d: Google), or a pair, a word
+and its answers separated by slashes (BATS): each ordered pair of pairs of a section then is a question. A BATS folder
+is read as the sections of its files, by the names of these.
+"""
 
 import gzip
 import hashlib
@@ -6,7 +12,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import permutations
@@ -36,7 +42,7 @@ from embstore.sources.source import (
     DataFile,
     DatasetSpec,
 )
-from embstore.sources.tables import COLUMNS_OPTION, DELIMITED, RECORDS, parse_delimiter, read_records
+from embstore.sources.tables import COLUMNS_OPTION, DELIMITED, TABLES, parse_delimiter, read_records
 from embstore.sources.targets import Targets, remove_brackets
 
 KINDS = ("pairs", "lexicon", ANALOGIES)
@@ -64,9 +70,6 @@ class OwnTable:
     Attributes:
         columns: Columns of the texts, one or two, each with those of its span if it has one; then the column of the
             score or value.
-        suffix: File type: ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
-        name: Name of the file in messages.
-        delimiter: Character that separates the columns of CSV and TSV files; None to detect it.
         unit: Unit of its texts. Pairs of occurrences without columns of spans have their targets in brackets.
     """
 
@@ -122,16 +125,17 @@ def own_dataset(name: str) -> DatasetSpec | None:
 
 
 def add_own(
-    name: str,
-    file: Path,
-    kind: str,
-    columns: Sequence[str],
-    unit: str,
-    other_names: Sequence[str],
+    name: str, file: Path, kind: str, columns: Sequence[str], unit: str, other_names: Sequence[str],
     delimiter: str | None = None,
-) -> DatasetSpec:
-    """Check a user's table, and copy it to the folder of datasets; replace one of the same name."""
-    _check_name(name, other_names)
+) -> DatasetSpec:  # fmt: skip
+    """Check a user's table, file or folder of analogies, and copy it to the folder of datasets; replace a namesake."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a dataset: it takes up to 64 letters, digits, - and _, the first a letter "
+            "or digit."
+        )
+    if name.lower() in other_names or re.fullmatch(r"words_\d+", name.lower()):
+        raise UsageError(f"{name!r} is the name of another dataset. Choose another for your own table.")
     if kind not in KINDS:
         raise UnknownNameError("kind of dataset", kind, KINDS)
     parsed_unit = parse_member(Unit, unit)
@@ -146,24 +150,30 @@ def add_own(
     suffix = file_type(file)
     if suffix == ".parquet" and file.suffix.lower() == GZIP_SUFFIX:
         raise SourceError(f"{file}: Parquet is packed by itself. Unpack it first: gunzip {file}")
-    if suffix not in RECORDS:
-        raise UnknownNameError("file type", file.suffix or file.name, RECORDS, "Write the table as one of these.")
+    if suffix not in TABLES:
+        raise UnknownNameError("file type", file.suffix or file.name, TABLES, "Write the table as one of these.")
     delimiter = parse_delimiter(delimiter)
     if delimiter and suffix not in DELIMITED:
         raise UsageError(f"--delimiter does not fit {file}: it is for {' and '.join(DELIMITED)}. Leave it out.")
     table = OwnTable(tuple(columns), suffix, str(file), delimiter, parsed_unit)
     content = _read(file)
-    sha256 = hashlib.sha256(content).hexdigest()
     values = [float(row.values[table.value]) for row in table.read(file)]
     if not values:
         raise SourceError(f"{file} has no rows. Give a table with at least one.")
-    document = {
-        "name": name, "kind": kind, "unit": parsed_unit.value, "columns": list(columns), "file": f"{name}{suffix}",
-        "original": file.name, "sha256": sha256, "rows": len(values), "scores": [min(values), max(values)],
-    } | ({"delimiter": delimiter} if delimiter else {})  # fmt: skip
+    document = {"columns": list(columns), "rows": len(values), "scores": [min(values), max(values)]}
+    document |= {"delimiter": delimiter} if delimiter else {}
+    return _store(name, file, suffix, content, {"kind": kind, "unit": parsed_unit.value} | document)
+
+
+def _store(name: str, file: Path, suffix: str, content: bytes, document: Mapping[str, Any]) -> DatasetSpec:
+    """Copy the content of a user's file to the folder of datasets, and write its document."""
+    own = {
+        "name": name, "file": f"{name}{suffix}", "original": file.name or str(file),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }  # fmt: skip
     folder = data_folder() / _FOLDER
     write_file(folder / f"{name}{suffix}", content)
-    write_file(folder / f"{name}.json", (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+    write_file(folder / f"{name}.json", (json.dumps({**own, **document}, indent=2, ensure_ascii=False) + "\n").encode())
     return _read_spec(folder / f"{name}.json")
 
 
@@ -176,14 +186,8 @@ def _add_analogies(name: str, file: Path, unit: Unit, table_options: Sequence[st
     if unit is not Unit.WORD:
         raise UsageError("analogies are of words: --unit word.")
     content, n_rows = load_analogies(file)
-    document = {
-        "name": name, "kind": ANALOGIES, "unit": unit.value, "columns": [], "file": f"{name}{SUFFIX}",
-        "original": file.name or str(file), "sha256": hashlib.sha256(content).hexdigest(), "rows": n_rows,
-    }  # fmt: skip
-    folder = data_folder() / _FOLDER
-    write_file(folder / f"{name}{SUFFIX}", content)
-    write_file(folder / f"{name}.json", (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
-    return _read_spec(folder / f"{name}.json")
+    document = {"kind": ANALOGIES, "unit": unit.value, "columns": [], "rows": n_rows}
+    return _store(name, file, SUFFIX, content, document)
 
 
 def _read(file: Path) -> bytes:
@@ -193,17 +197,6 @@ def _read(file: Path) -> bytes:
             return stream.read()
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise SourceError(f"{file} is not packed by gzip, or is damaged: {error}. Copy it again.") from error
-
-
-def _check_name(name: str, other_names: Sequence[str]) -> None:
-    """Raise UsageError if a name is invalid for a dataset, or taken."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot be the name of a dataset: it takes up to 64 letters, digits, - and _, the first a letter "
-            "or digit."
-        )
-    if name.lower() in other_names or re.fullmatch(r"words_\d+", name.lower()):
-        raise UsageError(f"{name!r} is the name of another dataset. Choose another for your own table.")
 
 
 def _read_spec(path: Path) -> DatasetSpec:
@@ -222,7 +215,7 @@ def _read_spec(path: Path) -> DatasetSpec:
 def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
     """Return the description of a user's dataset, from its document; raise ValueError if that is inconsistent."""
     suffix, is_table = Path(document["file"]).suffix, document["kind"] != ANALOGIES
-    known = RECORDS if is_table else (SUFFIX,)
+    known = TABLES if is_table else (SUFFIX,)
     if document["name"] != name or document["file"] != f"{name}{suffix}" or suffix not in known:
         raise ValueError("it is the document of another dataset")
     unit = Unit(document["unit"])
@@ -234,16 +227,11 @@ def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
         )  # fmt: skip
     table = OwnTable(tuple(document["columns"]), suffix, original, document.get("delimiter"), unit)
     low, high = document["scores"]
+    kind = _PAIRS[unit] if document["kind"] == "pairs" else LEXICON
     return DatasetSpec(
-        document["name"],
-        _PAIRS[unit] if document["kind"] == "pairs" else LEXICON,
-        unit,
-        document["rows"],
-        {table.value: float},
-        DataFile(file, sha256, partial(OwnTable.read, table)),
-        help=f"Your own table, {original}.",
-        scores=(low, high),
-    )
+        name, kind, unit, document["rows"], {table.value: float}, DataFile(file, sha256, table.read),
+        help=f"Your own table, {original}.", scores=(low, high),
+    )  # fmt: skip
 
 
 class _Pair(NamedTuple):
@@ -275,21 +263,19 @@ def _parse(stream: IO[bytes], name: str) -> Iterator[Row]:
             if len(words) == 4:
                 yield _question(section, (words[0], words[1], words[2]), (words[3],), place)
             elif len(words) == 2:
-                pairs.append(_pair(words[0].strip(), words[1].strip(), place))
+                word, answers = words[0].strip(), [answer.strip() for answer in words[1].split("/")]
+                distinct = tuple(dict.fromkeys(filter(None, answers)))
+                if not word or not distinct:
+                    raise SourceError(
+                        f"{place}: a pair is a word, a tab and its answers (b1/b2), and one of them is empty."
+                    )
+                pairs.append(_Pair(word, distinct, place))
             else:
                 raise SourceError(
                     f"{place}: {len(words)} {'word' if len(words) == 1 else 'words'}. A line is a section (: name), "
                     "the four words of a question, or a word, a tab and its answers (b1/b2)."
                 )
     yield from _questions(section, pairs)
-
-
-def _pair(word: str, answers: str, place: str) -> _Pair:
-    """Return the pair of a line; raise SourceError if it has no answer."""
-    distinct = tuple(dict.fromkeys(answer for part in answers.split("/") if (answer := part.strip())))
-    if not word or not distinct:
-        raise SourceError(f"{place}: a pair is a word, a tab and its answers (b1/b2), and one of them is empty.")
-    return _Pair(word, distinct, place)
 
 
 def _questions(section: str, pairs: list[_Pair]) -> Iterator[Row]:
@@ -311,7 +297,7 @@ def load_analogies(file: Path) -> tuple[bytes, int]:
         parts = [file]
     else:
         raise SourceError(f"{file}: analogies are a {SUFFIX} file (also {SUFFIX}{GZIP_SUFFIX}), or a folder of such.")
-    contents = [_decompressed(part).removeprefix(b"\xef\xbb\xbf") for part in parts]
+    contents = [_read(part).removeprefix(b"\xef\xbb\xbf") for part in parts]
     n_rows = sum(1 for part, text in zip(parts, contents, strict=True) for _ in _parse(io.BytesIO(text), str(part)))
     if not n_rows:
         raise SourceError(f"{file} has no question. Give four words a line, or two pairs or more in a section.")
@@ -320,14 +306,3 @@ def load_analogies(file: Path) -> tuple[bytes, int]:
     return b"".join(
         b": %s\n%s\n" % (part.stem.encode(), text) for part, text in zip(parts, contents, strict=True)
     ), n_rows
-
-
-def _decompressed(file: Path) -> bytes:
-    import gzip
-    import zlib
-
-    with open_decompressed(file, str(file)) as stream:
-        try:
-            return stream.read()
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise SourceError(f"{file} is not packed by gzip, or is damaged: {error}. Copy it again.") from error

@@ -1,6 +1,6 @@
 """List the published datasets: URL, SHA-256, layout and reference of each.
 
-The URLs name a commit, so that the files cannot change.
+The URLs name a commit, so that the files cannot change. Each line is a row, split at a separator; quotes are literal.
 """
 
 import csv
@@ -12,7 +12,7 @@ from typing import Any
 
 from embstore.base.errors import SourceError
 from embstore.base.space import Unit
-from embstore.sources.files import decode_lines, open_binary
+from embstore.sources.files import decode_lines, open_binary, strip_terminator
 from embstore.sources.rows import Row, Value, number_value, text_value
 from embstore.sources.source import LEXICON, SENTENCE_PAIRS, WORD_PAIRS, DataFile, DatasetSpec, ValueType
 
@@ -43,6 +43,7 @@ _BELLEZZA: dict[str, ValueType] = {
 }  # fmt: skip
 _Records = Iterator[tuple[int, list[str]]]
 _POS_MARKS = ("-n", "-v", "-j")
+# The attribute words of ValNorm, as in Wolfe & Caliskan (2022).
 PLEASANT = (
     "caress", "freedom", "health", "love", "peace", "cheer", "friend", "heaven", "loyal", "pleasure", "diamond",
     "gentle", "honest", "lucky", "rainbow", "diploma", "gift", "honor", "miracle", "sunrise", "family", "happy",
@@ -58,7 +59,7 @@ UNPLEASANT = (
 def split_lines(lines: Iterator[str], separator: str) -> _Records:
     """Yield the number and fields of each line. Quotes are not special: in STS-B they are part of the sentences."""
     for number, line in enumerate(lines, 1):
-        yield number, line.removesuffix("\n").removesuffix("\r").split(separator)
+        yield number, strip_terminator(line).split(separator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,6 @@ class Layout:
     """The layout of a dataset's file.
 
     Attributes:
-        separator: Separator of the fields of a line.
         fields: Names of the first fields: ``text``, ``text_2``, columns of the dataset, or empty for unused fields.
         header: Whether the first line names the fields.
         pos: Whether each word ends with its part of speech (``-n``), which becomes the columns ``pos`` and ``pos_2``.
@@ -121,15 +121,9 @@ _BELLEZZA_LAYOUT = Layout(
 
 
 def _spec(
-    name: str,
-    kind: str,
-    rows: int,
-    base: str,
-    file: tuple[str, str],
-    layout: Layout,
-    columns: dict[str, ValueType] = _SCORE,
-    **attributes: Any,
-) -> DatasetSpec:
+    name: str, kind: str, rows: int, base: str, file: tuple[str, str], layout: Layout,
+    columns: dict[str, ValueType] = _SCORE, **attributes: Any,
+) -> DatasetSpec:  # fmt: skip
     """Return the spec of a dataset whose ``file`` (name, SHA-256) is in the folder with the URL ``base``."""
     file_name, sha256 = file
     content = DataFile(file_name, sha256, partial(layout.read, columns), base + file_name)

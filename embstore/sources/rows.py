@@ -1,4 +1,4 @@
-"""Define the rows that a source yields: texts, blanks and remarks."""
+"""Define the rows that a source yields, and choose the columns of a table to read and to keep (``--keep``)."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,8 +27,7 @@ class Row:
         text: Text; neither empty nor whitespace only.
         origin: Place in the source, for messages: ``words.txt:12``, ``pairs.csv:12 (right)``.
         values: Column → value: of a dataset, those of ``DatasetSpec.columns``; of a file, those to keep with the text:
-            numbers, booleans, strings, None, or cells without a type (:class:`.kept.Cell`).
-        text_2: Second text of a pair; None for a single text.
+            numbers, booleans, strings, None, or cells without a type (:class:`Cell`).
         spans: Span of the target in each text; empty for whole texts.
         more: Further texts after the second one, as of a question of four words.
     """
@@ -50,10 +49,8 @@ class Row:
 class Blank:
     """A line or cell of a source without a text, which is counted and not embedded.
 
-    Attributes:
-        origin: Place in the source, as in ``Row``.
-        reason: ``empty line``, ``empty value`` (an empty or whitespace-only cell) or ``missing value`` (null, absent,
-            or beyond the end of a short row).
+    The reason is ``empty line``, ``empty value`` (an empty or whitespace-only cell) or ``missing value`` (null, absent,
+    or beyond the end of a short row).
     """
 
     origin: str
@@ -105,15 +102,14 @@ def text_value(value: object, place: str) -> str:
 
 def number_value(value: object, place: str) -> float:
     """Return a value as a float; strings of a number are parsed, with spaces around it ignored."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float | str) or "_" in str(value):
+            raise ValueError  # Python accepts 1_000 as a number
         number = float(value)
-    else:
-        try:
-            number = _parse(value)
-        except ValueError:
-            raise SourceError(
-                f"{place}: {value!r} is not a number. Write a number there, or name another column."
-            ) from None
+    except ValueError:
+        raise SourceError(
+            f"{place}: {value!r} is not a number. Write a number there, or name another column."
+        ) from None
     if not math.isfinite(number):
         raise SourceError(f"{place}: {value!r} is not a finite number. Write a number there, or leave the row out.")
     return number
@@ -125,20 +121,9 @@ def label_value(value: object, place: str) -> float:
     return float(label[0] == "t") if label in ("true", "false", "t", "f") else number_value(value, place)
 
 
-def _parse(value: object) -> float:
-    if not isinstance(value, str) or "_" in value:  # Python accepts 1_000 as a number
-        raise ValueError
-    return float(value)
-
-
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The chosen columns of a table; each row yields their texts in this order.
-
-    Attributes:
-        source: Name of the table in messages.
-        names: Names of the columns.
-    """
+    """The chosen columns of a table; each row yields their texts in this order."""
 
     source: str
     names: tuple[str, ...]
@@ -157,16 +142,19 @@ class Columns:
 
 
 def choose_columns(
-    source: str,
-    known: Sequence[str],
-    requested: Sequence[str],
-    *,
-    open_ended: bool = False,
-    option: str = "--column",
-    hint: str = "",
-) -> Columns:
-    """Choose the columns to read: the requested ones, else the only one, else the one named ``text``."""
-    names = tuple(requested) or _default(source, known, hint)
+    source: str, known: Sequence[str], requested: Sequence[str], *, open_ended: bool = False,
+    option: str = "--column", hint: str = "",
+) -> Columns:  # fmt: skip
+    """Choose the columns to read: the requested ones, else the only one, else the one named ``text``.
+
+    The names of an ``open_ended`` table cannot be checked yet: it may have further columns.
+    """
+    names = tuple(requested or (known if len(known) == 1 else [DEFAULT_COLUMN] if DEFAULT_COLUMN in known else ()))
+    if not names:
+        raise UsageError(
+            f"{source} has {len(known)} columns: {', '.join(known)}. Say which hold the texts, with --column. "
+            f"{hint}".rstrip()
+        )
     for i, name in enumerate(names):
         if name in names[:i]:
             raise UsageError(f"{option} {name!r} was given twice for {source}. Give each column once.")
@@ -184,18 +172,6 @@ def unknown_column(
     return UnknownNameError("column", name, known, f"Name a column of {source} with {option}. {hint}".rstrip())
 
 
-def _default(source: str, known: Sequence[str], hint: str) -> tuple[str, ...]:
-    """Return the only column, else the one named ``text``; raise UsageError if there is neither."""
-    if len(known) == 1:
-        return tuple(known)
-    if DEFAULT_COLUMN in known:
-        return (DEFAULT_COLUMN,)
-    listed = ", ".join(known)
-    raise UsageError(
-        f"{source} has {len(known)} columns: {listed}. Say which hold the texts, with --column. {hint}".rstrip()
-    )
-
-
 class Cell(str):
     """A value of a file without types (CSV, TSV): its column decides whether it is a number, a boolean or a text."""
 
@@ -209,11 +185,7 @@ def as_cell(value: object) -> Cell | None:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """The columns of tables to keep.
-
-    Attributes:
-        names: Names of columns; ``("all",)`` for all that hold no texts.
-    """
+    """The columns of tables to keep; ``("all",)`` for all that hold no texts."""
 
     names: tuple[str, ...] = ()
 
@@ -259,9 +231,6 @@ class KeptColumns:
     """The columns of a table that are kept.
 
     Attributes:
-        source: Name of the table in messages.
-        keep: The request.
-        texts: Columns that hold texts.
         names: Names of the kept columns, in the order of the table; more may follow in a table of JSON objects.
         left_out: Names of columns that are not kept, with the reason; only if all were requested.
     """
@@ -295,13 +264,6 @@ class KeptColumns:
         if name in self.names:
             self.names.remove(name)
         return False
-
-    def cells(self, values: Sequence[str | None], places: Mapping[str, int]) -> dict[str, Cell | None]:
-        """Return the values of the kept columns of one record; None for an empty or missing cell."""
-        found = {}
-        for name, place in places.items():
-            found[name] = as_cell(values[place] if place < len(values) else None)
-        return found
 
     def remarks(self) -> Iterator[Remark]:
         """Yield a remark on each column that was left out."""

@@ -17,8 +17,20 @@ from embstore.base.space import Unit
 from embstore.sources.files import MAX_TEXT_CHARS, LineEnds, file_lines, strip_terminator
 from embstore.sources.parquet import open_parquet, parquet_records
 from embstore.sources.rows import (
-    DEFAULT_COLUMN, EMPTY_LINE, NO_COLUMNS, NO_VALUES, OPTION, Blank, Columns, Keep, KeptColumns, Remark, Row, Rows,
-    choose_columns, unknown_column,
+    DEFAULT_COLUMN,
+    EMPTY_LINE,
+    NO_VALUES,
+    OPTION,
+    Blank,
+    Columns,
+    Keep,
+    KeptColumns,
+    Remark,
+    Row,
+    Rows,
+    as_cell,
+    choose_columns,
+    unknown_column,
 )  # fmt: skip
 
 COLUMNS_OPTION = "--columns"
@@ -170,9 +182,8 @@ def _read_delimited(
     """Yield the rows of a CSV or TSV file, and remarks on its delimiter, header and line ends."""
     chosen, others = ([table.header.index(name) for name in names] for names in (columns.names, kept.names))
     ends = LineEnds(columns.source)
-    yield from map(Remark, table.remarks)
+    yield from map(Remark, remarks)
     yield from kept.remarks()
-    yield from map(Remark, remarks[len(table.remarks) :])
     for number, values in table.records(ends):
         if values:
             found = dict(zip(kept.names, map(as_cell, _cells(values, others)), strict=True)) if others else NO_VALUES
@@ -183,7 +194,7 @@ def _read_delimited(
 
 
 def parse_delimiter(text: str | None) -> str | None:
-    r"""Return the delimiter that the user named: the character, ``tab``, ``\t``, ``comma``, ``semicolon`` or ``pipe``."""
+    r"""Return the delimiter that the user named: a character, ``tab``, ``\t``, ``comma``, ``semicolon`` or ``pipe``."""
     if text is None:
         return None
     delimiter = _NAMES.get(text, text) if len(text) > 1 else text
@@ -254,12 +265,94 @@ def _open_jsonl(path: Path, name: str, columns: Sequence[str], keep: Keep) -> Ro
     return partial(_read_objects, path, choose_columns(name, list(first), columns, open_ended=True), keep)
 
 
+def _read_objects(path: Path, columns: Columns, keep: Keep) -> Iterator[Row | Blank | Remark]:
+    """Yield the rows of a file."""
+    kept = KeptColumns(columns.source, keep, frozenset(columns.names))
+    if both := kept.texts.intersection(keep.names):
+        raise UsageError(
+            f"{OPTION} {min(both)!r} does not fit {columns.source}: the column holds the texts. Leave it out."
+        )
+    unseen = set(columns.names)
+    keys: dict[str, None] = {}
+    n_objects = 0
+    for number, content in _json_objects(path, columns.source):
+        if content is None:
+            yield Blank(f"{columns.source}:{number}", EMPTY_LINE)
+            continue
+        n_objects += 1
+        if unseen or keep:
+            unseen.difference_update(content)
+            keys.update(dict.fromkeys(content))
+        texts = [_text(content.get(key), key, columns.place(number, key)) for key in columns.names]
+        yield from columns.texts(
+            number, texts, _kept(content, kept, f"{columns.source}:{number}") if keep else NO_VALUES
+        )
+    yield from kept.remarks()
+    if unseen and n_objects:
+        raise unknown_column(columns.source, min(unseen, key=columns.names.index), list(keys))
+    if n_objects and not keep.is_all and (never := [name for name in keep.names if name not in keys]):
+        raise unknown_column(columns.source, never[0], list(keys), OPTION)
 
 
+def _kept(content: dict[str, Any], kept: KeptColumns, place: str) -> dict[str, Any]:
+    """Return the values of the kept keys of an object."""
+    found = {}
+    for key, value in content.items():
+        if isinstance(value, list | dict) and key not in kept.left_out:
+            if key in kept.names or key in kept.keep.names:
+                raise SourceError(
+                    f"{place}: the value of {key!r} is {_type_name(value)}, which cannot be kept. Leave the column out "
+                    f"of {OPTION}, or write a number, boolean or string."
+                )
+            if kept.keep.is_all and key not in kept.texts:
+                kept.leave_out(key, f"it has {_type_name(value)}")
+        elif kept.admits(key):
+            found[key] = value
+    return found
 
-def _json_records(
-    path: Path, name: str, columns: Sequence[str], option: str
-) -> Iterator[tuple[int, Sequence[object]]]:
+
+def _json_objects(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Yield the number and the object of each line; None for an empty line."""
+    # A lone \r is whitespace in JSON, so only \n ends a line.
+    for number, line in enumerate(file_lines(path, name, newline="\n"), 1):
+        content = strip_terminator(line)
+        yield number, _parse(content, f"{name}:{number}") if content.strip() else None
+
+
+def _parse(content: str, place: str) -> dict[str, Any]:
+    """Parse one line; raise SourceError unless it is a JSON object."""
+    try:
+        value = json.loads(content)
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at character {error.colno}"
+    except (ValueError, RecursionError) as error:  # a number of over 4,300 digits, or thousands of nested brackets
+        reason = str(error)
+    else:
+        if isinstance(value, dict):
+            return value
+        reason = f"the line is {_type_name(value)}, not an object"
+    if "\r" in content:
+        reason += " (a carriage return without a line feed does not end a line)"
+    raise SourceError(f'{place}: not a JSON object: {reason}. Each line must be one object, such as {{"text": …}}.')
+
+
+def _text(value: object, key: str, place: str) -> str | None:
+    """Return a value that is a string or null; raise SourceError for other types."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise SourceError(f"{place}: the value of {key!r} is {_type_name(value)}, not a string. Put it in quotes.")
+    return value
+
+
+def _type_name(value: object) -> str:
+    """Return the JSON type of a value, with its article, for messages."""
+    if value is None:
+        return "null"
+    return _JSON_TYPES.get(type(value), "a string")
+
+
+def _json_records(path: Path, name: str, columns: Sequence[str], option: str) -> Iterator[tuple[int, Sequence[object]]]:
     """Yield the line and the values of some keys of each object."""
     choose_columns(name, (), columns, open_ended=True, option=option)
     for number, content in _json_objects(path, name):

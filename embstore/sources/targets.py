@@ -11,7 +11,6 @@ from embstore.base.errors import SourceError, UsageError
 from embstore.base.text import Span, split_marked
 from embstore.sources.rows import (
     DEFAULT_COLUMN,
-    NO_COLUMNS,
     Blank,
     Keep,
     Remark,
@@ -91,9 +90,8 @@ def remove_brackets(row: Row) -> Row:
     """Return a row whose text has its target in brackets, without them and with the span."""
     if (found := split_marked(row.text)) is None:
         n_brackets = row.text.count("[") + row.text.count("]")
-        problem = (
-            "empty brackets" if "[]" in row.text else "other brackets than one pair" if n_brackets else "no brackets"
-        )
+        other = "other brackets than one pair" if n_brackets else "no brackets"
+        problem = "empty brackets" if "[]" in row.text else other
         raise SourceError(
             f"{row.origin}: {problem} in {row.text[:100]!r}. Put the target in brackets, one in each text, as in the "
             "[bank] of the river; for texts with brackets of their own, give columns of a table: --span start,end"
@@ -103,16 +101,9 @@ def remove_brackets(row: Row) -> Row:
 
 
 def open_targets(
-    path: Path,
-    name: str,
-    suffix: str,
-    columns: Sequence[str],
-    targets: Targets,
-    *,
-    keep: Keep = NO_COLUMNS,
-    header: bool = True,
-    delimiter: str | None = None,
-) -> Rows:
+    path: Path, name: str, suffix: str, columns: Sequence[str], targets: Targets, *, keep: Keep, header: bool,
+    delimiter: str | None,
+) -> Rows:  # fmt: skip
     """Return a function that yields the sentences of a table with the spans of their targets, given by columns."""
     if len(columns) > 1:
         raise UsageError(
@@ -137,7 +128,7 @@ def open_targets(
 def _rows(
     read: Any, targets: Targets, name: str, kept: Mapping[str, int], *, is_typed: bool
 ) -> Iterator[Row | Blank | Remark]:
-    """Yield the rows of a table, with the values of kept columns, and a remark on spans that part words."""
+    """Yield the rows of a table, with the values at the places of kept columns, and a remark on parted words."""
     parted = PartedWords(name)
     for place, (text, *values) in read():
         if text is not None and not isinstance(text, str):
@@ -156,13 +147,7 @@ def _rows(
 
 @dataclass(slots=True)
 class PartedWords:
-    """Counts the spans that begin or end inside a word, which offsets of another kind often do.
-
-    Attributes:
-        name: Name of the source in messages.
-        n: Number of such spans.
-        first: Place and text of the first one.
-    """
+    """Counts the spans that begin or end inside a word, which offsets of another kind often do; notes the first one."""
 
     name: str
     n: int = 0
@@ -206,8 +191,8 @@ def checked_span(text: str, start: int, end: int, place: str) -> Span:
 
 def only_occurrence(text: str, word: str, place: str) -> Span:
     """Return the span of a word's only occurrence in a text, between the boundaries of words."""
-    spans = [Span(*match.span()) for match in re.finditer(f"(?={re.escape(word)})", text)]
-    spans = [Span(span.start, span.start + len(word)) for span in spans]
+    starts = [match.start() for match in re.finditer(f"(?={re.escape(word)})", text)]
+    spans = [Span(start, start + len(word)) for start in starts]
     whole = [span for span in spans if not (_is_letter_pair(text, span.start) or _is_letter_pair(text, span.end))]
     if len(whole) == 1:
         return whole[0]
@@ -276,4 +261,4 @@ def _is_inside_word(text: str, offset: int) -> bool:
 
 def _is_letter_pair(text: str, offset: int) -> bool:
     """Return whether an offset is between two letters or digits."""
-    return 0 < offset < len(text) and text[offset - 1].isalnum() and text[offset].isalnum()
+    return 0 < offset < len(text) and text[offset - 1 : offset + 1].isalnum()
