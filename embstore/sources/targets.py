@@ -9,17 +9,7 @@ from typing import Any
 
 from embstore.base.errors import SourceError, UsageError
 from embstore.base.text import Span, split_marked
-from embstore.sources.rows import (
-    DEFAULT_COLUMN,
-    Blank,
-    Keep,
-    Remark,
-    Row,
-    Rows,
-    as_cell,
-    row_or_blank,
-    text_value,
-)
+from embstore.sources.rows import DEFAULT_COLUMN, Blank, Keep, Remark, Row, Rows, as_cell, row_or_blank, text_value
 from embstore.sources.tables import DELIMITED, read_records
 
 BRACKETS = "brackets"
