@@ -9,6 +9,7 @@ from embstore.build.range_queue import RangeOutcome
 from embstore.build.ranges import range_tasks
 from embstore.build.report import Meter, count
 from embstore.build.run import Run
+from embstore.build.worker import RangeResult
 
 if TYPE_CHECKING:
     from embstore.build.on_ray import Cluster
@@ -38,7 +39,8 @@ def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run], observe: Observer
         run, group = pairs[outcome.job]
         with run.explained():
             _complete(committer.submit(run.commit, group, outcome))
-            run.record(group, outcome, meter)
+            for step in outcome.result.steps if isinstance(outcome.result, RangeResult) else ():
+                run.record(step, group, meter)
 
     with pairs[0][0].timed(), ThreadPoolExecutor(1, thread_name_prefix="embstore-commit") as committer:
         committer.submit(int).result()  # a thread that has started is waited for, whatever Ctrl-C interrupts

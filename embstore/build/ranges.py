@@ -4,14 +4,14 @@ Nothing is committed here: the vectors go to writers, and what becomes of their 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.text import Item, Passage
+from embstore.base.text import Passage
 from embstore.build.job import Group, Options, encode_windows, item_passages
 from embstore.build.report import work_of
 from embstore.encode import Encoded, Encoder, Skipped, Tokenizer
@@ -120,26 +120,16 @@ def encode_ranges(
             for writer in writers:
                 writer.cut()
         if isinstance(result, Encoded):
-            done = windows.done(result.item_ids)
-            _add(result, cards, done.is_missing, writers)
-            lengths = Lengths(result.item_ids, result.item_lengths, done.is_missing)
-            yield Step(done.n, done.work, result.n_tokens, 1, lengths=lengths)
+            is_missing, n, work = windows.done(result.item_ids)
+            for card, keep, writer in zip(cards, is_missing, writers, strict=True):  # each gets what its space lacks
+                ids, vectors = result.item_ids, result.vectors[card.pooling]
+                writer.add(*((ids, vectors) if keep.all() else (ids[keep], vectors[:, keep])))
+            lengths = Lengths(result.item_ids, result.item_lengths, is_missing)
+            yield Step(n, work, result.n_tokens, 1, lengths=lengths)
         else:
-            done = windows.done(np.array([result.item_id]), finished=result.outcome == "skipped")
-            pairs = zip(cards, done.is_missing, strict=True)
-            spaces = tuple(card.space for card, is_missing in pairs if is_missing)
-            yield Step(done.n, done.work, skipped=result, spaces=spaces)
-
-
-def _add(
-    result: Encoded, cards: Iterable[Card], is_missing: NDArray[np.bool_], writers: Iterable[SpaceWriter[Any]]
-) -> None:
-    """Add a batch of vectors to the writers of spaces, each getting the items missing in its space only."""
-    for card, keep, writer in zip(cards, is_missing, writers, strict=True):
-        ids, vectors = result.item_ids, result.vectors[card.pooling]
-        if not keep.all():
-            ids, vectors = ids[keep], vectors[:, keep]
-        writer.add(ids, vectors)
+            is_missing, n, work = windows.done(np.array([result.item_id]), finished=result.outcome == "skipped")
+            spaces = tuple(card.space for card, missing in zip(cards, is_missing, strict=True) if missing)
+            yield Step(n, work, skipped=result, spaces=spaces)
 
 
 def range_tasks(group: Group, options: Options) -> Iterator[RangeTask]:
@@ -163,19 +153,7 @@ class _OpenWindow:
     ids: Ids
     is_missing: NDArray[np.bool_]
     work: NDArray[np.float64]
-    n_left: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.n_left = len(self.ids)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Done:
-    """Items of one window that came back: (spaces, n) whether a space is missing them, and those that are finished."""
-
-    is_missing: NDArray[np.bool_]
-    n: int
-    work: float
+    n_left: int
 
 
 class _Windows:
@@ -194,7 +172,10 @@ class _Windows:
                 if task.number not in self._unfinished:
                     self._unfinished.append(task.number)
                 items = window.items()
-                self._open.append(_opened(window, items, task.number))
+                order = np.argsort(window.ids)
+                work = np.array(work_of(items), dtype=np.float64)[order]
+                ids, is_missing = window.ids[order], window.is_missing[:, order]
+                self._open.append(_OpenWindow(task.number, ids, is_missing, work, len(ids)))
                 yield item_passages(items, tokenizer, options)
         self._all_read = True
 
@@ -207,20 +188,17 @@ class _Windows:
         self._unfinished.remove(read[0])
         return True
 
-    def done(self, ids: Ids, *, finished: bool = True) -> _Done:
-        """Record that items of one window came back from the encoder."""
+    def done(self, ids: Ids, *, finished: bool = True) -> tuple[NDArray[np.bool_], int, float]:
+        """Record that items of one window came back; those of a truncated text are not finished: vectors follow.
+
+        Return whether each space is missing them, bool (spaces, n), and the number and the work of those finished.
+        """
         for window in self._open:
             positions = np.minimum(np.searchsorted(window.ids, ids), len(window.ids) - 1)
             if len(ids) and window.ids[positions[0]] == ids[0]:
+                is_missing = window.is_missing[:, positions]
                 if not finished:
-                    return _Done(window.is_missing[:, positions], 0, 0.0)
+                    return is_missing, 0, 0.0
                 window.n_left -= len(ids)
-                return _Done(window.is_missing[:, positions], len(ids), float(window.work[positions].sum()))
+                return is_missing, len(ids), float(window.work[positions].sum())
         raise AssertionError(f"the model returned items of no window: {ids[:3]}")
-
-
-def _opened(window: Window, items: Sequence[Item], range_number: int) -> _OpenWindow:
-    """Return a window with its items sorted by id, none of them finished."""
-    order = np.argsort(window.ids)
-    work = np.array(work_of(items), dtype=np.float64)
-    return _OpenWindow(range_number, window.ids[order], window.is_missing[:, order], work[order])

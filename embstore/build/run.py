@@ -17,7 +17,6 @@ from embstore.build.range_queue import RangeOutcome
 from embstore.build.ranges import Step, encode_ranges, range_tasks
 from embstore.build.report import Meter, SpaceReport, count, reason_key
 from embstore.build.texts import Texts
-from embstore.build.worker import RangeResult
 from embstore.encode import ModelFailsError, Skipped, TooLongError, reader
 from embstore.index.updating import recall_notes, update_indexes
 from embstore.storage.files.item_columns import token_column
@@ -122,7 +121,7 @@ class Run:
                 for card in group.cards:
                     writers[card.space] = stack.enter_context(self._store.space_writer(card, self._item_texts.write))
                 for step in encode_ranges(range_tasks(group, self.job.options), encoder, [*writers.values()]):
-                    self._record(step, group, meter)
+                    self.record(step, group, meter)
         finally:
             for name, writer in writers.items():
                 self._embedded[name] = writer.n_written
@@ -142,12 +141,6 @@ class Run:
                 self._embedded[card.space] = self._embedded.get(card.space, 0) + len(ids)
                 self.n_bytes += disk.size(shard.shard.path)
 
-    def record(self, group: Group, outcome: RangeOutcome, meter: Meter) -> None:
-        """Count what became of the items of a committed range, and report it."""
-        if isinstance(outcome.result, RangeResult):
-            for step in outcome.result.steps:
-                self._record(step, group, meter)
-
     def check_lost(self) -> None:
         """Raise EncodeError, with the texts, if workers died again and again over some."""
         if not self.lost:
@@ -161,7 +154,7 @@ class Run:
             "ends the process, and run the same command again."
         )
 
-    def _record(self, step: Step, group: Group, meter: Meter) -> None:
+    def record(self, step: Step, group: Group, meter: Meter) -> None:
         """Count what became of some items of a group of spaces, and report it."""
         self.n_tokens += step.n_tokens
         self.n_forward_passes += step.n_forward_passes

@@ -17,6 +17,7 @@
 Importing the package loads neither torch nor transformers; the first use of ``Encoder`` or ``Tokenizer`` does.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from embstore.encode.checkpoint import Checkpoint, Fingerprint, fingerprint, resolve
@@ -66,13 +67,10 @@ __all__ = [
 ]
 
 
+_LAZY = {"Encoder": "encoder", "Tokenizer": "tokens", "reader": "recipe_head"}
+
+
 def __getattr__(name: str) -> Any:
-    if name == "Encoder":
-        from embstore.encode import encoder as module
-    elif name == "Tokenizer":
-        from embstore.encode import tokens as module
-    elif name == "reader":
-        from embstore.encode import recipe_head as module
-    else:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(module, name)
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -72,10 +72,11 @@ def open_source(
     """
     delimiter = parse_delimiter(delimiter)
     if (delimiter or not header) and file_type(Path(spec)) not in DELIMITED:
-        raise UsageError(
-            f"{'--delimiter' if delimiter else '--no-header'} does not fit {spec!r}: it is for "
-            f"{' and '.join(DELIMITED)}. Leave it out, or build the sources one by one."
-        )
+        kinds = " and ".join(DELIMITED)
+        why = f"--delimiter does not fit {spec!r}: it is for {kinds}"
+        if not delimiter:
+            why = f"--no-header does not fit {spec!r}: only {kinds} have a header"
+        raise UsageError(f"{why}. Leave it out, or build the sources one by one.")
     if spec == STDIN:
         _refuse_columns(_STDIN_NAME, columns, keep, targets)
         return _with_targets(Source(_STDIN_NAME, text_reader(_stdin_lines(stdin), _STDIN_NAME)), targets)
