@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING
 from embstore.base import disk
 from embstore.base.progress import Observer
 from embstore.base.text import Passage
-from embstore.build.cluster_runs import encode_on_cluster
 from embstore.build.job import Group, Job, Options, encode_windows, item_passages
 from embstore.build.plan import N_LOADED, item_bytes, open_catalog, plan_build, resolve_models
 from embstore.build.report import BuildReport, SpaceReport, reason_key
-from embstore.build.run import Run, Skips, forget_token_counts, store_token_counts
+from embstore.build.run import Run, Skips, encode_on_cluster, forget_token_counts, store_token_counts
 from embstore.build.texts import Sources, Texts, read_texts
 from embstore.encode import Encoded
 from embstore.index.updating import check_memory

@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import compress
 from typing import TYPE_CHECKING
@@ -13,8 +14,8 @@ from embstore.base import disk
 from embstore.base.errors import EmbstoreError, EncodeError, UsageError
 from embstore.base.progress import Observer, Progress
 from embstore.build.job import Group, Job, Model, SpacePlan, item_passages
-from embstore.build.range_queue import RangeOutcome
-from embstore.build.ranges import Step, encode_ranges, range_tasks
+from embstore.build.on_ray import RangeOutcome
+from embstore.build.ranges import RangeResult, Step, encode_ranges, range_tasks
 from embstore.build.report import Meter, SpaceReport, count, reason_key
 from embstore.build.texts import Texts
 from embstore.encode import ModelFailsError, Skipped, TooLongError, reader
@@ -28,6 +29,9 @@ from embstore.storage.staging.staging import Ids
 from embstore.storage.staging.texts import SkipList, StoredTexts
 from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.writer import SpaceWriter, StoreWriter
+
+if TYPE_CHECKING:
+    from embstore.build.on_ray import Cluster
 
 if TYPE_CHECKING:
     from embstore.base.text import Item
@@ -268,3 +272,53 @@ def _counted(job: Job, space: SpacePlan, ids: Ids, observe: Observer) -> list[Co
         n_done += len(items)
         observe(Progress("read", subject, n_done, len(ids), n_done / len(ids)))
     return found
+
+
+def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run], observe: Observer) -> None:
+    """Encode the missing items of all jobs, and commit their shards in this process."""
+    pairs = [(run, group) for run in runs for group in run.job.groups]
+    if not pairs:
+        return
+    labels = list(dict.fromkeys(run.model.label for run, _ in pairs))
+    what = labels[0] if len(labels) == 1 else count(len(labels), "checkpoint")
+    name = f"{what} on {count(cluster.n_workers, 'worker')}"
+    works = [group.work for _, group in pairs]
+    meter = Meter(observe, name, sum(work.n_items for work in works), sum(work.size for work in works))
+    observe(Progress("load", name))
+    jobs = [(run.model, range_tasks(group, run.job.options)) for run, group in pairs]
+    outcomes = cluster.encode(jobs, observe)
+
+    def take(outcome: RangeOutcome) -> None:
+        run, group = pairs[outcome.job]
+        with run.explained():
+            _complete(committer.submit(run.commit, group, outcome))
+            for step in outcome.result.steps if isinstance(outcome.result, RangeResult) else ():
+                run.record(step, group, meter)
+
+    with pairs[0][0].timed(), ThreadPoolExecutor(1, thread_name_prefix="embstore-commit") as committer:
+        committer.submit(int).result()  # a thread that has started is waited for, whatever Ctrl-C interrupts
+        try:
+            for outcome in outcomes:
+                take(outcome)
+        except KeyboardInterrupt:
+            for outcome in _finished_soon(outcomes):
+                take(outcome)
+            raise
+
+
+def _complete(commit: Future[None]) -> None:
+    """Wait for a commit, which runs in another thread, so that Ctrl-C does not interrupt it."""
+    try:
+        commit.result()
+    except KeyboardInterrupt:
+        commit.result()
+        raise
+
+
+def _finished_soon(outcomes: Generator[RangeOutcome]) -> Iterator[RangeOutcome]:
+    """Yield the outcomes that a generator still yields after an interrupt."""
+    try:
+        yield outcomes.throw(KeyboardInterrupt())
+        yield from outcomes
+    except KeyboardInterrupt:
+        return  # there are no others
