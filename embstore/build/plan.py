@@ -162,20 +162,17 @@ def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: C
 
 def _suffices(stored: Card, hashes: Fingerprint, pooling: Pooling) -> bool:
     """Return whether a stored card is of the same files and kind of pooling, so that the model need not be loaded."""
-    same_files = (stored.weights_sha256, stored.tokenizer_sha256, stored.config_sha256) == (
-        hashes.weights_sha256, hashes.tokenizer_sha256, hashes.config_sha256,
-    )  # fmt: skip
-    own = (Pooling.PROJECTION, Pooling.MODEL)  # each with layers of its own
-    return same_files and (stored.pooling is pooling or not {stored.pooling, pooling} & {*own})
+    same_files = hashes == Fingerprint(stored.weights_sha256, stored.tokenizer_sha256, stored.config_sha256)
+    own = {Pooling.PROJECTION, Pooling.MODEL}  # each with layers of its own
+    return same_files and (stored.pooling is pooling or not {stored.pooling, pooling} & own)
 
 
 def choose_poolings(
     model: Model, options: Options, catalog: Catalog | None
 ) -> tuple[tuple[Pooling, ...], tuple[str, ...]]:
     """Return the poolings of a checkpoint, and notes on the choice of a default."""
-    poolings, notes = (
-        (tuple(dict.fromkeys(options.poolings)), ()) if options.poolings else _default(model, options, catalog)
-    )
+    requested: tuple[tuple[Pooling, ...], tuple[str, ...]] = (tuple(dict.fromkeys(options.poolings)), ())
+    poolings, notes = requested if options.poolings else _default(model, options, catalog)
     if options.name is not None and len(poolings) > 1:
         raise UsageError(
             f"--name names one space, and {len(poolings)} poolings make {len(poolings)}. Build them one by one."

@@ -37,13 +37,11 @@ def work_of(items: Sequence[Item]) -> list[float]:
     Occurrences in the same sentence share the work of the sentence equally, since the model reads it once.
     """
     n_sharing = Counter(item.context for item in items)
+    n_sharing[None] = 1
+    texts = (item.text if item.context is None else item.context for item in items)
     return [
-        _work(item.text) if item.context is None else _work(item.context) / n_sharing[item.context] for item in items
+        (len(text) + SPECIAL_TOKENS_CHARS) / n_sharing[item.context] for item, text in zip(items, texts, strict=True)
     ]
-
-
-def _work(text: str) -> int:
-    return len(text) + SPECIAL_TOKENS_CHARS
 
 
 def reason_key(reason: str) -> str:

@@ -87,12 +87,12 @@ class Tokenizer:
     @property
     def bos(self) -> str | None:
         """Value of ``{bos}`` in templates: "" if the tokenizer adds the token; None if there is no such token."""
-        return self._begin.field
+        return "" if self._begin.added else self._begin.text
 
     @property
     def eos(self) -> str | None:
-        """Value of ``{eos}`` in templates: "" if the tokenizer adds the token; None if there is no such token."""
-        return self._end.field
+        """Value of ``{eos}`` in templates, like :attr:`bos`."""
+        return "" if self._end.added else self._end.text
 
     def template_strings(self, template: Template) -> tuple[str, str]:
         """Return the values of ``{bos}`` and ``{eos}`` in a template."""
@@ -180,28 +180,22 @@ class Tokenizer:
     def windows(
         self, passages: Iterable[Passage], *, poolings: Collection[Pooling], long: Long
     ) -> Iterator[tuple[list[Text], list[Skipped]]]:
-        """Tokenise passages in windows of at most 16,384 passages or about 16 million characters."""
-        for window in _groups(passages, WINDOW_CHARS):
-            yield self._window(window, poolings, long)
+        """Tokenise passages in windows of at most 16,384 passages or about 16 million characters.
 
-    def _window(
-        self, passages: list[Passage], poolings: Collection[Pooling], long: Long
-    ) -> tuple[list[Text], list[Skipped]]:
-        """Tokenise one window; return its texts, and its skipped or truncated items."""
-        skipped: list[Skipped] = []
-        valid = []
-        for passage in passages:
-            if is_unicode(passage.text):
-                valid.append(passage)
-            else:
-                skipped += skip_all(passage, NOT_UNICODE, None)
-        texts = []
-        for group in _groups(valid, _TOKENISED_CHARS):
-            for text, dropped in self._group(group, poolings, long):
-                skipped += dropped
-                if text is not None:
-                    texts.append(text)
-        return texts, skipped
+        Yield the texts of each window, and its skipped or truncated items.
+        """
+        for window in _groups(passages, WINDOW_CHARS):
+            texts, skipped, valid = list[Text](), list[Skipped](), list[Passage]()
+            for passage in window:
+                if is_unicode(passage.text):
+                    valid.append(passage)
+                else:
+                    skipped += skip_all(passage, NOT_UNICODE, None)
+            for group in _groups(valid, _TOKENISED_CHARS):
+                for text, dropped in self._group(group, poolings, long):
+                    skipped += dropped
+                    texts += [] if text is None else [text]
+            yield texts, skipped
 
     def _group(
         self, passages: list[Passage], poolings: Collection[Pooling], long: Long
@@ -361,29 +355,21 @@ class Mark:
     text: str | None
     added: bool
 
-    @property
-    def field(self) -> str | None:
-        """Value of ``{bos}`` or ``{eos}`` in a template: "" if the tokenizer adds the token; None if there is none."""
-        return "" if self.added else self.text
-
 
 def marks(hf: Any) -> tuple[Mark, Mark]:
-    """Return the beginning and end tokens of a Hugging Face tokenizer, found by tokenising one word."""
+    """Return the beginning and end tokens of a Hugging Face tokenizer, found by tokenising one word.
+
+    Each is the special token that the tokenizer adds, if it is a named or another possible one; else a named one.
+    """
     encoding = hf("a", return_special_tokens_mask=True, return_attention_mask=False)
     ids, special = encoding["input_ids"], encoding["special_tokens_mask"]
-    first = ids[0] if ids and special[0] else None
-    last = ids[-1] if ids and special[-1] else None
+
+    def mark(place: int, named: Iterable[int | None], others: Iterable[int | None] = ()) -> Mark:
+        added = ids[place] if ids and special[place] else None
+        tokens = [token for token in named if token is not None]
+        is_added = added is not None and (added in tokens or added in others)
+        chosen = added if is_added else next(iter(tokens), None)
+        return Mark(chosen, None if chosen is None else hf.convert_ids_to_tokens(chosen), is_added)
+
     # Qwen3-Embedding ends its texts with the pad token.
-    begin = _mark(hf, first, (hf.bos_token_id, hf.cls_token_id), ())
-    end = _mark(hf, last, (hf.eos_token_id, hf.sep_token_id), (hf.pad_token_id,))
-    return begin, end
-
-
-def _mark(hf: Any, added: int | None, named: Iterable[int | None], others: Iterable[int | None]) -> Mark:
-    """Return the special token that the tokenizer adds, if it is a named or another possible one; else a named one."""
-    tokens = [token for token in named if token is not None]
-    if added is not None and (added in tokens or added in others):
-        return Mark(added, hf.convert_ids_to_tokens(added), True)
-    if not tokens:
-        return Mark(None, None, False)
-    return Mark(tokens[0], hf.convert_ids_to_tokens(tokens[0]), False)
+    return mark(0, (hf.bos_token_id, hf.cls_token_id)), mark(-1, (hf.eos_token_id, hf.sep_token_id), (hf.pad_token_id,))

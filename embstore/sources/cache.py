@@ -21,9 +21,8 @@ TIMEOUT_SECONDS = 30
 
 def data_folder() -> Path:
     """Return the folder of datasets, which may not exist: ``$EMBSTORE_DATA``, else in the user's cache folder."""
-    if folder := os.environ.get(VARIABLE):
-        return Path(folder)
-    return installation.user_cache_folder("datasets")
+    folder = os.environ.get(VARIABLE)
+    return Path(folder) if folder else installation.user_cache_folder("datasets")
 
 
 def path_of(file: DataFile) -> Path:

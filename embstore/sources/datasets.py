@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from embstore.base.errors import SourceAccessError, SourceError, UnknownNameError, UsageError
 from embstore.base.space import Unit
@@ -190,30 +189,22 @@ def list_datasets(specs: Collection[DatasetSpec] | None = None) -> Table:
     """
     if specs is None:
         specs = known_datasets().values()
-    states = [_state(spec) for spec in specs]
-    rows = [_row(spec, at_hand, damaged) for spec, (at_hand, damaged, _) in zip(specs, states, strict=True)]
-    shown_states = ("at_hand", "damaged") if any(damaged for _, damaged, _ in states) else ("at_hand",)
+    rows, notes = [], []
+    for spec in specs:
+        try:
+            damage, is_readable = describe_damage(spec), is_at_hand(spec)
+            note = damage
+        except SourceAccessError as error:
+            damage, is_readable, note = None, False, str(error)
+        notes += [note] if note else []
+        low, high = spec.scores or (None, None)
+        file = spec.content if isinstance(spec.content, DataFile) else None
+        values = (
+            spec.name, spec.kind, spec.unit.value, spec.rows, is_readable and damage is None, damage is not None,
+            list(spec.columns), low, high, spec.licence or None, spec.help, spec.citation or None,
+            file and file.address, file and file.sha256, file and str(path_of(file)),
+        )  # fmt: skip
+        rows.append(dict(zip(COLUMNS, values, strict=True)))
+    shown_states = ("at_hand", "damaged") if any(row["damaged"] for row in rows) else ("at_hand",)
     shown = Pivot(down=("name",), across=(), values=("kind", "unit", "rows", *shown_states, "licence"))
-    return table(rows, columns=COLUMNS, notes=[note for *_, note in states if note], pivot=shown)
-
-
-def _state(spec: DatasetSpec) -> tuple[bool, bool, str | None]:
-    """Return whether a dataset is at hand, whether its file is damaged, and a note if it cannot be used."""
-    try:
-        damage = describe_damage(spec)
-        return is_at_hand(spec) and damage is None, damage is not None, damage
-    except SourceAccessError as error:
-        return False, False, str(error)
-
-
-def _row(spec: DatasetSpec, at_hand: bool, damaged: bool) -> dict[str, Any]:
-    """Return the row of one dataset."""
-    low, high = spec.scores or (None, None)
-    file = spec.content if isinstance(spec.content, DataFile) else None
-    return {
-        "name": spec.name, "kind": spec.kind, "unit": spec.unit.value, "rows": spec.rows,
-        "at_hand": at_hand, "damaged": damaged, "columns": list(spec.columns),
-        "score_min": low, "score_max": high, "licence": spec.licence or None, "help": spec.help,
-        "citation": spec.citation or None, "address": file and file.address, "sha256": file and file.sha256,
-        "file": file and str(path_of(file)),
-    }  # fmt: skip
+    return table(rows, columns=COLUMNS, notes=notes, pivot=shown)

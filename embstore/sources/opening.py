@@ -4,7 +4,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO, StringIO
 from itertools import chain, islice
@@ -79,7 +79,7 @@ def open_source(
         raise UsageError(f"{why}. Leave it out, or build the sources one by one.")
     if spec == STDIN:
         _refuse_columns(_STDIN_NAME, columns, keep, targets)
-        return _with_targets(Source(_STDIN_NAME, text_reader(_stdin_lines(stdin), _STDIN_NAME)), targets)
+        return Source(_STDIN_NAME, in_brackets(text_reader(_stdin_lines(stdin), _STDIN_NAME), targets))
     if (dataset := find_dataset(spec)) is not None:
         _refuse_columns(f"the dataset {spec!r}", columns, keep)
         if targets is not None and dataset.kind != OCCURRENCE_PAIRS:
@@ -99,12 +99,7 @@ def open_source(
         rows = open_targets(path, spec, suffix, columns, targets, keep=keep, header=header, delimiter=delimiter)
     else:
         rows = open_table(path, spec, suffix, columns, keep=keep, header=header, delimiter=delimiter)
-    return _with_targets(Source(spec, rows, file=file), targets)
-
-
-def _with_targets(source: Source, targets: Targets | None) -> Source:
-    """Return a source whose texts have their targets in brackets, if these are requested so."""
-    return replace(source, reader=in_brackets(source.reader)) if targets and targets.in_brackets else source
+    return Source(spec, in_brackets(rows, targets), file=file)
 
 
 def is_known_type(spec: str) -> bool:
@@ -176,14 +171,12 @@ def _refuse_columns(what: str, columns: Sequence[str], keep: Keep, targets: Targ
 
 def _stdin_lines(stream: TextIO | BinaryIO | None) -> Lines:
     """Return a function that yields the lines of standard input, and can be called once."""
-    was_read = False
+    unread = [sys.stdin if stream is None else stream]
 
     def lines() -> Iterator[str]:
-        nonlocal was_read
-        if was_read:
+        if not unread:
             raise SourceError(f"{_STDIN_NAME} can be read only once. Save it to a file, and give the file.")
-        was_read = True
-        yield from decode_lines(_binary(sys.stdin if stream is None else stream), _STDIN_NAME)
+        yield from decode_lines(_binary(unread.pop()), _STDIN_NAME)
 
     return lines
 
@@ -226,24 +219,30 @@ class GivenTexts:
 
     def open(self, keep: Keep) -> Source:
         """Return the source of the texts."""
-        reader = partial(_read, self.texts, keep, self.targets)
-        return Source(NAME, in_brackets(reader) if self.targets is not None and self.targets.in_brackets else reader)
+        return Source(NAME, in_brackets(partial(_read, self.texts, keep, self.targets), self.targets))
 
 
 def _read(texts: Iterable[object], keep: Keep, targets: Targets | None) -> Iterator[Row | Blank | Remark]:
     """Yield the rows of an iterable, and a remark on spans that part words."""
-    parted = PartedWords(NAME)
+    parted, of_target = PartedWords(NAME), () if targets is None else targets.columns
     for number, member in enumerate(texts):
         origin = f"{NAME}[{number}]"
         text, columns = _parts(member, origin)
         row = row_or_blank(text, origin)
         if isinstance(row, Row):
             spans: tuple[Span, ...] = ()
-            if targets is not None and targets.columns:
-                span = targets.find(row.text, [_column(columns, name, origin) for name in targets.columns], origin)
+            if targets is not None and of_target:
+                if absent := [name for name in of_target if name not in columns]:
+                    raise SourceError(f"{origin} has no column {absent[0]!r} for its target. Every text needs it.")
+                span = targets.find(row.text, [_plain(columns[name]) for name in of_target], origin)
                 parted.count(row.text, span, origin)
                 spans = (span,)
-            row = Row(row.text, origin, _kept(columns, keep, targets, origin), spans=spans)
+            kept = [name for name in columns if name not in of_target] if keep.is_all or not keep else keep.names
+            if absent := [name for name in kept if name not in columns]:
+                raise SourceError(
+                    f"{origin} has no column {absent[0]!r} to keep. Every text needs it, None if unknown."
+                )
+            row = Row(row.text, origin, {name: _plain(columns[name]) for name in kept}, spans=spans)
         yield row
     yield from parted.remarks()
 
@@ -251,34 +250,16 @@ def _read(texts: Iterable[object], keep: Keep, targets: Targets | None) -> Itera
 def _parts(member: object, origin: str) -> tuple[str | None, Mapping[str, Any]]:
     """Return the text and the columns of a member; raise SourceError if it has neither form."""
     text, columns = member if isinstance(member, tuple) and len(member) == 2 else (member, {})
+    wrong = ""
     if text is None or (isinstance(text, float) and math.isnan(text)):
         text = None
     elif not isinstance(text, str):
-        raise SourceError(_wrong(origin, f"of type {type(text).__name__}, not a string"))
-    if not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns):
-        raise SourceError(_wrong(origin, f"a string with a {type(columns).__name__}"))
+        wrong = f"of type {type(text).__name__}, not a string"
+    if not wrong and (not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns)):
+        wrong = f"a string with a {type(columns).__name__}"
+    if wrong:
+        raise SourceError(f"{origin} is {wrong}. Give strings, or pairs of a string and a dictionary of its columns.")
     return None if text is None else str(text), columns
-
-
-def _wrong(origin: str, what: str) -> str:
-    return f"{origin} is {what}. Give strings, or pairs of a string and a dictionary of its columns."
-
-
-def _column(columns: Mapping[str, Any], name: str, origin: str) -> object:
-    """Return the value of a column of the target."""
-    if name not in columns:
-        raise SourceError(f"{origin} has no column {name!r} for its target. Every text needs it.")
-    return _plain(columns[name])
-
-
-def _kept(columns: Mapping[str, Any], keep: Keep, targets: Targets | None, origin: str) -> dict[str, Any]:
-    """Return the columns of a text to keep."""
-    names = [name for name in columns if targets is None or name not in targets.columns]
-    if keep and not keep.is_all:
-        if missing := [name for name in keep.names if name not in columns]:
-            raise SourceError(f"{origin} has no column {missing[0]!r} to keep. Every text needs it, None if unknown.")
-        names = list(keep.names)
-    return {name: _plain(columns[name]) for name in names}
 
 
 def _plain(value: Any) -> Any:

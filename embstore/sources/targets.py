@@ -18,16 +18,6 @@ _UNITS = "Offsets are counted in characters (code points), from 0, as in a slice
 _CLUSTER_CHARS = 256  # within which the characters before an offset are searched for the begin of a cluster
 
 
-def in_brackets(rows: Rows) -> Rows:
-    """Return a function that yields the rows of a source, with the brackets removed and their content as target."""
-
-    def read() -> Iterator[Row | Blank | Remark]:
-        for row in rows():
-            yield remove_brackets(row) if isinstance(row, Row) else row
-
-    return read
-
-
 @dataclass(frozen=True, slots=True)
 class Targets:
     """Where the target of each sentence is given.
@@ -74,6 +64,13 @@ class Targets:
         names = self.span if len(self.span) == 2 else self.span * 2
         start, end = (_offset(value, f"{place} ({name})") for name, value in zip(names, values, strict=True))
         return checked_span(text, start, end, place)
+
+
+def in_brackets(rows: Rows, targets: Targets | None) -> Rows:
+    """Return a function that yields the rows of a source, with brackets removed and their content as target, if so."""
+    if targets is None or not targets.in_brackets:
+        return rows
+    return lambda: (remove_brackets(row) if isinstance(row, Row) else row for row in rows())
 
 
 def remove_brackets(row: Row) -> Row:
