@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -162,7 +162,7 @@ def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: C
 
 def _suffices(stored: Card, hashes: Fingerprint, pooling: Pooling) -> bool:
     """Return whether a stored card is of the same files and kind of pooling, so that the model need not be loaded."""
-    same_files = hashes == Fingerprint(stored.weights_sha256, stored.tokenizer_sha256, stored.config_sha256)
+    same_files = astuple(hashes) == (stored.weights_sha256, stored.tokenizer_sha256, stored.config_sha256)
     own = {Pooling.PROJECTION, Pooling.MODEL}  # each with layers of its own
     return same_files and (stored.pooling is pooling or not {stored.pooling, pooling} & own)
 

@@ -134,7 +134,7 @@ def resolve(
 
 
 def fingerprint(checkpoint: Checkpoint, weights_sha256: str | None = None) -> Fingerprint:
-    """Compute the hashes of a checkpoint's weights, tokenizer and config."""
+    """Compute the hashes of a checkpoint's files; that of untrained weights, which are in no file, is given."""
     folder = checkpoint.folder
     return Fingerprint(
         weights_sha256=weights_sha256 or _hash_files(weight_files(folder)),

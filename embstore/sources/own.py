@@ -129,13 +129,7 @@ def add_own(
     delimiter: str | None = None,
 ) -> DatasetSpec:  # fmt: skip
     """Check a user's table, file or folder of analogies, and copy it to the folder of datasets; replace a namesake."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot be the name of a dataset: it takes up to 64 letters, digits, - and _, the first a letter "
-            "or digit."
-        )
-    if name.lower() in other_names or re.fullmatch(r"words_\d+", name.lower()):
-        raise UsageError(f"{name!r} is the name of another dataset. Choose another for your own table.")
+    _check_name(name, other_names)
     if kind not in KINDS:
         raise UnknownNameError("kind of dataset", kind, KINDS)
     parsed_unit = parse_member(Unit, unit)
@@ -163,6 +157,17 @@ def add_own(
     document = {"columns": list(columns), "rows": len(values), "scores": [min(values), max(values)]}
     document |= {"delimiter": delimiter} if delimiter else {}
     return _store(name, file, suffix, content, {"kind": kind, "unit": parsed_unit.value} | document)
+
+
+def _check_name(name: str, other_names: Sequence[str]) -> None:
+    """Raise UsageError if a name is invalid for a dataset, or taken."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a dataset: it takes up to 64 letters, digits, - and _, the first a letter "
+            "or digit."
+        )
+    if name.lower() in other_names or re.fullmatch(r"words_\d+", name.lower()):
+        raise UsageError(f"{name!r} is the name of another dataset. Choose another for your own table.")
 
 
 def _store(name: str, file: Path, suffix: str, content: bytes, document: Mapping[str, Any]) -> DatasetSpec:
