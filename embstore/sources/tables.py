@@ -123,9 +123,10 @@ class _Delimited:
 
     def records(self, ends: LineEnds | None = None) -> Iterator[_Record]:
         """Yield the records behind the header, and count their line ends, if these are to be counted."""
+        width = len(self.header)
         for number, values in islice(self._records(ends), int(self.has_header), None):
             # Further values come from a delimiter in an unquoted text, which would lose its end.
-            if any(values[len(self.header) :]):
+            if len(values) > width and any(values[width:]):
                 raise SourceError(
                     f"{self.name}:{number}: {len(values)} values, but the "
                     f"{'header names' if self.has_header else 'first line has'} {len(self.header)} columns. Quote the "
@@ -134,9 +135,9 @@ class _Delimited:
             yield number, values
 
     def _records(self, ends: LineEnds | None) -> Iterator[_Record]:
-        if self._is_quoted:
-            yield from self._quoted(ends)
-            return
+        return self._quoted(ends) if self._is_quoted else self._unquoted(ends)
+
+    def _unquoted(self, ends: LineEnds | None) -> Iterator[_Record]:
         for number, line in enumerate(file_lines(self.path, self.name), 1):
             if ends is not None:
                 ends.count(number, line)
@@ -185,11 +186,12 @@ def _read_delimited(
     yield from map(Remark, remarks)
     yield from kept.remarks()
     for number, values in table.records(ends):
-        if values:
-            found = dict(zip(kept.names, map(as_cell, _cells(values, others)), strict=True)) if others else NO_VALUES
-            yield from columns.texts(number, _cells(values, chosen), found)
-        else:
+        if not values:
             yield Blank(f"{columns.source}:{number}", EMPTY_LINE)
+            continue
+        texts = [values[place] if place < len(values) else None for place in chosen]
+        found = dict(zip(kept.names, map(as_cell, _cells(values, others)), strict=True)) if others else NO_VALUES
+        yield from columns.texts(number, texts, found)
     yield from ends.remarks()
 
 
