@@ -17,8 +17,8 @@ from torch import nn
 from embstore.base.space import Pooling, Template, Unit
 from embstore.base.text import Item, passages_of
 from embstore.encode import Tokenizer, plan_batches
-from embstore.encode.batches import CPU_BATCH_TOKENS
 from embstore.encode.forward import tensors
+from embstore.encode.records import CPU_BATCH_TOKENS
 from embstore.sources import Row, open_source
 
 Inputs = dict[str, torch.Tensor]

@@ -17,7 +17,6 @@ from embstore.encode import (
     Encoder,
     Fingerprint,
     Long,
-    Plan,
     Recipe,
     Skipped,
     Tokenizer,
@@ -40,22 +39,15 @@ class Options:
     """Options of a build.
 
     Attributes:
-        unit: Unit of the items.
         poolings: Poolings, each giving one space; empty for the default of each checkpoint.
-        template: Text put around an item before tokenisation.
         layers: Selection of layers, in the notation of :meth:`Layers.select`.
-        dtype: Stored data type of the vectors: ``float32`` or ``float16``.
-        device: PyTorch device, such as ``cpu`` or ``cuda``; None uses an accelerator if there is one.
         batch_tokens: Maximum number of tokens per batch; None for a default that suits the device.
         long: Treatment of texts longer than the context: ``skip``, ``truncate`` or ``error``; None to skip them, and
             for the pooling ``model`` to truncate them as sentence-transformers does.
-        index: Kind of index: ``auto``, ``flat``, ``hnsw``, ``ivf`` or ``none``.
         index_memory: Memory limit in bytes while indexes are built; None for half of the machine's memory.
         revisions: Revisions of each checkpoint, each giving spaces of its own; empty for those that are named with the
             checkpoints.
         name: Name of the space, if the build makes only one; None for ``model.unit.pooling``.
-        allow_pickle: Whether pickled weights may be loaded if there are no safetensors.
-        weights: Type of the weights, and seed of untrained models.
         worker: Share of the work that this build does: worker i of n.
         shard_bytes: Approximate bytes of vectors per shard.
         prompt: Name of a prompt of the checkpoint's own recipe, for the pooling ``model``; "" for none, None for the
@@ -107,15 +99,7 @@ class Options:
 class Model:
     """A checkpoint whose hashes, tokenizer and weights are each loaded on first use.
 
-    Args:
-        spec: Checkpoint, in the notation of :func:`embstore.encode.resolve`.
-        options: Options of the build.
-        observe: Callback for progress; called when the weights are loaded.
-        revision: Revision, as in :func:`embstore.encode.resolve`.
-
     Attributes:
-        checkpoint: The checkpoint.
-        options: Options of the build.
         space_revision: Revision in the names of its spaces; None to leave it out.
     """
 
@@ -174,7 +158,6 @@ class SpacePlan:
         card: Card of the space: the stored one, or the one that will be stored.
         n_missing: Number of items without a vector that this build will encode.
         n_elsewhere: Number of items without a vector that are left to the other workers.
-        n_present: Number of items whose vectors are stored.
         unfit: Number of items that cannot be embedded with these options, by reason.
     """
 
@@ -203,12 +186,8 @@ class Job:
     """The work of one checkpoint in a build.
 
     Attributes:
-        model: Checkpoint.
-        options: Options of the build, with the unit of the items.
-        spaces: Plans of the checkpoint's spaces.
         missing: Missing items of each space.
         parts: Division of the items into shards.
-        notes: Notes for the user about the spaces.
     """
 
     model: Model
@@ -254,35 +233,6 @@ class Job:
             "spaces": [space.card.identity for space in self.spaces],
         }  # fmt: skip
 
-    def passages(self, items: list[Item]) -> Iterator[Passage]:
-        """Yield the passages of items: the items in the template, those of one sentence together."""
-        return item_passages(items, self.model.tokenizer, self.options)
-
-    def encode(self, windows: Iterable[Iterable[Passage]], group: Group) -> Iterator[Encoded | Skipped]:
-        """Encode passages, window by window, for all spaces of a group in the same forward passes.
-
-        Args:
-            windows: Passages of each window (items that are tokenised together).
-            group: Spaces to encode for; must be one of :attr:`groups`.
-        """
-        return encode_windows(self.model.encoder, windows, group.cards, self.options)
-
-    def plan(self, passages: Iterable[Passage], group: Group) -> Plan:
-        """Count the tokens and batches that encoding takes, and the items it would skip, without running the model.
-
-        Args:
-            passages: Passages of one window (items that are tokenised together).
-            group: Spaces that are encoded in the same forward passes; must be one of :attr:`groups`.
-        """
-        options = self.options
-        return self.model.encoder.plan(
-            passages,
-            poolings=[space.card.pooling for space in group.spaces],
-            batch_tokens=options.batch_tokens,
-            long=options.long_for(group.cards[0].pooling),
-            prompt=group.cards[0].prompt,
-        )
-
 
 def item_passages(items: list[Item], tokenizer: Tokenizer, options: Options) -> Iterator[Passage]:
     """Yield the passages of items: the items in the template of the options, those of one sentence together."""
@@ -298,18 +248,7 @@ def encode_windows(
     *,
     steady: bool = False,
 ) -> Iterator[Encoded | Skipped]:
-    """Encode passages, window by window, for spaces that share their forward passes.
-
-    Args:
-        encoder: Encoder of the checkpoint.
-        windows: Passages of each window (items that are tokenised together).
-        cards: Cards of the spaces, all or none of them of the pooling ``model``.
-        options: Options of the build.
-        steady: As in :meth:`Encoder.encode_windows`.
-
-    Raises:
-        SpaceMismatchError: The checkpoint's own recipe is not that of the space.
-    """
+    """Encode passages, window by window, for spaces that share their forward passes."""
     card, layers = cards[0], encoder.layers
     if card.pooling is Pooling.MODEL:
         recipe = encoder.tokenizer.recipe

@@ -1,36 +1,47 @@
 """Encode the ranges of a build on a Ray cluster. The only module that imports ray.
 
 This process hands out ranges and gets back the names of uncommitted shards. Ray runs a task at least once, not exactly
-once: a worker that seemed dead may finish its range later. Nothing comes of that, since only this process commits.
+once: a worker that seemed dead may finish its range later. Nothing comes of that, since only this process commits. Ray
+starts dead workers again, and would repeat a call on the same worker only, which may wait for a free node: ranges are
+given to another one here.
 """
 
 import os
+import time
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from embstore.base import atomic, disk
-from embstore.base.errors import ClusterError, UsageError
+from embstore.base.errors import ClusterError, EmbstoreError, UsageError
 from embstore.base.installation import install_command
-from embstore.base.progress import Observer
+from embstore.base.progress import Observer, Progress
 from embstore.build.job import Model
-from embstore.build.range_queue import (
-    IN_FLIGHT,
-    ClusterWorker,
-    Patience,
-    RangeJob,
-    RangeOutcome,
-    RangeQueue,
-    last_line,
-)
-from embstore.build.ranges import RangeTask
-from embstore.build.worker import RangeWorker, Requirement
+from embstore.build.ranges import RangeResult, RangeTask, RangeWorker, Requirement
+from embstore.build.report import count
 from embstore.storage.files.paths import StorePaths
 
 _STOP_SECONDS = 5.0
 _RAY_TEXTS_BYTES = 512 << 20  # of a local instance's memory for the texts of ranges
+
+IN_FLIGHT = 2
+"""Number of ranges that a worker has at a time: one is encoded, the other one written or waiting."""
+
+N_TRIES = 3
+"""Number of workers that may die over a range before it is divided."""
+
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the queue waits until it says that no worker has started, and for running ranges after Ctrl-C."""
+
+    start_seconds: float = 15.0
+    interrupt_seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +54,6 @@ class ClusterOptions:
         worker_cpus: CPU cores of each worker; None for one beside a GPU, else for all cores of the smallest node.
         address: Address of the cluster as ``host:port`` or ``auto``; None for that in ``RAY_ADDRESS``, else for a local
             instance.
-        patience: How long to wait for workers.
     """
 
     workers: int | None = None
@@ -62,16 +72,36 @@ class ClusterOptions:
                 raise UsageError(f"--{name} must be at least {least}, not {value:g}.")
 
 
-class Cluster:
-    """A connection to a Ray cluster, with the workers of a build; a context manager.
-
-    Args:
-        options: Options of the build on the cluster.
-        root: Folder of the store.
+class RangeOutcome(NamedTuple):
+    """What became of a range.
 
     Attributes:
-        n_workers: Number of workers.
+        job, task: Position of its job; the range, or a part of it.
+        result: Its result, the error that ends the build, or None if workers died again and again over its only item.
     """
+
+    job: int
+    task: RangeTask
+    result: RangeResult | EmbstoreError | None
+
+
+@dataclass(eq=False)
+class ClusterWorker:
+    """A worker of the cluster: its actor, the ranges that it was given, and whether it can be given ranges."""
+
+    actor: Any
+    running: "list[_Attempt]" = field(default_factory=list)
+    is_ready: bool = False
+
+    def accepts(self, attempt: "_Attempt") -> bool:
+        """Return whether to give it a range now: one over which a worker died gets a worker of its own."""
+        if not self.is_ready or any(other.n_deaths for other in self.running):
+            return False
+        return len(self.running) < (1 if attempt.n_deaths else IN_FLIGHT)
+
+
+class Cluster:
+    """A connection to a Ray cluster, with the workers of a build; a context manager."""
 
     def __init__(self, options: ClusterOptions, root: Path) -> None:
         self._options, self._paths = options, StorePaths(disk.resolved(root))
@@ -94,15 +124,7 @@ class Cluster:
     def encode(
         self, jobs: Sequence[tuple[Model, Iterator[RangeTask]]], observe: Observer = lambda _: None
     ) -> Generator[RangeOutcome]:
-        """Encode ranges on the workers, and yield what becomes of each, in any order.
-
-        Args:
-            jobs: Checkpoints, each with its ranges; these are read as workers become free.
-            observe: Callback for progress, which is told what is waited for.
-
-        Raises:
-            ClusterError: A worker cannot take part.
-        """
+        """Encode ranges on the workers, and yield what becomes of each, in any order."""
         with atomic.temporary(self._paths.root) as sign:
             content = os.urandom(16)
             disk.write(sign, content)
@@ -200,11 +222,7 @@ def _check_address(address: str) -> None:
 
 
 def _shares(ray: Any, options: ClusterOptions) -> tuple[int, dict[str, float]]:
-    """Return the number of workers, and the resources of each.
-
-    Raises:
-        ClusterError: The cluster has fewer resources than asked for.
-    """
+    """Return the number of workers, and the resources of each."""
     nodes = [
         (node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"]
     ]
@@ -223,3 +241,172 @@ def _shares(ray: Any, options: ClusterOptions) -> tuple[int, dict[str, float]]:
             "--worker-cpus, or start more nodes first; embstore starts none."
         )
     return options.workers or capacity, {"num_cpus": cpus, "num_gpus": gpus}
+
+
+class RangeJob(NamedTuple):
+    """Ranges of one checkpoint: what their workers must have, and the ranges, read as workers become free."""
+
+    requirement: Requirement
+    tasks: Iterator[RangeTask]
+
+
+@dataclass(eq=False)
+class _Attempt:
+    """A range that is to be encoded, the position of its job, and the number of workers that died while they had it."""
+
+    job: int
+    task: RangeTask
+    n_deaths: int = 0
+
+    def parts(self) -> "list[_Attempt]":
+        """Return both halves, each to be tried once, or a single item twice, since another fault may kill a worker."""
+        return [
+            _Attempt(self.job, half, N_TRIES - (2 if half.n_items == 1 else 1)) for half in self.task.halves()
+        ]  # fmt: skip
+
+
+class RangeQueue:
+    """Hands out ranges to workers, those of the next job as soon as all of the one before are given."""
+
+    def __init__(
+        self, ray: Any, workers: list[ClusterWorker], jobs: Sequence[RangeJob], observe: Observer,
+        patience: Patience | None = None,
+    ) -> None:  # fmt: skip
+        self._ray, self._workers, self._observe = ray, workers, observe
+        self._patience = patience or Patience()
+        self._requirements = [ray.put(job.requirement) for job in jobs]
+        self._new = (_Attempt(at, task) for at, job in enumerate(jobs) for task in job.tasks)
+        self._again: deque[_Attempt] = deque()
+        self._next: _Attempt | None = None
+        self._calls: dict[Any, tuple[ClusterWorker, _Attempt | None]] = {}
+
+    def outcomes(self) -> Iterator[RangeOutcome]:
+        """Yield what becomes of each range, in any order.
+
+        After Ctrl-C no range is handed out any more, and those that end soon are yielded before KeyboardInterrupt.
+        """
+        began = time.monotonic()
+        for worker in self._workers:
+            self._check(worker)
+        try:
+            while self._hand_out():
+                yield from self._finished()
+                began = self._say_that_none_has_started(began)
+        except KeyboardInterrupt:
+            yield from self._finish_soon()
+            raise
+
+    def _finish_soon(self) -> Iterator[RangeOutcome]:
+        """Yield the ranges that end within the time after Ctrl-C."""
+        seconds = self._patience.interrupt_seconds
+        ends, n_before = time.monotonic() + seconds, 0
+        while (n := sum(attempt is not None for _, attempt in self._calls.values())) and time.monotonic() < ends:
+            if n != n_before:
+                what = f"{count(n, 'range')} of texts, for up to {seconds:g} s (Ctrl-C again ends at once)"
+                self._observe(Progress("finish", what))
+            n_before = n
+            yield from self._finished()
+
+    def _finished(self) -> Iterator[RangeOutcome]:
+        """Wait a moment for calls to end; yield the ranges that have."""
+        done, _ = self._ray.wait([*self._calls], timeout=_SECONDS_BETWEEN_LOOKS)
+        for call in done:
+            worker, attempt = self._calls.pop(call)
+            try:
+                outcome = self._outcome(call, worker, attempt)
+            except KeyboardInterrupt:  # it is looked at again after the interrupt
+                self._calls[call] = worker, attempt
+                raise
+            if attempt is not None:
+                worker.running.remove(attempt)
+            if attempt is None:
+                if isinstance(outcome, EmbstoreError):
+                    raise outcome
+            elif outcome is None:
+                yield from self._after_death(attempt)
+            else:
+                yield RangeOutcome(attempt.job, attempt.task, outcome)
+
+    def _hand_out(self) -> bool:
+        """Give ranges to the workers that accept them; return whether any is still to be waited for."""
+        for worker in self._workers:
+            while (attempt := self._first()) is not None and worker.accepts(attempt):
+                self._take()
+                call = worker.actor.encode.remote(attempt.task, self._requirements[attempt.job])
+                worker.running.append(attempt)
+                self._calls[call] = (worker, attempt)
+        return self._first() is not None or any(worker.running for worker in self._workers)
+
+    def _first(self) -> _Attempt | None:
+        """Return the range to hand out next; None if there is none left."""
+        if self._again:
+            return self._again[0]
+        while self._next is None and (attempt := next(self._new, None)) is not None:
+            if windows := tuple(attempt.task.windows):
+                self._next = _Attempt(attempt.job, replace(attempt.task, windows=windows))
+        return self._next
+
+    def _take(self) -> None:
+        if self._again:
+            self._again.popleft()
+        else:
+            self._next = None
+
+    def _outcome(
+        self, call: Any, worker: ClusterWorker, attempt: _Attempt | None
+    ) -> RangeResult | EmbstoreError | None:
+        """Return the result of a call, or the error that ends the build; None if there is neither."""
+        errors = self._ray.exceptions
+        try:
+            result = self._ray.get(call)
+        except errors.ActorDiedError as error:
+            if attempt is None:  # it is not started again
+                return ClusterError(f"a worker of the cluster cannot be started: {last_line(error)}.")
+            self._died(worker)
+        except (errors.RayActorError, errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError):
+            self._died(worker)
+        except errors.RayError as error:
+            return ClusterError(f"a worker of the cluster failed: {last_line(error)}.")
+        else:
+            if attempt is not None:
+                return result  # type: ignore[no-any-return]
+            worker.is_ready = True
+            return None if result is None else ClusterError(result)
+        return None
+
+    def _died(self, worker: ClusterWorker) -> None:
+        """Wait for a worker to be started again, unless it is waited for already."""
+        if not any(other is worker and attempt is None for other, attempt in self._calls.values()):
+            worker.is_ready = False
+            self._check(worker)
+
+    def _after_death(self, attempt: _Attempt) -> Iterator[RangeOutcome]:
+        """Put back a range over which a worker died, in halves after some tries, or give up its only item."""
+        attempt.n_deaths += 1
+        if attempt.n_deaths < N_TRIES:
+            self._again.append(attempt)
+        elif attempt.task.n_items > 1:
+            self._again.extend(attempt.parts())
+        else:
+            yield RangeOutcome(attempt.job, attempt.task, None)
+
+    def _check(self, worker: ClusterWorker) -> None:
+        """Ask a worker whether it can take part; Ray repeats the question while the worker is being started."""
+        call = worker.actor.problem.options(max_task_retries=-1).remote(self._requirements[0])
+        self._calls[call] = (worker, None)
+
+    def _say_that_none_has_started(self, began: float) -> float:
+        """Say what is waited for while no worker has started; return the time from which that is counted on."""
+        now = time.monotonic()
+        if any(worker.is_ready for worker in self._workers):
+            return now
+        if now - began > self._patience.start_seconds:
+            self._observe(Progress("wait", f"{count(len(self._workers), 'worker')}: see `ray status` for what is free"))
+            return now
+        return began
+
+
+def last_line(error: Exception) -> str:
+    """Return the last line of an error of Ray, which follows the trace of the worker."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else type(error).__name__

@@ -8,24 +8,28 @@ are given, and this process commits what they have written.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
+from embstore.base import disk
 from embstore.base.progress import Observer
-from embstore.build.cluster_runs import encode_on_cluster
-from embstore.build.job import Options
-from embstore.build.plan import plan_build, resolve_models
-from embstore.build.report import BuildReport
-from embstore.build.run import Run
-from embstore.build.skips import Skips
-from embstore.build.texts import Sources, read_texts
-from embstore.build.token_counts import forget_token_counts, store_token_counts
+from embstore.base.text import Passage
+from embstore.build.job import Group, Job, Options, encode_windows, item_passages
+from embstore.build.plan import N_LOADED, item_bytes, open_catalog, plan_build, resolve_models
+from embstore.build.report import BuildReport, SpaceReport, reason_key
+from embstore.build.run import Run, Skips, encode_on_cluster, forget_token_counts, store_token_counts
+from embstore.build.texts import Sources, Texts, read_texts
+from embstore.encode import Encoded
 from embstore.index.updating import check_memory
 from embstore.storage.catalog import Catalog
+from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.staging.missing import Window
 from embstore.storage.staging.staging import Staging
 from embstore.storage.staging.texts import StoredTexts
 from embstore.storage.transaction.commit import write_dataset
@@ -34,6 +38,12 @@ from embstore.storage.writer import StoreWriter
 if TYPE_CHECKING:
     from embstore.build.on_ray import Cluster
     from embstore.storage.staging.columns import StoredColumn
+
+_SAMPLE_PASSES = 8
+_SAMPLE_SECONDS = 5.0
+_ROW_BYTES = 12  # of a vector's layer and item id in a shard
+_ID_BYTES = 8  # of a vector's item id in an index
+_BYTES_PER_SECOND = 2e8  # of writing and indexing, measured on 2 cores and a cloud disk
 
 
 def build(
@@ -46,17 +56,8 @@ def build(
 ) -> BuildReport:
     """Embed the texts whose vectors are missing from the store, and index them.
 
-    Args:
-        root: Folder of the store; created if it is empty or does not exist.
-        sources: Sources to embed, one entry per unit.
-        specs: Checkpoints, in the notation of :func:`embstore.encode.resolve`.
-        options: Options of the build; the unit is taken from ``sources``.
-        observe: Callback for progress.
-        connect: Function that connects to the cluster that encodes the texts, given the folder of the store; None to
-            encode them in this process.
-
-    Raises:
-        EmbstoreError: Committed shards are kept, and the next build continues from them.
+    Sources have one entry per unit; ``connect`` connects to the cluster that encodes the texts, if there is one. After
+    an error, committed shards are kept, and the next build continues from them.
     """
     began = time.perf_counter()
     # The workers have the accelerators, and this process needs the model for the cards only.
@@ -64,10 +65,7 @@ def build(
     with ExitStack() as stack:
         cluster = None if connect is None else stack.enter_context(connect(root))
         store = stack.enter_context(StoreWriter(root, options.worker))
-        stagings = [stack.enter_context(Staging(store.paths.root, unit_sources.unit)) for unit_sources in sources]
-        texts = [
-            read_texts(unit_sources, staging, observe) for unit_sources, staging in zip(sources, stagings, strict=True)
-        ]
+        texts = [_staged(stack, each, store.paths.root, observe) for each in sources]
         plan = plan_build(Catalog(root), texts, models, options)
         store.compare_plan([job.identity for _, jobs in plan for job in jobs])
         for job in (job for _, jobs in plan for job in jobs):
@@ -122,3 +120,126 @@ def build(
         total_seconds=time.perf_counter() - began,
         notes=(*(note for part in texts for note in part.notes), *(note for run in runs for note in run.notes), *notes),
     )
+
+
+def _staged(stack: ExitStack, sources: Sources, folder: Path, observe: Observer) -> Texts:
+    """Read sources, and stage their texts in a folder until the stack ends."""
+    return read_texts(sources, stack.enter_context(Staging(folder, sources.unit)), observe)
+
+
+def estimate(
+    root: Path, sources: Sequence[Sources], specs: Sequence[str], options: Options, observe: Observer
+) -> BuildReport:
+    """Estimate the tokens, forward passes, bytes and seconds of a build without running it.
+
+    Texts, tokens and forward passes are counted exactly, bytes computed. Encoding time is measured on a sample of
+    passages spread over the work, after a warm-up, and scaled by tokens; for writing and indexing a fixed rate is used.
+    """
+    began = time.perf_counter()
+    models = resolve_models(specs, options, observe)
+    catalog = open_catalog(root)
+    with ExitStack() as stack:
+        texts = [_staged(stack, each, Path(gettempdir()), observe) for each in sources]
+        plan = plan_build(catalog, texts, models, options)
+        paths = StorePaths(disk.resolved(root))
+        columns = [column for part in texts for column in part.columns.write(paths, dry_run=True)]
+        costs = []
+        for job in (job for _, jobs in plan for job in jobs):
+            costs.append(_cost(job))
+            if len(models) > N_LOADED:
+                job.model.release()
+    n_bytes = sum(cost.n_bytes for cost in costs)
+    return BuildReport(
+        store=root.resolve(), spaces=tuple(space for cost in costs for space in cost.spaces),
+        n_texts=sum(part.n_texts for part in texts), n_items=sum(part.staging.n_items for part in texts),
+        blanks=sum((part.blanks for part in texts), start=Counter()), columns=tuple(columns),
+        n_tokens=sum(cost.n_tokens for cost in costs),
+        n_forward_passes=sum(cost.n_forward_passes for cost in costs), n_bytes=n_bytes,
+        encode_seconds=sum(cost.seconds for cost in costs) + n_bytes / _BYTES_PER_SECOND,
+        total_seconds=time.perf_counter() - began, dry_run=True,
+        notes=(
+            *(note for part in texts for note in part.notes),
+            *(note for _, jobs in plan for job in jobs for note in job.notes),
+        ),
+    )  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Cost:
+    """Cost of the job of one checkpoint; ``seconds`` is encoding time, without writing and indexing."""
+
+    spaces: list[SpaceReport] = field(default_factory=list)
+    n_tokens: int = 0
+    n_forward_passes: int = 0
+    n_bytes: int = 0
+    seconds: float = 0.0
+
+
+def _cost(job: Job) -> _Cost:
+    """Count the tokens, passes and bytes of a job, and measure its encoding time on a sample."""
+    cost = _Cost()
+    skipped = {space.card.space: Counter(space.unfit) for space in job.spaces}
+    truncated: Counter[str] = Counter()
+    n_skipped: Counter[str] = Counter()
+    for group in job.groups:
+        n_tokens = n_batches = 0
+        for window in group.work.windows():
+            plan = job.model.encoder.plan(
+                _passages(job, window),
+                poolings=[card.pooling for card in group.cards],
+                batch_tokens=job.options.batch_tokens,
+                long=job.options.long_for(group.cards[0].pooling),
+                prompt=group.cards[0].prompt,
+            )
+            n_tokens += plan.n_tokens
+            n_batches += plan.n_batches
+            missing_in = dict(zip(window.ids.tolist(), window.is_missing.T.tolist(), strict=True))
+            for item in plan.skipped:
+                for space, is_missing in zip(group.spaces, missing_in[item.item_id], strict=True):
+                    name = space.card.space
+                    if is_missing and item.outcome == "skipped":
+                        skipped[name][reason_key(item.reason)] += 1
+                        n_skipped[name] += 1
+                    elif is_missing:
+                        truncated[name] += 1
+        cost.n_tokens += n_tokens
+        cost.n_forward_passes += n_batches
+        if n_tokens:
+            cost.seconds += n_tokens * _seconds_per_token(job, group, n_batches)
+    for space in job.spaces:
+        card = space.card
+        embedded = space.n_missing - n_skipped[card.space]
+        index_bytes = 0 if job.options.index == "none" else card.dim * 4 + _ID_BYTES
+        cost.n_bytes += embedded * (item_bytes(card) + len(card.layers) * (_ROW_BYTES + index_bytes))
+        report = SpaceReport(
+            card.space, card.model, embedded, space.n_present, skipped[card.space], truncated[card.space],
+            space.n_elsewhere,
+        )  # fmt: skip
+        cost.spaces.append(report)
+    return cost
+
+
+def _passages(job: Job, window: Window) -> Iterator[Passage]:
+    return item_passages(window.items(), job.model.tokenizer, job.options)
+
+
+def _seconds_per_token(job: Job, group: Group, n_batches: int) -> float:
+    """Measure the encoding time per token on about ``_SAMPLE_PASSES`` passes' worth of passages, after a warm-up."""
+    step = max(1, n_batches // _SAMPLE_PASSES)
+    passages = (passage for window in group.work.windows() for passage in _passages(job, window))
+    sample = list(islice(passages, 0, None, step))
+    _measure(job, group, sample[: max(1, len(sample) // _SAMPLE_PASSES)])
+    seconds, n_tokens = _measure(job, group, sample)
+    return seconds / n_tokens if n_tokens else 0.0
+
+
+def _measure(job: Job, group: Group, passages: Sequence[Passage]) -> tuple[float, int]:
+    """Encode passages, stopping after ``_SAMPLE_SECONDS``; return the seconds taken and the tokens encoded."""
+    began = time.perf_counter()
+    n_tokens = 0
+    for result in encode_windows(job.model.encoder, [passages], group.cards, job.options):
+        if isinstance(result, Encoded):
+            n_tokens += result.n_tokens
+        if time.perf_counter() - began > _SAMPLE_SECONDS and n_tokens:
+            break
+    return time.perf_counter() - began, n_tokens

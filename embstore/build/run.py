@@ -1,50 +1,91 @@
 """Run the job of one checkpoint: encode the missing items, write their shards, index them."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from itertools import compress
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from embstore.base import disk
 from embstore.base.errors import EmbstoreError, EncodeError, UsageError
-from embstore.base.progress import Observer, observing
-from embstore.build.job import Group, Job, Model
-from embstore.build.range_queue import RangeOutcome
-from embstore.build.ranges import Step, encode_ranges, range_tasks
-from embstore.build.report import Meter, SpaceReport, count
-from embstore.build.skips import Skips
-from embstore.build.worker import RangeResult
-from embstore.encode import ModelFailsError, TooLongError
+from embstore.base.progress import Observer, Progress, observing
+from embstore.build.job import Group, Job, Model, SpacePlan, item_passages
+from embstore.build.on_ray import RangeOutcome
+from embstore.build.ranges import RangeResult, Step, encode_ranges, range_tasks
+from embstore.build.report import Meter, SpaceReport, count, reason_key
+from embstore.build.texts import Texts
+from embstore.encode import ModelFailsError, Skipped, TooLongError, reader
 from embstore.index.updating import recall_notes, update_indexes
-from embstore.storage.files.paths import Shard
+from embstore.storage.files.item_columns import token_column
+from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import Float16OverflowError, NonFiniteVectorError
-from embstore.storage.staging.texts import StoredTexts
+from embstore.storage.maintenance.column_tables import remove_columns
+from embstore.storage.staging.columns import StoredColumn, TokenColumn
+from embstore.storage.staging.staging import Ids
+from embstore.storage.staging.texts import SkipList, StoredTexts
+from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.writer import SpaceWriter, StoreWriter
 
 if TYPE_CHECKING:
+    from embstore.build.on_ray import Cluster
+
+if TYPE_CHECKING:
     from embstore.base.text import Item
-    from embstore.storage.staging.staging import Ids
 
 N_LISTED = 5
 """Number of texts that the message about lost ones shows."""
+
+Counts = tuple[Ids, Ids]
+"""Item ids and numbers of tokens, both int64 (n,)."""
+
+
+class Skips:
+    """The skipped and truncated items of a build.
+
+    Attributes:
+        reasons: Number of items without a vector, by space and reason.
+        n_truncated: Number of items whose text was cut to the context length, by space.
+    """
+
+    def __init__(self, texts: Texts, jobs: Sequence[Job], paths: StorePaths) -> None:
+        self._list = SkipList(texts.staging, paths)
+        for job in jobs:
+            self._list.add_invalid([space.card.space for space in job.spaces], job.parts)
+        self.n_truncated: Counter[str] = Counter()
+        self.reasons = {space.card.space: Counter(space.unfit) for job in jobs for space in job.spaces}
+
+    def add(self, skipped: Skipped, spaces: Sequence[str]) -> None:
+        """Count and list an item that the encoder skipped or truncated."""
+        for name in spaces:
+            if skipped.outcome == "skipped":
+                self.reasons[name][reason_key(skipped.reason)] += 1
+            else:
+                self.n_truncated[name] += 1
+            self._list.add(name, skipped.item_id, skipped.outcome, skipped.reason)
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Write the list to the store when the context ends, even with an error."""
+        try:
+            yield
+        except BaseException as first:
+            try:
+                self._list.record()
+            except EmbstoreError as second:  # must not replace the first error
+                first.add_note(str(second))
+            raise
+        self._list.record()
 
 
 class Run:
     """Runs the job of one checkpoint.
 
-    Args:
-        store: Writer of the store.
-        job: Job to run.
-        item_texts: Texts of the items; those missing from the store are written with the vectors.
-        skips: Skipped texts, extended by the run.
-        observe: Callback for progress.
-
     Attributes:
-        n_tokens: Number of tokens read by the model.
-        n_forward_passes: Number of forward passes.
         n_bytes: Bytes of the shards and indexes written.
-        notes: Notes for the user about the indexes.
-        job: The job.
         lost: Items over which workers of a cluster died again and again.
         seconds: Seconds spent encoding, writing and indexing.
         lengths: Space name → ids and numbers of tokens of its new items, both (n,), in parts.
@@ -76,27 +117,22 @@ class Run:
                 self._encode(group)
 
     def _encode(self, group: Group) -> None:
-        """Encode the missing items of one group of spaces."""
         meter = Meter(self._observe, self.model.label, group.work.n_items, group.work.size)
         encoder = self.model.encoder  # loads the weights
-        with ExitStack() as stack:
-            writers: dict[str, SpaceWriter[Shard]] = {}
-            stack.callback(self._count, writers)  # runs after the writers have flushed
-            for card in group.cards:
-                writers[card.space] = stack.enter_context(self._store.space_writer(card, self._item_texts.write))
-            for step in encode_ranges(range_tasks(group, self.job.options), encoder, [*writers.values()]):
-                self._record(step, group, meter)
+        writers: dict[str, SpaceWriter[Shard]] = {}
+        try:
+            with ExitStack() as stack:
+                for card in group.cards:
+                    writers[card.space] = stack.enter_context(self._store.space_writer(card, self._item_texts.write))
+                for step in encode_ranges(range_tasks(group, self.job.options), encoder, [*writers.values()]):
+                    self.record(step, group, meter)
+        finally:
+            for name, writer in writers.items():
+                self._embedded[name] = writer.n_written
+                self.n_bytes += sum(disk.size(shard.path) for shard in writer.shards)
 
     def commit(self, group: Group, outcome: RangeOutcome) -> None:
-        """Commit the shards of a range that a worker of a cluster has encoded.
-
-        Args:
-            group: Spaces of the range.
-            outcome: What became of it; without a result, its items are listed by :meth:`check_lost`.
-
-        Raises:
-            EmbstoreError: The worker could not encode it.
-        """
+        """Commit the shards of a range that a worker of a cluster has encoded."""
         task, result = outcome.task, outcome.result
         if isinstance(result, EmbstoreError):
             raise result
@@ -108,18 +144,6 @@ class Run:
                 self._store.commit(card, ids, self._item_texts.write, shard)
                 self._embedded[card.space] = self._embedded.get(card.space, 0) + len(ids)
                 self.n_bytes += disk.size(shard.shard.path)
-
-    def record(self, group: Group, outcome: RangeOutcome, meter: Meter) -> None:
-        """Count what became of the items of a committed range, and report it.
-
-        Args:
-            group: Spaces of the range.
-            outcome: What became of the range.
-            meter: Meter of the whole encoding.
-        """
-        if isinstance(outcome.result, RangeResult):
-            for step in outcome.result.steps:
-                self._record(step, group, meter)
 
     def check_lost(self) -> None:
         """Raise EncodeError, with the texts, if workers died again and again over some."""
@@ -134,7 +158,7 @@ class Run:
             "ends the process, and run the same command again."
         )
 
-    def _record(self, step: Step, group: Group, meter: Meter) -> None:
+    def record(self, step: Step, group: Group, meter: Meter) -> None:
         """Count what became of some items of a group of spaces, and report it."""
         self.n_tokens += step.n_tokens
         self.n_forward_passes += step.n_forward_passes
@@ -146,11 +170,7 @@ class Run:
         meter.advance(step.n, step.work, step.n_tokens)
 
     def index(self) -> None:
-        """Update the indexes of the job's spaces.
-
-        Raises:
-            UsageError: The memory limit is too small for an index.
-        """
+        """Update the indexes of the job's spaces."""
         for space in self.job.spaces:
             with self.timed(), observing(self._observe):
                 options = self.job.options
@@ -172,16 +192,6 @@ class Run:
             )
             for space in self.job.spaces
         ]  # fmt: skip
-
-    def _count(self, writers: Mapping[str, SpaceWriter[Shard]]) -> None:
-        """Record the number of items written to each space, and add the bytes of the new shards to :attr:`n_bytes`.
-
-        Args:
-            writers: Space name → its writer, after the last shard was written.
-        """
-        for name, writer in writers.items():
-            self._embedded[name] = writer.n_written
-            self.n_bytes += sum(disk.size(shard.path) for shard in writer.shards)
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -211,3 +221,102 @@ class Run:
                 f"{error} The text is {item.shown[:200]!r} ({place}), the checkpoint "
                 f"{self.model.label!r} ({checkpoint.folder}). What was written before is whole."
             ) from error
+
+
+def forget_token_counts(job: Job, paths: StorePaths) -> None:
+    """Remove the numbers of tokens of spaces that have no vectors: those of a space of the same name before."""
+    names = [space.card.space for space in job.spaces]
+    if empty := [token_column(name) for name in names if not committed_shards(paths, name)]:
+        remove_columns(paths, empty)
+
+
+def store_token_counts(
+    job: Job, paths: StorePaths, encoded: dict[str, list[Counts]], observe: Observer
+) -> list[StoredColumn]:
+    """Store the number of tokens of each item of a job that has a vector, for each of its spaces.
+
+    The tokens are those of the item itself, without special tokens, the template and the prompt. They are counted anew
+    only for items that have a vector and no number: an earlier build was interrupted, or did not count them.
+    """
+    return [_stored(job, space, paths, encoded[space.card.space], observe) for space in job.spaces]
+
+
+def _stored(job: Job, space: SpacePlan, paths: StorePaths, encoded: list[Counts], observe: Observer) -> StoredColumn:
+    column = TokenColumn(paths, space.card.space)
+    present = job.missing.present_ids(space.card.space, job.parts)
+    uncounted = column.without_value(present)
+    if len(uncounted):
+        encoded = [*encoded, *_counted(job, space, uncounted, observe)]
+    empty = np.empty(0, np.int64)
+    ids, n_tokens = (np.concatenate([empty, *arrays]) for arrays in zip((empty, empty), *encoded, strict=True))
+    order = np.argsort(ids)
+    n_new = column.write(ids[order], n_tokens[order])
+    n_before = len(present) - len(uncounted)
+    return StoredColumn(column.name, "int64", n_before + len(ids), n_new)
+
+
+def _counted(job: Job, space: SpacePlan, ids: Ids, observe: Observer) -> list[Counts]:
+    """Count the tokens of some items, given by ascending ids (n,), as the model of a space reads them."""
+    tokenizer = reader(job.model.tokenizer, [space.card.pooling], space.card.prompt)
+    found: list[Counts] = []
+    subject, n_done = f"the tokens of {space.card.space}", 0
+    for batch in job.missing.staging.batches():
+        batch_ids = np.array([item.id for item in batch], np.int64)
+        is_chosen = ids[np.searchsorted(ids, batch_ids).clip(max=len(ids) - 1)] == batch_ids
+        items = list(compress(batch, is_chosen.tolist()))
+        passages = item_passages(items, job.model.tokenizer, job.options)
+        for texts, _ in tokenizer.windows(passages, poolings=(), long="truncate"):
+            found += [(np.array(text.item_ids, np.int64), np.array(text.item_lengths, np.int64)) for text in texts]
+        n_done += len(items)
+        observe(Progress("read", subject, n_done, len(ids), n_done / len(ids)))
+    return found
+
+
+def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run], observe: Observer) -> None:
+    """Encode the missing items of all jobs, and commit their shards in this process."""
+    pairs = [(run, group) for run in runs for group in run.job.groups]
+    if not pairs:
+        return
+    labels = list(dict.fromkeys(run.model.label for run, _ in pairs))
+    what = labels[0] if len(labels) == 1 else count(len(labels), "checkpoint")
+    name = f"{what} on {count(cluster.n_workers, 'worker')}"
+    works = [group.work for _, group in pairs]
+    meter = Meter(observe, name, sum(work.n_items for work in works), sum(work.size for work in works))
+    observe(Progress("load", name))
+    jobs = [(run.model, range_tasks(group, run.job.options)) for run, group in pairs]
+    outcomes = cluster.encode(jobs, observe)
+
+    def take(outcome: RangeOutcome) -> None:
+        run, group = pairs[outcome.job]
+        with run.explained():
+            _complete(committer.submit(run.commit, group, outcome))
+            for step in outcome.result.steps if isinstance(outcome.result, RangeResult) else ():
+                run.record(step, group, meter)
+
+    with pairs[0][0].timed(), ThreadPoolExecutor(1, thread_name_prefix="embstore-commit") as committer:
+        committer.submit(int).result()  # a thread that has started is waited for, whatever Ctrl-C interrupts
+        try:
+            for outcome in outcomes:
+                take(outcome)
+        except KeyboardInterrupt:
+            for outcome in _finished_soon(outcomes):
+                take(outcome)
+            raise
+
+
+def _complete(commit: Future[None]) -> None:
+    """Wait for a commit, which runs in another thread, so that Ctrl-C does not interrupt it."""
+    try:
+        commit.result()
+    except KeyboardInterrupt:
+        commit.result()
+        raise
+
+
+def _finished_soon(outcomes: Generator[RangeOutcome]) -> Iterator[RangeOutcome]:
+    """Yield the outcomes that a generator still yields after an interrupt."""
+    try:
+        yield outcomes.throw(KeyboardInterrupt())
+        yield from outcomes
+    except KeyboardInterrupt:
+        return  # there are no others

@@ -1,19 +1,61 @@
 """Read the sources of a build, and stage their distinct items on disk."""
 
+import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
-from embstore.base.errors import UsageError
+from embstore.base import disk
+from embstore.base.errors import SourceError, UsageError
 from embstore.base.progress import Observer, Progress, ignore
 from embstore.base.space import Unit
-from embstore.base.text import NO_WORD, TOO_LONG, Item, Span, escaped, is_too_long, is_unicode, item_id, items_of
-from embstore.build.kept import KeptRows
-from embstore.sources import NO_COLUMNS, STDIN, Blank, GivenTexts, Keep, Source, Targets, find_dataset, open_source
-from embstore.storage.staging.columns import StagedColumns
+from embstore.base.table import ShownColumn, Table, table
+from embstore.base.text import (
+    NO_WORD,
+    TOO_LONG,
+    Item,
+    Span,
+    escaped,
+    is_too_long,
+    is_unicode,
+    item_id,
+    items_of,
+    name_problem,
+)
+from embstore.sources import (
+    NO_COLUMNS,
+    STDIN,
+    Blank,
+    Cell,
+    GivenTexts,
+    Keep,
+    Row,
+    Source,
+    Targets,
+    find_dataset,
+    get_datasets,
+    open_source,
+)
+from embstore.storage.files.paths import StorePaths, check_marker
+from embstore.storage.staging.columns import KeptValue, StagedColumns
 from embstore.storage.staging.staging import Batch, Staging
+from embstore.storage.transaction.commit import write_dataset
+from embstore.storage.writer import StoreWriter
+
+_WHOLE = r"(?:0|[1-9][0-9]*)"  # 007 is a text: as a number it would lose its zeros
+_INTEGER = re.compile(rf"[ \t]*[+-]?{_WHOLE}[ \t]*")
+_NUMBER = re.compile(rf"[ \t]*[+-]?(?:{_WHOLE}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t]*")
+_BOOLEAN = re.compile(r"[ \t]*(?:true|false)[ \t]*", re.IGNORECASE)
+_MISSING = frozenset(("NA", "N/A", "NaN", "nan", "NULL", "null", "None"))
+_INT64 = range(-(1 << 63), 1 << 63)
+COLUMNS = ("dataset", "kind", "unit", "rows")
+_SHOWN = (ShownColumn("dataset"), ShownColumn("kind"), ShownColumn("unit"), ShownColumn("rows", kind="count"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +64,12 @@ class Sources:
 
     Attributes:
         names: Files, ``-`` for standard input, or names of datasets.
-        unit: Unit of the items.
-        columns: Text columns of tabular files.
         keep: Columns of tabular files whose values are stored with the items.
         limit: Maximum number of texts to read; a dataset that exceeds it is not stored as a dataset.
         per_text: Number of occurrences to sample from each sentence; None for all.
-        seed: Random seed of that sample.
-        header: Whether the first line of CSV and TSV files names the columns.
         delimiter: Character that separates columns; None to detect it.
         targets: Where the target of each sentence is given, which is then the only item of it; None for all items.
         given: Texts that the caller gives, which are read after the named sources.
-
-    Raises:
-        UsageError: Standard input is named twice, or an option is invalid.
     """
 
     names: tuple[str, ...]
@@ -74,8 +109,6 @@ class DatasetRows:
     """The rows of a named dataset.
 
     Attributes:
-        name: File name in the store, without suffix.
-        kind: Kind of the dataset.
         columns: Values by column: ``item_id``, ``text``, for pairs ``item_id_2``, ``text_2``, for analogies up to
             ``text_4``, then the dataset's own columns in their order.
     """
@@ -85,12 +118,7 @@ class DatasetRows:
     columns: dict[str, list[Any]] = field(default_factory=dict)
 
     def add(self, texts: Sequence[tuple[int, str]], values: Mapping[str, Any]) -> None:
-        """Append a row.
-
-        Args:
-            texts: Item id and text; two of them for a pair, four for an analogy. Those after are only embedded.
-            values: Values of the dataset's own columns.
-        """
+        """Append a row."""
         row: dict[str, Any] = {}
         for (item, text), suffix in zip(texts, ("", "_2", "_3", "_4"), strict=False):
             row |= {f"item_id{suffix}": item, f"text{suffix}": text}
@@ -103,13 +131,9 @@ class Texts:
     """The staged texts of the sources of one unit.
 
     Attributes:
-        unit: Unit of the items.
-        staging: Distinct items.
         n_texts: Number of texts read, duplicates included.
         blanks: Number of rows without a text, or whose text gives no items, by reason.
-        datasets: Rows of the named datasets among the sources.
         columns: Values to keep with the items.
-        notes: Notes for the user about how the sources were read.
     """
 
     unit: Unit
@@ -134,34 +158,19 @@ def group_by_unit(
 
 
 def read_texts(sources: Sources, staging: Staging, observe: Observer = ignore) -> Texts:
-    """Read all sources, and stage their distinct items.
-
-    Args:
-        sources: Sources to read.
-        staging: Empty staging database of the same unit.
-        observe: Callback for progress: the texts read of each source.
-
-    Raises:
-        SourceError: A source cannot be read, has no text or changes while it is read, or two different texts have the
-            same id.
-    """
+    """Read all sources, and stage their distinct items."""
     reader = _Reader(sources, staging, observe)
     opened = [
         open_source(
-            name,
-            columns=sources.columns,
-            keep=sources.keep,
-            header=sources.header,
-            delimiter=sources.delimiter,
+            name, columns=sources.columns, keep=sources.keep, header=sources.header, delimiter=sources.delimiter,
             targets=sources.targets,
         )
         for name in sources.names
-    ]
+    ]  # fmt: skip
     if sources.given is not None:
         opened.append(sources.given.open(sources.keep))
     for source in opened:
         reader.read(source)
-        reader.end(source)
     reader.stage()
     staging.deduplicate()
     notes = tuple(remark for source in opened for remark in source.remarks)
@@ -177,15 +186,20 @@ class _Reader:
         self._limit = sources.limit or float("inf")
         self._staging, self._batch = staging, Batch()
         self.columns = StagedColumns(staging)
-        self._kept = KeptRows(self.columns)
+        self._names: dict[str, str] = {}  # of columns to keep: lower case → as written
         self.n_texts = 0
         self.blanks: Counter[str] = Counter()
         self.datasets: list[DatasetRows] = []
 
     def read(self, source: Source) -> None:
-        """Read a source to its end or to the limit."""
-        if self.n_texts >= self._limit:
-            return
+        """Read a source to its end or to the limit, and report it if it is large."""
+        if self.n_texts < self._limit:
+            self._read(source)
+        if n := self._n_reported:
+            self._observe(Progress("read", source.name, n, n, 1.0))
+            self._n_reported = 0
+
+    def _read(self, source: Source) -> None:
         dataset, n_before_source = source.dataset, self.n_texts
         rows = DatasetRows(source.stored_name or source.name, "" if dataset is None else dataset.kind)
         for row in source.rows():
@@ -203,7 +217,7 @@ class _Reader:
                 if self.n_texts < self._limit
             ]
             if dataset is None and row.values:
-                self._kept.add(self._batch.ids[n_before:], row.origin, row.values)
+                self._keep(self._batch.ids[n_before:], row)
             # The scores of whole texts are not stored for the occurrences in them.
             if dataset is not None and all(member is not None for member in members) and len(members) == len(row.texts):
                 rows.add([member for member in members if member is not None], row.values)
@@ -219,12 +233,6 @@ class _Reader:
         if rows.columns:
             self.datasets.append(rows)
 
-    def end(self, source: Source) -> None:
-        """Report that a source is read, if it was so large that its reading was reported."""
-        if n := self._n_reported:
-            self._observe(Progress("read", source.name, n, n, 1.0))
-            self._n_reported = 0
-
     def stage(self) -> None:
         """Stage the texts read since the last call."""
         self._staging.add(self._batch)
@@ -236,15 +244,9 @@ class _Reader:
         self._batch.blanks.append((reason, origin))
 
     def _add(self, text: str, origin: str, span: Span | None = None) -> tuple[int, str] | None:
-        """Add the items of a text to the batch.
+        """Add the items of a text: the occurrence at a span, or all words of a sentence.
 
-        Args:
-            text: Word or sentence.
-            origin: Place in the source.
-            span: Only occurrence to add; None for all words of a sentence.
-
-        Returns:
-            Id and text of the item, an occurrence as ``the [bank] of the river``; None for all words of a sentence.
+        Return the id and text of the item, an occurrence as ``the [bank] of the river``; None for a sentence of words.
         """
         self.n_texts += 1
         self._batch.n_chars += len(text)
@@ -287,3 +289,79 @@ class _Reader:
             batch.spans.append(item.span)
             batch.origins.append(origin)
             batch.valid.append(valid)
+
+    def _keep(self, ids: Sequence[int], row: Row) -> None:
+        """Stage the values of a row for the items that it gives."""
+        found = {}
+        for name, value in row.values.items():
+            if self._names.get(name.lower()) != name:
+                self._check_name(name, row.origin)
+            found[name] = classified(value, f"{row.origin}: the value of the column {name!r}")
+        self.columns.add(ids, row.origin, found)
+
+    def _check_name(self, name: str, origin: str) -> None:
+        if problem := name_problem(name):
+            raise SourceError(f"{origin}: the column {name!r} cannot be kept: {problem}. Rename the column.")
+        other = self._names.setdefault(name.lower(), name)
+        if other != name:
+            raise SourceError(
+                f"{origin}: the column {name!r} differs from the column {other!r} only in letter case. Rename one."
+            )
+
+
+def classified(value: object, what: str) -> KeptValue | None:
+    """Return a value (a cell, number, boolean, string, date or time) as it is staged; None for a missing one or NaN."""
+    if value is None:
+        return None
+    if isinstance(value, Cell):
+        return KeptValue(_kind_of_cell(value), escaped(value))
+    if isinstance(value, str):
+        return KeptValue("s", escaped(value))
+    if isinstance(value, bool):
+        return KeptValue("b", str(value).lower())
+    if isinstance(value, int):
+        if value not in _INT64:
+            raise SourceError(f"{what} is {value}, which 64 bits do not hold. Write it as a string.")
+        return KeptValue("i", str(value))
+    if isinstance(value, float | Decimal):
+        number = float(value)
+        if math.isinf(number):
+            raise SourceError(f"{what} is not finite. Write a number, or leave it out.")
+        return None if math.isnan(number) else KeptValue("f", repr(number))
+    if isinstance(value, date | datetime | time):
+        return KeptValue("s", value.isoformat())
+    raise SourceError(f"{what} is of type {type(value).__name__}. Write a number, boolean or string.")
+
+
+def _kind_of_cell(cell: str) -> str:
+    """Return the kind that a cell looks like; see :class:`.KeptValue`."""
+    if _INTEGER.fullmatch(cell):
+        return "I" if int(cell) in _INT64 else "S"
+    if _NUMBER.fullmatch(cell):
+        return "F" if math.isfinite(float(cell)) else "S"
+    if _BOOLEAN.fullmatch(cell):
+        return "B"
+    return "-" if cell.strip() in _MISSING else "S"
+
+
+def store_datasets(root: Path, names: Sequence[str], unit: Unit | None, observe: Observer) -> Table:
+    """Write the rows of datasets to a store; those that are stored for the same unit are replaced."""
+    datasets = get_datasets(names)
+    paths = StorePaths(disk.resolved(root))
+    check_marker(paths)
+    rows: list[dict[str, Any]] = []
+    with StoreWriter(root) as store:
+        for name, dataset in datasets.items():
+            chosen = unit or dataset.unit
+            with Staging(store.paths.root, chosen) as staging:
+                found = read_texts(Sources((name,), chosen), staging, observe).datasets
+            if not found:
+                raise UsageError(
+                    f"the rows of {name!r} are of the unit {dataset.unit.value}, and are not stored for "
+                    f"{chosen.value}s. Leave out --unit."
+                )
+            [each] = found
+            write_dataset(store.paths, each.name, each.kind, chosen, each.columns)
+            values = (each.name, each.kind, chosen.value, len(each.columns["text"]))
+            rows.append(dict(zip(COLUMNS, values, strict=True)))
+    return table(rows, columns=COLUMNS, shown=_SHOWN)

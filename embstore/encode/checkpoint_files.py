@@ -64,12 +64,7 @@ def tokenizer_files(folder: Path) -> list[Path]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """List the weight files to load from ``folder``, with their index: safetensors if any, else pickles.
-
-    Raises:
-        CheckpointAccessError: The folder cannot be inspected.
-        CheckpointError: An index of weight files is invalid, or names a file other than weights in its own folder.
-    """
+    """List the weight files to load from ``folder``, with their index: safetensors if any, else pickles."""
     for whole in ("model.safetensors", "pytorch_model.bin"):
         if is_file(folder / whole):
             return [folder / whole]
@@ -103,15 +98,6 @@ def _shards(index: Path, suffix: str) -> list[str]:
     return sorted(names)
 
 
-def _subfolders(folder: Path) -> str:
-    """Return a sentence on the subfolders that are checkpoints, as those of a training run; empty if there are none."""
-    names = sorted(path.parent.name for path in folder.glob("*/config.json"))
-    if not names:
-        return ""
-    more = " …" if len(names) > 3 else ""
-    return f" In it are {', '.join(names[:3])}{more}: choose some with --revision {names[0]}"
-
-
 def model_subfolder(folder: Path) -> str:
     """Return the subfolder with config, tokenizer and weights; empty if they are in the folder of the checkpoint.
 
@@ -127,21 +113,15 @@ def model_subfolder(folder: Path) -> str:
 
 
 def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bool = True) -> None:
-    """Check that a folder has a config, a tokenizer and weights that may be loaded; raise CheckpointError if not.
-
-    Args:
-        folder: Folder of the checkpoint.
-        spec: Checkpoint as the user wrote it, for messages.
-        allow_pickle: Whether pickled weights are accepted if there are no safetensors.
-        has_weights: Whether weights are needed.
-    """
+    """Check that a folder has a config, a tokenizer and weights that may be loaded; raise CheckpointError if not."""
     where = f"the checkpoint {spec!r} in {folder}"
     if is_file(folder / ADAPTER_FILE) and not weight_files(folder):
         raise CheckpointError(_adapter_message(folder, where))
     if not is_file(folder / "config.json"):
-        raise CheckpointError(
-            f"{where} has no config.json: give a folder written by save_pretrained().{_subfolders(folder)}"
-        )
+        found = sorted(path.parent.name for path in folder.glob("*/config.json"))  # as those of a training run
+        more = " …" if len(found) > 3 else ""
+        hint = f" In it are {', '.join(found[:3])}{more}: choose some with --revision {found[0]}" if found else ""
+        raise CheckpointError(f"{where} has no config.json: give a folder written by save_pretrained().{hint}")
     if not tokenizer_files(folder):
         raise CheckpointError(f"{where} has no tokenizer files: save the tokenizer into it with save_pretrained().")
     if not has_weights:
@@ -165,7 +145,8 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bo
 def _adapter_message(folder: Path, where: str) -> str:
     """Return why the folder of an adapter is refused, with the remedy."""
     base, config = "BASE", read_json(folder / ADAPTER_FILE)
-    stated = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    config = config if isinstance(config, dict) else {}
+    stated = config.get("base_model_name_or_path")
     if isinstance(stated, str) and stated.isprintable() and 0 < len(stated) <= _MAX_BASE_CHARS:
         base = stated
     return (
@@ -178,12 +159,11 @@ def _adapter_message(folder: Path, where: str) -> str:
     )
 
 
-def _class_of(config: object) -> str:
+def _class_of(config: dict[str, Any]) -> str:
     """Return the class of transformers that an adapter was trained on, whose weights it names, by its config."""
-    stated = config if isinstance(config, dict) else {}
-    mapping = stated.get("auto_mapping")
+    mapping = config.get("auto_mapping")
     kind = mapping.get("base_model_class") if isinstance(mapping, dict) else None
-    if stated.get("task_type") == "SEQ_2_SEQ_LM":
+    if config.get("task_type") == "SEQ_2_SEQ_LM":
         return "AutoModelForSeq2SeqLM"
     is_bare = isinstance(kind, str) and kind.endswith("Model") and not kind.endswith("LMHeadModel")
-    return "AutoModel" if is_bare or stated.get("task_type") == "FEATURE_EXTRACTION" else "AutoModelForCausalLM"
+    return "AutoModel" if is_bare or config.get("task_type") == "FEATURE_EXTRACTION" else "AutoModelForCausalLM"

@@ -1,14 +1,13 @@
 """Verify which hidden state of a model is which layer, by running it on two short texts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from embstore.base.errors import CheckpointError
 from embstore.base.space import TopForm
 from embstore.encode.extra import need
-from embstore.encode.probe import Call, Probe, same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,11 +20,9 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Contract:
-    """The verified mapping from a model's hidden states to layers.
+    """The verified mapping from a model's hidden states, of ``n_blocks`` blocks, to the layers 0…L.
 
     Attributes:
-        n_blocks: Number of blocks, L; the layers are 0…L.
-        dim: Dimension of every hidden state.
         top_form: Form of ``hidden_states[L]``: ``raw`` (before the final norm) or ``normed`` (after it); None without a
             final norm.
         norm: Path of the final norm's module; None if there is none.
@@ -42,25 +39,19 @@ class Contract:
     entry: str | None = None
 
     def forward(self, model: Any, inputs: Mapping[str, "Tensor"]) -> tuple[list["Tensor"], "Tensor"]:
-        """Run a forward pass and return the states of every layer.
+        """Run a forward pass on inputs (n, t); return the states of every layer, and ``last_hidden_state`` (n, t, dim).
 
-        Args:
-            model: Transformers model that the contract was verified for.
-            inputs: Input tensors, each (n, t).
-
-        Returns:
-            The layers 0…L, each (n, t, dim), followed by the top layer's other form if there is a final norm; and
-            ``last_hidden_state`` (n, t, dim).
+        The layers 0…L, each (n, t, dim), are followed by the top layer's other form if there is a final norm.
         """
         norm_calls: list[tuple[Tensor, Tensor]] = []  # input and output of the final norm
         entries: list[Tensor] = []
 
         def record(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            norm_calls.append((first_argument(args, kwargs), output))
+            norm_calls.append((_first(args, kwargs), output))
 
         def enter(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if not entries:
-                entries.append(first_argument(args, kwargs).clone())
+                entries.append(_first(args, kwargs).clone())
 
         with ExitStack() as stack:
             if self.norm is not None:
@@ -88,16 +79,6 @@ def verify(model: Any, name: str, long: Mapping[str, "Tensor"], short: Mapping[s
     operations between blocks), and the top layer the last block's output (``raw``) or the final norm's (``normed``).
     The final norm is the module outside the blocks whose output is ``last_hidden_state``. The blocks are the modules of
     one list, or of one class in several lists, that are called L times in all.
-
-    Args:
-        model: Transformers model.
-        name: Name of the checkpoint in messages.
-        long: Inputs of a text of several tokens, each (1, t).
-        short: Inputs of a shorter text.
-        pad_id: Token id that pads the shorter text to the length of the longer one.
-
-    Raises:
-        CheckpointError: The hidden states do not match the blocks' inputs and outputs.
     """
     probe = Probe.run(model, long)
     states = probe.states
@@ -122,9 +103,57 @@ def verify(model: Any, name: str, long: Mapping[str, "Tensor"], short: Mapping[s
     return replace(contract, pads=_pads(contract, model, long, short, pad_id))
 
 
-def first_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Return the first argument of a call, by position or by name."""
     return args[0] if args else next(iter(kwargs.values()), None)
+
+
+@dataclass
+class Call:
+    """One recorded call of the module at a path, with copies of its input and output tensors."""
+
+    path: str
+    kind: type
+    inputs: list["Tensor"]
+    outputs: list["Tensor"] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The recorded forward pass of one text.
+
+    Attributes:
+        states: ``hidden_states`` of the output, each (1, t, dim).
+        last: ``last_hidden_state`` of the output (1, t, dim).
+        norms, numbered: Calls of the norms outside lists of modules, and of the members of these lists, in order.
+    """
+
+    states: Sequence["Tensor"]
+    last: "Tensor"
+    norms: Sequence[Call]
+    numbered: Sequence[Call]
+
+    @classmethod
+    def run(cls, model: Any, inputs: Mapping[str, "Tensor"]) -> "Probe":
+        """Run a model on one text, with inputs of shape (1, t), and record the calls."""
+        norms: list[Call] = []
+        numbered: list[Call] = []
+        with ExitStack() as stack:
+            for path, module in model.named_modules():
+                if path.rpartition(".")[2].isdigit():
+                    _watch(stack, module, path, numbered)
+                elif "norm" in type(module).__name__.lower() and not any(part.isdigit() for part in path.split(".")):
+                    _watch(stack, module, path, norms)
+            outputs = model(**inputs, output_hidden_states=True, return_dict=True)
+        return cls(outputs.hidden_states or (), outputs.last_hidden_state, norms, numbered)
+
+    def sequences(self, n: int) -> list[Sequence[Call]]:
+        """Return the candidates for the calls of n blocks: the n calls of one list of modules, or of one class."""
+        groups: dict[str | type, list[Call]] = {}
+        for call in self.numbered:
+            groups.setdefault(call.path.rpartition(".")[0], []).append(call)
+            groups.setdefault(call.kind, []).append(call)
+        return [calls for calls in groups.values() if len(calls) == n]
 
 
 def _top(probe: Probe, lists: Sequence[Sequence[Call]]) -> tuple[str | None, "Tensor | None", TopForm | None]:
@@ -145,23 +174,20 @@ def _top(probe: Probe, lists: Sequence[Sequence[Call]]) -> tuple[str | None, "Te
 
 def _are_numbered_from_0(states: Sequence["Tensor"], raw: "Tensor", blocks: Sequence[Call]) -> bool:
     """Return whether ``hidden_states`` are the first block's input followed by the outputs of the blocks."""
-    between = zip(states[1:-1], blocks, blocks[1:], strict=False)
-    return (
-        _is_any(states[0], blocks[0].inputs)
-        and all(_is_any(state, before.outputs) or _is_any(state, after.inputs) for state, before, after in between)
-        and _is_any(raw, blocks[-1].outputs)
-    )
+    is_first, is_last = _is_any(states[0], blocks[0].inputs), _is_any(raw, blocks[-1].outputs)
+    return is_first and is_last and _are_between(states[1:-1], blocks)
 
 
 def _are_numbered_from_1(states: Sequence["Tensor"], raw: "Tensor", blocks: Sequence[Call]) -> bool:
     """Return whether ``hidden_states`` are the outputs of the blocks and the final norm, as in recurrent models."""
-    between = zip(states[:-2], blocks, blocks[1:], strict=False)
-    return (
-        bool(blocks[0].inputs)
-        and blocks[0].inputs[0].shape == raw.shape
-        and all(_is_any(state, before.outputs) or _is_any(state, after.inputs) for state, before, after in between)
-        and same(states[-2], raw)
-    )
+    reads_state = bool(blocks[0].inputs) and blocks[0].inputs[0].shape == raw.shape
+    return reads_state and same(states[-2], raw) and _are_between(states[:-2], blocks)
+
+
+def _are_between(states: Sequence["Tensor"], blocks: Sequence[Call]) -> bool:
+    """Return whether each state is the output of a block, or the input of the next."""
+    pairs = zip(states, blocks, blocks[1:], strict=False)
+    return all(_is_any(state, before.outputs) or _is_any(state, after.inputs) for state, before, after in pairs)
 
 
 def _is_any(state: "Tensor", recorded: Sequence["Tensor"]) -> bool:
@@ -194,3 +220,40 @@ def _error(model: Any, name: str, reason: str) -> CheckpointError:
         f"embstore cannot verify the layers of {name!r} ({type(model).__name__}): {reason}. "
         "The architecture is not supported."
     )
+
+
+def same(state: "Tensor", recorded: "Tensor") -> bool:
+    """Return whether a hidden state (1, t, dim) equals a recorded tensor bit for bit.
+
+    The recorded tensor may be padded or transposed, or lack the first dimension. NaN equals NaN here: vectors with NaN
+    are refused when they are written.
+    """
+    if recorded.ndim == 2:
+        recorded = recorded[None]
+    forms = (recorded, recorded.transpose(0, 1), recorded.transpose(1, 2)) if recorded.ndim == 3 else (recorded,)
+    cut = [form[:, : state.shape[1]] for form in forms]
+    return any(
+        form.shape == state.shape and bool(((state == form) | (state.isnan() & form.isnan())).all()) for form in cut
+    )
+
+
+def _watch(stack: ExitStack, module: Any, path: str, calls: list[Call]) -> None:
+    """Hook a module so that its calls are appended to a list, in the order of their start."""
+    running: list[Call] = []
+
+    def begin(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        running.append(Call(path, type(module), _copies([*args, *kwargs.values()])))
+        calls.append(running[-1])
+
+    def end(_module: Any, _args: tuple[Any, ...], output: Any) -> None:
+        values = output.values() if isinstance(output, Mapping) else output
+        running.pop().outputs = _copies([values] if hasattr(values, "is_floating_point") else values)
+
+    stack.callback(module.register_forward_pre_hook(begin, with_kwargs=True).remove)
+    stack.callback(module.register_forward_hook(end).remove)
+
+
+def _copies(values: Iterable[Any]) -> list["Tensor"]:
+    """Copy the floating-point tensors of two or more dimensions, since modules may overwrite theirs in place."""
+    tensors = [value for value in values if hasattr(value, "is_floating_point")]
+    return [tensor.clone() for tensor in tensors if tensor.is_floating_point() and tensor.ndim > 1]

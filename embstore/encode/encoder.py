@@ -8,20 +8,24 @@ from typing import Any, Self
 from embstore.base.errors import CheckpointError, EmbstoreError, UsageError
 from embstore.base.space import Layers, Pooling, Template, Unit
 from embstore.base.text import Passage
-from embstore.encode.batches import default_batch_tokens, plan_batches
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.contract import LAYER_CHECK, Contract, verify
-from embstore.encode.devices import choose_device
-from embstore.encode.extra import first_sentence, need, versions
-from embstore.encode.forward import Forward, tensors
-from embstore.encode.models import load_config, load_model
-from embstore.encode.recipe_head import Head
-from embstore.encode.recipe_text import reader
-from embstore.encode.records import Encoded, Long, Plan, Skipped
+from embstore.encode.extra import choose_device, first_sentence, need, versions
+from embstore.encode.forward import Forward, run, tensors
+from embstore.encode.models import hash_tensors, load_config, load_model
+from embstore.encode.recipe_head import Head, reader
+from embstore.encode.records import (
+    DEFAULT_WEIGHTS,
+    Encoded,
+    Long,
+    Plan,
+    Skipped,
+    Weights,
+    default_batch_tokens,
+    plan_batches,
+)
 from embstore.encode.spans import Text
 from embstore.encode.tokens import Tokenizer
-from embstore.encode.weights import DEFAULT_WEIGHTS, Weights, hash_tensors
-from embstore.encode.workers import run
 
 _PROBE = ("The quick brown fox jumps over the lazy dog.", "a dog")
 
@@ -33,15 +37,9 @@ class Encoder:
     1e-4 of its norm in float32, independent of the batch and the order of texts.
 
     Attributes:
-        checkpoint: Loaded checkpoint.
-        tokenizer: Its tokenizer, with the supported templates, poolings and maximum length.
         layers: Layers of all poolings except ``projection`` and ``model``: 0 (embeddings), 1…L, and the top layer's
             other form.
-        dim: Dimension of a hidden state.
         architecture: Name of the transformers class.
-        device: Name of the torch device: ``cpu``, ``cuda``, ``mps`` …
-        versions: Versions of torch, transformers and tokenizers.
-        layer_check: Version of the verification of the layers.
         untrained_sha256: SHA-256 of the weights of an untrained model; None for the checkpoint's own weights.
     """
 
@@ -56,8 +54,7 @@ class Encoder:
         *,
         allow_pickle: bool = False,
     ) -> None:
-        self.checkpoint = checkpoint
-        self.tokenizer = tokenizer
+        self.checkpoint, self.tokenizer = checkpoint, tokenizer
         self.layers = Layers.of_model(contract.n_blocks, contract.top_form)
         self.dim = contract.dim
         self.architecture = type(model).__name__
@@ -65,7 +62,7 @@ class Encoder:
         self.versions = versions()
         self.untrained_sha256: str | None = None
         self._model, self._contract, self._allow_pickle = model, contract, allow_pickle
-        [self._reference] = tokenizer.texts(_PROBE[1:])
+        [self._reference] = tokenizer.texts(_PROBE[1:])  # read before: tells a failing text from a failing model
 
     @classmethod
     def load(
@@ -76,18 +73,7 @@ class Encoder:
         allow_pickle: bool = False,
         weights: Weights = DEFAULT_WEIGHTS,
     ) -> Self:
-        """Load a checkpoint and verify its layers.
-
-        Args:
-            checkpoint: Checkpoint returned by ``resolve``.
-            device: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` …; by default the first available accelerator, else the CPU.
-            allow_pickle: Whether to load ``pytorch_model.bin`` if there are no safetensors.
-            weights: Type of the weights, and seed of an untrained model.
-
-        Raises:
-            CheckpointError: It cannot be loaded, is not a text model, or its layers cannot be verified.
-            UsageError: The device is not available.
-        """
+        """Load a checkpoint and verify its layers."""
         if device is not None and weights.device_map is not None:
             raise UsageError("--device names one device, and --device-map distributes over all: leave out one of them.")
         target = None if weights.device_map is not None else choose_device(device)
@@ -148,9 +134,8 @@ class Encoder:
     ) -> Plan:
         """Count the items, tokens, batches and skipped texts of :meth:`encode`, without running the model."""
         budget = batch_tokens or default_batch_tokens(self.device)
-        pad = self._contract.pads
         tokenizer = reader(self.tokenizer, poolings, prompt)
-        return tokenizer.plan(passages, poolings=poolings, batch_tokens=budget, long=long, pad=pad)
+        return tokenizer.plan(passages, poolings=poolings, batch_tokens=budget, long=long, pad=self._contract.pads)
 
     def encode(
         self,
@@ -166,20 +151,8 @@ class Encoder:
 
         Passages are read in windows of some thousands, so memory use does not grow with their number. Items are yielded
         in the order of the batches, not of the input. If ``bos`` or ``eos`` is among the poolings, an item without that
-        token (removed by truncation) is skipped for all poolings.
-
-        Args:
-            passages: Strings with the spans of their items.
-            poolings: One or more poolings; ``projection`` yields its single layer, independent of ``layers``. ``model``
-                reads texts in its own way, and goes by itself.
-            layers: Subset of :meth:`layers_of`; None for all.
-            batch_tokens: Maximum number of tokens per batch, with padding; None for the device's default. Halved on
-                out-of-memory errors.
-            long: Treatment of texts longer than ``max_tokens``: ``skip``, ``truncate`` or ``error``.
-            prompt: Text before each item, for ``model``.
-
-        Yields:
-            The vectors of each batch, and each skipped or truncated item with the reason.
+        token (removed by truncation) is skipped for all poolings. ``projection`` yields its single layer, independent
+        of ``layers``, a subset of :meth:`layers_of`; ``model`` goes by itself, with ``prompt`` before each item.
 
         Raises:
             UsageError: An argument is out of range, or the checkpoint has no projection.
@@ -204,16 +177,6 @@ class Encoder:
         """Embed windows of passages as :meth:`encode` does; no batch mixes passages of two windows.
 
         The batches of a window therefore depend only on its own passages. The model does not wait between windows.
-
-        Args:
-            windows: Passages of each window.
-            poolings: As in :meth:`encode`, like the other arguments.
-            layers: Subset of :meth:`layers_of`.
-            batch_tokens: Maximum number of tokens per batch.
-            long: Treatment of texts longer than ``max_tokens``.
-            prompt: Text before each item, for ``model``.
-            steady: Whether a batch gets as few threads of a CPU as if many followed, even if only a few do. The last
-                bits of vectors depend on the number of threads.
         """
         if not poolings:
             raise UsageError("name at least one pooling.")
@@ -234,22 +197,15 @@ class Encoder:
             head,
         )  # fmt: skip
         tokenizer = reader(self.tokenizer, poolings, prompt)
-        stream = (batch for window in windows for batch in self._batches(tokenizer, window, poolings, budget, long))
-        return run(forward, stream, budget, steady=steady)
 
-    def _batches(
-        self,
-        tokenizer: Tokenizer,
-        passages: Iterable[Passage],
-        poolings: Sequence[Pooling],
-        batch_tokens: int,
-        long: Long,
-    ) -> Iterator[list[Text] | Skipped]:
-        """Yield the skipped items and the batches of passages."""
-        for texts, skipped in tokenizer.windows(passages, poolings=poolings, long=long):
-            yield from skipped
-            for batch in plan_batches([len(text.ids) for text in texts], batch_tokens, pad=self._contract.pads):
-                yield [texts[row] for row in batch.rows]
+        def stream() -> Iterator[list[Text] | Skipped]:
+            for window in windows:
+                for texts, skipped in tokenizer.windows(window, poolings=poolings, long=long):
+                    yield from skipped
+                    for batch in plan_batches([len(text.ids) for text in texts], budget, pad=self._contract.pads):
+                        yield [texts[row] for row in batch.rows]
+
+        return run(forward, stream(), budget, steady=steady)
 
 
 def _probe(model: Any, tokenizer: Tokenizer) -> Contract:

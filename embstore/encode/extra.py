@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from importlib import import_module, metadata
 from typing import Any
 
-from embstore.base.errors import CheckpointError
+from embstore.base.errors import CheckpointError, UsageError
 from embstore.base.installation import install_command
+
+_OUT_OF_MEMORY = re.compile(
+    r"can't allocate memory|not enough memory|cannot allocate memory|DefaultCPUAllocator|out of memory", re.I
+)
 
 
 def need(module: str) -> Any:
-    """Import ``torch``, ``transformers``, ``huggingface_hub`` or one of their submodules.
-
-    Raises:
-        CheckpointError: The library cannot be imported.
-    """
+    """Import ``torch``, ``transformers``, ``huggingface_hub`` or one of their submodules."""
     try:
         with warnings.catch_warnings():
             # tqdm, about its bars in notebooks without ipywidgets: embstore shows its own.
@@ -80,3 +80,34 @@ def quiet() -> Iterator[None]:
                 hub.enable_progress_bars()
             else:
                 hub.disable_progress_bars()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means out of memory; torch's CPU allocator raises RuntimeError, told by its message."""
+    torch = need("torch")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
+    )
+
+
+def free_cached_memory(device: Any) -> None:
+    """Free torch's cached memory of a device, so that a smaller batch may fit."""
+    torch = need("torch")
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def choose_device(name: str | None) -> Any:
+    """Return the torch device of a name; by default CUDA if available, else MPS, else the CPU."""
+    torch = need("torch")
+    if name is None:
+        mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"the device {name!r} cannot be used: {first_sentence(error)}. Use --device cpu.") from error
+    return device

@@ -1,9 +1,16 @@
-"""Run one batch through the model and pool its hidden states."""
+"""Run batches through the model, on a CPU several in parallel, and pool their hidden states."""
 
 import copy
+import ctypes
 import inspect
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import chain
+from threading import local
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +19,7 @@ from numpy.typing import NDArray
 from embstore.base.errors import EncodeError
 from embstore.base.space import Pooling
 from embstore.encode.contract import Contract
-from embstore.encode.devices import free_cached_memory, is_out_of_memory
-from embstore.encode.extra import first_sentence, need
-from embstore.encode.pooling import gather
+from embstore.encode.extra import first_sentence, free_cached_memory, is_out_of_memory, need
 from embstore.encode.recipe_head import Head
 from embstore.encode.records import MODEL_FAILS, Encoded, ModelFailsError, Skipped
 from embstore.encode.spans import Text
@@ -23,8 +28,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Texts = Sequence[Text]
-
 _MAX_ERROR_CHARS = 200
+_Pending = Future[list[Encoded | Skipped] | None]
+# <malloc.h>, GNU C library.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+_MAX_MMAP_THRESHOLD = 32 << 20
+
+_STATES_BYTES = 4 << 30
+"""Maximum size of the hidden states of all batches that run in parallel on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +43,9 @@ class Forward:
     """A copy of the model, with the poolings and layers to extract from a forward pass.
 
     Attributes:
-        model: Transformers model.
-        contract: Verified mapping from its hidden states to layers.
-        pad_id: Token id for padding.
-        poolings: One or more poolings.
         layers: Layers to keep, for all poolings except ``projection``.
         reference: Short text without items that the model has encoded before, to tell a failing text from a failing
             model.
-        head: Part of the checkpoint's own recipe behind the model, for the pooling ``model``.
     """
 
     model: Any
@@ -59,16 +65,12 @@ class Forward:
         """Encode a batch of texts; return None if it does not fit in memory and can be split.
 
         Texts that the model fails on are skipped; the other texts of the batch are encoded.
-
-        Raises:
-            EncodeError: A single text does not fit in memory.
-            ModelFailsError: The model fails on a batch and then on the reference text too.
         """
         width = max(len(text.ids) for text in texts)
         try:
             vectors = self._vectors(texts, width)
         except _ForwardError as error:
-            return self._encode_halves(texts, error.reason)
+            return self._encode_halves(texts, str(error))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -141,28 +143,17 @@ class Forward:
 
 
 class _ForwardError(Exception):
-    """A forward pass failed for a reason other than memory.
-
-    Attributes:
-        reason: Class and first sentence of the error.
-    """
+    """A forward pass failed for a reason other than memory: the class and first sentence of the error."""
 
     def __init__(self, error: Exception) -> None:
-        self.reason = f"{type(error).__name__}: {first_sentence(error)[:_MAX_ERROR_CHARS]}"
-        super().__init__(self.reason)
+        super().__init__(f"{type(error).__name__}: {first_sentence(error)[:_MAX_ERROR_CHARS]}")
 
 
 def tensors(model: Any, texts: Sequence[Text], *, pad_id: int) -> dict[str, "Tensor"]:
-    """Build the input tensors of a forward pass, padded on the right.
+    """Build the inputs of a forward pass, int64 (n, t) on the model's device, padded on the right.
 
-    Args:
-        model: Transformers model; ``token_type_ids`` is included only if it accepts them.
-        texts: Texts of the batch, one per row.
-        pad_id: Token id for padding, the tokenizer's own if it has one: RoBERTa and MPNet derive positions from it.
-            Since padding is on the right and masked, any id leaves the real tokens unchanged.
-
-    Returns:
-        ``input_ids``, ``attention_mask`` and possibly ``token_type_ids``, int64 (n, t) on the model's device.
+    ``pad_id`` is the tokenizer's own, if it has one: RoBERTa and MPNet derive positions from it. Padding is masked, so
+    that the states of the real tokens are the same with any id.
     """
     torch = need("torch")
     width = max(len(text.ids) for text in texts)
@@ -179,3 +170,152 @@ def halves(texts: Texts) -> list[Texts]:
     """Split a batch of two or more texts into two halves."""
     middle = (len(texts) + 1) // 2
     return [texts[:middle], texts[middle:]]
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Indices into a batch's flattened hidden states, to pool one vector per item.
+
+    Attributes:
+        rows: Flattened index of every pooled token, row · width + position, int64 (m,).
+        items: Item index of each of these tokens, int64 (m,); None if every item has exactly one token.
+        counts: Number of tokens of each item, float32 (n, 1); None if every item has exactly one token.
+    """
+
+    rows: "Tensor"
+    items: "Tensor | None" = None
+    counts: "Tensor | None" = None
+
+    def __call__(self, state: "Tensor") -> "Tensor":
+        """Pool a hidden state (batch, width, dim) into the vectors of the items (n, dim)."""
+        pooled_states = state.reshape(-1, state.shape[-1]).index_select(0, self.rows)
+        if self.items is None or self.counts is None:
+            return pooled_states
+        pooled_states = pooled_states.float()  # 16 bits round each sum
+        sums = pooled_states.new_zeros(len(self.counts), pooled_states.shape[-1])
+        return sums.index_add_(0, self.items, pooled_states) / self.counts
+
+
+def gather(texts: Sequence[Text], width: int, pooling: Pooling, device: Any) -> Gather:
+    """Compute the indices to pool the items of a batch of rows of ``width`` tokens, in order."""
+    torch = need("torch")
+    chosen = [
+        [row * width + position for position in _positions(text, tokens, pooling)]
+        for row, text in enumerate(texts)
+        for tokens in text.tokens
+    ]
+    rows = torch.tensor([index for indices in chosen for index in indices], dtype=torch.int64, device=device)
+    if pooling is not Pooling.MEAN:
+        return Gather(rows)
+    counts = torch.tensor([len(indices) for indices in chosen], dtype=torch.int64, device=device)
+    items = torch.arange(len(chosen), device=device).repeat_interleave(counts)
+    return Gather(rows, items, counts.to(torch.float32).unsqueeze(1))
+
+
+def _positions(text: Text, tokens: list[int], pooling: Pooling) -> list[int]:
+    """Return the positions of the tokens to pool for an item, given the positions of its span's tokens."""
+    match pooling:
+        case Pooling.MEAN:
+            return tokens
+        case Pooling.FIRST:
+            return tokens[:1]
+        case Pooling.LAST:
+            return tokens[-1:]
+        case Pooling.BOS:
+            position = text.begin
+        case Pooling.EOS | Pooling.PROJECTION:
+            position = text.end
+    if position is None:  # the tokenizer has skipped such items
+        raise ValueError(f"no position for the pooling {pooling.value!r}")
+    return [position]
+
+
+def run(
+    forward: Forward, stream: Iterable[Texts | Skipped], batch_tokens: int, *, steady: bool = False
+) -> Iterator[Encoded | Skipped]:
+    """Run batches through the model, and yield their vectors in order.
+
+    On a CPU each core runs its own batches, with a copy of the model that shares the weights, so that cores do not
+    synchronise after each operation. On other devices one batch is prepared while another runs. ``batch_tokens``, with
+    padding, is halved on out-of-memory errors. With ``steady``, a batch gets as few threads as if many followed: the
+    last bits of vectors depend on the number of threads.
+    """
+    unread = iter(stream)
+    most = _max_parallel(forward, batch_tokens)
+    first: list[Texts | Skipped] = []  # up to as many batches, and what is skipped between them
+    n_first = 0
+    while n_first < most and (member := next(unread, None)) is not None:
+        first.append(member)
+        n_first += not isinstance(member, Skipped)
+    unread, n_first = chain(first, unread), max(1, n_first)
+    limit = batch_tokens
+    repeated: list[Texts] = []  # batches to run again, the next one last
+    running: deque[tuple[Texts, _Pending]] = deque()
+    with _workers(forward, n_first, most if steady else n_first) as submit:
+        while True:
+            while (
+                len(running) < 2 * n_first and (batch := repeated.pop() if repeated else next(unread, None)) is not None
+            ):
+                if isinstance(batch, Skipped):
+                    yield batch
+                elif len(batch) > 1 and _size(batch) > limit:
+                    repeated += halves(batch)[::-1]
+                else:
+                    running.append((batch, submit(batch)))
+            if not running:
+                return
+            texts, future = running.popleft()
+            if (results := future.result()) is not None:
+                yield from results
+                continue
+            # Out of memory. Later batches are as large, so the limit stays reduced.
+            limit = min(limit, _size(texts) // 2)
+            cancelled = [(other, pending) for other, pending in running if pending.cancel()]
+            running = deque(pair for pair in running if pair not in cancelled)
+            repeated += [*(other for other, _ in reversed(cancelled)), texts]
+
+
+def _max_parallel(forward: Forward, batch_tokens: int) -> int:
+    """Return the maximum number of parallel batches: on a CPU one per thread if their states fit in 4 GiB, else 1."""
+    if forward.model.device.type != "cpu":
+        return 1
+    states = 4 * batch_tokens * forward.contract.dim * (forward.contract.n_blocks + 2)
+    return int(min(need("torch").get_num_threads(), max(1, _STATES_BYTES // states)))
+
+
+@contextmanager
+def _workers(forward: Forward, n: int, n_shares: int) -> Iterator[Callable[[Texts], _Pending]]:
+    """Start n threads, each with one of ``n_shares`` shares of torch's; give a function that submits a batch."""
+    torch, thread = need("torch"), local()
+    _keep_freed_memory()
+    n_threads = torch.get_num_threads()
+    copies = [forward, *(forward.thread_copy() for _ in range(n - 1))]
+
+    def begin() -> None:
+        thread.forward = copies.pop()
+        torch.set_num_threads(max(1, n_threads // n_shares))
+
+    pool = ThreadPoolExecutor(n, "embstore-encoder", begin)
+    try:
+        yield lambda texts: pool.submit(lambda: thread.forward(texts))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(n_threads)
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Configure glibc's allocator to keep freed memory for the next forward pass.
+
+    By default glibc returns large freed blocks to the system, and each pass faults the same pages in again, which took
+    15 percent of the time of MiniLM on 2 cores. The process then keeps the memory until it ends.
+    """
+    with suppress(TypeError, AttributeError):  # Windows has no library without a name, other systems no mallopt
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_MMAP_THRESHOLD, _MAX_MMAP_THRESHOLD)
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_TOP_PAD, 64 << 20)
+
+
+def _size(texts: Texts) -> int:
+    return len(texts) * max(len(text.ids) for text in texts)

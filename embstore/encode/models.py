@@ -1,18 +1,23 @@
 """Load the transformers model of a checkpoint, or make an untrained one; raise if it is not a text model."""
 
+import hashlib
+import os
 import re
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from embstore.base.errors import CheckpointError
 from embstore.base.installation import install_command
 from embstore.encode.checkpoint import Checkpoint
-from embstore.encode.checkpoint_files import has_safetensors, read_json, weight_files
+from embstore.encode.checkpoint_files import has_safetensors, read_files, read_json, weight_files
 from embstore.encode.extra import first_sentence, need, quiet
-from embstore.encode.fence import check_config, fenced
+from embstore.encode.records import Weights
 from embstore.encode.text_part import TextPart, text_part
-from embstore.encode.weights import Weights
 
 # Weights of heads, which base checkpoints do not have and hidden states do not depend on.
 _UNUSED = re.compile(r"(^|\.)(pooler|lm_head|classifier)\.")
@@ -20,15 +25,11 @@ _PROJECTION = "text_projection.weight"
 # Names of numbers of layers in configs, and of blocks or groups of them.
 _LAYERS = re.compile(r"(layers?|depths?|blocks|block_sizes|group_num)$")
 _MAX_LAYERS = 4096  # the card of a space has room for as many
+_MAX_METHOD_CHARS = 40
 
 
 def load_config(checkpoint: Checkpoint) -> Any:
-    """Load the config of a checkpoint, and check that it is a supported text model.
-
-    Raises:
-        CheckpointError: The config cannot be read, states too many layers, needs remote code, is quantized, or is not a
-            text model's.
-    """
+    """Load the config of a checkpoint, and check that it is a supported text model."""
     file = checkpoint.folder / "config.json"
     if (n_layers := max(_layer_counts(read_json(file)), default=0)) > _MAX_LAYERS:
         raise CheckpointError(
@@ -40,7 +41,7 @@ def load_config(checkpoint: Checkpoint) -> Any:
         try:
             config = auto.from_pretrained(view, trust_remote_code=False, local_files_only=True)
         except Exception as error:  # transformers raises half a dozen kinds
-            remedy = "Copy or download the checkpoint again, or upgrade transformers if the architecture is a new one."
+            remedy = ", or upgrade transformers if the architecture is a new one."
             raise _load_error(checkpoint, "config", error, remedy) from error
     _text_part(config, checkpoint)
     return check_config(config, checkpoint)
@@ -56,21 +57,9 @@ def _layer_counts(config: Any, name: str = "") -> Iterator[int]:
 
 
 def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool, weights: Weights) -> tuple[Any, bool]:
-    """Load a checkpoint's model on the CPU for inference, or make an untrained one.
+    """Load a checkpoint's model on the CPU for inference, or make an untrained one; return also if it has a projection.
 
     Weights are converted one by one as they are read, so that none is in memory in two types for longer.
-
-    Args:
-        checkpoint: Checkpoint.
-        config: Its config, returned by :func:`load_config`.
-        allow_pickle: Whether to load ``pytorch_model.bin`` if there are no safetensors.
-        weights: Type of the weights, and seed of an untrained model.
-
-    Returns:
-        The model, and whether it has the weights of CLIP's text projection.
-
-    Raises:
-        CheckpointError: It cannot be loaded, or weights are missing and would be initialised at random.
     """
     part = _text_part(config, checkpoint)
     cls = getattr(need("transformers"), part.architecture)
@@ -102,19 +91,24 @@ def _trained(
     """Load a model with the weights of a checkpoint; return it, and the names of missing weights that it can lack."""
     distributed: dict[str, Any] = {}
     if weights.device_map is not None:
-        _check_accelerate(weights.device_map)
+        if find_spec("accelerate") is None:
+            raise CheckpointError(
+                f"--device-map {weights.device_map} needs accelerate, which is not installed: "
+                f"{install_command('accelerate')}"
+            )
         distributed = {"device_map": weights.device_map}
     wide = _wide_tensors(checkpoint) if weights.dtype != "float32" and not distributed else None
     with quiet(), fenced(checkpoint) as view:
         try:
-            model, info = (cls if wide is None else _base_class(cls, part.loaded)).from_pretrained(
+            mapping = None if wide is None else getattr(cls, "_model_mapping", None)  # of an auto class
+            model, info = (cls if mapping is None else mapping[type(part.loaded)]).from_pretrained(
                 view if wide is None else None, state_dict=wide, config=part.loaded,
                 dtype=getattr(need("torch"), weights.dtype), trust_remote_code=False, local_files_only=True,
                 use_safetensors=has_safetensors(checkpoint.folder) or not allow_pickle, output_loading_info=True,
                 attn_implementation=None, weights_only=True, **distributed,
             )  # fmt: skip
         except Exception as error:  # transformers, safetensors and pickle raise their own kinds
-            raise _load_error(checkpoint, "weights", error, "Copy or download the checkpoint again.") from error
+            raise _load_error(checkpoint, "weights", error) from error
     places = (f"{part.path}.", "shared.") if part.path else ("",)  # the rest is not used
     absent = sorted(name for name in info["missing_keys"] if name.startswith(places) and not _UNUSED.search(name))
     if missing := [name for name in absent if name != _PROJECTION]:
@@ -124,14 +118,6 @@ def _trained(
             f"not a complete {type(model).__name__} checkpoint."
         )
     return model, absent
-
-
-def _check_accelerate(device_map: str) -> None:
-    """Raise CheckpointError if accelerate, which distributes a model over devices, is missing."""
-    if find_spec("accelerate") is None:
-        raise CheckpointError(
-            f"--device-map {device_map} needs accelerate, which is not installed: {install_command('accelerate')}"
-        )
 
 
 def _wide_tensors(checkpoint: Checkpoint) -> dict[str, Any] | None:
@@ -152,12 +138,6 @@ def _wide_tensors(checkpoint: Checkpoint) -> dict[str, Any] | None:
     return tensors if any(tensor.get_dtype() in ("F32", "F64") for tensor in tensors.values()) else None
 
 
-def _base_class(cls: Any, config: Any) -> Any:
-    """Return the class of a model that an auto class loads for a config."""
-    mapping = getattr(cls, "_model_mapping", None)
-    return cls if mapping is None else mapping[type(config)]
-
-
 def _untrained(cls: Any, part: TextPart, checkpoint: Checkpoint, weights: Weights) -> Any:
     """Make a model with the random weights that transformers gives it after ``torch.manual_seed(seed)``."""
     torch = need("torch")
@@ -167,7 +147,7 @@ def _untrained(cls: Any, part: TextPart, checkpoint: Checkpoint, weights: Weight
         try:
             return make(part.loaded, dtype=getattr(torch, weights.dtype))
         except Exception as error:  # whatever sizes in a config that do not fit together raise
-            raise _load_error(checkpoint, "config", error, "Copy or download the checkpoint again.") from error
+            raise _load_error(checkpoint, "config", error) from error
 
 
 def _text_part(config: Any, checkpoint: Checkpoint) -> TextPart:
@@ -183,13 +163,15 @@ def _text_part(config: Any, checkpoint: Checkpoint) -> TextPart:
     return part
 
 
-def _load_error(checkpoint: Checkpoint, part: str, error: Exception, remedy: str) -> CheckpointError:
+def _load_error(checkpoint: Checkpoint, part: str, error: Exception, remedy: str = ".") -> CheckpointError:
     """Return the error for a config or weights that transformers does not load."""
     if "trust_remote_code" in str(error):
         needs = "needs Python code from its own repository, which embstore never runs"
         return CheckpointError(f"{checkpoint.name!r} {needs}: use an architecture that transformers itself has.")
-    place = f"the {part} of {checkpoint.name!r} in {checkpoint.folder}"
-    return CheckpointError(f"{place} cannot be loaded: {first_sentence(error)}. {remedy}")
+    return CheckpointError(
+        f"the {part} of {checkpoint.name!r} in {checkpoint.folder} cannot be loaded: {first_sentence(error)}. Copy or "
+        f"download the checkpoint again{remedy}"
+    )
 
 
 def _optimised(model: Any, weights: Weights) -> Any:
@@ -209,3 +191,80 @@ def _optimised(model: Any, weights: Weights) -> Any:
     if getattr(model.config, "use_cache", False):
         model.config.use_cache = False
     return model
+
+
+@contextmanager
+def fenced(checkpoint: Checkpoint) -> Iterator[Path]:
+    """Provide a temporary folder with only the fingerprinted files of a checkpoint, and block access to the hub.
+
+    Other files of the checkpoint's folder (code, adapters, other weights, distributed states) are not visible. Kernels
+    from the hub are neither downloaded nor run.
+    """
+    with TemporaryDirectory(prefix="embstore-checkpoint-") as name, _offline():
+        view = Path(name)
+        for file in read_files(checkpoint.folder):
+            try:
+                os.symlink(file.resolve(), view / file.name)
+            except OSError:  # on Windows it takes a privilege
+                shutil.copyfile(file.resolve(), view / file.name)
+        yield view
+
+
+def check_config(config: Any, checkpoint: Checkpoint) -> Any:
+    """Reject a quantized config, and reset its attention and experts implementations to those of transformers."""
+    for part in _parts(config):
+        if (quantization := getattr(part, "quantization_config", None)) is not None:
+            raise CheckpointError(_quantized_message(quantization, checkpoint))
+        part._attn_implementation = None
+        part._experts_implementation = None
+    return config
+
+
+def _quantized_message(quantization: Any, checkpoint: Checkpoint) -> str:
+    """Return why a quantized checkpoint is refused, with the remedy."""
+    stated = quantization if isinstance(quantization, dict) else vars(quantization)
+    method = str(getattr(stated.get("quant_method"), "value", stated.get("quant_method")))[:_MAX_METHOD_CHARS]
+    how = f" by {method!r}" if method.isprintable() and method != "None" else ""
+    return (
+        f"the checkpoint {checkpoint.name!r} in {checkpoint.folder} is quantized{how} (quantization_config in its "
+        "config.json): its weights need kernels, which embstore does not load. Use the checkpoint that it was made "
+        "from; --weights-dtype bfloat16 loads that in half the memory of float32."
+    )
+
+
+def _parts(config: Any) -> Iterator[Any]:
+    """Yield a config and its nested configs."""
+    base = need("transformers").PretrainedConfig
+    yield config
+    for value in vars(config).values():
+        if isinstance(value, base):
+            yield from _parts(value)
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Block requests to the hub and the loading of its kernels inside a ``with`` block."""
+    switches: list[tuple[Any, str, Any]] = [(need("huggingface_hub.constants"), "HF_HUB_OFFLINE", True)]
+    with suppress(CheckpointError):  # some versions of transformers do not have the module
+        switches.append((need("transformers.integrations.hub_kernels"), "_kernels_enabled", False))
+    previous = [(module, name, getattr(module, name, None)) for module, name, _ in switches]
+    for module, name, value in switches:
+        setattr(module, name, value)
+    try:
+        yield
+    finally:
+        for module, name, value in previous:
+            setattr(module, name, value)
+
+
+def hash_tensors(model: Any) -> str:
+    """Compute the SHA-256 of a model's weights and stored buffers, in the order of their names.
+
+    Each contributes a line with its name, type and shape, and its bytes.
+    """
+    torch = need("torch")
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

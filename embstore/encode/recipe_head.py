@@ -1,17 +1,21 @@
-"""Compute the vectors of a checkpoint's own recipe from hidden states: its pooling modes, and the modules behind."""
+"""Follow a checkpoint's own recipe: read texts as it does, and compute its vectors from hidden states."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+import copy
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.errors import CheckpointError
+from embstore.base.space import Pooling
+from embstore.base.text import Passage
 from embstore.encode.extra import first_sentence, need
 from embstore.encode.recipe import Mode, Module, Recipe
-from embstore.encode.spans import Text
+from embstore.encode.records import Long, Skipped
+from embstore.encode.spans import Text, shifted, skip_all
+from embstore.encode.tokens import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +26,6 @@ class Head:
     """The part of a recipe behind the model.
 
     Attributes:
-        recipe: Recipe.
         output: Number of the layer with the output of the modules.
         functions: Function of each module, from vectors (n, dim) to vectors.
     """
@@ -33,23 +36,8 @@ class Head:
 
     @classmethod
     def load(cls, recipe: Recipe, output: int, name: str, model: Any, *, allow_pickle: bool) -> "Head":
-        """Load the weights of the modules, in float32.
-
-        Args:
-            recipe: Recipe.
-            output: Number of the layer with the output of the modules.
-            name: Name of the checkpoint in messages.
-            model: Transformers model.
-            allow_pickle: Whether pickled weights may be loaded.
-
-        Raises:
-            CheckpointError: Weights are pickled, or not those of the module.
-        """
-        functions = [
-            partial(_head, model.head) if module.type == "head" else _function(module, name, model.device, allow_pickle)
-            for module in recipe.modules
-        ]
-        return cls(recipe, output, tuple(functions))
+        """Load the weights of the modules, in float32."""
+        return cls(recipe, output, tuple(_function(module, name, model, allow_pickle) for module in recipe.modules))
 
     def vectors(
         self, texts: Sequence[Text], states: Sequence["Tensor"], last: "Tensor", layers: Sequence[int]
@@ -82,8 +70,6 @@ class _Pool:
     """Indices of the pooled tokens of a batch.
 
     Attributes:
-        modes: Pooling modes.
-        n: Number of items.
         rows: Flattened index of every pooled token, row · width + position, int64 (m,).
         items: Item of each of these tokens, int64 (m,).
         weights: Weight of each of these tokens, 1 + its position in the text, float32 (m, 1).
@@ -148,16 +134,12 @@ class _Pool:
         return values.new_zeros(self.n, values.shape[1]).index_add_(0, self.items, values)
 
 
-def _head(head: Any, vectors: "Tensor") -> "Tensor":
-    """Apply the linear layer of a model to vectors, float32 (n, dim), in the type of its weights."""
-    output: Tensor = head(vectors.to(head.weight.dtype)).float()
-    return output
-
-
-def _function(module: Module, name: str, device: Any, allow_pickle: bool) -> Callable[["Tensor"], "Tensor"]:
+def _function(module: Module, name: str, model: Any, allow_pickle: bool) -> Callable[["Tensor"], "Tensor"]:
     """Return the function of a module, with its weights loaded."""
-    torch = need("torch")
+    torch, device = need("torch"), model.device
     functional = torch.nn.functional
+    if module.type == "head":  # computes in the type of its weights
+        return lambda vectors: model.head(vectors.to(model.head.weight.dtype)).float()
     if module.type == "Normalize":
         return lambda vectors: functional.normalize(vectors, p=2, dim=-1)
     if module.type == "truncate":
@@ -207,3 +189,73 @@ def _load(
     if shapes != expected:
         raise CheckpointError(f"{where} have the shapes {shapes}, and its config.json says {expected}.")
     return {key: tensor.to(device=device, dtype=torch.float32) for key, tensor in weights.items()}
+
+
+def reader(tokenizer: Tokenizer, poolings: Collection[Pooling], prompt: str = "") -> Tokenizer:
+    """Return the tokenizer that reads texts for some poolings: that of the recipe for ``model``."""
+    if Pooling.MODEL not in poolings or tokenizer.recipe is None:
+        return tokenizer
+    return RecipeTokenizer(tokenizer, tokenizer.recipe, prompt)
+
+
+class RecipeTokenizer(Tokenizer):
+    """A tokenizer that reads texts as the recipe of its checkpoint does.
+
+    The tokens of an item are those that the recipe pools: all of the text with its special tokens, without those of the
+    prompt if the recipe excludes them.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, recipe: Recipe, prompt: str) -> None:
+        hf = _lower_casing(tokenizer._hf) if recipe.lower_case else copy.copy(tokenizer._hf)
+        if recipe.max_seq_length is not None:
+            hf.model_max_length = recipe.max_seq_length
+        super().__init__(hf, tokenizer._config, tokenizer.name)
+        self.context = f"the context of {self.name!r} in its own recipe"
+        self.recipe, self._prompt, self._n_prompt, self._pad_to = recipe, prompt, 0, recipe.pad_to
+        if prompt and not recipe.include_prompt:
+            # As in sentence-transformers: all tokens of the prompt alone, but for a special one at its end.
+            ids = self._truncated(prompt).ids
+            self._n_prompt = len(ids) - (bool(ids) and ids[-1] in hf.all_special_ids)
+
+    def windows(
+        self, passages: Iterable[Passage], *, poolings: Collection[Pooling], long: Long
+    ) -> Iterator[tuple[list[Text], list[Skipped]]]:
+        """Tokenise passages behind the prompt, in windows as :meth:`Tokenizer.windows` does."""
+        return super().windows(map(self._prompted, passages), poolings=poolings, long=long)
+
+    def _prompted(self, passage: Passage) -> Passage:
+        return Passage(self._prompt + passage.text, shifted(passage.spans, len(self._prompt)), passage.item_ids)
+
+    def _with_items(
+        self, passage: Passage, tokens: Any, cut: str, n_tokens: int | None, poolings: Collection[Pooling]
+    ) -> tuple[Text | None, list[Skipped]]:
+        text, skipped = super()._with_items(passage, tokens, cut, n_tokens, poolings)
+        if text is not None:
+            text = replace(text, n_own=tuple(text.item_lengths))
+            pooled = list(range(self._n_prompt, len(text.ids)))
+            if not pooled:
+                return None, skip_all(passage, "no tokens behind those of the prompt", n_tokens)
+            if self._pad_to is not None:
+                text, pooled = _padded(text, self._pad_to, self.pad_id, self._hf.padding_side)
+            text.tokens[:] = [pooled for _ in text.item_ids]
+        return text, skipped
+
+
+def _padded(text: Text, length: int, pad_id: int, side: str) -> tuple[Text, list[int]]:
+    """Pad a text to a length with tokens that are read like others; return it and the positions of all tokens."""
+    pads = [pad_id] * (length - len(text.ids))
+    ids = [*pads, *text.ids] if side == "left" else [*text.ids, *pads]
+    type_ids = None if text.type_ids is None else [0] * len(ids)
+    return replace(text, ids=ids, type_ids=type_ids), list(range(len(ids)))
+
+
+def _lower_casing(hf: Any) -> Any:
+    """Return a copy of a tokenizer that lower-cases texts, as sentence-transformers prepares it."""
+    normalizers = need("tokenizers.normalizers")
+    hf = copy.deepcopy(hf)
+    backend = hf.backend_tokenizer
+    present = backend.normalizer
+    members = list(present) if isinstance(present, normalizers.Sequence) else [present] if present is not None else []
+    if not any(isinstance(member, normalizers.Lowercase) for member in members):
+        backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *members])
+    return hf

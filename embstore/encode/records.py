@@ -1,12 +1,13 @@
-"""Results of encoding: vectors, skipped texts, and plans."""
+"""Define the weights, batches and results of encoding: vectors, skipped texts, and plans."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import EncodeError
+from embstore.base.errors import EncodeError, UnknownNameError, UsageError
 from embstore.base.space import Pooling
 
 Long = Literal["skip", "truncate", "error"]
@@ -15,29 +16,27 @@ Long = Literal["skip", "truncate", "error"]
 MODEL_FAILS = "the model fails at this text"
 """Beginning of the reason for skipping a text that the model fails on; the error follows."""
 
-
-class TooLongError(EncodeError):
-    """A text is longer than the context, with ``long="error"``.
-
-    Attributes:
-        item_id: The first item of the text.
-    """
-
-    def __init__(self, message: str, item_id: int) -> None:
-        super().__init__(message)
-        self.item_id = item_id
+CPU_BATCH_TOKENS = 1024
+GPU_BATCH_TOKENS = 16384
+WEIGHT_DTYPES = ("float32", "bfloat16", "float16")
+DEVICE_MAPS = ("auto", "balanced", "sequential")
+_SEEDS = 1 << 32
 
 
-class ModelFailsError(EncodeError):
-    """The model fails on a text, and then on a text that it has encoded before.
-
-    Attributes:
-        item_id: The first item of the text.
-    """
+class TextError(EncodeError):
+    """A text, of which ``item_id`` is the first item, cannot be encoded, and ends the build."""
 
     def __init__(self, message: str, item_id: int) -> None:
         super().__init__(message)
         self.item_id = item_id
+
+
+class TooLongError(TextError):
+    """A text is longer than the context, with ``long="error"``."""
+
+
+class ModelFailsError(TextError):
+    """The model fails on a text, and then on a text that it has encoded before."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +47,6 @@ class Encoded:
         item_ids: Ids of the items, int64 (n,), in no particular order: join by id.
         vectors: Pooling → vectors, float32 (layers, n, dim), C-contiguous, in the order of the requested layers;
             ``projection`` has one layer, of the projection's dimension.
-        n_passages: Number of passages in the batch.
         n_tokens: Number of tokens in the batch, without padding.
         item_lengths: Number of tokens of each item itself, without special tokens, the template and the prompt, int64
             (n,).
@@ -66,9 +64,7 @@ class Skipped:
     """An item that was skipped, or embedded from a truncated text.
 
     Attributes:
-        item_id: Id of the item.
-        reason: Reason, to be shown to the user.
-        outcome: ``skipped`` (no vector) or ``truncated`` (vector of the truncated text).
+        outcome: ``truncated`` items have the vector of the truncated text.
         n_tokens: Number of tokens of the whole passage, with special tokens; None if it was too long to be tokenised
             whole, or could not be tokenised.
     """
@@ -81,18 +77,84 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Counts of an encoding run, computed without running the model.
-
-    Attributes:
-        n_passages: Number of passages to encode.
-        n_items: Number of vectors per layer.
-        n_tokens: Number of tokens, without padding.
-        n_batches: Number of forward passes.
-        skipped: Items that would be skipped or truncated.
-    """
+    """Counts of an encoding run, computed without running the model; ``n_items`` is the number of vectors per layer."""
 
     n_passages: int
     n_items: int
     n_tokens: int
     n_batches: int
     skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Texts of one forward pass, by position, and the length of the longest one in tokens."""
+
+    rows: tuple[int, ...]
+    width: int
+
+
+def default_batch_tokens(device: str) -> int:
+    """Return the default number of tokens per batch: 1,024 (about a CPU's caches) on a CPU, 16,384 elsewhere."""
+    return CPU_BATCH_TOKENS if device == "cpu" else GPU_BATCH_TOKENS
+
+
+def plan_batches(lengths: Sequence[int], batch_tokens: int, *, pad: bool = True) -> list[Batch]:
+    """Group texts, given by their lengths in tokens, into batches of similar length, the longest first.
+
+    The longest text of a batch exceeds any other by at most an eighth of the other's length (not without ``pad``), and
+    texts × width is at most ``batch_tokens``, except for a batch of one longer text. Every text is in one batch.
+    """
+    batches: list[Batch] = []
+    rows: list[int] = []
+    width = 0
+    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
+        length = lengths[row]
+        is_similar = width - length <= (length // 8 if pad else 0)
+        if rows and not (is_similar and (len(rows) + 1) * width <= batch_tokens):
+            batches.append(Batch(tuple(rows), width))
+            rows = []
+        if not rows:
+            width = length
+        rows.append(row)
+    if rows:
+        batches.append(Batch(tuple(rows), width))
+    return batches
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The weights that a model computes with.
+
+    Attributes:
+        dtype: Type of the weights and of the computation: ``float32``, ``bfloat16`` or ``float16``.
+        untrained: Random seed of an untrained model of the same architecture, 0 ≤ seed < 2³²; None for the
+            checkpoint's own weights.
+        device_map: Distribution over the machine's devices by accelerate: ``auto``, ``balanced`` or ``sequential``;
+            None for one device. It changes vectors by rounding only, and is not a part of a space's identity.
+    """
+
+    dtype: str = "float32"
+    untrained: int | None = None
+    device_map: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in WEIGHT_DTYPES:
+            raise UnknownNameError("dtype of weights", self.dtype, WEIGHT_DTYPES)
+        if self.device_map is not None and self.device_map not in DEVICE_MAPS:
+            raise UnknownNameError("device map", self.device_map, DEVICE_MAPS)
+        if self.device_map is not None and self.untrained is not None:
+            raise UsageError("an untrained model is made on one device: leave out --device-map or --untrained.")
+        if self.untrained is not None and not 0 <= self.untrained < _SEEDS:
+            raise UsageError(f"the seed of an untrained model must be from 0 to {_SEEDS - 1}, not {self.untrained}.")
+
+    def name(self, checkpoint: str) -> str:
+        """Return the name of a checkpoint with these weights: ``gpt2``, or ``gpt2-untrained-7``."""
+        if self.untrained is None:
+            return checkpoint
+        suffix = f"-untrained-{self.untrained}"
+        return checkpoint.removesuffix(suffix) + suffix
+
+
+DEFAULT_WEIGHTS = Weights()
+"""The checkpoint's own weights, in float32."""

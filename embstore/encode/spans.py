@@ -1,5 +1,6 @@
-"""Map the spans of a passage to its tokens."""
+"""Map the spans of a passage to its tokens, and find the part of a very long text that determines its tokens."""
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -10,18 +11,22 @@ from embstore.base.space import Pooling
 from embstore.base.text import Passage, Span
 from embstore.encode.records import Skipped
 
+_WHOLE_CHARS = 1 << 18
+_FIRST_CHARS = 1 << 14
+_MAX_CHARS = 1 << 20
+_CHARS_PER_TOKEN = 16
+# Whitespace, without the control characters that BERT's normaliser deletes, which therefore do not end a word.
+_SPACE = re.compile(r"\S[^\S\x0b\x0c\x1c-\x1f\x85]")
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
     """A tokenised passage.
 
     Attributes:
-        ids: Token ids (t,).
         type_ids: Token type ids (t,); None if the tokenizer has none.
-        item_ids: Ids of the items to embed.
         tokens: Positions of the tokens of each item's span, one or more per item.
-        begin: Position of the beginning-of-text token; None if there is none.
-        end: Position of the end-of-text token; None if there is none.
+        begin, end: Positions of the beginning- and end-of-text tokens; None if there are none.
         n_own: Number of tokens of each item's span, if ``tokens`` are others: those that a recipe pools.
     """
 
@@ -42,18 +47,9 @@ class Text:
 def add_items(
     passage: Passage, text: Text, tokens: Any, poolings: Collection[Pooling], *, cut: str, n_tokens: int | None
 ) -> tuple[Text | None, list[Skipped]]:
-    """Add the items of a passage to its tokenised text, and report the items without tokens.
+    """Add the items of a passage to its tokenised text, and report those without tokens; None for a text without items.
 
-    Args:
-        passage: String and the spans of its items.
-        text: Tokenised passage without items; modified in place.
-        tokens: ``tokenizers.Encoding`` of the passage, with the offsets of its tokens.
-        poolings: Poolings; all items are skipped if the special token of one of them is missing.
-        cut: Reason of the truncation; empty if the text is whole.
-        n_tokens: Number of tokens before truncation; None if unknown.
-
-    Returns:
-        The text, or None if it has no items; and the skipped and truncated items.
+    All items are skipped if the special token of one of the poolings is missing. ``cut`` is the reason of a truncation.
     """
     skipped: list[Skipped] = []
     missing_token = _missing_token(text, poolings)
@@ -71,6 +67,11 @@ def add_items(
     return (text if text.item_ids else None), skipped
 
 
+def shifted(spans: Sequence[Span], by: int) -> tuple[Span, ...]:
+    """Return spans moved by a number of characters."""
+    return tuple(Span(span.start + by, span.end + by) for span in spans)
+
+
 def skip_all(passage: Passage, reason: str, n_tokens: int | None) -> list[Skipped]:
     """Return every item of a passage as skipped, for one reason."""
     return [Skipped(item_id, reason, "skipped", n_tokens) for item_id in passage.item_ids]
@@ -86,11 +87,8 @@ def _finder(offsets: Sequence[tuple[int, int]], special: Sequence[int]) -> Calla
     def find(span: Span) -> list[int]:
         if in_order:
             return text[bisect_right(ends, span.start) : bisect_left(starts, span.end)]
-        return [
-            position
-            for position, start, end in zip(text, starts, ends, strict=True)
-            if start < span.end and end > span.start
-        ]
+        bounds = zip(text, starts, ends, strict=True)
+        return [position for position, start, end in bounds if start < span.end and end > span.start]
 
     return find
 
@@ -102,3 +100,53 @@ def _missing_token(text: Text, poolings: Collection[Pooling]) -> str:
     if text.end is None and (Pooling.EOS in poolings or Pooling.PROJECTION in poolings):
         return "no special token at the end"
     return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a text longer than the context, and the position of its first character in the text."""
+
+    text: str
+    start: int
+
+
+class NoPieceError(Exception):
+    """The first or last ``n_chars`` do not fill the context, and the text is too long to tokenise whole."""
+
+    def __init__(self, n_chars: int) -> None:
+        super().__init__()
+        self.n_chars = n_chars
+
+
+def find_piece(text: str, limit: int | None, tokenise: Callable[[str], Any], *, from_end: bool) -> Piece | None:
+    """Return a part of a very long text with the same truncated tokens; None for a text to be tokenised whole.
+
+    A tokenizer uses about 300 bytes per character, and the model reads only the beginning of a text longer than its
+    context, or the end (``from_end``). A part suffices if it has more tokens than the context and a part twice as long
+    has the same truncated tokens at the same characters. A part at the end of a text starts at whitespace.
+    """
+    if limit is None or len(text) <= max(_WHOLE_CHARS, 2 * _CHARS_PER_TOKEN * limit):
+        return None
+    n_chars = max(_FIRST_CHARS, _CHARS_PER_TOKEN * limit)
+    max_chars = max(_MAX_CHARS, 2 * n_chars)
+    previous: tuple[Piece, list[int], list[tuple[int, int]]] | None = None
+    while n_chars <= min(max_chars, len(text)):
+        piece = Piece(text[:n_chars], 0)
+        if from_end:  # from the first whitespace on, since a cut inside a word would change its tokens
+            match = _SPACE.search(text, len(text) - n_chars, len(text) - n_chars // 2)
+            piece = Piece(text[match.end() - 1 :], match.end() - 1) if match else Piece("", 0)
+        if piece.text and (tokens := tokenise(piece.text)).overflowing:
+            candidate = (piece, tokens.ids, _token_positions(tokens, piece.start))
+            if previous is not None and previous[1:] == candidate[1:]:
+                return previous[0]
+            previous = candidate
+        n_chars *= 2
+    if len(text) <= max_chars:
+        return None
+    raise NoPieceError(max_chars)
+
+
+def _token_positions(tokens: Any, start: int) -> list[tuple[int, int]]:
+    """Return the (start, end) characters of each token in the whole text; (0, 0) for special tokens."""
+    offsets = zip(tokens.offsets, tokens.special_tokens_mask, strict=True)
+    return [(0, 0) if is_special else (start + begin, start + end) for (begin, end), is_special in offsets]

@@ -1,23 +1,19 @@
 """Tokenise passages and map their spans to tokens, without running the model."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from embstore.base.errors import CheckpointError, UsageError
 from embstore.base.space import Pooling, Template, Unit, check_pooling
-from embstore.base.text import NOT_UNICODE, Passage, Span, is_unicode
-from embstore.encode.batches import CPU_BATCH_TOKENS, plan_batches
+from embstore.base.text import NOT_UNICODE, Passage, is_unicode
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.extra import first_sentence, need, quiet
-from embstore.encode.fence import fenced
-from embstore.encode.limits import max_tokens
-from embstore.encode.long_texts import NoPieceError, Piece, find_piece
-from embstore.encode.models import load_config
-from embstore.encode.recipe_files import read_recipe
-from embstore.encode.records import Long, Plan, Skipped, TooLongError
-from embstore.encode.spans import Text, add_items, skip_all
-from embstore.encode.special import begin_position, end_position, marks
-from embstore.encode.text_part import text_part
+from embstore.encode.models import fenced, load_config
+from embstore.encode.recipe import read_recipe
+from embstore.encode.records import CPU_BATCH_TOKENS, Long, Plan, Skipped, TooLongError, plan_batches
+from embstore.encode.spans import NoPieceError, Piece, Text, add_items, find_piece, shifted, skip_all
+from embstore.encode.text_part import max_tokens, text_part
 
 if TYPE_CHECKING:
     from embstore.encode.recipe import Recipe
@@ -25,7 +21,7 @@ if TYPE_CHECKING:
 WINDOW, WINDOW_CHARS = 16384, 16 << 20
 """Maximum number of passages, and of characters, per window, to bound memory use."""
 
-_TOKENISED_CHARS = 1 << 18  # of the texts that are tokenised at a time
+_TOKENISED_CHARS = 1 << 18  # of the texts that are tokenised at a time: a tokenizer uses about 300 bytes for each
 _MAX_WITHOUT_WORDS = 1000  # tokens of a tokenizer whose vocabulary is missing: special ones, of which NLLB has 207
 
 
@@ -33,12 +29,8 @@ class Tokenizer:
     """The tokenizer of a checkpoint, with its supported templates and poolings.
 
     Attributes:
-        name: Name of the checkpoint.
         max_tokens: Maximum input length in tokens, with special tokens; None if there is no limit.
-        pad_id: Token id for padding.
         vocab_size: Number of tokens in the model's vocabulary; ids are below it.
-        causal: Whether the model's attention is causal.
-        has_projection: Whether the checkpoint supports the pooling ``projection``.
         context: What ends a text that is too long, for messages.
         recipe: The checkpoint's own recipe, for the pooling ``model``; None if it declares none that can be followed.
         recipe_error: Reason why its recipe cannot be followed; empty if there is none, or if it can.
@@ -67,12 +59,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, checkpoint: Checkpoint) -> Self:
-        """Load the tokenizer and config of a checkpoint, without its weights.
-
-        Raises:
-            CheckpointError: It cannot be read, there is only a slow tokenizer, which has no offsets, or its vocabulary
-                is missing.
-        """
+        """Load the tokenizer and config of a checkpoint, without its weights."""
         config = load_config(checkpoint)
         auto = need("transformers").AutoTokenizer
         with quiet(), fenced(checkpoint) as view:
@@ -100,19 +87,15 @@ class Tokenizer:
     @property
     def bos(self) -> str | None:
         """Value of ``{bos}`` in templates: "" if the tokenizer adds the token; None if there is no such token."""
-        return self._begin.field
+        return "" if self._begin.added else self._begin.text
 
     @property
     def eos(self) -> str | None:
-        """Value of ``{eos}`` in templates: "" if the tokenizer adds the token; None if there is no such token."""
-        return self._end.field
+        """Value of ``{eos}`` in templates, like :attr:`bos`."""
+        return "" if self._end.added else self._end.text
 
     def template_strings(self, template: Template) -> tuple[str, str]:
-        """Return the values of ``{bos}`` and ``{eos}`` in a template.
-
-        Raises:
-            CheckpointError: The template has a field for a token that the checkpoint does not have.
-        """
+        """Return the values of ``{bos}`` and ``{eos}`` in a template."""
         for field, value in (("bos", self.bos), ("eos", self.eos)):
             if field in template.fields and value is None:
                 raise CheckpointError(
@@ -146,13 +129,7 @@ class Tokenizer:
         return Pooling.EOS if self.causal and self._special_tokens(template)[1] else Pooling.MEAN
 
     def check(self, unit: Unit, pooling: Pooling, template: Template) -> None:
-        """Check that the checkpoint supports a pooling for a unit and a template.
-
-        Raises:
-            QueryError: The pooling is not defined for the unit, with any checkpoint.
-            CheckpointError: The template needs a token that the checkpoint does not have.
-            UsageError: The checkpoint does not support the pooling; lists the supported ones and the remedy.
-        """
+        """Check that the checkpoint supports a pooling for a unit and a template."""
         check_pooling(unit, pooling)
         known = self.poolings_of(unit, template)
         if pooling in known:
@@ -205,41 +182,20 @@ class Tokenizer:
     ) -> Iterator[tuple[list[Text], list[Skipped]]]:
         """Tokenise passages in windows of at most 16,384 passages or about 16 million characters.
 
-        Yields:
-            The tokenised texts of each window, and its skipped or truncated items.
-
-        Raises:
-            TooLongError: A text is too long, and ``long`` is ``error``.
+        Yield the texts of each window, and its skipped or truncated items.
         """
-        window: list[Passage] = []
-        n_chars = 0
-        for passage in passages:
-            if len(window) == WINDOW or (window and n_chars + len(passage.text) > WINDOW_CHARS):
-                yield self._window(window, poolings, long)
-                window, n_chars = [], 0
-            window.append(passage)
-            n_chars += len(passage.text)
-        if window:
-            yield self._window(window, poolings, long)
-
-    def _window(
-        self, passages: list[Passage], poolings: Collection[Pooling], long: Long
-    ) -> tuple[list[Text], list[Skipped]]:
-        """Tokenise one window; return its texts, and its skipped or truncated items."""
-        skipped: list[Skipped] = []
-        valid = []
-        for passage in passages:
-            if is_unicode(passage.text):
-                valid.append(passage)
-            else:
-                skipped += skip_all(passage, NOT_UNICODE, None)
-        texts = []
-        for group in _groups(valid):
-            for text, dropped in self._group(group, poolings, long):
-                skipped += dropped
-                if text is not None:
-                    texts.append(text)
-        return texts, skipped
+        for window in _groups(passages, WINDOW_CHARS):
+            texts, skipped, valid = list[Text](), list[Skipped](), list[Passage]()
+            for passage in window:
+                if is_unicode(passage.text):
+                    valid.append(passage)
+                else:
+                    skipped += skip_all(passage, NOT_UNICODE, None)
+            for group in _groups(valid, _TOKENISED_CHARS):
+                for text, dropped in self._group(group, poolings, long):
+                    skipped += dropped
+                    texts += [] if text is None else [text]
+            yield texts, skipped
 
     def _group(
         self, passages: list[Passage], poolings: Collection[Pooling], long: Long
@@ -305,8 +261,7 @@ class Tokenizer:
             )
         if long == "skip" or piece is None:
             return None, skip_all(passage, cut, n_tokens)
-        spans = tuple(Span(span.start - piece.start, span.end - piece.start) for span in passage.spans)
-        part = Passage(piece.text, spans, passage.item_ids)
+        part = Passage(piece.text, shifted(passage.spans, -piece.start), passage.item_ids)
         return self._with_items(part, self._truncated(piece.text), cut, n_tokens, poolings)
 
     def _with_items(
@@ -316,7 +271,7 @@ class Tokenizer:
         ids = tokens.ids
         if ids and max(ids) >= self.vocab_size:
             return None, skip_all(passage, f"the model has no token {max(ids)}, which its tokenizer gives", n_tokens)
-        begin, end = begin_position(ids, self._begin), end_position(ids, self._end, self._clip_eos)
+        begin, end = self._ends(ids)
         text = Text(ids, self._type_ids(tokens), [], [], begin, end)
         return add_items(passage, text, tokens, poolings, cut=cut, n_tokens=n_tokens)
 
@@ -324,9 +279,22 @@ class Tokenizer:
         """Return whether texts of a template begin and end with special tokens, found by tokenising one word."""
         bos, eos = self.template_strings(template)
         word, _ = template.render("a", bos=bos, eos=eos)
-        ids = self._tokenise([word])[0].ids
-        begins = begin_position(ids, self._begin) is not None
-        return begins, end_position(ids, self._end, self._clip_eos) is not None
+        begin, end = self._ends(self._tokenise([word])[0].ids)
+        return begin is not None, end is not None
+
+    def _ends(self, ids: list[int]) -> tuple[int | None, int | None]:
+        """Return the positions of the beginning and end tokens in a text; None for one that is absent.
+
+        The position in CLIP is the one that transformers pools: that of the first end token of its config, or, for the
+        legacy value 2, the first occurrence of the highest id (transformers PR 24773).
+        """
+        if not ids:
+            return None, None
+        begin = 0 if self._begin.id is not None and ids[0] == self._begin.id else None
+        if self._clip_eos is not None:
+            wanted = max(ids) if self._clip_eos == 2 else self._clip_eos
+            return begin, (ids.index(wanted) if wanted in ids else None)
+        return begin, (len(ids) - 1 if self._end.id is not None and ids[-1] == self._end.id else None)
 
 
 def _check(hf: Any, checkpoint: Checkpoint) -> None:
@@ -361,15 +329,47 @@ def _keep_blanks(backend: Any) -> None:
             part.trim_offsets = False
 
 
-def _groups(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
-    """Group passages to tokenise together, to bound memory: a tokenizer uses about 300 bytes per character."""
+def _groups(passages: Iterable[Passage], max_chars: int) -> Iterator[list[Passage]]:
+    """Group passages, up to numbers of passages and characters, except for a single longer one."""
     group: list[Passage] = []
     n_chars = 0
     for passage in passages:
-        if group and n_chars + len(passage.text) > _TOKENISED_CHARS:
+        if len(group) == WINDOW or (group and n_chars + len(passage.text) > max_chars):
             yield group
             group, n_chars = [], 0
         group.append(passage)
         n_chars += len(passage.text)
     if group:
         yield group
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The special token at the beginning or end of a text.
+
+    Attributes:
+        added: Whether the tokenizer adds it to every text.
+    """
+
+    id: int | None
+    text: str | None
+    added: bool
+
+
+def marks(hf: Any) -> tuple[Mark, Mark]:
+    """Return the beginning and end tokens of a Hugging Face tokenizer, found by tokenising one word.
+
+    Each is the special token that the tokenizer adds, if it is a named or another possible one; else a named one.
+    """
+    encoding = hf("a", return_special_tokens_mask=True, return_attention_mask=False)
+    ids, special = encoding["input_ids"], encoding["special_tokens_mask"]
+
+    def mark(place: int, named: Iterable[int | None], others: Iterable[int | None] = ()) -> Mark:
+        added = ids[place] if ids and special[place] else None
+        tokens = [token for token in named if token is not None]
+        is_added = added is not None and (added in tokens or added in others)
+        chosen = added if is_added else next(iter(tokens), None)
+        return Mark(chosen, None if chosen is None else hf.convert_ids_to_tokens(chosen), is_added)
+
+    # Qwen3-Embedding ends its texts with the pad token.
+    return mark(0, (hf.bos_token_id, hf.cls_token_id)), mark(-1, (hf.eos_token_id, hf.sep_token_id), (hf.pad_token_id,))

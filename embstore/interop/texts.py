@@ -17,8 +17,7 @@ from embstore.base.errors import SourceError
 from embstore.base.text import Span
 from embstore.interop.vector_file import Block, check_regular, open_stream
 from embstore.sources import Blank, open_source
-from embstore.sources.files import file_type
-from embstore.sources.lines import decode_lines
+from embstore.sources.files import decode_lines, file_type
 
 NO_TEXTS = "An array has no texts. Name the file that has them, one a line in the order of the rows: --texts FILE"
 

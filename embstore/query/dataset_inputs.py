@@ -184,7 +184,7 @@ def _numbers(columns: Columns, name: str, usual: str, requested: str | None = No
     return columns[chosen or numeric[0]].astype(np.float64)
 
 
-_SEPARATOR = "\t"  # of the column ``answers``; see :mod:`embstore.sources.analogies`
+_SEPARATOR = "\t"  # of the column ``answers``; see :mod:`embstore.sources.own`
 
 
 def analogies(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:

@@ -1,20 +1,32 @@
 """List, fetch, add and open named datasets."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceAccessError, SourceError, UnknownNameError, UsageError
 from embstore.base.space import Unit
-from embstore.sources.cache import check_cached, is_at_hand, path_of, write_file
-from embstore.sources.download import ProgressCallback, download
+from embstore.base.table import Pivot, Table, table
+from embstore.sources.cache import (
+    ProgressCallback,
+    check_cached,
+    describe_damage,
+    download,
+    is_at_hand,
+    path_of,
+    write_file,
+)  # fmt: skip
 from embstore.sources.files import file_sha256, is_file, read_binary
 from embstore.sources.own import add_own, own_dataset, own_datasets
 from embstore.sources.published import PUBLISHED
 from embstore.sources.rows import Row
-from embstore.sources.source import Source
-from embstore.sources.specs import WORD_LIST, DataFile, DatasetSpec, GeneratedContent
+from embstore.sources.source import WORD_LIST, DataFile, DatasetSpec, GeneratedContent, Source
+
+COLUMNS = (
+    "name", "kind", "unit", "rows", "at_hand", "damaged", "columns", "score_min", "score_max", "licence", "help",
+    "citation", "address", "sha256", "file",
+)  # fmt: skip
 
 
 def _words() -> Iterator[str]:
@@ -60,11 +72,7 @@ def find_dataset(spec: str) -> DatasetSpec | None:
 
 
 def get_datasets(specs: Iterable[str]) -> dict[str, DatasetSpec]:
-    """Return the datasets named by ``name`` or ``name:size``, each once.
-
-    Raises:
-        UnknownNameError: There is no dataset of a name.
-    """
+    """Return the datasets named by ``name`` or ``name:size``, each once."""
     found = {spec: find_dataset(spec) for spec in specs}
     for spec, dataset in found.items():
         if dataset is None:
@@ -74,22 +82,21 @@ def get_datasets(specs: Iterable[str]) -> dict[str, DatasetSpec]:
 
 
 def open_dataset(spec: str, dataset: DatasetSpec) -> Source:
-    """Open a dataset.
-
-    Args:
-        spec: ``name`` or ``name:size``, as the user wrote it.
-        dataset: Dataset of that name.
-
-    Raises:
-        UsageError: The size is not an integer above 0, or the dataset has a fixed size.
-        SourceError: The dataset is smaller than the size or not on this machine, or its file was altered.
-    """
+    """Open a dataset."""
     name, colon, number = spec.partition(":")
     if isinstance(content := dataset.content, DataFile):
         if colon:
             raise UsageError(f"{spec!r}: the dataset {name!r} is always whole. Write {name}, without a number.")
         return Source(name, partial(content.read, check_cached(dataset, content)), dataset)
-    size = _parse_size(spec, number, dataset) if colon else dataset.rows
+    size = dataset.rows
+    if colon:
+        # int() fails on more than 4,300 digits.
+        if not (number.isascii() and number.isdecimal() and len(number) < 100 and int(number) > 0):
+            raise UsageError(
+                f"{spec!r}: {number!r} is not a number of texts. Write a whole number above 0, as in "
+                f"{dataset.name}:{dataset.rows // 2}, or ./{spec} for a file of that name."
+            )
+        size = int(number)
     if colon and size > (n_available := content.count()):
         raise SourceError(
             f"{spec}: the dataset {name!r} has {n_available:,} texts. Ask for at most {name}:{n_available}."
@@ -100,19 +107,7 @@ def open_dataset(spec: str, dataset: DatasetSpec) -> Source:
 
 
 def fetch_dataset(name: str, report: ProgressCallback = lambda done, total: None) -> Path | None:
-    """Download the file of a dataset, unless it exists with the right SHA-256.
-
-    Args:
-        name: Name of the dataset.
-        report: Callback for progress: bytes received, total bytes.
-
-    Returns:
-        Path of the file; None for a generated dataset.
-
-    Raises:
-        UnknownNameError: The dataset does not exist.
-        SourceError: The file cannot be downloaded, or does not have the right SHA-256.
-    """
+    """Download the file of a dataset, unless it exists with the right SHA-256."""
     spec = _get_dataset(name)
     if not isinstance(file := spec.content, DataFile):
         return None
@@ -133,19 +128,7 @@ def _get_dataset(name: str) -> DatasetSpec:
 
 
 def fetch_datasets(names: Sequence[str], report: Callable[[str, int, int], None]) -> dict[str, Path | None]:
-    """Download the files of datasets; if one fails, continue with the others before raising an error.
-
-    Args:
-        names: Names of the datasets.
-        report: Callback for progress: name of the dataset, bytes received, total bytes.
-
-    Returns:
-        Name → path of the file; None for a generated dataset.
-
-    Raises:
-        UnknownNameError: A dataset does not exist; nothing was downloaded.
-        SourceError: Some files cannot be downloaded; gives the reason and remedy for each.
-    """
+    """Download the files of datasets; if one fails, continue with the others before raising an error."""
     for name in names:
         _get_dataset(name)
     paths: dict[str, Path | None] = {}
@@ -173,38 +156,15 @@ def missing_datasets(sources: Iterable[str]) -> list[str]:
 
 
 def add_dataset(
-    name: str,
-    file: Path,
-    *,
-    kind: str | None = None,
-    columns: Sequence[str] = (),
-    unit: str = "word",
+    name: str, file: Path, *, kind: str | None = None, columns: Sequence[str] = (), unit: str = "word",
     delimiter: str | None = None,
-) -> DatasetSpec:
-    """Add a dataset: a copy of a published one, whose SHA-256 is checked, or a user's own table.
-
-    Args:
-        name: Name of the dataset.
-        file: Copy of the published file, or the user's table (.csv, .tsv, .jsonl, .parquet), file or folder
-            of analogies (.txt).
-        kind: Kind of the user's table, ``pairs``, ``lexicon`` or ``analogies``; None for a published dataset.
-        columns: Columns of the user's table: text, text and score of pairs, or text and value of a lexicon.
-        unit: Unit of the user's table, ``word`` or ``sentence``.
-        delimiter: Character that separates the columns of the user's CSV or TSV table, or ``tab``; None to detect it.
-
-    Raises:
-        UnknownNameError, UsageError: An argument is invalid.
-        SourceError: The file cannot be read or written, does not have the right SHA-256, or has invalid values.
-    """
+) -> DatasetSpec:  # fmt: skip
+    """Add a dataset: a copy of a published one, whose SHA-256 is checked, or a user's own table."""
     if kind is not None:
         return add_own(name, file, kind, columns, unit, tuple(DATASETS), delimiter)
     if name not in DATASETS:
-        raise UnknownNameError(
-            "dataset",
-            name,
-            DATASETS,
-            "For a table of your own add --kind pairs|lexicon|analogies, and for a table its --columns.",
-        )
+        hint = "For a table of your own add --kind pairs|lexicon|analogies, and for a table its --columns."
+        raise UnknownNameError("dataset", name, DATASETS, hint)
     spec = DATASETS[name]
     if not isinstance(content := spec.content, DataFile):
         raise UsageError(f"the dataset {name!r} is made by embstore: no file is needed.")
@@ -221,12 +181,30 @@ def add_dataset(
     return spec
 
 
-def _parse_size(spec: str, number: str, dataset: DatasetSpec) -> int:
-    """Parse the size of ``name:size``; raise UsageError unless it is an integer above 0."""
-    # int() fails on more than 4,300 digits.
-    if not (number.isascii() and number.isdecimal() and len(number) < 100 and int(number) > 0):
-        raise UsageError(
-            f"{spec!r}: {number!r} is not a number of texts. Write a whole number above 0, as in "
-            f"{dataset.name}:{dataset.rows // 2}, or ./{spec} for a file of that name."
-        )
-    return int(number)
+def list_datasets(specs: Collection[DatasetSpec] | None = None) -> Table:
+    """Return a table with one row per dataset; by default of all known datasets.
+
+    A dataset is ``at_hand`` if it can be read without a download. One whose file has a wrong SHA-256 is ``damaged``
+    instead, and one whose file cannot be read neither; notes give the reasons and remedies.
+    """
+    if specs is None:
+        specs = known_datasets().values()
+    rows, notes = [], []
+    for spec in specs:
+        try:
+            damage, is_readable = describe_damage(spec), is_at_hand(spec)
+            note = damage
+        except SourceAccessError as error:
+            damage, is_readable, note = None, False, str(error)
+        notes += [note] if note else []
+        low, high = spec.scores or (None, None)
+        file = spec.content if isinstance(spec.content, DataFile) else None
+        values = (
+            spec.name, spec.kind, spec.unit.value, spec.rows, is_readable and damage is None, damage is not None,
+            list(spec.columns), low, high, spec.licence or None, spec.help, spec.citation or None,
+            file and file.address, file and file.sha256, file and str(path_of(file)),
+        )  # fmt: skip
+        rows.append(dict(zip(COLUMNS, values, strict=True)))
+    shown_states = ("at_hand", "damaged") if any(row["damaged"] for row in rows) else ("at_hand",)
+    shown = Pivot(down=("name",), across=(), values=("kind", "unit", "rows", *shown_states, "licence"))
+    return table(rows, columns=COLUMNS, notes=notes, pivot=shown)

@@ -1,41 +1,40 @@
 """Open the source that a user named: a dataset, standard input or a file."""
 
+import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO, StringIO
+from itertools import chain, islice
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import BinaryIO, TextIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError, nearest
 from embstore.sources.datasets import find_dataset, known_datasets, open_dataset
-from embstore.sources.delimiters import parse_delimiter
-from embstore.sources.files import GZIP_SUFFIX, file_type, open_binary, status
-from embstore.sources.jsonl import open_jsonl
-from embstore.sources.kept import NO_COLUMNS, OPTION, Keep
-from embstore.sources.lines import Lines, decode_lines, file_lines, text_reader
-from embstore.sources.parquet import open_parquet
-from embstore.sources.rows import Rows, no_texts
-from embstore.sources.source import File, Source
-from embstore.sources.specs import OCCURRENCE_PAIRS
-from embstore.sources.tables import open_csv, open_tsv
-from embstore.sources.targets import Targets, in_brackets, open_targets
+from embstore.sources.files import (
+    GZIP_SUFFIX,
+    Lines,
+    decode_lines,
+    file_lines,
+    file_type,
+    open_binary,
+    status,
+    text_reader,
+)
+from embstore.sources.rows import NO_COLUMNS, OPTION, Blank, Keep, Remark, Row, no_texts, row_or_blank
+from embstore.sources.source import OCCURRENCE_PAIRS, File, Source
+from embstore.sources.tables import DELIMITED, TABLES, open_table, parse_delimiter
+from embstore.sources.targets import PartedWords, Targets, in_brackets, open_targets
+
+if TYPE_CHECKING:
+    from embstore.base.text import Span
 
 STDIN = "-"
 TEXT_SUFFIX = ".txt"
-
 _STDIN_NAME = "standard input"
-
-_WITH_HEADER: dict[str, Callable[..., Rows]] = {".csv": open_csv, ".tsv": open_tsv}
-TABLES: dict[str, Callable[..., Rows]] = {
-    **_WITH_HEADER,
-    ".jsonl": open_jsonl,
-    ".parquet": open_parquet,
-}
-
-
 _AS_LINES = "Rename {spec}, or give its lines through standard input: embstore build - < {spec}"
 _SHEET = "Save the sheet as .csv in the spreadsheet program (File > Save As), and give that file."
 _PAGES = "Save it as plain text (.txt) with one text a line, and give that file."
@@ -49,6 +48,10 @@ _REMEDIES = {
     ".json": "Write one object a line as .jsonl; of an array: jq -c '.[]' {spec} > {stem}.jsonl",
     **dict.fromkeys((".arrow", ".feather", ".pkl", ".pickle"), "Write it as .parquet, as with pandas' to_parquet."),
 }
+NAME = "texts"
+
+SPAN = Targets(span=("start", "end"))
+"""The columns of a target, where a text has them and no others are named."""
 
 
 def open_source(
@@ -63,43 +66,29 @@ def open_source(
 ) -> Source:
     """Open a source, and check it as far as possible without reading all of it.
 
-    Args:
-        spec: Dataset (``words``, ``words:5000``), ``-`` for standard input, or path. The name of a dataset takes
-            precedence over a file of that name: write ``./words`` for the file.
-        columns: Columns of a table with the texts, in this order within each row; empty for its only column, else the
-            one named ``text``.
-        keep: Columns of a table whose values are kept with the texts.
-        header: Whether the first line of a CSV or TSV file names the columns; else they are named 1, 2, 3 …
-        delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; None to detect it.
-        targets: Where the target of each sentence is given; None for whole texts. A dataset has its own.
-        stdin: Stream to read for ``-``; None for the standard input of the process.
-
-    Raises:
-        UnknownNameError: The dataset, file type or column does not exist.
-        SourceError: The file is missing, unreadable, empty or damaged, or the dataset is too small.
-        UsageError: An option does not apply to the source, there is no default column, or the size is not a number.
+    ``spec`` is a dataset (``words``, ``words:5000``), ``-`` for standard input (or ``stdin`` in its place), or a path;
+    a dataset takes precedence over a file of its name: ``./words``. The texts are in the ``columns`` of a table, in
+    this order within each row; by default in its only column, else in the one named ``text``.
     """
     delimiter = parse_delimiter(delimiter)
-    if delimiter and file_type(Path(spec)) not in _WITH_HEADER:
-        raise UsageError(
-            f"--delimiter does not fit {spec!r}: it is for {' and '.join(_WITH_HEADER)}. Leave it out, or build the "
-            "sources one by one."
-        )
-    if not header and file_type(Path(spec)) not in _WITH_HEADER:
-        raise UsageError(
-            f"--no-header does not fit {spec!r}: only {' and '.join(_WITH_HEADER)} have a header. Leave it out, or "
-            "build the sources one by one."
-        )
+    if (delimiter or not header) and file_type(Path(spec)) not in DELIMITED:
+        kinds = " and ".join(DELIMITED)
+        why = f"--delimiter does not fit {spec!r}: it is for {kinds}"
+        if not delimiter:
+            why = f"--no-header does not fit {spec!r}: only {kinds} have a header"
+        raise UsageError(f"{why}. Leave it out, or build the sources one by one.")
     if spec == STDIN:
         _refuse_columns(_STDIN_NAME, columns, keep, targets)
-        return _with_targets(Source(_STDIN_NAME, text_reader(_stdin_lines(stdin), _STDIN_NAME)), targets)
+        return Source(_STDIN_NAME, in_brackets(text_reader(_stdin_lines(stdin), _STDIN_NAME), targets))
     if (dataset := find_dataset(spec)) is not None:
         _refuse_columns(f"the dataset {spec!r}", columns, keep)
         if targets is not None and dataset.kind != OCCURRENCE_PAIRS:
             raise UsageError(f"the texts of the dataset {spec!r} have no targets: leave out --span and --targets.")
         return open_dataset(spec, dataset)
     if not spec:
-        raise UsageError(f"a source cannot be an empty string. Give a file, {STDIN!r} or a dataset: {_datasets()}.")
+        raise UsageError(
+            f"a source cannot be an empty string. Give a file, {STDIN!r} or a dataset: {', '.join(known_datasets())}."
+        )
     path = Path(spec)
     file = File.at(path)
     suffix = _check_file(path, spec)
@@ -108,16 +97,9 @@ def open_source(
         rows = text_reader(partial(file_lines, path, spec), spec)
     elif targets is not None and targets.columns:
         rows = open_targets(path, spec, suffix, columns, targets, keep=keep, header=header, delimiter=delimiter)
-    elif suffix in _WITH_HEADER:
-        rows = _WITH_HEADER[suffix](path, spec, columns, keep=keep, header=header, delimiter=delimiter)
     else:
-        rows = TABLES[suffix](path, spec, columns, keep=keep)
-    return _with_targets(Source(spec, rows, file=file), targets)
-
-
-def _with_targets(source: Source, targets: Targets | None) -> Source:
-    """Return a source whose texts have their targets in brackets, if these are requested so."""
-    return replace(source, reader=in_brackets(source.reader)) if targets and targets.in_brackets else source
+        rows = open_table(path, spec, suffix, columns, keep=keep, header=header, delimiter=delimiter)
+    return Source(spec, in_brackets(rows, targets), file=file)
 
 
 def is_known_type(spec: str) -> bool:
@@ -157,28 +139,18 @@ def _missing(path: Path, spec: str) -> UnknownNameError | SourceError:
     """Return the error for a path that does not exist, with similar files and datasets."""
     if not path.parent.is_dir():
         return SourceError(f"{spec} does not exist: there is no folder {str(path.parent)!r}. Check the path.")
-    files = nearest(path.name, _files_in(path.parent))
-    near = [str(path.parent / name) for name in files]
+    existing: list[str] = []
+    with suppress(OSError):  # a folder that cannot be listed
+        existing = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
+    near = [str(path.parent / name) for name in nearest(path.name, existing)]
     if not path.suffix and len(path.parts) == 1 and "/" not in spec:
         hint = "There is no file of that name either."
         if near:
             hint += f" Files with similar names: {', '.join(near)}."
         return UnknownNameError("dataset", spec, known_datasets(), hint)
     near += nearest(path.stem, known_datasets())
-    remedy = f"Did you mean {' or '.join(near)}?" if near else f"Check the path, or name a dataset: {_datasets()}."
-    return SourceError(f"{spec} does not exist. {remedy}")
-
-
-def _files_in(folder: Path) -> list[str]:
-    """Return the names of the files in a folder; none if it cannot be listed."""
-    try:
-        return [entry.name for entry in folder.iterdir() if entry.is_file()]
-    except OSError:
-        return []
-
-
-def _datasets() -> str:
-    return ", ".join(known_datasets())
+    others = f"Check the path, or name a dataset: {', '.join(known_datasets())}."
+    return SourceError(f"{spec} does not exist. " + (f"Did you mean {' or '.join(near)}?" if near else others))
 
 
 def _refuse_columns(what: str, columns: Sequence[str], keep: Keep, targets: Targets | None = None) -> None:
@@ -199,14 +171,12 @@ def _refuse_columns(what: str, columns: Sequence[str], keep: Keep, targets: Targ
 
 def _stdin_lines(stream: TextIO | BinaryIO | None) -> Lines:
     """Return a function that yields the lines of standard input, and can be called once."""
-    was_read = False
+    unread = [sys.stdin if stream is None else stream]
 
     def lines() -> Iterator[str]:
-        nonlocal was_read
-        if was_read:
+        if not unread:
             raise SourceError(f"{_STDIN_NAME} can be read only once. Save it to a file, and give the file.")
-        was_read = True
-        yield from decode_lines(_binary(sys.stdin if stream is None else stream), _STDIN_NAME)
+        yield from decode_lines(_binary(unread.pop()), _STDIN_NAME)
 
     return lines
 
@@ -221,3 +191,77 @@ def _binary(stream: TextIO | BinaryIO | None) -> BinaryIO:
     if isinstance(stream, StringIO):
         return BytesIO(stream.read().encode("utf-8", "surrogatepass"))
     return cast("BinaryIO", stream)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenTexts:
+    """Texts that a caller gives in Python, which are read once.
+
+    Attributes:
+        texts: Strings, or pairs of a string and a mapping from columns to values; None and NaN are missing texts.
+        targets: Where the target of each text is given; None for whole texts.
+    """
+
+    texts: Iterable[object]
+    targets: Targets | None = None
+
+    @classmethod
+    def peek(cls, texts: Iterable[object]) -> "GivenTexts":
+        """Return texts with the targets :data:`SPAN` if the first one has these columns."""
+        members = iter(texts)
+        first = list(islice(members, 1))
+        has_span = any(
+            isinstance(member, tuple) and isinstance(member[-1], Mapping) and {*SPAN.columns} <= member[-1].keys()
+            for member in first
+            if not isinstance(member, tuple) or member
+        )
+        return cls(chain(first, members), SPAN if has_span else None)
+
+    def open(self, keep: Keep) -> Source:
+        """Return the source of the texts."""
+        return Source(NAME, in_brackets(partial(_read, self.texts, keep, self.targets), self.targets))
+
+
+def _read(texts: Iterable[object], keep: Keep, targets: Targets | None) -> Iterator[Row | Blank | Remark]:
+    """Yield the rows of an iterable, and a remark on spans that part words."""
+    parted, of_target = PartedWords(NAME), () if targets is None else targets.columns
+    for number, member in enumerate(texts):
+        origin = f"{NAME}[{number}]"
+        text, columns = _parts(member, origin)
+        row = row_or_blank(text, origin)
+        if isinstance(row, Row):
+            spans: tuple[Span, ...] = ()
+            if targets is not None and of_target:
+                if absent := [name for name in of_target if name not in columns]:
+                    raise SourceError(f"{origin} has no column {absent[0]!r} for its target. Every text needs it.")
+                span = targets.find(row.text, [_plain(columns[name]) for name in of_target], origin)
+                parted.count(row.text, span, origin)
+                spans = (span,)
+            kept = [name for name in columns if name not in of_target] if keep.is_all or not keep else keep.names
+            if absent := [name for name in kept if name not in columns]:
+                raise SourceError(
+                    f"{origin} has no column {absent[0]!r} to keep. Every text needs it, None if unknown."
+                )
+            row = Row(row.text, origin, {name: _plain(columns[name]) for name in kept}, spans=spans)
+        yield row
+    yield from parted.remarks()
+
+
+def _parts(member: object, origin: str) -> tuple[str | None, Mapping[str, Any]]:
+    """Return the text and the columns of a member; raise SourceError if it has neither form."""
+    text, columns = member if isinstance(member, tuple) and len(member) == 2 else (member, {})
+    wrong = ""
+    if text is None or (isinstance(text, float) and math.isnan(text)):
+        text = None
+    elif not isinstance(text, str):
+        wrong = f"of type {type(text).__name__}, not a string"
+    if not wrong and (not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns)):
+        wrong = f"a string with a {type(columns).__name__}"
+    if wrong:
+        raise SourceError(f"{origin} is {wrong}. Give strings, or pairs of a string and a dictionary of its columns.")
+    return None if text is None else str(text), columns
+
+
+def _plain(value: Any) -> Any:
+    """Return a scalar of NumPy as one of Python; other values as they are."""
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value

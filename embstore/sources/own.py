@@ -1,26 +1,39 @@
-"""Add and read a user's own datasets: tables in the folder of datasets, each described by a JSON document."""
+"""Add and read a user's own datasets: files in the folder of datasets, each described by a JSON document.
+
+Analogies have the format of Google's questions-words.txt, or that of BATS: a section begins with a line ``: name``;
+under it, a line has either the four words of a question, a b c d (a is to b as c is to d: Google), or a pair, a word
+and its answers separated by slashes (BATS): each ordered pair of pairs of a section then is a question. A BATS folder
+is read as the sections of its files, by the names of these.
+"""
 
 import gzip
 import hashlib
+import io
 import json
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 from embstore.base import documents
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.base.space import Unit, parse_member
-from embstore.sources.analogies import SUFFIX, load_analogies, read_analogies
 from embstore.sources.cache import data_folder, write_file
-from embstore.sources.delimiters import parse_delimiter
-from embstore.sources.files import GZIP_SUFFIX, file_type, is_file, open_decompressed, read_binary
-from embstore.sources.records import DELIMITED, OPTION, RECORDS, read_records
-from embstore.sources.rows import Row
-from embstore.sources.specs import (
+from embstore.sources.files import (
+    GZIP_SUFFIX,
+    decode_lines,
+    file_type,
+    is_file,
+    open_binary,
+    open_decompressed,
+    read_binary,
+)
+from embstore.sources.rows import Row, label_value, number_value, text_value
+from embstore.sources.source import (
     ANALOGIES,
     LEXICON,
     OCCURRENCE_PAIRS,
@@ -29,21 +42,25 @@ from embstore.sources.specs import (
     DataFile,
     DatasetSpec,
 )
+from embstore.sources.tables import COLUMNS_OPTION, DELIMITED, TABLES, parse_delimiter, read_records
 from embstore.sources.targets import Targets, remove_brackets
-from embstore.sources.values import label_value, number_value, text_value
 
 KINDS = ("pairs", "lexicon", ANALOGIES)
-
 _FOLDER = "own"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _N_COLUMNS = {
-    "pairs": f"three columns: the two texts and the score. Name them: {OPTION} a,b,score",
+    "pairs": f"three columns: the two texts and the score. Name them: {COLUMNS_OPTION} a,b,score",
     "occurrence pairs": "seven columns, text, start and end of each target and the score; or three, two texts with "
-    f"their targets in brackets and the score. Name them: {OPTION} text1,start1,end1,text2,start2,end2,score",
-    "lexicon": f"two columns: the text and its value. Name them: {OPTION} text,value",
+    f"their targets in brackets and the score. Name them: {COLUMNS_OPTION} text1,start1,end1,text2,start2,end2,score",
+    "lexicon": f"two columns: the text and its value. Name them: {COLUMNS_OPTION} text,value",
 }
 _WIDTHS = {"pairs": (3,), "occurrence pairs": (3, 7), "lexicon": (2,)}
 _PAIRS = {Unit.WORD: WORD_PAIRS, Unit.SENTENCE: SENTENCE_PAIRS, Unit.OCCURRENCE: OCCURRENCE_PAIRS}
+
+SEPARATOR = "\t"
+"""Separator of the right answers of a question in the column ``answers``."""
+
+SUFFIX = ".txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +70,6 @@ class OwnTable:
     Attributes:
         columns: Columns of the texts, one or two, each with those of its span if it has one; then the column of the
             score or value.
-        suffix: File type: ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
-        name: Name of the file in messages.
-        delimiter: Character that separates the columns of CSV and TSV files; None to detect it.
         unit: Unit of its texts. Pairs of occurrences without columns of spans have their targets in brackets.
     """
 
@@ -71,11 +85,7 @@ class OwnTable:
         return "value" if len(self.columns) == 2 else "score"
 
     def read(self, path: Path) -> Iterator[Row]:
-        """Yield the rows of the table.
-
-        Raises:
-            SourceError: A text is missing, a score or value is not a number, or a target is not in its text.
-        """
+        """Yield the rows of the table."""
         if self.unit is Unit.OCCURRENCE:
             yield from self._occurrences(path)
             return
@@ -104,49 +114,21 @@ class OwnTable:
 
 
 def own_datasets() -> dict[str, DatasetSpec]:
-    """Return name → dataset of the user's own datasets.
-
-    Raises:
-        SourceError: The document of a dataset is damaged.
-    """
+    """Return name → dataset of the user's own datasets."""
     return {path.stem: _read_spec(path) for path in sorted((data_folder() / _FOLDER).glob("*.json"))}
 
 
 def own_dataset(name: str) -> DatasetSpec | None:
-    """Return one of the user's own datasets; None if there is none of that name.
-
-    Raises:
-        SourceError: Its document is damaged.
-    """
+    """Return one of the user's own datasets; None if there is none of that name."""
     path = data_folder() / _FOLDER / f"{name}.json"
     return _read_spec(path) if _NAME.fullmatch(name) and is_file(path) else None
 
 
 def add_own(
-    name: str,
-    file: Path,
-    kind: str,
-    columns: Sequence[str],
-    unit: str,
-    other_names: Sequence[str],
+    name: str, file: Path, kind: str, columns: Sequence[str], unit: str, other_names: Sequence[str],
     delimiter: str | None = None,
-) -> DatasetSpec:
-    """Check a user's table, and copy it to the folder of datasets; replace one of the same name.
-
-    Args:
-        name: Name of the dataset.
-        file: Table: .csv, .tsv, .jsonl or .parquet; of analogies a .txt file or a folder.
-        kind: ``pairs``, ``lexicon`` or ``analogies``.
-        columns: Columns: text, text and score of pairs, or text and value of a lexicon; of pairs of occurrences also
-            start and end after each text, unless their targets are in brackets.
-        unit: ``word`` or ``sentence``; of pairs also ``occurrence``.
-        other_names: Names of other datasets.
-        delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; None to detect it.
-
-    Raises:
-        UsageError, UnknownNameError: An argument is invalid.
-        SourceError: The table cannot be read, or has invalid values.
-    """
+) -> DatasetSpec:  # fmt: skip
+    """Check a user's table, file or folder of analogies, and copy it to the folder of datasets; replace a namesake."""
     _check_name(name, other_names)
     if kind not in KINDS:
         raise UnknownNameError("kind of dataset", kind, KINDS)
@@ -162,51 +144,19 @@ def add_own(
     suffix = file_type(file)
     if suffix == ".parquet" and file.suffix.lower() == GZIP_SUFFIX:
         raise SourceError(f"{file}: Parquet is packed by itself. Unpack it first: gunzip {file}")
-    if suffix not in RECORDS:
-        raise UnknownNameError("file type", file.suffix or file.name, RECORDS, "Write the table as one of these.")
+    if suffix not in TABLES:
+        raise UnknownNameError("file type", file.suffix or file.name, TABLES, "Write the table as one of these.")
     delimiter = parse_delimiter(delimiter)
     if delimiter and suffix not in DELIMITED:
         raise UsageError(f"--delimiter does not fit {file}: it is for {' and '.join(DELIMITED)}. Leave it out.")
     table = OwnTable(tuple(columns), suffix, str(file), delimiter, parsed_unit)
     content = _read(file)
-    sha256 = hashlib.sha256(content).hexdigest()
     values = [float(row.values[table.value]) for row in table.read(file)]
     if not values:
         raise SourceError(f"{file} has no rows. Give a table with at least one.")
-    document = {
-        "name": name, "kind": kind, "unit": parsed_unit.value, "columns": list(columns), "file": f"{name}{suffix}",
-        "original": file.name, "sha256": sha256, "rows": len(values), "scores": [min(values), max(values)],
-    } | ({"delimiter": delimiter} if delimiter else {})  # fmt: skip
-    folder = data_folder() / _FOLDER
-    write_file(folder / f"{name}{suffix}", content)
-    write_file(folder / f"{name}.json", (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
-    return _read_spec(folder / f"{name}.json")
-
-
-def _add_analogies(name: str, file: Path, unit: Unit, table_options: Sequence[str]) -> DatasetSpec:
-    """Check a file or folder of analogies, and copy it to the folder of datasets; see :func:`add_own`."""
-    if table_options:
-        raise UsageError(f"{OPTION} and --delimiter are for tables, and analogies are lines of words. Leave them out.")
-    if unit is not Unit.WORD:
-        raise UsageError("analogies are of words: --unit word.")
-    content, n_rows = load_analogies(file)
-    document = {
-        "name": name, "kind": ANALOGIES, "unit": unit.value, "columns": [], "file": f"{name}{SUFFIX}",
-        "original": file.name or str(file), "sha256": hashlib.sha256(content).hexdigest(), "rows": n_rows,
-    }  # fmt: skip
-    folder = data_folder() / _FOLDER
-    write_file(folder / f"{name}{SUFFIX}", content)
-    write_file(folder / f"{name}.json", (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
-    return _read_spec(folder / f"{name}.json")
-
-
-def _read(file: Path) -> bytes:
-    """Return the bytes of a table, decompressed."""
-    with open_decompressed(file, str(file)) as stream:
-        try:
-            return stream.read()
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise SourceError(f"{file} is not packed by gzip, or is damaged: {error}. Copy it again.") from error
+    document = {"columns": list(columns), "rows": len(values), "scores": [min(values), max(values)]}
+    document |= {"delimiter": delimiter} if delimiter else {}
+    return _store(name, file, suffix, content, {"kind": kind, "unit": parsed_unit.value} | document)
 
 
 def _check_name(name: str, other_names: Sequence[str]) -> None:
@@ -218,6 +168,40 @@ def _check_name(name: str, other_names: Sequence[str]) -> None:
         )
     if name.lower() in other_names or re.fullmatch(r"words_\d+", name.lower()):
         raise UsageError(f"{name!r} is the name of another dataset. Choose another for your own table.")
+
+
+def _store(name: str, file: Path, suffix: str, content: bytes, document: Mapping[str, Any]) -> DatasetSpec:
+    """Copy the content of a user's file to the folder of datasets, and write its document."""
+    own = {
+        "name": name, "file": f"{name}{suffix}", "original": file.name or str(file),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }  # fmt: skip
+    folder = data_folder() / _FOLDER
+    write_file(folder / f"{name}{suffix}", content)
+    write_file(folder / f"{name}.json", (json.dumps({**own, **document}, indent=2, ensure_ascii=False) + "\n").encode())
+    return _read_spec(folder / f"{name}.json")
+
+
+def _add_analogies(name: str, file: Path, unit: Unit, table_options: Sequence[str]) -> DatasetSpec:
+    """Check a file or folder of analogies, and copy it to the folder of datasets; see :func:`add_own`."""
+    if table_options:
+        raise UsageError(
+            f"{COLUMNS_OPTION} and --delimiter are for tables, and analogies are lines of words. Leave them out."
+        )
+    if unit is not Unit.WORD:
+        raise UsageError("analogies are of words: --unit word.")
+    content, n_rows = load_analogies(file)
+    document = {"kind": ANALOGIES, "unit": unit.value, "columns": [], "rows": n_rows}
+    return _store(name, file, SUFFIX, content, document)
+
+
+def _read(file: Path) -> bytes:
+    """Return the bytes of a table, decompressed."""
+    with open_decompressed(file, str(file)) as stream:
+        try:
+            return stream.read()
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise SourceError(f"{file} is not packed by gzip, or is damaged: {error}. Copy it again.") from error
 
 
 def _read_spec(path: Path) -> DatasetSpec:
@@ -236,7 +220,7 @@ def _read_spec(path: Path) -> DatasetSpec:
 def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
     """Return the description of a user's dataset, from its document; raise ValueError if that is inconsistent."""
     suffix, is_table = Path(document["file"]).suffix, document["kind"] != ANALOGIES
-    known = RECORDS if is_table else (SUFFIX,)
+    known = TABLES if is_table else (SUFFIX,)
     if document["name"] != name or document["file"] != f"{name}{suffix}" or suffix not in known:
         raise ValueError("it is the document of another dataset")
     unit = Unit(document["unit"])
@@ -248,13 +232,82 @@ def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
         )  # fmt: skip
     table = OwnTable(tuple(document["columns"]), suffix, original, document.get("delimiter"), unit)
     low, high = document["scores"]
+    kind = _PAIRS[unit] if document["kind"] == "pairs" else LEXICON
     return DatasetSpec(
-        document["name"],
-        _PAIRS[unit] if document["kind"] == "pairs" else LEXICON,
-        unit,
-        document["rows"],
-        {table.value: float},
-        DataFile(file, sha256, partial(OwnTable.read, table)),
-        help=f"Your own table, {original}.",
-        scores=(low, high),
-    )
+        name, kind, unit, document["rows"], {table.value: float}, DataFile(file, sha256, table.read),
+        help=f"Your own table, {original}.", scores=(low, high),
+    )  # fmt: skip
+
+
+class _Pair(NamedTuple):
+    """A word with its right answers, and its place in the file."""
+
+    word: str
+    answers: tuple[str, ...]
+    origin: str
+
+
+def read_analogies(name: str, path: Path) -> Iterator[Row]:
+    """Yield the questions of a file: four texts, and further right answers, with ``section`` and ``answers``."""
+    with open_binary(path, name) as stream:
+        yield from _parse(stream, name)
+
+
+def _parse(stream: IO[bytes], name: str) -> Iterator[Row]:
+    """Yield the questions of a text; see :func:`read_analogies`."""
+    section, pairs = Path(name).stem, list[_Pair]()
+    for number, line in enumerate(decode_lines(stream, name), 1):
+        content, place = line.strip(), f"{name}:{number}"
+        if content.startswith(":"):
+            yield from _questions(section, pairs)
+            section, pairs = content[1:].strip(), []
+            if not section:
+                raise SourceError(f"{place}: the section has no name. Write one after the colon.")
+        elif content:
+            words = content.split("\t") if content.count("\t") == 1 else content.split()
+            if len(words) == 4:
+                yield _question(section, (words[0], words[1], words[2]), (words[3],), place)
+            elif len(words) == 2:
+                word, answers = words[0].strip(), [answer.strip() for answer in words[1].split("/")]
+                distinct = tuple(dict.fromkeys(filter(None, answers)))
+                if not word or not distinct:
+                    raise SourceError(
+                        f"{place}: a pair is a word, a tab and its answers (b1/b2), and one of them is empty."
+                    )
+                pairs.append(_Pair(word, distinct, place))
+            else:
+                raise SourceError(
+                    f"{place}: {len(words)} {'word' if len(words) == 1 else 'words'}. A line is a section (: name), "
+                    "the four words of a question, or a word, a tab and its answers (b1/b2)."
+                )
+    yield from _questions(section, pairs)
+
+
+def _questions(section: str, pairs: list[_Pair]) -> Iterator[Row]:
+    """Yield a question for each ordered pair of pairs; the first answer of the first pair is in the question."""
+    for first, second in permutations(pairs, 2):
+        yield _question(section, (first.word, first.answers[0], second.word), second.answers, second.origin)
+
+
+def _question(section: str, words: tuple[str, str, str], answers: tuple[str, ...], origin: str) -> Row:
+    values = {"section": section, "answers": SEPARATOR.join(answers)}
+    return Row(words[0], origin, values, words[1], more=(words[2], *answers))
+
+
+def load_analogies(file: Path) -> tuple[bytes, int]:
+    """Return the text of a file of analogies, or of a folder of BATS as one text, and the number of its questions."""
+    if file.is_dir():
+        parts = sorted(file.rglob(f"*{SUFFIX}"))
+    elif file_type(file) == SUFFIX:
+        parts = [file]
+    else:
+        raise SourceError(f"{file}: analogies are a {SUFFIX} file (also {SUFFIX}{GZIP_SUFFIX}), or a folder of such.")
+    contents = [_read(part).removeprefix(b"\xef\xbb\xbf") for part in parts]
+    n_rows = sum(1 for part, text in zip(parts, contents, strict=True) for _ in _parse(io.BytesIO(text), str(part)))
+    if not n_rows:
+        raise SourceError(f"{file} has no question. Give four words a line, or two pairs or more in a section.")
+    if not file.is_dir():
+        return contents[0], n_rows
+    return b"".join(
+        b": %s\n%s\n" % (part.stem.encode(), text) for part, text in zip(parts, contents, strict=True)
+    ), n_rows

@@ -2,32 +2,34 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from embstore.base.errors import SourceError
-from embstore.sources.columns import Columns, choose_columns
 from embstore.sources.files import open_binary, unreadable
-from embstore.sources.kept import NO_COLUMNS, Keep, KeptColumns
-from embstore.sources.rows import NO_VALUES, Blank, Remark, Row, Rows, no_texts
+from embstore.sources.rows import (
+    NO_COLUMNS,
+    NO_VALUES,
+    Blank,
+    Columns,
+    Keep,
+    KeptColumns,
+    Remark,
+    Row,
+    Rows,
+    choose_columns,
+    no_texts,
+)
 
 _BATCH_ROWS, _BATCH_BYTES = 4096, 64 << 20
-
 # A column that decompresses to more than this size and this multiple of its size is taken for a decompression bomb, as
 # are texts, counted as often as they occur, that come to more than this size and this multiple of that of the file.
 _BOMB_BYTES, _BOMB_RATIO = 256 << 20, 200
 
 
 def open_parquet(path: Path, name: str, columns: Sequence[str], *, keep: Keep = NO_COLUMNS) -> Rows:
-    """Return a function that yields the rows of a Parquet file.
-
-    Raises:
-        SourceError: The file is damaged or has no rows, or a column is not of strings.
-        UnknownNameError: A requested column does not exist.
-        UsageError: No column was requested, and there is no default.
-    """
+    """Return a function that yields the rows of a Parquet file."""
     with _parquet_file(path, name) as file:
         schema = file.schema_arrow
         chosen = choose_columns(name, schema.names, columns)
@@ -45,54 +47,73 @@ def open_parquet(path: Path, name: str, columns: Sequence[str], *, keep: Keep = 
 def _read(path: Path, columns: Columns, kept: KeptColumns) -> Iterator[Row | Blank | Remark]:
     """Yield the rows of a file."""
     yield from kept.remarks()
-    with _batches(path, columns.source, [*columns.names, *kept.names]) as batches:
-        number, count = 1, _Count(path, columns.source)
-        while (batch := _next_batch(batches, columns.source)) is not None:
-            texts = [_values(batch.column(key), columns, key, number) for key in columns.names]
-            others = [_values(batch.column(key), columns, key, number) for key in kept.names]
-            count.add(*texts, *others)
-            for row, values in enumerate(zip(*texts, strict=True)):
-                found = {name: column[row] for name, column in zip(kept.names, others, strict=True)} or NO_VALUES
-                yield from columns.texts(number, values, found)
-                number += 1
+    n = len(columns.names)
+    for number, values in _read_values(path, columns, [*columns.names, *kept.names]):
+        found = dict(zip(kept.names, values[n:], strict=True)) or NO_VALUES
+        yield from columns.texts(number, values[:n], found)
 
 
 def parquet_records(
     path: Path, name: str, columns: Sequence[str], option: str
 ) -> Iterator[tuple[int, Sequence[object]]]:
-    """Yield the number of each row, from 1, and its values in some columns, which may be of any type.
-
-    Args:
-        path: Path of the file.
-        name: Name of the source in messages.
-        columns: Columns to read.
-        option: Command-line option that names the columns, for messages.
-
-    Raises:
-        SourceError: The file is damaged.
-        UnknownNameError: A column does not exist.
-    """
+    """Yield the number of each row, from 1, and its values in some columns, which may be of any type."""
     with _parquet_file(path, name) as file:
         chosen = choose_columns(name, file.schema_arrow.names, columns, option=option)
-    with _batches(path, name, columns) as batches:
-        number, count = 1, _Count(path, name)
-        while (batch := _next_batch(batches, name)) is not None:
-            values = [_values(batch.column(key), chosen, key, number) for key in columns]
+    yield from _read_values(path, chosen, columns)
+
+
+def _read_values(path: Path, columns: Columns, names: Sequence[str]) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """Yield the number of each row, from 1, and its values in some columns; small batches are in memory."""
+    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+
+    with _parquet_file(path, columns.source) as file:
+        n_rows, dictionaries = _plan(file.metadata, names, columns.source)
+    number, count = 1, _Count(path, columns.source)
+    with _parquet_file(path, columns.source, dictionaries) as file:
+        batches = file.iter_batches(n_rows, columns=list(names))
+        while True:
+            try:
+                batch = next(batches, None)
+            except (pa.ArrowException, OSError) as error:
+                raise _damaged(columns.source, error) from error
+            if batch is None:
+                return
+            values = [_values(batch.column(key), columns, key, number) for key in names]
             count.add(*values)
-            for row in zip(*values, strict=True):
-                yield number, row
-                number += 1
+            yield from enumerate(zip(*values, strict=True), number)
+            number += batch.num_rows
+
+
+def _plan(metadata: Any, columns: Sequence[str], name: str) -> tuple[int, list[str]]:
+    """Return the number of rows that decompress to about 64 MiB at most, and the columns with dictionaries.
+
+    Raises:
+        SourceError: A column of a row group decompresses to over 256 MiB and over 200 times its compressed size.
+    """
+    n_rows, dictionaries = _BATCH_ROWS, list[str]()
+    first = metadata.row_group(0) if metadata.num_row_groups else None
+    tops = [] if first is None else [first.column(i).path_in_schema.split(".")[0] for i in range(first.num_columns)]
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for leaf, column in ((group.column(i), top) for i, top in enumerate(tops) if top in columns):
+            compressed, encoded = leaf.total_compressed_size, leaf.total_uncompressed_size
+            if encoded > max(_BOMB_BYTES, _BOMB_RATIO * compressed):
+                raise SourceError(
+                    f"{name}: the column {column!r} of row group {number + 1} would unpack from {compressed:,} to "
+                    f"{encoded:,} bytes, and is not read. If it is what you want, write the file again in smaller row "
+                    "groups."
+                )
+            if column not in dictionaries and any("DICTIONARY" in encoding for encoding in leaf.encodings):
+                dictionaries.append(column)
+            # With delta encoding, a value may extend the previous one: each may have nearly all bytes.
+            row_bytes = encoded if "DELTA_BYTE_ARRAY" in leaf.encodings else encoded // max(1, group.num_rows)
+            n_rows = min(n_rows, _BATCH_BYTES // max(1, row_bytes))
+    return max(1, n_rows), dictionaries
 
 
 @contextmanager
 def _parquet_file(path: Path, name: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
-    """Open a Parquet file within a ``with`` block.
-
-    Args:
-        path: Path of the file.
-        name: Name of the source in messages.
-        dictionaries: Columns to read as dictionary-encoded.
-    """
+    """Open a Parquet file within a ``with`` block."""
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
     import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
 
@@ -103,23 +124,6 @@ def _parquet_file(path: Path, name: str, dictionaries: Sequence[str] = ()) -> It
             raise _damaged(name, error) from error
         with file:
             yield file
-
-
-@contextmanager
-def _batches(path: Path, name: str, columns: Sequence[str]) -> Iterator[Iterator[Any]]:
-    """Provide the batches of some columns, small enough that each decompresses to about 64 MiB at most.
-
-    Raises:
-        SourceError: A column is a decompression bomb.
-    """
-    with _parquet_file(path, name) as file:
-        chunks = [chunk for column in columns for chunk in _chunks(file.metadata, column)]
-    for chunk in chunks:
-        chunk.check(name)
-    rows = min((_BATCH_BYTES // max(1, chunk.max_bytes_per_row) for chunk in chunks), default=_BATCH_ROWS)
-    dictionaries = list(dict.fromkeys(chunk.column for chunk in chunks if chunk.has_dictionary))
-    with _parquet_file(path, name, dictionaries) as file:
-        yield file.iter_batches(min(_BATCH_ROWS, max(1, rows)), columns=list(columns))
 
 
 class _Count:
@@ -136,69 +140,6 @@ class _Count:
                 f"{self._name}: {self._size:,} bytes unpack to {self._n:,} characters or more, over {_BOMB_RATIO} "
                 "times as many, and are not read. If it is what you want, write the texts as .txt or .csv."
             )
-
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """A column chunk: one column of one row group.
-
-    Attributes:
-        column: Name of the column.
-        row_group: Number of the row group, from 1.
-        n_rows: Number of rows.
-        compressed_bytes: Size in the file.
-        encoded_bytes: Size of the encoded values after decompression.
-        encodings: Encodings of the pages.
-    """
-
-    column: str
-    row_group: int
-    n_rows: int
-    compressed_bytes: int
-    encoded_bytes: int
-    encodings: tuple[str, ...]
-
-    @property
-    def has_dictionary(self) -> bool:
-        """Whether the values may be dictionary-encoded, with equal ones in the file once."""
-        return any("DICTIONARY" in encoding for encoding in self.encodings)
-
-    @property
-    def max_bytes_per_row(self) -> int:
-        """Estimated bytes per row; the maximum for delta encoding, where a value may extend the previous one."""
-        return self.encoded_bytes if "DELTA_BYTE_ARRAY" in self.encodings else self.encoded_bytes // max(1, self.n_rows)
-
-    def check(self, name: str) -> None:
-        """Raise SourceError if the chunk decompresses to over 256 MiB and over 200 times its compressed size."""
-        if self.encoded_bytes > max(_BOMB_BYTES, _BOMB_RATIO * self.compressed_bytes):
-            raise SourceError(
-                f"{name}: the column {self.column!r} of row group {self.row_group} would unpack from "
-                f"{self.compressed_bytes:,} to {self.encoded_bytes:,} bytes, and is not read. If it is what you want, "
-                "write the file again in smaller row groups."
-            )
-
-
-def _chunks(metadata: Any, column: str) -> Iterator[_Chunk]:
-    """Yield the chunks of a column in each row group, from the footer; of a nested column, those of all its leaves."""
-    if metadata.num_row_groups == 0:
-        return
-    first = metadata.row_group(0)
-    leaves = [i for i in range(first.num_columns) if first.column(i).path_in_schema.split(".")[0] == column]
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        for leaf in (group.column(i) for i in leaves):
-            sizes = (leaf.total_compressed_size, leaf.total_uncompressed_size)
-            yield _Chunk(column, number + 1, group.num_rows, *sizes, tuple(leaf.encodings))
-
-
-def _next_batch(batches: Iterator[Any], name: str) -> Any | None:
-    """Return the next batch, None at the end; raise SourceError if it cannot be read."""
-    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
-
-    try:
-        return next(batches, None)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(name, error) from error
 
 
 def _damaged(name: str, error: Exception) -> SourceError:
@@ -235,14 +176,7 @@ def _is_scalar(kind: Any) -> bool:
 
 
 def _values(array: Any, columns: Columns, key: str, number: int) -> list[Any]:
-    """Return the values of a column of a batch.
-
-    Args:
-        array: Column of the batch.
-        columns: Chosen columns, for messages.
-        key: Name of the column.
-        number: Number of the first row of the batch.
-    """
+    """Return the values of a column of a batch."""
     try:
         if (dictionary := getattr(array, "dictionary", None)) is None:
             return list(array.to_pylist())

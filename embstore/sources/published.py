@@ -1,16 +1,20 @@
 """List the published datasets: URL, SHA-256, layout and reference of each.
 
-The URLs name a commit, so that the files cannot change.
+The URLs name a commit, so that the files cannot change. Each line is a row, split at a separator; quotes are literal.
 """
 
-from dataclasses import replace
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from embstore.base.errors import SourceError
 from embstore.base.space import Unit
-from embstore.sources.attributes import PLEASANT, UNPLEASANT
-from embstore.sources.layouts import Layout, wolfe2022_lines
-from embstore.sources.specs import LEXICON, SENTENCE_PAIRS, WORD_PAIRS, DataFile, DatasetSpec, ValueType
+from embstore.sources.files import decode_lines, open_binary, strip_terminator
+from embstore.sources.rows import Row, Value, number_value, text_value
+from embstore.sources.source import LEXICON, SENTENCE_PAIRS, WORD_PAIRS, DataFile, DatasetSpec, ValueType
 
 _WOLFE = (
     "https://raw.githubusercontent.com/wolferobert3/clip_contrastive_acl_2022/"
@@ -22,7 +26,6 @@ _VECTO = (
 )
 _LICENCES = {_WOLFE: "MIT (of the repository)", _VECTO: "none stated in the repository"}
 _UNITS = {WORD_PAIRS: Unit.WORD, LEXICON: Unit.WORD, SENTENCE_PAIRS: Unit.SENTENCE}
-
 _SCORE: dict[str, ValueType] = {"score": float}
 _POS: dict[str, ValueType] = {**_SCORE, "pos": str, "pos_2": str}
 _SIMVERB: dict[str, ValueType] = {**_SCORE, "pos": str, "relation": str}
@@ -38,6 +41,71 @@ _BELLEZZA: dict[str, ValueType] = {
     "valence": float, "male_pleasantness": float, "female_pleasantness": float, "male_frequency": float,
     "female_frequency": float, "combined_frequency": float,
 }  # fmt: skip
+_Records = Iterator[tuple[int, list[str]]]
+_POS_MARKS = ("-n", "-v", "-j")
+# The attribute words of ValNorm, as in Wolfe & Caliskan (2022).
+PLEASANT = (
+    "caress", "freedom", "health", "love", "peace", "cheer", "friend", "heaven", "loyal", "pleasure", "diamond",
+    "gentle", "honest", "lucky", "rainbow", "diploma", "gift", "honor", "miracle", "sunrise", "family", "happy",
+    "laughter", "paradise", "vacation",
+)  # fmt: skip
+UNPLEASANT = (
+    "abuse", "crash", "filth", "murder", "sickness", "accident", "death", "grief", "poison", "stink", "assault",
+    "disaster", "hatred", "pollute", "tragedy", "divorce", "jail", "poverty", "ugly", "cancer", "kill",
+    "rotten", "vomit", "agony", "prison",
+)  # fmt: skip
+
+
+def split_lines(lines: Iterator[str], separator: str) -> _Records:
+    """Yield the number and fields of each line. Quotes are not special: in STS-B they are part of the sentences."""
+    for number, line in enumerate(lines, 1):
+        yield number, strip_terminator(line).split(separator)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The layout of a dataset's file.
+
+    Attributes:
+        fields: Names of the first fields: ``text``, ``text_2``, columns of the dataset, or empty for unused fields.
+        header: Whether the first line names the fields.
+        pos: Whether each word ends with its part of speech (``-n``), which becomes the columns ``pos`` and ``pos_2``.
+        records: Function that splits lines at the separator, and yields line numbers and fields.
+    """
+
+    separator: str
+    fields: tuple[str, ...]
+    header: bool = False
+    pos: bool = False
+    records: Callable[[Iterator[str], str], _Records] = split_lines
+
+    def read(self, columns: dict[str, ValueType], path: Path) -> Iterator[Row]:
+        """Yield the rows of a file."""
+        with open_binary(path, path.name) as stream:
+            lines = decode_lines(stream, path.name, newline="\n")
+            for number, values in self.records(lines, self.separator):
+                if not (self.header and number == 1):
+                    yield self._row(columns, values, f"{path.name}:{number}")
+
+    def _row(self, columns: dict[str, ValueType], values: list[str], place: str) -> Row:
+        """Return the row of one line's fields; raise SourceError if fields are missing or invalid."""
+        if len(values) < len(self.fields):
+            raise SourceError(
+                f"{place}: {len(values)} values, and there should be {len(self.fields)}. Get the file again."
+            )
+        fields: dict[str, str] = dict(zip(self.fields, values, strict=False))
+        if self.pos:
+            for key in ("text", "text_2"):
+                fields[key], fields[key.replace("text", "pos")] = _split_pos(fields[key], place)
+        if "score" in fields:
+            fields["score_text"] = fields["score"]
+        row_values: dict[str, Value] = {
+            key: number_value(fields[key], f"{place} ({key})") if kind is float else fields[key]
+            for key, kind in columns.items()
+        }
+        second = text_value(fields["text_2"], place) if "text_2" in fields else None
+        return Row(text_value(fields["text"], place), place, row_values, second)
+
 
 _TRIPLE = Layout(";", ("text", "text_2", "score"))
 _NUMBERED = Layout(",", ("", "text", "text_2", "score"), header=True)
@@ -53,19 +121,26 @@ _BELLEZZA_LAYOUT = Layout(
 
 
 def _spec(
-    name: str,
-    kind: str,
-    rows: int,
-    base: str,
-    file: tuple[str, str],
-    layout: Layout,
-    columns: dict[str, ValueType] = _SCORE,
-    **attributes: Any,
-) -> DatasetSpec:
+    name: str, kind: str, rows: int, base: str, file: tuple[str, str], layout: Layout,
+    columns: dict[str, ValueType] = _SCORE, **attributes: Any,
+) -> DatasetSpec:  # fmt: skip
     """Return the spec of a dataset whose ``file`` (name, SHA-256) is in the folder with the URL ``base``."""
     file_name, sha256 = file
     content = DataFile(file_name, sha256, partial(layout.read, columns), base + file_name)
     return DatasetSpec(name, kind, _UNITS[kind], rows, columns, content, licence=_LICENCES[base], **attributes)
+
+
+def wolfe2022_lines(lines: Iterator[str], separator: str) -> _Records:
+    """Yield the rows of STS-B as the code of Wolfe & Caliskan (2022) reads them (``sentence_evaluations.py``).
+
+    The code parses the tab-separated file as comma-separated, joins the values and splits them at tabs. So a value that
+    begins with a quote extends over the lines up to the next quote, and commas are lost.
+    """
+    reader = csv.reader(lines)
+    first_line = 1
+    for values in reader:
+        yield first_line, "".join(values).split(separator)
+        first_line = reader.line_num + 1
 
 
 PUBLISHED = (
@@ -163,3 +238,10 @@ PUBLISHED = (
         extra=(*PLEASANT, *UNPLEASANT),
     ),
 )  # fmt: skip
+
+
+def _split_pos(word: str, place: str) -> tuple[str, str]:
+    """Split ``word-n`` into the word and its part of speech."""
+    if not word.endswith(_POS_MARKS):
+        raise SourceError(f"{place}: {word!r} does not end with one of {', '.join(_POS_MARKS)}. Get the file again.")
+    return word[:-2], word[-1]

@@ -9,15 +9,11 @@ from typing import Any
 
 from embstore.base.errors import SourceError, UsageError
 from embstore.base.text import Span, split_marked
-from embstore.sources.columns import DEFAULT_COLUMN
-from embstore.sources.kept import NO_COLUMNS, Keep, as_cell
-from embstore.sources.records import DELIMITED, read_records
-from embstore.sources.rows import Blank, Remark, Row, Rows, row_or_blank
-from embstore.sources.values import text_value
+from embstore.sources.rows import DEFAULT_COLUMN, Blank, Keep, Remark, Row, Rows, as_cell, row_or_blank, text_value
+from embstore.sources.tables import DELIMITED, read_records
 
 BRACKETS = "brackets"
 OPTION = "--column and --span or --targets"
-
 _UNITS = "Offsets are counted in characters (code points), from 0, as in a slice of Python"
 _CLUSTER_CHARS = 256  # within which the characters before an offset are searched for the begin of a cluster
 
@@ -38,15 +34,7 @@ class Targets:
 
     @classmethod
     def parse(cls, targets: str | None, span: str | Sequence[str]) -> "Targets | None":
-        """Return the targets that ``--targets`` and ``--span`` describe; None without either.
-
-        Args:
-            targets: ``brackets``, or the name of a column.
-            span: Names of one or two columns, also with a comma between them; empty for none.
-
-        Raises:
-            UsageError: Both are given, or there are more columns.
-        """
+        """Return the targets that ``--targets`` and ``--span`` describe; None without either."""
         if isinstance(span, str):
             span = [name.strip() for name in span.split(",")] if span else ()
         if targets is not None and span:
@@ -68,16 +56,7 @@ class Targets:
         return self.span or (() if self.column is None else (self.column,))
 
     def find(self, text: str, values: Sequence[object], place: str) -> Span:
-        """Return the span of the target of a sentence.
-
-        Args:
-            text: Sentence.
-            values: Value of each of :attr:`columns`.
-            place: Place of the row, for messages.
-
-        Raises:
-            SourceError: The values do not give a span of the sentence.
-        """
+        """Return the span of the target of a sentence."""
         if self.column is not None:
             return only_occurrence(text, text_value(values[0], f"{place} ({self.column})"), place)
         if len(values) == 1:
@@ -87,27 +66,19 @@ class Targets:
         return checked_span(text, start, end, place)
 
 
-def in_brackets(rows: Rows) -> Rows:
-    """Return a function that yields the rows of a source, with the brackets removed and their content as target."""
-
-    def read() -> Iterator[Row | Blank | Remark]:
-        for row in rows():
-            yield remove_brackets(row) if isinstance(row, Row) else row
-
-    return read
+def in_brackets(rows: Rows, targets: Targets | None) -> Rows:
+    """Return a function that yields the rows of a source, with brackets removed and their content as target, if so."""
+    if targets is None or not targets.in_brackets:
+        return rows
+    return lambda: (remove_brackets(row) if isinstance(row, Row) else row for row in rows())
 
 
 def remove_brackets(row: Row) -> Row:
-    """Return a row whose text has its target in brackets, without them and with the span.
-
-    Raises:
-        SourceError: There is not exactly one pair of brackets, or it is empty.
-    """
+    """Return a row whose text has its target in brackets, without them and with the span."""
     if (found := split_marked(row.text)) is None:
         n_brackets = row.text.count("[") + row.text.count("]")
-        problem = (
-            "empty brackets" if "[]" in row.text else "other brackets than one pair" if n_brackets else "no brackets"
-        )
+        other = "other brackets than one pair" if n_brackets else "no brackets"
+        problem = "empty brackets" if "[]" in row.text else other
         raise SourceError(
             f"{row.origin}: {problem} in {row.text[:100]!r}. Put the target in brackets, one in each text, as in the "
             "[bank] of the river; for texts with brackets of their own, give columns of a table: --span start,end"
@@ -117,33 +88,10 @@ def remove_brackets(row: Row) -> Row:
 
 
 def open_targets(
-    path: Path,
-    name: str,
-    suffix: str,
-    columns: Sequence[str],
-    targets: Targets,
-    *,
-    keep: Keep = NO_COLUMNS,
-    header: bool = True,
-    delimiter: str | None = None,
-) -> Rows:
-    """Return a function that yields the sentences of a table with the spans of their targets, given by columns.
-
-    Args:
-        path: Path of the table.
-        name: Name of the source in messages.
-        suffix: File type: ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
-        columns: Column of the sentences; empty for ``text``.
-        targets: Columns of the targets.
-        keep: Columns whose values are kept with the targets.
-        header: Whether the first line of a CSV or TSV file names the columns.
-        delimiter: Character that separates the columns of a CSV or TSV file; None to detect it.
-
-    Raises:
-        UsageError: Several columns of sentences are given, or all columns are to be kept.
-        UnknownNameError: A column does not exist.
-        SourceError: The first row cannot be read.
-    """
+    path: Path, name: str, suffix: str, columns: Sequence[str], targets: Targets, *, keep: Keep, header: bool,
+    delimiter: str | None,
+) -> Rows:  # fmt: skip
+    """Return a function that yields the sentences of a table with the spans of their targets, given by columns."""
     if len(columns) > 1:
         raise UsageError(
             f"--column {columns[1]!r}: the targets of {name} are in one column of sentences. Give that one; for pairs, "
@@ -167,15 +115,7 @@ def open_targets(
 def _rows(
     read: Any, targets: Targets, name: str, kept: Mapping[str, int], *, is_typed: bool
 ) -> Iterator[Row | Blank | Remark]:
-    """Yield the rows of a table, with the values of kept columns, and a remark on spans that part words.
-
-    Args:
-        read: Function that yields the place and the values of each row: the sentence, then those of other columns.
-        targets: Columns of the targets, the first of the other columns.
-        name: Name of the source in messages.
-        kept: Kept columns, with their places among the other columns.
-        is_typed: Whether values have types; else they are cells of text.
-    """
+    """Yield the rows of a table, with the values at the places of kept columns, and a remark on parted words."""
     parted = PartedWords(name)
     for place, (text, *values) in read():
         if text is not None and not isinstance(text, str):
@@ -194,13 +134,7 @@ def _rows(
 
 @dataclass(slots=True)
 class PartedWords:
-    """Counts the spans that begin or end inside a word, which offsets of another kind often do.
-
-    Attributes:
-        name: Name of the source in messages.
-        n: Number of such spans.
-        first: Place and text of the first one.
-    """
+    """Counts the spans that begin or end inside a word, which offsets of another kind often do; notes the first one."""
 
     name: str
     n: int = 0
@@ -223,17 +157,7 @@ class PartedWords:
 
 
 def checked_span(text: str, start: int, end: int, place: str) -> Span:
-    """Return a span of a text.
-
-    Args:
-        text: Sentence.
-        start: First character of the target, from 0.
-        end: First character after it.
-        place: Place of the row, for messages.
-
-    Raises:
-        SourceError: The span is empty, not within the text, or begins or ends inside a character.
-    """
+    """Return a span of a text."""
     where = f"{place}: the span {start}:{end}"
     if start < 0 or end > len(text):
         raise SourceError(
@@ -253,13 +177,9 @@ def checked_span(text: str, start: int, end: int, place: str) -> Span:
 
 
 def only_occurrence(text: str, word: str, place: str) -> Span:
-    """Return the span of a word's only occurrence in a text, between the boundaries of words.
-
-    Raises:
-        SourceError: It occurs there never or several times.
-    """
-    spans = [Span(*match.span()) for match in re.finditer(f"(?={re.escape(word)})", text)]
-    spans = [Span(span.start, span.start + len(word)) for span in spans]
+    """Return the span of a word's only occurrence in a text, between the boundaries of words."""
+    starts = [match.start() for match in re.finditer(f"(?={re.escape(word)})", text)]
+    spans = [Span(start, start + len(word)) for start in starts]
     whole = [span for span in spans if not (_is_letter_pair(text, span.start) or _is_letter_pair(text, span.end))]
     if len(whole) == 1:
         return whole[0]
@@ -328,4 +248,4 @@ def _is_inside_word(text: str, offset: int) -> bool:
 
 def _is_letter_pair(text: str, offset: int) -> bool:
     """Return whether an offset is between two letters or digits."""
-    return 0 < offset < len(text) and text[offset - 1].isalnum() and text[offset].isalnum()
+    return 0 < offset < len(text) and text[offset - 1 : offset + 1].isalnum()

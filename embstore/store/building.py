@@ -145,9 +145,8 @@ class BuildMethods(DatasetMethods):
         from embstore.base.sharding import ShardSpec
         from embstore.base.space import Template, Unit, parse_member, parse_pooling, parse_revisions
         from embstore.base.text import N_TOKENS
-        from embstore.build.estimate import estimate
         from embstore.build.job import Options
-        from embstore.build.pipeline import build
+        from embstore.build.pipeline import build, estimate
         from embstore.build.texts import Sources, group_by_unit
         from embstore.encode import Weights
         from embstore.sources import GivenTexts, Keep, Targets, missing_datasets

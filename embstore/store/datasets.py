@@ -104,7 +104,7 @@ class DatasetMethods(OpenStore):
             StoreError: There is no store, or another process writes to it.
         """
         from embstore.base.space import Unit, parse_member
-        from embstore.build.stored_datasets import store_datasets
+        from embstore.build.texts import store_datasets
         from embstore.sources import missing_datasets
 
         observer = as_observer(observe)

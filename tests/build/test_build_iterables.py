@@ -135,14 +135,14 @@ def test_an_interrupted_build_of_a_generator_resumes(
 
     options |= {"shard_bytes": 4000}
     Store(tmp_path / "whole").build(words(), **options)
-    real, calls = run.Run._record, iter(range(999))
+    real, calls = run.Run.record, iter(range(999))
 
     def interrupted(self: Any, *step: Any) -> None:
         real(self, *step)
         if next(calls) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(run.Run, "_record", interrupted)
+    monkeypatch.setattr(run.Run, "record", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Store(tmp_path / "resumed").build(words(), **options)
     monkeypatch.undo()

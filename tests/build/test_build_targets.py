@@ -118,14 +118,14 @@ def test_parts_and_interrupted_builds_make_the_same_store(tmp_path: Path, checkp
 
     from embstore.build import run
 
-    real, calls = run.Run._record, iter(range(99))
+    real, calls = run.Run.record, iter(range(99))
 
     def interrupted(self: Any, *step: Any) -> None:
         real(self, *step)
         if next(calls) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(run.Run, "_record", interrupted)
+    monkeypatch.setattr(run.Run, "record", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Store(tmp_path / "resumed").build(source, **options)
     monkeypatch.undo()

@@ -24,11 +24,10 @@ from embstore import Store
 from embstore.base.errors import ClusterError, EncodeError
 from embstore.base.progress import Progress
 from embstore.base.space import Unit
-from embstore.build import worker
+from embstore.build import ranges
 from embstore.build.job import Options
-from embstore.build.on_ray import Cluster, ClusterOptions
+from embstore.build.on_ray import Cluster, ClusterOptions, Patience
 from embstore.build.pipeline import build
-from embstore.build.range_queue import Patience
 from embstore.build.texts import Sources
 from embstore.storage.writer import StoreWriter
 
@@ -243,7 +242,7 @@ def test_after_the_driver_is_killed_the_same_build_goes_on(
 def test_a_worker_with_another_version_is_refused(
     cluster: RayCluster, words: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "installed_versions", lambda: {"torch": "99.0"})
+    monkeypatch.setattr(ranges, "installed_versions", lambda: {"torch": "99.0"})
     with pytest.raises(ClusterError, match=r"the worker on .* has torch .* and not 99\.0: install") as caught:
         Store(tmp_path / "store").build(
             str(words), models=str(checkpoint), on="ray", workers=1, ray_address=cluster.address

@@ -16,7 +16,7 @@ from embstore import Store
 from embstore.base import disk
 from embstore.base.errors import EmbstoreError, MissingFileError, UnknownNameError, UsageError
 from embstore.build.job import Model, Options
-from embstore.build.worker import RangeWorker, Requirement
+from embstore.build.ranges import RangeWorker, Requirement
 from embstore.encode import TooLongError
 
 

@@ -13,9 +13,8 @@ from embstore.base.progress import Progress
 from embstore.base.space import Unit
 from embstore.base.text import Item
 from embstore.build.job import Options
-from embstore.build.range_queue import ClusterWorker, Patience, RangeJob, RangeOutcome, RangeQueue
-from embstore.build.ranges import RangeTask
-from embstore.build.worker import RangeResult
+from embstore.build.on_ray import ClusterWorker, Patience, RangeJob, RangeOutcome, RangeQueue
+from embstore.build.ranges import RangeResult, RangeTask
 
 PATIENT = Patience(interrupt_seconds=60)
 

@@ -12,10 +12,9 @@ from embstore.base import atomic
 from embstore.base.errors import ClusterError
 from embstore.base.space import Unit
 from embstore.base.text import Item
-from embstore.build import worker as worker_module
+from embstore.build import ranges as worker_module
 from embstore.build.job import Model, Options
-from embstore.build.ranges import RangeTask
-from embstore.build.worker import RangeResult, RangeWorker, Requirement
+from embstore.build.ranges import RangeResult, RangeTask, RangeWorker, Requirement
 from embstore.storage.catalog import Catalog
 
 WORDS = sorted((Item.whole(Unit.WORD, word) for word in ("bank", "river", "sea")), key=lambda item: item.id)

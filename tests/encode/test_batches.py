@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embstore.encode.batches import default_batch_tokens, plan_batches
+from embstore.encode.records import default_batch_tokens, plan_batches
 
 LENGTHS = st.lists(st.integers(0, 300), max_size=200)
 BUDGETS = st.integers(1, 2000)
@@ -30,7 +30,8 @@ def test_lengths_are_equal_where_padding_is_forbidden(lengths: list[int], budget
 
 @given(LENGTHS, BUDGETS)
 def test_the_budget_holds_but_for_single_texts(lengths: list[int], budget: int) -> None:
-    assert all(batch.size <= budget or len(batch.rows) == 1 for batch in plan_batches(lengths, budget))
+    batches = plan_batches(lengths, budget)
+    assert all(len(batch.rows) * batch.width <= budget or len(batch.rows) == 1 for batch in batches)
 
 
 @given(LENGTHS, BUDGETS)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from fnmatch import fnmatch
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,9 @@ def test_minilm_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPa
 
 
 def test_packaged_minilm_with_other_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_packaged_folder", lambda: folder)
+    folder.rename(folder.parent / "model")
+    package = ModuleSpec("package", None, origin=str(folder.parent / "__init__.py"))
+    monkeypatch.setattr(module, "find_spec", lambda name: package)
     with pytest.raises(CheckpointError, match=rf"{sha('weights')}.*expected 53aa5117"):
         resolve("minilm")
 

@@ -20,7 +20,7 @@ from transformers.integrations import hub_kernels
 
 from embstore.base.errors import CheckpointError
 from embstore.encode import Encoder, Tokenizer, resolve
-from embstore.encode.fence import fenced
+from embstore.encode.models import fenced
 
 
 @pytest.fixture

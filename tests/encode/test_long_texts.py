@@ -13,8 +13,8 @@ from peak_memory import peak
 from embstore.base.space import Pooling
 from embstore.base.text import Passage, Span
 from embstore.encode import TooLongError, resolve
-from embstore.encode import long_texts as module
-from embstore.encode.long_texts import NoPieceError, find_piece
+from embstore.encode import spans as module
+from embstore.encode.spans import NoPieceError, find_piece
 from embstore.encode.tokens import Tokenizer
 
 LIMIT = 8

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from embstore.base.errors import CheckpointError, UsageError
 from embstore.encode import read_recipe
-from embstore.encode.recipe_files import module_paths
+from embstore.encode.recipe import module_paths
 
 
 @pytest.fixture(scope="module")

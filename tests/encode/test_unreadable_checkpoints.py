@@ -10,7 +10,7 @@ import pytest
 from embstore.base import disk
 from embstore.base.errors import CheckpointAccessError, CheckpointError, FileAccessError
 from embstore.encode import fingerprint, resolve
-from embstore.encode.hub import _suggestions
+from embstore.encode.checkpoint import _suggestions
 
 CODES = (errno.EACCES, errno.EIO, errno.EMFILE, errno.ESTALE)
 

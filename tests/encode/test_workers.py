@@ -12,9 +12,8 @@ from hanging import HUNG_SECONDS
 
 from embstore.base.space import Pooling, Unit
 from embstore.encode import Encoded, Encoder, Skipped
-from embstore.encode.forward import Forward, halves
+from embstore.encode.forward import Forward, halves, run
 from embstore.encode.spans import Text
-from embstore.encode.workers import run
 
 
 @contextmanager

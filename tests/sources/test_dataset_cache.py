@@ -15,7 +15,7 @@ from embstore import Store
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import DATASETS, add_dataset, fetch_dataset, missing_datasets, open_source
 from embstore.sources.cache import data_folder
-from embstore.sources.specs import DataFile
+from embstore.sources.source import DataFile
 
 if TYPE_CHECKING:
     from embstore.base.progress import Progress

@@ -11,7 +11,7 @@ import embstore
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.base.space import Unit
 from embstore.sources import DATASETS, Blank, Row, open_source
-from embstore.sources.specs import GeneratedContent
+from embstore.sources.source import GeneratedContent
 
 
 def words(spec: str) -> list[Row]:

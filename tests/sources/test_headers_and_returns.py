@@ -7,7 +7,7 @@ from source_rows import Write, texts
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import Row, open_source
-from embstore.sources import lines as module
+from embstore.sources import files as module
 
 HEADERS = [("a.csv", ","), ("a.tsv", "\t")]
 

@@ -10,7 +10,7 @@ from peak_memory import peak
 from embstore.base.errors import SourceError
 from embstore.sources import open_source
 from embstore.sources import parquet as module
-from embstore.sources.records import read_records
+from embstore.sources.tables import read_records
 
 _READ = """
 from embstore.sources import open_source, parquet
@@ -57,8 +57,9 @@ def test_batches_are_of_so_many_bytes_whatever_the_encoding(encoding: str, monke
     long = "x" * 50_000
     texts = [f"{long}{number % 7}" for number in range(400)]
     pq.write_table(pa.table({"text": texts}), "a.parquet", use_dictionary=False, column_encoding={"text": encoding})
-    with module._batches(Path("a.parquet"), "a.parquet", ["text"]) as batches:
-        assert max(batch.nbytes for batch in batches) <= 2 << 20
+    with module._parquet_file(Path("a.parquet"), "a.parquet") as file:
+        n_rows, _ = module._plan(file.metadata, ["text"], "a.parquet")
+        assert max(batch.nbytes for batch in file.iter_batches(n_rows)) <= 2 << 20
     assert [row.text for row in open_source("a.parquet").rows()] == texts
 
 

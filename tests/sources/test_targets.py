@@ -12,7 +12,7 @@ import pytest
 
 from embstore.base.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
 from embstore.sources import Row, Targets, open_source
-from embstore.sources.kept import Keep
+from embstore.sources.rows import Keep
 
 RIVER = "the bank of the river"
 ROWS = [(RIVER, 4, 8), ("Zoë's café, the bank", 16, 20), (RIVER, 4, 15), ("I 😀 New York", 4, 12)]

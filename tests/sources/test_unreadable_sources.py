@@ -15,7 +15,7 @@ import pytest
 from embstore.base import disk
 from embstore.base.errors import FileAccessError, SourceError
 from embstore.sources import Row, add_dataset, datasets, list_datasets, open_source
-from embstore.sources.specs import DataFile
+from embstore.sources.source import DataFile
 
 TEXTS = [f"text {number} {'long ' * 10}" for number in range(2000)]
 READING = {"status", "open", "read"}

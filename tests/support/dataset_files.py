@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 
 from embstore.sources import DATASETS
-from embstore.sources.specs import DataFile, DatasetSpec
+from embstore.sources.source import DataFile, DatasetSpec
 
 # Trailing blanks, words that look like missing values, no final newline.
 RG65 = b"cord;smile;0.02  \nnull;nan;3.5 \nNA;None;1.25"

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-MODULE = "embstore.build.worker"
+MODULE = "embstore.build.ranges"
 
 
 class _Finder(importlib.abc.MetaPathFinder):
