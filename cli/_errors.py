@@ -16,7 +16,7 @@ import typer
 
 from embstore.base.errors import EmbstoreError
 from embstore.base.escape import printable
-from embstore.base.wording import command_line
+from embstore.base.messages import command_line
 
 from ._debug import show_failure
 from ._interrupts import INTERRUPTED, mark_reported, received
@@ -28,42 +28,42 @@ _ERROR = "Error: "  # what Typer writes before the message of an error of its ow
 @contextmanager
 def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
     """Turn embstore's errors, Ctrl-C and an output that cannot be written into a message and an exit code."""
-    try:
+    with command_line():
         try:
-            with command_line():
+            try:
                 yield
-            sys.stdout.flush()
+                sys.stdout.flush()
+            except Exception as error:
+                if not received() or getattr(error, "exit_code", None) in (OK, INTERRUPTED):
+                    raise
+                if isinstance(error, EmbstoreError):
+                    say(f"embstore: {error}")
+                    interrupted = "Interrupted."  # what the usual text promises may not hold
+                raise KeyboardInterrupt from error  # what fails after an interrupt fails by it
+        except KeyboardInterrupt:
+            say(f"\n{interrupted}")
+            mark_reported()
+            raise typer.Exit(INTERRUPTED) from None
+        except EmbstoreError as error:
+            refuse(error)
+        except MemoryError as error:
+            say(
+                f"embstore: there is not enough memory{f' ({error})' if str(error) else ''}. End other programs, or "
+                "ask for less: fewer layers (--layer), fewer items (--where, --sample)."
+            )
+            raise typer.Exit(MISTAKE) from None
+        except BrokenPipeError:
+            _forget(sys.stdout)  # the reader has gone (| head): that is its right
+            raise typer.Exit(OK) from None
+        except OSError as error:
+            _forget(sys.stdout)
+            say(f"embstore: {error.filename or 'standard output'}: {error.strerror or error}.")
+            raise typer.Exit(MISTAKE) from None
         except Exception as error:
-            if not received() or getattr(error, "exit_code", None) in (OK, INTERRUPTED):
-                raise
-            if isinstance(error, EmbstoreError):
-                say(f"embstore: {error}")
-                interrupted = "Interrupted."  # what the usual text promises may not hold
-            raise KeyboardInterrupt from error  # what fails after an interrupt fails by it
-    except KeyboardInterrupt:
-        say(f"\n{interrupted}")
-        mark_reported()
-        raise typer.Exit(INTERRUPTED) from None
-    except EmbstoreError as error:
-        refuse(error)
-    except MemoryError as error:
-        say(
-            f"embstore: there is not enough memory{f' ({error})' if str(error) else ''}. End other programs, or ask "
-            "for less: fewer layers (--layer), fewer items (--where, --sample)."
-        )
-        raise typer.Exit(MISTAKE) from None
-    except BrokenPipeError:
-        _forget(sys.stdout)  # the reader has gone (| head): that is its right
-        raise typer.Exit(OK) from None
-    except OSError as error:
-        _forget(sys.stdout)
-        say(f"embstore: {error.filename or 'standard output'}: {error.strerror or error}.")
-        raise typer.Exit(MISTAKE) from None
-    except Exception as error:
-        if hasattr(error, "format_message"):  # Typer does not export the class of its errors
-            message = _wrapped(f"{_ERROR}{error.format_message()}").removeprefix(_ERROR)
-            error.format_message = lambda: message
-        raise
+            if hasattr(error, "format_message"):  # Typer does not export the class of its errors
+                message = _wrapped(f"{_ERROR}{error.format_message()}").removeprefix(_ERROR)
+                error.format_message = lambda: message
+            raise
 
 
 def refuse(error: EmbstoreError) -> NoReturn:

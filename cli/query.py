@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from embstore.base.messages import as_option, rendered
+
 from . import _options
 from ._errors import explained, refuse, wrapped
 from ._groups import parameters_of, set_parameters
@@ -188,7 +190,7 @@ def _parameter(parameter: "Parameter") -> inspect.Parameter:
     from embstore.metrics.declaration.explain import flag_of, metavar_of
 
     is_repeatable = parameter.kind is tuple
-    shown = parameter.help
+    shown = rendered(parameter.help, as_option)
     if is_repeatable and "repeat" not in shown:
         shown = f"{shown.rstrip('.')} (repeatable)."
     option = typer.Option(flag_of(parameter), help=shown, metavar=metavar_of(parameter) or None)

@@ -32,6 +32,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from embstore.base.escape import printable
+from embstore.base.messages import rendered
 
 
 class EmbstoreError(Exception):
@@ -42,7 +43,7 @@ class EmbstoreError(Exception):
     """
 
     def __str__(self) -> str:
-        return printable(super().__str__(), lines=True)
+        return printable(rendered(super().__str__()), lines=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By default an exception is pickled as its class and its message, which not every class takes as arguments.
@@ -144,7 +145,7 @@ _RESUMABLE = (
     "What was written before is whole; free some space and run the same build again: it goes on where it stopped."
 )
 _NOT_WRITABLE = (
-    "Queries work on a read-only store; to build, choose another folder with --store, or change the permissions."
+    "Queries work on a read-only store; to build, choose another folder with ⦃store⦄, or change the permissions."
 )
 _REMEDIES: dict[int, tuple[str, str]] = {
     errno.ENOENT: ("", "Check the path."),

@@ -38,11 +38,11 @@ def resolve_models(specs: Sequence[str], options: Options, observe: Observer = l
         UsageError: No checkpoint is given, or one space name for several checkpoints.
     """
     if not specs:
-        raise UsageError("there is no checkpoint in the list (--model). Give at least one, such as minilm.")
+        raise UsageError("there is no checkpoint in the list (⦃model⦄). Give at least one, such as minilm.")
     members = [(spec, revision) for spec in dict.fromkeys(specs) for revision in options.revisions or (None,)]
     if options.name is not None and len(members) > 1:
         raise UsageError(
-            f"--name names one space, and {len(members)} models make {len(members)}. Build them one by one."
+            f"⦃name⦄ names one space, and {len(members)} models make {len(members)}. Build them one by one."
         )
     models = [Model(spec, options, observe, revision) for spec, revision in members]
     shared = Counter(model.checkpoint.name for model in models)
@@ -83,7 +83,7 @@ def plan_build(
     if options.name is not None and len(texts) > 1:
         units = " and ".join(unit_texts.unit for unit_texts in texts)
         raise UsageError(
-            f"--name names one space, and these sources make one of each unit, {units}. Say which with --unit, or "
+            f"⦃name⦄ names one space, and these sources make one of each unit, {units}. Say which with ⦃unit⦄, or "
             "build them one by one."
         )
     return [(part, plan_jobs(catalog, part.staging, models, replace(options, unit=part.unit))) for part in texts]
@@ -128,7 +128,7 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
         jobs.append(Job(model, options, spaces, missing, parts, notes))
     names = [space.card.space for job in jobs for space in job.spaces]
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise UsageError(f"two of the models make the same space, {repeated[0]!r}. Rename one: --model NAME=FOLDER.")
+        raise UsageError(f"two of the models make the same space, {repeated[0]!r}. Rename one: ⦃model=NAME=FOLDER⦄.")
     cut = cut_notes([space.card for job in jobs for space in job.spaces], options.layers)
     return [replace(jobs[0], notes=(*jobs[0].notes, *cut)), *jobs[1:]]
 

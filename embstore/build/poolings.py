@@ -25,12 +25,12 @@ def choose_poolings(
     )
     if options.name is not None and len(poolings) > 1:
         raise UsageError(
-            f"--name names one space, and {len(poolings)} poolings make {len(poolings)}. Build them one by one."
+            f"⦃name⦄ names one space, and {len(poolings)} poolings make {len(poolings)}. Build them one by one."
         )
     if options.prompt and Pooling.MODEL not in poolings:
         raise UsageError(
             f"the prompt {options.prompt!r} belongs to pooling 'model', the own recipe of {model.checkpoint.name!r}, "
-            f"and the pooling is {poolings[0].value!r}. Add --pooling model, or put the prompt's text in --template."
+            f"and the pooling is {poolings[0].value!r}. Add ⦃pooling=model⦄, or put the prompt's text in ⦃template⦄."
         )
     return poolings, notes
 

@@ -49,7 +49,7 @@ def store_datasets(root: Path, names: Sequence[str], unit: Unit | None, observe:
             if not found:
                 raise UsageError(
                     f"the rows of {name!r} are of the unit {dataset.unit.value}, and are not stored for "
-                    f"{chosen.value}s. Leave out --unit."
+                    f"{chosen.value}s. Leave out ⦃unit⦄."
                 )
             [each] = found
             write_dataset(store.paths, each.name, each.kind, chosen, each.columns)

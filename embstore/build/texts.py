@@ -62,11 +62,11 @@ class Sources:
         has_targets = self.targets is not None or (self.given is not None and self.given.targets is not None)
         if has_targets and self.unit is not Unit.OCCURRENCE:
             raise UsageError(
-                f"targets in sentences are occurrences, not {self.unit.value}s: give --span and --targets with --unit "
-                "occurrence, or neither."
+                f"targets in sentences are occurrences, not {self.unit.value}s: give ⦃span⦄ and ⦃targets⦄ with "
+                "⦃unit=occurrence⦄, or neither."
             )
         if has_targets and self.per_text is not None:
-            raise UsageError("--per-text draws from all words of a sentence: leave it out with --span and --targets.")
+            raise UsageError("⦃per-text⦄ draws from all words of a sentence: leave it out with ⦃span⦄ and ⦃targets⦄.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class DriftRequest:
         if self.k < 1:
             raise UsageError(f"k must be at least 1, not {self.k}.")
         if self.queries and self.n_most is not None:
-            raise UsageError("give words, or --most N for the items that change most and least, not both.")
+            raise UsageError("give words, or ⦃most=N⦄ for the items that change most and least, not both.")
         if self.n_most is not None and self.n_most < 1:
             raise UsageError(f"most must be at least 1, not {self.n_most}.")
         if not self.queries and self.n_most is None:

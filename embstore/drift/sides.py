@@ -79,16 +79,16 @@ def find_sides(
     if len({card.unit for card in cards}) > 1:
         raise QueryError(
             f"{cards[0].space} (of {cards[0].unit}s) and {cards[1].space} (of {cards[1].unit}s) have no item in "
-            "common: choose spaces of one unit, with --space and --against."
+            "common: choose spaces of one unit, with ⦃space⦄ and ⦃against⦄."
         )
     pairs = tuple(_pairs(request, cards, layers))
     if not pairs:
         if len(cards[0].layers.members) == 1:
             raise UsageError(
                 f"drift is between layers, and {cards[0].space} has a single one. Compare it with another space: "
-                "--against SPACE"
+                "⦃against=SPACE⦄"
             )
-        raise UsageError(f"drift is between layers: choose at least two of {cards[0].space}, with --layer.")
+        raise UsageError(f"drift is between layers: choose at least two of {cards[0].space}, with ⦃layer⦄.")
     return Sides(catalog, cards, tuple(layers), pairs)
 
 
@@ -105,5 +105,5 @@ def _pairs(
     else:
         raise UsageError(
             f"{len(layers[0])} layers of {cards[0].space} and {len(layers[1])} of {cards[1].space} are chosen, which "
-            "make no pairs. Choose as many of each, as with --layer 0,top, or compare all with --pairs all."
+            "make no pairs. Choose as many of each, as with ⦃layer=0,top⦄, or compare all with ⦃pairs=all⦄."
         )

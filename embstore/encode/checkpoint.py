@@ -106,7 +106,7 @@ def resolve(
         hub_id, _, own_revision = SHORT_NAMES.get(target, target).partition("@")
         requested = revision or ("" if target in SHORT_NAMES else own_revision) or None
         if revision and requested != own_revision and "@" in target:
-            raise UsageError(f"{spec!r} names a revision, and --revision {revision} another: leave out one of them.")
+            raise UsageError(f"{spec!r} names a revision, and ⦃revision={revision}⦄ another: leave out one of them.")
         folder = snapshot(
             spec, hub_id, requested or own_revision or None, allow_pickle=allow_pickle, download=download,
             has_weights=has_weights,

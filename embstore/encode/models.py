@@ -130,7 +130,7 @@ def _check_accelerate(device_map: str) -> None:
     """Raise CheckpointError if accelerate, which distributes a model over devices, is missing."""
     if find_spec("accelerate") is None:
         raise CheckpointError(
-            f"--device-map {device_map} needs accelerate, which is not installed: {install_command('accelerate')}"
+            f"⦃device-map={device_map}⦄ needs accelerate, which is not installed: {install_command('accelerate')}"
         )
 
 

@@ -12,7 +12,6 @@ placing.py    the place of a text that is not on a map
 colours.py    values to colour the items by
 questions.py  neighbours, metrics and SQL, as JSON; residuals.py: the pairs of a dataset that fit worst
 commands.py   the command and the line of Python that give the same result
-wording.py    messages with the fields of the page in place of arguments
 jsons.py      values as JSON that JavaScript reads without loss
 report.py     a report on a store as one HTML file; report_page.py: its HTML
 static/       the pages: HTML, CSS and ES modules

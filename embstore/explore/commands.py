@@ -1,10 +1,16 @@
-"""Write the command, and the line of Python, that give the result that the page shows."""
+"""Write the command, and the line of Python, that give the result that the page shows; and name its fields."""
 
 import shlex
 from collections.abc import Collection, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from embstore.base.messages import argument_name, as_option
+from embstore.metrics import all_metrics
+
+_SHARED = ("spaces", "layers", "where", "sample", "seed", "transforms", "marked", "embed")
+_PLACEHOLDERS = ("FILE", "WORD", "WORDS", "NAME", "SPACE")
 _OPTIONS = {
     "models": "model",
     "revisions": "revision",
@@ -55,3 +61,25 @@ def python(method: str, path: Path, arguments: Mapping[str, Any], *positional: A
         if value is not None and value != () and value != []
     ]
     return f"embstore.Store({str(path)!r}).{method}({', '.join(given)})"
+
+
+def as_field(name: str, value: str | None) -> str:
+    """Return a parameter in a message as a field of the page: ``“missing”: skip``; others as options of commands."""
+    argument = argument_name(name)
+    if argument not in _fields():
+        return as_option(name, value)
+    if argument == "embed":
+        return "tick the box below the text"
+    if argument == "marked" and value:
+        return f"“{value}”"
+    field = f"“{argument.capitalize() if argument in _SHARED else argument.replace('_', ' ')}”"
+    if value == "True":
+        return f"tick {field}"
+    return field if value is None or value in _PLACEHOLDERS else f"{field}: {value}"
+
+
+@cache
+def _fields() -> frozenset[str]:
+    """Return the names of the fields: of what all metrics have, and of their own parameters."""
+    own = (parameter.name for metric in all_metrics()[0].values() for parameter in metric.parameters)
+    return frozenset([*_SHARED, *own])

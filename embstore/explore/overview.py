@@ -10,7 +10,6 @@ from embstore.explore.commands import command, python
 from embstore.explore.items import MOST
 from embstore.explore.maps import stored_maps
 from embstore.explore.reading import Reading
-from embstore.explore.wording import on_page
 from embstore.storage.files.item_columns import is_token_column
 
 if TYPE_CHECKING:
@@ -72,12 +71,11 @@ def fingerprint(info: "Table") -> str:
 def metric_form(store: Reading, name: str) -> dict[str, Any]:
     """Return the declaration of a metric in the words of the page: formula, estimator, columns, parameters."""
     declared: Mapping[str, Any] = store.explain(name).to_dict()
-    parameters = [{**each, "help": _field_help(each)} for each in declared["parameters"]]
-    return {**declared, "estimator": on_page(declared["estimator"]), "parameters": parameters}
+    return {**declared, "parameters": [{**each, "help": _field_help(each)} for each in declared["parameters"]]}
 
 
 def _field_help(parameter: "Mapping[str, Any]") -> str:
-    text = on_page(parameter["help"])
+    text = parameter["help"]
     return f"{text} Several: with commas." if parameter["repeatable"] and "commas" not in text else text
 
 

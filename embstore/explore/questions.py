@@ -9,7 +9,6 @@ from embstore.base.table import Table
 from embstore.explore.commands import command, python
 from embstore.explore.jsons import shortened
 from embstore.explore.reading import SQL_LIMITS, Reading
-from embstore.explore.wording import on_page
 from embstore.query.inputs.case import SETS
 
 SQL_ROWS = 1_000
@@ -99,7 +98,7 @@ def _picture(found: Table, theme: str, width: float) -> dict[str, Any]:
     try:
         return {"svg": found.plot(theme=theme, width=width).to_svg(), "no_picture": None}
     except EmbstoreError as error:
-        return {"svg": None, "no_picture": on_page(str(error))}
+        return {"svg": None, "no_picture": str(error)}
 
 
 def sql(store: Reading, *, select: str) -> dict[str, Any]:
@@ -122,6 +121,6 @@ def table_json(found: Table) -> dict[str, Any]:
     shown = [each.column for each in found.shown] or list(found.columns)
     header, lines = (replace(found, pivot=None) if not found.rows else found).layout()
     return {
-        "columns": list(found.columns), "rows": rows, "notes": [on_page(note) for note in found.notes], "shown": shown,
+        "columns": list(found.columns), "rows": rows, "notes": found.notes, "shown": shown,
         "printed": {"header": header, "lines": lines},
     }  # fmt: skip

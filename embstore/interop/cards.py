@@ -74,7 +74,7 @@ def choose_layers(files: Sequence[VectorFile], requested: str | None) -> Layers:
     numbers = _numbers(requested)
     if len(numbers) != n_layers:
         have = "one layer" if n_layers == 1 else f"{n_layers} layers"
-        raise UsageError(f"--layer {requested} names {len(numbers)}, and {files[0].name} has {have}. Name each once.")
+        raise UsageError(f"⦃layer={requested}⦄ names {len(numbers)}, and {files[0].name} has {have}. Name each once.")
     return _numbered(numbers)
 
 
@@ -90,10 +90,10 @@ def _numbers(requested: str) -> list[int]:
         if not all(
             text.isascii() and text.isdigit() and len(text) <= 4 for text in ([first, last] if dash else [first])
         ):
-            raise UsageError(f"--layer {requested} is not a list of layers: write numbers as in 6, 0-12 or 0,6,12.")
+            raise UsageError(f"⦃layer={requested}⦄ is not a list of layers: write numbers as in 6, 0-12 or 0,6,12.")
         numbers += range(int(first), int(last if dash else first) + 1)
     if numbers != sorted(set(numbers)) or not numbers or numbers[-1] > MAX_BLOCKS:
-        raise UsageError(f"--layer {requested}: layers are ascending numbers up to {MAX_BLOCKS}, each once.")
+        raise UsageError(f"⦃layer={requested}⦄: layers are ascending numbers up to {MAX_BLOCKS}, each once.")
     return numbers
 
 

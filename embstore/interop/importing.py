@@ -179,7 +179,7 @@ def _check_alike(files: Sequence[VectorFile]) -> None:
             if a != b:
                 raise SourceError(
                     f"{file.name} has the {what} {b}, and {first.name} has {a}. Files of one import are of one space: "
-                    "import them one by one, each with its --name."
+                    "import them one by one, each with its ⦃name⦄."
                 )
 
 
@@ -202,7 +202,7 @@ def _check_disk(root: Path, files: Sequence[VectorFile], options: ImportOptions)
     raise StoreError(
         f"{files[0].name} has {sum(file.n or 0 for file in files):,} vectors, for which the import needs "
         f"{show_size(n_bytes)} in {root} while it runs, and {show_size(stored)} after it; {show_size(free)} are free. "
-        "Free some space, or choose another folder with --store."
+        "Free some space, or choose another folder with ⦃store⦄."
     )
 
 

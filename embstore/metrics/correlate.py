@@ -126,7 +126,7 @@ METRICS = (
             Parameter(
                 "column",
                 None,
-                "Column of numbers, stored by build --keep or built-in.",
+                "Column of numbers, stored by build ⦃keep⦄ or built-in.",
                 value_type=str,
                 metavar="NAME",
                 is_input=True,

@@ -208,7 +208,7 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
     """
     metric, values, where = request.metric, request.parameters, request.selection.where
     if where is not None and (name := changing_part(where)):
-        raise UncachedError(f"what --where selects may change from one time to the next ({name})")
+        raise UncachedError(f"what ⦃where⦄ selects may change from one time to the next ({name})")
     words = request.selection.words
     hashes: dict[str, str] = {} if words is None else {"selected words": words.sha256}
     if (space := values.get("sentence_space")) in catalog.cards:

@@ -175,7 +175,7 @@ def _disjoint_note(catalog: Catalog, card: Card, other: Card) -> str:
         if missing := [*missing_shard_notes(catalog, card), *missing_shard_notes(catalog, other)]:
             return message + "; ".join(missing)
         return f"{message}Embed the same texts in both with: embstore build"
-    return f"{message}Items of two units are never the same: choose spaces of one unit, with --space and --against."
+    return f"{message}Items of two units are never the same: choose spaces of one unit, with ⦃space⦄ and ⦃against⦄."
 
 
 def _common_ids(side: _Side, other: _Side) -> Ids:

@@ -96,7 +96,7 @@ def _read(source: str, units: set[Unit], targets: "Targets | None") -> tuple[dic
     if own is None and units == {Unit.OCCURRENCE}:
         raise QueryError(
             "files are of words or sentences, and every space that matches is of occurrences. Say where the targets "
-            "are with --span or --targets, or choose other spaces with --space, --unit or --model."
+            "are with ⦃span⦄ or ⦃targets⦄, or choose other spaces with ⦃space⦄, ⦃unit⦄ or ⦃model⦄."
         )
     if own is not None and own not in units:
         raise QueryError(

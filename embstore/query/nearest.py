@@ -194,4 +194,4 @@ def _approximate(card: IndexCard, *, filtered: bool) -> str:
     note = f"an {card.kind} index answered, whose recall@10 is {card.recall:.3f}"
     if card.is_below_target:
         note += f" (wanted: {card.wanted_recall:g})"
-    return f"{note}{' without a filter' if filtered else ''}. For all: --exact"
+    return f"{note}{' without a filter' if filtered else ''}. For all: ⦃exact=True⦄"

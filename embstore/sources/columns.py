@@ -47,7 +47,7 @@ def choose_columns(
     requested: Sequence[str],
     *,
     open_ended: bool = False,
-    option: str = "--column",
+    option: str = "⦃column⦄",
     hint: str = "",
 ) -> Columns:
     """Choose the columns to read: the requested ones, else the only one, else the one named ``text``.
@@ -77,7 +77,7 @@ def choose_columns(
 
 
 def unknown_column(
-    source: str, name: str, known: Sequence[str], option: str = "--column", hint: str = ""
+    source: str, name: str, known: Sequence[str], option: str = "⦃column⦄", hint: str = ""
 ) -> UnknownNameError:
     """Return the error for a column that does not exist."""
     return UnknownNameError("column", name, known, f"Name a column of {source} with {option}. {hint}".rstrip())
@@ -91,5 +91,5 @@ def _default(source: str, known: Sequence[str], hint: str) -> tuple[str, ...]:
         return (DEFAULT_COLUMN,)
     listed = ", ".join(known)
     raise UsageError(
-        f"{source} has {len(known)} columns: {listed}. Say which hold the texts, with --column. {hint}".rstrip()
+        f"{source} has {len(known)} columns: {listed}. Say which hold the texts, with ⦃column⦄. {hint}".rstrip()
     )

@@ -59,8 +59,8 @@ def find_delimiter(path: Path, name: str, usual: str, *, header: bool = True) ->
         return usual, False
     raise SourceError(
         f"{name}:1: columns may be separated by {' or '.join(map(_in_words, rivals))} here, not by {_in_words(usual)}: "
-        f"{first.strip()[:60]!r}. Say which with --delimiter {as_argument(rivals[0])} or --delimiter "
-        f"{as_argument(usual)}."
+        f"{first.strip()[:60]!r}. Say which with ⦃delimiter={as_argument(rivals[0])}⦄ or "
+        f"⦃delimiter={as_argument(usual)}⦄."
     )
 
 

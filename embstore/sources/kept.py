@@ -8,7 +8,7 @@ from embstore.base.text import name_problem
 from embstore.sources.columns import unknown_column
 from embstore.sources.rows import Remark
 
-OPTION = "--keep"
+OPTION = "⦃keep⦄"
 ALL = "all"
 
 

@@ -82,12 +82,12 @@ def open_source(
     delimiter = parse_delimiter(delimiter)
     if delimiter and file_type(Path(spec)) not in _WITH_HEADER:
         raise UsageError(
-            f"--delimiter does not fit {spec!r}: it is for {' and '.join(_WITH_HEADER)}. Leave it out, or build the "
+            f"⦃delimiter⦄ does not fit {spec!r}: it is for {' and '.join(_WITH_HEADER)}. Leave it out, or build the "
             "sources one by one."
         )
     if not header and file_type(Path(spec)) not in _WITH_HEADER:
         raise UsageError(
-            f"--no-header does not fit {spec!r}: only {' and '.join(_WITH_HEADER)} have a header. Leave it out, or "
+            f"⦃header=False⦄ does not fit {spec!r}: only {' and '.join(_WITH_HEADER)} have a header. Leave it out, or "
             "build the sources one by one."
         )
     if spec == STDIN:
@@ -96,7 +96,7 @@ def open_source(
     if (dataset := find_dataset(spec)) is not None:
         _refuse_columns(f"the dataset {spec!r}", columns, keep)
         if targets is not None and dataset.kind != OCCURRENCE_PAIRS:
-            raise UsageError(f"the texts of the dataset {spec!r} have no targets: leave out --span and --targets.")
+            raise UsageError(f"the texts of the dataset {spec!r} have no targets: leave out ⦃span⦄ and ⦃targets⦄.")
         return open_dataset(spec, dataset)
     if not spec:
         raise UsageError(f"a source cannot be an empty string. Give a file, {STDIN!r} or a dataset: {_datasets()}.")
@@ -134,7 +134,7 @@ def _check_file(path: Path, spec: str) -> str:
     if S_ISDIR(file_status.st_mode) and (path / "config.json").is_file():
         raise SourceError(
             f"{spec} is a checkpoint, not a source. To embed with several checkpoints, repeat "
-            f"--model: --model FOLDER --model {spec}"
+            f"⦃model⦄: ⦃model=FOLDER⦄ ⦃model={spec}⦄"
         )
     if S_ISDIR(file_status.st_mode):
         raise SourceError(f"{spec} is a folder. Give the files in it, such as {path / '*.txt'}.")
@@ -185,10 +185,10 @@ def _refuse_columns(what: str, columns: Sequence[str], keep: Keep, targets: Targ
     """Raise UsageError if columns were requested from a source that has none."""
     if targets is not None and targets.columns:
         raise UsageError(
-            f"{what} has no column {targets.columns[0]!r} of targets. Put them in brackets in the texts, --targets "
-            f"brackets; or give a table: {', '.join(TABLES)}."
+            f"{what} has no column {targets.columns[0]!r} of targets. Put them in brackets in the texts, "
+            f"⦃targets=brackets⦄; or give a table: {', '.join(TABLES)}."
         )
-    for option, names in (("--column", columns), (OPTION, keep.names)):
+    for option, names in (("⦃column⦄", columns), (OPTION, keep.names)):
         if not names:
             continue
         raise UsageError(

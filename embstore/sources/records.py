@@ -13,7 +13,7 @@ from embstore.sources.tables import csv_records, tsv_records
 
 _Records = Iterator[tuple[int, Sequence[object]]]
 
-OPTION = "--columns"
+OPTION = "⦃columns⦄"
 
 
 def read_records(

@@ -20,7 +20,7 @@ from embstore.sources.rows import EMPTY_LINE, NO_VALUES, Blank, Remark, Row, Row
 # Names of a single column that are certainly not texts.
 _PLAIN_NAMES = ("text", *Unit)
 
-NO_HEADER = "If the first line is no header, add --no-header: the columns are then called 1, 2, 3 …"
+NO_HEADER = "If the first line is no header, add ⦃header=False⦄: the columns are then called 1, 2, 3 …"
 
 # Line on which a record begins, from 1, and its values; no values for an empty line.
 _Record = tuple[int, list[str]]
@@ -53,7 +53,7 @@ def open_csv(
     used, is_unusual = (delimiter, False) if delimiter else find_delimiter(path, name, COMMA, header=header)
     remarks = [
         f"{name}: its columns are separated by {as_argument(used)}, which its first lines show. Say so with "
-        f"--delimiter {as_argument(used)}"
+        f"⦃delimiter={as_argument(used)}⦄"
     ]
     return _open_table(
         partial(csv_records, path, name, delimiter=used), name, columns, keep, has_header=header,

@@ -20,7 +20,6 @@ from typing import Any
 from embstore.base.chart import Picture
 from embstore.base.keywords import check_arguments
 from embstore.base.table import Table, register_drawer
-from embstore.base.wording import speak_python
 from embstore.store.building import DEFAULT_MODELS, DEFAULT_SOURCES
 from embstore.store.interop import InteropMethods
 from embstore.store.maintenance import MaintenanceMethods
@@ -30,7 +29,6 @@ from embstore.store.sharing import SharingMethods
 __all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store", "Table"]
 
 
-@speak_python
 @check_arguments
 class Store(MaintenanceMethods, InteropMethods, SharingMethods, PageMethods):
     """A store of embeddings: the vectors of words, sentences and occurrences at every layer.

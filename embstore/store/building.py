@@ -198,7 +198,7 @@ class BuildMethods(DatasetMethods):
             for unit_of, members in groups.items()
         ]  # fmt: skip
         if chosen is not None and not any(sources.targets for sources in read):
-            raise UsageError("--span and --targets are for files of sentences, and no source is one. Leave them out.")
+            raise UsageError("⦃span⦄ and ⦃targets⦄ are for files of sentences, and no source is one. Leave them out.")
         self.fetch_datasets(missing_datasets(source_names), observer)
         cluster = _cluster(on, workers, worker_gpus, worker_cpus, ray_address)
         if dry_run:
@@ -228,8 +228,7 @@ def _cluster(
     given = {"workers": workers, "worker_gpus": worker_gpus, "worker_cpus": worker_cpus, "ray_address": address}
     if on is None:
         if names := [name for name, value in given.items() if value is not None]:
-            option = f"--{names[0].replace('_', '-')}"
-            raise UsageError(f"{option} is an option of builds on a cluster: add --on ray.")
+            raise UsageError(f"⦃{names[0].replace('_', '-')}⦄ is an option of builds on a cluster: add ⦃on=ray⦄.")
         return None
     if on != "ray":
         raise UnknownNameError("cluster", on, ("ray",))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from embstore.base.errors import UsageError
-from embstore.base.wording import is_command_line
+from embstore.base.messages import is_command_line
 
 Text = str | tuple[str, Mapping[str, Any]]
 Names = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]

@@ -307,7 +307,7 @@ def _wanted(
         given = [kind for kind, is_given in zip(kinds, requested, strict=True) if is_given]
         raise UsageError(f"give either {' or '.join(given)}, not both.")
     if not requested[1] and method != "3cosadd":
-        raise UsageError(f"--method {method} is for words given by --positive and --negative.")
+        raise UsageError(f"⦃method={method}⦄ is for words given by ⦃positive⦄ and ⦃negative⦄.")
     if vector is not None:
         from embstore.query.given_vectors import parse_vectors
 
@@ -333,7 +333,7 @@ def _embedder(*, embed: bool, **trust: bool) -> "Embed | None":
     """Return a function that encodes a text, if texts may be encoded now."""
     if not embed:
         if any(trust.values()):
-            raise UsageError("download and allow_pickle are for texts that are encoded now: add --embed.")
+            raise UsageError("download and allow_pickle are for texts that are encoded now: add ⦃embed=True⦄.")
         return None
     from embstore.query.embed import Trust, embed_item  # loads a model when it is called
 

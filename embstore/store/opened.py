@@ -173,7 +173,7 @@ def _remote(path: str, options: Mapping[str, str] | None) -> "RemoteStore | None
     """
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path) or os.path.isdir(path):
         if options:
-            raise UsageError(f"{path} is a folder, and options are for stores at URLs. Leave out --store-option.")
+            raise UsageError(f"{path} is a folder, and options are for stores at URLs. Leave out ⦃store-option⦄.")
         return None
     from embstore.storage.remote.store import RemoteStore
 

@@ -77,7 +77,7 @@ class PageMethods(PaperMethods, MapMethods, LookupMethods):
 
         if recipe is None:
             if models or sentences is not None or quick:
-                raise UsageError("models, sentences and quick are for the reproduction of a recipe: give --recipe.")
+                raise UsageError("models, sentences and quick are for the reproduction of a recipe: give ⦃recipe⦄.")
             return report(self._pinned())
         reproduction = self.reproduce(recipe, models=models, sentences=sentences, quick=quick)
         options = {"models": as_names(models), "sentences": sentences, "quick": quick or None}

@@ -16,9 +16,8 @@ def open_gensim(path: Path, options: ReadOptions) -> VectorFile:
     if not options.allow_pickle:
         raise SourceError(
             f"{path} is a pickle, as gensim saves vectors, which can run code when it is loaded. Write it in a format "
-            "without code (vectors.save_word2vec_format('vectors.bin', binary=True)), or add --allow-pickle if you "
-            "trust "
-            "where it comes from."
+            "without code (vectors.save_word2vec_format('vectors.bin', binary=True)), or add ⦃allow-pickle=True⦄ if "
+            "you trust where it comes from."
         )
     try:
         from gensim.utils import SaveLoad  # type: ignore[import-not-found, import-untyped, unused-ignore]
@@ -40,7 +39,7 @@ def open_gensim(path: Path, options: ReadOptions) -> VectorFile:
     return VectorFile(
         str(path), "gensim", 1, vectors.shape[1], vectors.dtype.str,
         lambda: memory_blocks(str(path), vectors, _text_blocks(names, rows)), hashed=(path, *beside),
-        notes=(f"{path} was unpickled, as --allow-pickle allows.",),
+        notes=(f"{path} was unpickled, as ⦃allow-pickle=True⦄ allows.",),
     )  # fmt: skip
 
 

@@ -15,10 +15,10 @@ from embstore.interop.texts import text_blocks
 from embstore.interop.vector_file import Block, ReadOptions, VectorFile, rows_per_block
 from embstore.sources.files import open_binary
 
-NO_TEXTS = "An array has no texts. Name the file that has them, one a line in the order of the rows: --texts FILE"
+NO_TEXTS = "An array has no texts. Name the file that has them, one a line in the order of the rows: ⦃texts=FILE⦄"
 PICKLED = (
     "holds pickled objects, which can run code when they are loaded. Save it as numbers (array.astype('float32')), or "
-    "add --allow-pickle if you trust where it comes from."
+    "add ⦃allow-pickle=True⦄ if you trust where it comes from."
 )
 
 
@@ -76,7 +76,7 @@ def _from_memory(path: Path, vectors: NDArray[Any], texts: Path, column: str | N
     return VectorFile(
         str(path), "npy", n_layers, vectors.shape[-1], vectors.dtype.str,
         lambda: memory_blocks(str(path), vectors, text_blocks(texts, column, rows)), hashed=(path, texts),
-        notes=(f"{path} was unpickled, as --allow-pickle allows.",),
+        notes=(f"{path} was unpickled, as ⦃allow-pickle=True⦄ allows.",),
     )  # fmt: skip
 
 

@@ -89,7 +89,7 @@ def _chosen_array(path: Path, names: list[str], requested: str | None) -> str:
         return requested
     others = [name for name in names if name not in TEXT_ARRAYS and name != "ids"]
     if len(others) != 1:
-        raise UsageError(f"{path} has the arrays {', '.join(names)}. Name that of the vectors: --vector-column NAME")
+        raise UsageError(f"{path} has the arrays {', '.join(names)}. Name that of the vectors: ⦃vector-column=NAME⦄")
     return others[0]
 
 

@@ -23,7 +23,7 @@ def stored_text_blocks(arrays: Mapping[str, RawArray], name: str, rows: int) -> 
         rows: Number of texts of a block.
     """
     if "text_offsets" not in arrays:
-        raise SourceError(f"{name} has texts without text_offsets. Name a file with the texts: --texts FILE")
+        raise SourceError(f"{name} has texts without text_offsets. Name a file with the texts: ⦃texts=FILE⦄")
     n = arrays["text_offsets"].shape[0] - 1
     has_spans = {"contexts", "context_offsets", "starts", "ends"} <= {*arrays}
     for start in range(0, n, rows):

@@ -30,7 +30,7 @@ def open_word2vec(path: Path, _: ReadOptions) -> VectorFile:
         raise SourceError(
             f"{path}:1: {_shown(first)} is not the header of word2vec's text format, which is two whole numbers: "
             "vectors "
-            "and dimension. A file without one is GloVe's: --as glove"
+            "and dimension. A file without one is GloVe's: ⦃as=glove⦄"
         )
     n, dim = header
     return VectorFile(

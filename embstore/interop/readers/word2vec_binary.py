@@ -23,7 +23,7 @@ def open_word2vec_binary(path: Path, _: ReadOptions) -> VectorFile:
         raise SourceError(
             f"{path} does not begin with the header of word2vec's binary format, which is two whole numbers: vectors "
             "and "
-            "dimension. Check the format, or name another with --as."
+            "dimension. Check the format, or name another with ⦃as⦄."
         )
     n, dim = header
     return VectorFile(str(path), "word2vec-binary", 1, dim, "<f4", lambda: _blocks(path, n, dim), hashed=(path,), n=n)

@@ -44,7 +44,7 @@ def write_projector(
         notes.append(
             f"The folder has all {selected.n:,} items; the projector itself shows the first {_MAX_POINTS:,}. Choose "
             "fewer "
-            "with --where."
+            "with ⦃where⦄."
         )
     return notes
 

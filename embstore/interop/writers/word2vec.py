@@ -56,11 +56,11 @@ def check_keys(items: Sequence[Item], space: str) -> None:
             raise QueryError(
                 f"{space} is of occurrences, and word2vec's formats have words alone: a word would have several "
                 "vectors. "
-                "Choose another format, such as --as parquet."
+                "Choose another format, such as ⦃as=parquet⦄."
             )
         if any(char.isspace() for char in item.text):
             raise QueryError(
                 f"the text {item.text[:_SHOWN]!r} has a space, which ends a key in word2vec's formats. Leave such "
                 "texts "
-                "out (--where \"NOT regexp_matches(text, '\\s')\"), or choose another format, such as --as parquet."
+                "out (⦃where⦄ \"NOT regexp_matches(text, '\\s')\"), or choose another format, such as ⦃as=parquet⦄."
             )

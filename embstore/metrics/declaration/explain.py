@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from embstore.base.escape import printable
+from embstore.base.messages import rendered
 from embstore.metrics.declaration.spec import Column, Metric, Need, Parameter
 
 NEEDS: dict[Need, str] = {
@@ -112,7 +113,7 @@ class Explanation:
             "help": metric.help,
             "formula": metric.formula,
             "citation": metric.citation,
-            "estimator": metric.estimator,
+            "estimator": rendered(metric.estimator),
             "needs": metric.needs,
             "units": [unit.value for unit in metric.units],
             "version": metric.version,
@@ -128,7 +129,7 @@ class Explanation:
         sections = {
             "Formula": metric.formula,
             "Citation": metric.citation,
-            "Estimator": metric.estimator,
+            "Estimator": rendered(metric.estimator),
             "Needs": f"{metric.needs}: {NEEDS[metric.needs]}",
             "Units": ", ".join(metric.units) or "all",
             "Rows": _extra_columns(metric),
@@ -173,7 +174,7 @@ def _extra_columns(metric: Metric) -> str:
 def _column(column: Column) -> dict[str, Any]:
     """Return a column as JSON."""
     limits = {"minimum": column.minimum, "maximum": column.maximum, "unit": column.unit}
-    return {"name": column.name, "type": column.type, **limits, "key": column.is_key, "help": column.help}
+    return {"name": column.name, "type": column.type, **limits, "key": column.is_key, "help": rendered(column.help)}
 
 
 def _parameter(metric: Metric, parameter: Parameter) -> dict[str, Any]:
@@ -189,7 +190,7 @@ def _parameter(metric: Metric, parameter: Parameter) -> dict[str, Any]:
         "minimum": parameter.minimum,
         "maximum": parameter.maximum,
         "in_rows": parameter in metric.row_parameters,
-        "help": parameter.help,
+        "help": rendered(parameter.help),
     }
 
 
@@ -197,7 +198,10 @@ def _column_line(column: Column) -> tuple[str, str]:
     """Return the name of a column, and its type, range, unit and help as text."""
     limits = f"in {column.range}" if column.range.startswith("[") else column.range
     kind = " ".join(filter(None, (column.type, limits, f"({column.unit})" if column.unit else "")))
-    return column.name, f"{kind}: {column.help}{'; distinguishes the rows of a layer' if column.is_key else ''}"
+    return (
+        column.name,
+        f"{kind}: {rendered(column.help)}{'; distinguishes the rows of a layer' if column.is_key else ''}",
+    )
 
 
 def _option_line(parameter: Parameter) -> tuple[str, str]:
@@ -209,7 +213,7 @@ def _option_line(parameter: Parameter) -> tuple[str, str]:
         default = parameter.default
         notes.append(f"default: {', '.join(default) if isinstance(default, tuple) else default}")
     suffix = f"  [{'; '.join(notes)}]" if notes else ""
-    return f"{flag_of(parameter)} {metavar_of(parameter)}".strip(), parameter.help + suffix
+    return f"{flag_of(parameter)} {metavar_of(parameter)}".strip(), rendered(parameter.help) + suffix
 
 
 def _aligned(lines: Iterable[tuple[str, str]], indent: str = "") -> Iterator[str]:

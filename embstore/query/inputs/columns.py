@@ -88,7 +88,7 @@ def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
         if card.unit is not Unit.OCCURRENCE:
             raise QueryError(
                 f"self-similarity is of the occurrences of a word, and {card.space} is a space of {card.unit}s. Choose "
-                "another --value, or make occurrences with: embstore build SOURCE --unit occurrence"
+                "another ⦃value⦄, or make occurrences with: embstore build SOURCE --unit occurrence"
             )
         from embstore.storage.occurrences import group_occurrences
 

@@ -46,11 +46,11 @@ def remedy(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
     if card.imported is not None:
         return (
             f"The vectors of {card.space} were imported, so that none can be added: go on without what is missing, "
-            "--missing skip; or choose other spaces with --space."
+            "⦃missing=skip⦄; or choose other spaces with ⦃space⦄."
         )
     return (
-        f"Embed what is missing: {embed_command(sources, missing, card)}; go on without it: --missing skip; or choose "
-        "other spaces with --space."
+        f"Embed what is missing: {embed_command(sources, missing, card)}; go on without it: ⦃missing=skip⦄; or choose "
+        "other spaces with ⦃space⦄."
     )
 
 

@@ -156,7 +156,7 @@ def _maps(
 
 def _nothing_selected(requests: Sequence[MapRequest]) -> QueryError:
     spaces = " or ".join(request.space for request in requests)
-    return QueryError(f"no item of {spaces} is selected. Leave --where and --words out, or select others.")
+    return QueryError(f"no item of {spaces} is selected. Leave ⦃where⦄ and ⦃words⦄ out, or select others.")
 
 
 def _stored(catalog: Catalog, request: MapRequest, layer: Layer) -> LayerMap | None:

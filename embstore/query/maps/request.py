@@ -40,8 +40,8 @@ class MapRequest:
         where = self.selection.where
         if where is not None and (name := changing_part(where)):
             raise UsageError(
-                f"a map is of items that stay the same, and what --where selects may change ({name}). To map items "
-                "drawn at random, use --sample."
+                f"a map is of items that stay the same, and what ⦃where⦄ selects may change ({name}). To map items "
+                "drawn at random, use ⦃sample⦄."
             )
 
     def key(self, layer: Layer) -> MapKey:

@@ -117,7 +117,7 @@ class ObjectStore:
                 credential_provider=_credentials(self.url, options),
             )  # fmt: skip
         except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
-            raise UsageError(f"{self.url} cannot be opened: {self._first_line(error)} Check --store-option.") from None
+            raise UsageError(f"{self.url} cannot be opened: {self._first_line(error)} Check ⦃store-option⦄.") from None
 
     def get(self, key: str, max_bytes: int = MAX_BYTES) -> bytes:
         """Return the content of an object; see :class:`ObjectReader`."""
@@ -265,7 +265,7 @@ def check_url(url: str) -> str:
         raise UsageError(
             f"{shown} is no URL of a bucket, such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix. "
             "Stores that were pushed are read at hf://datasets/OWNER/NAME and https:// too. Credentials come from the "
-            "environment or from --store-option, never from the URL."
+            "environment or from ⦃store-option⦄, never from the URL."
         )
     return url.rstrip("/")
 

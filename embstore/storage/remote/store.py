@@ -38,7 +38,7 @@ class RemoteStore:
     def __init__(self, url: str, options: Mapping[str, str] | None = None) -> None:
         self._published = published.open_published(url) if published.is_published(url) else None
         if self._published is not None and options:
-            raise UsageError(f"{self._published.url} takes no options. Leave out --store-option.")
+            raise UsageError(f"{self._published.url} takes no options. Leave out ⦃store-option⦄.")
         self.url, self._options = self._published.url if self._published else check_url(url), dict(options or {})
         self._folder = cache.mirror_folder(self.url, self._options.get("endpoint", ""))
         self._objects: ObjectStore | None = None
