@@ -2,14 +2,13 @@
 
 from typing import Annotated
 
-import typer
-
 from ._errors import explained
+from ._options import argument
 from ._output import write
 
 
 def completion(
-    shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.")],
+    shell: Annotated[str, argument("SHELL", "bash, zsh, fish or powershell.")],
 ) -> None:
     """Print the script that lets a shell complete commands, options, metrics, spaces and datasets."""
     with explained():

@@ -2,31 +2,26 @@
 
 from typing import Annotated
 
-import typer
-
 from . import _options
 from ._errors import explained
+from ._options import argument, option
 from ._output import emit
 from ._store import open_store
 
 
 def cosine(
-    texts: Annotated[
-        list[str] | None, typer.Argument(metavar="TEXT", help="Words or sentences; of more than two, all pairs.")
-    ] = None,
+    texts: Annotated[list[str] | None, argument("TEXT", "Words or sentences; of more than two, all pairs.")] = None,
     marked: Annotated[
         list[str] | None,
-        typer.Option(
-            "--text", metavar="TEXT", help='A word in its context (repeatable): --text "the [bank] of the river".'
-        ),
+        option("--text TEXT", 'A word in its context (repeatable): --text "the [bank] of the river".'),
     ] = None,
-    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
+    layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "all",
     embed: Annotated[
-        bool, typer.Option("--embed", help="Encode a text that is not stored, by each space's own checkpoint.")
+        bool, option("--embed", "Encode a text that is not stored, by each space's own checkpoint.")
     ] = False,
     download: Annotated[
         bool,
-        typer.Option("--download", help="With --embed: download checkpoints that are not on this machine."),
+        option("--download", "With --embed: download checkpoints that are not on this machine."),
     ] = False,
     allow_pickle: _options.AllowPickle = False,
     model: _options.Models = None,

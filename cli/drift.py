@@ -2,11 +2,10 @@
 
 from typing import Annotated, Any
 
-import typer
-
 from . import _options
 from ._errors import explained
 from ._groups import with_options
+from ._options import argument, option
 from ._output import emit
 from ._store import open_store
 
@@ -14,32 +13,26 @@ from ._store import open_store
 def arguments(
     texts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="WORD", help="Words or sentences.  [default: those that change most and least]"),
+        argument("WORD", "Words or sentences.  [default: those that change most and least]"),
     ] = None,
     marked: Annotated[
         list[str] | None,
-        typer.Option(
-            "--text", metavar="TEXT", help='A word in its context (repeatable): --text "the [bank] of the river".'
-        ),
+        option("--text TEXT", 'A word in its context (repeatable): --text "the [bank] of the river".'),
     ] = None,
     most: Annotated[
         int | None,
-        typer.Option("--most", metavar="N", help="The N items that change most, and the N that change least.  [10]"),
+        option("--most N", "The N items that change most, and the N that change least.  [10]"),
     ] = None,
-    k: Annotated[int, typer.Option("-k", metavar="N", help="Number of neighbours.")] = 10,
+    k: Annotated[int, option("-k N", "Number of neighbours.")] = 10,
     pairs: Annotated[
         str,
-        typer.Option("--pairs", metavar="adjacent|all", help="Compare each layer with the next, or all with all."),
+        option("--pairs adjacent|all", "Compare each layer with the next, or all with all."),
     ] = "adjacent",
     against: Annotated[
         str | None,
-        typer.Option(
-            "--against",
-            metavar="SPACE",
-            help="Compare with the layers of this space, the first with the first, and so on.",
-        ),
+        option("--against SPACE", "Compare with the layers of this space, the first with the first, and so on."),
     ] = None,
-    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
+    layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "all",
     model: _options.Models = None,
     revision: _options.Revisions = None,
     space: _options.Spaces = None,
@@ -48,14 +41,14 @@ def arguments(
     template: _options.TemplateText = None,
     where: Annotated[
         str | None,
-        typer.Option("--where", metavar="SQL", help="Only items for which this holds are compared, and neighbours."),
+        option("--where SQL", "Only items for which this holds are compared, and neighbours."),
     ] = None,
     words: _options.WordFile = None,
     word: _options.SingleWords = None,
     timeout: _options.SqlTimeout = None,
     memory: _options.SqlMemory = None,
     sample: _options.Sample = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of the sample.")] = 0,
+    seed: Annotated[int, option("--seed S", "Seed of the sample.")] = 0,
 ) -> dict[str, Any]:
     """Return the arguments of :meth:`Store.drift` that the options give."""
     return {
@@ -69,9 +62,7 @@ def arguments(
 
 @with_options(arguments)
 def drift(
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Compute all anew: take no stored answer, and store none.")
-    ] = False,
+    no_cache: Annotated[bool, option("--no-cache", "Compute all anew: take no stored answer, and store none.")] = False,
     quiet: _options.Quiet = False,
     store: _options.StoreDir = None,
     form: _options.OutputFormat = _options.Format.TABLE,

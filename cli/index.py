@@ -6,6 +6,7 @@ import typer
 
 from . import _options
 from ._errors import NO, explained
+from ._options import option
 from ._output import emit, say
 from ._store import open_store
 
@@ -13,19 +14,18 @@ from ._store import open_store
 def index(
     kind: Annotated[
         str | None,
-        typer.Option(
-            "--kind",
-            metavar="auto|flat|hnsw|ivf|none",
-            help="Kind of index; later builds keep to it.  [default: the kind chosen before, else auto]",
+        option(
+            "--kind auto|flat|hnsw|ivf|none",
+            "Kind of index; later builds keep to it.  [default: the kind chosen before, else auto]",
         ),
     ] = None,
     index_memory: _options.IndexMemory = None,
     recall: Annotated[
         float | None,
-        typer.Option("--recall", metavar="R", help="Recall@10 to tune for, if not exact.  [default: 0.99]"),
+        option("--recall R", "Recall@10 to tune for, if not exact.  [default: 0.99]"),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Rebuild indexes that are up to date, too.")] = False,
-    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
+    force: Annotated[bool, option("--force", "Rebuild indexes that are up to date, too.")] = False,
+    layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "all",
     model: _options.Models = None,
     revision: _options.Revisions = None,
     space: _options.Spaces = None,

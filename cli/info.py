@@ -2,25 +2,21 @@
 
 from typing import Annotated
 
-import typer
-
 from embstore.base.errors import UsageError
 
 from ._errors import explained
-from ._options import CsvSafe, Format, IdsAsText, OutputFile, OutputFormat, Quiet, StoreDir
+from ._options import CsvSafe, Format, IdsAsText, OutputFile, OutputFormat, Quiet, StoreDir, option
 from ._output import emit_actions
 from ._store import open_store
 
 
 def info(
     store: StoreDir = None,
-    skipped: Annotated[bool, typer.Option("--skipped", help="List the texts without a vector, and why.")] = False,
+    skipped: Annotated[bool, option("--skipped", "List the texts without a vector, and why.")] = False,
     columns: Annotated[
-        bool, typer.Option("--columns", help="List the columns of items, stored (build --keep) and built-in.")
+        bool, option("--columns", "List the columns of items, stored (build --keep) and built-in.")
     ] = False,
-    exact: Annotated[
-        bool, typer.Option("--bytes", help="Show sizes in bytes, all digits (as JSON and CSV always do).")
-    ] = False,
+    exact: Annotated[bool, option("--bytes", "Show sizes in bytes, all digits (as JSON and CSV always do).")] = False,
     quiet: Quiet = False,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,

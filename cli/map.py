@@ -2,10 +2,9 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from . import _options
 from ._errors import explained
+from ._options import option
 from ._output import emit, emit_actions
 from ._store import open_store
 
@@ -23,14 +22,13 @@ def map(
     context: typer.Context,
     method: Annotated[
         str | None,
-        typer.Option(
-            "--method",
-            metavar="pca|tsne",
-            help="pca: principal components, with axes that all layers share; instant. tsne: t-SNE on exact nearest "
+        option(
+            "--method pca|tsne",
+            "pca: principal components, with axes that all layers share; instant. tsne: t-SNE on exact nearest "
             "neighbours, each layer starting from the one below; keeps more of them.  [default: pca]",
         ),
     ] = None,
-    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
+    layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "all",
     model: _options.Models = None,
     revision: _options.Revisions = None,
     space: _options.Spaces = None,
@@ -39,17 +37,17 @@ def map(
     template: _options.TemplateText = None,
     where: Annotated[
         str | None,
-        typer.Option("--where", metavar="SQL", help="Map the items for which this holds: --where \"text LIKE 'a%'\"."),
+        option("--where SQL", "Map the items for which this holds: --where \"text LIKE 'a%'\"."),
     ] = None,
     words: _options.WordFile = None,
     word: _options.SingleWords = None,
     timeout: _options.SqlTimeout = None,
     memory: _options.SqlMemory = None,
     sample: _options.Sample = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of the sample, and of the method.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Make maps again that are stored.")] = False,
+    seed: Annotated[int, option("--seed S", "Seed of the sample, and of the method.")] = 0,
+    force: Annotated[bool, option("--force", "Make maps again that are stored.")] = False,
     stored: Annotated[
-        bool, typer.Option("--list", help="List the stored maps, of this method, these layers and spaces; make none.")
+        bool, option("--list", "List the stored maps, of this method, these layers and spaces; make none.")
     ] = False,
     quiet: _options.Quiet = False,
     store: _options.StoreDir = None,

@@ -3,16 +3,14 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ._errors import explained
-from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, Spaces, StoreDir
+from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, Spaces, StoreDir, argument
 from ._output import emit_actions
 from ._store import open_store
 
 
 def merge(
-    other: Annotated[Path, typer.Argument(metavar="OTHER", help="The folder of the other store; it is only read.")],
+    other: Annotated[Path, argument("OTHER", "The folder of the other store; it is only read.")],
     space: Spaces = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,

@@ -2,41 +2,36 @@
 
 from typing import Annotated
 
-import typer
-
 from . import _options
 from ._errors import explained
+from ._options import argument, option
 from ._output import emit
 from ._store import open_stores
 
 
 def neighbours(
-    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Words or sentences.")] = None,
+    texts: Annotated[list[str] | None, argument("TEXT", "Words or sentences.")] = None,
     marked: Annotated[
         list[str] | None,
-        typer.Option(
-            "--text", metavar="TEXT", help='A word in its context (repeatable): --text "the [bank] of the river".'
-        ),
+        option("--text TEXT", 'A word in its context (repeatable): --text "the [bank] of the river".'),
     ] = None,
     positive: Annotated[
         list[str] | None,
-        typer.Option("--positive", metavar="WORDS", help="Words to add, with commas or repeated: king,woman."),
+        option("--positive WORDS", "Words to add, with commas or repeated: king,woman."),
     ] = None,
-    negative: Annotated[
-        list[str] | None, typer.Option("--negative", metavar="WORDS", help="Words to subtract, likewise: man.")
-    ] = None,
+    negative: Annotated[list[str] | None, option("--negative WORDS", "Words to subtract, likewise: man.")] = None,
     method: Annotated[
         str,
-        typer.Option("--method", metavar="3cosadd|3cosmul", help="How --positive and --negative words are combined."),
+        option("--method 3cosadd|3cosmul", "How --positive and --negative words are combined."),
     ] = "3cosadd",
-    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "top",
-    k: Annotated[int, typer.Option("-k", metavar="N", help="Number of neighbours.")] = 10,
+    layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "top",
+    k: Annotated[int, option("-k N", "Number of neighbours.")] = 10,
     embed: Annotated[
-        bool, typer.Option("--embed", help="Encode a text that is not stored, by each space's own checkpoint.")
+        bool, option("--embed", "Encode a text that is not stored, by each space's own checkpoint.")
     ] = False,
     download: Annotated[
         bool,
-        typer.Option("--download", help="With --embed: download checkpoints that are not on this machine."),
+        option("--download", "With --embed: download checkpoints that are not on this machine."),
     ] = False,
     allow_pickle: _options.AllowPickle = False,
     model: _options.Models = None,
@@ -48,17 +43,13 @@ def neighbours(
     transform: _options.Transforms = None,
     where: Annotated[
         str | None,
-        typer.Option(
-            "--where",
-            metavar="SQL",
-            help="Only items for which this is true, as in \"text LIKE 'a%'\" (in the search).",
-        ),
+        option("--where SQL", "Only items for which this is true, as in \"text LIKE 'a%'\" (in the search)."),
     ] = None,
     words: _options.WordFile = None,
     word: _options.SingleWords = None,
     timeout: _options.SqlTimeout = None,
     memory: _options.SqlMemory = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Scan the vectors, whatever indexes there are.")] = False,
+    exact: Annotated[bool, option("--exact", "Scan the vectors, whatever indexes there are.")] = False,
     quiet: _options.Quiet = False,
     store: _options.StoreDirs = None,
     form: _options.OutputFormat = _options.Format.TABLE,

@@ -13,6 +13,7 @@ from . import _options, drift
 from ._errors import explained, say
 from ._groups import parameters_of, with_options
 from ._help import Command
+from ._options import option
 from ._store import open_store
 from .entry import draws
 from .query import MetricGroup, metric_command, query_arguments
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from embstore.base.table import Table
     from embstore.metrics import Metric
 
-_NoCache = Annotated[bool, typer.Option("--no-cache", help="Compute again: use nothing stored, and store nothing.")]
+_NoCache = Annotated[bool, option("--no-cache", "Compute again: use nothing stored, and store nothing.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,42 +31,32 @@ class _Drawing:
 
     output: Annotated[
         list[str] | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write the picture there (repeatable): .svg, .png, .pdf, .html or .vl.json.  [default: METRIC.svg]",
+        option(
+            "--output -o FILE",
+            "Write the picture there (repeatable): .svg, .png, .pdf, .html or .vl.json.  [default: METRIC.svg]",
         ),
     ] = None
     result: Annotated[
         Path | None,
-        typer.Option(
-            "--from", metavar="FILE", help="Draw a result that query wrote with --format json; read no store."
-        ),
+        option("--from FILE", "Draw a result that query wrote with --format json; read no store."),
     ] = None
-    column: Annotated[
-        str | None, typer.Option("--column", metavar="COLUMN", help="Column to draw, where the metric has several.")
-    ] = None
-    title: Annotated[
-        str | None, typer.Option("--title", metavar="TEXT", help="Title.  [default: the metric's name]")
-    ] = None
+    column: Annotated[str | None, option("--column COLUMN", "Column to draw, where the metric has several.")] = None
+    title: Annotated[str | None, option("--title TEXT", "Title.  [default: the metric's name]")] = None
     width: Annotated[
         str,
-        typer.Option("--width", metavar="LENGTH", help="Width of the picture: 80mm, 3.3in or pixels (96 an inch)."),
+        option("--width LENGTH", "Width of the picture: 80mm, 3.3in or pixels (96 an inch)."),
     ] = "640"
     height: Annotated[
         str | None,
-        typer.Option("--height", metavar="LENGTH", help="Height of each panel.  [default: one that suits the width]"),
+        option("--height LENGTH", "Height of each panel.  [default: one that suits the width]"),
     ] = None
-    theme: Annotated[str, typer.Option("--theme", metavar="paper|screen|dark", help="Colours and size of type.")] = (
-        "paper"
-    )
-    logy: Annotated[bool, typer.Option("--logy", help="Make the scale of the values logarithmic.")] = False
+    theme: Annotated[str, option("--theme paper|screen|dark", "Colours and size of type.")] = "paper"
+    logy: Annotated[bool, option("--logy", "Make the scale of the values logarithmic.")] = False
     x_axis: Annotated[
         str,
-        typer.Option("--x", metavar="layer|step", help="What the x axis shows: layers, or training steps."),
+        option("--x layer|step", "What the x axis shows: layers, or training steps."),
     ] = "layer"
-    logx: Annotated[bool, typer.Option("--logx", help="With --x step: make its scale logarithmic.")] = False
+    logx: Annotated[bool, option("--logx", "With --x step: make its scale logarithmic.")] = False
     quiet: _options.QuietQuery = False
 
     @classmethod

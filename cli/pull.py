@@ -2,10 +2,20 @@
 
 from typing import Annotated
 
-import typer
-
 from ._errors import explained
-from ._options import LAYER_HELP, CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, Spaces, StoreDir
+from ._options import (
+    LAYER_HELP,
+    CsvSafe,
+    DryRun,
+    Format,
+    OutputFile,
+    OutputFormat,
+    Quiet,
+    Spaces,
+    StoreDir,
+    argument,
+    option,
+)
 from ._output import emit_actions
 from ._store import open_both
 
@@ -13,13 +23,10 @@ from ._store import open_both
 def pull(
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="SOURCE",
-            help="Folder, s3://, gs://, az://, hf://datasets/OWNER/NAME[@REVISION] or https://; only read.",
-        ),
+        argument("SOURCE", "Folder, s3://, gs://, az://, hf://datasets/OWNER/NAME[@REVISION] or https://; only read."),
     ],
     space: Spaces = None,
-    layer: Annotated[str, typer.Option("--layer", "--layers", metavar="LAYERS", help=LAYER_HELP)] = "all",
+    layer: Annotated[str, option("--layer --layers LAYERS", LAYER_HELP)] = "all",
     dry_run: DryRun = False,
     quiet: Quiet = False,
     store: StoreDir = None,

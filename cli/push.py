@@ -2,10 +2,20 @@
 
 from typing import Annotated
 
-import typer
-
 from ._errors import explained
-from ._options import LAYER_HELP, CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, Spaces, StoreDir
+from ._options import (
+    LAYER_HELP,
+    CsvSafe,
+    DryRun,
+    Format,
+    OutputFile,
+    OutputFormat,
+    Quiet,
+    Spaces,
+    StoreDir,
+    argument,
+    option,
+)
 from ._output import emit_actions
 from ._store import open_both
 
@@ -13,13 +23,10 @@ from ._store import open_both
 def push(
     dest: Annotated[
         str,
-        typer.Argument(
-            metavar="DEST",
-            help="Folder, s3://, gs://, az:// or hf://datasets/OWNER/NAME: empty, or with an earlier copy.",
-        ),
+        argument("DEST", "Folder, s3://, gs://, az:// or hf://datasets/OWNER/NAME: empty, or with an earlier copy."),
     ],
     space: Spaces = None,
-    layer: Annotated[str, typer.Option("--layer", "--layers", metavar="LAYERS", help=LAYER_HELP)] = "all",
+    layer: Annotated[str, option("--layer --layers LAYERS", LAYER_HELP)] = "all",
     dry_run: DryRun = False,
     quiet: Quiet = False,
     store: StoreDir = None,

@@ -12,6 +12,7 @@ from embstore.base.messages import as_option, rendered
 from . import _options
 from ._errors import explained, refuse, wrapped
 from ._groups import parameters_of, set_parameters
+from ._options import option
 from ._output import emit, json_text, write
 from ._reading import PlainCommand, PlainGroup
 from ._store import open_single, open_stores
@@ -22,10 +23,9 @@ if TYPE_CHECKING:
 
 _Intervals = Annotated[
     str | None,
-    typer.Option(
-        "--intervals",
-        metavar="columns|inline",
-        help="In a printed table: columns of their own, or value [low, high].  [default: columns]",
+    option(
+        "--intervals columns|inline",
+        "In a printed table: columns of their own, or value [low, high].  [default: columns]",
     ),
 ]
 
@@ -37,13 +37,12 @@ def _selection(
     unit: _options.UnitName = None,
     pooling: _options.PoolingName = None,
     template: _options.TemplateText = None,
-    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
+    layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "all",
     where: Annotated[
         str | None,
-        typer.Option(
-            "--where",
-            metavar="SQL",
-            help='Keep the items for which this holds, over item_id, unit, text, context_id, start, "end" and columns '
+        option(
+            "--where SQL",
+            'Keep the items for which this holds, over item_id, unit, text, context_id, start, "end" and columns '
             '(embstore info --columns): --where "length(text) > 3".',
         ),
     ] = None,
@@ -54,21 +53,18 @@ def _selection(
     sample: _options.Sample = None,
     seed: Annotated[
         int,
-        typer.Option("--seed", metavar="S", help="Seed of everything that is drawn (sample, bootstrap, permutations)."),
+        option("--seed S", "Seed of everything that is drawn (sample, bootstrap, permutations)."),
     ] = 0,
     transform: _options.Transforms = None,
     by: Annotated[
         str | None,
-        typer.Option(
-            "--by", metavar="COLUMN", help="A row for each value of this column of the items: pos, position …"
-        ),
+        option("--by COLUMN", "A row for each value of this column of the items: pos, position …"),
     ] = None,
     bins: Annotated[
         str | None,
-        typer.Option(
-            "--bins",
-            metavar="N|EDGES",
-            help="With --by, for numbers: N intervals with equally many items, or intervals between edges: 0,10,100.",
+        option(
+            "--bins N|EDGES",
+            "With --by, for numbers: N intervals with equally many items, or intervals between edges: 0,10,100.",
         ),
     ] = None,
 ) -> dict[str, Any]:
@@ -97,14 +93,13 @@ def _query(
     csv_safe: _options.CsvSafe = False,
     explain: Annotated[
         bool,
-        typer.Option(
+        option(
             "--explain",
-            help="Show formula, citation, estimator, columns and options, and which answers are stored; compute "
-            "nothing.",
+            "Show formula, citation, estimator, columns and options, and which answers are stored; compute nothing.",
         ),
     ] = False,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Compute all answers again: use no stored ones, and store none.")
+        bool, option("--no-cache", "Compute all answers again: use no stored ones, and store none.")
     ] = False,
     **options: Any,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._errors import NO, explained
-from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, StoreDir
+from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, StoreDir, option
 from ._output import emit_actions, say
 from ._store import open_store
 
@@ -15,14 +15,12 @@ if TYPE_CHECKING:
 
 
 def remove(
-    space: Annotated[
-        list[str] | None, typer.Option("--space", metavar="NAME", help="Remove this space (repeatable).")
-    ] = None,
+    space: Annotated[list[str] | None, option("--space NAME", "Remove this space (repeatable).")] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option("--column", metavar="NAME", help="Remove this column of all items (repeatable)."),
+        option("--column NAME", "Remove this column of all items (repeatable)."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
+    yes: Annotated[bool, option("--yes -y", "Do not ask first.")] = False,
     dry_run: DryRun = False,
     quiet: Quiet = False,
     store: StoreDir = None,

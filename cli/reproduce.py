@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._errors import NO, explained
-from ._options import AllowPickle, CsvSafe, DeviceName, Format, OutputFile, OutputFormat, Quiet, StoreDir
+from ._options import (
+    AllowPickle,
+    CsvSafe,
+    DeviceName,
+    Format,
+    OutputFile,
+    OutputFormat,
+    Quiet,
+    StoreDir,
+    argument,
+    option,
+)
 from ._output import emit, say
 from ._store import open_store
 
@@ -17,34 +28,25 @@ _FOR_THE_EYE = (Format.TABLE, Format.MARKDOWN)
 
 
 def reproduce(
-    recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="wolfe2022, or the path of a recipe of your own (.toml).")
-    ],
+    recipe: Annotated[str, argument("RECIPE", "wolfe2022, or the path of a recipe of your own (.toml).")],
     model: Annotated[
         list[str] | None,
-        typer.Option(
-            "--model",
-            metavar="NAME",
-            help="gpt2, clip, minilm, a hub id, a folder, or name=folder (repeatable); published numbers are those of "
+        option(
+            "--model NAME",
+            "gpt2, clip, minilm, a hub id, a folder, or name=folder (repeatable); published numbers are those of "
             "the name.  [default: the paper's models]",
         ),
     ] = None,
     sentences: Annotated[
         str | None,
-        typer.Option(
-            "--sentences",
-            metavar="FILE",
-            help="Draw occurrences from these sentences, one a line, not from the recipe's.",
-        ),
+        option("--sentences FILE", "Draw occurrences from these sentences, one a line, not from the recipe's."),
     ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Only the small sets, and the first texts of the others.")
-    ] = False,
-    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of all draws.")] = 0,
+    quick: Annotated[bool, option("--quick", "Only the small sets, and the first texts of the others.")] = False,
+    seed: Annotated[int, option("--seed S", "Seed of all draws.")] = 0,
     device: DeviceName = None,
     allow_pickle: AllowPickle = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the builds and queries, and do nothing.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a published number is missed.")] = False,
+    dry_run: Annotated[bool, option("--dry-run", "Show the builds and queries, and do nothing.")] = False,
+    strict: Annotated[bool, option("--strict", "Exit with 1 if a published number is missed.")] = False,
     quiet: Quiet = False,
     store: StoreDir = None,
     form: OutputFormat = Format.TABLE,

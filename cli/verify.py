@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ._errors import MISTAKE, NO, explained
-from ._options import CsvSafe, Format, OutputFile, OutputFormat, Quiet, StoreDir
+from ._options import CsvSafe, Format, OutputFile, OutputFormat, Quiet, StoreDir, option
 from ._output import emit, say
 from ._store import open_all, open_store
 
@@ -13,17 +13,17 @@ from ._store import open_all, open_store
 def verify(
     deep: Annotated[
         bool,
-        typer.Option(
+        option(
             "--deep",
-            help="Also compute each id from its text, and compare the vectors in the indexes, and the sums of a space, "
+            "Also compute each id from its text, and compare the vectors in the indexes, and the sums of a space, "
             "with the shards.",
         ),
     ] = False,
     quick: Annotated[
         bool,
-        typer.Option(
+        option(
             "--quick",
-            help="Check instead only that each file is there with its size, and the footers of the shards. Of a store "
+            "Check instead only that each file is there with its size, and the footers of the shards. Of a store "
             "at a URL, fetches a listing and some kilobytes per shard.",
         ),
     ] = False,
