@@ -15,13 +15,7 @@ from ._reading import PlainCommand, PlainGroup
 
 
 class _Entry(NamedTuple):
-    """A command in the list.
-
-    Attributes:
-        help: Text beside the name in the list.
-        kind: Class of the command; None for a group of commands.
-        alias_of: Command that this is another name of; it is not listed.
-    """
+    """A command in the list."""
 
     help: str
     kind: type[PlainCommand] | None = PlainCommand

@@ -7,12 +7,7 @@ DOCS = "https://embstore.github.io/embstore/"
 
 
 class Example(NamedTuple):
-    """The last lines of a help text.
-
-    Attributes:
-        lines: Command lines.
-        page: Page of the documentation, within its folder in the sources.
-    """
+    """The last lines of a help text."""
 
     lines: tuple[str, ...]
     page: str
@@ -146,12 +141,7 @@ _OF_METRIC = {
 
 
 def example_of(path: str, needs: str = "") -> Example | None:
-    """Return the example of a command by its path (``datasets fetch``); None where there is none.
-
-    Args:
-        path: Names of the command and of the groups above it.
-        needs: What the metric is computed from, where the command is one.
-    """
+    """Return the example of a command by its path (``datasets fetch``), if any; ``needs``: of a metric."""
     group, _, metric = path.partition(" ")
     if group != "query" or not metric:
         return EXAMPLES.get(path)

@@ -61,9 +61,6 @@ def follow_suffix(context: Any) -> None:
     """Choose the format by the suffix of the output file, where a command has both and no format was given.
 
     The output ``-`` is standard output.
-
-    Raises:
-        UsageError: The suffix is unknown, an option does not fit the format, or the file cannot be written.
     """
     values = context.params
     output = values.get("output")

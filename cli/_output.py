@@ -35,16 +35,7 @@ def emit(
     ids_as_text: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Write a table to standard output or a file, and its notes to standard error.
-
-    Args:
-        table: The table.
-        form: Its format.
-        output: The file; None for standard output.
-        csv_safe: Whether texts in CSV that a spreadsheet would take for formulas get an apostrophe.
-        ids_as_text: Whether item ids are texts in JSON.
-        quiet: Whether the notes are left out.
-    """
+    """Write a table to standard output or a file, and its notes to standard error."""
     if ids_as_text and form in (Format.JSON, Format.JSONL):
         table = _with_texts(table)
     for note in () if quiet else table.notes:
@@ -75,16 +66,6 @@ def emit_actions(
     """Write a table of what a command did, or found, in a store; if it has no rows, a sentence on standard error.
 
     An empty table is written only to a file, or in another format than the printed one.
-
-    Args:
-        done: One row for each file or space.
-        form: Format of the table.
-        output: The file; None for standard output.
-        nothing: Sentence for a table without rows.
-        dry_run: Whether nothing was written to the store.
-        quiet: Whether only the table is written.
-        csv_safe: See :func:`emit`.
-        ids_as_text: See :func:`emit`.
     """
     if dry_run and not quiet:
         say("Dry run: nothing is written.")
@@ -141,14 +122,7 @@ def json_text(value: Any, indent: int | None = None) -> str:
 def csv_lines(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, safe: bool = False, for_terminal: bool = False
 ) -> Iterator[str]:
-    """Yield the lines of a CSV file, the names of the columns first.
-
-    Args:
-        columns: Names of the columns.
-        rows: Values of each row, in this order.
-        safe: Whether texts that a spreadsheet would take for formulas get an apostrophe.
-        for_terminal: Whether control characters are escaped.
-    """
+    """Yield the lines of a CSV file, the columns first; ``safe`` puts ' before what spreadsheets take for formulas."""
     for row in chain([columns], rows):
         line = io.StringIO()
         writer = csv.writer(line, lineterminator="\r\n")  # only what is in it is quoted, and a lone \r must be
@@ -157,13 +131,7 @@ def csv_lines(
 
 
 def json_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, ids_as_text: bool = False) -> Iterator[str]:
-    """Yield one line of JSON for each row.
-
-    Args:
-        columns: Names of the columns.
-        rows: Values of each row, in this order.
-        ids_as_text: Whether item ids are texts.
-    """
+    """Yield one line of JSON for each row."""
     ids = {name for name in columns if ids_as_text and name.startswith("item_id")}
     for row in rows:
         named = zip(columns, row, strict=True)
@@ -173,11 +141,7 @@ def json_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, ids_as_
 
 @contextmanager
 def open_output(output: Path | None) -> Iterator[BinaryIO]:
-    """Open a file, or standard output, for bytes within a context.
-
-    Raises:
-        UsageError: The file cannot be written.
-    """
+    """Open a file, or standard output, for bytes within a context."""
     if output is None:
         yield sys.stdout.buffer
         return

@@ -160,12 +160,7 @@ def _has_ended(progress: Progress) -> bool:
 
 
 def summarise(report: "BuildReport", store: str | None) -> None:
-    """Write the summary of a build to standard error.
-
-    Args:
-        report: Result of the build.
-        store: Folder or URL as the user named it, for the commands that the summary proposes.
-    """
+    """Write the summary of a build of a store, as the user named it, to standard error."""
     *lines, last = report.lines()
     for line in lines:
         say(line)

@@ -42,12 +42,7 @@ def _that_fit(section: Section, width: int) -> list[Section]:
 
 
 def result_sections(result: "Table", helps: Mapping[str, str]) -> list[Section]:
-    """Return a heading and a table for each figure, and at the end for each reason what was not measured.
-
-    Args:
-        result: Result of a reproduction.
-        helps: Description of each figure, by its name.
-    """
+    """Return a heading and a table for each figure, and at the end for each reason what was not measured."""
     sections: list[Section] = []
     for figure in dict.fromkeys(result["figure"]):
         rows = [row for row in result if row["figure"] == figure and row["verdict"] != _NOT_MEASURED]

@@ -74,12 +74,7 @@ class _Drawing:
             )
 
     def draw(self, name: str | None, compute: Callable[[], "Table"] | None = None) -> None:
-        """Draw a result into files; say where, unless they were named.
-
-        Args:
-            name: Name of the metric or command; None to recognise the stored result by its columns.
-            compute: Function that returns the result, if none is stored.
-        """
+        """Draw a result into files; say where, unless they were named. A stored one may need no name."""
         from embstore.plot import file_type, starting_early
 
         for file in self.output or ():

@@ -157,13 +157,7 @@ SELECTION = parameters_of(_selection)
 
 
 def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[inspect.Parameter]) -> Any:
-    """Return the command of a metric.
-
-    Args:
-        metric: The metric, whose own parameters become the first options.
-        run: Function that the command calls with the name as ``metric`` and the options.
-        shared: Options that all metrics have, besides those that select.
-    """
+    """Return the command of a metric."""
 
     def command(**options: Any) -> None:
         run(metric=metric.name, **options)

@@ -21,14 +21,6 @@ def split_given(
     """Return the names of sources, the texts, and a note on how a list was understood.
 
     A list of strings is texts if none of them is, or resembles, the name of a source.
-
-    Args:
-        sources: Names of sources, or texts; None for the default where there are no texts.
-        texts: Texts; None for none.
-        default: Names of the default sources.
-
-    Raises:
-        UsageError: Texts are given twice, only some strings of a list name sources, or an argument is a table.
     """
     members_given = None if texts is None else _iterable(texts)
     if sources is None:

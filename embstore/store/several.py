@@ -89,12 +89,7 @@ class Stores:
 
 
 def join(tables: Mapping[str, Table], notes: Sequence[str] = ()) -> Table:
-    """Return tables of one query as one, with the name of each row's store.
-
-    Args:
-        tables: Name of the store → its table.
-        notes: Further notes.
-    """
+    """Return tables of one query as one, with the name of each row's store."""
     first = max(tables.values(), key=lambda found: len(found.columns))
     columns = dict.fromkeys([*first.columns, *(column for found in tables.values() for column in found.columns)])
     rows = [
