@@ -10,6 +10,7 @@ from embstore.base.errors import UsageError
 from embstore.base.escape import is_utf8
 
 from ._errors import explained
+from ._groups import grouped
 from ._help import Command
 from ._reading import PlainCommand, PlainGroup
 
@@ -160,5 +161,5 @@ def _load(name: str) -> Any:
     else:
         hidden = entry.alias_of is not None
         kind = getattr(module, "COMMAND", entry.kind)
-        app.command(name, cls=kind, short_help=entry.help, hidden=hidden)(getattr(module, own_name))
+        app.command(name, cls=kind, short_help=entry.help, hidden=hidden)(grouped(getattr(module, own_name)))
     return typer.main.get_group(app).commands[name]

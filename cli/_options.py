@@ -180,6 +180,32 @@ SqlMemory = Annotated[
     str | None,
     option("--memory SIZE", "Memory limit of --where, as in 2GB.  [default: half of the machine's memory]"),
 ]
+
+
+def _filters(
+    model: Models = None,
+    revision: Revisions = None,
+    space: Spaces = None,
+    unit: UnitName = None,
+    pooling: PoolingName = None,
+    template: TemplateText = None,
+) -> dict[str, Any]:
+    """Return the filters of spaces that the options give, as arguments of the methods of Store."""
+    return {
+        "models": model or (), "revisions": revision or (), "spaces": space or (), "unit": unit, "pooling": pooling,
+        "template": template,
+    }  # fmt: skip
+
+
+def _listed(
+    words: WordFile = None, word: SingleWords = None, timeout: SqlTimeout = None, memory: SqlMemory = None
+) -> dict[str, Any]:
+    """Return the words that restrict a query, and the limits of its SQL, as arguments of the methods of Store."""
+    return {"words": words, "word": word or (), "timeout": timeout, "memory": memory}
+
+
+Filters = Annotated[dict[str, Any], _filters]
+Listed = Annotated[dict[str, Any], _listed]
 OutputFormat = Annotated[
     Format,
     option(

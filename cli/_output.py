@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -17,7 +17,7 @@ from embstore.base.errors import UsageError
 from embstore.base.escape import printable, printable_json
 
 from ._errors import say as say  # for commands, which write nothing else to standard error
-from ._options import Format
+from ._options import CsvSafe, Format, IdsAsText, OutputFile, OutputFormat, Quiet, StoreDir, StoreDirs
 
 if TYPE_CHECKING:
     from embstore.base.table import Table
@@ -52,27 +52,53 @@ def emit(
         write(text, output, is_data=form is not Format.TABLE)
 
 
-def emit_actions(
-    done: "Table",
-    form: Format,
-    output: Path | None,
-    *,
-    nothing: str,
-    dry_run: bool = False,
-    quiet: bool = False,
-    csv_safe: bool = False,
-    ids_as_text: bool = False,
-) -> None:
-    """Write a table of what a command did, or found, in a store; if it has no rows, a sentence on standard error.
+@dataclass(frozen=True)
+class Shown:
+    """How a command shows its result: options that most commands have."""
 
-    An empty table is written only to a file, or in another format than the printed one.
-    """
-    if dry_run and not quiet:
-        say("Dry run: nothing is written.")
-    if not len(done) and not quiet:
-        say(nothing)
-    if len(done) or form is not Format.TABLE or output is not None:
-        emit(done, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)
+    quiet: Quiet = False
+    store: StoreDir = None
+    form: OutputFormat = Format.TABLE
+    output: OutputFile = None
+    csv_safe: CsvSafe = False
+
+    def emit(self, table: "Table") -> None:
+        """Write a table, and its notes, as :func:`emit` does."""
+        emit(table, self.form, self.output, csv_safe=self.csv_safe, ids_as_text=self._has_text_ids, quiet=self.quiet)
+
+    def emit_actions(self, done: "Table", *, nothing: str, dry_run: bool = False) -> None:
+        """Write a table of what a command did, or found, in a store; if it has no rows, a sentence on standard error.
+
+        An empty table is written only to a file, or in another format than the printed one.
+        """
+        if dry_run and not self.quiet:
+            say("Dry run: nothing is written.")
+        if not len(done) and not self.quiet:
+            say(nothing)
+        if len(done) or self.form is not Format.TABLE or self.output is not None:
+            self.emit(done)
+
+    @property
+    def _has_text_ids(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class ShownItems(Shown):
+    """How a command shows a result with item ids."""
+
+    ids_as_text: IdsAsText = False
+
+    @property
+    def _has_text_ids(self) -> bool:
+        return self.ids_as_text
+
+
+@dataclass(frozen=True)
+class ShownOfStores(ShownItems):
+    """How a command shows a result of one or several stores."""
+
+    store: StoreDirs = None  # type: ignore[assignment]
 
 
 def write(text: str, output: Path | None, *, is_data: bool = True) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 from . import _options
 from ._errors import explained
 from ._options import argument, option
-from ._output import emit
+from ._output import Shown
 from ._store import open_store
 
 
@@ -24,27 +24,18 @@ def cosine(
         option("--download", "With --embed: download checkpoints that are not on this machine."),
     ] = False,
     allow_pickle: _options.AllowPickle = False,
-    model: _options.Models = None,
-    revision: _options.Revisions = None,
-    space: _options.Spaces = None,
-    unit: _options.UnitName = None,
-    pooling: _options.PoolingName = None,
-    template: _options.TemplateText = None,
+    *,
+    filters: _options.Filters,
     transform: _options.Transforms = None,
-    quiet: _options.Quiet = False,
-    store: _options.StoreDir = None,
-    form: _options.OutputFormat = _options.Format.TABLE,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
+    shown: Shown,
 ) -> None:
     """Show the cosine of two texts, layers down and models side by side: exact, in float64."""
     with explained():
         from ._progress import show_progress
 
-        with show_progress(quiet):
-            found = open_store(store).cosine(
-                texts or (), marked=marked or (), models=model or (), revisions=revision or (), spaces=space or (),
-                unit=unit, pooling=pooling, template=template, layers=layer, embed=embed, download=download,
+        with show_progress(shown.quiet):
+            found = open_store(shown.store).cosine(
+                texts or (), marked=marked or (), **filters, layers=layer, embed=embed, download=download,
                 allow_pickle=allow_pickle, transforms=transform or (),
             )  # fmt: skip
-        emit(found, form, output, csv_safe=csv_safe, quiet=quiet)
+        shown.emit(found)

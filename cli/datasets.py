@@ -7,9 +7,10 @@ import typer
 
 from . import _options
 from ._errors import explained
+from ._groups import grouped
 from ._help import Command
 from ._options import argument, option
-from ._output import emit, say
+from ._output import ShownItems, emit, say
 from ._reading import PlainGroup
 from ._store import open_store
 
@@ -117,6 +118,7 @@ def store_(
 
 
 @app.command("missing", cls=Command)
+@grouped
 def missing(
     sources: Annotated[list[str], argument("SOURCE", "Datasets, in the store or at hand, and files of texts.")],
     span: Annotated[
@@ -127,30 +129,16 @@ def missing(
         str | None,
         option("--targets brackets|COLUMN", "The targets of sentences, as in a build."),
     ] = None,
-    model: _options.Models = None,
-    revision: _options.Revisions = None,
-    space: _options.Spaces = None,
-    unit: _options.UnitName = None,
-    pooling: _options.PoolingName = None,
-    template: _options.TemplateText = None,
-    store: _options.StoreDir = None,
-    form: _options.OutputFormat = _options.Format.TABLE,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    ids_as_text: _options.IdsAsText = False,
-    quiet: _options.Quiet = False,
+    *,
+    filters: _options.Filters,
+    shown: ShownItems,
 ) -> None:
     """List the texts of datasets and files that are missing in the spaces of a store."""
     with explained():
-        found = open_store(store).missing(
+        found = open_store(shown.store).missing(
             sources,
             span=span or (),
             targets=targets,
-            models=model or (),
-            revisions=revision or (),
-            spaces=space or (),
-            unit=unit,
-            pooling=pooling,
-            template=template,
+            **filters,
         )
-        emit(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)
+        shown.emit(found)

@@ -4,12 +4,13 @@ from typing import Annotated, Any
 
 from . import _options
 from ._errors import explained
-from ._groups import with_options
+from ._groups import grouped
 from ._options import argument, option
-from ._output import emit
+from ._output import ShownItems
 from ._store import open_store
 
 
+@grouped
 def arguments(
     texts: Annotated[
         list[str] | None,
@@ -33,43 +34,28 @@ def arguments(
         option("--against SPACE", "Compare with the layers of this space, the first with the first, and so on."),
     ] = None,
     layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "all",
-    model: _options.Models = None,
-    revision: _options.Revisions = None,
-    space: _options.Spaces = None,
-    unit: _options.UnitName = None,
-    pooling: _options.PoolingName = None,
-    template: _options.TemplateText = None,
+    *,
+    filters: _options.Filters,
     where: Annotated[
         str | None,
         option("--where SQL", "Only items for which this holds are compared, and neighbours."),
     ] = None,
-    words: _options.WordFile = None,
-    word: _options.SingleWords = None,
-    timeout: _options.SqlTimeout = None,
-    memory: _options.SqlMemory = None,
+    listed: _options.Listed,
     sample: _options.Sample = None,
     seed: Annotated[int, option("--seed S", "Seed of the sample.")] = 0,
 ) -> dict[str, Any]:
     """Return the arguments of :meth:`Store.drift` that the options give."""
     return {
         "texts": texts or (), "marked": marked or (), "most": most, "k": k, "pairs": pairs, "against": against,
-        "layers": layer, "models": model or (), "revisions": revision or (), "spaces": space or (), "unit": unit,
-        "pooling": pooling, "template": template, "where": where, "words": words, "word": word or (),
-        "timeout": timeout, "memory": memory,
-        "sample": sample, "seed": seed,
+        "layers": layer, **filters, "where": where, **listed, "sample": sample, "seed": seed,
     }  # fmt: skip
 
 
-@with_options(arguments)
 def drift(
+    *,
+    given: Annotated[dict[str, Any], arguments],
     no_cache: Annotated[bool, option("--no-cache", "Compute all anew: take no stored answer, and store none.")] = False,
-    quiet: _options.Quiet = False,
-    store: _options.StoreDir = None,
-    form: _options.OutputFormat = _options.Format.TABLE,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    ids_as_text: _options.IdsAsText = False,
-    **options: Any,
+    shown: ShownItems,
 ) -> None:
     """Show how the neighbourhoods of items change over layers, or between two spaces.
 
@@ -78,6 +64,6 @@ def drift(
     with explained():
         from ._progress import show_progress
 
-        with show_progress(quiet):
-            found = open_store(store).drift(**arguments(**options), cache=not no_cache)
-        emit(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)
+        with show_progress(shown.quiet):
+            found = open_store(shown.store).drift(**given, cache=not no_cache)
+        shown.emit(found)

@@ -24,10 +24,8 @@ def export(
         str | None,
         option("--where SQL", "Export the items for which this holds: --where \"text LIKE 'a%'\"."),
     ] = None,
-    words: _options.WordFile = None,
-    word: _options.SingleWords = None,
-    timeout: _options.SqlTimeout = None,
-    memory: _options.SqlMemory = None,
+    *,
+    listed: _options.Listed,
     transform: _options.Transforms = None,
     keep: Annotated[
         list[str] | None,
@@ -46,8 +44,7 @@ def export(
 
         with show_progress(quiet) as observe:
             report = open_store(store).export(
-                dest, space, format=form, layers=layer, where=where, words=words, word=word or (),
-                timeout=timeout, memory=memory,
+                dest, space, format=form, layers=layer, where=where, **listed,
                 transforms=transform or (), keep=_options.split_names(keep), force=force, observe=observe,
             )  # fmt: skip
         if not quiet:

@@ -5,7 +5,7 @@ from typing import Annotated
 from . import _options
 from ._errors import explained
 from ._options import argument, option
-from ._output import emit
+from ._output import ShownOfStores
 from ._store import open_stores
 
 
@@ -34,28 +34,16 @@ def neighbours(
         option("--download", "With --embed: download checkpoints that are not on this machine."),
     ] = False,
     allow_pickle: _options.AllowPickle = False,
-    model: _options.Models = None,
-    revision: _options.Revisions = None,
-    space: _options.Spaces = None,
-    unit: _options.UnitName = None,
-    pooling: _options.PoolingName = None,
-    template: _options.TemplateText = None,
+    *,
+    filters: _options.Filters,
     transform: _options.Transforms = None,
     where: Annotated[
         str | None,
         option("--where SQL", "Only items for which this is true, as in \"text LIKE 'a%'\" (in the search)."),
     ] = None,
-    words: _options.WordFile = None,
-    word: _options.SingleWords = None,
-    timeout: _options.SqlTimeout = None,
-    memory: _options.SqlMemory = None,
+    listed: _options.Listed,
     exact: Annotated[bool, option("--exact", "Scan the vectors, whatever indexes there are.")] = False,
-    quiet: _options.Quiet = False,
-    store: _options.StoreDirs = None,
-    form: _options.OutputFormat = _options.Format.TABLE,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    ids_as_text: _options.IdsAsText = False,
+    shown: ShownOfStores,
 ) -> None:
     """Show the nearest stored items of a text, by cosine, layers and models side by side.
 
@@ -64,12 +52,11 @@ def neighbours(
     with explained():
         from ._progress import show_progress
 
-        with show_progress(quiet):
-            found = open_stores(store).neighbours(
-                texts or (), marked=marked or (), models=model or (), revisions=revision or (),
-                spaces=space or (), unit=unit, pooling=pooling, template=template, layers=layer, k=k, embed=embed,
-                download=download, allow_pickle=allow_pickle, transforms=transform or (), where=where, words=words,
-                word=word or (), timeout=timeout, memory=memory, exact=exact,
+        with show_progress(shown.quiet):
+            found = open_stores(shown.store).neighbours(
+                texts or (), marked=marked or (), **filters, layers=layer, k=k, embed=embed,
+                download=download, allow_pickle=allow_pickle, transforms=transform or (), where=where, **listed,
+                exact=exact,
                 positive=_options.split_words(positive), negative=_options.split_words(negative), method=method,
             )  # fmt: skip
-        emit(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)
+        shown.emit(found)

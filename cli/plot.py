@@ -11,7 +11,7 @@ import typer
 
 from . import _options, drift
 from ._errors import explained, say
-from ._groups import parameters_of, with_options
+from ._groups import grouped, parameters_of
 from ._help import Command
 from ._options import option
 from ._store import open_store
@@ -124,19 +124,23 @@ def _plot_metric(
         drawing.draw(metric, compute)
 
 
-@with_options(drift.arguments, _Drawing)
+@grouped
 def _plot_drift(
-    context: typer.Context, store: _options.StoreDir = None, no_cache: _NoCache = False, **options: Any
+    *,
+    context: typer.Context,
+    given: Annotated[dict[str, Any], drift.arguments],
+    drawing: _Drawing,
+    store: _options.StoreDir = None,
+    no_cache: _NoCache = False,
 ) -> None:
     """Draw how the neighbourhoods of items change over layers, or between two spaces: a curve for each item."""
-    drawing = _Drawing.taken_from(options)
 
     def compute() -> "Table":
         from embstore.base.errors import UsageError
 
-        if options["pairs"] == "all":
+        if given["pairs"] == "all":
             raise UsageError("a picture of drift is of adjacent layers: leave out --pairs all.")
-        return open_store(store).drift(**drift.arguments(**options), cache=not no_cache)
+        return open_store(store).drift(**given, cache=not no_cache)
 
     with explained():
         drawing.check_stored_result(context)
@@ -187,8 +191,8 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-@with_options(_Drawing)
-def plot(context: typer.Context, **options: Any) -> None:
+@grouped
+def plot(*, context: typer.Context, drawing: _Drawing) -> None:
     """Draw a metric, drift, or a stored result (--from), as SVG, PNG, PDF, HTML or a Vega-Lite specification.
 
     The options of a metric: embstore plot METRIC --help. Those of drift: embstore plot drift --help.
@@ -196,7 +200,6 @@ def plot(context: typer.Context, **options: Any) -> None:
     with explained():
         from embstore.base.errors import UsageError
 
-        drawing = _Drawing.taken_from(options)
         sources = map(context.get_parameter_source, context.params)
         are_given = any(source is not None and source.name != "DEFAULT" for source in sources)
         if context.invoked_subcommand is None and drawing.result is not None:

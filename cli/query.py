@@ -11,7 +11,7 @@ from embstore.base.messages import as_option, rendered
 
 from . import _options
 from ._errors import explained, refuse, wrapped
-from ._groups import parameters_of, set_parameters
+from ._groups import grouped, parameters_of, set_parameters
 from ._options import option
 from ._output import emit, json_text, write
 from ._reading import PlainCommand, PlainGroup
@@ -30,13 +30,10 @@ _Intervals = Annotated[
 ]
 
 
+@grouped
 def _selection(
-    model: _options.Models = None,
-    revision: _options.Revisions = None,
-    space: _options.Spaces = None,
-    unit: _options.UnitName = None,
-    pooling: _options.PoolingName = None,
-    template: _options.TemplateText = None,
+    *,
+    filters: _options.Filters,
     layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "all",
     where: Annotated[
         str | None,
@@ -46,10 +43,7 @@ def _selection(
             '(embstore info --columns): --where "length(text) > 3".',
         ),
     ] = None,
-    words: _options.WordFile = None,
-    word: _options.SingleWords = None,
-    timeout: _options.SqlTimeout = None,
-    memory: _options.SqlMemory = None,
+    listed: _options.Listed,
     sample: _options.Sample = None,
     seed: Annotated[
         int,
@@ -70,11 +64,8 @@ def _selection(
 ) -> dict[str, Any]:
     """Return the spaces, layers and items that the options select, as arguments of :meth:`Store.query`."""
     return {
-        "models": model or (), "revisions": revision or (), "spaces": space or (), "unit": unit, "pooling": pooling,
-        "template": template,
-        "layers": layer, "where": where, "words": words, "word": word or (), "timeout": timeout, "memory": memory,
-        "sample": sample, "seed": seed, "transforms": transform or (),
-        "by": by, "bins": bins,
+        **filters, "layers": layer, "where": where, **listed, "sample": sample, "seed": seed,
+        "transforms": transform or (), "by": by, "bins": bins,
     }  # fmt: skip
 
 

@@ -7,17 +7,12 @@ import typer
 from ._errors import NO, explained
 from ._options import (
     AllowPickle,
-    CsvSafe,
     DeviceName,
     Format,
-    OutputFile,
-    OutputFormat,
-    Quiet,
-    StoreDir,
     argument,
     option,
 )
-from ._output import emit, say
+from ._output import Shown, say
 from ._store import open_store
 
 if TYPE_CHECKING:
@@ -47,44 +42,32 @@ def reproduce(
     allow_pickle: AllowPickle = False,
     dry_run: Annotated[bool, option("--dry-run", "Show the builds and queries, and do nothing.")] = False,
     strict: Annotated[bool, option("--strict", "Exit with 1 if a published number is missed.")] = False,
-    quiet: Quiet = False,
-    store: StoreDir = None,
-    form: OutputFormat = Format.TABLE,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
+    *,
+    shown: Shown,
 ) -> None:
     """Reproduce a paper: build what it needs, measure, and show measured beside published."""
     with explained(_STOPPED):
         from ._progress import show_progress
 
-        with show_progress(quiet) as observe:
-            result = open_store(store).reproduce(
+        with show_progress(shown.quiet) as observe:
+            result = open_store(shown.store).reproduce(
                 recipe, models=model or (), sentences=sentences, quick=quick, seed=seed, device=device,
                 allow_pickle=allow_pickle, dry_run=dry_run, observe=observe,
             )  # fmt: skip
-        _show(result, recipe, form, output, dry_run=dry_run, csv_safe=csv_safe, quiet=quiet)
+        _show(result, recipe, shown, dry_run=dry_run)
         if strict and not dry_run and "miss" in result["verdict"]:
             raise typer.Exit(NO)
 
 
-def _show(
-    result: "Table",
-    recipe: str,
-    form: Format,
-    output: OutputFile,
-    *,
-    dry_run: bool,
-    csv_safe: bool,
-    quiet: bool,
-) -> None:
-    if form not in _FOR_THE_EYE:
-        emit(result, form, output, csv_safe=csv_safe, quiet=quiet)
+def _show(result: "Table", recipe: str, shown: Shown, *, dry_run: bool) -> None:
+    if shown.form not in _FOR_THE_EYE:
+        shown.emit(result)
         return
     from embstore.recipes.recipe_file import load_recipe
 
     from ._sections import emit_sections, plan_sections, result_sections
 
-    for note in () if quiet else result.notes:
+    for note in () if shown.quiet else result.notes:
         say(note)
     helps = {measure.figure: measure.help for measure in load_recipe(recipe).measures}
-    emit_sections(plan_sections(result) if dry_run else result_sections(result, helps), form, output)
+    emit_sections(plan_sections(result) if dry_run else result_sections(result, helps), shown.form, shown.output)
