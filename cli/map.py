@@ -2,6 +2,8 @@
 
 from typing import Annotated
 
+import typer
+
 from . import _options
 from ._errors import explained
 from ._options import option
