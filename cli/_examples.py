@@ -62,10 +62,7 @@ EXAMPLES = {
         "how-to/plot.md",
     ),
     "plot drift": Example(
-        (
-            "embstore plot drift bank river -o drift.svg",
-            "embstore plot drift --most 3 --column turnover -o most.pdf",
-        ),
+        ("embstore plot drift bank river -o drift.svg", "embstore plot drift --most 3 --column turnover -o most.pdf"),
         "how-to/maps.md",
     ),
     "neighbours": Example(
@@ -77,10 +74,7 @@ EXAMPLES = {
         "how-to/neighbours.md",
     ),
     "cosine": Example(
-        (
-            "embstore cosine bank river",
-            'embstore cosine --text "the [bank] of the river" --text "a [bank] lends"',
-        ),
+        ("embstore cosine bank river", 'embstore cosine --text "the [bank] of the river" --text "a [bank] lends"'),
         "how-to/neighbours.md",
     ),
     "sql": Example(
@@ -134,10 +128,7 @@ _OF_METRICS = {
     "neighbours": "--space gpt2.word.last --sample 10000",
     "column": "--column zipf_frequency --value hubness",
 }
-_OF_METRIC = {
-    "weat": "-x flowers.txt -y insects.txt",
-    "sc-weat": "--word rose --word wasp",
-}
+_OF_METRIC = {"weat": "-x flowers.txt -y insects.txt", "sc-weat": "--word rose --word wasp"}
 
 
 def example_of(path: str, needs: str = "") -> Example | None:

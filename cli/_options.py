@@ -140,10 +140,7 @@ StoreDirs = Annotated[
         "several).  [default: $EMBSTORE_STORE, else ./store]",
     ),
 ]
-Models = Annotated[
-    list[str] | None,
-    option("--model NAME", "Keep the spaces of this checkpoint (repeatable)."),
-]
+Models = Annotated[list[str] | None, option("--model NAME", "Keep the spaces of this checkpoint (repeatable).")]
 Spaces = Annotated[list[str] | None, option("--space NAME", "Keep this space (repeatable).")]
 Revisions = Annotated[
     list[str] | None,
@@ -152,8 +149,7 @@ Revisions = Annotated[
 UnitName = Annotated[str | None, option(f"--unit {UNITS}", "Keep the spaces of this unit.")]
 PoolingName = Annotated[str | None, option(f"--pooling {POOLINGS}|imported", "Keep the spaces of this pooling.")]
 TemplateText = Annotated[
-    str | None,
-    option("--template TEXT", "Keep the spaces of this template, as in 'This is {text}'."),
+    str | None, option("--template TEXT", "Keep the spaces of this template, as in 'This is {text}'.")
 ]
 Transforms = Annotated[
     list[str] | None,
@@ -172,13 +168,9 @@ WordFile = Annotated[
     ),
 ]
 SingleWords = Annotated[list[str] | None, option("--word WORD", "Keep the items of this word too (repeatable).")]
-SqlTimeout = Annotated[
-    float | None,
-    option("--timeout SECONDS", "Time limit of --where.  [default: no limit]"),
-]
+SqlTimeout = Annotated[float | None, option("--timeout SECONDS", "Time limit of --where.  [default: no limit]")]
 SqlMemory = Annotated[
-    str | None,
-    option("--memory SIZE", "Memory limit of --where, as in 2GB.  [default: half of the machine's memory]"),
+    str | None, option("--memory SIZE", "Memory limit of --where, as in 2GB.  [default: half of the machine's memory]")
 ]
 
 

@@ -8,16 +8,7 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Self
 
 from embstore.base.escape import printable
-from embstore.base.progress import (
-    BRIEF,
-    Clock,
-    Progress,
-    count,
-    describe,
-    ignore,
-    observing,
-    time_left,
-)
+from embstore.base.progress import BRIEF, Clock, Progress, count, describe, ignore, observing, time_left
 
 from ._output import say
 from ._terminal import escape_terminals

@@ -64,10 +64,7 @@ def plan_sections(plan: "Table") -> list[Section]:
     """Return a heading and a table for the builds and for the queries of a dry run."""
     from embstore.base.table import table
 
-    columns = {
-        "build": ("space", "sources", "template"),
-        "query": ("space", "metric", "column", "figure"),
-    }
+    columns = {"build": ("space", "sources", "template"), "query": ("space", "metric", "column", "figure")}
     parts = [(step, [row for row in plan if row["step"] == step]) for step in columns]
     heads = {"build": "builds", "query": "queries"}
     return [(f"{len(rows)} {heads[step]}", table(rows, columns=columns[step])) for step, rows in parts if rows]

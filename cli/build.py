@@ -101,8 +101,7 @@ def build(
         ),
     ] = None,
     no_header: Annotated[
-        bool,
-        option("--no-header", "CSV and TSV files begin with a text; --column 1, 2 … are their columns."),
+        bool, option("--no-header", "CSV and TSV files begin with a text; --column 1, 2 … are their columns.")
     ] = False,
     delimiter: Annotated[
         str | None,
@@ -128,8 +127,7 @@ def build(
         ),
     ] = None,
     limit: Annotated[
-        int | None,
-        option("--limit N", "Stop after N texts; half a dataset is not kept as a dataset."),
+        int | None, option("--limit N", "Stop after N texts; half a dataset is not kept as a dataset.")
     ] = None,
     per_text: Annotated[int | None, option("--per-text N", "Draw N occurrences from each sentence.")] = None,
     seed: Annotated[int, option("--seed S", "Random seed of --per-text.")] = 0,
@@ -155,8 +153,7 @@ def build(
         option("--device-map auto|balanced|sequential", "Distribute a model over all devices, with accelerate."),
     ] = None,
     batch_tokens: Annotated[
-        int | None,
-        option("--batch-tokens N", "Number of tokens in a batch.  [default: what suits the device]"),
+        int | None, option("--batch-tokens N", "Number of tokens in a batch.  [default: what suits the device]")
     ] = None,
     allow_pickle: AllowPickle = False,
     shard: Annotated[
@@ -168,16 +165,13 @@ def build(
         ),
     ] = None,
     on: Annotated[
-        str | None,
-        option("--on ray", "Encode on a Ray cluster whose nodes share the store's folder."),
+        str | None, option("--on ray", "Encode on a Ray cluster whose nodes share the store's folder.")
     ] = None,
     workers: Annotated[
-        int | None,
-        option("--workers N", "Number of workers on Ray.  [default: as many as fit]"),
+        int | None, option("--workers N", "Number of workers on Ray.  [default: as many as fit]")
     ] = None,
     worker_gpus: Annotated[
-        float | None,
-        option("--worker-gpus G", "GPUs of each worker.  [default: 1 if the cluster has any]"),
+        float | None, option("--worker-gpus G", "GPUs of each worker.  [default: 1 if the cluster has any]")
     ] = None,
     worker_cpus: Annotated[
         int | None,

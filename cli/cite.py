@@ -11,13 +11,9 @@ from ._store import open_store
 
 
 def cite(
-    names: Annotated[
-        list[str] | None,
-        argument("ENTRY", "embstore, metrics, datasets, spaces or checkpoints."),
-    ] = None,
+    names: Annotated[list[str] | None, argument("ENTRY", "embstore, metrics, datasets, spaces or checkpoints.")] = None,
     result: Annotated[
-        Path | None,
-        option("--from FILE", "Cite what a result uses: a file that --format json wrote."),
+        Path | None, option("--from FILE", "Cite what a result uses: a file that --format json wrote.")
     ] = None,
     store: _options.StoreDir = None,
     output: _options.OutputFile = None,

@@ -12,16 +12,14 @@ from ._store import open_store
 def cosine(
     texts: Annotated[list[str] | None, argument("TEXT", "Words or sentences; of more than two, all pairs.")] = None,
     marked: Annotated[
-        list[str] | None,
-        option("--text TEXT", 'A word in its context (repeatable): --text "the [bank] of the river".'),
+        list[str] | None, option("--text TEXT", 'A word in its context (repeatable): --text "the [bank] of the river".')
     ] = None,
     layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "all",
     embed: Annotated[
         bool, option("--embed", "Encode a text that is not stored, by each space's own checkpoint.")
     ] = False,
     download: Annotated[
-        bool,
-        option("--download", "With --embed: download checkpoints that are not on this machine."),
+        bool, option("--download", "With --embed: download checkpoints that are not on this machine.")
     ] = False,
     allow_pickle: _options.AllowPickle = False,
     *,

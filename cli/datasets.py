@@ -61,8 +61,7 @@ def add(
         ),
     ],
     kind: Annotated[
-        str | None,
-        option("--kind pairs|lexicon|analogies", "For your own data: what its rows are."),
+        str | None, option("--kind pairs|lexicon|analogies", "For your own data: what its rows are.")
     ] = None,
     columns: Annotated[
         str | None,
@@ -100,8 +99,7 @@ def add(
 def store_(
     names: Annotated[list[str], argument("DATASET", "Datasets, as embstore datasets lists them.")],
     unit: Annotated[
-        str | None,
-        option("--unit word|sentence", "What the texts are as items.  [default: the dataset's own unit]"),
+        str | None, option("--unit word|sentence", "What the texts are as items.  [default: the dataset's own unit]")
     ] = None,
     store: _options.StoreDir = None,
     quiet: Annotated[bool, option("--quiet -q", "Show no progress and no summary, only errors.")] = False,
@@ -122,12 +120,10 @@ def store_(
 def missing(
     sources: Annotated[list[str], argument("SOURCE", "Datasets, in the store or at hand, and files of texts.")],
     span: Annotated[
-        str | None,
-        option("--span START,END", "Columns with the targets of sentences, as in a build."),
+        str | None, option("--span START,END", "Columns with the targets of sentences, as in a build.")
     ] = None,
     targets: Annotated[
-        str | None,
-        option("--targets brackets|COLUMN", "The targets of sentences, as in a build."),
+        str | None, option("--targets brackets|COLUMN", "The targets of sentences, as in a build.")
     ] = None,
     *,
     filters: _options.Filters,
@@ -135,10 +131,5 @@ def missing(
 ) -> None:
     """List the texts of datasets and files that are missing in the spaces of a store."""
     with explained():
-        found = open_store(shown.store).missing(
-            sources,
-            span=span or (),
-            targets=targets,
-            **filters,
-        )
+        found = open_store(shown.store).missing(sources, span=span or (), targets=targets, **filters)
         shown.emit(found)

@@ -13,21 +13,17 @@ from ._store import open_store
 @grouped
 def arguments(
     texts: Annotated[
-        list[str] | None,
-        argument("WORD", "Words or sentences.  [default: those that change most and least]"),
+        list[str] | None, argument("WORD", "Words or sentences.  [default: those that change most and least]")
     ] = None,
     marked: Annotated[
-        list[str] | None,
-        option("--text TEXT", 'A word in its context (repeatable): --text "the [bank] of the river".'),
+        list[str] | None, option("--text TEXT", 'A word in its context (repeatable): --text "the [bank] of the river".')
     ] = None,
     most: Annotated[
-        int | None,
-        option("--most N", "The N items that change most, and the N that change least.  [10]"),
+        int | None, option("--most N", "The N items that change most, and the N that change least.  [10]")
     ] = None,
     k: Annotated[int, option("-k N", "Number of neighbours.")] = 10,
     pairs: Annotated[
-        str,
-        option("--pairs adjacent|all", "Compare each layer with the next, or all with all."),
+        str, option("--pairs adjacent|all", "Compare each layer with the next, or all with all.")
     ] = "adjacent",
     against: Annotated[
         str | None,
@@ -37,8 +33,7 @@ def arguments(
     *,
     filters: _options.Filters,
     where: Annotated[
-        str | None,
-        option("--where SQL", "Only items for which this holds are compared, and neighbours."),
+        str | None, option("--where SQL", "Only items for which this holds are compared, and neighbours.")
     ] = None,
     listed: _options.Listed,
     sample: _options.Sample = None,

@@ -21,8 +21,7 @@ def export(
         option("--layer LAYERS", f"{_options.LAYER_HELP}  [default: all, or top if the format has room for one]"),
     ] = None,
     where: Annotated[
-        str | None,
-        option("--where SQL", "Export the items for which this holds: --where \"text LIKE 'a%'\"."),
+        str | None, option("--where SQL", "Export the items for which this holds: --where \"text LIKE 'a%'\".")
     ] = None,
     *,
     listed: _options.Listed,

@@ -10,8 +10,7 @@ from ._store import open_store
 
 def import_(
     files: Annotated[
-        list[str],
-        argument("FILE", "Files of vectors, which become one space; text formats also as .gz."),
+        list[str], argument("FILE", "Files of vectors, which become one space; text formats also as .gz.")
     ],
     name: Annotated[str, option("--name NAME", "Name of the space.")],
     form: Annotated[
@@ -43,8 +42,7 @@ def import_(
         ),
     ] = None,
     column: Annotated[
-        str | None,
-        option("--column NAME", "Column with the texts.  [default: text, word, token or key]"),
+        str | None, option("--column NAME", "Column with the texts.  [default: text, word, token or key]")
     ] = None,
     vector_column: Annotated[
         str | None,
@@ -57,10 +55,7 @@ def import_(
             "Type of the stored vectors.  [default: float16 for vectors of this type, else float32]",
         ),
     ] = None,
-    index: Annotated[
-        str,
-        option("--index auto|flat|hnsw|ivf|none", "An index of each layer, as in a build."),
-    ] = "auto",
+    index: Annotated[str, option("--index auto|flat|hnsw|ivf|none", "An index of each layer, as in a build.")] = "auto",
     index_memory: IndexMemory = None,
     allow_pickle: Annotated[
         bool, option("--allow-pickle", "Load pickles, which can run code: of files that you trust.")

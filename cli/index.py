@@ -21,8 +21,7 @@ def index(
     ] = None,
     index_memory: _options.IndexMemory = None,
     recall: Annotated[
-        float | None,
-        option("--recall R", "Recall@10 to tune for, if not exact.  [default: 0.99]"),
+        float | None, option("--recall R", "Recall@10 to tune for, if not exact.  [default: 0.99]")
     ] = None,
     force: Annotated[bool, option("--force", "Rebuild indexes that are up to date, too.")] = False,
     layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "all",

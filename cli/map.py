@@ -31,8 +31,7 @@ def map(
     *,
     filters: _options.Filters,
     where: Annotated[
-        str | None,
-        option("--where SQL", "Map the items for which this holds: --where \"text LIKE 'a%'\"."),
+        str | None, option("--where SQL", "Map the items for which this holds: --where \"text LIKE 'a%'\".")
     ] = None,
     listed: _options.Listed,
     sample: _options.Sample = None,

@@ -12,17 +12,14 @@ from ._store import open_stores
 def neighbours(
     texts: Annotated[list[str] | None, argument("TEXT", "Words or sentences.")] = None,
     marked: Annotated[
-        list[str] | None,
-        option("--text TEXT", 'A word in its context (repeatable): --text "the [bank] of the river".'),
+        list[str] | None, option("--text TEXT", 'A word in its context (repeatable): --text "the [bank] of the river".')
     ] = None,
     positive: Annotated[
-        list[str] | None,
-        option("--positive WORDS", "Words to add, with commas or repeated: king,woman."),
+        list[str] | None, option("--positive WORDS", "Words to add, with commas or repeated: king,woman.")
     ] = None,
     negative: Annotated[list[str] | None, option("--negative WORDS", "Words to subtract, likewise: man.")] = None,
     method: Annotated[
-        str,
-        option("--method 3cosadd|3cosmul", "How --positive and --negative words are combined."),
+        str, option("--method 3cosadd|3cosmul", "How --positive and --negative words are combined.")
     ] = "3cosadd",
     layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "top",
     k: Annotated[int, option("-k N", "Number of neighbours.")] = 10,
@@ -30,8 +27,7 @@ def neighbours(
         bool, option("--embed", "Encode a text that is not stored, by each space's own checkpoint.")
     ] = False,
     download: Annotated[
-        bool,
-        option("--download", "With --embed: download checkpoints that are not on this machine."),
+        bool, option("--download", "With --embed: download checkpoints that are not on this machine.")
     ] = False,
     allow_pickle: _options.AllowPickle = False,
     *,

@@ -37,25 +37,17 @@ class _Drawing:
         ),
     ] = None
     result: Annotated[
-        Path | None,
-        option("--from FILE", "Draw a result that query wrote with --format json; read no store."),
+        Path | None, option("--from FILE", "Draw a result that query wrote with --format json; read no store.")
     ] = None
     column: Annotated[str | None, option("--column COLUMN", "Column to draw, where the metric has several.")] = None
     title: Annotated[str | None, option("--title TEXT", "Title.  [default: the metric's name]")] = None
-    width: Annotated[
-        str,
-        option("--width LENGTH", "Width of the picture: 80mm, 3.3in or pixels (96 an inch)."),
-    ] = "640"
+    width: Annotated[str, option("--width LENGTH", "Width of the picture: 80mm, 3.3in or pixels (96 an inch).")] = "640"
     height: Annotated[
-        str | None,
-        option("--height LENGTH", "Height of each panel.  [default: one that suits the width]"),
+        str | None, option("--height LENGTH", "Height of each panel.  [default: one that suits the width]")
     ] = None
     theme: Annotated[str, option("--theme paper|screen|dark", "Colours and size of type.")] = "paper"
     logy: Annotated[bool, option("--logy", "Make the scale of the values logarithmic.")] = False
-    x_axis: Annotated[
-        str,
-        option("--x layer|step", "What the x axis shows: layers, or training steps."),
-    ] = "layer"
+    x_axis: Annotated[str, option("--x layer|step", "What the x axis shows: layers, or training steps.")] = "layer"
     logx: Annotated[bool, option("--logx", "With --x step: make its scale logarithmic.")] = False
     quiet: _options.QuietQuery = False
 

@@ -3,13 +3,7 @@
 from typing import Annotated
 
 from ._errors import explained
-from ._options import (
-    LAYER_HELP,
-    DryRun,
-    Spaces,
-    argument,
-    option,
-)
+from ._options import LAYER_HELP, DryRun, Spaces, argument, option
 from ._output import Shown
 from ._store import open_both
 

@@ -45,14 +45,10 @@ def _selection(
     ] = None,
     listed: _options.Listed,
     sample: _options.Sample = None,
-    seed: Annotated[
-        int,
-        option("--seed S", "Seed of everything that is drawn (sample, bootstrap, permutations)."),
-    ] = 0,
+    seed: Annotated[int, option("--seed S", "Seed of everything that is drawn (sample, bootstrap, permutations).")] = 0,
     transform: _options.Transforms = None,
     by: Annotated[
-        str | None,
-        option("--by COLUMN", "A row for each value of this column of the items: pos, position …"),
+        str | None, option("--by COLUMN", "A row for each value of this column of the items: pos, position …")
     ] = None,
     bins: Annotated[
         str | None,
@@ -256,11 +252,7 @@ class MetricGroup(PlainGroup):
 
 
 app = typer.Typer(
-    cls=MetricGroup,
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    subcommand_metavar="METRIC ...",
+    cls=MetricGroup, no_args_is_help=True, add_completion=False, rich_markup_mode=None, subcommand_metavar="METRIC ..."
 )
 
 

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 def remove(
     space: Annotated[list[str] | None, option("--space NAME", "Remove this space (repeatable).")] = None,
     column: Annotated[
-        list[str] | None,
-        option("--column NAME", "Remove this column of all items (repeatable)."),
+        list[str] | None, option("--column NAME", "Remove this column of all items (repeatable).")
     ] = None,
     yes: Annotated[bool, option("--yes -y", "Do not ask first.")] = False,
     dry_run: DryRun = False,

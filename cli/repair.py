@@ -8,11 +8,7 @@ from ._output import Shown
 from ._store import open_all
 
 
-def repair(
-    dry_run: DryRun = False,
-    *,
-    shown: Shown,
-) -> None:
+def repair(dry_run: DryRun = False, *, shown: Shown) -> None:
     """Repair a store: remove leftovers, rebuild summaries and indexes, take out what is damaged.
 
     A damaged shard is moved into the folder "damaged" of the store, and the next build of the same sources embeds

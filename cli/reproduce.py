@@ -5,13 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._errors import NO, explained
-from ._options import (
-    AllowPickle,
-    DeviceName,
-    Format,
-    argument,
-    option,
-)
+from ._options import AllowPickle, DeviceName, Format, argument, option
 from ._output import Shown, say
 from ._store import open_store
 

@@ -59,8 +59,7 @@ def sql(
     explain: Annotated[bool, option("--explain", "Show DuckDB's plan of the query; do not run it.")] = False,
     timeout: Annotated[float | None, option("--timeout SECONDS", "How long it may take.  [default: no limit]")] = None,
     memory: Annotated[
-        str | None,
-        option("--memory SIZE", "What it may take, as in 2GB.  [default: half of the machine's memory]"),
+        str | None, option("--memory SIZE", "What it may take, as in 2GB.  [default: half of the machine's memory]")
     ] = None,
     store: _options.StoreDir = None,
     form: _options.OutputFormat = _options.Format.TABLE,
@@ -207,14 +206,7 @@ def _write_first(found: Any, output: Path | None) -> None:
     write(f"{printable(text, lines=True) if output is None and sys.stdout.isatty() else text}\n", output)
 
 
-def _stream(
-    found: Any,
-    form: _options.Format,
-    output: Path | None,
-    *,
-    csv_safe: bool,
-    ids_as_text: bool,
-) -> None:
+def _stream(found: Any, form: _options.Format, output: Path | None, *, csv_safe: bool, ids_as_text: bool) -> None:
     """Write rows as they come, in memory for a few thousand at a time."""
     from embstore.base.errors import UsageError
 

@@ -180,12 +180,7 @@ class LookupMethods(OpenStore):
 
     @accepts(SpaceFilter)
     def missing(
-        self,
-        sources: Names,
-        *,
-        span: Names = (),
-        targets: str | None = None,
-        **filters: Unpack[SpaceFilters],
+        self, sources: Names, *, span: Names = (), targets: str | None = None, **filters: Unpack[SpaceFilters]
     ) -> Table:
         """Return the texts of datasets and files that have no vector in the spaces.
 

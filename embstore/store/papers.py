@@ -63,10 +63,7 @@ class PaperMethods(MetricMethods, BuildMethods):
         return reproduce(self._pinned(), recipe, options, as_observer(observe))
 
     def cite(
-        self,
-        names: Names = (),
-        *,
-        result: str | os.PathLike[str] | Table | Sequence[Mapping[str, Any]] | None = None,
+        self, names: Names = (), *, result: str | os.PathLike[str] | Table | Sequence[Mapping[str, Any]] | None = None
     ) -> "Bibliography":
         """Return the references of embstore and of the metrics, datasets and checkpoints in use, as BibTeX.
 
