@@ -10,9 +10,8 @@ from embstore.base.errors import UsageError
 from embstore.base.escape import is_utf8
 
 from ._errors import explained
-from ._groups import grouped
-from ._help import Command
-from ._reading import PlainCommand, PlainGroup
+from ._options import grouped
+from ._reading import Command, PlainCommand, PlainGroup
 
 
 class _Entry(NamedTuple):

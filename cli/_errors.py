@@ -8,17 +8,18 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn, TextIO
 
 import typer
 
+from embstore import __version__
 from embstore.base.errors import EmbstoreError
 from embstore.base.escape import printable
 from embstore.base.messages import command_line
 
-from ._debug import show_failure
 from ._interrupts import INTERRUPTED, mark_reported, received
 
 OK, NO, MISTAKE = 0, 1, 2
@@ -108,3 +109,42 @@ def _forget(stream: TextIO) -> None:
     """Send what is left to nowhere, else Python complains once more when it flushes at exit."""
     with suppress(OSError, ValueError):  # the stream is no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+_DEBUG = "EMBSTORE_DEBUG"  # 1: developers of metrics and packages see tracebacks
+
+_began: float | None = None
+
+
+def begin_verbose() -> None:
+    """Show the versions now, and from here on what caused an error; at the end the time that the command took."""
+    global _began
+    import atexit
+    import platform
+
+    if _began is None:
+        atexit.register(_show_time)
+    _began = time.monotonic()
+    _show(f"embstore {__version__}, Python {platform.python_version()}, {platform.platform()}")
+
+
+def show_failure(error: BaseException) -> None:
+    """Show where an error comes from: by EMBSTORE_DEBUG its traceback, by --verbose the errors that caused it."""
+    if os.environ.get(_DEBUG, "0") not in ("", "0"):
+        import traceback
+
+        _show("".join(traceback.format_exception(error)).rstrip())
+        return
+    cause = error.__cause__ or error.__context__
+    while _began is not None and cause is not None:
+        _show(f"caused by {type(cause).__name__}: {cause}")
+        cause = cause.__cause__ or cause.__context__
+
+
+def _show_time() -> None:
+    if _began is not None:
+        _show(f"{time.monotonic() - _began:.1f} s")
+
+
+def _show(text: str) -> None:
+    print(printable(text, lines=True), file=sys.stderr)

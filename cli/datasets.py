@@ -7,11 +7,9 @@ import typer
 
 from . import _options
 from ._errors import explained
-from ._groups import grouped
-from ._help import Command
-from ._options import argument, option
+from ._options import argument, grouped, option
 from ._output import ShownItems, emit, say
-from ._reading import PlainGroup
+from ._reading import Command, PlainGroup
 from ._store import open_store
 
 app = typer.Typer(cls=PlainGroup, rich_markup_mode=None)

@@ -4,8 +4,7 @@ from typing import Annotated, Any
 
 from . import _options
 from ._errors import explained
-from ._groups import grouped
-from ._options import argument, option
+from ._options import argument, grouped, option
 from ._output import ShownItems
 from ._store import open_store
 

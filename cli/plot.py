@@ -11,9 +11,8 @@ import typer
 
 from . import _options, drift
 from ._errors import explained, say
-from ._groups import grouped, parameters_of
-from ._help import Command
-from ._options import option
+from ._options import grouped, option, parameters_of
+from ._reading import Command
 from ._store import open_store
 from .entry import draws
 from .query import MetricGroup, metric_command, query_arguments

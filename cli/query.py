@@ -11,8 +11,7 @@ from embstore.base.messages import as_option, rendered
 
 from . import _options
 from ._errors import explained, refuse, wrapped
-from ._groups import grouped, parameters_of, set_parameters
-from ._options import option
+from ._options import grouped, option, parameters_of, set_parameters
 from ._output import emit, json_text, write
 from ._reading import PlainCommand, PlainGroup
 from ._store import open_single, open_stores

@@ -11,9 +11,9 @@ import typer
 
 from . import _options
 from ._errors import explained
-from ._help import Command
 from ._options import argument, option
 from ._output import csv_lines, emit, json_lines, open_output, write
+from ._reading import Command
 from ._store import open_store
 
 _PLAN = ["explain_key", "explain_value"]  # columns of what EXPLAIN gives
