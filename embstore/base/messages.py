@@ -11,11 +11,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from embstore.base.escape import printable
-from embstore.base.keywords import PLURALS
 
 Style = Callable[[str, str | None], str]
 """Function of a parameter's name, as the command line has it, and of the value that a message gives, if any."""
 
+PLURALS = {
+    "column": "columns", "layer": "layers", "model": "models", "pooling": "poolings", "revision": "revisions",
+    "source": "sources", "space": "spaces", "text": "texts", "transform": "transforms",
+}  # fmt: skip
+"""Singular on the command line → plural in Python."""
 _PARAMETER = re.compile(r"⦃([a-z-]+)(?:=([^⦄]*))?⦄")
 _IN_PYTHON = {**PLURALS, "as": "format", "store": "path", "store-option": "options", "text": "marked"}
 

@@ -2,7 +2,7 @@
 
 opened.py       the folder and its catalog
 arguments.py    arguments that several methods have in common
-building.py     build; given.py: texts given in Python
+building.py     build, of sources or of texts given in Python
 datasets.py     datasets, fetch_datasets, add_dataset, store_datasets
 metrics.py      query, cache_state, metrics, explain, explain_query
 interop.py      import_vectors, add_vectors, export
@@ -10,8 +10,7 @@ lookup.py       neighbours, cosine, vectors, missing, info, skipped, sql
 mapping.py      map, map_points, maps, drift
 maintenance.py  index, verify, repair, compact, merge, remove
 sharing.py      push, pull
-papers.py       reproduce, cite
-pages.py        explore
+pages.py        reproduce, cite, explore, report
 several.py      Stores: query and neighbours of several stores
 """
 
