@@ -1,8 +1,9 @@
 """Messages that name parameters: they have ``⦃name⦄`` or ``⦃name=value⦄``, which each reader sees in his own way.
 
 ``⦃embed=True⦄`` is ``--embed`` on the command line, ``embed=True`` in Python, and a box to tick on the page. Commands
-in a message, as in ``Run: embstore verify --deep``, are plain text. Messages are rendered where they are shown: by
-errors, and by the results that have notes.
+in a message, as in ``Run: embstore verify --deep``, are plain text. ``⦃--column⦄`` is ``column=``, ``⦃column⦄`` is
+``columns=``, as of most methods. Messages are rendered where they are shown: by errors, and by the results that have
+notes.
 """
 
 import re

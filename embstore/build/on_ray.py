@@ -59,7 +59,7 @@ class ClusterOptions:
             ("worker-cpus", self.worker_cpus, 1),
         ):
             if value is not None and value < least:
-                raise UsageError(f"--{name} must be at least {least}, not {value:g}.")
+                raise UsageError(f"⦃{name}⦄ must be at least {least}, not {value:g}.")
 
 
 class Cluster:

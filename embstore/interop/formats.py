@@ -46,8 +46,7 @@ class Reader(NamedTuple):
         """
         for option in _ALL:
             if option not in self.reads and getattr(options, option) is not None:
-                flag = f"--{option.replace('_', '-')}"
-                raise UsageError(f"{path}: {flag} ({option}= in Python) {_NO_USE[option]}. Leave it out.")
+                raise UsageError(f"{path}: ⦃--{option.replace('_', '-')}⦄ {_NO_USE[option]}. Leave it out.")
         module = import_module(f"embstore.interop.readers.{self.module}")
         function: Callable[[Path, ReadOptions], VectorFile] = getattr(module, self.function)
         return function(path, options)

