@@ -9,13 +9,15 @@ from enum import StrEnum
 from errno import EISDIR, ENOENT
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 
 from embstore.base.errors import UnknownNameError, UsageError
 
 from ._errors import refuse
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 UNITS = "word|sentence|occurrence"
 POOLINGS = "last|first|mean|bos|eos|projection|model"
@@ -246,7 +248,7 @@ def split_names(values: list[str] | None) -> list[str]:
     return [name for value in values or () for part in value.split(",") if (name := part.strip())]
 
 
-def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
+def grouped(command: F) -> F:
     """Let each parameter that is annotated with a group stand for its options, in its place.
 
     A group is a dataclass whose fields are options, or ``Annotated[type, function]`` with a function of options.
@@ -263,12 +265,12 @@ def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def run(**options: Any) -> Any:
         for name, (make, members) in groups.items():
-            options[name] = make(**{member: options.pop(member) for member in members})
+            options[name] = make(**{member: options.pop(member) for member in members if member in options})
         return command(**options)
 
     set_parameters(run, shown)
-    del run.__wrapped__  # type: ignore[attr-defined]  # its parameters are not those of the options
-    return run
+    del run.__wrapped__  # its parameters are not those of the options
+    return run  # type: ignore[return-value]
 
 
 def _maker(annotation: Any) -> Callable[..., Any] | None:
