@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
@@ -20,6 +20,7 @@ from ._errors import say as say  # for commands, which write nothing else to sta
 from ._options import CsvSafe, Format, IdsAsText, OutputFile, OutputFormat, Quiet, StoreDir, StoreDirs
 
 if TYPE_CHECKING:
+    from embstore.base.progress import Progress
     from embstore.base.table import Table
 
 # What a spreadsheet takes for the beginning of a formula: https://owasp.org/www-community/attacks/CSV_Injection
@@ -61,6 +62,12 @@ class Shown:
     form: OutputFormat = Format.TABLE
     output: OutputFile = None
     csv_safe: CsvSafe = False
+
+    def progress(self) -> AbstractContextManager[Callable[["Progress"], None]]:
+        """Return the context in which the progress of the command is shown, unless it is quiet."""
+        from ._progress import show_progress
+
+        return show_progress(self.quiet)
 
     def emit(self, table: "Table") -> None:
         """Write a table, and its notes, as :func:`emit` does."""

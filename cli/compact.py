@@ -20,8 +20,6 @@ def compact(
 ) -> None:
     """Merge small shards into large ones, and small tables of texts; every answer stays what it was."""
     with explained("Interrupted. The store is as it was, but for what was merged already."):
-        from ._progress import show_progress
-
-        with show_progress(shown.quiet) as observe:
+        with shown.progress() as observe:
             done = open_store(shown.store).compact(dry_run=dry_run, shard_bytes=shard_megabytes << 20, observe=observe)
         shown.emit_actions(done, nothing="There is nothing to merge.", dry_run=dry_run)  # fmt: skip

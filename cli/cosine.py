@@ -29,9 +29,7 @@ def cosine(
 ) -> None:
     """Show the cosine of two texts, layers down and models side by side: exact, in float64."""
     with explained():
-        from ._progress import show_progress
-
-        with show_progress(shown.quiet):
+        with shown.progress():
             found = open_store(shown.store).cosine(
                 texts or (), marked=marked or (), **filters, layers=layer, embed=embed, download=download,
                 allow_pickle=allow_pickle, transforms=transform or (),

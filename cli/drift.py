@@ -56,8 +56,6 @@ def drift(
     overlap: share of the k nearest that an item keeps. turnover: 1 − cosine of its cosines with all its neighbours.
     """
     with explained():
-        from ._progress import show_progress
-
-        with show_progress(shown.quiet):
+        with shown.progress():
             found = open_store(shown.store).drift(**given, cache=not no_cache)
         shown.emit(found)

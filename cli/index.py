@@ -31,9 +31,7 @@ def index(
 ) -> None:
     """Bring the indexes for neighbours up to date, or change their kind. Exit 1 if a recall is not reached."""
     with explained("Interrupted. The indexes that were done are kept; the others are as they were."):
-        from ._progress import show_progress
-
-        with show_progress(shown.quiet) as observe:
+        with shown.progress() as observe:
             done = open_store(shown.store).index(
                 **filters, layers=layer, kind=kind, memory=index_memory, recall=recall, force=force,
                 observe=observe,

@@ -47,15 +47,13 @@ def map(
     The layers of one call are mapped together, so that a point moves where its neighbours change.
     """
     with explained("Interrupted. The layers that were done are stored; the same command goes on after them."):
-        from ._progress import show_progress
-
         opened = open_store(shown.store)
         if stored:
             _check_list(context)
             stored_maps = opened.maps(method=method, layers=layer, **filters)
             shown.emit_actions(stored_maps, nothing="No such map is stored. Make one with: embstore map")
             return
-        with show_progress(shown.quiet) as observe:
+        with shown.progress() as observe:
             done = opened.map(
                 method=method or "pca", layers=layer, **filters, where=where, **listed,
                 sample=sample, seed=seed, force=force, observe=observe,

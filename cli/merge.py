@@ -22,8 +22,6 @@ def merge(
     of the same name with another checkpoint, template or layers is refused, and the difference shown.
     """
     with explained("Interrupted. What was not taken in whole is undone; run the same command again."):
-        from ._progress import show_progress
-
-        with show_progress(shown.quiet) as observe:
+        with shown.progress() as observe:
             done = open_store(shown.store).merge(other, spaces=space or (), dry_run=dry_run, observe=observe)
         shown.emit_actions(done, nothing="There is nothing new to take in.", dry_run=dry_run)  # fmt: skip

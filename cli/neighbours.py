@@ -46,9 +46,7 @@ def neighbours(
     Instead of a text: --positive and --negative, for the items nearest to king + woman - man.
     """
     with explained():
-        from ._progress import show_progress
-
-        with show_progress(shown.quiet):
+        with shown.progress():
             found = open_stores(shown.store).neighbours(
                 texts or (), marked=marked or (), **filters, layers=layer, k=k, embed=embed,
                 download=download, allow_pickle=allow_pickle, transforms=transform or (), where=where, **listed,

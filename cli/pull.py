@@ -26,9 +26,7 @@ def pull(
     an interruption.
     """
     with explained("Interrupted. Nothing was committed; the same command goes on with what is missing."):
-        from ._progress import show_progress
-
-        with show_progress(shown.quiet) as observe:
+        with shown.progress() as observe:
             here, options = open_both(shown.store, source)
             done = here.pull(
                 source, spaces=space or (), layers=layer, options=options, dry_run=dry_run, observe=observe

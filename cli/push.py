@@ -26,9 +26,7 @@ def push(
     with other content is refused; with --space, its other spaces stay.
     """
     with explained("Interrupted. Nothing was committed; the same command goes on with what is missing."):
-        from ._progress import show_progress
-
-        with show_progress(shown.quiet) as observe:
+        with shown.progress() as observe:
             here, options = open_both(shown.store, dest)
             done = here.push(dest, spaces=space or (), layers=layer, options=options, dry_run=dry_run, observe=observe)
         shown.emit_actions(done, nothing="There is nothing new to copy.", dry_run=dry_run)

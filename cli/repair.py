@@ -17,9 +17,7 @@ def repair(dry_run: DryRun = False, *, shown: Shown) -> None:
     with explained("Interrupted. What was repaired stays; run the same command again."):
         from embstore.maintain.repair import LEFT
 
-        from ._progress import show_progress
-
-        with show_progress(shown.quiet) as observe:
+        with shown.progress() as observe:
             opened = open_all(shown.store, "begin with embstore verify --quick.")
             done = opened.repair(dry_run=dry_run, observe=observe)
         shown.emit_actions(done, nothing="There is nothing to repair.", dry_run=dry_run)  # fmt: skip

@@ -41,9 +41,7 @@ def reproduce(
 ) -> None:
     """Reproduce a paper: build what it needs, measure, and show measured beside published."""
     with explained(_STOPPED):
-        from ._progress import show_progress
-
-        with show_progress(shown.quiet) as observe:
+        with shown.progress() as observe:
             result = open_store(shown.store).reproduce(
                 recipe, models=model or (), sentences=sentences, quick=quick, seed=seed, device=device,
                 allow_pickle=allow_pickle, dry_run=dry_run, observe=observe,

@@ -35,9 +35,7 @@ def verify(
     Exit 1 if something is wrong, 2 if nothing is but something could not be read.
     """
     with explained():
-        from ._progress import show_progress
-
-        with show_progress(shown.quiet):
+        with shown.progress():
             opened = open_store(shown.store) if quick else open_all(shown.store, "add --quick.")
             result = opened.verify(deep=deep, quick=quick)
         for line in () if shown.quiet else result.lines():
