@@ -42,7 +42,8 @@ def as_option(name: str, value: str | None) -> str:
     flag = name if name.startswith("-") else f"--{'no-' if value == 'False' else ''}{name}"
     if value is None or value in ("True", "False"):
         return flag
-    quote = "" if re.fullmatch(r"[^\s'\"{}\[\]]+", value) else "'" if '"' in value or "{" in value else '"'
+    is_word = re.fullmatch(r"[^\s'\"{}();&]*[\w…][^\s'\"{}();&]*", value)
+    quote = "" if is_word else '"' if re.search(r"[\s']", value) and '"' not in value else "'"
     return f"{flag} {quote}{value}{quote}"
 
 

@@ -58,7 +58,7 @@ def find_delimiter(path: Path, name: str, usual: str, *, header: bool = True) ->
     if not rivals:
         return usual, False
     raise SourceError(
-        f"{name}:1: columns may be separated by {' or '.join(map(_in_words, rivals))} here, not by {_in_words(usual)}: "
+        f"{name}:1: columns may be separated by {' or '.join(map(in_words, rivals))} here, not by {in_words(usual)}: "
         f"{first.strip()[:60]!r}. Say which with ⦃delimiter={as_argument(rivals[0])}⦄ or "
         f"⦃delimiter={as_argument(usual)}⦄."
     )
@@ -88,10 +88,11 @@ def _separates(lines: Sequence[str], delimiter: str) -> bool:
     return len(widths) == 1 and widths.pop() > 1
 
 
-def _in_words(delimiter: str) -> str:
+def in_words(delimiter: str) -> str:
+    """Return the name of a delimiter in a message."""
     return {COMMA: "commas", TAB: "tabs"}.get(delimiter, repr(delimiter))
 
 
 def as_argument(delimiter: str) -> str:
-    """Return a delimiter as an argument of ``--delimiter`` in a shell."""
-    return "tab" if delimiter == TAB else f"'{delimiter}'"
+    """Return a delimiter as the parameter of this name has it."""
+    return "tab" if delimiter == TAB else delimiter

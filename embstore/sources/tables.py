@@ -12,7 +12,7 @@ from pathlib import Path
 from embstore.base.errors import SourceError
 from embstore.base.space import Unit
 from embstore.sources.columns import Columns, choose_columns
-from embstore.sources.delimiters import COMMA, TAB, as_argument, find_delimiter
+from embstore.sources.delimiters import COMMA, TAB, as_argument, find_delimiter, in_words
 from embstore.sources.kept import NO_COLUMNS, Keep, KeptColumns
 from embstore.sources.lines import MAX_TEXT_CHARS, LineEnds, file_lines, strip_terminator
 from embstore.sources.rows import EMPTY_LINE, NO_VALUES, Blank, Remark, Row, Rows
@@ -52,7 +52,7 @@ def open_csv(
     """
     used, is_unusual = (delimiter, False) if delimiter else find_delimiter(path, name, COMMA, header=header)
     remarks = [
-        f"{name}: its columns are separated by {as_argument(used)}, which its first lines show. Say so with "
+        f"{name}: its columns are separated by {in_words(used)}, which its first lines show. Say so with "
         f"⦃delimiter={as_argument(used)}⦄"
     ]
     return _open_table(

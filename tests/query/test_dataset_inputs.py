@@ -549,7 +549,7 @@ def test_words_in_both_sets_are_said(make_store: Make) -> None:
 
 def test_word_sets_that_are_not_given_or_cannot_be_read(make_store: Make, tmp_path: Path) -> None:
     store = make_store(n=10, index=False).store
-    with pytest.raises(UsageError, match='weat needs target words: x="FILE" and y="FILE"'):
+    with pytest.raises(UsageError, match='weat needs target words: x="WORDS" and y="WORDS"'):
         store.query("weat", x=["text1"])
     with pytest.raises(UsageError, match=r"sc-weat needs target words: word=\"WORD\" or words=\"FILE\""):
         store.query("sc-weat")

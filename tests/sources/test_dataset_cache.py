@@ -195,7 +195,7 @@ def test_a_local_copy_is_checked(monkeypatch: pytest.MonkeyPatch, data: Path, tm
 @pytest.mark.parametrize(
     ("name", "arguments", "error", "message"),
     [
-        ("rg66", {}, UnknownNameError, r"Did you mean 'rg65'.*--kind pairs\|lexicon\|analogies, and for a table"),
+        ("rg66", {}, UnknownNameError, r"Did you mean 'rg65'.*kind=.pairs\|lexicon\|analogies., and for a table"),
         ("words", {}, UsageError, "is made by embstore"),
         ("rg65", {"columns": ["a"]}, UsageError, "columns= goes with kind="),
         ("rg65", {"kind": "pairs", "columns": "abc"}, UsageError, "'rg65' is the name of another dataset"),

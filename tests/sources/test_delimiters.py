@@ -29,7 +29,7 @@ def test_another_delimiter_is_found_and_said(write, delimiter: str) -> None:
     path = write(f"word{delimiter}score\ndog{delimiter}1,5\n'a, b'{delimiter}2\n")
     source = open_source(str(path), columns=["word"])
     assert [row.text for row in source.rows()] == ["dog", "'a, b'"]
-    assert "--delimiter" in source.remarks[0]
+    assert "⦃delimiter=" in source.remarks[0]
     with pytest.raises(UnknownNameError, match="Known: word, score"):
         open_source(str(path), columns=["wrod"])
 

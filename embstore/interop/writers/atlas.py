@@ -39,7 +39,7 @@ def write_atlas(
 ) -> Sequence[str]:
     """Write data.parquet, state.json and card.json."""
     if "transform" in provenance:
-        raise UsageError("maps are of vectors as they are stored: leave --transform out.")
+        raise UsageError("maps are of vectors as they are stored: leave ⦃transform⦄ out.")
     items: list[Item] = []
     for rows in selected.rows():
         items += rows.items
