@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embstore.base.errors import StoreError
+from embstore.base.messages import rendered
 from embstore.base.space import Layer
 from embstore.metrics import Metric
 from embstore.query.inputs.case import SETS
@@ -70,7 +71,7 @@ class Answers:
             try:
                 self._inputs = _inputs(catalog, request)
             except UncachedError as error:
-                self._use, self.uncached_reason = False, str(error)
+                self._use, self.uncached_reason = False, rendered(str(error))
 
     def groups(self, card: Card, other: Card | None = None) -> "Groups | None":
         """Return the groups of a space's selected items, or of those that two spaces share; None for no groups.
