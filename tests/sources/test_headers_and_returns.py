@@ -59,7 +59,7 @@ def test_errors_about_columns_say_what_to_do_without_a_header(write: Write, name
         ):
             open_source(name, columns=columns)
     write(name, "\ncat\n")
-    with pytest.raises(SourceError, match=r"the header is missing.*--no-header"):
+    with pytest.raises(SourceError, match=r"the header is missing.*header=False"):
         open_source(name)
 
 
