@@ -566,7 +566,7 @@ def test_word_sets_that_are_not_given_or_cannot_be_read(make_store: Make, tmp_pa
         with pytest.raises((UnknownNameError, UsageError), match=message) as caught:
             store.query("weat", x=str(tmp_path / sets), y=["text1"])
         assert "build" not in str(caught.value)
-        assert "--column" not in str(caught.value)
+        assert "columns=" not in str(caught.value)
     with pytest.raises(UnknownNameError, match=r"If .*/X holds target words, one a line"):
         store.query("sc-weat", words=str(tmp_path / "X"), word="text2")
     with pytest.raises(UsageError, match=r"ddof must be at most 1"):
