@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.base.messages import as_option, rendered
+from embstore.base.messages import as_option, command_line, rendered
 from embstore.metrics import METRICS
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
