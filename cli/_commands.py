@@ -10,18 +10,12 @@ from embstore.base.errors import UsageError
 from embstore.base.escape import is_utf8
 
 from ._errors import explained
-from ._help import Command
-from ._reading import PlainCommand, PlainGroup
+from ._options import grouped
+from ._reading import Command, PlainCommand, PlainGroup
 
 
 class _Entry(NamedTuple):
-    """A command in the list.
-
-    Attributes:
-        help: Text beside the name in the list.
-        kind: Class of the command; None for a group of commands.
-        alias_of: Command that this is another name of; it is not listed.
-    """
+    """A command in the list."""
 
     help: str
     kind: type[PlainCommand] | None = PlainCommand
@@ -166,5 +160,5 @@ def _load(name: str) -> Any:
     else:
         hidden = entry.alias_of is not None
         kind = getattr(module, "COMMAND", entry.kind)
-        app.command(name, cls=kind, short_help=entry.help, hidden=hidden)(getattr(module, own_name))
+        app.command(name, cls=kind, short_help=entry.help, hidden=hidden)(grouped(getattr(module, own_name)))
     return typer.main.get_group(app).commands[name]

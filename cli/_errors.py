@@ -8,17 +8,18 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn, TextIO
 
 import typer
 
+from embstore import __version__
 from embstore.base.errors import EmbstoreError
 from embstore.base.escape import printable
-from embstore.base.wording import command_line
+from embstore.base.messages import command_line
 
-from ._debug import show_failure
 from ._interrupts import INTERRUPTED, mark_reported, received
 
 OK, NO, MISTAKE = 0, 1, 2
@@ -28,42 +29,42 @@ _ERROR = "Error: "  # what Typer writes before the message of an error of its ow
 @contextmanager
 def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
     """Turn embstore's errors, Ctrl-C and an output that cannot be written into a message and an exit code."""
-    try:
+    with command_line():
         try:
-            with command_line():
+            try:
                 yield
-            sys.stdout.flush()
+                sys.stdout.flush()
+            except Exception as error:
+                if not received() or getattr(error, "exit_code", None) in (OK, INTERRUPTED):
+                    raise
+                if isinstance(error, EmbstoreError):
+                    say(f"embstore: {error}")
+                    interrupted = "Interrupted."  # what the usual text promises may not hold
+                raise KeyboardInterrupt from error  # what fails after an interrupt fails by it
+        except KeyboardInterrupt:
+            say(f"\n{interrupted}")
+            mark_reported()
+            raise typer.Exit(INTERRUPTED) from None
+        except EmbstoreError as error:
+            refuse(error)
+        except MemoryError as error:
+            say(
+                f"embstore: there is not enough memory{f' ({error})' if str(error) else ''}. End other programs, or "
+                "ask for less: fewer layers (--layer), fewer items (--where, --sample)."
+            )
+            raise typer.Exit(MISTAKE) from None
+        except BrokenPipeError:
+            _forget(sys.stdout)  # the reader has gone (| head): that is its right
+            raise typer.Exit(OK) from None
+        except OSError as error:
+            _forget(sys.stdout)
+            say(f"embstore: {error.filename or 'standard output'}: {error.strerror or error}.")
+            raise typer.Exit(MISTAKE) from None
         except Exception as error:
-            if not received() or getattr(error, "exit_code", None) in (OK, INTERRUPTED):
-                raise
-            if isinstance(error, EmbstoreError):
-                say(f"embstore: {error}")
-                interrupted = "Interrupted."  # what the usual text promises may not hold
-            raise KeyboardInterrupt from error  # what fails after an interrupt fails by it
-    except KeyboardInterrupt:
-        say(f"\n{interrupted}")
-        mark_reported()
-        raise typer.Exit(INTERRUPTED) from None
-    except EmbstoreError as error:
-        refuse(error)
-    except MemoryError as error:
-        say(
-            f"embstore: there is not enough memory{f' ({error})' if str(error) else ''}. End other programs, or ask "
-            "for less: fewer layers (--layer), fewer items (--where, --sample)."
-        )
-        raise typer.Exit(MISTAKE) from None
-    except BrokenPipeError:
-        _forget(sys.stdout)  # the reader has gone (| head): that is its right
-        raise typer.Exit(OK) from None
-    except OSError as error:
-        _forget(sys.stdout)
-        say(f"embstore: {error.filename or 'standard output'}: {error.strerror or error}.")
-        raise typer.Exit(MISTAKE) from None
-    except Exception as error:
-        if hasattr(error, "format_message"):  # Typer does not export the class of its errors
-            message = _wrapped(f"{_ERROR}{error.format_message()}").removeprefix(_ERROR)
-            error.format_message = lambda: message
-        raise
+            if hasattr(error, "format_message"):  # Typer does not export the class of its errors
+                message = _wrapped(f"{_ERROR}{error.format_message()}").removeprefix(_ERROR)
+                error.format_message = lambda: message
+            raise
 
 
 def refuse(error: EmbstoreError) -> NoReturn:
@@ -108,3 +109,42 @@ def _forget(stream: TextIO) -> None:
     """Send what is left to nowhere, else Python complains once more when it flushes at exit."""
     with suppress(OSError, ValueError):  # the stream is no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+_DEBUG = "EMBSTORE_DEBUG"  # 1: developers of metrics and packages see tracebacks
+
+_began: float | None = None
+
+
+def begin_verbose() -> None:
+    """Show the versions now, and from here on what caused an error; at the end the time that the command took."""
+    global _began
+    import atexit
+    import platform
+
+    if _began is None:
+        atexit.register(_show_time)
+    _began = time.monotonic()
+    _show(f"embstore {__version__}, Python {platform.python_version()}, {platform.platform()}")
+
+
+def show_failure(error: BaseException) -> None:
+    """Show where an error comes from: by EMBSTORE_DEBUG its traceback, by --verbose the errors that caused it."""
+    if os.environ.get(_DEBUG, "0") not in ("", "0"):
+        import traceback
+
+        _show("".join(traceback.format_exception(error)).rstrip())
+        return
+    cause = error.__cause__ or error.__context__
+    while _began is not None and cause is not None:
+        _show(f"caused by {type(cause).__name__}: {cause}")
+        cause = cause.__cause__ or cause.__context__
+
+
+def _show_time() -> None:
+    if _began is not None:
+        _show(f"{time.monotonic() - _began:.1f} s")
+
+
+def _show(text: str) -> None:
+    print(printable(text, lines=True), file=sys.stderr)

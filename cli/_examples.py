@@ -7,12 +7,7 @@ DOCS = "https://embstore.github.io/embstore/"
 
 
 class Example(NamedTuple):
-    """The last lines of a help text.
-
-    Attributes:
-        lines: Command lines.
-        page: Page of the documentation, within its folder in the sources.
-    """
+    """The last lines of a help text."""
 
     lines: tuple[str, ...]
     page: str
@@ -67,10 +62,7 @@ EXAMPLES = {
         "how-to/plot.md",
     ),
     "plot drift": Example(
-        (
-            "embstore plot drift bank river -o drift.svg",
-            "embstore plot drift --most 3 --column turnover -o most.pdf",
-        ),
+        ("embstore plot drift bank river -o drift.svg", "embstore plot drift --most 3 --column turnover -o most.pdf"),
         "how-to/maps.md",
     ),
     "neighbours": Example(
@@ -82,10 +74,7 @@ EXAMPLES = {
         "how-to/neighbours.md",
     ),
     "cosine": Example(
-        (
-            "embstore cosine bank river",
-            'embstore cosine --text "the [bank] of the river" --text "a [bank] lends"',
-        ),
+        ("embstore cosine bank river", 'embstore cosine --text "the [bank] of the river" --text "a [bank] lends"'),
         "how-to/neighbours.md",
     ),
     "sql": Example(
@@ -139,19 +128,11 @@ _OF_METRICS = {
     "neighbours": "--space gpt2.word.last --sample 10000",
     "column": "--column zipf_frequency --value hubness",
 }
-_OF_METRIC = {
-    "weat": "-x flowers.txt -y insects.txt",
-    "sc-weat": "--word rose --word wasp",
-}
+_OF_METRIC = {"weat": "-x flowers.txt -y insects.txt", "sc-weat": "--word rose --word wasp"}
 
 
 def example_of(path: str, needs: str = "") -> Example | None:
-    """Return the example of a command by its path (``datasets fetch``); None where there is none.
-
-    Args:
-        path: Names of the command and of the groups above it.
-        needs: What the metric is computed from, where the command is one.
-    """
+    """Return the example of a command by its path (``datasets fetch``), if any; ``needs``: of a metric."""
     group, _, metric = path.partition(" ")
     if group != "query" or not metric:
         return EXAMPLES.get(path)

@@ -1,12 +1,15 @@
 """Options that several commands have, declared once."""
 
+import inspect
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import is_dataclass
 from enum import StrEnum
 from errno import EISDIR, ENOENT
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 
@@ -14,9 +17,23 @@ from embstore.base.errors import UnknownNameError, UsageError
 
 from ._errors import refuse
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 UNITS = "word|sentence|occurrence"
 POOLINGS = "last|first|mean|bos|eos|projection|model"
 LAYER_HELP = "Numbers (6), ranges (0-6), all, top, raw, normed or output; several with commas."
+
+
+def option(usage: str, help: str, **more: Any) -> Any:
+    """Return an option as its usage says: ``--output -o FILE``, a flag without a placeholder for a value."""
+    *flags, last = usage.split()
+    metavar = None if last.startswith("-") else last
+    return typer.Option(*flags, *([] if metavar else [last]), metavar=metavar, help=help, **more)
+
+
+def argument(metavar: str, help: str) -> Any:
+    """Return an argument that stands by its place."""
+    return typer.Argument(metavar=metavar, help=help)
 
 
 class Format(StrEnum):
@@ -49,9 +66,6 @@ def follow_suffix(context: Any) -> None:
     """Choose the format by the suffix of the output file, where a command has both and no format was given.
 
     The output ``-`` is standard output.
-
-    Raises:
-        UsageError: The suffix is unknown, an option does not fit the format, or the file cannot be written.
     """
     values = context.params
     output = values.get("output")
@@ -117,128 +131,162 @@ def split_words(values: list[str] | None) -> list[str]:
 
 StoreDir = Annotated[
     str | None,
-    typer.Option(
-        "--store",
-        metavar="DIR",
-        help="The store's folder, or its URL: s3://, gs://, az://, hf:// or https://.  [default: $EMBSTORE_STORE, else "
+    option(
+        "--store DIR",
+        "The store's folder, or its URL: s3://, gs://, az://, hf:// or https://.  [default: $EMBSTORE_STORE, else "
         "./store]",
     ),
 ]
 StoreDirs = Annotated[
     list[str] | None,
-    typer.Option(
-        "--store",
-        metavar="DIR",
-        help="The store's folder, or its URL: s3://, gs://, az://, hf:// or https:// (repeatable: one query of "
+    option(
+        "--store DIR",
+        "The store's folder, or its URL: s3://, gs://, az://, hf:// or https:// (repeatable: one query of "
         "several).  [default: $EMBSTORE_STORE, else ./store]",
     ),
 ]
-Models = Annotated[
-    list[str] | None,
-    typer.Option("--model", help="Keep the spaces of this checkpoint (repeatable).", metavar="NAME"),
-]
-Spaces = Annotated[list[str] | None, typer.Option("--space", help="Keep this space (repeatable).", metavar="NAME")]
+Models = Annotated[list[str] | None, option("--model NAME", "Keep the spaces of this checkpoint (repeatable).")]
+Spaces = Annotated[list[str] | None, option("--space NAME", "Keep this space (repeatable).")]
 Revisions = Annotated[
     list[str] | None,
-    typer.Option(
-        "--revision",
-        metavar="NAMES",
-        help="Keep the spaces of these revisions, as in step0,step1000 (repeatable).",
-    ),
+    option("--revision NAMES", "Keep the spaces of these revisions, as in step0,step1000 (repeatable)."),
 ]
-UnitName = Annotated[str | None, typer.Option("--unit", metavar=UNITS, help="Keep the spaces of this unit.")]
-PoolingName = Annotated[
-    str | None, typer.Option("--pooling", metavar=f"{POOLINGS}|imported", help="Keep the spaces of this pooling.")
-]
+UnitName = Annotated[str | None, option(f"--unit {UNITS}", "Keep the spaces of this unit.")]
+PoolingName = Annotated[str | None, option(f"--pooling {POOLINGS}|imported", "Keep the spaces of this pooling.")]
 TemplateText = Annotated[
-    str | None,
-    typer.Option("--template", metavar="TEXT", help="Keep the spaces of this template, as in 'This is {text}'."),
+    str | None, option("--template TEXT", "Keep the spaces of this template, as in 'This is {text}'.")
 ]
 Transforms = Annotated[
     list[str] | None,
-    typer.Option(
-        "--transform",
-        metavar="NAME",
-        help="Transform the vectors first, fitted on the selected items (repeatable, left to right): center, "
+    option(
+        "--transform NAME",
+        "Transform the vectors first, fitted on the selected items (repeatable, left to right): center, "
         "standardize, abtt:K, abtt-original:K, drop:138,378 or whiten.",
     ),
 ]
-Sample = Annotated[
-    int | None, typer.Option("--sample", metavar="N", help="Draw N items at random, without replacement.")
-]
+Sample = Annotated[int | None, option("--sample N", "Draw N items at random, without replacement.")]
 WordFile = Annotated[
     str | None,
-    typer.Option(
-        "--words",
-        metavar="FILE|WORDS",
-        help="Keep the items of these words: a file with a word a line, or words with commas: rose,tulip.",
+    option(
+        "--words FILE|WORDS",
+        "Keep the items of these words: a file with a word a line, or words with commas: rose,tulip.",
     ),
 ]
-SingleWords = Annotated[
-    list[str] | None, typer.Option("--word", metavar="WORD", help="Keep the items of this word too (repeatable).")
-]
-SqlTimeout = Annotated[
-    float | None,
-    typer.Option("--timeout", metavar="SECONDS", help="Time limit of --where.  [default: no limit]"),
-]
+SingleWords = Annotated[list[str] | None, option("--word WORD", "Keep the items of this word too (repeatable).")]
+SqlTimeout = Annotated[float | None, option("--timeout SECONDS", "Time limit of --where.  [default: no limit]")]
 SqlMemory = Annotated[
-    str | None,
-    typer.Option(
-        "--memory", metavar="SIZE", help="Memory limit of --where, as in 2GB.  [default: half of the machine's memory]"
-    ),
+    str | None, option("--memory SIZE", "Memory limit of --where, as in 2GB.  [default: half of the machine's memory]")
 ]
+
+
+def _filters(
+    model: Models = None,
+    revision: Revisions = None,
+    space: Spaces = None,
+    unit: UnitName = None,
+    pooling: PoolingName = None,
+    template: TemplateText = None,
+) -> dict[str, Any]:
+    """Return the filters of spaces that the options give, as arguments of the methods of Store."""
+    return {
+        "models": model or (), "revisions": revision or (), "spaces": space or (), "unit": unit, "pooling": pooling,
+        "template": template,
+    }  # fmt: skip
+
+
+def _listed(
+    words: WordFile = None, word: SingleWords = None, timeout: SqlTimeout = None, memory: SqlMemory = None
+) -> dict[str, Any]:
+    """Return the words that restrict a query, and the limits of its SQL, as arguments of the methods of Store."""
+    return {"words": words, "word": word or (), "timeout": timeout, "memory": memory}
+
+
+Filters = Annotated[dict[str, Any], _filters]
+Listed = Annotated[dict[str, Any], _listed]
 OutputFormat = Annotated[
     Format,
-    typer.Option(
-        "--format",
-        parser=read_format,
-        metavar="|".join(Format),
-        help="How the result is written; --json and --csv for short.",
+    option(
+        f"--format {'|'.join(Format)}", "How the result is written; --json and --csv for short.", parser=read_format
     ),
 ]
 IndexMemory = Annotated[
     str | None,
-    typer.Option(
-        "--index-memory",
-        metavar="SIZE",
-        help="Memory limit for building an index, as in 8GB.  [default: half of the machine's memory]",
+    option(
+        "--index-memory SIZE", "Memory limit for building an index, as in 8GB.  [default: half of the machine's memory]"
     ),
 ]
 OutputFile = Annotated[
     Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Write the result there; its suffix (.csv, .json, .jsonl, .md, .parquet, .tex, .txt) chooses the format.",
+    option(
+        "--output -o FILE",
+        "Write the result there; its suffix (.csv, .json, .jsonl, .md, .parquet, .tex, .txt) chooses the format.",
     ),
 ]
 IdsAsText = Annotated[
     bool,
-    typer.Option(
+    option(
         "--ids-as-text",
-        help="In JSON: item ids as text. They have up to 63 bits, and JavaScript, jq and R round numbers beyond 2^53.",
+        "In JSON: item ids as text. They have up to 63 bits, and JavaScript, jq and R round numbers beyond 2^53.",
     ),
 ]
 CsvSafe = Annotated[
     bool,
-    typer.Option(
-        "--csv-safe",
-        help="In CSV for a spreadsheet: put ' before texts that it would take for formulas (= + - @).",
-    ),
+    option("--csv-safe", "In CSV for a spreadsheet: put ' before texts that it would take for formulas (= + - @)."),
 ]
-DeviceName = Annotated[
-    str | None, typer.Option("--device", metavar="NAME", help="cpu, cuda, mps …  [default: an accelerator if any]")
-]
+DeviceName = Annotated[str | None, option("--device NAME", "cpu, cuda, mps …  [default: an accelerator if any]")]
 AllowPickle = Annotated[
-    bool, typer.Option("--allow-pickle", help="Load pickled weights, which can run code, if there are no others.")
+    bool, option("--allow-pickle", "Load pickled weights, which can run code, if there are no others.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")]
+DryRun = Annotated[bool, option("--dry-run", "Say what would be done, and write nothing.")]
 _QUIET = "Show no progress and no notes, only the result and errors."
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help=_QUIET)]
-QuietQuery = Annotated[bool, typer.Option("--quiet", help=_QUIET)]  # -q may be a parameter of a metric
+Quiet = Annotated[bool, option("--quiet -q", _QUIET)]
+QuietQuery = Annotated[bool, option("--quiet", _QUIET)]  # -q may be a parameter of a metric
 
 
 def split_names(values: list[str] | None) -> list[str]:
     """Return the names of a repeatable option in which they may also be separated by commas."""
     return [name for value in values or () for part in value.split(",") if (name := part.strip())]
+
+
+def grouped(command: F) -> F:
+    """Let each parameter that is annotated with a group stand for its options, in its place.
+
+    A group is a dataclass whose fields are options, or ``Annotated[type, function]`` with a function of options.
+    """
+    shown: list[inspect.Parameter] = []
+    groups: dict[str, tuple[Callable[..., Any], list[str]]] = {}
+    for parameter in parameters_of(command):
+        members = [parameter]
+        if (make := _maker(parameter.annotation)) is not None:
+            members = parameters_of(make)
+            groups[parameter.name] = make, [member.name for member in members]
+        shown += members
+
+    @wraps(command)
+    def run(**options: Any) -> Any:
+        for name, (make, members) in groups.items():
+            options[name] = make(**{member: options.pop(member) for member in members if member in options})
+        return command(**options)
+
+    set_parameters(run, shown)
+    del run.__wrapped__  # its parameters are not those of the options
+    return run  # type: ignore[return-value]
+
+
+def _maker(annotation: Any) -> Callable[..., Any] | None:
+    """Return the dataclass or function that makes a group from its options; None for a single option."""
+    if is_dataclass(annotation) and isinstance(annotation, type):
+        return annotation
+    return next((each for each in get_args(annotation)[1:] if inspect.isfunction(each)), None)
+
+
+def parameters_of(declaring: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters of a function or class, by name only; without ``**options``."""
+    parameters = inspect.signature(declaring).parameters.values()
+    return [each.replace(kind=each.KEYWORD_ONLY) for each in parameters if each.kind is not each.VAR_KEYWORD]
+
+
+def set_parameters(command: Callable[..., Any], parameters: list[inspect.Parameter]) -> None:
+    """Make Typer see these parameters in place of those of a command."""
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}

@@ -7,8 +7,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -17,9 +17,10 @@ from embstore.base.errors import UsageError
 from embstore.base.escape import printable, printable_json
 
 from ._errors import say as say  # for commands, which write nothing else to standard error
-from ._options import Format
+from ._options import CsvSafe, Format, IdsAsText, OutputFile, OutputFormat, Quiet, StoreDir, StoreDirs
 
 if TYPE_CHECKING:
+    from embstore.base.progress import Progress
     from embstore.base.table import Table
 
 # What a spreadsheet takes for the beginning of a formula: https://owasp.org/www-community/attacks/CSV_Injection
@@ -35,16 +36,7 @@ def emit(
     ids_as_text: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Write a table to standard output or a file, and its notes to standard error.
-
-    Args:
-        table: The table.
-        form: Its format.
-        output: The file; None for standard output.
-        csv_safe: Whether texts in CSV that a spreadsheet would take for formulas get an apostrophe.
-        ids_as_text: Whether item ids are texts in JSON.
-        quiet: Whether the notes are left out.
-    """
+    """Write a table to standard output or a file, and its notes to standard error."""
     if ids_as_text and form in (Format.JSON, Format.JSONL):
         table = _with_texts(table)
     for note in () if quiet else table.notes:
@@ -61,37 +53,59 @@ def emit(
         write(text, output, is_data=form is not Format.TABLE)
 
 
-def emit_actions(
-    done: "Table",
-    form: Format,
-    output: Path | None,
-    *,
-    nothing: str,
-    dry_run: bool = False,
-    quiet: bool = False,
-    csv_safe: bool = False,
-    ids_as_text: bool = False,
-) -> None:
-    """Write a table of what a command did, or found, in a store; if it has no rows, a sentence on standard error.
+@dataclass(frozen=True)
+class Shown:
+    """How a command shows its result: options that most commands have."""
 
-    An empty table is written only to a file, or in another format than the printed one.
+    quiet: Quiet = False
+    store: StoreDir = None
+    form: OutputFormat = Format.TABLE
+    output: OutputFile = None
+    csv_safe: CsvSafe = False
 
-    Args:
-        done: One row for each file or space.
-        form: Format of the table.
-        output: The file; None for standard output.
-        nothing: Sentence for a table without rows.
-        dry_run: Whether nothing was written to the store.
-        quiet: Whether only the table is written.
-        csv_safe: See :func:`emit`.
-        ids_as_text: See :func:`emit`.
-    """
-    if dry_run and not quiet:
-        say("Dry run: nothing is written.")
-    if not len(done) and not quiet:
-        say(nothing)
-    if len(done) or form is not Format.TABLE or output is not None:
-        emit(done, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)
+    def progress(self) -> AbstractContextManager[Callable[["Progress"], None]]:
+        """Return the context in which the progress of the command is shown, unless it is quiet."""
+        from ._progress import show_progress
+
+        return show_progress(self.quiet)
+
+    def emit(self, table: "Table") -> None:
+        """Write a table, and its notes, as :func:`emit` does."""
+        emit(table, self.form, self.output, csv_safe=self.csv_safe, ids_as_text=self._has_text_ids, quiet=self.quiet)
+
+    def emit_actions(self, done: "Table", *, nothing: str, dry_run: bool = False) -> None:
+        """Write a table of what a command did, or found, in a store; if it has no rows, a sentence on standard error.
+
+        An empty table is written only to a file, or in another format than the printed one.
+        """
+        if dry_run and not self.quiet:
+            say("Dry run: nothing is written.")
+        if not len(done) and not self.quiet:
+            say(nothing)
+        if len(done) or self.form is not Format.TABLE or self.output is not None:
+            self.emit(done)
+
+    @property
+    def _has_text_ids(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class ShownItems(Shown):
+    """How a command shows a result with item ids."""
+
+    ids_as_text: IdsAsText = False
+
+    @property
+    def _has_text_ids(self) -> bool:
+        return self.ids_as_text
+
+
+@dataclass(frozen=True)
+class ShownOfStores(ShownItems):
+    """How a command shows a result of one or several stores."""
+
+    store: StoreDirs = None  # type: ignore[assignment]
 
 
 def write(text: str, output: Path | None, *, is_data: bool = True) -> None:
@@ -141,14 +155,7 @@ def json_text(value: Any, indent: int | None = None) -> str:
 def csv_lines(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, safe: bool = False, for_terminal: bool = False
 ) -> Iterator[str]:
-    """Yield the lines of a CSV file, the names of the columns first.
-
-    Args:
-        columns: Names of the columns.
-        rows: Values of each row, in this order.
-        safe: Whether texts that a spreadsheet would take for formulas get an apostrophe.
-        for_terminal: Whether control characters are escaped.
-    """
+    """Yield the lines of a CSV file, the columns first; ``safe`` puts ' before what spreadsheets take for formulas."""
     for row in chain([columns], rows):
         line = io.StringIO()
         writer = csv.writer(line, lineterminator="\r\n")  # only what is in it is quoted, and a lone \r must be
@@ -157,13 +164,7 @@ def csv_lines(
 
 
 def json_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, ids_as_text: bool = False) -> Iterator[str]:
-    """Yield one line of JSON for each row.
-
-    Args:
-        columns: Names of the columns.
-        rows: Values of each row, in this order.
-        ids_as_text: Whether item ids are texts.
-    """
+    """Yield one line of JSON for each row."""
     ids = {name for name in columns if ids_as_text and name.startswith("item_id")}
     for row in rows:
         named = zip(columns, row, strict=True)
@@ -173,11 +174,7 @@ def json_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, ids_as_
 
 @contextmanager
 def open_output(output: Path | None) -> Iterator[BinaryIO]:
-    """Open a file, or standard output, for bytes within a context.
-
-    Raises:
-        UsageError: The file cannot be written.
-    """
+    """Open a file, or standard output, for bytes within a context."""
     if output is None:
         yield sys.stdout.buffer
         return

@@ -8,16 +8,7 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Self
 
 from embstore.base.escape import printable
-from embstore.base.progress import (
-    BRIEF,
-    Clock,
-    Progress,
-    count,
-    describe,
-    ignore,
-    observing,
-    time_left,
-)
+from embstore.base.progress import BRIEF, Clock, Progress, count, describe, ignore, observing, time_left
 
 from ._output import say
 from ._terminal import escape_terminals
@@ -160,12 +151,7 @@ def _has_ended(progress: Progress) -> bool:
 
 
 def summarise(report: "BuildReport", store: str | None) -> None:
-    """Write the summary of a build to standard error.
-
-    Args:
-        report: Result of the build.
-        store: Folder or URL as the user named it, for the commands that the summary proposes.
-    """
+    """Write the summary of a build of a store, as the user named it, to standard error."""
     *lines, last = report.lines()
     for line in lines:
         say(line)

@@ -23,7 +23,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from embstore.base.errors import UsageError
 
-from ._debug import begin_verbose
+from ._errors import begin_verbose
 from ._options import follow_suffix
 from ._store import read_store_options
 
@@ -273,3 +273,13 @@ def _read(value: Any, its_type: Any, required: bool) -> Any:
     if issubclass(kind, StrEnum) and value in [*kind]:
         return kind(value)
     return _NOT_PLAIN
+
+
+class Command(PlainCommand):
+    """A command whose help shows its arguments by name, without the type that Typer adds (``<list[str]>``)."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for parameter in self.params:
+            if isinstance(parameter, TyperArgument):
+                parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]

@@ -42,12 +42,7 @@ def _that_fit(section: Section, width: int) -> list[Section]:
 
 
 def result_sections(result: "Table", helps: Mapping[str, str]) -> list[Section]:
-    """Return a heading and a table for each figure, and at the end for each reason what was not measured.
-
-    Args:
-        result: Result of a reproduction.
-        helps: Description of each figure, by its name.
-    """
+    """Return a heading and a table for each figure, and at the end for each reason what was not measured."""
     sections: list[Section] = []
     for figure in dict.fromkeys(result["figure"]):
         rows = [row for row in result if row["figure"] == figure and row["verdict"] != _NOT_MEASURED]
@@ -69,10 +64,7 @@ def plan_sections(plan: "Table") -> list[Section]:
     """Return a heading and a table for the builds and for the queries of a dry run."""
     from embstore.base.table import table
 
-    columns = {
-        "build": ("space", "sources", "template"),
-        "query": ("space", "metric", "column", "figure"),
-    }
+    columns = {"build": ("space", "sources", "template"), "query": ("space", "metric", "column", "figure")}
     parts = [(step, [row for row in plan if row["step"] == step]) for step in columns]
     heads = {"build": "builds", "query": "queries"}
     return [(f"{len(rows)} {heads[step]}", table(rows, columns=columns[step])) for step, rows in parts if rows]

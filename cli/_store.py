@@ -19,11 +19,7 @@ _is_quiet = False
 
 
 def read_store_options(values: Sequence[str], *, quiet: bool = False) -> None:
-    """Keep the values ``key=value`` of ``--store-option``, and ``--quiet``, for the store that the command opens.
-
-    Raises:
-        UsageError: A value has no key.
-    """
+    """Keep the values ``key=value`` of ``--store-option``, and ``--quiet``, for the store that the command opens."""
     global _is_quiet
     _is_quiet = quiet
     _options.clear()
@@ -42,12 +38,7 @@ def open_store(store: str | None) -> "Store":
 
 
 def open_all(store: str | None, remedy: str) -> "Store":
-    """Return the store of which a command reads each byte; of one at a URL, say how many it fetches.
-
-    Args:
-        store: See :func:`open_store`.
-        remedy: What fetches fewer, after ``To fetch less,``.
-    """
+    """Return the store of which a command reads each byte; of one at a URL, say how many it fetches, and a remedy."""
     from embstore.base.table import show_size
 
     found = open_store(store)

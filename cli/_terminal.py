@@ -9,11 +9,7 @@ from embstore.base.escape import printable
 
 
 class Escaped:
-    """A text stream in which control characters are escaped: of warnings, logs and other packages' messages too.
-
-    Args:
-        stream: The stream of a terminal.
-    """
+    """A text stream in which control characters are escaped: of warnings, logs and other packages' messages too."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

@@ -5,7 +5,18 @@ from typing import Annotated
 import typer
 
 from ._errors import NO, explained
-from ._options import POOLINGS, UNITS, AllowPickle, DeviceName, DryRun, IndexMemory, StoreDir, split_names
+from ._options import (
+    POOLINGS,
+    UNITS,
+    AllowPickle,
+    DeviceName,
+    DryRun,
+    IndexMemory,
+    StoreDir,
+    argument,
+    option,
+    split_names,
+)
 from ._store import open_store
 
 _STOPPED = "Interrupted."
@@ -15,216 +26,169 @@ _INTERRUPTED = "Interrupted. What was embedded is kept: run the same command aga
 def build(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="SOURCE",
-            help="Files (.txt, .csv, .tsv, .jsonl, each also as .gz; .parquet), - for standard input, or datasets by "
+        argument(
+            "SOURCE",
+            "Files (.txt, .csv, .tsv, .jsonl, each also as .gz; .parquet), - for standard input, or datasets by "
             "name (see: embstore datasets).  [default: words]",
         ),
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(
-            "--model",
-            metavar="NAME",
-            help="gpt2, clip, minilm, a hub id (id@revision), a folder, or name=folder (repeatable).  "
-            "[default: gpt2, clip]",
+        option(
+            "--model NAME",
+            "gpt2, clip, minilm, a hub id (id@revision), a folder, or name=folder (repeatable).  [default: gpt2, clip]",
         ),
     ] = None,
     revision: Annotated[
         list[str] | None,
-        typer.Option(
-            "--revision",
-            metavar="NAMES",
-            help="Revisions of each checkpoint on the hub, or subfolders of its folder, as in step0,step1000 "
+        option(
+            "--revision NAMES",
+            "Revisions of each checkpoint on the hub, or subfolders of its folder, as in step0,step1000 "
             "(repeatable); each makes a space of its own.",
         ),
     ] = None,
     unit: Annotated[
         str | None,
-        typer.Option(
-            "--unit",
-            metavar=UNITS,
-            help="What a vector stands for; occurrence: each word of each sentence, in its context.  [default: what a "
+        option(
+            f"--unit {UNITS}",
+            "What a vector stands for; occurrence: each word of each sentence, in its context.  [default: what a "
             "dataset is of, each unit in a space of its own; else word]",
         ),
     ] = None,
     pooling: Annotated[
         list[str] | None,
-        typer.Option(
-            "--pooling",
-            metavar=POOLINGS,
-            help="How tokens become one vector (repeatable; all but model from one forward pass); model: the "
+        option(
+            f"--pooling {POOLINGS}",
+            "How tokens become one vector (repeatable; all but model from one forward pass); model: the "
             "checkpoint's own recipe, as in sentence-transformers.  [default: last; for sentences model if the "
             "checkpoint has a recipe, else eos if a causal model's input ends with it, else mean]",
         ),
     ] = None,
     prompt: Annotated[
         str | None,
-        typer.Option(
-            "--prompt",
-            metavar="NAME",
-            help="Prompt of the checkpoint's own recipe, for --pooling model; '' for none.  [default: the recipe's]",
+        option(
+            "--prompt NAME",
+            "Prompt of the checkpoint's own recipe, for --pooling model; '' for none.  [default: the recipe's]",
         ),
     ] = None,
     template: Annotated[
         str,
-        typer.Option(
-            "--template",
-            metavar="TEXT",
-            help="Text around an item, as in 'This is {text}'; {bos} and {eos} are special tokens.",
-        ),
+        option("--template TEXT", "Text around an item, as in 'This is {text}'; {bos} and {eos} are special tokens."),
     ] = "{text}",
-    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help="all, or as in 0,6,12, 0-6, -1.")] = "all",
-    dtype: Annotated[
-        str, typer.Option("--dtype", metavar="float32|float16", help="Type of the stored vectors.")
-    ] = "float32",
+    layer: Annotated[str, option("--layer LAYERS", "all, or as in 0,6,12, 0-6, -1.")] = "all",
+    dtype: Annotated[str, option("--dtype float32|float16", "Type of the stored vectors.")] = "float32",
     weights_dtype: Annotated[
         str,
-        typer.Option(
-            "--weights-dtype",
-            metavar="float32|bfloat16|float16",
-            help="Type of the weights and of the computation; 16 bits take half the memory.",
+        option(
+            "--weights-dtype float32|bfloat16|float16",
+            "Type of the weights and of the computation; 16 bits take half the memory.",
         ),
     ] = "float32",
     untrained: Annotated[
         int | None,
-        typer.Option(
-            "--untrained",
-            metavar="SEED",
-            help="Random weights in place of the checkpoint's: the control for what training adds.",
-        ),
+        option("--untrained SEED", "Random weights in place of the checkpoint's: the control for what training adds."),
     ] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(
-            "--column",
-            metavar="NAME",
-            help="Column of a table that holds texts (repeatable).  [default: text, or the only one]",
-        ),
+        option("--column NAME", "Column of a table that holds texts (repeatable).  [default: text, or the only one]"),
     ] = None,
     keep: Annotated[
         list[str] | None,
-        typer.Option(
-            "--keep",
-            metavar="NAMES",
-            help="Columns of a table to store with the items, as in pos,freq (repeatable), or all; for --where, --by, "
+        option(
+            "--keep NAMES",
+            "Columns of a table to store with the items, as in pos,freq (repeatable), or all; for --where, --by, "
             "sql and export. n_tokens is stored without it.",
         ),
     ] = None,
     no_header: Annotated[
-        bool,
-        typer.Option("--no-header", help="CSV and TSV files begin with a text; --column 1, 2 … are their columns."),
+        bool, option("--no-header", "CSV and TSV files begin with a text; --column 1, 2 … are their columns.")
     ] = False,
     delimiter: Annotated[
         str | None,
-        typer.Option(
-            "--delimiter",
-            metavar="CHAR",
-            help="Character between the columns of CSV and TSV files, as in ';' or tab.  [default: detected]",
+        option(
+            "--delimiter CHAR",
+            "Character between the columns of CSV and TSV files, as in ';' or tab.  [default: detected]",
         ),
     ] = None,
     span: Annotated[
         str | None,
-        typer.Option(
-            "--span",
-            metavar="START,END",
-            help="Columns with the start and end of a target in each sentence, in characters as in Python's "
+        option(
+            "--span START,END",
+            "Columns with the start and end of a target in each sentence, in characters as in Python's "
             "text[start:end], or a column with both (4:8): embed these occurrences only.",
         ),
     ] = None,
     targets: Annotated[
         str | None,
-        typer.Option(
-            "--targets",
-            metavar="brackets|COLUMN",
-            help="Embed only the target of each sentence: in brackets, as in 'the [bank] of the river', or named by a "
+        option(
+            "--targets brackets|COLUMN",
+            "Embed only the target of each sentence: in brackets, as in 'the [bank] of the river', or named by a "
             "column and once in the text.",
         ),
     ] = None,
     limit: Annotated[
-        int | None,
-        typer.Option("--limit", metavar="N", help="Stop after N texts; half a dataset is not kept as a dataset."),
+        int | None, option("--limit N", "Stop after N texts; half a dataset is not kept as a dataset.")
     ] = None,
-    per_text: Annotated[
-        int | None, typer.Option("--per-text", metavar="N", help="Draw N occurrences from each sentence.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Random seed of --per-text.")] = 0,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Name of the space.  [default: model.unit.pooling]")
-    ] = None,
+    per_text: Annotated[int | None, option("--per-text N", "Draw N occurrences from each sentence.")] = None,
+    seed: Annotated[int, option("--seed S", "Random seed of --per-text.")] = 0,
+    name: Annotated[str | None, option("--name NAME", "Name of the space.  [default: model.unit.pooling]")] = None,
     index: Annotated[
         str,
-        typer.Option(
-            "--index",
-            metavar="auto|flat|hnsw|ivf|none",
-            help="An index of each layer for neighbours, or none; auto: exact (flat) while that is fast.",
+        option(
+            "--index auto|flat|hnsw|ivf|none",
+            "An index of each layer for neighbours, or none; auto: exact (flat) while that is fast.",
         ),
     ] = "auto",
     index_memory: IndexMemory = None,
     long: Annotated[
         str | None,
-        typer.Option(
-            "--long",
-            metavar="skip|truncate|error",
-            help="What to do with a text longer than the context.  [default: skip; of --pooling model truncate]",
+        option(
+            "--long skip|truncate|error",
+            "What to do with a text longer than the context.  [default: skip; of --pooling model truncate]",
         ),
     ] = None,
     device: DeviceName = None,
     device_map: Annotated[
         str | None,
-        typer.Option(
-            "--device-map",
-            metavar="auto|balanced|sequential",
-            help="Distribute a model over all devices, with accelerate.",
-        ),
+        option("--device-map auto|balanced|sequential", "Distribute a model over all devices, with accelerate."),
     ] = None,
     batch_tokens: Annotated[
-        int | None,
-        typer.Option(
-            "--batch-tokens", metavar="N", help="Number of tokens in a batch.  [default: what suits the device]"
-        ),
+        int | None, option("--batch-tokens N", "Number of tokens in a batch.  [default: what suits the device]")
     ] = None,
     allow_pickle: AllowPickle = False,
     shard: Annotated[
         str | None,
-        typer.Option(
-            "--shard",
-            metavar="I/N",
-            help="Embed the I-th of N parts of the sources, by item id: N machines build one store between them, in a "
+        option(
+            "--shard I/N",
+            "Embed the I-th of N parts of the sources, by item id: N machines build one store between them, in a "
             "shared folder or each in its own, to be merged.",
         ),
     ] = None,
     on: Annotated[
-        str | None,
-        typer.Option("--on", metavar="ray", help="Encode on a Ray cluster whose nodes share the store's folder."),
+        str | None, option("--on ray", "Encode on a Ray cluster whose nodes share the store's folder.")
     ] = None,
     workers: Annotated[
-        int | None,
-        typer.Option("--workers", metavar="N", help="Number of workers on Ray.  [default: as many as fit]"),
+        int | None, option("--workers N", "Number of workers on Ray.  [default: as many as fit]")
     ] = None,
     worker_gpus: Annotated[
-        float | None,
-        typer.Option("--worker-gpus", metavar="G", help="GPUs of each worker.  [default: 1 if the cluster has any]"),
+        float | None, option("--worker-gpus G", "GPUs of each worker.  [default: 1 if the cluster has any]")
     ] = None,
     worker_cpus: Annotated[
         int | None,
-        typer.Option(
-            "--worker-cpus",
-            metavar="C",
-            help="CPU cores of each worker.  [default: 1 beside a GPU, else all of the smallest node]",
+        option(
+            "--worker-cpus C", "CPU cores of each worker.  [default: 1 beside a GPU, else all of the smallest node]"
         ),
     ] = None,
     ray_address: Annotated[
         str | None,
-        typer.Option(
-            "--ray-address",
-            metavar="HOST:PORT",
-            help="Address of the Ray cluster.  [default: $RAY_ADDRESS; without, Ray is started for this build]",
+        option(
+            "--ray-address HOST:PORT",
+            "Address of the Ray cluster.  [default: $RAY_ADDRESS; without, Ray is started for this build]",
         ),
     ] = None,
     dry_run: DryRun = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any text was skipped.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary, only errors.")] = False,
+    strict: Annotated[bool, option("--strict", "Exit with 1 if any text was skipped.")] = False,
+    quiet: Annotated[bool, option("--quiet -q", "Show no progress and no summary, only errors.")] = False,
     store: StoreDir = None,
 ) -> None:
     """Embed the texts that are not stored yet, at every layer, and index them."""

@@ -3,22 +3,17 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from . import _options
 from ._errors import explained
+from ._options import argument, option
 from ._output import say, write
 from ._store import open_store
 
 
 def cite(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="ENTRY", help="embstore, metrics, datasets, spaces or checkpoints."),
-    ] = None,
+    names: Annotated[list[str] | None, argument("ENTRY", "embstore, metrics, datasets, spaces or checkpoints.")] = None,
     result: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="FILE", help="Cite what a result uses: a file that --format json wrote."),
+        Path | None, option("--from FILE", "Cite what a result uses: a file that --format json wrote.")
     ] = None,
     store: _options.StoreDir = None,
     output: _options.OutputFile = None,

@@ -2,15 +2,12 @@
 
 from typing import Annotated
 
-import typer
-
 from ._errors import explained
+from ._options import argument
 from ._output import write
 
 
-def completion(
-    shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.")],
-) -> None:
+def completion(shell: Annotated[str, argument("SHELL", "bash, zsh, fish or powershell.")]) -> None:
     """Print the script that lets a shell complete commands, options, metrics, spaces and datasets."""
     with explained():
         from embstore.base.errors import UnknownNameError

@@ -2,54 +2,36 @@
 
 from typing import Annotated
 
-import typer
-
 from . import _options
 from ._errors import explained
-from ._output import emit
+from ._options import argument, option
+from ._output import Shown
 from ._store import open_store
 
 
 def cosine(
-    texts: Annotated[
-        list[str] | None, typer.Argument(metavar="TEXT", help="Words or sentences; of more than two, all pairs.")
-    ] = None,
+    texts: Annotated[list[str] | None, argument("TEXT", "Words or sentences; of more than two, all pairs.")] = None,
     marked: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--text", metavar="TEXT", help='A word in its context (repeatable): --text "the [bank] of the river".'
-        ),
+        list[str] | None, option("--text TEXT", 'A word in its context (repeatable): --text "the [bank] of the river".')
     ] = None,
-    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
+    layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "all",
     embed: Annotated[
-        bool, typer.Option("--embed", help="Encode a text that is not stored, by each space's own checkpoint.")
+        bool, option("--embed", "Encode a text that is not stored, by each space's own checkpoint.")
     ] = False,
     download: Annotated[
-        bool,
-        typer.Option("--download", help="With --embed: download checkpoints that are not on this machine."),
+        bool, option("--download", "With --embed: download checkpoints that are not on this machine.")
     ] = False,
     allow_pickle: _options.AllowPickle = False,
-    model: _options.Models = None,
-    revision: _options.Revisions = None,
-    space: _options.Spaces = None,
-    unit: _options.UnitName = None,
-    pooling: _options.PoolingName = None,
-    template: _options.TemplateText = None,
+    *,
+    filters: _options.Filters,
     transform: _options.Transforms = None,
-    quiet: _options.Quiet = False,
-    store: _options.StoreDir = None,
-    form: _options.OutputFormat = _options.Format.TABLE,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
+    shown: Shown,
 ) -> None:
     """Show the cosine of two texts, layers down and models side by side: exact, in float64."""
     with explained():
-        from ._progress import show_progress
-
-        with show_progress(quiet):
-            found = open_store(store).cosine(
-                texts or (), marked=marked or (), models=model or (), revisions=revision or (), spaces=space or (),
-                unit=unit, pooling=pooling, template=template, layers=layer, embed=embed, download=download,
+        with shown.progress():
+            found = open_store(shown.store).cosine(
+                texts or (), marked=marked or (), **filters, layers=layer, embed=embed, download=download,
                 allow_pickle=allow_pickle, transforms=transform or (),
             )  # fmt: skip
-        emit(found, form, output, csv_safe=csv_safe, quiet=quiet)
+        shown.emit(found)

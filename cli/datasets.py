@@ -7,9 +7,9 @@ import typer
 
 from . import _options
 from ._errors import explained
-from ._help import Command
-from ._output import emit, say
-from ._reading import PlainGroup
+from ._options import argument, grouped, option
+from ._output import ShownItems, emit, say
+from ._reading import Command, PlainGroup
 from ._store import open_store
 
 app = typer.Typer(cls=PlainGroup, rich_markup_mode=None)
@@ -33,8 +33,8 @@ def datasets(
 
 @app.command("fetch", cls=Command)
 def fetch(
-    names: Annotated[list[str], typer.Argument(metavar="DATASET", help="Datasets, as embstore datasets lists them.")],
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only errors.")] = False,
+    names: Annotated[list[str], argument("DATASET", "Datasets, as embstore datasets lists them.")],
+    quiet: Annotated[bool, option("--quiet -q", "Show no progress, only errors.")] = False,
 ) -> None:
     """Download datasets into $EMBSTORE_DATA, else the platform's cache folder, and check their hashes."""
     with explained():
@@ -51,41 +51,36 @@ def fetch(
 
 @app.command("add", cls=Command)
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A listed dataset, or a new name for your own table.")],
+    name: Annotated[str, argument("NAME", "A listed dataset, or a new name for your own table.")],
     file: Annotated[
         Path,
-        typer.Argument(
-            metavar="FILE",
-            help="Its file, or your table: .csv, .tsv, .jsonl (also .gz), .parquet; analogies: .txt, or a folder.",
+        argument(
+            "FILE", "Its file, or your table: .csv, .tsv, .jsonl (also .gz), .parquet; analogies: .txt, or a folder."
         ),
     ],
     kind: Annotated[
-        str | None,
-        typer.Option("--kind", metavar="pairs|lexicon|analogies", help="For your own data: what its rows are."),
+        str | None, option("--kind pairs|lexicon|analogies", "For your own data: what its rows are.")
     ] = None,
     columns: Annotated[
         str | None,
-        typer.Option(
-            "--columns",
-            metavar="A,B,...",
-            help="For your own table: the two texts and the score of pairs, or the text and the value of a lexicon; of "
+        option(
+            "--columns A,B,...",
+            "For your own table: the two texts and the score of pairs, or the text and the value of a lexicon; of "
             "occurrences text1,start1,end1,text2,start2,end2,score, or three with targets in brackets.",
         ),
     ] = None,
     unit: Annotated[
         str,
-        typer.Option(
-            "--unit",
-            metavar="word|sentence|occurrence",
-            help="For your own table: what its texts are; occurrence: targets in sentences, as in WiC.",
+        option(
+            "--unit word|sentence|occurrence",
+            "For your own table: what its texts are; occurrence: targets in sentences, as in WiC.",
         ),
     ] = "word",
     delimiter: Annotated[
         str | None,
-        typer.Option(
-            "--delimiter",
-            metavar="CHAR",
-            help="For your own CSV or TSV table: character between its columns, as in ';' or tab.  [default: detected]",
+        option(
+            "--delimiter CHAR",
+            "For your own CSV or TSV table: character between its columns, as in ';' or tab.  [default: detected]",
         ),
     ] = None,
 ) -> None:
@@ -100,15 +95,12 @@ def add(
 
 @app.command("store", cls=Command)
 def store_(
-    names: Annotated[list[str], typer.Argument(metavar="DATASET", help="Datasets, as embstore datasets lists them.")],
+    names: Annotated[list[str], argument("DATASET", "Datasets, as embstore datasets lists them.")],
     unit: Annotated[
-        str | None,
-        typer.Option(
-            "--unit", metavar="word|sentence", help="What the texts are as items.  [default: the dataset's own unit]"
-        ),
+        str | None, option("--unit word|sentence", "What the texts are as items.  [default: the dataset's own unit]")
     ] = None,
     store: _options.StoreDir = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary, only errors.")] = False,
+    quiet: Annotated[bool, option("--quiet -q", "Show no progress and no summary, only errors.")] = False,
 ) -> None:
     """Store the rows of datasets without embedding them, for spaces that have their texts, such as imported ones."""
     with explained():
@@ -122,42 +114,20 @@ def store_(
 
 
 @app.command("missing", cls=Command)
+@grouped
 def missing(
-    sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE", help="Datasets, in the store or at hand, and files of texts.")
-    ],
+    sources: Annotated[list[str], argument("SOURCE", "Datasets, in the store or at hand, and files of texts.")],
     span: Annotated[
-        str | None,
-        typer.Option("--span", metavar="START,END", help="Columns with the targets of sentences, as in a build."),
+        str | None, option("--span START,END", "Columns with the targets of sentences, as in a build.")
     ] = None,
     targets: Annotated[
-        str | None,
-        typer.Option("--targets", metavar="brackets|COLUMN", help="The targets of sentences, as in a build."),
+        str | None, option("--targets brackets|COLUMN", "The targets of sentences, as in a build.")
     ] = None,
-    model: _options.Models = None,
-    revision: _options.Revisions = None,
-    space: _options.Spaces = None,
-    unit: _options.UnitName = None,
-    pooling: _options.PoolingName = None,
-    template: _options.TemplateText = None,
-    store: _options.StoreDir = None,
-    form: _options.OutputFormat = _options.Format.TABLE,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    ids_as_text: _options.IdsAsText = False,
-    quiet: _options.Quiet = False,
+    *,
+    filters: _options.Filters,
+    shown: ShownItems,
 ) -> None:
     """List the texts of datasets and files that are missing in the spaces of a store."""
     with explained():
-        found = open_store(store).missing(
-            sources,
-            span=span or (),
-            targets=targets,
-            models=model or (),
-            revisions=revision or (),
-            spaces=space or (),
-            unit=unit,
-            pooling=pooling,
-            template=template,
-        )
-        emit(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)
+        found = open_store(shown.store).missing(sources, span=span or (), targets=targets, **filters)
+        shown.emit(found)

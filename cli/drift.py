@@ -2,91 +2,60 @@
 
 from typing import Annotated, Any
 
-import typer
-
 from . import _options
 from ._errors import explained
-from ._groups import with_options
-from ._output import emit
+from ._options import argument, grouped, option
+from ._output import ShownItems
 from ._store import open_store
 
 
+@grouped
 def arguments(
     texts: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="WORD", help="Words or sentences.  [default: those that change most and least]"),
+        list[str] | None, argument("WORD", "Words or sentences.  [default: those that change most and least]")
     ] = None,
     marked: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--text", metavar="TEXT", help='A word in its context (repeatable): --text "the [bank] of the river".'
-        ),
+        list[str] | None, option("--text TEXT", 'A word in its context (repeatable): --text "the [bank] of the river".')
     ] = None,
     most: Annotated[
-        int | None,
-        typer.Option("--most", metavar="N", help="The N items that change most, and the N that change least.  [10]"),
+        int | None, option("--most N", "The N items that change most, and the N that change least.  [10]")
     ] = None,
-    k: Annotated[int, typer.Option("-k", metavar="N", help="Number of neighbours.")] = 10,
+    k: Annotated[int, option("-k N", "Number of neighbours.")] = 10,
     pairs: Annotated[
-        str,
-        typer.Option("--pairs", metavar="adjacent|all", help="Compare each layer with the next, or all with all."),
+        str, option("--pairs adjacent|all", "Compare each layer with the next, or all with all.")
     ] = "adjacent",
     against: Annotated[
         str | None,
-        typer.Option(
-            "--against",
-            metavar="SPACE",
-            help="Compare with the layers of this space, the first with the first, and so on.",
-        ),
+        option("--against SPACE", "Compare with the layers of this space, the first with the first, and so on."),
     ] = None,
-    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
-    model: _options.Models = None,
-    revision: _options.Revisions = None,
-    space: _options.Spaces = None,
-    unit: _options.UnitName = None,
-    pooling: _options.PoolingName = None,
-    template: _options.TemplateText = None,
+    layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "all",
+    *,
+    filters: _options.Filters,
     where: Annotated[
-        str | None,
-        typer.Option("--where", metavar="SQL", help="Only items for which this holds are compared, and neighbours."),
+        str | None, option("--where SQL", "Only items for which this holds are compared, and neighbours.")
     ] = None,
-    words: _options.WordFile = None,
-    word: _options.SingleWords = None,
-    timeout: _options.SqlTimeout = None,
-    memory: _options.SqlMemory = None,
+    listed: _options.Listed,
     sample: _options.Sample = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of the sample.")] = 0,
+    seed: Annotated[int, option("--seed S", "Seed of the sample.")] = 0,
 ) -> dict[str, Any]:
     """Return the arguments of :meth:`Store.drift` that the options give."""
     return {
         "texts": texts or (), "marked": marked or (), "most": most, "k": k, "pairs": pairs, "against": against,
-        "layers": layer, "models": model or (), "revisions": revision or (), "spaces": space or (), "unit": unit,
-        "pooling": pooling, "template": template, "where": where, "words": words, "word": word or (),
-        "timeout": timeout, "memory": memory,
-        "sample": sample, "seed": seed,
+        "layers": layer, **filters, "where": where, **listed, "sample": sample, "seed": seed,
     }  # fmt: skip
 
 
-@with_options(arguments)
 def drift(
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Compute all anew: take no stored answer, and store none.")
-    ] = False,
-    quiet: _options.Quiet = False,
-    store: _options.StoreDir = None,
-    form: _options.OutputFormat = _options.Format.TABLE,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
-    ids_as_text: _options.IdsAsText = False,
-    **options: Any,
+    *,
+    given: Annotated[dict[str, Any], arguments],
+    no_cache: Annotated[bool, option("--no-cache", "Compute all anew: take no stored answer, and store none.")] = False,
+    shown: ShownItems,
 ) -> None:
     """Show how the neighbourhoods of items change over layers, or between two spaces.
 
     overlap: share of the k nearest that an item keeps. turnover: 1 − cosine of its cosines with all its neighbours.
     """
     with explained():
-        from ._progress import show_progress
-
-        with show_progress(quiet):
-            found = open_store(store).drift(**arguments(**options), cache=not no_cache)
-        emit(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)
+        with shown.progress():
+            found = open_store(shown.store).drift(**given, cache=not no_cache)
+        shown.emit(found)

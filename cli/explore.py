@@ -6,19 +6,17 @@ import typer
 
 from . import _options
 from ._errors import explained
+from ._options import option
 from ._output import say
 from ._store import open_store
 
 
 def explore(
-    port: Annotated[
-        int, typer.Option("--port", metavar="PORT", help="Port of the server; the next free one if it is in use.")
-    ] = 8765,
+    port: Annotated[int, option("--port PORT", "Port of the server; the next free one if it is in use.")] = 8765,
     host: Annotated[
-        str,
-        typer.Option("--host", metavar="ADDRESS", help="Address to listen on; 0.0.0.0 for all of this machine."),
+        str, option("--host ADDRESS", "Address to listen on; 0.0.0.0 for all of this machine.")
     ] = "127.0.0.1",
-    browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
+    browser: Annotated[bool, option("--open/--no-open", "Open the page in a browser.")] = True,
     store: _options.StoreDir = None,
 ) -> None:
     """Explore a store in a browser: maps of every layer, neighbours, metrics and SQL.

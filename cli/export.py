@@ -3,53 +3,37 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from . import _options
 from ._errors import explained
+from ._options import argument, option
 from ._store import open_store
 
 
 def export(
-    dest: Annotated[Path, typer.Argument(metavar="DEST", help="File or folder to write.")],
-    space: Annotated[str, typer.Option("--space", metavar="NAME", help="Space to export.")],
+    dest: Annotated[Path, argument("DEST", "File or folder to write.")],
+    space: Annotated[str, option("--space NAME", "Space to export.")],
     form: Annotated[
         str | None,
-        typer.Option(
-            "--as",
-            metavar="FORMAT",
-            help="Format, such as parquet, npy or word2vec.  [default: found by the suffix of DEST]",
-        ),
+        option("--as FORMAT", "Format, such as parquet, npy or word2vec.  [default: found by the suffix of DEST]"),
     ] = None,
     layer: Annotated[
         str | None,
-        typer.Option(
-            "--layer",
-            metavar="LAYERS",
-            help=f"{_options.LAYER_HELP}  [default: all, or top if the format has room for one]",
-        ),
+        option("--layer LAYERS", f"{_options.LAYER_HELP}  [default: all, or top if the format has room for one]"),
     ] = None,
     where: Annotated[
-        str | None,
-        typer.Option(
-            "--where", metavar="SQL", help="Export the items for which this holds: --where \"text LIKE 'a%'\"."
-        ),
+        str | None, option("--where SQL", "Export the items for which this holds: --where \"text LIKE 'a%'\".")
     ] = None,
-    words: _options.WordFile = None,
-    word: _options.SingleWords = None,
-    timeout: _options.SqlTimeout = None,
-    memory: _options.SqlMemory = None,
+    *,
+    listed: _options.Listed,
     transform: _options.Transforms = None,
     keep: Annotated[
         list[str] | None,
-        typer.Option(
-            "--keep",
-            metavar="NAMES",
-            help="Columns of the items to export too, as in pos,freq (repeatable), or all that are stored.",
+        option(
+            "--keep NAMES", "Columns of the items to export too, as in pos,freq (repeatable), or all that are stored."
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is at DEST.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary, only errors.")] = False,
+    force: Annotated[bool, option("--force", "Replace what is at DEST.")] = False,
+    quiet: Annotated[bool, option("--quiet -q", "Show no progress and no summary, only errors.")] = False,
     store: _options.StoreDir = None,
 ) -> None:
     """Write the vectors of a space to a file or folder in the format of another program."""
@@ -59,8 +43,7 @@ def export(
 
         with show_progress(quiet) as observe:
             report = open_store(store).export(
-                dest, space, format=form, layers=layer, where=where, words=words, word=word or (),
-                timeout=timeout, memory=memory,
+                dest, space, format=form, layers=layer, where=where, **listed,
                 transforms=transform or (), keep=_options.split_names(keep), force=force, observe=observe,
             )  # fmt: skip
         if not quiet:

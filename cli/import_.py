@@ -3,80 +3,64 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ._errors import explained
-from ._options import UNITS, IndexMemory, StoreDir
+from ._options import UNITS, IndexMemory, StoreDir, argument, option
 from ._store import open_store
 
 
 def import_(
     files: Annotated[
-        list[str],
-        typer.Argument(metavar="FILE", help="Files of vectors, which become one space; text formats also as .gz."),
+        list[str], argument("FILE", "Files of vectors, which become one space; text formats also as .gz.")
     ],
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the space.")],
+    name: Annotated[str, option("--name NAME", "Name of the space.")],
     form: Annotated[
         str | None,
-        typer.Option(
-            "--as",
-            metavar="FORMAT",
-            help="Format of the files, such as npy, word2vec or glove.  [default: found by suffix and content]",
+        option(
+            "--as FORMAT",
+            "Format of the files, such as npy, word2vec or glove.  [default: found by suffix and content]",
         ),
     ] = None,
     unit: Annotated[
         str,
-        typer.Option(
-            "--unit",
-            metavar=UNITS,
-            help="What a vector stands for; occurrence: a word with its sentence, in the columns context, start, end.",
+        option(
+            f"--unit {UNITS}",
+            "What a vector stands for; occurrence: a word with its sentence, in the columns context, start, end.",
         ),
     ] = "word",
     layer: Annotated[
         str | None,
-        typer.Option(
-            "--layer",
-            metavar="LAYERS",
-            help="Numbers of the layers, as in 6, 0-12 or 0,6,12.  [default: what the file says, else 0, 1 …]",
+        option(
+            "--layer LAYERS",
+            "Numbers of the layers, as in 6, 0-12 or 0,6,12.  [default: what the file says, else 0, 1 …]",
         ),
     ] = None,
     texts: Annotated[
         Path | None,
-        typer.Option(
-            "--texts",
-            metavar="FILE",
-            help="Texts of an array, in the order of rows: .txt (one a line), .jsonl, .csv, .tsv, .parquet or .npy.",
+        option(
+            "--texts FILE",
+            "Texts of an array, in the order of rows: .txt (one a line), .jsonl, .csv, .tsv, .parquet or .npy.",
         ),
     ] = None,
     column: Annotated[
-        str | None,
-        typer.Option("--column", metavar="NAME", help="Column with the texts.  [default: text, word, token or key]"),
+        str | None, option("--column NAME", "Column with the texts.  [default: text, word, token or key]")
     ] = None,
     vector_column: Annotated[
         str | None,
-        typer.Option(
-            "--vector-column",
-            metavar="NAME",
-            help="Column or array with the vectors.  [default: the only one that fits]",
-        ),
+        option("--vector-column NAME", "Column or array with the vectors.  [default: the only one that fits]"),
     ] = None,
     dtype: Annotated[
         str | None,
-        typer.Option(
-            "--dtype",
-            metavar="float32|float16",
-            help="Type of the stored vectors.  [default: float16 for vectors of this type, else float32]",
+        option(
+            "--dtype float32|float16",
+            "Type of the stored vectors.  [default: float16 for vectors of this type, else float32]",
         ),
     ] = None,
-    index: Annotated[
-        str,
-        typer.Option("--index", metavar="auto|flat|hnsw|ivf|none", help="An index of each layer, as in a build."),
-    ] = "auto",
+    index: Annotated[str, option("--index auto|flat|hnsw|ivf|none", "An index of each layer, as in a build.")] = "auto",
     index_memory: IndexMemory = None,
     allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Load pickles, which can run code: of files that you trust.")
+        bool, option("--allow-pickle", "Load pickles, which can run code: of files that you trust.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary, only errors.")] = False,
+    quiet: Annotated[bool, option("--quiet -q", "Show no progress and no summary, only errors.")] = False,
     store: StoreDir = None,
 ) -> None:
     """Import vectors that were made elsewhere into a space of their own, and index them."""

@@ -6,50 +6,38 @@ import typer
 
 from . import _options
 from ._errors import NO, explained
-from ._output import emit, say
+from ._options import option
+from ._output import Shown, say
 from ._store import open_store
 
 
 def index(
     kind: Annotated[
         str | None,
-        typer.Option(
-            "--kind",
-            metavar="auto|flat|hnsw|ivf|none",
-            help="Kind of index; later builds keep to it.  [default: the kind chosen before, else auto]",
+        option(
+            "--kind auto|flat|hnsw|ivf|none",
+            "Kind of index; later builds keep to it.  [default: the kind chosen before, else auto]",
         ),
     ] = None,
     index_memory: _options.IndexMemory = None,
     recall: Annotated[
-        float | None,
-        typer.Option("--recall", metavar="R", help="Recall@10 to tune for, if not exact.  [default: 0.99]"),
+        float | None, option("--recall R", "Recall@10 to tune for, if not exact.  [default: 0.99]")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Rebuild indexes that are up to date, too.")] = False,
-    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
-    model: _options.Models = None,
-    revision: _options.Revisions = None,
-    space: _options.Spaces = None,
-    unit: _options.UnitName = None,
-    pooling: _options.PoolingName = None,
-    template: _options.TemplateText = None,
-    quiet: _options.Quiet = False,
-    store: _options.StoreDir = None,
-    form: _options.OutputFormat = _options.Format.TABLE,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
+    force: Annotated[bool, option("--force", "Rebuild indexes that are up to date, too.")] = False,
+    layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "all",
+    *,
+    filters: _options.Filters,
+    shown: Shown,
 ) -> None:
     """Bring the indexes for neighbours up to date, or change their kind. Exit 1 if a recall is not reached."""
     with explained("Interrupted. The indexes that were done are kept; the others are as they were."):
-        from ._progress import show_progress
-
-        with show_progress(quiet) as observe:
-            done = open_store(store).index(
-                models=model or (), revisions=revision or (), spaces=space or (), unit=unit, pooling=pooling,
-                template=template, layers=layer, kind=kind, memory=index_memory, recall=recall, force=force,
+        with shown.progress() as observe:
+            done = open_store(shown.store).index(
+                **filters, layers=layer, kind=kind, memory=index_memory, recall=recall, force=force,
                 observe=observe,
             )  # fmt: skip
-        if not len(done) and not quiet:
+        if not len(done) and not shown.quiet:
             say("There is nothing to index: no space has a shard.")
-        emit(done, form, output, csv_safe=csv_safe, quiet=quiet)
+        shown.emit(done)
         if any(row["recall"] is not None and row["recall"] < row["wanted_recall"] for row in done):
             raise typer.Exit(NO)

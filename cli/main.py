@@ -11,7 +11,7 @@ import typer  # noqa: E402
 from embstore import __version__  # noqa: E402
 
 from ._commands import Commands  # noqa: E402
-from ._debug import begin_verbose  # noqa: E402
+from ._errors import begin_verbose  # noqa: E402
 from ._terminal import escape_terminals  # noqa: E402
 
 app = typer.Typer(

@@ -1,16 +1,14 @@
 """``embstore map``."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from . import _options
 from ._errors import explained
-from ._output import emit, emit_actions
+from ._options import option
+from ._output import Shown
 from ._store import open_store
-
-if TYPE_CHECKING:
-    from embstore.store.arguments import SpaceFilters
 
 _OF_LIST = (
     "method", "layer", "model", "revision", "space", "unit", "pooling", "template", "stored", "quiet", "store",
@@ -23,65 +21,44 @@ def map(
     context: typer.Context,
     method: Annotated[
         str | None,
-        typer.Option(
-            "--method",
-            metavar="pca|tsne",
-            help="pca: principal components, with axes that all layers share; instant. tsne: t-SNE on exact nearest "
+        option(
+            "--method pca|tsne",
+            "pca: principal components, with axes that all layers share; instant. tsne: t-SNE on exact nearest "
             "neighbours, each layer starting from the one below; keeps more of them.  [default: pca]",
         ),
     ] = None,
-    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
-    model: _options.Models = None,
-    revision: _options.Revisions = None,
-    space: _options.Spaces = None,
-    unit: _options.UnitName = None,
-    pooling: _options.PoolingName = None,
-    template: _options.TemplateText = None,
+    layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "all",
+    *,
+    filters: _options.Filters,
     where: Annotated[
-        str | None,
-        typer.Option("--where", metavar="SQL", help="Map the items for which this holds: --where \"text LIKE 'a%'\"."),
+        str | None, option("--where SQL", "Map the items for which this holds: --where \"text LIKE 'a%'\".")
     ] = None,
-    words: _options.WordFile = None,
-    word: _options.SingleWords = None,
-    timeout: _options.SqlTimeout = None,
-    memory: _options.SqlMemory = None,
+    listed: _options.Listed,
     sample: _options.Sample = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of the sample, and of the method.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Make maps again that are stored.")] = False,
+    seed: Annotated[int, option("--seed S", "Seed of the sample, and of the method.")] = 0,
+    force: Annotated[bool, option("--force", "Make maps again that are stored.")] = False,
     stored: Annotated[
-        bool, typer.Option("--list", help="List the stored maps, of this method, these layers and spaces; make none.")
+        bool, option("--list", "List the stored maps, of this method, these layers and spaces; make none.")
     ] = False,
-    quiet: _options.Quiet = False,
-    store: _options.StoreDir = None,
-    form: _options.OutputFormat = _options.Format.TABLE,
-    output: _options.OutputFile = None,
-    csv_safe: _options.CsvSafe = False,
+    shown: Shown,
 ) -> None:
     """Map the items of each layer into the plane. The maps are stored, as tables of item_id, x and y.
 
     The layers of one call are mapped together, so that a point moves where its neighbours change.
     """
     with explained("Interrupted. The layers that were done are stored; the same command goes on after them."):
-        from ._progress import show_progress
-
-        opened = open_store(store)
-        filters: SpaceFilters = {
-            "models": model or (), "revisions": revision or (), "spaces": space or (), "unit": unit, "pooling": pooling,
-            "template": template,
-        }  # fmt: skip
+        opened = open_store(shown.store)
         if stored:
             _check_list(context)
-            emit_actions(
-                opened.maps(method=method, layers=layer, **filters), form, output,
-                nothing="No such map is stored. Make one with: embstore map", quiet=quiet, csv_safe=csv_safe,
-            )  # fmt: skip
+            stored_maps = opened.maps(method=method, layers=layer, **filters)
+            shown.emit_actions(stored_maps, nothing="No such map is stored. Make one with: embstore map")
             return
-        with show_progress(quiet) as observe:
+        with shown.progress() as observe:
             done = opened.map(
-                method=method or "pca", layers=layer, **filters, where=where, words=words, word=word or (),
-                timeout=timeout, memory=memory, sample=sample, seed=seed, force=force, observe=observe,
+                method=method or "pca", layers=layer, **filters, where=where, **listed,
+                sample=sample, seed=seed, force=force, observe=observe,
             )  # fmt: skip
-        emit(done, form, output, csv_safe=csv_safe, quiet=quiet)
+        shown.emit(done)
 
 
 def _check_list(context: typer.Context) -> None:

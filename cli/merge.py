@@ -3,23 +3,18 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ._errors import explained
-from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, Spaces, StoreDir
-from ._output import emit_actions
+from ._options import DryRun, Spaces, argument
+from ._output import Shown
 from ._store import open_store
 
 
 def merge(
-    other: Annotated[Path, typer.Argument(metavar="OTHER", help="The folder of the other store; it is only read.")],
+    other: Annotated[Path, argument("OTHER", "The folder of the other store; it is only read.")],
     space: Spaces = None,
     dry_run: DryRun = False,
-    quiet: Quiet = False,
-    store: StoreDir = None,
-    form: OutputFormat = Format.TABLE,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
+    *,
+    shown: Shown,
 ) -> None:
     """Copy from another store what is missing in this one: whole spaces, and items of the same spaces.
 
@@ -27,11 +22,6 @@ def merge(
     of the same name with another checkpoint, template or layers is refused, and the difference shown.
     """
     with explained("Interrupted. What was not taken in whole is undone; run the same command again."):
-        from ._progress import show_progress
-
-        with show_progress(quiet) as observe:
-            done = open_store(store).merge(other, spaces=space or (), dry_run=dry_run, observe=observe)
-        emit_actions(
-            done, form, output, nothing="There is nothing new to take in.", dry_run=dry_run, quiet=quiet,
-            csv_safe=csv_safe,
-        )  # fmt: skip
+        with shown.progress() as observe:
+            done = open_store(shown.store).merge(other, spaces=space or (), dry_run=dry_run, observe=observe)
+        shown.emit_actions(done, nothing="There is nothing new to take in.", dry_run=dry_run)  # fmt: skip

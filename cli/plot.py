@@ -11,8 +11,8 @@ import typer
 
 from . import _options, drift
 from ._errors import explained, say
-from ._groups import parameters_of, with_options
-from ._help import Command
+from ._options import grouped, option, parameters_of
+from ._reading import Command
 from ._store import open_store
 from .entry import draws
 from .query import MetricGroup, metric_command, query_arguments
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from embstore.base.table import Table
     from embstore.metrics import Metric
 
-_NoCache = Annotated[bool, typer.Option("--no-cache", help="Compute again: use nothing stored, and store nothing.")]
+_NoCache = Annotated[bool, option("--no-cache", "Compute again: use nothing stored, and store nothing.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,42 +30,24 @@ class _Drawing:
 
     output: Annotated[
         list[str] | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write the picture there (repeatable): .svg, .png, .pdf, .html or .vl.json.  [default: METRIC.svg]",
+        option(
+            "--output -o FILE",
+            "Write the picture there (repeatable): .svg, .png, .pdf, .html or .vl.json.  [default: METRIC.svg]",
         ),
     ] = None
     result: Annotated[
-        Path | None,
-        typer.Option(
-            "--from", metavar="FILE", help="Draw a result that query wrote with --format json; read no store."
-        ),
+        Path | None, option("--from FILE", "Draw a result that query wrote with --format json; read no store.")
     ] = None
-    column: Annotated[
-        str | None, typer.Option("--column", metavar="COLUMN", help="Column to draw, where the metric has several.")
-    ] = None
-    title: Annotated[
-        str | None, typer.Option("--title", metavar="TEXT", help="Title.  [default: the metric's name]")
-    ] = None
-    width: Annotated[
-        str,
-        typer.Option("--width", metavar="LENGTH", help="Width of the picture: 80mm, 3.3in or pixels (96 an inch)."),
-    ] = "640"
+    column: Annotated[str | None, option("--column COLUMN", "Column to draw, where the metric has several.")] = None
+    title: Annotated[str | None, option("--title TEXT", "Title.  [default: the metric's name]")] = None
+    width: Annotated[str, option("--width LENGTH", "Width of the picture: 80mm, 3.3in or pixels (96 an inch).")] = "640"
     height: Annotated[
-        str | None,
-        typer.Option("--height", metavar="LENGTH", help="Height of each panel.  [default: one that suits the width]"),
+        str | None, option("--height LENGTH", "Height of each panel.  [default: one that suits the width]")
     ] = None
-    theme: Annotated[str, typer.Option("--theme", metavar="paper|screen|dark", help="Colours and size of type.")] = (
-        "paper"
-    )
-    logy: Annotated[bool, typer.Option("--logy", help="Make the scale of the values logarithmic.")] = False
-    x_axis: Annotated[
-        str,
-        typer.Option("--x", metavar="layer|step", help="What the x axis shows: layers, or training steps."),
-    ] = "layer"
-    logx: Annotated[bool, typer.Option("--logx", help="With --x step: make its scale logarithmic.")] = False
+    theme: Annotated[str, option("--theme paper|screen|dark", "Colours and size of type.")] = "paper"
+    logy: Annotated[bool, option("--logy", "Make the scale of the values logarithmic.")] = False
+    x_axis: Annotated[str, option("--x layer|step", "What the x axis shows: layers, or training steps.")] = "layer"
+    logx: Annotated[bool, option("--logx", "With --x step: make its scale logarithmic.")] = False
     quiet: _options.QuietQuery = False
 
     @classmethod
@@ -83,12 +65,7 @@ class _Drawing:
             )
 
     def draw(self, name: str | None, compute: Callable[[], "Table"] | None = None) -> None:
-        """Draw a result into files; say where, unless they were named.
-
-        Args:
-            name: Name of the metric or command; None to recognise the stored result by its columns.
-            compute: Function that returns the result, if none is stored.
-        """
+        """Draw a result into files; say where, unless they were named. A stored one may need no name."""
         from embstore.plot import file_type, starting_early
 
         for file in self.output or ():
@@ -138,19 +115,23 @@ def _plot_metric(
         drawing.draw(metric, compute)
 
 
-@with_options(drift.arguments, _Drawing)
+@grouped
 def _plot_drift(
-    context: typer.Context, store: _options.StoreDir = None, no_cache: _NoCache = False, **options: Any
+    *,
+    context: typer.Context,
+    given: Annotated[dict[str, Any], drift.arguments],
+    drawing: _Drawing,
+    store: _options.StoreDir = None,
+    no_cache: _NoCache = False,
 ) -> None:
     """Draw how the neighbourhoods of items change over layers, or between two spaces: a curve for each item."""
-    drawing = _Drawing.taken_from(options)
 
     def compute() -> "Table":
         from embstore.base.errors import UsageError
 
-        if options["pairs"] == "all":
+        if given["pairs"] == "all":
             raise UsageError("a picture of drift is of adjacent layers: leave out --pairs all.")
-        return open_store(store).drift(**drift.arguments(**options), cache=not no_cache)
+        return open_store(store).drift(**given, cache=not no_cache)
 
     with explained():
         drawing.check_stored_result(context)
@@ -201,8 +182,8 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-@with_options(_Drawing)
-def plot(context: typer.Context, **options: Any) -> None:
+@grouped
+def plot(*, context: typer.Context, drawing: _Drawing) -> None:
     """Draw a metric, drift, or a stored result (--from), as SVG, PNG, PDF, HTML or a Vega-Lite specification.
 
     The options of a metric: embstore plot METRIC --help. Those of drift: embstore plot drift --help.
@@ -210,7 +191,6 @@ def plot(context: typer.Context, **options: Any) -> None:
     with explained():
         from embstore.base.errors import UsageError
 
-        drawing = _Drawing.taken_from(options)
         sources = map(context.get_parameter_source, context.params)
         are_given = any(source is not None and source.name != "DEFAULT" for source in sources)
         if context.invoked_subcommand is None and drawing.result is not None:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from embstore.base.messages import as_option, rendered
+
 from . import _options
 from ._errors import explained, refuse, wrapped
-from ._groups import parameters_of, set_parameters
+from ._options import grouped, option, parameters_of, set_parameters
 from ._output import emit, json_text, write
 from ._reading import PlainCommand, PlainGroup
 from ._store import open_single, open_stores
@@ -20,63 +22,45 @@ if TYPE_CHECKING:
 
 _Intervals = Annotated[
     str | None,
-    typer.Option(
-        "--intervals",
-        metavar="columns|inline",
-        help="In a printed table: columns of their own, or value [low, high].  [default: columns]",
+    option(
+        "--intervals columns|inline",
+        "In a printed table: columns of their own, or value [low, high].  [default: columns]",
     ),
 ]
 
 
+@grouped
 def _selection(
-    model: _options.Models = None,
-    revision: _options.Revisions = None,
-    space: _options.Spaces = None,
-    unit: _options.UnitName = None,
-    pooling: _options.PoolingName = None,
-    template: _options.TemplateText = None,
-    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
+    *,
+    filters: _options.Filters,
+    layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "all",
     where: Annotated[
         str | None,
-        typer.Option(
-            "--where",
-            metavar="SQL",
-            help='Keep the items for which this holds, over item_id, unit, text, context_id, start, "end" and columns '
+        option(
+            "--where SQL",
+            'Keep the items for which this holds, over item_id, unit, text, context_id, start, "end" and columns '
             '(embstore info --columns): --where "length(text) > 3".',
         ),
     ] = None,
-    words: _options.WordFile = None,
-    word: _options.SingleWords = None,
-    timeout: _options.SqlTimeout = None,
-    memory: _options.SqlMemory = None,
+    listed: _options.Listed,
     sample: _options.Sample = None,
-    seed: Annotated[
-        int,
-        typer.Option("--seed", metavar="S", help="Seed of everything that is drawn (sample, bootstrap, permutations)."),
-    ] = 0,
+    seed: Annotated[int, option("--seed S", "Seed of everything that is drawn (sample, bootstrap, permutations).")] = 0,
     transform: _options.Transforms = None,
     by: Annotated[
-        str | None,
-        typer.Option(
-            "--by", metavar="COLUMN", help="A row for each value of this column of the items: pos, position …"
-        ),
+        str | None, option("--by COLUMN", "A row for each value of this column of the items: pos, position …")
     ] = None,
     bins: Annotated[
         str | None,
-        typer.Option(
-            "--bins",
-            metavar="N|EDGES",
-            help="With --by, for numbers: N intervals with equally many items, or intervals between edges: 0,10,100.",
+        option(
+            "--bins N|EDGES",
+            "With --by, for numbers: N intervals with equally many items, or intervals between edges: 0,10,100.",
         ),
     ] = None,
 ) -> dict[str, Any]:
     """Return the spaces, layers and items that the options select, as arguments of :meth:`Store.query`."""
     return {
-        "models": model or (), "revisions": revision or (), "spaces": space or (), "unit": unit, "pooling": pooling,
-        "template": template,
-        "layers": layer, "where": where, "words": words, "word": word or (), "timeout": timeout, "memory": memory,
-        "sample": sample, "seed": seed, "transforms": transform or (),
-        "by": by, "bins": bins,
+        **filters, "layers": layer, "where": where, **listed, "sample": sample, "seed": seed,
+        "transforms": transform or (), "by": by, "bins": bins,
     }  # fmt: skip
 
 
@@ -95,14 +79,13 @@ def _query(
     csv_safe: _options.CsvSafe = False,
     explain: Annotated[
         bool,
-        typer.Option(
+        option(
             "--explain",
-            help="Show formula, citation, estimator, columns and options, and which answers are stored; compute "
-            "nothing.",
+            "Show formula, citation, estimator, columns and options, and which answers are stored; compute nothing.",
         ),
     ] = False,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Compute all answers again: use no stored ones, and store none.")
+        bool, option("--no-cache", "Compute all answers again: use no stored ones, and store none.")
     ] = False,
     **options: Any,
 ) -> None:
@@ -160,13 +143,7 @@ SELECTION = parameters_of(_selection)
 
 
 def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[inspect.Parameter]) -> Any:
-    """Return the command of a metric.
-
-    Args:
-        metric: The metric, whose own parameters become the first options.
-        run: Function that the command calls with the name as ``metric`` and the options.
-        shared: Options that all metrics have, besides those that select.
-    """
+    """Return the command of a metric."""
 
     def command(**options: Any) -> None:
         run(metric=metric.name, **options)
@@ -188,7 +165,7 @@ def _parameter(parameter: "Parameter") -> inspect.Parameter:
     from embstore.metrics.explain import flag_of, metavar_of
 
     is_repeatable = parameter.kind is tuple
-    shown = parameter.help
+    shown = rendered(parameter.help, as_option)
     if is_repeatable and "repeat" not in shown:
         shown = f"{shown.rstrip('.')} (repeatable)."
     option = typer.Option(flag_of(parameter), help=shown, metavar=metavar_of(parameter) or None)
@@ -274,11 +251,7 @@ class MetricGroup(PlainGroup):
 
 
 app = typer.Typer(
-    cls=MetricGroup,
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    subcommand_metavar="METRIC ...",
+    cls=MetricGroup, no_args_is_help=True, add_completion=False, rich_markup_mode=None, subcommand_metavar="METRIC ..."
 )
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._errors import NO, explained
-from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, StoreDir
-from ._output import emit_actions, say
+from ._options import DryRun, option
+from ._output import Shown, say
 from ._store import open_store
 
 if TYPE_CHECKING:
@@ -15,35 +15,27 @@ if TYPE_CHECKING:
 
 
 def remove(
-    space: Annotated[
-        list[str] | None, typer.Option("--space", metavar="NAME", help="Remove this space (repeatable).")
-    ] = None,
+    space: Annotated[list[str] | None, option("--space NAME", "Remove this space (repeatable).")] = None,
     column: Annotated[
-        list[str] | None,
-        typer.Option("--column", metavar="NAME", help="Remove this column of all items (repeatable)."),
+        list[str] | None, option("--column NAME", "Remove this column of all items (repeatable).")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
+    yes: Annotated[bool, option("--yes -y", "Do not ask first.")] = False,
     dry_run: DryRun = False,
-    quiet: Quiet = False,
-    store: StoreDir = None,
-    form: OutputFormat = Format.TABLE,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
+    *,
+    shown: Shown,
 ) -> None:
     """Remove spaces: their vectors, summaries, indexes and cards; or columns of items, with --column.
 
     Texts and datasets stay, since other spaces may have them too.
     """
     with explained("Interrupted. The next command that writes finishes what was begun."):
-        opened = open_store(store)
+        opened = open_store(shown.store)
         planned = opened.remove(space or (), columns=column or (), dry_run=True)
         if not dry_run and not yes and not _agreed(planned):
             say("Nothing was removed.")
             raise typer.Exit(NO)
         done = planned if dry_run else opened.remove(space or (), columns=column or ())
-        emit_actions(
-            done, form, output, nothing="There is nothing to remove.", dry_run=dry_run, quiet=quiet, csv_safe=csv_safe
-        )
+        shown.emit_actions(done, nothing="There is nothing to remove.", dry_run=dry_run)
 
 
 def _agreed(planned: "Table") -> bool:

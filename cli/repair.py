@@ -3,19 +3,12 @@
 import typer
 
 from ._errors import NO, explained
-from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, StoreDir
-from ._output import emit_actions
+from ._options import DryRun
+from ._output import Shown
 from ._store import open_all
 
 
-def repair(
-    dry_run: DryRun = False,
-    quiet: Quiet = False,
-    store: StoreDir = None,
-    form: OutputFormat = Format.TABLE,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
-) -> None:
+def repair(dry_run: DryRun = False, *, shown: Shown) -> None:
     """Repair a store: remove leftovers, rebuild summaries and indexes, take out what is damaged.
 
     A damaged shard is moved into the folder "damaged" of the store, and the next build of the same sources embeds
@@ -24,13 +17,9 @@ def repair(
     with explained("Interrupted. What was repaired stays; run the same command again."):
         from embstore.maintain.repair import LEFT
 
-        from ._progress import show_progress
-
-        with show_progress(quiet) as observe:
-            opened = open_all(store, "begin with embstore verify --quick.")
+        with shown.progress() as observe:
+            opened = open_all(shown.store, "begin with embstore verify --quick.")
             done = opened.repair(dry_run=dry_run, observe=observe)
-        emit_actions(
-            done, form, output, nothing="There is nothing to repair.", dry_run=dry_run, quiet=quiet, csv_safe=csv_safe
-        )  # fmt: skip
+        shown.emit_actions(done, nothing="There is nothing to repair.", dry_run=dry_run)  # fmt: skip
         if LEFT in done["action"]:
             raise typer.Exit(NO)

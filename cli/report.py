@@ -3,35 +3,25 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from . import _options
 from ._errors import explained
+from ._options import option
 from ._output import say, write
 from ._store import open_store
 
 
 def report(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write; - for standard output.")
-    ] = Path("report.html"),
+    output: Annotated[Path, option("--output -o FILE", "File to write; - for standard output.")] = Path("report.html"),
     recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe", metavar="NAME", help="Begin with the reproduction of this paper, as embstore reproduce."
-        ),
+        str | None, option("--recipe NAME", "Begin with the reproduction of this paper, as embstore reproduce.")
     ] = None,
     model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model", metavar="NAME", help="With --recipe: checkpoint, as in embstore reproduce (repeatable)."
-        ),
+        list[str] | None, option("--model NAME", "With --recipe: checkpoint, as in embstore reproduce (repeatable).")
     ] = None,
     sentences: Annotated[
-        str | None,
-        typer.Option("--sentences", metavar="FILE", help="With --recipe: draw occurrences from these sentences."),
+        str | None, option("--sentences FILE", "With --recipe: draw occurrences from these sentences.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="With --recipe: the small datasets only.")] = False,
+    quick: Annotated[bool, option("--quick", "With --recipe: the small datasets only.")] = False,
     quiet: _options.Quiet = False,
     store: _options.StoreDir = None,
 ) -> None:

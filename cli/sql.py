@@ -11,8 +11,9 @@ import typer
 
 from . import _options
 from ._errors import explained
-from ._help import Command
+from ._options import argument, option
 from ._output import csv_lines, emit, json_lines, open_output, write
+from ._reading import Command
 from ._store import open_store
 
 _PLAN = ["explain_key", "explain_value"]  # columns of what EXPLAIN gives
@@ -42,10 +43,8 @@ class SqlCommand(Command):
 
 
 def sql(
-    query: Annotated[
-        str | None, typer.Argument(metavar="QUERY", help="One SELECT; - or nothing reads standard input.")
-    ] = None,
-    file: Annotated[Path | None, typer.Option("--file", "-f", metavar="FILE", help="Read the query there.")] = None,
+    query: Annotated[str | None, argument("QUERY", "One SELECT; - or nothing reads standard input.")] = None,
+    file: Annotated[Path | None, option("--file -f FILE", "Read the query there.")] = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option(
@@ -55,21 +54,12 @@ def sql(
             help="Value of a parameter, $NAME in the query (repeatable); digits are numbers, all else is text.",
         ),
     ] = None,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Write the first value of the first row, and nothing else.")
-    ] = False,
-    tables: Annotated[
-        bool, typer.Option("--tables", help="List the views with their columns and types, and the macros.")
-    ] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Show DuckDB's plan of the query; do not run it.")] = False,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="SECONDS", help="How long it may take.  [default: no limit]")
-    ] = None,
+    raw: Annotated[bool, option("--raw", "Write the first value of the first row, and nothing else.")] = False,
+    tables: Annotated[bool, option("--tables", "List the views with their columns and types, and the macros.")] = False,
+    explain: Annotated[bool, option("--explain", "Show DuckDB's plan of the query; do not run it.")] = False,
+    timeout: Annotated[float | None, option("--timeout SECONDS", "How long it may take.  [default: no limit]")] = None,
     memory: Annotated[
-        str | None,
-        typer.Option(
-            "--memory", metavar="SIZE", help="What it may take, as in 2GB.  [default: half of the machine's memory]"
-        ),
+        str | None, option("--memory SIZE", "What it may take, as in 2GB.  [default: half of the machine's memory]")
     ] = None,
     store: _options.StoreDir = None,
     form: _options.OutputFormat = _options.Format.TABLE,
@@ -111,10 +101,10 @@ def _check_together(**options: Any) -> None:
     """Raise UsageError for options that have no effect together."""
     from embstore.base.errors import UsageError
 
-    for option, others in _ALONE.items():
-        if options[option] and (found := [other for other in others if options[other]]):
+    for name, others in _ALONE.items():
+        if options[name] and (found := [other for other in others if options[other]]):
             shown = "a query" if found[0] == "query" else f"--{found[0]}"
-            raise UsageError(f"--{option} and {shown} do not go together. Leave one of them out.")
+            raise UsageError(f"--{name} and {shown} do not go together. Leave one of them out.")
 
 
 def _text(query: str | None, file: Path | None) -> str:
@@ -216,14 +206,7 @@ def _write_first(found: Any, output: Path | None) -> None:
     write(f"{printable(text, lines=True) if output is None and sys.stdout.isatty() else text}\n", output)
 
 
-def _stream(
-    found: Any,
-    form: _options.Format,
-    output: Path | None,
-    *,
-    csv_safe: bool,
-    ids_as_text: bool,
-) -> None:
+def _stream(found: Any, form: _options.Format, output: Path | None, *, csv_safe: bool, ids_as_text: bool) -> None:
     """Write rows as they come, in memory for a few thousand at a time."""
     from embstore.base.errors import UsageError
 

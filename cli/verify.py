@@ -5,47 +5,42 @@ from typing import Annotated
 import typer
 
 from ._errors import MISTAKE, NO, explained
-from ._options import CsvSafe, Format, OutputFile, OutputFormat, Quiet, StoreDir
-from ._output import emit, say
+from ._options import Format, option
+from ._output import Shown, say
 from ._store import open_all, open_store
 
 
 def verify(
     deep: Annotated[
         bool,
-        typer.Option(
+        option(
             "--deep",
-            help="Also compute each id from its text, and compare the vectors in the indexes, and the sums of a space, "
+            "Also compute each id from its text, and compare the vectors in the indexes, and the sums of a space, "
             "with the shards.",
         ),
     ] = False,
     quick: Annotated[
         bool,
-        typer.Option(
+        option(
             "--quick",
-            help="Check instead only that each file is there with its size, and the footers of the shards. Of a store "
+            "Check instead only that each file is there with its size, and the footers of the shards. Of a store "
             "at a URL, fetches a listing and some kilobytes per shard.",
         ),
     ] = False,
-    quiet: Quiet = False,
-    store: StoreDir = None,
-    form: OutputFormat = Format.TABLE,
-    output: OutputFile = None,
-    csv_safe: CsvSafe = False,
+    *,
+    shown: Shown,
 ) -> None:
     """Check every file of a store: hashes, rows, finite values, ids and indexes.
 
     Exit 1 if something is wrong, 2 if nothing is but something could not be read.
     """
     with explained():
-        from ._progress import show_progress
-
-        with show_progress(quiet):
-            opened = open_store(store) if quick else open_all(store, "add --quick.")
+        with shown.progress():
+            opened = open_store(shown.store) if quick else open_all(shown.store, "add --quick.")
             result = opened.verify(deep=deep, quick=quick)
-        for line in () if quiet else result.lines():
+        for line in () if shown.quiet else result.lines():
             say(line)
-        if not result.ok or form is not Format.TABLE or output is not None:
-            emit(result.to_table(), form, output, csv_safe=csv_safe, quiet=quiet)
+        if not result.ok or shown.form is not Format.TABLE or shown.output is not None:
+            shown.emit(result.to_table())
         if not result.ok:
             raise typer.Exit(NO if result.is_damaged else MISTAKE)

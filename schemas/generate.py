@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from embstore.base.messages import as_option, rendered
 from embstore.metrics import METRICS, Column, Metric, Parameter
 from embstore.metrics.declaration import Need
 
@@ -108,12 +109,12 @@ def query_schema(metric: Metric) -> dict[str, Any]:
 def _parameter(parameter: Parameter) -> dict[str, Any]:
     """Return the schema of the column of a parameter, which has a value unless it has none by default."""
     if parameter.type == "array of strings":
-        return {"type": "array", "items": {"type": "string"}, "description": parameter.help}
+        return {"type": "array", "items": {"type": "string"}, "description": rendered(parameter.help, as_option)}
     schema: dict[str, Any] = {"enum": list(parameter.choices)} if parameter.choices else {"type": parameter.type}
     if parameter.default is None or parameter.counts_draws:
         schema = {"anyOf": [schema, {"type": "null"}]}
     limits = {"minimum": parameter.minimum, "maximum": parameter.maximum}
-    return {**schema, **_given(limits), "description": parameter.help}
+    return {**schema, **_given(limits), "description": rendered(parameter.help, as_option)}
 
 
 def _column(column: Column) -> dict[str, Any]:
@@ -121,7 +122,8 @@ def _column(column: Column) -> dict[str, Any]:
     schema = {**_TYPES[column.type], **({} if "items" in _TYPES[column.type] else _given(limits))}
     if "items" in schema:
         schema["items"] = {**schema["items"], **_given(limits)}
-    return {**schema, "description": f"{column.help} ({column.unit})" if column.unit else column.help}
+    help = rendered(column.help, as_option)
+    return {**schema, "description": f"{help} ({column.unit})" if column.unit else help}
 
 
 def _given(limits: dict[str, float | None]) -> dict[str, float]:

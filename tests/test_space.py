@@ -154,9 +154,9 @@ def test_members() -> None:
 
 
 def test_poolings_that_make_no_sense_for_a_unit() -> None:
-    with pytest.raises(QueryError, match=r"last, first, mean\. For whole sentences use --unit sentence"):
+    with pytest.raises(QueryError, match=r"last, first, mean\. For whole sentences use unit=.sentence"):
         check_pooling(Unit.OCCURRENCE, Pooling.EOS)
-    with pytest.raises(QueryError, match="--unit sentence"):
+    with pytest.raises(QueryError, match=r"unit=.sentence"):
         check_pooling(Unit.WORD, Pooling.PROJECTION)
     with pytest.raises(QueryError, match="embstore import"):
         check_pooling(Unit.WORD, Pooling.IMPORTED)

@@ -8,7 +8,7 @@ progress          tasks that report how far they are, also in notebooks
 disk, supply      each operation on a file; bytes that come from afar when they are needed
 atomic            files that are written whole or not at all
 documents, checksum    JSON checked against the published schemas, with its own hash
-keywords, wording    parameters of public methods, and messages that name them
+keywords, messages    parameters of public methods, and messages that name them
 sharding, installation    worker i of n; the extras and the folder of the cache
 """
 

@@ -32,6 +32,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from embstore.base.escape import printable
+from embstore.base.messages import rendered
 
 
 class EmbstoreError(Exception):
@@ -42,7 +43,7 @@ class EmbstoreError(Exception):
     """
 
     def __str__(self) -> str:
-        return printable(super().__str__(), lines=True)
+        return printable(rendered(super().__str__()), lines=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By default an exception is pickled as its class and its message, which not every class takes as arguments.
@@ -79,14 +80,7 @@ _SYNONYMS: dict[tuple[str, str], str] = {
 
 
 class UnknownNameError(EmbstoreError):
-    """A name that is not in a table of known names.
-
-    Args:
-        kind: Kind of the name, in the singular ("metric", "space", "layer", "column" …).
-        name: The name as the user gave it.
-        known: Every name that would have been accepted.
-        hint: A remedy to add, as a sentence.
-    """
+    """A name that is not in a table of known names."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         self.kind = kind
@@ -144,7 +138,7 @@ _RESUMABLE = (
     "What was written before is whole; free some space and run the same build again: it goes on where it stopped."
 )
 _NOT_WRITABLE = (
-    "Queries work on a read-only store; to build, choose another folder with --store, or change the permissions."
+    "Queries work on a read-only store; to build, choose another folder with ⦃store⦄, or change the permissions."
 )
 _REMEDIES: dict[int, tuple[str, str]] = {
     errno.ENOENT: ("", "Check the path."),
@@ -173,16 +167,6 @@ class FileAccessError(StoreError):
     """The system does not open, read, write or list a file or folder.
 
     It does not mean that the content is damaged.
-
-    Args:
-        path: Path of the file or folder.
-        code: Error number of the system (``errno``).
-        writing: Whether the file was to be written, renamed or removed.
-
-    Attributes:
-        code: Error number of the system.
-        reason: Error and remedy, without the path.
-        writing: Whether the file was to be written, renamed or removed.
     """
 
     _content = " This does not mean that it is damaged."
@@ -262,12 +246,6 @@ def nearest(name: str, known: Iterable[str], n: int = 3, *, by_part: bool = True
     """Return up to ``n`` known names that are spelt like ``name``, the most similar first, then those that contain it.
 
     Case is ignored. A number is like those names alone that contain it.
-
-    Args:
-        name: Name that is not known.
-        known: Names to search.
-        n: Maximum number of names.
-        by_part: Whether names that contain ``name`` count.
     """
     from difflib import get_close_matches  # needed only for errors
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from embstore.base.chart import Chart, Picture
 from embstore.base.errors import UnknownNameError
 from embstore.base.escape import printable
+from embstore.base.messages import rendered_all
 
 if TYPE_CHECKING:
     import os
@@ -82,6 +83,9 @@ class Table:
     shown: tuple[ShownColumn, ...] = ()
     intervals: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     chart: Chart | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "notes", rendered_all(self.notes))
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -255,7 +255,7 @@ def encode_windows(
         if recipe is None or recipe.to_document(card.prompt) != card.recipe:
             raise SpaceMismatchError(
                 f"the recipe of {encoder.checkpoint.name!r} in {encoder.checkpoint.folder} is not that of the space "
-                f"{card.space!r}: its files have changed. Put the old ones back, or name another space with --name."
+                f"{card.space!r}: its files have changed. Put the old ones back, or name another space with ⦃name⦄."
             )
         layers = encoder.layers_of(card.pooling)
     return encoder.encode_windows(

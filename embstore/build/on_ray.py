@@ -69,7 +69,7 @@ class ClusterOptions:
             ("worker-cpus", self.worker_cpus, 1),
         ):
             if value is not None and value < least:
-                raise UsageError(f"--{name} must be at least {least}, not {value:g}.")
+                raise UsageError(f"⦃{name}⦄ must be at least {least}, not {value:g}.")
 
 
 class RangeOutcome(NamedTuple):
@@ -185,7 +185,7 @@ def _connected(address: str | None) -> Iterator[Any]:
     try:
         import ray
     except ImportError as error:
-        raise UsageError(f"--on ray needs Ray, which cannot be imported ({error}): {install_command('ray')}") from error
+        raise UsageError(f"⦃on=ray⦄ needs Ray, which cannot be imported ({error}): {install_command('ray')}") from error
     if ray.is_initialized():
         yield ray
         return
@@ -200,7 +200,7 @@ def _connected(address: str | None) -> Iterator[Any]:
         raise ClusterError(
             f"the Ray cluster at {address} cannot be used: {last_line(error)}. See `ray status` on its head, and run "
             "the command on a node of the cluster, with the same versions of Python and Ray; or leave out "
-            "--ray-address and RAY_ADDRESS to use this machine."
+            "⦃ray-address⦄ and RAY_ADDRESS to use this machine."
         ) from error
     # Ray prints there what befalls workers, in lines of its own between those of the progress.
     ray._private.worker._worker_logs_enabled = False
@@ -237,8 +237,8 @@ def _shares(ray: Any, options: ClusterOptions) -> tuple[int, dict[str, float]]:
         wanted = f"{cpus} {'core' if cpus == 1 else 'cores'}" + (f" and {gpus:g} GPUs" if gpus else "")
         raise ClusterError(
             f"the cluster has room for {capacity} workers with {wanted} each, not for {options.workers or 1}: its "
-            f"{len(nodes)} nodes have {n_cpus} cores and {n_gpus} GPUs. Ask for less with --workers, --worker-gpus or "
-            "--worker-cpus, or start more nodes first; embstore starts none."
+            f"{len(nodes)} nodes have {n_cpus} cores and {n_gpus} GPUs. Ask for less with ⦃workers⦄, ⦃worker-gpus⦄ or "
+            "⦃worker-cpus⦄, or start more nodes first; embstore starts none."
         )
     return options.workers or capacity, {"num_cpus": cpus, "num_gpus": gpus}
 

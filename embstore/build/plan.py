@@ -32,11 +32,11 @@ N_LOADED = 2
 def resolve_models(specs: Sequence[str], options: Options, observe: Observer = lambda _: None) -> list[Model]:
     """Find the files of the checkpoints of a build, without loading tokenizers or weights; repeated ones count once."""
     if not specs:
-        raise UsageError("there is no checkpoint in the list (--model). Give at least one, such as minilm.")
+        raise UsageError("there is no checkpoint in the list (⦃model⦄). Give at least one, such as minilm.")
     members = [(spec, revision) for spec in dict.fromkeys(specs) for revision in options.revisions or (None,)]
     if options.name is not None and len(members) > 1:
         raise UsageError(
-            f"--name names one space, and {len(members)} models make {len(members)}. Build them one by one."
+            f"⦃name⦄ names one space, and {len(members)} models make {len(members)}. Build them one by one."
         )
     models = [Model(spec, options, observe, revision) for spec, revision in members]
     shared = Counter(model.checkpoint.name for model in models)
@@ -59,7 +59,7 @@ def plan_build(
     if options.name is not None and len(texts) > 1:
         units = " and ".join(unit_texts.unit for unit_texts in texts)
         raise UsageError(
-            f"--name names one space, and these sources make one of each unit, {units}. Say which with --unit, or "
+            f"⦃name⦄ names one space, and these sources make one of each unit, {units}. Say which with ⦃unit⦄, or "
             "build them one by one."
         )
     return [(part, plan_jobs(catalog, part.staging, models, replace(options, unit=part.unit))) for part in texts]
@@ -95,7 +95,7 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
         jobs.append(Job(model, options, spaces, missing, parts, notes))
     names = [space.card.space for job in jobs for space in job.spaces]
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise UsageError(f"two of the models make the same space, {repeated[0]!r}. Rename one: --model NAME=FOLDER.")
+        raise UsageError(f"two of the models make the same space, {repeated[0]!r}. Rename one: ⦃model=NAME=FOLDER⦄.")
     cut = cut_notes([space.card for job in jobs for space in job.spaces], options.layers)
     return [replace(jobs[0], notes=(*jobs[0].notes, *cut)), *jobs[1:]]
 
@@ -175,12 +175,12 @@ def choose_poolings(
     poolings, notes = requested if options.poolings else _default(model, options, catalog)
     if options.name is not None and len(poolings) > 1:
         raise UsageError(
-            f"--name names one space, and {len(poolings)} poolings make {len(poolings)}. Build them one by one."
+            f"⦃name⦄ names one space, and {len(poolings)} poolings make {len(poolings)}. Build them one by one."
         )
     if options.prompt and Pooling.MODEL not in poolings:
         raise UsageError(
             f"the prompt {options.prompt!r} belongs to pooling 'model', the own recipe of {model.checkpoint.name!r}, "
-            f"and the pooling is {poolings[0].value!r}. Add --pooling model, or put the prompt's text in --template."
+            f"and the pooling is {poolings[0].value!r}. Add ⦃pooling=model⦄, or put the prompt's text in ⦃template⦄."
         )
     return poolings, notes
 

@@ -1,12 +1,11 @@
 """Report the progress of a build, and its result."""
 
-import html
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from embstore.base.escape import printable
+from embstore.base.messages import Report
 from embstore.base.progress import Observer, Progress, duration
 from embstore.base.sharding import SPECIAL_TOKENS_CHARS
 from embstore.base.table import Table, show_size, table
@@ -76,7 +75,7 @@ class SpaceReport:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class BuildReport:
+class BuildReport(Report):
     """The result of a build, or its estimate (``dry_run``).
 
     Attributes:
@@ -141,12 +140,6 @@ class BuildReport:
             lines.append(_column_line(column, self.dry_run))
             lines += [] if column.oddity is None else [f"  of type string, since {column.oddity}"]
         return [*lines, _estimate_line(self) if self.dry_run else _work_line(self)]
-
-    def __repr__(self) -> str:
-        return printable("\n".join([*self.lines(), *self.notes]), lines=True)
-
-    def _repr_html_(self) -> str:
-        return "".join(f"<p>{html.escape(printable(line))}</p>" for line in [*self.lines(), *self.notes])
 
 
 def _space_line(space: SpaceReport, dry_run: bool) -> str:

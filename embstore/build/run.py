@@ -154,7 +154,7 @@ class Run:
         more = f"; and {len(self.lost) - N_LISTED:,} more" if len(self.lost) > N_LISTED else ""
         raise EncodeError(
             f"every worker died that encoded {count(len(self.lost), 'text')} with the checkpoint {self.model.label!r}: "
-            f"{listed}{more}. All others are embedded. If memory is short, lower --batch-tokens; else leave out what "
+            f"{listed}{more}. All others are embedded. If memory is short, lower ⦃batch-tokens⦄; else leave out what "
             "ends the process, and run the same command again."
         )
 

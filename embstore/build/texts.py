@@ -97,11 +97,11 @@ class Sources:
         has_targets = self.targets is not None or (self.given is not None and self.given.targets is not None)
         if has_targets and self.unit is not Unit.OCCURRENCE:
             raise UsageError(
-                f"targets in sentences are occurrences, not {self.unit.value}s: give --span and --targets with --unit "
-                "occurrence, or neither."
+                f"targets in sentences are occurrences, not {self.unit.value}s: give ⦃span⦄ and ⦃targets⦄ with "
+                "⦃unit=occurrence⦄, or neither."
             )
         if has_targets and self.per_text is not None:
-            raise UsageError("--per-text draws from all words of a sentence: leave it out with --span and --targets.")
+            raise UsageError("⦃per-text⦄ draws from all words of a sentence: leave it out with ⦃span⦄ and ⦃targets⦄.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +358,7 @@ def store_datasets(root: Path, names: Sequence[str], unit: Unit | None, observe:
             if not found:
                 raise UsageError(
                     f"the rows of {name!r} are of the unit {dataset.unit.value}, and are not stored for "
-                    f"{chosen.value}s. Leave out --unit."
+                    f"{chosen.value}s. Leave out ⦃unit⦄."
                 )
             [each] = found
             write_dataset(store.paths, each.name, each.kind, chosen, each.columns)

@@ -86,7 +86,7 @@ def _find_words(catalog: Catalog, cards: Sequence[Card], queries: Sequence[Query
         for card, ids, in_space in zip(cards, found, stored, strict=True):
             items = [item for item in query.items(catalog, card) if item.id in in_space]
             if len(items) > 1:
-                examples = "; ".join(f'--text "{item.shown}"' for item in items[:3])
+                examples = "; ".join(f"⦃text={item.shown}⦄" for item in items[:3])
                 raise UsageError(
                     f"{query.shown!r} occurs in {len(items)} sentences of {card.space}. Choose one, as in {examples}."
                 )

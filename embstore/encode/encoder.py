@@ -75,7 +75,7 @@ class Encoder:
     ) -> Self:
         """Load a checkpoint and verify its layers."""
         if device is not None and weights.device_map is not None:
-            raise UsageError("--device names one device, and --device-map distributes over all: leave out one of them.")
+            raise UsageError("⦃device⦄ names one device, and ⦃device-map⦄ distributes over all: leave out one of them.")
         target = None if weights.device_map is not None else choose_device(device)
         tokenizer = Tokenizer.load(checkpoint)
         model, tokenizer.has_projection = load_model(

@@ -77,7 +77,7 @@ class Forward:
             if len(texts) == 1:
                 raise EncodeError(
                     f"a text of {width} tokens does not fit in the memory of {str(self.model.device)!r}, even alone: "
-                    "leave it out, or use another --device or a smaller model."
+                    "leave it out, or use another ⦃device⦄ or a smaller model."
                 ) from error
         else:
             ids = np.array([item for text in texts for item in text.item_ids], dtype=np.int64)
@@ -94,7 +94,7 @@ class Forward:
         except Exception as error:  # any error means that the model itself fails
             raise ModelFailsError(
                 f"the model fails at every text, even at one that it read when it was loaded ({reason}). Run the same "
-                "build again; if it fails again, with another --device.",
+                "build again; if it fails again, with another ⦃device⦄.",
                 texts[0].item_ids[0],
             ) from error
         if len(texts) == 1:

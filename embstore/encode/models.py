@@ -228,7 +228,7 @@ def _quantized_message(quantization: Any, checkpoint: Checkpoint) -> str:
     return (
         f"the checkpoint {checkpoint.name!r} in {checkpoint.folder} is quantized{how} (quantization_config in its "
         "config.json): its weights need kernels, which embstore does not load. Use the checkpoint that it was made "
-        "from; --weights-dtype bfloat16 loads that in half the memory of float32."
+        "from; ⦃weights-dtype=bfloat16⦄ loads that in half the memory of float32."
     )
 
 

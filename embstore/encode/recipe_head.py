@@ -175,8 +175,8 @@ def _load(
     is_pickle = file.suffix == ".bin"
     if is_pickle and not allow_pickle:
         raise CheckpointError(
-            f"{where} are a pickle, which can run code when it is loaded. If you trust it, use --allow-pickle; else "
-            "choose another pooling."
+            f"{where} are a pickle, which can run code when it is loaded. If you trust it, use ⦃allow-pickle=True⦄; "
+            "else choose another pooling."
         )
     try:
         if is_pickle:

@@ -144,7 +144,7 @@ class Weights:
         if self.device_map is not None and self.device_map not in DEVICE_MAPS:
             raise UnknownNameError("device map", self.device_map, DEVICE_MAPS)
         if self.device_map is not None and self.untrained is not None:
-            raise UsageError("an untrained model is made on one device: leave out --device-map or --untrained.")
+            raise UsageError("an untrained model is made on one device: leave out ⦃device-map⦄ or ⦃untrained⦄.")
         if self.untrained is not None and not 0 <= self.untrained < _SEEDS:
             raise UsageError(f"the seed of an untrained model must be from 0 to {_SEEDS - 1}, not {self.untrained}.")
 

@@ -145,7 +145,7 @@ class Tokenizer:
             reason = f"no text {verb} with a special token in {self.name!r} with the template {template.pattern!r}."
             if mark.text is not None and not mark.added:
                 template_hint = "{text}{eos}" if self.bos is None else "{bos}{text}{eos}"
-                reason += f" Put it there with --template '{template_hint}'."
+                reason += f" Put it there with ⦃template={template_hint}⦄."
         raise UsageError(f"no pooling {pooling.value!r}: {reason} Known for {unit.value}s: {', '.join(known)}.")
 
     def plan(
@@ -256,7 +256,7 @@ class Tokenizer:
         """Skip or truncate a passage that is too long, according to ``long``; raise TooLongError for ``error``."""
         if long == "error":
             raise TooLongError(
-                f"the text {passage.text[:60]!r}… is too long: {cut}. Use --long skip or --long truncate.",
+                f"the text {passage.text[:60]!r}… is too long: {cut}. Use ⦃long=skip⦄ or ⦃long=truncate⦄.",
                 passage.item_ids[0],
             )
         if long == "skip" or piece is None:

@@ -181,12 +181,12 @@ def _mismatch(stored: Card, copied: Card, source: Card, different: Sequence[str]
     if [*different] != ["layers"]:
         return SpaceMismatchError(
             f"{place} has another space of the name {stored.space!r}: its {stored.describe_differences(copied)}. "
-            "Nothing was copied. Copy other spaces with --space, or name another place."
+            "Nothing was copied. Copy other spaces with ⦃space⦄, or name another place."
         )
     there, here = (",".join(card.layers.names) for card in (stored, copied))
     remedies = []
     if {*stored.layers.members} <= {*source.layers.members}:
-        remedies.append(f"To bring those up to date: --space '{stored.space}' --layer '{there}'.")
+        remedies.append(f"To bring those up to date: ⦃space={stored.space}⦄ ⦃layer={there}⦄.")
     other = f"For the layers {here} name another place"
     if not place.startswith("hf://"):
         other += f", or remove the space there first: embstore remove --space {stored.space} --store {place}"
@@ -235,5 +235,5 @@ def _others(files: Sequence[Path], known: Sequence[Path]) -> list[Path]:
 def _other(place: str, what: str) -> StoreError:
     return StoreError(
         f"{place} has other content, which a copy would remove: {what}. Nothing was copied. To keep both, copy single "
-        "spaces with --space, or unite the stores with embstore merge; else name another place."
+        "spaces with ⦃space⦄, or unite the stores with embstore merge; else name another place."
     )

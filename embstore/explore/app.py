@@ -16,10 +16,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from embstore.base.errors import EmbstoreError, UsageError
+from embstore.base.messages import written_as
 from embstore.explore import colours, maps, overview, questions
 from embstore.explore.guard import Door, Guard, Refusal, refusal_response, report_line
 from embstore.explore.items import Reading, SpaceItems, read_items
-from embstore.explore.rendering import on_page, to_json
+from embstore.explore.rendering import as_field, to_json
 from embstore.explore.workers import Cancelled, Workers
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -168,9 +169,11 @@ def _answering(answer: Answer, report: Callable[[str], None]) -> Answer:
 
     async def answering(request: Request) -> Response:
         try:
-            return await answer(request)
-        except EmbstoreError as error:
-            return _json({"error": on_page(str(error)), "kind": type(error).__name__}, 422)
+            with written_as(as_field):
+                try:
+                    return await answer(request)
+                except EmbstoreError as error:
+                    return _json({"error": str(error), "kind": type(error).__name__}, 422)
         except Refusal as refusal:
             report(report_line(request.scope, refusal))
             response: Response = refusal_response(refusal)

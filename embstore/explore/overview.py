@@ -10,7 +10,7 @@ from embstore.base.table import Table
 from embstore.base.text import N_TOKENS
 from embstore.explore.items import MOST, Reading
 from embstore.explore.maps import stored_maps
-from embstore.explore.rendering import command, on_page, python
+from embstore.explore.rendering import command, python
 from embstore.storage.files.item_columns import is_token_column
 
 _SKIPPED_SHOWN = 200
@@ -54,12 +54,11 @@ def _hash(info: Table) -> str:
 def metric_form(store: Reading, name: str) -> dict[str, Any]:
     """Return the declaration of a metric in the words of the page: formula, estimator, columns, parameters."""
     declared = store.explain(name).to_dict()
-    parameters = [{**each, "help": _field_help(each)} for each in declared["parameters"]]
-    return {**declared, "estimator": on_page(declared["estimator"]), "parameters": parameters}
+    return {**declared, "parameters": [{**each, "help": _field_help(each)} for each in declared["parameters"]]}
 
 
 def _field_help(parameter: Mapping[str, Any]) -> str:
-    text = on_page(parameter["help"])
+    text = parameter["help"]
     return f"{text} Several: with commas." if parameter["repeatable"] and "commas" not in text else text
 
 

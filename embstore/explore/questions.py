@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from embstore.base.errors import EmbstoreError, QueryError, UnknownNameError, UsageError
 from embstore.base.table import Table
 from embstore.explore.items import SQL_LIMITS, Reading, layer_names
-from embstore.explore.rendering import command, on_page, python, shortened
+from embstore.explore.rendering import command, python, shortened
 from embstore.query.request import SETS
 from embstore.storage.files.card import Card
 
@@ -94,7 +94,7 @@ def _picture(found: Table, theme: str, width: float) -> dict[str, Any]:
     try:
         return {"svg": found.plot(theme=theme, width=width).to_svg(), "no_picture": None}
     except EmbstoreError as error:
-        return {"svg": None, "no_picture": on_page(str(error))}
+        return {"svg": None, "no_picture": str(error)}
 
 
 def sql(store: Reading, *, select: str) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def table_json(found: Table) -> dict[str, Any]:
     shown = [each.column for each in found.shown] or list(found.columns)
     header, lines = (replace(found, pivot=None) if not found.rows else found).layout()
     return {
-        "columns": list(found.columns), "rows": rows, "notes": [on_page(note) for note in found.notes], "shown": shown,
+        "columns": list(found.columns), "rows": rows, "notes": found.notes, "shown": shown,
         "printed": {"header": header, "lines": lines},
     }  # fmt: skip
 

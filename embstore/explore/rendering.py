@@ -2,14 +2,13 @@
 
 import json
 import math
-import re
 import shlex
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from embstore.base.wording import in_python, outside_commands
+from embstore.base.messages import argument_name, as_option
 from embstore.metrics import all_metrics
 
 _OPTIONS = {"models": "model", "revisions": "revision", "spaces": "space", "layers": "layer", "transforms": "transform",
@@ -17,12 +16,7 @@ _OPTIONS = {"models": "model", "revisions": "revision", "spaces": "space", "laye
 _SAFE = 2**53 - 1  # JavaScript rounds larger integers
 _LONGEST = 2_000
 _SHARED = ("spaces", "layers", "where", "sample", "seed", "transforms", "marked", "embed")
-_ARGUMENT = re.compile(r"""(?<![\w.])(?:add )?([a-z][a-z_]*)=(?:("[^"]*"|'[^']*')|(True)\b|(\d[\w.]*))?""")
-_LIST = re.compile(
-    r"(: a file with )?one (?:word )?a line"
-    r"(?: or with commas|, or (?:instead of a file the )?words with commas(?::| between them, as in) rose,tulip)?"
-)
-_PLACEHOLDERS = ("FILE", "WORD", "NAME", "SPACE")
+_PLACEHOLDERS = ("FILE", "WORD", "WORDS", "NAME", "SPACE")
 
 
 def command(
@@ -94,35 +88,23 @@ def shortened(value: Any) -> Any:
     return value
 
 
-def on_page(message: str) -> str:
-    """Return a message with fields of the page in place of options and arguments; commands in it stay as they are."""
-    return outside_commands(in_python(message), _in_fields)
-
-
-def _in_fields(prose: str) -> str:
-    prose = _ARGUMENT.sub(_field, prose)
-    prose = _LIST.sub(lambda found: f"{', ' if found[1] else ''}separated by commas", prose)
-    prose = prose.replace("Or name another with path= or EMBSTORE_STORE.", "Or explore another one.")
-    return prose.replace("may be repeated", "several with commas")
-
-
-def _field(argument: re.Match[str]) -> str:
-    name, text, is_ticked, number = argument.groups()
-    if name not in _names():
-        return argument[0]
-    if name == "embed":
+def as_field(name: str, value: str | None) -> str:
+    """Return a parameter in a message as a field of the page: ``“missing”: skip``; others as options of commands."""
+    argument = argument_name(name)
+    if argument not in _fields():
+        return as_option(name, value)
+    if argument == "embed":
         return "tick the box below the text"
-    if name == "marked" and text:
-        return f"“{text[1:-1]}”"
-    field = f"“{name.capitalize() if name in _SHARED else name.replace('_', ' ')}”"
-    if is_ticked:
+    if argument == "marked" and value:
+        return f"“{value}”"
+    field = f"“{argument.capitalize() if argument in _SHARED else argument.replace('_', ' ')}”"
+    if value == "True":
         return f"tick {field}"
-    value = text[1:-1] if text else number
-    return f"{field}: {value}" if value and value not in _PLACEHOLDERS else field
+    return field if value is None or value in _PLACEHOLDERS else f"{field}: {value}"
 
 
 @cache
-def _names() -> frozenset[str]:
-    """Return the names of the fields."""
+def _fields() -> frozenset[str]:
+    """Return the names of the fields: of what all metrics have, and of their own parameters."""
     own = (parameter.name for metric in all_metrics()[0].values() for parameter in metric.parameters)
     return frozenset([*_SHARED, *own])

@@ -125,13 +125,13 @@ def _listen(host: str, port: int) -> tuple[socket.socket, list[str]]:
             if error.errno == errno.EADDRINUSE:
                 continue
             raise UsageError(
-                f"the explorer cannot listen on {host}:{number}: {error.strerror or error}. Choose another --host or "
-                "--port."
+                f"the explorer cannot listen on {host}:{number}: {error.strerror or error}. Choose another ⦃host⦄ or "
+                "⦃port⦄."
             ) from error
         if number != port:
             notes.append(f"Port {port} is in use: {number} is used instead.")
         return listening, notes
-    raise UsageError(f"ports {port} to {port + _TRIED - 1} are in use. Choose another --port.")
+    raise UsageError(f"ports {port} to {port + _TRIED - 1} are in use. Choose another ⦃port⦄.")
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -7,6 +7,8 @@ import sys
 from typing import Any, BinaryIO
 
 from embstore.base.errors import EmbstoreError
+from embstore.base.messages import set_style
+from embstore.explore.rendering import as_field
 from embstore.storage.sql.interruptible import is_running
 
 LENGTH_BYTES = 8
@@ -19,6 +21,7 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints is no answer
     calls = sys.stdin.buffer
     store = _receive(calls)
+    set_style(as_field)
     while (call := _receive(calls)) is not None:
         function, arguments = call
         try:

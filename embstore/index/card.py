@@ -129,12 +129,12 @@ def _memory_message(kind: str, n: int, dim: int, memory: int) -> str:
     problem = f"{shown_memory(memory)} is too little memory for an index of {n:,} vectors of {dim} components"
     if fitting:
         return (
-            f"{problem} of the kind {kind!r}, which takes {shown_memory(needs[kind])}. Give --index-memory "
-            f"{shown_memory(needs[kind])}, or a kind that fits: {' or '.join(fitting)}."
+            f"{problem} of the kind {kind!r}, which takes {shown_memory(needs[kind])}. Give "
+            f"⦃index-memory={shown_memory(needs[kind])}⦄, or a kind that fits: {' or '.join(fitting)}."
         )
     smallest = min(needs, key=lambda name: needs[name])
     return (
-        f"{problem}. The least that would do is --index-memory {shown_memory(needs[smallest])} ({smallest}); without "
+        f"{problem}. The least that would do is ⦃index-memory={shown_memory(needs[smallest])}⦄ ({smallest}); without "
         "an index (none) an exact scan answers."
     )
 

@@ -42,14 +42,14 @@ def export(catalog: Catalog, request: ExportRequest, observe: Observer) -> Expor
     if len(layers) > 1 and not writer.several_layers:
         several = ", ".join(known for known, entry in WRITERS.items() if entry.several_layers)
         raise UsageError(
-            f"{name} has room for one layer, and {request.layers!r} selects {len(layers)}. Choose one with --layer, or "
+            f"{name} has room for one layer, and {request.layers!r} selects {len(layers)}. Choose one with ⦃layer⦄, or "
             f"a format with room for several: {several}."
         )
     if request.keep and not writer.has_columns:
         with_room = ", ".join(known for known, entry in WRITERS.items() if entry.has_columns)
-        raise UsageError(f"{name} has no room for columns of items: leave --keep out, or choose one of: {with_room}.")
+        raise UsageError(f"{name} has no room for columns of items: leave ⦃keep⦄ out, or choose one of: {with_room}.")
     if not request.force and disk.exists(dest):
-        raise UsageError(f"{dest} exists. Name another place, or replace it with --force.")
+        raise UsageError(f"{dest} exists. Name another place, or replace it with ⦃force=True⦄.")
     if request.force and disk.is_folder(dest) and not disk.exists(dest / CARD_FILE):
         raise UsageError(f"{dest} is a folder that no export wrote: it has no {CARD_FILE}. Name another place.")
 

@@ -15,7 +15,7 @@ _TEXTS, _COLUMNS, _ALL = ("texts", "column"), ("column", "vector_column"), ("tex
 
 _NO_USE = {
     "texts": "is for arrays without texts, and this format has its own",
-    "column": "is for files with columns, or for --texts, and this format has one text for each vector",
+    "column": "is for files with columns, or for ⦃texts⦄, and this format has one text for each vector",
     "vector_column": "is for files with several columns or arrays, and this format has one",
 }
 """Why an option does not apply to a format."""
@@ -118,9 +118,9 @@ def find_writer(dest: Path, format_name: str | None) -> str:
         return format_name
     by_suffix = {suffix: name for name, writer in WRITERS.items() for suffix in writer.suffixes}
     if dest.suffix.lower() not in by_suffix:
-        hint = "Name the format with --as."
+        hint = "Name the format with ⦃as⦄."
         if dest.suffix.lower() == ".npy":  # a file has no room for ids and texts
-            hint = f"NumPy's arrays are written to a folder, with ids and texts beside them: {dest.stem} --as npy"
+            hint = f"NumPy's arrays are written to a folder, with ids and texts beside them: {dest.stem} ⦃as=npy⦄"
         raise UnknownNameError("file type", dest.suffix or dest.name, by_suffix, hint)
     return by_suffix[dest.suffix.lower()]
 
@@ -161,7 +161,7 @@ def find_format(path: Path) -> str:
         return by_suffix[suffix]
     if suffix in _TEXT_SUFFIXES:
         return "word2vec" if _function("read_word2vec:has_header")(path) else "glove"
-    hint = "Name the format with --as."
+    hint = "Name the format with ⦃as⦄."
     if suffix in (".csv", ".tsv"):
         hint = (
             "Vectors in CSV are not read: save the numbers as an array, as with numpy.save, and name this file as its "

@@ -157,7 +157,7 @@ def choose_layers(files: Sequence[VectorFile], requested: str | None) -> Layers:
     numbers = _numbers(requested)
     if len(numbers) != n_layers:
         have = "one layer" if n_layers == 1 else f"{n_layers} layers"
-        raise UsageError(f"--layer {requested} names {len(numbers)}, and {files[0].name} has {have}. Name each once.")
+        raise UsageError(f"⦃layer={requested}⦄ names {len(numbers)}, and {files[0].name} has {have}. Name each once.")
     return _numbered(numbers)
 
 
@@ -171,10 +171,10 @@ def _numbers(requested: str) -> list[int]:
     for part in requested.split(","):
         first, dash, last = part.strip().partition("-")
         if not all(text.isascii() and text.isdigit() and len(text) <= 4 for text in (first, *([last] if dash else ()))):
-            raise UsageError(f"--layer {requested} is not a list of layers: write numbers as in 6, 0-12 or 0,6,12.")
+            raise UsageError(f"⦃layer={requested}⦄ is not a list of layers: write numbers as in 6, 0-12 or 0,6,12.")
         numbers += range(int(first), int(last if dash else first) + 1)
     if numbers != sorted(set(numbers)) or not numbers or numbers[-1] > MAX_BLOCKS:
-        raise UsageError(f"--layer {requested}: layers are ascending numbers up to {MAX_BLOCKS}, each once.")
+        raise UsageError(f"⦃layer={requested}⦄: layers are ascending numbers up to {MAX_BLOCKS}, each once.")
     return numbers
 
 
@@ -207,7 +207,7 @@ def _check_alike(files: Sequence[VectorFile]) -> None:
             if a != b:
                 raise SourceError(
                     f"{file.name} has the {what} {b}, and {first.name} has {a}. Files of one import are of one space: "
-                    "import them one by one, each with its --name."
+                    "import them one by one, each with its ⦃name⦄."
                 )
 
 
@@ -231,7 +231,7 @@ def _check_disk(root: Path, files: Sequence[VectorFile], options: ImportOptions)
     raise StoreError(
         f"{files[0].name} has {sum(file.n or 0 for file in files):,} vectors, for which the import needs "
         f"{show_size(n_bytes)} in {root} while it runs, and {show_size(stored)} after it; {show_size(free)} are free. "
-        "Free some space, or choose another folder with --store."
+        "Free some space, or choose another folder with ⦃store⦄."
     )
 
 

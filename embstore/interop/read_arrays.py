@@ -25,7 +25,7 @@ from embstore.sources.files import open_binary
 
 _PICKLED = (
     "holds pickled objects, which can run code when they are loaded. Save it as numbers (array.astype('float32')), or "
-    "add --allow-pickle if you trust where it comes from."
+    "add ⦃allow-pickle=True⦄ if you trust where it comes from."
 )
 _TEXT_ARRAYS = ("texts", "words", "tokens", "keys", "vocab", "labels")
 _IN_MEMORY = "the array"
@@ -206,7 +206,7 @@ def _chosen_array(path: Path, names: list[str], requested: str | None) -> str:
         return requested
     others = [name for name in names if name not in _TEXT_ARRAYS and name != "ids"]
     if len(others) != 1:
-        raise UsageError(f"{path} has the arrays {', '.join(names)}. Name that of the vectors: --vector-column NAME")
+        raise UsageError(f"{path} has the arrays {', '.join(names)}. Name that of the vectors: ⦃vector-column=NAME⦄")
     return others[0]
 
 

@@ -121,7 +121,7 @@ def _vectors(path: Path, tensors: dict[str, Tensor], requested: str | None) -> l
     if len(found) != 1:
         raise UsageError(
             f"{path} has {len(tensors)} tensors: {', '.join(list(tensors)[:20])}. Name that of the vectors: "
-            "--vector-column NAME"
+            "⦃vector-column=NAME⦄"
         )
     return [tensors[found[0]]]
 

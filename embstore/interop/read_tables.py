@@ -160,7 +160,7 @@ def _text_column(source: VectorTable, requested: str | None) -> str:
     found = next((name for name in _TEXT_COLUMNS if name in strings), strings[0] if len(strings) == 1 else None)
     if found is None:
         raise UsageError(
-            f"{source.name} has the columns {', '.join(names)}. Name the one with the texts: --column NAME"
+            f"{source.name} has the columns {', '.join(names)}. Name the one with the texts: ⦃--column=NAME⦄"
         )
     return found
 
@@ -185,7 +185,7 @@ def _vector_columns(source: VectorTable, requested: str | None) -> list[str]:
     named = [name for name in lists if name.startswith("layer_")]
     if len(lists) > 1 and len(named) < len(lists):
         raise UsageError(
-            f"{source.name} has several columns of vectors, {', '.join(lists)}. Name one: --vector-column NAME"
+            f"{source.name} has several columns of vectors, {', '.join(lists)}. Name one: ⦃vector-column=NAME⦄"
         )
     return lists
 
@@ -309,7 +309,7 @@ def _block(batch: pa.RecordBatch, columns: list[str], vectors: NDArray[Any], nam
         if None in values:
             raise SourceError(f"{name}:{first + values.index(None)}: {column} is null, and each vector needs its text.")
     if not all(isinstance(text, str) for text in texts):
-        raise SourceError(f"{name}: the column {columns[0]!r} is not of texts. Name another: --column NAME")
+        raise SourceError(f"{name}: the column {columns[0]!r} is not of texts. Name another: ⦃--column=NAME⦄")
     if not spans:
         return Block(texts, vectors, first)
     contexts, starts, ends = spans

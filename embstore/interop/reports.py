@@ -1,32 +1,15 @@
 """Report the result of an import or export."""
 
-import html
 from dataclasses import dataclass
 from pathlib import Path
 
-from embstore.base.escape import printable
+from embstore.base.messages import Report
 from embstore.base.progress import duration
 from embstore.base.table import show_size
 
 
-class _Lines:
-    """Shows a report as its sentences."""
-
-    notes: tuple[str, ...]
-
-    def lines(self) -> list[str]:
-        """Return the report in sentences."""
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        return printable("\n".join([*self.lines(), *self.notes]), lines=True)
-
-    def _repr_html_(self) -> str:
-        return "".join(f"<p>{html.escape(printable(line))}</p>" for line in [*self.lines(), *self.notes])
-
-
 @dataclass(frozen=True, slots=True, repr=False)
-class ImportReport(_Lines):
+class ImportReport(Report):
     """The result of an import."""
 
     store: Path | str
@@ -51,7 +34,7 @@ class ImportReport(_Lines):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class ExportReport(_Lines):
+class ExportReport(Report):
     """The result of an export."""
 
     files: tuple[Path, ...]

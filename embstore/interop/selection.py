@@ -48,7 +48,7 @@ class Selected:
         self._only = selection.select(catalog, card.space)
         self._shards = self._in_order()
         if not self.n:
-            raise QueryError(f"no item of {card.space} is selected. Leave --where and --words out, or select others.")
+            raise QueryError(f"no item of {card.space} is selected. Leave ⦃where⦄ and ⦃words⦄ out, or select others.")
         missing, self.notes = missing_words(catalog, selection.words, card)
         self._transforms: list[Transform] = []
         self._columns = np.arange(card.dim)

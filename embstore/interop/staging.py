@@ -199,7 +199,7 @@ class Stager:
         largest = float(np.abs(found[:, row].astype(np.float64)).max())
         raise SourceError(
             f"{place} has a component of size {largest:.6g}, which {self._card.dtype} cannot represent. "
-            + ("Import it with --dtype float32." if self._card.dtype == "float16" else "Scale the vectors.")
+            + ("Import it with ⦃dtype=float32⦄." if self._card.dtype == "float16" else "Scale the vectors.")
         )
 
     def _stage(self, block: Block, file: VectorFile) -> tuple[Ids, Ids]:
@@ -265,11 +265,11 @@ def _wrong_unit(unit: Unit, file: VectorFile) -> SourceError:
     if unit is Unit.OCCURRENCE:
         return SourceError(
             f"{file.name} has no sentences of its words, and an occurrence is a word in its sentence: columns context, "
-            "start and end. Give them, or import words: --unit word"
+            "start and end. Give them, or import words: ⦃unit=word⦄"
         )
     return SourceError(
         f"{file.name} has words in their sentences (columns context, start and end), which are not of the unit "
-        f"{unit.value}. Import them with --unit occurrence."
+        f"{unit.value}. Import them with ⦃unit=occurrence⦄."
     )
 
 

@@ -19,7 +19,7 @@ from embstore.interop.vector_file import Block, check_regular, open_stream
 from embstore.sources import Blank, open_source
 from embstore.sources.files import decode_lines, file_type
 
-NO_TEXTS = "An array has no texts. Name the file that has them, one a line in the order of the rows: --texts FILE"
+NO_TEXTS = "An array has no texts. Name the file that has them, one a line in the order of the rows: ⦃texts=FILE⦄"
 
 Texts = Iterator[tuple[Sequence[str], Sequence[str] | None, Sequence[Span] | None]]
 """Texts, some rows at a time; of occurrences with their sentences and spans."""

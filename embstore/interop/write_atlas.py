@@ -34,7 +34,7 @@ _GRID, _ROWS, _MOST_ACROSS = (24, 18), 9, 3  # columns and rows of a dashboard; 
 def write_atlas(folder: Path, selected: Selected) -> Sequence[str]:
     """Write data.parquet, state.json and card.json."""
     if "transform" in selected.record:
-        raise UsageError("maps are of vectors as they are stored: leave --transform out.")
+        raise UsageError("maps are of vectors as they are stored: leave ⦃transform⦄ out.")
     items = [item for rows in selected.rows() for item in rows.items]
     ids = np.array([item.id for item in items], np.int64)
     places = np.argsort(ids)

@@ -151,7 +151,7 @@ def item_fields(selected: Selected) -> list[pa.Field]:
     taken = {field.name for field in fields}
     for name, kind in selected.columns.items():
         if name in taken or _RESERVED.fullmatch(name):
-            raise UsageError(f"the column {name!r} has the name of a column of this format. Leave it out of --keep.")
+            raise UsageError(f"the column {name!r} has the name of a column of this format. Leave it out of ⦃keep⦄.")
         fields.append(pa.field(name, column_schema({name: kind}).field(name).type))
     return fields
 

@@ -118,7 +118,7 @@ class _Merge:
             if different := stored_card.describe_differences(card):
                 raise SpaceMismatchError(
                     f"the space {card.space!r} is another one in {self.source.paths.root}: here its {different} "
-                    "there. Nothing was taken. To take other spaces, name them with --space."
+                    "there. Nothing was taken. To take other spaces, name them with ⦃space⦄."
                 )
 
     def is_new(self, space: str) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from embstore import index
 from embstore.base import disk
 from embstore.base.errors import DamagedError, FileAccessError, LockedError, MissingFileError, StoreError
+from embstore.base.messages import rendered
 from embstore.base.progress import Observer, observing
 from embstore.base.summary import Summary
 from embstore.base.table import Table
@@ -171,7 +172,7 @@ class _Repair:
         for problem in list(verify_parts(snapshot.parts(paths, paths.skipped).files, SKIPPED_SCHEMA)):
             self._take_out(problem.file, f"{problem.problem}. The next build lists its texts again")
         for problem in list(verify_columns(paths.root, snapshot.parts(paths, paths.columns).files)):
-            detail = f"{problem.problem}. To have its values again, {_SAME_SOURCES}, with the same --keep"
+            detail = f"{problem.problem}. To have its values again, {_SAME_SOURCES}, with the same {rendered('⦃keep⦄')}"
             self._take_out(problem.file, detail)
         for problem in list(verify_datasets(paths)):
             self._take_out(problem.file, problem.problem)

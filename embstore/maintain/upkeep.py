@@ -159,7 +159,7 @@ def remove(root: Path, spaces: Sequence[str], columns: Sequence[str] = (), *, dr
     """Remove spaces and columns: first from the manifest, which hides them from readers, then their files."""
     paths = StorePaths(disk.resolved(root))
     if not spaces and not columns:
-        raise UsageError("name the space to remove with --space, or the column of items with --column.")
+        raise UsageError("name the space to remove with ⦃space⦄, or the column of items with ⦃column⦄.")
     check_marker(paths)
     if dry_run:
         planned = _described(paths, spaces, "would remove") + _described_columns(paths, columns, "would remove")

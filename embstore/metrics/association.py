@@ -296,7 +296,7 @@ _TEST_COLUMNS = (
 )
 _P_VALUE = (
     "The p-value is exact, the share of all {splits} whose statistic is as large or larger, where these are at most "
-    "100,000 or no more than --permutations. Else that many (m) are drawn at random (--seed), and of h that are as "
+    "100,000 or no more than ⦃permutations⦄. Else that many (m) are drawn at random (⦃seed⦄), and of h that are as "
     "large or larger p = (h + 1)/(m + 1). Both count the observed split, so that p is never 0; the paper counts only "
     "larger ones. Statistics that differ by no more than their rounding errors are equal. No normal distribution is "
     "fitted, as the authors' code does."
@@ -354,7 +354,7 @@ METRICS = (
             Column("sizes", "array of integers", "words used of X, Y, A and B", minimum=0, shown=False),
         ),
         parameters=(
-            word_file("x", "Target words X: a file with one a line, or words with commas: rose,tulip."),
+            word_file("x", "Target words X, one a line or with commas: rose,tulip."),
             word_file("y", "Target words Y, one a line or with commas."),
             _A,
             _B,
@@ -365,7 +365,7 @@ METRICS = (
         formula="(mean_X s − mean_Y s) / std_{X∪Y} s, s(w) = mean_a cos(w, a) − mean_b cos(w, b); Σ_X s − Σ_Y s",
         citation="Caliskan, Bryson & Narayanan (2017), Science 356", references=("caliskan2017",), needs="word sets",
         estimator="Exact over all words; cosines in float64. std over X ∪ Y with ddof 1, as in the authors' code; WEFE "
-        "has ddof 0, which --ddof 0 gives. "
+        "has ddof 0, which ⦃ddof=0⦄ gives. "
         + _P_VALUE.format(splits="splits of X ∪ Y into sets of the sizes of X and Y"),
         version=2, units=(Unit.WORD, Unit.SENTENCE), drawn=_describe_splits,
     ),
@@ -390,7 +390,7 @@ METRICS = (
         formula="(mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
         citation="Caliskan, Bryson & Narayanan (2017), Science 356 (WEFAT); Wolfe & Caliskan (2022), ACL",
         references=("caliskan2017", "wolfe2022"), needs="word sets",
-        estimator="Exact over all words; cosines in float64. std over A ∪ B with ddof 0 unless --ddof 1. A target that "
+        estimator="Exact over all words; cosines in float64. std over A ∪ B with ddof 0 unless ⦃ddof=1⦄. A target that "
         "is an attribute word too keeps its cosine of 1 with itself. "
         + _P_VALUE.format(splits="splits of A ∪ B into sets of the sizes of A and B"),
         version=2, units=(Unit.WORD, Unit.SENTENCE), drawn=_describe_splits,

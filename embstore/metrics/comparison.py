@@ -379,7 +379,7 @@ METRICS = (
         ),
         parameters=(
             Parameter("correlation", "pearson", "pearson, or spearman.", choices=("pearson", "spearman")),
-            Parameter("pairs", 100_000, "Number of pairs of items that spearman samples (--seed).", minimum=2),
+            Parameter("pairs", 100_000, "Number of pairs of items that spearman samples (⦃seed⦄).", minimum=2),
             AGAINST,
         ),
         formula="corr over i < j of cos(xᵢ, xⱼ) and cos(yᵢ, yⱼ)",

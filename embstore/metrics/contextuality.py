@@ -368,8 +368,8 @@ _WORDS = (
 )
 _CITATION = "Ethayarajh (2019), EMNLP, section 3.3"
 _GROUPING = (
-    "A word is its exact text, unless --fold-case; two occurrences in one sentence are two contexts. The mean counts "
-    "each word once, however many contexts it has."
+    "A word is its exact text, unless ⦃fold-case=True⦄; two occurrences in one sentence are two contexts. The mean "
+    "counts each word once, however many contexts it has."
 )
 
 
@@ -438,12 +438,12 @@ METRICS = (
         formula="s/‖s‖ · mean u over the words of a sentence, u = x/‖x‖; s = mean x, or the sentence's vector",
         citation=_CITATION, references=("ethayarajh2019",), needs="contexts",
         estimator="Exact, in float64. The words of a sentence are its selected occurrences: of a space that was built "
-        "with --per-text, or queried with --where or --sample, not all of its words. The sentence is the mean of its "
-        "words' vectors as they are, not of unit vectors: the paper's definition. With --sentence-space it is the "
+        "with ⦃per-text⦄, or queried with ⦃where⦄ or ⦃sample⦄, not all of its words. The sentence is the mean of its "
+        "words' vectors as they are, not of unit vectors: the paper's definition. With ⦃sentence-space⦄ it is the "
         "vector that this space has for it, in the same layer: of pooling mean that of all its tokens, also of "
         "punctuation; of another pooling or template what that gives. A transform that is fitted on the occurrences is "
         "applied to it too; sentences that the space lacks are left out and counted. One word is its own mean, so that "
-        "its cosine of 1 says nothing: sentences of one word are left out, unless --min-words 1, which is the paper's. "
+        "its cosine of 1 says nothing: sentences of one word are left out, unless ⦃min-words=1⦄, which is the paper's. "
         "The baseline is the mean cosine over all pairs of selected occurrences, exactly: the anisotropy. The mean "
         "counts each sentence once. Zero vectors are left out and counted.",
         units=(Unit.OCCURRENCE,),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from embstore.base.escape import printable
+from embstore.base.messages import rendered
 from embstore.metrics.declaration import Column, Metric, Need, Parameter
 
 NEEDS: dict[Need, str] = {
@@ -119,7 +120,7 @@ class Explanation:
         sections = {
             "Formula": metric.formula,
             "Citation": metric.citation,
-            "Estimator": metric.estimator,
+            "Estimator": rendered(metric.estimator),
             "Needs": f"{metric.needs}: {NEEDS[metric.needs]}",
             "Units": ", ".join(metric.units) or "all",
             "Rows": f"extra columns: {', '.join(extra_columns)}" if extra_columns else "",
@@ -155,7 +156,7 @@ def metavar_of(parameter: Parameter) -> str:
 
 def _column(column: Column) -> dict[str, Any]:
     limits = {"minimum": column.minimum, "maximum": column.maximum, "unit": column.unit}
-    return {"name": column.name, "type": column.type, **limits, "key": column.is_key, "help": column.help}
+    return {"name": column.name, "type": column.type, **limits, "key": column.is_key, "help": rendered(column.help)}
 
 
 def _parameter(metric: Metric, parameter: Parameter) -> dict[str, Any]:
@@ -173,7 +174,10 @@ def _column_line(column: Column) -> tuple[str, str]:
     """Return the name of a column, and its type, range, unit and help as text."""
     limits = f"in {column.range}" if column.range.startswith("[") else column.range
     kind = " ".join(filter(None, (column.type, limits, f"({column.unit})" if column.unit else "")))
-    return column.name, f"{kind}: {column.help}{'; distinguishes the rows of a layer' if column.is_key else ''}"
+    return (
+        column.name,
+        f"{kind}: {rendered(column.help)}{'; distinguishes the rows of a layer' if column.is_key else ''}",
+    )
 
 
 def _option_line(parameter: Parameter) -> tuple[str, str]:
@@ -185,7 +189,7 @@ def _option_line(parameter: Parameter) -> tuple[str, str]:
         default = parameter.default
         notes.append(f"default: {', '.join(default) if isinstance(default, tuple) else default}")
     suffix = f"  [{'; '.join(notes)}]" if notes else ""
-    return f"{flag_of(parameter)} {metavar_of(parameter)}".strip(), parameter.help + suffix
+    return f"{flag_of(parameter)} {metavar_of(parameter)}".strip(), rendered(parameter.help) + suffix
 
 
 def _aligned(lines: Iterable[tuple[str, str]], indent: str = "") -> Iterator[str]:

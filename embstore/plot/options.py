@@ -98,7 +98,7 @@ class PlotOptions:
         if self.x not in X_AXES:
             raise UnknownNameError("x axis", self.x, X_AXES)
         if self.logx and self.x != "step":
-            raise UsageError("--logx is about training steps: add --x step.")
+            raise UsageError("⦃logx⦄ is about training steps: add ⦃x=step⦄.")
         for name, length, least in (("width", self.width, _NARROWEST), ("height", self.height, 60.0)):
             if length is not None and not least <= length <= _WIDEST:
                 raise UsageError(f"{name} must be from {least:g} to {_WIDEST:g} pixels (96 an inch), not {length:g}.")

@@ -129,10 +129,10 @@ def over_steps(table: Table) -> tuple[Table, list[str]]:
     """
     chart = table.chart
     if chart is None or chart.kind == "bars":
-        raise UsageError("--x step draws a value over training steps, and these results are arrays: leave it out.")
+        raise UsageError("⦃x=step⦄ draws a value over training steps, and these results are arrays: leave it out.")
     if not any(row.get("step") is not None for row in table.rows):
         raise UsageError(
-            "--x step needs spaces of revisions that are named by their step (step1000, checkpoint-1000), and these "
+            "⦃x=step⦄ needs spaces of revisions that are named by their step (step1000, checkpoint-1000), and these "
             "results have none. Build them with: embstore build SOURCE --model NAME --revision step0,step1000"
         )
     rows = [row for row in table.rows if row["step"] is not None]
@@ -163,7 +163,7 @@ def _same_layers(rows: Sequence[Row]) -> list[Row]:
     found = [row for row in rows if row["space"] != row["space_2"] and row["layer_name"] == row["layer_name_2"]]
     if not found:
         raise UsageError(
-            "--x step draws how near each layer is to the same one of another space: name that with --against SPACE."
+            "⦃x=step⦄ draws how near each layer is to the same one of another space: name that with ⦃against=SPACE⦄."
         )
     return found
 

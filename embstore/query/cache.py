@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embstore.base.errors import StoreError
+from embstore.base.messages import rendered
 from embstore.base.space import Layer
 from embstore.metrics import Metric
 from embstore.query.request import SETS, MetricRequest, is_file
@@ -59,7 +60,7 @@ class Answers:
             try:
                 self._inputs = _inputs(catalog, request)
             except UncachedError as error:
-                self._use, self.uncached_reason = False, str(error)
+                self._use, self.uncached_reason = False, rendered(str(error))
 
     def groups(self, card: Card, other: Card | None = None) -> "Groups | None":
         """Return the groups of a space's selected items, or of those that two spaces share; None for no groups.
@@ -187,7 +188,7 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
     """Return name → SHA-256 of a metric's inputs besides its vectors: datasets, word files, a second space."""
     metric, values, where = request.metric, request.parameters, request.selection.where
     if where is not None and (name := changing_part(where)):
-        raise UncachedError(f"what --where selects may change from one time to the next ({name})")
+        raise UncachedError(f"what ⦃where⦄ selects may change from one time to the next ({name})")
     words = request.selection.words
     hashes: dict[str, str] = {} if words is None else {"selected words": words.sha256}
     if (space := values.get("sentence_space")) in catalog.cards:

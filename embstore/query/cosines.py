@@ -51,7 +51,7 @@ def cosines(
             notes += transform_notes
     if not rows:
         shown = ", ".join(repr(query.shown) for query in queries)
-        raise NotStoredError(f"no space has two of {shown}: {' '.join(notes)} To encode them now, add --embed.")
+        raise NotStoredError(f"no space has two of {shown}: {' '.join(notes)} To encode them now, add ⦃embed=True⦄.")
     return _tabulate(rows, notes, transforms, several=len(queries) > 2)
 
 

@@ -179,7 +179,7 @@ def _numbers(columns: Columns, name: str, usual: str, requested: str | None = No
         raise UnknownNameError(f"column of numbers of {name}", requested, numeric)
     chosen = requested or (usual if usual in numeric else None)
     if chosen is None and len(numeric) != 1:
-        numbers = f"several columns of numbers: {', '.join(numeric)}. Say which with --value" if numeric else "none"
+        numbers = f"several columns of numbers: {', '.join(numeric)}. Say which with ⦃value⦄" if numeric else "none"
         raise QueryError(f"{name!r} must have a column of numbers, and has {numbers}.")
     return columns[chosen or numeric[0]].astype(np.float64)
 

@@ -42,7 +42,7 @@ def embed_item(card: Card, item: Item, trust: Trust = Trust()) -> Mapping[int, N
         raise CheckpointError(
             f"{_short(item.shown)} cannot be encoded for {card.space}: its vectors were imported "
             f"({card.imported['format']}), and no checkpoint that makes them is known. Leave the space out: name the "
-            "others with --space."
+            "others with ⦃space⦄."
         )
     encoder = _load(_same_checkpoint(card, trust), trust, _weights(card))
     _check_untrained(card, encoder)
@@ -120,7 +120,7 @@ def _find(card: Card, trust: Trust) -> Checkpoint:
         raise CheckpointError(
             f"the checkpoint that made {card.space} was in {folder}, and there is no such folder now. Put it back "
             "there (a symbolic link will do), or store the text instead: embstore build takes the folder's new place, "
-            f"--model {card.model}=FOLDER."
+            f"⦃model={card.model}=FOLDER⦄."
         )
     # The name is put before it, since a path may contain "=".
     at = f"@{card.revision}" if card.revision else ""
@@ -134,5 +134,5 @@ def _find(card: Card, trust: Trust) -> Checkpoint:
             raise
         raise CheckpointUnavailableError(
             f"{error}. The card of {card.space} names it, and what a card names is not downloaded unasked: if you "
-            "trust where the store comes from, add --download. Pickled weights need --allow-pickle too."
+            "trust where the store comes from, add ⦃download=True⦄. Pickled weights need ⦃allow-pickle=True⦄ too."
         ) from error

@@ -46,7 +46,7 @@ def parse_grouping(by: str | None, bins: Bins | None = None) -> Grouping | None:
     """Return how to group items; None for not at all."""
     if by is None:
         if bins is not None:
-            raise UsageError("bins are intervals of a column. Name it: --by COLUMN")
+            raise UsageError("bins are intervals of a column. Name it: ⦃by=COLUMN⦄")
         return None
     if bins is None:
         return Grouping(by)
@@ -102,7 +102,7 @@ def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups
         names, numbers, notes = _by_interval(values.astype(np.float64), grouping, subject)
     else:
         kind = "text" if column.kind == "string" else "true and false"
-        raise UsageError(f"--bins is for columns of numbers, and {grouping.column!r} has {kind}: leave it out.")
+        raise UsageError(f"⦃bins⦄ is for columns of numbers, and {grouping.column!r} has {kind}: leave it out.")
     members = [Group(name, ids[has_value][numbers == number]) for number, name in enumerate(names)]
     if not has_value.all():
         members.append(Group(None, ids[~has_value]))
@@ -114,7 +114,7 @@ def _by_value(values: NDArray[Any], subject: str, *, is_numeric: bool) -> tuple[
     """Return the distinct values as text, ascending, and the number of that of each item, (n,)."""
     distinct, numbers = np.unique(values, return_inverse=True)
     if len(distinct) > MAX_GROUPS:
-        remedy = "Cut it into intervals: --bins 10" if is_numeric else "Keep some of the items: --where SQL"
+        remedy = "Cut it into intervals: ⦃bins=10⦄" if is_numeric else "Keep some of the items: ⦃where=SQL⦄"
         raise QueryError(f"{subject} has {len(distinct):,} values, and {MAX_GROUPS:,} groups are the most. {remedy}")
     return [_as_text(value) for value in distinct.tolist()], numbers
 

@@ -35,7 +35,7 @@ def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
         if card.unit is not Unit.OCCURRENCE:
             raise QueryError(
                 f"self-similarity is of the occurrences of a word, and {card.space} is a space of {card.unit}s. Choose "
-                "another --value, or make occurrences with: embstore build SOURCE --unit occurrence"
+                "another ⦃value⦄, or make occurrences with: embstore build SOURCE --unit occurrence"
             )
         from embstore.storage.occurrences import group_occurrences
 
@@ -73,7 +73,7 @@ def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
         raise QueryError(
             f"{name} is of another checkpoint ({sentences.checkpoint_at_revision}) than {card.space} "
             f"({card.checkpoint_at_revision}): a cosine between their vectors says nothing. Make a space of sentences "
-            f"with: {command}; or choose other occurrences with --space."
+            f"with: {command}; or choose other occurrences with ⦃space⦄."
         )
     if sentences.dim != card.dim:
         raise QueryError(
@@ -100,7 +100,7 @@ def _not_stored(catalog: Catalog, space: str, word: str, *, folded: bool) -> Not
     """Return the error for a word without occurrences, with the nearest stored words."""
     near = catalog.nearest_texts(word, [space])
     nearest = f" Nearest stored words: {', '.join(map(repr, near))}." if near else ""
-    case = "" if folded else " To take words that differ only in case for one: --fold-case."
+    case = "" if folded else " To take words that differ only in case for one: ⦃fold-case=True⦄."
     return NotStoredError(
         f"{word!r} has no occurrence in {space}.{nearest}{case} To add it, build a source that has it in its "
         "sentences: embstore build SOURCE --unit occurrence"

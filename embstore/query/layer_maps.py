@@ -51,8 +51,8 @@ class MapRequest:
         where = self.selection.where
         if where is not None and (name := changing_part(where)):
             raise UsageError(
-                f"a map is of items that stay the same, and what --where selects may change ({name}). To map items "
-                "drawn at random, use --sample."
+                f"a map is of items that stay the same, and what ⦃where⦄ selects may change ({name}). To map items "
+                "drawn at random, use ⦃sample⦄."
             )
 
     def key(self, layer: Layer) -> MapKey:
@@ -207,7 +207,7 @@ def _layer_map(
 
 def _nothing_selected(requests: Sequence[MapRequest]) -> QueryError:
     spaces = " or ".join(request.space for request in requests)
-    return QueryError(f"no item of {spaces} is selected. Leave --where and --words out, or select others.")
+    return QueryError(f"no item of {spaces} is selected. Leave ⦃where⦄ and ⦃words⦄ out, or select others.")
 
 
 def _stored(catalog: Catalog, request: MapRequest, layer: Layer) -> LayerMap | None:

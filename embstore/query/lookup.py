@@ -99,7 +99,7 @@ def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotSto
     if query.marked and Unit.OCCURRENCE not in units:
         return NotStoredError(
             f"{shown!r} marks a word in its sentence, and {', '.join(spaces)} has no words in sentences. Ask for "
-            "the word by itself, or build such a space with --unit occurrence."
+            "the word by itself, or build such a space with ⦃unit=occurrence⦄."
         )
     if query.marked is None:
         near = catalog.nearest_texts(query.shown, spaces)
@@ -113,9 +113,9 @@ def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotSto
             "be encoded for them."
         )
     if query.marked is None and units == {Unit.OCCURRENCE}:
-        remedy = 'To encode it in a sentence now, mark it there: --embed --text "a [word] in its sentence"'
+        remedy = "To encode it in a sentence now, mark it there: ⦃embed=True⦄ ⦃text=a [word] in its sentence⦄"
     else:
-        remedy = "To encode it now, add --embed"
+        remedy = "To encode it now, add ⦃embed=True⦄"
     return NotStoredError(
         f"{shown!r} is not in {', '.join(spaces)}.{nearest} {remedy}; to keep it, add it with embstore build."
     )
@@ -124,7 +124,7 @@ def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotSto
 def _ambiguous(query: Query, found: FoundQueries) -> str:
     """Return a note on a word that occurs in several sentences, with examples of how to choose one."""
     items = found.ambiguous[query]
-    examples = "; ".join(f'--text "{item.shown}"' for item in items[:3])
+    examples = "; ".join(f"⦃text={item.shown}⦄" for item in items[:3])
     return f"{query.shown!r} occurs in {len(items)} sentences of {found.card.space}. Choose one, as in {examples}."
 
 

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 # What metrics of other inputs than the vectors of items are of, by what they need.
 UNGROUPED: dict[Need, str] = {
-    "pairs": "the pairs of a dataset (of part of them with --where or --words)",
-    "analogies": "the questions of a dataset (answered among part of the items with --where or --words)",
-    "lexicon": "the words of a lexicon (of part of them with --where or --words)",
+    "pairs": "the pairs of a dataset (of part of them with ⦃where⦄ or ⦃words⦄)",
+    "analogies": "the questions of a dataset (answered among part of the items with ⦃where⦄ or ⦃words⦄)",
+    "lexicon": "the words of a lexicon (of part of them with ⦃where⦄ or ⦃words⦄)",
     "word sets": "lists of words",
 }
 
@@ -120,7 +120,7 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
     metric, by = request.metric, request.selection.by
     names = [] if by is None else [by.column]
     if by is not None and (reason := UNGROUPED.get(metric.needs)) is not None:
-        raise UsageError(f"{metric.name} is of {reason}, not of groups of items: leave out --by.")
+        raise UsageError(f"{metric.name} is of {reason}, not of groups of items: leave out ⦃by⦄.")
     if metric.needs == "column":
         if not request.parameters["column"]:
             example = f"embstore query {metric.name} --column freq"

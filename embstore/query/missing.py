@@ -77,7 +77,7 @@ def _read(source: str, units: set[Unit], targets: "Targets | None") -> tuple[dic
     if own is None and units == {Unit.OCCURRENCE}:
         raise QueryError(
             "files are of words or sentences, and every space that matches is of occurrences. Say where the targets "
-            "are with --span or --targets, or choose other spaces with --space, --unit or --model."
+            "are with ⦃span⦄ or ⦃targets⦄, or choose other spaces with ⦃space⦄, ⦃unit⦄ or ⦃model⦄."
         )
     if own is not None and own not in units:
         raise QueryError(
@@ -126,11 +126,11 @@ def remedy(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
     if card.imported is not None:
         return (
             f"The vectors of {card.space} were imported, so that none can be added: go on without what is missing, "
-            "--missing skip; or choose other spaces with --space."
+            "⦃missing=skip⦄; or choose other spaces with ⦃space⦄."
         )
     return (
-        f"Embed what is missing: {embed_command(sources, missing, card)}; go on without it: --missing skip; or choose "
-        "other spaces with --space."
+        f"Embed what is missing: {embed_command(sources, missing, card)}; go on without it: ⦃missing=skip⦄; or choose "
+        "other spaces with ⦃space⦄."
     )
 
 

@@ -206,7 +206,7 @@ def _approximate(card: IndexCard, *, filtered: bool) -> str:
     note = f"an {card.kind} index answered, whose recall@10 is {card.recall:.3f}"
     if card.is_below_target:
         note += f" (wanted: {card.wanted_recall:g})"
-    return f"{note}{' without a filter' if filtered else ''}. For all: --exact"
+    return f"{note}{' without a filter' if filtered else ''}. For all: ⦃exact=True⦄"
 
 
 METHODS = ("3cosadd", "3cosmul")
@@ -261,7 +261,9 @@ def with_all_words(found: Sequence[FoundQueries], combination: Combination) -> t
     incomplete = {space.card.space: words for space, words in zip(found, missing, strict=True) if words}
     if len(incomplete) == len(found):
         words = "; ".join(f"{space} lacks {', '.join(map(repr, words))}" for space, words in incomplete.items())
-        raise NotStoredError(f"no space has all words of {combination.shown!r}: {words}. To encode them, add --embed.")
+        raise NotStoredError(
+            f"no space has all words of {combination.shown!r}: {words}. To encode them, add ⦃embed=True⦄."
+        )
     complete = [space for space in found if space.card.space not in incomplete]
     return complete, [f"{space} is left out: it does not have all of the words." for space in incomplete]
 

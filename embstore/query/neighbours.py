@@ -131,7 +131,7 @@ def _search_all(
             notes += layer_notes
             searching.finish((space.card.space, layer.id))
     if refused and len(refused) == n_layers:
-        raise QueryError(f"{refused[0]} Give another --transform.")
+        raise QueryError(f"{refused[0]} Give another ⦃transform⦄.")
     return rows, [*notes, *refused]
 
 

@@ -34,10 +34,9 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
     if single := values.get("word"):
         set_values["words"] = [*single, *(read_texts(given, SETS["words"]) if (given := set_values["words"]) else ())]
     if empty := [key for key, value in set_values.items() if not value and key not in _PLEASANT + _UNPLEASANT]:
-        options = {"x": "-x FILE and -y FILE", "y": "-x FILE and -y FILE", "words": "--word WORD or --words FILE"}
+        options = "⦃word=WORD⦄ or ⦃words=WORDS⦄" if empty[0] == "words" else "⦃-x=WORDS⦄ and ⦃-y=WORDS⦄"
         raise UsageError(
-            f"{metric.name} needs target words: {options[empty[0]]}, one word a line, or instead of a file the words "
-            "with commas between them, as in rose,tulip."
+            f"{metric.name} needs target words: {options}, with commas, as in rose,tulip, or a file with one a line."
         )
     if sum(isinstance(value, str) and value == STDIN for value in set_values.values()) > 1:
         raise UsageError(f"{metric.name}: standard input (-) is one set of words. Give the others as files or words.")
@@ -87,7 +86,7 @@ def check_stored(card: Card, sets: Iterable[WordSet], stored: Ids, if_missing: s
     if n_missing == [len(word_set.words.texts) for word_set in sets]:
         raise QueryError(
             f"{card.space} holds none of the {sum(n_missing)} words of the sets. Embed them: "
-            f"{embed_command(*_sources(incomplete), card)}; or choose other spaces with --space."
+            f"{embed_command(*_sources(incomplete), card)}; or choose other spaces with ⦃space⦄."
         )
     if incomplete and if_missing == "error":
         raise NotStoredError(" ".join([*notes, remedy(*_sources(incomplete), card)]))

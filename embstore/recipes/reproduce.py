@@ -119,7 +119,7 @@ def _plan_run(name: str, options: ReproduceOptions) -> tuple[Plan, list[str]]:
     models = [_traits(spec, recipe, options) for spec in dict.fromkeys(options.models or recipe.models)]
     names = [model.name for model in models]
     if duplicate := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f"two of the models are called {duplicate!r}. Rename one: --model NAME=FOLDER.")
+        raise UsageError(f"two of the models are called {duplicate!r}. Rename one: ⦃model=NAME=FOLDER⦄.")
     run = plan(
         recipe, models, quick=options.quick, sentences=sentences, seed=options.seed, all_published=not options.models
     )

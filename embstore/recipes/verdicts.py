@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from embstore.base.messages import rendered
 from embstore.recipes.protocol import Plan, PlannedMeasure, PlannedQuery
 from embstore.recipes.recipe import ALL, BEST, Published, Relation, Verdict
 
@@ -145,7 +146,7 @@ def _unmeasured_row(plan: Plan, number: Published) -> Row:
         if number.model in plan.models:
             reason = "the recipe has no measure of it"
         else:
-            reason = f"{number.model} is not among the models of this run: --model {number.model}"
+            reason = rendered(f"{number.model} is not among the models of this run: ⦃model={number.model}⦄")
     return dict.fromkeys(COLUMNS) | _published_columns(number) | {
         "model": number.model, "figure": number.figure, "reason": reason, "verdict": Verdict.NOT_MEASURED.value,
         "layers": None if number.layers is None else str(number.layers),

@@ -169,13 +169,13 @@ def add_dataset(
     if not isinstance(content := spec.content, DataFile):
         raise UsageError(f"the dataset {name!r} is made by embstore: no file is needed.")
     if columns or delimiter:
-        option = "--columns" if columns else "--delimiter"
-        raise UsageError(f"{option} goes with --kind: the columns of the dataset {name!r} are known.")
+        option = "⦃columns⦄" if columns else "⦃delimiter⦄"
+        raise UsageError(f"{option} goes with ⦃kind⦄: the columns of the dataset {name!r} are known.")
     sha256 = file_sha256(file)
     if sha256 != content.sha256:
         raise SourceError(
             f"{file} is not the file of the dataset {name!r}: its SHA-256 is {sha256}, and should be {content.sha256}. "
-            f"Download it from {content.address}, or add yours under another name with --kind and --columns."
+            f"Download it from {content.address}, or add yours under another name with ⦃kind⦄ and ⦃columns⦄."
         )
     write_file(path_of(content), read_binary(file))
     return spec

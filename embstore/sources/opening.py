@@ -83,7 +83,7 @@ def open_source(
     if (dataset := find_dataset(spec)) is not None:
         _refuse_columns(f"the dataset {spec!r}", columns, keep)
         if targets is not None and dataset.kind != OCCURRENCE_PAIRS:
-            raise UsageError(f"the texts of the dataset {spec!r} have no targets: leave out --span and --targets.")
+            raise UsageError(f"the texts of the dataset {spec!r} have no targets: leave out ⦃span⦄ and ⦃targets⦄.")
         return open_dataset(spec, dataset)
     if not spec:
         raise UsageError(
@@ -116,7 +116,7 @@ def _check_file(path: Path, spec: str) -> str:
     if S_ISDIR(file_status.st_mode) and (path / "config.json").is_file():
         raise SourceError(
             f"{spec} is a checkpoint, not a source. To embed with several checkpoints, repeat "
-            f"--model: --model FOLDER --model {spec}"
+            f"⦃model⦄: ⦃model=FOLDER⦄ ⦃model={spec}⦄"
         )
     if S_ISDIR(file_status.st_mode):
         raise SourceError(f"{spec} is a folder. Give the files in it, such as {path / '*.txt'}.")
@@ -157,10 +157,10 @@ def _refuse_columns(what: str, columns: Sequence[str], keep: Keep, targets: Targ
     """Raise UsageError if columns were requested from a source that has none."""
     if targets is not None and targets.columns:
         raise UsageError(
-            f"{what} has no column {targets.columns[0]!r} of targets. Put them in brackets in the texts, --targets "
-            f"brackets; or give a table: {', '.join(TABLES)}."
+            f"{what} has no column {targets.columns[0]!r} of targets. Put them in brackets in the texts, "
+            f"⦃targets=brackets⦄; or give a table: {', '.join(TABLES)}."
         )
-    for option, names in (("--column", columns), (OPTION, keep.names)):
+    for option, names in (("⦃column⦄", columns), (OPTION, keep.names)):
         if not names:
             continue
         raise UsageError(

@@ -137,7 +137,7 @@ def add_own(
         return _add_analogies(name, file, parsed_unit, [*columns, *([delimiter] if delimiter else [])])
     of_occurrences = parsed_unit is Unit.OCCURRENCE
     if of_occurrences and kind != "pairs":
-        raise UsageError(f"a {kind} is of words or of sentences: --unit word or --unit sentence.")
+        raise UsageError(f"a {kind} is of words or of sentences: ⦃unit=word⦄ or ⦃unit=sentence⦄.")
     shape = OCCURRENCE_PAIRS if of_occurrences else kind
     if len(columns) not in _WIDTHS[shape]:
         raise UsageError(f"a dataset of the kind {shape!r} has {_N_COLUMNS[shape]}")
@@ -148,7 +148,7 @@ def add_own(
         raise UnknownNameError("file type", file.suffix or file.name, TABLES, "Write the table as one of these.")
     delimiter = parse_delimiter(delimiter)
     if delimiter and suffix not in DELIMITED:
-        raise UsageError(f"--delimiter does not fit {file}: it is for {' and '.join(DELIMITED)}. Leave it out.")
+        raise UsageError(f"⦃delimiter⦄ does not fit {file}: it is for {' and '.join(DELIMITED)}. Leave it out.")
     table = OwnTable(tuple(columns), suffix, str(file), delimiter, parsed_unit)
     content = _read(file)
     values = [float(row.values[table.value]) for row in table.read(file)]
@@ -189,7 +189,7 @@ def _add_analogies(name: str, file: Path, unit: Unit, table_options: Sequence[st
             f"{COLUMNS_OPTION} and --delimiter are for tables, and analogies are lines of words. Leave them out."
         )
     if unit is not Unit.WORD:
-        raise UsageError("analogies are of words: --unit word.")
+        raise UsageError("analogies are of words: ⦃unit=word⦄.")
     content, n_rows = load_analogies(file)
     document = {"kind": ANALOGIES, "unit": unit.value, "columns": [], "rows": n_rows}
     return _store(name, file, SUFFIX, content, document)

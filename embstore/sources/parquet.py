@@ -159,7 +159,7 @@ def _check_string(kind: Any, column: str, name: str) -> None:
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not (pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value)):
         raise SourceError(
-            f"{name}: the column {column!r} is of type {kind}, not of strings. Name another with --column."
+            f"{name}: the column {column!r} is of type {kind}, not of strings. Name another with ⦃column⦄."
         )
 
 

@@ -15,7 +15,7 @@ EMPTY_LINE = "empty line"
 EMPTY_VALUE = "empty value"
 MISSING_VALUE = "missing value"
 DEFAULT_COLUMN = "text"
-OPTION = "--keep"
+OPTION = "⦃keep⦄"
 ALL = "all"
 
 
@@ -166,7 +166,7 @@ def choose_columns(
 
 
 def unknown_column(
-    source: str, name: str, known: Sequence[str], option: str = "--column", hint: str = ""
+    source: str, name: str, known: Sequence[str], option: str = "⦃column⦄", hint: str = ""
 ) -> UnknownNameError:
     """Return the error for a column that does not exist."""
     return UnknownNameError("column", name, known, f"Name a column of {source} with {option}. {hint}".rstrip())

@@ -34,7 +34,7 @@ from embstore.sources.rows import (
 )  # fmt: skip
 
 COLUMNS_OPTION = "--columns"
-NO_HEADER = "If the first line is no header, add --no-header: the columns are then called 1, 2, 3 …"
+NO_HEADER = "If the first line is no header, add ⦃header=False⦄: the columns are then called 1, 2, 3 …"
 
 COMMA, TAB = ",", "\t"
 DELIMITED: Mapping[str, str] = {".csv": COMMA, ".tsv": TAB}

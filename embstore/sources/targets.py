@@ -13,7 +13,7 @@ from embstore.sources.rows import DEFAULT_COLUMN, Blank, Keep, Remark, Row, Rows
 from embstore.sources.tables import DELIMITED, read_records
 
 BRACKETS = "brackets"
-OPTION = "--column and --span or --targets"
+OPTION = "⦃column⦄ and ⦃span⦄ or ⦃targets⦄"
 _UNITS = "Offsets are counted in characters (code points), from 0, as in a slice of Python"
 _CLUSTER_CHARS = 256  # within which the characters before an offset are searched for the begin of a cluster
 
@@ -38,10 +38,10 @@ class Targets:
         if isinstance(span, str):
             span = [name.strip() for name in span.split(",")] if span else ()
         if targets is not None and span:
-            raise UsageError("--targets and --span both say where the targets are: give one of them.")
+            raise UsageError("⦃targets⦄ and ⦃span⦄ both say where the targets are: give one of them.")
         if span and (len(span) > 2 or not all(span) or len(set(span)) < len(span)):
             raise UsageError(
-                "--span takes the columns of start and end, as in --span start,end; or a single column with both, as "
+                "⦃span⦄ takes the columns of start and end, as in ⦃span=start,end⦄; or a single column with both, as "
                 f"in 4:8. Not {','.join(span)!r}."
             )
         if span:
@@ -81,7 +81,7 @@ def remove_brackets(row: Row) -> Row:
         problem = "empty brackets" if "[]" in row.text else other
         raise SourceError(
             f"{row.origin}: {problem} in {row.text[:100]!r}. Put the target in brackets, one in each text, as in the "
-            "[bank] of the river; for texts with brackets of their own, give columns of a table: --span start,end"
+            "[bank] of the river; for texts with brackets of their own, give columns of a table: ⦃span=start,end⦄"
         )
     text, span = found
     return Row(text, row.origin, row.values, spans=(span,))
@@ -94,18 +94,18 @@ def open_targets(
     """Return a function that yields the sentences of a table with the spans of their targets, given by columns."""
     if len(columns) > 1:
         raise UsageError(
-            f"--column {columns[1]!r}: the targets of {name} are in one column of sentences. Give that one; for pairs, "
+            f"⦃column⦄ {columns[1]!r}: the targets of {name} are in one column of sentences. Give that one; for pairs, "
             "add a dataset: embstore datasets add NAME FILE --kind pairs --unit occurrence"
         )
     if keep.is_all:
-        raise UsageError(f"--keep all does not fit {name}, whose targets are in columns. Name the columns to keep.")
+        raise UsageError(f"⦃keep=all⦄ does not fit {name}, whose targets are in columns. Name the columns to keep.")
     sentences = columns[0] if columns else DEFAULT_COLUMN
     if sentences in keep.names:
-        raise UsageError(f"--keep {sentences!r} does not fit {name}: the column holds the texts. Leave it out.")
+        raise UsageError(f"⦃keep⦄ {sentences!r} does not fit {name}: the column holds the texts. Leave it out.")
     others = [*targets.columns, *(column for column in keep.names if column not in targets.columns)]
     read = partial(
         read_records, path, name, suffix, [sentences, *others], delimiter,
-        option=f"{OPTION}, or --keep" if keep else OPTION, header=header,
+        option=f"{OPTION}, or ⦃keep⦄" if keep else OPTION, header=header,
     )  # fmt: skip
     next(read(), None)
     kept = {column: others.index(column) for column in keep.names}
@@ -119,7 +119,7 @@ def _rows(
     parted = PartedWords(name)
     for place, (text, *values) in read():
         if text is not None and not isinstance(text, str):
-            raise SourceError(f"{place}: the sentence is {text!r}, not a string. Name another column with --column.")
+            raise SourceError(f"{place}: the sentence is {text!r}, not a string. Name another column with ⦃column⦄.")
         found = {column: values[at] for column, at in kept.items()}
         row = row_or_blank(
             text, place, values=found if is_typed else {column: as_cell(value) for column, value in found.items()}
@@ -183,7 +183,7 @@ def only_occurrence(text: str, word: str, place: str) -> Span:
     whole = [span for span in spans if not (_is_letter_pair(text, span.start) or _is_letter_pair(text, span.end))]
     if len(whole) == 1:
         return whole[0]
-    remedy = "Give its place in columns, --span start,end, or in brackets, --targets brackets."
+    remedy = "Give its place in columns, ⦃span=start,end⦄, or in brackets, ⦃targets=brackets⦄."
     if whole:
         raise SourceError(f"{place}: {word!r} occurs {len(whole)} times in {text[:100]!r}. {remedy}")
     part = "is only a part of a word" if spans else "does not occur"

@@ -95,7 +95,7 @@ def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Lay
         each range that ends above all layers.
     """
     if not spec.strip():
-        raise UsageError("there is no layer in the selection (--layer). Give at least one, such as top.")
+        raise UsageError("there is no layer in the selection (⦃layer⦄). Give at least one, such as top.")
     chosen: dict[str, set[Layer]] = {}
     notes = []
     for part in spec.split(","):

@@ -2,7 +2,7 @@
 
 opened.py       the folder and its catalog
 arguments.py    arguments that several methods have in common
-building.py     build; given.py: texts given in Python
+building.py     build, of sources or of texts given in Python
 datasets.py     datasets, fetch_datasets, add_dataset, store_datasets
 metrics.py      query, cache_state, metrics, explain, explain_query
 interop.py      import_vectors, add_vectors, export
@@ -10,8 +10,7 @@ lookup.py       neighbours, cosine, vectors, missing, info, skipped, sql
 mapping.py      map, map_points, maps, drift
 maintenance.py  index, verify, repair, compact, merge, remove
 sharing.py      push, pull
-papers.py       reproduce, cite
-pages.py        explore
+pages.py        reproduce, cite, explore, report
 several.py      Stores: query and neighbours of several stores
 """
 
@@ -20,7 +19,6 @@ from typing import Any
 from embstore.base.chart import Picture
 from embstore.base.keywords import check_arguments
 from embstore.base.table import Table, register_drawer
-from embstore.base.wording import speak_python
 from embstore.store.building import DEFAULT_MODELS, DEFAULT_SOURCES
 from embstore.store.interop import InteropMethods
 from embstore.store.maintenance import MaintenanceMethods
@@ -30,7 +28,6 @@ from embstore.store.sharing import SharingMethods
 __all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store", "Table"]
 
 
-@speak_python
 @check_arguments
 class Store(MaintenanceMethods, InteropMethods, SharingMethods, PageMethods):
     """A store of embeddings: the vectors of words, sentences and occurrences at every layer.

@@ -61,23 +61,7 @@ def metric_request(
     bins: "Bins | None" = None,
     **parameters: Any,
 ) -> tuple["MetricRequest", SpaceFilter, str]:
-    """Return the request for a metric, the filter of its spaces, and its layers.
-
-    Args:
-        metric: Name of the metric, or the metric as an object.
-        layers: See ``Store.query``, as for all others.
-        where: SQL expression over the item columns.
-        words: Words to restrict the request to; target words of a metric that has the parameter ``words``.
-        word: Further such words; words of a metric that has the parameter ``word``.
-        timeout: Seconds for ``where``.
-        memory: Memory for ``where``.
-        sample: Number of items to draw.
-        seed: Random seed.
-        transforms: Names of transforms.
-        by: Column that divides the items into groups.
-        bins: Intervals of that column.
-        **parameters: Filters of spaces (:class:`SpaceFilters`), and the metric's own parameters.
-    """
+    """Return the request for a metric, the filter of its spaces, and its layers; ``Store.query`` has the arguments."""
     from embstore.metrics import as_metric
     from embstore.query.metric import make_request
     from embstore.query.request import Selection, as_given, word_list

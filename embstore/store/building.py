@@ -1,26 +1,30 @@
 """The method of Store that embeds texts."""
 
 import operator
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.keywords import Names, as_names
+from embstore.base.messages import is_command_line
 from embstore.base.progress import Observer
 from embstore.store.arguments import LayerSpec, as_bytes, as_int, as_layers, as_observer
 from embstore.store.datasets import DatasetMethods
-from embstore.store.given import Names as SourceNames
-from embstore.store.given import Text, split_given
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-
     from embstore.build.on_ray import Cluster
     from embstore.build.report import BuildReport
 
 DEFAULT_MODELS = ("gpt2", "clip")
 DEFAULT_SOURCES = ("words",)
+Text = str | tuple[str, Mapping[str, Any]]
+SourceNames = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+_MAX_NAMES = 20  # nobody misspells so many names of datasets at once
+_REMEDY = "To embed these strings themselves, give them as texts=[…]"
 
 
 class BuildMethods(DatasetMethods):
@@ -197,7 +201,7 @@ class BuildMethods(DatasetMethods):
             for unit_of, members in groups.items()
         ]  # fmt: skip
         if chosen is not None and not any(sources.targets for sources in read):
-            raise UsageError("--span and --targets are for files of sentences, and no source is one. Leave them out.")
+            raise UsageError("⦃span⦄ and ⦃targets⦄ are for files of sentences, and no source is one. Leave them out.")
         self.fetch_datasets(missing_datasets(source_names), observer)
         cluster = _cluster(on, workers, worker_gpus, worker_cpus, ray_address)
         if dry_run:
@@ -227,8 +231,7 @@ def _cluster(
     given = {"workers": workers, "worker_gpus": worker_gpus, "worker_cpus": worker_cpus, "ray_address": address}
     if on is None:
         if names := [name for name, value in given.items() if value is not None]:
-            option = f"--{names[0].replace('_', '-')}"
-            raise UsageError(f"{option} is an option of builds on a cluster: add --on ray.")
+            raise UsageError(f"⦃{names[0].replace('_', '-')}⦄ is an option of builds on a cluster: add ⦃on=ray⦄.")
         return None
     if on != "ray":
         raise UnknownNameError("cluster", on, ("ray",))
@@ -236,3 +239,77 @@ def _cluster(
 
     options = ClusterOptions(workers, worker_gpus, worker_cpus, address)
     return lambda root: Cluster(options, root)
+
+
+def split_given(
+    sources: SourceNames | Iterable[Text] | None, texts: Iterable[Text] | None, default: Sequence[str]
+) -> tuple[tuple[str, ...], Iterable[object] | None, str | None]:
+    """Return the names of sources, the texts, and a note on how a list was understood.
+
+    A list of strings is texts if none of them is, or resembles, the name of a source.
+    """
+    members_given = None if texts is None else _iterable(texts)
+    if sources is None:
+        return (tuple(default) if texts is None else ()), members_given, None
+    if isinstance(sources, str | os.PathLike):
+        return (os.fspath(sources),), members_given, None
+    members = sources if isinstance(sources, list | tuple) else None
+    if members is not None and all(isinstance(member, str | os.PathLike) for member in members):
+        names = tuple(os.fspath(member) for member in members if isinstance(member, str | os.PathLike))
+        if names and (is_command_line() or _are_names(names)):
+            return names, members_given, None
+        if not names and texts is not None:
+            return (), members_given, None
+    if texts is not None:
+        raise UsageError("the texts are given twice, as sources and as texts=. Give them once.")
+    note = None
+    if members is not None and all(isinstance(member, str) for member in members):
+        many = f"{len(members):,} strings were taken for texts, since none is the name"
+        single = "string was taken for a text, since it is not the name"
+        note = f"The {many if len(members) > 1 else single} of a dataset or file."
+    return (), _iterable(sources), note
+
+
+def _are_names(names: Sequence[str]) -> bool:
+    """Return whether strings are names of sources; raise UsageError if only some of them are."""
+    are_names = [_is_name(name, may_be_misspelt=len(names) <= _MAX_NAMES) for name in names]
+    if any(are_names) and not all(are_names):
+        name, text = names[are_names.index(True)], names[are_names.index(False)]
+        raise UsageError(
+            f"{name[:60]!r} is, or resembles, the name of a dataset or file, and {text[:60]!r} does not. {_REMEDY}; to "
+            "build from sources, correct the name."
+        )
+    return any(are_names)
+
+
+def _is_name(name: str, *, may_be_misspelt: bool) -> bool:
+    """Return whether a string is, or resembles, the name of a source."""
+    from embstore.base.errors import nearest
+    from embstore.sources.datasets import find_dataset, known_datasets
+    from embstore.sources.opening import is_known_type
+
+    if name in ("", "-") or find_dataset(name) is not None:
+        return True
+    if any(character in name for character in "\n\0"):
+        return False
+    try:
+        exists = Path(name).exists()
+    except OSError:  # too long
+        exists = False
+    if exists or (not name[-1].isspace() and " " not in name and is_known_type(name)):
+        return True
+    return may_be_misspelt and bool(nearest(name.partition(":")[0], known_datasets(), n=1, by_part=False))
+
+
+def _iterable(texts: Any) -> Iterable[object]:
+    """Return texts as an iterable of them; raise UsageError for what is none."""
+    if isinstance(texts, str):
+        return (texts,)
+    if isinstance(texts, Mapping | bytes) or (hasattr(texts, "to_dict") and hasattr(texts, "columns")):
+        raise UsageError(
+            f"texts cannot be a {type(texts).__name__}. Give an iterable of strings, or of pairs of a string and its "
+            'columns: zip(frame["text"], frame[["pos"]].to_dict("records")).'
+        )
+    if not isinstance(texts, Iterable):
+        raise UsageError(f"texts must be an iterable of strings, not of type {type(texts).__name__}.")
+    return texts

@@ -179,12 +179,7 @@ class LookupMethods(OpenStore):
 
     @accepts(SpaceFilter)
     def missing(
-        self,
-        sources: Names,
-        *,
-        span: Names = (),
-        targets: str | None = None,
-        **filters: Unpack[SpaceFilters],
+        self, sources: Names, *, span: Names = (), targets: str | None = None, **filters: Unpack[SpaceFilters]
     ) -> Table:
         """Return the texts of datasets and files that have no vector in the spaces.
 
@@ -306,7 +301,7 @@ def _wanted(
         given = [kind for kind, is_given in zip(kinds, requested, strict=True) if is_given]
         raise UsageError(f"give either {' or '.join(given)}, not both.")
     if not requested[1] and method != "3cosadd":
-        raise UsageError(f"--method {method} is for words given by --positive and --negative.")
+        raise UsageError(f"⦃method={method}⦄ is for words given by ⦃positive⦄ and ⦃negative⦄.")
     if vector is not None:
         from embstore.query.lookup import parse_vectors
 
@@ -332,7 +327,7 @@ def _embedder(*, embed: bool, **trust: bool) -> "Embed | None":
     """Return a function that encodes a text, if texts may be encoded now."""
     if not embed:
         if any(trust.values()):
-            raise UsageError("download and allow_pickle are for texts that are encoded now: add --embed.")
+            raise UsageError("download and allow_pickle are for texts that are encoded now: add ⦃embed=True⦄.")
         return None
     from embstore.query.embed import Trust, embed_item  # loads a model when it is called
 

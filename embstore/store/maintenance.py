@@ -77,9 +77,11 @@ class MaintenanceMethods(OpenStore):
         from embstore.storage.maintenance.quick_checks import QuickCheck
 
         if quick and deep:
-            raise UsageError("--quick reads no content, and --deep all of it. Leave one of them out.")
+            raise UsageError("⦃quick=True⦄ reads no content, and ⦃deep=True⦄ all of it. Leave one of them out.")
         if quick and not self.has_ranges:
-            raise UsageError(f"{self.url} sends only whole files, so that no check of it is quick. Leave --quick out.")
+            raise UsageError(
+                f"{self.url} sends only whole files, so that no check of it is quick. Leave ⦃quick=True⦄ out."
+            )
         with self._checking() as (folder, sizes):
             is_listed = self._remote is None or self._remote.is_listed
             found = verify(folder, deep=deep, quick=QuickCheck(sizes, is_listed) if quick else None)

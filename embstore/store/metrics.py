@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from embstore.base.errors import EmbstoreError
 from embstore.base.keywords import accepts
+from embstore.base.messages import rendered
 from embstore.base.table import Table
-from embstore.base.wording import is_command_line
 from embstore.storage.selection import SpaceFilter
 from embstore.store.arguments import QueryOptions, metric_request
 from embstore.store.opened import OpenStore
@@ -100,8 +100,8 @@ class MetricMethods(OpenStore):
         """
         explained = self.explain(metric)
         if not cache:
-            option = "--no-cache" if is_command_line() else "cache=False"
-            return replace(explained, cache=f"bypassed ({option}): all answers would be computed, and none stored")
+            bypassed = rendered("bypassed (⦃cache=False⦄): all answers would be computed, and none stored")
+            return replace(explained, cache=bypassed)
         if not self._is_named and not self.path.exists():
             return explained
         try:

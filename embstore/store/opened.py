@@ -96,13 +96,7 @@ class OpenStore:
 
     @contextmanager
     def _writing(self, *, dry_run: bool = False, is_new: bool = False, is_repair: bool = False) -> Iterator[Path]:
-        """Yield the folder to change within the context, and forget at its end what was read of the store.
-
-        Args:
-            dry_run: Whether it is only read.
-            is_new: Whether there may be no store yet.
-            is_repair: Whether to look for damage in it.
-        """
+        """Yield the folder to change within the context, and forget at its end what was read of the store."""
         try:
             if self._remote is None:
                 yield self.path
@@ -166,14 +160,10 @@ class OpenStore:
 
 
 def _remote(path: str, options: Mapping[str, str] | None) -> "RemoteStore | None":
-    """Return the store at a URL; None if the path is of a folder.
-
-    Raises:
-        UsageError: The URL is of a kind that embstore cannot open, or a folder has options.
-    """
+    """Return the store at a URL; None if the path is of a folder."""
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path) or os.path.isdir(path):
         if options:
-            raise UsageError(f"{path} is a folder, and options are for stores at URLs. Leave out --store-option.")
+            raise UsageError(f"{path} is a folder, and options are for stores at URLs. Leave out ⦃store-option⦄.")
         return None
     from embstore.storage.remote.store import RemoteStore
 

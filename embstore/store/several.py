@@ -9,7 +9,6 @@ from embstore.base.chart import Chart
 from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
 from embstore.base.keywords import Names, accepts
 from embstore.base.table import Pivot, Table
-from embstore.base.wording import speak_python
 from embstore.store import Store
 
 COLUMN = "store"
@@ -18,7 +17,6 @@ COLUMN = "store"
 _LEFT_OUT = (NotStoredError, QueryError, UnknownNameError)
 
 
-@speak_python
 class Stores:
     """Several stores, which a query reads one after the other; the column ``store`` says which one a row is of.
 
@@ -91,12 +89,7 @@ class Stores:
 
 
 def join(tables: Mapping[str, Table], notes: Sequence[str] = ()) -> Table:
-    """Return tables of one query as one, with the name of each row's store.
-
-    Args:
-        tables: Name of the store → its table.
-        notes: Further notes.
-    """
+    """Return tables of one query as one, with the name of each row's store."""
     first = max(tables.values(), key=lambda found: len(found.columns))
     columns = dict.fromkeys([*first.columns, *(column for found in tables.values() for column in found.columns)])
     rows = [

@@ -352,7 +352,7 @@ class TestEmbed:
     def test_a_checkpoint_that_is_gone_is_named_with_the_remedy(self, build, tmp_path: Path, moved: Path) -> None:
         build(*WORDS, models=str(moved))
         moved.rename(tmp_path / "elsewhere")
-        with pytest.raises(CheckpointError, match=r"no such folder now\. Put it back there.*--model mine=FOLDER"):
+        with pytest.raises(CheckpointError, match=r"no such folder now\. Put it back there.*models=.mine=FOLDER"):
             Store(tmp_path / "store").neighbours("sea", embed=True)
         # The remedy works.
         report = build("sea", models=f"mine={tmp_path / 'elsewhere'}")

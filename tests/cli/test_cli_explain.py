@@ -8,6 +8,7 @@ from jsonschema import Draft202012Validator
 from synthetic import synthetic_store
 
 from embstore import Store
+from embstore.base.messages import as_option, command_line, rendered
 from embstore.metrics import METRICS
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -18,16 +19,18 @@ def test_explain_prints_all_that_is_declared(cli, metric: str) -> None:
     declared = METRICS[metric]
     result = cli("query", metric, "--explain")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == f"{Store.explain(metric)}\n"
+    with command_line():
+        assert result.stdout == f"{Store.explain(metric)}\n"
     words = " ".join(result.stdout.split())
-    for text in (declared.name, declared.help, declared.formula, declared.citation, declared.estimator):
+    estimator = rendered(declared.estimator, as_option)
+    for text in (declared.name, declared.help, declared.formula, declared.citation, estimator):
         assert " ".join(text.split()) in words
     for column in declared.columns:
         assert f" {column.name} {column.type}" in words
         assert column.range in words
     for parameter in declared.parameters:
         assert f"-{parameter.name.replace('_', '-')}" in words
-        assert " ".join(parameter.help.split()) in words
+        assert " ".join(rendered(parameter.help, as_option).split()) in words
 
 
 def test_explain_writes_one_object(cli) -> None:

@@ -5,6 +5,7 @@ import re
 import pytest
 from rich.cells import cell_len
 
+from embstore.base.messages import as_option, rendered
 from embstore.metrics import METRICS
 from embstore.metrics.explain import flag_of
 
@@ -68,7 +69,12 @@ def test_query_help_lists_every_metric(cli) -> None:
 def test_the_help_of_a_metric_is_made_from_its_declaration(cli, metric: str) -> None:
     declared, shown = METRICS[metric], cli("query", metric, "--help").stdout
     message = " ".join(shown.split())
-    for text in (declared.help, declared.formula, declared.citation, *(p.help for p in declared.parameters)):
+    for text in (
+        declared.help,
+        declared.formula,
+        declared.citation,
+        *(rendered(p.help, as_option) for p in declared.parameters),
+    ):
         assert " ".join(text.split()).rstrip(".") in message
     options = re.findall(r"^  (?:-\w, )?(--?[\w-]+)", shown, re.MULTILINE)
     own = [flag_of(parameter).partition("/")[0] for parameter in declared.parameters]

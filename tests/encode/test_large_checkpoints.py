@@ -45,14 +45,14 @@ def test_a_distributed_model_in_16_bits(tiny_folder) -> None:
 
 def test_what_a_distribution_needs(tiny_folder, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = resolve(str(tiny_folder("gpt2")))
-    with pytest.raises(UsageError, match=r"--device .*--device-map .*leave out one"):
+    with pytest.raises(UsageError, match=r"device= .*device_map= .*leave out one"):
         Encoder.load(checkpoint, device="cpu", weights=Weights(device_map="auto"))
     with pytest.raises(UnknownNameError, match=r"'autom'.*auto"):
         Weights(device_map="autom")
-    with pytest.raises(UsageError, match="leave out --device-map or --untrained"):
+    with pytest.raises(UsageError, match="leave out device_map= or untrained="):
         Weights(untrained=1, device_map="auto")
     monkeypatch.setattr(models, "find_spec", lambda name: None)
-    with pytest.raises(CheckpointError, match=r"--device-map auto needs accelerate.*pip install .*\[accelerate\]"):
+    with pytest.raises(CheckpointError, match=r"device_map=.auto. needs accelerate.*pip install .*\[accelerate\]"):
         Encoder.load(checkpoint, weights=Weights(device_map="auto"))
 
 
@@ -134,5 +134,5 @@ def test_a_quantized_checkpoint_names_its_method(tiny_folder, tmp_path: Path, me
     config = json.loads((folder / "config.json").read_text())
     quantization = {"quant_method": method, "bits": 4, "load_in_8bit": True}
     (folder / "config.json").write_text(json.dumps(config | {"quantization_config": quantization}))
-    with pytest.raises(CheckpointError, match=rf"is quantized by '{method}'.*--weights-dtype bfloat16"):
+    with pytest.raises(CheckpointError, match=rf"is quantized by '{method}'.*weights_dtype=.bfloat16"):
         Encoder.load(resolve(str(folder)), device="cpu")

@@ -97,7 +97,7 @@ def test_dense_and_normalize(base: Path, tmp_path: Path, out_features: int, safe
 
             torch.save(load_file(file), file.with_name("pytorch_model.bin"))
             file.unlink()
-        with pytest.raises(CheckpointError, match=r"a pickle, which can run code .*--allow-pickle"):
+        with pytest.raises(CheckpointError, match=r"a pickle, which can run code .*allow_pickle=True"):
             outputs(folder, TEXTS)
     found = outputs(folder, TEXTS, allow_pickle=not safe)
     np.testing.assert_allclose(found, witness(folder, TEXTS), atol=ATOL)

@@ -135,7 +135,7 @@ def test_a_compacted_space_replaces_its_earlier_copy(made: Synthetic, hub: FakeH
         made.store.query("anisotropy", spaces=made.space, layers="top").rows
     )
     assert copy.verify(deep=True).ok
-    with pytest.raises(SpaceMismatchError, match=r"layers='0,3'.* name another place$"):
+    with pytest.raises(SpaceMismatchError, match=r"layers=.0,3..* name another place$"):
         made.store.push(URL)
 
 

@@ -19,10 +19,11 @@ from typer.testing import CliRunner
 
 from embstore import Store
 from embstore.base.errors import StoreError
+from embstore.base.messages import rendered, written_as
 from embstore.explore.colours import colours
 from embstore.explore.overview import overview
 from embstore.explore.questions import residuals
-from embstore.explore.rendering import on_page
+from embstore.explore.rendering import as_field
 from embstore.storage.sql.limits import Limits
 
 SPACE = "toy.word.last"
@@ -203,8 +204,8 @@ def test_a_text_that_is_not_stored_names_the_nearest(client):
 def test_messages_and_helps_name_the_fields_of_the_page(client):
     sets = {"x": "dog, nowhere", "y": "cat", "a": "word01, word02", "b": "word03, word04"}
     for name, parameters, message in (
-        ("weat", {}, "weat needs target words: “x” and “y”, separated by commas."),
-        ("sc-weat", {}, "sc-weat needs target words: “word” or “words”, separated by commas."),
+        ("weat", {}, "weat needs target words: “x” and “y”, with commas, as in rose,tulip"),
+        ("sc-weat", {}, "sc-weat needs target words: “word” or “words”, with commas"),
         ("weat", sets, "go on without it: “missing”: skip; or choose other spaces with “Spaces”."),
     ):
         options = {"spaces": [SPACE]}
@@ -214,8 +215,8 @@ def test_messages_and_helps_name_the_fields_of_the_page(client):
     assert "Choose one, as in “the [bank] lends <b>money</b>”; “the [bank] of the river”." in error
     declared = client.get("/api/metric?name=weat")
     helps = {each["name"]: each["help"] for each in declared["parameters"]}
-    assert helps["x"] == "Target words X, separated by commas."
-    assert helps["y"] == "Target words Y, separated by commas."
+    assert helps["x"] == "Target words X, one a line or with commas: rose,tulip."
+    assert helps["y"] == "Target words Y, one a line or with commas."
     assert "no more than “permutations”. Else" in declared["estimator"]
     helps = {each["name"]: each["help"] for each in client.get("/api/metric?name=similarity")["parameters"]}
     assert helps["dataset"].endswith("Several: with commas.")
@@ -223,19 +224,20 @@ def test_messages_and_helps_name_the_fields_of_the_page(client):
 
 def test_what_looks_like_an_argument_in_a_command_or_a_condition_stays():
     prose = "“fold case” takes text='cat' and k = 3. Go on: embstore query weat --missing skip; or set "
-    message, shown = f'{prose}missing="skip".', f"{prose}“missing”: skip."
-    assert on_page(message) == shown
+    assert rendered(f"{prose}⦃missing=skip⦄.", as_field) == f"{prose}“missing”: skip."
 
 
 def test_a_store_that_has_gone_is_named_in_the_words_of_the_page(tmp_path: Path):
     with pytest.raises(StoreError) as caught:
         Store(tmp_path / "gone").info()
-    assert on_page(str(caught.value)) == (
-        f"there is no store at {tmp_path}/gone. Make one with: embstore build --store {tmp_path}/gone. Or explore "
-        "another one."
+    with written_as(as_field):
+        shown = str(caught.value)
+    assert shown == (
+        f"there is no store at {tmp_path}/gone. Make one with: embstore build --store {tmp_path}/gone. Or name another "
+        "with --store or EMBSTORE_STORE."
     )
-    assert on_page("take words that differ only in case for one: fold_case=True.").endswith("one: tick “fold case”.")
-    assert on_page("--layer all and sample=10, seed=") == "“Layers”: all and “Sample”: 10, “Seed”"
+    assert rendered("take case for one: ⦃fold-case=True⦄.", as_field) == "take case for one: tick “fold case”."
+    assert rendered("⦃layer=all⦄ and ⦃sample=10⦄, ⦃seed⦄", as_field) == "“Layers”: all and “Sample”: 10, “Seed”"
 
 
 def test_a_metric_of_a_selection_is_that_of_its_command(client, explored):

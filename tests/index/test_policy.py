@@ -65,9 +65,9 @@ def test_lists_are_trained_on_enough_vectors_in_little_memory(n: int, dim: int) 
 @given(n=st.integers(1, 10_000_000), dim=dims, memory=memories)
 def test_the_least_that_would_do_does(n: int, dim: int, memory: int) -> None:
     assume(kind_or_none(n, dim, memory) is None)
-    with pytest.raises(UsageError, match=r"too little memory .* The least that would do is --index-memory ") as caught:
+    with pytest.raises(UsageError, match=r"too little memory .* The least that would do is index_memory=") as caught:
         choose("auto", n, dim, memory)
-    least, kind = str(caught.value).partition("--index-memory ")[2].split(" ")[:2]
+    least, kind = str(caught.value).partition("index_memory=")[2].replace('"', "").split(" ")[:2]
     assert choose(kind.strip("();"), n, dim, parse_memory(least)).kind == kind.strip("();")
 
 

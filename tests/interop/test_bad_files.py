@@ -209,12 +209,12 @@ def test_files_of_other_dimensions_are_refused(store: Store, tmp_path: Path) -> 
         ({"unit": "occurrence"}, "has no sentences of its words"),
         (
             {"texts": "a.txt"},
-            r"a.txt: --texts .texts= in Python. is for arrays without texts, and this format has its own",
+            r"a.txt: texts= is for arrays without texts, and this format has its own",
         ),
-        ({"column": "word"}, r"a.txt: --column .column= in Python. is for files with columns"),
+        ({"column": "word"}, r"a.txt: column= is for files with columns"),
         (
             {"vector_column": "v"},
-            r"a.txt: --vector-column .vector_column= in Python. is for files with several columns",
+            r"a.txt: vector_column= is for files with several columns",
         ),
     ],
 )

@@ -53,7 +53,7 @@ def test_damage_is_found_and_taken_out(made: Synthetic) -> None:
     assert [problem.file for problem in made.store.verify().problems] == [file]
     done = made.store.repair()
     assert [(row["action"], row["file"]) for row in done] == [("taken out", f"columns/{file.name}")]
-    assert "the same --keep" in done.rows[0]["detail"]
+    assert "the same keep=" in done.rows[0]["detail"]
     assert Catalog(made.root).column_files == others
     assert made.store.verify(deep=True).ok
 

@@ -549,7 +549,7 @@ def test_words_in_both_sets_are_said(make_store: Make) -> None:
 
 def test_word_sets_that_are_not_given_or_cannot_be_read(make_store: Make, tmp_path: Path) -> None:
     store = make_store(n=10, index=False).store
-    with pytest.raises(UsageError, match='weat needs target words: x="FILE" and y="FILE"'):
+    with pytest.raises(UsageError, match='weat needs target words: x="WORDS" and y="WORDS"'):
         store.query("weat", x=["text1"])
     with pytest.raises(UsageError, match=r"sc-weat needs target words: word=\"WORD\" or words=\"FILE\""):
         store.query("sc-weat")
@@ -566,7 +566,7 @@ def test_word_sets_that_are_not_given_or_cannot_be_read(make_store: Make, tmp_pa
         with pytest.raises((UnknownNameError, UsageError), match=message) as caught:
             store.query("weat", x=str(tmp_path / sets), y=["text1"])
         assert "build" not in str(caught.value)
-        assert "--column" not in str(caught.value)
+        assert "columns=" not in str(caught.value)
     with pytest.raises(UnknownNameError, match=r"If .*/X holds target words, one a line"):
         store.query("sc-weat", words=str(tmp_path / "X"), word="text2")
     with pytest.raises(UsageError, match=r"ddof must be at most 1"):

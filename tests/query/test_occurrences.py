@@ -241,7 +241,7 @@ def test_a_word_that_is_not_there_is_named_with_its_like(make_store: Make) -> No
         made.store.query("mev", word="baNk")
     with pytest.raises(NotStoredError) as caught:
         made.store.query("mev", word="bnak", fold_case=True)
-    assert "--fold-case" not in str(caught.value)
+    assert "fold_case" not in str(caught.value)
 
 
 @pytest.mark.parametrize("unit", ["sentence", "word"])

@@ -571,7 +571,7 @@ def test_every_published_number_is_in_the_result_of_a_full_run():
     assert sum(row["relation"] is not None for row in rows) == len(recipe().published)
     reasons = {row["model"]: row["reason"] for row in rows if row["figure"] == "rho"}
     assert reasons["one"] == "the recipe has no measure of it"
-    assert reasons["three"] == "three is not among the models of this run: --model three"
+    assert reasons["three"] == 'three is not among the models of this run: models="three"'
 
 
 def test_of_models_that_a_user_names_only_their_own_numbers_are_shown():

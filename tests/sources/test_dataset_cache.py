@@ -173,7 +173,7 @@ def test_a_published_dataset_has_no_size(data: Path, monkeypatch: pytest.MonkeyP
     put(data, monkeypatch, "rg65")
     with pytest.raises(UsageError, match="'rg65:2': the dataset 'rg65' is always whole"):
         open_source("rg65:2")
-    with pytest.raises(UsageError, match="--column 'a' does not fit the dataset 'rg65'"):
+    with pytest.raises(UsageError, match="columns= 'a' does not fit the dataset 'rg65'"):
         open_source("rg65", columns=["a"])
 
 
@@ -195,9 +195,9 @@ def test_a_local_copy_is_checked(monkeypatch: pytest.MonkeyPatch, data: Path, tm
 @pytest.mark.parametrize(
     ("name", "arguments", "error", "message"),
     [
-        ("rg66", {}, UnknownNameError, r"Did you mean 'rg65'.*--kind pairs\|lexicon\|analogies, and for a table"),
+        ("rg66", {}, UnknownNameError, r"Did you mean 'rg65'.*kind=.pairs\|lexicon\|analogies., and for a table"),
         ("words", {}, UsageError, "is made by embstore"),
-        ("rg65", {"columns": ["a"]}, UsageError, "--columns goes with --kind"),
+        ("rg65", {"columns": ["a"]}, UsageError, "columns= goes with kind="),
         ("rg65", {"kind": "pairs", "columns": "abc"}, UsageError, "'rg65' is the name of another dataset"),
     ],
 )

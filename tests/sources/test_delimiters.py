@@ -29,7 +29,7 @@ def test_another_delimiter_is_found_and_said(write, delimiter: str) -> None:
     path = write(f"word{delimiter}score\ndog{delimiter}1,5\n'a, b'{delimiter}2\n")
     source = open_source(str(path), columns=["word"])
     assert [row.text for row in source.rows()] == ["dog", "'a, b'"]
-    assert "--delimiter" in source.remarks[0]
+    assert "⦃delimiter=" in source.remarks[0]
     with pytest.raises(UnknownNameError, match="Known: word, score"):
         open_source(str(path), columns=["wrod"])
 
@@ -51,7 +51,7 @@ def test_a_sentence_with_semicolons_is_one_text(write) -> None:
     ],
 )
 def test_a_doubtful_delimiter_must_be_named(write, content: str, name: str, options: dict) -> None:
-    with pytest.raises(SourceError, match=r":1: columns may be separated by .* Say which with --delimiter"):
+    with pytest.raises(SourceError, match=r":1: columns may be separated by .* Say which with delimiter="):
         open_source(str(write(content, name)), **options)
 
 
@@ -63,7 +63,7 @@ def test_the_delimiter_that_is_named_is_taken(write) -> None:
     for bad in ("ab", "", '"', "a"):
         with pytest.raises(EmbstoreError, match="cannot separate"):
             open_source(str(write(SEMICOLON)), columns=["word"], delimiter=bad or "xy")
-    with pytest.raises(EmbstoreError, match="--delimiter does not fit"):
+    with pytest.raises(EmbstoreError, match="delimiter= does not fit"):
         open_source(str(write("dog\n", "t.txt")), delimiter=";")
 
 
@@ -111,5 +111,5 @@ def test_other_files_say_the_way_out(write, name: str, way: str) -> None:
 def test_a_checkpoint_among_the_sources_says_to_repeat_the_option(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "config.json").write_text("{}")
-    with pytest.raises(SourceError, match="repeat --model: --model FOLDER --model"):
+    with pytest.raises(SourceError, match=r"repeat models=: models=.FOLDER. models="):
         open_source(str(tmp_path / "b"))

@@ -18,7 +18,7 @@ def test_the_name_of_an_only_column_is_reported_where_it_may_be_a_text(write: Wr
     assert texts(source) == ["dog"]
     assert source.remarks == [
         f"{name}:1: 'cat' was taken for the name of the column, not for a text. If the first line is no header, add "
-        "--no-header: the columns are then called 1, 2, 3 …"
+        "⦃header=False⦄: the columns are then called 1, 2, 3 …"
     ]
     assert texts(source) == ["dog"]
     assert len(source.remarks) == 1, "read twice"
@@ -43,7 +43,7 @@ def test_without_a_header_the_first_line_is_a_row(write: Write, name: str, separ
     write(name, "cat,1\ndog,2\n".replace(",", separator))
     assert texts(open_source(name, columns=["1"], header=False)) == ["cat", "dog"]
     assert texts(open_source(name, columns=["2", "1"], header=False)) == ["1", "cat", "2", "dog"]
-    with pytest.raises(UsageError, match=rf"{name} has 2 columns: 1, 2\. Say which hold the texts, with --column\.$"):
+    with pytest.raises(UsageError, match=rf"{name} has 2 columns: 1, 2\. Say which hold the texts, with columns=\.$"):
         open_source(name, header=False)
     write(name, "cat\ndog,2\n".replace(",", separator))
     with pytest.raises(SourceError, match=r":2: 2 values, but the first line has 1 columns"):
@@ -55,11 +55,11 @@ def test_errors_about_columns_say_what_to_do_without_a_header(write: Write, name
     write(name, "cat,dog\nsun,sea\n".replace(",", separator))
     for columns in ([], ["word"]):
         with pytest.raises(
-            (UsageError, UnknownNameError), match=r"cat.*dog.*If the first line is no header, add --no-header"
+            (UsageError, UnknownNameError), match=r"cat.*dog.*If the first line is no header, add header=False"
         ):
             open_source(name, columns=columns)
     write(name, "\ncat\n")
-    with pytest.raises(SourceError, match=r"the header is missing.*--no-header"):
+    with pytest.raises(SourceError, match=r"the header is missing.*header=False"):
         open_source(name)
 
 
@@ -67,7 +67,7 @@ def test_errors_about_columns_say_what_to_do_without_a_header(write: Write, name
 def test_no_header_of_what_has_none_is_refused(write: Write, name: str) -> None:
     write("a.txt", "cat\n")
     write("a.jsonl", '{"text": "cat"}\n')
-    with pytest.raises(UsageError, match=rf"--no-header does not fit '{name}': only \.csv and \.tsv"):
+    with pytest.raises(UsageError, match=rf"header=False does not fit '{name}': only \.csv and \.tsv"):
         open_source(name, header=False)
 
 

@@ -80,7 +80,7 @@ def test_the_columns_of_the_targets_may_be_kept_too(tmp_path: Path, suffix: str)
         assert {name: str(value) for name, value in row.values.items()} == {
             name: {"sense": "place", "word": "New York", "stop": "10"}[name] for name in kept
         }
-    with pytest.raises(UsageError, match=r"--keep 'sense' does not fit .*: the column holds the texts"):
+    with pytest.raises(UsageError, match=r"keep= 'sense' does not fit .*: the column holds the texts"):
         open_source(str(path), columns=["sense"], targets=Targets(column="word"), keep=Keep(("sense",)))
 
 
@@ -167,7 +167,7 @@ def test_a_text_without_one_pair_of_brackets_is_refused_with_its_line(tmp_path: 
 )
 def test_a_target_that_does_not_occur_once_is_refused(tmp_path: Path, text: str, word: str, reason: str) -> None:
     path = write(tmp_path / "words.csv", [(text, word)], ("text", "word"))
-    with pytest.raises(SourceError, match=r"words\.csv:2: .*--span start,end") as refused:
+    with pytest.raises(SourceError, match=r"words\.csv:2: .*span=.start,end") as refused:
         read(path, targets="word")
     assert reason in str(refused.value)
 

@@ -128,7 +128,7 @@ def test_the_largest_float16_is_stored(tmp_path: Path, value: float) -> None:
 
 @pytest.mark.parametrize("value", [65505.0, 65519.0, 65520.0, -70000.0, 3e38])
 def test_what_float16_cannot_hold_is_refused_with_the_remedy(tmp_path: Path, value: float) -> None:
-    with pytest.raises(EncodeError, match=r"at layer 2 has a component of size .* --dtype float32") as caught:
+    with pytest.raises(EncodeError, match=r"at layer 2 has a component of size .* dtype=.float32") as caught:
         write_with(tmp_path, value, "float16")
     assert isinstance(caught.value, shards.Float16OverflowError)
     assert caught.value.item_id == synthetic_items("word", ["text4"])[0].id

@@ -23,7 +23,7 @@ _WEIGHTS = ("weights_dtype", "untrained")
 _IDENTITY = ("revision", *_FINGERPRINT, *_WEIGHTS, "unit", "pooling", "template", "layers", "dim", "dtype")
 _COMMIT_CHARS = 7  # of the shortest abbreviation of a commit
 _MAX_MESSAGE_CHARS = 300  # an error of a damaged card may quote any text in it
-_REMEDY = "Give the new space another name with --name, or use another store."
+_REMEDY = "Give the new space another name with ⦃name⦄, or use another store."
 
 
 @dataclass(frozen=True, slots=True)

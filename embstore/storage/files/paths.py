@@ -280,11 +280,11 @@ def check_marker(paths: StorePaths) -> None:
     if not disk.exists(paths.root):
         raise StoreError(
             f"there is no store at {paths.root}. Make one with: embstore build --store {paths.root}. Or name another "
-            "with --store or EMBSTORE_STORE."
+            "with ⦃store⦄ or EMBSTORE_STORE."
         )
     if not disk.exists(paths.marker):
         raise StoreError(
-            f"{paths.root} is not a store: it has no store.json. Name the store's folder with --store or "
+            f"{paths.root} is not a store: it has no store.json. Name the store's folder with ⦃store⦄ or "
             "EMBSTORE_STORE; to build a new store, name a folder that is empty or does not exist."
         )
     atomic.read_document(paths.marker, "store")

@@ -70,7 +70,7 @@ class Float16OverflowError(EncodeError):
     def __init__(self, item_id: int, layer: str, largest: float) -> None:
         super().__init__(
             f"the vector of item {item_id} at layer {layer} has a component of size {largest:.6g}; float16 ends at "
-            f"{FLOAT16_MAX:.0f}. Build this space with --dtype float32."
+            f"{FLOAT16_MAX:.0f}. Build this space with ⦃dtype=float32⦄."
         )
         self.item_id = item_id
         self.layer = layer

@@ -86,7 +86,7 @@ class ObjectStore:
                 credential_provider=_credentials(self.url, options),
             )  # fmt: skip
         except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
-            raise UsageError(f"{self.url} cannot be opened: {self._first_line(error)} Check --store-option.") from None
+            raise UsageError(f"{self.url} cannot be opened: {self._first_line(error)} Check ⦃store-option⦄.") from None
 
     def get(self, key: str, max_bytes: int = MAX_BYTES) -> bytes:
         """Return the content of an object."""

@@ -32,7 +32,7 @@ class RemoteStore:
         if url.startswith((PREFIX, "https://", "http://")):
             self._published = HubObjects(url) if url.startswith(PREFIX) else WebObjects(url)
         if self._published is not None and options:
-            raise UsageError(f"{self._published.url} takes no options. Leave out --store-option.")
+            raise UsageError(f"{self._published.url} takes no options. Leave out ⦃store-option⦄.")
         self.url, self._options = self._published.url if self._published else check_url(url), dict(options or {})
         self._folder = cache.mirror_folder(self.url, self._options.get("endpoint", ""))
         self._objects: ObjectStore | None = None

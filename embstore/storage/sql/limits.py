@@ -26,7 +26,7 @@ class Limits:
         if self.memory is not None and self.memory < _LEAST:
             raise UsageError(
                 f"the memory for SQL must be at least {_LEAST // 1_000_000} MB, not {self.memory:,} bytes. Give a "
-                "larger limit by --memory (memory= in Python)."
+                "larger limit by ⦃memory⦄."
             )
 
 

@@ -227,7 +227,7 @@ class StagedColumns:
             shown.append(f"{_KIND_WORDS.get(kind, 'the cell')} {value[:SHOWN]!r} ({origin})")
         return SourceError(
             f"the column {name!r} has values of several types: {', '.join(shown)}. Write them with one type, or leave "
-            "the column out of --keep."
+            "the column out of ⦃keep⦄."
         )
 
     def _collect(self, kinds: Mapping[str, str]) -> None:
@@ -258,7 +258,7 @@ class StagedColumns:
             raise SourceError(
                 f"{_items(n)} of these sources {'has' if n == 1 else 'have'} several values of the column {name!r}: "
                 f"{text[:SHOWN]!r} has {_shown(first)} and {_shown(other)}. An item is a text, and has one value of a "
-                "column: make the rows agree, or leave the column out of --keep."
+                "column: make the rows agree, or leave the column out of ⦃keep⦄."
             )
 
     def _differing(self, kinds: Mapping[str, str], other: str, source: str) -> list[tuple[int, str]]:

@@ -200,7 +200,7 @@ class Sandbox:
         if isinstance(error, duckdb.OutOfMemoryException):
             return QueryError(
                 f"this SQL needs more memory than its limit of {self._limit}: {connections.first_line(error)} Select "
-                "less, or give a larger limit by --memory (memory= in Python)."
+                "less, or give a larger limit by ⦃memory⦄."
             )
         error = type(error)(str(error).replace(PREFIX, f"{self._root}/"))
         files = [file for file in self._names if str(file) in str(error)]
@@ -260,7 +260,7 @@ class Session:
             if isinstance(error, TimeoutError):
                 raise QueryError(
                     f"this SQL took longer than its limit of {self._limits.timeout:g} s. Select less, or give a larger "
-                    "limit by --timeout (timeout= in Python)."
+                    "limit by ⦃timeout⦄."
                 ) from error
             if isinstance(error, duckdb.Error):
                 if call := parse_failure(str(error)):

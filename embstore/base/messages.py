@@ -1,0 +1,118 @@
+"""Messages that name parameters: they have ``⦃name⦄`` or ``⦃name=value⦄``, which each reader sees in his own way.
+
+``⦃embed=True⦄`` is ``--embed`` on the command line, ``embed=True`` in Python, and a box to tick on the page. Commands
+in a message, as in ``Run: embstore verify --deep``, are plain text. ``⦃--column⦄`` is ``column=``, ``⦃column⦄`` is
+``columns=``, as of most methods. Messages are rendered where they are shown: by errors, and by the results that have
+notes.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from embstore.base.escape import printable
+
+Style = Callable[[str, str | None], str]
+"""Function of a parameter's name, as the command line has it, and of the value that a message gives, if any."""
+
+PLURALS = {
+    "column": "columns", "layer": "layers", "model": "models", "pooling": "poolings", "revision": "revisions",
+    "source": "sources", "space": "spaces", "text": "texts", "transform": "transforms",
+}  # fmt: skip
+"""Singular on the command line → plural in Python."""
+_PARAMETER = re.compile(r"⦃([a-z-]+)(?:=([^⦄]*))?⦄")
+_IN_PYTHON = {**PLURALS, "as": "format", "store": "path", "store-option": "options", "text": "marked"}
+
+
+def argument_name(name: str) -> str:
+    """Return the name in Python of a parameter of the command line."""
+    return _IN_PYTHON.get(name) or name.lstrip("-").replace("-", "_")
+
+
+def as_argument(name: str, value: str | None) -> str:
+    """Return a parameter as an argument of Python: ``where=``, ``long="skip"``, ``k=5``, ``cache=False``."""
+    is_bare = value is None or value in ("True", "False") or value.isdecimal()
+    shown = value or "" if is_bare else f'"{value}"'
+    return f"{argument_name(name)}={shown}"
+
+
+def as_option(name: str, value: str | None) -> str:
+    """Return a parameter as an option of the command line: ``--where``, ``--long skip``, ``-k 5``, ``--no-cache``."""
+    flag = name if name.startswith("-") else f"--{'no-' if value == 'False' else ''}{name}"
+    if value is None or value in ("True", "False"):
+        return flag
+    is_word = re.fullmatch(r"[^\s'\"{}();&]*[\w…][^\s'\"{}();&]*", value)
+    quote = "" if is_word else '"' if re.search(r"[\s']", value) and '"' not in value else "'"
+    return f"{flag} {quote}{value}{quote}"
+
+
+_of_process: Style = as_argument
+_of_context: ContextVar[Style | None] = ContextVar("style", default=None)
+
+
+def rendered(message: str, style: Style | None = None) -> str:
+    """Return a message with its parameters as they are written where it is read, or in a style."""
+    if "⦃" not in message:
+        return message
+    style = style or _of_context.get() or _of_process
+    return _PARAMETER.sub(lambda found: style(found[1], found[2]), message)
+
+
+def rendered_all(messages: Iterable[str]) -> tuple[str, ...]:
+    """Return messages as :func:`rendered` does."""
+    return tuple(map(rendered, messages))
+
+
+def is_command_line() -> bool:
+    """Return whether the command line reads what this process does."""
+    return _of_process is as_option
+
+
+def set_style(style: Style) -> Style:
+    """Let all messages of this process, in all its threads, be written in a style; return the one before."""
+    global _of_process
+    before, _of_process = _of_process, style
+    return before
+
+
+@contextmanager
+def command_line() -> Iterator[None]:
+    """Write the messages of this process for the command line within the context."""
+    before = set_style(as_option)
+    try:
+        yield
+    finally:
+        set_style(before)
+
+
+@contextmanager
+def written_as(style: Style) -> Iterator[None]:
+    """Write the messages of the context in a style, whatever that of the process is."""
+    token = _of_context.set(style)
+    try:
+        yield
+    finally:
+        _of_context.reset(token)
+
+
+class Report:
+    """What a command did, in sentences: a dataclass with notes, which are rendered when it is made."""
+
+    __slots__ = ()
+    notes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "notes", rendered_all(self.notes))
+
+    def lines(self) -> list[str]:
+        """Return the report in sentences, the summary last."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return printable("\n".join([*self.lines(), *self.notes]), lines=True)
+
+    def _repr_html_(self) -> str:
+        import html  # whose table of names takes longer to load than a short report
+
+        return "".join(f"<p>{html.escape(printable(line))}</p>" for line in [*self.lines(), *self.notes])

@@ -1,0 +1,96 @@
+"""Errors and notes name arguments in Python and options on the command line; what to install fits its origin."""
+
+import ast
+import json
+import pickle
+import re
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from embstore.base import installation
+from embstore.base.errors import EmbstoreError, UsageError
+from embstore.base.messages import command_line, rendered, written_as
+from embstore.base.table import Table
+
+
+@pytest.mark.parametrize(
+    ("message", "on_command_line", "in_python"),
+    [
+        ("Add ⦃embed=True⦄; or embstore build --unit word.", "Add --embed; or embstore build --unit word.",
+         "Add embed=True; or embstore build --unit word."),
+        ("other spaces with ⦃space⦄.", "other spaces with --space.", "other spaces with spaces=."),
+        ("Use ⦃long=skip⦄ or ⦃header=False⦄.", "Use --long skip or --no-header.", 'Use long="skip" or header=False.'),
+        ("Rename one: ⦃model=NAME=FOLDER⦄.", "Rename one: --model NAME=FOLDER.", 'Rename one: models="NAME=FOLDER".'),
+        ("⦃kind=pairs|lexicon⦄, and its ⦃columns⦄.", "--kind pairs|lexicon, and its --columns.",
+         'kind="pairs|lexicon", and its columns=.'),
+        ("⦃-x=FILE⦄, ⦃x=step⦄ and ⦃bins=10⦄", "-x FILE, --x step and --bins 10", 'x="FILE", x="step" and bins=10'),
+        ("⦃text=a [word]⦄, ⦃store⦄, ⦃as=npy⦄", '--text "a [word]", --store, --as npy',
+         'marked="a [word]", path=, format="npy"'),
+        ("⦃template={bos}{text}⦄", "--template '{bos}{text}'", 'template="{bos}{text}"'),
+        ("⦃⦄ ⦃A B⦄ ⦃x", "⦃⦄ ⦃A B⦄ ⦃x", "⦃⦄ ⦃A B⦄ ⦃x"),
+    ],
+)  # fmt: skip
+def test_parameters_are_named_as_the_reader_writes_them(message: str, on_command_line: str, in_python: str) -> None:
+    assert rendered(message) == in_python
+    assert str(pickle.loads(pickle.dumps(UsageError(message)))) == in_python
+    assert Table((), (), (message,)).notes == (in_python,)
+    error = UsageError(message)
+    with command_line():
+        assert str(error) == on_command_line
+        with ThreadPoolExecutor() as pool:
+            assert pool.submit(str, error).result() == on_command_line
+        with written_as(lambda name, value: "field"):
+            assert "--" not in rendered("⦃embed=True⦄ ⦃where⦄")
+
+
+def test_no_message_names_an_option_of_the_command_line() -> None:
+    """Options stand in commands, and in tables of options, alone."""
+    command = re.compile(r"(embstore [a-z]|pip install|embedding-atlas|jq -c|iconv)(?:(?!\. |; ).)*", re.DOTALL)
+    for path in sorted(Path(str(files("embstore"))).rglob("*.py")):
+        nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+        inner = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}  # docstrings
+        inner |= {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+        for node in nodes:
+            parts = node.values if isinstance(node, ast.JoinedStr) else [] if id(node) in inner else [node]
+            texts = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+            prose = command.sub("", "".join(texts))
+            assert not re.search(r"\s--[a-z]", prose), f"{path}:{node.lineno}: {prose}"
+
+
+def test_errors_of_a_store_speak_the_language_of_the_caller(make_store, tmp_path) -> None:
+    from embstore_cli.main import app
+    from typer.testing import CliRunner
+
+    made = make_store(index=False)
+    with pytest.raises(EmbstoreError, match="add embed=True; to keep it") as found:
+        made.store.neighbours("tex3")
+    assert "--embed" not in str(found.value)
+    with command_line(), pytest.raises(EmbstoreError, match="add --embed; to keep it"):
+        made.store.neighbours("tex3")
+    output = CliRunner().invoke(app, ["neighbours", "tex3", "--store", str(made.root)]).stderr
+    assert "add --embed; to keep it" in output
+
+
+@pytest.mark.parametrize(
+    ("origin", "command"),
+    [
+        (None, "pip install 'embstore[build]'"),
+        ({"url": "file:///src/embstore", "dir_info": {"editable": True}}, "pip install -e '/src/embstore[build]'"),
+        ({"url": "file:///src/embstore", "dir_info": {}}, "pip install '/src/embstore[build]'"),
+        (
+            {"url": "https://example.org/e.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+            "pip install 'embstore[build] @ git+https://example.org/e.git@abc'",
+        ),
+        ({"url": "file:///e-1.whl", "archive_info": {}}, "pip install 'embstore[build] @ file:///e-1.whl'"),
+    ],
+)
+def test_what_to_install_comes_from_where_this_came_from(
+    monkeypatch: pytest.MonkeyPatch, origin: dict | None, command: str
+) -> None:
+    text = None if origin is None else json.dumps(origin)
+    monkeypatch.setattr(installation, "distribution", lambda _: SimpleNamespace(read_text=lambda _: text))
+    assert installation.install_command("build") == command
