@@ -120,7 +120,7 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bo
     if not is_file(folder / "config.json"):
         found = sorted(path.parent.name for path in folder.glob("*/config.json"))  # as those of a training run
         more = " …" if len(found) > 3 else ""
-        hint = f" In it are {', '.join(found[:3])}{more}: choose some with --revision {found[0]}" if found else ""
+        hint = f" In it are {', '.join(found[:3])}{more}: choose some with ⦃revision={found[0]}⦄" if found else ""
         raise CheckpointError(f"{where} has no config.json: give a folder written by save_pretrained().{hint}")
     if not tokenizer_files(folder):
         raise CheckpointError(f"{where} has no tokenizer files: save the tokenizer into it with save_pretrained().")

@@ -93,7 +93,7 @@ def _trained(
     if weights.device_map is not None:
         if find_spec("accelerate") is None:
             raise CheckpointError(
-                f"--device-map {weights.device_map} needs accelerate, which is not installed: "
+                f"⦃device-map={weights.device_map}⦄ needs accelerate, which is not installed: "
                 f"{install_command('accelerate')}"
             )
         distributed = {"device_map": weights.device_map}

@@ -94,7 +94,7 @@ def as_field(name: str, value: str | None) -> str:
     if argument not in _fields():
         return as_option(name, value)
     if argument == "embed":
-        return "tick the box below the text"
+        return "a tick in the box below the text"
     if argument == "marked" and value:
         return f"“{value}”"
     field = f"“{argument.capitalize() if argument in _SHARED else argument.replace('_', ' ')}”"

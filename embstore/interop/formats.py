@@ -33,13 +33,12 @@ class Reader(NamedTuple):
         """Open a file; raise UsageError if an option is given that the format has no use for."""
         for option, reason in _NO_USE.items():
             if option not in self.reads and getattr(options, option) is not None:
-                flag = f"--{option.replace('_', '-')}"
-                raise UsageError(f"{path}: {flag} ({option}= in Python) {reason}. Leave it out.")
+                raise UsageError(f"{path}: ⦃--{option.replace('_', '-')}⦄ {reason}. Leave it out.")
         return _function(self.function)(path, options)  # type: ignore[no-any-return]
 
 
 READERS = {
-    "npy": Reader("read_arrays:open_npy", (".npy",), "NumPy array (n, dim) or (layers, n, dim); the texts by --texts",
+    "npy": Reader("read_arrays:open_npy", (".npy",), "NumPy array (n, dim) or (layers, n, dim); the texts by ⦃texts⦄",
                   _TEXTS),
     "npz": Reader("read_arrays:open_npz", (".npz",),
                   "NumPy archive with such an array, and texts as an array of strings", _ALL),
@@ -54,7 +53,8 @@ READERS = {
     "arrow": Reader("read_tables:open_arrow", (".arrow", ".feather"), "Arrow IPC with such columns", _COLUMNS),
     "datasets": Reader("read_tables:open_datasets", (),
                        "folder of the library datasets: save_to_disk, or Parquet files", _COLUMNS),
-    "gensim": Reader("read_packages:open_gensim", (".kv", ".model"), "gensim's own format (a pickle): --allow-pickle"),
+    "gensim": Reader("read_packages:open_gensim", (".kv", ".model"),
+                     "gensim's own format (a pickle): ⦃allow-pickle=True⦄"),
     "anndata": Reader("read_packages:open_anndata", (".h5ad",),
                       "AnnData, if its package is installed: X, obsm or layers", _COLUMNS),
 }  # fmt: skip

@@ -124,7 +124,7 @@ def open_npy(path: Path, options: ReadOptions) -> VectorFile:
 
 def unpickled_note(path: Path) -> str:
     """Return the note about a file that was unpickled."""
-    return f"{path} was unpickled, as --allow-pickle allows."
+    return f"{path} was unpickled, as ⦃allow-pickle=True⦄ allows."
 
 
 def open_npy_folder(path: Path, options: ReadOptions) -> VectorFile:

@@ -20,8 +20,8 @@ def open_gensim(path: Path, options: ReadOptions) -> VectorFile:
     if not options.allow_pickle:
         raise SourceError(
             f"{path} is a pickle, as gensim saves vectors, which can run code when it is loaded. Write it in a format "
-            "without code (vectors.save_word2vec_format('vectors.bin', binary=True)), or add --allow-pickle if you "
-            "trust where it comes from."
+            "without code (vectors.save_word2vec_format('vectors.bin', binary=True)), or add ⦃allow-pickle=True⦄ if "
+            "you trust where it comes from."
         )
     utils = _package("gensim.utils", f"{path} was saved by gensim, which is not installed: pip install gensim")
     try:

@@ -142,7 +142,7 @@ def _own_texts(arrays: Mapping[str, RawArray], path: Path, rows: int) -> Texts:
         rows: Number of texts of a block.
     """
     if "text_offsets" not in arrays:
-        raise SourceError(f"{path} has texts without text_offsets. Name a file with the texts: --texts FILE")
+        raise SourceError(f"{path} has texts without text_offsets. Name a file with the texts: ⦃texts=FILE⦄")
     n = arrays["text_offsets"].shape[0] - 1
     has_spans = {"contexts", "context_offsets", "starts", "ends"} <= {*arrays}
     for start in range(0, n, rows):

@@ -35,7 +35,7 @@ def open_word2vec(path: Path, _: ReadOptions) -> VectorFile:
     if (header := _parse_header(first)) is None:
         raise SourceError(
             f"{path}:1: {_shown(first)} is not the header of word2vec's text format, which is two whole numbers: "
-            "vectors and dimension. A file without one is GloVe's: --as glove"
+            "vectors and dimension. A file without one is GloVe's: ⦃as=glove⦄"
         )
     n, dim = header
     return VectorFile(str(path), "word2vec", 1, dim, "text", lambda: _blocks(path, dim, n), hashed=(path,), n=n)
@@ -215,7 +215,7 @@ def open_word2vec_binary(path: Path, _: ReadOptions) -> VectorFile:
     if header is None or not header[0] or not 0 < header[1] <= MAX_DIM:
         raise SourceError(
             f"{path} does not begin with the header of word2vec's binary format, which is two whole numbers: vectors "
-            "and dimension. Check the format, or name another with --as."
+            "and dimension. Check the format, or name another with ⦃as⦄."
         )
     n, dim = header
     return VectorFile(

@@ -59,13 +59,13 @@ def _check_keys(items: Sequence[Item], space: str) -> None:
         if item.context is not None:
             raise QueryError(
                 f"{space} is of occurrences, and word2vec's formats have words alone: a word would have several "
-                "vectors. Choose another format, such as --as parquet."
+                "vectors. Choose another format, such as ⦃as=parquet⦄."
             )
         if any(char.isspace() for char in item.text):
             raise QueryError(
                 f"the text {item.text[:_SHOWN]!r} has a space, which ends a key in word2vec's formats. Leave such "
-                "texts out (--where \"NOT regexp_matches(text, '\\s')\"), or choose another format, such as --as "
-                "parquet."
+                "texts out (⦃where⦄ \"NOT regexp_matches(text, '\\s')\"), or choose another format, such as "
+                "⦃as=parquet⦄."
             )
 
 
@@ -91,7 +91,7 @@ def write_projector(folder: Path, selected: Selected) -> Sequence[str]:
     if selected.n > _MAX_POINTS:
         notes.append(
             f"The folder has all {selected.n:,} items; the projector itself shows the first {_MAX_POINTS:,}. Choose "
-            "fewer with --where."
+            "fewer with ⦃where⦄."
         )
     return notes
 

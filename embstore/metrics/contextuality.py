@@ -387,9 +387,9 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
     return (
         Column(group, "string", f"the {group}; null in the row of the mean over {group}s", is_key=True),
         value,
-        Column("baseline", "number", f"{baseline} of all selected occurrences, with --adjusted", value.minimum, 1),
+        Column("baseline", "number", f"{baseline} of all selected occurrences, with ⦃adjusted=True⦄", value.minimum, 1),
         Column(
-            "adjusted", "number", f"{value.name} less the baseline, with --adjusted", value.minimum - 1,
+            "adjusted", "number", f"{value.name} less the baseline, with ⦃adjusted=True⦄", value.minimum - 1,
             1 - value.minimum,
         ),
         Column(f"n_{group}s", "integer", f"{group}s that have a value", minimum=0),

@@ -229,7 +229,7 @@ METRICS = (
             Column("undefined_left_out", "integer", "other items whose own value is undefined", 0, shown=False),
         ),
         parameters=(
-            Parameter("column", None, "Column of numbers, stored by build --keep or built-in.", value_type=str,
+            Parameter("column", None, "Column of numbers, stored by build ⦃keep⦄ or built-in.", value_type=str,
                       metavar="NAME", is_input=True),
             Parameter("value", "norm",
                 "The value of an item: norm, self-similarity (mean cosine with the other occurrences of its word), "

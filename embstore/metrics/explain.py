@@ -104,7 +104,7 @@ class Explanation:
         """Return the output of ``embstore query METRIC --explain --format json``."""
         metric = self.metric
         texts = ("name", "help", "formula", "citation", "estimator", "needs")
-        return {name: getattr(metric, name) for name in texts} | {
+        return {name: rendered(getattr(metric, name)) for name in texts} | {
             "units": [unit.value for unit in metric.units],
             "version": metric.version,
             "package": metric.package,
@@ -166,7 +166,7 @@ def _parameter(metric: Metric, parameter: Parameter) -> dict[str, Any]:
         "type": "str" if repeatable else parameter.kind.__name__, "repeatable": repeatable,
         "default": list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default,
         "choices": list(parameter.choices), "minimum": parameter.minimum, "maximum": parameter.maximum,
-        "in_rows": parameter in metric.row_parameters, "help": parameter.help,
+        "in_rows": parameter in metric.row_parameters, "help": rendered(parameter.help),
     }  # fmt: skip
 
 

@@ -163,7 +163,7 @@ def add_dataset(
     if kind is not None:
         return add_own(name, file, kind, columns, unit, tuple(DATASETS), delimiter)
     if name not in DATASETS:
-        hint = "For a table of your own add --kind pairs|lexicon|analogies, and for a table its --columns."
+        hint = "For a table of your own add ⦃kind=pairs|lexicon|analogies⦄, and for a table its ⦃columns⦄."
         raise UnknownNameError("dataset", name, DATASETS, hint)
     spec = DATASETS[name]
     if not isinstance(content := spec.content, DataFile):

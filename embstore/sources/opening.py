@@ -73,9 +73,9 @@ def open_source(
     delimiter = parse_delimiter(delimiter)
     if (delimiter or not header) and file_type(Path(spec)) not in DELIMITED:
         kinds = " and ".join(DELIMITED)
-        why = f"--delimiter does not fit {spec!r}: it is for {kinds}"
+        why = f"⦃delimiter⦄ does not fit {spec!r}: it is for {kinds}"
         if not delimiter:
-            why = f"--no-header does not fit {spec!r}: only {kinds} have a header"
+            why = f"⦃header=False⦄ does not fit {spec!r}: only {kinds} have a header"
         raise UsageError(f"{why}. Leave it out, or build the sources one by one.")
     if spec == STDIN:
         _refuse_columns(_STDIN_NAME, columns, keep, targets)

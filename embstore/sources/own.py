@@ -186,7 +186,7 @@ def _add_analogies(name: str, file: Path, unit: Unit, table_options: Sequence[st
     """Check a file or folder of analogies, and copy it to the folder of datasets; see :func:`add_own`."""
     if table_options:
         raise UsageError(
-            f"{COLUMNS_OPTION} and --delimiter are for tables, and analogies are lines of words. Leave them out."
+            f"{COLUMNS_OPTION} and ⦃delimiter⦄ are for tables, and analogies are lines of words. Leave them out."
         )
     if unit is not Unit.WORD:
         raise UsageError("analogies are of words: ⦃unit=word⦄.")

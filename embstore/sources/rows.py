@@ -143,7 +143,7 @@ class Columns:
 
 def choose_columns(
     source: str, known: Sequence[str], requested: Sequence[str], *, open_ended: bool = False,
-    option: str = "--column", hint: str = "",
+    option: str = "⦃column⦄", hint: str = "",
 ) -> Columns:  # fmt: skip
     """Choose the columns to read: the requested ones, else the only one, else the one named ``text``.
 
@@ -152,7 +152,7 @@ def choose_columns(
     names = tuple(requested or (known if len(known) == 1 else [DEFAULT_COLUMN] if DEFAULT_COLUMN in known else ()))
     if not names:
         raise UsageError(
-            f"{source} has {len(known)} columns: {', '.join(known)}. Say which hold the texts, with --column. "
+            f"{source} has {len(known)} columns: {', '.join(known)}. Say which hold the texts, with ⦃column⦄. "
             f"{hint}".rstrip()
         )
     for i, name in enumerate(names):

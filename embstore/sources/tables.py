@@ -33,7 +33,7 @@ from embstore.sources.rows import (
     unknown_column,
 )  # fmt: skip
 
-COLUMNS_OPTION = "--columns"
+COLUMNS_OPTION = "⦃columns⦄"
 NO_HEADER = "If the first line is no header, add ⦃header=False⦄: the columns are then called 1, 2, 3 …"
 
 COMMA, TAB = ",", "\t"
@@ -113,8 +113,8 @@ class _Delimited:
         used, is_unusual = (delimiter, False) if delimiter else find_delimiter(path, name, usual, header=header)
         self._is_quoted, self._delimiter = (usual, used) != (TAB, TAB), used
         self.remarks = [
-            f"{name}: its columns are separated by {_as_argument(used)}, which its first lines show. Say so with "
-            f"--delimiter {_as_argument(used)}"
+            f"{name}: its columns are separated by {_in_words(used)}, which its first lines show. Say so with "
+            f"⦃delimiter={_as_argument(used)}⦄"
         ] * is_unusual
         first = next((values for _, values in self._records(None) if values or header), [])
         self.header = first if header else [str(number) for number in range(1, len(first) + 1)] or ["1"]
@@ -231,11 +231,10 @@ def find_delimiter(path: Path, name: str, usual: str, *, header: bool = True) ->
         rivals = possible or ([] if usual in first else others)
     if not rivals:
         return usual, False
-    words = {COMMA: "commas", TAB: "tabs"}
     raise SourceError(
-        f"{name}:1: columns may be separated by {' or '.join(words.get(rival, repr(rival)) for rival in rivals)} here, "
-        f"not by {words[usual]}: {first.strip()[:60]!r}. Say which with --delimiter {_as_argument(rivals[0])} or "
-        f"--delimiter {_as_argument(usual)}."
+        f"{name}:1: columns may be separated by {' or '.join(map(_in_words, rivals))} here, "
+        f"not by {_in_words(usual)}: {first.strip()[:60]!r}. Say which with ⦃delimiter={_as_argument(rivals[0])}⦄ or "
+        f"⦃delimiter={_as_argument(usual)}⦄."
     )
 
 
@@ -251,8 +250,12 @@ def _separates(lines: Sequence[str], delimiter: str) -> bool:
     return len(widths) == 1 and widths.pop() > 1
 
 
+def _in_words(delimiter: str) -> str:
+    return {COMMA: "commas", TAB: "tabs"}.get(delimiter, repr(delimiter))
+
+
 def _as_argument(delimiter: str) -> str:
-    return "tab" if delimiter == TAB else f"'{delimiter}'"
+    return "tab" if delimiter == TAB else delimiter
 
 
 def _open_jsonl(path: Path, name: str, columns: Sequence[str], keep: Keep) -> Rows:

@@ -198,7 +198,7 @@ def test_neighbours_of_an_occurrence(client):
 def test_a_text_that_is_not_stored_names_the_nearest(client):
     error = client.post("/api/neighbours", status=422, text="dox", spaces=[SPACE])["error"]
     assert "Nearest stored texts: 'dog'" in error
-    assert "To encode it now, tick the box below the text; to keep it" in error
+    assert "To encode it now, add a tick in the box below the text; to keep it" in error
 
 
 def test_messages_and_helps_name_the_fields_of_the_page(client):

@@ -202,7 +202,7 @@ class ObjectStore:
 _NO_BUCKET = (
     "is no URL of a bucket, such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix. Stores that were "
     "pushed are read at hf://datasets/OWNER/NAME and https:// too. Credentials come from the environment or from "
-    "--store-option, never from the URL."
+    "⦃store-option⦄, never from the URL."
 )
 
 
