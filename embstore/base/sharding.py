@@ -61,13 +61,7 @@ class ShardSpec:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The division of the keys of a build into parts, and of parts into windows.
-
-    Attributes:
-        n: Number of parts, each of which becomes a shard.
-        n_windows: Number of windows per part; the items of a window are planned and tokenised together.
-        worker: Worker whose parts this build takes.
-    """
+    """The division of the keys of a build into parts, and of parts into windows."""
 
     n: int
     n_windows: int

@@ -152,14 +152,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class SpacePlan:
-    """The plan for one space of a build.
-
-    Attributes:
-        card: Card of the space: the stored one, or the one that will be stored.
-        n_missing: Number of items without a vector that this build will encode.
-        n_elsewhere: Number of items without a vector that are left to the other workers.
-        unfit: Number of items that cannot be embedded with these options, by reason.
-    """
+    """The plan for one space of a build."""
 
     card: Card
     n_missing: int
@@ -183,12 +176,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Job:
-    """The work of one checkpoint in a build.
-
-    Attributes:
-        missing: Missing items of each space.
-        parts: Division of the items into shards.
-    """
+    """The work of one checkpoint in a build."""
 
     model: Model
     options: Options

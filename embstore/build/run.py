@@ -44,12 +44,7 @@ Counts = tuple[Ids, Ids]
 
 
 class Skips:
-    """The skipped and truncated items of a build.
-
-    Attributes:
-        reasons: Number of items without a vector, by space and reason.
-        n_truncated: Number of items whose text was cut to the context length, by space.
-    """
+    """The skipped and truncated items of a build."""
 
     def __init__(self, texts: Texts, jobs: Sequence[Job], paths: StorePaths) -> None:
         self._list = SkipList(texts.staging, paths)

@@ -128,13 +128,7 @@ class DatasetRows:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The staged texts of the sources of one unit.
-
-    Attributes:
-        n_texts: Number of texts read, duplicates included.
-        blanks: Number of rows without a text, or whose text gives no items, by reason.
-        columns: Values to keep with the items.
-    """
+    """The staged texts of the sources of one unit."""
 
     unit: Unit
     staging: Staging

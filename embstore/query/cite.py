@@ -49,12 +49,7 @@ _ENTRY = re.compile(r"@\w+\{([^,]+),\n.*?\n\}\n", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Bibliography:
-    """References as BibTeX; ``str`` gives the text of a .bib file.
-
-    Attributes:
-        entries: BibTeX entries, without repetition.
-        notes: Sentences about what has no known reference.
-    """
+    """References as BibTeX; ``str`` gives the text of a .bib file."""
 
     entries: tuple[str, ...]
     notes: tuple[str, ...] = ()

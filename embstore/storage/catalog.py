@@ -40,15 +40,6 @@ Ids = NDArray[np.int64]
 class Catalog:
     """Consistent view of a store: the cards and shards that were complete when it was opened.
 
-    Args:
-        root: Folder of the store.
-
-    Attributes:
-        paths: Paths of the store.
-        cards: Card of each space, by name.
-        shards: Shards of each space, by name.
-        reader: DuckDB over the files.
-
     Raises:
         StoreError: There is no store, or its format is newer.
     """

@@ -171,12 +171,6 @@ class SpaceWriter(Generic[T]):
     At most one shard is written while the next is collected. At exit, the collected vectors are written if the build
     ended normally or by Ctrl-C; after an error they are dropped, since they may be its cause.
 
-    Args:
-        paths: Paths of the store.
-        card: Card of the space.
-        write_texts: Function called with the item ids of a shard before it is written.
-        write_shard: Function that writes a shard, given the paths of the store and the shard's content.
-
     Attributes:
         shards: Results of ``write_shard`` so far.
         n_written: Number of items in these shards.

@@ -57,14 +57,7 @@ class ColumnValues:
 
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
-    """A column that is computed from the items when it is used, and stored nowhere.
-
-    Attributes:
-        kind: Type of its values.
-        units: Units of the items that have a value.
-        compute: Function from an item to its value.
-        meaning: Meaning of a value, as a phrase.
-    """
+    """A column that is computed from the items when it is used, and stored nowhere."""
 
     kind: str
     units: tuple[Unit, ...]
@@ -156,13 +149,7 @@ def _plain(name: str) -> str:
 
 
 class ColumnTables:
-    """Tables of the columns of a store's items.
-
-    Args:
-        reader: DuckDB over the store.
-        files: Parquet files of the tables.
-        checks: Checks of files against the hashes in their names.
-    """
+    """Tables of the columns of a store's items."""
 
     def __init__(self, reader: Reader, files: Sequence[Path], checks: PartChecks) -> None:
         self.files = files

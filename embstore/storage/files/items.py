@@ -61,14 +61,7 @@ _ROW_TYPES = (int, str, str, str | None, int | None, int | None)
 
 
 class ItemTables:
-    """Tables of the items of a store.
-
-    Args:
-        reader: DuckDB over the store.
-        files: Parquet files of the items.
-        folder: Folder of these files.
-        checks: Checks of files against the hashes in their names.
-    """
+    """Tables of the items of a store."""
 
     def __init__(self, reader: Reader, files: Sequence[Path], folder: Path, checks: "PartChecks") -> None:
         self.files = files

@@ -131,15 +131,7 @@ _FOLDERS = {*_ENTRIES, DAMAGED}
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Entries of a store's folders.
-
-    Attributes:
-        files: Regular files with valid names.
-        temporaries: Temporary files and folders.
-        irregular: Entries with valid names that are symbolic links or of the wrong type, with the reason.
-        foreign: Entries with other names, in folders of the store.
-        beside: Entries with other names, in the root folder.
-    """
+    """Entries of a store's folders."""
 
     files: list[Path] = field(default_factory=list)
     temporaries: list[Path] = field(default_factory=list)

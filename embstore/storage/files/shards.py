@@ -51,12 +51,7 @@ _SUMS = SUMMARY_SCHEMA.names[4:]
 
 
 class NonFiniteVectorError(EncodeError):
-    """A vector has a component that is NaN or infinite.
-
-    Attributes:
-        item_id: Id of the item.
-        layer: Name of the layer.
-    """
+    """A vector has a component that is NaN or infinite."""
 
     def __init__(self, item_id: int, layer: str) -> None:
         super().__init__(f"the vector of item {item_id} at layer {layer} is not finite.")
@@ -90,13 +85,7 @@ def embeddings_schema(dim: int, dtype: str) -> pa.Schema:
 
 @dataclass(frozen=True, slots=True)
 class StagedShard:
-    """Complete shard that has not been renamed to its final name.
-
-    Attributes:
-        temp: Temporary file.
-        shard: Final path, with the path of the summary.
-        summary: Rows of the summary.
-    """
+    """Complete shard that has not been renamed to its final name."""
 
     temp: Path
     shard: Shard

@@ -166,14 +166,7 @@ def stage_table(temp: Path, rows: pa.Table) -> StagedTable:
 
 @dataclass(frozen=True, slots=True)
 class MergedDataset:
-    """Rows of a dataset after a merge.
-
-    Attributes:
-        path: File of the dataset in this store.
-        rows: Merged rows.
-        n_new: Number of rows that are new to this store.
-        differing: Units for which both stores have different rows; those of this store are kept.
-    """
+    """Rows of a dataset after a merge."""
 
     path: Path
     rows: pa.Table

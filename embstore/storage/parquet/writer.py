@@ -140,12 +140,7 @@ class _Page:
 
 @dataclass(frozen=True, slots=True)
 class _Stamp:
-    """Template of a column chunk of vectors: the chunk without its values.
-
-    Attributes:
-        column: Encoded metadata of the chunk, with a placeholder as offset.
-        pages: Pages of the chunk.
-    """
+    """Template of a column chunk of vectors: the chunk without its values."""
 
     column: bytes
     pages: tuple[_Page, ...]

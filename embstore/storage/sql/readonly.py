@@ -18,12 +18,7 @@ from embstore.base.errors import FileAccessError, RemoteError
 
 
 class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
-    """Read-only file system of given Parquet files, under names that are not paths of the operating system.
-
-    Args:
-        root: Folder that contains the files.
-        files: Path of each file by name; names begin with the protocol.
-    """
+    """Read-only file system of given Parquet files, under names that are not paths of the operating system."""
 
     protocol = "embstore"
     cachable = False

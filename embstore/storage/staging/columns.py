@@ -89,11 +89,7 @@ class StoredColumn:
 
 
 class StagedColumns:
-    """The values to keep with the items of a build.
-
-    Args:
-        staging: Items of the build.
-    """
+    """The values to keep with the items of a build."""
 
     def __init__(self, staging: Staging) -> None:
         self._staging = staging
@@ -356,10 +352,6 @@ class TokenColumn:
     """The stored numbers of tokens of the items of a space.
 
     Values in a damaged table count as missing: the repair of the store removes it.
-
-    Args:
-        paths: Paths of the store.
-        space: Name of the space.
     """
 
     def __init__(self, paths: StorePaths, space: str) -> None:

@@ -142,18 +142,7 @@ class MissingItems:
 
 
 class Work:
-    """Items that are missing in some spaces, in the order of encoding.
-
-    Args:
-        staging: Staged items.
-        spaces: Names of the spaces.
-        parts: Division of the keys into parts.
-        table: Name for the table of the items missing in each space.
-
-    Attributes:
-        n_items: Number of items missing in any of the spaces.
-        size: Number of characters to encode for them, each sentence counted once.
-    """
+    """Items that are missing in some spaces, in the order of encoding."""
 
     def __init__(self, staging: Staging, spaces: Sequence[str], parts: Parts, table: str) -> None:
         self._staging, self._parts = staging, parts

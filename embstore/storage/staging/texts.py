@@ -43,10 +43,6 @@ ORDER BY item_id
 class StoredTexts:
     """Staged texts that a store has; writes the missing ones.
 
-    Args:
-        staging: Deduplicated items.
-        paths: Paths of the store.
-
     Raises:
         SourceError: A stored text differs from a staged text with the same id.
         DamagedError: A table of texts cannot be read, or was altered.
@@ -113,12 +109,7 @@ _LISTED = f"SELECT space, item_id, text, outcome, reason, origin FROM {FILES}"
 
 
 class SkipList:
-    """Skipped and truncated items of a build.
-
-    Args:
-        staging: Deduplicated items; their blank rows are skipped from the start.
-        paths: Paths of the store.
-    """
+    """Skipped and truncated items of a build."""
 
     def __init__(self, staging: Staging, paths: StorePaths) -> None:
         self._staging, self._paths = staging, paths

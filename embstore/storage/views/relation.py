@@ -31,12 +31,7 @@ def relation(session: Session, sql: str, parameters: Mapping[str, Any] | None = 
 
 
 class LimitedRelation:
-    """DuckDB relation with all of its attributes, whose runs are executed by a session with limits.
-
-    Args:
-        session: Session that executes the runs.
-        relation: Relation of the session's connection.
-    """
+    """DuckDB relation with all of its attributes, whose runs are executed by a session with limits."""
 
     def __init__(self, session: Session, relation: duckdb.DuckDBPyRelation) -> None:
         self._session, self._relation = session, relation
