@@ -75,7 +75,7 @@ class _Drawing:
             self._draw(name, compute)
 
     def _draw(self, name: str | None, compute: Callable[[], "Table"] | None) -> None:
-        from embstore.plot import read_result
+        from embstore.plot import draw_table, read_result
 
         if self.result is not None:
             table = read_result(self.result, name)
@@ -84,8 +84,8 @@ class _Drawing:
 
             with show_progress(self.quiet):
                 table = compute()
-        picture = table.plot(
-            column=self.column, title=self.title, width=self.width, height=self.height, theme=self.theme,
+        picture = draw_table(
+            table, column=self.column, title=self.title, width=self.width, height=self.height, theme=self.theme,
             logy=self.logy, x=self.x_axis, logx=self.logx,
         )  # fmt: skip
         for note in () if self.quiet else (*table.notes, *picture.notes):

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 from embstore.plot.conversion import start_before, starting_early
 
 if TYPE_CHECKING:
-    from embstore.plot.figure import SUFFIXES, Figure, draw, file_type
+    from embstore.plot.figure import SUFFIXES, Figure, draw, draw_table, file_type
     from embstore.plot.options import THEMES, PlotOptions, parse_length
     from embstore.plot.stored_result import read_result
 
 __all__ = [
-    "SUFFIXES", "THEMES", "Figure", "PlotOptions", "draw", "file_type", "parse_length", "read_result", "start_before",
-    "starting_early",
+    "SUFFIXES", "THEMES", "Figure", "PlotOptions", "draw", "draw_table", "file_type", "parse_length", "read_result",
+    "start_before", "starting_early",
 ]  # fmt: skip
 _MODULES = {
-    "draw": "figure", "SUFFIXES": "figure", "Figure": "figure", "file_type": "figure", "THEMES": "options",
-    "PlotOptions": "options", "parse_length": "options", "read_result": "stored_result",
+    "draw": "figure", "draw_table": "figure", "SUFFIXES": "figure", "Figure": "figure", "file_type": "figure",
+    "THEMES": "options", "PlotOptions": "options", "parse_length": "options", "read_result": "stored_result",
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from embstore.base.table import Table
 from embstore.plot.axes import SURE, break_lines, shorten, text_width
 from embstore.plot.charts import GAP, Panel, Request, bar_panels, curve_panels, heat_map_panels, strip_panels
 from embstore.plot.conversion import convert
-from embstore.plot.options import STYLES, PlotOptions, Style
+from embstore.plot.options import STYLES, PlotOptions, Style, parse_length
 from embstore.plot.results import caption, over_steps, reasons, with_group_names, with_pair_title
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
@@ -157,6 +157,11 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
     about = {"$schema": _SCHEMA, "title": {"text": title_lines, "subtitle": lines}, "config": style.config}
     spec = _composed(panels, options) | about
     return Figure(spec, (*notes, *panel_notes))
+
+
+def draw_table(table: Table, *, width: str | float, height: str | float | None, **options: Any) -> Figure:
+    """Draw a table as :meth:`Table.plot` does, with lengths as texts such as ``80mm``."""
+    return draw(table, PlotOptions(width=parse_length(width), height=parse_length(height), **options))
 
 
 def _value(table: Table, chart: Chart, options: PlotOptions) -> str:

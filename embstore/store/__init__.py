@@ -44,10 +44,10 @@ class Store(MaintenanceMethods, InteropMethods, SharingMethods, PageMethods):
     """
 
 
-def _draw(table: Table, *, width: str | float, height: str | float | None, **options: Any) -> Picture:
-    from embstore.plot import PlotOptions, draw, parse_length
+def _draw(table: Table, **options: Any) -> Picture:
+    from embstore.plot import draw_table
 
-    return draw(table, PlotOptions(width=parse_length(width), height=parse_length(height), **options))
+    return draw_table(table, **options)
 
 
 register_drawer(_draw)
