@@ -241,7 +241,7 @@ def test_a_metric_takes_transforms_with_several_numbers_and_names_its_fields(vis
     page.get_by_label("x", exact=True).wait_for()
     visit.expected = "422"
     page.get_by_role("button", name="Compute").click()
-    page.get_by_role("alert").filter(has_text="weat needs target words: “x” and “y”, separated by commas.").wait_for()
+    page.get_by_role("alert").filter(has_text="weat needs target words: “x” and “y”, with commas").wait_for()
 
 
 def test_labels_do_not_collide(visit):

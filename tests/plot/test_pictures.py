@@ -269,7 +269,7 @@ def test_texts_are_shown_as_text() -> None:
 
 def test_a_logarithmic_scale_needs_positive_values() -> None:
     assert "log" in json.dumps(result(rows_of(score=lambda _, at: 10.0**at)).plot(logy=True).spec)
-    with pytest.raises(UsageError, match="logy needs positive values, and the smallest is 0"):
+    with pytest.raises(UsageError, match="logy= needs positive values, and the smallest is 0"):
         result(rows_of(score=lambda _, at: at / 1)).plot(logy=True)
 
 

@@ -93,7 +93,7 @@ def test_layers_are_compared_with_the_same_one_of_another_space() -> None:
     assert {(row["place"], row["cka"]) for row in points(figure.spec)} == expected
     assert any("against: pythia.step143000.word.last" in line for line in figure.spec["title"]["subtitle"])
     alone = [row | {"space_2": row["space"]} for row in rows]
-    with pytest.raises(UsageError, match="against SPACE"):
+    with pytest.raises(UsageError, match='against="SPACE"'):
         result(alone, PAIRS).plot(x="step")
 
 

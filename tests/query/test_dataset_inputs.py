@@ -551,7 +551,7 @@ def test_word_sets_that_are_not_given_or_cannot_be_read(make_store: Make, tmp_pa
     store = make_store(n=10, index=False).store
     with pytest.raises(UsageError, match='weat needs target words: x="WORDS" and y="WORDS"'):
         store.query("weat", x=["text1"])
-    with pytest.raises(UsageError, match=r"sc-weat needs target words: word=\"WORD\" or words=\"FILE\""):
+    with pytest.raises(UsageError, match=r"sc-weat needs target words: word=\"WORD\" or words=\"WORDS\""):
         store.query("sc-weat")
     with pytest.raises(UsageError, match=r"words of A: there is no word"):
         store.query("sc-weat", word="text1", a=[])
