@@ -16,6 +16,7 @@ from store_writing import SkippedText, write_skipped
 from typer.testing import CliRunner
 
 from embstore import Store
+from embstore.base.messages import command_line
 from embstore.base.space import Pooling, Unit
 from embstore.metrics import METRICS, Column, Parameter
 from embstore.metrics.plugins import COLUMN_TYPES
@@ -134,7 +135,8 @@ def test_every_kind_of_parameter_has_a_schema():
 def test_what_explain_writes_keeps_its_schema(metric: str):
     written = printed("query", metric, "--explain")
     schema("explain").validate(written)
-    assert written == Store.explain(metric).to_dict()
+    with command_line():
+        assert written == Store.explain(metric).to_dict()
 
 
 def read(path: Path):
