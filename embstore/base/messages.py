@@ -25,6 +25,11 @@ _PARAMETER = re.compile(r"⦃([a-z-]+)(?:=([^⦄]*))?⦄")
 _IN_PYTHON = {**PLURALS, "as": "format", "store": "path", "store-option": "options", "text": "marked"}
 
 
+def with_value(parameter: str, value: str) -> str:
+    """Return a parameter of a message, ``⦃keep⦄``, with a value: ``⦃keep=pos⦄``."""
+    return f"{parameter.removesuffix('⦄')}={value}⦄"
+
+
 def argument_name(name: str) -> str:
     """Return the name in Python of a parameter of the command line."""
     return _IN_PYTHON.get(name) or name.lstrip("-").replace("-", "_")

@@ -13,6 +13,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError, nearest
+from embstore.base.messages import with_value
 from embstore.sources.datasets import find_dataset, known_datasets, open_dataset
 from embstore.sources.files import (
     GZIP_SUFFIX,
@@ -164,7 +165,7 @@ def _refuse_columns(what: str, columns: Sequence[str], keep: Keep, targets: Targ
         if not names:
             continue
         raise UsageError(
-            f"{option} {names[0]!r} does not fit {what}, which has no columns. "
+            f"{with_value(option, names[0])} does not fit {what}, which has no columns. "
             f"Leave it out; columns are for {', '.join(TABLES)}."
         )
 

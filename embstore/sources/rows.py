@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.messages import with_value
 from embstore.base.text import Span, name_problem
 
 Value = float | int | str
@@ -157,7 +158,7 @@ def choose_columns(
         )
     for i, name in enumerate(names):
         if name in names[:i]:
-            raise UsageError(f"{option} {name!r} was given twice for {source}. Give each column once.")
+            raise UsageError(f"{with_value(option, name)} was given twice for {source}. Give each column once.")
         if name not in known and not open_ended:
             raise unknown_column(source, name, known, option, hint)
         if known.count(name) > 1:
@@ -191,13 +192,17 @@ class Keep:
 
     def __post_init__(self) -> None:
         if ALL in self.names and len(self.names) > 1:
-            raise UsageError(f"{OPTION} {ALL} keeps every column: leave the other names out.")
+            raise UsageError(f"{with_value(OPTION, ALL)} keeps every column: leave the other names out.")
         lower = [name.lower() for name in self.names]
         for i, name in enumerate(self.names):
             if lower[i] in lower[:i]:
-                raise UsageError(f"{OPTION} {name!r} was given twice. Give each column once; case does not count.")
+                raise UsageError(
+                    f"{with_value(OPTION, name)} was given twice. Give each column once; case does not count."
+                )
             if name != ALL and (problem := name_problem(name)):
-                raise UsageError(f"{OPTION} {name!r} cannot be kept: {problem}. Rename the column in the file.")
+                raise UsageError(
+                    f"{with_value(OPTION, name)} cannot be kept: {problem}. Rename the column in the file."
+                )
 
     def __bool__(self) -> bool:
         return bool(self.names)
@@ -218,7 +223,9 @@ class Keep:
                     f"{source} has {known.count(name)} columns named {name!r}. Rename all but one of them."
                 )
             if name in found.texts and not self.is_all:
-                raise UsageError(f"{OPTION} {name!r} does not fit {source}: the column holds the texts. Leave it out.")
+                raise UsageError(
+                    f"{with_value(OPTION, name)} does not fit {source}: the column holds the texts. Leave it out."
+                )
             found.admits(name)
         return found
 

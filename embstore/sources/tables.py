@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from embstore.base.errors import SourceAccessError, SourceError, UsageError
+from embstore.base.messages import with_value
 from embstore.base.space import Unit
 from embstore.sources.files import MAX_TEXT_CHARS, LineEnds, file_lines, strip_terminator
 from embstore.sources.parquet import open_parquet, parquet_records
@@ -275,7 +276,7 @@ def _read_objects(path: Path, columns: Columns, keep: Keep) -> Iterator[Row | Bl
     kept = KeptColumns(columns.source, keep, frozenset(columns.names))
     if both := kept.texts.intersection(keep.names):
         raise UsageError(
-            f"{OPTION} {min(both)!r} does not fit {columns.source}: the column holds the texts. Leave it out."
+            f"{with_value(OPTION, min(both))} does not fit {columns.source}: the column holds the texts. Leave it out."
         )
     unseen = set(columns.names)
     keys: dict[str, None] = {}

@@ -94,14 +94,14 @@ def open_targets(
     """Return a function that yields the sentences of a table with the spans of their targets, given by columns."""
     if len(columns) > 1:
         raise UsageError(
-            f"⦃column⦄ {columns[1]!r}: the targets of {name} are in one column of sentences. Give that one; for pairs, "
+            f"⦃column={columns[1]}⦄: the targets of {name} are in one column of sentences. Give that one; for pairs, "
             "add a dataset: embstore datasets add NAME FILE --kind pairs --unit occurrence"
         )
     if keep.is_all:
         raise UsageError(f"⦃keep=all⦄ does not fit {name}, whose targets are in columns. Name the columns to keep.")
     sentences = columns[0] if columns else DEFAULT_COLUMN
     if sentences in keep.names:
-        raise UsageError(f"⦃keep⦄ {sentences!r} does not fit {name}: the column holds the texts. Leave it out.")
+        raise UsageError(f"⦃keep={sentences}⦄ does not fit {name}: the column holds the texts. Leave it out.")
     others = [*targets.columns, *(column for column in keep.names if column not in targets.columns)]
     read = partial(
         read_records, path, name, suffix, [sentences, *others], delimiter,

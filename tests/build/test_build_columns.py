@@ -160,8 +160,8 @@ def test_an_item_with_two_values_is_refused_with_both(build: Build, tmp_path: Pa
     ("content", "keep", "error", "message"),
     [
         ("text,pos\na,N\n", "poss", UnknownNameError, r"unknown column 'poss'\. Did you mean 'pos'.*with keep="),
-        ("text,pos\na,N\n", "text", UsageError, "'text' cannot be kept: the name is one of embstore's own"),
-        ("text,Space\na,N\n", "Space", UsageError, "'Space' cannot be kept.*Rename the column"),
+        ("text,pos\na,N\n", "text", UsageError, 'keep="text" cannot be kept: the name is one of embstore\'s own'),
+        ("text,Space\na,N\n", "Space", UsageError, "Space. cannot be kept.*Rename the column"),
         ("text,a,A\na,N,N\n", ["a", "A"], UsageError, "given twice"),
         ("text,pos,pos\na,N,V\n", "pos", SourceError, "2 columns named 'pos'"),
         ("text,pos\na,N\n", ["all", "pos"], UsageError, "leave the other names out"),
@@ -203,7 +203,7 @@ def test_types_that_do_not_agree_are_refused(build: Build, tmp_path: Path) -> No
 
 def test_sources_without_columns(build: Build, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a\n")
-    with pytest.raises(UsageError, match=r"keep='pos' does not fit .*a.txt, which has no columns"):
+    with pytest.raises(UsageError, match=r'keep="pos" does not fit .*a.txt, which has no columns'):
         build("a.txt", keep="pos", columns=())
 
 

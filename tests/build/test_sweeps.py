@@ -239,7 +239,7 @@ def test_refusals(hub: Path, run: Path, words: Path, tmp_path: Path) -> None:
         store.build(str(words), models=HUB_ID, revisions="step4")
     with pytest.raises(CheckpointError, match=r"no revision 'checkpoint-900'.*There is checkpoint-500"):
         store.build(str(words), models=str(run), revisions="checkpoint-900")
-    with pytest.raises(UsageError, match="names a revision, and revisions= step0 another"):
+    with pytest.raises(UsageError, match=r"names a revision, and revisions=.step0. another"):
         store.build(str(words), models=f"{HUB_ID}@step2", revisions="step0")
     with pytest.raises(UsageError, match="name= names one space, and 2 models make 2"):
         store.build(str(words), models=HUB_ID, revisions="step0,step2", name="both")

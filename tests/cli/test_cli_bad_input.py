@@ -182,7 +182,7 @@ OF_A_CALL = {
     "invalid UTF-8": (["latin1.txt"], ["latin1.txt:2", "byte 0xE9", "not valid UTF-8", "iconv"]),
     "column": (["table.csv", "--column", "wrod"], ["unknown column 'wrod'", "Did you mean 'word'?", "table.csv"]),
     "no column named": (["table.csv"], ["table.csv", "--column", "word"]),
-    "column of a text file": (["texts.txt", "--column", "a"], ["--column 'a' does not fit texts.txt"]),
+    "column of a text file": (["texts.txt", "--column", "a"], ["--column a does not fit texts.txt"]),
     "Parquet column": (["table.parquet", "--column", "wrod"], ["unknown column 'wrod'", "table.parquet", "word"]),
     "not JSON": (["bad.jsonl"], ["bad.jsonl:2", "not a JSON object"]),
     "standard input twice": (["-", "-"], ["standard input", "once"]),

@@ -138,7 +138,7 @@ def test_a_line_of_json_that_cannot_be_read(tmp_path: Path, line: str, message: 
         ("mine", {"kind": "pair"}, UnknownNameError, "unknown kind of dataset 'pair'.*'pairs'"),
         ("mine", {"columns": COLUMNS[:2]}, UsageError, "'pairs' has three columns: the two texts and the score"),
         ("mine", {"kind": "lexicon"}, UsageError, "'lexicon' has two columns: the text and its value"),
-        ("mine", {"columns": ["left", "left", "gold"]}, UsageError, "columns= 'left' was given twice"),
+        ("mine", {"columns": ["left", "left", "gold"]}, UsageError, "columns=.left. was given twice"),
         ("mine", {"unit": "occurrence", "kind": "lexicon"}, UsageError, "unit=.word. or unit=.sentence"),
         ("mine", {"unit": "wrd"}, UnknownNameError, "unknown unit 'wrd'"),
         ("no/way", {}, UsageError, "'no/way' cannot be the name"),

@@ -80,7 +80,7 @@ def test_the_columns_of_the_targets_may_be_kept_too(tmp_path: Path, suffix: str)
         assert {name: str(value) for name, value in row.values.items()} == {
             name: {"sense": "place", "word": "New York", "stop": "10"}[name] for name in kept
         }
-    with pytest.raises(UsageError, match=r"keep= 'sense' does not fit .*: the column holds the texts"):
+    with pytest.raises(UsageError, match=r"keep=.sense. does not fit .*: the column holds the texts"):
         open_source(str(path), columns=["sense"], targets=Targets(column="word"), keep=Keep(("sense",)))
 
 

@@ -184,5 +184,5 @@ def test_closed_standard_input_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
 def test_columns_do_not_fit_lines(write: Write) -> None:
     write("words.txt", "cat\n")
     for spec, what in [("words.txt", r"words\.txt"), ("-", "standard input"), ("words", "dataset 'words'")]:
-        with pytest.raises(UsageError, match=rf"columns= 'text' does not fit .*{what}.*\.csv, \.tsv"):
+        with pytest.raises(UsageError, match=rf"columns=.text. does not fit .*{what}.*\.csv, \.tsv"):
             open_source(spec, columns=["text"])
