@@ -204,7 +204,7 @@ def _locked_error(
 ) -> LockedError:
     """Return the error for a store that others write to: ``process 12 on host (--shard 2/3)``."""
     by = ", ".join(
-        f"process {owner['pid']} on {owner['host']}" + (f" (--shard {owner['shard']})" if "shard" in owner else "")
+        f"process {owner['pid']} on {owner['host']}" + (f" (⦃shard={owner['shard']}⦄)" if "shard" in owner else "")
         if owner
         else "another process"
         for owner in holders
