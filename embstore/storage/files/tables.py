@@ -35,7 +35,7 @@ ITEMS_SCHEMA, SKIPPED_SCHEMA = _schema(ITEM_COLUMNS), _schema(SKIPPED_COLUMNS)
 _PART_SCHEMAS = (ITEMS_SCHEMA, SKIPPED_SCHEMA)
 
 _ROW_GROUP_ROWS = 1 << 16
-_PART_BYTES = 16 << 20
+_PART_BYTES = 56 << 20  # as a reader counts them
 
 DATASET_TYPES = {
     "unit": pa.string(),
@@ -51,8 +51,8 @@ DATASET_TYPES = {
 
 
 def bounded(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Yield the rows of several tables as tables that :func:`.check_unpacked` lets pass by far."""
-    limit = min(_PART_BYTES, unpacked_limit() // 4)
+    """Yield the rows of several tables as tables that :func:`.check_unpacked` lets pass."""
+    limit = min(_PART_BYTES, unpacked_limit() * 7 // 8)
     pending: list[pa.Table] = []
     n_bytes = 0
     for part in itertools.chain.from_iterable(_cut(table, limit) for table in tables):
