@@ -19,6 +19,8 @@ from embstore.build.job import Model, Options
 from embstore.build.ranges import RangeWorker, Requirement
 from embstore.encode import TooLongError
 
+pytestmark = pytest.mark.server
+
 
 class _Whole:
     """Supplier of a mirror whose files are all there."""

@@ -16,6 +16,8 @@ from embstore import Store
 from embstore.base.disk import fetch_all
 from embstore.storage.remote.store import RemoteStore
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,8 @@ from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore
 from embstore.storage.transaction.lock import FolderLock
 
+pytestmark = pytest.mark.server
+
 QUESTIONS: list[Callable[[Store], object]] = [
     lambda store: store.info().rows,
     lambda store: store.query("isoscore", layers="all", cache=False).rows,

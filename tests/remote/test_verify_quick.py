@@ -14,6 +14,8 @@ from embstore import Store
 from embstore.base.errors import UsageError
 from embstore.storage.files import paths
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ from embstore.storage.files.unpacked import VARIABLE, unpacked_problem
 from embstore.storage.item_columns import column_values
 from embstore.storage.transaction.commit import write_column_rows, write_dataset
 
+pytestmark = pytest.mark.fault
+
 Make = Callable[..., Synthetic]
 N = 2_000
 
