@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from embstore import Store
 from embstore.base import atomic, disk
-from embstore.base.disk import fetch, supplied
 from embstore.base.errors import DamagedError, RemoteError, UsageError
+from embstore.base.supply import fetched, supplied
 from embstore.base.table import show_size
 from embstore.storage.remote.cache import Contents, disk_bytes, in_use, missing_ranges
 from embstore.storage.remote.objects import ObjectStore
@@ -130,7 +130,8 @@ def test_a_record_of_another_file_does_not_count(bucket, cache):
     own = shard.with_name("own")
     own.write_bytes(b"own content")
     own.replace(shard)
-    fetch(shard)
+    with fetched(shard):
+        pass
     assert shard.read_bytes() == b"own content"
 
 
@@ -225,8 +226,9 @@ def test_the_command_line_reads_it_with_options(bucket):
 
 def test_a_folder_has_no_supplier(tmp_path):
     with supplied(tmp_path / "one", None):  # type: ignore[arg-type]
-        fetch(tmp_path / "one-more" / "file")
-        fetch(tmp_path / "file")
+        for path in (tmp_path / "one-more" / "file", tmp_path / "file"):
+            with fetched(path):
+                pass
 
 
 @pytest.mark.parametrize(

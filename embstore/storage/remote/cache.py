@@ -20,19 +20,17 @@ import os
 import re
 import secrets
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from enum import Enum
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from threading import Lock, RLock
+from threading import Lock
 from typing import Any, NamedTuple
 
 from filelock import FileLock
 
-from embstore.base import atomic, disk, installation
-from embstore.base.disk import Range
+from embstore.base import atomic, disk, installation, supply
 from embstore.base.errors import DamagedError, FileAccessError, RemoteError, UsageError
+from embstore.base.supply import Range
 from embstore.base.table import show_size
 from embstore.storage.files import names
 from embstore.storage.remote.manifest import (
@@ -55,14 +53,7 @@ _USED = "last-used"
 _PAUSE_SECONDS = 0.02
 _TOKEN = "TOKEN"
 _STATE, _FILES, _LISTS = "state.json", "files.json", "lists"
-_EVERYTHING = [(0, 1 << 62)]
 _LOCK = Lock()  # while one thread locks a mirror for itself, others do not take it for unused
-
-
-class IfFull(Enum):
-    """What to do with content that does not fit into the cache: refuse it, leave it, or fetch it above the limit."""
-
-    REFUSE, SKIP, EXCEED = range(3)
 
 
 def cache_folder() -> Path:
@@ -118,31 +109,31 @@ def lock_of(folder: Path) -> FileLock:
 def in_use(folder: Path) -> FolderLock:
     """Mark a mirror as used by this process, until the returned lock is released; wait while another one deletes it."""
     lock = FolderLock(folder)
-    while not (lock.acquire(shared=True) and lock.is_of_folder()):
+    while True:
+        with suppress(FileNotFoundError):  # it was deleted just now
+            if lock.acquire(shared=True) and lock.is_of_folder():
+                (folder / _USED).touch()
+                return lock
         lock.release()
         time.sleep(_PAUSE_SECONDS)
         disk.make_folder(folder)
-    (folder / _USED).touch()
-    return lock
 
 
-def disk_bytes(folder: Path) -> int:
-    """Return the bytes that the files of a folder occupy on the disk, without the holes of sparse files."""
+def disk_bytes(path: Path) -> int:
+    """Return the bytes that a file, or the files in a folder, occupy on the disk, without the holes of sparse files."""
     total = 0
-    for path in disk.files_below(folder):
-        try:
-            status = disk.status(path)
-        except FileNotFoundError:
-            continue
-        total += getattr(status, "st_blocks", -(-status.st_size // 512)) * 512
+    for file in disk.files_below(path) if disk.is_folder(path) else (path,):
+        with suppress(FileNotFoundError):
+            status = disk.status(file)
+            total += getattr(status, "st_blocks", -(-status.st_size // 512)) * 512
     return total
 
 
 def make_room(n_bytes: int, own: Path) -> int:
     """Delete mirrors that no process uses, the longest unused first, until some bytes fit below the limit.
 
-    If they do not fit then, content is deleted that this process does not need, of mirrors that only it uses. Return
-    how many bytes do not fit.
+    If they do not fit then, files that this process does not use are emptied, of mirrors that only it uses. Return how
+    many bytes do not fit.
     """
     with _LOCK:
         sizes = {}
@@ -160,7 +151,7 @@ def make_room(n_bytes: int, own: Path) -> int:
                 finally:
                     lock.release()
         for mirror in sizes:
-            if above > 0 and (supplier := disk.supplier_of(mirror / STORE)) is not None:
+            if above > 0 and (supplier := supply.supplier_of(mirror / STORE)) is not None:
                 above -= supplier.free(above)
     return max(0, above)
 
@@ -286,7 +277,7 @@ class Contents:
             disk.make_folder(folder)
         with atomic.temporary(self.root) as temp, atomic.temporary(self._records) as record:
             for path, size in sizes.items():
-                with disk.operation("create", self.root / path):
+                with disk.Operation("create", self.root / path):
                     with open(temp, "xb") as file:
                         file.truncate(size)
                         status = os.fstat(file.fileno())
@@ -312,7 +303,7 @@ class Contents:
     def fill(self, path: str, sparse: Sparse, piece: Range, data: bytes) -> None:
         """Write a fetched range into its sparse file unless that was replaced, flush it, and record it."""
         target, record = self.root / path, self._records / path
-        with disk.operation("write", target):
+        with disk.Operation("write", target):
             descriptor = os.open(target, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
             try:
                 if os.fstat(descriptor).st_ino != sparse.inode:
@@ -322,28 +313,12 @@ class Contents:
                 os.utime(descriptor, ns=(sparse.time, sparse.time))
             finally:
                 os.close(descriptor)
-        with disk.operation("write", record), suppress(FileNotFoundError):  # it is whole by now
+        with disk.Operation("write", record), suppress(FileNotFoundError):  # it is whole by now
             descriptor = os.open(record, os.O_WRONLY | os.O_APPEND)
             try:
                 os.write(descriptor, b"\n" + _lines([piece]))
             finally:
                 os.close(descriptor)
-
-    def free(self, path: str, needed: Sequence[Range]) -> int:
-        """Delete the content of a file that is not needed, which can be fetched again, and return the freed bytes.
-
-        The record says first what will be left.
-        """
-        status, before = disk.status(self.root / path), self.sparse(path)
-        present = merge_ranges(before.present if before is not None else [(0, status.st_size)])
-        gone = missing_ranges(present, needed)
-        if not gone:
-            return 0
-        self._record(path, status, missing_ranges(present, gone))
-        if not disk.punch(self.root / path, gone):
-            self._record(path, status, present) if before is not None else self.note_whole(path)
-            return 0
-        return (status.st_blocks - disk.status(self.root / path).st_blocks) * 512
 
     def note_whole(self, path: str) -> None:
         """Record that a file is whole, or gone."""
@@ -355,10 +330,6 @@ class Contents:
             path = record.relative_to(self._records).as_posix()
             if path != _TOKEN and self.sparse(path) is None:
                 self.note_whole(path)
-
-    def _record(self, path: str, status: os.stat_result, present: Sequence[Range]) -> None:
-        lines = _lines([(status.st_ino, status.st_mtime_ns), *present])
-        atomic.write_bytes(self._records / path, lines, derived=True)
 
     def _token(self) -> str:
         """Return the random number of the folder of records; raise FileNotFoundError if it was deleted."""
@@ -378,43 +349,6 @@ class Contents:
 
 def _lines(pairs: Iterable[Range]) -> bytes:
     return "".join(f"{first} {second}\n" for first, second in pairs).encode()
-
-
-class Needs:
-    """Parts of files that this process needs: until it ends, until they are released, or within a context."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, list[Range]] = {}
-        self._within: Counter[tuple[str, Range]] = Counter()
-        self._lock = RLock()
-
-    def keep(self, path: str, wanted: Sequence[Range] | None) -> None:
-        """Need parts of a file, None for all of it, until they are released."""
-        with self._lock:
-            self._kept[path] = merge_ranges([*self._kept.get(path, ()), *(_EVERYTHING if wanted is None else wanted)])
-
-    def release(self, path: str) -> None:
-        """Need nothing of a file any more, but for what is needed within a context."""
-        with self._lock:
-            self._kept.pop(path, None)
-
-    @contextmanager
-    def within(self, parts: Mapping[str, Sequence[Range] | None]) -> Iterator[None]:
-        """Need parts of files, None for all of one, within the context."""
-        needed = [(path, part) for path, of_file in parts.items() for part in of_file or _EVERYTHING]
-        with self._lock:
-            self._within.update(needed)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._within.subtract(needed)
-                self._within += Counter()  # without zeros
-
-    def of(self, path: str) -> list[Range]:
-        """Return the parts of a file that are needed now."""
-        with self._lock:
-            return merge_ranges([*self._kept.get(path, ()), *(part for of, part in self._within if of == path)])
 
 
 def merge_ranges(ranges: Iterable[Range], gap: int = 0) -> list[Range]:
@@ -442,9 +376,3 @@ def missing_ranges(wanted: Iterable[Range], present: Iterable[Range]) -> list[Ra
         if at < end:
             found.append((at, end))
     return found
-
-
-def split_ranges(ranges: Iterable[Range], size: int) -> Iterator[Range]:
-    """Yield ranges of at most a size, in order."""
-    for start, end in ranges:
-        yield from ((at, min(at + size, end)) for at in range(start, end, size))

@@ -14,9 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from embstore.base.errors import MissingObjectError, RemoteError, UsageError
 from embstore.base.installation import install_command
-
-Range = tuple[int, int]
-"""Bytes of an object: offset of the first, and offset after the last."""
+from embstore.base.supply import Range
 
 SCHEMES = ("s3", "gs", "az")
 MAX_BYTES = 1 << 30

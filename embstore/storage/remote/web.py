@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 from embstore.base.errors import MissingObjectError, RemoteError, UsageError
-from embstore.storage.remote.objects import MAX_BYTES, Range, check_url
+from embstore.base.supply import Range
+from embstore.storage.remote.objects import MAX_BYTES, check_url
 
 _SECONDS = 30
 _BYTES_PER_SECOND = 4 << 10

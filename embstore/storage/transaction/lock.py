@@ -270,7 +270,7 @@ class FolderLock:
             self.is_supported = False
             return True
         try:
-            with disk.operation("lock", self._folder):
+            with disk.Operation("lock", self._folder):
                 self._descriptor = os.open(self._folder, os.O_RDONLY)
                 fcntl.flock(self._descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except FileAccessError as error:
