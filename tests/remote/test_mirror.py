@@ -25,6 +25,7 @@ from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore
 from embstore.storage.transaction.lock import FolderLock
 
+_PARTS = ("store.json", "embeddings", "spaces")
 QUESTIONS: list[Callable[[Store], object]] = [
     lambda store: store.info().rows,
     lambda store: store.query("isoscore", layers="all", cache=False).rows,
@@ -106,7 +107,9 @@ def test_a_deleted_cache_is_fetched_again(bucket, cache):
     assert QUESTIONS[1](opened(bucket)) == expected
 
 
-@pytest.mark.parametrize("lost", ["state.json", "fetched", "store/store.json", "store/embeddings", "store/spaces"])
+@pytest.mark.parametrize(
+    "lost", ["fetched/state.json", "fetched", "store/store.json", "store/embeddings", "store/spaces"]
+)
 def test_a_mirror_that_lost_a_part_is_made_anew(bucket, cache, lost):
     expected = [ask(opened(bucket)) for ask in QUESTIONS[:2]]
     [path] = cache.glob(f"*/reading/{lost}")
@@ -119,6 +122,14 @@ def test_a_record_that_was_cut_does_not_count(bucket, cache):
     expected = QUESTIONS[1](store)
     for record in cache.glob("*/reading/fetched/embeddings/*/*"):
         record.write_text(record.read_text()[:-2])  # a process was killed while it wrote
+    assert QUESTIONS[1](opened(bucket)) == expected
+
+
+def test_a_file_whose_record_is_of_another_is_begun_again(bucket, cache):
+    """A process was killed while it emptied the file: the record of the empty one comes first."""
+    expected = QUESTIONS[1](opened(bucket))
+    for record in cache.glob("*/reading/fetched/embeddings/*/*"):
+        record.write_text(f"7{record.read_text()}")
     assert QUESTIONS[1](opened(bucket)) == expected
 
 

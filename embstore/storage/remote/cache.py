@@ -3,14 +3,15 @@
 A mirror is a folder of the cache::
 
     store/                  a store of embstore, which all other code reads
-    state.json              the manifest of the remote store that it mirrors
-    files.json, lists/      the files of the remote store that are in store/; lists of the manifest that were read
     fetched/<path>          the parts of a sparse file that were fetched, one per line; removed once it is whole
-    fetched/TOKEN           identifies the folder: without it the mirror is made anew
+    fetched/state.json      the manifest of the remote store that it mirrors
+    fetched/files.json      the files of the remote store that are in store/
+    fetched/lists/          lists of the manifest that were read
 
 A record in ``fetched/`` never guesses: it begins with inode and modification time of its file, so that it is not taken
 for that of a later file at the same path, and a line is added after the bytes are on the disk. A file without a record
-is whole. Ranges of bytes are half-open pairs of offsets, ascending and apart from each other.
+is whole; so without ``state.json`` beside the records the mirror is made anew. Ranges of bytes are half-open pairs of
+offsets, ascending and apart from each other.
 """
 
 import errno
@@ -18,7 +19,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -51,7 +51,6 @@ STORE = "store"
 _DEFAULT_GB = 50
 _USED = "last-used"
 _PAUSE_SECONDS = 0.02
-_TOKEN = "TOKEN"
 _STATE, _FILES, _LISTS = "state.json", "files.json", "lists"
 _LOCK = Lock()  # while one thread locks a mirror for itself, others do not take it for unused
 
@@ -197,9 +196,7 @@ class Contents:
     def load(self) -> RemoteState | None:
         """Return the state on the disk; None if there is none that can be used."""
         try:
-            document = json.loads(disk.read(self._folder / _STATE))
-            if document["token"] != self._token():
-                return None
+            document = json.loads(disk.read(self._records / _STATE))
             named = {path: RemoteFile(*entry) for path, entry in document["named"].items()}
             lists = {group: FileList(*entry) for group, entry in document["lists"].items()}
             state = RemoteState(
@@ -213,16 +210,15 @@ class Contents:
 
     def save(self, state: RemoteState) -> None:
         """Write a state and the files to the disk, and delete the lists of others."""
-        token = self._token()
         self.save_files()
         document = {
-            "token": token, "url": self.objects.url, "number": state.number, "sha256": state.sha256,
+            "url": self.objects.url, "number": state.number, "sha256": state.sha256,
             "store": state.store, "writer": list(state.writer), "lease_seconds": state.lease_seconds,
             "n_changes": state.n_changes, "tag": state.tag, "named": state.files.named, "lists": state.files.lists,
         }  # fmt: skip
         self._write(_STATE, document)
         used = {each.sha256 for each in state.files.lists.values()}
-        for path in disk.listed(self._folder / _LISTS):
+        for path in disk.listed(self._records / _LISTS):
             if path.stem not in used:
                 disk.remove(path, missing_ok=True)
 
@@ -235,13 +231,13 @@ class Contents:
         """Read from the disk what other processes have added, and return the hash of the manifest mirrored last."""
         try:
             self._load_files()
-            return str(json.loads(disk.read(self._folder / _STATE))["sha256"])
+            return str(json.loads(disk.read(self._records / _STATE))["sha256"])
         except FileNotFoundError:
             raise self._deleted() from None
 
     def read_list(self, group: str, file_list: FileList) -> dict[str, RemoteFile]:
         """Return the files of a group from its list, which is fetched once."""
-        path = names.LISTS.path(self._folder / _LISTS, file_list.sha256)
+        path = names.LISTS.path(self._records / _LISTS, file_list.sha256)
         with suppress(FileNotFoundError, DamagedError):
             return parse_list(disk.read(path), group, file_list, str(path))
         data = fetch_list(self.objects, file_list)
@@ -251,12 +247,10 @@ class Contents:
         return found
 
     def reset(self) -> None:
-        """Delete all, and begin with another token."""
-        for path in (*(self._folder / name for name in (_STATE, _FILES, _LISTS)), self.root, self._records):
-            disk.remove_tree(path)
+        """Delete all; the content before what says that it is there."""
+        disk.remove_tree(self.root)
+        disk.remove_tree(self._records)
         self.files, self.stamps = {}, {}
-        disk.make_folder(self._records)
-        disk.write(self._records / _TOKEN, secrets.token_hex(16).encode())
 
     def stamp_of(self, path: str) -> Stamp | None:
         """Return the stamp of a file; None if it is missing."""
@@ -291,7 +285,7 @@ class Contents:
         try:
             text = disk.read(self._records / path).decode()
         except FileNotFoundError:
-            if not disk.exists(self._records / _TOKEN):  # nothing is known of any file
+            if not disk.exists(self._records / _STATE):  # nothing is known of any file
                 raise self._deleted() from None
             return None
         # A line that was cut counts only as far as it goes, which is less than was fetched.
@@ -325,26 +319,29 @@ class Contents:
         disk.remove(self._records / path, missing_ok=True)
 
     def purge(self) -> None:
-        """Remove the records of files that are gone or were replaced, after a process was killed."""
+        """Remove records of other files than are there, and empty what a killed process was just replacing."""
+        replaced = {}
         for record in disk.files_below(self._records):
             path = record.relative_to(self._records).as_posix()
-            if path != _TOKEN and self.sparse(path) is None:
-                self.note_whole(path)
-
-    def _token(self) -> str:
-        """Return the random number of the folder of records; raise FileNotFoundError if it was deleted."""
-        return disk.read(self._records / _TOKEN).decode()
+            if path.partition("/")[0] not in (_STATE, _FILES, _LISTS) and self.sparse(path) is None:
+                if self.is_unchanged(path):
+                    replaced[path] = self.stamps[path][1]
+                else:
+                    self.note_whole(path)
+        if replaced:
+            self.make_sparse(replaced)
+            self.save_files()
 
     def _deleted(self) -> RemoteError:
         return RemoteError(f"the mirror {self._folder} was deleted while it was in use. Run the same command again.")
 
     def _load_files(self) -> None:
-        document = json.loads(disk.read(self._folder / _FILES))
+        document = json.loads(disk.read(self._records / _FILES))
         self.files = {path: RemoteFile(*entry) for path, entry in document["files"].items()}
         self.stamps = {path: (stamp[0], stamp[1], stamp[2]) for path, stamp in document["stamps"].items()}
 
     def _write(self, name: str, document: dict[str, Any]) -> None:
-        atomic.write_bytes(self._folder / name, json.dumps(document).encode())
+        atomic.write_bytes(self._records / name, json.dumps(document).encode())
 
 
 def _lines(pairs: Iterable[Range]) -> bytes:

@@ -143,6 +143,7 @@ class RemoteWriter:
         if base is not None and (local != set(base.files) or not all(map(self._mirror.contents.is_unchanged, local))):
             # It has changes that were not committed to the remote store.
             if base.store == newest.store and base.files == newest.files:
+                self._mirror.contents.purge()
                 self._mirror.save(newest)  # an interrupted command goes on where it stopped
                 self._is_resumed = not self._is_repair
             else:
