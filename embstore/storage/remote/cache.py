@@ -33,6 +33,7 @@ from embstore.base.errors import DamagedError, FileAccessError, RemoteError, Usa
 from embstore.base.supply import Range
 from embstore.base.table import show_size
 from embstore.storage.files import names
+from embstore.storage.files.paths import StorePaths
 from embstore.storage.remote.manifest import (
     FileList,
     FileLists,
@@ -190,11 +191,14 @@ class Contents:
     def __init__(self, folder: Path, objects: ObjectReader) -> None:
         self._folder, self.objects = folder, objects
         self.root, self._records = folder / STORE, folder / "fetched"
+        self.state: RemoteState | None = None
         self.files: dict[str, RemoteFile] = {}
         self.stamps: dict[str, Stamp] = {}
 
     def load(self) -> RemoteState | None:
         """Return the state on the disk; None if there is none that can be used."""
+        if not disk.exists(StorePaths(self.root).marker):
+            return None
         try:
             document = json.loads(disk.read(self._records / _STATE))
             named = {path: RemoteFile(*entry) for path, entry in document["named"].items()}
@@ -206,6 +210,7 @@ class Contents:
             self._load_files()
         except (FileNotFoundError, ValueError, LookupError, TypeError):
             return None
+        self.state = state
         return state
 
     def save(self, state: RemoteState) -> None:
@@ -217,6 +222,7 @@ class Contents:
             "n_changes": state.n_changes, "tag": state.tag, "named": state.files.named, "lists": state.files.lists,
         }  # fmt: skip
         self._write(_STATE, document)
+        self.state = state
         used = {each.sha256 for each in state.files.lists.values()}
         for path in disk.listed(self._records / _LISTS):
             if path.stem not in used:
@@ -250,7 +256,7 @@ class Contents:
         """Delete all; the content before what says that it is there."""
         disk.remove_tree(self.root)
         disk.remove_tree(self._records)
-        self.files, self.stamps = {}, {}
+        self.state, self.files, self.stamps = None, {}, {}
 
     def stamp_of(self, path: str) -> Stamp | None:
         """Return the stamp of a file; None if it is missing."""

@@ -271,11 +271,8 @@ def whole(objects: ObjectReader, number: int) -> dict[str, Any] | None:
 
 def parse(data: bytes, place: str, number: int | None = None) -> dict[str, Any]:
     """Return the document of a manifest, with its files and lists as such."""
+    document = atomic.parse_document(data, place, "remote-manifest", _REMEDY)
     try:
-        document: dict[str, Any] = documents.parse(data, "remote-manifest")
-        if not checksum.has_valid_checksum(data):
-            raise documents.InvalidDocument(checksum.ALTERED)
-        documents.check(document, "remote-manifest")
         document["files"] = _files_of(document["files"])
         for path in document["removed"]:
             _check_path(path)
@@ -283,12 +280,10 @@ def parse(data: bytes, place: str, number: int | None = None) -> dict[str, Any]:
         for group in document["lists"]:
             if group_of(f"{group}/x") != group or not (group in _TABLES or names.is_file_key(f"{group}/{_A_PART}")):
                 raise documents.InvalidDocument(f"{group[:300]!r} is no folder of a store")
-    except documents.UnsupportedFormat as error:
-        raise UnsupportedFormatError(f"{place} {error}") from error
+        if number is not None and document["number"] != number:
+            raise documents.InvalidDocument("it is the manifest of another number")
     except documents.InvalidDocument as error:
-        raise DamagedError(f"{place} is damaged: {error}.") from error
-    if number is not None and document["number"] != number:
-        raise DamagedError(f"{place} is damaged: it is the manifest of another number.")
+        raise DamagedError(f"{place} is damaged: {error}. {_REMEDY}") from error
     return document
 
 

@@ -53,7 +53,6 @@ class Mirror:
         self._paths = StorePaths(self.root)
         self._lock = RLock()
         self._snapshot: MirrorSnapshot | None = None
-        self.state: RemoteState | None = None  # as of the last synchronisation
         self.on_commit: Callable[[], None] | None = None  # called after each commit to the local store
         cache.make_folder(folder)
         self._use = cache.in_use(folder)
@@ -81,19 +80,16 @@ class Mirror:
                 raise
             raise cache.refused(error) from error
 
-    def load(self) -> RemoteState | None:
-        """Return the state that the mirror has on the disk; None if there is none that can be used."""
-        found = self.contents.load() if disk.exists(self._paths.marker) else None
-        if found is not None:
-            self.state = found
-        return found
+    @property
+    def state(self) -> RemoteState | None:
+        """State of the remote store that is mirrored."""
+        return self.contents.state
 
     def save(self, state: RemoteState) -> None:
         """Write the state that the mirror has to the disk; one that is not only read has all files of it."""
         if not self._is_read_only:
             self.contents.files = dict(state.files)
         self.contents.save(state)
-        self.state = state
 
     def snapshot(self) -> "MirrorSnapshot | None":
         """Return the files of the store that is mirrored; None if the manifests of the folder name them."""
@@ -124,11 +120,11 @@ class Mirror:
         Files that are not of the remote store and have names of their own (answers, maps) stay. The sizes of the
         objects that exist, by key, are given to show damage as it is; else all are as the manifest says.
         """
-        old = self.load()
+        old = self.contents.load()
         if old is None or old.store != state.store:
-            self.reset()
+            self.contents.reset()
             old = None
-        self.state, files = state, state.files
+        self.contents.state, files = state, state.files
         files.read = self.contents.read_list
         with self._lock:  # no thread writes records meanwhile
             self.contents.purge()
@@ -154,14 +150,9 @@ class Mirror:
                 disk.remove(self.root / path, missing_ok=True)
         self.save(state)
 
-    def reset(self) -> None:
-        """Delete what the mirror has."""
-        self.contents.reset()
-        self.state = None
-
     def start(self) -> None:
         """Make the mirror that of a new store without files."""
-        self.reset()
+        self.contents.reset()
         create_store(self._paths)
 
     def writers(self) -> list[str]:

@@ -72,7 +72,7 @@ class RemoteStore:
         if self._mirror is None:
             self._mirror = self._shared_mirror()
         with self._mirror.locked():
-            self._mirror.synchronise(self._newest(self._mirror.load()))
+            self._mirror.synchronise(self._newest(self._mirror.contents.load()))
         if is_listed and (snapshot := self._mirror.snapshot()) is not None:
             snapshot.list_all()
         return self._mirror.root

@@ -135,7 +135,7 @@ class RemoteWriter:
 
     def _prepare(self, newest: RemoteState | None) -> None:
         """Bring the mirror up to date, and take the lease of a store that exists."""
-        base = self._mirror.load()
+        base = self._mirror.contents.load()
         if newest is None:
             self._mirror.start()
             return
@@ -147,9 +147,9 @@ class RemoteWriter:
                 self._mirror.save(newest)  # an interrupted command goes on where it stopped
                 self._is_resumed = not self._is_repair
             else:
-                self._mirror.reset()
+                self._mirror.contents.reset()
         if self._is_repair:
-            self._mirror.reset()
+            self._mirror.contents.reset()
         if self._mirror.state is not newest:
             self._mirror.synchronise(newest, stored_sizes(self._objects) if self._is_repair else None)
         self._commit(newest.files, LEASE_SECONDS)
