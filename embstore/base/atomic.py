@@ -188,13 +188,17 @@ def document_bytes(document: dict[str, Any], indent: int | None = 2) -> bytes:
 
 def read_document(path: Path, kind: documents.Kind, remedy: str = _RESTORE) -> dict[str, Any]:
     """Read a JSON document that :func:`write_document` wrote, and check its SHA-256 and its published schema."""
-    data = disk.read(path, documents.MAX_BYTES[kind])
+    return parse_document(disk.read(path, documents.MAX_BYTES[kind]), path, kind, remedy)
+
+
+def parse_document(data: bytes, place: Path | str, kind: documents.Kind, remedy: str) -> dict[str, Any]:
+    """Return the JSON document in the content of a file, or of an object, after the same checks."""
     try:
         document = documents.parse(data, kind)
-        checksum.check(path, data, remedy)
+        checksum.check(place, data, remedy)
         documents.check(document, kind)
     except documents.UnsupportedFormat as error:
-        raise UnsupportedFormatError(f"{path} {error}") from error
+        raise UnsupportedFormatError(f"{place} {error}") from error
     except documents.InvalidDocument as error:
-        raise DamagedError(f"{path} is damaged: {error}. {remedy}") from error
+        raise DamagedError(f"{place} is damaged: {error}. {remedy}") from error
     return document

@@ -207,7 +207,6 @@ def verify_space(
                 found = found.summary_problem(card) or found
         except FileAccessError as error:
             found = read_problem(error)
-        disk.release(shard.path)
         finish_part()
         if isinstance(found, Problem):
             problems.append(found)

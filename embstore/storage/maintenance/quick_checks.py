@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from embstore.base import disk
+from embstore.base import disk, supply
 from embstore.base.errors import MissingObjectError
 from embstore.base.progress import finish_part
-from embstore.storage.files.paths import Shard, StorePaths, fetch_footers
+from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.maintenance.file_checks import Problem
-from embstore.storage.parquet.footer import is_footer_sound
+from embstore.storage.parquet.footer import fetch_footers, is_footer_sound
 from embstore.storage.transaction.manifest import Snapshot
 
 _MISSING = "it is missing, and the manifest names it"
@@ -62,14 +62,15 @@ def verify_ends(paths: StorePaths, sizes: Mapping[str, int]) -> Iterator[Problem
     for key, size in sorted(sizes.items()):
         path = paths.root / key  # checked by the grammar of names when the manifest was read
         try:
-            disk.fetch(path, [(max(0, size - 1), size)])
+            with supply.fetched(path, [(max(0, size - 1), size)]):
+                pass
         except MissingObjectError:
             yield Problem(path, _MISSING)
 
 
 def verify_footers(shards: Sequence[Shard]) -> Iterator[Problem]:
     """Yield the shards without a summary, or whose footer does not agree with the hash in it."""
-    fetch_footers(shards)
+    fetch_footers([shard.path for shard in shards])
     for shard in shards:
         finish_part()
         if not disk.is_file(shard.summary_path):
