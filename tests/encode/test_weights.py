@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,15 @@ pytestmark = pytest.mark.slow
 
 TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 NAMES = ("gpt2", "llama", "bert", "t5", "clip", "modernbert")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute in one thread: how a busy machine divides a product among threads decides how 16 bits are rounded."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
