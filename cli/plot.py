@@ -28,22 +28,16 @@ _NoCache = Annotated[bool, option("--no-cache", "Compute again: use nothing stor
 class _Drawing:
     """What is drawn besides results to compute, how and where: the options of ``plot`` and of each of its commands."""
 
-    output: Annotated[
-        list[str] | None,
-        option(
-            "--output -o FILE",
-            "Write the picture there (repeatable): .svg, .png, .pdf, .html or .vl.json.  [default: METRIC.svg]",
-        ),
-    ] = None
-    result: Annotated[
-        Path | None, option("--from FILE", "Draw a result that query wrote with --format json; read no store.")
-    ] = None
+    output: Annotated[list[str] | None, option("--output -o FILE",
+        "Write the picture there (repeatable): .svg, .png, .pdf, .html or .vl.json.  "
+        "[default: METRIC.svg]")] = None  # fmt: skip
+    result: Annotated[Path | None, option("--from FILE",
+        "Draw a result that query wrote with --format json; read no store.")] = None  # fmt: skip
     column: Annotated[str | None, option("--column COLUMN", "Column to draw, where the metric has several.")] = None
     title: Annotated[str | None, option("--title TEXT", "Title.  [default: the metric's name]")] = None
     width: Annotated[str, option("--width LENGTH", "Width of the picture: 80mm, 3.3in or pixels (96 an inch).")] = "640"
-    height: Annotated[
-        str | None, option("--height LENGTH", "Height of each panel.  [default: one that suits the width]")
-    ] = None
+    height: Annotated[str | None, option("--height LENGTH",
+        "Height of each panel.  [default: one that suits the width]")] = None  # fmt: skip
     theme: Annotated[str, option("--theme paper|screen|dark", "Colours and size of type.")] = "paper"
     logy: Annotated[bool, option("--logy", "Make the scale of the values logarithmic.")] = False
     x_axis: Annotated[str, option("--x layer|step", "What the x axis shows: layers, or training steps.")] = "layer"
