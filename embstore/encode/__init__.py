@@ -35,7 +35,7 @@ from embstore.encode.records import (
     Weights,
     default_batch_tokens,
     plan_batches,
-)
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from embstore.encode.encoder import Encoder
@@ -43,28 +43,10 @@ if TYPE_CHECKING:
     from embstore.encode.tokens import Tokenizer
 
 __all__ = [
-    "MODEL_FAILS",
-    "SHORT_NAMES",
-    "Checkpoint",
-    "Encoded",
-    "Encoder",
-    "Fingerprint",
-    "Long",
-    "ModelFailsError",
-    "Plan",
-    "Recipe",
-    "Skipped",
-    "Tokenizer",
-    "TooLongError",
-    "Weights",
-    "default_batch_tokens",
-    "fingerprint",
-    "installed_versions",
-    "plan_batches",
-    "read_recipe",
-    "reader",
-    "resolve",
-]
+    "MODEL_FAILS", "SHORT_NAMES", "Checkpoint", "Encoded", "Encoder", "Fingerprint", "Long", "ModelFailsError", "Plan",
+    "Recipe", "Skipped", "Tokenizer", "TooLongError", "Weights", "default_batch_tokens", "fingerprint",
+    "installed_versions", "plan_batches", "read_recipe", "reader", "resolve",
+]  # fmt: skip
 
 
 _LAZY = {"Encoder": "encoder", "Tokenizer": "tokens", "reader": "recipe_head"}

@@ -164,12 +164,12 @@ class Answers:
             },
             "seed": selection.seed if is_random else None,
             "inputs": self._inputs,
-            "numpy": _minor(np.__version__),
+            "numpy": minor_version(np.__version__),
         }
         is_by_text = selection.where is not None or selection.words is not None
         if not is_by_text:
             return question
-        return {**question, "items": hash_of(self._catalog.item_tables), "duckdb": _minor(connections.version())}
+        return {**question, "items": hash_of(self._catalog.item_tables), "duckdb": minor_version(connections.version())}
 
 
 def _has_columns(metric: Metric, answer: Answer, names: Sequence[str]) -> bool:
@@ -270,6 +270,6 @@ def _layer_key(layer: Layer) -> str:
     return f"{layer.id} {layer.name}"
 
 
-def _minor(version: str) -> str:
+def minor_version(version: str) -> str:
     """Return the major and minor version: ``2.1`` of ``2.1.3``."""
     return ".".join(version.split(".")[:2])

@@ -12,6 +12,7 @@ from embstore.base.errors import DamagedError, QueryError, StoreError, UnknownNa
 from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.base.table import ShownColumn, Table, table
+from embstore.query.cache import minor_version
 from embstore.query.layer_data import StoredLayer
 from embstore.query.provenance import (
     NOTHING_SELECTED,
@@ -62,8 +63,8 @@ class MapRequest:
         return MapKey(
             self.space, layer.id, layer.name, self.method, METHODS[self.method],
             tuple(each.name for each in depends_on), selection.where, selection.sample, selection.seed,
-            numpy=None if selection.sample is None else _minor(np.__version__),
-            duckdb=None if selection.where is None else _minor(connections.version()),
+            numpy=None if selection.sample is None else minor_version(np.__version__),
+            duckdb=None if selection.where is None else minor_version(connections.version()),
             words=None if selection.words is None else selection.words.name,
             words_sha256=None if selection.words is None else selection.words.sha256,
         )  # fmt: skip
@@ -79,13 +80,9 @@ def _is_of_this_version(key: MapKey) -> bool:
     """Return whether this version of embstore and of its libraries would make the map anew under the same key."""
     return (
         key.version == METHODS.get(key.method)
-        and key.numpy in (None, _minor(np.__version__))
-        and key.duckdb in (None, _minor(connections.version()))
+        and key.numpy in (None, minor_version(np.__version__))
+        and key.duckdb in (None, minor_version(connections.version()))
     )
-
-
-def _minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])
 
 
 MADE, FOUND = "made", "found"
