@@ -8,8 +8,7 @@ import numpy as np
 from embstore.base.chart import DRIFT
 from embstore.base.errors import NotStoredError, StoreError, UnknownNameError, UsageError
 from embstore.base.table import Pivot, ShownColumn, Table, table
-from embstore.drift.measure import Measured, measure
-from embstore.drift.request import DriftRequest, Sides, find_sides
+from embstore.drift.measure import DriftRequest, Measured, Sides, find_sides, measure
 from embstore.query.cache import minor_version
 from embstore.query.lookup import Query
 from embstore.query.missing import quoted_list

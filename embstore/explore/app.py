@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from embstore.base.errors import EmbstoreError, UsageError
 from embstore.base.messages import written_as
-from embstore.explore import colours, maps, overview, questions
+from embstore.explore import colours, maps, questions
 from embstore.explore.guard import Door, Guard, Refusal, refusal_response, report_line
 from embstore.explore.items import Reading, SpaceItems, read_items
 from embstore.explore.rendering import as_field, to_json
@@ -61,8 +61,8 @@ class Explorer:
             ("GET", "/", self.page),
             ("GET", "/static/{name}", self.file),
             ("GET", "/api/store", self.overview),
-            ("GET", "/api/fingerprint", partial(self._read, overview.current_fingerprint)),
-            ("GET", "/api/inventory", partial(self._read, overview.inventory)),
+            ("GET", "/api/fingerprint", partial(self._read, questions.current_fingerprint)),
+            ("GET", "/api/inventory", partial(self._read, questions.inventory)),
             ("GET", "/api/metric", self.metric_form),
             ("GET", "/api/suggest", self.suggest),
             ("GET", "/api/map", self.map),
@@ -96,7 +96,7 @@ class Explorer:
 
     async def overview(self, _request: Request) -> Response:
         """Return spaces, layers, datasets and metrics."""
-        found = await run_in_threadpool(overview.overview, self.store)
+        found = await run_in_threadpool(questions.overview, self.store)
         if self._fingerprint != found["fingerprint"]:
             self._fingerprint = found["fingerprint"]
             self._kept.clear()
@@ -109,7 +109,7 @@ class Explorer:
     async def metric_form(self, request: Request) -> Response:
         """Return the declaration of a metric."""
         name = request.query_params.get("name", "")
-        return _json(await run_in_threadpool(overview.metric_form, self.store, name))
+        return _json(await run_in_threadpool(questions.metric_form, self.store, name))
 
     async def suggest(self, request: Request) -> Response:
         """Return texts of a space for what is being typed."""

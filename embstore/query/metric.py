@@ -158,7 +158,7 @@ def _find_or_compute(
     incomplete = [card for card in cards if len(space_answers[card.space]) < len(layers[card.space])]
     inputs, notes = _inputs(catalog, request, incomplete, n_known=len(cards) - len(incomplete))
     if request.metric.needs == "pairs":
-        from embstore.query.dataset_inputs import check_all_used
+        from embstore.query.inputs import check_all_used
 
         check_all_used(catalog, cards, request.parameters["dataset"], _datasets(space_answers.values(), inputs))
     for card in incomplete:
@@ -278,17 +278,17 @@ def _tabulate(
 def _cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
     """Return the sets of inputs that a metric is computed with for a space: one, or one per dataset."""
     if metric.needs in ("pairs", "lexicon"):  # each loads only its own, since most metrics need none of them
-        from embstore.query.dataset_inputs import lexicons, pairs
+        from embstore.query.inputs import lexicons, pairs
 
         load = pairs if metric.needs == "pairs" else lexicons
     elif metric.needs == "analogies":
-        from embstore.query.dataset_inputs import analogies as load
+        from embstore.query.inputs import analogies as load
     elif metric.needs == "word sets":
-        from embstore.query.word_sets import word_sets as load
+        from embstore.query.inputs import word_sets as load
     elif metric.needs == "contexts":
-        from embstore.query.item_inputs import contexts as load
+        from embstore.query.inputs import contexts as load
     elif metric.needs == "column":
-        from embstore.query.item_inputs import item_column as load
+        from embstore.query.inputs import item_column as load
     else:
         return [Case()]
     return load(metric, catalog, card, values)

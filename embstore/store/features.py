@@ -207,8 +207,8 @@ class FeatureMethods(BuildMethods, LookupMethods):
             UsageError: The layers make no pairs, or a word occurs in several sentences.
             QueryError: There are fewer than k other items, or two spaces have no item in common.
         """
+        from embstore.drift.measure import DriftRequest
         from embstore.drift.pipeline import drift
-        from embstore.drift.request import DriftRequest
         from embstore.query.lookup import parse_queries
 
         wanted, sentences = as_names(texts), as_names(marked)

@@ -269,8 +269,8 @@ class LookupMethods(OpenStore):
             CheckpointError: A text cannot be encoded, as in :meth:`neighbours`.
             UnknownNameError: A transform is not known; lists the nearest.
         """
-        from embstore.query.cosines import cosines
         from embstore.query.lookup import parse_queries
+        from embstore.query.neighbours import cosines
 
         queries = parse_queries(as_names(texts), as_names(marked), "cosine bank river")
         embedder = _embedder(embed=embed, download=download, allow_pickle=allow_pickle)

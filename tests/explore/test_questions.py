@@ -21,8 +21,7 @@ from embstore import Store
 from embstore.base.errors import StoreError
 from embstore.base.messages import rendered, written_as
 from embstore.explore.colours import colours
-from embstore.explore.overview import overview
-from embstore.explore.questions import residuals
+from embstore.explore.questions import overview, residuals
 from embstore.explore.rendering import as_field
 from embstore.storage.sql.limits import Limits
 
