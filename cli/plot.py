@@ -1,7 +1,6 @@
 """``embstore plot``: a picture of a metric, of drift, or of a stored result."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,6 @@ from ._errors import explained, say
 from ._options import grouped, option, parameters_of
 from ._reading import Command
 from ._store import open_store
-from .entry import draws
 from .query import MetricGroup, metric_command, query_arguments
 
 if TYPE_CHECKING:
@@ -60,17 +58,11 @@ class _Drawing:
 
     def draw(self, name: str | None, compute: Callable[[], "Table"] | None = None) -> None:
         """Draw a result into files; say where, unless they were named. A stored one may need no name."""
-        from embstore.plot import file_type, starting_early
+        from embstore.plot import draw_table, file_type, read_result
 
         for file in self.output or ():
             _options.check_place(Path(file))
-        types = {file_type(file) for file in self.output or (f"{name}.svg",)}
-        with nullcontext() if types == {".vl.json"} else starting_early():
-            self._draw(name, compute)
-
-    def _draw(self, name: str | None, compute: Callable[[], "Table"] | None) -> None:
-        from embstore.plot import draw_table, read_result
-
+            file_type(file)
         if self.result is not None:
             table = read_result(self.result, name)
         elif compute is not None:
@@ -101,7 +93,6 @@ def _plot_metric(
     drawing = _Drawing.taken_from(options)
 
     def compute() -> "Table":
-
         return open_store(store).query(metric, cache=not no_cache, **query_arguments(options), **own)
 
     with explained():
@@ -156,14 +147,6 @@ class PlotGroup(MetricGroup):
         super().format_commands(ctx, formatter)
         with formatter.section("Other results"):
             formatter.write_dl([("drift", "How the neighbourhoods of items change over layers.")])
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command of a metric or of drift; while it is looked for and computes, vl-convert starts."""
-        if draws(args):
-            from embstore.plot import starting_early
-
-            ctx.with_resource(starting_early())
-        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a metric or of drift, or end with a message that gives the reason."""
