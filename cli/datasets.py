@@ -9,7 +9,7 @@ from . import _options
 from ._errors import explained
 from ._options import argument, grouped, option
 from ._output import ShownItems, emit, say
-from ._reading import Command, PlainGroup
+from ._reading import PlainCommand, PlainGroup
 from ._store import open_store
 
 app = typer.Typer(cls=PlainGroup, rich_markup_mode=None)
@@ -31,7 +31,7 @@ def datasets(
         emit(Store.datasets(), form, output, csv_safe=csv_safe)
 
 
-@app.command("fetch", cls=Command)
+@app.command("fetch", cls=PlainCommand)
 def fetch(
     names: Annotated[list[str], argument("DATASET", "Datasets, as embstore datasets lists them.")],
     quiet: Annotated[bool, option("--quiet -q", "Show no progress, only errors.")] = False,
@@ -49,7 +49,7 @@ def fetch(
                 say(f"{name}: {'made here, nothing to download' if file is None else file}")
 
 
-@app.command("add", cls=Command)
+@app.command("add", cls=PlainCommand)
 def add(
     name: Annotated[str, argument("NAME", "A listed dataset, or a new name for your own table.")],
     file: Annotated[Path, argument("FILE",
@@ -73,7 +73,7 @@ def add(
         say(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}. Embed it with: embstore build {name}")
 
 
-@app.command("store", cls=Command)
+@app.command("store", cls=PlainCommand)
 def store_(
     names: Annotated[list[str], argument("DATASET", "Datasets, as embstore datasets lists them.")],
     unit: Annotated[str | None, option("--unit word|sentence",
@@ -92,7 +92,7 @@ def store_(
                 say(f"{row['dataset']}: {row['rows']:,} rows ({row['kind']}) stored for spaces of {row['unit']}s")
 
 
-@app.command("missing", cls=Command)
+@app.command("missing", cls=PlainCommand)
 @grouped
 def missing(
     sources: Annotated[list[str], argument("SOURCE", "Datasets, in the store or at hand, and files of texts.")],

@@ -11,7 +11,7 @@ import typer
 from . import _options, drift
 from ._errors import explained, say
 from ._options import grouped, option, parameters_of
-from ._reading import Command
+from ._reading import PlainCommand
 from ._store import open_store
 from .query import MetricGroup, metric_command, query_arguments
 
@@ -132,7 +132,7 @@ def _metric_command(metric: "Metric") -> Any:
 
 def _drift_command() -> Any:
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command("drift", cls=Command)(_plot_drift)
+    app.command("drift", cls=PlainCommand)(_plot_drift)
     return typer.main.get_command(app)
 
 

@@ -13,7 +13,7 @@ from . import _options
 from ._errors import explained
 from ._options import argument, option
 from ._output import csv_lines, emit, json_lines, open_output, write
-from ._reading import Command
+from ._reading import PlainCommand
 from ._store import open_store
 
 _PLAN = ["explain_key", "explain_value"]  # columns of what EXPLAIN gives
@@ -24,7 +24,7 @@ _ROWS = 10_000
 """Number of rows that are in memory at a time where a format is written row by row."""
 
 
-class SqlCommand(Command):
+class SqlCommand(PlainCommand):
     """The command ``sql``, whose option ``-p`` takes two words; Typer knows no repeatable option of two."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

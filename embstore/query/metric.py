@@ -100,10 +100,8 @@ def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, l
     else:
         chosen, _ = select_layers(cards, layers)
         for card in cards:
-            stored = answers.find(card, chosen.get(card.space, ()))
-            states += [
-                CacheLookup(card.space, None, (layer.name,), layer in stored) for layer in chosen.get(card.space, ())
-            ]
+            stored = {layer: answers.find(answers.question(card, layer)) for layer in chosen.get(card.space, ())}
+            states += [CacheLookup(card.space, None, (layer.name,), stored[layer] is not None) for layer in stored]
     may_need_none = request.metric.needs == "summary" and not request.selection.columns()
     return CacheState(tuple(states), answers.uncached_reason, may_need_no_vectors=may_need_none)
 
@@ -154,7 +152,11 @@ def _find_or_compute(
 
     Spaces without the metric's inputs are left out with a note; if all are, QueryError is raised.
     """
-    space_answers = {card.space: answers.find(card, layers[card.space]) for card in cards}
+    space_answers: dict[str, LayerAnswers] = {card.space: {} for card in cards}
+    for card in cards:
+        for layer in layers[card.space]:
+            if (answer := answers.find(answers.question(card, layer))) is not None:
+                space_answers[card.space][layer] = answer
     incomplete = [card for card in cards if len(space_answers[card.space]) < len(layers[card.space])]
     inputs, notes = _inputs(catalog, request, incomplete, n_known=len(cards) - len(incomplete))
     if request.metric.needs == "pairs":
@@ -171,7 +173,7 @@ def _find_or_compute(
             for layer, answer in compute_layers(
                 catalog, request, card, missing, inputs[card.space], answers.groups(card)
             ):
-                answers.store(card, layer, answer)
+                answers.store(answers.question(card, layer), answer)
                 layer_answers[layer] = answer
                 computing.finish((card.space, layer.id))
     return space_answers, notes

@@ -18,14 +18,11 @@ from embstore.base.text import Item
 from embstore.query.layer_data import StoredLayer, TransformedLayer, transformed
 from embstore.query.lookup import Embed, FoundQueries, Query, look_up, look_up_vectors, missing_query_notes
 from embstore.query.nearest import CombinationSearch, LayerSearch, Vectors, with_all_words
-from embstore.query.provenance import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, revision_of
+from embstore.query.provenance import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, describe
 from embstore.query.request import ALL_ITEMS, ItemFilter, missing_words
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter, select_layers
-
-if TYPE_CHECKING:
-    from embstore.metrics.transforms import Step
 
 if TYPE_CHECKING:
     from embstore.metrics.transforms import Step
@@ -219,19 +216,14 @@ def _layer_rows(
     reason: str | None = None
     notes: list[str] = []
     if transforms:
-        from embstore.query.layer_data import StoredLayer, TransformedLayer, transformed
-
         data = StoredLayer(catalog, card, layer, None, catalog.summaries(card.space).get(layer.id))
         after, notes = transformed(data, transforms)
         if isinstance(after, TransformedLayer):
             vectors = after.transform(vectors)
         else:
             reason = str(after)
-    shared = {
-        "space": card.space, "model": card.model, "layer": layer.id, "layer_name": layer.name, **revision_of(card),
-    }  # fmt: skip
     rows = [
-        {**shared, "text": first, "text_2": second, "cosine": cosine, "reason": reason or why_not}
+        {**describe(card, layer), "text": first, "text_2": second, "cosine": cosine, "reason": reason or why_not}
         for first, second, cosine, why_not in _pairs([query.shown for query in present], vectors)
     ]
     return [row | {"cosine": None} if reason else row for row in rows], notes
