@@ -177,7 +177,7 @@ def _tabulate(rows: Sequence[Row], request: DriftRequest, notes: Sequence[str]) 
     means = Pivot(down, (), ("mean_overlap", "mean_turnover"), heads=(*down[:-1], "item"))
     return table(
         [columns | row for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
-        notes=list(dict.fromkeys(all_notes)), types=_TYPES, pivot=means if request.n_most else None,
+        notes=all_notes, types=_TYPES, pivot=means if request.n_most else None,
         shown=(ShownColumn(name, "item"), *(ShownColumn(column, heads.get(column, "")) for column in across)),
         chart=DRIFT if request.pairs == "adjacent" else None,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.base.table import ShownColumn, Table, table
 from embstore.query.cache import minor_version
-from embstore.query.layer_data import StoredLayer
+from embstore.query.layer_data import stored_layers
 from embstore.query.provenance import (
     NOTHING_SELECTED,
     REVISION_COLUMNS,
@@ -115,7 +115,7 @@ def map_spaces(
     columns = selection.columns() | ({} if selection.words is None else {"words_missing": None})
     return table(
         [columns | row for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
-        notes=list(dict.fromkeys([*notes, _KEPT])), shown=_SHOWN, types=_TYPES,
+        notes=[*notes, _KEPT], shown=_SHOWN, types=_TYPES,
     )  # fmt: skip
 
 
@@ -221,8 +221,7 @@ def _selected(catalog: Catalog, request: MapRequest) -> Ids:
 def _vectors(catalog: Catalog, request: MapRequest, selected: Ids) -> list["LayerData"]:
     card = catalog.cards[request.space]
     only = selected if request.selection.columns() else None
-    summaries = catalog.summaries(request.space) if only is None else {}
-    return [StoredLayer(catalog, card, layer, only, summaries.get(layer.id)) for layer in request.layers]
+    return list(stored_layers(catalog, card, request.layers, only))
 
 
 Row = dict[str, Any]

@@ -300,7 +300,7 @@ def _tabulate(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str])
             "reason",
             *request_columns(request),
         ],
-        notes=list(dict.fromkeys(notes)),
+        notes=notes,
         types={**REVISION_TYPES, **metric.types, "group": "string"},
         chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
         pivot=Pivot(

@@ -262,7 +262,7 @@ def _tabulate(
         columns=[
             *columns_with_values(SPACE_COLUMNS, rows), *group, *keys, "n", *own, "reason", *request_columns(request)
         ],
-        notes=list(dict.fromkeys([*notes, *counts, *parameter_notes(request)])),
+        notes=[*notes, *counts, *parameter_notes(request)],
         types={**REVISION_TYPES, **metric.types, **dict.fromkeys(group, "string")},
         chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
         intervals={column.name: column.interval for column in metric.columns if column.interval},

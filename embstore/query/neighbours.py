@@ -15,7 +15,7 @@ from embstore.base.progress import Task, task
 from embstore.base.space import Layer, Unit
 from embstore.base.table import Pivot, Table, table
 from embstore.base.text import Item
-from embstore.query.layer_data import StoredLayer, TransformedLayer, transformed
+from embstore.query.layer_data import TransformedLayer, stored_layers, transformed
 from embstore.query.lookup import Embed, FoundQueries, Query, look_up, look_up_vectors, missing_query_notes
 from embstore.query.nearest import CombinationSearch, LayerSearch, Vectors, with_all_words
 from embstore.query.provenance import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, describe
@@ -117,13 +117,11 @@ def _search_all(
     refused: list[str] = []
     n_layers = 0
     for space in (space for space in found if space.vectors):
-        summaries = search.catalog.summaries(space.card.space) if transforms else {}
         for layer in chosen[space.card.space]:
             n_layers += 1
-            known = None if search.only is not None else summaries.get(layer.id)
             after: TransformedLayer | None = None
             if transforms:
-                data = StoredLayer(search.catalog, space.card, layer, search.only, known)
+                [data] = stored_layers(search.catalog, space.card, [layer], search.only)
                 fitted, transform_notes = transformed(data, transforms)
                 if not isinstance(fitted, TransformedLayer):
                     refused.append(f"{space.card.space} layer {layer.name}: {fitted}.")
@@ -158,7 +156,7 @@ def _tabulate(
     return table(
         rows,
         columns=[*columns_with_values((*COLUMNS, value), rows), *extra_columns],
-        notes=list(dict.fromkeys(notes)),
+        notes=notes,
         types={**REVISION_TYPES, "context": "string"},
         pivot=Pivot(
             down=("query", "rank") if several else ("rank",),
@@ -216,7 +214,7 @@ def _layer_rows(
     reason: str | None = None
     notes: list[str] = []
     if transforms:
-        data = StoredLayer(catalog, card, layer, None, catalog.summaries(card.space).get(layer.id))
+        [data] = stored_layers(catalog, card, [layer])
         after, notes = transformed(data, transforms)
         if isinstance(after, TransformedLayer):
             vectors = after.transform(vectors)
@@ -252,7 +250,7 @@ def _tabulate_cosines(
     return table(
         [{**row, **columns} for row in rows],
         columns=[*columns_with_values(COSINE_COLUMNS, rows), *columns],
-        notes=list(dict.fromkeys([*notes, *reasons])),
+        notes=[*notes, *reasons],
         types={**REVISION_TYPES, "cosine": "number", "reason": "string"},
         chart=COSINE,
         pivot=Pivot(down, ("space",), ("cosine",), heads=("layer", *down[1:]), order="layer"),
