@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from keyword import iskeyword
-from typing import Any, NamedTuple
+from typing import Any
 
 import typer
 
@@ -11,46 +11,38 @@ from embstore.base.escape import is_utf8
 
 from ._errors import explained
 from ._options import grouped
-from ._reading import Command, PlainCommand, PlainGroup
+from ._reading import PlainCommand, PlainGroup
 
-
-class _Entry(NamedTuple):
-    """A command in the list."""
-
-    help: str
-    kind: type[PlainCommand] | None = PlainCommand
-    alias_of: str | None = None
-
-
-# In the order in which users need them.
+# Name → help, in the order in which users need them; other spellings of a name have none and are not listed.
 COMMANDS = {
-    "build": _Entry("Embed texts, every layer, and index them.", Command),
-    "import": _Entry("Import vectors that were made elsewhere.", Command),
-    "datasets": _Entry("List, fetch, add and store datasets.", None),
-    "query": _Entry("Compute a metric for each space and layer.", None),
-    "plot": _Entry("Draw a metric, drift, or a stored result.", None),
-    "neighbours": _Entry("Show the nearest items of a text (also: neighbors).", Command),
-    "neighbors": _Entry("", Command, alias_of="neighbours"),
-    "cosine": _Entry("Show the cosine of two texts at every layer.", Command),
-    "sql": _Entry("Run one SELECT over the store."),
-    "drift": _Entry("Show how the neighbourhoods of items change over layers.", Command),
-    "map": _Entry("Map items into the plane, layer by layer.", Command),
-    "explore": _Entry("Explore a store in a browser: maps of every layer, neighbours, metrics.", Command),
-    "report": _Entry("Write a report on a store, as one HTML file."),
-    "export": _Entry("Write vectors in the format of another program.", Command),
-    "index": _Entry("Bring indexes up to date, or change their kind.", Command),
-    "reproduce": _Entry("Measure a paper's figures beside the published ones.", Command),
-    "cite": _Entry("Write BibTeX of what a store or a result uses.", Command),
-    "info": _Entry("Show what a store holds."),
-    "verify": _Entry("Check every file of a store."),
-    "repair": _Entry("Repair a store, and take out what is damaged."),
-    "compact": _Entry("Merge small shards into large ones."),
-    "merge": _Entry("Copy what is missing here from another store.", Command),
-    "push": _Entry("Copy the store to another place.", Command),
-    "pull": _Entry("Copy a store from another place.", Command),
-    "remove": _Entry("Remove a space."),
-    "completion": _Entry("Print a script that completes commands in a shell.", Command),
+    "build": "Embed texts, every layer, and index them.",
+    "import": "Import vectors that were made elsewhere.",
+    "datasets": "List, fetch, add and store datasets.",
+    "query": "Compute a metric for each space and layer.",
+    "plot": "Draw a metric, drift, or a stored result.",
+    "neighbours": "Show the nearest items of a text (also: neighbors).",
+    "neighbors": "",
+    "cosine": "Show the cosine of two texts at every layer.",
+    "sql": "Run one SELECT over the store.",
+    "drift": "Show how the neighbourhoods of items change over layers.",
+    "map": "Map items into the plane, layer by layer.",
+    "explore": "Explore a store in a browser: maps of every layer, neighbours, metrics.",
+    "report": "Write a report on a store, as one HTML file.",
+    "export": "Write vectors in the format of another program.",
+    "index": "Bring indexes up to date, or change their kind.",
+    "reproduce": "Measure a paper's figures beside the published ones.",
+    "cite": "Write BibTeX of what a store or a result uses.",
+    "info": "Show what a store holds.",
+    "verify": "Check every file of a store.",
+    "repair": "Repair a store, and take out what is damaged.",
+    "compact": "Merge small shards into large ones.",
+    "merge": "Copy what is missing here from another store.",
+    "push": "Copy the store to another place.",
+    "pull": "Copy a store from another place.",
+    "remove": "Remove a space.",
+    "completion": "Print a script that completes commands in a shell.",
 }
+_SPELLINGS = {"neighbors": "neighbours"}
 
 
 _NEIGHBOURS = "Did you mean 'embstore neighbours TEXT'?"
@@ -113,7 +105,7 @@ class Commands(PlainGroup):
 
         if incomplete.startswith("-"):
             return super().shell_complete(ctx, incomplete)
-        shown = [name for name, entry in COMMANDS.items() if entry.alias_of is None]
+        shown = [name for name, text in COMMANDS.items() if text]
         return [Completion(name) for name in shown if name.startswith(incomplete)]
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -123,7 +115,7 @@ class Commands(PlainGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the name and the help of each command; none is loaded."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items() if entry.alias_of is None])
+            formatter.write_dl([(name, text) for name, text in COMMANDS.items() if text])
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of that name, if there is one."""
@@ -149,16 +141,14 @@ def _hint(name: str) -> str | None:
 
 
 def _load(name: str) -> Any:
-    entry = COMMANDS[name]
-    own_name = entry.alias_of or name
+    text, own_name = COMMANDS[name], _SPELLINGS.get(name, name)
     if iskeyword(own_name):  # import
         own_name += "_"
     module = import_module(f".{own_name}", __package__)
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    if entry.kind is None:
-        app.add_typer(module.app, name=name, short_help=entry.help)
+    if hasattr(module, "app"):
+        app.add_typer(module.app, name=name, short_help=text)
     else:
-        hidden = entry.alias_of is not None
-        kind = getattr(module, "COMMAND", entry.kind)
-        app.command(name, cls=kind, short_help=entry.help, hidden=hidden)(grouped(getattr(module, own_name)))
+        kind = getattr(module, "COMMAND", PlainCommand)
+        app.command(name, cls=kind, short_help=text, hidden=not text)(grouped(getattr(module, own_name)))
     return typer.main.get_group(app).commands[name]

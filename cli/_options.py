@@ -129,54 +129,30 @@ def split_words(values: list[str] | None) -> list[str]:
     return words
 
 
-StoreDir = Annotated[
-    str | None,
-    option(
-        "--store DIR",
-        "The store's folder, or its URL: s3://, gs://, az://, hf:// or https://.  [default: $EMBSTORE_STORE, else "
-        "./store]",
-    ),
-]
-StoreDirs = Annotated[
-    list[str] | None,
-    option(
-        "--store DIR",
-        "The store's folder, or its URL: s3://, gs://, az://, hf:// or https:// (repeatable: one query of "
-        "several).  [default: $EMBSTORE_STORE, else ./store]",
-    ),
-]
+StoreDir = Annotated[str | None, option("--store DIR",
+    "The store's folder, or its URL: s3://, gs://, az://, hf:// or https://.  [default: $EMBSTORE_STORE, else "
+    "./store]")]  # fmt: skip
+StoreDirs = Annotated[list[str] | None, option("--store DIR",
+    "The store's folder, or its URL: s3://, gs://, az://, hf:// or https:// (repeatable: one query of several).  "
+    "[default: $EMBSTORE_STORE, else ./store]")]  # fmt: skip
 Models = Annotated[list[str] | None, option("--model NAME", "Keep the spaces of this checkpoint (repeatable).")]
 Spaces = Annotated[list[str] | None, option("--space NAME", "Keep this space (repeatable).")]
-Revisions = Annotated[
-    list[str] | None,
-    option("--revision NAMES", "Keep the spaces of these revisions, as in step0,step1000 (repeatable)."),
-]
+Revisions = Annotated[list[str] | None, option("--revision NAMES",
+    "Keep the spaces of these revisions, as in step0,step1000 (repeatable).")]  # fmt: skip
 UnitName = Annotated[str | None, option(f"--unit {UNITS}", "Keep the spaces of this unit.")]
 PoolingName = Annotated[str | None, option(f"--pooling {POOLINGS}|imported", "Keep the spaces of this pooling.")]
-TemplateText = Annotated[
-    str | None, option("--template TEXT", "Keep the spaces of this template, as in 'This is {text}'.")
-]
-Transforms = Annotated[
-    list[str] | None,
-    option(
-        "--transform NAME",
-        "Transform the vectors first, fitted on the selected items (repeatable, left to right): center, "
-        "standardize, abtt:K, abtt-original:K, drop:138,378 or whiten.",
-    ),
-]
+TemplateText = Annotated[str | None, option("--template TEXT",
+    "Keep the spaces of this template, as in 'This is {text}'.")]  # fmt: skip
+Transforms = Annotated[list[str] | None, option("--transform NAME",
+    "Transform the vectors first, fitted on the selected items (repeatable, left to right): center, standardize, "
+    "abtt:K, abtt-original:K, drop:138,378 or whiten.")]  # fmt: skip
 Sample = Annotated[int | None, option("--sample N", "Draw N items at random, without replacement.")]
-WordFile = Annotated[
-    str | None,
-    option(
-        "--words FILE|WORDS",
-        "Keep the items of these words: a file with a word a line, or words with commas: rose,tulip.",
-    ),
-]
+WordFile = Annotated[str | None, option("--words FILE|WORDS",
+    "Keep the items of these words: a file with a word a line, or words with commas: rose,tulip.")]  # fmt: skip
 SingleWords = Annotated[list[str] | None, option("--word WORD", "Keep the items of this word too (repeatable).")]
 SqlTimeout = Annotated[float | None, option("--timeout SECONDS", "Time limit of --where.  [default: no limit]")]
-SqlMemory = Annotated[
-    str | None, option("--memory SIZE", "Memory limit of --where, as in 2GB.  [default: half of the machine's memory]")
-]
+SqlMemory = Annotated[str | None, option("--memory SIZE",
+    "Memory limit of --where, as in 2GB.  [default: half of the machine's memory]")]  # fmt: skip
 
 
 def _filters(
@@ -203,44 +179,44 @@ def _listed(
 
 Filters = Annotated[dict[str, Any], _filters]
 Listed = Annotated[dict[str, Any], _listed]
-OutputFormat = Annotated[
-    Format,
-    option(
-        f"--format {'|'.join(Format)}", "How the result is written; --json and --csv for short.", parser=read_format
-    ),
-]
-IndexMemory = Annotated[
-    str | None,
-    option(
-        "--index-memory SIZE", "Memory limit for building an index, as in 8GB.  [default: half of the machine's memory]"
-    ),
-]
-OutputFile = Annotated[
-    Path | None,
-    option(
-        "--output -o FILE",
-        "Write the result there; its suffix (.csv, .json, .jsonl, .md, .parquet, .tex, .txt) chooses the format.",
-    ),
-]
-IdsAsText = Annotated[
-    bool,
-    option(
-        "--ids-as-text",
-        "In JSON: item ids as text. They have up to 63 bits, and JavaScript, jq and R round numbers beyond 2^53.",
-    ),
-]
-CsvSafe = Annotated[
-    bool,
-    option("--csv-safe", "In CSV for a spreadsheet: put ' before texts that it would take for formulas (= + - @)."),
-]
+OutputFormat = Annotated[Format, option(f"--format {'|'.join(Format)}",
+    "How the result is written; --json and --csv for short.", parser=read_format)]  # fmt: skip
+IndexMemory = Annotated[str | None, option("--index-memory SIZE",
+    "Memory limit for building an index, as in 8GB.  [default: half of the machine's memory]")]  # fmt: skip
+OutputFile = Annotated[Path | None, option("--output -o FILE",
+    "Write the result there; its suffix (.csv, .json, .jsonl, .md, .parquet, .tex, .txt) chooses the "
+    "format.")]  # fmt: skip
+IdsAsText = Annotated[bool, option("--ids-as-text",
+    "In JSON: item ids as text. They have up to 63 bits, and JavaScript, jq and R round numbers beyond "
+    "2^53.")]  # fmt: skip
+CsvSafe = Annotated[bool, option("--csv-safe",
+    "In CSV for a spreadsheet: put ' before texts that it would take for formulas (= + - @).")]  # fmt: skip
 DeviceName = Annotated[str | None, option("--device NAME", "cpu, cuda, mps …  [default: an accelerator if any]")]
-AllowPickle = Annotated[
-    bool, option("--allow-pickle", "Load pickled weights, which can run code, if there are no others.")
-]
+LayerNames = Annotated[str, option("--layer LAYERS", LAYER_HELP)]
+PartLayers = Annotated[str, option("--layer --layers LAYERS", LAYER_HELP)]
+Marked = Annotated[list[str] | None, option("--text TEXT",
+    'A word in its context (repeatable): --text "the [bank] of the river".')]  # fmt: skip
+AllowPickle = Annotated[bool, option("--allow-pickle",
+    "Load pickled weights, which can run code, if there are no others.")]  # fmt: skip
 DryRun = Annotated[bool, option("--dry-run", "Say what would be done, and write nothing.")]
+
+
+def _encoding(
+    embed: Annotated[bool, option("--embed",
+        "Encode a text that is not stored, by each space's own checkpoint.")] = False,
+    download: Annotated[bool, option("--download",
+        "With --embed: download checkpoints that are not on this machine.")] = False,
+    allow_pickle: AllowPickle = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Return whether texts are encoded now, as arguments of the methods of Store."""
+    return {"embed": embed, "download": download, "allow_pickle": allow_pickle}
+
+
+Encoding = Annotated[dict[str, Any], _encoding]
 _QUIET = "Show no progress and no notes, only the result and errors."
 Quiet = Annotated[bool, option("--quiet -q", _QUIET)]
 QuietQuery = Annotated[bool, option("--quiet", _QUIET)]  # -q may be a parameter of a metric
+QuietSummary = Annotated[bool, option("--quiet -q", "Show no progress and no summary, only errors.")]
 
 
 def split_names(values: list[str] | None) -> list[str]:

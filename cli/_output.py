@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from embstore.base.errors import UsageError
 from embstore.base.escape import printable, printable_json
@@ -62,6 +62,7 @@ class Shown:
     form: OutputFormat = Format.TABLE
     output: OutputFile = None
     csv_safe: CsvSafe = False
+    ids_as_text: ClassVar[bool] = False
 
     def progress(self) -> AbstractContextManager[Callable[["Progress"], None]]:
         """Return the context in which the progress of the command is shown, unless it is quiet."""
@@ -71,7 +72,7 @@ class Shown:
 
     def emit(self, table: "Table") -> None:
         """Write a table, and its notes, as :func:`emit` does."""
-        emit(table, self.form, self.output, csv_safe=self.csv_safe, ids_as_text=self._has_text_ids, quiet=self.quiet)
+        emit(table, self.form, self.output, csv_safe=self.csv_safe, ids_as_text=self.ids_as_text, quiet=self.quiet)
 
     def emit_actions(self, done: "Table", *, nothing: str, dry_run: bool = False) -> None:
         """Write a table of what a command did, or found, in a store; if it has no rows, a sentence on standard error.
@@ -85,20 +86,12 @@ class Shown:
         if len(done) or self.form is not Format.TABLE or self.output is not None:
             self.emit(done)
 
-    @property
-    def _has_text_ids(self) -> bool:
-        return False
-
 
 @dataclass(frozen=True)
 class ShownItems(Shown):
     """How a command shows a result with item ids."""
 
-    ids_as_text: IdsAsText = False
-
-    @property
-    def _has_text_ids(self) -> bool:
-        return self.ids_as_text
+    ids_as_text: IdsAsText = False  # type: ignore[misc]
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class _Helpful:
 
 
 class PlainCommand(_Helpful, TyperCommand):
-    """A command that reads plain values itself."""
+    """A command that reads plain values itself, and shows its arguments by name, without the type that Typer adds."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -169,6 +169,9 @@ class _PlainArgument(TyperArgument):
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """Return the values that begin like a word."""
         return _completed(self, ctx, incomplete)
+
+    def display_type_rich(self, ctx: Any) -> None:
+        """Return no type, which help would add to the name (``<list[str]>``)."""
 
     def process_value(self, ctx: Any, value: Any) -> Any:
         read = _read(value, self.plain_type, self.required)
@@ -273,13 +276,3 @@ def _read(value: Any, its_type: Any, required: bool) -> Any:
     if issubclass(kind, StrEnum) and value in [*kind]:
         return kind(value)
     return _NOT_PLAIN
-
-
-class Command(PlainCommand):
-    """A command whose help shows its arguments by name, without the type that Typer adds (``<list[str]>``)."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        for parameter in self.params:
-            if isinstance(parameter, TyperArgument):
-                parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]

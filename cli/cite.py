@@ -12,12 +12,11 @@ from ._store import open_store
 
 def cite(
     names: Annotated[list[str] | None, argument("ENTRY", "embstore, metrics, datasets, spaces or checkpoints.")] = None,
-    result: Annotated[
-        Path | None, option("--from FILE", "Cite what a result uses: a file that --format json wrote.")
-    ] = None,
+    result: Annotated[Path | None, option("--from FILE",
+        "Cite what a result uses: a file that --format json wrote.")] = None,
     store: _options.StoreDir = None,
     output: _options.OutputFile = None,
-) -> None:
+) -> None:  # fmt: skip
     """Write BibTeX of embstore, and of the metrics, datasets and checkpoints that a store, or a result, uses.
 
     Without a name, that is what the store uses: its checkpoints, its datasets, and the metrics of its stored answers.

@@ -7,7 +7,9 @@ from ._options import argument
 from ._output import write
 
 
-def completion(shell: Annotated[str, argument("SHELL", "bash, zsh, fish or powershell.")]) -> None:
+def completion(
+    shell: Annotated[str, argument("SHELL", "bash, zsh, fish or powershell.")],
+) -> None:  # fmt: skip
     """Print the script that lets a shell complete commands, options, metrics, spaces and datasets."""
     with explained():
         from embstore.base.errors import UnknownNameError

@@ -9,7 +9,7 @@ from . import _options
 from ._errors import explained
 from ._options import argument, grouped, option
 from ._output import ShownItems, emit, say
-from ._reading import Command, PlainGroup
+from ._reading import PlainCommand, PlainGroup
 from ._store import open_store
 
 app = typer.Typer(cls=PlainGroup, rich_markup_mode=None)
@@ -31,11 +31,11 @@ def datasets(
         emit(Store.datasets(), form, output, csv_safe=csv_safe)
 
 
-@app.command("fetch", cls=Command)
+@app.command("fetch", cls=PlainCommand)
 def fetch(
     names: Annotated[list[str], argument("DATASET", "Datasets, as embstore datasets lists them.")],
     quiet: Annotated[bool, option("--quiet -q", "Show no progress, only errors.")] = False,
-) -> None:
+) -> None:  # fmt: skip
     """Download datasets into $EMBSTORE_DATA, else the platform's cache folder, and check their hashes."""
     with explained():
         from embstore.store import Store
@@ -49,41 +49,21 @@ def fetch(
                 say(f"{name}: {'made here, nothing to download' if file is None else file}")
 
 
-@app.command("add", cls=Command)
+@app.command("add", cls=PlainCommand)
 def add(
     name: Annotated[str, argument("NAME", "A listed dataset, or a new name for your own table.")],
-    file: Annotated[
-        Path,
-        argument(
-            "FILE", "Its file, or your table: .csv, .tsv, .jsonl (also .gz), .parquet; analogies: .txt, or a folder."
-        ),
-    ],
-    kind: Annotated[
-        str | None, option("--kind pairs|lexicon|analogies", "For your own data: what its rows are.")
-    ] = None,
-    columns: Annotated[
-        str | None,
-        option(
-            "--columns A,B,...",
-            "For your own table: the two texts and the score of pairs, or the text and the value of a lexicon; of "
-            "occurrences text1,start1,end1,text2,start2,end2,score, or three with targets in brackets.",
-        ),
-    ] = None,
-    unit: Annotated[
-        str,
-        option(
-            "--unit word|sentence|occurrence",
-            "For your own table: what its texts are; occurrence: targets in sentences, as in WiC.",
-        ),
-    ] = "word",
-    delimiter: Annotated[
-        str | None,
-        option(
-            "--delimiter CHAR",
-            "For your own CSV or TSV table: character between its columns, as in ';' or tab.  [default: detected]",
-        ),
-    ] = None,
-) -> None:
+    file: Annotated[Path, argument("FILE",
+        "Its file, or your table: .csv, .tsv, .jsonl (also .gz), .parquet; analogies: .txt, or a folder.")],
+    kind: Annotated[str | None, option("--kind pairs|lexicon|analogies",
+        "For your own data: what its rows are.")] = None,
+    columns: Annotated[str | None, option("--columns A,B,...",
+        "For your own table: the two texts and the score of pairs, or the text and the value of a lexicon; of "
+        "occurrences text1,start1,end1,text2,start2,end2,score, or three with targets in brackets.")] = None,
+    unit: Annotated[str, option("--unit word|sentence|occurrence",
+        "For your own table: what its texts are; occurrence: targets in sentences, as in WiC.")] = "word",
+    delimiter: Annotated[str | None, option("--delimiter CHAR",
+        "For your own CSV or TSV table: character between its columns, as in ';' or tab.  [default: detected]")] = None,
+) -> None:  # fmt: skip
     """Keep a local copy of a dataset (its hash is checked), or a table of your own as a dataset."""
     with explained():
         from embstore.store import Store
@@ -93,15 +73,14 @@ def add(
         say(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}. Embed it with: embstore build {name}")
 
 
-@app.command("store", cls=Command)
+@app.command("store", cls=PlainCommand)
 def store_(
     names: Annotated[list[str], argument("DATASET", "Datasets, as embstore datasets lists them.")],
-    unit: Annotated[
-        str | None, option("--unit word|sentence", "What the texts are as items.  [default: the dataset's own unit]")
-    ] = None,
+    unit: Annotated[str | None, option("--unit word|sentence",
+        "What the texts are as items.  [default: the dataset's own unit]")] = None,
     store: _options.StoreDir = None,
-    quiet: Annotated[bool, option("--quiet -q", "Show no progress and no summary, only errors.")] = False,
-) -> None:
+    quiet: _options.QuietSummary = False,
+) -> None:  # fmt: skip
     """Store the rows of datasets without embedding them, for spaces that have their texts, such as imported ones."""
     with explained():
         from ._progress import show_progress
@@ -113,20 +92,18 @@ def store_(
                 say(f"{row['dataset']}: {row['rows']:,} rows ({row['kind']}) stored for spaces of {row['unit']}s")
 
 
-@app.command("missing", cls=Command)
+@app.command("missing", cls=PlainCommand)
 @grouped
 def missing(
     sources: Annotated[list[str], argument("SOURCE", "Datasets, in the store or at hand, and files of texts.")],
-    span: Annotated[
-        str | None, option("--span START,END", "Columns with the targets of sentences, as in a build.")
-    ] = None,
-    targets: Annotated[
-        str | None, option("--targets brackets|COLUMN", "The targets of sentences, as in a build.")
-    ] = None,
+    span: Annotated[str | None, option("--span START,END",
+        "Columns with the targets of sentences, as in a build.")] = None,
+    targets: Annotated[str | None, option("--targets brackets|COLUMN",
+        "The targets of sentences, as in a build.")] = None,
     *,
     filters: _options.Filters,
     shown: ShownItems,
-) -> None:
+) -> None:  # fmt: skip
     """List the texts of datasets and files that are missing in the spaces of a store."""
     with explained():
         found = open_store(shown.store).missing(sources, span=span or (), targets=targets, **filters)

@@ -4,7 +4,6 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
 
 from . import _interrupts
@@ -29,10 +28,6 @@ def _open_streams() -> None:
 
 def _run() -> None:
     _interrupts.begin()
-    if sys.argv[1:2] == ["plot"] and "_EMBSTORE_COMPLETE" not in os.environ and draws(sys.argv[2:]):
-        from embstore.plot import start_before  # what it starts takes longest, and other modules are loaded meanwhile
-
-        start_before()
     from .main import run as run_commands
 
     _interrupts.raise_from_now_on()
@@ -45,11 +40,6 @@ def _run() -> None:
     finally:
         _interrupts.stop_from_now_on()
         _end_early()
-
-
-def draws(arguments: Sequence[str]) -> bool:
-    """Return whether ``embstore plot`` with these arguments may render a picture, not only help or a specification."""
-    return bool(arguments) and not any(each in ("--help", "-h") or each.endswith(".vl.json") for each in arguments)
 
 
 def _end_early() -> None:

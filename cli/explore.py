@@ -13,12 +13,11 @@ from ._store import open_store
 
 def explore(
     port: Annotated[int, option("--port PORT", "Port of the server; the next free one if it is in use.")] = 8765,
-    host: Annotated[
-        str, option("--host ADDRESS", "Address to listen on; 0.0.0.0 for all of this machine.")
-    ] = "127.0.0.1",
+    host: Annotated[str, option("--host ADDRESS",
+        "Address to listen on; 0.0.0.0 for all of this machine.")] = "127.0.0.1",
     browser: Annotated[bool, option("--open/--no-open", "Open the page in a browser.")] = True,
     store: _options.StoreDir = None,
-) -> None:
+) -> None:  # fmt: skip
     """Explore a store in a browser: maps of every layer, neighbours, metrics and SQL.
 
     The page is served from this machine until Ctrl-C, and only reads. It needs the extra explore.

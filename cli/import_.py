@@ -4,65 +4,36 @@ from pathlib import Path
 from typing import Annotated
 
 from ._errors import explained
-from ._options import UNITS, IndexMemory, StoreDir, argument, option
+from ._options import UNITS, IndexMemory, QuietSummary, StoreDir, argument, option
 from ._store import open_store
 
 
 def import_(
-    files: Annotated[
-        list[str], argument("FILE", "Files of vectors, which become one space; text formats also as .gz.")
-    ],
+    files: Annotated[list[str], argument("FILE",
+        "Files of vectors, which become one space; text formats also as .gz.")],
     name: Annotated[str, option("--name NAME", "Name of the space.")],
-    form: Annotated[
-        str | None,
-        option(
-            "--as FORMAT",
-            "Format of the files, such as npy, word2vec or glove.  [default: found by suffix and content]",
-        ),
-    ] = None,
-    unit: Annotated[
-        str,
-        option(
-            f"--unit {UNITS}",
-            "What a vector stands for; occurrence: a word with its sentence, in the columns context, start, end.",
-        ),
-    ] = "word",
-    layer: Annotated[
-        str | None,
-        option(
-            "--layer LAYERS",
-            "Numbers of the layers, as in 6, 0-12 or 0,6,12.  [default: what the file says, else 0, 1 …]",
-        ),
-    ] = None,
-    texts: Annotated[
-        Path | None,
-        option(
-            "--texts FILE",
-            "Texts of an array, in the order of rows: .txt (one a line), .jsonl, .csv, .tsv, .parquet or .npy.",
-        ),
-    ] = None,
-    column: Annotated[
-        str | None, option("--column NAME", "Column with the texts.  [default: text, word, token or key]")
-    ] = None,
-    vector_column: Annotated[
-        str | None,
-        option("--vector-column NAME", "Column or array with the vectors.  [default: the only one that fits]"),
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        option(
-            "--dtype float32|float16",
-            "Type of the stored vectors.  [default: float16 for vectors of this type, else float32]",
-        ),
-    ] = None,
+    form: Annotated[str | None, option("--as FORMAT",
+        "Format of the files, such as npy, word2vec or glove.  [default: found by suffix and content]")] = None,
+    unit: Annotated[str, option(f"--unit {UNITS}",
+        "What a vector stands for; occurrence: a word with its sentence, in the columns context, start, "
+        "end.")] = "word",
+    layer: Annotated[str | None, option("--layer LAYERS",
+        "Numbers of the layers, as in 6, 0-12 or 0,6,12.  [default: what the file says, else 0, 1 …]")] = None,
+    texts: Annotated[Path | None, option("--texts FILE",
+        "Texts of an array, in the order of rows: .txt (one a line), .jsonl, .csv, .tsv, .parquet or .npy.")] = None,
+    column: Annotated[str | None, option("--column NAME",
+        "Column with the texts.  [default: text, word, token or key]")] = None,
+    vector_column: Annotated[str | None, option("--vector-column NAME",
+        "Column or array with the vectors.  [default: the only one that fits]")] = None,
+    dtype: Annotated[str | None, option("--dtype float32|float16",
+        "Type of the stored vectors.  [default: float16 for vectors of this type, else float32]")] = None,
     index: Annotated[str, option("--index auto|flat|hnsw|ivf|none", "An index of each layer, as in a build.")] = "auto",
     index_memory: IndexMemory = None,
-    allow_pickle: Annotated[
-        bool, option("--allow-pickle", "Load pickles, which can run code: of files that you trust.")
-    ] = False,
-    quiet: Annotated[bool, option("--quiet -q", "Show no progress and no summary, only errors.")] = False,
+    allow_pickle: Annotated[bool, option("--allow-pickle",
+        "Load pickles, which can run code: of files that you trust.")] = False,
+    quiet: QuietSummary = False,
     store: StoreDir = None,
-) -> None:
+) -> None:  # fmt: skip
     """Import vectors that were made elsewhere into a space of their own, and index them."""
     with explained("Interrupted. What was imported is kept: run the same command again and it goes on from there."):
         from ._output import say

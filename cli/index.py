@@ -12,23 +12,17 @@ from ._store import open_store
 
 
 def index(
-    kind: Annotated[
-        str | None,
-        option(
-            "--kind auto|flat|hnsw|ivf|none",
-            "Kind of index; later builds keep to it.  [default: the kind chosen before, else auto]",
-        ),
-    ] = None,
+    kind: Annotated[str | None, option("--kind auto|flat|hnsw|ivf|none",
+        "Kind of index; later builds keep to it.  [default: the kind chosen before, else auto]")] = None,
     index_memory: _options.IndexMemory = None,
-    recall: Annotated[
-        float | None, option("--recall R", "Recall@10 to tune for, if not exact.  [default: 0.99]")
-    ] = None,
+    recall: Annotated[float | None, option("--recall R",
+        "Recall@10 to tune for, if not exact.  [default: 0.99]")] = None,
     force: Annotated[bool, option("--force", "Rebuild indexes that are up to date, too.")] = False,
-    layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "all",
+    layer: _options.LayerNames = "all",
     *,
     filters: _options.Filters,
     shown: Shown,
-) -> None:
+) -> None:  # fmt: skip
     """Bring the indexes for neighbours up to date, or change their kind. Exit 1 if a recall is not reached."""
     with explained("Interrupted. The indexes that were done are kept; the others are as they were."):
         with shown.progress() as observe:

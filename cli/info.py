@@ -12,13 +12,12 @@ from ._store import open_store
 
 def info(
     skipped: Annotated[bool, option("--skipped", "List the texts without a vector, and why.")] = False,
-    columns: Annotated[
-        bool, option("--columns", "List the columns of items, stored (build --keep) and built-in.")
-    ] = False,
+    columns: Annotated[bool, option("--columns",
+        "List the columns of items, stored (build --keep) and built-in.")] = False,
     exact: Annotated[bool, option("--bytes", "Show sizes in bytes, all digits (as JSON and CSV always do).")] = False,
     *,
     shown: ShownItems,
-) -> None:
+) -> None:  # fmt: skip
     """Show the spaces of a store: layers, items, size and index.
 
     --json and --csv have more: checkpoint, unit, pooling, template, dtype, shards, and how the indexes were made.

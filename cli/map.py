@@ -19,29 +19,22 @@ _OF_LIST = (
 
 def map(
     context: typer.Context,
-    method: Annotated[
-        str | None,
-        option(
-            "--method pca|tsne",
-            "pca: principal components, with axes that all layers share; instant. tsne: t-SNE on exact nearest "
-            "neighbours, each layer starting from the one below; keeps more of them.  [default: pca]",
-        ),
-    ] = None,
-    layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "all",
+    method: Annotated[str | None, option("--method pca|tsne",
+        "pca: principal components, with axes that all layers share; instant. tsne: t-SNE on exact nearest neighbours, "
+        "each layer starting from the one below; keeps more of them.  [default: pca]")] = None,
+    layer: _options.LayerNames = "all",
     *,
     filters: _options.Filters,
-    where: Annotated[
-        str | None, option("--where SQL", "Map the items for which this holds: --where \"text LIKE 'a%'\".")
-    ] = None,
+    where: Annotated[str | None, option("--where SQL",
+        "Map the items for which this holds: --where \"text LIKE 'a%'\".")] = None,
     listed: _options.Listed,
     sample: _options.Sample = None,
     seed: Annotated[int, option("--seed S", "Seed of the sample, and of the method.")] = 0,
     force: Annotated[bool, option("--force", "Make maps again that are stored.")] = False,
-    stored: Annotated[
-        bool, option("--list", "List the stored maps, of this method, these layers and spaces; make none.")
-    ] = False,
+    stored: Annotated[bool, option("--list",
+        "List the stored maps, of this method, these layers and spaces; make none.")] = False,
     shown: Shown,
-) -> None:
+) -> None:  # fmt: skip
     """Map the items of each layer into the plane. The maps are stored, as tables of item_id, x and y.
 
     The layers of one call are mapped together, so that a point moves where its neighbours change.

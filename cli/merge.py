@@ -15,7 +15,7 @@ def merge(
     dry_run: DryRun = False,
     *,
     shown: Shown,
-) -> None:
+) -> None:  # fmt: skip
     """Copy from another store what is missing in this one: whole spaces, and items of the same spaces.
 
     Each file is checked against its hash while it is copied, and nothing counts before all of it is here. A space

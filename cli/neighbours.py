@@ -11,36 +11,24 @@ from ._store import open_stores
 
 def neighbours(
     texts: Annotated[list[str] | None, argument("TEXT", "Words or sentences.")] = None,
-    marked: Annotated[
-        list[str] | None, option("--text TEXT", 'A word in its context (repeatable): --text "the [bank] of the river".')
-    ] = None,
-    positive: Annotated[
-        list[str] | None, option("--positive WORDS", "Words to add, with commas or repeated: king,woman.")
-    ] = None,
+    marked: _options.Marked = None,
+    positive: Annotated[list[str] | None, option("--positive WORDS",
+        "Words to add, with commas or repeated: king,woman.")] = None,
     negative: Annotated[list[str] | None, option("--negative WORDS", "Words to subtract, likewise: man.")] = None,
-    method: Annotated[
-        str, option("--method 3cosadd|3cosmul", "How --positive and --negative words are combined.")
-    ] = "3cosadd",
-    layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "top",
+    method: Annotated[str, option("--method 3cosadd|3cosmul",
+        "How --positive and --negative words are combined.")] = "3cosadd",
+    layer: _options.LayerNames = "top",
     k: Annotated[int, option("-k N", "Number of neighbours.")] = 10,
-    embed: Annotated[
-        bool, option("--embed", "Encode a text that is not stored, by each space's own checkpoint.")
-    ] = False,
-    download: Annotated[
-        bool, option("--download", "With --embed: download checkpoints that are not on this machine.")
-    ] = False,
-    allow_pickle: _options.AllowPickle = False,
     *,
+    encoding: _options.Encoding,
     filters: _options.Filters,
     transform: _options.Transforms = None,
-    where: Annotated[
-        str | None,
-        option("--where SQL", "Only items for which this is true, as in \"text LIKE 'a%'\" (in the search)."),
-    ] = None,
+    where: Annotated[str | None, option("--where SQL",
+        "Only items for which this is true, as in \"text LIKE 'a%'\" (in the search).")] = None,
     listed: _options.Listed,
     exact: Annotated[bool, option("--exact", "Scan the vectors, whatever indexes there are.")] = False,
     shown: ShownOfStores,
-) -> None:
+) -> None:  # fmt: skip
     """Show the nearest stored items of a text, by cosine, layers and models side by side.
 
     Instead of a text: --positive and --negative, for the items nearest to king + woman - man.
@@ -48,9 +36,8 @@ def neighbours(
     with explained():
         with shown.progress():
             found = open_stores(shown.store).neighbours(
-                texts or (), marked=marked or (), **filters, layers=layer, k=k, embed=embed,
-                download=download, allow_pickle=allow_pickle, transforms=transform or (), where=where, **listed,
-                exact=exact,
+                texts or (), marked=marked or (), **filters, layers=layer, k=k, **encoding,
+                transforms=transform or (), where=where, **listed, exact=exact,
                 positive=_options.split_words(positive), negative=_options.split_words(negative), method=method,
             )  # fmt: skip
         shown.emit(found)

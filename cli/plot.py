@@ -1,7 +1,6 @@
 """``embstore plot``: a picture of a metric, of drift, or of a stored result."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,8 @@ import typer
 from . import _options, drift
 from ._errors import explained, say
 from ._options import grouped, option, parameters_of
-from ._reading import Command
+from ._reading import PlainCommand
 from ._store import open_store
-from .entry import draws
 from .query import MetricGroup, metric_command, query_arguments
 
 if TYPE_CHECKING:
@@ -28,22 +26,16 @@ _NoCache = Annotated[bool, option("--no-cache", "Compute again: use nothing stor
 class _Drawing:
     """What is drawn besides results to compute, how and where: the options of ``plot`` and of each of its commands."""
 
-    output: Annotated[
-        list[str] | None,
-        option(
-            "--output -o FILE",
-            "Write the picture there (repeatable): .svg, .png, .pdf, .html or .vl.json.  [default: METRIC.svg]",
-        ),
-    ] = None
-    result: Annotated[
-        Path | None, option("--from FILE", "Draw a result that query wrote with --format json; read no store.")
-    ] = None
+    output: Annotated[list[str] | None, option("--output -o FILE",
+        "Write the picture there (repeatable): .svg, .png, .pdf, .html or .vl.json.  "
+        "[default: METRIC.svg]")] = None  # fmt: skip
+    result: Annotated[Path | None, option("--from FILE",
+        "Draw a result that query wrote with --format json; read no store.")] = None  # fmt: skip
     column: Annotated[str | None, option("--column COLUMN", "Column to draw, where the metric has several.")] = None
     title: Annotated[str | None, option("--title TEXT", "Title.  [default: the metric's name]")] = None
     width: Annotated[str, option("--width LENGTH", "Width of the picture: 80mm, 3.3in or pixels (96 an inch).")] = "640"
-    height: Annotated[
-        str | None, option("--height LENGTH", "Height of each panel.  [default: one that suits the width]")
-    ] = None
+    height: Annotated[str | None, option("--height LENGTH",
+        "Height of each panel.  [default: one that suits the width]")] = None  # fmt: skip
     theme: Annotated[str, option("--theme paper|screen|dark", "Colours and size of type.")] = "paper"
     logy: Annotated[bool, option("--logy", "Make the scale of the values logarithmic.")] = False
     x_axis: Annotated[str, option("--x layer|step", "What the x axis shows: layers, or training steps.")] = "layer"
@@ -66,17 +58,11 @@ class _Drawing:
 
     def draw(self, name: str | None, compute: Callable[[], "Table"] | None = None) -> None:
         """Draw a result into files; say where, unless they were named. A stored one may need no name."""
-        from embstore.plot import file_type, starting_early
+        from embstore.plot import draw_table, file_type, read_result
 
         for file in self.output or ():
             _options.check_place(Path(file))
-        types = {file_type(file) for file in self.output or (f"{name}.svg",)}
-        with nullcontext() if types == {".vl.json"} else starting_early():
-            self._draw(name, compute)
-
-    def _draw(self, name: str | None, compute: Callable[[], "Table"] | None) -> None:
-        from embstore.plot import draw_table, read_result
-
+            file_type(file)
         if self.result is not None:
             table = read_result(self.result, name)
         elif compute is not None:
@@ -107,7 +93,6 @@ def _plot_metric(
     drawing = _Drawing.taken_from(options)
 
     def compute() -> "Table":
-
         return open_store(store).query(metric, cache=not no_cache, **query_arguments(options), **own)
 
     with explained():
@@ -147,7 +132,7 @@ def _metric_command(metric: "Metric") -> Any:
 
 def _drift_command() -> Any:
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command("drift", cls=Command)(_plot_drift)
+    app.command("drift", cls=PlainCommand)(_plot_drift)
     return typer.main.get_command(app)
 
 
@@ -162,14 +147,6 @@ class PlotGroup(MetricGroup):
         super().format_commands(ctx, formatter)
         with formatter.section("Other results"):
             formatter.write_dl([("drift", "How the neighbourhoods of items change over layers.")])
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command of a metric or of drift; while it is looked for and computes, vl-convert starts."""
-        if draws(args):
-            from embstore.plot import starting_early
-
-            ctx.with_resource(starting_early())
-        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a metric or of drift, or end with a message that gives the reason."""

@@ -3,22 +3,20 @@
 from typing import Annotated
 
 from ._errors import explained
-from ._options import LAYER_HELP, DryRun, Spaces, argument, option
+from ._options import DryRun, PartLayers, Spaces, argument
 from ._output import Shown
 from ._store import open_both
 
 
 def pull(
-    source: Annotated[
-        str,
-        argument("SOURCE", "Folder, s3://, gs://, az://, hf://datasets/OWNER/NAME[@REVISION] or https://; only read."),
-    ],
+    source: Annotated[str, argument("SOURCE",
+        "Folder, s3://, gs://, az://, hf://datasets/OWNER/NAME[@REVISION] or https://; only read.")],
     space: Spaces = None,
-    layer: Annotated[str, option("--layer --layers LAYERS", LAYER_HELP)] = "all",
+    layer: PartLayers = "all",
     dry_run: DryRun = False,
     *,
     shown: Shown,
-) -> None:
+) -> None:  # fmt: skip
     """Copy another store, or some of its spaces and layers, into this one.
 
     This one is missing, empty, or an earlier copy, of which only what is missing travels; with --space, its other

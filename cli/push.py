@@ -3,22 +3,20 @@
 from typing import Annotated
 
 from ._errors import explained
-from ._options import LAYER_HELP, DryRun, Spaces, argument, option
+from ._options import DryRun, PartLayers, Spaces, argument
 from ._output import Shown
 from ._store import open_both
 
 
 def push(
-    dest: Annotated[
-        str,
-        argument("DEST", "Folder, s3://, gs://, az:// or hf://datasets/OWNER/NAME: empty, or with an earlier copy."),
-    ],
+    dest: Annotated[str, argument("DEST",
+        "Folder, s3://, gs://, az:// or hf://datasets/OWNER/NAME: empty, or with an earlier copy.")],
     space: Spaces = None,
-    layer: Annotated[str, option("--layer --layers LAYERS", LAYER_HELP)] = "all",
+    layer: PartLayers = "all",
     dry_run: DryRun = False,
     *,
     shown: Shown,
-) -> None:
+) -> None:  # fmt: skip
     """Copy the store, or some of its spaces and layers, to another place.
 
     Only what is missing there travels. The files come first and the manifest last, so that the copy is complete or

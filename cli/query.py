@@ -20,43 +20,27 @@ if TYPE_CHECKING:
     from embstore.metrics import Metric, Parameter
 
 
-_Intervals = Annotated[
-    str | None,
-    option(
-        "--intervals columns|inline",
-        "In a printed table: columns of their own, or value [low, high].  [default: columns]",
-    ),
-]
+_Intervals = Annotated[str | None, option("--intervals columns|inline",
+    "In a printed table: columns of their own, or value [low, high].  [default: columns]")]  # fmt: skip
 
 
 @grouped
 def _selection(
     *,
     filters: _options.Filters,
-    layer: Annotated[str, option("--layer LAYERS", _options.LAYER_HELP)] = "all",
-    where: Annotated[
-        str | None,
-        option(
-            "--where SQL",
-            'Keep the items for which this holds, over item_id, unit, text, context_id, start, "end" and columns '
-            '(embstore info --columns): --where "length(text) > 3".',
-        ),
-    ] = None,
+    layer: _options.LayerNames = "all",
+    where: Annotated[str | None, option("--where SQL",
+        'Keep the items for which this holds, over item_id, unit, text, context_id, start, "end" and columns (embstore '
+        'info --columns): --where "length(text) > 3".')] = None,
     listed: _options.Listed,
     sample: _options.Sample = None,
     seed: Annotated[int, option("--seed S", "Seed of everything that is drawn (sample, bootstrap, permutations).")] = 0,
     transform: _options.Transforms = None,
-    by: Annotated[
-        str | None, option("--by COLUMN", "A row for each value of this column of the items: pos, position …")
-    ] = None,
-    bins: Annotated[
-        str | None,
-        option(
-            "--bins N|EDGES",
-            "With --by, for numbers: N intervals with equally many items, or intervals between edges: 0,10,100.",
-        ),
-    ] = None,
-) -> dict[str, Any]:
+    by: Annotated[str | None, option("--by COLUMN",
+        "A row for each value of this column of the items: pos, position …")] = None,
+    bins: Annotated[str | None, option("--bins N|EDGES",
+        "With --by, for numbers: N intervals with equally many items, or intervals between edges: 0,10,100.")] = None,
+) -> dict[str, Any]:  # fmt: skip
     """Return the spaces, layers and items that the options select, as arguments of :meth:`Store.query`."""
     return {
         **filters, "layers": layer, "where": where, **listed, "sample": sample, "seed": seed,
@@ -77,18 +61,13 @@ def _query(
     form: _options.OutputFormat = _options.Format.TABLE,
     output: _options.OutputFile = None,
     csv_safe: _options.CsvSafe = False,
-    explain: Annotated[
-        bool,
-        option(
-            "--explain",
-            "Show formula, citation, estimator, columns and options, and which answers are stored; compute nothing.",
-        ),
-    ] = False,
-    no_cache: Annotated[
-        bool, option("--no-cache", "Compute all answers again: use no stored ones, and store none.")
-    ] = False,
+    explain: Annotated[bool, option("--explain",
+        "Show formula, citation, estimator, columns and options, and which answers are stored; compute "
+        "nothing.")] = False,
+    no_cache: Annotated[bool, option("--no-cache",
+        "Compute all answers again: use no stored ones, and store none.")] = False,
     **options: Any,
-) -> None:
+) -> None:  # fmt: skip
     metric = options.pop("metric")
     intervals = options.pop("intervals", None)
     options = query_arguments(options)

@@ -16,14 +16,13 @@ if TYPE_CHECKING:
 
 def remove(
     space: Annotated[list[str] | None, option("--space NAME", "Remove this space (repeatable).")] = None,
-    column: Annotated[
-        list[str] | None, option("--column NAME", "Remove this column of all items (repeatable).")
-    ] = None,
+    column: Annotated[list[str] | None, option("--column NAME",
+        "Remove this column of all items (repeatable).")] = None,
     yes: Annotated[bool, option("--yes -y", "Do not ask first.")] = False,
     dry_run: DryRun = False,
     *,
     shown: Shown,
-) -> None:
+) -> None:  # fmt: skip
     """Remove spaces: their vectors, summaries, indexes and cards; or columns of items, with --column.
 
     Texts and datasets stay, since other spaces may have them too.

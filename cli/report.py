@@ -12,19 +12,16 @@ from ._store import open_store
 
 def report(
     output: Annotated[Path, option("--output -o FILE", "File to write; - for standard output.")] = Path("report.html"),
-    recipe: Annotated[
-        str | None, option("--recipe NAME", "Begin with the reproduction of this paper, as embstore reproduce.")
-    ] = None,
-    model: Annotated[
-        list[str] | None, option("--model NAME", "With --recipe: checkpoint, as in embstore reproduce (repeatable).")
-    ] = None,
-    sentences: Annotated[
-        str | None, option("--sentences FILE", "With --recipe: draw occurrences from these sentences.")
-    ] = None,
+    recipe: Annotated[str | None, option("--recipe NAME",
+        "Begin with the reproduction of this paper, as embstore reproduce.")] = None,
+    model: Annotated[list[str] | None, option("--model NAME",
+        "With --recipe: checkpoint, as in embstore reproduce (repeatable).")] = None,
+    sentences: Annotated[str | None, option("--sentences FILE",
+        "With --recipe: draw occurrences from these sentences.")] = None,
     quick: Annotated[bool, option("--quick", "With --recipe: the small datasets only.")] = False,
     quiet: _options.Quiet = False,
     store: _options.StoreDir = None,
-) -> None:
+) -> None:  # fmt: skip
     """Write a report on a store: what it holds, its metrics as pictures and tables, and an interactive map.
 
     The file opens without a network, in any browser. It needs the extra plot.

@@ -18,18 +18,11 @@ _FOR_THE_EYE = (Format.TABLE, Format.MARKDOWN)
 
 def reproduce(
     recipe: Annotated[str, argument("RECIPE", "wolfe2022, or the path of a recipe of your own (.toml).")],
-    model: Annotated[
-        list[str] | None,
-        option(
-            "--model NAME",
-            "gpt2, clip, minilm, a hub id, a folder, or name=folder (repeatable); published numbers are those of "
-            "the name.  [default: the paper's models]",
-        ),
-    ] = None,
-    sentences: Annotated[
-        str | None,
-        option("--sentences FILE", "Draw occurrences from these sentences, one a line, not from the recipe's."),
-    ] = None,
+    model: Annotated[list[str] | None, option("--model NAME",
+        "gpt2, clip, minilm, a hub id, a folder, or name=folder (repeatable); published numbers are those of the name. "
+        " [default: the paper's models]")] = None,
+    sentences: Annotated[str | None, option("--sentences FILE",
+        "Draw occurrences from these sentences, one a line, not from the recipe's.")] = None,
     quick: Annotated[bool, option("--quick", "Only the small sets, and the first texts of the others.")] = False,
     seed: Annotated[int, option("--seed S", "Seed of all draws.")] = 0,
     device: DeviceName = None,
@@ -38,7 +31,7 @@ def reproduce(
     strict: Annotated[bool, option("--strict", "Exit with 1 if a published number is missed.")] = False,
     *,
     shown: Shown,
-) -> None:
+) -> None:  # fmt: skip
     """Reproduce a paper: build what it needs, measure, and show measured beside published."""
     with explained(_STOPPED):
         with shown.progress() as observe:

@@ -13,7 +13,7 @@ from . import _options
 from ._errors import explained
 from ._options import argument, option
 from ._output import csv_lines, emit, json_lines, open_output, write
-from ._reading import Command
+from ._reading import PlainCommand
 from ._store import open_store
 
 _PLAN = ["explain_key", "explain_value"]  # columns of what EXPLAIN gives
@@ -24,7 +24,7 @@ _ROWS = 10_000
 """Number of rows that are in memory at a time where a format is written row by row."""
 
 
-class SqlCommand(Command):
+class SqlCommand(PlainCommand):
     """The command ``sql``, whose option ``-p`` takes two words; Typer knows no repeatable option of two."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -45,28 +45,20 @@ class SqlCommand(Command):
 def sql(
     query: Annotated[str | None, argument("QUERY", "One SELECT; - or nothing reads standard input.")] = None,
     file: Annotated[Path | None, option("--file -f FILE", "Read the query there.")] = None,
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--parameter",
-            "-p",
-            metavar="NAME VALUE",
-            help="Value of a parameter, $NAME in the query (repeatable); digits are numbers, all else is text.",
-        ),
-    ] = None,
+    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", metavar="NAME VALUE",
+        help="Value of a parameter, $NAME in the query (repeatable); digits are numbers, all else is text.")] = None,
     raw: Annotated[bool, option("--raw", "Write the first value of the first row, and nothing else.")] = False,
     tables: Annotated[bool, option("--tables", "List the views with their columns and types, and the macros.")] = False,
     explain: Annotated[bool, option("--explain", "Show DuckDB's plan of the query; do not run it.")] = False,
     timeout: Annotated[float | None, option("--timeout SECONDS", "How long it may take.  [default: no limit]")] = None,
-    memory: Annotated[
-        str | None, option("--memory SIZE", "What it may take, as in 2GB.  [default: half of the machine's memory]")
-    ] = None,
+    memory: Annotated[str | None, option("--memory SIZE",
+        "What it may take, as in 2GB.  [default: half of the machine's memory]")] = None,
     store: _options.StoreDir = None,
     form: _options.OutputFormat = _options.Format.TABLE,
     output: _options.OutputFile = None,
     csv_safe: _options.CsvSafe = False,
     ids_as_text: _options.IdsAsText = False,
-) -> None:
+) -> None:  # fmt: skip
     """Run one SELECT over the store, in DuckDB's SQL; it reads the store and nothing else, and cannot write.
 
     Views: items, columns, built_in, embeddings, summaries, skipped, spaces and datasets.NAME (--tables). Macros:

@@ -11,25 +11,15 @@ from ._store import open_all, open_store
 
 
 def verify(
-    deep: Annotated[
-        bool,
-        option(
-            "--deep",
-            "Also compute each id from its text, and compare the vectors in the indexes, and the sums of a space, "
-            "with the shards.",
-        ),
-    ] = False,
-    quick: Annotated[
-        bool,
-        option(
-            "--quick",
-            "Check instead only that each file is there with its size, and the footers of the shards. Of a store "
-            "at a URL, fetches a listing and some kilobytes per shard.",
-        ),
-    ] = False,
+    deep: Annotated[bool, option("--deep",
+        "Also compute each id from its text, and compare the vectors in the indexes, and the sums of a space, with the "
+        "shards.")] = False,
+    quick: Annotated[bool, option("--quick",
+        "Check instead only that each file is there with its size, and the footers of the shards. Of a store at a URL, "
+        "fetches a listing and some kilobytes per shard.")] = False,
     *,
     shown: Shown,
-) -> None:
+) -> None:  # fmt: skip
     """Check every file of a store: hashes, rows, finite values, ids and indexes.
 
     Exit 1 if something is wrong, 2 if nothing is but something could not be read.

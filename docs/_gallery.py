@@ -103,7 +103,6 @@ def page() -> str:
 
 def draw(folder: Path) -> None:
     """Build the store in a temporary folder, and write all pictures to ``folder``."""
-    import vl_convert  # noqa: F401 - loaded, it draws all pictures in this process and starts once
     from embstore_cli.main import app
 
     folder = folder.resolve()

@@ -397,9 +397,9 @@ def table(
     intervals: Mapping[str, tuple[str, str]] | None = None,
     chart: Chart | None = None,
 ) -> Table:
-    """Return a :class:`Table` of rows with the given columns; every row must have every column, and may have more."""
-    complete = tuple({column: row[column] for column in columns} for row in rows)
-    return Table(tuple(columns), complete, tuple(notes), pivot, types or {}, tuple(shown), intervals or {}, chart)
+    """Return a :class:`Table` of rows with the given columns, which every row must have, and with each note once."""
+    complete, once = tuple({column: row[column] for column in columns} for row in rows), tuple(dict.fromkeys(notes))
+    return Table(tuple(columns), complete, once, pivot, types or {}, tuple(shown), intervals or {}, chart)
 
 
 def write_batches(schema: "pyarrow.Schema", batches: "Iterable[pyarrow.RecordBatch]", target: BinaryIO) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 from embstore.base.chart import DRIFT
 from embstore.base.errors import NotStoredError, StoreError, UnknownNameError, UsageError
 from embstore.base.table import Pivot, ShownColumn, Table, table
-from embstore.drift.measure import Measured, measure
-from embstore.drift.request import DriftRequest, Sides, find_sides
+from embstore.drift.measure import DriftRequest, Measured, Sides, find_sides, measure
+from embstore.query.cache import minor_version
 from embstore.query.lookup import Query
 from embstore.query.missing import quoted_list
 from embstore.query.provenance import (
@@ -129,7 +129,7 @@ def _question(sides: Sides, request: DriftRequest, words: Sequence[int]) -> dict
         "rows": {"where": selection.where, "sample": selection.sample, "transforms": []},
         "seed": None if selection.sample is None else selection.seed,
         "inputs": {} if selection.words is None else {"selected words": selection.words.sha256},
-        "numpy": _minor(np.__version__),
+        "numpy": minor_version(np.__version__),
         "of": [
             part
             for card, layers in zip(sides.cards, sides.layers, strict=True)
@@ -141,11 +141,7 @@ def _question(sides: Sides, request: DriftRequest, words: Sequence[int]) -> dict
     }  # fmt: skip
     if selection.items.is_empty:
         return question
-    return {**question, "items": hash_of(catalog.item_tables), "duckdb": _minor(connections.version())}
-
-
-def _minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])
+    return {**question, "items": hash_of(catalog.item_tables), "duckdb": minor_version(connections.version())}
 
 
 def _rows_of(sides: Sides, request: DriftRequest, measured: Measured) -> list[Row]:
@@ -181,7 +177,7 @@ def _tabulate(rows: Sequence[Row], request: DriftRequest, notes: Sequence[str]) 
     means = Pivot(down, (), ("mean_overlap", "mean_turnover"), heads=(*down[:-1], "item"))
     return table(
         [columns | row for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
-        notes=list(dict.fromkeys(all_notes)), types=_TYPES, pivot=means if request.n_most else None,
+        notes=all_notes, types=_TYPES, pivot=means if request.n_most else None,
         shown=(ShownColumn(name, "item"), *(ShownColumn(column, heads.get(column, "")) for column in across)),
         chart=DRIFT if request.pairs == "adjacent" else None,
     )  # fmt: skip

@@ -5,8 +5,7 @@
     recipe            a checkpoint's own recipe as sentence-transformers reads it, as data
     tokens            passages → token ids, without the model; templates, poolings
     spans             the tokens of each item; the part of a very long text to tokenise
-    text_part         the part of a model that reads text, and its maximum length
-    models            a folder → a transformers text model, or an error; only hashed files, no network
+    models            a folder → the part of a transformers model that reads text; only hashed files, no network
     contract          which hidden state is which layer, verified by running the model
     forward           batches → their vectors, several in parallel
     recipe_head       texts → token ids, and hidden states → vectors, by a checkpoint's own recipe
@@ -35,7 +34,7 @@ from embstore.encode.records import (
     Weights,
     default_batch_tokens,
     plan_batches,
-)
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from embstore.encode.encoder import Encoder
@@ -43,28 +42,10 @@ if TYPE_CHECKING:
     from embstore.encode.tokens import Tokenizer
 
 __all__ = [
-    "MODEL_FAILS",
-    "SHORT_NAMES",
-    "Checkpoint",
-    "Encoded",
-    "Encoder",
-    "Fingerprint",
-    "Long",
-    "ModelFailsError",
-    "Plan",
-    "Recipe",
-    "Skipped",
-    "Tokenizer",
-    "TooLongError",
-    "Weights",
-    "default_batch_tokens",
-    "fingerprint",
-    "installed_versions",
-    "plan_batches",
-    "read_recipe",
-    "reader",
-    "resolve",
-]
+    "MODEL_FAILS", "SHORT_NAMES", "Checkpoint", "Encoded", "Encoder", "Fingerprint", "Long", "ModelFailsError", "Plan",
+    "Recipe", "Skipped", "Tokenizer", "TooLongError", "Weights", "default_batch_tokens", "fingerprint",
+    "installed_versions", "plan_batches", "read_recipe", "reader", "resolve",
+]  # fmt: skip
 
 
 _LAZY = {"Encoder": "encoder", "Tokenizer": "tokens", "reader": "recipe_head"}

@@ -20,7 +20,7 @@ from embstore.base.errors import EncodeError
 from embstore.base.space import Pooling
 from embstore.encode.contract import Contract
 from embstore.encode.extra import first_sentence, free_cached_memory, is_out_of_memory, need
-from embstore.encode.recipe_head import Head
+from embstore.encode.recipe_head import Head, TokenPool
 from embstore.encode.records import MODEL_FAILS, Encoded, ModelFailsError, Skipped
 from embstore.encode.spans import Text
 
@@ -119,10 +119,10 @@ class Forward:
                 if pooling is Pooling.MODEL and self.head is not None:
                     vectors[pooling] = self.head.vectors(texts, states, last, self.layers)
                     continue
-                pool = gather(texts, width, pooling, model.device)
+                pool = pool_of(texts, width, pooling, model.device)
                 if pooling is Pooling.PROJECTION:
                     # As in transformers, the end token's state after the final norm is projected.
-                    projected = model.text_projection(pool(last))
+                    projected = model.text_projection(pool(last).to(last.dtype))
                     vectors[pooling] = projected.unsqueeze(0).float().cpu().numpy()
                     continue
                 block = np.empty((len(self.layers), n, self.contract.dim), dtype=np.float32)
@@ -172,44 +172,10 @@ def halves(texts: Texts) -> list[Texts]:
     return [texts[:middle], texts[middle:]]
 
 
-@dataclass(frozen=True)
-class Gather:
-    """Indices into a batch's flattened hidden states, to pool one vector per item.
-
-    Attributes:
-        rows: Flattened index of every pooled token, row · width + position, int64 (m,).
-        items: Item index of each of these tokens, int64 (m,); None if every item has exactly one token.
-        counts: Number of tokens of each item, float32 (n, 1); None if every item has exactly one token.
-    """
-
-    rows: "Tensor"
-    items: "Tensor | None" = None
-    counts: "Tensor | None" = None
-
-    def __call__(self, state: "Tensor") -> "Tensor":
-        """Pool a hidden state (batch, width, dim) into the vectors of the items (n, dim)."""
-        pooled_states = state.reshape(-1, state.shape[-1]).index_select(0, self.rows)
-        if self.items is None or self.counts is None:
-            return pooled_states
-        pooled_states = pooled_states.float()  # 16 bits round each sum
-        sums = pooled_states.new_zeros(len(self.counts), pooled_states.shape[-1])
-        return sums.index_add_(0, self.items, pooled_states) / self.counts
-
-
-def gather(texts: Sequence[Text], width: int, pooling: Pooling, device: Any) -> Gather:
-    """Compute the indices to pool the items of a batch of rows of ``width`` tokens, in order."""
-    torch = need("torch")
-    chosen = [
-        [row * width + position for position in _positions(text, tokens, pooling)]
-        for row, text in enumerate(texts)
-        for tokens in text.tokens
-    ]
-    rows = torch.tensor([index for indices in chosen for index in indices], dtype=torch.int64, device=device)
-    if pooling is not Pooling.MEAN:
-        return Gather(rows)
-    counts = torch.tensor([len(indices) for indices in chosen], dtype=torch.int64, device=device)
-    items = torch.arange(len(chosen), device=device).repeat_interleave(counts)
-    return Gather(rows, items, counts.to(torch.float32).unsqueeze(1))
+def pool_of(texts: Sequence[Text], width: int, pooling: Pooling, device: Any) -> TokenPool:
+    """Return what pools the items of a batch of rows of ``width`` tokens, in order."""
+    chosen = [(row, _positions(text, tokens, pooling)) for row, text in enumerate(texts) for tokens in text.tokens]
+    return TokenPool.of(chosen, width, ("mean" if pooling is Pooling.MEAN else "lasttoken",), device)
 
 
 def _positions(text: Text, tokens: list[int], pooling: Pooling) -> list[int]:

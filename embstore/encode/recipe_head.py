@@ -51,7 +51,8 @@ class Head:
             layers: Numbers of the layers; that of the output stands for the vector of the whole recipe.
         """
         torch = need("torch")
-        pool = _Pool.of(texts, last.shape[1], self.recipe.modes, last.device)
+        chosen = [(row, positions) for row, text in enumerate(texts) for positions in text.tokens]
+        pool = TokenPool.of(chosen, last.shape[1], self.recipe.modes, last.device)
         block = np.empty((len(layers), pool.n, self.recipe.dim), dtype=np.float32)
         target = torch.from_numpy(block)
         for i, layer in enumerate(layers):
@@ -66,7 +67,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class _Pool:
+class TokenPool:
     """Indices of the pooled tokens of a batch.
 
     Attributes:
@@ -86,10 +87,9 @@ class _Pool:
     ends: "Tensor"
 
     @classmethod
-    def of(cls, texts: Sequence[Text], width: int, modes: Sequence[Mode], device: Any) -> "_Pool":
-        """Compute the indices of a batch of rows of ``width`` tokens, padded on the right."""
+    def of(cls, chosen: Sequence[tuple[int, list[int]]], width: int, modes: Sequence[Mode], device: Any) -> "TokenPool":
+        """Compute the indices of a batch of rows of ``width`` tokens, given the row and the tokens of each item."""
         torch = need("torch")
-        chosen = [(row, positions) for row, text in enumerate(texts) for positions in text.tokens]
         counts = [len(positions) for _, positions in chosen]
         flat = [(row * width + position, position + 1) for row, positions in chosen for position in positions]
         ends = np.cumsum(counts)

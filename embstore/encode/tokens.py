@@ -9,11 +9,10 @@ from embstore.base.space import Pooling, Template, Unit, check_pooling
 from embstore.base.text import NOT_UNICODE, Passage, is_unicode
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.extra import first_sentence, need, quiet
-from embstore.encode.models import fenced, load_config
+from embstore.encode.models import fenced, load_config, max_tokens, text_part
 from embstore.encode.recipe import read_recipe
 from embstore.encode.records import CPU_BATCH_TOKENS, Long, Plan, Skipped, TooLongError, plan_batches
 from embstore.encode.spans import NoPieceError, Piece, Text, add_items, find_piece, shifted, skip_all
-from embstore.encode.text_part import max_tokens, text_part
 
 if TYPE_CHECKING:
     from embstore.encode.recipe import Recipe

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from embstore.base.errors import EmbstoreError, UsageError
 from embstore.base.messages import written_as
-from embstore.explore import colours, maps, overview, questions
+from embstore.explore import colours, maps, questions
 from embstore.explore.guard import Door, Guard, Refusal, refusal_response, report_line
 from embstore.explore.items import Reading, SpaceItems, read_items
 from embstore.explore.rendering import as_field, to_json
@@ -61,12 +61,12 @@ class Explorer:
             ("GET", "/", self.page),
             ("GET", "/static/{name}", self.file),
             ("GET", "/api/store", self.overview),
-            ("GET", "/api/fingerprint", partial(self._read, overview.current_fingerprint)),
-            ("GET", "/api/inventory", partial(self._read, overview.inventory)),
-            ("GET", "/api/metric", self.metric_form),
+            ("GET", "/api/fingerprint", partial(self._read, questions.current_fingerprint)),
+            ("GET", "/api/inventory", partial(self._read, questions.inventory)),
+            ("GET", "/api/metric", partial(self._read, questions.metric_form)),
             ("GET", "/api/suggest", self.suggest),
-            ("GET", "/api/map", self.map),
-            ("GET", "/api/kept", self.kept),
+            ("GET", "/api/map", partial(self._compute, maps.packed_map)),
+            ("GET", "/api/kept", partial(self._compute, maps.kept_now)),
             ("POST", "/api/colours", partial(self._compute, colours.colours)),
             ("POST", "/api/neighbours", self.neighbours),
             ("POST", "/api/metric", partial(self._compute, questions.metric)),
@@ -96,20 +96,18 @@ class Explorer:
 
     async def overview(self, _request: Request) -> Response:
         """Return spaces, layers, datasets and metrics."""
-        found = await run_in_threadpool(overview.overview, self.store)
+        found = await run_in_threadpool(questions.overview, self.store)
         if self._fingerprint != found["fingerprint"]:
             self._fingerprint = found["fingerprint"]
             self._kept.clear()
             await self.workers.reset()
         return _json(found)
 
-    async def _read(self, function: Callable[[Reading], Any], _request: Request) -> Response:
-        return _json(await run_in_threadpool(function, self.store))
-
-    async def metric_form(self, request: Request) -> Response:
-        """Return the declaration of a metric."""
-        name = request.query_params.get("name", "")
-        return _json(await run_in_threadpool(overview.metric_form, self.store, name))
+    async def _read(self, function: Callable[..., Any], request: Request) -> Response:
+        """Return the result of a function of the store that takes little time."""
+        given = await _given(request)
+        _check_arguments(function, given)
+        return _json(await run_in_threadpool(partial(function, self.store, **given)))
 
     async def suggest(self, request: Request) -> Response:
         """Return texts of a space for what is being typed."""
@@ -118,39 +116,23 @@ class Explorer:
         items: SpaceItems = await self._keep(f"items {space}", read)
         return _json({"texts": items.suggest(typed)})
 
-    async def map(self, request: Request) -> Response:
-        """Return a map as bytes."""
-        space, name = (request.query_params.get(key, "") for key in ("space", "map"))
-        run = partial(self.workers.run, maps.packed_map, request.is_disconnected, space=space, name=name)
-        data: bytes = await self._keep(f"map {space} {name}", run)
-        return Response(data, media_type="application/octet-stream")
-
-    async def kept(self, request: Request) -> Response:
-        """Return the shares of neighbours that the map by principal components keeps."""
-        space = request.query_params.get("space", "")
-        run = partial(self.workers.run, maps.kept_now, request.is_disconnected, space=space)
-        return _json({"kept": await self._keep(f"kept {space}", run)})
-
     async def neighbours(self, request: Request) -> Response:
         """Return the nearest items of a text. Users' SQL, and a model that encodes it, take a process of their own."""
-        given = await _body(request)
-        if given.get("embed") or given.get("where"):
-            return await self._answer(request, questions.neighbours, given)
-        _check_arguments(questions.neighbours, given)
-        return _json(await run_in_threadpool(partial(questions.neighbours, self.store, **given)))
+        given = await _given(request)
+        answer = self._compute if given.get("embed") or given.get("where") else self._read
+        return await answer(questions.neighbours, request)
 
     async def _compute(self, function: Callable[..., Any], request: Request) -> Response:
-        return await self._answer(request, function, await _body(request))
-
-    async def _answer(self, request: Request, function: Callable[..., Any], given: dict[str, Any]) -> Response:
         """Return the result of a function of the store, computed in another process, or kept from the last time.
 
         Results of SQL are not kept, since it may name the time or chance.
         """
+        given = await _given(request)
         _check_arguments(function, given)
         key = f"{function.__name__} {json.dumps(given, sort_keys=True)}"
         run = partial(self.workers.run, function, request.is_disconnected, **given)
-        return _json(await (run() if function is questions.sql else self._keep(key, run)))
+        found = await (run() if function is questions.sql else self._keep(key, run))
+        return Response(found, media_type="application/octet-stream") if isinstance(found, bytes) else _json(found)
 
     async def _keep(self, key: str, make: Callable[[], Awaitable[Any]]) -> Any:
         """Return a value that was kept under a key, else make and keep it; the least used ones are forgotten."""
@@ -187,7 +169,10 @@ def _answering(answer: Answer, report: Callable[[str], None]) -> Answer:
     return answering
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def _given(request: Request) -> dict[str, Any]:
+    """Return the arguments in the address of a request, or in its body."""
+    if request.method == "GET":
+        return dict(request.query_params)
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise UsageError("the body must be JSON, with the content type application/json.")
     try:

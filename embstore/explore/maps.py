@@ -196,9 +196,9 @@ def pack(found: SpaceMap, more: Mapping[str, str] | None = None) -> bytes:
     return len(text).to_bytes(4, "little") + text + body
 
 
-def packed_map(store: Reading, space: str, name: str) -> bytes:
+def packed_map(store: Reading, space: str, map: str = "") -> bytes:
     """Return the packed map of a space, with the command and the line of Python that make it."""
-    return pack(find_map(store, space, name), commands_of(store, space, name))
+    return pack(find_map(store, space, map), commands_of(store, space, map))
 
 
 def place(

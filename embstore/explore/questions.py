@@ -1,18 +1,21 @@
-"""Answer the page's questions: neighbours, metrics and SQL, each with the command that gives the same answer."""
+"""Answer the page's questions: what the store has, neighbours, metrics and SQL, with the commands that do the same."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from embstore.base.errors import EmbstoreError, QueryError, UnknownNameError, UsageError
+from embstore.base.errors import EmbstoreError, UnknownNameError, UsageError
 from embstore.base.table import Table
-from embstore.explore.items import SQL_LIMITS, Reading, layer_names
+from embstore.base.text import N_TOKENS
+from embstore.explore.items import MOST, SQL_LIMITS, Reading, layer_names
+from embstore.explore.maps import stored_maps
 from embstore.explore.rendering import command, python, shortened
 from embstore.query.request import SETS
 from embstore.storage.files.card import Card
+from embstore.storage.files.item_columns import is_token_column
 
 SQL_ROWS = 1_000
 _SHARED = ("spaces", "layers", "where", "sample", "seed", "transforms")
@@ -25,11 +28,11 @@ WITH pairs AS (
   JOIN embeddings b ON b.space = '{space}' AND b.layer = {layer} AND b.item_id = p.item_id_2
   WHERE p.unit = '{unit}'
 ), used AS (SELECT * FROM pairs WHERE cosine IS NOT NULL)
-SELECT *, {of_cosine} - {of_score} AS residual FROM used ORDER BY abs(residual) DESC, text, text_2 LIMIT {n}"""
+SELECT *, {of_cosine} - {of_score} AS residual{more} FROM used ORDER BY abs(residual) DESC, text, text_2 LIMIT {n}"""
 _RANK = (
     "(rank() OVER (ORDER BY {0}) - 1 + (count(*) OVER (PARTITION BY {0}) - 1) / 2) / greatest(count(*) OVER () - 1, 1)"
 )
-"""The rank of a column scaled to [0, 1], as :func:`_ranks` has it."""
+"""The rank of a column scaled to [0, 1]; equal values share their mean rank."""
 
 
 def neighbours(
@@ -131,46 +134,86 @@ def residuals(store: Reading, dataset: str, space: str, layer: str) -> dict[str,
     if layer not in layers:
         raise UnknownNameError("layer", layer, layers)
     card = store.catalog.cards[space]
-    unit = card.unit
-    pairs = store.catalog.dataset(dataset, unit)
-    ids = np.unique(np.concatenate([pairs["item_id"], pairs["item_id_2"]])) if pairs else np.empty(0, np.int64)
-    if not len(ids):
-        raise QueryError(f"{dataset} has no pairs of {unit.value}s, which {space} has.")
-    stored, _, vectors = store.vectors(space, layer, where=f"item_id IN ({','.join(map(str, ids.tolist()))})")
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    directions = vectors / np.where(lengths == 0, 1, lengths)
-    place = {item: at for at, item in enumerate(stored.tolist()) if lengths[at] > 0}
-    left, right = ([place.get(item, -1) for item in pairs[name].tolist()] for name in ("item_id", "item_id_2"))
-    used = np.array([a >= 0 and b >= 0 for a, b in zip(left, right, strict=True)], bool)
-    cosines = np.einsum("ij,ij->i", directions[np.array(left)[used]], directions[np.array(right)[used]])
-    scores = pairs["score"][used].astype(np.float64)
-    difference = _ranks(cosines) - _ranks(scores)
-    texts = [pairs[name][used].astype(object) for name in ("text", "text_2")]
-    order = np.lexsort((*texts[::-1], -np.abs(difference)))[:_N_PAIRS]
-    texts = [text[order].tolist() for text in texts]
-    columns = [*texts, *(values[order].tolist() for values in (scores, cosines, difference))]
-    names = ("text", "text_2", "score", "cosine", "residual")
-    rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-    select = _pairs_select(dataset, card, layer)
+    total = len(store.catalog.dataset(dataset, card.unit)["item_id"])
+    found = store.sql(_pairs_select(dataset, card, layer, ", count(*) OVER () AS n"), **asdict(SQL_LIMITS))
+    rows = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+    n, select = [row.pop("n") for row in rows], _pairs_select(dataset, card, layer)
     return {
-        "rows": rows, "n": int(used.sum()), "total": len(used), "command": command("sql", store.path, {}, (select,)),
+        "rows": rows, "n": n[0] if n else 0, "total": total, "command": command("sql", store.path, {}, (select,)),
         "python": python("sql", store.path, {}, select),
     }  # fmt: skip
 
 
-def _pairs_select(dataset: str, card: Card, layer: str) -> str:
-    """Return the SELECT over the views of the store that lists the same pairs."""
+def _pairs_select(dataset: str, card: Card, layer: str, more: str = "") -> str:
+    """Return the SELECT over the views of the store that lists the pairs, with more columns."""
     [member] = card.layers.select(layer)
     return _PAIRS.format(
         dataset=dataset.replace('"', '""'), space=card.space.replace("'", "''"), layer=member.id, unit=card.unit.value,
-        of_cosine=_RANK.format("cosine"), of_score=_RANK.format("score"), n=_N_PAIRS,
+        of_cosine=_RANK.format("cosine"), of_score=_RANK.format("score"), n=_N_PAIRS, more=more,
     )  # fmt: skip
 
 
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the ranks of values scaled to [0, 1]; equal values share their mean rank."""
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    means = ends - (counts + 1) / 2
-    ranks: NDArray[np.float64] = means[places] / max(1, len(values) - 1)
-    return ranks
+_SKIPPED_SHOWN = 200
+
+
+def overview(store: Reading) -> dict[str, Any]:
+    """Return what the page must know first: spaces with their layers, datasets, metrics and notes.
+
+    The store is read anew, so that what was written since is seen.
+    """
+    store.refresh()
+    catalog, info, metrics = store.catalog, store.info(), store.metrics()
+    cards, names = catalog.cards, catalog.columns.names
+    columns = sorted(name for name in names if not is_token_column(name))
+    if len(columns) < len(names):  # numbers of tokens have one name in all spaces
+        columns.append(N_TOKENS)
+    return {
+        "path": str(store.path), "name": store.path.resolve().name or str(store.path), "fingerprint": _hash(info),
+        "spaces": [
+            dict(row) | {"layer_names": list(cards[row["space"]].layers.names)} for row in info if row["space"] in cards
+        ],
+        "datasets": catalog.datasets(), "columns": columns, "most_items": MOST,
+        "map_commands": {space: _map_command(store, space) for space in cards},
+        "maps": {space: list(named) for space, named in stored_maps(store).items()},
+        "metrics": [{name: row[name] for name in ("name", "help", "needs")} for row in metrics],
+        "notes": [*info.notes, *metrics.notes], "can_plot": find_spec("vl_convert") is not None,
+    }  # fmt: skip
+
+
+def _map_command(store: Reading, space: str) -> str:
+    """Return the command that stores a map of a space that keeps more neighbours than principal components do."""
+    sample = MOST if store.catalog.count(space) > MOST else None
+    return command("map", store.path, {"method": "tsne", "spaces": [space], "sample": sample})
+
+
+def _hash(info: Table) -> str:
+    """Return a hash of the rows of ``Store.info``, which differs when a store has changed."""
+    return hashlib.sha256(json.dumps(info.to_pylist(), default=str).encode()).hexdigest()[:16]
+
+
+def metric_form(store: Reading, name: str) -> dict[str, Any]:
+    """Return the declaration of a metric in the words of the page: formula, estimator, columns, parameters."""
+    declared = store.explain(name).to_dict()
+    return {**declared, "parameters": [{**each, "help": _field_help(each)} for each in declared["parameters"]]}
+
+
+def _field_help(parameter: Mapping[str, Any]) -> str:
+    text = parameter["help"]
+    return f"{text} Several: with commas." if parameter["repeatable"] and "commas" not in text else text
+
+
+def inventory(store: Reading) -> dict[str, Any]:
+    """Return the content of the tab Store: spaces with everything their cards say, and the skipped texts."""
+    cards = {space: json.loads(json.dumps(card.to_dict(), default=str)) for space, card in store.catalog.cards.items()}
+    skipped = store.skipped()
+    return {
+        "cards": cards, "skipped": [dict(row) for row in skipped.rows[:_SKIPPED_SHOWN]],
+        "skipped_columns": list(skipped.columns), "n_skipped": len(skipped),
+        "command": command("info", store.path, {}), "python": python("info", store.path, {}),
+    }  # fmt: skip
+
+
+def current_fingerprint(store: Reading) -> dict[str, str]:
+    """Return a hash of the state of the store as it is now, without a change of what ``store`` has read."""
+    opened: Callable[..., Reading] = type(store)
+    return {"fingerprint": _hash(opened(store.path).info())}

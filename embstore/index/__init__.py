@@ -29,36 +29,15 @@ from embstore.index.card import (
     sample_hash,
     shown_memory,
     shown_parameters,
-)
+)  # fmt: skip
 from embstore.index.exact_search import search_exact, unit_vectors
 from embstore.index.faiss_index import is_few
 from embstore.index.flat import Index
 from embstore.index.opening import differing_items, open_in_background, open_index, stored_ids
 
 __all__ = [
-    "AUTO",
-    "KINDS",
-    "TARGET_RECALL",
-    "Design",
-    "Index",
-    "IndexCard",
-    "IndexOptions",
-    "check_kind",
-    "choose",
-    "differing_items",
-    "extend_index",
-    "has_outgrown",
-    "is_few",
-    "memory_of",
-    "open_in_background",
-    "open_index",
-    "parse_memory",
-    "remove_index",
-    "sample_hash",
-    "search_exact",
-    "shown_memory",
-    "shown_parameters",
-    "stored_ids",
-    "unit_vectors",
-    "write_index",
-]
+    "AUTO", "KINDS", "TARGET_RECALL", "Design", "Index", "IndexCard", "IndexOptions", "check_kind", "choose",
+    "differing_items", "extend_index", "has_outgrown", "is_few", "memory_of", "open_in_background", "open_index",
+    "parse_memory", "remove_index", "sample_hash", "search_exact", "shown_memory", "shown_parameters", "stored_ids",
+    "unit_vectors", "write_index",
+]  # fmt: skip

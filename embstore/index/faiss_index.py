@@ -30,9 +30,6 @@ from embstore.index.structure import check_positions, damage
 if TYPE_CHECKING:
     import faiss
 
-if TYPE_CHECKING:
-    import faiss
-
 _COLUMNS = 16  # components that are permuted at once: a line of the processor's cache
 
 

@@ -11,9 +11,9 @@ from embstore.base import __version__
 from embstore.base.errors import DamagedError, QueryError
 from embstore.base.space import Layer
 from embstore.base.text import Item
-from embstore.metrics import LayerData, NotComputable
+from embstore.metrics import NotComputable
 from embstore.metrics.transforms import Step, fit
-from embstore.query.layer_data import StoredLayer, TransformedLayer
+from embstore.query.layer_data import StoredLayer
 from embstore.query.request import Selection, missing_words
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
@@ -113,10 +113,7 @@ class Selected:
 
         They are ids of the items with a direction (n,), positions of the neighbours in them (n, k), and cosines (n, k).
         """
-        data: LayerData = StoredLayer(self._catalog, self.card, layer, self._only)
-        if self._transforms:
-            data = TransformedLayer(data, self._transforms[self.layers.index(layer)], self._columns)
-        return data.neighbours(k)
+        return StoredLayer(self._catalog, self.card, layer, self._only).neighbours(k)
 
     def positions(self, layer: Layer) -> tuple[Ids, NDArray[np.float32]]:
         """Return the ids of the items on the map of a layer by ``map_method``, ascending, and positions (n, 2)."""

@@ -23,18 +23,9 @@ if TYPE_CHECKING:
     from embstore.metrics.table import METRICS, all_metrics, as_metric, get_metric
 
 __all__ = [
-    "METRICS",
-    "Column",
-    "LayerData",
-    "Metric",
-    "NotComputable",
-    "Parameter",
-    "Value",
-    "all_metrics",
-    "as_metric",
-    "get_metric",
-    "rows_of",
-]
+    "METRICS", "Column", "LayerData", "Metric", "NotComputable", "Parameter", "Value", "all_metrics", "as_metric",
+    "get_metric", "rows_of",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -13,10 +13,8 @@ import inspect
 import keyword
 import math
 import re
-import signal
-import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
@@ -318,20 +316,16 @@ def _duplicate_problems(kind: str, names: Sequence[str]) -> Iterator[str]:
 
 @contextmanager
 def _isolated(failure: str) -> Iterator[None]:
-    """Convert any exception raised in the context into a PluginError that begins with ``failure``.
+    """Convert an exception raised in the context, SystemExit too, into a PluginError that begins with ``failure``.
 
-    This includes SystemExit, KeyboardInterrupt and other exceptions outside Exception. embstore's own errors pass
-    unchanged, and so do exceptions raised by a signal: Ctrl-C still ends the command.
+    embstore's own errors pass unchanged, and so does KeyboardInterrupt: Ctrl-C ends the command.
     """
-    with _record_signals() as has_arrived:
-        try:
-            yield
-        except EmbstoreError:
-            raise
-        except BaseException as error:
-            if has_arrived():
-                raise
-            raise PluginError(f"{failure}: {_describe(error)}{_source_line(error)}{_remedy(error)}") from error
+    try:
+        yield
+    except (EmbstoreError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise PluginError(f"{failure}: {_describe(error)}{_source_line(error)}") from error
 
 
 def _source_line(error: BaseException) -> str:
@@ -347,14 +341,6 @@ def _source_line(error: BaseException) -> str:
     return f" ({first_file}, line {[line for file, line in package_lines if file == first_file][-1]})"
 
 
-def _remedy(error: BaseException) -> str:
-    """Return where to import from, if the error is the import of a private or former module of embstore."""
-    name = error.name or "" if isinstance(error, ImportError) else ""
-    if name.partition(".")[0] != "embstore" or name == "embstore.metrics":
-        return ""
-    return ". Import it from embstore.metrics: embstore's other modules may move between releases."
-
-
 def _describe(error: BaseException) -> str:
     """Return the type and message of an exception; the type alone if there is no message or it cannot be read."""
     name = type(error).__name__
@@ -363,30 +349,3 @@ def _describe(error: BaseException) -> str:
     except BaseException as unreadable:
         return f"{name}, whose text cannot be read ({type(unreadable).__name__})"
     return f"{name}: {text}" if text else name
-
-
-@contextmanager
-def _record_signals() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether SIGINT or SIGTERM has arrived; restore the signal handlers at the end."""
-    arrived: list[int] = []
-
-    def recording(handler: Callable[..., Any]) -> Callable[..., Any]:
-        def record(number: int, frame: Any) -> Any:
-            arrived.append(number)
-            return handler(number, frame)
-
-        return record
-
-    if threading.current_thread() is not threading.main_thread():  # only it can set signal handlers
-        yield lambda: False
-        return
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for number, handler in handlers.items():
-            if callable(handler):
-                signal.signal(number, recording(handler))
-        yield lambda: bool(arrived)
-    finally:
-        for number, handler in handlers.items():
-            if handler is not None:  # None: a handler that was not set from Python
-                signal.signal(number, handler)

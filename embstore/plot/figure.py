@@ -14,10 +14,10 @@ from embstore.base.escape import printable
 from embstore.base.table import Table
 from embstore.plot.axes import SURE, break_lines, shorten, text_width
 from embstore.plot.charts import GAP, Panel, Request, bar_panels, curve_panels, heat_map_panels, strip_panels
-from embstore.plot.conversion import convert
 from embstore.plot.options import STYLES, PlotOptions, Style, parse_length
 from embstore.plot.results import caption, over_steps, reasons, with_group_names, with_pair_title
 
+_VEGA_LITE = "6.1"
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 _PRINT_PPI = 300
 _ID = re.compile(r"\b(gradient_|clip)(\d+)\b")
@@ -68,23 +68,23 @@ class Figure:
         Raises:
             UsageError: The extra ``plot`` is not installed.
         """
-        drawn = str(convert("vegalite_to_svg", vl_spec=dict(self.spec)))
+        drawn = str(_convert("vegalite_to_svg", vl_spec=dict(self.spec)))
         numbers: dict[str, str] = {}  # the ids of gradients and clips count on from picture to picture of a process
         return _ID.sub(lambda found: f"{found[1]}{numbers.setdefault(found[0], str(len(numbers)))}", drawn)
 
     def to_png(self) -> bytes:
         """Return the picture as PNG, at 300 pixels an inch of its printed size. Raises: as ``to_svg``."""
-        return bytes(convert("vegalite_to_png", vl_spec=dict(self.spec), scale=_PRINT_PPI / 96))
+        return bytes(_convert("vegalite_to_png", vl_spec=dict(self.spec), scale=_PRINT_PPI / 96))
 
     def to_pdf(self) -> bytes:
         """Return the picture as PDF, with text as text. Raises: as ``to_svg``."""
-        return bytes(convert("vegalite_to_pdf", vl_spec=dict(self.spec)))
+        return bytes(_convert("vegalite_to_pdf", vl_spec=dict(self.spec)))
 
     def to_html(self) -> str:
         """Return an interactive page that needs no network. Raises: as ``to_svg``."""
         import html  # loads a table of all entities, which the other types do not need
 
-        libraries = convert("javascript_bundle")
+        libraries = _convert("javascript_bundle")
         title = html.escape(" ".join(self._title))
         return _PAGE.format(title=title, libraries=libraries, spec=self.to_json().replace("<", "\\u003c"))
 
@@ -117,6 +117,20 @@ class Figure:
 
     def __repr__(self) -> str:
         return f"<Figure {' '.join(self._title)!r}: .save('figure.svg'), .spec>"
+
+
+def _convert(name: str, **arguments: Any) -> Any:
+    """Return what a function of vl-convert returns."""
+    try:
+        import vl_convert
+    except ModuleNotFoundError as error:
+        from embstore.base.installation import install_command  # loads importlib.metadata, which takes long
+
+        raise UsageError(
+            f"pictures are drawn by vl-convert-python, which is not installed: {install_command('plot')}. "
+            "Vega-Lite specifications need nothing more: embstore plot METRIC -o FIGURE.vl.json"
+        ) from error
+    return getattr(vl_convert, name)(vl_version=_VEGA_LITE, **arguments)
 
 
 def file_type(path: "str | Path") -> str:

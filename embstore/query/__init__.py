@@ -7,11 +7,10 @@ cache.py           the stored answers to metric requests
 provenance.py      the columns and notes that record how each row was computed
 grouping.py        groups of items by a column
 layer_data.py      the vectors of a layer, stored or transformed, and their neighbours
-dataset_inputs.py  pairs, lexicons and analogies as inputs of a metric;
-                   word_sets.py: lists of words; item_inputs.py: a column of items, and occurrences by word
+inputs.py          inputs of a metric: pairs, lexicons, analogies, lists of words, a column of items, occurrences
 missing.py         the texts missing from a space, and the command that embeds them
 
-neighbours.py      the nearest items of texts → a table; cosines.py: the cosine of two texts
+neighbours.py      the nearest items of texts, and the cosine of two texts → a table
 lookup.py          what a space has for a query: a text or a vector; embed.py: a text encoded now
 nearest.py         the nearest items by an index or a scan, also of words that are added and subtracted
 

@@ -8,7 +8,7 @@ selected by their texts that of DuckDB. The versions of scipy and faiss, which c
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from inspect import unwrap
 from pathlib import Path
@@ -72,43 +72,15 @@ class Answers:
             self._groups[tuple(spaces)] = self._request.selection.groups(self._catalog, *spaces)
         return self._groups[tuple(spaces)]
 
-    def find(self, card: Card, layers: Iterable[Layer]) -> dict[Layer, Answer]:
-        """Return layer → stored answer, for those layers of a space that have one."""
-        answers = {layer: self._read(self._layer_question(card, layer)) for layer in layers} if self._use else {}
-        return {layer: answer for layer, answer in answers.items() if answer is not None}
-
-    def store(self, card: Card, layer: Layer, answer: Answer) -> None:
-        """Store the answer for a layer of a space, unless it was computed from the summaries, which is as fast."""
-        if self._use and not answer.from_sums:
-            self._write(self._layer_question(card, layer), answer)
-
-    def find_layer_pairs(
-        self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]
-    ) -> Answer | None:
-        """Return the stored answer for layers of a space compared with layers of another one; None if incomplete."""
-        answer = self._read(self._layer_pairs_question(card, layers, other, others)) if self._use else None
-        groups = self.groups(card, other)
-        n_rows = len(layers) * len(others) * (1 if groups is None else len(groups.members))
-        return answer if answer is not None and len(answer.rows) == n_rows else None
-
-    def store_layer_pairs(
-        self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer], answer: Answer
-    ) -> None:
-        """Store the answer for each layer of a space compared with each layer of the same or another space.
-
-        Nothing is stored if the cache is off, or if a file that the answer depends on has changed.
-        """
-        if self._use:
-            self._write(self._layer_pairs_question(card, layers, other, others), answer)
-
-    def _read(self, question: Question) -> Answer | None:
-        answer = read_answer(self._catalog.paths, question)
+    def find(self, question: Question | None) -> Answer | None:
+        """Return the stored answer to a question; None if there is none, or not with the metric's columns."""
+        answer = read_answer(self._catalog.paths, question) if question is not None else None
         names = () if self._request.selection.by is None else ("group",)
         return answer if answer is not None and _has_columns(self._request.metric, answer, names) else None
 
-    def _write(self, question: Question, answer: Answer) -> None:
-        """Store an answer, unless a file that it depends on has changed since the request."""
-        if not self._can_write or not self._is_unchanged():
+    def store(self, question: Question | None, answer: Answer) -> None:
+        """Store an answer, unless it was read off the summaries, which is as fast, or what it depends on changed."""
+        if question is None or answer.from_sums or not self._can_write or not self._is_unchanged():
             return
         paths = self._catalog.paths
         try:
@@ -127,20 +99,19 @@ class Answers:
         except UncachedError:
             return False
 
-    def _layer_question(self, card: Card, layer: Layer) -> Question:
-        """Return the question for a layer of a space: all that the answer depends on."""
-        return self._question([self._space(card), _layer_key(layer)], card)
+    def question(
+        self, card: Card, layers: Layer | Sequence[Layer], other: Card | None = None, others: Sequence[Layer] = ()
+    ) -> Question | None:
+        """Return all that the answer for a layer, or for layers compared with layers of a space, depends on.
 
-    def _layer_pairs_question(
-        self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]
-    ) -> Question:
-        """Return the question for layers of a space compared with layers of the same or another one."""
-        names = [[_layer_key(layer) for layer in side] for side in (layers, others)]
-        return self._question([self._space(card), names[0], self._space(other), names[1]], card, other)
-
-    def _question(self, of: list[Any], card: Card, other: Card | None = None) -> Question:
+        Returns None if answers are not stored.
+        """
+        if not self._use:
+            return None
         groups = self.groups(card, other)
         divided = {} if groups is None else {"inputs": {**self._inputs, "groups": groups.sha256}}
+        of = [self._space(card), _layer_key(layers)]
+        of += [] if other is None else [self._space(other), _layer_key(others)]
         return {**self._common, **divided, "of": of}
 
     def _space(self, card: Card) -> list[str]:
@@ -164,12 +135,12 @@ class Answers:
             },
             "seed": selection.seed if is_random else None,
             "inputs": self._inputs,
-            "numpy": _minor(np.__version__),
+            "numpy": minor_version(np.__version__),
         }
         is_by_text = selection.where is not None or selection.words is not None
         if not is_by_text:
             return question
-        return {**question, "items": hash_of(self._catalog.item_tables), "duckdb": _minor(connections.version())}
+        return {**question, "items": hash_of(self._catalog.item_tables), "duckdb": minor_version(connections.version())}
 
 
 def _has_columns(metric: Metric, answer: Answer, names: Sequence[str]) -> bool:
@@ -266,10 +237,12 @@ def _code_text(code: CodeType) -> str:
     return repr((code.co_code, code.co_names, constants))
 
 
-def _layer_key(layer: Layer) -> str:
-    return f"{layer.id} {layer.name}"
+def _layer_key(layers: Layer | Sequence[Layer]) -> str | list[str]:
+    if isinstance(layers, Layer):
+        return f"{layers.id} {layers.name}"
+    return [f"{layer.id} {layer.name}" for layer in layers]
 
 
-def _minor(version: str) -> str:
+def minor_version(version: str) -> str:
     """Return the major and minor version: ``2.1`` of ``2.1.3``."""
     return ".".join(version.split(".")[:2])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embstore.base.space import Layer
 from embstore.base.summary import Summary
 from embstore.metrics import LayerData, NotComputable, rows_of
-from embstore.query.layer_data import Block, LayerMethods, StoredLayer, TransformedLayer, transformed
+from embstore.query.layer_data import Block, LayerMethods, StoredLayer, TransformedLayer, stored_layers, transformed
 from embstore.query.provenance import Row, sample_notes
 from embstore.query.request import Case, MetricRequest, Selection
 from embstore.storage.catalog import Catalog, Ids
@@ -52,11 +52,9 @@ def compute_layers(
 def selected_layers(
     catalog: Catalog, selection: Selection, card: Card, layers: Sequence[Layer], only: Ids | None
 ) -> Iterator[tuple[LayerData | NotComputable, list[str]]]:
-    """Yield the vectors of some layers of a space, transformed, with notes; for a layer that cannot be, the reason."""
+    """Return the vectors of some layers of a space, transformed, with notes; for one that cannot be, the reason."""
     selection.items.check_texts(catalog, card)
-    summaries = catalog.summaries(card.space) if only is None else {}
-    for layer in layers:
-        yield transformed(StoredLayer(catalog, card, layer, only, summaries.get(layer.id)), selection.steps)
+    return (transformed(data, selection.steps) for data in stored_layers(catalog, card, layers, only))
 
 
 def _compute(

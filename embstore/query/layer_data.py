@@ -1,7 +1,7 @@
 """Give metrics access to the vectors of one layer, stored or transformed."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -174,6 +174,14 @@ class TransformedLayer(LayerMethods):
             return found_ids, self.transform(vectors)
         # The rounding of a matrix product depends on the position of a row: equal rows would differ slightly.
         return found_ids, self.transform(vectors[first])[labels]
+
+
+def stored_layers(
+    catalog: Catalog, card: Card, layers: Iterable["Layer"], only: Ids | None = None
+) -> list[StoredLayer]:
+    """Return the vectors of some layers of a space, with the stored summaries if all items are selected."""
+    summaries = catalog.summaries(card.space) if only is None else {}
+    return [StoredLayer(catalog, card, layer, only, summaries.get(layer.id)) for layer in layers]
 
 
 def transformed(

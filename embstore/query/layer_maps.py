@@ -12,7 +12,8 @@ from embstore.base.errors import DamagedError, QueryError, StoreError, UnknownNa
 from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.base.table import ShownColumn, Table, table
-from embstore.query.layer_data import StoredLayer
+from embstore.query.cache import minor_version
+from embstore.query.layer_data import stored_layers
 from embstore.query.provenance import (
     NOTHING_SELECTED,
     REVISION_COLUMNS,
@@ -62,8 +63,8 @@ class MapRequest:
         return MapKey(
             self.space, layer.id, layer.name, self.method, METHODS[self.method],
             tuple(each.name for each in depends_on), selection.where, selection.sample, selection.seed,
-            numpy=None if selection.sample is None else _minor(np.__version__),
-            duckdb=None if selection.where is None else _minor(connections.version()),
+            numpy=None if selection.sample is None else minor_version(np.__version__),
+            duckdb=None if selection.where is None else minor_version(connections.version()),
             words=None if selection.words is None else selection.words.name,
             words_sha256=None if selection.words is None else selection.words.sha256,
         )  # fmt: skip
@@ -79,13 +80,9 @@ def _is_of_this_version(key: MapKey) -> bool:
     """Return whether this version of embstore and of its libraries would make the map anew under the same key."""
     return (
         key.version == METHODS.get(key.method)
-        and key.numpy in (None, _minor(np.__version__))
-        and key.duckdb in (None, _minor(connections.version()))
+        and key.numpy in (None, minor_version(np.__version__))
+        and key.duckdb in (None, minor_version(connections.version()))
     )
-
-
-def _minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])
 
 
 MADE, FOUND = "made", "found"
@@ -118,7 +115,7 @@ def map_spaces(
     columns = selection.columns() | ({} if selection.words is None else {"words_missing": None})
     return table(
         [columns | row for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
-        notes=list(dict.fromkeys([*notes, _KEPT])), shown=_SHOWN, types=_TYPES,
+        notes=[*notes, _KEPT], shown=_SHOWN, types=_TYPES,
     )  # fmt: skip
 
 
@@ -224,8 +221,7 @@ def _selected(catalog: Catalog, request: MapRequest) -> Ids:
 def _vectors(catalog: Catalog, request: MapRequest, selected: Ids) -> list["LayerData"]:
     card = catalog.cards[request.space]
     only = selected if request.selection.columns() else None
-    summaries = catalog.summaries(request.space) if only is None else {}
-    return [StoredLayer(catalog, card, layer, only, summaries.get(layer.id)) for layer in request.layers]
+    return list(stored_layers(catalog, card, request.layers, only))
 
 
 Row = dict[str, Any]

@@ -14,7 +14,7 @@ from embstore.base.space import Layer
 from embstore.base.table import Pivot, Table, show, table
 from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.explain import CacheLookup
-from embstore.query.cache import Answers
+from embstore.query.cache import Answers, Question
 from embstore.query.compute import restricted, selected_layers
 from embstore.query.grouping import Groups
 from embstore.query.provenance import (
@@ -104,9 +104,13 @@ class _Pair:
             ids = np.intersect1d(ids, kept, assume_unique=True)
         return selection.draw(ids)
 
-    def find(self, answers: Answers) -> Answer | None:
-        """Return the stored answer."""
-        return answers.find_layer_pairs(self.side.card, self.side.layers, self.other.card, self.other.layers)
+    def find(self, answers: Answers) -> tuple[Question | None, Answer | None]:
+        """Return the question to the store and its stored answer; None if incomplete."""
+        side, other = self.side, self.other
+        question = answers.question(side.card, side.layers, other.card, other.layers)
+        answer, groups = answers.find(question), answers.groups(side.card, other.card)
+        n_rows = len(side.layers) * len(other.layers) * (1 if groups is None else len(groups.members))
+        return question, answer if answer is not None and len(answer.rows) == n_rows else None
 
     def route(self) -> str:
         """Return which of a metric's algorithms would compute the answer; empty if it has one, or nothing to do."""
@@ -153,7 +157,7 @@ def compare(
     disjoint = []
     notes = [*notes, *missing]
     for pair in pairs:
-        side, other, answer = pair.side, pair.other, pair.find(answers)
+        side, other, (question, answer) = pair.side, pair.other, pair.find(answers)
         if answer is None and pair.is_disjoint:
             disjoint.append(pair.disjoint_note())
             continue
@@ -161,7 +165,7 @@ def compare(
             n_read = len(side.layers) + (0 if pair.is_one_space else len(other.layers))
             with task("compute", f"{request.metric.name} of {side.name}", n_read):
                 answer = pair.compute(answers.groups(side.card, other.card))
-            answers.store_layer_pairs(side.card, side.layers, other.card, other.layers, answer)
+            answers.store(question, answer)
         notes += [*answer.notes, *draw_notes(request, answer.rows)]
         notes += [note for each in (side, other) for note in missing_shard_notes(catalog, each.card)]
         word_columns, word_notes = missing_words(catalog, request.selection.words, side.card, other.card)
@@ -178,7 +182,7 @@ def stored_pairs(
     """Return the pairs of spaces that :func:`compare` would compare, each with whether its answer is stored."""
     states = []
     for pair in _pairs(catalog, request, cards, layers)[0]:
-        is_stored = pair.find(answers) is not None
+        is_stored = pair.find(answers)[1] is not None
         names = tuple(layer.name for layer in pair.side.layers)
         route = "" if is_stored else pair.route()
         states.append(CacheLookup(pair.side.name, pair.other.name, names, is_stored, route))
@@ -296,7 +300,7 @@ def _tabulate(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str])
             "reason",
             *request_columns(request),
         ],
-        notes=list(dict.fromkeys(notes)),
+        notes=notes,
         types={**REVISION_TYPES, **metric.types, "group": "string"},
         chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
         pivot=Pivot(

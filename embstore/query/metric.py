@@ -100,10 +100,8 @@ def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, l
     else:
         chosen, _ = select_layers(cards, layers)
         for card in cards:
-            stored = answers.find(card, chosen.get(card.space, ()))
-            states += [
-                CacheLookup(card.space, None, (layer.name,), layer in stored) for layer in chosen.get(card.space, ())
-            ]
+            stored = {layer: answers.find(answers.question(card, layer)) for layer in chosen.get(card.space, ())}
+            states += [CacheLookup(card.space, None, (layer.name,), stored[layer] is not None) for layer in stored]
     may_need_none = request.metric.needs == "summary" and not request.selection.columns()
     return CacheState(tuple(states), answers.uncached_reason, may_need_no_vectors=may_need_none)
 
@@ -154,11 +152,15 @@ def _find_or_compute(
 
     Spaces without the metric's inputs are left out with a note; if all are, QueryError is raised.
     """
-    space_answers = {card.space: answers.find(card, layers[card.space]) for card in cards}
+    space_answers: dict[str, LayerAnswers] = {card.space: {} for card in cards}
+    for card in cards:
+        for layer in layers[card.space]:
+            if (answer := answers.find(answers.question(card, layer))) is not None:
+                space_answers[card.space][layer] = answer
     incomplete = [card for card in cards if len(space_answers[card.space]) < len(layers[card.space])]
     inputs, notes = _inputs(catalog, request, incomplete, n_known=len(cards) - len(incomplete))
     if request.metric.needs == "pairs":
-        from embstore.query.dataset_inputs import check_all_used
+        from embstore.query.inputs import check_all_used
 
         check_all_used(catalog, cards, request.parameters["dataset"], _datasets(space_answers.values(), inputs))
     for card in incomplete:
@@ -171,7 +173,7 @@ def _find_or_compute(
             for layer, answer in compute_layers(
                 catalog, request, card, missing, inputs[card.space], answers.groups(card)
             ):
-                answers.store(card, layer, answer)
+                answers.store(answers.question(card, layer), answer)
                 layer_answers[layer] = answer
                 computing.finish((card.space, layer.id))
     return space_answers, notes
@@ -260,7 +262,7 @@ def _tabulate(
         columns=[
             *columns_with_values(SPACE_COLUMNS, rows), *group, *keys, "n", *own, "reason", *request_columns(request)
         ],
-        notes=list(dict.fromkeys([*notes, *counts, *parameter_notes(request)])),
+        notes=[*notes, *counts, *parameter_notes(request)],
         types={**REVISION_TYPES, **metric.types, **dict.fromkeys(group, "string")},
         chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
         intervals={column.name: column.interval for column in metric.columns if column.interval},
@@ -278,17 +280,17 @@ def _tabulate(
 def _cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
     """Return the sets of inputs that a metric is computed with for a space: one, or one per dataset."""
     if metric.needs in ("pairs", "lexicon"):  # each loads only its own, since most metrics need none of them
-        from embstore.query.dataset_inputs import lexicons, pairs
+        from embstore.query.inputs import lexicons, pairs
 
         load = pairs if metric.needs == "pairs" else lexicons
     elif metric.needs == "analogies":
-        from embstore.query.dataset_inputs import analogies as load
+        from embstore.query.inputs import analogies as load
     elif metric.needs == "word sets":
-        from embstore.query.word_sets import word_sets as load
+        from embstore.query.inputs import word_sets as load
     elif metric.needs == "contexts":
-        from embstore.query.item_inputs import contexts as load
+        from embstore.query.inputs import contexts as load
     elif metric.needs == "column":
-        from embstore.query.item_inputs import item_column as load
+        from embstore.query.inputs import item_column as load
     else:
         return [Case()]
     return load(metric, catalog, card, values)

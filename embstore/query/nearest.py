@@ -16,7 +16,7 @@ from embstore.index import IndexCard
 from embstore.index.exact_search import search_products
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.lookup import FoundQueries, Query
-from embstore.query.provenance import revision_of
+from embstore.query.provenance import describe
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 
@@ -48,15 +48,13 @@ class LayerSearch:
         hits, search_notes = self.hits(found, layer, transformed, queries, vectors)
         notes += search_notes
         card, rows = found.card, []
+        described = describe(card, layer)
         for query, own, near in hits:
             others = [hit for hit in near if hit[0] not in own and self._is_candidate(hit[0])]
             rows += [
-                {
-                    "space": card.space, "model": card.model, "layer": layer.id, "layer_name": layer.name,
-                    "query": query, "rank": rank, "item_id": item, self.value: number, **revision_of(card),
-                }
+                {**described, "query": query, "rank": rank, "item_id": item, self.value: number}
                 for rank, (item, number) in enumerate(others[: self.k], 1)
-            ]  # fmt: skip
+            ]
         if hits and not rows and self.only is not None:
             notes.append(f"{card.space} layer {layer.name}: the filter keeps no neighbour (n = 0).")
         return rows, notes

@@ -8,10 +8,8 @@ from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 
 if TYPE_CHECKING:
-    from embstore.metrics import Metric
-
-if TYPE_CHECKING:
     from embstore.base.space import Layer
+    from embstore.metrics import Metric
     from embstore.query.request import MetricRequest, Selection
 
 Row = dict[str, Any]

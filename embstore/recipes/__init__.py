@@ -1,8 +1,7 @@
 """Reproduce papers from recipes. Each recipe is a TOML file in this folder, beside a JSON file of published numbers.
 
-recipe.py        data classes of a recipe: models, sources, spaces, measures, published numbers; pure
+recipe.py        data classes of a recipe: models, sources, spaces, measures, published numbers; its plan; pure
 recipe_file.py   reads a recipe's TOML and JSON
-protocol.py      plans the builds and queries; pure
 reproduce.py     builds, queries, and compares measured with published numbers
 verdicts.py      rows of the result, with verdicts
 """

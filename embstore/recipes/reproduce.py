@@ -23,8 +23,7 @@ from embstore.metrics import get_metric
 from embstore.metrics.cosine import TOO_FEW, mean_pairwise_cosine
 from embstore.query.metric import UNGROUPED
 from embstore.query.request import check_seed
-from embstore.recipes.protocol import BuildStep, CheckpointTraits, Plan, PlannedQuery, Sentences, plan
-from embstore.recipes.recipe import Population, Recipe
+from embstore.recipes.recipe import BuildStep, CheckpointTraits, Plan, PlannedQuery, Population, Recipe, Sentences, plan
 from embstore.recipes.recipe_file import load_recipe
 from embstore.recipes.verdicts import COLUMNS, TYPES, LayerValue, judge, summary_of
 from embstore.storage.catalog import Catalog, Ids

@@ -7,8 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from embstore.base.messages import rendered
-from embstore.recipes.protocol import Plan, PlannedMeasure, PlannedQuery
-from embstore.recipes.recipe import ALL, BEST, Published, Relation, Verdict
+from embstore.recipes.recipe import ALL, BEST, Plan, PlannedMeasure, PlannedQuery, Published, Relation, Verdict
 
 COLUMNS = (
     "model", "figure", "variant", "layers", "layer", "published", "relation", "low", "high", "measured", "verdict",

@@ -2,15 +2,11 @@
 
 opened.py       the folder and its catalog
 arguments.py    arguments that several methods have in common
-building.py     build, of sources or of texts given in Python
-datasets.py     datasets, fetch_datasets, add_dataset, store_datasets
-metrics.py      query, cache_state, metrics, explain, explain_query
+building.py     build, of sources or of texts given in Python; datasets, fetch_datasets, add_dataset, store_datasets
 interop.py      import_vectors, add_vectors, export
-lookup.py       neighbours, cosine, vectors, missing, info, skipped, sql
-mapping.py      map, map_points, maps, drift
-maintenance.py  index, verify, repair, compact, merge, remove
-sharing.py      push, pull
-pages.py        reproduce, cite, explore, report
+lookup.py       query, cache_state, metrics, explain, explain_query; neighbours, cosine, vectors, missing, info, sql …
+maintenance.py  index, verify, repair, compact, merge, remove; push, pull
+features.py     map, map_points, maps, drift; reproduce, cite, explore, report
 several.py      Stores: query and neighbours of several stores
 """
 
@@ -20,16 +16,15 @@ from embstore.base.chart import Picture
 from embstore.base.keywords import check_arguments
 from embstore.base.table import Table, register_drawer
 from embstore.store.building import DEFAULT_MODELS, DEFAULT_SOURCES
+from embstore.store.features import FeatureMethods
 from embstore.store.interop import InteropMethods
 from embstore.store.maintenance import MaintenanceMethods
-from embstore.store.pages import PageMethods
-from embstore.store.sharing import SharingMethods
 
 __all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store", "Table"]
 
 
 @check_arguments
-class Store(MaintenanceMethods, InteropMethods, SharingMethods, PageMethods):
+class Store(MaintenanceMethods, InteropMethods, FeatureMethods):
     """A store of embeddings: the vectors of words, sentences and occurrences at every layer.
 
     Each call answers from one state of the store: the last one that any process has committed before the call. Of a

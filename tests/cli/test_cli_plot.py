@@ -1,8 +1,6 @@
 """``embstore plot``: files, options, stored results, and what is refused."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -136,41 +134,6 @@ def test_without_the_extra_the_specification_is_left(
     assert "vl-convert-python, which is not installed: pip install" in " ".join(done.stderr.split())
     assert "-o FIGURE.vl.json" in " ".join(done.stderr.split())
     assert cli("plot", "anisotropy", *SPACE, "--store", made.root, "-o", tmp_path / "a.vl.json").exit_code == 0
-
-
-_STARTS = """
-import subprocess, sys
-from embstore_cli.main import app
-
-popen = subprocess.Popen
-
-def record(command, *arguments, **options):
-    if "vl_convert" in str(command):
-        print("numpy" in sys.modules, file=sys.stderr)
-    return popen(command, *arguments, **options)
-
-subprocess.Popen = record
-app(sys.argv[1:], standalone_mode=False)
-"""
-
-
-@pytest.mark.parametrize(
-    ("options", "started"),
-    [
-        (("-o", "a.svg"), ["False"]),
-        (("-o", "a.svg", "-o", "a.vl.json"), ["True"]),
-        (("-o", "a.vl.json"), []),
-        (("--help",), []),
-    ],
-)
-def test_the_renderer_starts_once_where_it_is_needed_and_before_the_metrics_are_loaded(
-    made: Synthetic, tmp_path: Path, options: tuple[str, ...], started: list[str]
-) -> None:
-    pytest.importorskip("vl_convert", reason="pictures need vl-convert-python (extra plot)")
-    arguments = ("plot", "anisotropy", *options, "--store", made.root, "--quiet")
-    command = [sys.executable, "-c", _STARTS, *map(str, arguments)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stderr.split() == started
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -276,7 +276,7 @@ def test_the_positions_of_a_config_are_the_limit_whatever_it_calls_them(tmp_path
 
 
 def test_a_text_beyond_an_unstated_limit_is_skipped(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("embstore.encode.text_part._POSITIONS", ())
+    monkeypatch.setattr("embstore.encode.models._POSITIONS", ())
     for model_type in ("mpt", "gpt2", "bert"):
         encoder = Encoder.load(resolve(str(make(tmp_path / model_type, model_type))), device="cpu")
         assert encoder.tokenizer.max_tokens is None

@@ -21,8 +21,7 @@ from embstore import Store
 from embstore.base.errors import StoreError
 from embstore.base.messages import rendered, written_as
 from embstore.explore.colours import colours
-from embstore.explore.overview import overview
-from embstore.explore.questions import residuals
+from embstore.explore.questions import overview, residuals
 from embstore.explore.rendering import as_field
 from embstore.storage.sql.limits import Limits
 
@@ -87,7 +86,7 @@ def test_a_map_is_the_principal_components_of_centred_directions(client, explore
 def test_the_share_of_neighbours_that_a_map_keeps(client, explored):
     header, _, positions = unpacked(client.request("GET", f"/api/map?space={SPACE}")[2])
     assert header["kept"] is None  # it takes longer than the map
-    kept = client.get(f"/api/kept?space={SPACE}")["kept"]
+    kept = client.get(f"/api/kept?space={SPACE}")
     order = np.argsort(explored.ids)
     for at, layer in enumerate(explored.card.layers.ids):
         vectors = explored.layer(layer)[order].astype(np.float64)

@@ -12,8 +12,8 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 from embstore.base.errors import DamagedError, NotStoredError, UnknownNameError, UsageError
-from embstore.query.cosines import cosines
 from embstore.query.lookup import parse_queries
+from embstore.query.neighbours import cosines
 from embstore.storage.selection import SpaceFilter
 
 

@@ -13,8 +13,18 @@ from hypothesis import strategies as st
 
 from embstore.base import disk
 from embstore.base.errors import EmbstoreError, RecipeAccessError, UnknownNameError, UsageError
-from embstore.recipes.protocol import CheckpointTraits, PlannedQuery, Sentences, plan
-from embstore.recipes.recipe import ALL, BEST, Measure, Published, Relation, Verdict
+from embstore.recipes.recipe import (
+    ALL,
+    BEST,
+    CheckpointTraits,
+    Measure,
+    PlannedQuery,
+    Published,
+    Relation,
+    Sentences,
+    Verdict,
+    plan,
+)
 from embstore.recipes.recipe_file import known_recipes, load_recipe, parse_recipe
 from embstore.recipes.verdicts import COLUMNS, LayerValue, judge, summary_of
 

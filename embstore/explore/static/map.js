@@ -147,7 +147,7 @@ function ready(view, panel) {
   } else panel.setDepth(depthFor(view, panel));
   panel.redraw();
   if (!map.kept) {
-    map.keeping ||= get("/api/kept", { space: map.space }).then((found) => { map.kept = found.kept; });
+    map.keeping ||= get("/api/kept", { space: map.space }).then((found) => { map.kept = found; });
     map.keeping.then(() => panel.redraw(), (error) => announce(error.message));
   }
   view.search.apply(panel);

@@ -1,22 +1,34 @@
-"""Load datasets of pairs, lexicons and analogies as inputs of a metric, and report the texts missing from a space."""
+"""Load the inputs of a metric other than vectors, and report the texts missing from a space."""
 
+import os
+import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import NotStoredError, QueryError, UnknownNameError
+from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
 from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.metrics import Metric
-from embstore.metrics.data import Analogies, Ids, Lexicon, Pairs, Words
-from embstore.query.missing import build_command, find_missing, missing_note, remedy
-from embstore.query.request import Case
-from embstore.query.word_sets import check_stored, read_words
+from embstore.metrics.data import Analogies, Contexts, Ids, ItemColumn, Lexicon, Pairs, Words
+from embstore.query.grouping import NUMBERS, item_column_types, read_column
+from embstore.query.missing import (
+    build_command,
+    embed_command,
+    find_missing,
+    missing_note,
+    model_argument,
+    quoted_list,
+    remedy,
+)
+from embstore.query.request import SETS, STDIN, Case, as_given, is_file, read_texts
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
+from embstore.storage.occurrences import GroupBy, group_occurrences
 from embstore.storage.spellings import spellings
 
 PAIR_KINDS = ("word pairs", "sentence pairs", "occurrence pairs")
@@ -249,3 +261,174 @@ def _load(catalog: Catalog, card: Card, columns: Mapping[str, NDArray[Any]], *, 
         np.array(answer_places, np.int64), np.cumsum([0, *map(len, answers)]), np.array(numbers, np.int64),
         tuple(sections),
     )  # fmt: skip
+
+
+_PLEASANT, _UNPLEASANT = ("a", "pleasant"), ("b", "unpleasant")
+
+
+class WordSet(NamedTuple):
+    """A set of words."""
+
+    words: Words
+    source: str | None
+    name: str
+    notes: tuple[str, ...]
+
+
+def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
+    """Return the inputs from word sets."""
+    set_values = {key: as_given(values[key]) for key in SETS if key in values}
+    if single := values.get("word"):
+        set_values["words"] = [*single, *(read_texts(given, SETS["words"]) if (given := set_values["words"]) else ())]
+    if empty := [key for key, value in set_values.items() if not value and key not in _PLEASANT + _UNPLEASANT]:
+        options = "⦃word=WORD⦄ or ⦃words=WORDS⦄" if empty[0] == "words" else "⦃-x=WORDS⦄ and ⦃-y=WORDS⦄"
+        raise UsageError(
+            f"{metric.name} needs target words: {options}, with commas, as in rose,tulip, or a file with one a line."
+        )
+    if sum(isinstance(value, str) and value == STDIN for value in set_values.values()) > 1:
+        raise UsageError(f"{metric.name}: standard input (-) is one set of words. Give the others as files or words.")
+    sets = {key: read_words(value, key, card.unit) for key, value in set_values.items()}
+    notes = [note for word_set in sets.values() for note in word_set.notes]
+    for first, second in (("x", "y"), ("a", "b")):
+        if first in sets and (both := set(sets[first].words.texts) & set(sets[second].words.texts)):
+            notes.append(f"{quoted_list(sorted(both))}: in both {first.upper()} and {second.upper()}.")
+    notes += check_stored(card, sets.values(), catalog.ids(card.space), values["missing"])
+    return [Case({key: word_set.words for key, word_set in sets.items()}, {}, tuple(notes))]
+
+
+def read_words(value: Any, key: str, unit: Unit) -> WordSet:
+    """Return a set of words, each once."""
+    source = os.fspath(value) if is_file(value) else None
+    texts = _attribute_words(key) if value is None else read_texts(value, SETS[key])
+    distinct = tuple(dict.fromkeys(texts))
+    name = SETS[key] + (f" ({source})" if source else "")
+    repeated = sorted({text for text in distinct if texts.count(text) > 1})
+    notes = (f"{name}: {quoted_list(repeated)} more than once, which counts once.",) if repeated else ()
+    if not distinct:
+        raise UsageError(f"{name}: there is no word. Give at least one.")
+    return WordSet(Words(np.array([item_id(unit, text) for text in distinct], np.int64), distinct), source, name, notes)
+
+
+def _attribute_words(key: str) -> tuple[str, ...]:
+    """Return the attribute words of ValNorm for a parameter."""
+    from embstore.sources.published import PLEASANT, UNPLEASANT
+
+    return PLEASANT if key in _PLEASANT else UNPLEASANT
+
+
+def check_stored(card: Card, sets: Iterable[WordSet], stored: Ids, if_missing: str) -> list[str]:
+    """Return a note for each set of which a space is missing words."""
+    sets = list(sets)
+    incomplete = [(word_set, missing) for word_set in sets if (missing := find_missing([word_set.words], stored))]
+    notes = [
+        missing_note(
+            card,
+            missing,
+            f"of the {len(word_set.words.texts)} {word_set.name}",
+            None if word_set.source == STDIN else word_set.source,
+        )
+        for word_set, missing in incomplete
+    ]
+    n_missing = [len(missing) for _, missing in incomplete]
+    if n_missing == [len(word_set.words.texts) for word_set in sets]:
+        raise QueryError(
+            f"{card.space} holds none of the {sum(n_missing)} words of the sets. Embed them: "
+            f"{embed_command(*_sources(incomplete), card)}; or choose other spaces with ⦃space⦄."
+        )
+    if incomplete and if_missing == "error":
+        raise NotStoredError(" ".join([*notes, remedy(*_sources(incomplete), card)]))
+    return notes
+
+
+def _sources(incomplete: Sequence[tuple[WordSet, tuple[str, ...]]]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the files of the sets with missing words, empty unless all are from files; and the missing words."""
+    sources = [word_set.source for word_set, _ in incomplete if word_set.source]
+    missing = tuple(dict.fromkeys(text for _, texts in incomplete for text in texts))
+    return sources if len(sources) == len(incomplete) else [], missing
+
+
+def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
+    """Return the inputs from a column of numbers of a space's items."""
+    name = values["column"]
+    column = read_column(catalog, card.space, name, catalog.ids(card.space))
+    if column.kind not in NUMBERS:
+        known = [each for each, kind in item_column_types(catalog, card.space).items() if kind in NUMBERS]
+        numeric = f"Columns of numbers: {', '.join(known)}." if known else "The items have no column of numbers."
+        kind = "text" if column.kind == "string" else "true and false"
+        raise UsageError(f"{metric.name} needs a column of numbers, and {name!r} has {kind}. {numeric}")
+    ids = catalog.ids(card.space)[~column.is_null]
+    inputs: dict[str, Any] = {"column": ItemColumn(ids, column.values[~column.is_null].astype(np.float64))}
+    if values.get("value") == "self-similarity":
+        if card.unit is not Unit.OCCURRENCE:
+            raise QueryError(
+                f"self-similarity is of the occurrences of a word, and {card.space} is a space of {card.unit}s. Choose "
+                "another ⦃value⦄, or make occurrences with: embstore build SOURCE --unit occurrence"
+            )
+        from embstore.storage.occurrences import group_occurrences
+
+        with catalog.with_own_connection() as snapshot:
+            inputs["contexts"] = Contexts(*group_occurrences(snapshot, card.space, "word"))
+    return [Case(inputs, {"column": name})]
+
+
+def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
+    """Return the inputs from a space of occurrences, grouped by word or sentence."""
+    by: GroupBy = "folded word" if values.get("fold_case") else "word"
+    if "per_sentence" in values:
+        by = "sentence"
+    words = values.get("word", ())
+    with catalog.with_own_connection() as snapshot:
+        occurrences = Contexts(*group_occurrences(snapshot, card.space, by, words))
+    missing = np.flatnonzero(np.bincount(occurrences.groups, minlength=len(occurrences.names)) == 0)
+    if len(missing):
+        raise _not_stored(catalog, card.space, occurrences.names[missing[0]], folded=by == "folded word")
+    if (name := values.get("sentence_space")) is None:
+        return [Case({"contexts": occurrences})]
+    return [_with_sentences(occurrences, catalog, card, _sentence_space(catalog, card, name))]
+
+
+def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
+    """Return the card of a space of sentences; raise unless its vectors are comparable with those of ``card``."""
+    command = f"embstore build SOURCE --unit sentence --pooling mean --model {shlex.quote(model_argument(card))}"
+    if name not in catalog.cards:
+        known = [each.space for each in catalog.cards.values() if each.unit is Unit.SENTENCE]
+        raise UnknownNameError("space", name, known, f"Make one with: {command}")
+    sentences = catalog.cards[name]
+    if sentences.unit is not Unit.SENTENCE:
+        raise QueryError(f"{name} is a space of {sentences.unit}s, not of sentences. Make one with: {command}")
+    if sentences.fingerprint != card.fingerprint:
+        raise QueryError(
+            f"{name} is of another checkpoint ({sentences.checkpoint_at_revision}) than {card.space} "
+            f"({card.checkpoint_at_revision}): a cosine between their vectors says nothing. Make a space of sentences "
+            f"with: {command}; or choose other occurrences with ⦃space⦄."
+        )
+    if sentences.dim != card.dim:
+        raise QueryError(
+            f"the vectors of {name} (pooling {sentences.pooling}) have {sentences.dim} dimensions, and those of "
+            f"{card.space} {card.dim}. Make a space of sentences with: {command}"
+        )
+    return sentences
+
+
+def _with_sentences(occurrences: Contexts, catalog: Catalog, card: Card, sentences: Card) -> Case:
+    """Return the inputs from occurrences grouped by sentence, with the sentences' vectors of another space."""
+    ids = np.array([item_id(Unit.SENTENCE, name) for name in occurrences.names], np.int64)
+    n_missing = int(np.count_nonzero(~np.isin(ids, catalog.ids(sentences.space))))
+    missing_note = f"{sentences.space} lacks {n_missing} of the {len(ids)} sentences of {card.space}. Embed them: "
+    missing_note += build_command(["SOURCE"], sentences)
+    if n_missing and n_missing == len(ids):
+        raise QueryError(missing_note)
+    note = f"{card.space}: the vectors of its sentences are those of {sentences.space}."
+    notes = (note, missing_note) if n_missing else (note,)
+    return Case({"contexts": replace(occurrences, group_ids=ids)}, notes=notes, sentence_space=sentences.space)
+
+
+def _not_stored(catalog: Catalog, space: str, word: str, *, folded: bool) -> NotStoredError:
+    """Return the error for a word without occurrences, with the nearest stored words."""
+    near = catalog.nearest_texts(word, [space])
+    nearest = f" Nearest stored words: {', '.join(map(repr, near))}." if near else ""
+    case = "" if folded else " To take words that differ only in case for one: ⦃fold-case=True⦄."
+    return NotStoredError(
+        f"{word!r} has no occurrence in {space}.{nearest}{case} To add it, build a source that has it in its "
+        "sentences: embstore build SOURCE --unit occurrence"
+    )
