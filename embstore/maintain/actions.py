@@ -49,24 +49,14 @@ class Action:
 
 
 def tabulate(actions: Iterable[Action], root: Path, notes: Sequence[str] = (), *, dry_run: bool = False) -> Table:
-    """Return a table with one row per action.
-
-    Args:
-        actions: Actions, in the order of the rows.
-        root: Folder of the store, to which the files are relative.
-        notes: Notes of the table.
-        dry_run: Whether nothing was done: ``would remove`` instead of ``removed``.
-    """
+    """Return a table with one row per action, of a file below a folder; after a dry run, ``would remove``."""
     rows = []
     for each in actions:
         verb = _PLANNED.get(each.action, each.action) if dry_run else each.action
-        values = (verb, _within(each.file, root), each.n_items, each.n_bytes, each.detail)
+        file = each.file.relative_to(root).as_posix() if each.file.is_relative_to(root) else str(each.file)
+        values = (verb, file, each.n_items, each.n_bytes, each.detail)
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     return table(rows, columns=COLUMNS, notes=notes, shown=_SHOWN)
-
-
-def _within(file: Path, root: Path) -> str:
-    return file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
 
 
 def kind_of_indexes(paths: StorePaths, card: Card) -> str | None:

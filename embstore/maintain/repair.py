@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,22 +20,20 @@ from embstore.base.table import Table
 from embstore.index.updating import readable_card, update_indexes
 from embstore.maintain.actions import Action, kind_of_indexes, renew_merged, tabulate
 from embstore.maintain.verify import verify_index, without_card
+from embstore.storage.files import names
 from embstore.storage.files.card import Card, read_card
 from embstore.storage.files.paths import Shard, StorePaths, write_marker
 from embstore.storage.files.summaries import read_merged
-from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_part
-from embstore.storage.maintenance.column_tables import verify_columns
+from embstore.storage.files.tables import read_part
+from embstore.storage.maintenance.column_tables import contradictions
 from embstore.storage.maintenance.file_checks import (
     IdSet,
     Problem,
     SoundShard,
     check_shard,
-    verify_answers,
-    verify_datasets,
+    problems_of,
     verify_manifests,
-    verify_maps,
     verify_marker,
-    verify_parts,
 )
 from embstore.storage.maintenance.salvage import move_out, rewrite_table, sound_rows
 from embstore.storage.transaction.commit import Change, commit, create_complete
@@ -49,6 +46,14 @@ Ids = NDArray[np.int64]
 LEFT = "left"
 """The action for damage that this command cannot repair."""
 _SAME_SOURCES = "build the same sources again"
+_REMEDIES = {
+    names.SKIPPED: ". The next build lists its texts again",
+    names.COLUMNS: f". To have its values again, {_SAME_SOURCES}, with the same ⦃keep⦄",
+    names.DATASETS: "",
+    names.ANSWERS: "it was altered or truncated, and can be made again",
+    names.MAPS: "it was altered or truncated, and can be made again",
+}
+"""What is said of a damaged file, by kind; those that a manifest names move out, others are removed."""
 
 
 def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = False) -> Table:
@@ -93,7 +98,7 @@ class _Repair:
         snapshot = self._repair_documents(marker_problems)
         self._forget_missing(snapshot)
         text_ids = self._repair_texts(snapshot)
-        self._take_out_tables(snapshot)
+        self._repair_each(snapshot)
         self._remove_leftovers(snapshot)
         for path in map(self.paths.card, snapshot.spaces):
             self._repair_space(path, snapshot, text_ids)
@@ -147,7 +152,7 @@ class _Repair:
     def _repair_texts(self, snapshot: Snapshot) -> Ids:
         """Keep the intact rows of the tables of items, each item in one table; return the ids that have a text."""
         listed = snapshot.parts(self.paths, self.paths.items).files
-        damaged = {problem.file: problem.problem for problem in verify_parts(listed, ITEMS_SCHEMA)}
+        damaged = {problem.file: problem.problem for problem in problems_of(self.paths, names.ITEMS, listed)}
         sound = [path for path in listed if path not in damaged]
         salvaged = {path: sound_rows(path, sound) for path in damaged}
         seen = IdSet()
@@ -166,19 +171,24 @@ class _Repair:
                 self._take_out(path, f"{problem}. To have its texts again, {_SAME_SOURCES}")
         return seen.ids()
 
-    def _take_out_tables(self, snapshot: Snapshot) -> None:
-        """Take out damaged tables of skipped texts, columns and datasets."""
+    def _repair_each(self, snapshot: Snapshot) -> None:
+        """Take out damaged tables and datasets, and remove damaged answers and maps, which can be made again."""
         paths = self.paths
-        for problem in list(verify_parts(snapshot.parts(paths, paths.skipped).files, SKIPPED_SCHEMA)):
-            self._take_out(problem.file, f"{problem.problem}. The next build lists its texts again")
-        for problem in list(verify_columns(paths.root, snapshot.parts(paths, paths.columns).files)):
-            detail = f"{problem.problem}. To have its values again, {_SAME_SOURCES}, with the same {rendered('⦃keep⦄')}"
-            self._take_out(problem.file, detail)
-        for problem in list(verify_datasets(paths)):
-            self._take_out(problem.file, problem.problem)
+        for kind, remedy in _REMEDIES.items():
+            files = snapshot.parts(paths, paths.root / kind.folder).files if kind in names.TABLES else None
+            problems = [*problems_of(paths, kind, files)]
+            if kind is names.COLUMNS:
+                damaged = {problem.file for problem in problems}
+                problems += contradictions(paths.root, [file for file in files or () if file not in damaged])
+            for problem in problems:
+                if kind.is_named:
+                    self._take_out(problem.file, f"{problem.problem}{rendered(remedy)}")
+                else:
+                    action = Action("removed", problem.file, remedy, n_bytes=disk.size(problem.file))
+                    self._do(action, partial(disk.remove, problem.file, missing_ok=True))
 
     def _remove_leftovers(self, snapshot: Snapshot) -> None:
-        """Remove temporary and orphaned files of killed processes, and damaged answers and maps."""
+        """Remove temporary and orphaned files of killed processes."""
         if not self.dry_run:
             snapshot = read_snapshot(self.paths)
         listed = {action.file for action in self.actions}
@@ -188,10 +198,6 @@ class _Repair:
                 self.actions.append(Action("removed", path, detail, n_bytes=disk.size(path)))
         if not self.dry_run:
             recover(self.paths)
-        for problem in list(chain(verify_answers(self.paths), verify_maps(self.paths))):
-            detail = "it was altered or truncated, and can be made again"
-            action = Action("removed", problem.file, detail, n_bytes=disk.size(problem.file))
-            self._do(action, partial(disk.remove, problem.file, missing_ok=True))
 
     def _repair_space(self, path: Path, snapshot: Snapshot, text_ids: Ids) -> None:
         """Repair a space, given the path of its card; if that is damaged or missing, leave the space."""

@@ -15,9 +15,6 @@ def column_types(catalog: Catalog, space: str) -> dict[str, str]:
     """Return the type of each column of a space's items, by name: stored ones, then built-in ones of its unit.
 
     Types are ``int64``, ``float64``, ``bool`` and ``string``.
-
-    Raises:
-        DamagedError: A table of columns was altered.
     """
     unit = catalog.cards[space].unit
     stored = catalog.columns.types
@@ -39,21 +36,7 @@ def chosen_columns(catalog: Catalog, space: str, names: Sequence[str]) -> dict[s
 
 
 def column_values(catalog: Catalog, space: str, names: Iterable[str], ids: Ids) -> dict[str, ColumnValues]:
-    """Return the values of columns for some items of a space, by name.
-
-    Args:
-        catalog: Catalog of the store.
-        space: Name of the space.
-        names: Names of columns.
-        ids: Item ids (n,), in any order.
-
-    Returns:
-        For each name the values of the items, in the order of ``ids``.
-
-    Raises:
-        UnknownNameError: A column does not exist.
-        DamagedError: A table of columns or of items was altered, or the text of an item is missing.
-    """
+    """Return the values of columns for some items (n,) of a space, in the order of their ids, by name."""
     requested = tuple(chosen_columns(catalog, space, tuple(names)))
     built_in = [name for name in requested if name in BUILT_IN]
     stored = {token_column(space) if name == N_TOKENS else name: name for name in requested if name not in BUILT_IN}

@@ -31,17 +31,10 @@ _OF_WORDS = """SELECT item_id, list_position($words, text) - 1 AS place FROM ite
 
 
 def occurrences_of_words(catalog: Catalog, words: Sequence[str]) -> tuple[Ids, NDArray[np.int64]]:
-    """Find the occurrences of words in all spaces.
-
-    Args:
-        catalog: Catalog of the store.
-        words: Distinct words.
+    """Find the occurrences of distinct words in all spaces.
 
     Returns:
         Item ids (n,), ascending, and the position in ``words`` of the word of each, int64 (n,).
-
-    Raises:
-        DamagedError: A table of texts was altered.
     """
     catalog.checked_item_tables()
     connection = catalog.reader.connection
@@ -67,9 +60,6 @@ def group_occurrences(
     Returns:
         Item ids (n,), ascending; the group of each, int64 (n,); and the names of the groups, by group. A word of
         ``words`` without occurrences in the space has a name and an empty group.
-
-    Raises:
-        DamagedError: A table of texts was altered, or the text of an occurrence or of its sentence is missing.
     """
     catalog.check_texts(space)
     # Checks each table of items against the SHA-256 in its name.

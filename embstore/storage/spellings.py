@@ -18,16 +18,9 @@ _VARIANTS = """SELECT DISTINCT item_id, lower(text) AS lowered FROM items
 def spellings(catalog: Catalog, words: Sequence[str]) -> tuple[list[str], Ids, list[str]]:
     """Find the stored words that are equal to given words but for case.
 
-    Args:
-        catalog: Catalog of the store.
-        words: Words.
-
     Returns:
         The words in lower case (as DuckDB's ``lower``); and the item ids (n,), ascending, of the stored words that are
         among them in lower case, with these (n).
-
-    Raises:
-        DamagedError: A table of texts was altered.
     """
     catalog.checked_item_tables()
     connection = catalog.reader.connection

@@ -48,8 +48,7 @@ class SharingMethods(OpenStore):
             StoreError: The place has other content, or cannot be written. Nothing was committed.
             DamagedError: A file of this store is damaged. Nothing was committed.
         """
-        from embstore.exchange.part import Selection
-        from embstore.exchange.transfer import copy_store, rest_of_copy
+        from embstore.exchange.push_and_pull import Selection, copy_store, rest_of_copy
 
         selection, place = Selection(as_names(spaces), as_layers(layers)), os.fspath(dest)
         if place.startswith("hf://"):
@@ -90,8 +89,7 @@ class SharingMethods(OpenStore):
         Returns:
             One row per space and table with something new, as in :meth:`push`; errors too are as there.
         """
-        from embstore.exchange.part import Selection
-        from embstore.exchange.transfer import copy_store
+        from embstore.exchange.push_and_pull import Selection, copy_store
 
         selection, other = Selection(as_names(spaces), as_layers(layers)), OpenStore(source, options)
         with self._writing(dry_run=dry_run, is_new=True) as folder:

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore.base import atomic, documents
-from embstore.base.errors import DamagedError, UnsupportedFormatError
+from embstore.base import atomic
+from embstore.base.errors import DamagedError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import read_sealed, write_table
 
@@ -145,12 +145,8 @@ def find_map(paths: StorePaths, key: MapKey, shards: Iterable[str]) -> LayerMap 
 def read_map(paths: StorePaths, path: Path) -> LayerMap:
     """Read the map in a file."""
     table = read_sealed(path, MAP_SCHEMA, REMEDY)
-    try:
-        header = _parse_header((table.schema.metadata or {}).get(_HEADER, b""))
-    except documents.UnsupportedFormat as error:
-        raise UnsupportedFormatError(f"{path} {error}") from error
-    except documents.InvalidDocument as error:
-        raise DamagedError(f"{path} is damaged: its header: {error}. {REMEDY}") from error
+    data = (table.schema.metadata or {}).get(_HEADER, b"")
+    header = atomic.parse_document(path, data, "map-header", REMEDY, is_sealed=False)
     values: dict[str, Any] = {field.name: header.get(field.name) for field in fields(MapKey)}
     key = MapKey(**{**values, "fitted_on": tuple(header["fitted_on"])})
     if key.path(paths) != path:
@@ -161,9 +157,3 @@ def read_map(paths: StorePaths, path: Path) -> LayerMap:
         raise DamagedError(f"{path} is damaged: its rows are not those that its header describes. {REMEDY}")
     others = ("n_zero", "kept", "n_kept", "reason", "made_with")
     return LayerMap(key, tuple(header["shards"]), ids, positions, **{name: header[name] for name in others})
-
-
-def _parse_header(data: bytes) -> dict[str, Any]:
-    header = documents.parse(data, "map-header")
-    documents.check(header, "map-header")
-    return header

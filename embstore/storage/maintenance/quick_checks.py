@@ -11,8 +11,6 @@ from embstore.storage.maintenance.file_checks import Problem
 from embstore.storage.parquet.footer import is_footer_sound
 from embstore.storage.transaction.manifest import Snapshot
 
-_MISSING = "it is missing, and the manifest names it"
-
 
 @dataclass(frozen=True, slots=True)
 class QuickCheck:
@@ -32,39 +30,20 @@ class QuickCheck:
         sizes = self.sizes
         if sizes is None:
             sizes = {key: properties["bytes"] for key, properties in snapshot.files.items() if "bytes" in properties}
-        found = [*(verify_sizes(paths, sizes) if self.is_listed else verify_ends(paths, sizes))]
-        yield from found
-        missing = {problem.file for problem in found if problem.problem == _MISSING}
+        missing = set()
+        for key, size in sorted(sizes.items()):
+            path = paths.root / key  # checked by the grammar of names when the manifest was read
+            try:
+                if not self.is_listed:
+                    disk.fetch(path, [(max(0, size - 1), size)])
+                elif (found := disk.size(path)) != size:
+                    problem = f"it has {found:,} bytes, and its manifest says {size:,}: it was truncated or altered"
+                    yield Problem(path, problem)
+            except (FileNotFoundError, MissingObjectError):
+                missing.add(path)
+                yield Problem(path, "it is missing, and the manifest names it")
         for shards in spaces:
             yield from verify_footers([shard for shard in shards if shard.path not in missing])
-
-
-def verify_sizes(paths: StorePaths, sizes: Mapping[str, int]) -> Iterator[Problem]:
-    """Yield the files that are there with another size than their manifest says.
-
-    Args:
-        paths: Paths of the store.
-        sizes: Expected sizes in bytes, by path.
-    """
-    for key, size in sorted(sizes.items()):
-        path = paths.root / key  # checked by the grammar of names when the manifest was read
-        try:
-            found = disk.size(path)
-        except FileNotFoundError:
-            yield Problem(path, _MISSING)
-            continue
-        if found != size:
-            yield Problem(path, f"it has {found:,} bytes, and its manifest says {size:,}: it was truncated or altered")
-
-
-def verify_ends(paths: StorePaths, sizes: Mapping[str, int]) -> Iterator[Problem]:
-    """Yield the files without a last byte, of a store whose server lists nothing; one byte of each is fetched."""
-    for key, size in sorted(sizes.items()):
-        path = paths.root / key  # checked by the grammar of names when the manifest was read
-        try:
-            disk.fetch(path, [(max(0, size - 1), size)])
-        except MissingObjectError:
-            yield Problem(path, _MISSING)
 
 
 def verify_footers(shards: Sequence[Shard]) -> Iterator[Problem]:
