@@ -5,7 +5,7 @@ there, and no other writer deletes them.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -153,7 +153,7 @@ def _rewritten(source: Catalog, card: Card, own: StorePaths) -> Content:
 
 def _tables(source: Catalog, cards: Sequence[Card], stored: Catalog | None, own: StorePaths) -> Content:
     """Write tables of the texts, skipped texts and datasets of some spaces that the other place does not have."""
-    requested = np.unique(np.concatenate([np.empty(0, np.int64), *(source.ids(card.space) for card in cards)]))
+    requested = source.ids_of(card.space for card in cards)
     rows = new_rows(source, stored, cards, requested, own.root)
     files = [path for kind, tables in rows.items() for path, _ in write_parts(own, kind, tables)]
     units = {card.unit.value for card in cards}
@@ -263,10 +263,14 @@ def copy_store(
         named = {} if stored is None else read_snapshot(paths).files
         missing = [key for key in part.files if not is_stored(key, part.files, named, paths)]
         if not dry_run:
-            _receive(paths, part, missing, named, lambda n: observe(_progress(verb, name, n, len(missing))))
+            incoming = Incoming(paths, paths.root / INCOMING)
+            for done, key in enumerate(in_order(missing)):
+                observe(Progress(verb, name, done, len(missing), done / len(missing)))
+                incoming.receive(key, part.files[key])
+            incoming.publish(missing, part.superseded(named))
             if verb == "push" and "://" not in name:
                 _write_published(paths)
-            observe(_progress(verb, name, len(missing), len(missing)))
+            observe(Progress(verb, name, len(missing), len(missing), 1.0))
         return report(f"would {verb}" if dry_run else f"{verb}ed", part, missing, paths)
 
 
@@ -277,21 +281,6 @@ def _stored(paths: StorePaths) -> Catalog | None:
             check_marker(paths)  # raises for a folder that contains other files
         return None
     return Catalog(paths.root)
-
-
-def _receive(
-    paths: StorePaths, part: Part, missing: Sequence[str], named: Mapping[str, object], observe: Callable[[int], None]
-) -> None:
-    """Copy the missing files of a part into a folder, and commit them instead of those that they replace."""
-    incoming = Incoming(paths, paths.root / INCOMING)
-    for done, key in enumerate(in_order(missing)):
-        observe(done)
-        incoming.receive(key, part.files[key])
-    incoming.publish(missing, part.superseded(named))
-
-
-def _progress(verb: str, name: str, done: int, total: int) -> Progress:
-    return Progress(verb, name, done, total, done / total if total else 1.0)
 
 
 def _write_published(paths: StorePaths) -> None:

@@ -4,15 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embstore.base import disk
 from embstore.base.progress import Observer, observing
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index.updating import readable_card, recall_notes, update_indexes
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.summaries import read_merged
-from embstore.storage.maintenance.space_summary import write_merged
-from embstore.storage.transaction.manifest import committed_shards
 
 COLUMNS = ("action", "file", "items", "bytes", "detail")
 # The file comes first: a terminal that is too narrow repeats the first column beside those that go below.
@@ -72,13 +68,3 @@ def renew_indexes(paths: StorePaths, card: Card, observe: Observer) -> list[str]
         return []
     with observing(observe):
         return recall_notes(card, update_indexes(paths, card, kind))
-
-
-def renew_merged(paths: StorePaths, card: Card, *, force: bool = False) -> None:
-    """Update the merged summary of a space, also one that is up to date with ``force``; remove it if it is wrong."""
-    if force:
-        disk.remove(paths.merged(card.space), missing_ok=True)
-    write_merged(paths, card)
-    merged = read_merged(paths, card)
-    if merged is None or not merged.is_of(committed_shards(paths, card.space)):
-        disk.remove(paths.merged(card.space), missing_ok=True)

@@ -1,18 +1,17 @@
 """Copy the spaces of another store into this one."""
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, SpaceMismatchError, UsageError
 from embstore.base.progress import Observer, Progress, observing
 from embstore.base.table import Table
 from embstore.index.updating import readable_card, recall_notes, update_indexes
-from embstore.maintain.actions import Action, kind_of_indexes, renew_merged, tabulate
+from embstore.maintain.actions import Action, kind_of_indexes, tabulate
 from embstore.storage.catalog import Catalog
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
@@ -31,6 +30,7 @@ from embstore.storage.maintenance.copying import (
     write_subset,
 )
 from embstore.storage.maintenance.file_checks import IdSet
+from embstore.storage.maintenance.space_summary import write_merged
 from embstore.storage.selection import SpaceFilter
 from embstore.storage.transaction.recovery import maintenance_lock
 
@@ -50,9 +50,11 @@ def merge(
         source = open_source(source_root)
         with explaining_changes(source):
             cards = [card for card in SpaceFilter(spaces=spaces).select(source.cards) if source.shards[card.space]]
-            requested = np.unique(np.concatenate([source.ids(card.space) for card in cards])) if spaces else None
+            requested = source.ids_of(card.space for card in cards) if spaces else None
             work = _Merge(paths, source, Catalog(paths.root), cards, requested, observe, dry_run, folder)
-            work.run()
+            work.copy()
+        if not dry_run:
+            work.renew()
         return tabulate(work.actions, paths.root, work.notes, dry_run=dry_run)
 
 
@@ -68,6 +70,8 @@ class _Merge:
         requested: Ids of the items to copy, ascending; None for all.
         folder: Folder for the files on their way.
         keys: Paths, below the store's folder, of the files to commit.
+        shards: Shards with missing items, by space, and the ids of these items; None for a whole shard.
+        n_indexed: Number of copied indexes, by space.
     """
 
     paths: StorePaths
@@ -79,27 +83,32 @@ class _Merge:
     dry_run: bool
     folder: Path
     keys: list[str] = field(default_factory=list)
+    shards: dict[str, dict[Shard, Ids | None]] = field(default_factory=dict)
+    n_indexed: Counter[str] = field(default_factory=Counter)
     actions: list[Action] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def run(self) -> None:
+    def copy(self) -> None:
         """Plan, copy and commit, in this order."""
         for card in self.cards:
             self._check_same_space(card)
-        shards = {card.space: self._new_shards(card) for card in self.cards}
+        self.shards = {card.space: self._new_shards(card) for card in self.cards}
         check_same_items(self.source, self.stored, self.requested)
         incoming = Incoming(self.paths, self.folder)
-        indexed = {}
         for card in self.cards if not self.dry_run else ():
-            self._copy_shards(incoming, card, shards[card.space])
-            indexed[card.space] = self._copy_indexes(incoming, card, shards[card.space])
+            self._copy_shards(incoming, card)
+            self._copy_indexes(incoming, card)
         self._copy_tables(incoming)
         self._copy_datasets(incoming)
         if not self.dry_run:
             incoming.publish(self.keys)
-            for card in self.cards:
-                if shards[card.space]:
-                    self._renew(card, indexed[card.space])
+
+    def renew(self) -> None:
+        """Update the merged summaries and the indexes of the spaces with new items, after the commit."""
+        for card in self.cards:
+            if self.shards[card.space]:
+                write_merged(self.paths, card)
+                self._renew_indexes(card)
 
     def _check_same_space(self, card: Card) -> None:
         """Raise SpaceMismatchError unless a space is the same in both stores, or new here."""
@@ -116,7 +125,7 @@ class _Merge:
         return not self.stored.shards.get(card.space)
 
     def _new_shards(self, card: Card) -> dict[Shard, Ids | None]:
-        """Return the shards with items that are missing here, with the ids of these items; None for a whole shard."""
+        """Return the shards with items that are missing here, and report them."""
         self.source.check_texts(card.space)
         stored = self.source.shards[card.space]
         found: dict[Shard, Ids | None] = {}
@@ -133,8 +142,9 @@ class _Merge:
         self._report(self.paths.embeddings(card.space), detail, n_items)
         return found
 
-    def _copy_shards(self, incoming: Incoming, card: Card, shards: dict[Shard, Ids | None]) -> None:
+    def _copy_shards(self, incoming: Incoming, card: Card) -> None:
         """Copy the card of a new space, and shards; of those with items that are here, write the others."""
+        shards = self.shards[card.space]
         for done, (shard, ids) in enumerate(shards.items()):
             self.observe(Progress("merge", card.space, done, len(shards), done / len(shards)))
             if ids is None:
@@ -154,17 +164,16 @@ class _Merge:
             incoming.receive(key, file)
         self.keys += keys
 
-    def _copy_indexes(self, incoming: Incoming, card: Card, shards: dict[Shard, Ids | None]) -> int:
-        """Copy the indexes of a space that is copied whole, and return their number; damaged ones are rebuilt."""
-        n_copied = 0
+    def _copy_indexes(self, incoming: Incoming, card: Card) -> None:
+        """Copy the indexes of a space that is copied whole; damaged ones are rebuilt."""
+        shards = self.shards[card.space]
         is_whole = self._is_new(card) and all(ids is None for ids in shards.values())
         for layer in card.layers if is_whole else ():
             index = self.source.paths.index(card.space, layer)
             with suppress(DamagedError):
                 if (stored := readable_card(index)) is not None and stored.covers(shard.name for shard in shards):
                     self._receive(incoming, self.source.paths.index_card(index), index)
-                    n_copied += 1
-        return n_copied
+                    self.n_indexed[card.space] += 1
 
     def _copy_tables(self, incoming: Incoming) -> None:
         """Write the rows of texts, columns and skipped texts that are missing here."""
@@ -194,13 +203,12 @@ class _Merge:
         if n_rows:
             self.actions.append(Action("taken in", place, detail, n_rows))
 
-    def _renew(self, card: Card, n_copied: int) -> None:
-        """Update the merged summary and the indexes of a space, of which some indexes were copied."""
-        renew_merged(self.paths, card)
+    def _renew_indexes(self, card: Card) -> None:
+        """Build the indexes of a space that were not copied, if it has any here or there."""
         kind = kind_of_indexes(self.paths, card) or kind_of_indexes(self.source.paths, card)
         if kind is None:
             return
-        folder = self.paths.indexes(card.space)
+        folder, n_copied = self.paths.indexes(card.space), self.n_indexed[card.space]
         if n_copied:
             self.actions.append(Action("taken in", folder, f"the indexes of {n_copied} layers"))
         if n_copied < len(card.layers):

@@ -18,7 +18,7 @@ from embstore.base.progress import Observer, observing
 from embstore.base.summary import Summary
 from embstore.base.table import Table
 from embstore.index.updating import readable_card, update_indexes
-from embstore.maintain.actions import Action, kind_of_indexes, renew_merged, tabulate
+from embstore.maintain.actions import Action, kind_of_indexes, tabulate
 from embstore.maintain.verify import verify_index, without_card
 from embstore.storage.files import names
 from embstore.storage.files.card import Card, read_card
@@ -36,6 +36,7 @@ from embstore.storage.maintenance.file_checks import (
     verify_marker,
 )
 from embstore.storage.maintenance.salvage import move_out, rewrite_table, sound_rows
+from embstore.storage.maintenance.space_summary import write_merged
 from embstore.storage.transaction.commit import Change, commit, create_complete
 from embstore.storage.transaction.lock import write_lock
 from embstore.storage.transaction.manifest import Snapshot, card_remedy, read_snapshot
@@ -202,22 +203,19 @@ class _Repair:
     def _repair_space(self, path: Path, snapshot: Snapshot, text_ids: Ids) -> None:
         """Repair a space, given the path of its card; if that is damaged or missing, leave the space."""
         try:
-            card = self._read_card(path)
-            if card is not None:
-                self._repair_files(card, snapshot, text_ids)
+            card = read_card(path)
+        except DamagedError as error:
+            return self._leave(path, f"{error} Else give the space up: embstore remove --space {path.stem}")
+        except MissingFileError:
+            return self._leave(path, f"it is missing. {card_remedy(path)}")
+        except FileAccessError as error:
+            return self._leave(path, f"it could not be read: {error.reason}")
+        try:
+            self._repair_files(card, snapshot, text_ids)
         except FileAccessError as error:
             if error.writing:
                 raise
-            is_missing = isinstance(error, MissingFileError) and Path(error.path) == path
-            reason = f"it is missing. {card_remedy(path)}" if is_missing else f"it could not be read: {error.reason}"
-            self._leave(Path(error.path), reason)
-
-    def _read_card(self, path: Path) -> Card | None:
-        try:
-            return read_card(path)
-        except DamagedError as error:
-            self._leave(path, f"{error} Else give the space up: embstore remove --space {path.stem}")
-            return None
+            self._leave(Path(error.path), f"it could not be read: {error.reason}")
 
     def _repair_files(self, card: Card, snapshot: Snapshot, text_ids: Ids) -> None:
         """Repair the shards, summaries and indexes of a space."""
@@ -272,7 +270,7 @@ class _Repair:
         )
         if not is_sound:
             action = Action("rebuilt", path, "it was altered, or not the sum of its shards")
-            self._do(action, partial(renew_merged, self.paths, card, force=True))
+            self._do(action, partial(write_merged, self.paths, card, force=True))
 
     def _repair_indexes(self, card: Card, kept: Sequence[Shard], ids: Ids, kind: str) -> None:
         """Rebuild the indexes that are damaged or do not cover the current shards."""

@@ -12,7 +12,7 @@ from embstore.base.space import Layer
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index import remove_index, shown_parameters
 from embstore.index.updating import Choice, Indexed, index_layers, recall_notes
-from embstore.maintain.actions import Action, renew_indexes, renew_merged, tabulate
+from embstore.maintain.actions import Action, renew_indexes, tabulate
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.item_columns import ColumnTables, token_column
@@ -21,6 +21,7 @@ from embstore.storage.files.paths import StorePaths, check_marker
 from embstore.storage.files.shards import SHARD_BYTES
 from embstore.storage.maintenance.column_tables import remove_columns
 from embstore.storage.maintenance.compaction import Compacted, compact_shards, compact_tables, plan_shards, plan_tables
+from embstore.storage.maintenance.space_summary import write_merged
 from embstore.storage.selection import SpaceFilter, select_layers
 from embstore.storage.sql.reader import Reader
 from embstore.storage.transaction.manifest import list_parts, read_cards, read_snapshot
@@ -110,7 +111,7 @@ def compact(
                     done += len(shard.old)
                     observe(Progress("compact", card.space, done, total, done / total))
                     actions.append(_merged(shard, "shards"))
-                renew_merged(paths, card)
+                write_merged(paths, card)
     return tabulate(actions, paths.root, notes)
 
 

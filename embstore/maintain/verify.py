@@ -27,6 +27,7 @@ from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.column_tables import contradictions
 from embstore.storage.maintenance.file_checks import (
     Problem,
+    QuickCheck,
     catch_unreadable,
     missing_files,
     problems_of,
@@ -37,7 +38,6 @@ from embstore.storage.maintenance.file_checks import (
     verify_marker,
     verify_space,
 )
-from embstore.storage.maintenance.quick_checks import QuickCheck
 from embstore.storage.transaction.manifest import Snapshot, is_outdated, read_snapshot
 
 T = TypeVar("T")

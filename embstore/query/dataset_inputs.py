@@ -17,7 +17,7 @@ from embstore.query.request import Case
 from embstore.query.word_sets import check_stored, read_words
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
-from embstore.storage.spellings import spellings
+from embstore.storage.item_lookup import spellings
 
 PAIR_KINDS = ("word pairs", "sentence pairs", "occurrence pairs")
 

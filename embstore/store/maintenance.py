@@ -74,7 +74,7 @@ class MaintenanceMethods(OpenStore):
             The numbers of files and bytes read, and the problems found.
         """
         from embstore.maintain.verify import verify
-        from embstore.storage.maintenance.quick_checks import QuickCheck
+        from embstore.storage.maintenance.file_checks import QuickCheck
 
         if quick and deep:
             raise UsageError("⦃quick=True⦄ reads no content, and ⦃deep=True⦄ all of it. Leave one of them out.")

@@ -13,7 +13,7 @@ from synthetic import Synthetic
 from embstore import Store
 from embstore.base.errors import StoreError, UnknownNameError, UsageError
 from embstore.storage.catalog import Catalog
-from embstore.storage.item_columns import column_values
+from embstore.storage.item_lookup import column_values
 
 Make = Callable[..., Synthetic]
 KINDS = {"freq": "int64", "pos": "string"}

@@ -4,6 +4,7 @@ Rows are copied bit for bit, so results do not change. All new files are complet
 ones are deleted last (:mod:`embstore.storage.transaction.commit`).
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -105,18 +106,11 @@ def compact_shards(paths: StorePaths, card: Card, groups: Sequence[Sequence[Shar
             yield Compacted(new.shard.path, old, new.summary["n"][0].as_py())
 
 
-def _rounds(groups: Sequence[Sequence[Shard]]) -> Iterator[list[Sequence[Shard]]]:
+def _rounds(groups: Sequence[Sequence[Shard]]) -> list[list[Sequence[Shard]]]:
     """Divide groups of shards into rounds of about :data:`_ROUND_BYTES` each, to be committed one after the other."""
-    round_: list[Sequence[Shard]] = []
-    n_bytes = 0
-    for group in groups:
-        round_.append(group)
-        n_bytes += sum(disk.size(shard.path) for shard in group)
-        if n_bytes >= _ROUND_BYTES:
-            yield round_
-            round_, n_bytes = [], 0
-    if round_:
-        yield round_
+    totals = itertools.accumulate(sum(disk.size(shard.path) for shard in group) for group in groups)
+    rounds = itertools.groupby(zip(totals, groups, strict=True), lambda each: each[0] // _ROUND_BYTES)
+    return [[group for _, group in members] for _, members in rounds]
 
 
 def _stage(temp: Path, paths: StorePaths, card: Card, group: Sequence[Shard]) -> StagedShard:

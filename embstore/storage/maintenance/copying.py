@@ -15,9 +15,10 @@ from embstore.base.errors import DamagedError, StoreError
 from embstore.storage.catalog import Catalog
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
+from embstore.storage.files.datasets import check_dataset
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import SUMMARY_SCHEMA, ShardContent, publish_shard, stage_shard
-from embstore.storage.files.tables import bounded, read_part, read_sealed, stage_part
+from embstore.storage.files.tables import bounded, read_part, read_sealed, read_table, stage_part
 from embstore.storage.files.vectors import Ids, LayerVectors
 from embstore.storage.maintenance.column_tables import new_columns
 from embstore.storage.maintenance.file_checks import IdSet
@@ -31,7 +32,6 @@ Content = dict[str, Path]
 """Path of a file in a store, with slashes → the file that has its content."""
 
 _CHUNK = 1 << 20
-_DATASET_REMEDY = "Repair that store first: embstore repair"
 _MISMATCH = "its content does not have the SHA-256 that it should have"
 
 
@@ -159,7 +159,7 @@ class Incoming:
                 disk.sync_folder(folder)
         added = tuple(self._store.file(key) for key in ordered if names.is_file_key(key))
         with committing(self._store, Change(added, tuple(map(self._store.file, removed)))):
-            self._move([key for key in ordered if key not in last])
+            self._move([key for key in ordered if names.kind_of(key) is not names.INDEX_CARDS])
             self._move(last)
         recover(self._store)
         disk.remove_tree(self.paths.root)
@@ -304,9 +304,8 @@ def merged_dataset(source: Path, target: Path, units: Collection[str] | None) ->
 
 def _read_dataset(path: Path) -> tuple[pa.Table, dict[str, str]]:
     """Return the rows of a dataset without metadata, and its kind as new metadata."""
-    table = read_sealed(path, remedy=_DATASET_REMEDY)
-    if not {"unit", "item_id", "text"} <= {*table.column_names}:
-        raise DamagedError(f"{path} is damaged: its columns are not those of a dataset. {_DATASET_REMEDY}")
+    check_dataset(path)
+    table = read_table(path)
     kind = (table.schema.metadata or {}).get(b"kind", b"").decode()
     return table.replace_schema_metadata(None), {"kind": kind}
 

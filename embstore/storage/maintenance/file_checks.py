@@ -12,7 +12,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore.base import atomic, disk
-from embstore.base.errors import DamagedError, FileAccessError, MissingFileError, UnsupportedFormatError
+from embstore.base.errors import (
+    DamagedError,
+    FileAccessError,
+    MissingFileError,
+    MissingObjectError,
+    UnsupportedFormatError,
+)
 from embstore.base.progress import finish_part
 from embstore.base.space import Unit
 from embstore.base.summary import Summary
@@ -23,12 +29,12 @@ from embstore.storage.files.datasets import check_dataset
 from embstore.storage.files.items import Row, has_its_id, is_column_table
 from embstore.storage.files.maps import REMEDY as DERIVED_REMEDY
 from embstore.storage.files.maps import read_map
-from embstore.storage.files.paths import Shard, StorePaths, check_marker
+from embstore.storage.files.paths import Shard, StorePaths, check_marker, fetch_footers
 from embstore.storage.files.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums, summary_table
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_sealed, read_table, write_table
 from embstore.storage.files.unpacked import unpacked_problem
 from embstore.storage.files.vectors import LayerVectors
-from embstore.storage.parquet.footer import read_columns
+from embstore.storage.parquet.footer import is_footer_sound, read_columns
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.transaction.manifest import Snapshot, card_remedy, read_manifest, read_newest
 
@@ -146,7 +152,7 @@ _CHECKS: Mapping[names.Kind, Callable[[StorePaths, Path], object]] = {
     names.SKIPPED: lambda _, path: _part_problem(path) or schema_problem(path, SKIPPED_SCHEMA),
     names.COLUMNS: lambda _, path: _columns_problem(path),
     names.DATASETS: lambda _, path: check_dataset(path),
-    names.MERGED: lambda _, path: read_sealed(path, remedy=DERIVED_REMEDY),
+    names.MERGED: lambda _, path: read_sealed(path, remedy=DERIVED_REMEDY.replace("removes", "rebuilds")),
     names.ANSWERS: lambda _, path: atomic.read_document(path, "answer", DERIVED_REMEDY),
     names.MAPS: read_map,
 }
@@ -385,3 +391,48 @@ class IdSet:
     def ids(self) -> Ids:
         """Return all ids of the set, ascending."""
         return np.unique(np.concatenate([np.empty(0, np.int64), *self._runs]))
+
+
+@dataclass(frozen=True, slots=True)
+class QuickCheck:
+    """A check of names, sizes and footers.
+
+    Attributes:
+        sizes: Sizes in bytes that the manifest of a store at a URL has, by path; None for those that the manifest of
+            the folder has, which names those of files that are never replaced.
+        is_listed: Whether the files have the sizes that the server lists; else the last byte of each is fetched.
+    """
+
+    sizes: Mapping[str, int] | None = None
+    is_listed: bool = True
+
+    def problems(self, paths: StorePaths, snapshot: Snapshot, spaces: Iterable[Sequence[Shard]]) -> Iterator[Problem]:
+        """Yield the problems of a store; missing files that the manifest of the folder names are found elsewhere."""
+        sizes = self.sizes
+        if sizes is None:
+            sizes = {key: properties["bytes"] for key, properties in snapshot.files.items() if "bytes" in properties}
+        missing = set()
+        for key, size in sorted(sizes.items()):
+            path = paths.root / key  # checked by the grammar of names when the manifest was read
+            try:
+                if not self.is_listed:
+                    disk.fetch(path, [(max(0, size - 1), size)])
+                elif (found := disk.size(path)) != size:
+                    problem = f"it has {found:,} bytes, and its manifest says {size:,}: it was truncated or altered"
+                    yield Problem(path, problem)
+            except (FileNotFoundError, MissingObjectError):
+                missing.add(path)
+                yield Problem(path, "it is missing, and the manifest names it")
+        for shards in spaces:
+            yield from verify_footers([shard for shard in shards if shard.path not in missing])
+
+
+def verify_footers(shards: Sequence[Shard]) -> Iterator[Problem]:
+    """Yield the shards without a summary, or whose footer does not agree with the hash in it."""
+    fetch_footers(shards)
+    for shard in shards:
+        finish_part()
+        if not disk.is_file(shard.summary_path):
+            yield Problem(shard.summary_path, f"it is missing, and its shard {shard.path} is there")
+        if not is_footer_sound(shard.path):
+            yield Problem(shard.path, "its footer does not agree with the SHA-256 in it: it was truncated or altered")

@@ -78,7 +78,7 @@ def replacing(
     with committing(paths, change):
         yield
     finish_replacements(paths)
-    shards = (path for path in change.all_removed if paths.key(path).startswith("embeddings/"))
+    shards = (path for path in change.all_removed if names.kind_of(paths.key(path)) is names.SHARDS)
     _remove(filter(disk.exists, [*change.all_removed, *map(paths.summary_of, shards)]))
 
 
