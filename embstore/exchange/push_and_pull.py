@@ -24,7 +24,6 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.files import names
 from embstore.storage.files.card import Card, store_card
 from embstore.storage.files.paths import StorePaths, check_marker
-from embstore.storage.files.tables import write_table
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.copying import (
     LABELS,
@@ -37,7 +36,7 @@ from embstore.storage.maintenance.copying import (
     new_rows,
     open_source,
     shard_hash,
-    write_parts,
+    write_new,
     write_subset,
 )
 from embstore.storage.remote.manifest import PUBLISHED_NAME, RemoteFile, parse_published, published_bytes
@@ -113,7 +112,9 @@ def _of_spaces(source: Catalog, cards: Sequence[Card], layers: str, stored: Cata
         else:
             chosen[card.space] = replace(card, layers=Layers(members, card.layers.n_blocks, card.layers.top_form))
             files |= _rewritten(source, chosen[card.space], own)
-    return Part(files | _tables(source, cards, stored, own), chosen, is_whole=False)
+    requested = source.ids_of(card.space for card in cards)
+    new = (key for each in write_new(source, stored, cards, requested, own) for key in each.files)
+    return Part(files | {key: own.root / key for key in new}, chosen, is_whole=False)
 
 
 def _derived(source: Catalog, card: Card) -> Content:
@@ -149,21 +150,6 @@ def _rewritten(source: Catalog, card: Card, own: StorePaths) -> Content:
             index_card = own.index_card(own.root / key)
             content |= {key: path, own.key(index_card): index_card}
     return content
-
-
-def _tables(source: Catalog, cards: Sequence[Card], stored: Catalog | None, own: StorePaths) -> Content:
-    """Write tables of the texts, skipped texts and datasets of some spaces that the other place does not have."""
-    requested = source.ids_of(card.space for card in cards)
-    rows = new_rows(source, stored, cards, requested, own.root)
-    files = [path for kind, tables in rows.items() for path, _ in write_parts(own, kind, tables)]
-    units = {card.unit.value for card in cards}
-    for path in source.paths.dataset_files():
-        target = own.dataset(path.stem)
-        merged = merged_dataset(path, stored.paths.dataset(path.stem) if stored is not None else target, units)
-        if merged.n_new:
-            write_table(target, merged.rows)
-            files.append(target)
-    return {own.key(path): path for path in files}
 
 
 def _check_content(part: Part, source: Catalog, stored: Catalog, place: str) -> None:

@@ -19,8 +19,8 @@ _SHOWN = (
 
 
 _PLANNED = {
-    "kept": "would keep", "rebuilt": "would rebuild", "removed": "would remove", "rewritten": "would rewrite",
-    "taken in": "would take in", "taken out": "would take out",
+    "kept": "would keep", "merged": "would merge", "rebuilt": "would rebuild", "removed": "would remove",
+    "rewritten": "would rewrite", "taken in": "would take in", "taken out": "would take out",
 }  # fmt: skip
 """The verb of a planned action, by that of a done one."""
 

@@ -16,17 +16,13 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.tables import write_table
 from embstore.storage.files.vectors import Ids, LayerVectors
 from embstore.storage.maintenance.copying import (
-    LABELS,
     Incoming,
     check_same_items,
     explaining_changes,
-    merged_dataset,
-    new_rows,
     open_source,
-    write_parts,
+    write_new,
     write_subset,
 )
 from embstore.storage.maintenance.file_checks import IdSet
@@ -99,7 +95,6 @@ class _Merge:
             self._copy_shards(incoming, card)
             self._copy_indexes(incoming, card)
         self._copy_tables(incoming)
-        self._copy_datasets(incoming)
         if not self.dry_run:
             incoming.publish(self.keys)
 
@@ -176,28 +171,14 @@ class _Merge:
                     self.n_indexed[card.space] += 1
 
     def _copy_tables(self, incoming: Incoming) -> None:
-        """Write the rows of texts, columns and skipped texts that are missing here."""
-        for kind, tables in new_rows(self.source, self.stored, self.cards, self.requested, self.folder).items():
-            if self.dry_run:
-                n_rows = sum(map(len, tables))
-            else:
-                written = list(write_parts(incoming.paths, kind, tables))
-                self.keys += (incoming.paths.key(path) for path, _ in written)
-                n_rows = sum(n for _, n in written)
-            self._report(self.paths.root / kind.folder, LABELS[kind], n_rows)
-
-    def _copy_datasets(self, incoming: Incoming) -> None:
-        """Write the datasets with rows that are missing here."""
-        units = {card.unit.value for card in self.cards} if self.requested is not None else None
-        for path in self.source.paths.dataset_files():
-            target = self.paths.dataset(path.stem)
-            merged = merged_dataset(path, target, units)
-            self._report(target, "rows of the dataset", merged.n_new)
-            if merged.n_new and not self.dry_run:
-                write_table(incoming.paths.dataset(path.stem), merged.rows)
-                self.keys.append(self.paths.key(target))
-            for unit in merged.differing:
-                self.actions.append(Action("kept", target, f"the rows of {unit} items are others there", None))
+        """Write the rows of texts, columns, skipped texts and datasets that are missing here."""
+        rows = write_new(self.source, self.stored, self.cards, self.requested, incoming.paths, dry_run=self.dry_run)
+        for new in rows:
+            place = self.paths.root / new.place
+            self._report(place, new.label, new.n_rows)
+            self.keys += new.files
+            for unit in new.differing:
+                self.actions.append(Action("kept", place, f"the rows of {unit} items are others there", None))
 
     def _report(self, place: Path, detail: str, n_rows: int) -> None:
         if n_rows:

@@ -47,14 +47,6 @@ Ids = NDArray[np.int64]
 LEFT = "left"
 """The action for damage that this command cannot repair."""
 _SAME_SOURCES = "build the same sources again"
-_REMEDIES = {
-    names.SKIPPED: ". The next build lists its texts again",
-    names.COLUMNS: f". To have its values again, {_SAME_SOURCES}, with the same ⦃keep⦄",
-    names.DATASETS: "",
-    names.ANSWERS: "it was altered or truncated, and can be made again",
-    names.MAPS: "it was altered or truncated, and can be made again",
-}
-"""What is said of a damaged file, by kind; those that a manifest names move out, others are removed."""
 
 
 def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = False) -> Table:
@@ -114,10 +106,11 @@ class _Repair:
     def _leave(self, path: Path, detail: str, n_items: int | None = None) -> None:
         self.actions.append(Action(LEFT, path, detail, n_items))
 
-    def _take_out(self, path: Path, detail: str) -> None:
+    def _take_out(self, path: Path, problem: str) -> None:
         """Move a file of the store into the folder ``damaged``."""
-        action = Action("taken out", path, detail, n_bytes=disk.size(path))
-        self._do(action, partial(move_out, self.paths, path))
+        kind = names.kind_of(self.paths.key(path))
+        detail = ". ".join(filter(None, [problem, rendered(kind.remedy) if kind else ""]))
+        self._do(Action("taken out", path, detail, n_bytes=disk.size(path)), partial(move_out, self.paths, path))
 
     def _repair_documents(self, marker_problems: Sequence[Problem]) -> Snapshot:
         """Rewrite ``store.json`` and the manifest if they have problems, and return the files of the store.
@@ -169,13 +162,13 @@ class _Repair:
                 work = partial(rewrite_table, self.paths, path, new, salvaged.get(path))
                 self._do(Action("rewritten", path, detail, len(new)), work)
             else:
-                self._take_out(path, f"{problem}. To have its texts again, {_SAME_SOURCES}")
+                self._take_out(path, problem)
         return seen.ids()
 
     def _repair_each(self, snapshot: Snapshot) -> None:
         """Take out damaged tables and datasets, and remove damaged answers and maps, which can be made again."""
         paths = self.paths
-        for kind, remedy in _REMEDIES.items():
+        for kind in (names.SKIPPED, names.COLUMNS, names.DATASETS, names.ANSWERS, names.MAPS):
             files = snapshot.parts(paths, paths.root / kind.folder).files if kind in names.TABLES else None
             problems = [*problems_of(paths, kind, files)]
             if kind is names.COLUMNS:
@@ -183,9 +176,10 @@ class _Repair:
                 problems += contradictions(paths.root, [file for file in files or () if file not in damaged])
             for problem in problems:
                 if kind.is_named:
-                    self._take_out(problem.file, f"{problem.problem}{rendered(remedy)}")
+                    self._take_out(problem.file, problem.problem)
                 else:
-                    action = Action("removed", problem.file, remedy, n_bytes=disk.size(problem.file))
+                    detail = "it was altered or truncated, and can be made again"
+                    action = Action("removed", problem.file, detail, n_bytes=disk.size(problem.file))
                     self._do(action, partial(disk.remove, problem.file, missing_ok=True))
 
     def _remove_leftovers(self, snapshot: Snapshot) -> None:
@@ -252,7 +246,7 @@ class _Repair:
         return kept
 
     def _take_out_shard(self, shard: Shard, problem: str) -> None:
-        self._take_out(shard.path, f"{problem}. To have its items again, {_SAME_SOURCES}")
+        self._take_out(shard.path, problem)
         if not self.dry_run:
             disk.remove(shard.summary_path, missing_ok=True)
 

@@ -112,7 +112,7 @@ def compact(
                     observe(Progress("compact", card.space, done, total, done / total))
                     actions.append(_merged(shard, "shards"))
                 write_merged(paths, card)
-    return tabulate(actions, paths.root, notes)
+    return tabulate(actions, paths.root, notes, dry_run=dry_run)
 
 
 def _merged(new: Compacted, noun: str) -> Action:
@@ -120,7 +120,7 @@ def _merged(new: Compacted, noun: str) -> Action:
 
 
 def _planned(folder: Path, files: Sequence[Path], noun: str) -> Action:
-    return Action("would merge", folder, f"{len(files)} {noun} into one", n_bytes=sum(map(disk.size, files)))
+    return Action("merged", folder, f"{len(files)} {noun} into one", n_bytes=sum(map(disk.size, files)))
 
 
 def remove(root: Path, spaces: Sequence[str], columns: Sequence[str] = (), *, dry_run: bool = False) -> Table:
@@ -130,49 +130,40 @@ def remove(root: Path, spaces: Sequence[str], columns: Sequence[str] = (), *, dr
         raise UsageError("name the space to remove with ⦃space⦄, or the column of items with ⦃column⦄.")
     check_marker(paths)
     if dry_run:
-        planned = _described(paths, spaces, "would remove") + _described_columns(paths, columns, "would remove")
-        return tabulate(planned, paths.root)
+        return tabulate(_described(paths, spaces, columns), paths.root, dry_run=True)
     resumed = {space for space in leftover_spaces(paths, read_snapshot(paths)) if space in spaces}
     with maintenance_lock(paths):  # finishes interrupted removals
         actions = [
             Action("removed", paths.card(space), "what an earlier removal had left") for space in sorted(resumed)
         ]
         others = [space for space in spaces if space not in resumed]
-        actions += _described(paths, others, "removed") + _described_columns(paths, columns, "removed")
+        actions += _described(paths, others, columns)
         remove_columns(paths, [*columns, *map(token_column, others)])  # else a later space of the name would have them
         for space in dict.fromkeys(others):
             remove_space(paths, space)
     return tabulate(actions, paths.root)
 
 
-def _described(paths: StorePaths, spaces: Sequence[str], action: str) -> list[Action]:
-    """Return one action per space, with its files, items and bytes."""
+def _described(paths: StorePaths, spaces: Sequence[str], columns: Sequence[str]) -> list[Action]:
+    """Return one action per space, with its files, items and bytes, and per column, with its number of values."""
     snapshot = read_snapshot(paths)
     known = sorted({*snapshot.spaces, *snapshot.spaces_with_shards, *leftover_spaces(paths, snapshot)})
-    for space in spaces:
-        if space not in known:
-            raise UnknownNameError("space", space, known)
-    return [_describe(paths, space, action) for space in dict.fromkeys(spaces)]
-
-
-def _described_columns(paths: StorePaths, columns: Sequence[str], action: str) -> list[Action]:
-    """Return one action per column, with its number of values."""
     files = sorted(list_parts(paths, paths.columns).files) if columns else []
     tables = ColumnTables(Reader(paths.root), files, PartChecks())
-    for name in columns:
-        if name not in tables.types:
-            raise UnknownNameError("column", name, tables.types)
-    counts = tables.counts() if columns else {}
-    return [
-        Action(action, paths.columns, f"the column {name!r} ({tables.types[name]})", counts[name])
+    for kind, names_given, all_names in (("space", spaces, known), ("column", columns, tables.types)):
+        for name in names_given:
+            if name not in all_names:
+                raise UnknownNameError(kind, name, all_names)
+    counts = tables.counts()
+    return [_described_space(paths, space) for space in dict.fromkeys(spaces)] + [
+        Action("removed", paths.columns, f"the column {name!r} ({tables.types[name]})", counts[name])
         for name in dict.fromkeys(columns)
     ]
 
 
-def _describe(paths: StorePaths, space: str, action: str) -> Action:
-    """Return the action for the removal of a space, with its number of files, items and bytes."""
+def _described_space(paths: StorePaths, space: str) -> Action:
     folders = paths.folders_of(space)
     files = [path for folder in folders for path in disk.files_below(folder)]
     n_bytes = sum(disk.size(path) for path in files)
     detail = f"{len(files)} files in {', '.join(sorted(folder.parent.name for folder in folders)) or 'no folder'}"
-    return Action(action, paths.card(space), detail, count_items(paths, space), n_bytes)
+    return Action("removed", paths.card(space), detail, count_items(paths, space), n_bytes)

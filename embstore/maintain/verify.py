@@ -2,7 +2,7 @@
 
 import html
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -161,6 +161,20 @@ def _verify(paths: StorePaths, deep: bool, quick: QuickCheck | None) -> list[Pro
     ]
     if quick is not None:
         return [*problems, *catch_unreadable(quick.problems(paths, snapshot, spaces))]
+    texts, found = _verify_tables(paths, tables, deep)
+    problems += found
+    for card, shards in zip(cards, spaces, strict=True):
+        problems += _verify_space(paths, card, shards, texts, deep)
+        if not snapshot.number:
+            problems += catch_unreadable(_missing_by_index(paths, card))
+    return problems
+
+
+def _verify_tables(
+    paths: StorePaths, tables: Mapping[names.Kind, Sequence[Path]], deep: bool
+) -> tuple[Ids | None, list[Problem]]:
+    """Return the ids of all items that have a text, None if their tables are damaged, and the problems of tables."""
+    problems: list[Problem] = []
     for kind, files in tables.items():
         for path in files:
             problems += catch_unreadable(problems_of(paths, kind, [path]))
@@ -169,17 +183,14 @@ def _verify(paths: StorePaths, deep: bool, quick: QuickCheck | None) -> list[Pro
     damaged = {problem.file for problem in problems}
     columns = [path for path in tables[names.COLUMNS] if path not in damaged]
     problems += catch_unreadable(contradictions(paths.root, columns))
-    texts, items = None, tables[names.ITEMS]
-    if damaged.isdisjoint(items):
-        texts, repeated = stored_texts(items)
-        problems += repeated
-        if deep:
-            problems += catch_unreadable(verify_ids(paths, items, sorted({*paths.dataset_files()} - damaged)))
-    for card, shards in zip(cards, spaces, strict=True):
-        problems += _verify_space(paths, card, shards, texts, deep)
-        if not snapshot.number:
-            problems += catch_unreadable(_missing_by_index(paths, card))
-    return problems
+    items = tables[names.ITEMS]
+    if not damaged.isdisjoint(items):
+        return None, problems
+    texts, repeated = stored_texts(items)
+    problems += repeated
+    if deep:
+        problems += catch_unreadable(verify_ids(paths, items, sorted({*paths.dataset_files()} - damaged)))
+    return texts, problems
 
 
 def _verify_space(

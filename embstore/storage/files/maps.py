@@ -45,19 +45,15 @@ class MapKey:
     """What a map shows and how it is made: all that it depends on besides the vectors.
 
     Attributes:
-        space: Name of the space.
         layer: Id of the layer.
-        layer_name: Name of the layer.
         method: ``pca`` or ``tsne``.
         version: Version of the method.
         fitted_on: Names of the layers that the positions depend on, by ascending id.
         where: SQL expression that selects the items; None for all.
         sample: Number of items drawn at random; None for all.
-        seed: Random seed.
         numpy: Version of numpy, which determines the drawn items; None without ``sample``.
         duckdb: Version of DuckDB, which evaluates ``where``; None without it.
         words: Name of the list of words whose items are selected; None for all.
-        words_sha256: SHA-256 of that list; None without it.
     """
 
     space: str
@@ -87,7 +83,6 @@ class LayerMap:
     """A map of one layer.
 
     Attributes:
-        key: What it shows and how it is made.
         shards: Names of the shards with the vectors, ascending.
         ids: Item ids, int64 (n,), ascending.
         positions: Positions of the items, float32 (n, 2).
@@ -95,7 +90,6 @@ class LayerMap:
         kept: Share of the ten nearest neighbours in the layer that are among the ten nearest on the map, in [0, 1];
             None if not computable.
         n_kept: Number of items that ``kept`` is the mean of.
-        reason: Reason why ``kept`` is None.
         made_with: Versions of the libraries that made it, by name.
     """
 

@@ -76,9 +76,11 @@ class Kind(Names):
         folder: Folder below the store's.
         hash: Where the SHA-256 of a file is.
         by_space: Whether the folder contains a folder per space.
-        is_named: Whether manifests name the files; others are derived from these, and may be deleted.
+        is_named: Whether manifests name the files, of which a repair moves out a damaged one; others are derived from
+            these, and may be deleted.
         is_shared: Whether the files are copied to other places.
         noun: Noun that copied files are counted by; empty for files that go with another one.
+        remedy: What brings the content of a damaged file back, once a repair has moved it out: a sentence.
     """
 
     folder: str = ""
@@ -87,6 +89,7 @@ class Kind(Names):
     is_named: bool = False
     is_shared: bool = True
     noun: str = ""
+    remedy: str = ""
 
     @property
     def is_immutable(self) -> bool:
@@ -106,12 +109,17 @@ SUMMARIES = Kind(_PART, suffix=_PARQUET, folder="summaries", by_space=True)
 INDEX_CARDS = Kind(_LAYER, suffix=_JSON, folder="indexes", by_space=True)
 INDEXES = Kind(_LAYER, suffix=".faiss", folder="indexes", hash=Hash.CARD, by_space=True, noun="index")
 ITEMS, COLUMNS, SKIPPED = TABLES = tuple(
-    Kind(_PART, suffix=_PARQUET, folder=folder, hash=Hash.NAME, is_named=True, noun="table")
-    for folder in ("items", "columns", "skipped")
+    Kind(_PART, suffix=_PARQUET, folder=folder, hash=Hash.NAME, is_named=True, noun="table", remedy=remedy)
+    for folder, remedy in (
+        ("items", "To have its texts again, build the same sources again"),
+        ("columns", "To have its values again, build the same sources again, with the same ⦃keep⦄"),
+        ("skipped", "The next build lists its texts again"),
+    )
 )
 SHARDS = Kind(
-    _PART, suffix=_PARQUET, folder="embeddings", hash=Hash.SUMMARY, by_space=True, is_named=True, noun="shard"
-)
+    _PART, suffix=_PARQUET, folder="embeddings", hash=Hash.SUMMARY, by_space=True, is_named=True, noun="shard",
+    remedy="To have its items again, build the same sources again",
+)  # fmt: skip
 MERGED = Kind(SPACE_NAME, suffix=_PARQUET, folder="merged")
 MAPS = Kind(f"{_LAYER}-(pca|tsne)-[0-9a-f]{{16}}", suffix=_PARQUET, folder="maps", by_space=True, noun="map")
 DATASETS = Kind(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", suffix=_PARQUET, folder="datasets", is_named=True)

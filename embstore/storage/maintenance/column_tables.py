@@ -98,11 +98,9 @@ def new_columns(
     if not kinds:
         return []
     known = ColumnTables(reader, stored, PartChecks()).types
-    for name, kind in kinds.items():
-        if known.get(name, kind) != kind:
-            raise _conflict(
-                f"the column {name!r} is of type {known[name]} in {root}, and of type {kind} in", other, name
-            )
+    for name in (name for name, kind in kinds.items() if known.get(name, kind) != kind):
+        problem = f"the column {name!r} is of type {known[name]} in {root}, and of type {kinds[name]} in"
+        raise _conflict(problem, other, name)
     quoted = {name: connections.quote_name(name) for name in kinds}
     shared = [name for name in kinds if name in known]
     part = "SEMI JOIN requested USING (item_id)" if requested is not None else ""
@@ -120,12 +118,10 @@ def new_columns(
             for item, own, differing in _run(reader, sql, files_of, interruptible.rows):
                 problem = f"item {item} has the value {own!r} of the column {name!r} in {root}, and {differing!r} in"
                 raise _conflict(problem, other, name)
-        new = [
-            f"CASE WHEN stored.{q} IS NULL THEN other.{q} END AS {q}" if name in shared else f"other.{q}"
-            for name, q in quoted.items()
-        ]
+        missing = {q: f"CASE WHEN stored.{q} IS NULL THEN other.{q} END" for q in (quoted[name] for name in shared)}
+        new = ", ".join(f"{missing.get(q, f'other.{q}')} AS {q}" for q in quoted.values())
         some = " OR ".join(f"{q} IS NOT NULL" for q in quoted.values())
-        sql = f"FROM (SELECT item_id, {', '.join(new)} {source}) SELECT * WHERE {some} ORDER BY item_id"
+        sql = f"FROM (SELECT item_id, {new} {source}) SELECT * WHERE {some} ORDER BY item_id"
         table = _table(reader, sql, files_of, kinds)
     return [table] if len(table) else []
 

@@ -18,7 +18,7 @@ from embstore.storage.files.card import Card
 from embstore.storage.files.datasets import check_dataset
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import SUMMARY_SCHEMA, ShardContent, publish_shard, stage_shard
-from embstore.storage.files.tables import bounded, read_part, read_sealed, read_table, stage_part
+from embstore.storage.files.tables import bounded, read_part, read_sealed, read_table, stage_part, write_table
 from embstore.storage.files.vectors import Ids, LayerVectors
 from embstore.storage.maintenance.column_tables import new_columns
 from embstore.storage.maintenance.file_checks import IdSet
@@ -189,13 +189,46 @@ def write_subset(paths: StorePaths, shard: Shard, card: Card, ids: Ids) -> Shard
     return staged.shard
 
 
-def write_parts(paths: StorePaths, kind: names.Kind, tables: Iterable[pa.Table]) -> Iterator[tuple[Path, int]]:
-    """Write rows as new part files, each of bounded size, and yield each with its number of rows."""
-    for rows in bounded(tables):
-        with atomic.temporary(paths.root / kind.folder) as temp:
-            target = stage_part(temp, rows)
-            atomic.publish(temp, target)
-        yield target, len(rows)
+class New(NamedTuple):
+    """What a store does not have of a folder of tables or a dataset: its path, what the rows are, and their files.
+
+    ``differing`` are the units of which both stores have rows of a dataset, and other ones.
+    """
+
+    place: str
+    label: str
+    n_rows: int
+    files: list[str]
+    differing: tuple[str, ...] = ()
+
+
+def write_new(
+    source: Catalog,
+    stored: Catalog | None,
+    cards: Collection[Card],
+    requested: Ids | None,
+    own: StorePaths,
+    *,
+    dry_run: bool = False,
+) -> Iterator[New]:
+    """Write what a store does not have of texts, columns, skipped texts and datasets; see :func:`new_rows`."""
+    for kind, tables in new_rows(source, stored, cards, requested, own.root).items():
+        n_rows, files = 0, []
+        for rows in tables if dry_run else bounded(tables):
+            n_rows += len(rows)
+            if not dry_run:
+                with atomic.temporary(own.root / kind.folder) as temp:
+                    target = stage_part(temp, rows)
+                    atomic.publish(temp, target)
+                files.append(own.key(target))
+        yield New(kind.folder, LABELS[kind], n_rows, files)
+    units = {card.unit.value for card in cards} if requested is not None else None
+    for path in source.paths.dataset_files():
+        key = source.paths.key(path)
+        merged = merged_dataset(path, (stored.paths if stored else own).root / key, units)
+        if merged.n_new and not dry_run:
+            write_table(own.root / key, merged.rows)
+        yield New(key, "rows of the dataset", merged.n_new, [key] if merged.n_new else [], merged.differing)
 
 
 def new_rows(
@@ -256,14 +289,13 @@ def _sentences_of(files: Iterable[Path], requested: Ids) -> Ids:
 
 
 def _new_skipped(
-    source_files: Iterable[Path], target_files: Iterable[Path], spaces: Collection[str | None]
+    source_files: Sequence[Path], target_files: Iterable[Path], spaces: Collection[str | None]
 ) -> list[pa.Table]:
     """Return the rows of skipped texts of some spaces, None for none, that are new to this store: at most one table."""
-    listed = {tuple(row.values()) for path in target_files for row in read_part(path).to_pylist()}
-    tables = [read_part(path) for path in source_files]
-    if not tables:
+    if not source_files:
         return []
-    table = pa.concat_tables(tables)
+    listed = {tuple(row.values()) for path in target_files for row in read_part(path).to_pylist()}
+    table = pa.concat_tables([read_part(path) for path in source_files])
     keep = []
     for row in table.to_pylist():
         key = tuple(row.values())
@@ -275,7 +307,6 @@ def _new_skipped(
 class MergedDataset(NamedTuple):
     """Rows of a dataset after a merge, and the units whose rows in the other store are others."""
 
-    name: str
     rows: pa.Table
     n_new: int
     differing: tuple[str, ...]
@@ -299,7 +330,7 @@ def merged_dataset(source: Path, target: Path, units: Collection[str] | None) ->
     parts += rows.values()
     whole = pa.concat_tables(parts) if parts else table.slice(0, 0)
     n_new = sum(map(len, rows.values()))
-    return MergedDataset(source.stem, whole.replace_schema_metadata(kind), n_new, tuple(differing))
+    return MergedDataset(whole.replace_schema_metadata(kind), n_new, tuple(differing))
 
 
 def _read_dataset(path: Path) -> tuple[pa.Table, dict[str, str]]:

@@ -43,17 +43,11 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Problem of a file.
-
-    Attributes:
-        file: File at fault.
-        problem: Description of the problem.
-        is_damage: Whether the content is wrong; False if the system does not let it be read.
-    """
+    """Problem of a file."""
 
     file: Path
     problem: str
-    is_damage: bool = True
+    is_damage: bool = True  # else the system does not let it be read
 
     @classmethod
     def of(cls, file: Path, error: DamagedError) -> "Problem":
