@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 import numpy as np
 from buckets import Bucket
 from fault_proxy import FaultProxy
+from killing import Ended, run_command
 from object_servers import moto_server, new_bucket
-from signal_worker import Ended, run_command
 from tiny_checkpoint import make_checkpoint
 
 from embstore import Store

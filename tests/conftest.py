@@ -35,6 +35,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job in the back
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).parents[2] / "shared"
+LATER = "process or server or fault or docs or slow"
+"""The tests that plain ``pytest`` leaves out: ``pytest tests`` runs all, and ``pytest -m '…'`` only these."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave out the tests of these markers if neither tests nor markers are named; so does each process of xdist."""
+    is_plain = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
+    if is_plain and not config.option.markexpr:
+        config.option.markexpr = f"not ({LATER})"
 
 
 @pytest.hookimpl(wrapper=True)

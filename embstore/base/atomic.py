@@ -188,21 +188,20 @@ def document_bytes(document: dict[str, Any], indent: int | None = 2) -> bytes:
 
 def read_document(path: Path, kind: documents.Kind, remedy: str = _RESTORE) -> dict[str, Any]:
     """Read a JSON document that :func:`write_document` wrote, and check its SHA-256 and its published schema."""
-    data = disk.read(path, documents.MAX_BYTES[kind])
-    return parse_document(path, data, kind, remedy)
+    return parse_document(disk.read(path, documents.MAX_BYTES[kind]), path, kind, remedy)
 
 
 def parse_document(
-    path: Path, data: bytes, kind: documents.Kind, remedy: str, *, is_sealed: bool = True
+    data: bytes, place: Path | str, kind: documents.Kind, remedy: str, *, is_sealed: bool = True
 ) -> dict[str, Any]:
-    """Parse a JSON document in a file, and check its SHA-256, if it has one, and its published schema."""
+    """Return the JSON document in the content of a file, or of an object, after the same checks, if it has a hash."""
     try:
         document = documents.parse(data, kind)
         if is_sealed:
-            checksum.check(path, data, remedy)
+            checksum.check(place, data, remedy)
         documents.check(document, kind)
     except documents.UnsupportedFormat as error:
-        raise UnsupportedFormatError(f"{path} {error}") from error
+        raise UnsupportedFormatError(f"{place} {error}") from error
     except documents.InvalidDocument as error:
-        raise DamagedError(f"{path} is damaged: {error}. {remedy}") from error
+        raise DamagedError(f"{place} is damaged: {error}. {remedy}") from error
     return document

@@ -36,7 +36,7 @@ def has_valid_checksum(data: bytes) -> bool:
     return hashlib.sha256(blank).hexdigest().encode() == data[at : at + 64]
 
 
-def check(path: Path, data: bytes, remedy: str) -> None:
+def check(path: Path | str, data: bytes, remedy: str) -> None:
     """Raise DamagedError unless the bytes of the file at ``path`` match the SHA-256 that they contain."""
     if not has_valid_checksum(data):
         raise DamagedError(f"{path} is damaged: {ALTERED}. {remedy}")

@@ -9,34 +9,21 @@ A store may come from others: no operation follows a symbolic link, and only reg
 written: the SHA-256 of a file of terabytes that occupies no disk space would take hours.
 """
 
-import ctypes
 import errno
 import hashlib
 import io
 import os
 import shutil
 import stat
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 from embstore.base.errors import DamagedError, FileAccessError, MissingFileError, StoreError, UsageError
 from embstore.base.escape import is_utf8
-from embstore.base.supply import Parts as Parts
-from embstore.base.supply import Range as Range
-from embstore.base.supply import Supplier as Supplier
-from embstore.base.supply import add_supplier as add_supplier
-from embstore.base.supply import committed as committed
-from embstore.base.supply import fetch as fetch
-from embstore.base.supply import fetch_all as fetch_all
-from embstore.base.supply import fetched as fetched
-from embstore.base.supply import forget as forget
-from embstore.base.supply import release as release
-from embstore.base.supply import supplied as supplied
-from embstore.base.supply import supplier_of as supplier_of
+from embstore.base.supply import Ranges, fetched, forget, supplier_of
 
 Observer = Callable[[str, Path, Path | None], None]
 """Called before each operation with its name, its path and, for ``replace``, the path of the renamed file; an OSError
@@ -85,9 +72,6 @@ class Operation:
 
     def _translated(self, error: OSError) -> FileAccessError:
         return access_error(error, self.path, writing=self.name not in _READING)
-
-
-operation = Operation
 
 
 def access_error(error: OSError, path: Path | str, *, writing: bool = False) -> FileAccessError:
@@ -235,17 +219,15 @@ MAX_BYTES = 1 << 30  # of a file that is read whole
 
 
 @contextmanager
-def opening(path: Path, operation: str = "open", *, whole: bool = True) -> Iterator[None]:
+def opening(path: Path, operation: str = "open", ranges: Ranges = None) -> Iterator[None]:
     """Announce that a library opens, reads or writes a file within the context, and check that it is a regular file.
 
     Args:
         path: File.
         operation: ``open``, ``create`` if the library writes the file, or ``lock``.
-        whole: Whether the library may read any part; else the caller has fetched those that it reads.
+        ranges: Parts that the library may read; by default any.
     """
-    if whole and operation == "open":
-        fetch(path)
-    with Operation(operation, path):
+    with fetched(path, ranges) if operation == "open" else nullcontext(), Operation(operation, path):
         with suppress(FileNotFoundError):
             check_file(path)
         yield
@@ -254,20 +236,15 @@ def opening(path: Path, operation: str = "open", *, whole: bool = True) -> Itera
 class _File(io.FileIO):
     """Open file whose reads and writes are observed."""
 
-    def __init__(self, path: Path, mode: str, *, is_partial: bool = False) -> None:
+    def __init__(self, path: Path, mode: str) -> None:
         super().__init__(path, mode, opener=open_without_following)
-        self._path, self._is_partial = path, is_partial
+        self._path = path
 
     def readinto(self, buffer: Any, /) -> int:
-        if self._is_partial:
-            start = self.tell()
-            fetch(self._path, [(start, start + len(buffer))])
         with Operation("read", self._path):
             return super().readinto(buffer)
 
     def readall(self) -> bytes:
-        if self._is_partial:
-            fetch(self._path, [(self.tell(), os.fstat(self.fileno()).st_size)])
         with Operation("read", self._path):
             return super().readall()
 
@@ -283,15 +260,14 @@ class _File(io.FileIO):
 
 
 @contextmanager
-def reading(path: Path, *, whole: bool = True) -> Iterator["io.BufferedReader[_File]"]:
-    """Open a file for reading; unless ``whole``, what is read is fetched then, and what is mapped by the caller."""
-    if whole:
-        fetch(path)
-    with Operation("open", path):
-        check_file(path)
-        file = io.BufferedReader(_File(path, "r", is_partial=not whole and supplier_of(path) is not None))
-    with file, Operation("read", path):
-        yield file
+def reading(path: Path, ranges: Ranges = None) -> Iterator["io.BufferedReader[_File]"]:
+    """Open a file for reading, by default of any part of it."""
+    with fetched(path, ranges):
+        with Operation("open", path):
+            check_file(path)
+            file = io.BufferedReader(_File(path, "r"))
+        with file, Operation("read", path):
+            yield file
 
 
 def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
@@ -337,8 +313,7 @@ def sync_open(file: BinaryIO, path: Path) -> None:
 
 def replace(source: Path, target: Path) -> None:
     """Rename a file atomically, replacing any file at the target path."""
-    fetch(source)
-    with Operation("replace", target, source):
+    with fetched(source), Operation("replace", target, source):
         os.replace(source, target)
     forget(target)
 
@@ -472,29 +447,3 @@ def foreign_status(path: Path, kind: type[FileAccessError], called: str = "") ->
         if error.code in (errno.ENOENT, errno.ENOTDIR):
             return None
         raise
-
-
-_KEEP_SIZE, _PUNCH_HOLE = 1, 2  # man 2 fallocate
-_UNSUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS)
-
-
-def punch(path: Path, ranges: Iterable[Range]) -> bool:
-    """Free the disk space of ranges of a file, which are zeros from here on; its modification time stays."""
-    fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None) if sys.platform == "linux" else None
-    if fallocate is None or sys.maxsize < 1 << 32:
-        return False
-    with Operation("write", path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
-        try:
-            status = os.fstat(descriptor)
-            for start, end in ranges:
-                mode, offset, length = _KEEP_SIZE | _PUNCH_HOLE, ctypes.c_int64(start), ctypes.c_int64(end - start)
-                if fallocate(descriptor, mode, offset, length) != 0:
-                    code = ctypes.get_errno()
-                    if code in _UNSUPPORTED:
-                        return False
-                    raise OSError(code, os.strerror(code))
-            os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
-        finally:
-            os.close(descriptor)
-    return True

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import atomic, disk
+from embstore.base import atomic, disk, supply
 from embstore.base.errors import ClusterError, EmbstoreError
 from embstore.base.text import Passage
 from embstore.build.job import Group, Model, Options, encode_windows, item_passages
@@ -253,7 +253,7 @@ class Requirement:
     def of(cls, model: Model, root: Path, build: str, sign: tuple[Path, bytes]) -> "Requirement":
         """Return the requirement of a checkpoint that this process has."""
         remedy = cls.remedy
-        if disk.supplier_of(root) is not None:  # of a bucket
+        if supply.supplier_of(root) is not None:  # of a bucket
             remedy = "set EMBSTORE_CACHE to a folder that all nodes share, and build again"
         return cls(
             root, build, sign, _portable(model.checkpoint), model.fingerprint, installed_versions(),

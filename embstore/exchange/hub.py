@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from embstore.base import disk
+from embstore.base import disk, supply
 from embstore.base.errors import DamagedError, MissingObjectError, StoreError
 from embstore.base.progress import Observer, Progress
 from embstore.base.table import Table
@@ -37,7 +37,7 @@ def push_to_hub(root: Path, url: str, selection: Selection, observe: Observer, *
         parent = hub.head()
     objects = hub.objects(parent) if parent is not None else None
     before = read_published(objects) if objects is not None else None
-    with TemporaryDirectory(prefix="embstore-") as folder:
+    with TemporaryDirectory(prefix="embstore-") as folder, ExitStack() as in_use:
         with _mirrored(url, objects, before) as stored:
             part = make_part(source, stored, selection, Path(folder), url)
             cards = {**(stored.cards if stored is not None and not part.is_whole else {}), **part.cards}
@@ -54,7 +54,10 @@ def push_to_hub(root: Path, url: str, selection: Selection, observe: Observer, *
         added = []
         for start in range(0, len(missing), _BATCH):
             observe(Progress("push", url, start, len(missing), start / len(missing)))
-            added += hub.upload({key: part.files[key] for key in missing[start : start + _BATCH]})
+            batch = {key: part.files[key] for key in missing[start : start + _BATCH]}
+            for path in batch.values():
+                in_use.enter_context(supply.fetched(path))
+            added += hub.upload(batch)
         last: dict[str, Path | bytes] = {PUBLISHED_NAME: published_bytes(files, before)}
         if _is_own(objects):
             last[_README] = dataset_card(cards, files, url, counts, columns).encode()
@@ -80,7 +83,7 @@ def _mirrored(url: str, objects: ObjectReader | None, state: RemoteState | None)
         return
     mirror = Mirror(cache.mirror_folder(url, state.store) / "pushing", objects)
     try:
-        with mirror.locked(), disk.supplied(mirror.root, mirror):
+        with mirror.locked(), supply.supplied(mirror.root, mirror):
             mirror.synchronise(state)
             yield Catalog(mirror.root)
     finally:

@@ -228,7 +228,6 @@ class _Repair:
         sound = []
         for shard in snapshot.shards(self.paths, card.space):
             found = check_shard(shard, card)
-            disk.release(shard.path)
             if isinstance(found, Problem):
                 self._take_out_shard(shard, found.problem)
             else:
@@ -272,7 +271,6 @@ class _Repair:
         for layer in card.layers:
             path = self.paths.index(card.space, layer)
             problems = list(verify_index(self.paths, card, layer, kept, ids))
-            disk.release(path)
             if any(problem.file.stem == path.stem for problem in problems):
                 action = Action("removed", path, "it, or its card, was altered or is that of other vectors")
                 self._do(action, partial(index.remove_index, path))

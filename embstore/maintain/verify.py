@@ -201,7 +201,6 @@ def _verify_space(
     yield from found
     for layer in card.layers:
         yield from catch_unreadable(verify_index(paths, card, layer, shards, ids, deep))
-        disk.release(paths.index(card.space, layer))
     if deep and ids is not None:
         yield from catch_unreadable(_verify_merged(paths, card, shards))
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embstore.base import disk
+from embstore.base import disk, supply
 from embstore.base.errors import DamagedError
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index import IndexCard, shown_parameters
@@ -96,7 +96,7 @@ def _size(catalog: Catalog, card: Card) -> int:
 def _index(catalog: Catalog, card: Card) -> dict[str, Any]:
     """Return the columns on the indexes of a space."""
     shards = catalog.shard_names(card.space)
-    disk.fetch_all({path: None for _, path in catalog.paths.index_pairs(card.space)})
+    supply.fetch({path: None for _, path in catalog.paths.index_pairs(card.space)})
     layers = [_read(catalog.paths.index(card.space, layer)) for layer in card.layers]
     cards = [index for index in layers if isinstance(index, IndexCard)]
     seconds = [index.build_seconds for index in cards if index.build_seconds is not None]

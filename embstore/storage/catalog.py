@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import disk
+from embstore.base import disk, supply
 from embstore.base.arrays import distinct
 from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
@@ -46,7 +46,7 @@ class Catalog:
 
     def __init__(self, root: Path) -> None:
         self.paths = StorePaths(disk.resolved(root))
-        self._is_mirror = disk.supplier_of(self.paths.root) is not None
+        self._is_mirror = supply.supplier_of(self.paths.root) is not None
         check_marker(self.paths)
         self.cards: dict[str, Card] = {}
         while not self._list():

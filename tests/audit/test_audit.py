@@ -19,6 +19,8 @@ from scipy import stats
 from embstore.metrics import METRICS, rows_of
 from embstore.metrics.data import Contexts, Lexicon, Pairs, Words
 
+pytestmark = pytest.mark.slow
+
 NUMBERS = json.loads(make_fixtures.NUMBERS.read_text("utf-8"))
 X = make_fixtures.layers()
 IDS = np.arange(len(WORDS))

@@ -17,7 +17,7 @@ from embstore.build.report import BuildReport
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.tables import column_schema
 from embstore.storage.item_lookup import column_types, column_values
-from embstore.storage.transaction.commit import write_column_rows
+from embstore.storage.transaction.commit import write_rows
 
 Build = Callable[..., BuildReport]
 CSV = """text,pos,freq,share,known,code,empty
@@ -291,7 +291,9 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(
     store.remove(space)
     assert Catalog(tmp_path / "store").columns.types == {}
     stale = pa.table([sorted(items), [99] * len(items)], schema=column_schema({column.name: "int64"}))
-    write_column_rows(catalog.paths, [stale])  # as a space of that name may have left it in an older version
+    write_rows(
+        catalog.paths, catalog.paths.columns, [stale]
+    )  # as a space of that name may have left it in an older version
     build("a.txt", columns=(), unit=unit, template=" {text}")
     assert Catalog(tmp_path / "store").column_files == files
 

@@ -6,10 +6,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from build_worker import count_steps
+from killing import count_steps, kill_at
 from tiny_checkpoint import assert_same_content
 
 from embstore import Store
+
+pytestmark = pytest.mark.fault
 
 WORDS = [f"{a}{b}" for a in ("sea", "quick", "bank", "x") for b in ("s", "ing", "ed", "er", "ly")]
 
@@ -18,19 +20,17 @@ def _build(store: Path, source: Path, checkpoint: Path) -> None:
     Store(store).build(str(source), models=str(checkpoint), shard_bytes=12_000)
 
 
-@pytest.mark.slow
 def test_a_build_may_die_before_any_rename(tmp_path: Path, checkpoint: Path) -> None:
     """What is committed answers after each death, and the next build of anything leaves a store that verifies."""
     source, other = tmp_path / "words.txt", tmp_path / "other.txt"
     source.write_text("\n".join(WORDS))
     other.write_text("zebra\n")
     whole = tmp_path / "whole"
-    n_steps, code = count_steps(partial(_build, whole, source, checkpoint))
-    assert code == 0
+    n_steps = count_steps(partial(_build, whole, source, checkpoint))
     assert n_steps > 20
     for step in range(1, n_steps + 1, 5):
         store = tmp_path / f"dies-{step}"
-        assert count_steps(partial(_build, store, source, checkpoint), step) == (step, 9)
+        kill_at(partial(_build, store, source, checkpoint), step)
         if (store / "store.json").exists() and Store(store).catalog.cards:
             Store(store).query("anisotropy", variant="centred")
         Store(store).build(str(other), models=str(checkpoint), unit="sentence", poolings="last")
@@ -41,7 +41,6 @@ def test_a_build_may_die_before_any_rename(tmp_path: Path, checkpoint: Path) -> 
         assert_same_content(store, whole)
 
 
-@pytest.mark.slow
 def test_readers_beside_a_build_see_a_sound_store(tmp_path: Path, checkpoint: Path) -> None:
     """While a build adds shards and indexes, every reader gets an answer, and verify is content."""
     store = tmp_path / "store"

@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from build_worker import SHARD_BYTES, SHARD_ITEMS
 from tiny_checkpoint import assert_same_content, content, make_checkpoint
 
 from embstore import Store
@@ -35,6 +34,8 @@ from embstore.base.text import Item
 from embstore.storage.transaction.commit import write_card
 from embstore.storage.writer import StoreWriter
 
+SHARD_ITEMS = 16
+SHARD_BYTES = SHARD_ITEMS * 4 * 32 * 4
 WORDS = [f"w{i}" for i in range(4 * SHARD_ITEMS)]
 
 

@@ -127,6 +127,7 @@ def test_embed_answers_for_a_text_that_is_not_stored(cli, model: list[str]) -> N
     assert len(json.loads(found.stdout)) == 2
 
 
+@pytest.mark.process
 def test_progress_is_plain_lines_when_piped(process, checkpoint: Path) -> None:
     done = process("build", "words:300", "--model", f"tiny={checkpoint}")
     assert done.returncode == 0
@@ -141,6 +142,7 @@ def test_progress_is_plain_lines_when_piped(process, checkpoint: Path) -> None:
     assert all(re.match(own, line) for line in done.stderr.splitlines())
 
 
+@pytest.mark.process
 def test_progress_is_a_bar_on_a_terminal(checkpoint: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "embstore_cli", "build", "words:400", "--model", f"tiny={checkpoint}"]
     command += ["--batch-tokens", "8"]
@@ -154,7 +156,7 @@ def test_progress_is_a_bar_on_a_terminal(checkpoint: Path, tmp_path: Path) -> No
     assert "tiny.word.last: 400 embedded, 0 already there" in text
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_a_checkpoint_of_the_hub_stays_at_its_revision(
     cli, process, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,8 @@ from synthetic import Synthetic
 
 from embstore.metrics import METRICS
 
+pytestmark = pytest.mark.process
+
 SLOW = ("numpy", "duckdb", "scipy", "torch", "pyarrow", "faiss", "rich", "pydantic", "wordfreq")
 
 

@@ -14,6 +14,8 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 
+pytestmark = pytest.mark.process
+
 CALLS = [
     ["--help"],
     ["--version"],

@@ -14,6 +14,8 @@ from embstore import Store
 from embstore.base import progress as notebook
 from embstore.base.progress import Progress, count, observing, time_left
 
+pytestmark = pytest.mark.process
+
 WHERE = ["--where", "text <> 'x'"]
 
 

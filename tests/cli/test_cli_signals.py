@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from hanging import HUNG_SECONDS
 
+pytestmark = pytest.mark.process
+
 if os.name != "posix":
     pytest.skip("signals are POSIX's", allow_module_level=True)
 

@@ -14,6 +14,8 @@ from terminal import on_terminal
 from embstore import Store
 from embstore.base.table import Pivot, number_format, table
 
+pytestmark = pytest.mark.process
+
 EMBSTORE = [sys.executable, "-m", "embstore_cli"]
 
 

@@ -22,6 +22,8 @@ from embstore.base.progress import Progress
 from embstore.base.table import table
 from embstore.storage.transaction.commit import write_card
 
+pytestmark = pytest.mark.process
+
 EVIL = "evil\x1b]0;title\x07\x1b[2J\x9b31m\r\x7f\u202etxt\u2028[red]"
 SHOWN = "evil\\x1b]0;title\\x07\\x1b[2J\\x9b31m\\r\\x7f\\u202etxt\\u2028[red]"
 BAR = re.compile(r"\x1b\[(\?25[lh]|2K|1A|[0-9;]*m)|\r")  # hide and show the cursor, clear and go up a line, colours

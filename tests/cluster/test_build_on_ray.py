@@ -32,7 +32,7 @@ from embstore.build.texts import Sources
 from embstore.storage.writer import StoreWriter
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.server,
     # Ray leaves sockets and files open when it is shut down, and warns about options to come.
     pytest.mark.filterwarnings("default::ResourceWarning", "default::FutureWarning", "default::DeprecationWarning"),
 ]

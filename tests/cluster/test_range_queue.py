@@ -16,6 +16,8 @@ from embstore.build.job import Options
 from embstore.build.on_ray import ClusterWorker, Patience, RangeJob, RangeOutcome, RangeQueue
 from embstore.build.ranges import RangeResult, RangeTask
 
+pytestmark = pytest.mark.server
+
 PATIENT = Patience(interrupt_seconds=60)
 
 

@@ -17,6 +17,8 @@ from embstore.build.job import Model, Options
 from embstore.build.ranges import RangeResult, RangeTask, RangeWorker, Requirement
 from embstore.storage.catalog import Catalog
 
+pytestmark = pytest.mark.server
+
 WORDS = sorted((Item.whole(Unit.WORD, word) for word in ("bank", "river", "sea")), key=lambda item: item.id)
 
 

@@ -6,6 +6,8 @@ import pytest
 from docs_pages import DOCS, Block, blocks, commands, matches, pages, shell_script
 from docs_run import run_page
 
+pytestmark = pytest.mark.docs
+
 SHELL = ("bash", "console")
 RUN = [
     page
@@ -19,12 +21,10 @@ def _name(page: Path) -> str:
     return page.relative_to(DOCS).as_posix() if page.is_relative_to(DOCS) else page.name
 
 
-@pytest.mark.slow
 def test_start_builds_a_store(start_folder: Path) -> None:
     assert (start_folder / "store" / "store.json").is_file()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("page", RUN, ids=_name)
 def test_the_commands_of_a_page_do_what_it_says(
     page: Path, start_folder: Path, programs: Path | None, tmp_path: Path

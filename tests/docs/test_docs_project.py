@@ -3,7 +3,10 @@
 import re
 import tomllib
 
+import pytest
 from docs_pages import ROOT
+
+pytestmark = pytest.mark.docs
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 SECTIONS = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security", "Format"]

@@ -25,6 +25,8 @@ from embstore.metrics import METRICS
 pytest.importorskip("zensical")
 pytest.importorskip("mkdocstrings")
 
+pytestmark = pytest.mark.docs
+
 REPOSITORY = "https://github.com/embstore/embstore"
 OUTSIDE_THE_SITE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 _LINK = re.compile(r"(?<!`)\[[^\]]+\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", re.MULTILINE)

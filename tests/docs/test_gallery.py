@@ -13,6 +13,8 @@ from embstore.metrics import METRICS
 sys.path.insert(0, str(DOCS))
 import _gallery
 
+pytestmark = pytest.mark.docs
+
 DATA = ROOT.parent / "shared" / "data"
 FILES = {"rg65": "rg65.csv", "wordsim353": "wordsim353.csv", "simlex999": "simlex999.csv", "stsb": "sts-test.csv",
          "bellezza": "Bellezza_Lexicon.csv"}  # fmt: skip

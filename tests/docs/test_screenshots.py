@@ -3,10 +3,13 @@
 import re
 import sys
 
+import pytest
 from docs_pages import DOCS
 
 sys.path.insert(0, str(DOCS))
 import _screenshots
+
+pytestmark = pytest.mark.docs
 
 LARGEST_BYTES = 150_000
 SHOWN = _screenshots.SCREENSHOTS | {"report": _screenshots.REPORT}

@@ -15,6 +15,8 @@ from architectures import PAGE, Verdict, judge, page
 from encode_models import TINY
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
+pytestmark = pytest.mark.slow
+
 LAYERS = PAGE.parent / "concepts" / "layers.md"
 
 # One of each layout: recurrent, hybrid, looped, shared, with experts, with relative positions, padded inside.

@@ -20,6 +20,8 @@ from embstore.base.text import Passage, Span
 from embstore.encode import Encoder, ModelFailsError, Skipped
 from embstore.encode import tokens as tokens_module
 
+pytestmark = pytest.mark.slow
+
 LONG = " ".join(["the quick brown fox"] * 60)
 
 

@@ -17,6 +17,8 @@ from embstore.base.errors import CheckpointError
 from embstore.base.space import Pooling, Template, TopForm, Unit
 from embstore.encode import Encoded, Encoder, Skipped, plan_batches, resolve
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 1e-4
 NORMED = {"gpt2", "opt", "gpt_neox", "llama", "qwen2", "qwen3", "modernbert", "t5"}
 

@@ -22,6 +22,8 @@ from embstore.base.space import Pooling, TopForm
 from embstore.encode import Encoded, Encoder, resolve
 from embstore.encode.contract import LAYER_CHECK
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ("The quick brown fox", "a dog", "She sells sea shells by the sea shore")
 
 # Where the blocks are.

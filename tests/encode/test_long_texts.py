@@ -17,6 +17,8 @@ from embstore.encode import spans as module
 from embstore.encode.spans import NoPieceError, find_piece
 from embstore.encode.tokens import Tokenizer
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 8
 NAMES = ("gpt2", "clip", "bert", "llama", "roberta", "t5")
 

@@ -18,6 +18,8 @@ from embstore.encode import Encoder, fingerprint, read_recipe, resolve
 pytest.importorskip("sentence_transformers")
 from sentence_transformers.sentence_transformer import modules as parts
 
+pytestmark = pytest.mark.slow
+
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 ATOL = 1e-5
 

@@ -20,6 +20,8 @@ from embstore.base.errors import CheckpointError
 from embstore.base.space import Pooling, Template, Unit
 from embstore.encode import Encoder, Weights, resolve
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ("The quick brown fox", "a dog", "She sells sea shells by the sea shore")
 
 # Class that such checkpoints are saved in; class of the part; whether it is causal.

@@ -21,6 +21,8 @@ from embstore.base.errors import CheckpointError, UnknownNameError, UsageError
 from embstore.base.space import Pooling, Template, Unit
 from embstore.encode import Encoder, Weights, resolve
 
+pytestmark = pytest.mark.slow
+
 TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 NAMES = ("gpt2", "llama", "bert", "t5", "clip", "modernbert")
 

@@ -20,7 +20,7 @@ from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.remote import web
 from embstore.storage.remote.web import WebObjects
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+pytestmark = [pytest.mark.server, pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")]
 
 URL = "hf://datasets/group/store"
 QUESTIONS: list[Callable[[Store], object]] = [

@@ -18,7 +18,7 @@ from embstore import Store
 from embstore.base.errors import DamagedError, RemoteError, SpaceMismatchError, StoreError, UsageError
 
 # huggingface_hub gives the content of large files to its HTTP library as that library advises against.
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+pytestmark = [pytest.mark.server, pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")]
 
 URL, REPO = "hf://datasets/group/store", "group/store"
 

@@ -153,8 +153,8 @@ def patient(explored: Synthetic, serve: Callable[[Path], Client], monkeypatch: p
     """A client, with its cookie, of an explorer whose SQL has no limit of time: it ends only if it is cancelled."""
     from embstore.explore import workers
 
-    patience = "from embstore.explore import questions; questions.SQL_SECONDS = 1e6; from embstore.explore.worker"
-    program = workers._PROGRAM.replace("from embstore.explore.worker", patience)
+    patience = 'from embstore.explore import items; object.__setattr__(items.SQL_LIMITS, "timeout", 1e6)'
+    program = workers._PROGRAM.replace("from embstore.explore.worker", f"{patience}; from embstore.explore.worker")
     assert program != workers._PROGRAM
     monkeypatch.setattr(workers, "_PROGRAM", program)
     return serve(explored.root).enter()

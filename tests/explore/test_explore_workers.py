@@ -22,6 +22,8 @@ from embstore.explore.workers import Cancelled, Workers
 from embstore.storage.sql import interruptible
 from embstore.storage.sql.limits import Limits
 
+pytestmark = pytest.mark.server
+
 SPACE = "toy.word.last"
 ENDLESS = "(SELECT sum(a.range % 7) FROM range(100000000000000) a) > length(text)"
 ENDED = "the process that computed this has ended"

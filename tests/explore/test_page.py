@@ -10,6 +10,8 @@ import pytest
 from explorer_page import SIDEWAYS, Visit, copied, new_page, pixels, until, until_drawn, wait_for_map
 from typer.testing import CliRunner
 
+pytestmark = pytest.mark.server
+
 SPACE = "toy.word.last"
 HOSTILE = "<img src=x onerror=alert(1)>"
 VIEWS = ("map", "neighbours", "metrics", "layers", "datasets", "sql", "store")

@@ -12,6 +12,8 @@ from kept_columns import write_columns
 from synthetic import Synthetic, synthetic_store
 from typer.testing import CliRunner
 
+pytestmark = pytest.mark.server
+
 N = 60
 POS = ["noun", "verb", "noun", "none", None, "<b>x</b>"]
 COLUMNS: dict[str, list[Any]] = {

@@ -12,6 +12,8 @@ from synthetic import synthetic_store
 
 from embstore.explore.maps import place
 
+pytestmark = pytest.mark.server
+
 
 def test_an_empty_store_says_how_to_fill_it(browser: Any, serve: Callable[[Path], Any], tmp_path: Path):
     made = synthetic_store(tmp_path / "store", n=3)

@@ -66,6 +66,7 @@ def test_the_same_store_gives_the_same_bytes(store: Synthetic, page: str) -> Non
     assert Store(store.root).report() == page
 
 
+@pytest.mark.slow
 def test_metrics_that_compare_all_with_all_take_a_smaller_sample(
     store: Synthetic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,6 +91,7 @@ def test_texts_are_text(page: str) -> None:
     assert page.count("<script") == page.count("</script>")
 
 
+@pytest.mark.slow
 def test_ten_thousand_words_in_seven_layers_take_less_than_six_megabytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

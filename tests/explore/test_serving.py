@@ -20,6 +20,8 @@ from embstore import Store
 from embstore.base.errors import StoreError, UsageError
 from embstore.explore import workers
 
+pytestmark = pytest.mark.server
+
 
 def status_of(url: str) -> int:
     host, _, path = url.removeprefix("http://").partition("/")

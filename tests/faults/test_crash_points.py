@@ -16,7 +16,7 @@ pytest.importorskip("transformers")
 from fault_points import COMMANDS, FAULTS, Case, some
 from power_loss import KILLED, VARIANTS, Moment, Recorder
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.fault
 
 MOST = 14
 LONG_SECONDS = 120  # of CPU time

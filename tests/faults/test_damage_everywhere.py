@@ -15,6 +15,8 @@ from embstore import Store
 from embstore.base.errors import EmbstoreError
 from embstore.storage.maintenance.space_summary import write_all_merged
 
+pytestmark = pytest.mark.fault
+
 SPACE = "toy.word.last"
 KINDS = kinds(SPACE)
 TEXTS = [*dict.fromkeys([*WORDS, *MORE])]

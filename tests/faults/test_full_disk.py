@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-import fault_worker
+import fault_stores
 import pytest
 from fault_figures import COLUMNS, LOST, UNSOUND, WRONG, Tally
 from fault_stores import (
@@ -27,7 +27,7 @@ from fault_stores import (
     stored_ids,
     wrong_answers,
 )
-from fault_worker import CONTEXT, Command
+from killing import CONTEXT, Command
 from tiny_checkpoint import assert_same_content
 
 from embstore import Store
@@ -37,7 +37,7 @@ from embstore.base.errors import StoreError
 pytest.importorskip("transformers")
 import real_builds
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.fault
 
 FULL = {"build": 5, "index flat": 2, "index hnsw": 2, "index ivf": 2, "compact": 4, "merge": 4, "repair": 4}
 REAL = {name for name in FULL if name.startswith(("build", "index"))}
@@ -88,7 +88,7 @@ def _work(name: str, stores: Path, folder: Path, truth: Truth) -> None:
 def _command(name: str) -> Command:
     if name == "build":
         return real_builds.build_one_space
-    return getattr(real_builds if name in REAL else fault_worker, name.replace(" ", "_"))
+    return getattr(real_builds if name in REAL else fault_stores, name.replace(" ", "_"))
 
 
 def _on_a_small_disk(name: str, stores: Path, folder: Path, tally: Tally) -> None:

@@ -6,16 +6,16 @@ Where builds and indexes are real ones, see test_kills_of_builds: 200 in all.
 from collections.abc import Callable
 from pathlib import Path
 
-import fault_worker
+import fault_stores
 import pytest
 from fault_figures import LOST, UNSOUND, WRONG, Tally
 from fault_stores import at_once, build, build_damaged, build_other, naming, stored_ids, wrong_answers
-from fault_worker import Command, killed
+from killing import Command, killed
 from tiny_checkpoint import assert_same_content
 
 from embstore import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.fault
 
 KILLS = {"writer": 8, "compact": 40, "merge": 40, "repair": 40}
 BEGINS = {"writer": "nothing", "compact": "built", "merge": "built", "repair": "damaged"}
@@ -33,7 +33,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", KILLS)
 def test_kills(stores: Path, name: str, tally: Callable[[str, str], Tally]) -> None:
-    command: Command = build if name == "writer" else getattr(fault_worker, name)
+    command: Command = build if name == "writer" else getattr(fault_stores, name)
     begin, whole = stores / BEGINS[name], stores / f"whole-{name}"
     before = naming(lambda: stored_ids(begin)) or {}
     counts = tally("kill -9", name)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fault_figures import LOST, UNSOUND, WRONG, Tally
 from fault_stores import stored_ids
-from fault_worker import Command, killed
+from killing import Command, killed
 
 from embstore import Store
 
@@ -14,7 +14,7 @@ pytest.importorskip("transformers")
 import real_builds
 from real_builds import Whole
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.fault
 
 KILLS = {"build": 32, "index flat": 13, "index hnsw": 14, "index ivf": 13}
 

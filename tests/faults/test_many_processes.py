@@ -9,18 +9,18 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from unittest import mock
 
-import fault_worker
+import fault_stores
 import pytest
 from fault_stores import WORDS, build, build_other, stored_ids, words, wrong_answers
-from fault_worker import CONTEXT, Work
 from hanging import wait_until
+from killing import CONTEXT, Work
 
 from embstore import Store
 from embstore.base.errors import LockedError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction import lock
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.fault
 
 ROUNDS = 6
 
@@ -51,7 +51,7 @@ def test_readers_beside_all_commands(tmp_path: Path) -> None:
     for number in range(ROUNDS):
         words(tmp_path / "known", [f"turn{number}-{place}" for place in range(20)])
     n_reads, seen = CONTEXT.Value("i", 0), set()
-    work = Work(partial(grow_and_compact, n_reads), root)
+    work = Work(partial(grow_and_compact, n_reads, root))
     try:
         lasting = Store(root)
         while work.is_alive:
@@ -88,7 +88,7 @@ def test_two_writers(tmp_path: Path) -> None:
     build(root)
     build_other(tmp_path / "other")
     for _ in range(5):
-        works = [Work(command, root) for command in (merge_or_not, compact_or_not, build_or_not)]
+        works = [Work(partial(command, root)) for command in (merge_or_not, compact_or_not, build_or_not)]
         for work in works:
             assert not work.was_killed()
     refused = sum(int(line) for line in (tmp_path / "refused").read_text().split())
@@ -117,11 +117,11 @@ def _tried(command, root: Path) -> None:
 
 
 def merge_or_not(root: Path) -> None:
-    _tried(fault_worker.merge, root)
+    _tried(fault_stores.merge, root)
 
 
 def compact_or_not(root: Path) -> None:
-    _tried(fault_worker.compact, root)
+    _tried(fault_stores.compact, root)
 
 
 def build_or_not(root: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
 from fault_stores import build, build_damaged, build_other, naming, stored_ids, write_vectors, wrong_answers
 from hanging import wait_until
-from signal_worker import INTERRUPTED, Ended, moments, run_command
+from killing import INTERRUPTED, Ended, moments, run_command
 from tiny_checkpoint import assert_same_content
 
 from embstore import Store
@@ -22,7 +22,7 @@ from embstore import Store
 pytest.importorskip("transformers")
 import real_builds
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.fault
 
 N = int(os.environ.get("EMBSTORE_TEST_SIGNALS", "0"))
 _SQL = (

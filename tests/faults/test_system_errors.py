@@ -20,7 +20,7 @@ from embstore.base.errors import EmbstoreError
 pytest.importorskip("transformers")
 from fault_points import ALL, COMMANDS, Case, Failing, Refused, some
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.fault
 
 CODES = (errno.EMFILE, errno.EIO, errno.EACCES, errno.ENOSPC, errno.ESTALE, errno.ENOMEM)
 MOST = 8

@@ -9,6 +9,8 @@ from embstore.index import choose, faiss_index
 from embstore.index.exact_search import Ids, unit_vectors
 from embstore.index.hnsw import is_on_ground_level, unlinked
 
+pytestmark = pytest.mark.slow
+
 N, DIM, N_OUT = 12_000, 48, 240
 
 

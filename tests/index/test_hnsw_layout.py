@@ -15,6 +15,8 @@ from embstore.index import IndexOptions, choose, extend_index, faiss_index, writ
 from embstore.index.exact_search import Units, unit_vectors
 from embstore.index.hnsw import Positions, similarity_order
 
+pytestmark = pytest.mark.slow
+
 SHARDS = [f"part-{letter * 16}" for letter in "ab"]
 _NEAREST = 10
 _PAGE = 16  # vectors

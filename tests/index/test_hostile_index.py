@@ -20,6 +20,8 @@ from embstore.base import atomic, checksum
 from embstore.base.errors import DamagedError
 from embstore.index import sample_hash
 
+pytestmark = pytest.mark.fault
+
 Make = Callable[..., Synthetic]
 D, N, LISTS = 16, 50, 2
 CARDS: dict[str, dict[str, Any]] = {

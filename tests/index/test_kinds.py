@@ -21,6 +21,8 @@ from embstore.index import (  # fmt: skip
 )
 from embstore.index import faiss_index as faiss_side
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("flat", "hnsw", "ivf")
 SHARDS = tuple(f"part-{letter * 16}" for letter in "ab")
 N, DIM = 20_000, 64

@@ -12,6 +12,8 @@ from embstore.index import IndexOptions, choose, write_index
 from embstore.index.building import effort_steps, least_sufficient, n_queries, recall_queries
 from embstore.index.exact_search import batches, sample, unit_vectors
 
+pytestmark = pytest.mark.slow
+
 
 @given(first=st.integers(1, 50), more=st.integers(0, 5000), at=st.floats(0, 1), worst=st.floats(0, 0.5))
 def test_of_recalls_that_grow_the_least_enough_is_found(first: int, more: int, at: float, worst: float) -> None:

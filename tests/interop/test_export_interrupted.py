@@ -4,11 +4,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from build_worker import count_steps
+from killing import count_steps, kill_at
 from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base import disk
+
+pytestmark = pytest.mark.fault
 
 SUFFIXES = {"safetensors": ".safetensors", "npy": "", "word2vec": ".vec"}
 """A file, a folder, and a file with its record beside it."""
@@ -27,12 +29,11 @@ def _content(dest: Path) -> dict[str, bytes]:
 def test_an_export_that_is_killed_is_not_to_be_seen(name: str, tmp_path: Path) -> None:
     root = synthetic_store(tmp_path / "store", n=30, index=False).root
     whole = tmp_path / f"whole{SUFFIXES[name]}"
-    n_steps, _ = count_steps(partial(_export, root, whole, name))
+    n_steps = count_steps(partial(_export, root, whole, name))
     assert n_steps >= 1
     for step in range(1, n_steps + 1):
         dest = tmp_path / str(step) / f"whole{SUFFIXES[name]}"
-        _, code = count_steps(partial(_export, root, dest, name), step)
-        assert code == 9
+        kill_at(partial(_export, root, dest, name), step)
         assert not dest.exists() or _content(dest) == _content(whole)
         _export(root, dest, name)
         assert _content(dest) == _content(whole)

@@ -15,6 +15,8 @@ from synthetic import synthetic_store
 from embstore import Store
 from embstore.interop.formats import READERS, WRITERS
 
+pytestmark = pytest.mark.slow
+
 BACK = {name: name for name in WRITERS if name in READERS} | {
     "npy": "npy-folder", "parquet-wide": "parquet",
 }  # fmt: skip

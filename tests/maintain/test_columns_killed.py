@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from build_worker import count_steps
 from column_writing import stored_columns, write_columns
+from killing import count_steps, kill_at
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
+
+pytestmark = pytest.mark.fault
 
 
 def _compact(root: Path, _: Path) -> None:
@@ -41,14 +43,13 @@ def test_a_command_may_die_at_any_step(tmp_path: Path, name: str) -> None:
     made, other = _store(tmp_path / "made", 0), _store(tmp_path / "other", 4)
     before, done = stored_columns(made.root), tmp_path / "done"
     shutil.copytree(made.root, done)
-    n_steps, code = count_steps(partial(command, done, other.root))
+    n_steps = count_steps(partial(command, done, other.root))
     after = stored_columns(done)
-    assert code == 0
     assert n_steps >= 3
     for step in range(1, n_steps + 1):
         root = tmp_path / f"dies-{step}"
         shutil.copytree(made.root, root)
-        assert count_steps(partial(command, root, other.root), step) == (step, 9)
+        kill_at(partial(command, root, other.root), step)
         left = stored_columns(root)
         assert left.equals(before) or left.equals(after), step
         assert Store(root).verify().ok

@@ -11,6 +11,8 @@ from synthetic import Synthetic
 from embstore.base.errors import DamagedError, QueryError
 from embstore.index import unit_vectors
 
+pytestmark = pytest.mark.fault
+
 Make = Callable[..., Synthetic]
 
 

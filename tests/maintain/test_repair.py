@@ -18,6 +18,8 @@ from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.transaction.commit import write_shard
 from embstore.storage.writer import StoreWriter
 
+pytestmark = pytest.mark.fault
+
 Make = Callable[..., Synthetic]
 
 

@@ -23,6 +23,8 @@ from embstore.storage.parquet import writer
 from embstore.storage.transaction.commit import write_card, write_dataset, write_shard
 from embstore.storage.transaction.manifest import committed_shards
 
+pytestmark = pytest.mark.fault
+
 Make = Callable[..., Synthetic]
 
 

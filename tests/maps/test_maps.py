@@ -20,6 +20,8 @@ from embstore.metrics.numerics.neighbours import nearest_in_plane
 from embstore.query import map_methods as kept_neighbours
 from embstore.query import tsne
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Synthetic]
 METHODS = ("pca", "tsne")
 

@@ -11,6 +11,8 @@ from embstore_cli.entry import draws
 
 from embstore.plot import Figure, conversion, start_before, starting_early
 
+pytestmark = pytest.mark.process
+
 SPEC = {
     "$schema": "https://vega.github.io/schema/vega-lite/v6.json", "mark": "line", "title": {"text": "naïve 文"},
     "data": {"values": [{"a": 0.1, "b": 2}, {"a": 1e-300, "b": None}, {"a": 1 / 3, "b": 7}]},

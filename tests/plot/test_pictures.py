@@ -21,6 +21,8 @@ from embstore.base.table import Table, table
 from embstore.plot import Figure, PlotOptions, draw, parse_length, read_result
 from embstore.plot.options import STYLES
 
+pytestmark = pytest.mark.slow
+
 SIZES = ("80mm", "170mm")
 CURVES = Chart("curves", ("score", "other"), "agreement", ranges=(("score", "−1 to 1"),), settings=("variant",))
 

@@ -21,6 +21,8 @@ from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.base.text import words_in
 from embstore.sources import Row, open_source
 
+pytestmark = pytest.mark.slow
+
 PAIRS = [("fox", "dog", 3.0), ("sea", "shore", 2.5), ("bank", "river", 1.5), ("fox", "bank", 0.5), ("dog", "sea", 1.0)]
 SENTENCES = ["the quick fox", "a lazy dog sleeps", "the river bank", "sea shells", "banks raised rates"]
 

@@ -13,6 +13,8 @@ from synthetic import synthetic_store
 from embstore import Store
 from embstore.base.errors import RemoteError
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

@@ -13,8 +13,10 @@ from tiny_checkpoint import assert_same_content, make_checkpoint
 from typer.testing import CliRunner, Result
 
 from embstore import Store
-from embstore.base.disk import fetch_all
+from embstore.base.supply import fetch
 from embstore.storage.remote.store import RemoteStore
+
+pytestmark = pytest.mark.server
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +38,7 @@ def run(bucket: Bucket, *words: str | Path) -> Result:
 def downloaded(bucket: Bucket, target: Path) -> Path:
     """Copy the store of a bucket to a folder."""
     with RemoteStore(bucket.url, bucket.options).fresh() as mirror:
-        fetch_all({path: None for path in mirror.root.rglob("*") if path.is_file()})
+        fetch({path: None for path in mirror.root.rglob("*") if path.is_file()})
         shutil.copytree(mirror.root, target)
     return target
 

@@ -7,6 +7,8 @@ from buckets import Bucket
 from commit_attack import commit_through_faults, rivals
 from fault_proxy import FAULTS
 
+pytestmark = pytest.mark.server
+
 RATES = dict.fromkeys(FAULTS, 0.04)
 
 

@@ -15,6 +15,8 @@ from embstore.storage.remote import writing
 from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture
 def google(moto: str) -> Iterator[GoogleServer]:

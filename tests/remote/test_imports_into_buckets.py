@@ -20,7 +20,7 @@ from embstore.storage.remote.objects import ObjectStore
 N, DIM = 60, 8
 WORDS = [f"word{number}" for number in range(N)]
 
-pytestmark = pytest.mark.usefixtures("caches")
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("caches")]
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore
 from embstore.storage.remote.writing import collect
 
+pytestmark = pytest.mark.server
+
 SPACE = "toy.word.last"
 GROUP = f"embeddings/space={SPACE}"
 

@@ -17,14 +17,17 @@ from typer.testing import CliRunner
 
 from embstore import Store
 from embstore.base import atomic, disk
-from embstore.base.disk import fetch, supplied
 from embstore.base.errors import DamagedError, RemoteError, UsageError
+from embstore.base.supply import fetched, supplied
 from embstore.base.table import show_size
 from embstore.storage.remote.cache import Contents, disk_bytes, in_use, missing_ranges
 from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore
 from embstore.storage.transaction.lock import FolderLock
 
+pytestmark = pytest.mark.server
+
+_PARTS = ("store.json", "embeddings", "spaces")
 QUESTIONS: list[Callable[[Store], object]] = [
     lambda store: store.info().rows,
     lambda store: store.query("isoscore", layers="all", cache=False).rows,
@@ -106,7 +109,9 @@ def test_a_deleted_cache_is_fetched_again(bucket, cache):
     assert QUESTIONS[1](opened(bucket)) == expected
 
 
-@pytest.mark.parametrize("lost", ["state.json", "fetched", "store/store.json", "store/embeddings", "store/spaces"])
+@pytest.mark.parametrize(
+    "lost", ["fetched/state.json", "fetched", "store/store.json", "store/embeddings", "store/spaces"]
+)
 def test_a_mirror_that_lost_a_part_is_made_anew(bucket, cache, lost):
     expected = [ask(opened(bucket)) for ask in QUESTIONS[:2]]
     [path] = cache.glob(f"*/reading/{lost}")
@@ -122,6 +127,14 @@ def test_a_record_that_was_cut_does_not_count(bucket, cache):
     assert QUESTIONS[1](opened(bucket)) == expected
 
 
+def test_a_file_whose_record_is_of_another_is_begun_again(bucket, cache):
+    """A process was killed while it emptied the file: the record of the empty one comes first."""
+    expected = QUESTIONS[1](opened(bucket))
+    for record in cache.glob("*/reading/fetched/embeddings/*/*"):
+        record.write_text(f"7{record.read_text()}")
+    assert QUESTIONS[1](opened(bucket)) == expected
+
+
 def test_a_record_of_another_file_does_not_count(bucket, cache):
     """A file of the mirror that something replaced is whole: nothing is fetched into it."""
     store = opened(bucket)
@@ -130,7 +143,8 @@ def test_a_record_of_another_file_does_not_count(bucket, cache):
     own = shard.with_name("own")
     own.write_bytes(b"own content")
     own.replace(shard)
-    fetch(shard)
+    with fetched(shard):
+        pass
     assert shard.read_bytes() == b"own content"
 
 
@@ -225,8 +239,9 @@ def test_the_command_line_reads_it_with_options(bucket):
 
 def test_a_folder_has_no_supplier(tmp_path):
     with supplied(tmp_path / "one", None):  # type: ignore[arg-type]
-        fetch(tmp_path / "one-more" / "file")
-        fetch(tmp_path / "file")
+        for path in (tmp_path / "one-more" / "file", tmp_path / "file"):
+            with fetched(path):
+                pass
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from fault_proxy import FaultProxy
 from embstore.base.errors import MissingObjectError, RemoteError, UsageError
 from embstore.storage.remote.objects import ObjectStore, check_url
 
+pytestmark = pytest.mark.server
+
 
 def test_objects_are_written_listed_read_and_deleted(bucket, tmp_path):
     objects = bucket.objects()

@@ -23,6 +23,8 @@ from embstore import Store
 from embstore.base.errors import DamagedError, LockedError, SpaceMismatchError, StoreError, UnknownNameError
 from embstore.storage.remote.store import RemoteStore
 
+pytestmark = pytest.mark.server
+
 Make = Callable[..., Synthetic]
 
 

@@ -12,6 +12,8 @@ from synthetic import synthetic_store
 from embstore import Store
 from embstore.storage.remote.store import RemoteStore
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -10,6 +10,8 @@ from buckets import KEY, SECRET, Bucket
 from embstore import Store
 from embstore.base.errors import RemoteError
 
+pytestmark = pytest.mark.server
+
 DENIED = b"<Error><Code>AccessDenied</Code><Message>User is not authorized to perform s3:PutObject</Message></Error>"
 EMPTY = b"<ListBucketResult><Name>b</Name><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>"
 

@@ -9,6 +9,8 @@ import pytest
 from buckets import Bucket
 from fault_proxy import FAULTS, FaultProxy
 
+pytestmark = pytest.mark.server
+
 RIVALS = 12
 
 

@@ -12,7 +12,9 @@ from web_server import serving
 
 from embstore import Store
 from embstore.base.errors import UsageError
-from embstore.storage.files import paths
+from embstore.storage.parquet import footer
+
+pytestmark = pytest.mark.server
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +123,7 @@ def test_a_footer_larger_than_what_is_fetched_at_first_is_read_whole(
     made: Synthetic, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a shard with very many row groups."""
-    monkeypatch.setattr(paths, "_FOOTER_BYTES", 100)
+    monkeypatch.setattr(footer, "_USUAL_BYTES", 100)
     made.store.push(bucket.url, options=bucket.options)
     store = Store(bucket.url, options=bucket.options)
     assert store.verify(quick=True).ok

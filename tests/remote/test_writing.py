@@ -19,7 +19,7 @@ from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore
 from embstore.storage.remote.writing import collect
 
-pytestmark = pytest.mark.usefixtures("caches")
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("caches")]
 
 
 def opened(bucket: Bucket) -> Store:
@@ -202,7 +202,6 @@ def ended_at(
         yield
 
 
-@pytest.mark.slow
 def test_a_build_that_ends_anywhere_goes_on(bucket, caches, monkeypatch):
     """From each request on that writes: what others read is whole, and the same command makes it complete."""
     monkeypatch.setattr(writing, "_PAUSE_SECONDS", 0)

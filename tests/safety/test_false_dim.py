@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from synthetic import synthetic_store
 from tampered_stores import seal
+
+pytestmark = pytest.mark.fault
 
 _LIMITED = """
 import resource, sys

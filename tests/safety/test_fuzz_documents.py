@@ -26,6 +26,8 @@ from embstore.storage.transaction.commit import Change, commit, create_store
 from embstore.storage.transaction.lock import _read_metadata as read_holder
 from embstore.storage.transaction.manifest import read_manifest
 
+pytestmark = pytest.mark.fault
+
 Path_ = tuple[str | int, ...]
 _ABSENT = object()
 _PARTS = [f"part-{digit * 16}" for digit in "0123456789abcdef"]

@@ -25,6 +25,8 @@ from embstore.storage.parquet.plain_table import read_plain_table
 from embstore.storage.parquet.reader import read_values
 from embstore.storage.transaction.manifest import committed_shards
 
+pytestmark = pytest.mark.fault
+
 Tallies = Callable[[str, str], Tally]
 
 KINDS = st.sampled_from([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15])

@@ -11,7 +11,10 @@ from synthetic import synthetic_store
 resource = pytest.importorskip("resource", reason="limits of a process are POSIX's")
 [KILOBYTES] = map(int, re.findall(r"`ulimit -d (\d+)`", (Path(__file__).parents[2] / "SECURITY.md").read_text("utf-8")))
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the limit counts mapped memory on Linux alone")
+pytestmark = [
+    pytest.mark.fault,
+    pytest.mark.skipif(sys.platform != "linux", reason="the limit counts mapped memory on Linux alone"),
+]
 
 
 def run_limited(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -23,6 +23,8 @@ from embstore.base.errors import EmbstoreError
 from embstore.base.space import Unit
 from embstore.storage.catalog import Catalog
 
+pytestmark = pytest.mark.fault
+
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 

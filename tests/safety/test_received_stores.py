@@ -12,6 +12,8 @@ from synthetic import synthetic_store
 from tampered_stores import ALL, MENDED, NONE, SPACE, TAMPERINGS, WRITERS, WRONG_SHARDS, Tampering
 from typer.testing import CliRunner, Result
 
+pytestmark = pytest.mark.fault
+
 
 def commands(folder: Path, checkpoint: Path) -> dict[str, Sequence[str | Path]]:
     """Every command on the store; first those that only read it."""

@@ -22,6 +22,8 @@ from embstore.storage.files import unpacked
 from embstore.storage.files.tables import ITEMS_SCHEMA, stage_part
 from embstore.storage.files.unpacked import VARIABLE, check_unpacked, unpacked_problem
 
+pytestmark = pytest.mark.fault
+
 MIB = 1 << 20
 _LARGE = 8 << 30
 

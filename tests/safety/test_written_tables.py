@@ -13,7 +13,9 @@ from embstore.base.space import Unit
 from embstore.storage.files.tables import column_schema
 from embstore.storage.files.unpacked import VARIABLE, unpacked_problem
 from embstore.storage.item_lookup import column_values
-from embstore.storage.transaction.commit import write_column_rows, write_dataset
+from embstore.storage.transaction.commit import write_dataset, write_rows
+
+pytestmark = pytest.mark.fault
 
 Make = Callable[..., Synthetic]
 N = 2_000
@@ -60,7 +62,7 @@ CASES = ["bool", "constant text", "null"]
 @pytest.mark.parametrize("name", CASES)
 def test_columns_that_repeat_are_cut_into_tables_that_can_be_read(name: str, made: Synthetic) -> None:
     kinds, columns = _values(name, N)
-    write_column_rows(made.paths, [_table(made.ids.tolist(), kinds, columns)])
+    write_rows(made.paths, made.paths.columns, [_table(made.ids.tolist(), kinds, columns)])
     _check(made, kinds, columns)
     first = next(iter(kinds))
     rows = made.store.query("norms", where=f"{first} IS NOT NULL", cache=False)
@@ -72,7 +74,7 @@ def test_compaction_joins_no_more_than_can_be_read(name: str, made: Synthetic) -
     kinds, columns = _values(name, N)
     for begin in range(0, N, 100):
         part = {key: values[begin : begin + 100] for key, values in columns.items()}
-        write_column_rows(made.paths, [_table(made.ids[begin : begin + 100].tolist(), kinds, part)])
+        write_rows(made.paths, made.paths.columns, [_table(made.ids[begin : begin + 100].tolist(), kinds, part)])
     n_before = len(made.store.catalog.column_files)
     made.store.compact()
     assert len(made.store.catalog.column_files) < n_before

@@ -27,6 +27,8 @@ from embstore.storage.sql.fence import check
 from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.views.sandbox import Limits, Sandbox
 
+pytestmark = pytest.mark.slow
+
 SECRET = "canary-7f3a91"
 LIMITS = {"timeout": 0.2, "memory": "64MB"}
 ROWS = {"items": 30, "embeddings": 90, "summaries": 6, "skipped": 1, "spaces": 1, "datasets.ranks": 30}

@@ -15,7 +15,7 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.files.item_columns import ColumnValues
 from embstore.storage.files.tables import stage_part
 from embstore.storage.item_lookup import column_types, column_values
-from embstore.storage.transaction.commit import write_column_rows
+from embstore.storage.transaction.commit import write_rows
 
 Make = Callable[..., Synthetic]
 TYPES = {"freq": "int64", "length": "float64", "pos": "string", "rare": "bool"}
@@ -43,8 +43,8 @@ def made(make_store: Make) -> tuple[Synthetic, pd.DataFrame]:
     other = pa.schema([schema.field(0), ("rare", pa.bool_()), ("length", pa.float64())])
     for part in (schema, other):
         table = pa.Table.from_pylist(frame[part.names].to_dict("records"), part)
-        write_column_rows(made.paths, [table.slice(0, 11), table.slice(11)])
-        write_column_rows(made.paths, [table.slice(30)])  # twice the same values
+        write_rows(made.paths, made.paths.columns, [table.slice(0, 11), table.slice(11)])
+        write_rows(made.paths, made.paths.columns, [table.slice(30)])  # twice the same values
     return made, frame
 
 
@@ -88,8 +88,10 @@ def test_a_column_that_does_not_exist_names_the_nearest(made: tuple[Synthetic, p
 def test_tables_that_contradict_each_other_are_damaged(made: tuple[Synthetic, pd.DataFrame]) -> None:
     store, _ = made
     table = pa.table({"item_id": store.ids, "freq": ["many"] * 40})
-    write_column_rows(
-        store.paths, [table.cast(pa.schema([pa.field("item_id", pa.int64(), nullable=False), ("freq", pa.string())]))]
+    write_rows(
+        store.paths,
+        store.paths.columns,
+        [table.cast(pa.schema([pa.field("item_id", pa.int64(), nullable=False), ("freq", pa.string())]))],
     )
     with pytest.raises(DamagedError, match=r"column 'freq' is of type"):
         column_types(Catalog(store.root), store.space)

@@ -18,6 +18,8 @@ from embstore.base.errors import LockedError
 from embstore.base.sharding import ShardSpec
 from embstore.storage.writer import StoreWriter
 
+pytestmark = pytest.mark.process
+
 Make = Callable[..., Synthetic]
 TESTS = Path(__file__).parents[1] / "support"
 

@@ -25,6 +25,8 @@ from embstore.storage.sql.readonly import ReadOnlyFiles
 from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.views.sandbox import Limits
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Synthetic]
 
 ALLOWED = [

@@ -10,7 +10,7 @@ from synthetic import Synthetic
 
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.tables import column_schema
-from embstore.storage.transaction.commit import write_column_rows
+from embstore.storage.transaction.commit import write_rows
 
 
 def write_columns(made: Synthetic, kinds: Mapping[str, str], rows: Mapping[int, Sequence[Any]]) -> Path:
@@ -22,7 +22,7 @@ def write_columns(made: Synthetic, kinds: Mapping[str, str], rows: Mapping[int, 
         rows: values of the columns by item id.
     """
     listed = [dict(zip(("item_id", *kinds), (item, *values), strict=True)) for item, values in sorted(rows.items())]
-    [file] = write_column_rows(made.paths, [pa.Table.from_pylist(listed, column_schema(kinds))])
+    [file] = write_rows(made.paths, made.paths.columns, [pa.Table.from_pylist(listed, column_schema(kinds))])
     return file
 
 

@@ -15,8 +15,11 @@ from fault_stores import (
     TRUTH,
     WORDS,
     at_once,
+    compact,
     copy,
+    merge,
     naming,
+    repair,
     stored_ids,
     words,
     write_vectors,
@@ -117,14 +120,6 @@ def index(root: Path) -> None:
     Store(root).index(kind="hnsw")
 
 
-def compact(root: Path) -> None:
-    Store(root).compact()
-
-
-def merge(root: Path) -> None:
-    Store(root).merge(root.parent / "other")
-
-
 def pull(root: Path) -> None:
     Store(root).pull(root.parent / "wide")
 
@@ -132,10 +127,6 @@ def pull(root: Path) -> None:
 def remove(root: Path) -> None:
     with suppress(UnknownNameError):  # a removal before was finished
         Store(root).remove(OCCURRENCES)
-
-
-def repair(root: Path) -> None:
-    Store(root).repair()
 
 
 def query(root: Path) -> None:

@@ -133,6 +133,18 @@ def build_damaged(root: Path) -> None:
     (paths.root / "store.json").write_text("{}")
 
 
+def compact(root: Path) -> None:
+    Store(root).compact()
+
+
+def merge(root: Path) -> None:
+    Store(root).merge(root.parent / "other")
+
+
+def repair(root: Path) -> None:
+    Store(root).repair()
+
+
 def words_items() -> tuple:
     from synthetic import synthetic_items
 

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 from synthetic import Synthetic
 
-from embstore.storage.transaction.commit import write_column_rows
+from embstore.storage.transaction.commit import write_rows
 
 
 def write_columns(made: Synthetic, columns: Mapping[str, Sequence[Any]], first: int = 0) -> None:
@@ -16,4 +16,4 @@ def write_columns(made: Synthetic, columns: Mapping[str, Sequence[Any]], first: 
     fields = [pa.field(name, array.type) for name, array in zip(columns, values, strict=True)]
     ids = pa.array(made.ids[first : first + len(values[0])])
     schema = pa.schema([item_id, *fields])
-    write_column_rows(made.paths, [pa.table([ids, *values], schema=schema)])
+    write_rows(made.paths, made.paths.columns, [pa.table([ids, *values], schema=schema)])

@@ -16,7 +16,7 @@ from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import SHARD_BYTES
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
-from embstore.storage.transaction.commit import write_item_rows, write_skipped_rows
+from embstore.storage.transaction.commit import write_rows
 from embstore.storage.writer import SpaceWriter, StoreWriter
 
 
@@ -60,7 +60,7 @@ def write_items(paths: StorePaths, items: Iterable[Item]) -> Path | None:
         }
         for item in sorted(items, key=lambda item: item.id)
     ]  # fmt: skip
-    return next(iter(write_item_rows(paths, pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA))), None)
+    return next(iter(write_rows(paths, paths.items, [pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA)])), None)
 
 
 def write_skipped(paths: StorePaths, skipped: Iterable[SkippedText]) -> Path | None:
@@ -73,7 +73,7 @@ def write_skipped(paths: StorePaths, skipped: Iterable[SkippedText]) -> Path | N
         for text in skipped
     ]  # fmt: skip
     before = set(paths.skipped.glob("*.parquet"))
-    write_skipped_rows(paths, [pa.Table.from_pylist(rows, schema=SKIPPED_SCHEMA)])
+    write_rows(paths, paths.skipped, [pa.Table.from_pylist(rows, schema=SKIPPED_SCHEMA)])
     return next(iter(set(paths.skipped.glob("*.parquet")) - before), None)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import disk
+from embstore.base import disk, supply
 from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
 from embstore.base.text import Item, Span, escaped, item_id
@@ -71,7 +71,7 @@ class ItemTables:
 
     def check(self) -> None:
         """Raise DamagedError if a table was altered."""
-        disk.fetch_all(dict.fromkeys(self.files))
+        supply.fetch(dict.fromkeys(self.files))
         for file in self.files:
             self._checks.check(file)
 

@@ -140,7 +140,7 @@ def read_map(paths: StorePaths, path: Path) -> LayerMap:
     """Read the map in a file."""
     table = read_sealed(path, MAP_SCHEMA, REMEDY)
     data = (table.schema.metadata or {}).get(_HEADER, b"")
-    header = atomic.parse_document(path, data, "map-header", REMEDY, is_sealed=False)
+    header = atomic.parse_document(data, path, "map-header", REMEDY, is_sealed=False)
     values: dict[str, Any] = {field.name: header.get(field.name) for field in fields(MapKey)}
     key = MapKey(**{**values, "fitted_on": tuple(header["fitted_on"])})
     if key.path(paths) != path:

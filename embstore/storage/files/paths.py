@@ -1,6 +1,6 @@
 """Build the paths of a store's files from names, by their grammar in :mod:`.names`; no other module does."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +13,6 @@ from embstore.base.errors import DamagedError, StoreError
 from embstore.base.space import Layer
 from embstore.storage.files import names
 from embstore.storage.files.names import BY_SPACE, Contents, check_folders, list_contents
-
-_FOOTER_BYTES = 64 << 10  # of a shard of 128 MiB about half of it
 
 
 class Shard(NamedTuple):
@@ -42,14 +40,6 @@ class Shard(NamedTuple):
             is_finite = np.isfinite(np.dot(values, values)) or np.isfinite(values).all()
         if not is_finite:
             raise self.damage(f"layer {layer} has a value that is not finite")
-
-
-def fetch_footers(shards: Sequence[Shard]) -> None:
-    """Fetch the ends of shards that are only partly on this machine, from all of them at the same time."""
-    if not shards or disk.supplier_of(shards[0].path) is None:
-        return
-    ends = {shard.path: disk.size(shard.path) for shard in shards}
-    disk.fetch_all({path: [(max(0, end - _FOOTER_BYTES), end)] for path, end in ends.items()}, is_kept=False)
 
 
 class _Below:

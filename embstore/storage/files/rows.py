@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import disk
-from embstore.storage.files.paths import Shard, fetch_footers
-from embstore.storage.parquet.footer import RowGroup, read_row_groups
+from embstore.base import supply
+from embstore.storage.files.paths import Shard
+from embstore.storage.parquet.footer import RowGroup, fetch_footers, read_row_groups
 from embstore.storage.parquet.reader import read_rows, read_values
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def read_items(
     """
     if not len(ids):
         return
-    fetch_footers(shards)
+    fetch_footers([shard.path for shard in shards])
     groups = [(shard, group) for shard in shards for group in _row_groups(shard, layers, ids)]
     _fetch([(shard, group.item_ids) for shard, group in groups])
     found: list[tuple[Shard, RowGroup, Ids, NDArray[np.int64]]] = []
@@ -74,8 +74,8 @@ def _read(shard: Shard, read: Callable[[], NDArray[Any]]) -> NDArray[Any]:
 
 def _fetch(chunks: Sequence[tuple[Shard, Any]]) -> None:
     """Fetch column chunks of shards that are only partly on this machine, all at the same time."""
-    parts: dict[Path, list[disk.Range]] = {}
+    parts: dict[Path, list[supply.Range]] = {}
     for shard, chunk in chunks:
         start = chunk.data_page_offset
         parts.setdefault(shard.path, []).append((start, start + chunk.total_compressed_size))
-    disk.fetch_all(parts, is_kept=False)
+    supply.fetch(parts)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from embstore.base import checksum, disk
+from embstore.base import checksum, disk, supply
 from embstore.base.errors import DamagedError
 from embstore.base.summary import Summary
 from embstore.storage.files import names
@@ -62,7 +62,7 @@ def read_merged(paths: StorePaths, card: Card) -> Merged | None:
 def add_summaries(card: Card, shards: Sequence[Shard]) -> Sums:
     """Return the sum of the shards' summaries, by layer id."""
     files = [shard.summary_path for shard in sorted(shards, key=lambda shard: shard.name)]
-    disk.fetch_all(dict.fromkeys(files))
+    supply.fetch(dict.fromkeys(files))
     total = {layer.id: Summary.empty(card.dim) for layer in card.layers}
     for file in files:
         data = check_summary(file)

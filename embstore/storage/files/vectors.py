@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore.base import disk
+from embstore.base import disk, supply
 from embstore.base.summary import Summary
-from embstore.storage.files.paths import Shard, fetch_footers
-from embstore.storage.parquet.footer import RowGroup, is_footer_sound
+from embstore.storage.files.paths import Shard
+from embstore.storage.parquet.footer import RowGroup, fetch_footers, is_footer_sound
 from embstore.storage.parquet.reader import read_values
 
 if TYPE_CHECKING:
@@ -128,16 +128,16 @@ class LayerVectors:
 
     def fetch(self, columns: Sequence[int] = (_ITEM_ID, _VECTOR)) -> None:
         """Fetch what will be read of shards that are only partly on this machine, from all of them at the same time."""
-        if not self._shards or disk.supplier_of(self._shards[0].path) is None:
+        if not self._shards or supply.supplier_of(self._shards[0].path) is None:
             return
-        fetch_footers(self._shards)
-        parts: dict[Path, list[disk.Range]] = {}
+        fetch_footers([shard.path for shard in self._shards])
+        parts: dict[Path, list[supply.Range]] = {}
         for shard, file, group in self._listed_groups():
             for column in columns:
                 chunk = file.metadata.row_group(group).column(column)
                 start = chunk.data_page_offset
                 parts.setdefault(shard.path, []).append((start, start + chunk.total_compressed_size))
-        disk.fetch_all(parts, is_kept=False)
+        supply.fetch(parts)
 
     def _groups(self, columns: Sequence[int] = (_ITEM_ID, _VECTOR)) -> Iterator[tuple[Shard, pq.ParquetFile, int]]:
         """Yield the row groups that contain selected vectors of the layer: shard, open file and number of the group."""
@@ -190,9 +190,9 @@ def _result(future: Future[T | None]) -> Iterator[T]:
 def open_shard(shard: Shard) -> pq.ParquetFile:
     """Open a shard, and check its footer against the hash in it."""
     try:
-        if not is_footer_sound(shard.path):
-            raise shard.damage("its footer does not agree with the SHA-256 in it")
-        with disk.opening(shard.path, whole=False):  # of the footer, which was read above
+        with disk.opening(shard.path, ranges=[]):  # of the footer, which is read here
+            if not is_footer_sound(shard.path):
+                raise shard.damage("its footer does not agree with the SHA-256 in it")
             # A file that buffers ahead keeps what it buffered last: the threads that share it take it from each other.
             file = pq.ParquetFile(shard.path, memory_map=True, pre_buffer=False, page_checksum_verification=True)
         types = [file.schema.column(column).physical_type for column in range(len(file.schema))]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore.base import atomic, disk
+from embstore.base import atomic, disk, supply
 from embstore.base.errors import (
     DamagedError,
     FileAccessError,
@@ -29,12 +29,12 @@ from embstore.storage.files.datasets import check_dataset
 from embstore.storage.files.items import Row, has_its_id, is_column_table
 from embstore.storage.files.maps import REMEDY as DERIVED_REMEDY
 from embstore.storage.files.maps import read_map
-from embstore.storage.files.paths import Shard, StorePaths, check_marker, fetch_footers
+from embstore.storage.files.paths import Shard, StorePaths, check_marker
 from embstore.storage.files.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums, summary_table
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_sealed, read_table, write_table
 from embstore.storage.files.unpacked import unpacked_problem
 from embstore.storage.files.vectors import LayerVectors
-from embstore.storage.parquet.footer import is_footer_sound, read_columns
+from embstore.storage.parquet.footer import fetch_footers, is_footer_sound, read_columns
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.transaction.manifest import Snapshot, card_remedy, read_manifest, read_newest
 
@@ -182,7 +182,6 @@ def verify_space(
                 found = found.summary_problem(card) or found
         except FileAccessError as error:
             found = read_problem(error)
-        disk.release(shard.path)
         finish_part()
         if isinstance(found, Problem):
             problems.append(found)
@@ -410,7 +409,8 @@ class QuickCheck:
             path = paths.root / key  # checked by the grammar of names when the manifest was read
             try:
                 if not self.is_listed:
-                    disk.fetch(path, [(max(0, size - 1), size)])
+                    with supply.fetched(path, [(max(0, size - 1), size)]):
+                        pass
                 elif (found := disk.size(path)) != size:
                     problem = f"it has {found:,} bytes, and its manifest says {size:,}: it was truncated or altered"
                     yield Problem(path, problem)
@@ -423,7 +423,7 @@ class QuickCheck:
 
 def verify_footers(shards: Sequence[Shard]) -> Iterator[Problem]:
     """Yield the shards without a summary, or whose footer does not agree with the hash in it."""
-    fetch_footers(shards)
+    fetch_footers([shard.path for shard in shards])
     for shard in shards:
         finish_part()
         if not disk.is_file(shard.summary_path):

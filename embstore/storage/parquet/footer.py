@@ -7,18 +7,19 @@ Format: https://github.com/apache/parquet-format/blob/master/src/main/thrift/par
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import checksum, disk
+from embstore.base import checksum, disk, supply
 from embstore.storage.parquet import thrift
 
 _TAIL_BYTES = 8  # length of the footer, and "PAR1"
 _MAX_BYTES = 256 << 20  # the footer of a shard of 128 MiB takes a megabyte or less
+_USUAL_BYTES = 64 << 10  # of a shard of 128 MiB about half of it
 
 # Fields of the footer and of an element of its schema, and their values.
 _SCHEMA = 2
@@ -73,8 +74,8 @@ class Column(NamedTuple):
 
 def read_columns(path: Path) -> tuple[Column, ...]:
     """Read the columns of a Parquet file, without loading pyarrow."""
-    with disk.reading(path) as file:
-        data = _read(file)
+    with supply.fetched(path):
+        data = _read(path)
     try:
         _, (_, (root, *columns)) = thrift.read(data)[0][_SCHEMA]
         if root[_N_CHILDREN][1] != len(columns):
@@ -99,8 +100,7 @@ def _column(element: thrift.Struct) -> Column:
 
 def is_footer_sound(path: Path) -> bool:
     """Return whether the footer matches the hash in it."""
-    with disk.reading(path, whole=False) as file:
-        return checksum.has_valid_checksum(_read(file))
+    return checksum.has_valid_checksum(_read(path))
 
 
 def read_row_groups(path: Path, layers: Collection[int], ids: NDArray[np.int64]) -> list[RowGroup] | None:
@@ -114,8 +114,7 @@ def read_row_groups(path: Path, layers: Collection[int], ids: NDArray[np.int64])
     Returns:
         None if the footer does not match the hash in it, or is not written as embstore writes those of shards.
     """
-    with disk.reading(path, whole=False) as file:
-        data = _read(file)
+    data = _read(path)
     found = [match.groups() for match in _GROUP.finditer(data)]
     n_groups = data.count(b"\x18\x07item_id") - 1  # one is the name of the column in the schema
     if len(found) != n_groups or not checksum.has_valid_checksum(data):
@@ -138,12 +137,26 @@ def _row_group(found: tuple[bytes, ...]) -> RowGroup:
     )  # fmt: skip
 
 
-def _read(file: BinaryIO) -> bytes:
+def _read(path: Path) -> bytes:
     """Return the footer and the bytes after it; less if the file is truncated, none if the length is implausible."""
-    size = file.seek(0, 2)
-    file.seek(max(0, size - _TAIL_BYTES))
-    length = int.from_bytes(file.read(4), "little") + _TAIL_BYTES
-    if length > _MAX_BYTES:
-        return b""
-    file.seek(max(0, size - length))
-    return file.read()
+    with disk.reading(path, []) as file:
+        size = file.seek(0, 2)
+        with supply.fetched(path, _end(size)):
+            file.seek(max(0, size - _TAIL_BYTES))
+            length = int.from_bytes(file.read(4), "little") + _TAIL_BYTES
+        if length > _MAX_BYTES:
+            return b""
+        with supply.fetched(path, _end(size, length)):
+            file.seek(max(0, size - length))
+            return file.read()
+
+
+def _end(size: int, length: int | None = None) -> list[supply.Range]:
+    """Return the end of a file, by default as much as footers mostly take."""
+    return [(max(0, size - (length or _USUAL_BYTES)), size)]
+
+
+def fetch_footers(files: Sequence[Path]) -> None:
+    """Fetch the ends of files that are only partly on this machine, of all of them at the same time."""
+    if files and supply.supplier_of(files[0]) is not None:
+        supply.fetch({path: _end(disk.size(path)) for path in files})

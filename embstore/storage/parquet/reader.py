@@ -83,12 +83,10 @@ def read_rows(path: Path, column: Any, rows: NDArray[np.int64], dim: int) -> NDA
 def _mapped(path: Path, column: Any) -> Iterator[memoryview]:
     """Map the bytes of a column chunk within the context."""
     offset, size = column.data_page_offset, column.total_compressed_size
-    with disk.fetched(path, [(offset, offset + size)]):
-        with disk.reading(path, whole=False) as file:
-            if not 0 <= offset <= offset + size <= file.seek(0, os.SEEK_END):
-                raise ValueError("a column is not inside the file")
-            chunk = np.memmap(file, np.uint8, "r", offset=offset, shape=(size,)).data if size else memoryview(b"")
-        yield chunk
+    with disk.reading(path, [(offset, offset + size)]) as file:
+        if not 0 <= offset <= offset + size <= file.seek(0, os.SEEK_END):
+            raise ValueError("a column is not inside the file")
+        yield np.memmap(file, np.uint8, "r", offset=offset, shape=(size,)).data if size else memoryview(b"")
 
 
 def _copied(chunk: memoryview, column: Any) -> NDArray[Any]:

@@ -3,14 +3,15 @@
 A mirror is a folder of the cache::
 
     store/                  a store of embstore, which all other code reads
-    state.json              the manifest of the remote store that it mirrors
-    files.json, lists/      the files of the remote store that are in store/; lists of the manifest that were read
     fetched/<path>          the parts of a sparse file that were fetched, one per line; removed once it is whole
-    fetched/TOKEN           identifies the folder: without it the mirror is made anew
+    fetched/state.json      the manifest of the remote store that it mirrors
+    fetched/files.json      the files of the remote store that are in store/
+    fetched/lists/          lists of the manifest that were read
 
 A record in ``fetched/`` never guesses: it begins with inode and modification time of its file, so that it is not taken
 for that of a later file at the same path, and a line is added after the bytes are on the disk. A file without a record
-is whole. Ranges of bytes are half-open pairs of offsets, ascending and apart from each other.
+is whole; so without ``state.json`` beside the records the mirror is made anew. Ranges of bytes are half-open pairs of
+offsets, ascending and apart from each other.
 """
 
 import errno
@@ -18,23 +19,21 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from enum import Enum
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from threading import Lock, RLock
+from threading import Lock
 from typing import Any, NamedTuple
 
 from filelock import FileLock
 
-from embstore.base import atomic, disk, installation
-from embstore.base.disk import Range
+from embstore.base import atomic, disk, installation, supply
 from embstore.base.errors import DamagedError, FileAccessError, RemoteError, UsageError
+from embstore.base.supply import Range
 from embstore.base.table import show_size
 from embstore.storage.files import names
+from embstore.storage.files.paths import StorePaths
 from embstore.storage.remote.manifest import (
     FileList,
     FileLists,
@@ -53,16 +52,8 @@ STORE = "store"
 _DEFAULT_GB = 50
 _USED = "last-used"
 _PAUSE_SECONDS = 0.02
-_TOKEN = "TOKEN"
 _STATE, _FILES, _LISTS = "state.json", "files.json", "lists"
-_EVERYTHING = [(0, 1 << 62)]
 _LOCK = Lock()  # while one thread locks a mirror for itself, others do not take it for unused
-
-
-class IfFull(Enum):
-    """What to do with content that does not fit into the cache: refuse it, leave it, or fetch it above the limit."""
-
-    REFUSE, SKIP, EXCEED = range(3)
 
 
 def cache_folder() -> Path:
@@ -118,31 +109,31 @@ def lock_of(folder: Path) -> FileLock:
 def in_use(folder: Path) -> FolderLock:
     """Mark a mirror as used by this process, until the returned lock is released; wait while another one deletes it."""
     lock = FolderLock(folder)
-    while not (lock.acquire(shared=True) and lock.is_of_folder()):
+    while True:
+        with suppress(FileNotFoundError):  # it was deleted just now
+            if lock.acquire(shared=True) and lock.is_of_folder():
+                (folder / _USED).touch()
+                return lock
         lock.release()
         time.sleep(_PAUSE_SECONDS)
         disk.make_folder(folder)
-    (folder / _USED).touch()
-    return lock
 
 
-def disk_bytes(folder: Path) -> int:
-    """Return the bytes that the files of a folder occupy on the disk, without the holes of sparse files."""
+def disk_bytes(path: Path) -> int:
+    """Return the bytes that a file, or the files in a folder, occupy on the disk, without the holes of sparse files."""
     total = 0
-    for path in disk.files_below(folder):
-        try:
-            status = disk.status(path)
-        except FileNotFoundError:
-            continue
-        total += getattr(status, "st_blocks", -(-status.st_size // 512)) * 512
+    for file in disk.files_below(path) if disk.is_folder(path) else (path,):
+        with suppress(FileNotFoundError):
+            status = disk.status(file)
+            total += getattr(status, "st_blocks", -(-status.st_size // 512)) * 512
     return total
 
 
 def make_room(n_bytes: int, own: Path) -> int:
     """Delete mirrors that no process uses, the longest unused first, until some bytes fit below the limit.
 
-    If they do not fit then, content is deleted that this process does not need, of mirrors that only it uses. Return
-    how many bytes do not fit.
+    If they do not fit then, files that this process does not use are emptied, of mirrors that only it uses. Return how
+    many bytes do not fit.
     """
     with _LOCK:
         sizes = {}
@@ -160,7 +151,7 @@ def make_room(n_bytes: int, own: Path) -> int:
                 finally:
                     lock.release()
         for mirror in sizes:
-            if above > 0 and (supplier := disk.supplier_of(mirror / STORE)) is not None:
+            if above > 0 and (supplier := supply.supplier_of(mirror / STORE)) is not None:
                 above -= supplier.free(above)
     return max(0, above)
 
@@ -200,15 +191,16 @@ class Contents:
     def __init__(self, folder: Path, objects: ObjectReader) -> None:
         self._folder, self.objects = folder, objects
         self.root, self._records = folder / STORE, folder / "fetched"
+        self.state: RemoteState | None = None
         self.files: dict[str, RemoteFile] = {}
         self.stamps: dict[str, Stamp] = {}
 
     def load(self) -> RemoteState | None:
         """Return the state on the disk; None if there is none that can be used."""
+        if not disk.exists(StorePaths(self.root).marker):
+            return None
         try:
-            document = json.loads(disk.read(self._folder / _STATE))
-            if document["token"] != self._token():
-                return None
+            document = json.loads(disk.read(self._records / _STATE))
             named = {path: RemoteFile(*entry) for path, entry in document["named"].items()}
             lists = {group: FileList(*entry) for group, entry in document["lists"].items()}
             state = RemoteState(
@@ -218,20 +210,21 @@ class Contents:
             self._load_files()
         except (FileNotFoundError, ValueError, LookupError, TypeError):
             return None
+        self.state = state
         return state
 
     def save(self, state: RemoteState) -> None:
         """Write a state and the files to the disk, and delete the lists of others."""
-        token = self._token()
         self.save_files()
         document = {
-            "token": token, "url": self.objects.url, "number": state.number, "sha256": state.sha256,
+            "url": self.objects.url, "number": state.number, "sha256": state.sha256,
             "store": state.store, "writer": list(state.writer), "lease_seconds": state.lease_seconds,
             "n_changes": state.n_changes, "tag": state.tag, "named": state.files.named, "lists": state.files.lists,
         }  # fmt: skip
         self._write(_STATE, document)
+        self.state = state
         used = {each.sha256 for each in state.files.lists.values()}
-        for path in disk.listed(self._folder / _LISTS):
+        for path in disk.listed(self._records / _LISTS):
             if path.stem not in used:
                 disk.remove(path, missing_ok=True)
 
@@ -244,13 +237,13 @@ class Contents:
         """Read from the disk what other processes have added, and return the hash of the manifest mirrored last."""
         try:
             self._load_files()
-            return str(json.loads(disk.read(self._folder / _STATE))["sha256"])
+            return str(json.loads(disk.read(self._records / _STATE))["sha256"])
         except FileNotFoundError:
             raise self._deleted() from None
 
     def read_list(self, group: str, file_list: FileList) -> dict[str, RemoteFile]:
         """Return the files of a group from its list, which is fetched once."""
-        path = names.LISTS.path(self._folder / _LISTS, file_list.sha256)
+        path = names.LISTS.path(self._records / _LISTS, file_list.sha256)
         with suppress(FileNotFoundError, DamagedError):
             return parse_list(disk.read(path), group, file_list, str(path))
         data = fetch_list(self.objects, file_list)
@@ -260,12 +253,10 @@ class Contents:
         return found
 
     def reset(self) -> None:
-        """Delete all, and begin with another token."""
-        for path in (*(self._folder / name for name in (_STATE, _FILES, _LISTS)), self.root, self._records):
-            disk.remove_tree(path)
-        self.files, self.stamps = {}, {}
-        disk.make_folder(self._records)
-        disk.write(self._records / _TOKEN, secrets.token_hex(16).encode())
+        """Delete all; the content before what says that it is there."""
+        disk.remove_tree(self.root)
+        disk.remove_tree(self._records)
+        self.state, self.files, self.stamps = None, {}, {}
 
     def stamp_of(self, path: str) -> Stamp | None:
         """Return the stamp of a file; None if it is missing."""
@@ -286,7 +277,7 @@ class Contents:
             disk.make_folder(folder)
         with atomic.temporary(self.root) as temp, atomic.temporary(self._records) as record:
             for path, size in sizes.items():
-                with disk.operation("create", self.root / path):
+                with disk.Operation("create", self.root / path):
                     with open(temp, "xb") as file:
                         file.truncate(size)
                         status = os.fstat(file.fileno())
@@ -300,7 +291,7 @@ class Contents:
         try:
             text = disk.read(self._records / path).decode()
         except FileNotFoundError:
-            if not disk.exists(self._records / _TOKEN):  # nothing is known of any file
+            if not disk.exists(self._records / _STATE):  # nothing is known of any file
                 raise self._deleted() from None
             return None
         # A line that was cut counts only as far as it goes, which is less than was fetched.
@@ -312,7 +303,7 @@ class Contents:
     def fill(self, path: str, sparse: Sparse, piece: Range, data: bytes) -> None:
         """Write a fetched range into its sparse file unless that was replaced, flush it, and record it."""
         target, record = self.root / path, self._records / path
-        with disk.operation("write", target):
+        with disk.Operation("write", target):
             descriptor = os.open(target, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
             try:
                 if os.fstat(descriptor).st_ino != sparse.inode:
@@ -322,99 +313,45 @@ class Contents:
                 os.utime(descriptor, ns=(sparse.time, sparse.time))
             finally:
                 os.close(descriptor)
-        with disk.operation("write", record), suppress(FileNotFoundError):  # it is whole by now
+        with disk.Operation("write", record), suppress(FileNotFoundError):  # it is whole by now
             descriptor = os.open(record, os.O_WRONLY | os.O_APPEND)
             try:
                 os.write(descriptor, b"\n" + _lines([piece]))
             finally:
                 os.close(descriptor)
 
-    def free(self, path: str, needed: Sequence[Range]) -> int:
-        """Delete the content of a file that is not needed, which can be fetched again, and return the freed bytes.
-
-        The record says first what will be left.
-        """
-        status, before = disk.status(self.root / path), self.sparse(path)
-        present = merge_ranges(before.present if before is not None else [(0, status.st_size)])
-        gone = missing_ranges(present, needed)
-        if not gone:
-            return 0
-        self._record(path, status, missing_ranges(present, gone))
-        if not disk.punch(self.root / path, gone):
-            self._record(path, status, present) if before is not None else self.note_whole(path)
-            return 0
-        return (status.st_blocks - disk.status(self.root / path).st_blocks) * 512
-
     def note_whole(self, path: str) -> None:
         """Record that a file is whole, or gone."""
         disk.remove(self._records / path, missing_ok=True)
 
     def purge(self) -> None:
-        """Remove the records of files that are gone or were replaced, after a process was killed."""
+        """Remove records of other files than are there, and empty what a killed process was just replacing."""
+        replaced = {}
         for record in disk.files_below(self._records):
             path = record.relative_to(self._records).as_posix()
-            if path != _TOKEN and self.sparse(path) is None:
-                self.note_whole(path)
-
-    def _record(self, path: str, status: os.stat_result, present: Sequence[Range]) -> None:
-        lines = _lines([(status.st_ino, status.st_mtime_ns), *present])
-        atomic.write_bytes(self._records / path, lines, derived=True)
-
-    def _token(self) -> str:
-        """Return the random number of the folder of records; raise FileNotFoundError if it was deleted."""
-        return disk.read(self._records / _TOKEN).decode()
+            if path.partition("/")[0] not in (_STATE, _FILES, _LISTS) and self.sparse(path) is None:
+                if self.is_unchanged(path):
+                    replaced[path] = self.stamps[path][1]
+                else:
+                    self.note_whole(path)
+        if replaced:
+            self.make_sparse(replaced)
+            self.save_files()
 
     def _deleted(self) -> RemoteError:
         return RemoteError(f"the mirror {self._folder} was deleted while it was in use. Run the same command again.")
 
     def _load_files(self) -> None:
-        document = json.loads(disk.read(self._folder / _FILES))
+        document = json.loads(disk.read(self._records / _FILES))
         self.files = {path: RemoteFile(*entry) for path, entry in document["files"].items()}
         self.stamps = {path: (stamp[0], stamp[1], stamp[2]) for path, stamp in document["stamps"].items()}
 
     def _write(self, name: str, document: dict[str, Any]) -> None:
-        atomic.write_bytes(self._folder / name, json.dumps(document).encode())
+        atomic.write_bytes(self._records / name, json.dumps(document).encode())
 
 
 def _lines(pairs: Iterable[Range]) -> bytes:
     return "".join(f"{first} {second}\n" for first, second in pairs).encode()
-
-
-class Needs:
-    """Parts of files that this process needs: until it ends, until they are released, or within a context."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, list[Range]] = {}
-        self._within: Counter[tuple[str, Range]] = Counter()
-        self._lock = RLock()
-
-    def keep(self, path: str, wanted: Sequence[Range] | None) -> None:
-        """Need parts of a file, None for all of it, until they are released."""
-        with self._lock:
-            self._kept[path] = merge_ranges([*self._kept.get(path, ()), *(_EVERYTHING if wanted is None else wanted)])
-
-    def release(self, path: str) -> None:
-        """Need nothing of a file any more, but for what is needed within a context."""
-        with self._lock:
-            self._kept.pop(path, None)
-
-    @contextmanager
-    def within(self, parts: Mapping[str, Sequence[Range] | None]) -> Iterator[None]:
-        """Need parts of files, None for all of one, within the context."""
-        needed = [(path, part) for path, of_file in parts.items() for part in of_file or _EVERYTHING]
-        with self._lock:
-            self._within.update(needed)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._within.subtract(needed)
-                self._within += Counter()  # without zeros
-
-    def of(self, path: str) -> list[Range]:
-        """Return the parts of a file that are needed now."""
-        with self._lock:
-            return merge_ranges([*self._kept.get(path, ()), *(part for of, part in self._within if of == path)])
 
 
 def merge_ranges(ranges: Iterable[Range], gap: int = 0) -> list[Range]:
@@ -442,9 +379,3 @@ def missing_ranges(wanted: Iterable[Range], present: Iterable[Range]) -> list[Ra
         if at < end:
             found.append((at, end))
     return found
-
-
-def split_ranges(ranges: Iterable[Range], size: int) -> Iterator[Range]:
-    """Yield ranges of at most a size, in order."""
-    for start, end in ranges:
-        yield from ((at, min(at + size, end)) for at in range(start, end, size))

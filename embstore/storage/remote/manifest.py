@@ -21,7 +21,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -74,7 +74,7 @@ def group_of(path: str) -> str | None:
 
 
 class FileLists(Mapping[str, RemoteFile]):
-    """Files by path, of which those of some groups are read when they are needed."""
+    """Files by path, of which those of some groups are read, by ``read``, when they are needed."""
 
     def __init__(
         self,
@@ -82,56 +82,36 @@ class FileLists(Mapping[str, RemoteFile]):
         lists: Mapping[str, FileList],
         read: Callable[[str, FileList], dict[str, RemoteFile]],  # returns the files of a group
     ) -> None:
-        self.named, self.lists, self._read = named, lists, read
+        self.named, self.lists, self.read = named, lists, read
         self._files: dict[str, dict[str, RemoteFile]] = {}
 
-    def read_by(self, read: Callable[[str, FileList], dict[str, RemoteFile]]) -> "FileLists":
-        """Return the same files, whose lists are read by another function unless they are known."""
-        found = FileLists(self.named, self.lists, read)
-        found._files = self._files
-        return found
-
     def of_group(self, group: str) -> Mapping[str, RemoteFile]:
-        """Return the files of a group by path."""
-        if group not in self.lists:
-            return self._named_of_groups.get(group, {})
+        """Return the files of a group that has a list, by path."""
         if group not in self._files:
-            self._files[group] = self._read(group, self.lists[group])
+            self._files[group] = self.read(group, self.lists[group])
         return self._files[group]
 
     def remember(self, files: Mapping[str, RemoteFile]) -> None:
         """Note all files, so that no list needs to be read."""
         self._files = {group: {} for group in self.lists}
         for path, file in files.items():
-            if (group := self._listed_in(path)) is not None:
+            if (group := group_of(path)) and group in self.lists:
                 self._files[group][path] = file
 
     def changed(self, added: Mapping[str, RemoteFile], removed: set[str]) -> "FileLists":
         """Return the files after a change; the groups that it changes are named from then on."""
-        groups = {group for path in (*added, *removed) if (group := self._listed_in(path)) is not None}
+        groups = self.lists.keys() & {group_of(path) for path in (*added, *removed)}
         named = dict(self.named)
         for group in groups:
             named |= self.of_group(group)
         for path in removed:
             named.pop(path, None)
         lists = {group: each for group, each in self.lists.items() if group not in groups}
-        return FileLists({**named, **added}, lists, self._read)
-
-    def _listed_in(self, path: str) -> str | None:
-        group = group_of(path)
-        return group if group in self.lists else None
-
-    @cached_property
-    def _named_of_groups(self) -> dict[str, dict[str, RemoteFile]]:
-        found: dict[str, dict[str, RemoteFile]] = {}
-        for path, file in self.named.items():
-            if (group := group_of(path)) is not None:
-                found.setdefault(group, {})[path] = file
-        return found
+        return FileLists({**named, **added}, lists, self.read)
 
     def __getitem__(self, path: str) -> RemoteFile:
-        group = self._listed_in(path)
-        return self.named[path] if group is None else self.of_group(group)[path]
+        group = group_of(path)
+        return self.of_group(group)[path] if group and group in self.lists else self.named[path]
 
     def __iter__(self) -> Iterator[str]:
         yield from self.named
@@ -153,17 +133,11 @@ def _split(
     files: Mapping[str, RemoteFile], longest: int
 ) -> tuple[dict[str, RemoteFile], dict[str, tuple[FileList, bytes]]]:
     """Return the files that a manifest names itself, and by group the list of the others with its content."""
-    of_group: dict[str | None, dict[str, RemoteFile]] = {}
+    groups: dict[str | None, dict[str, RemoteFile]] = {}
     for path, file in files.items():
-        of_group.setdefault(group_of(path), {})[path] = file
-    named: dict[str, RemoteFile] = {}
-    lists = {}
-    for group, found in of_group.items():
-        if group is None or len(found) <= longest:
-            named |= found
-        else:
-            lists[group] = listed(group, found)
-    return named, lists
+        groups.setdefault(group_of(path), {})[path] = file
+    lists = {group: listed(group, found) for group, found in groups.items() if group and len(found) > longest}
+    return {path: file for path, file in files.items() if group_of(path) not in lists}, lists
 
 
 def listed(group: str, files: Mapping[str, RemoteFile]) -> tuple[FileList, bytes]:
@@ -182,24 +156,16 @@ def _entries_of(files: Mapping[str, RemoteFile]) -> dict[str, dict[str, Any]]:
     }
 
 
-def files_of(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, RemoteFile]:
-    """Return the files that a document has."""
-    return {
+def _files_of(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, RemoteFile]:
+    """Return the files that a document has; InvalidDocument for a path or key that cannot be one of a store's."""
+    files = {
         path: RemoteFile(entry.get("key", path), entry["bytes"], entry["sha256"]) for path, entry in entries.items()
     }
-
-
-def lists_of(document: Mapping[str, Any]) -> dict[str, FileList]:
-    """Return the lists that the document of a manifest has, by group."""
-    return {group: FileList(**entry) for group, entry in document.get("lists", {}).items()}
-
-
-def _check_entries(entries: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise InvalidDocument if a path of a document cannot be one of a store's file, or a key one of its object."""
-    for path, entry in entries.items():
+    for path, file in files.items():
         _check_path(path)
-        if not re.fullmatch(_KEY, entry.get("key", "x")):
-            raise documents.InvalidDocument(f"{entry['key'][:300]!r} is no key of a store")
+        if not re.fullmatch(_KEY, file.key):
+            raise documents.InvalidDocument(f"{file.key[:300]!r} is no key of a store")
+    return files
 
 
 def _check_path(path: str) -> None:
@@ -215,12 +181,12 @@ def parse_list(data: bytes, group: str, file_list: FileList, place: str) -> dict
             raise documents.InvalidDocument("its content does not have the hash in its name")
         document = documents.parse(data, "remote-list")
         documents.check(document, "remote-list")
-        _check_entries(document["files"])
-        if any(group_of(path) != group for path in document["files"]):
+        files = _files_of(document["files"])
+        if any(group_of(path) != group for path in files):
             raise documents.InvalidDocument(f"it is not a list of {group}")
     except documents.InvalidDocument as error:
         raise DamagedError(f"{place} is damaged: {error}. {_REMEDY}") from error
-    return files_of(document["files"])
+    return files
 
 
 def read_list(objects: ObjectReader, group: str, file_list: FileList) -> dict[str, RemoteFile]:
@@ -304,24 +270,20 @@ def whole(objects: ObjectReader, number: int) -> dict[str, Any] | None:
 
 
 def parse(data: bytes, place: str, number: int | None = None) -> dict[str, Any]:
-    """Return the document of a manifest."""
+    """Return the document of a manifest, with its files and lists as such."""
+    document = atomic.parse_document(data, place, "remote-manifest", _REMEDY)
     try:
-        document = documents.parse(data, "remote-manifest")
-        if not checksum.has_valid_checksum(data):
-            raise documents.InvalidDocument(checksum.ALTERED)
-        documents.check(document, "remote-manifest")
-        _check_entries(document["files"])
+        document["files"] = _files_of(document["files"])
         for path in document["removed"]:
             _check_path(path)
-        for group in document.get("lists", {}):
+        document["lists"] = {group: FileList(**entry) for group, entry in document.get("lists", {}).items()}
+        for group in document["lists"]:
             if group_of(f"{group}/x") != group or not (group in _TABLES or names.is_file_key(f"{group}/{_A_PART}")):
                 raise documents.InvalidDocument(f"{group[:300]!r} is no folder of a store")
-    except documents.UnsupportedFormat as error:
-        raise UnsupportedFormatError(f"{place} {error}") from error
+        if number is not None and document["number"] != number:
+            raise documents.InvalidDocument("it is the manifest of another number")
     except documents.InvalidDocument as error:
-        raise DamagedError(f"{place} is damaged: {error}.") from error
-    if number is not None and document["number"] != number:
-        raise DamagedError(f"{place} is damaged: it is the manifest of another number.")
+        raise DamagedError(f"{place} is damaged: {error}. {_REMEDY}") from error
     return document
 
 
@@ -335,11 +297,10 @@ def _state_of(document: Mapping[str, Any], files: FileLists, n_changes: int = 0)
 
 def _state_after(base: RemoteState | None, document: Mapping[str, Any], objects: ObjectReader) -> RemoteState:
     """Return the state of a parsed manifest: complete, or a change of a base."""
-    own = files_of(document["files"])
     if document["complete"] or base is None:
-        lists = lists_of(document)
-        return _state_of(document, FileLists(own, lists, lambda group, each: read_list(objects, group, each)))
-    return _state_of(document, base.files.changed(own, {*document["removed"]}), base.n_changes + 1)
+        read = partial(read_list, objects)
+        return _state_of(document, FileLists(document["files"], document["lists"], read))
+    return _state_of(document, base.files.changed(document["files"], {*document["removed"]}), base.n_changes + 1)
 
 
 def _resolved(
@@ -347,11 +308,9 @@ def _resolved(
 ) -> RemoteState:
     """Return the state of a manifest, from those that it depends on, or from a known one."""
     changes = [document]
-    base: RemoteState | None = None
     while not changes[-1]["complete"]:
         parent = changes[-1]["parent"]
         if known is not None and parent == {"number": known.number, "sha256": known.sha256}:
-            base = known
             break
         found = whole(objects, parent["number"]) if parent else None
         if found is None or found[checksum.KEY] != parent["sha256"]:
@@ -360,10 +319,10 @@ def _resolved(
                 f"or was altered. {_REMEDY}"
             )
         changes.append(found)
+    state = _state_after(known, changes.pop(), objects)
     for change in reversed(changes):
-        base = _state_after(base, change, objects)
-    assert base is not None
-    return replace(base, created=info.modified, tag=info.tag)
+        state = _state_after(state, change, objects)
+    return replace(state, created=info.modified, tag=info.tag)
 
 
 def complete_document(
@@ -446,13 +405,12 @@ def read_published(objects: ObjectReader) -> RemoteState | None:
 def parse_published(data: bytes, place: str) -> RemoteState:
     """Return the store whose files the content of a ``manifest.json`` names."""
     document = parse(data, place)
-    if not document["complete"] or "lists" in document:
+    if not document["complete"] or document["lists"]:
         raise StoreError(f"{place} does not name all files of its store. Push the store again.")
-    files = files_of(document["files"])
-    named, lists = _split(files, 0)  # of which those of a group are used only when they are needed
-    grouped = FileLists(named, {group: each for group, (each, _) in lists.items()}, lambda _group, _list: {})
-    grouped.remember(files)
-    return _state_of(document, grouped)
+    named, lists = _split(document["files"], 0)  # of which those of a group are used only when they are needed
+    files = FileLists(named, {group: each for group, (each, _) in lists.items()}, lambda _group, _list: {})
+    files.remember(document["files"])
+    return _state_of(document, files)
 
 
 def published_bytes(files: Mapping[str, RemoteFile], before: RemoteState | None) -> bytes:

@@ -1,13 +1,13 @@
 """Keep a local store whose files have their sizes, and whose content is fetched when it is needed.
 
-What does not fit into the cache, and this process does not need, is deleted again, if no other process uses the mirror.
+Where the cache is full, shards and indexes are emptied that this process does not use, if no other uses the mirror.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import cached_property
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -15,13 +15,13 @@ from threading import RLock
 from typing import TypeVar
 
 from embstore.base import atomic, disk
-from embstore.base.disk import Parts, Range
 from embstore.base.errors import DamagedError, FileAccessError, RemoteError
+from embstore.base.supply import Range, Ranges
 from embstore.storage.catalog import Deferred
 from embstore.storage.files import names
 from embstore.storage.files.paths import StorePaths, write_marker
 from embstore.storage.remote import cache
-from embstore.storage.remote.cache import Contents, Needs, Sparse, merge_ranges, missing_ranges, split_ranges
+from embstore.storage.remote.cache import Contents, Sparse, merge_ranges, missing_ranges
 from embstore.storage.remote.manifest import RemoteFile, RemoteState, Writer, group_of
 from embstore.storage.remote.objects import ObjectReader
 from embstore.storage.transaction.commit import Change, commit, create_store
@@ -47,12 +47,12 @@ class Mirror:
         self, folder: Path, objects: ObjectReader, *, is_checked: bool = True, is_read_only: bool = False
     ) -> None:
         self._folder, self._is_checked, self._is_read_only = folder, is_checked, is_read_only
-        self.contents, self._needs = Contents(folder, objects), Needs()
+        self.contents = Contents(folder, objects)
+        self._in_use: Counter[str] = Counter()
         self.root = self.contents.root
         self._paths = StorePaths(self.root)
         self._lock = RLock()
         self._snapshot: MirrorSnapshot | None = None
-        self.state: RemoteState | None = None  # as of the last synchronisation
         self.on_commit: Callable[[], None] | None = None  # called after each commit to the local store
         cache.make_folder(folder)
         self._use = cache.in_use(folder)
@@ -80,19 +80,16 @@ class Mirror:
                 raise
             raise cache.refused(error) from error
 
-    def load(self) -> RemoteState | None:
-        """Return the state that the mirror has on the disk; None if there is none that can be used."""
-        found = self.contents.load() if disk.exists(self._paths.marker) else None
-        if found is not None:
-            self.state = found
-        return found
+    @property
+    def state(self) -> RemoteState | None:
+        """State of the remote store that is mirrored."""
+        return self.contents.state
 
     def save(self, state: RemoteState) -> None:
         """Write the state that the mirror has to the disk; one that is not only read has all files of it."""
         if not self._is_read_only:
             self.contents.files = dict(state.files)
         self.contents.save(state)
-        self.state = state
 
     def snapshot(self) -> "MirrorSnapshot | None":
         """Return the files of the store that is mirrored; None if the manifests of the folder name them."""
@@ -123,12 +120,12 @@ class Mirror:
         Files that are not of the remote store and have names of their own (answers, maps) stay. The sizes of the
         objects that exist, by key, are given to show damage as it is; else all are as the manifest says.
         """
-        old = self.load()
+        old = self.contents.load()
         if old is None or old.store != state.store:
-            self.reset()
+            self.contents.reset()
             old = None
-        files = state.files.read_by(self.contents.read_list)
-        self.state = state = replace(state, files=files)
+        self.contents.state, files = state, state.files
+        files.read = self.contents.read_list
         with self._lock:  # no thread writes records meanwhile
             self.contents.purge()
         wanted = files.named if self._is_read_only else files
@@ -153,14 +150,9 @@ class Mirror:
                 disk.remove(self.root / path, missing_ok=True)
         self.save(state)
 
-    def reset(self) -> None:
-        """Delete what the mirror has."""
-        self.contents.reset()
-        self.state = None
-
     def start(self) -> None:
         """Make the mirror that of a new store without files."""
-        self.reset()
+        self.contents.reset()
         create_store(self._paths)
 
     def writers(self) -> list[str]:
@@ -212,7 +204,7 @@ class Mirror:
 
     def forget(self, path: Path) -> None:
         """Note that a file was removed, or replaced by one that is whole."""
-        key = path.relative_to(self.root).as_posix()
+        key = self._paths.key(path)
         with self._lock, suppress(FileNotFoundError, RemoteError):
             if self.contents.sparse(key) is None:
                 self.contents.note_whole(key)
@@ -222,57 +214,68 @@ class Mirror:
         if self.on_commit is not None:
             self.on_commit()
 
-    def fetch(self, parts: Parts, *, is_kept: bool = True) -> None:
-        """Fetch parts of files that are not on this machine yet, several at the same time.
-
-        They stay until they are released; or, if they are not kept, may be deleted to make room, and are not fetched if
-        there is none.
-        """
-        by_path = {file.relative_to(self.root).as_posix(): of_file for file, of_file in parts.items()}
-        for path, of_file in by_path.items() if is_kept else ():
-            self._needs.keep(path, of_file)
-        with self._needs.within(by_path):
-            self._fetch(by_path, cache.IfFull.REFUSE if is_kept else cache.IfFull.SKIP)
+    def fetch(self, parts: Mapping[Path, Ranges]) -> None:
+        """Fetch parts of several files that are not on this machine yet, unless there is no room for them."""
+        by_path = {self._paths.key(path): ranges for path, ranges in parts.items()}
+        with self._using(by_path):
+            self._fetch(by_path, is_optional=True)
 
     @contextmanager
-    def fetched(self, path: Path, ranges: Sequence[Range]) -> Iterator[None]:
-        """Fetch parts of a file that stay within the context."""
-        by_path = {path.relative_to(self.root).as_posix(): ranges}
-        with self._needs.within(by_path):
-            self._fetch(by_path, cache.IfFull.EXCEED)  # what the threads of a process read at a time is little
+    def fetched(self, path: Path, ranges: Ranges = None) -> Iterator[None]:
+        """Fetch parts of a file, which is in use within the context."""
+        by_path = {self._paths.key(path): ranges}
+        with self._using(by_path):
+            above = self._fetch(by_path)
             yield
+        if above:
+            cache.make_room(0, self._folder)
 
-    def release(self, path: Path) -> None:
-        """Let what was fetched of a file be deleted to make room."""
-        self._needs.release(path.relative_to(self.root).as_posix())
+    @contextmanager
+    def _using(self, paths: Iterable[str]) -> Iterator[None]:
+        """Do not empty some files within the context."""
+        with self._lock:
+            self._in_use.update([*paths])
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_use.subtract([*paths])
 
-    def _fetch(self, parts: Mapping[str, Sequence[Range] | None], if_full: cache.IfFull) -> None:
+    def _fetch(self, parts: Mapping[str, Ranges], *, is_optional: bool = False) -> int:
+        """Fetch parts of files; without room, leave optional ones, and refuse whole files.
+
+        Other parts exceed the limit while they are read. Return by how many bytes.
+        """
         files, has_ranges = self.contents.files, self.contents.objects.has_ranges
         jobs: list[tuple[str, RemoteFile, Sparse, Range]] = []
         wanted: dict[str, list[Range]] = {}
         # A whole file is in memory until it is written.
-        piece_bytes, n_threads = (_PIECE_BYTES, _THREADS) if has_ranges else (sys.maxsize, 2)
-        with self._lock:  # nothing is deleted between
-            for path, of_file in parts.items():
-                if path not in files or (sparse := self.contents.sparse(path)) is None:
+        piece, n_threads = (_PIECE_BYTES, _THREADS) if has_ranges else (sys.maxsize, 2)
+        with self._lock:  # nothing is emptied between
+            for path, ranges in parts.items():
+                if ranges == [] or path not in files or (sparse := self.contents.sparse(path)) is None:
                     continue
-                is_whole = of_file is None or not has_ranges
-                ask = [(0, sparse.size)] if is_whole else [(max(0, a), min(b, sparse.size)) for a, b in of_file or ()]
-                wanted[path] = merge_ranges(missing_ranges(ask, sparse.present), _GAP_BYTES)
-                jobs += [(path, files[path], sparse, piece) for piece in split_ranges(wanted[path], piece_bytes)]
-        if not jobs:
-            return self._finish(wanted)
-        n_bytes = sum(end - start for *_, (start, end) in jobs)
+                size = sparse.size
+                if ranges is None or not has_ranges:
+                    requested = [(0, size)]
+                else:
+                    requested = [(max(0, start), min(end, size)) for start, end in ranges]
+                wanted[path] = merge_ranges(missing_ranges(requested, sparse.present), _GAP_BYTES)
+                pieces = ((at, min(at + piece, end)) for start, end in wanted[path] for at in range(start, end, piece))
+                jobs += [(path, files[path], sparse, part) for part in pieces]
+        above = 0
         try:
-            if (above := cache.make_room(n_bytes, self._folder)) and if_full is not cache.IfFull.EXCEED:
-                if if_full is cache.IfFull.SKIP:
-                    return None
-                raise cache.is_full(above)
-            in_parallel(self._fetch_piece, jobs, n_threads)
+            if jobs:
+                above = cache.make_room(sum(end - start for *_, (start, end) in jobs), self._folder)
+                if above and is_optional:
+                    return above
+                if above and None in parts.values():
+                    raise cache.is_full(above)
+                in_parallel(self._fetch_piece, jobs, n_threads)
             self._finish(wanted)
         except FileAccessError as error:
             raise cache.refused(error) from error
-        return None
+        return above
 
     def _fetch_piece(self, job: tuple[str, RemoteFile, Sparse, Range]) -> None:
         path, file, sparse, piece = job
@@ -293,16 +296,25 @@ class Mirror:
 
     def _sha256(self, path: str) -> str:
         """Return the SHA-256 of a file, without fetching anything."""
-        with disk.operation("read", self.root / path), open(self.root / path, "rb") as file:
+        with disk.Operation("read", self.root / path), open(self.root / path, "rb") as file:
             return file_digest(file, "sha256").hexdigest()
 
     def free(self, n_bytes: int) -> int:
-        """Delete content that this process does not need, if no other uses the mirror, and return the freed bytes."""
+        """Empty shards and indexes that are not in use, if no other process uses the mirror; return the freed bytes.
+
+        Each is replaced by an empty one: who has the old one open goes on with it.
+        """
         freed = 0
         with self._lock, self._alone() as is_alone:
-            for path in self.contents.files if is_alone else ():
-                if freed < n_bytes and not _is_small(path) and self.contents.is_unchanged(path):
-                    freed += self.contents.free(path, self._needs.of(path))
+            for path in sorted(self.contents.files) if is_alone else ():  # shards before indexes
+                if freed >= n_bytes:
+                    break
+                is_free = path.startswith(("embeddings/", "indexes/")) and not self._in_use[path]
+                if is_free and self.contents.is_unchanged(path) and (n := cache.disk_bytes(self.root / path)):
+                    self.contents.make_sparse({path: disk.size(self.root / path)})
+                    freed += n
+            if freed:
+                self.contents.save_files()
         return freed
 
     @contextmanager
@@ -350,21 +362,15 @@ class MirrorSnapshot(Snapshot):
         return super().names_hash(paths, folder) if file_list is None else file_list.names_sha256
 
 
-def in_parallel(work: Callable[[T], None], jobs: Iterable[T], n_threads: int) -> None:
-    """Do work for each job in several threads, and raise the first error."""
-    jobs = list(jobs)
+def in_parallel(work: Callable[[T], None], jobs: Collection[T], n_threads: int) -> None:
+    """Do work for each job in several threads, and raise the first error; a single job needs no thread."""
     if len(jobs) < 2:
         for job in jobs:
             work(job)
         return
     with ThreadPoolExecutor(n_threads, "embstore-fetch") as pool:
-        futures = [pool.submit(work, job) for job in jobs]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for _ in pool.map(work, jobs):  # which cancels the others after an error
+            pass
 
 
 def _is_small(path: str) -> bool:

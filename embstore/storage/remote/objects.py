@@ -6,17 +6,16 @@ obstore. A commit is one object that must not be replaced: see :meth:`ObjectStor
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from embstore.base.errors import MissingObjectError, RemoteError, UsageError
 from embstore.base.installation import install_command
-
-Range = tuple[int, int]
-"""Bytes of an object: offset of the first, and offset after the last."""
+from embstore.base.supply import Range
 
 SCHEMES = ("s3", "gs", "az")
 MAX_BYTES = 1 << 30
@@ -46,7 +45,7 @@ class ObjectInfo(NamedTuple):
     tag: str
 
 
-class ObjectReader(Protocol):
+class ObjectReader(ABC):
     """What a store that is only read needs of a bucket, a dataset repository or a web server."""
 
     url: str
@@ -54,18 +53,30 @@ class ObjectReader(Protocol):
     @property
     def has_ranges(self) -> bool:
         """Whether parts of objects can be read; else whole objects are."""
+        return True
 
+    @abstractmethod
     def get(self, key: str, max_bytes: int = MAX_BYTES) -> bytes:
         """Return the content of an object; of a longer one only the beginning, longer than ``max_bytes``."""
 
     def get_range(self, key: str, part: Range) -> bytes:
         """Return a part of an object, of exactly the requested size."""
+        start, end = part
+        data = self._get_range(key, start, end)
+        if len(data) != end - start:
+            raise RemoteError(
+                f"{self.url}/{key} is shorter than its manifest says: {len(data):,} of {end - start:,} bytes at "
+                f"{start:,}. It was changed meanwhile, or is damaged. Run: embstore verify"
+            )
+        return data
+
+    @abstractmethod
+    def _get_range(self, key: str, start: int, end: int) -> bytes:
+        """Return a part of an object; less where the object is shorter."""
 
 
-class ObjectStore:
+class ObjectStore(ObjectReader):
     """The objects below a URL ``s3://bucket/prefix``, ``gs://…`` or ``az://…``."""
-
-    has_ranges = True
 
     def __init__(self, url: str, options: Mapping[str, str] | None = None, *, is_patient: bool = False) -> None:
         try:
@@ -98,17 +109,9 @@ class ObjectStore:
                     break
             return bytes(data)
 
-    def get_range(self, key: str, part: Range) -> bytes:
-        """Return a part of an object, of exactly the requested size."""
-        start, end = part
+    def _get_range(self, key: str, start: int, end: int) -> bytes:
         with self._errors("read", key):
-            data = bytes(self._obstore.get_range(self._store, key, start=start, end=end))
-        if len(data) != end - start:
-            raise RemoteError(
-                f"{self.url}/{key} is shorter than its manifest says: {len(data):,} of {end - start:,} bytes at "
-                f"{start:,}. Run: embstore verify"
-            )
-        return data
+            return bytes(self._obstore.get_range(self._store, key, start=start, end=end))
 
     def head(self, key: str) -> ObjectInfo:
         """Return size and time of an object."""

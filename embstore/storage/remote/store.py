@@ -2,19 +2,20 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
 
 from filelock import Timeout
 
-from embstore.base import disk
+from embstore.base import supply
 from embstore.base.errors import LockedError, StoreError, UsageError
 from embstore.storage.remote import cache
 from embstore.storage.remote.hub import PREFIX, HubObjects
 from embstore.storage.remote.manifest import RemoteState, read_newest, read_published
 from embstore.storage.remote.mirror import Mirror
-from embstore.storage.remote.objects import ObjectStore, check_url
+from embstore.storage.remote.objects import ObjectReader, ObjectStore, check_url
 from embstore.storage.remote.web import WebObjects
 from embstore.storage.remote.writing import RemoteWriter, stored_sizes
 
@@ -35,20 +36,21 @@ class RemoteStore:
             raise UsageError(f"{self._published.url} takes no options. Leave out ⦃store-option⦄.")
         self.url, self._options = self._published.url if self._published else check_url(url), dict(options or {})
         self._folder = cache.mirror_folder(self.url, self._options.get("endpoint", ""))
-        self._objects: ObjectStore | None = None
         self._mirror: Mirror | None = None
         self.n_uploaded = self.uploaded_bytes = 0
 
-    @property
+    @cached_property
     def objects(self) -> ObjectStore:
-        """Objects of the store."""
+        """Objects of the store, to be changed."""
         if self._published is not None:
             raise StoreError(
                 f"{self.url} is only read: its server takes no changes. Change a copy of it: embstore pull {self.url}"
             )
-        if self._objects is None:
-            self._objects = ObjectStore(self.url, self._options)
-        return self._objects
+        return ObjectStore(self.url, self._options)
+
+    @property
+    def _reader(self) -> ObjectReader:
+        return self._published or self.objects
 
     @property
     def is_listed(self) -> bool:
@@ -70,21 +72,20 @@ class RemoteStore:
         if self._mirror is None:
             self._mirror = self._shared_mirror()
         with self._mirror.locked():
-            self._mirror.synchronise(self._newest(self._mirror.load()))
+            self._mirror.synchronise(self._newest(self._mirror.contents.load()))
         if is_listed and (snapshot := self._mirror.snapshot()) is not None:
             snapshot.list_all()
         return self._mirror.root
 
     def _shared_mirror(self) -> Mirror:
         """Return the mirror for reading, which all stores of this process at the URL share: one knows what is there."""
-        objects = self._published or self.objects
         with _LOCK:
-            found = disk.supplier_of(self.root)
+            found = supply.supplier_of(self.root)
             if isinstance(found, Mirror):
-                found.open(objects)
+                found.open(self._reader)
                 return found
-            mirror = Mirror(self._folder / "reading", objects, is_read_only=True)
-            disk.add_supplier(mirror.root, mirror)
+            mirror = Mirror(self._folder / "reading", self._reader, is_read_only=True)
+            supply.add_supplier(mirror.root, mirror)
             return mirror
 
     def n_bytes(self) -> int:
@@ -131,7 +132,7 @@ class RemoteStore:
         mirror = Mirror(self._folder / "writing", objects, is_checked=not is_repair)
         writer = RemoteWriter(mirror, objects, is_repair=is_repair, collects=collects)
         try:
-            with self._alone(), disk.supplied(mirror.root, mirror), writer.lease():
+            with self._alone(), supply.supplied(mirror.root, mirror), writer.lease():
                 yield mirror.root
         finally:
             self.n_uploaded, self.uploaded_bytes = writer.n_uploaded, writer.uploaded_bytes
@@ -157,10 +158,10 @@ class RemoteStore:
         """
         cache.make_folder(self._folder)
         with TemporaryDirectory(prefix="verifying-", dir=self._folder) as folder:
-            mirror = Mirror(Path(folder), self._published or self.objects, is_checked=False)
+            mirror = Mirror(Path(folder), self._reader, is_checked=False)
             try:
                 mirror.synchronise(self._newest(), None if self._published else stored_sizes(self.objects))
-                with disk.supplied(mirror.root, mirror):
+                with supply.supplied(mirror.root, mirror):
                     yield mirror
             finally:
                 mirror.close()

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 from embstore.base.errors import MissingObjectError, RemoteError, UsageError
-from embstore.storage.remote.objects import MAX_BYTES, Range, check_url
+from embstore.base.supply import Range
+from embstore.storage.remote.objects import MAX_BYTES, ObjectReader, check_url
 
 _SECONDS = 30
 _BYTES_PER_SECOND = 4 << 10
@@ -46,7 +47,7 @@ class _Allowance:
         return self._start + _SECONDS + self.n_bytes / _BYTES_PER_SECOND - time.monotonic()
 
 
-class WebObjects:
+class WebObjects(ObjectReader):
     """The files below an address of a web server."""
 
     def __init__(
@@ -74,17 +75,9 @@ class WebObjects:
         """Return the content of a file."""
         return self._answer(key, max_bytes=max_bytes).data
 
-    def get_range(self, key: str, part: Range) -> bytes:
-        """Return a part of a file, of exactly the requested size."""
-        start, end = part
-        answer = self._answer(key, part)
-        data = answer.data if answer.is_part else answer.data[start:end]
-        if len(data) != end - start:
-            raise RemoteError(
-                f"{self.url}/{key} is shorter than its manifest says: {len(data):,} of {end - start:,} bytes at "
-                f"{start:,}. It was changed meanwhile, or is damaged: pull it from its origin again."
-            )
-        return data
+    def _get_range(self, key: str, start: int, end: int) -> bytes:
+        answer = self._answer(key, (start, end))
+        return answer.data if answer.is_part else answer.data[start:end]
 
     def _answer(self, key: str, part: Range | None = None, max_bytes: int = MAX_BYTES) -> _Answer:
         """Return the answer to a request for a file or a part of it, tried again after errors that pass."""

@@ -87,7 +87,6 @@ class RemoteWriter:
         self._mirror, self._objects, self._is_repair, self._collects = mirror, objects, is_repair, collects
         self._writer = Writer.this_process()
         self._lock = RLock()
-        self._error: StoreError | None = None
         self._paths = StorePaths(mirror.root)
         self._published = 0.0
         self._is_resumed = False
@@ -137,7 +136,7 @@ class RemoteWriter:
 
     def _prepare(self, newest: RemoteState | None) -> None:
         """Bring the mirror up to date, and take the lease of a store that exists."""
-        base = self._mirror.load()
+        base = self._mirror.contents.load()
         if newest is None:
             self._mirror.start()
             return
@@ -145,18 +144,19 @@ class RemoteWriter:
         if base is not None and (local != set(base.files) or not all(map(self._mirror.contents.is_unchanged, local))):
             # It has changes that were not committed to the remote store.
             if base.store == newest.store and base.files == newest.files:
+                self._mirror.contents.purge()
                 self._mirror.save(newest)  # an interrupted command goes on where it stopped
                 self._is_resumed = not self._is_repair
             else:
-                self._mirror.reset()
+                self._mirror.contents.reset()
         if self._is_repair:
-            self._mirror.reset()
+            self._mirror.contents.reset()
         if self._mirror.state is not newest:
             self._mirror.synchronise(newest, stored_sizes(self._objects) if self._is_repair else None)
         self._commit(newest.files, LEASE_SECONDS)
 
     def _renew(self, ended: Event) -> None:
-        """Renew the lease until the writer ends or is displaced."""
+        """Renew the lease until the writer ends or is displaced, which its next commit finds too."""
         while not ended.wait(RENEWAL_SECONDS):
             with self._lock:
                 if ended.is_set():
@@ -165,8 +165,7 @@ class RemoteWriter:
                     continue
                 try:
                     self._commit(self._mirror.state.files, LEASE_SECONDS)
-                except LockedError as error:
-                    self._error = error
+                except LockedError:
                     return
                 except RemoteError:  # tried again before the lease ends; the next commit reports it
                     continue
@@ -180,16 +179,13 @@ class RemoteWriter:
                 self._commit({}, LEASE_SECONDS)
             except LockedError:
                 newest = manifest.read_newest(self._objects)
-                self._error = LockedError(
+                raise LockedError(
                     f"{self._objects.url} was made meanwhile by {newest.writer if newest else 'another process'}, and "
                     "this process has written nothing to it. Run the same command again once the other one has ended."
-                )
-                raise self._error from None
+                ) from None
 
     def _committed(self) -> None:
         """Commit to the remote store what was committed to the mirror."""
-        if self._error is not None:
-            raise self._error
         self._begin()
         if time.monotonic() - self._published > _PAUSE_SECONDS:
             self._publish(LEASE_SECONDS)
@@ -198,14 +194,8 @@ class RemoteWriter:
     def _publish(self, lease_seconds: int) -> None:
         """Upload what is new in the mirror, and commit it."""
         with self._lock:
-            if self._error is not None:
-                raise self._error
             self._begin()
-            try:
-                self._commit(self._uploaded(), lease_seconds)
-            except LockedError as error:
-                self._error = error
-                raise
+            self._commit(self._uploaded(), lease_seconds)
 
     def _commit(self, files: Mapping[str, RemoteFile], lease_seconds: int) -> None:
         with self._lock:
@@ -275,8 +265,8 @@ def collect(objects: ObjectStore, now: datetime) -> list[str]:
     named: set[str] = set()
     lists: set[tuple[str, manifest.FileList]] = set()
     for document in filter(None, map(documents.get, needed)):
-        named.update(file.key for file in manifest.files_of(document["files"]).values())
-        lists.update(manifest.lists_of(document).items())
+        named.update(file.key for file in document["files"].values())
+        lists.update(document["lists"].items())
     for group, each in lists:
         named |= {each.key, *(file.key for file in manifest.read_list(objects, group, each).values())}
     garbage = [

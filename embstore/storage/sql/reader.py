@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import disk
+from embstore.base import disk, supply
 from embstore.base.errors import DamagedError, FileAccessError, StoreError
 from embstore.storage.sql import connections, interruptible
 
@@ -84,7 +84,7 @@ class Reader:
         """Run SQL over files, and raise errors that name the file at fault."""
         import duckdb
 
-        disk.fetch_all(dict.fromkeys(files))
+        supply.fetch(dict.fromkeys(files))
         for file in files:
             with disk.opening(file):
                 pass

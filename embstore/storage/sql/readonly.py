@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from fsspec import AbstractFileSystem
 
-from embstore.base import disk
+from embstore.base import disk, supply
 from embstore.base.errors import FileAccessError, RemoteError
 
 
@@ -105,7 +105,7 @@ class ReadOnlyFile:
 
     def __init__(self, owner: ReadOnlyFiles, file: Path) -> None:
         self._descriptor = -1
-        with disk.opening(file, whole=False):
+        with disk.opening(file, ranges=[]):
             self._descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         self._owner, self._path = owner, file
         self._places: dict[int, int] = {}
@@ -123,8 +123,13 @@ class ReadOnlyFile:
         """Return ``n_bytes`` bytes, or fewer at the end of the file."""
         position = self._places.pop(get_ident(), self._next)
         try:
-            with disk.fetched(self._path, [(position, position + n_bytes)]), disk.operation("read", self._path):
-                data = os.pread(self._descriptor, n_bytes, position)
+            if supply.supplier_of(self._path) is None:
+                with disk.Operation("read", self._path):
+                    data = os.pread(self._descriptor, n_bytes, position)
+            else:  # opened again: it may have been emptied since
+                with disk.reading(self._path, [(position, position + n_bytes)]) as file:
+                    file.seek(position)
+                    data = file.read(n_bytes)
         except (FileAccessError, RemoteError) as error:
             self._owner.last_error = error
             raise

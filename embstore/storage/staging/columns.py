@@ -25,7 +25,7 @@ from embstore.storage.parquet.footer import read_columns
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import Reader
 from embstore.storage.staging.staging import SHOWN, Ids, Staging
-from embstore.storage.transaction.commit import write_column_rows
+from embstore.storage.transaction.commit import write_rows
 from embstore.storage.transaction.manifest import PartFiles, list_parts
 
 _SQL_TYPES = {"int64": "BIGINT", "float64": "DOUBLE", "bool": "BOOLEAN", "string": "VARCHAR"}
@@ -155,7 +155,7 @@ class StagedColumns:
         self._load_stored(reader, files, kinds, stored)
         self._check_stored(kinds)
         if not dry_run:
-            write_column_rows(paths, self._new_rows(kinds))
+            write_rows(paths, paths.columns, self._new_rows(kinds))
         found = self._counts(kinds)
         for table in ("kept", "kept_before"):
             interruptible.execute(self._staging.connection, f"DROP TABLE {table}")
@@ -389,5 +389,5 @@ class TokenColumn:
         """
         is_new = np.isin(ids, self.without_value(ids))
         values = [from_numpy(ids[is_new]), from_numpy(n_tokens[is_new])]
-        write_column_rows(self._paths, [pa.table(values, schema=column_schema({self.name: "int64"}))])
+        write_rows(self._paths, self._paths.columns, [pa.table(values, schema=column_schema({self.name: "int64"}))])
         return int(is_new.sum())

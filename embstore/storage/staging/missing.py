@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import disk
+from embstore.base import supply
 from embstore.base.sharding import KEYS, SPECIAL_TOKENS_CHARS, Parts, Range
 from embstore.base.text import Item
 from embstore.storage.catalog import Catalog
@@ -76,7 +76,7 @@ class MissingItems:
         catalog = self._catalog
         if catalog is None or not (shards := catalog.shards.get(space)):
             return 0
-        if disk.supplier_of(catalog.paths.root) is not None:  # only parts of the shards are on this machine
+        if supply.supplier_of(catalog.paths.root) is not None:  # only parts of the shards are on this machine
             with connections.with_ids(self.staging.connection, "stored_ids", catalog.ids(space)):
                 self.staging.rows(_PRESENT.format(stored="stored_ids"), space=space)
             return self._count("resolved WHERE space = $space", space=space)

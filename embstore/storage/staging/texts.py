@@ -14,7 +14,7 @@ from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
 from embstore.storage.staging.missing import parts_condition
 from embstore.storage.staging.staging import SHOWN, Ids, Staging, collision, content
-from embstore.storage.transaction.commit import write_item_rows, write_skipped_rows
+from embstore.storage.transaction.commit import write_rows
 from embstore.storage.transaction.manifest import list_parts
 
 _TEXTS = """(SELECT item_id, text, origin, content FROM item UNION ALL
@@ -73,7 +73,7 @@ class StoredTexts:
         self._load_new_tables()
         missing = self._staging.table(_MISSING, unit=self._staging.unit.value)
         if missing.num_rows:
-            write_item_rows(self._paths, missing.cast(ITEMS_SCHEMA))
+            write_rows(self._paths, self._paths.items, [missing.cast(ITEMS_SCHEMA)])
 
     def _load_new_tables(self) -> None:
         """Read the tables of texts that were written since the last call."""
@@ -143,7 +143,7 @@ class SkipList:
         # Through a DuckDB table, which spills to disk, and during whose creation a damaged file is found.
         sql = f"CREATE OR REPLACE TABLE unlisted AS {sql}"
         reader.run_over(files, lambda sql: self._staging.rows(sql, **values), sql)
-        write_skipped_rows(self._paths, self._unlisted())
+        write_rows(self._paths, self._paths.skipped, self._unlisted())
         interruptible.execute(connection, "DROP TABLE unlisted")
 
     def _unlisted(self) -> Iterator[pa.Table]:

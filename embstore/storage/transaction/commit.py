@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 from filelock import FileLock
 
-from embstore.base import atomic, disk
+from embstore.base import atomic, disk, supply
 from embstore.base.errors import DamagedError, FileAccessError, StoreError
 from embstore.base.space import Unit
 from embstore.storage.files import names, tables
@@ -77,7 +77,7 @@ def commit(paths: StorePaths, change: Change) -> None:
         if not new and not gone:
             return
         if _create(paths, base, new, gone, replaced) and stamp_of(paths.manifest(base.number)) == base.stamp:
-            disk.committed(paths.root)
+            supply.committed(paths.root)
             return
         # Without its parent, the number may have been free only since rivals' manifests of it and before were deleted.
 
@@ -175,29 +175,14 @@ def write_card(paths: StorePaths, card: Card) -> None:
         store_card(paths, card)
 
 
-def write_item_rows(paths: StorePaths, rows: pa.Table) -> list[Path]:
-    """Write rows of items as new tables, each of bounded size, and return their files."""
-    return _write_parts(paths, paths.items, [rows])
-
-
-def write_skipped_rows(paths: StorePaths, parts: Iterable[pa.Table]) -> None:
-    """Write rows of skipped texts as new tables, each of bounded size."""
-    _write_parts(paths, paths.skipped, parts)
-
-
-def write_column_rows(paths: StorePaths, parts: Iterable[pa.Table]) -> list[Path]:
-    """Write values of items' columns as new tables, each of bounded size, and return their files."""
-    return _write_parts(paths, paths.columns, parts)
-
-
 def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
     """Write the rows of a dataset for a unit; see :func:`.tables.store_dataset` for the arguments."""
     with committing(paths, Change(added=(paths.dataset(name),))):
         tables.store_dataset(paths, name, kind, unit, columns)
 
 
-def _write_parts(paths: StorePaths, folder: Path, parts: Iterable[pa.Table]) -> list[Path]:
-    """Write rows as new part files of a folder, and return their paths; none if there are no rows."""
+def write_rows(paths: StorePaths, folder: Path, parts: Iterable[pa.Table]) -> list[Path]:
+    """Write rows of items, columns or skipped texts as new tables of bounded size, and return their files."""
     found = []
     for rows in tables.bounded(part for part in parts if part.num_rows):
         with atomic.temporary(folder) as temp:

@@ -56,7 +56,7 @@ class SharedLock:
         self._path = paths.shard_lock(shard)
         self._lock = _file_lock(self._path)
         self._folder = FolderLock(paths.root)
-        self._identity = (0, 0)
+        self._status: os.stat_result | None = None  # of the lock file
 
     @contextmanager
     def gate(self, *, is_starting: bool = False) -> Iterator[Others]:
@@ -77,21 +77,19 @@ class SharedLock:
         if not self._folder.acquire(shared=True):
             self._lock.release()
             raise _deleted_lock_error(self._paths)
-        self._identity = _identity(self._path)
+        self._status = disk.status(self._path)
         _record_owner(self._path, shard=self._shard)
 
     def check(self) -> None:
         """Check that the lock file still exists; called before anything is written."""
-        try:
-            is_there = _identity(self._path) == self._identity
-        except FileNotFoundError:
-            is_there = False
-        if not is_there:
-            raise LockedError(
-                f"the lock file {self._path} was deleted while this build was at work: another one may have begun with "
-                f"part {self._shard}. What was written before is whole; see that no other build is at work, and run "
-                "the same command again."
-            )
+        with suppress(FileNotFoundError):
+            if self._status is not None and os.path.samestat(disk.status(self._path), self._status):
+                return
+        raise LockedError(
+            f"the lock file {self._path} was deleted while this build was at work: another one may have begun with "
+            f"part {self._shard}. What was written before is whole; see that no other build is at work, and run "
+            "the same command again."
+        )
 
     def compare_plan(self, plan: str, others: Others) -> None:
         """Publish the plan of this build, and compare it with the others'; the gate must be locked."""
@@ -162,12 +160,6 @@ def _live_builds(paths: StorePaths, excluded: Path | None = None) -> list[Mappin
 def _file_lock(path: Path) -> FileLock:
     """Return the lock of a file, or an error where the file system has none: no file is taken for a lock."""
     return FileLock(path, fallback_to_soft=False)
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """Return device and inode of a file, which distinguish it from a later file of the same name."""
-    found = disk.status(path)
-    return (found.st_dev, found.st_ino)
 
 
 @contextmanager
@@ -270,7 +262,7 @@ class FolderLock:
             self.is_supported = False
             return True
         try:
-            with disk.operation("lock", self._folder):
+            with disk.Operation("lock", self._folder):
                 self._descriptor = os.open(self._folder, os.O_RDONLY)
                 fcntl.flock(self._descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except FileAccessError as error:

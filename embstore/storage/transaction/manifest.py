@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from embstore.base import atomic, checksum, disk
+from embstore.base import atomic, checksum, disk, supply
 from embstore.base.errors import DamagedError, MissingFileError
 from embstore.storage.files import names
 from embstore.storage.files.card import Card, read_card
@@ -136,7 +136,7 @@ class SnapshotSource(Protocol):
 
 def read_snapshot(paths: StorePaths) -> Snapshot:
     """Return the files of a store as of now."""
-    supplier = disk.supplier_of(paths.root)
+    supplier = supply.supplier_of(paths.root)
     if isinstance(supplier, SnapshotSource) and (supplied := supplier.snapshot()) is not None:
         return supplied
     return read_newest(paths)

@@ -1,26 +1,163 @@
-"""Run the command line in a process of its own that gets a signal at some moment; forked, so that it starts at once."""
+"""Run a function or the command line in a process of its own that is killed, or gets a signal, at some moment.
+
+It is forked from a server that has the libraries loaded, so that it starts at once.
+"""
 
 import faulthandler
 import math
+import multiprocessing
 import os
 import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from fault_worker import CONTEXT
+from fault_stores import copy
 from hanging import HUNG_SECONDS, cpu_seconds
 
+CONTEXT = multiprocessing.get_context("forkserver")
+_MODULES = """
+model_loading fault_stores real_builds embstore.build.pipeline embstore.maintain.upkeep embstore.maintain.merge
+embstore.maintain.repair embstore.interop.importing faiss duckdb pandas transformers.models.gpt2.modeling_gpt2
+transformers.tokenization_utils_fast embstore_cli.main
+"""
+CONTEXT.set_forkserver_preload(_MODULES.split())  # what a command imports, loaded once; pyarrow loads pandas
+
+Command = Callable[[Path], object]
+
+# Before any of these, a process may be killed; and before it opens a file to write.
+_STEPS = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
+_NEVER = 1 << 30
 SECONDS_TO_END = 5.0  # of CPU time, after the signal
 INTERRUPTED = 130
+
+
+class Work:
+    """A function at work in another process.
+
+    Args:
+        call: The function; it is pickled.
+        at_step: Kill it before its so manieth step: a rename, a removal, the opening of a file to write …
+        after: Kill it so many seconds after that step in place of before it; after its start for step 0.
+    """
+
+    def __init__(self, call: Callable[[], object], *, at_step: int = _NEVER, after: float | None = None) -> None:
+        self._steps: Synchronized = CONTEXT.Value("i", 0)
+        self._seconds: Synchronized = CONTEXT.Value("d", 0)
+        arguments = (call, at_step, after, self._steps, self._seconds)
+        self._process = CONTEXT.Process(target=_work, args=arguments)
+        self._process.start()
+
+    def was_killed(self) -> bool:
+        """Wait for its end."""
+        self._process.join()
+        assert self._process.exitcode in (0, -signal.SIGKILL), self._process.exitcode
+        return self._process.exitcode != 0
+
+    def kill(self) -> None:
+        """Kill it if it has not ended."""
+        self._process.kill()
+        self._process.join()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def measure(self) -> tuple[int, float]:
+        """Wait for its end, and return how many steps and seconds it took."""
+        assert not self.was_killed()
+        return self._steps.value, self._seconds.value
+
+
+def count_steps(call: Callable[[], object]) -> int:
+    """Run a function to its end, and return how many steps it took."""
+    return Work(call).measure()[0]
+
+
+def kill_at(call: Callable[[], object], step: int) -> None:
+    """Run a function that is killed before a step, of as many as it takes or fewer."""
+    assert Work(call, at_step=step).was_killed(), f"it ended before its step {step}"
+
+
+def killed(command: Command, begin: Path, whole: Path, n: int) -> Iterator[Path]:
+    """Kill a command at random moments: at a step of its own, and some time after one, in turn.
+
+    Steps are those of the machine as it is at that moment, however fast it was when the command was measured.
+
+    Args:
+        command: Function of the store's folder.
+        begin: The store that it begins with.
+        whole: Where the store goes that the command makes if nobody kills it.
+        n: How often.
+
+    Yields:
+        What each kill left; the next command is at work meanwhile.
+    """
+    n_steps, seconds = Work(partial(command, copy(begin, whole))).measure()
+    assert n_steps > 10
+    rng = random.Random(whole.name)
+
+    def start(number: int) -> tuple[Work, Path]:
+        root = copy(begin, whole.with_name(f"{whole.name}-{number % 2}"))
+        call = partial(command, root)
+        if number % 2:
+            return Work(call, at_step=rng.randint(1, n_steps)), root
+        return Work(call, at_step=rng.randint(0, n_steps), after=seconds * rng.random() ** 4), root
+
+    n_killed, number, (work, root) = 0, 0, start(0)
+    while n_killed < n:
+        was_killed, done, number = work.was_killed(), root, number + 1
+        work, root = start(number)
+        if was_killed:  # else it had done its work before
+            n_killed += 1
+            yield done
+    work.was_killed()
+
+
+def _work(
+    call: Callable[[], object], at_step: int, after: float | None, steps: Synchronized, seconds: Synchronized
+) -> None:
+    kill = partial(os.kill, os.getpid(), signal.SIGKILL) if after is None else _killer(after)
+
+    def watch(event: str, arguments: tuple) -> None:
+        if event in _STEPS or (event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")):
+            steps.value += 1
+            if steps.value == at_step:
+                kill()
+
+    sys.addaudithook(watch)
+    if at_step == 0:
+        kill()
+    began = time.perf_counter()
+    call()
+    seconds.value = time.perf_counter() - began
+
+
+def _killer(seconds: float) -> Callable[[], object]:
+    """Start a process that waits for a call of the returned function, and then kills this one some seconds later.
+
+    It ends with this one, too.
+    """
+    victim, (reading, writing) = os.getpid(), os.pipe()
+    if os.fork() == 0:
+        os.close(writing)
+        if os.read(reading, 1):
+            time.sleep(seconds)
+            if os.getppid() == victim:
+                os.kill(victim, signal.SIGKILL)
+        os._exit(0)
+    os.close(reading)
+    return lambda: os.write(writing, b"x")
 
 
 @dataclass(frozen=True)
@@ -65,7 +202,7 @@ def run_command(
     """
     ours, theirs = CONTEXT.Pipe()
     n_given = CONTEXT.Value("i", 0)
-    process = CONTEXT.Process(target=_work, args=([*arguments], folder, theirs, n_given, code, place))
+    process = CONTEXT.Process(target=_work_as_command, args=([*arguments], folder, theirs, n_given, code, place))
     process.start()
     theirs.close()
     ours.recv()  # it begins
@@ -112,7 +249,7 @@ def moments(n: int, name: str) -> list[tuple[float, int]]:
     return [(rng.random(), (signal.SIGINT, signal.SIGTERM)[place % 2]) for place in range(n)]
 
 
-def _work(
+def _work_as_command(
     arguments: list[str],
     folder: Path,
     parent: Connection,
