@@ -10,12 +10,13 @@ from embstore.base import disk, supply
 from embstore.base.errors import DamagedError, MissingObjectError, StoreError
 from embstore.base.progress import Observer, Progress
 from embstore.base.table import Table
-from embstore.exchange.part import Part, Selection, make_part
-from embstore.exchange.transfer import is_settled, open_source, problem_of, report
+from embstore.exchange.push_and_pull import Part, Selection, make_part, report
 from embstore.sources import DATASETS
 from embstore.storage.catalog import Catalog
+from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
+from embstore.storage.maintenance.copying import content_problem, is_settled, open_source
 from embstore.storage.remote import cache
 from embstore.storage.remote.hub import HubDataset
 from embstore.storage.remote.manifest import PUBLISHED_NAME, RemoteFile, RemoteState, published_bytes, read_published
@@ -30,7 +31,7 @@ _OF_TABLES = {"items": "texts", "skipped": "skipped texts"}
 
 def push_to_hub(root: Path, url: str, selection: Selection, observe: Observer, *, dry_run: bool = False) -> Table:
     """Copy a store, or some of its spaces, into a dataset repository, which is created, private, if there is none."""
-    hub, source = HubDataset(url), open_source(root)
+    hub, source = HubDataset(url), open_source(disk.resolved(root))
     if (parent := hub.head()) is None and not dry_run:
         hub.create()
         parent = hub.head()
@@ -69,7 +70,7 @@ def push_to_hub(root: Path, url: str, selection: Selection, observe: Observer, *
 def _columns(source: Catalog, part: Part, stored: Catalog | None) -> dict[str, tuple[str, int | None]]:
     """Return the type of each column of items that travels or that the place has, and its number of values if known."""
     counts: dict[str, int | None] = {**source.columns.counts()} if part.is_whole else {}
-    travels = any(key.startswith("columns/") for key in part.files)
+    travels = any(names.kind_of(key) is names.COLUMNS for key in part.files)
     types = {**({} if stored is None else stored.columns.types), **(source.columns.types if travels else {})}
     return {name: (kind, counts.get(name)) for name, kind in types.items()}
 
@@ -99,7 +100,7 @@ def _compared(part: Part, before: RemoteState | None) -> tuple[dict[str, RemoteF
             files[key] = old[key]
             continue
         digest = disk.sha256(path)
-        if problem := problem_of(key, path, digest, part.files.__getitem__):
+        if problem := content_problem(key, path, digest, part.files.__getitem__):
             raise DamagedError(f"{path} is damaged: {problem}. Nothing was committed. Run: embstore verify")
         files[key] = RemoteFile(key, disk.size(path), digest)
         if old.get(key) != files[key]:
@@ -127,7 +128,7 @@ def dataset_card(
     """Return the content of the README, in Markdown with a header in YAML."""
     folders = {key.rpartition("/")[0] for key in files}
     tables = [name for name in _OF_TABLES if name in folders]
-    datasets = sorted(key.removeprefix("datasets/").removesuffix(".parquet") for key in files if "datasets/" in key[:9])
+    datasets = sorted(Path(key).stem for key in files if names.kind_of(key) is names.DATASETS)
     shown = [space for space in sorted(cards) if f"embeddings/space={space}" in folders]
     address = url.removeprefix("hf://datasets/").partition("@")[0]
     parts = [

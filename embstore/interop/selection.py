@@ -20,7 +20,7 @@ from embstore.storage.files.card import Card
 from embstore.storage.files.item_columns import ColumnValues
 from embstore.storage.files.paths import Shard
 from embstore.storage.files.vectors import LayerVectors
-from embstore.storage.item_columns import chosen_columns, column_values
+from embstore.storage.item_lookup import chosen_columns, column_values
 
 _BLOCK_ITEMS = 8192
 

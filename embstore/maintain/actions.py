@@ -4,15 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embstore.base import disk
 from embstore.base.progress import Observer, observing
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index.updating import readable_card, recall_notes, update_indexes
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.summaries import read_merged
-from embstore.storage.maintenance.space_summary import write_merged
-from embstore.storage.transaction.manifest import committed_shards
 
 COLUMNS = ("action", "file", "items", "bytes", "detail")
 # The file comes first: a terminal that is too narrow repeats the first column beside those that go below.
@@ -23,8 +19,8 @@ _SHOWN = (
 
 
 _PLANNED = {
-    "kept": "would keep", "rebuilt": "would rebuild", "removed": "would remove", "rewritten": "would rewrite",
-    "taken in": "would take in", "taken out": "would take out",
+    "kept": "would keep", "merged": "would merge", "rebuilt": "would rebuild", "removed": "would remove",
+    "rewritten": "would rewrite", "taken in": "would take in", "taken out": "would take out",
 }  # fmt: skip
 """The verb of a planned action, by that of a done one."""
 
@@ -49,24 +45,14 @@ class Action:
 
 
 def tabulate(actions: Iterable[Action], root: Path, notes: Sequence[str] = (), *, dry_run: bool = False) -> Table:
-    """Return a table with one row per action.
-
-    Args:
-        actions: Actions, in the order of the rows.
-        root: Folder of the store, to which the files are relative.
-        notes: Notes of the table.
-        dry_run: Whether nothing was done: ``would remove`` instead of ``removed``.
-    """
+    """Return a table with one row per action, of a file below a folder; after a dry run, ``would remove``."""
     rows = []
     for each in actions:
         verb = _PLANNED.get(each.action, each.action) if dry_run else each.action
-        values = (verb, _within(each.file, root), each.n_items, each.n_bytes, each.detail)
+        file = each.file.relative_to(root).as_posix() if each.file.is_relative_to(root) else str(each.file)
+        values = (verb, file, each.n_items, each.n_bytes, each.detail)
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     return table(rows, columns=COLUMNS, notes=notes, shown=_SHOWN)
-
-
-def _within(file: Path, root: Path) -> str:
-    return file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
 
 
 def kind_of_indexes(paths: StorePaths, card: Card) -> str | None:
@@ -82,13 +68,3 @@ def renew_indexes(paths: StorePaths, card: Card, observe: Observer) -> list[str]
         return []
     with observing(observe):
         return recall_notes(card, update_indexes(paths, card, kind))
-
-
-def renew_merged(paths: StorePaths, card: Card, *, force: bool = False) -> None:
-    """Update the merged summary of a space, also one that is up to date with ``force``; remove it if it is wrong."""
-    if force:
-        disk.remove(paths.merged(card.space), missing_ok=True)
-    write_merged(paths, card)
-    merged = read_merged(paths, card)
-    if merged is None or not merged.is_of(committed_shards(paths, card.space)):
-        disk.remove(paths.merged(card.space), missing_ok=True)

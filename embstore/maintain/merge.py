@@ -1,44 +1,34 @@
 """Copy the spaces of another store into this one."""
 
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from embstore.base import atomic, disk
-from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, UsageError
+from embstore.base.errors import DamagedError, SpaceMismatchError, UsageError
 from embstore.base.progress import Observer, Progress, observing
 from embstore.base.table import Table
-from embstore.index.updating import recall_notes, update_indexes
-from embstore.maintain.actions import Action, kind_of_indexes, renew_merged, tabulate
+from embstore.index.updating import readable_card, recall_notes, update_indexes
+from embstore.maintain.actions import Action, kind_of_indexes, tabulate
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card, store_card
-from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.shards import StagedShard, publish_shard
-from embstore.storage.files.tables import bounded
-from embstore.storage.maintenance.column_tables import new_columns
-from embstore.storage.maintenance.import_store import (
-    MergedDataset,
-    Rows,
-    ShardImport,
+from embstore.storage.files import names
+from embstore.storage.files.card import Card
+from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.files.vectors import Ids, LayerVectors
+from embstore.storage.maintenance.copying import (
+    Incoming,
     check_same_items,
-    copy_index,
-    merged_dataset,
-    new_items,
-    new_skipped,
-    plan_imports,
-    stage_import,
-    stage_table,
+    explaining_changes,
+    open_source,
+    write_new,
+    write_subset,
 )
+from embstore.storage.maintenance.file_checks import IdSet
+from embstore.storage.maintenance.space_summary import write_merged
 from embstore.storage.selection import SpaceFilter
-from embstore.storage.transaction.commit import Change, committing
-from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.transaction.recovery import maintenance_lock
-
-Ids = NDArray[np.int64]
 
 
 def merge(
@@ -48,214 +38,161 @@ def merge(
 
     A space that both stores have must be the same in both. All files are copied first, each checked against its hash,
     and then committed at once; then the indexes and merged summaries are updated. The other store is only read.
-
-    Args:
-        root: Folder of the store to copy into.
-        other: Folder of the store to copy from.
-        spaces: Names of the spaces to copy; empty for all.
-        observe: Callback for progress, in shards.
-        dry_run: Write nothing, and report what would be done.
     """
-    paths, source_paths = StorePaths(disk.resolved(root)), StorePaths(disk.resolved(other))
-    if paths.root == source_paths.root or disk.is_same(paths.root, source_paths.root):
-        raise UsageError(f"{source_paths.root} is the store itself: name another one to take in.")
-    with maintenance_lock(paths):
-        source = Catalog(source_paths.root)
-        source_paths.check_contents()
-        work = _Merge(paths, source, Catalog(paths.root), observe)
-        try:
-            if not source.cards:
-                raise StoreError(f"{source_paths.root} holds no space: there is nothing to take in.")
+    paths, source_root = StorePaths(disk.resolved(root)), disk.resolved(other)
+    if paths.root == source_root or disk.is_same(paths.root, source_root):
+        raise UsageError(f"{source_root} is the store itself: name another one to take in.")
+    with maintenance_lock(paths), atomic.temporary(paths.root) as folder:
+        source = open_source(source_root)
+        with explaining_changes(source):
             cards = [card for card in SpaceFilter(spaces=spaces).select(source.cards) if source.shards[card.space]]
-            work.check_same_spaces(cards)
-            work.plan(cards, only=bool(spaces))
-            work.check_same_items()
-            work.copy(dry_run=dry_run)
-        except DamagedError as error:
-            if source.is_outdated:
-                raise StoreError(
-                    f"{source_paths.root} was changed while it was read: another process writes to it. Nothing was "
-                    "taken; run the same command again."
-                ) from error
-            raise
+            requested = source.ids_of(card.space for card in cards) if spaces else None
+            work = _Merge(paths, source, Catalog(paths.root), cards, requested, observe, dry_run, folder)
+            work.copy()
         if not dry_run:
-            work.index()
+            work.renew()
         return tabulate(work.actions, paths.root, work.notes, dry_run=dry_run)
 
 
 @dataclass
 class _Merge:
-    """The merge of one store into another; the caller holds the write lock of ``paths``.
+    """The merge of one store into another, whose write lock is held.
 
     Attributes:
         paths: Paths of the store to copy into.
         source: Catalog of the store to copy from.
         stored: Catalog of the store to copy into, as it was before.
-        observe: Callback for progress.
-        actions: Actions done or planned.
-        notes: Notes for the user.
         cards: Cards of the spaces to copy.
-        imports: Items to copy, by space and shard.
-        only: Whether the user named the spaces to copy.
+        requested: Ids of the items to copy, ascending; None for all.
+        folder: Folder for the files on their way.
+        keys: Paths, below the store's folder, of the files to commit.
+        shards: Shards with missing items, by space, and the ids of these items; None for a whole shard.
+        n_indexed: Number of copied indexes, by space.
     """
 
     paths: StorePaths
     source: Catalog
     stored: Catalog
+    cards: Sequence[Card]
+    requested: Ids | None
     observe: Observer
+    dry_run: bool
+    folder: Path
+    keys: list[str] = field(default_factory=list)
+    shards: dict[str, dict[Shard, Ids | None]] = field(default_factory=dict)
+    n_indexed: Counter[str] = field(default_factory=Counter)
     actions: list[Action] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    cards: list[Card] = field(default_factory=list)
-    imports: dict[str, list[ShardImport]] = field(default_factory=dict)
-    only: bool = False
 
-    def check_same_spaces(self, cards: Sequence[Card]) -> None:
-        """Raise SpaceMismatchError unless each space is the same in both stores, or new here."""
-        for card in cards:
-            stored_card = self.stored.cards.get(card.space)
-            if stored_card is None or self.is_new(card.space):
-                continue
-            if different := stored_card.describe_differences(card):
-                raise SpaceMismatchError(
-                    f"the space {card.space!r} is another one in {self.source.paths.root}: here its {different} "
-                    "there. Nothing was taken. To take other spaces, name them with ⦃space⦄."
-                )
-
-    def is_new(self, space: str) -> bool:
-        """Return whether this store has no shards of a space."""
-        return not self.stored.shards.get(space)
-
-    def plan(self, cards: Sequence[Card], *, only: bool) -> None:
-        """Find the items of each space that are missing here."""
-        self.cards, self.only = list(cards), only
-        for card in cards:
-            self.source.check_texts(card.space)
-            stored = np.empty(0, np.int64) if self.is_new(card.space) else self.stored.ids(card.space)
-            imports = plan_imports(card, self.source.shards[card.space], stored)
-            self.imports[card.space] = imports
-            if imports:
-                n_items = sum(len(shard.ids) for shard in imports)
-                self._report(self.paths.embeddings(card.space), self._described(card), n_items)
-
-    def _described(self, card: Card) -> str:
-        """Return how many shards of a space are copied, in words."""
-        imports = self.imports[card.space]
-        n_partial = sum(not shard.is_whole for shard in imports)
-        detail = f"{len(imports)} of {len(self.source.shards[card.space])} shards"
-        detail += f", {n_partial} of them in part" if n_partial else ""
-        return detail + (", a new space" if self.is_new(card.space) else "")
-
-    def copy(self, *, dry_run: bool) -> None:
-        """Copy all new tables, datasets and shards to temporary files, then commit them."""
-        tables = [
-            (self.paths.items, "texts", self._new_items()),
-            (self.paths.columns, "values of columns", self._new_columns()),
-            (self.paths.skipped, "skipped texts", self._new_skipped()),
-        ]
-        if dry_run:
-            for folder, kind, parts in tables:
-                self._report(folder, kind, sum(map(len, parts)))
-            self._datasets()
-            return
-        with ExitStack() as stack:
-            shards = {card.space: self._stage_shards(stack, card) for card in self.cards}
-            staged = []
-            for folder, kind, parts in tables:
-                new = [stage_table(stack.enter_context(atomic.temporary(folder)), rows) for rows in bounded(parts)]
-                self._report(folder, kind, sum(table.n_rows for table in new))
-                staged += new
-            datasets = self._datasets()
-            new_shards = [part for parts in shards.values() for part in parts]
-            new_cards = [card for card in self.cards if shards[card.space] and self.is_new(card.space)]
-            added = [table.path for table in staged] + [dataset.path for dataset in datasets if dataset.n_new]
-            added += [self.paths.card(card.space) for card in new_cards] + [part.shard.path for part in new_shards]
-            with committing(self.paths, Change(tuple(added))):
-                for table in staged:
-                    table.publish()
-                for dataset in datasets:
-                    dataset.publish()
-                for card in new_cards:
-                    store_card(self.paths, card)
-                for part in new_shards:
-                    publish_shard(part)
-
-    def _stage_shards(self, stack: ExitStack, card: Card) -> list[StagedShard]:
-        """Write the new items of a space to temporary shards."""
-        staged, total = [], len(self.imports[card.space])
-        if total:
-            self.observe(Progress("merge", card.space, 0, total, 0.0))
-        for done, shard in enumerate(self.imports[card.space], 1):
-            temp = stack.enter_context(atomic.temporary(self.paths.embeddings(card.space)))
-            staged.append(stage_import(temp, self.paths, card, shard))
-            self.observe(Progress("merge", card.space, done, total, done / total))
-        return staged
-
-    def check_same_items(self) -> None:
-        """Raise SourceError if an item id stands for different texts in the two stores."""
-        stored, tables = self.stored.checked_item_tables(), self.source.checked_item_tables()
-        check_same_items(self.paths, stored, self.source.paths, tables, self._requested_ids())
-
-    def _requested_ids(self) -> Ids | None:
-        """Return the ids of the items to copy; None for all items of the other store."""
-        if not self.only:
-            return None
-        return np.unique(np.concatenate([self.source.ids(card.space) for card in self.cards]))
-
-    def _new_items(self) -> Iterable[Rows]:
-        return new_items(self.source.item_files, self.stored.item_ids(), self._requested_ids())
-
-    def _new_columns(self) -> list[Rows]:
-        """Return the values of columns to copy, as a list of at most one table."""
-        stored, source = self.stored, self.source
-        spaces = [card.space for card in self.cards]
-        return new_columns(
-            stored.paths.root, stored.column_files, source.paths.root, source.column_files, spaces,
-            self._requested_ids(),
-        )  # fmt: skip
-
-    def _new_skipped(self) -> list[Rows]:
-        """Return the rows of skipped texts to copy, as a list of at most one table."""
-        spaces = {card.space for card in self.cards} | (set() if self.only else {None})
-        rows = new_skipped(self.source.skipped_files, self.stored.skipped_files, spaces)
-        return [] if rows is None else [rows]
-
-    def _report(self, folder: Path, kind: str, n_rows: int) -> None:
-        if n_rows:
-            self.actions.append(Action("taken in", folder, kind, n_rows))
-
-    def _datasets(self) -> list[MergedDataset]:
-        """Return the datasets merged from both stores, and report the new rows."""
-        units = {card.unit.value for card in self.cards} if self.only else None
-        merged = []
-        for path in self.source.paths.dataset_files():
-            dataset = merged_dataset(path, self.paths.dataset(path.stem), units)
-            merged.append(dataset)
-            if dataset.n_new:
-                self.actions.append(Action("taken in", dataset.path, "rows of the dataset", dataset.n_new))
-            for unit in dataset.differing:
-                self.actions.append(Action("kept", dataset.path, f"the rows of {unit} items are others there", None))
-        return merged
-
-    def index(self) -> None:
-        """Update the indexes and merged summaries; indexes of spaces copied whole are copied rather than rebuilt."""
-        source_paths = self.source.paths
+    def copy(self) -> None:
+        """Plan, copy and commit, in this order."""
         for card in self.cards:
-            if not self.imports[card.space]:
-                continue
-            renew_merged(self.paths, card)
-            kind = kind_of_indexes(self.paths, card) or kind_of_indexes(source_paths, card)
-            if kind is None:
-                continue
-            names = [shard.name for shard in committed_shards(self.paths, card.space)]
-            n_copied = sum(
-                self.is_new(card.space) and copy_index(source_paths, self.paths, card.space, layer, names)
-                for layer in card.layers
-            )
-            if n_copied:
-                detail = f"the indexes of {n_copied} layers"
-                self.actions.append(Action("taken in", self.paths.indexes(card.space), detail))
-            if n_copied < len(card.layers):
-                with observing(self.observe):
-                    self.notes += recall_notes(card, update_indexes(self.paths, card, kind))
-                detail = f"the indexes of {len(card.layers) - n_copied} layers"
-                self.actions.append(Action("rebuilt", self.paths.indexes(card.space), detail))
+            self._check_same_space(card)
+        self.shards = {card.space: self._new_shards(card) for card in self.cards}
+        check_same_items(self.source, self.stored, self.requested)
+        incoming = Incoming(self.paths, self.folder)
+        for card in self.cards if not self.dry_run else ():
+            self._copy_shards(incoming, card)
+            self._copy_indexes(incoming, card)
+        self._copy_tables(incoming)
+        if not self.dry_run:
+            incoming.publish(self.keys)
+
+    def renew(self) -> None:
+        """Update the merged summaries and the indexes of the spaces with new items, after the commit."""
+        for card in self.cards:
+            if self.shards[card.space]:
+                write_merged(self.paths, card)
+                self._renew_indexes(card)
+
+    def _check_same_space(self, card: Card) -> None:
+        """Raise SpaceMismatchError unless a space is the same in both stores, or new here."""
+        stored = self.stored.cards.get(card.space)
+        if stored is None or self._is_new(card) or not (different := stored.describe_differences(card)):
+            return
+        raise SpaceMismatchError(
+            f"the space {card.space!r} is another one in {self.source.paths.root}: here its {different} there. Nothing "
+            "was taken. To take other spaces, name them with ⦃space⦄."
+        )
+
+    def _is_new(self, card: Card) -> bool:
+        """Return whether this store has no shards of a space."""
+        return not self.stored.shards.get(card.space)
+
+    def _new_shards(self, card: Card) -> dict[Shard, Ids | None]:
+        """Return the shards with items that are missing here, and report them."""
+        self.source.check_texts(card.space)
+        stored = self.source.shards[card.space]
+        found: dict[Shard, Ids | None] = {}
+        n_items, seen = 0, IdSet(None if self._is_new(card) else self.stored.ids(card.space))
+        for shard in stored:
+            ids = LayerVectors([shard], card.layers.ids[0], card.dim).ids()
+            if len(new := seen.missing(ids)):
+                found[shard] = None if len(new) == len(ids) else new
+                seen.add(new)
+                n_items += len(new)
+        n_partial = sum(ids is not None for ids in found.values())
+        detail = f"{len(found)} of {len(stored)} shards" + (f", {n_partial} of them in part" if n_partial else "")
+        detail += ", a new space" if self._is_new(card) else ""
+        self._report(self.paths.embeddings(card.space), detail, n_items)
+        return found
+
+    def _copy_shards(self, incoming: Incoming, card: Card) -> None:
+        """Copy the card of a new space, and shards; of those with items that are here, write the others."""
+        shards = self.shards[card.space]
+        for done, (shard, ids) in enumerate(shards.items()):
+            self.observe(Progress("merge", card.space, done, len(shards), done / len(shards)))
+            if ids is None:
+                self._receive(incoming, shard.summary_path, shard.path)
+            else:
+                names.check_content(shard.path)
+                self.keys += map(incoming.paths.key, write_subset(incoming.paths, shard, card, ids))
+        if shards:
+            self.observe(Progress("merge", card.space, len(shards), len(shards), 1.0))
+            if self._is_new(card):
+                self._receive(incoming, self.source.paths.card(card.space))
+
+    def _receive(self, incoming: Incoming, *files: Path) -> None:
+        """Copy files of the other store."""
+        keys = [self.source.paths.key(file) for file in files]
+        for key, file in zip(keys, files, strict=True):
+            incoming.receive(key, file)
+        self.keys += keys
+
+    def _copy_indexes(self, incoming: Incoming, card: Card) -> None:
+        """Copy the indexes of a space that is copied whole; damaged ones are rebuilt."""
+        shards = self.shards[card.space]
+        is_whole = self._is_new(card) and all(ids is None for ids in shards.values())
+        for layer in card.layers if is_whole else ():
+            index = self.source.paths.index(card.space, layer)
+            with suppress(DamagedError):
+                if (stored := readable_card(index)) is not None and stored.covers(shard.name for shard in shards):
+                    self._receive(incoming, self.source.paths.index_card(index), index)
+                    self.n_indexed[card.space] += 1
+
+    def _copy_tables(self, incoming: Incoming) -> None:
+        """Write the rows of texts, columns, skipped texts and datasets that are missing here."""
+        rows = write_new(self.source, self.stored, self.cards, self.requested, incoming.paths, dry_run=self.dry_run)
+        for new in rows:
+            place = self.paths.root / new.place
+            self._report(place, new.label, new.n_rows)
+            self.keys += new.files
+            for unit in new.differing:
+                self.actions.append(Action("kept", place, f"the rows of {unit} items are others there", None))
+
+    def _report(self, place: Path, detail: str, n_rows: int) -> None:
+        if n_rows:
+            self.actions.append(Action("taken in", place, detail, n_rows))
+
+    def _renew_indexes(self, card: Card) -> None:
+        """Build the indexes of a space that were not copied, if it has any here or there."""
+        kind = kind_of_indexes(self.paths, card) or kind_of_indexes(self.source.paths, card)
+        if kind is None:
+            return
+        folder, n_copied = self.paths.indexes(card.space), self.n_indexed[card.space]
+        if n_copied:
+            self.actions.append(Action("taken in", folder, f"the indexes of {n_copied} layers"))
+        if n_copied < len(card.layers):
+            with observing(self.observe):
+                self.notes += recall_notes(card, update_indexes(self.paths, card, kind))
+            self.actions.append(Action("rebuilt", folder, f"the indexes of {len(card.layers) - n_copied} layers"))

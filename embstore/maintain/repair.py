@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,26 +18,25 @@ from embstore.base.progress import Observer, observing
 from embstore.base.summary import Summary
 from embstore.base.table import Table
 from embstore.index.updating import readable_card, update_indexes
-from embstore.maintain.actions import Action, kind_of_indexes, renew_merged, tabulate
+from embstore.maintain.actions import Action, kind_of_indexes, tabulate
 from embstore.maintain.verify import verify_index, without_card
+from embstore.storage.files import names
 from embstore.storage.files.card import Card, read_card
 from embstore.storage.files.paths import Shard, StorePaths, write_marker
 from embstore.storage.files.summaries import read_merged
-from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_part
-from embstore.storage.maintenance.column_tables import verify_columns
+from embstore.storage.files.tables import read_part
+from embstore.storage.maintenance.column_tables import contradictions
 from embstore.storage.maintenance.file_checks import (
     IdSet,
     Problem,
     SoundShard,
     check_shard,
-    verify_answers,
-    verify_datasets,
+    problems_of,
     verify_manifests,
-    verify_maps,
     verify_marker,
-    verify_parts,
 )
 from embstore.storage.maintenance.salvage import move_out, rewrite_table, sound_rows
+from embstore.storage.maintenance.space_summary import write_merged
 from embstore.storage.transaction.commit import Change, commit, create_complete
 from embstore.storage.transaction.lock import write_lock
 from embstore.storage.transaction.manifest import Snapshot, card_remedy, read_snapshot
@@ -93,7 +91,7 @@ class _Repair:
         snapshot = self._repair_documents(marker_problems)
         self._forget_missing(snapshot)
         text_ids = self._repair_texts(snapshot)
-        self._take_out_tables(snapshot)
+        self._repair_each(snapshot)
         self._remove_leftovers(snapshot)
         for path in map(self.paths.card, snapshot.spaces):
             self._repair_space(path, snapshot, text_ids)
@@ -108,10 +106,11 @@ class _Repair:
     def _leave(self, path: Path, detail: str, n_items: int | None = None) -> None:
         self.actions.append(Action(LEFT, path, detail, n_items))
 
-    def _take_out(self, path: Path, detail: str) -> None:
+    def _take_out(self, path: Path, problem: str) -> None:
         """Move a file of the store into the folder ``damaged``."""
-        action = Action("taken out", path, detail, n_bytes=disk.size(path))
-        self._do(action, partial(move_out, self.paths, path))
+        kind = names.kind_of(self.paths.key(path))
+        detail = ". ".join(filter(None, [problem, rendered(kind.remedy) if kind else ""]))
+        self._do(Action("taken out", path, detail, n_bytes=disk.size(path)), partial(move_out, self.paths, path))
 
     def _repair_documents(self, marker_problems: Sequence[Problem]) -> Snapshot:
         """Rewrite ``store.json`` and the manifest if they have problems, and return the files of the store.
@@ -147,7 +146,7 @@ class _Repair:
     def _repair_texts(self, snapshot: Snapshot) -> Ids:
         """Keep the intact rows of the tables of items, each item in one table; return the ids that have a text."""
         listed = snapshot.parts(self.paths, self.paths.items).files
-        damaged = {problem.file: problem.problem for problem in verify_parts(listed, ITEMS_SCHEMA)}
+        damaged = {problem.file: problem.problem for problem in problems_of(self.paths, names.ITEMS, listed)}
         sound = [path for path in listed if path not in damaged]
         salvaged = {path: sound_rows(path, sound) for path in damaged}
         seen = IdSet()
@@ -163,22 +162,28 @@ class _Repair:
                 work = partial(rewrite_table, self.paths, path, new, salvaged.get(path))
                 self._do(Action("rewritten", path, detail, len(new)), work)
             else:
-                self._take_out(path, f"{problem}. To have its texts again, {_SAME_SOURCES}")
+                self._take_out(path, problem)
         return seen.ids()
 
-    def _take_out_tables(self, snapshot: Snapshot) -> None:
-        """Take out damaged tables of skipped texts, columns and datasets."""
+    def _repair_each(self, snapshot: Snapshot) -> None:
+        """Take out damaged tables and datasets, and remove damaged answers and maps, which can be made again."""
         paths = self.paths
-        for problem in list(verify_parts(snapshot.parts(paths, paths.skipped).files, SKIPPED_SCHEMA)):
-            self._take_out(problem.file, f"{problem.problem}. The next build lists its texts again")
-        for problem in list(verify_columns(paths.root, snapshot.parts(paths, paths.columns).files)):
-            detail = f"{problem.problem}. To have its values again, {_SAME_SOURCES}, with the same {rendered('⦃keep⦄')}"
-            self._take_out(problem.file, detail)
-        for problem in list(verify_datasets(paths)):
-            self._take_out(problem.file, problem.problem)
+        for kind in (names.SKIPPED, names.COLUMNS, names.DATASETS, names.ANSWERS, names.MAPS):
+            files = snapshot.parts(paths, paths.root / kind.folder).files if kind in names.TABLES else None
+            problems = [*problems_of(paths, kind, files)]
+            if kind is names.COLUMNS:
+                damaged = {problem.file for problem in problems}
+                problems += contradictions(paths.root, [file for file in files or () if file not in damaged])
+            for problem in problems:
+                if kind.is_named:
+                    self._take_out(problem.file, problem.problem)
+                else:
+                    detail = "it was altered or truncated, and can be made again"
+                    action = Action("removed", problem.file, detail, n_bytes=disk.size(problem.file))
+                    self._do(action, partial(disk.remove, problem.file, missing_ok=True))
 
     def _remove_leftovers(self, snapshot: Snapshot) -> None:
-        """Remove temporary and orphaned files of killed processes, and damaged answers and maps."""
+        """Remove temporary and orphaned files of killed processes."""
         if not self.dry_run:
             snapshot = read_snapshot(self.paths)
         listed = {action.file for action in self.actions}
@@ -188,30 +193,23 @@ class _Repair:
                 self.actions.append(Action("removed", path, detail, n_bytes=disk.size(path)))
         if not self.dry_run:
             recover(self.paths)
-        for problem in list(chain(verify_answers(self.paths), verify_maps(self.paths))):
-            detail = "it was altered or truncated, and can be made again"
-            action = Action("removed", problem.file, detail, n_bytes=disk.size(problem.file))
-            self._do(action, partial(disk.remove, problem.file, missing_ok=True))
 
     def _repair_space(self, path: Path, snapshot: Snapshot, text_ids: Ids) -> None:
         """Repair a space, given the path of its card; if that is damaged or missing, leave the space."""
         try:
-            card = self._read_card(path)
-            if card is not None:
-                self._repair_files(card, snapshot, text_ids)
+            card = read_card(path)
+        except DamagedError as error:
+            return self._leave(path, f"{error} Else give the space up: embstore remove --space {path.stem}")
+        except MissingFileError:
+            return self._leave(path, f"it is missing. {card_remedy(path)}")
+        except FileAccessError as error:
+            return self._leave(path, f"it could not be read: {error.reason}")
+        try:
+            self._repair_files(card, snapshot, text_ids)
         except FileAccessError as error:
             if error.writing:
                 raise
-            is_missing = isinstance(error, MissingFileError) and Path(error.path) == path
-            reason = f"it is missing. {card_remedy(path)}" if is_missing else f"it could not be read: {error.reason}"
-            self._leave(Path(error.path), reason)
-
-    def _read_card(self, path: Path) -> Card | None:
-        try:
-            return read_card(path)
-        except DamagedError as error:
-            self._leave(path, f"{error} Else give the space up: embstore remove --space {path.stem}")
-            return None
+            self._leave(Path(error.path), f"it could not be read: {error.reason}")
 
     def _repair_files(self, card: Card, snapshot: Snapshot, text_ids: Ids) -> None:
         """Repair the shards, summaries and indexes of a space."""
@@ -247,7 +245,7 @@ class _Repair:
         return kept
 
     def _take_out_shard(self, shard: Shard, problem: str) -> None:
-        self._take_out(shard.path, f"{problem}. To have its items again, {_SAME_SOURCES}")
+        self._take_out(shard.path, problem)
         if not self.dry_run:
             disk.remove(shard.summary_path, missing_ok=True)
 
@@ -265,7 +263,7 @@ class _Repair:
         )
         if not is_sound:
             action = Action("rebuilt", path, "it was altered, or not the sum of its shards")
-            self._do(action, partial(renew_merged, self.paths, card, force=True))
+            self._do(action, partial(write_merged, self.paths, card, force=True))
 
     def _repair_indexes(self, card: Card, kept: Sequence[Shard], ids: Ids, kind: str) -> None:
         """Rebuild the indexes that are damaged or do not cover the current shards."""

@@ -1,6 +1,7 @@
 """Keep a store in shape: rebuild indexes, merge small files into few large ones, remove spaces and columns."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,16 @@ from embstore.base.space import Layer
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index import remove_index, shown_parameters
 from embstore.index.updating import Choice, Indexed, index_layers, recall_notes
-from embstore.maintain.actions import Action, renew_indexes, renew_merged, tabulate
+from embstore.maintain.actions import Action, renew_indexes, tabulate
+from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.item_columns import ColumnTables, token_column
 from embstore.storage.files.items import PartChecks
-from embstore.storage.files.names import PARTS
-from embstore.storage.files.paths import Shard, StorePaths, check_marker
+from embstore.storage.files.paths import StorePaths, check_marker
 from embstore.storage.files.shards import SHARD_BYTES
-from embstore.storage.maintenance.column_tables import count_values, remove_columns
+from embstore.storage.maintenance.column_tables import remove_columns
 from embstore.storage.maintenance.compaction import Compacted, compact_shards, compact_tables, plan_shards, plan_tables
+from embstore.storage.maintenance.space_summary import write_merged
 from embstore.storage.selection import SpaceFilter, select_layers
 from embstore.storage.sql.reader import Reader
 from embstore.storage.transaction.manifest import list_parts, read_cards, read_snapshot
@@ -37,15 +39,7 @@ _SHOWN = (
 
 
 def reindex(root: Path, spaces: SpaceFilter, layers: str, choice: Choice | None, observe: Observer) -> Table:
-    """Update the indexes of some layers, and return a table with one row per layer.
-
-    Args:
-        root: Folder of the store.
-        spaces: Selection of spaces.
-        layers: Selection of layers, in the notation of :meth:`Layers.select`.
-        choice: Requested kind and settings of the indexes; None removes the indexes.
-        observe: Callback for progress.
-    """
+    """Update the indexes of some layers, or remove them without a choice; return a table with one row per layer."""
     paths = StorePaths(disk.resolved(root))
     check_marker(paths)
     cards = spaces.select(read_cards(paths))
@@ -91,68 +85,42 @@ def _head(card: Card, layer: Layer) -> dict[str, Any]:
 def compact(
     root: Path, observe: Observer = lambda _: None, *, dry_run: bool = False, shard_bytes: int = SHARD_BYTES
 ) -> Table:
-    """Merge the small shards of every space, and the small tables of items, of their columns, and of skipped texts.
-
-    Args:
-        root: Folder of the store.
-        observe: Callback for progress, in shards.
-        dry_run: Write nothing, and report what would be done.
-        shard_bytes: Maximum bytes of vectors in a merged shard.
-    """
+    """Merge the small shards of every space, and the small tables of items, of their columns, and of skipped texts."""
     paths = StorePaths(disk.resolved(root))
-    if dry_run:
-        return tabulate(_planned(paths, shard_bytes), paths.root)
-    with maintenance_lock(paths):
-        actions: list[Action] = []
-        notes: list[str] = []
-        for folder in (paths.items, paths.columns, paths.skipped):
-            actions += _merge_actions(compact_tables(paths, folder), "tables")
+    actions: list[Action] = []
+    notes: list[str] = []
+    with nullcontext() if dry_run else maintenance_lock(paths):
+        for kind in names.TABLES:
+            folder = paths.root / kind.folder
+            tables = plan_tables(paths, folder)
+            if dry_run:
+                actions += [_planned(folder, group, "tables") for group in tables]
+            else:
+                actions += [_merged(table, "tables") for table in compact_tables(paths, folder, tables)]
         for card in read_cards(paths).values():
-            if groups := plan_shards(paths, card, shard_bytes):
+            shards = plan_shards(paths, card, shard_bytes)
+            if dry_run:
+                folder = paths.embeddings(card.space)
+                actions += [_planned(folder, [shard.path for shard in group], "shards") for group in shards]
+            elif shards:
                 # An index covers whole shards: it must cover all before their items are mixed with others'.
                 notes += renew_indexes(paths, card, observe)
-                actions += _merge_actions(_compact_space(paths, card, groups, observe), "shards")
-                renew_merged(paths, card)
-    return tabulate(actions, paths.root, notes)
+                done, total = 0, sum(map(len, shards))
+                observe(Progress("compact", card.space, 0, total, 0.0))
+                for shard in compact_shards(paths, card, shards):
+                    done += len(shard.old)
+                    observe(Progress("compact", card.space, done, total, done / total))
+                    actions.append(_merged(shard, "shards"))
+                write_merged(paths, card)
+    return tabulate(actions, paths.root, notes, dry_run=dry_run)
 
 
-def _compact_space(
-    paths: StorePaths, card: Card, groups: list[tuple[Shard, ...]], observe: Observer
-) -> Iterator[Compacted]:
-    """Merge groups of shards of a space, reporting progress; yield each new shard."""
-    done, total = 0, sum(map(len, groups))
-    observe(Progress("compact", card.space, 0, total, 0.0))
-    for shard in compact_shards(paths, card, groups):
-        done += len(shard.old)
-        observe(Progress("compact", card.space, done, total, done / total))
-        yield shard
+def _merged(new: Compacted, noun: str) -> Action:
+    return Action("merged", new.path, f"from {len(new.old)} {noun}", new.n_items, disk.size(new.path))
 
 
-def _merge_actions(merged: Iterable[Compacted], kind: str) -> list[Action]:
-    """Return an action for each new file that replaced several.
-
-    Args:
-        merged: New files; if this is an iterator, consuming it merges them.
-        kind: Plural noun for the replaced files, such as ``shards``.
-    """
-    return [
-        Action("merged", shard.path, f"from {len(shard.old)} {kind}", shard.n_items, shard.n_bytes) for shard in merged
-    ]
-
-
-def _planned(paths: StorePaths, shard_bytes: int) -> Iterator[Action]:
-    """Yield the merges that a run would do, as actions."""
-    for folder in (paths.items, paths.columns, paths.skipped):
-        for names in plan_tables(paths, folder):
-            yield _plan(folder, [PARTS.path(folder, name) for name in names], "tables")
-    for card in read_cards(paths).values():
-        for group in plan_shards(paths, card, shard_bytes):
-            yield _plan(paths.embeddings(card.space), [shard.path for shard in group], "shards")
-
-
-def _plan(folder: Path, files: list[Path], kind: str) -> Action:
-    n_bytes = sum(disk.size(file) for file in files)
-    return Action("would merge", folder, f"{len(files)} {kind} into one", n_bytes=n_bytes)
+def _planned(folder: Path, files: Sequence[Path], noun: str) -> Action:
+    return Action("merged", folder, f"{len(files)} {noun} into one", n_bytes=sum(map(disk.size, files)))
 
 
 def remove(root: Path, spaces: Sequence[str], columns: Sequence[str] = (), *, dry_run: bool = False) -> Table:
@@ -162,48 +130,40 @@ def remove(root: Path, spaces: Sequence[str], columns: Sequence[str] = (), *, dr
         raise UsageError("name the space to remove with ⦃space⦄, or the column of items with ⦃column⦄.")
     check_marker(paths)
     if dry_run:
-        planned = _described(paths, spaces, "would remove") + _described_columns(paths, columns, "would remove")
-        return tabulate(planned, paths.root)
+        return tabulate(_described(paths, spaces, columns), paths.root, dry_run=True)
     resumed = {space for space in leftover_spaces(paths, read_snapshot(paths)) if space in spaces}
     with maintenance_lock(paths):  # finishes interrupted removals
         actions = [
             Action("removed", paths.card(space), "what an earlier removal had left") for space in sorted(resumed)
         ]
         others = [space for space in spaces if space not in resumed]
-        actions += _described(paths, others, "removed") + _described_columns(paths, columns, "removed")
+        actions += _described(paths, others, columns)
         remove_columns(paths, [*columns, *map(token_column, others)])  # else a later space of the name would have them
         for space in dict.fromkeys(others):
             remove_space(paths, space)
     return tabulate(actions, paths.root)
 
 
-def _described(paths: StorePaths, spaces: Sequence[str], action: str) -> list[Action]:
-    """Return one action per space, with its files, items and bytes."""
+def _described(paths: StorePaths, spaces: Sequence[str], columns: Sequence[str]) -> list[Action]:
+    """Return one action per space, with its files, items and bytes, and per column, with its number of values."""
     snapshot = read_snapshot(paths)
     known = sorted({*snapshot.spaces, *snapshot.spaces_with_shards, *leftover_spaces(paths, snapshot)})
-    for space in spaces:
-        if space not in known:
-            raise UnknownNameError("space", space, known)
-    return [_describe(paths, space, action) for space in dict.fromkeys(spaces)]
-
-
-def _described_columns(paths: StorePaths, columns: Sequence[str], action: str) -> list[Action]:
-    """Return one action per column, with its number of values."""
     files = sorted(list_parts(paths, paths.columns).files) if columns else []
-    known = ColumnTables(Reader(paths.root), files, PartChecks()).types
-    for name in columns:
-        if name not in known:
-            raise UnknownNameError("column", name, known)
-    return [
-        Action(action, paths.columns, f"the column {name!r} ({known[name]})", count_values(paths.root, files, name))
+    tables = ColumnTables(Reader(paths.root), files, PartChecks())
+    for kind, names_given, all_names in (("space", spaces, known), ("column", columns, tables.types)):
+        for name in names_given:
+            if name not in all_names:
+                raise UnknownNameError(kind, name, all_names)
+    counts = tables.counts()
+    return [_described_space(paths, space) for space in dict.fromkeys(spaces)] + [
+        Action("removed", paths.columns, f"the column {name!r} ({tables.types[name]})", counts[name])
         for name in dict.fromkeys(columns)
     ]
 
 
-def _describe(paths: StorePaths, space: str, action: str) -> Action:
-    """Return the action for the removal of a space, with its number of files, items and bytes."""
+def _described_space(paths: StorePaths, space: str) -> Action:
     folders = paths.folders_of(space)
     files = [path for folder in folders for path in disk.files_below(folder)]
     n_bytes = sum(disk.size(path) for path in files)
     detail = f"{len(files)} files in {', '.join(sorted(folder.parent.name for folder in folders)) or 'no folder'}"
-    return Action(action, paths.card(space), detail, count_items(paths, space), n_bytes)
+    return Action("removed", paths.card(space), detail, count_items(paths, space), n_bytes)

@@ -1,9 +1,12 @@
 """Check every file of a store."""
 
 import html
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,29 +23,24 @@ from embstore.storage.files import names
 from embstore.storage.files.card import Card, read_card
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.summaries import add_summaries, read_merged
-from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.storage.files.vectors import LayerVectors
-from embstore.storage.maintenance.column_tables import verify_columns
+from embstore.storage.maintenance.column_tables import contradictions
 from embstore.storage.maintenance.file_checks import (
     Problem,
+    QuickCheck,
     catch_unreadable,
-    check_each,
     missing_files,
+    problems_of,
     read_problem,
     stored_texts,
-    verify_answers,
-    verify_datasets,
     verify_ids,
     verify_manifests,
-    verify_maps,
     verify_marker,
-    verify_merged_files,
-    verify_parts,
     verify_space,
 )
-from embstore.storage.maintenance.quick_checks import QuickCheck
 from embstore.storage.transaction.manifest import Snapshot, is_outdated, read_snapshot
 
+T = TypeVar("T")
 Ids = NDArray[np.int64]
 
 _FOREIGN = "it is not of the store: embstore writes no file of that name, and never touches it. Move it elsewhere"
@@ -97,72 +95,39 @@ class Verification:
 def verify(root: Path, *, deep: bool = False, quick: QuickCheck | None = None) -> Verification:
     """Check a store: hashes, row counts, finite values, summaries, equal ids in every layer, indexes against shards.
 
-    A missing or outdated index is no damage: queries then scan the vectors. Other processes may write to the store
-    during the check.
-
-    Args:
-        root: Folder of the store.
-        deep: Also recompute every item id from its text, datasets included, and compare the vectors in the indexes
-            with those in the shards.
-        quick: Sizes to check in place of the content; None to read every file.
+    With ``deep``, every item id is also computed from its text, and the vectors in the indexes are compared with those
+    in the shards; with ``quick``, only sizes and footers are checked. A missing or outdated index is no damage: queries
+    then scan the vectors. Other processes may write to the store during the check.
     """
     paths = StorePaths(disk.resolved(root))
     while True:
-        before = _snapshot(paths)
+        before, files = _unless_unreadable(read_snapshot, paths), _unless_unreadable(_files, paths) or []
+        n_parts = sum(
+            path.suffix in (".parquet", ".faiss") and path.parent.parent.name != "summaries" for path in files
+        )
         try:
-            with task("verify", str(root), _n_files(paths)):
+            with task("verify", str(root), n_parts):
                 problems = _verify(paths, deep, quick)
         except FileNotFoundError as error:
             problems = [Problem(Path(error.filename or paths.root), "it was removed while the store was read")]
-        if not problems or not _is_outdated(paths, before):  # else another process replaced files: check again
-            break
-    n_files = sum(1 for path in _files(paths, problems) if not path.name.startswith("."))
+        if not problems or before is None or not _unless_unreadable(partial(is_outdated, snapshot=before), paths):
+            break  # else another process replaced files: check again
+    n_files = sum(not path.name.startswith(".") for path in _unless_unreadable(_files, paths) or [])
     once = {problem.file: problem for problem in reversed(problems)}  # the first problem of each file
     first = tuple(problem for problem in problems if once[problem.file] is problem)
     return Verification(paths.root, n_files, first, is_quick=quick is not None)
 
 
-def _n_files(paths: StorePaths) -> int:
-    """Return the number of shards, indexes and tables, for the progress display; 0 if a folder cannot be listed."""
-    try:
-        files = paths.contents().files
-    except FileAccessError:
-        return 0
-    return sum(path.suffix in (".parquet", ".faiss") and path.parent.parent.name != "summaries" for path in files)
+def _files(paths: StorePaths) -> list[Path]:
+    return paths.contents().files
 
 
-def _snapshot(paths: StorePaths) -> Snapshot | None:
-    """Return the files that make up the store; None if that cannot be read."""
+def _unless_unreadable(read: Callable[[StorePaths], T], paths: StorePaths) -> T | None:
+    """Return what a function reads of a store; None if that is damaged or cannot be read."""
     try:
-        return read_snapshot(paths)
+        return read(paths)
     except (DamagedError, FileAccessError):
         return None
-
-
-def _is_outdated(paths: StorePaths, snapshot: Snapshot | None) -> bool:
-    """Return whether files of a snapshot were removed since it was read; False if that cannot be found out."""
-    try:
-        return snapshot is not None and is_outdated(paths, snapshot)
-    except (DamagedError, FileAccessError):
-        return False
-
-
-def _files(paths: StorePaths, problems: list[Problem]) -> list[Path]:
-    """Return the files of the store; append to ``problems`` if a folder cannot be read."""
-    try:
-        return list(paths.contents().files)
-    except FileAccessError as error:
-        problems.append(read_problem(error))
-        return []
-
-
-def _listed(paths: StorePaths, snapshot: Snapshot, folder: Path, problems: list[Problem]) -> tuple[Path, ...]:
-    """Return the part files of a folder that exist; append to ``problems`` if it cannot be read."""
-    try:
-        return snapshot.parts(paths, folder).files
-    except FileAccessError as error:
-        problems.append(read_problem(error))
-        return ()
 
 
 def _verify(paths: StorePaths, deep: bool, quick: QuickCheck | None) -> list[Problem]:
@@ -177,53 +142,61 @@ def _verify(paths: StorePaths, deep: bool, quick: QuickCheck | None) -> list[Pro
     except FileAccessError as error:
         return [*problems, read_problem(error)]
     problems += damaged_manifests
+
+    def listed(folder: Path) -> tuple[Path, ...]:
+        try:
+            return snapshot.parts(paths, folder).files
+        except FileAccessError as error:
+            problems.append(read_problem(error))
+            return ()
+
     cards = list(_cards(paths, snapshot, problems))
     # Listed once, before the texts are read, as readers do, since a build may be running.
-    spaces = [_listed(paths, snapshot, paths.embeddings(card.space), problems) for card in cards]
-    items, columns, skipped = (
-        _listed(paths, snapshot, folder, problems) for folder in (paths.items, paths.columns, paths.skipped)
-    )
+    spaces = [paths.as_shards(card.space, listed(paths.embeddings(card.space))) for card in cards]
+    tables = {kind: listed(paths.root / kind.folder) for kind in names.TABLES}
     problems += catch_unreadable(missing_files(paths, snapshot))
     problems += [
         Problem(paths.card(space), f"it is missing, and there are shards in {paths.embeddings(space)}")
         for space in without_card(snapshot)
     ]
     if quick is not None:
-        listed = [paths.as_shards(card.space, files) for card, files in zip(cards, spaces, strict=True)]
-        return [*problems, *catch_unreadable(quick.problems(paths, snapshot, listed))]
-    damaged = [*check_each(items, lambda files: verify_parts(files, ITEMS_SCHEMA))]
-    datasets = [*catch_unreadable(verify_datasets(paths))]
-    problems += [*damaged, *check_each(skipped, lambda files: verify_parts(files, SKIPPED_SCHEMA)), *datasets]
-    problems += catch_unreadable(verify_merged_files(paths))
-    problems += catch_unreadable(verify_columns(paths.root, columns))
-    problems += [*catch_unreadable(verify_answers(paths)), *catch_unreadable(verify_maps(paths))]
-    texts = None
-    if not damaged:
-        texts, repeated = stored_texts(items)
-        problems += repeated
-        if deep:
-            sound = set(paths.dataset_files()).difference(problem.file for problem in datasets)
-            problems += catch_unreadable(verify_ids(paths, items, sorted(sound)))
+        return [*problems, *catch_unreadable(quick.problems(paths, snapshot, spaces))]
+    texts, found = _verify_tables(paths, tables, deep)
+    problems += found
     for card, shards in zip(cards, spaces, strict=True):
         problems += _verify_space(paths, card, shards, texts, deep)
-        for layer in card.layers if not snapshot.number else ():
-            problems += catch_unreadable(_missing_by_index(paths, card, layer))
+        if not snapshot.number:
+            problems += catch_unreadable(_missing_by_index(paths, card))
     return problems
 
 
-def _verify_space(
-    paths: StorePaths, card: Card, files: Sequence[Path], texts: Ids | None, deep: bool
-) -> Iterator[Problem]:
-    """Yield the problems of a space's shards, summaries and indexes.
+def _verify_tables(
+    paths: StorePaths, tables: Mapping[names.Kind, Sequence[Path]], deep: bool
+) -> tuple[Ids | None, list[Problem]]:
+    """Return the ids of all items that have a text, None if their tables are damaged, and the problems of tables."""
+    problems: list[Problem] = []
+    for kind, files in tables.items():
+        for path in files:
+            problems += catch_unreadable(problems_of(paths, kind, [path]))
+    for kind in (names.DATASETS, names.MERGED, names.ANSWERS, names.MAPS):
+        problems += catch_unreadable(problems_of(paths, kind))
+    damaged = {problem.file for problem in problems}
+    columns = [path for path in tables[names.COLUMNS] if path not in damaged]
+    problems += catch_unreadable(contradictions(paths.root, columns))
+    items = tables[names.ITEMS]
+    if not damaged.isdisjoint(items):
+        return None, problems
+    texts, repeated = stored_texts(items)
+    problems += repeated
+    if deep:
+        problems += catch_unreadable(verify_ids(paths, items, sorted({*paths.dataset_files()} - damaged)))
+    return texts, problems
 
-    Args:
-        paths: Paths of the store.
-        card: Card of the space.
-        files: Shards of the space, listed before the texts were read.
-        texts: Ids of all items that have a text; None if the tables of texts are damaged.
-        deep: Also compare the vectors in the indexes, and the merged summary, with the shards.
-    """
-    shards = paths.as_shards(card.space, files)
+
+def _verify_space(
+    paths: StorePaths, card: Card, shards: Sequence[Shard], texts: Ids | None, deep: bool
+) -> Iterator[Problem]:
+    """Yield the problems of a space's shards, summaries and indexes; ``texts`` are the ids with a text, if known."""
     found, ids = verify_space(paths, card, shards, texts)
     yield from found
     for layer in card.layers:
@@ -250,7 +223,7 @@ def _cards(paths: StorePaths, snapshot: Snapshot, problems: list[Problem]) -> It
         except MissingFileError:
             continue
         except DamagedError as error:
-            problems.append(Problem(path, str(error)))
+            problems.append(Problem.of(path, error))
         except FileAccessError as error:
             problems.append(read_problem(error))
 
@@ -258,81 +231,51 @@ def _cards(paths: StorePaths, snapshot: Snapshot, problems: list[Problem]) -> It
 def verify_index(
     paths: StorePaths, card: Card, layer: Layer, shards: Sequence[Shard], ids: Ids | None, deep: bool = False
 ) -> Iterator[Problem]:
-    """Yield the problems of a layer's index. An index without a card is ignored, as in searches.
+    """Yield the problems of a layer's index; one without a card is ignored, as in searches.
 
-    Args:
-        paths: Paths of the store.
-        card: Card of the space.
-        layer: Layer of the index.
-        shards: Shards of the space.
-        ids: Item ids of these shards, ascending; None skips the comparison with the index.
-        deep: Also compare the vectors in the index with those in the shards.
+    Its ids are compared with those of the shards, ascending, if they are known; its vectors if ``deep``.
     """
     path = paths.index(card.space, layer)
     if disk.is_file(path):
         finish_part()
     try:
         stored = index.IndexCard.read(path)
-        if stored is None:
-            return
-        try:
-            altered = _sha256(path) != stored.sha256
-        except DamagedError as error:
-            yield Problem(path, str(error))
-            return
+    except DamagedError as error:
+        yield Problem.of(paths.index_card(path), error)
+        return
+    if stored is None:
+        return
+    try:
+        sha256 = disk.sha256(path)
         if stored != index.IndexCard.read(path):
             return  # a build replaced it in the meantime
-    except DamagedError as error:
-        yield Problem(paths.index_card(path), str(error))
+        if sha256 != stored.sha256:
+            yield Problem(path, "its SHA-256 is not the one in its card, so it was altered or truncated")
+        elif stored.dim != card.dim:
+            yield Problem(path, f"its vectors have {stored.dim} components, not {card.dim}. Delete it and build again")
+        elif ids is not None and stored.covers(shard.name for shard in shards):
+            found = index.stored_ids(path)
+            if len(np.setdiff1d(found, ids)) or len(found) != stored.n or stored.n + stored.n_zero != len(ids):
+                yield Problem(path, "its item ids are not those of the shards that its card names")
+            elif deep:
+                blocks = LayerVectors(shards, layer.id, card.dim).blocks()
+                for item in itertools.islice(index.differing_items(path, blocks), 1):
+                    yield Problem(path, f"the vector of item {item} in it is not the one in the shard")
+    except MissingFileError:  # a build removed it in the meantime
         return
-    if altered:
-        yield Problem(path, "its SHA-256 is not the one in its card, so it was altered or truncated")
-    elif stored.dim != card.dim:
-        yield Problem(path, f"its vectors have {stored.dim} components, not {card.dim}. Delete it and build again")
-    elif ids is not None and stored.covers(shard.name for shard in shards):
-        others = list(_verify_index_ids(path, stored, ids))
-        yield from others
-        if deep and not others:
-            yield from _verify_index_vectors(path, LayerVectors(shards, layer.id, card.dim))
-
-
-def _missing_by_index(paths: StorePaths, card: Card, layer: Layer) -> Iterator[Problem]:
-    """Yield the missing shards that an index covers; in stores of format 1, no manifest tells of them."""
-    path = paths.index(card.space, layer)
-    stored = readable_card(path)
-    for name in sorted(set(stored.shards)) if stored is not None else ():
-        shard = names.PARTS.path(paths.embeddings(card.space), name)
-        if not disk.is_file(shard):
-            yield Problem(shard, f"it is missing, and {path} covers it. To repair it, build the same sources again")
-
-
-def _sha256(path: Path) -> str | None:
-    """Return the SHA-256 of a file; None if it does not exist."""
-    try:
-        return disk.sha256(path)
-    except FileNotFoundError:  # a build removed it in the meantime
-        return None
-
-
-def _verify_index_ids(path: Path, stored: index.IndexCard, ids: Ids) -> Iterator[Problem]:
-    """Yield a problem if an index does not contain exactly the items of its shards."""
-    try:
-        found = index.stored_ids(path)
     except DamagedError as error:
-        yield Problem(path, str(error))
-        return
-    if len(np.setdiff1d(found, ids)) or len(found) != stored.n or stored.n + stored.n_zero != len(ids):
-        yield Problem(path, "its item ids are not those of the shards that its card names")
+        yield Problem.of(path, error)
 
 
-def _verify_index_vectors(path: Path, vectors: LayerVectors) -> Iterator[Problem]:
-    """Yield the first vector that differs between an index and the shards."""
-    try:
-        for item in index.differing_items(path, vectors.blocks()):
-            yield Problem(path, f"the vector of item {item} in it is not the one in the shard")
-            return
-    except DamagedError as error:
-        yield Problem(path, str(error))
+def _missing_by_index(paths: StorePaths, card: Card) -> Iterator[Problem]:
+    """Yield the missing shards that indexes cover, of which no manifest can be read."""
+    for layer in card.layers:
+        path = paths.index(card.space, layer)
+        stored = readable_card(path)
+        for name in sorted({*stored.shards}) if stored is not None else ():
+            shard = names.PARTS.path(paths.embeddings(card.space), name)
+            if not disk.is_file(shard):
+                yield Problem(shard, f"it is missing, and {path} covers it. To repair it, build the same sources again")
 
 
 def without_card(snapshot: Snapshot) -> list[str]:

@@ -14,7 +14,7 @@ from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.base.text import N_TOKENS
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.item_columns import ColumnValues
-from embstore.storage.item_columns import column_types, column_values
+from embstore.storage.item_lookup import column_types, column_values
 
 MAX_GROUPS = 1000
 

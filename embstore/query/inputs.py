@@ -28,8 +28,7 @@ from embstore.query.missing import (
 from embstore.query.request import SETS, STDIN, Case, as_given, is_file, read_texts
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
-from embstore.storage.occurrences import GroupBy, group_occurrences
-from embstore.storage.spellings import spellings
+from embstore.storage.item_lookup import GroupBy, group_occurrences, spellings
 
 PAIR_KINDS = ("word pairs", "sentence pairs", "occurrence pairs")
 
@@ -364,7 +363,7 @@ def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
                 f"self-similarity is of the occurrences of a word, and {card.space} is a space of {card.unit}s. Choose "
                 "another ⦃value⦄, or make occurrences with: embstore build SOURCE --unit occurrence"
             )
-        from embstore.storage.occurrences import group_occurrences
+        from embstore.storage.item_lookup import group_occurrences
 
         with catalog.with_own_connection() as snapshot:
             inputs["contexts"] = Contexts(*group_occurrences(snapshot, card.space, "word"))

@@ -174,7 +174,7 @@ def _missing_from(catalog: Catalog, card: Card, words: WordList) -> tuple[str, .
     """Return the words of a list without an item in a space."""
     stored = catalog.ids(card.space)
     if card.unit is Unit.OCCURRENCE:
-        from embstore.storage.occurrences import occurrences_of_words
+        from embstore.storage.item_lookup import occurrences_of_words
 
         ids, positions = occurrences_of_words(catalog, words.texts)
         found = set(positions[np.isin(ids, stored, assume_unique=True)].tolist())
@@ -186,7 +186,7 @@ def _missing_from(catalog: Catalog, card: Card, words: WordList) -> tuple[str, .
 def _ids_of_words(catalog: Catalog, unit: Unit, words: WordList) -> Ids:
     """Return the ids of the items of a unit that belong to the words of a list, stored or not."""
     if unit is Unit.OCCURRENCE:
-        from embstore.storage.occurrences import occurrences_of_words
+        from embstore.storage.item_lookup import occurrences_of_words
 
         return occurrences_of_words(catalog, words.texts)[0]
     return np.array([item_id(unit, text) for text in words.texts], np.int64)

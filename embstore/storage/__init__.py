@@ -6,11 +6,9 @@ sql/           DuckDB: connections, readers, and the check of users' SQL
 transaction/   locks, the list of committed files, recovery
 views/         the views of users' SQL
 staging/       the texts that a build still has to encode
-maintenance/   check, salvage, rewrite, import
+maintenance/   check, salvage, rewrite, copy
 catalog        the contents of a store at one moment
 selection      spaces and layers by user input
-occurrences    words in their sentences, by SQL
-spellings      words that differ only in case
-item_columns   columns of items: stored, and built-in
+item_lookup    columns of items, words in their sentences, words that differ only in case
 writer         shards, written in the background
 """

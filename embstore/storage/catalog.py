@@ -218,14 +218,15 @@ class Catalog:
 
     def nearest_texts(self, text: str, spaces: Iterable[str], n: int = 5) -> list[str]:
         """Return the n texts of these spaces with the most similar spelling (Damerau-Levenshtein, Jaro-Winkler)."""
-        return self._tables.nearest_texts(text, self._ids_of(spaces), n)
+        return self._tables.nearest_texts(text, self.ids_of(spaces), n)
 
     def nearest_occurrences(self, item: Item, spaces: Iterable[str], n: int = 3) -> list[Item]:
         """Return the n occurrences in these spaces with the most similar spelling of word, then of sentence."""
-        return self._tables.nearest_occurrences(item, self._ids_of(spaces), n)
+        return self._tables.nearest_occurrences(item, self.ids_of(spaces), n)
 
-    def _ids_of(self, spaces: Iterable[str]) -> Ids:
-        return distinct(np.concatenate([self.ids(space) for space in spaces]))
+    def ids_of(self, spaces: Iterable[str]) -> Ids:
+        """Return the item ids of some spaces, ascending."""
+        return distinct(np.concatenate([np.empty(0, np.int64), *map(self.ids, spaces)]))
 
     def vectors_of(
         self, space: str, layers: Iterable[int], items: Iterable[int]

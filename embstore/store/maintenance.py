@@ -75,7 +75,7 @@ class MaintenanceMethods(OpenStore):
             The numbers of files and bytes read, and the problems found.
         """
         from embstore.maintain.verify import verify
-        from embstore.storage.maintenance.quick_checks import QuickCheck
+        from embstore.storage.maintenance.file_checks import QuickCheck
 
         if quick and deep:
             raise UsageError("⦃quick=True⦄ reads no content, and ⦃deep=True⦄ all of it. Leave one of them out.")
@@ -224,8 +224,7 @@ class MaintenanceMethods(OpenStore):
             StoreError: The place has other content, or cannot be written. Nothing was committed.
             DamagedError: A file of this store is damaged. Nothing was committed.
         """
-        from embstore.exchange.part import Selection
-        from embstore.exchange.transfer import copy_store, rest_of_copy
+        from embstore.exchange.push_and_pull import Selection, copy_store, rest_of_copy
 
         selection, place = Selection(as_names(spaces), as_layers(layers)), os.fspath(dest)
         if place.startswith("hf://"):
@@ -266,8 +265,7 @@ class MaintenanceMethods(OpenStore):
         Returns:
             One row per space and table with something new, as in :meth:`push`; errors too are as there.
         """
-        from embstore.exchange.part import Selection
-        from embstore.exchange.transfer import copy_store
+        from embstore.exchange.push_and_pull import Selection, copy_store
 
         selection, other = Selection(as_names(spaces), as_layers(layers)), OpenStore(source, options)
         with self._writing(dry_run=dry_run, is_new=True) as folder:

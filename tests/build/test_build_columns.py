@@ -16,7 +16,7 @@ from embstore.base.text import Item
 from embstore.build.report import BuildReport
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.tables import column_schema
-from embstore.storage.item_columns import column_types, column_values
+from embstore.storage.item_lookup import column_types, column_values
 from embstore.storage.transaction.commit import write_rows
 
 Build = Callable[..., BuildReport]

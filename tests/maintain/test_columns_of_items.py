@@ -13,7 +13,7 @@ from synthetic import Synthetic
 from embstore import Store
 from embstore.base.errors import StoreError, UnknownNameError, UsageError
 from embstore.storage.catalog import Catalog
-from embstore.storage.item_columns import column_values
+from embstore.storage.item_lookup import column_values
 
 Make = Callable[..., Synthetic]
 KINDS = {"freq": "int64", "pos": "string"}
@@ -147,7 +147,7 @@ def test_push_and_pull_carry_columns(made: Synthetic, tmp_path: Path, make_store
     write_columns(made, {"late": "bool"}, {int(made.ids[0]): (True,)})
     Store(tmp_path / "pulled").pull(made.root, spaces=[made.space])
     pd.testing.assert_frame_equal(stored_columns(tmp_path / "pulled"), stored_columns(made.root))
-    with pytest.raises(StoreError, match=r"values of columns \(late\) of 1 items"):
+    with pytest.raises(StoreError, match="1 values of columns"):
         Store(tmp_path / "copy").push(tmp_path / "pulled")
     assert Store(tmp_path / "pulled").verify(deep=True).ok
 

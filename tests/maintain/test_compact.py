@@ -190,7 +190,7 @@ def test_summaries_that_are_not_of_the_shards_are_not_added_up(make_store: Make)
     shard = committed_shards(made.paths, made.space)[0]
     rows = pq.read_table(shard.summary_path, partitioning=None).to_pylist()
     rows[1]["total"][0] += 1
-    write_table(shard.summary_path, pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA))
+    write_table(shard.summary_path, pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA), plain=True)
     with pytest.raises(DamagedError, match="the summaries there are not those of the shards"):
         made.store.compact()
 

@@ -24,7 +24,7 @@ from typer.testing import CliRunner, Result
 from embstore.base.errors import DamagedError, NotStoredError, QueryError, UnknownNameError
 from embstore.metrics import METRICS
 from embstore.metrics.numerics import groups as group_module
-from embstore.storage.occurrences import group_occurrences
+from embstore.storage.item_lookup import group_occurrences
 from embstore.storage.transaction.commit import Change, commit
 
 Make = Callable[..., Synthetic]

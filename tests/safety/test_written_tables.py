@@ -12,7 +12,7 @@ from embstore.base.errors import StoreError
 from embstore.base.space import Unit
 from embstore.storage.files.tables import column_schema
 from embstore.storage.files.unpacked import VARIABLE, unpacked_problem
-from embstore.storage.item_columns import column_values
+from embstore.storage.item_lookup import column_values
 from embstore.storage.transaction.commit import write_dataset, write_rows
 
 pytestmark = pytest.mark.fault

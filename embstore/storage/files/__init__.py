@@ -1,6 +1,6 @@
 """Read and write the file types of a store: paths, formats and checks.
 
-names       the grammar of names, and the files in a store's folders; paths: the path of each file, and store.json
+names       the table of the kinds of files: names, folders, hashes; paths: the path of each file, and store.json
 card        the card of a space: all that its vectors depend on
 shards      writing of shards; vectors: reading of a layer's vectors; rows: of the vectors of a few items
 summaries   the sums of a shard and of a space

@@ -31,7 +31,6 @@ class Card:
     """Provenance of a space.
 
     Attributes:
-        space: Name of the space.
         model: Short name of the checkpoint in this store.
         checkpoint: Hugging Face id, or the folder's name for a local checkpoint; the file's name of imported vectors.
         revision: Commit on the hub; None for a local checkpoint.
@@ -40,11 +39,6 @@ class Card:
         tokenizer_sha256: SHA-256 of the tokenizer's files.
         config_sha256: SHA-256 of ``config.json``.
         architecture: Name of the loaded model class.
-        unit: Unit of the items.
-        pooling: Pooling of a span's tokens into one vector.
-        template: Template of the items' passages.
-        layers: Stored layers.
-        dim: Dimension of the vectors.
         dtype: Stored dtype, ``float32`` or ``float16``.
         max_tokens: Maximum length of a passage in tokens.
         versions: Versions of the libraries that wrote the first shard.

@@ -37,22 +37,12 @@ def stored_kinds(
 
 
 def stored_rows(connection: "duckdb.DuckDBPyConnection", files: Sequence[Path], name: str, unit: Unit) -> Columns:
-    """Return the rows of a dataset for a unit, as columns in the dataset's order.
-
-    Args:
-        connection: DuckDB connection.
-        files: Files of the stored datasets.
-        name: Name of the dataset, ``words:5000`` or ``words_5000``.
-        unit: Unit of the items.
+    """Return the rows of a dataset (``words:5000`` or ``words_5000``) for a unit, as columns in the dataset's order.
 
     Returns:
         ``item_id`` int64 (n,) and ``text`` (n,), for pairs also ``item_id_2`` and ``text_2``, for analogies up to
         ``text_4``, then the dataset's own columns; strings have dtype object. Missing numbers are NaN and missing
         strings None.
-
-    Raises:
-        QueryError: The dataset is not stored, or not for this unit.
-        DamagedError: Its file was altered, or an item id or a text is missing.
     """
     file = next((file for file in files if file.stem == name.replace(":", "_")), None)
     if file is None:

@@ -129,10 +129,7 @@ def is_token_column(name: str) -> bool:
 def joined_items(sql: str, stored: Iterable[str], space: str | None = None) -> tuple[str, list[str]]:
     """Return the SQL of a source of items for an expression over their columns, and the views that it reads.
 
-    Args:
-        sql: SQL expression.
-        stored: Names of the stored columns.
-        space: Space whose numbers of tokens are the column ``n_tokens``; None for none.
+    The numbers of tokens of a space, if one is given, are the column ``n_tokens``.
     """
     folded = sql.casefold().replace('""', '"')  # as a quoted name is written that has a quotation mark in it
     names = {"columns": [*stored], "built_in": [*BUILT_IN]}
@@ -209,12 +206,7 @@ class ColumnTables:
         return dict(zip(names, row, strict=True))
 
     def values(self, names: Sequence[str], ids: Ids) -> dict[str, ColumnValues]:
-        """Return the values of stored columns for some items, by name.
-
-        Args:
-            names: Names of stored columns.
-            ids: Item ids (n,), in any order.
-        """
+        """Return the values of stored columns for some items (n,), in the order of their ids, by name."""
         if not names:
             return {}
         kinds = [self.types[name] for name in names]

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore.base import atomic, documents
-from embstore.base.errors import DamagedError, UnsupportedFormatError
+from embstore.base import atomic
+from embstore.base.errors import DamagedError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import read_sealed, write_table
 
@@ -45,19 +45,15 @@ class MapKey:
     """What a map shows and how it is made: all that it depends on besides the vectors.
 
     Attributes:
-        space: Name of the space.
         layer: Id of the layer.
-        layer_name: Name of the layer.
         method: ``pca`` or ``tsne``.
         version: Version of the method.
         fitted_on: Names of the layers that the positions depend on, by ascending id.
         where: SQL expression that selects the items; None for all.
         sample: Number of items drawn at random; None for all.
-        seed: Random seed.
         numpy: Version of numpy, which determines the drawn items; None without ``sample``.
         duckdb: Version of DuckDB, which evaluates ``where``; None without it.
         words: Name of the list of words whose items are selected; None for all.
-        words_sha256: SHA-256 of that list; None without it.
     """
 
     space: str
@@ -87,7 +83,6 @@ class LayerMap:
     """A map of one layer.
 
     Attributes:
-        key: What it shows and how it is made.
         shards: Names of the shards with the vectors, ascending.
         ids: Item ids, int64 (n,), ascending.
         positions: Positions of the items, float32 (n, 2).
@@ -95,7 +90,6 @@ class LayerMap:
         kept: Share of the ten nearest neighbours in the layer that are among the ten nearest on the map, in [0, 1];
             None if not computable.
         n_kept: Number of items that ``kept`` is the mean of.
-        reason: Reason why ``kept`` is None.
         made_with: Versions of the libraries that made it, by name.
     """
 
@@ -145,12 +139,8 @@ def find_map(paths: StorePaths, key: MapKey, shards: Iterable[str]) -> LayerMap 
 def read_map(paths: StorePaths, path: Path) -> LayerMap:
     """Read the map in a file."""
     table = read_sealed(path, MAP_SCHEMA, REMEDY)
-    try:
-        header = _parse_header((table.schema.metadata or {}).get(_HEADER, b""))
-    except documents.UnsupportedFormat as error:
-        raise UnsupportedFormatError(f"{path} {error}") from error
-    except documents.InvalidDocument as error:
-        raise DamagedError(f"{path} is damaged: its header: {error}. {REMEDY}") from error
+    data = (table.schema.metadata or {}).get(_HEADER, b"")
+    header = atomic.parse_document(data, path, "map-header", REMEDY, is_sealed=False)
     values: dict[str, Any] = {field.name: header.get(field.name) for field in fields(MapKey)}
     key = MapKey(**{**values, "fitted_on": tuple(header["fitted_on"])})
     if key.path(paths) != path:
@@ -161,9 +151,3 @@ def read_map(paths: StorePaths, path: Path) -> LayerMap:
         raise DamagedError(f"{path} is damaged: its rows are not those that its header describes. {REMEDY}")
     others = ("n_zero", "kept", "n_kept", "reason", "made_with")
     return LayerMap(key, tuple(header["shards"]), ids, positions, **{name: header[name] for name in others})
-
-
-def _parse_header(data: bytes) -> dict[str, Any]:
-    header = documents.parse(data, "map-header")
-    documents.check(header, "map-header")
-    return header

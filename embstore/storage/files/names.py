@@ -1,22 +1,23 @@
-"""Check names against their grammar before they become paths in a store.
+"""The kinds of files in a store: where each is, how it is named, where its hash is, and who names it.
 
-Files with other names are not embstore's: they are never read, written or removed, and verify lists them.
+Whatever is done with the files of a store, to list, check, copy, upload or remove them, asks this table. Files with
+other names are not embstore's: they are never read, written or removed, and verify lists them.
 """
 
 import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
 
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, StoreError
 from embstore.base.space import SPACE_NAME
-from embstore.storage.files import names
 
 
-class Names(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Names:
     """Grammar of one type of names in a folder.
 
     Attributes:
@@ -58,75 +59,132 @@ class Names(NamedTuple):
         return found
 
 
-MANIFESTS = Names(r"[0-9]{20}", suffix=".json")
-PARTS = Names(r"part-[0-9a-f]{16}", suffix=".parquet")
-LISTS = Names(r"[0-9a-f]{64}", suffix=".json")
-CARDS = Names(SPACE_NAME, suffix=".json")
-MERGED = Names(SPACE_NAME, suffix=".parquet")
+class Hash(Enum):
+    """Where the SHA-256 of a file is."""
+
+    NAME = "its first 16 digits are in the name"
+    SUMMARY = "its first 16 digits are in the name, and all in the summary of the shard"
+    CARD = "in the card beside the file"
+    ITSELF = "in the file"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Names):
+    """A kind of files, with the grammar of their names.
+
+    Attributes:
+        folder: Folder below the store's.
+        hash: Where the SHA-256 of a file is.
+        by_space: Whether the folder contains a folder per space.
+        is_named: Whether manifests name the files, of which a repair moves out a damaged one; others are derived from
+            these, and may be deleted.
+        is_shared: Whether the files are copied to other places.
+        noun: Noun that copied files are counted by; empty for files that go with another one.
+        remedy: What brings the content of a damaged file back, once a repair has moved it out: a sentence.
+    """
+
+    folder: str = ""
+    hash: Hash = Hash.ITSELF
+    by_space: bool = False
+    is_named: bool = False
+    is_shared: bool = True
+    noun: str = ""
+    remedy: str = ""
+
+    @property
+    def is_immutable(self) -> bool:
+        """Whether a file is never replaced by another one of its name, which has its hash."""
+        return self.hash in (Hash.NAME, Hash.SUMMARY)
+
+
+_PART, _LAYER = r"part-[0-9a-f]{16}", r"layer=[0-9]{2,5}"
+_PARQUET, _JSON = ".parquet", ".json"
+
+PARTS = Names(_PART, suffix=_PARQUET)
+LISTS = Names(r"[0-9a-f]{64}", suffix=_JSON)
 SPACES = Names(SPACE_NAME, prefix="space=", of_folders=True)
-DATASETS = Names(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", suffix=".parquet")
-INDEXES = Names(r"layer=[0-9]{2,5}", suffix=".faiss")
-INDEX_CARDS = Names(r"layer=[0-9]{2,5}", suffix=".json")
-ANSWERS = Names(r"[0-9a-f]{32}", suffix=".json")
-MAPS = Names(r"layer=[0-9]{2,5}-(pca|tsne)-[0-9a-f]{16}", suffix=".parquet")
 SHARD_LOCKS = Names(r"[0-9]{1,9}-of-[0-9]{1,9}", prefix=".lock-shard-")
 
-_IN_FOLDERS = {"items": PARTS, "columns": PARTS, "skipped": PARTS, "spaces": CARDS, "datasets": DATASETS}
+SUMMARIES = Kind(_PART, suffix=_PARQUET, folder="summaries", by_space=True)
+INDEX_CARDS = Kind(_LAYER, suffix=_JSON, folder="indexes", by_space=True)
+INDEXES = Kind(_LAYER, suffix=".faiss", folder="indexes", hash=Hash.CARD, by_space=True, noun="index")
+ITEMS, COLUMNS, SKIPPED = TABLES = tuple(
+    Kind(_PART, suffix=_PARQUET, folder=folder, hash=Hash.NAME, is_named=True, noun="table", remedy=remedy)
+    for folder, remedy in (
+        ("items", "To have its texts again, build the same sources again"),
+        ("columns", "To have its values again, build the same sources again, with the same ⦃keep⦄"),
+        ("skipped", "The next build lists its texts again"),
+    )
+)
+SHARDS = Kind(
+    _PART, suffix=_PARQUET, folder="embeddings", hash=Hash.SUMMARY, by_space=True, is_named=True, noun="shard",
+    remedy="To have its items again, build the same sources again",
+)  # fmt: skip
+MERGED = Kind(SPACE_NAME, suffix=_PARQUET, folder="merged")
+MAPS = Kind(f"{_LAYER}-(pca|tsne)-[0-9a-f]{{16}}", suffix=_PARQUET, folder="maps", by_space=True, noun="map")
+DATASETS = Kind(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", suffix=_PARQUET, folder="datasets", is_named=True)
+CARDS = Kind(SPACE_NAME, suffix=_JSON, folder="spaces", is_named=True)
+ANSWERS = Kind(r"[0-9a-f]{32}", suffix=_JSON, folder="answers", is_shared=False)
+MANIFESTS = Kind(r"[0-9]{20}", suffix=_JSON, folder="manifests", is_shared=False)
 
+KINDS = (SUMMARIES, INDEX_CARDS, INDEXES, *TABLES, SHARDS, MERGED, MAPS, DATASETS, CARDS, ANSWERS, MANIFESTS)
+"""All kinds, in the order in which files are copied: one that has the hash of another file comes before it."""
 
-def hash_of(names: Iterable[str]) -> str:
-    """Return the SHA-256 of some names in the given order, in hexadecimal: that of the names joined by commas."""
-    return hashlib.sha256(",".join(names).encode()).hexdigest()
-
-
-def is_file_key(key: str) -> bool:
-    """Return whether a text is the path, below a store's folder, of a file that a manifest may name."""
-    folder, _, entry = key.rpartition("/")
-    kind = _IN_FOLDERS.get(folder)
-    if kind is None:
-        if not folder.startswith("embeddings/") or SPACES.name(folder.removeprefix("embeddings/")) is None:
-            return False
-        kind = PARTS
-    return kind.name(entry) is not None
-
-
-_DERIVED = {"summaries": (PARTS,), "indexes": (INDEXES, INDEX_CARDS), "maps": (MAPS,)}
-
-
-def is_derived_key(key: str) -> bool:
-    """Return whether a text is the path, below a store's folder, of a summary, an index, its card or a map."""
-    folder, _, entry = key.rpartition("/")
-    if folder == "merged":
-        return MERGED.name(entry) is not None
-    kind, _, space = folder.partition("/")
-    return SPACES.name(space) is not None and any(names.name(entry) for names in _DERIVED.get(kind, ()))
-
-
-BY_SPACE = ("embeddings", "summaries", "indexes", "maps")
+BY_SPACE = tuple(dict.fromkeys(kind.folder for kind in KINDS if kind.by_space))
 """Folders that contain a folder per space."""
 
 DAMAGED = "damaged"
 """Folder into which a repair moves damaged files."""
 
-_ANSWERS = "answers"
 _ROOT_FILES = {"store.json", ".lock", ".lock-holder.json", ".lock-texts", ".lock-commit"}
+_IN_FOLDER = {each.folder: [kind for kind in KINDS if kind.folder == each.folder] for each in KINDS}
 
-# Kinds of names in each folder; for BY_SPACE, in the folder of each space.
-_ENTRIES = {
-    "manifests": (names.MANIFESTS,),
-    "items": (names.PARTS,),
-    "columns": (names.PARTS,),
-    "skipped": (names.PARTS,),
-    "datasets": (names.DATASETS,),
-    "spaces": (names.CARDS,),
-    "merged": (names.MERGED,),
-    _ANSWERS: (names.ANSWERS,),
-    "embeddings": (names.PARTS,),
-    "summaries": (names.PARTS,),
-    "indexes": (names.INDEXES, names.INDEX_CARDS),
-    "maps": (names.MAPS,),
-}
-_FOLDERS = {*_ENTRIES, DAMAGED}
+
+def kind_of(key: str) -> Kind | None:
+    """Return the kind of the file at a path below the store's folder, with slashes; None if it is none of a store."""
+    folder, _, entry = key.rpartition("/")
+    top, slash, space = folder.partition("/")
+    for kind in _IN_FOLDER.get(top, ()):
+        if kind.name(entry) is not None:
+            is_in_place = SPACES.name(space) is not None if kind.by_space else not slash
+            return kind if is_in_place else None
+    return None
+
+
+def is_file_key(key: str) -> bool:
+    """Return whether a text is the path, below a store's folder, of a file that a manifest may name."""
+    kind = kind_of(key)
+    return kind is not None and kind.is_named
+
+
+def is_derived_key(key: str) -> bool:
+    """Return whether a text is the path, below a store's folder, of a derived file that is copied to other places."""
+    kind = kind_of(key)
+    return kind is not None and kind.is_shared and not kind.is_named
+
+
+def part_name(sha256: str) -> str:
+    """Return the name of an immutable file, of the SHA-256 of its content."""
+    return f"part-{sha256[:16]}"
+
+
+def check_content(path: Path) -> None:
+    """Raise DamagedError unless the content of an immutable file has the hash in its name."""
+    if path.stem != part_name(disk.sha256(path)):
+        raise DamagedError(f"{path} is damaged: its SHA-256 is not the one in its name. Run: embstore repair")
+
+
+def hash_holder(key: str) -> str:
+    """Return the path of the file that has the hash of a file: the summary of a shard, the card of an index, or it."""
+    kind = kind_of(key)
+    if kind is SHARDS:
+        return f"{SUMMARIES.folder}{key.removeprefix(kind.folder)}"
+    return f"{key.removesuffix(kind.suffix)}{INDEX_CARDS.suffix}" if kind is INDEXES else key
+
+
+def hash_of(names: Iterable[str]) -> str:
+    """Return the SHA-256 of some names in the given order, in hexadecimal: that of the names joined by commas."""
+    return hashlib.sha256(",".join(names).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,75 +198,66 @@ class Contents:
     beside: list[Path] = field(default_factory=list)
 
 
-def _entries(entry: disk.Entry, contents: Contents) -> list[disk.Entry]:
-    """Return the entries of a folder of the store; empty, with the problem recorded, if it is not a regular folder."""
-    if problem := disk.irregular(entry, folder=True):
-        contents.irregular.append((Path(entry.path), problem))
-        return []
-    return disk.entries(Path(entry.path))
-
-
-def _add(entry: disk.Entry, kinds: Iterable[names.Names], contents: Contents) -> None:
-    """Classify an entry of a folder whose files have names of the given kinds."""
-    if atomic.is_temporary(entry.name):
-        contents.temporaries.append(Path(entry.path))
-    elif any(kind.name(entry.name) is not None for kind in kinds):
-        _add_file(entry, contents)
-    elif not entry.name.startswith("."):  # file managers and network file systems leave hidden files
-        contents.foreign.append(Path(entry.path))
-
-
-def _add_file(entry: disk.Entry, contents: Contents) -> None:
-    if problem := disk.irregular(entry, folder=False):
-        contents.irregular.append((Path(entry.path), problem))
-    else:
-        contents.files.append(Path(entry.path))
-
-
-def _add_damaged(entry: disk.Entry, contents: Contents) -> None:
-    """Record temporary files and symbolic links in the folder ``damaged``, into which a repair moves files."""
-    for top in _entries(entry, contents):
-        below = disk.entries_below(Path(top.path)) if top.is_dir(follow_symlinks=False) else ()
-        for inside in (top, *below):
-            if inside.is_dir(follow_symlinks=False):
-                continue
-            if problem := disk.irregular(inside, folder=False):
-                contents.irregular.append((Path(inside.path), problem))
-            elif atomic.is_temporary(inside.name):  # of a repair that was killed
-                contents.temporaries.append(Path(inside.path))
-
-
 def check_folders(root: Path) -> None:
     """Check that no folder of a store is a symbolic link or a file."""
     for entry in disk.entries(root):
-        is_harmless = entry.name == _ANSWERS and not entry.is_symlink()
-        if entry.name in _FOLDERS and not is_harmless and (problem := disk.irregular(entry, folder=True)):
+        if entry.name == ANSWERS.folder and not entry.is_symlink():
+            continue  # harmless
+        if _is_folder(entry.name) and (problem := disk.irregular(entry, folder=True)):
             raise DamagedError(f"{entry.path} is damaged: {problem}.")
-    for kind in BY_SPACE:
-        names.SPACES.listed(root / kind)
+    for folder in BY_SPACE:
+        SPACES.listed(root / folder)
 
 
 def list_contents(root: Path) -> Contents:
     """List and classify all entries of a store's folders, without following links or opening files."""
     contents = Contents()
-    for entry in disk.entries(root):
-        kinds = _ENTRIES.get(entry.name, ())
-        if entry.name == DAMAGED:
-            _add_damaged(entry, contents)
-        elif entry.name in BY_SPACE:
-            for inside in _entries(entry, contents):
-                if names.SPACES.name(inside.name) is None:
-                    _add(inside, (), contents)
-                    continue
-                for file in _entries(inside, contents):
-                    _add(file, kinds, contents)
-        elif kinds:
-            for file in _entries(entry, contents):
-                _add(file, kinds, contents)
-        elif entry.name in _ROOT_FILES or names.SHARD_LOCKS.name(entry.name.removesuffix("-holder.json")):
-            _add_file(entry, contents)
-        elif atomic.is_temporary(entry.name):
-            contents.temporaries.append(Path(entry.path))
-        else:
-            contents.beside.append(Path(entry.path))
+    _classify(root, "", contents)
     return contents
+
+
+def _classify(folder: Path, prefix: str, contents: Contents) -> None:
+    """Classify the entries of a folder of a store, whose keys begin with a prefix, and of the folders in it."""
+    for entry in disk.entries(folder):
+        key, path = f"{prefix}{entry.name}", Path(entry.path)
+        is_folder = _is_folder(key)
+        if atomic.is_temporary(entry.name):
+            contents.temporaries.append(path)
+        elif is_folder or _is_file(key):
+            if problem := disk.irregular(entry, folder=is_folder):
+                contents.irregular.append((path, problem))
+            elif not is_folder:
+                contents.files.append(path)
+            elif key == DAMAGED:
+                _add_damaged(path, contents)
+            else:
+                _classify(path, f"{key}/", contents)
+        elif not prefix:
+            contents.beside.append(path)
+        elif not entry.name.startswith("."):  # file managers and network file systems leave hidden files
+            contents.foreign.append(path)
+
+
+def _is_folder(key: str) -> bool:
+    """Return whether a path below a store's folder is that of a folder of a store."""
+    top, slash, space = key.partition("/")
+    if slash:
+        return top in BY_SPACE and SPACES.name(space) is not None
+    return top in _IN_FOLDER or top == DAMAGED
+
+
+def _is_file(key: str) -> bool:
+    """Return whether a path below a store's folder is that of a file of a store."""
+    is_lock = SHARD_LOCKS.name(key.removesuffix("-holder.json")) is not None
+    return kind_of(key) is not None or key in _ROOT_FILES or is_lock
+
+
+def _add_damaged(folder: Path, contents: Contents) -> None:
+    """Record temporary files and symbolic links in the folder into which a repair moves files."""
+    for inside in disk.entries_below(folder):
+        if inside.is_dir(follow_symlinks=False):
+            continue
+        if problem := disk.irregular(inside, folder=False):
+            contents.irregular.append((Path(inside.path), problem))
+        elif atomic.is_temporary(inside.name):  # of a repair that was killed
+            contents.temporaries.append(Path(inside.path))

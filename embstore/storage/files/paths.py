@@ -42,26 +42,33 @@ class Shard(NamedTuple):
             raise self.damage(f"layer {layer} has a value that is not finite")
 
 
+class _Below:
+    """A path below a store's folder."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, paths: "StorePaths", _: type) -> Path:
+        return paths.root / self._name
+
+
 @dataclass(frozen=True, slots=True)
 class StorePaths:
     """The paths of a store, all derived from its root."""
 
     root: Path
 
-    @property
-    def marker(self) -> Path:
-        """File that marks a folder as a store."""
-        return self.root / "store.json"
-
-    @property
-    def lock(self) -> Path:
-        """Lock file of a writer."""
-        return self.root / ".lock"
-
-    @property
-    def texts_lock(self) -> Path:
-        """Lock file of a build, among several, that is writing texts."""
-        return self.root / ".lock-texts"
+    marker = _Below("store.json")  # marks a folder as a store
+    lock = _Below(".lock")  # of a writer
+    texts_lock = _Below(".lock-texts")  # of a build, among several, that is writing texts
+    commit_lock = _Below(".lock-commit")  # of commits, where the file system has no hard links
+    manifests = _Below(names.MANIFESTS.folder)
+    items = _Below(names.ITEMS.folder)
+    columns = _Below(names.COLUMNS.folder)
+    skipped = _Below(names.SKIPPED.folder)
+    datasets = _Below(names.DATASETS.folder)
+    spaces = _Below(names.CARDS.folder)  # the folder of the cards
+    damaged = _Below(names.DAMAGED)  # the folder of the damaged files that a repair moved away
 
     def shard_lock(self, shard: str) -> Path:
         """Lock file of the build of one shard of the sources, such as ``2/3``."""
@@ -76,24 +83,6 @@ class StorePaths:
         """Metadata file of the process that owns a lock."""
         return lock.with_name(f"{lock.name}-holder.json")
 
-    @property
-    def commit_lock(self) -> Path:
-        """Lock file of commits, where the file system has no hard links."""
-        return self.root / ".lock-commit"
-
-    @property
-    def manifests(self) -> Path:
-        """The folder of the manifests."""
-        return self.root / "manifests"
-
-    def manifest(self, number: int) -> Path:
-        """Return the path of the manifest of a number."""
-        return names.MANIFESTS.path(self.manifests, f"{number:020d}")
-
-    def manifest_numbers(self) -> list[int]:
-        """Return the numbers of the manifests, ascending."""
-        return [int(name) for name in names.MANIFESTS.listed(self.manifests)]
-
     def key(self, path: Path) -> str:
         """Return the path of a file or folder below the store's folder, with slashes, as in manifests."""
         return path.relative_to(self.root).as_posix()
@@ -104,42 +93,37 @@ class StorePaths:
             raise StoreError(f"{key[:300]!r} is no file of a store. Run: embstore verify")
         return self.root / key
 
-    @property
-    def items(self) -> Path:
-        """The folder of the items' Parquet files."""
-        return self.root / "items"
+    def files_of(self, kind: names.Kind, space: str = "") -> list[Path]:
+        """Return the paths of all files of a kind, or of those of a space."""
+        folder = self.root / kind.folder
+        folders = [folder]
+        if kind.by_space:
+            folders = [names.SPACES.path(folder, space)] if space else [*names.SPACES.listed(folder).values()]
+        return [path for each in folders for path in kind.listed(each).values()]
 
-    @property
-    def columns(self) -> Path:
-        """The folder of the Parquet files of the items' columns."""
-        return self.root / "columns"
+    def _file(self, kind: names.Kind, name: str, space: str = "") -> Path:
+        folder = self.root / kind.folder
+        return kind.path(names.SPACES.path(folder, space) if kind.by_space else folder, name)
 
-    @property
-    def datasets(self) -> Path:
-        """The folder of the datasets' Parquet files."""
-        return self.root / "datasets"
+    def manifest(self, number: int) -> Path:
+        """Return the path of the manifest of a number."""
+        return self._file(names.MANIFESTS, f"{number:020d}")
+
+    def manifest_numbers(self) -> list[int]:
+        """Return the numbers of the manifests, ascending."""
+        return [int(name) for name in names.MANIFESTS.listed(self.manifests)]
 
     def dataset(self, name: str) -> Path:
         """Return the path of the file of a dataset, by its name in the store."""
-        return names.DATASETS.path(self.datasets, name)
+        return self._file(names.DATASETS, name)
 
     def dataset_files(self) -> list[Path]:
         """Return the paths of the files of all datasets."""
-        return [*names.DATASETS.listed(self.datasets).values()]
-
-    @property
-    def skipped(self) -> Path:
-        """The folder of the Parquet files of skipped texts."""
-        return self.root / "skipped"
-
-    @property
-    def spaces(self) -> Path:
-        """The folder of the cards."""
-        return self.root / "spaces"
+        return self.files_of(names.DATASETS)
 
     def card(self, space: str) -> Path:
         """Return the path of the card of a space."""
-        return names.CARDS.path(self.spaces, space)
+        return self._file(names.CARDS, space)
 
     def cards(self) -> dict[str, Path]:
         """Return the paths of the cards of all spaces that have one, by name."""
@@ -147,68 +131,55 @@ class StorePaths:
 
     def embeddings(self, space: str) -> Path:
         """Return the folder of a space's shards."""
-        return names.SPACES.path(self.root / "embeddings", space)
-
-    def folders_of_shards(self) -> dict[str, Path]:
-        """Return the folders of shards, by the name of the space, whether or not it has a card."""
-        return names.SPACES.listed(self.root / "embeddings")
+        return names.SPACES.path(self.root / names.SHARDS.folder, space)
 
     def summaries(self, space: str) -> Path:
         """Return the folder of a space's summaries."""
-        return names.SPACES.path(self.root / "summaries", space)
+        return names.SPACES.path(self.root / names.SUMMARIES.folder, space)
 
     def summary(self, space: str, shard: str) -> Path:
         """Return the path of the summary of a shard."""
-        return names.PARTS.path(self.summaries(space), shard)
+        return self._file(names.SUMMARIES, shard, space)
 
     def summary_of(self, shard: Path) -> Path:
         """Return the path of the summary of the shard in a file."""
-        return self.root / "summaries" / shard.relative_to(self.root / "embeddings")
+        return self.root / names.hash_holder(self.key(shard))
 
-    def summary_files(self, space: str) -> list[Path]:
-        """Return the paths of the summaries of a space."""
-        return [*names.PARTS.listed(self.summaries(space)).values()]
+    def as_shards(self, space: str, files: Iterable[Path]) -> tuple[Shard, ...]:
+        """Files of a space's folder of shards, with the summaries that belong to them."""
+        return tuple(Shard(file, self.summary(space, file.stem)) for file in files)
 
     def merged(self, space: str) -> Path:
         """Return the path of the merged summary of a space."""
-        return names.MERGED.path(self.root / "merged", space)
-
-    def merged_files(self) -> list[Path]:
-        """Return the paths of the merged summaries of all spaces that have one."""
-        return [*names.MERGED.listed(self.root / "merged").values()]
-
-    @property
-    def answers(self) -> Path:
-        """The folder of the cached answers of queries."""
-        return self.root / "answers"
+        return self._file(names.MERGED, space)
 
     def answer(self, digest: str) -> Path:
         """Return the path of the file of the answer to the question with this hash."""
-        return names.ANSWERS.path(self.answers, digest)
+        return self._file(names.ANSWERS, digest)
 
     def answer_files(self) -> list[Path]:
         """Return the paths of the files of all cached answers."""
-        return [*names.ANSWERS.listed(self.answers).values()]
-
-    def maps(self, space: str) -> Path:
-        """Return the folder of a space's maps."""
-        return names.SPACES.path(self.root / "maps", space)
+        return self.files_of(names.ANSWERS)
 
     def map(self, space: str, layer: int, method: str, digest: str) -> Path:
         """Return the path of the map of a layer by a method, for the request with this hash."""
-        return names.MAPS.path(self.maps(space), f"layer={layer:02d}-{method}-{digest}")
+        return self._file(names.MAPS, f"layer={layer:02d}-{method}-{digest}", space)
+
+    def maps(self, space: str) -> Path:
+        """Return the folder of a space's maps."""
+        return names.SPACES.path(self.root / names.MAPS.folder, space)
 
     def map_files(self, space: str) -> list[Path]:
         """Return the paths of the maps of a space."""
-        return [*names.MAPS.listed(self.maps(space)).values()]
+        return self.files_of(names.MAPS, space)
 
     def indexes(self, space: str) -> Path:
         """Return the folder of a space's indexes."""
-        return names.SPACES.path(self.root / "indexes", space)
+        return names.SPACES.path(self.root / names.INDEXES.folder, space)
 
     def index(self, space: str, layer: Layer) -> Path:
         """Return the path of the FAISS index of one layer of a space."""
-        return names.INDEXES.path(self.indexes(space), f"layer={layer.id:02d}")
+        return self._file(names.INDEXES, f"layer={layer.id:02d}", space)
 
     @staticmethod
     def index_card(index: Path) -> Path:
@@ -221,35 +192,18 @@ class StorePaths:
         found = names.INDEXES.listed(folder).keys() | names.INDEX_CARDS.listed(folder).keys()
         return [(names.INDEXES.path(folder, name), names.INDEX_CARDS.path(folder, name)) for name in sorted(found)]
 
-    @property
-    def damaged(self) -> Path:
-        """Folder of the damaged files that a repair moved away."""
-        return self.root / "damaged"
-
     def damaged_path(self, path: Path) -> Path:
         """Path in :attr:`damaged` of a file of the store that a repair moves away."""
         return self.damaged / path.relative_to(self.root)
-
-    def as_shards(self, space: str, files: Iterable[Path]) -> tuple[Shard, ...]:
-        """Files of a space's folder of shards, with the summaries that belong to them."""
-        return tuple(Shard(file, self.summary(space, file.stem)) for file in files)
 
     def spaces_on_disk(self) -> list[str]:
         """Return the names of all spaces that have a folder, with or without a card."""
         return sorted({space for kind in BY_SPACE for space in names.SPACES.listed(self.root / kind)})
 
     def folders_of(self, space: str) -> list[Path]:
-        """Return the existing folders of a space: shards, summaries and indexes."""
+        """Return the existing folders of a space: shards, summaries, indexes and maps."""
         folders = (names.SPACES.path(self.root / kind, space) for kind in BY_SPACE)
         return [folder for folder in folders if disk.is_folder(folder)]
-
-    def temporaries(self) -> list[Path]:
-        """Return the paths of the temporary files and folders in the store, of killed or running processes."""
-        return self.contents().temporaries
-
-    def check_folders(self) -> None:
-        """Raise DamagedError if a folder of the store is a symbolic link or a file."""
-        check_folders(self.root)
 
     def check_contents(self) -> None:
         """Check that all entries with valid names are regular files or folders; called before a writer begins."""
@@ -278,7 +232,7 @@ def check_marker(paths: StorePaths) -> None:
             "EMBSTORE_STORE; to build a new store, name a folder that is empty or does not exist."
         )
     atomic.read_document(paths.marker, "store")
-    paths.check_folders()
+    check_folders(paths.root)
 
 
 def write_marker(paths: StorePaths) -> None:

@@ -37,16 +37,10 @@ _PART_SCHEMAS = (ITEMS_SCHEMA, SKIPPED_SCHEMA)
 _ROW_GROUP_ROWS = 1 << 16
 _PART_BYTES = 56 << 20  # as a reader counts them
 
-DATASET_TYPES = {
-    "unit": pa.string(),
-    "item_id": pa.int64(),
-    "text": pa.string(),
-    "item_id_2": pa.int64(),
-    "text_2": pa.string(),
-    "item_id_3": pa.int64(),
-    "text_3": pa.string(),
-    "item_id_4": pa.int64(),
-    "text_4": pa.string(),
+DATASET_TYPES = {"unit": pa.string()} | {
+    f"{name}{suffix}": kind
+    for suffix in ("", "_2", "_3", "_4")
+    for name, kind in (("item_id", pa.int64()), ("text", pa.string()))
 }
 
 
@@ -82,13 +76,8 @@ def most_unpacked(table: pa.Table) -> int:
 def store_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
     """Write the rows of a dataset for a unit to its file; rows of other units are kept.
 
-    Args:
-        paths: Paths of the store.
-        name: Name of the dataset, which is its file's name.
-        kind: Kind of the dataset, stored in the file's metadata.
-        unit: Unit of the items.
-        columns: ``item_id`` and ``text``, for pairs also ``item_id_2`` and ``text_2``, then the dataset's own columns
-            (score, rank …): numbers or strings, in the dataset's order.
+    The columns are ``item_id`` and ``text``, for pairs also ``item_id_2`` and ``text_2``, then the dataset's own ones
+    (score, rank …), in its order. The kind of the dataset is stored in the file's metadata.
     """
     arrays = {"unit": pa.array([unit.value] * len(columns["item_id"]))}
     for key, values in columns.items():
@@ -130,7 +119,7 @@ def stage_part(temp: Path, table: pa.Table) -> Path:
         pq.write_table(
             table, file, row_group_size=_ROW_GROUP_ROWS, write_page_checksum=True, use_dictionary=_repeating(table)
         )
-    target = names.PARTS.path(temp.parent, f"part-{disk.sha256(temp)[:16]}")
+    target = names.PARTS.path(temp.parent, names.part_name(disk.sha256(temp)))
     _check_readable(temp, target)
     return target
 
@@ -153,8 +142,7 @@ def _repeating(table: pa.Table) -> list[str]:
 def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a table of items or skipped texts."""
     try:
-        if file.stem != f"part-{disk.sha256(file)[:16]}":
-            raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. Run: embstore repair")
+        names.check_content(file)
         table = read_table(file, columns)
     except (OSError, pa.ArrowException) as error:
         raise DamagedError(f"{file} cannot be read: {error}. Run: embstore repair") from error
@@ -163,13 +151,7 @@ def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def read_sealed(file: Path, schema: pa.Schema | None = None, remedy: str = "Run: embstore repair") -> pa.Table:
-    """Read a small table that contains its own hash, such as a summary or a dataset.
-
-    Args:
-        file: Parquet file.
-        schema: Expected schema; None for any.
-        remedy: Remedy for a damaged file, as a sentence.
-    """
+    """Read a small table that contains its own hash, such as a summary or a dataset, and has a schema, if given."""
     try:
         data = disk.read(file)
         checksum.check(file, data, remedy)

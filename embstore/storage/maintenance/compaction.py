@@ -4,10 +4,11 @@ Rows are copied bit for bit, so results do not change. All new files are complet
 ones are deleted last (:mod:`embstore.storage.transaction.commit`).
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,20 +17,19 @@ from numpy.typing import NDArray
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError
 from embstore.base.space import Layer
-from embstore.base.summary import Summary
 from embstore.storage.files.card import Card
-from embstore.storage.files.names import PARTS
+from embstore.storage.files.names import check_content
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import (
     SHARD_BYTES,
-    SUMMARY_SCHEMA,
     ShardContent,
     StagedShard,
     publish_shard,
     stage_shard,
     stored_sums,
 )
-from embstore.storage.files.tables import ITEMS_SCHEMA, most_unpacked, read_part, read_sealed, read_table, stage_part
+from embstore.storage.files.summaries import add_summaries
+from embstore.storage.files.tables import ITEMS_SCHEMA, most_unpacked, read_part, read_table, stage_part
 from embstore.storage.files.unpacked import unpacked_limit
 from embstore.storage.files.vectors import LayerVectors, open_shard, statistics
 from embstore.storage.maintenance.column_tables import joined
@@ -43,36 +43,20 @@ _ROUND_BYTES = 8 << 30
 Ids = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Sized:
-    """A part file that may be merged with others.
-
-    Attributes:
-        name: Name of the file.
-        first: Smallest item id in the file.
-        n_bytes: Size that the file adds to a merged file, in bytes.
-    """
+class Sized(NamedTuple):
+    """A part file that may be merged: its name, its smallest item id, and the bytes it adds to a merged file."""
 
     name: str
     first: int
     n_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Compacted:
-    """A part file that replaced several others.
-
-    Attributes:
-        path: Path of the new file.
-        old: Names of the replaced files.
-        n_items: Number of rows, or of items for a shard.
-        n_bytes: Size of the new file in bytes.
-    """
+class Compacted(NamedTuple):
+    """A part file that replaced others: its path, their names, and its number of rows, or of items for a shard."""
 
     path: Path
     old: tuple[str, ...]
     n_items: int
-    n_bytes: int
 
 
 def plan_groups(parts: Sequence[Sized], target_bytes: int) -> list[tuple[str, ...]]:
@@ -109,111 +93,77 @@ def compact_shards(paths: StorePaths, card: Card, groups: Sequence[Sequence[Shar
     next groups are merged, which limits the disk space needed.
     """
     for round_ in _rounds(groups):
+        staged: list[tuple[StagedShard, tuple[str, ...]]] = []
         with ExitStack() as stack:
-            new_shards: dict[str, tuple[StagedShard, Sequence[Shard]]] = {}
             for group in round_:
                 temp = stack.enter_context(atomic.temporary(paths.embeddings(card.space)))
-                staged = _stage(temp, paths, card, group)
-                new_shards[staged.shard.name] = (staged, group)
-            replaced = {name: [shard.name for shard in group] for name, (_, group) in new_shards.items()}
+                staged.append((_stage(temp, paths, card, group), tuple(shard.name for shard in group)))
+            replaced = {new.shard.name: old for new, old in staged}
             with replacing(paths, paths.embeddings(card.space), replaced):
-                for staged, _ in new_shards.values():
-                    publish_shard(staged)
-        for staged, group in new_shards.values():
-            n_items, n_bytes = (staged.summary[column][0].as_py() for column in ("n", "bytes"))
-            yield Compacted(staged.shard.path, tuple(shard.name for shard in group), n_items, n_bytes)
+                for new, _ in staged:
+                    publish_shard(new)
+        for new, old in staged:
+            yield Compacted(new.shard.path, old, new.summary["n"][0].as_py())
 
 
-def _rounds(groups: Sequence[Sequence[Shard]]) -> Iterator[list[Sequence[Shard]]]:
+def _rounds(groups: Sequence[Sequence[Shard]]) -> list[list[Sequence[Shard]]]:
     """Divide groups of shards into rounds of about :data:`_ROUND_BYTES` each, to be committed one after the other."""
-    round_: list[Sequence[Shard]] = []
-    n_bytes = 0
-    for group in groups:
-        round_.append(group)
-        n_bytes += sum(disk.size(shard.path) for shard in group)
-        if n_bytes >= _ROUND_BYTES:
-            yield round_
-            round_, n_bytes = [], 0
-    if round_:
-        yield round_
+    totals = itertools.accumulate(sum(disk.size(shard.path) for shard in group) for group in groups)
+    rounds = itertools.groupby(zip(totals, groups, strict=True), lambda each: each[0] // _ROUND_BYTES)
+    return [[group for _, group in members] for _, members in rounds]
 
 
 def _stage(temp: Path, paths: StorePaths, card: Card, group: Sequence[Shard]) -> StagedShard:
     """Write the merged shard of a group to a temporary file, after checking the old shards."""
     for shard in group:
-        check_shard_hash(shard)
+        check_content(shard.path)
     ids = LayerVectors(group, card.layers.ids[0], card.dim).ids()
     if len(duplicates := ids[1:][ids[1:] == ids[:-1]]):
         raise DamagedError(f"item {duplicates[0]} is twice in {paths.embeddings(card.space)}. Run: embstore repair")
-    vectors = (_gather(group, card, layer, ids) for layer in card.layers)
-    staged = stage_shard(temp, paths, ShardContent(card, ids, vectors))
-    _check_sums(staged, group)
+
+    def gathered(layer: Layer) -> NDArray[np.float32]:
+        found, vectors = LayerVectors(group, layer.id, card.dim).gather()
+        if not np.array_equal(found, ids):
+            raise DamagedError(
+                f"{group[0].path.parent} is damaged: layer {layer.name} does not have the ids of layer "
+                f"{card.layers.names[0]}. Run: embstore verify"
+            )
+        return vectors
+
+    staged = stage_shard(temp, paths, ShardContent(card, ids, map(gathered, card.layers)))
+    sums = add_summaries(card, group)
+    if not all(stored_sums(row).isclose(sums[row["layer"]]) for row in staged.summary.to_pylist()):
+        raise DamagedError(
+            f"{group[0].summary_path.parent} is damaged: the summaries there are not those of the shards. Run: "
+            "embstore repair"
+        )
     return staged
 
 
-def check_shard_hash(shard: Shard) -> None:
-    """Raise DamagedError unless a shard's SHA-256 matches its name."""
-    if shard.name != f"part-{disk.sha256(shard.path)[:16]}":
-        raise DamagedError(f"{shard.path} is damaged: its SHA-256 is not the one in its name. Run: embstore repair")
-
-
-def _gather(group: Sequence[Shard], card: Card, layer: Layer, ids: Ids) -> NDArray[np.float32]:
-    """Return the vectors (n, dim) of a layer from a group of shards, in the order of the item ids (n,)."""
-    found, vectors = LayerVectors(group, layer.id, card.dim).gather()
-    if not np.array_equal(found, ids):
-        raise DamagedError(
-            f"{group[0].path.parent} is damaged: layer {layer.name} does not have the ids of layer "
-            f"{card.layers.names[0]}. Run: embstore verify"
-        )
-    return vectors
-
-
-def _check_sums(staged: StagedShard, group: Sequence[Shard]) -> None:
-    """Raise DamagedError unless the summaries of the old shards add up to that of the new one."""
-    old = [read_summary(shard) for shard in group]
-    for layer, new in summaries_in(staged.summary).items():
-        total = Summary.empty(len(new.total))
-        for sums in old:
-            other = sums.get(layer, Summary.empty(len(new.total)))
-            total = total + other if len(other.total) == len(new.total) else total
-        if not new.isclose(total):
-            raise DamagedError(
-                f"{group[0].summary_path.parent} is damaged: the summaries there are not those of the shards. Run: "
-                "embstore repair"
-            )
-
-
-def read_summary(shard: Shard) -> dict[int, Summary]:
-    """Return the summary of a shard: layer id → Summary."""
-    return summaries_in(read_sealed(shard.summary_path, SUMMARY_SCHEMA))
-
-
-def summaries_in(table: pa.Table) -> dict[int, Summary]:
-    """Return the sums in a shard's summary, read as a table: layer id → Summary."""
-    return {row["layer"]: stored_sums(row) for row in table.to_pylist()}
-
-
-def compact_tables(paths: StorePaths, folder: Path, target_bytes: int = TABLE_BYTES) -> Iterator[Compacted]:
-    """Merge the small tables of a folder into large ones, without duplicate rows."""
-    for names in plan_tables(paths, folder, target_bytes):
-        files = [PARTS.path(folder, name) for name in names]
-        table = joined(paths.root, files) if folder == paths.columns else merged_rows(files)
+def compact_tables(paths: StorePaths, folder: Path, groups: Sequence[Sequence[Path]]) -> Iterator[Compacted]:
+    """Merge each group of small tables of a folder into one, without duplicate rows; yield each new table."""
+    for files in groups:
+        table = joined(paths.root, files) if folder == paths.columns else _merged_rows(files)
         if most_unpacked(table) > unpacked_limit() // 2:  # by values that are null where tables have different columns
             continue
         with atomic.temporary(folder) as temp:
             target = stage_part(temp, table)
-            n_bytes = disk.size(temp)
-            with replacing(paths, folder, {target.stem: names}):
+            old = tuple(file.stem for file in files)
+            with replacing(paths, folder, {target.stem: old}):
                 if not disk.exists(target):
                     atomic.publish(temp, target)
-        yield Compacted(target, names, len(table), n_bytes)
+        yield Compacted(target, old, len(table))
 
 
-def plan_tables(paths: StorePaths, folder: Path, target_bytes: int = TABLE_BYTES) -> list[tuple[str, ...]]:
-    """Return the groups of a folder's tables to merge, as names."""
-    files = list_parts(paths, folder).files
-    parts = [Sized(file.stem, _first(file), max(disk.size(file), most_unpacked(read_table(file)))) for file in files]
-    return plan_groups(parts, min(target_bytes, unpacked_limit() // 2))
+def plan_tables(paths: StorePaths, folder: Path) -> list[tuple[Path, ...]]:
+    """Return the groups of a folder's tables to merge."""
+    files = {file.stem: file for file in list_parts(paths, folder).files}
+    parts = [
+        Sized(name, _first(file), max(disk.size(file), most_unpacked(read_table(file)))) for name, file in files.items()
+    ]
+    return [
+        tuple(files[name] for name in group) for group in plan_groups(parts, min(TABLE_BYTES, unpacked_limit() // 2))
+    ]
 
 
 def _first(file: Path) -> int:
@@ -222,7 +172,7 @@ def _first(file: Path) -> int:
     return int(ids.min()) if len(ids) else 0
 
 
-def merged_rows(files: Sequence[Path]) -> pa.Table:
+def _merged_rows(files: Sequence[Path]) -> pa.Table:
     """Return the distinct rows of several tables, sorted by item id and then by the other columns."""
     table = pa.concat_tables([read_part(file) for file in files]).combine_chunks()
     if table.schema.equals(ITEMS_SCHEMA):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore.base import atomic, checksum, disk
-from embstore.base.errors import DamagedError, FileAccessError, MissingFileError, UnsupportedFormatError
+from embstore.base import atomic, disk, supply
+from embstore.base.errors import (
+    DamagedError,
+    FileAccessError,
+    MissingFileError,
+    MissingObjectError,
+    UnsupportedFormatError,
+)
 from embstore.base.progress import finish_part
 from embstore.base.space import Unit
 from embstore.base.summary import Summary
@@ -21,13 +26,15 @@ from embstore.base.text import marked_items
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.datasets import check_dataset
-from embstore.storage.files.items import Row, has_its_id
+from embstore.storage.files.items import Row, has_its_id, is_column_table
+from embstore.storage.files.maps import REMEDY as DERIVED_REMEDY
 from embstore.storage.files.maps import read_map
 from embstore.storage.files.paths import Shard, StorePaths, check_marker
 from embstore.storage.files.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums, summary_table
-from embstore.storage.files.tables import read_table, write_table
+from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_sealed, read_table, write_table
 from embstore.storage.files.unpacked import unpacked_problem
 from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.parquet.footer import fetch_footers, is_footer_sound, read_columns
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.transaction.manifest import Snapshot, card_remedy, read_manifest, read_newest
 
@@ -36,17 +43,16 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Problem of a file.
-
-    Attributes:
-        file: File at fault.
-        problem: Description of the problem.
-        is_damage: Whether the content is wrong; False if the system does not let it be read.
-    """
+    """Problem of a file."""
 
     file: Path
     problem: str
-    is_damage: bool = True
+    is_damage: bool = True  # else the system does not let it be read
+
+    @classmethod
+    def of(cls, file: Path, error: DamagedError) -> "Problem":
+        """Return the problem of a damaged file."""
+        return cls(file, str(error).removeprefix(f"{file} is damaged: "))
 
 
 def read_problem(error: FileAccessError) -> Problem:
@@ -64,12 +70,6 @@ def catch_unreadable(found: Iterable[Problem]) -> Iterator[Problem]:
         yield read_problem(error)
 
 
-def check_each(paths: Iterable[Path], check: Callable[[list[Path]], Iterable[Problem]]) -> Iterator[Problem]:
-    """Yield the problems of files that are checked one by one, including the unreadable ones."""
-    for path in paths:
-        yield from catch_unreadable(check([path]))
-
-
 def verify_marker(paths: StorePaths) -> Iterator[Problem]:
     """Yield the problems of ``store.json``."""
     if disk.is_folder(paths.spaces) and not disk.exists(paths.marker):
@@ -80,7 +80,7 @@ def verify_marker(paths: StorePaths) -> Iterator[Problem]:
     except UnsupportedFormatError:
         raise
     except DamagedError as error:
-        yield Problem(paths.marker, str(error))
+        yield Problem.of(paths.marker, error)
 
 
 def verify_manifests(paths: StorePaths) -> tuple[Snapshot, list[Problem]]:
@@ -89,86 +89,68 @@ def verify_manifests(paths: StorePaths) -> tuple[Snapshot, list[Problem]]:
     If the newest manifest is damaged, or one that it depends on, all files that are there count; the number of the
     snapshot is 0 then.
     """
-    manifests = map(paths.manifest, paths.manifest_numbers())
-    found = (_document_problem(path, partial(read_manifest, path)) for path in manifests)
-    problems = [problem for problem in found if problem is not None]
+    problems = [*problems_of(paths, names.MANIFESTS)]
     try:
         return read_newest(paths), problems
     except DamagedError as error:
-        return Snapshot(0, "", _all_files(paths)), problems or [Problem(paths.manifests, str(error))]
+        return Snapshot(0, "", _all_files(paths)), problems or [Problem.of(paths.manifests, error)]
 
 
 def _all_files(paths: StorePaths) -> dict[str, Mapping[str, int]]:
     """Return all files that could make up a store, whether or not a manifest names them, as keys without properties."""
-    folders = (paths.items, paths.columns, paths.skipped, *paths.folders_of_shards().values())
-    tables = (path for folder in folders for path in names.PARTS.listed(folder).values())
-    return {paths.key(path): {} for path in (*paths.cards().values(), *paths.dataset_files(), *tables)}
+    named = (kind for kind in names.KINDS if kind.is_named)
+    return {paths.key(path): {} for kind in named for path in paths.files_of(kind)}
 
 
-def _document_problem(path: Path, read: Callable[[], object]) -> Problem | None:
-    """Return the problem of a document, or None; a writer may remove it meanwhile."""
-    try:
-        read()
-    except (UnsupportedFormatError, MissingFileError) as error:
-        if isinstance(error, UnsupportedFormatError):
-            raise
-    except DamagedError as error:
-        return Problem(path, str(error))
-    return None
-
-
-def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
-    """Yield the problems of tables of items or skipped texts."""
-    for path in files:
+def problems_of(paths: StorePaths, kind: names.Kind, files: Iterable[Path] | None = None) -> Iterator[Problem]:
+    """Yield the problems of some or all files of a kind, each by itself; others may remove derived ones meanwhile."""
+    for path in paths.files_of(kind) if files is None else files:
         try:
-            if path.stem != f"part-{disk.sha256(path)[:16]}":
-                yield Problem(path, "its SHA-256 is not the one in its name, so it was altered or truncated")
-            elif problem := schema_problem(path, schema) or unpacked_problem(path):
+            if isinstance(problem := _CHECKS[kind](paths, path), str):
                 yield Problem(path, problem)
+        except MissingFileError:
+            if kind.is_named:
+                raise
         except DamagedError as error:
-            yield Problem(path, str(error))
-        finish_part()
+            if kind is names.MANIFESTS and isinstance(error, UnsupportedFormatError):
+                raise
+            if kind.is_named or disk.exists(path):
+                yield Problem.of(path, error)
+        if path.suffix == ".parquet":
+            finish_part()
 
 
-def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
-    """Yield the problems of dataset tables."""
-    for path in paths.dataset_files():
-        try:
-            check_dataset(path)
-        except DamagedError as error:
-            yield Problem(path, str(error))
-        finish_part()
+def _part_problem(path: Path) -> str | None:
+    """Return the problem of an immutable file, whose name has its hash."""
+    if path.stem != names.part_name(disk.sha256(path)):
+        return "its SHA-256 is not the one in its name, so it was altered or truncated"
+    return unpacked_problem(path)
 
 
-def verify_merged_files(paths: StorePaths) -> Iterator[Problem]:
-    """Yield the problems of merged summaries by themselves."""
-    for path in paths.merged_files():
-        if not checksum.has_valid_checksum(disk.read(path)):
-            yield Problem(path, checksum.ALTERED)
-        elif problem := unpacked_problem(path):
-            yield Problem(path, f"{problem}. It is not used, and may be deleted; embstore repair rebuilds it")
+def _columns_problem(path: Path) -> str | None:
+    """Return the problem of a table of columns by itself."""
+    if problem := _part_problem(path):
+        return problem
+    try:
+        if not is_column_table(read_columns(path)):
+            return "its columns are not those of the format"
+        ids = read_table(path, ["item_id"])["item_id"].to_numpy()
+    except (ValueError, OSError, pa.ArrowException) as error:
+        return f"it cannot be read: {str(error).splitlines()[0]}"
+    return "it has an item twice" if len(np.unique(ids)) < len(ids) else None
 
 
-def verify_answers(paths: StorePaths) -> Iterator[Problem]:
-    """Yield the problems of stored answers, which other processes may add or delete meanwhile."""
-    for path in paths.answer_files():
-        try:
-            atomic.read_document(path, "answer", "It is not used, and may be deleted; embstore repair removes it.")
-        except FileNotFoundError:
-            continue
-        except DamagedError as error:
-            yield Problem(path, str(error))
-
-
-def verify_maps(paths: StorePaths) -> Iterator[Problem]:
-    """Yield the problems of maps, which other processes may replace meanwhile; one of other shards is no problem."""
-    for path in (path for space in paths.spaces_on_disk() for path in paths.map_files(space)):
-        try:
-            read_map(paths, path)
-        except DamagedError as error:
-            if disk.exists(path):
-                yield Problem(path, str(error))
-        finish_part()
+_CHECKS: Mapping[names.Kind, Callable[[StorePaths, Path], object]] = {
+    names.MANIFESTS: lambda _, path: read_manifest(path),
+    names.ITEMS: lambda _, path: _part_problem(path) or schema_problem(path, ITEMS_SCHEMA),
+    names.SKIPPED: lambda _, path: _part_problem(path) or schema_problem(path, SKIPPED_SCHEMA),
+    names.COLUMNS: lambda _, path: _columns_problem(path),
+    names.DATASETS: lambda _, path: check_dataset(path),
+    names.MERGED: lambda _, path: read_sealed(path, remedy=DERIVED_REMEDY.replace("removes", "rebuilds")),
+    names.ANSWERS: lambda _, path: atomic.read_document(path, "answer", DERIVED_REMEDY),
+    names.MAPS: read_map,
+}
+"""Functions that raise DamagedError for a file that is damaged by itself, or return its problem as a text, by kind."""
 
 
 def stored_texts(files: Iterable[Path]) -> tuple[Ids, list[Problem]]:
@@ -186,16 +168,9 @@ def stored_texts(files: Iterable[Path]) -> tuple[Ids, list[Problem]]:
 def verify_space(
     paths: StorePaths, card: Card, shards: Sequence[Shard], texts: Ids | None
 ) -> tuple[list[Problem], Ids | None]:
-    """Check the shards and summaries of a space.
+    """Return the problems of a space's shards and summaries, and its item ids, ascending; None if a shard is damaged.
 
-    Args:
-        paths: Paths of the store.
-        card: Card of the space.
-        shards: Shards of the space, listed before the texts were read, since a build may add others meanwhile.
-        texts: Ids of the items with a stored text, ascending; None if unknown.
-
-    Returns:
-        The problems, and the item ids of the space, ascending; None if a shard is damaged or unreadable.
+    The shards were listed before the ids with a stored text were read, if these are known: a build may add others.
     """
     problems = []
     sound = True
@@ -243,12 +218,17 @@ class SoundShard:
 
     def summary_problem(self, card: Card) -> Problem | None:
         """Return the problem of the shard's summary, or None."""
-        rows, path = summary_rows(self.shard), self.shard.summary_path
-        if isinstance(rows, Problem):
-            return rows
+        path, size = self.shard.summary_path, disk.size(self.shard.path)
+        if not disk.is_file(path):
+            return Problem(path, f"it is missing, and its shard {self.shard.path} is there")
+        try:
+            rows = read_sealed(path, SUMMARY_SCHEMA).to_pylist()
+        except DamagedError as error:
+            return Problem.of(path, error)
+        if not rows or any(row["shard"] != self.shard.name for row in rows):
+            return Problem(path, "it is not the summary of the shard of that name")
         if tuple(row["layer"] for row in rows) != card.layers.ids:
             return Problem(path, f"its layers are not those of the card, {card.layers.ids}")
-        size = disk.size(self.shard.path)
         if any((row["sha256"], row["bytes"]) != (self.sha256, size) for row in rows):
             return Problem(path, "its SHA-256 or size is not that of the shard")
         for row, total in zip(rows, self.sums, strict=True):
@@ -267,13 +247,13 @@ def check_shard(shard: Shard, card: Card) -> SoundShard | Problem:
     """Check a shard without its summary: the hash in its name, its columns, layers, ids and values."""
     try:
         digest = disk.sha256(shard.path)
-        if shard.name != f"part-{digest[:16]}":
+        if shard.name != names.part_name(digest):
             return Problem(shard.path, "its SHA-256 is not the one in its name, so it was altered or truncated")
         if problem := schema_problem(shard.path, embeddings_schema(card.dim, card.dtype)):
             return Problem(shard.path, problem)
         layers = [_layer_sums(shard, card, layer.id) for layer in card.layers]
     except DamagedError as error:
-        return Problem(shard.path, str(error))
+        return Problem.of(shard.path, error)
     ids = layers[0][0]
     for layer, (other, _) in zip(card.layers, layers, strict=True):
         if not np.array_equal(other, ids):
@@ -295,24 +275,6 @@ def _layer_sums(shard: Shard, card: Card, layer: int) -> tuple[Ids, Summary]:
         parts.append(ids)
         total = total + part
     return np.concatenate(parts), total
-
-
-def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
-    """Return the rows of a shard's summary, or its problem."""
-    path = shard.summary_path
-    if not disk.is_file(path):
-        return Problem(path, f"it is missing, and its shard {shard.path} is there")
-    if not checksum.has_valid_checksum(disk.read(path)):
-        return Problem(path, checksum.ALTERED)
-    if problem := schema_problem(path, SUMMARY_SCHEMA) or unpacked_problem(path):
-        return Problem(path, problem)
-    try:
-        rows: list[dict[str, Any]] = read_table(path).to_pylist()
-    except DamagedError as error:
-        return Problem(path, str(error))
-    if not rows or any(row["shard"] != shard.name for row in rows):
-        return Problem(path, "it is not the summary of the shard of that name")
-    return rows
 
 
 def schema_problem(path: Path, schema: pa.Schema) -> str | None:
@@ -341,18 +303,22 @@ def verify_ids(paths: StorePaths, items: Sequence[Path], datasets: Sequence[Path
     with connections.connect(paths.root) as connection:
         if items:
             interruptible.execute(connection, _SENTENCES, {"files": connections.literal(items)})
-            for file in items:
-                yield from _first_problem(file, map(_in_items, _rows(connection, _ITEMS, file)))
+        checks = [(file, _ITEMS, _in_items) for file in items]
         for file in datasets:
-            for suffix in _suffixes(connection, file):
-                sql = f"SELECT unit, item_id{suffix}, text{suffix} FROM {_FILE}"
-                yield from _first_problem(file, map(_in_dataset, _rows(connection, sql, file)))
+            with disk.opening(file):
+                columns = interruptible.columns(connection, f"SELECT * FROM {_FILE} LIMIT 0", _parameter(file))
+            checks += [
+                (file, f"SELECT unit, item_id{suffix}, text{suffix} FROM {_FILE}", _in_dataset)
+                for suffix in ("", "_2")
+                if {f"item_id{suffix}", f"text{suffix}"} <= columns.keys()
+            ]
+        for file, sql, check in checks:
+            if problem := next(filter(None, map(check, _rows(connection, sql, file))), None):
+                yield Problem(file, problem)
 
 
-def _first_problem(file: Path, problems: Iterator[str | None]) -> Iterator[Problem]:
-    """Yield the first problem of a file, if any; None stands for a row without a problem."""
-    if problem := next(filter(None, problems), None):
-        yield Problem(file, problem)
+def _parameter(file: Path) -> dict[str, list[str]]:
+    return {"file": connections.literal([file])}
 
 
 def _in_items(row: tuple[Any, ...]) -> str | None:
@@ -379,18 +345,9 @@ def _id_problem(row: Row) -> str | None:
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, file: Path) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of a query over the file ``$file``, some thousands at a time."""
     with disk.opening(file):
-        interruptible.execute(connection, sql, {"file": connections.literal([file])})
+        interruptible.execute(connection, sql, _parameter(file))
     while rows := interruptible.run(connection, lambda it: it.fetchmany(_ROWS)):
         yield from rows
-
-
-def _suffixes(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
-    """Return the suffixes of a dataset's columns item_id and text: "", and "_2" for pairs."""
-    with disk.opening(file):
-        names = {
-            *interruptible.columns(connection, f"SELECT * FROM {_FILE} LIMIT 0", {"file": connections.literal([file])})
-        }
-    return [suffix for suffix in ("", "_2") if {f"item_id{suffix}", f"text{suffix}"} <= names]
 
 
 class IdSet:
@@ -427,3 +384,49 @@ class IdSet:
     def ids(self) -> Ids:
         """Return all ids of the set, ascending."""
         return np.unique(np.concatenate([np.empty(0, np.int64), *self._runs]))
+
+
+@dataclass(frozen=True, slots=True)
+class QuickCheck:
+    """A check of names, sizes and footers.
+
+    Attributes:
+        sizes: Sizes in bytes that the manifest of a store at a URL has, by path; None for those that the manifest of
+            the folder has, which names those of files that are never replaced.
+        is_listed: Whether the files have the sizes that the server lists; else the last byte of each is fetched.
+    """
+
+    sizes: Mapping[str, int] | None = None
+    is_listed: bool = True
+
+    def problems(self, paths: StorePaths, snapshot: Snapshot, spaces: Iterable[Sequence[Shard]]) -> Iterator[Problem]:
+        """Yield the problems of a store; missing files that the manifest of the folder names are found elsewhere."""
+        sizes = self.sizes
+        if sizes is None:
+            sizes = {key: properties["bytes"] for key, properties in snapshot.files.items() if "bytes" in properties}
+        missing = set()
+        for key, size in sorted(sizes.items()):
+            path = paths.root / key  # checked by the grammar of names when the manifest was read
+            try:
+                if not self.is_listed:
+                    with supply.fetched(path, [(max(0, size - 1), size)]):
+                        pass
+                elif (found := disk.size(path)) != size:
+                    problem = f"it has {found:,} bytes, and its manifest says {size:,}: it was truncated or altered"
+                    yield Problem(path, problem)
+            except (FileNotFoundError, MissingObjectError):
+                missing.add(path)
+                yield Problem(path, "it is missing, and the manifest names it")
+        for shards in spaces:
+            yield from verify_footers([shard for shard in shards if shard.path not in missing])
+
+
+def verify_footers(shards: Sequence[Shard]) -> Iterator[Problem]:
+    """Yield the shards without a summary, or whose footer does not agree with the hash in it."""
+    fetch_footers([shard.path for shard in shards])
+    for shard in shards:
+        finish_part()
+        if not disk.is_file(shard.summary_path):
+            yield Problem(shard.summary_path, f"it is missing, and its shard {shard.path} is there")
+        if not is_footer_sound(shard.path):
+            yield Problem(shard.path, "its footer does not agree with the SHA-256 in it: it was truncated or altered")

@@ -49,14 +49,7 @@ def _is_sound(row: dict[str, Any], context: str | None) -> bool:
 
 
 def rewrite_table(paths: StorePaths, path: Path, ids: Ids, rows: pa.Table | None = None) -> None:
-    """Replace a table of items by one row of each of some items, after copying it into :attr:`StorePaths.damaged`.
-
-    Args:
-        paths: Paths of the store.
-        path: Table to replace.
-        ids: Ids of the items (n,), at least one.
-        rows: Rows to take them from; None for all of the table.
-    """
+    """Replace a table of items by a row of each of some items (n,), of its own or given rows, after copying it out."""
     rows = read_part(path) if rows is None else rows
     _, first = np.unique(rows["item_id"].to_numpy(), return_index=True)
     rows = rows.take(first)

@@ -7,6 +7,7 @@ of each shard.
 
 import pyarrow as pa
 
+from embstore.base import disk
 from embstore.base.errors import DamagedError
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
@@ -31,18 +32,18 @@ def write_all_merged(paths: StorePaths) -> None:
         write_merged(paths, card)
 
 
-def write_merged(paths: StorePaths, card: Card) -> None:
-    """Write the merged summary of a space, unless it is up to date or there is only one shard.
+def write_merged(paths: StorePaths, card: Card, *, force: bool = False) -> None:
+    """Write the merged summary of a space, also one that is up to date with ``force``; remove one of other shards.
 
-    Summaries are added in the order of the shards' names. If one is damaged, nothing is written; a query that needs it
-    reports it.
-
-    Raises:
-        StoreError: The disk is full or cannot be written.
+    Summaries are added in the order of the shards' names. Of a single shard, or if a summary is damaged, nothing is
+    written; a query that needs it reports it.
     """
-    shards = committed_shards(paths, card.space)
-    merged = read_merged(paths, card)
-    if len(shards) < 2 or (merged is not None and merged.is_of(shards)):
+    shards, path = committed_shards(paths, card.space), paths.merged(card.space)
+    merged = None if force else read_merged(paths, card)
+    if merged is not None and merged.is_of(shards):
+        return
+    disk.remove(path, missing_ok=True)
+    if len(shards) < 2:
         return
     try:
         sums = add_summaries(card, shards)
@@ -50,4 +51,4 @@ def write_merged(paths: StorePaths, card: Card) -> None:
         return
     shards_sha256 = names.hash_of(shard.name for shard in shards)
     rows = [{"shards_sha256": shards_sha256, **summary_row(layer, summary)} for layer, summary in sums.items()]
-    write_table(paths.merged(card.space), arrow_arrays.to_table(rows, MERGED_SCHEMA), plain=True)
+    write_table(path, arrow_arrays.to_table(rows, MERGED_SCHEMA), plain=True)

@@ -375,4 +375,4 @@ def in_parallel(work: Callable[[T], None], jobs: Collection[T], n_threads: int) 
 
 def _is_small(path: str) -> bool:
     """Return whether a file is fetched when the store is opened: cards, and the merged sums of a space."""
-    return path.startswith(("spaces/", "merged/"))
+    return names.kind_of(path) in (names.CARDS, names.MERGED)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from embstore.base import disk
 from embstore.base.errors import LockedError, MissingObjectError, RemoteError, StoreError
+from embstore.storage.files import names
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.remote import manifest
 from embstore.storage.remote.manifest import RemoteFile, RemoteState, Writer
@@ -46,7 +47,7 @@ def stored_files(paths: StorePaths, snapshot: Snapshot) -> Iterator[str]:
 
 def object_key(path: str, sha256: str) -> str:
     """Return the key of the object of a file: its path, with a hash unless the name of the file is one already."""
-    if path.startswith(("items/", "columns/", "skipped/", "embeddings/")):
+    if (kind := names.kind_of(path)) is not None and kind.is_immutable:
         return path
     stem, _, suffix = path.rpartition(".")
     return f"{stem}.{sha256[:16]}.{suffix}"
@@ -221,7 +222,7 @@ class RemoteWriter:
         place = self._mirror.root / path
         stamp = self._mirror.contents.stamp_of(path)
         content: bytes | Path = place
-        if path.startswith(("embeddings/", "indexes/")):
+        if names.kind_of(path) in (names.SHARDS, names.INDEXES):
             digest, size = disk.sha256(place), disk.size(place)
         else:  # what is hashed is what is uploaded, whoever replaces the file meanwhile
             content = disk.read(place)
@@ -246,10 +247,7 @@ class RemoteWriter:
 KEPT = timedelta(days=1)
 """How long readers of an old manifest may go on."""
 
-FOLDERS = (
-    "items", "columns", "skipped", "spaces", "datasets", "embeddings", "summaries", "indexes", "maps", "merged",
-    "probes", manifest.LISTS_FOLDER,
-)  # fmt: skip
+FOLDERS = (*{kind.folder: kind for kind in names.KINDS if kind.is_shared}, _PROBES, manifest.LISTS_FOLDER)
 
 
 def collect(objects: ObjectStore, now: datetime) -> list[str]:

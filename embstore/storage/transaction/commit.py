@@ -25,7 +25,7 @@ from filelock import FileLock
 from embstore.base import atomic, disk, supply
 from embstore.base.errors import DamagedError, FileAccessError, StoreError
 from embstore.base.space import Unit
-from embstore.storage.files import tables
+from embstore.storage.files import names, tables
 from embstore.storage.files.card import Card, store_card
 from embstore.storage.files.paths import Shard, StorePaths, write_marker
 from embstore.storage.files.shards import ShardContent, publish_shard, stage_shard
@@ -155,7 +155,7 @@ def committing(paths: StorePaths, change: Change) -> Iterator[None]:
             for path in change.all_added:
                 if not snapshot.is_named(paths, path):
                     disk.remove(path, missing_ok=True)
-                    if paths.key(path).startswith("embeddings/"):
+                    if names.kind_of(paths.key(path)) is names.SHARDS:
                         disk.remove(paths.summary_of(path), missing_ok=True)
         raise
 

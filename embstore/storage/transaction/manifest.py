@@ -104,7 +104,7 @@ class Snapshot:
         """Yield the files that do not exist."""
         for folder, entries in self._by_folder.items():
             files = [paths.file(f"{folder}/{entry}") for entry in entries]
-            if folder in ("spaces", "datasets"):
+            if folder in (names.CARDS.folder, names.DATASETS.folder):
                 yield from (path for path in files if not disk.exists(path))
             else:
                 yield from self.parts(paths, files[0].parent).missing

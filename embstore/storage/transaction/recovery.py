@@ -40,7 +40,7 @@ def recover(paths: StorePaths) -> list[Path]:
     Of a new store without a marker yet, only temporary files are removed.
     """
     if not disk.exists(paths.marker):
-        return _remove(paths.temporaries())
+        return _remove(paths.contents().temporaries)
     finish_replacements(paths)
     return _remove(list_leftovers(paths, read_snapshot(paths)))
 
@@ -49,7 +49,7 @@ def list_leftovers(paths: StorePaths, snapshot: Snapshot) -> list[Path]:
     """Return the files that :func:`recover` would remove, given those that make up the store."""
     spaces = leftover_spaces(paths, snapshot)
     folders = [folder for space in spaces for folder in paths.folders_of(space)]  # removed if nothing else is in them
-    return [*paths.temporaries(), *_unnamed(paths, snapshot, spaces), *folders]
+    return [*paths.contents().temporaries, *_unnamed(paths, snapshot, spaces), *folders]
 
 
 def forget_missing(paths: StorePaths, folders: Iterable[Path]) -> list[Path]:
@@ -78,7 +78,7 @@ def replacing(
     with committing(paths, change):
         yield
     finish_replacements(paths)
-    shards = (path for path in change.all_removed if paths.key(path).startswith("embeddings/"))
+    shards = (path for path in change.all_removed if names.kind_of(paths.key(path)) is names.SHARDS)
     _remove(filter(disk.exists, [*change.all_removed, *map(paths.summary_of, shards)]))
 
 
@@ -142,7 +142,7 @@ def count_items(paths: StorePaths, space: str) -> int | None:
 def leftover_spaces(paths: StorePaths, snapshot: Snapshot) -> list[str]:
     """Return the names of the spaces that are not of the store and have files."""
     stored = {*snapshot.spaces, *snapshot.spaces_with_shards}
-    merged = (path.stem for path in paths.merged_files())
+    merged = (path.stem for path in paths.files_of(names.MERGED))
     return sorted({*paths.spaces_on_disk(), *paths.cards(), *merged} - stored)
 
 
@@ -185,7 +185,9 @@ def _unnamed(paths: StorePaths, snapshot: Snapshot, gone: Collection[str]) -> li
         found += [path for path in names.PARTS.listed(folder).values() if not snapshot.is_named(paths, path)]
     for space in sorted({*paths.spaces_on_disk(), *gone}):
         shards = names.PARTS.listed(paths.embeddings(space)).values()
-        found += [path for path in (*shards, *paths.summary_files(space)) if not snapshot.is_named(paths, path)]
+        found += [
+            path for path in (*shards, *paths.files_of(names.SUMMARIES, space)) if not snapshot.is_named(paths, path)
+        ]
         for pair in paths.index_pairs(space):
             existing = [path for path in pair if disk.exists(path)]
             found += existing if space in gone or len(existing) < len(pair) else []

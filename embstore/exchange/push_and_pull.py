@@ -1,28 +1,49 @@
-"""Find the files of a store that travel: all that its manifest names, or those of some spaces and layers."""
+"""Copy a store, or some of its spaces and layers, to another place: choose the files, check, copy, commit them at once.
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+Files come into the folder ``.incoming`` first, where a copy that was interrupted finds them again. No reader sees them
+there, and no other writer deletes them.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from embstore.base import atomic, disk
-from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError
+from embstore.base.errors import DamagedError, MissingFileError, SpaceMismatchError, StoreError, UsageError
+from embstore.base.progress import Observer, Progress
 from embstore.base.space import Layers
+from embstore.base.table import Table
 from embstore.index.updating import readable_card
+from embstore.maintain.actions import Action, tabulate
 from embstore.storage.catalog import Catalog
+from embstore.storage.files import names
 from embstore.storage.files.card import Card, store_card
-from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.shards import ShardContent, publish_shard, stage_shard
-from embstore.storage.files.tables import bounded, read_part
+from embstore.storage.files.paths import StorePaths, check_marker
 from embstore.storage.files.vectors import LayerVectors
-from embstore.storage.maintenance.column_tables import new_columns
-from embstore.storage.maintenance.import_store import merged_dataset, new_items, new_skipped, stage_table
+from embstore.storage.maintenance.copying import (
+    LABELS,
+    Content,
+    Incoming,
+    explaining_changes,
+    in_order,
+    is_stored,
+    merged_dataset,
+    new_rows,
+    open_source,
+    shard_hash,
+    write_new,
+    write_subset,
+)
+from embstore.storage.remote.manifest import PUBLISHED_NAME, RemoteFile, parse_published, published_bytes
+from embstore.storage.remote.writing import stored_files
 from embstore.storage.selection import SpaceFilter
 from embstore.storage.transaction.manifest import read_snapshot
-
-Content = dict[str, Path]
-"""Path of a file in a store, with slashes → the file that has its content."""
+from embstore.storage.writer import StoreWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +64,13 @@ class Part:
 
     def superseded(self, stored: Iterable[str]) -> list[str]:
         """Return those files of a place whose content is in these files under other names, as after a compaction."""
-        folders = [f"{kind}/space={space}/" for space in self.cards for kind in ("embeddings", "summaries")]
+        folders = {names.SPACES.prefix + space for space in self.cards}
         others = (key for key in stored if key not in self.files)
-        return [key for key in others if self.is_whole or key.startswith(tuple(folders))]
+        return [
+            key for key in others
+            if self.is_whole
+            or (names.kind_of(key) in (names.SHARDS, names.SUMMARIES) and Path(key).parent.name in folders)
+        ]  # fmt: skip
 
 
 def make_part(source: Catalog, stored: Catalog | None, selection: Selection, folder: Path, place: str) -> Part:
@@ -87,7 +112,9 @@ def _of_spaces(source: Catalog, cards: Sequence[Card], layers: str, stored: Cata
         else:
             chosen[card.space] = replace(card, layers=Layers(members, card.layers.n_blocks, card.layers.top_form))
             files |= _rewritten(source, chosen[card.space], own)
-    return Part(files | _tables(source, cards, stored, own), chosen, is_whole=False)
+    requested = source.ids_of(card.space for card in cards)
+    new = (key for each in write_new(source, stored, cards, requested, own) for key in each.files)
+    return Part(files | {key: own.root / key for key in new}, chosen, is_whole=False)
 
 
 def _derived(source: Catalog, card: Card) -> Content:
@@ -110,12 +137,9 @@ def _rewritten(source: Catalog, card: Card, own: StorePaths) -> Content:
     new_names = {}
     for shard in source.shards[card.space]:
         ids = LayerVectors([shard], card.layers.ids[0], card.dim).ids()
-        vectors = (LayerVectors([shard], layer.id, card.dim, ids).gather()[1] for layer in card.layers)
-        with atomic.temporary(own.embeddings(card.space)) as temp:
-            staged = stage_shard(temp, own, ShardContent(card, ids, vectors))
-            publish_shard(staged)
-        new_names[shard.name] = staged.shard.name
-        files += staged.shard
+        new = write_subset(own, shard, card, ids)
+        new_names[shard.name] = new.name
+        files += new
     content = {own.key(path): path for path in files}
     for layer in card.layers:
         path = source.paths.index(card.space, layer)
@@ -126,40 +150,6 @@ def _rewritten(source: Catalog, card: Card, own: StorePaths) -> Content:
             index_card = own.index_card(own.root / key)
             content |= {key: path, own.key(index_card): index_card}
     return content
-
-
-def _tables(source: Catalog, cards: Sequence[Card], stored: Catalog | None, own: StorePaths) -> Content:
-    """Write tables of the texts, skipped texts and datasets of some spaces that the other place does not have."""
-    requested = np.unique(np.concatenate([np.empty(0, np.int64), *(source.ids(card.space) for card in cards)]))
-    known = stored.item_ids() if stored is not None else np.empty(0, np.int64)
-    skipped = new_skipped(
-        source.skipped_files, stored.skipped_files if stored is not None else (), {card.space for card in cards}
-    )
-    files = list(_staged(own.items, new_items(source.item_files, known, requested)))
-    files += _staged(own.skipped, [] if skipped is None else [skipped])
-    known_columns = stored.column_files if stored is not None else ()
-    place = stored.paths.root if stored is not None else own.root
-    spaces = [card.space for card in cards]
-    columns = new_columns(place, known_columns, source.paths.root, source.column_files, spaces, requested)
-    files += _staged(own.columns, columns)
-    units = {card.unit.value for card in cards}
-    for path in source.paths.dataset_files():
-        target = own.dataset(path.stem)
-        if stored is not None and disk.exists(other := stored.paths.dataset(path.stem)):
-            disk.make_folder(own.datasets)
-            disk.copy(other, target)
-        if (merged := merged_dataset(path, target, units)).n_new:
-            merged.publish()
-            files.append(target)
-    return {own.key(path): path for path in files}
-
-
-def _staged(folder: Path, parts: Iterable[object]) -> Iterator[Path]:
-    for rows in bounded(parts):
-        with atomic.temporary(folder) as temp:
-            table = stage_table(temp, rows)
-            table.publish()
-        yield table.path
 
 
 def _check_content(part: Part, source: Catalog, stored: Catalog, place: str) -> None:
@@ -198,8 +188,7 @@ def _mismatch(stored: Card, copied: Card, source: Card, different: Sequence[str]
 
 def _check_items(part: Part, source: Catalog, stored: Catalog, space: str, place: str) -> None:
     card = stored.cards[space]
-    known = {key.rpartition("/")[2] for key in part.files if key.startswith(f"embeddings/space={space}/")}
-    others = [shard for shard in stored.shards[space] if shard.path.name not in known]
+    others = [shard for shard in stored.shards[space] if stored.paths.key(shard.path) not in part.files]
     if others:
         ids = LayerVectors(others, card.layers.ids[0], card.dim).ids()
         if n := len(np.setdiff1d(ids, source.ids(space))):
@@ -207,18 +196,10 @@ def _check_items(part: Part, source: Catalog, stored: Catalog, space: str, place
 
 
 def _check_tables(source: Catalog, stored: Catalog, place: str) -> None:
-    files = _others(stored.item_files, source.item_files)
-    ids = [read_part(path, ["item_id"])["item_id"].to_numpy() for path in files]
-    if ids and (n := len(np.setdiff1d(np.concatenate(ids), source.item_ids()))):
-        raise _other(place, f"{n:,} texts")
-    spaces = {*source.cards, *stored.cards, None}
-    files = _others(stored.skipped_files, source.skipped_files)
-    if files and (rows := new_skipped(files, source.skipped_files, spaces)) is not None:
-        raise _other(place, f"{len(rows):,} skipped texts")
-    files = _others(stored.column_files, source.column_files)
-    for rows in new_columns(source.paths.root, source.column_files, stored.paths.root, files, stored.cards):
-        names = [name for name in rows.column_names[1:] if rows[name].null_count < len(rows)]
-        raise _other(place, f"values of columns ({', '.join(names)}) of {len(rows):,} items")
+    cards = {**source.cards, **stored.cards}.values()
+    for kind, tables in new_rows(stored, source, cards, None, source.paths.root).items():
+        if n_rows := sum(map(len, tables)):
+            raise _other(place, f"{n_rows:,} {LABELS[kind]}")
     for path in stored.paths.dataset_files():
         own = source.paths.dataset(path.stem)
         if not disk.exists(own):
@@ -227,13 +208,118 @@ def _check_tables(source: Catalog, stored: Catalog, place: str) -> None:
             raise _other(place, f"other rows of the dataset {path.stem}")
 
 
-def _others(files: Sequence[Path], known: Sequence[Path]) -> list[Path]:
-    names = {path.name for path in known}
-    return [path for path in files if path.name not in names]
-
-
 def _other(place: str, what: str) -> StoreError:
     return StoreError(
         f"{place} has other content, which a copy would remove: {what}. Nothing was copied. To keep both, copy single "
         "spaces with ⦃space⦄, or unite the stores with embstore merge; else name another place."
     )
+
+
+INCOMING = ".incoming"
+
+
+def copy_store(
+    root: Path,
+    target: Path,
+    selection: Selection,
+    observe: Observer,
+    verb: str = "push",
+    name: str = "",
+    *,
+    dry_run: bool = False,
+) -> Table:
+    """Copy a store into a folder: an empty one, an earlier copy, or with single spaces also another store.
+
+    The same call goes on after an interruption, and copies only what is missing.
+    """
+    own, paths = disk.resolved(root), StorePaths(disk.resolved(target))
+    if own == paths.root or (disk.exists(target) and disk.is_same(own, paths.root)):
+        raise UsageError(f"{own} is the store itself: name another place.")
+    if own in paths.root.parents or paths.root in own.parents:
+        inner, outer = sorted((own, paths.root), key=lambda folder: len(folder.parts), reverse=True)
+        raise UsageError(f"{inner} is inside {outer}, and a store is no part of another one: name another place.")
+    source, name = open_source(own), name or str(paths.root)
+    with (
+        TemporaryDirectory(prefix="embstore-") as temporary,
+        explaining_changes(source),
+        nullcontext() if dry_run else StoreWriter(target),
+    ):
+        stored = _stored(paths)
+        part = make_part(source, stored, selection, Path(temporary), name)
+        named = {} if stored is None else read_snapshot(paths).files
+        missing = [key for key in part.files if not is_stored(key, part.files, named, paths)]
+        if not dry_run:
+            incoming = Incoming(paths, paths.root / INCOMING)
+            for done, key in enumerate(in_order(missing)):
+                observe(Progress(verb, name, done, len(missing), done / len(missing)))
+                incoming.receive(key, part.files[key])
+            incoming.publish(missing, part.superseded(named))
+            if verb == "push" and "://" not in name:
+                _write_published(paths)
+            observe(Progress(verb, name, len(missing), len(missing), 1.0))
+        return report(f"would {verb}" if dry_run else f"{verb}ed", part, missing, paths)
+
+
+def _stored(paths: StorePaths) -> Catalog | None:
+    """Return the catalog of a folder; None if it is missing or empty."""
+    if not disk.exists(paths.marker):
+        if any(not path.name.startswith(".") for path in disk.listed(paths.root)):
+            check_marker(paths)  # raises for a folder that contains other files
+        return None
+    return Catalog(paths.root)
+
+
+def _write_published(paths: StorePaths) -> None:
+    """Write ``manifest.json``, which names the files of a folder for readers through a web server."""
+    path, before = paths.root / PUBLISHED_NAME, None
+    with suppress(MissingFileError, DamagedError):
+        before = parse_published(disk.read(path), str(path))
+    old = before.files if before is not None else {}
+    files = {key: _entry(paths, key, old.get(key)) for key in stored_files(paths, read_snapshot(paths))}
+    if files != old:
+        atomic.write_bytes(path, published_bytes(files, before))
+
+
+def _entry(paths: StorePaths, key: str, before: RemoteFile | None) -> RemoteFile:
+    """Return size and hash of a file; its name, or the summary of a shard, has the hash of what is never replaced."""
+    size, kind = disk.size(paths.root / key), names.kind_of(key)
+    if before is not None and before.size == size and kind is not None and kind.is_immutable:
+        return before
+    if kind is names.SHARDS:
+        return RemoteFile(key, size, shard_hash(paths.root / names.hash_holder(key)))
+    return RemoteFile(key, size, disk.sha256(paths.root / key))
+
+
+def report(verb: str, part: Part, files: Iterable[str], paths: StorePaths) -> Table:
+    """Return a row for each space, and for each folder of tables, with new files."""
+    n_bytes: Counter[Path] = Counter()
+    n_files: dict[Path, Counter[str]] = {}
+    for key in files:
+        place, noun = _place(key, paths)
+        n_bytes[place] += disk.size(part.files[key])
+        n_files.setdefault(place, Counter())[noun] += 1
+    found = []
+    for place in sorted(n_files):
+        counts = sorted((noun, n) for noun, n in n_files[place].items() if noun)
+        detail = ", ".join(f"{n} {noun}" if n == 1 else f"{n} {_PLURALS[noun]}" for noun, n in counts)
+        found.append(Action(verb, place, detail, None, n_bytes[place]))
+    return tabulate(found, paths.root)
+
+
+def rest_of_copy(n_files: int, n_bytes: int) -> Table:
+    """Return the report on a copy into a bucket that was interrupted after its mirror had all files."""
+    detail = f"{n_files} files, the rest of an interrupted copy"
+    return tabulate([Action("pushed", Path(), detail, None, n_bytes)], Path())
+
+
+_PLURALS = {"index": "indexes", "map": "maps", "shard": "shards", "table": "tables"}
+
+
+def _place(key: str, paths: StorePaths) -> tuple[Path, str]:
+    """Return the folder or file that a file is reported with, and the noun that is counted there."""
+    kind, name = names.kind_of(key), Path(key)
+    assert kind is not None
+    if kind in (names.CARDS, names.MERGED) or kind.by_space:
+        space = name.parent.name.removeprefix(names.SPACES.prefix) if kind.by_space else name.stem
+        return paths.embeddings(space), kind.noun
+    return (paths.root / key if kind is names.DATASETS else paths.root / kind.folder), kind.noun

@@ -1,16 +1,61 @@
-"""Group the occurrences of a space by word or by sentence."""
+"""Look up items by SQL over a catalog: their columns, occurrences of words, and spellings that differ in case only."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import DamagedError
+from embstore.base.errors import DamagedError, UnknownNameError
 from embstore.base.space import Unit
-from embstore.base.text import escaped
+from embstore.base.text import N_TOKENS, escaped
 from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.files.item_columns import BUILT_IN, ColumnValues, computed, is_token_column, token_column
 from embstore.storage.sql import connections, interruptible
+
+_HOW_TO_KEEP = "To store columns of a source: embstore build FILE --column text --keep NAME"
+
+
+def column_types(catalog: Catalog, space: str) -> dict[str, str]:
+    """Return the type of each column of a space's items, by name: stored ones, then built-in ones of its unit.
+
+    Types are ``int64``, ``float64``, ``bool`` and ``string``.
+    """
+    unit = catalog.cards[space].unit
+    stored = catalog.columns.types
+    found = {name: kind for name, kind in stored.items() if not is_token_column(name)}
+    if (counts := token_column(space)) in stored:
+        found[N_TOKENS] = stored[counts]
+    return found | {name: column.kind for name, column in BUILT_IN.items() if unit in column.units}
+
+
+def chosen_columns(catalog: Catalog, space: str, names: Sequence[str]) -> dict[str, str]:
+    """Return the type of each of some columns, by name; ``all`` stands for every stored one."""
+    if tuple(names) == ("all",):
+        return {name: kind for name, kind in column_types(catalog, space).items() if name not in BUILT_IN}
+    known = column_types(catalog, space)
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("column", name, known, _HOW_TO_KEEP)
+    return {name: known[name] for name in names}
+
+
+def column_values(catalog: Catalog, space: str, names: Iterable[str], ids: Ids) -> dict[str, ColumnValues]:
+    """Return the values of columns for some items (n,) of a space, in the order of their ids, by name."""
+    requested = tuple(chosen_columns(catalog, space, tuple(names)))
+    built_in = [name for name in requested if name in BUILT_IN]
+    stored = {token_column(space) if name == N_TOKENS else name: name for name in requested if name not in BUILT_IN}
+    found = {
+        stored[name]: replace(values, name=stored[name])
+        for name, values in catalog.columns.values([*stored], ids).items()
+    }
+    if built_in:
+        items = catalog.items(ids.tolist())
+        ordered = [items[item] for item in ids.tolist()]
+        found |= {name: computed(name, ordered) for name in built_in}
+    return {name: found[name] for name in requested}
+
 
 GroupBy = Literal["word", "folded word", "sentence"]
 
@@ -31,17 +76,10 @@ _OF_WORDS = """SELECT item_id, list_position($words, text) - 1 AS place FROM ite
 
 
 def occurrences_of_words(catalog: Catalog, words: Sequence[str]) -> tuple[Ids, NDArray[np.int64]]:
-    """Find the occurrences of words in all spaces.
-
-    Args:
-        catalog: Catalog of the store.
-        words: Distinct words.
+    """Find the occurrences of distinct words in all spaces.
 
     Returns:
         Item ids (n,), ascending, and the position in ``words`` of the word of each, int64 (n,).
-
-    Raises:
-        DamagedError: A table of texts was altered.
     """
     catalog.checked_item_tables()
     connection = catalog.reader.connection
@@ -67,9 +105,6 @@ def group_occurrences(
     Returns:
         Item ids (n,), ascending; the group of each, int64 (n,); and the names of the groups, by group. A word of
         ``words`` without occurrences in the space has a name and an empty group.
-
-    Raises:
-        DamagedError: A table of texts was altered, or the text of an occurrence or of its sentence is missing.
     """
     catalog.check_texts(space)
     # Checks each table of items against the SHA-256 in its name.
@@ -97,3 +132,26 @@ def group_occurrences(
     # An item may be in several files: after builds that were interrupted, or stores that were copied together.
     found, first = np.unique(np.asarray(columns["item_id"], np.int64), return_index=True)
     return found, np.asarray(columns["place"], np.int64)[first], names
+
+
+_LOWER = (
+    "SELECT lower(word) FROM (SELECT unnest($words) AS word, generate_subscripts($words, 1) AS place) ORDER BY place"
+)
+_VARIANTS = """SELECT DISTINCT item_id, lower(text) AS lowered FROM items
+               WHERE unit = 'word' AND lower(text) IN (SELECT unnest($words)) ORDER BY item_id"""
+
+
+def spellings(catalog: Catalog, words: Sequence[str]) -> tuple[list[str], Ids, list[str]]:
+    """Find the stored words that are equal to given words but for case.
+
+    Returns:
+        The words in lower case (as DuckDB's ``lower``); and the item ids (n,), ascending, of the stored words that are
+        among them in lower case, with these (n).
+    """
+    catalog.checked_item_tables()
+    connection = catalog.reader.connection
+    lowered = [row[0] for row in interruptible.rows(connection, _LOWER, {"words": [escaped(word) for word in words]})]
+    catalog.create_item_view(connection)
+    rows = interruptible.rows(connection, _VARIANTS, {"words": sorted({*lowered})})
+    interruptible.execute(connection, "DROP VIEW items")
+    return lowered, np.array([row[0] for row in rows], np.int64), [row[1] for row in rows]
