@@ -145,7 +145,7 @@ def text_reader(lines: Lines, name: str) -> Rows:
         for number, line in enumerate(lines(), 1):
             ends.count(number, line)
             yield row_or_blank(strip_terminator(line), f"{name}:{number}", EMPTY_LINE)
-        yield from ends.remarks()
+        yield from map(Remark, ends.remarks())
 
     return read
 
@@ -167,14 +167,13 @@ class LineEnds:
             self.first_return = self.first_return or number
             self.n_returns += 1
 
-    def remarks(self) -> Iterator[Remark]:
-        """Yield a remark if the source has lines of both kinds."""
-        if self.n_feeds and self.n_returns:
-            yield Remark(
-                f"{self.name}:{self.first_return}: a carriage return without a line feed was taken for the end of a "
-                f"line ({self.n_returns} in all), as line feeds are elsewhere. If it is part of a text, give the texts "
-                "as .jsonl, or in quotes as .csv."
-            )
+    def remarks(self) -> list[str]:
+        """Return a remark if the source has lines of both kinds."""
+        return [
+            f"{self.name}:{self.first_return}: a carriage return without a line feed was taken for the end of a "
+            f"line ({self.n_returns} in all), as line feeds are elsewhere. If it is part of a text, give the texts "
+            "as .jsonl, or in quotes as .csv."
+        ] * bool(self.n_feeds and self.n_returns)
 
 
 def strip_terminator(line: str) -> str:

@@ -42,8 +42,9 @@ from embstore.sources.source import (
     DataFile,
     DatasetSpec,
 )
-from embstore.sources.tables import COLUMNS_OPTION, DELIMITED, TABLES, parse_delimiter, read_records
+from embstore.sources.tables import COLUMNS_OPTION, TABLES, read_records
 from embstore.sources.targets import Targets, remove_brackets
+from embstore.sources.text_tables import DELIMITED, parse_delimiter
 
 KINDS = ("pairs", "lexicon", ANALOGIES)
 _FOLDER = "own"
