@@ -86,8 +86,10 @@ class DelimitedTable(Table):
             for last in file_lines(self.path, self.name):  # noqa: UP028
                 yield last
 
-        quoting = csv.QUOTE_MINIMAL if self._is_quoted else csv.QUOTE_NONE
-        reader = csv.reader(lines(), delimiter=self._delimiter, quoting=quoting, strict=True)
+        reader = csv.reader(
+            lines(), delimiter=self._delimiter, strict=True,
+            quoting=csv.QUOTE_MINIMAL if self._is_quoted else csv.QUOTE_NONE,
+        )  # fmt: skip
         while True:
             first_line = reader.line_num + 1
             try:

@@ -24,7 +24,7 @@ from embstore.storage.parquet.arrow_arrays import from_numpy
 from embstore.storage.parquet.footer import read_columns
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import Reader
-from embstore.storage.staging.staging import SHOWN, Ids, Staging
+from embstore.storage.staging.staging import INT, SHOWN, TEXT, Appender, Ids, Staging
 from embstore.storage.transaction.commit import write_column_rows
 from embstore.storage.transaction.manifest import PartFiles, list_parts
 
@@ -95,9 +95,6 @@ class StagedColumns:
         self._staging = staging
         self._names: dict[str, int] = {}
         self._n_rows = 0
-        self._rows: list[tuple[int, str]] = []
-        self._items: list[tuple[int, int]] = []
-        self._values: list[tuple[int, int, str, str]] = []
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,32 +111,24 @@ class StagedColumns:
         """
         if not self._n_rows:
             interruptible.execute(self._staging.connection, _TABLES)
+            self._rows = Appender(self._staging, "kept_row", {"row": INT, "origin": TEXT})
+            self._items = Appender(self._staging, "kept_item", {"item_id": INT, "row": INT})
+            self._values = Appender(
+                self._staging, "kept_value", {"row": INT, "place": INT, "kind": TEXT, "value": TEXT}
+            )
         row = self._n_rows
         self._n_rows += 1
-        self._rows.append((row, origin))
-        self._items += [(item, row) for item in ids]
+        self._rows.add(row, origin)
+        for item in ids:
+            self._items.add(item, row)
         for name, value in values.items():
             place = self._names.setdefault(name, len(self._names))
             if value is not None:
-                self._values.append((row, place, *value))
-        if max(len(self._items), len(self._values)) >= _BATCH_ROWS:
-            self._stage()
-
-    def _stage(self) -> None:
-        """Move the collected rows into the tables."""
-        for table, names, rows in (
-            ("kept_row", ("row", "origin"), self._rows),
-            ("kept_item", ("item_id", "row"), self._items),
-            ("kept_value", ("row", "place", "kind", "value"), self._values),
-        ):
-            if rows:
-                columns: dict[str, Sequence[Any]] = dict(zip(names, zip(*rows, strict=True), strict=True))
-                self._staging.insert(table, columns)
-        self._rows, self._items, self._values = [], [], []
+                self._values.add(row, place, *value)
 
     def write(self, paths: StorePaths, *, dry_run: bool = False) -> list[StoredColumn]:
         """Write the values that are not stored yet, and return the columns; one without any value is not stored."""
-        self._stage()
+        self._staging.flush()
         if not self._names:
             return []
         parts = list_parts(paths, paths.columns) if disk.exists(paths.marker) else PartFiles((), ())
@@ -306,7 +295,7 @@ class StagedColumns:
             )
 
     def _new_rows(self, kinds: Mapping[str, str]) -> Iterator[pa.Table]:
-        """Yield the values that are not stored, in the schema of tables of columns, by ascending id."""
+        """Return the values that are not stored, in the schema of tables of columns, by ascending id."""
         values = ", ".join(
             f"CASE WHEN s{number} IS NULL THEN c{number} END AS {connections.quote_name(name)}"
             for number, name in enumerate(kinds)
@@ -315,13 +304,7 @@ class StagedColumns:
         sql = f"""FROM (SELECT item_id, {values} FROM kept LEFT JOIN kept_before USING (item_id))
                   WHERE {" OR ".join(f"{connections.quote_name(name)} IS NOT NULL" for name in kinds)}
                   ORDER BY item_id"""
-        schema = column_schema(kinds)
-        connection = self._staging.connection
-        reader = interruptible.run(
-            connection, lambda it: it.sql(f"SELECT item_id, {names} {sql}").to_arrow_reader(_BATCH_ROWS)
-        )
-        while (batch := interruptible.run(connection, lambda _: next(reader, None))) is not None:
-            yield pa.Table.from_batches([batch]).cast(schema)
+        return self._staging.stream(f"SELECT item_id, {names} {sql}", column_schema(kinds), _BATCH_ROWS)
 
     def _counts(self, kinds: Mapping[str, str]) -> list[StoredColumn]:
         source = "kept LEFT JOIN kept_before USING (item_id)"
