@@ -39,9 +39,15 @@ _GROUP = re.compile(
 )
 _VECTOR_TYPES = {b"\x08": "FLOAT", b"\x0e": "FIXED_LEN_BYTE_ARRAY"}
 
+# Fields of the footer, of a row group, of the metadata of a column chunk and of its statistics.
+_ROW_GROUPS, _COLUMNS, _META = 4, 1, 3
+_CHUNK_TYPE, _N_VALUES, _SIZE, _OFFSET, _STATISTICS = 1, 5, 7, 9, 12
+_GREATEST, _LEAST = 5, 6
+_PHYSICAL_TYPES = {2: "INT64", 4: "FLOAT", 7: "FIXED_LEN_BYTE_ARRAY"}
+
 
 class Chunk(NamedTuple):
-    """A column chunk of a shard, with the names that pyarrow has for its metadata."""
+    """A column chunk of a shard: its type and numbers, by the names that pyarrow has for them."""
 
     physical_type: str
     num_values: int
@@ -50,9 +56,11 @@ class Chunk(NamedTuple):
 
 
 class RowGroup(NamedTuple):
-    """A row group of a shard: its layer, and its column chunks of item ids and of vectors."""
+    """A row group of a shard: its layer, least and greatest item id, and column chunks of item ids and of vectors."""
 
     layer: int
+    first: int
+    last: int
     item_ids: Chunk
     vectors: Chunk
 
@@ -103,39 +111,86 @@ def is_footer_sound(path: Path) -> bool:
         return checksum.has_valid_checksum(_read(file))
 
 
-def read_row_groups(path: Path, layers: Collection[int], ids: NDArray[np.int64]) -> list[RowGroup] | None:
-    """Return the row groups of a shard that may have some items in some layers, without loading pyarrow.
+def read_row_groups(
+    path: Path, layers: Collection[int] | None = None, ids: NDArray[np.int64] | None = None
+) -> list[RowGroup]:
+    """Read the row groups of a shard, in their order.
 
     Args:
         path: Shard file.
-        layers: Ids of layers.
-        ids: Item ids, ascending.
+        layers: Ids of layers; None for all.
+        ids: Item ids, ascending, at least one of which a row group may have; None for any.
 
-    Returns:
-        None if the footer does not match the hash in it, or is not written as embstore writes those of shards.
+    Raises:
+        ValueError: The footer does not match the hash in it, or is not that of a shard.
     """
     with disk.reading(path, whole=False) as file:
         data = _read(file)
+    if not checksum.has_valid_checksum(data):
+        raise ValueError("its footer does not agree with the SHA-256 in it")
     found = [match.groups() for match in _GROUP.finditer(data)]
     n_groups = data.count(b"\x18\x07item_id") - 1  # one is the name of the column in the schema
-    if len(found) != n_groups or not checksum.has_valid_checksum(data):
-        return None
-    wanted = {layer.to_bytes(4, "little") for layer in layers}
+    if len(found) != n_groups or any(group[4] != group[5] for group in found):
+        every = _parsed_row_groups(
+            data
+        )  # not as embstore writes footers with the pyarrow that the pattern was made for
+        return [group for group in every if _is_wanted(group, layers, ids)]
     last, first = np.frombuffer(b"".join(part for group in found for part in group[10:12]), "<i8").reshape(-1, 2).T
-    may_have = np.searchsorted(ids, first) < np.searchsorted(ids, last, "right")
+    chosen = np.ones(len(found), np.bool_)
+    if ids is not None:
+        chosen = np.searchsorted(ids, first) < np.searchsorted(ids, last, "right")
+    wanted = None if layers is None else {layer.to_bytes(4, "little", signed=True) for layer in layers}
     return [
-        _row_group(group) for group, is_near in zip(found, may_have.tolist(), strict=True)
-        if is_near and group[4] == group[5] and group[4] in wanted
+        _row_group(group) for group, is_near in zip(found, chosen.tolist(), strict=True)
+        if is_near and (wanted is None or group[4] in wanted)
     ]  # fmt: skip
 
 
 def _row_group(found: tuple[bytes, ...]) -> RowGroup:
     """Return the row group of a match of ``_GROUP``."""
     item_ids, vectors = ([thrift.read_integer(part, 0)[0] for part in found[at : at + 4]] for at in (6, 13))
+    layer, last, first = (int.from_bytes(found[at], "little", signed=True) for at in (4, 10, 11))
     return RowGroup(
-        int.from_bytes(found[4], "little"), Chunk("INT64", item_ids[0], *item_ids[2:]),
+        layer, first, last, Chunk("INT64", item_ids[0], *item_ids[2:]),
         Chunk(_VECTOR_TYPES[found[12]], vectors[0], *vectors[2:]),
     )  # fmt: skip
+
+
+def _parsed_row_groups(data: bytes) -> list[RowGroup]:
+    """Read the row groups in a footer of a shard whatever else is in it, a hundred times slower."""
+    groups = []
+    try:
+        for group in thrift.read(data)[0][_ROW_GROUPS][1][1]:
+            layers, item_ids, vectors = (column[_META][1] for column in group[_COLUMNS][1][1])
+            layer, other = _limits(layers, 4)
+            if layer != other:
+                raise ValueError("a row group mixes layers")
+            groups.append(RowGroup(layer, *_limits(item_ids, 8), _chunk(item_ids), _chunk(vectors)))
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError("its footer is not that of a shard") from error
+    return groups
+
+
+def _limits(meta: thrift.Struct, n_bytes: int) -> tuple[int, int]:
+    """Return the least and the greatest value of a column chunk of integers."""
+    found = [meta[_STATISTICS][1][field][1] for field in (_LEAST, _GREATEST)]
+    if any(not isinstance(value, bytes) or len(value) != n_bytes for value in found):
+        raise ValueError("the statistics of a row group are not those of a shard")
+    least, greatest = (int.from_bytes(value, "little", signed=True) for value in found)
+    return least, greatest
+
+
+def _chunk(meta: thrift.Struct) -> Chunk:
+    n_values, size, offset = (meta[field][1] for field in (_N_VALUES, _SIZE, _OFFSET))
+    if not all(isinstance(value, int) for value in (n_values, size, offset)):
+        raise ValueError("a column of a row group is not that of a shard")
+    return Chunk(_PHYSICAL_TYPES[meta[_CHUNK_TYPE][1]], n_values, size, offset)
+
+
+def _is_wanted(group: RowGroup, layers: Collection[int] | None, ids: NDArray[np.int64] | None) -> bool:
+    if layers is not None and group.layer not in layers:
+        return False
+    return ids is None or bool(np.searchsorted(ids, group.first) < np.searchsorted(ids, group.last, "right"))
 
 
 def _read(file: BinaryIO) -> bytes:
