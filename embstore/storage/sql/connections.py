@@ -105,34 +105,24 @@ def connect_to_check() -> "duckdb.DuckDBPyConnection":
     return _open(temp_directory="", enable_external_file_cache=False)
 
 
-def connect_without_files(memory: str, files: "AbstractFileSystem") -> "duckdb.DuckDBPyConnection":
+def connect_for_users(memory: str, files: "AbstractFileSystem | None") -> "duckdb.DuckDBPyConnection":
     """Return an in-memory DuckDB connection for users' SQL, without access to the operating system's files.
 
     Args:
         memory: Memory limit in DuckDB's notation (``512MB``, ``50%``).
-        files: The only file system that the connection can read.
+        files: The only file system that the connection can read; None if it reads files until :func:`close_files`.
     """
     # Else DuckDB would also cache in memory what it reads from this file system, as if it came from the network.
     connection = _open(temp_directory="", memory_limit=memory, enable_external_file_cache=False)
-    connection.register_filesystem(files)
-    connection.execute(
-        f"{_KEPT_FOOTERS}; SET allowed_directories = ['{files.protocol}://']; "
-        f"SET disabled_filesystems = 'LocalFileSystem'; {_LOCKED}"
-    )
+    if files is not None:
+        connection.register_filesystem(files)
+        connection.execute(f"{_KEPT_FOOTERS}; SET allowed_directories = ['{files.protocol}://']")
+        close_files(connection)
     return connection
 
 
-def connect_to_copy(memory: str) -> "duckdb.DuckDBPyConnection":
-    """Return an in-memory DuckDB connection that copies tables into memory for users' SQL; see :func:`close_files`.
-
-    Args:
-        memory: Memory limit in DuckDB's notation (``512MB``, ``50%``).
-    """
-    return _open(temp_directory="", memory_limit=memory, enable_external_file_cache=False)
-
-
 def close_files(connection: "duckdb.DuckDBPyConnection") -> None:
-    """Let a connection read and write no file from here on, before users' SQL runs on it."""
+    """Let a connection read and write no file of the operating system from here on, before users' SQL runs on it."""
     connection.execute(f"SET disabled_filesystems = 'LocalFileSystem'; {_LOCKED}")
 
 

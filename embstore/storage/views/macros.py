@@ -28,7 +28,7 @@ NEAREST = f"""SELECT text FROM (SELECT DISTINCT text FROM items SEMI JOIN
 
 
 class Macro(NamedTuple):
-    """A macro.
+    """A macro that users' SQL may call.
 
     Attributes:
         signature: How it is called.

@@ -1,7 +1,7 @@
 """Check a user's SQL: a single SELECT over the views of a store, as DuckDB's own parser reads it.
 
 This is the first of two barriers. The second is that the connection that executes the SQL cannot write
-(:mod:`.sandbox`).
+(:mod:`.users_sql`).
 """
 
 import json
@@ -15,6 +15,7 @@ import duckdb
 
 from embstore.base.errors import QueryError, nearest
 from embstore.storage.sql import connections
+from embstore.storage.views.macros import Macro
 
 # Node types allowed in DuckDB's JSON of a SELECT. All others are refused, so that a node type that a later DuckDB adds
 # is refused until it has been reviewed.
@@ -120,23 +121,11 @@ class Select(NamedTuple):
     macros: frozenset[str] = frozenset()
 
 
-class MacroUse(NamedTuple):
-    """Macro that users' SQL may call.
-
-    Attributes:
-        views: Names of the views that it reads.
-        is_table: Whether it is called in place of a table.
-    """
-
-    views: frozenset[str]
-    is_table: bool
-
-
 def check(
     connection: duckdb.DuckDBPyConnection,
     sql: str,
     views: Collection[str],
-    macros: Mapping[str, MacroUse] = MappingProxyType({}),
+    macros: Mapping[str, Macro] = MappingProxyType({}),
     *,
     has_parameters: bool = False,
 ) -> Select:
@@ -229,7 +218,7 @@ def _dictionaries(tree: Any) -> Iterator[dict[str, Any]]:
 class _Facts:
     """Tables, macros and properties collected from a statement's syntax tree."""
 
-    def __init__(self, views: Collection[str], macros: Mapping[str, MacroUse], expressions: Collection[str]) -> None:
+    def __init__(self, views: Collection[str], macros: Mapping[str, Macro], expressions: Collection[str]) -> None:
         self.shows = False
         self.called: set[str] = set()
         self._macros, self._expressions = macros, expressions
