@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 from embstore.base import checksum, disk
 from embstore.storage.parquet import thrift
 
-_TAIL_BYTES = 8  # length of the footer, and "PAR1"
 _MAX_BYTES = 256 << 20  # the footer of a shard of 128 MiB takes a megabyte or less
 
-# Fields of the footer and of an element of its schema, and their values.
-_SCHEMA = 2
+# Fields of an element of a schema, and their values.
 _TYPE, _REPETITION, _NAME, _N_CHILDREN, _CONVERTED_TYPE, _LOGICAL_TYPE = 1, 3, 4, 5, 6, 10
 _BOOLEAN, _INT64, _DOUBLE, _BYTE_ARRAY = 0, 2, 5, 6
 _PLAIN_KINDS = {_BOOLEAN: "bool", _INT64: "int64", _DOUBLE: "float64"}
@@ -39,15 +37,14 @@ _GROUP = re.compile(
 )
 _VECTOR_TYPES = {b"\x08": "FLOAT", b"\x0e": "FIXED_LEN_BYTE_ARRAY"}
 
-# Fields of the footer, of a row group, of the metadata of a column chunk and of its statistics.
-_ROW_GROUPS, _COLUMNS, _META = 4, 1, 3
-_CHUNK_TYPE, _N_VALUES, _SIZE, _OFFSET, _STATISTICS = 1, 5, 7, 9, 12
-_GREATEST, _LEAST = 5, 6
-_PHYSICAL_TYPES = {2: "INT64", 4: "FLOAT", 7: "FIXED_LEN_BYTE_ARRAY"}
+_GREATEST, _LEAST = 5, 6  # fields of statistics
+_PHYSICAL_TYPES = {
+    1: "INT32", 2: "INT64", 4: "FLOAT", 5: "DOUBLE", 6: "BYTE_ARRAY", 7: "FIXED_LEN_BYTE_ARRAY",
+}  # fmt: skip
 
 
 class Chunk(NamedTuple):
-    """A column chunk of a shard: its type and numbers, by the names that pyarrow has for them."""
+    """A column chunk: its type and numbers, by the names that pyarrow has for them."""
 
     physical_type: str
     num_values: int
@@ -83,13 +80,11 @@ def read_columns(path: Path) -> tuple[Column, ...]:
     """Read the columns of a Parquet file, without loading pyarrow."""
     with disk.reading(path) as file:
         data = _read(file)
-    try:
-        _, (_, (root, *columns)) = thrift.read(data)[0][_SCHEMA]
+    with thrift.readable("its footer"):
+        _, (_, (root, *columns)) = thrift.footer(data)[thrift.SCHEMA]
         if root[_N_CHILDREN][1] != len(columns):
             raise ValueError("its columns are nested")
         return tuple(map(_column, columns))
-    except (LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError("its footer cannot be read") from error
 
 
 def _column(element: thrift.Struct) -> Column:
@@ -159,32 +154,31 @@ def _row_group(found: tuple[bytes, ...]) -> RowGroup:
 def _parsed_row_groups(data: bytes) -> list[RowGroup]:
     """Read the row groups in a footer of a shard whatever else is in it, a hundred times slower."""
     groups = []
-    try:
-        for group in thrift.read(data)[0][_ROW_GROUPS][1][1]:
-            layers, item_ids, vectors = (column[_META][1] for column in group[_COLUMNS][1][1])
+    with thrift.readable("its footer"):
+        for group in thrift.footer(data)[thrift.ROW_GROUPS][1][1]:
+            layers, item_ids, vectors = (column[thrift.META][1] for column in group[thrift.COLUMNS][1][1])
             layer, other = _limits(layers, 4)
             if layer != other:
                 raise ValueError("a row group mixes layers")
-            groups.append(RowGroup(layer, *_limits(item_ids, 8), _chunk(item_ids), _chunk(vectors)))
-    except (LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError("its footer is not that of a shard") from error
+            groups.append(RowGroup(layer, *_limits(item_ids, 8), chunk_of(item_ids), chunk_of(vectors)))
     return groups
 
 
 def _limits(meta: thrift.Struct, n_bytes: int) -> tuple[int, int]:
     """Return the least and the greatest value of a column chunk of integers."""
-    found = [meta[_STATISTICS][1][field][1] for field in (_LEAST, _GREATEST)]
+    found = [meta[thrift.STATISTICS][1][field][1] for field in (_LEAST, _GREATEST)]
     if any(not isinstance(value, bytes) or len(value) != n_bytes for value in found):
         raise ValueError("the statistics of a row group are not those of a shard")
     least, greatest = (int.from_bytes(value, "little", signed=True) for value in found)
     return least, greatest
 
 
-def _chunk(meta: thrift.Struct) -> Chunk:
-    n_values, size, offset = (meta[field][1] for field in (_N_VALUES, _SIZE, _OFFSET))
-    if not all(isinstance(value, int) for value in (n_values, size, offset)):
-        raise ValueError("a column of a row group is not that of a shard")
-    return Chunk(_PHYSICAL_TYPES[meta[_CHUNK_TYPE][1]], n_values, size, offset)
+def chunk_of(meta: thrift.Struct) -> Chunk:
+    """Return the column chunk that its metadata describes."""
+    numbers = [meta[field][1] for field in (thrift.N_VALUES, thrift.PACKED, thrift.DATA_OFFSET)]
+    if not all(isinstance(number, int) and number >= 0 for number in numbers):
+        raise ValueError("a number of a column is none")
+    return Chunk(_PHYSICAL_TYPES[meta[thrift.TYPE][1]], *numbers)
 
 
 def _is_wanted(group: RowGroup, layers: Collection[int] | None, ids: NDArray[np.int64] | None) -> bool:
@@ -196,8 +190,8 @@ def _is_wanted(group: RowGroup, layers: Collection[int] | None, ids: NDArray[np.
 def _read(file: BinaryIO) -> bytes:
     """Return the footer and the bytes after it; less if the file is truncated, none if the length is implausible."""
     size = file.seek(0, 2)
-    file.seek(max(0, size - _TAIL_BYTES))
-    length = int.from_bytes(file.read(4), "little") + _TAIL_BYTES
+    file.seek(max(0, size - thrift.TAIL_BYTES))
+    length = int.from_bytes(file.read(4), "little") + thrift.TAIL_BYTES
     if length > _MAX_BYTES:
         return b""
     file.seek(max(0, size - length))

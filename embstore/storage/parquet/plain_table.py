@@ -9,23 +9,15 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from embstore.storage.parquet import thrift
-from embstore.storage.parquet.reader import levels_size, plain_pages
+from embstore.storage.parquet.footer import Chunk, chunk_of
+from embstore.storage.parquet.reader import copied_values, levels_size, plain_pages
 
-_TAIL_BYTES = 8  # length of the footer, and "PAR1"
-
-# Fields of the footer, of an element of its schema, of a row group, and of the metadata of a column chunk.
-_SCHEMA, _ROW_GROUPS = 2, 4
+# Fields of an element of a schema.
 _REPETITION, _N_CHILDREN = 3, 5
-_COLUMNS, _N_ROWS = 1, 3
-_CHUNK = 3
-_TYPE, _PATH, _N_VALUES, _SIZE, _OFFSET = 1, 3, 5, 7, 9
-
-_DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<i4"), 2: np.dtype("<i8"), 5: np.dtype("<f8")}
-_TEXTS = 6
+_TEXTS = "BYTE_ARRAY"
 _REQUIRED, _REPEATED = 0, 2
 _LIST = (_REQUIRED, _REPEATED, _REQUIRED)
 
@@ -44,27 +36,21 @@ def read_plain_table(data: bytes) -> dict[str, Values]:
     Raises:
         ValueError: It is not such a file.
     """
-    length = int.from_bytes(data[-_TAIL_BYTES:-4], "little")
-    if not 0 < length <= len(data) - _TAIL_BYTES:
-        raise ValueError("it is cut short")
-    try:
-        footer: Any = thrift.read(data[-_TAIL_BYTES - length : -_TAIL_BYTES])[0]
-        groups = footer[_ROW_GROUPS][1][1]
+    with thrift.readable("its footer"):
+        footer = thrift.footer(data)
+        groups = footer[thrift.ROW_GROUPS][1][1]
         if len(groups) != 1:
             raise ValueError("its footer does not name one row group")
-        group = groups[0]
-        n = group[_N_ROWS][1]
-        chunks = [column[_CHUNK][1] for column in group[_COLUMNS][1][1]]
-        names = [chunk[_PATH][1][1][0].decode() for chunk in chunks]
-        depths = _depths(footer[_SCHEMA][1][1])
-        if sum(chunk[_SIZE][1] for chunk in chunks) > len(data):  # else several could share the same pages
+        n = groups[0][thrift.N_ROWS][1]
+        metas = [column[thrift.META][1] for column in groups[0][thrift.COLUMNS][1][1]]
+        names, chunks = [meta[thrift.PATH][1][1][0].decode() for meta in metas], [*map(chunk_of, metas)]
+        depths = _depths(footer[thrift.SCHEMA][1][1])
+        if sum(chunk.total_compressed_size for chunk in chunks) > len(data):  # else several could share the same pages
             raise ValueError("its columns are larger than the file")
         return {
             name: _column(memoryview(data), chunk, n, is_list=depth == len(_LIST))
             for name, chunk, depth in zip(names, chunks, depths, strict=True)
         }
-    except (LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError("its footer cannot be read") from error
 
 
 def _depths(elements: list[Any]) -> Iterator[int]:
@@ -79,29 +65,21 @@ def _depths(elements: list[Any]) -> Iterator[int]:
         yield depth
 
 
-def _column(data: memoryview, chunk: Any, n: int, *, is_list: bool) -> Values:
+def _column(data: memoryview, chunk: Chunk, n: int, *, is_list: bool) -> Values:
     """Return the values of a column in ``n`` rows."""
-    kind, n_values, size, begin = (chunk[field][1] for field in (_TYPE, _N_VALUES, _SIZE, _OFFSET))
-    if not 0 < n <= n_values <= len(data) or n_values % n or not 0 <= begin <= begin + size <= len(data):
+    begin, end = chunk.data_page_offset, chunk.data_page_offset + chunk.total_compressed_size
+    if not 0 < n <= chunk.num_values <= len(data) or chunk.num_values % n or end > len(data):
         raise ValueError("a column is not inside the file, or its lists differ in length")
+    pages, width = data[begin:end], chunk.num_values // n
+    if chunk.physical_type != _TEXTS:
+        numbers = copied_values(pages, chunk, has_levels=is_list)
+        return numbers.reshape(n, width) if is_list else numbers.reshape(n)
     texts: list[str] = []
-    numbers: list[NDArray[Any]] = []
-    for page, count in plain_pages(data[begin : begin + size]):
-        values = page[levels_size(page) if is_list else 0 :]
-        if kind == _TEXTS:
-            texts += _texts(values, count)
-        elif len(values) != count * _DTYPES[kind].itemsize:
-            raise ValueError(f"a page of {len(values)} bytes does not have {count} values")
-        else:
-            of_page: NDArray[Any] = np.frombuffer(values, _DTYPES[kind])
-            numbers.append(of_page)
-    width = n_values // n
-    if kind != _TEXTS:
-        found = np.concatenate(numbers)
-        return found.reshape(n, width) if is_list else found.reshape(n)
-    if len(texts) != n_values:
-        raise ValueError(f"{len(texts)} texts of {n_values}")
-    return [texts[at : at + width] for at in range(0, n_values, width)] if is_list else texts
+    for page, count in plain_pages(pages):
+        texts += _texts(page[levels_size(page) if is_list else 0 :], count)
+    if len(texts) != chunk.num_values:
+        raise ValueError(f"{len(texts)} texts of {chunk.num_values}")
+    return [texts[at : at + width] for at in range(0, len(texts), width)] if is_list else texts
 
 
 def _texts(page: memoryview, count: int) -> list[str]:

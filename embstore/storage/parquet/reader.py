@@ -30,6 +30,8 @@ _IDS = "INT64"
 _DTYPES: dict[str, np.dtype[Any]] = {
     "FLOAT": np.dtype("<f4"),
     "FIXED_LEN_BYTE_ARRAY": np.dtype("<f2"),
+    "INT32": np.dtype("<i4"),
+    "DOUBLE": np.dtype("<f8"),
     _IDS: np.dtype("<i8"),
 }
 
@@ -48,7 +50,7 @@ def read_values(path: Path, column: Any) -> NDArray[Any]:
         FileAccessError: The file cannot be read.
     """
     with _mapped(path, column) as chunk:
-        return _copied(chunk, column)
+        return copied_values(chunk, column, has_levels=column.physical_type != _IDS)
 
 
 def read_rows(path: Path, column: Any, rows: NDArray[np.int64], dim: int) -> NDArray[np.float32]:
@@ -91,14 +93,15 @@ def _mapped(path: Path, column: Any) -> Iterator[memoryview]:
         yield chunk
 
 
-def _copied(chunk: memoryview, column: Any) -> NDArray[Any]:
-    """Return the values of a column chunk, of which the bytes may change afterwards."""
+def copied_values(chunk: memoryview, column: Any, *, has_levels: bool) -> NDArray[Any]:
+    """Return the values of a column chunk, of which the bytes may change afterwards; lists have levels."""
     dtype = _DTYPES.get(column.physical_type)
     if dtype is None or not 0 <= column.num_values * dtype.itemsize <= len(chunk):
         raise ValueError(f"a column cannot hold {column.num_values} values of the type {column.physical_type}")
     values: NDArray[Any] = np.empty(column.num_values, dtype)
     filled = 0
-    for part in _pages(chunk, column.physical_type):
+    for page, count in plain_pages(chunk):
+        part = np.frombuffer(page, dtype, count, levels_size(page) if has_levels else 0)
         if filled + len(part) > len(values):
             raise ValueError(f"more than {len(values)} values")
         values[filled : filled + len(part)] = part
@@ -107,12 +110,6 @@ def _copied(chunk: memoryview, column: Any) -> NDArray[Any]:
         raise ValueError(f"{filled} values of {len(values)}")
     values.setflags(write=False)
     return values
-
-
-def _pages(chunk: memoryview, physical_type: str) -> Iterator[NDArray[Any]]:
-    """Yield the values of each page of a chunk, after its CRC is checked."""
-    for page, count in plain_pages(chunk):
-        yield np.frombuffer(page, _DTYPES[physical_type], count, 0 if physical_type == _IDS else levels_size(page))
 
 
 def plain_pages(chunk: memoryview) -> Iterator[tuple[memoryview, int]]:
@@ -144,13 +141,11 @@ def _unchecked_pages(chunk: memoryview) -> Iterator[tuple[memoryview, int, int]]
 
 def _page_header(data: memoryview) -> tuple[list[int], int]:
     """Parse the page header at the start of some bytes, and return its fields and its length in bytes."""
-    try:
+    with thrift.readable("a page header"):
         header, n_bytes = thrift.read(data)
         of_data = header[_DATA_PAGE][1]
         fields = [*(header[field] for field in (_TYPE, _SIZE, _STORED_SIZE, _CRC)), of_data[_COUNT], of_data[_ENCODING]]
         values = [value for kind, value in fields if kind == thrift.I32]
-    except (LookupError, TypeError, RecursionError) as error:
-        raise ValueError("a page header cannot be read") from error
     if len(values) < len(fields):
         raise ValueError("a page header has fields of another type")
     return values, n_bytes
