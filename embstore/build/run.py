@@ -22,7 +22,7 @@ from embstore.encode import ModelFailsError, Skipped, TooLongError, reader
 from embstore.index.updating import recall_notes, update_indexes
 from embstore.storage.files.item_columns import token_column
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.shards import Float16OverflowError, NonFiniteVectorError
+from embstore.storage.files.shards import InvalidVectorError
 from embstore.storage.maintenance.column_tables import remove_columns
 from embstore.storage.staging.columns import StoredColumn, TokenColumn
 from embstore.storage.staging.staging import Ids
@@ -209,7 +209,7 @@ class Run:
         except ModelFailsError as error:
             item, place = staging.find(error.item_id)
             raise EncodeError(f"{error} The first is {item.shown[:200]!r} ({place}).") from error
-        except (NonFiniteVectorError, Float16OverflowError) as error:
+        except InvalidVectorError as error:
             item, place = staging.find(error.item_id)
             checkpoint = self.model.checkpoint
             raise EncodeError(

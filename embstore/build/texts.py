@@ -59,29 +59,20 @@ _SHOWN = (ShownColumn("dataset"), ShownColumn("kind"), ShownColumn("unit"), Show
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The sources to read for one unit.
+    """The sources to read for one unit."""
 
-    Attributes:
-        names: Files, ``-`` for standard input, or names of datasets.
-        keep: Columns of tabular files whose values are stored with the items.
-        limit: Maximum number of texts to read; a dataset that exceeds it is not stored as a dataset.
-        per_text: Number of occurrences to sample from each sentence; None for all.
-        delimiter: Character that separates columns; None to detect it.
-        targets: Where the target of each sentence is given, which is then the only item of it; None for all items.
-        given: Texts that the caller gives, which are read after the named sources.
-    """
-
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # files, ``-`` for standard input, or names of datasets
     unit: Unit = Unit.WORD
     columns: tuple[str, ...] = ()
     keep: Keep = NO_COLUMNS
-    limit: int | None = None
-    per_text: int | None = None
+    limit: int | None = None  # maximum number of texts to read; a dataset that exceeds it is not stored as a dataset
+    per_text: int | None = None  # number of occurrences to sample from each sentence; None for all
     seed: int = 0
     header: bool = True
-    delimiter: str | None = None
+    delimiter: str | None = None  # character that separates columns; None to detect it
+    # where the target of each sentence is given, which is then the only item of it; None for all items
     targets: Targets | None = None
-    given: GivenTexts | None = None
+    given: GivenTexts | None = None  # texts that the caller gives, which are read after the named sources
 
     def __post_init__(self) -> None:
         if self.names.count(STDIN) > 1:
@@ -105,15 +96,12 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class DatasetRows:
-    """The rows of a named dataset.
-
-    Attributes:
-        columns: Values by column: ``item_id``, ``text``, for pairs ``item_id_2``, ``text_2``, for analogies up to
-            ``text_4``, then the dataset's own columns in their order.
-    """
+    """The rows of a named dataset."""
 
     name: str
     kind: str
+    # values by column: ``item_id``, ``text``, for pairs ``item_id_2``, ``text_2``, for analogies up to ``text_4``,
+    # then the dataset's own columns in their order
     columns: dict[str, list[Any]] = field(default_factory=dict)
 
     def add(self, texts: Sequence[tuple[int, str]], values: Mapping[str, Any]) -> None:

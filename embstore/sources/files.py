@@ -16,7 +16,7 @@ from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from stat import S_ISREG
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from embstore.base import disk
 from embstore.base.errors import SourceAccessError, SourceError
@@ -45,16 +45,25 @@ def read_binary(path: Path) -> bytes:
 
 
 @contextmanager
-def open_decompressed(path: Path, name: str) -> Iterator[IO[bytes]]:
-    """Open a file for reading within a ``with`` block; a file named ``….gz`` is decompressed while it is read."""
+def open_decompressed(
+    path: Path, name: str, wrap: Callable[[IO[bytes], IO[bytes]], IO[bytes]] | None = None
+) -> Iterator[IO[bytes]]:
+    """Open a file for reading within a ``with`` block; a file named ``….gz`` is decompressed while it is read.
+
+    ``wrap`` is called with the decompressed and the packed stream, and returns what is read instead of the first.
+    """
     with open_binary(path, name) as stream:
         if path.suffix.lower() != GZIP_SUFFIX:
             yield stream
             return
-        import gzip
+        from zlib_ng import gzip_ng
 
-        with gzip.open(stream) as decompressed:
-            yield cast("IO[bytes]", decompressed)
+        opened: Any = gzip_ng.GzipNGFile
+        try:
+            with opened(fileobj=stream, mode="rb") as unpacked:
+                yield unpacked if wrap is None else wrap(unpacked, stream)
+        except (EOFError, zlib.error, gzip_ng.BadGzipFile) as error:
+            raise SourceError(f"{name} ends too early, or is damaged: {error}. Copy or pack it again.") from error
 
 
 def file_type(path: Path) -> str:
@@ -131,10 +140,7 @@ def decode_lines(stream: IO[bytes], name: str, *, newline: str = "") -> Iterator
 def file_lines(path: Path, name: str, *, newline: str = "") -> Iterator[str]:
     """Yield the lines of a file as ``decode_lines`` does; a file named ``….gz`` is decompressed."""
     with open_decompressed(path, name) as stream:
-        try:
-            yield from decode_lines(stream, name, newline=newline)
-        except (EOFError, zlib.error) as error:
-            raise SourceError(f"{name} ends too early, or is damaged: {error}. Copy or pack it again.") from error
+        yield from decode_lines(stream, name, newline=newline)
 
 
 def text_reader(lines: Lines, name: str) -> Rows:

@@ -195,13 +195,9 @@ def _binary(stream: TextIO | BinaryIO | None) -> BinaryIO:
 
 @dataclass(frozen=True, slots=True)
 class GivenTexts:
-    """Texts that a caller gives in Python, which are read once.
+    """Texts that a caller gives in Python, which are read once."""
 
-    Attributes:
-        texts: Strings, or pairs of a string and a mapping from columns to values; None and NaN are missing texts.
-        targets: Where the target of each text is given; None for whole texts.
-    """
-
+    # strings, or pairs of a string and a mapping from columns to values; None and NaN are missing texts
     texts: Iterable[object]
     targets: Targets | None = None
 

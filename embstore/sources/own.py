@@ -6,12 +6,10 @@ and its answers separated by slashes (BATS): each ordered pair of pairs of a sec
 is read as the sections of its files, by the names of these.
 """
 
-import gzip
 import hashlib
 import io
 import json
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -66,18 +64,15 @@ SUFFIX = ".txt"
 
 @dataclass(frozen=True, slots=True)
 class OwnTable:
-    """The layout of a user's table.
+    """The layout of a user's table."""
 
-    Attributes:
-        columns: Columns of the texts, one or two, each with those of its span if it has one; then the column of the
-            score or value.
-        unit: Unit of its texts. Pairs of occurrences without columns of spans have their targets in brackets.
-    """
-
+    # columns of the texts, one or two, each with those of its span if it has one; then the column of the score or
+    # value
     columns: tuple[str, ...]
     suffix: str
     name: str
     delimiter: str | None = None
+    # unit of its texts. Pairs of occurrences without columns of spans have their targets in brackets
     unit: Unit = Unit.WORD
 
     @property
@@ -199,10 +194,7 @@ def _add_analogies(name: str, file: Path, unit: Unit, table_options: Sequence[st
 def _read(file: Path) -> bytes:
     """Return the bytes of a table, decompressed."""
     with open_decompressed(file, str(file)) as stream:
-        try:
-            return stream.read()
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise SourceError(f"{file} is not packed by gzip, or is damaged: {error}. Copy it again.") from error
+        return stream.read()
 
 
 def _read_spec(path: Path) -> DatasetSpec:

@@ -72,11 +72,7 @@ class ParquetTable(Table):
 
 
 def _plan(metadata: Any, columns: Sequence[str], name: str) -> tuple[int, list[str]]:
-    """Return the number of rows that decompress to about 64 MiB at most, and the columns with dictionaries.
-
-    Raises:
-        SourceError: A column of a row group decompresses to over 256 MiB and over 200 times its compressed size.
-    """
+    """Return the number of rows that decompress to about 64 MiB at most, and the columns with dictionaries."""
     n_rows, dictionaries = _BATCH_ROWS, list[str]()
     first = metadata.row_group(0) if metadata.num_row_groups else None
     tops = [] if first is None else [first.column(i).path_in_schema.split(".")[0] for i in range(first.num_columns)]

@@ -23,23 +23,16 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One text of a source, or a pair of texts, exactly as in the source.
+    """One text of a source, or a pair of texts, exactly as in the source."""
 
-    Attributes:
-        text: Text; neither empty nor whitespace only.
-        origin: Place in the source, for messages: ``words.txt:12``, ``pairs.csv:12 (right)``.
-        values: Column → value: of a dataset, those of ``DatasetSpec.columns``; of a file, those to keep with the text:
-            numbers, booleans, strings, None, or cells without a type (:class:`Cell`).
-        spans: Span of the target in each text; empty for whole texts.
-        more: Further texts after the second one, as of a question of four words.
-    """
-
-    text: str
-    origin: str
+    text: str  # text; neither empty nor whitespace only
+    origin: str  # place in the source, for messages: ``words.txt:12``, ``pairs.csv:12 (right)``
+    # column → value: of a dataset, those of ``DatasetSpec.columns``; of a file, those to keep with the text: numbers,
+    # booleans, strings, None, or cells without a type (:class:`Cell`)
     values: Mapping[str, Any] = field(default_factory=lambda: NO_VALUES, hash=False)
     text_2: str | None = None
-    spans: tuple[Span, ...] = ()
-    more: tuple[str, ...] = ()
+    spans: tuple[Span, ...] = ()  # span of the target in each text; empty for whole texts
+    more: tuple[str, ...] = ()  # further texts after the second one, as of a question of four words
 
     @property
     def texts(self) -> tuple[str, ...]:

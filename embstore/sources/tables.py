@@ -162,17 +162,14 @@ def _rows(table: Table, texts: Sequence[str], keep: Keep, targets: Targets | Non
 
 @dataclass(frozen=True, slots=True)
 class KeptColumns:
-    """The columns of a table that are kept.
-
-    Attributes:
-        names: Names of the kept columns, in the order of the table; more may follow in an open-ended table.
-        left_out: Names of columns that are not kept, with the reason; only if all were requested.
-    """
+    """The columns of a table that are kept."""
 
     table: Table
     keep: Keep
     texts: frozenset[str] = frozenset()
+    # names of the kept columns, in the order of the table; more may follow in an open-ended table
     names: list[str] = field(default_factory=list)
+    # names of columns that are not kept, with the reason; only if all were requested
     left_out: dict[str, str] = field(default_factory=dict)
 
     @classmethod

@@ -17,17 +17,11 @@ _CLUSTER_CHARS = 256  # within which the characters before an offset are searche
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Where the target of each sentence is given.
+    """Where the target of each sentence is given."""
 
-    Attributes:
-        in_brackets: Whether it is in brackets within the text: ``the [bank] of the river``.
-        column: Column of the target's text, which occurs once in the sentence.
-        span: Columns of its start and end; or one column with both, as in ``4:8``.
-    """
-
-    in_brackets: bool = False
-    column: str | None = None
-    span: tuple[str, ...] = ()
+    in_brackets: bool = False  # whether it is in brackets within the text: ``the [bank] of the river``
+    column: str | None = None  # column of the target's text, which occurs once in the sentence
+    span: tuple[str, ...] = ()  # columns of its start and end; or one column with both, as in ``4:8``
 
     @classmethod
     def parse(cls, targets: str | None, span: str | Sequence[str]) -> "Targets | None":

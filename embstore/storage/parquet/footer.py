@@ -63,16 +63,10 @@ class RowGroup(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column of a table.
-
-    Attributes:
-        name: Name of the column.
-        kind: ``int64``, ``float64``, ``bool`` or ``string``.
-        is_required: Whether it has no nulls.
-    """
+    """A column of a table."""
 
     name: str
-    kind: str
+    kind: str  # ``int64``, ``float64``, ``bool`` or ``string``
     is_required: bool = False
 
 

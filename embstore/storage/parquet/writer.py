@@ -115,19 +115,12 @@ class ShardFile:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """Page of vectors without its values.
+    """Page of vectors without its values."""
 
-    Attributes:
-        head: Page header, with a placeholder as CRC.
-        levels: Bytes between the header and the values.
-        crc: CRC-32 of the levels.
-        n_bytes: Size of the values in bytes.
-    """
-
-    head: Struct
-    levels: bytes
-    crc: int
-    n_bytes: int
+    head: Struct  # page header, with a placeholder as CRC
+    levels: bytes  # bytes between the header and the values
+    crc: int  # CRC-32 of the levels
+    n_bytes: int  # size of the values in bytes
 
     def header(self, crc: int) -> bytes:
         """Return the encoded page header with the given CRC of levels and values."""

@@ -55,36 +55,25 @@ _REMEDY = (
 
 
 class KeptValue(NamedTuple):
-    """A value as it is staged.
+    """A value as it is staged."""
 
-    Attributes:
-        kind: ``i``, ``f``, ``b`` or ``s`` for an integer, a float, a boolean or a string of a file with types; ``I``,
-            ``F``, ``B`` or ``S`` for a cell that looks like one; ``-`` for a cell that stands for a missing value
-            (``NA``) unless it is in a column of strings.
-        text: The value as text, exactly as in the source for a cell.
-    """
-
+    # ``i``, ``f``, ``b`` or ``s`` for an integer, a float, a boolean or a string of a file with types; ``I``, ``F``,
+    # ``B`` or ``S`` for a cell that looks like one; ``-`` for a cell that stands for a missing value (``NA``) unless
+    # it is in a column of strings
     kind: str
-    text: str
+    text: str  # the value as text, exactly as in the source for a cell
 
 
 @dataclass(frozen=True, slots=True)
 class StoredColumn:
-    """A column that a build keeps.
-
-    Attributes:
-        name: Name of the column.
-        kind: ``int64``, ``float64``, ``bool`` or ``string``.
-        n_values: Number of the build's items with a value.
-        n_new: Number of these whose value was not stored before.
-        oddity: Why a column is of strings although most of its cells look like numbers or booleans; names the first
-            other cell. None for other columns.
-    """
+    """A column that a build keeps."""
 
     name: str
-    kind: str
-    n_values: int
-    n_new: int
+    kind: str  # ``int64``, ``float64``, ``bool`` or ``string``
+    n_values: int  # number of the build's items with a value
+    n_new: int  # number of these whose value was not stored before
+    # why a column is of strings although most of its cells look like numbers or booleans; names the first other cell.
+    # None for other columns
     oddity: str | None = None
 
 
@@ -102,13 +91,7 @@ class StagedColumns:
         return tuple(self._names)
 
     def add(self, ids: Sequence[int], origin: str, values: Mapping[str, KeptValue | None]) -> None:
-        """Add a row of a source.
-
-        Args:
-            ids: Ids of the items that the row gives.
-            origin: File and line.
-            values: Value of each column; None for a missing one.
-        """
+        """Add a row of a source."""
         if not self._n_rows:
             interruptible.execute(self._staging.connection, _TABLES)
             self._rows = Appender(self._staging, "kept_row", {"row": INT, "origin": TEXT})
@@ -232,12 +215,7 @@ class StagedColumns:
         """Raise SourceError if an item has two values of a column."""
         for number, name in self._differing(kinds, "d", "kept"):
             [(n, item)] = self._staging.rows(f"SELECT count(*), min(item_id) FROM kept WHERE c{number} <> d{number}")
-            rows = self._staging.rows(
-                """SELECT value, origin FROM kept_item JOIN kept_value USING (row) JOIN kept_row USING (row)
-                   WHERE item_id = $item AND place = $place ORDER BY row""",
-                item=item,
-                place=self._names[name],
-            )
+            rows = self._values_of(item, name)
             first, other = rows[0], next(row for row in rows if row[0] != rows[0][0])
             text = self._staging.find(item)[0].text
             raise SourceError(
@@ -245,6 +223,15 @@ class StagedColumns:
                 f"{text[:SHOWN]!r} has {_shown(first)} and {_shown(other)}. An item is a text, and has one value of a "
                 "column: make the rows agree, or leave the column out of ⦃keep⦄."
             )
+
+    def _values_of(self, item: int, name: str) -> list[tuple[Any, ...]]:
+        """Return the values of a column that the rows of an item have, with their places."""
+        return self._staging.rows(
+            """SELECT value, origin FROM kept_item JOIN kept_value USING (row) JOIN kept_row USING (row)
+               WHERE item_id = $item AND place = $place ORDER BY row""",
+            item=item,
+            place=self._names[name],
+        )
 
     def _differing(self, kinds: Mapping[str, str], other: str, source: str) -> list[tuple[int, str]]:
         """Return number and name of the columns whose values differ from others of a source."""
@@ -281,16 +268,11 @@ class StagedColumns:
                 f"""SELECT item_id, s{number}, count(*) OVER () FROM kept JOIN kept_before USING (item_id)
                     WHERE c{number} <> s{number} ORDER BY item_id LIMIT 1"""
             )
-            [(value, origin), *_] = self._staging.rows(
-                """SELECT value, origin FROM kept_item JOIN kept_value USING (row) JOIN kept_row USING (row)
-                   WHERE item_id = $item AND place = $place ORDER BY row""",
-                item=item,
-                place=self._names[name],
-            )
+            first, *_ = self._values_of(item, name)
             text = self._staging.find(item)[0].text
             raise SourceError(
                 f"{_items(n)} of these sources {'has' if n == 1 else 'have'} another value of the column {name!r} in "
-                f"this store: {text[:SHOWN]!r} has {_shown((value, origin))} and {before!r} (stored). "
+                f"this store: {text[:SHOWN]!r} has {_shown(first)} and {before!r} (stored). "
                 + _REMEDY.format(name=name)
             )
 

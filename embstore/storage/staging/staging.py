@@ -23,7 +23,7 @@ from embstore.storage.parquet import arrow_arrays
 from embstore.storage.sql import connections, interruptible
 
 _MEMORY = "1GB"
-_BATCH_ROWS, _BATCH_CHARS = 20_000, 16 << 20
+_BATCH_ROWS, _BATCH_CHARS, _ITEMS = 20_000, 16 << 20, 10_000
 INT, TEXT = pa.int64(), pa.string()
 SHOWN = 300
 """Number of characters of a text that an error message shows."""
@@ -223,24 +223,25 @@ class Staging:
         )
         return ItemRows(self.unit, table, self.contexts(rows, **values)).items()
 
-    def batches(self) -> Iterator[list[Item]]:
-        """Yield all items that are valid Unicode, some thousands at a time; those of one sentence are together."""
-        listed = self.table("SELECT item_id, key FROM item WHERE valid ORDER BY key, item_id")
-        ids, keys = arrow_arrays.to_numpy(listed["item_id"]), arrow_arrays.to_numpy(listed["key"])
+    def batches(self, ids: Ids | None = None, keys: Ids | None = None) -> Iterator[list[Item]]:
+        """Yield items some thousands at a time; those of one sentence are together.
+
+        Args:
+            ids: Item ids (n,), by ascending key and id; None for all items that are valid Unicode.
+            keys: Their keys (n,).
+        """
+        if ids is None or keys is None:
+            listed = self.table("SELECT item_id, key FROM item WHERE valid ORDER BY key, item_id")
+            ids, keys = (arrow_arrays.to_numpy(listed[name]) for name in ("item_id", "key"))
         start = 0
         while start < len(ids):
-            end = int(np.searchsorted(keys, keys[min(start + _BATCH_ROWS, len(ids)) - 1], side="right"))
+            end = int(np.searchsorted(keys, keys[min(start + _ITEMS, len(ids)) - 1], side="right"))
             with connections.with_ids(self.connection, "chosen", ids[start:end]):
                 yield self.items("item_id IN (SELECT item_id FROM chosen)")
             start = end
 
     def contexts(self, rows: str, **values: Any) -> dict[int | None, str]:
-        """Return the distinct sentences of occurrences, by id.
-
-        Args:
-            rows: SQL for rows of ``item``.
-            **values: Parameters of the SQL.
-        """
+        """Return the distinct sentences of occurrences, by id."""
         if not self.n_sentences:
             return {}
         chosen = f"(SELECT context_id AS item_id FROM {rows}) AS chosen"
@@ -283,16 +284,11 @@ class ItemRows:
     """Items of one unit as rows; sent to another process, they cost hundredths of what the items would.
 
     They are pickled as a stream of Arrow, since Ray loads pandas to send a table.
-
-    Attributes:
-        unit: Unit of the items.
-        table: Rows (n,) with the columns :data:`COLUMNS`.
-        contexts: Sentences of occurrences, by id.
     """
 
-    unit: Unit
-    table: pa.Table
-    contexts: Mapping[int | None, str]
+    unit: Unit  # unit of the items
+    table: pa.Table  # rows (n,) with the columns :data:`COLUMNS`
+    contexts: Mapping[int | None, str]  # sentences of occurrences, by id
 
     def __reduce__(self) -> tuple[Any, ...]:
         sink = pa.BufferOutputStream()

@@ -106,19 +106,12 @@ _SHOWN = 100
 
 
 class Select(NamedTuple):
-    """Statement that has passed the check.
+    """Statement that has passed the check."""
 
-    Attributes:
-        sql: Statement as a subquery, in which DuckDB refuses any statement that writes.
-        tables: Names of the views that it reads; ``datasets.name`` for those in the schema of datasets.
-        shows: Whether it lists or describes tables.
-        macros: Names of the macros that it calls.
-    """
-
-    sql: str
-    tables: frozenset[str]
-    shows: bool
-    macros: frozenset[str] = frozenset()
+    sql: str  # statement as a subquery, in which DuckDB refuses any statement that writes
+    tables: frozenset[str]  # names of the views that it reads; ``datasets.name`` for those in the schema of datasets
+    shows: bool  # whether it lists or describes tables
+    macros: frozenset[str] = frozenset()  # names of the macros that it calls
 
 
 def check(
@@ -131,12 +124,8 @@ def check(
 ) -> Select:
     """Check a user's statement, and return it as a subquery.
 
-    Args:
-        connection: Connection whose parser reads the statement, which is not executed.
-        sql: Statement of the user.
-        views: Names of all views that it may read; ``datasets.name`` for those in the schema of datasets.
-        macros: Macros that it may call, by name.
-        has_parameters: Whether values are given for parameters (``$name``), which are refused otherwise.
+    The connection only parses it. Views in the schema of datasets are ``datasets.name``. Parameters (``$name``) are
+    refused unless values are given.
     """
     _check_size(sql)
     tree = _parse(connection, sql)

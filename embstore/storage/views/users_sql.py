@@ -62,27 +62,17 @@ _END = object()
 
 @dataclass
 class UsersSql:
-    """The views of a store for users' SQL; they are created at first use.
+    """The views of a store for users' SQL; they are created at first use."""
 
-    Attributes:
-        reader: Reader that identifies damaged files of the store.
-        root: Folder of the store.
-        files: Files of each view, by view and by space ("" for files without a space).
-        datasets: Files of the datasets, each the view ``datasets.<name>``.
-        cards: Cards that are the rows of the view ``spaces``.
-        columns: Tables of the view ``columns``.
-        checks: Functions that raise DamagedError if a file of a view was altered, by view; shards are not checked.
-        built_in: Function that returns the rows of the view ``built_in`` as an Arrow table.
-    """
-
-    reader: Reader
+    reader: Reader  # reader that identifies damaged files of the store
     root: Path
-    files: Mapping[str, BySpace]
-    datasets: Sequence[Path]
-    cards: Sequence[Card]
-    columns: ColumnTables
+    files: Mapping[str, BySpace]  # files of each view, by view and by space ("" for files without a space)
+    datasets: Sequence[Path]  # files of the datasets, each the view ``datasets.<name>``
+    cards: Sequence[Card]  # cards that are the rows of the view ``spaces``
+    columns: ColumnTables  # tables of the view ``columns``
+    # functions that raise DamagedError if a file of a view was altered, by view; shards are not checked
     checks: Mapping[str, Callable[[], None]]
-    built_in: Callable[[], object]
+    built_in: Callable[[], object]  # function that returns the rows of the view ``built_in`` as an Arrow table
     _lock: Any = field(default_factory=RLock)  # guards the sandboxes and the creation of their views
     _sandbox: "Sandbox | None" = None
     _copied: "Sandbox | None" = None
@@ -152,12 +142,8 @@ class UsersSql:
 class Sandbox:
     """DuckDB for users' SQL over the listed files of a store.
 
-    Args:
-        store: Files of the store, with the rows of the views that have no files.
-        views: Files of each view, by view and by space ("" for files without a space).
-        memory: Memory limit in bytes; None for half of DuckDB's default.
-        copied: Whether to copy the tables into memory and to open no file afterwards: for small ones that is quicker
-            than to load fsspec.
+    With ``copied`` the tables are copied into memory, and no file is opened afterwards: for small ones that is quicker
+    than to load fsspec.
     """
 
     def __init__(
@@ -314,14 +300,7 @@ class Sandbox:
 
 
 class Session:
-    """Connection for one user's SQL, whose runs end at their limits and at Ctrl-C.
-
-    Args:
-        sandbox: Sandbox that translates the errors.
-        connection: Connection that is used by nothing else.
-        limits: Limits of each run.
-        columns: Names of the only columns that the SQL can read, if they are known.
-    """
+    """Connection for one user's SQL, whose runs end at their limits and at Ctrl-C."""
 
     def __init__(
         self, sandbox: Sandbox, connection: duckdb.DuckDBPyConnection, limits: Limits, columns: Sequence[str] = ()
