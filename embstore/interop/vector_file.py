@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from embstore.base.errors import SourceError
 from embstore.base.space import Layers
 from embstore.base.text import Span
-from embstore.sources.files import open_decompressed, status
+from embstore.sources.files import GZIP_SUFFIX, open_decompressed, status
 
 BLOCK_BYTES = 8 << 20
 """Approximate bytes of the vectors of a block."""
@@ -101,20 +101,19 @@ def check_expansion(name: str, unpacked: int, packed: int, remedy: str) -> None:
         )
 
 
-def open_stream(path: Path) -> AbstractContextManager[IO[bytes]]:
+@contextmanager
+def open_stream(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading within a ``with`` block; a file named ``….gz`` is decompressed while it is read."""
-
-    def limited(unpacked: IO[bytes], raw: IO[bytes]) -> IO[bytes]:
-        return io.BufferedReader(_Unpacked(unpacked, raw, str(path)), 1 << 20)
-
-    return open_decompressed(path, str(path), limited)
+    with open_decompressed(path, str(path)) as stream:
+        is_packed = path.suffix.lower() == GZIP_SUFFIX
+        yield io.BufferedReader(_Unpacked(stream, path), 1 << 20) if is_packed else stream
 
 
 class _Unpacked(io.RawIOBase):
-    """A decompressed stream that refuses to grow far beyond its compressed size."""
+    """A decompressed stream that refuses to grow far beyond the size of its file."""
 
-    def __init__(self, unpacked: Any, raw: IO[bytes], name: str) -> None:
-        self._unpacked, self._raw, self._name = unpacked, raw, name
+    def __init__(self, unpacked: IO[bytes], path: Path) -> None:
+        self._unpacked, self._name, self._size = unpacked, str(path), path.stat().st_size
         self._n_bytes = 0
 
     def readable(self) -> bool:
@@ -124,5 +123,5 @@ class _Unpacked(io.RawIOBase):
         data = self._unpacked.read(len(buffer))
         buffer[: len(data)] = data
         self._n_bytes += len(data)
-        check_expansion(self._name, self._n_bytes, self._raw.tell(), "unpack it first, and give the unpacked file")
+        check_expansion(self._name, self._n_bytes, self._size, "unpack it first, and give the unpacked file")
         return len(data)

@@ -45,13 +45,8 @@ def read_binary(path: Path) -> bytes:
 
 
 @contextmanager
-def open_decompressed(
-    path: Path, name: str, wrap: Callable[[IO[bytes], IO[bytes]], IO[bytes]] | None = None
-) -> Iterator[IO[bytes]]:
-    """Open a file for reading within a ``with`` block; a file named ``….gz`` is decompressed while it is read.
-
-    ``wrap`` is called with the decompressed and the packed stream, and returns what is read instead of the first.
-    """
+def open_decompressed(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """Open a file for reading within a ``with`` block; a file named ``….gz`` is decompressed while it is read."""
     with open_binary(path, name) as stream:
         if path.suffix.lower() != GZIP_SUFFIX:
             yield stream
@@ -61,7 +56,7 @@ def open_decompressed(
         opened: Any = gzip_ng.GzipNGFile
         try:
             with opened(fileobj=stream, mode="rb") as unpacked:
-                yield unpacked if wrap is None else wrap(unpacked, stream)
+                yield unpacked
         except (EOFError, zlib.error, gzip_ng.BadGzipFile) as error:
             raise SourceError(f"{name} ends too early, or is damaged: {error}. Copy or pack it again.") from error
 

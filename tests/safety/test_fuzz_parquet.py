@@ -21,8 +21,7 @@ from embstore.storage.files.paths import Shard
 from embstore.storage.files.vectors import LayerVectors, shard_row_groups
 from embstore.storage.parquet import thrift
 from embstore.storage.parquet.footer import is_footer_sound
-from embstore.storage.parquet.plain_table import read_plain_table
-from embstore.storage.parquet.reader import read_values
+from embstore.storage.parquet.reader import read_plain_table, read_values
 from embstore.storage.transaction.manifest import committed_shards
 
 Tallies = Callable[[str, str], Tally]

@@ -45,7 +45,6 @@ CREATE TABLE kept_row (row BIGINT, origin VARCHAR);
 CREATE TABLE kept_item (item_id BIGINT, row BIGINT);
 CREATE TABLE kept_value (row BIGINT, place INTEGER, kind VARCHAR, value VARCHAR);
 """
-_KINDS = "SELECT place, kind, min(row), count(*) FROM kept_value GROUP BY ALL ORDER BY ALL"
 _BATCH_ROWS = 1 << 15
 _QUERY_COLUMNS = 100
 _REMEDY = (
@@ -77,11 +76,25 @@ class StoredColumn:
     oddity: str | None = None
 
 
+@dataclass(slots=True)
+class _OfKind:
+    """The values of a column of one kind: the first one, with its row and place, and how many there are."""
+
+    row: int
+    origin: str
+    value: str
+    n: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.value[:SHOWN]!r} ({self.origin})"
+
+
 class StagedColumns:
     """The values to keep with the items of a build."""
 
     def __init__(self, staging: Staging) -> None:
         self._staging = staging
+        self._kinds: dict[str, dict[str, _OfKind]] = {}  # of the values of each column
         self._names: dict[str, int] = {}
         self._n_rows = 0
 
@@ -105,9 +118,10 @@ class StagedColumns:
         for item in ids:
             self._items.add(item, row)
         for name, value in values.items():
-            place = self._names.setdefault(name, len(self._names))
+            place, kinds = self._names.setdefault(name, len(self._names)), self._kinds.setdefault(name, {})
             if value is not None:
                 self._values.add(row, place, *value)
+                kinds.setdefault(value.kind, _OfKind(row, origin, value.text)).n += 1
 
     def write(self, paths: StorePaths, *, dry_run: bool = False) -> list[StoredColumn]:
         """Write the values that are not stored yet, and return the columns; one without any value is not stored."""
@@ -135,15 +149,10 @@ class StagedColumns:
 
     def _types(self, stored: Mapping[str, str]) -> dict[str, str]:
         """Return the type of each column that has a value."""
-        rows = self._staging.rows(_KINDS)
         by_case = {name.lower(): name for name in stored}
-        first_rows: dict[int, dict[str, int]] = {}
-        for place, kind, row, _ in rows:
-            first_rows.setdefault(place, {})[kind] = row
         found = {}
-        for name, place in self._names.items():
-            first = first_rows.get(place, {})
-            if not first or (first.keys() == {"-"} and name not in stored):
+        for name, kinds in self._kinds.items():
+            if not kinds or (kinds.keys() == {"-"} and name not in stored):
                 continue
             if (other := by_case.get(name.lower(), name)) != name:
                 raise SourceError(
@@ -151,52 +160,34 @@ class StagedColumns:
                     "it in the file."
                 )
             if name in stored:
-                kind = stored[name]
-                if others := first.keys() - _FITTING[kind]:
-                    raise self._other_type(name, kind, min(first[other] for other in others))
-            else:
-                fitting = [kind for kind, kinds in _FITTING.items() if first.keys() <= kinds]
-                if not fitting:
-                    raise self._mixed(name, first)
-                kind = fitting[0]
-            found[name] = kind
+                fitting = [stored[name]]
+                if others := [values for kind, values in kinds.items() if kind not in _FITTING[stored[name]]]:
+                    first = min(others, key=lambda values: values.row)
+                    raise SourceError(
+                        f"{first.origin}: {first.value[:SHOWN]!r} does not fit the column {name!r}, which is of type "
+                        f"{stored[name]} in this store. " + _REMEDY.format(name=name)
+                    )
+            elif not (fitting := [kind for kind, fit in _FITTING.items() if kinds.keys() <= fit]):
+                in_order = sorted(kinds.items(), key=lambda entry: entry[1].row)
+                shown = ", ".join(f"{_KIND_WORDS.get(kind, 'the cell')} {values}" for kind, values in in_order)
+                raise SourceError(
+                    f"the column {name!r} has values of several types: {shown}. Write them with one type, or leave the "
+                    "column out of ⦃keep⦄."
+                )
+            found[name] = fitting[0]
         return found
 
-    def _oddity(self, name: str, cells: Sequence[tuple[Any, ...]]) -> str | None:
+    def _oddity(self, name: str) -> str | None:
         """Return why a column of strings is none of numbers or booleans, if most of its cells look like these."""
-        n = sum(n_cells for *_, n_cells in cells)
+        cells = {kind: values for kind, values in self._kinds[name].items() if kind != "-"}
+        n = sum(values.n for values in cells.values())
         for noun, kinds in (("number", "IF"), ("boolean", "B")):
-            others = [(row, n_cells) for _, kind, row, n_cells in cells if kind not in kinds]
-            if others and (n_others := sum(n_cells for _, n_cells in others)) * 2 < n:
-                origin, value = self._value_at(name, min(row for row, _ in others))
+            others = [values for kind, values in cells.items() if kind not in kinds]
+            if others and (n_others := sum(values.n for values in others)) * 2 < n:
+                first = min(others, key=lambda values: values.row)
                 nouns = f"{n_others:,} of {n:,} values {f'is no {noun}' if n_others == 1 else f'are no {noun}s'}"
-                return f"{nouns}: {value[:SHOWN]!r} ({origin}){'' if n_others == 1 else ' is the first'}"
+                return f"{nouns}: {first}{'' if n_others == 1 else ' is the first'}"
         return None
-
-    def _value_at(self, name: str, row: int) -> tuple[str, str]:
-        """Return the place and the value of a column in a row, for messages."""
-        return self._staging.rows(
-            "SELECT origin, value FROM kept_row JOIN kept_value USING (row) WHERE row = $row AND place = $place",
-            row=row,
-            place=self._names[name],
-        )[0]
-
-    def _other_type(self, name: str, kind: str, row: int) -> SourceError:
-        origin, value = self._value_at(name, row)
-        return SourceError(
-            f"{origin}: {value[:SHOWN]!r} does not fit the column {name!r}, which is of type {kind} in this store. "
-            + _REMEDY.format(name=name)
-        )
-
-    def _mixed(self, name: str, first: Mapping[str, int]) -> SourceError:
-        shown = []
-        for kind in sorted(first, key=lambda kind: first[kind]):
-            origin, value = self._value_at(name, first[kind])
-            shown.append(f"{_KIND_WORDS.get(kind, 'the cell')} {value[:SHOWN]!r} ({origin})")
-        return SourceError(
-            f"the column {name!r} has values of several types: {', '.join(shown)}. Write them with one type, or leave "
-            "the column out of ⦃keep⦄."
-        )
 
     def _collect(self, kinds: Mapping[str, str]) -> None:
         """Create the table ``kept``: least and greatest value of each column for each item (c0, d0, c1, d1 …)."""
@@ -292,16 +283,10 @@ class StagedColumns:
         source = "kept LEFT JOIN kept_before USING (item_id)"
         n_values = self._of_columns(len(kinds), "count(c{0})", source)
         n_new = self._of_columns(len(kinds), "count(c{0}) FILTER (WHERE s{0} IS NULL)", source)
-        cells: dict[int, list[tuple[Any, ...]]] = {}
-        for cell in self._staging.rows(_KINDS):
-            cells.setdefault(cell[0], []).extend([cell] if cell[1] != "-" else [])
         return [
-            StoredColumn(
-                name, kind, n_values[number], n_new[number],
-                self._oddity(name, cells[self._names[name]]) if kind == "string" else None,
-            )
+            StoredColumn(name, kind, n_values[number], n_new[number], self._oddity(name) if kind == "string" else None)
             for number, (name, kind) in enumerate(kinds.items())
-        ]  # fmt: skip
+        ]
 
 
 def _items(n: int) -> str:
