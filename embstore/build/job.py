@@ -86,11 +86,7 @@ class Options:
 
 
 class Model:
-    """A checkpoint whose hashes, tokenizer and weights are each loaded on first use.
-
-    Attributes:
-        space_revision: Revision in the names of its spaces; None to leave it out.
-    """
+    """A checkpoint whose hashes, tokenizer and weights are each loaded on first use."""
 
     def __init__(
         self, spec: str, options: Options, observe: Observer = lambda _: None, revision: str | None = None

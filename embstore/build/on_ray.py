@@ -67,16 +67,11 @@ class ClusterOptions:
 
 
 class RangeOutcome(NamedTuple):
-    """What became of a range.
-
-    Attributes:
-        job, task: Position of its job; the range, or a part of it.
-        result: Its result, the error that ends the build, or None if workers died again and again over its only item.
-    """
+    """What became of a range, or of a part of it, and the position of its job."""
 
     job: int
     task: RangeTask
-    result: RangeResult | EmbstoreError | None
+    result: RangeResult | EmbstoreError | None  # an error ends the build; None if all died over its only item
 
 
 @dataclass(eq=False)

@@ -77,22 +77,16 @@ class Skips:
 
 
 class Run:
-    """Runs the job of one checkpoint.
-
-    Attributes:
-        n_bytes: Bytes of the shards and indexes written.
-        lost: Items over which workers of a cluster died again and again.
-        seconds: Seconds spent encoding, writing and indexing.
-        lengths: Space name → ids and numbers of tokens of its new items, both (n,), in parts.
-    """
+    """Runs the job of one checkpoint."""
 
     def __init__(self, store: StoreWriter, job: Job, item_texts: StoredTexts, skips: Skips, observe: Observer) -> None:
         self._store, self.job, self._item_texts, self._skips, self._observe = store, job, item_texts, skips, observe
         self._embedded: dict[str, int] = {}
-        self.n_tokens = self.n_forward_passes = self.n_bytes = 0
-        self.seconds = 0.0
+        self.n_tokens = self.n_forward_passes = self.n_bytes = 0  # bytes of the shards and indexes written
+        self.seconds = 0.0  # of encoding, writing and indexing
         self.notes: list[str] = []
-        self.lost: list[Item] = []
+        self.lost: list[Item] = []  # over which workers of a cluster died again and again
+        # Space name → ids and numbers of tokens of its new items, both (n,), in parts.
         self.lengths: dict[str, list[tuple[Ids, Ids]]] = {space: [] for space in self.spaces}
 
     @property

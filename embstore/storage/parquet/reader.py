@@ -43,14 +43,6 @@ def read_values(path: Path, column: Any) -> NDArray[Any]:
     """Return the values of one column chunk as a read-only array.
 
     The column ``vector`` gives float32 or float16 of shape (n · dim,), ``item_id`` int64 of shape (n,).
-
-    Args:
-        path: Shard file.
-        column: Metadata of the chunk, from a footer that was checked.
-
-    Raises:
-        ValueError: A page does not match its CRC, or is not in the format of shards.
-        FileAccessError: The file cannot be read.
     """
     with _mapped(path, column) as chunk:
         return copied_values(chunk, column, has_levels=column.physical_type != _IDS)
@@ -175,11 +167,7 @@ def read_plain_table(data: bytes) -> dict[str, Values]:
     A column of lists of the same length gives an array (n, length), or a list of n lists of strings. Whether the file
     was altered is checked by the caller.
 
-    Args:
-        data: Bytes of a Parquet file with one row group and without nulls.
-
-    Raises:
-        ValueError: It is not such a file.
+    Raise ValueError unless the file has one row group and no nulls.
     """
     with thrift.readable("its footer"):
         footer = thrift.footer(data)

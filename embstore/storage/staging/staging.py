@@ -87,21 +87,11 @@ class Appender:
 class Staging:
     """Items of the sources of one unit; a context manager that removes its temporary files.
 
-    Args:
-        folder: Folder in which a temporary folder is created if memory does not suffice.
-        unit: Unit of the items.
-        memory: Memory limit of DuckDB in bytes, which then has one thread; None for a gigabyte. What exceeds it is
-            spilled.
-
-    Attributes:
-        connection: DuckDB connection. After :meth:`deduplicate` its tables are ``item`` (key, ordinal, item_id, text,
-            context_id, start, end, origin, valid, content; by ascending key and id), ``sentence`` (item_id, text) for
-            the contexts of occurrences, and ``blank`` (reason, origin).
-        n_items: Number of distinct items.
-        n_sentences: Number of contexts of occurrences, with repeats.
-        n_chars: Number of characters to encode, each sentence counted once.
-        n_invalid: Number of items that are not valid Unicode.
-        digest: Hash of the set of ids.
+    What exceeds the memory of DuckDB, a gigabyte or so many bytes with one thread, goes to a temporary folder in the
+    given one. After :meth:`deduplicate` its tables are ``item`` (key, ordinal, item_id, text, context_id, start, end,
+    origin, valid, content; by ascending key and id), ``sentence`` (item_id, text) for the contexts of occurrences, and
+    ``blank`` (reason, origin). ``n_sentences`` counts contexts with repeats, ``n_chars`` the characters to encode, each
+    sentence once, and ``digest`` is a hash of the set of ids.
     """
 
     def __init__(self, folder: Path, unit: Unit, memory: int | None = None) -> None:
@@ -260,9 +250,7 @@ def _storage_errors(folder: Path) -> Iterator[None]:
 def content(unit: str, *span: str) -> str:
     """Return the SQL of a content hash, which distinguishes items that share an id.
 
-    Args:
-        unit: Unit of the items; ``unit`` for the column of that name.
-        *span: SQL for context id, start and end; the columns by default.
+    ``unit`` may be the column of that name; the span is SQL for context id, start and end, the columns by default.
     """
     context_id, start, end = span or ("context_id", "start", '"end"')
     return f"hash({unit if unit == 'unit' else connections.quote(unit)}, text, {context_id}, {start}, {end}) AS content"

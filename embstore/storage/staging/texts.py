@@ -39,12 +39,7 @@ ORDER BY item_id
 
 
 class StoredTexts:
-    """Staged texts that a store has; writes the missing ones.
-
-    Raises:
-        SourceError: A stored text differs from a staged text with the same id.
-        DamagedError: A table of texts cannot be read, or was altered.
-    """
+    """Staged texts that a store has; writes the missing ones."""
 
     def __init__(self, staging: Staging, paths: StorePaths) -> None:
         self._staging, self._paths = staging, paths
