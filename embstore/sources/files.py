@@ -8,7 +8,6 @@ import hashlib
 import io
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -51,13 +50,13 @@ def open_decompressed(path: Path, name: str) -> Iterator[IO[bytes]]:
         if path.suffix.lower() != GZIP_SUFFIX:
             yield stream
             return
-        from zlib_ng import gzip_ng
+        from zlib_ng import gzip_ng, zlib_ng
 
         opened: Any = gzip_ng.GzipNGFile
         try:
             with opened(fileobj=stream, mode="rb") as unpacked:
                 yield unpacked
-        except (EOFError, zlib.error, gzip_ng.BadGzipFile) as error:
+        except (EOFError, zlib_ng.error, gzip_ng.BadGzipFile) as error:
             raise SourceError(f"{name} ends too early, or is damaged: {error}. Copy or pack it again.") from error
 
 
