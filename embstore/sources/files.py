@@ -53,10 +53,11 @@ def open_decompressed(path: Path, name: str) -> Iterator[IO[bytes]]:
         from zlib_ng import gzip_ng, zlib_ng
 
         opened: Any = gzip_ng.GzipNGFile
+        damage: Any = (EOFError, zlib_ng.error, gzip_ng.BadGzipFile)
         try:
             with opened(fileobj=stream, mode="rb") as unpacked:
                 yield unpacked
-        except (EOFError, zlib_ng.error, gzip_ng.BadGzipFile) as error:
+        except damage as error:
             raise SourceError(f"{name} ends too early, or is damaged: {error}. Copy or pack it again.") from error
 
 
