@@ -27,8 +27,10 @@ def from_values(values: Sequence[Any], type: pa.DataType) -> pa.Array:
         builder = pa.lib.StringBuilder()
         builder.append_values(values)
         return builder.finish()
+    if (n_missing := values.count(None)) == len(values):
+        return pa.nulls(len(values), type)
     dtype = type.to_pandas_dtype()
-    if None not in values:
+    if not n_missing:
         return from_numpy(np.fromiter(values, dtype, len(values)), type)
     is_valid = np.fromiter((value is not None for value in values), np.bool_, len(values))
     filled = from_numpy(np.fromiter((value or 0 for value in values), dtype, len(values)), type)

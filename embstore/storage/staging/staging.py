@@ -126,7 +126,9 @@ class Staging:
         valid, new_id = is_unicode(text), item_id(self.unit, text)
         self._items.add(self._n_rows, new_id, text if valid else escaped(text), None, None, None, origin, valid)
         self._n_rows += 1
-        self._count_chars(len(text))
+        self._n_waiting_chars += len(text)
+        if self._n_waiting_chars >= _BATCH_CHARS:
+            self.flush()
         return new_id
 
     def add_occurrences(self, sentence: str, occurrences: Iterable[Item], origin: str) -> int:
@@ -138,17 +140,14 @@ class Staging:
             text = item.text if valid else escaped(item.text)
             self._items.add(self._n_rows, item.id, text, context_id, *(item.span or (None, None)), origin, valid)
             self._n_rows += 1
-        self._count_chars(len(sentence))
+        self._n_waiting_chars += len(sentence)
+        if self._n_waiting_chars >= _BATCH_CHARS:
+            self.flush()
         return context_id
 
     def add_blank(self, reason: str, origin: str) -> None:
         """Stage a row of a source that gives no item."""
         self._blanks.add(reason, origin)
-
-    def _count_chars(self, n: int) -> None:
-        self._n_waiting_chars += n
-        if self._n_waiting_chars >= _BATCH_CHARS:
-            self.flush()
 
     def flush(self) -> None:
         """Insert all rows that were added."""
