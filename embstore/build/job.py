@@ -45,21 +45,21 @@ class Options:
     dtype: str = "float32"
     device: str | None = None
     batch_tokens: int | None = None  # maximum number of tokens per batch; None for a default that suits the device
-    # treatment of texts longer than the context: ``skip``, ``truncate`` or ``error``; None to skip them, and for the
-    # pooling ``model`` to truncate them as sentence-transformers does
+    # Treatment of texts longer than the context: ``skip``, ``truncate`` or ``error``; None to skip them, and for the
+    # pooling ``model`` to truncate them as sentence-transformers does.
     long: Long | None = None
     index: str = "auto"
-    # memory limit in bytes while indexes are built; None for half of the machine's memory
+    # Memory limit in bytes while indexes are built; None for half of the machine's memory.
     index_memory: int | None = None
-    # revisions of each checkpoint, each giving spaces of its own; empty for those that are named with the checkpoints
+    # Revisions of each checkpoint, each giving spaces of its own; empty for those that are named with the checkpoints.
     revisions: tuple[str, ...] = ()
     name: str | None = None  # name of the space, if the build makes only one; None for ``model.unit.pooling``
     allow_pickle: bool = False
     weights: Weights = field(default_factory=Weights)
     worker: ShardSpec = field(default_factory=ShardSpec)  # share of the work that this build does: worker i of n
     shard_bytes: int = SHARD_BYTES  # approximate bytes of vectors per shard
-    # name of a prompt of the checkpoint's own recipe, for the pooling ``model``; "" for none, None for the default of
-    # the recipe
+    # Name of a prompt of the checkpoint's own recipe, for the pooling ``model``; "" for none, None for the default of
+    # the recipe.
     prompt: str | None = None
     reports_tokens: bool = False  # whether the report says how many numbers of tokens were stored
 

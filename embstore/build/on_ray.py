@@ -50,9 +50,9 @@ class ClusterOptions:
 
     workers: int | None = None  # number of workers; None for as many as fit
     worker_gpus: float | None = None  # GPUs of each worker; None for one if the cluster has GPUs
-    # CPU cores of each worker; None for one beside a GPU, else for all cores of the smallest node
+    # CPU cores of each worker; None for one beside a GPU, else for all cores of the smallest node.
     worker_cpus: int | None = None
-    # address of the cluster as ``host:port`` or ``auto``; None for that in ``RAY_ADDRESS``, else for a local instance
+    # Address of the cluster as ``host:port`` or ``auto``; None for that in ``RAY_ADDRESS``, else for a local instance.
     address: str | None = None
     patience: Patience = field(default_factory=Patience)
 

@@ -240,9 +240,9 @@ class Requirement:
 class RangeResult:
     """What a worker made of a range."""
 
-    # uncommitted shard of each space, in the order of the task's cards; None for a space without vectors
+    # Uncommitted shard of each space, in the order of the task's cards; None for a space without vectors.
     shards: tuple[StagedShard | None, ...]
-    # what became of the items: one step for all vectors, and one for each skipped or truncated item
+    # What became of the items: one step for all vectors, and one for each skipped or truncated item.
     steps: tuple[Step, ...]
 
 

@@ -70,7 +70,7 @@ class Sources:
     seed: int = 0
     header: bool = True
     delimiter: str | None = None  # character that separates columns; None to detect it
-    # where the target of each sentence is given, which is then the only item of it; None for all items
+    # Where the target of each sentence is given, which is then the only item of it; None for all items.
     targets: Targets | None = None
     given: GivenTexts | None = None  # texts that the caller gives, which are read after the named sources
 
@@ -100,8 +100,8 @@ class DatasetRows:
 
     name: str
     kind: str
-    # values by column: ``item_id``, ``text``, for pairs ``item_id_2``, ``text_2``, for analogies up to ``text_4``,
-    # then the dataset's own columns in their order
+    # Values by column: ``item_id``, ``text``, for pairs ``item_id_2``, ``text_2``, for analogies up to ``text_4``,
+    # then the dataset's own columns in their order.
     columns: dict[str, list[Any]] = field(default_factory=dict)
 
     def add(self, texts: Sequence[tuple[int, str]], values: Mapping[str, Any]) -> None:

@@ -197,7 +197,7 @@ def _binary(stream: TextIO | BinaryIO | None) -> BinaryIO:
 class GivenTexts:
     """Texts that a caller gives in Python, which are read once."""
 
-    # strings, or pairs of a string and a mapping from columns to values; None and NaN are missing texts
+    # Strings, or pairs of a string and a mapping from columns to values; None and NaN are missing texts.
     texts: Iterable[object]
     targets: Targets | None = None
 

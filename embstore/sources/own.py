@@ -66,13 +66,13 @@ SUFFIX = ".txt"
 class OwnTable:
     """The layout of a user's table."""
 
-    # columns of the texts, one or two, each with those of its span if it has one; then the column of the score or
-    # value
+    # Columns of the texts, one or two, each with those of its span if it has one; then the column of the score or
+    # value.
     columns: tuple[str, ...]
     suffix: str
     name: str
     delimiter: str | None = None
-    # unit of its texts. Pairs of occurrences without columns of spans have their targets in brackets
+    # Unit of its texts. Pairs of occurrences without columns of spans have their targets in brackets.
     unit: Unit = Unit.WORD
 
     @property

@@ -67,10 +67,10 @@ class Layout:
     """The layout of a dataset's file."""
 
     separator: str
-    # names of the first fields: ``text``, ``text_2``, columns of the dataset, or empty for unused fields
+    # Names of the first fields: ``text``, ``text_2``, columns of the dataset, or empty for unused fields.
     fields: tuple[str, ...]
     header: bool = False  # whether the first line names the fields
-    # whether each word ends with its part of speech (``-n``), which becomes the columns ``pos`` and ``pos_2``
+    # Whether each word ends with its part of speech (``-n``), which becomes the columns ``pos`` and ``pos_2``.
     pos: bool = False
     records: Callable[[Iterator[str], str], _Records] = split_lines
 

@@ -25,10 +25,10 @@ ALL = "all"
 class Row:
     """One text of a source, or a pair of texts, exactly as in the source."""
 
-    text: str  # text; neither empty nor whitespace only
+    text: str  # neither empty nor whitespace only
     origin: str  # place in the source, for messages: ``words.txt:12``, ``pairs.csv:12 (right)``
-    # column → value: of a dataset, those of ``DatasetSpec.columns``; of a file, those to keep with the text: numbers,
-    # booleans, strings, None, or cells without a type (:class:`Cell`)
+    # Column → value: of a dataset, those of ``DatasetSpec.columns``; of a file, those to keep with the text: numbers,
+    # booleans, strings, None, or cells without a type (:class:`Cell`).
     values: Mapping[str, Any] = field(default_factory=lambda: NO_VALUES, hash=False)
     text_2: str | None = None
     spans: tuple[Span, ...] = ()  # span of the target in each text; empty for whole texts

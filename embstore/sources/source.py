@@ -41,8 +41,8 @@ class DatasetSpec:
     kind: str
     unit: Unit
     rows: int  # number of rows; for generated content, the default number
-    # column → type of ``Row.values``; the first is the score of a pair, the value of a lexicon's word or the section
-    # of a question
+    # Column → type of ``Row.values``; the first is the score of a pair, the value of a lexicon's word or the section
+    # of a question.
     columns: Mapping[str, ValueType] = field(hash=False)
     content: GeneratedContent | DataFile
     help: str
@@ -61,7 +61,7 @@ class Source:
     reader: Rows
     dataset: DatasetSpec | None = None
     file: "File | None" = None  # state of the user's file when it was opened; None for datasets and standard input
-    # sentences about how it was read, filled by :meth:`rows`
+    # Sentences about how it was read, filled by :meth:`rows`.
     remarks: list[str] = field(default_factory=list, compare=False)
 
     @property

@@ -167,9 +167,9 @@ class KeptColumns:
     table: Table
     keep: Keep
     texts: frozenset[str] = frozenset()
-    # names of the kept columns, in the order of the table; more may follow in an open-ended table
+    # Names of the kept columns, in the order of the table; more may follow in an open-ended table.
     names: list[str] = field(default_factory=list)
-    # names of columns that are not kept, with the reason; only if all were requested
+    # Names of columns that are not kept, with the reason; only if all were requested.
     left_out: dict[str, str] = field(default_factory=dict)
 
     @classmethod

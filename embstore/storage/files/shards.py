@@ -87,8 +87,8 @@ class ShardContent:
 
     card: Card  # card of the space, with its layers and the stored dtype
     item_ids: NDArray[np.int64]  # distinct item ids, int64 (n,); rows are stored by ascending id
-    # vectors of each layer of the card, float32 (n, dim); read once. With ids that ascend, a layer may also be an
-    # iterator of blocks of its rows, each but the last of a multiple of :data:`.ROW_GROUP_ROWS`
+    # Vectors of each layer of the card, float32 (n, dim); read once. With ids that ascend, a layer may also be an
+    # iterator of blocks of its rows, each but the last of a multiple of :data:`.ROW_GROUP_ROWS`.
     vectors: Iterable[NDArray[np.float32] | Iterator[NDArray[np.float32]]]
 
 

@@ -58,7 +58,7 @@ class KeptValue(NamedTuple):
 
     # ``i``, ``f``, ``b`` or ``s`` for an integer, a float, a boolean or a string of a file with types; ``I``, ``F``,
     # ``B`` or ``S`` for a cell that looks like one; ``-`` for a cell that stands for a missing value (``NA``) unless
-    # it is in a column of strings
+    # it is in a column of strings.
     kind: str
     text: str  # the value as text, exactly as in the source for a cell
 
@@ -71,8 +71,8 @@ class StoredColumn:
     kind: str  # ``int64``, ``float64``, ``bool`` or ``string``
     n_values: int  # number of the build's items with a value
     n_new: int  # number of these whose value was not stored before
-    # why a column is of strings although most of its cells look like numbers or booleans; names the first other cell.
-    # None for other columns
+    # Why a column is of strings although most of its cells look like numbers or booleans; names the first other cell.
+    # None for other columns.
     oddity: str | None = None
 
 

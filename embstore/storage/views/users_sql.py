@@ -70,7 +70,7 @@ class UsersSql:
     datasets: Sequence[Path]  # files of the datasets, each the view ``datasets.<name>``
     cards: Sequence[Card]  # cards that are the rows of the view ``spaces``
     columns: ColumnTables  # tables of the view ``columns``
-    # functions that raise DamagedError if a file of a view was altered, by view; shards are not checked
+    # Functions that raise DamagedError if a file of a view was altered, by view; shards are not checked.
     checks: Mapping[str, Callable[[], None]]
     built_in: Callable[[], object]  # function that returns the rows of the view ``built_in`` as an Arrow table
     _lock: Any = field(default_factory=RLock)  # guards the sandboxes and the creation of their views
