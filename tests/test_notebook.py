@@ -16,7 +16,7 @@ from embstore import Store, Stores
 from embstore.base import progress as notebook
 from embstore.base.progress import Progress
 from embstore.base.table import Table
-from embstore.storage.staging import staging
+from embstore.build import texts
 
 METHODS: dict[str, tuple[str, Callable[[Store, Path], object]]] = {
     "query": ("computing norms", lambda store, _: store.query("norms", cache=False, where="text <> 'x'")),
@@ -88,7 +88,7 @@ def test_the_bar_of_a_task_that_fails_is_removed_after_its_cell(shown, monkeypat
 def test_a_build_shows_the_reading_and_the_embedding(
     checkpoint: Path, tmp_path: Path, shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "_BATCH_ROWS", 25)
+    monkeypatch.setattr(texts, "_REPORTED_ROWS", 25)
     words = (f"sea{number}" for number in range(60))
     report = Store(tmp_path / "store").build(words, models=f"tiny={checkpoint}", batch_tokens=40, shard_bytes=4000)
     lines = "\n".join(bar.line for bar in shown)

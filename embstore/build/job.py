@@ -36,43 +36,32 @@ LONG = ("skip", "truncate", "error", None)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Options of a build.
-
-    Attributes:
-        poolings: Poolings, each giving one space; empty for the default of each checkpoint.
-        layers: Selection of layers, in the notation of :meth:`Layers.select`.
-        batch_tokens: Maximum number of tokens per batch; None for a default that suits the device.
-        long: Treatment of texts longer than the context: ``skip``, ``truncate`` or ``error``; None to skip them, and
-            for the pooling ``model`` to truncate them as sentence-transformers does.
-        index_memory: Memory limit in bytes while indexes are built; None for half of the machine's memory.
-        revisions: Revisions of each checkpoint, each giving spaces of its own; empty for those that are named with the
-            checkpoints.
-        name: Name of the space, if the build makes only one; None for ``model.unit.pooling``.
-        worker: Share of the work that this build does: worker i of n.
-        shard_bytes: Approximate bytes of vectors per shard.
-        prompt: Name of a prompt of the checkpoint's own recipe, for the pooling ``model``; "" for none, None for the
-            default of the recipe.
-        reports_tokens: Whether the report says how many numbers of tokens were stored.
-    """
+    """Options of a build."""
 
     unit: Unit = Unit.WORD
-    poolings: tuple[Pooling, ...] = ()
+    poolings: tuple[Pooling, ...] = ()  # poolings, each giving one space; empty for the default of each checkpoint
     template: Template = field(default_factory=Template)
-    layers: str = "all"
+    layers: str = "all"  # selection of layers, in the notation of :meth:`Layers.select`
     dtype: str = "float32"
     device: str | None = None
-    batch_tokens: int | None = None
+    batch_tokens: int | None = None  # maximum number of tokens per batch; None for a default that suits the device
+    # Treatment of texts longer than the context: ``skip``, ``truncate`` or ``error``; None to skip them, and for the
+    # pooling ``model`` to truncate them as sentence-transformers does.
     long: Long | None = None
     index: str = "auto"
+    # Memory limit in bytes while indexes are built; None for half of the machine's memory.
     index_memory: int | None = None
+    # Revisions of each checkpoint, each giving spaces of its own; empty for those that are named with the checkpoints.
     revisions: tuple[str, ...] = ()
-    name: str | None = None
+    name: str | None = None  # name of the space, if the build makes only one; None for ``model.unit.pooling``
     allow_pickle: bool = False
     weights: Weights = field(default_factory=Weights)
-    worker: ShardSpec = field(default_factory=ShardSpec)
-    shard_bytes: int = SHARD_BYTES
+    worker: ShardSpec = field(default_factory=ShardSpec)  # share of the work that this build does: worker i of n
+    shard_bytes: int = SHARD_BYTES  # approximate bytes of vectors per shard
+    # Name of a prompt of the checkpoint's own recipe, for the pooling ``model``; "" for none, None for the default of
+    # the recipe.
     prompt: str | None = None
-    reports_tokens: bool = False
+    reports_tokens: bool = False  # whether the report says how many numbers of tokens were stored
 
     def __post_init__(self) -> None:
         for kind, value, known in (
@@ -97,11 +86,7 @@ class Options:
 
 
 class Model:
-    """A checkpoint whose hashes, tokenizer and weights are each loaded on first use.
-
-    Attributes:
-        space_revision: Revision in the names of its spaces; None to leave it out.
-    """
+    """A checkpoint whose hashes, tokenizer and weights are each loaded on first use."""
 
     def __init__(
         self, spec: str, options: Options, observe: Observer = lambda _: None, revision: str | None = None

@@ -46,19 +46,13 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class ClusterOptions:
-    """Options of a build on a cluster.
+    """Options of a build on a cluster."""
 
-    Attributes:
-        workers: Number of workers; None for as many as fit.
-        worker_gpus: GPUs of each worker; None for one if the cluster has GPUs.
-        worker_cpus: CPU cores of each worker; None for one beside a GPU, else for all cores of the smallest node.
-        address: Address of the cluster as ``host:port`` or ``auto``; None for that in ``RAY_ADDRESS``, else for a local
-            instance.
-    """
-
-    workers: int | None = None
-    worker_gpus: float | None = None
+    workers: int | None = None  # number of workers; None for as many as fit
+    worker_gpus: float | None = None  # GPUs of each worker; None for one if the cluster has GPUs
+    # CPU cores of each worker; None for one beside a GPU, else for all cores of the smallest node.
     worker_cpus: int | None = None
+    # Address of the cluster as ``host:port`` or ``auto``; None for that in ``RAY_ADDRESS``, else for a local instance.
     address: str | None = None
     patience: Patience = field(default_factory=Patience)
 
@@ -73,16 +67,11 @@ class ClusterOptions:
 
 
 class RangeOutcome(NamedTuple):
-    """What became of a range.
-
-    Attributes:
-        job, task: Position of its job; the range, or a part of it.
-        result: Its result, the error that ends the build, or None if workers died again and again over its only item.
-    """
+    """What became of a range, or of a part of it, and the position of its job."""
 
     job: int
     task: RangeTask
-    result: RangeResult | EmbstoreError | None
+    result: RangeResult | EmbstoreError | None  # an error ends the build; None if all died over its only item
 
 
 @dataclass(eq=False)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embstore.base import disk
 from embstore.base.progress import Observer
@@ -106,20 +106,28 @@ def build(
                 run.index()
         for run in runs:
             run.check_lost()
-    return BuildReport(
-        store=store.paths.root,
+    return _report(
+        store.paths.root, texts, columns, began,
         spaces=tuple(report for run in runs for report in run.reports()),
-        n_texts=sum(part.n_texts for part in texts),
-        n_items=sum(part.staging.n_items for part in texts),
-        blanks=sum((part.blanks for part in texts), start=Counter()),
-        columns=tuple(columns),
         n_tokens=sum(run.n_tokens for run in runs),
         n_forward_passes=sum(run.n_forward_passes for run in runs),
         n_bytes=sum(run.n_bytes for run in runs),
         encode_seconds=sum(run.seconds for run in runs),
+        notes=[*(note for run in runs for note in run.notes), *notes],
+    )  # fmt: skip
+
+
+def _report(
+    root: Path, texts: Sequence[Texts], columns: Sequence["StoredColumn"], began: float, *, notes: Sequence[str],
+    **figures: Any,
+) -> BuildReport:  # fmt: skip
+    """Return the report of a build, or of its estimate, which began at a time of the clock for intervals."""
+    return BuildReport(
+        store=root, n_texts=sum(part.n_texts for part in texts), n_items=sum(part.staging.n_items for part in texts),
+        blanks=sum((part.blanks for part in texts), start=Counter()), columns=tuple(columns),
         total_seconds=time.perf_counter() - began,
-        notes=(*(note for part in texts for note in part.notes), *(note for run in runs for note in run.notes), *notes),
-    )
+        notes=(*(note for part in texts for note in part.notes), *notes), **figures,
+    )  # fmt: skip
 
 
 def _staged(stack: ExitStack, sources: Sources, folder: Path, observe: Observer) -> Texts:
@@ -149,18 +157,15 @@ def estimate(
             if len(models) > N_LOADED:
                 job.model.release()
     n_bytes = sum(cost.n_bytes for cost in costs)
-    return BuildReport(
-        store=root.resolve(), spaces=tuple(space for cost in costs for space in cost.spaces),
-        n_texts=sum(part.n_texts for part in texts), n_items=sum(part.staging.n_items for part in texts),
-        blanks=sum((part.blanks for part in texts), start=Counter()), columns=tuple(columns),
+    return _report(
+        root.resolve(), texts, columns, began,
+        spaces=tuple(space for cost in costs for space in cost.spaces),
         n_tokens=sum(cost.n_tokens for cost in costs),
-        n_forward_passes=sum(cost.n_forward_passes for cost in costs), n_bytes=n_bytes,
+        n_forward_passes=sum(cost.n_forward_passes for cost in costs),
+        n_bytes=n_bytes,
         encode_seconds=sum(cost.seconds for cost in costs) + n_bytes / _BYTES_PER_SECOND,
-        total_seconds=time.perf_counter() - began, dry_run=True,
-        notes=(
-            *(note for part in texts for note in part.notes),
-            *(note for _, jobs in plan for job in jobs for note in job.notes),
-        ),
+        dry_run=True,
+        notes=[note for _, jobs in plan for job in jobs for note in job.notes],
     )  # fmt: skip
 
 

@@ -46,17 +46,11 @@ from embstore.storage.writer import SpaceWriter
 
 
 class Lengths(NamedTuple):
-    """The numbers of tokens of items that got vectors.
+    """The numbers of tokens of items that got vectors."""
 
-    Attributes:
-        ids: Item ids, int64 (n,).
-        n_tokens: Number of tokens of each item itself, int64 (n,).
-        is_new: bool (spaces, n); whether the vector of the item is new in a space.
-    """
-
-    ids: Ids
-    n_tokens: NDArray[np.int64]
-    is_new: NDArray[np.bool_]
+    ids: Ids  # item ids, int64 (n,)
+    n_tokens: NDArray[np.int64]  # number of tokens of each item itself, int64 (n,)
+    is_new: NDArray[np.bool_]  # bool (spaces, n); whether the vector of the item is new in a space
 
     @classmethod
     def joined(cls, parts: "Sequence[Lengths]") -> "Lengths":
@@ -65,22 +59,15 @@ class Lengths(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What became of some items of a range.
-
-    Attributes:
-        work: Their work, the sum of :func:`work_of`.
-        skipped: Skipped or truncated item; None if the step is of vectors.
-        spaces: Names of the spaces that are missing that item.
-        lengths: Numbers of tokens of the items with vectors; None if there are none.
-    """
+    """What became of some items of a range."""
 
     n: int
-    work: float
+    work: float  # their work, the sum of :func:`work_of`
     n_tokens: int = 0
     n_forward_passes: int = 0
-    skipped: Skipped | None = None
-    spaces: tuple[str, ...] = ()
-    lengths: Lengths | None = None
+    skipped: Skipped | None = None  # skipped or truncated item; None if the step is of vectors
+    spaces: tuple[str, ...] = ()  # names of the spaces that are missing that item
+    lengths: Lengths | None = None  # numbers of tokens of the items with vectors; None if there are none
 
 
 @dataclass(frozen=True)
@@ -88,16 +75,12 @@ class RangeTask:
     """A range of item ids of a job, whose vectors become one shard of each space.
 
     It can be sent to another process if ``windows`` is a sequence.
-
-    Attributes:
-        number: Number of the range in its group, from 0.
-        windows: Items of the range, window by window; read once.
     """
 
-    number: int
+    number: int  # number of the range in its group, from 0
     cards: tuple[Card, ...]
     options: Options
-    windows: Iterable[Window]
+    windows: Iterable[Window]  # items of the range, window by window; read once
 
     @property
     def n_items(self) -> int:
@@ -164,20 +147,13 @@ def range_tasks(group: Group, options: Options) -> Iterator[RangeTask]:
 
 @dataclass(slots=True, eq=False)
 class _OpenWindow:
-    """A window with items that are not encoded yet.
-
-    Attributes:
-        ids: Item ids (n,), ascending.
-        is_missing: bool (spaces, n); whether a space is missing the item.
-        work: float64 (n,), the work of each item.
-        n_left: Number of items that are not encoded yet.
-    """
+    """A window with items that are not encoded yet."""
 
     range_number: int
-    ids: Ids
-    is_missing: NDArray[np.bool_]
-    work: NDArray[np.float64]
-    n_left: int
+    ids: Ids  # item ids (n,), ascending
+    is_missing: NDArray[np.bool_]  # bool (spaces, n); whether a space is missing the item
+    work: NDArray[np.float64]  # float64 (n,), the work of each item
+    n_left: int  # number of items that are not encoded yet
 
 
 class _Windows:
@@ -230,24 +206,17 @@ class _Windows:
 
 @dataclass(frozen=True)
 class Requirement:
-    """What a worker must have in order to take part in the job of a checkpoint.
-
-    Attributes:
-        build: Identifier of the build, hexadecimal; part of the names of its temporary files.
-        sign: File in the store that its build has written, and its content.
-        checkpoint: Checkpoint, in a notation that is resolved to the same files on every machine.
-        remedy: What to do if a worker does not see the store's folder.
-    """
+    """What a worker must have in order to take part in the job of a checkpoint."""
 
     root: Path
-    build: str
-    sign: tuple[Path, bytes]
-    checkpoint: str
+    build: str  # identifier of the build, hexadecimal; part of the names of its temporary files
+    sign: tuple[Path, bytes]  # file in the store that its build has written, and its content
+    checkpoint: str  # checkpoint, in a notation that is resolved to the same files on every machine
     fingerprint: Fingerprint
     versions: dict[str, str]
     weights: Weights
     allow_pickle: bool
-    remedy: str = "put it in a folder that all nodes share"
+    remedy: str = "put it in a folder that all nodes share"  # what to do if a worker does not see the store's folder
 
     @classmethod
     def of(cls, model: Model, root: Path, build: str, sign: tuple[Path, bytes]) -> "Requirement":
@@ -269,14 +238,11 @@ class Requirement:
 
 @dataclass(frozen=True)
 class RangeResult:
-    """What a worker made of a range.
+    """What a worker made of a range."""
 
-    Attributes:
-        shards: Uncommitted shard of each space, in the order of the task's cards; None for a space without vectors.
-        steps: What became of the items: one step for all vectors, and one for each skipped or truncated item.
-    """
-
+    # Uncommitted shard of each space, in the order of the task's cards; None for a space without vectors.
     shards: tuple[StagedShard | None, ...]
+    # What became of the items: one step for all vectors, and one for each skipped or truncated item.
     steps: tuple[Step, ...]
 
 

@@ -56,48 +56,32 @@ def reason_key(reason: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SpaceReport:
-    """The result of a build for one space.
-
-    Attributes:
-        present: Number of items whose vectors were stored before.
-        skipped: Number of items without a vector, by reason.
-        truncated: Number of items whose text was cut to the context length.
-        elsewhere: Number of items left to the other workers.
-    """
+    """The result of a build for one space."""
 
     space: str
     model: str
     embedded: int
-    present: int
-    skipped: Counter[str] = field(default_factory=Counter)
-    truncated: int = 0
-    elsewhere: int = 0
+    present: int  # number of items whose vectors were stored before
+    skipped: Counter[str] = field(default_factory=Counter)  # number of items without a vector, by reason
+    truncated: int = 0  # number of items whose text was cut to the context length
+    elsewhere: int = 0  # number of items left to the other workers
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class BuildReport(Report):
-    """The result of a build, or its estimate (``dry_run``).
-
-    Attributes:
-        n_texts: Number of texts read from the sources, duplicates included.
-        blanks: Number of source rows without a text, or whose text gives no items, by reason.
-        n_bytes: Bytes of the shards and indexes written.
-        encode_seconds: Seconds spent encoding, writing and indexing.
-        total_seconds: Seconds of the whole build, loading included.
-        dry_run: Whether this is an estimate: nothing was written.
-    """
+    """The result of a build, or its estimate (``dry_run``)."""
 
     store: Path | str
     spaces: tuple[SpaceReport, ...]
-    n_texts: int
+    n_texts: int  # number of texts read from the sources, duplicates included
     n_items: int
-    blanks: Counter[str]
+    blanks: Counter[str]  # number of source rows without a text, or whose text gives no items, by reason
     n_tokens: int
     n_forward_passes: int
-    n_bytes: int
-    encode_seconds: float
-    total_seconds: float
-    dry_run: bool = False
+    n_bytes: int  # bytes of the shards and indexes written
+    encode_seconds: float  # seconds spent encoding, writing and indexing
+    total_seconds: float  # seconds of the whole build, loading included
+    dry_run: bool = False  # whether this is an estimate: nothing was written
     notes: tuple[str, ...] = ()
     columns: tuple[StoredColumn, ...] = ()
 

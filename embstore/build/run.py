@@ -22,7 +22,7 @@ from embstore.encode import ModelFailsError, Skipped, TooLongError, reader
 from embstore.index.updating import recall_notes, update_indexes
 from embstore.storage.files.item_columns import token_column
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.shards import Float16OverflowError, NonFiniteVectorError
+from embstore.storage.files.shards import InvalidVectorError
 from embstore.storage.maintenance.column_tables import remove_columns
 from embstore.storage.staging.columns import StoredColumn, TokenColumn
 from embstore.storage.staging.staging import Ids
@@ -77,22 +77,16 @@ class Skips:
 
 
 class Run:
-    """Runs the job of one checkpoint.
-
-    Attributes:
-        n_bytes: Bytes of the shards and indexes written.
-        lost: Items over which workers of a cluster died again and again.
-        seconds: Seconds spent encoding, writing and indexing.
-        lengths: Space name → ids and numbers of tokens of its new items, both (n,), in parts.
-    """
+    """Runs the job of one checkpoint."""
 
     def __init__(self, store: StoreWriter, job: Job, item_texts: StoredTexts, skips: Skips, observe: Observer) -> None:
         self._store, self.job, self._item_texts, self._skips, self._observe = store, job, item_texts, skips, observe
         self._embedded: dict[str, int] = {}
-        self.n_tokens = self.n_forward_passes = self.n_bytes = 0
-        self.seconds = 0.0
+        self.n_tokens = self.n_forward_passes = self.n_bytes = 0  # bytes of the shards and indexes written
+        self.seconds = 0.0  # of encoding, writing and indexing
         self.notes: list[str] = []
-        self.lost: list[Item] = []
+        self.lost: list[Item] = []  # over which workers of a cluster died again and again
+        # Space name → ids and numbers of tokens of its new items, both (n,), in parts.
         self.lengths: dict[str, list[tuple[Ids, Ids]]] = {space: [] for space in self.spaces}
 
     @property
@@ -209,7 +203,7 @@ class Run:
         except ModelFailsError as error:
             item, place = staging.find(error.item_id)
             raise EncodeError(f"{error} The first is {item.shown[:200]!r} ({place}).") from error
-        except (NonFiniteVectorError, Float16OverflowError) as error:
+        except InvalidVectorError as error:
             item, place = staging.find(error.item_id)
             checkpoint = self.model.checkpoint
             raise EncodeError(

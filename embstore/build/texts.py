@@ -23,11 +23,9 @@ from embstore.base.text import (
     Span,
     escaped,
     is_too_long,
-    is_unicode,
-    item_id,
     items_of,
     name_problem,
-)
+)  # fmt: skip
 from embstore.sources import (
     NO_COLUMNS,
     STDIN,
@@ -44,7 +42,7 @@ from embstore.sources import (
 )
 from embstore.storage.files.paths import StorePaths, check_marker
 from embstore.storage.staging.columns import KeptValue, StagedColumns
-from embstore.storage.staging.staging import Batch, Staging
+from embstore.storage.staging.staging import Staging
 from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.writer import StoreWriter
 
@@ -54,35 +52,27 @@ _NUMBER = re.compile(rf"[ \t]*[+-]?(?:{_WHOLE}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]
 _BOOLEAN = re.compile(r"[ \t]*(?:true|false)[ \t]*", re.IGNORECASE)
 _MISSING = frozenset(("NA", "N/A", "NaN", "nan", "NULL", "null", "None"))
 _INT64 = range(-(1 << 63), 1 << 63)
+_REPORTED_ROWS = 20_000
 COLUMNS = ("dataset", "kind", "unit", "rows")
 _SHOWN = (ShownColumn("dataset"), ShownColumn("kind"), ShownColumn("unit"), ShownColumn("rows", kind="count"))
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The sources to read for one unit.
+    """The sources to read for one unit."""
 
-    Attributes:
-        names: Files, ``-`` for standard input, or names of datasets.
-        keep: Columns of tabular files whose values are stored with the items.
-        limit: Maximum number of texts to read; a dataset that exceeds it is not stored as a dataset.
-        per_text: Number of occurrences to sample from each sentence; None for all.
-        delimiter: Character that separates columns; None to detect it.
-        targets: Where the target of each sentence is given, which is then the only item of it; None for all items.
-        given: Texts that the caller gives, which are read after the named sources.
-    """
-
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # files, ``-`` for standard input, or names of datasets
     unit: Unit = Unit.WORD
     columns: tuple[str, ...] = ()
     keep: Keep = NO_COLUMNS
-    limit: int | None = None
-    per_text: int | None = None
+    limit: int | None = None  # maximum number of texts to read; a dataset that exceeds it is not stored as a dataset
+    per_text: int | None = None  # number of occurrences to sample from each sentence; None for all
     seed: int = 0
     header: bool = True
-    delimiter: str | None = None
+    delimiter: str | None = None  # character that separates columns; None to detect it
+    # Where the target of each sentence is given, which is then the only item of it; None for all items.
     targets: Targets | None = None
-    given: GivenTexts | None = None
+    given: GivenTexts | None = None  # texts that the caller gives, which are read after the named sources
 
     def __post_init__(self) -> None:
         if self.names.count(STDIN) > 1:
@@ -106,15 +96,12 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class DatasetRows:
-    """The rows of a named dataset.
-
-    Attributes:
-        columns: Values by column: ``item_id``, ``text``, for pairs ``item_id_2``, ``text_2``, for analogies up to
-            ``text_4``, then the dataset's own columns in their order.
-    """
+    """The rows of a named dataset."""
 
     name: str
     kind: str
+    # Values by column: ``item_id``, ``text``, for pairs ``item_id_2``, ``text_2``, for analogies up to ``text_4``,
+    # then the dataset's own columns in their order.
     columns: dict[str, list[Any]] = field(default_factory=dict)
 
     def add(self, texts: Sequence[tuple[int, str]], values: Mapping[str, Any]) -> None:
@@ -165,20 +152,19 @@ def read_texts(sources: Sources, staging: Staging, observe: Observer = ignore) -
         opened.append(sources.given.open(sources.keep))
     for source in opened:
         reader.read(source)
-    reader.stage()
     staging.deduplicate()
     notes = tuple(remark for source in opened for remark in source.remarks)
     return Texts(sources.unit, staging, reader.columns, reader.n_texts, reader.blanks, tuple(reader.datasets), notes)
 
 
 class _Reader:
-    """Reads sources one by one, and stages their texts in batches."""
+    """Reads sources one by one, and stages their texts."""
 
     def __init__(self, sources: Sources, staging: Staging, observe: Observer) -> None:
-        self._observe, self._n_reported = observe, 0
+        self._observe = observe
         self._unit, self._per_text, self._seed = sources.unit, sources.per_text, sources.seed
         self._limit = sources.limit or float("inf")
-        self._staging, self._batch = staging, Batch()
+        self._staging = staging
         self.columns = StagedColumns(staging)
         self._names: dict[str, str] = {}  # of columns to keep: lower case → as written
         self.n_texts = 0
@@ -187,102 +173,70 @@ class _Reader:
 
     def read(self, source: Source) -> None:
         """Read a source to its end or to the limit, and report it if it is large."""
-        if self.n_texts < self._limit:
-            self._read(source)
-        if n := self._n_reported:
-            self._observe(Progress("read", source.name, n, n, 1.0))
-            self._n_reported = 0
-
-    def _read(self, source: Source) -> None:
-        dataset, n_before_source = source.dataset, self.n_texts
+        if self.n_texts >= self._limit:
+            return
+        dataset, n_before = source.dataset, self.n_texts
         rows = DatasetRows(source.stored_name or source.name, "" if dataset is None else dataset.kind)
-        for row in source.rows():
-            if self._batch.is_full:
-                self.stage()
-                self._n_reported = self.n_texts - n_before_source
-                self._observe(Progress("read", source.name, self._n_reported))
+        n_rows = 0
+        for n_rows, row in enumerate(source.rows(), 1):
+            if n_rows % _REPORTED_ROWS == 0:
+                self._observe(Progress("read", source.name, self.n_texts - n_before))
             if isinstance(row, Blank):
                 self._skip(row.reason, row.origin)
-                continue
-            n_before = len(self._batch.ids)
-            members = [
-                self._add(text, row.origin, span)
-                for text, span in zip(row.texts, row.spans or repeat(None), strict=False)
-                if self.n_texts < self._limit
-            ]
-            if dataset is None and row.values:
-                self._keep(self._batch.ids[n_before:], row)
-            # The scores of whole texts are not stored for the occurrences in them.
-            if dataset is not None and all(member is not None for member in members) and len(members) == len(row.texts):
-                rows.add([member for member in members if member is not None], row.values)
+            else:
+                self._add_row(row, rows)
             if self.n_texts >= self._limit:
                 source.check_unchanged()
-                return
-        if dataset is None:
-            return
-        for text in dataset.extra:
-            if self.n_texts >= self._limit:
-                return
-            self._add(text, f"the words that {dataset.name} brings")
-        if rows.columns:
-            self.datasets.append(rows)
+                break
+        else:
+            if dataset is not None:
+                for text in dataset.extra:
+                    if self.n_texts < self._limit:
+                        self._add(text, f"additional words of {dataset.name}")
+                self.datasets += [rows] if rows.columns and self.n_texts < self._limit else []
+        if n_rows >= _REPORTED_ROWS:
+            n = self.n_texts - n_before
+            self._observe(Progress("read", source.name, n, n, 1.0))
 
-    def stage(self) -> None:
-        """Stage the texts read since the last call."""
-        self._staging.add(self._batch)
-        self._batch = Batch()
+    def _add_row(self, row: Row, rows: DatasetRows) -> None:
+        """Stage the texts of a row up to the limit, with the values to keep, or as a row of a dataset."""
+        found = [
+            self._add(text, row.origin, span)
+            for text, span in zip(row.texts, row.spans or repeat(None), strict=False)
+            if self.n_texts < self._limit
+        ]
+        in_sentences = self._unit is Unit.OCCURRENCE
+        if not rows.kind:
+            if row.values:
+                self._keep([item for ids in found for item in ids], row)
+        # The scores of whole texts are not stored for the occurrences in them.
+        elif len(found) == len(row.texts) and (row.spans or not in_sentences):
+            pairs = zip(row.texts, row.spans, strict=False)
+            shown = [Item.occurrence(*pair).shown for pair in pairs] if in_sentences else row.texts
+            rows.add([(ids[0], text) for ids, text in zip(found, shown, strict=True)], row.values)
 
     def _skip(self, reason: str, origin: str) -> None:
         """Count a row without items, and stage it for the list of skipped texts."""
         self.blanks[reason] += 1
-        self._batch.blanks.append((reason, origin))
+        self._staging.add_blank(reason, origin)
 
-    def _add(self, text: str, origin: str, span: Span | None = None) -> tuple[int, str] | None:
-        """Add the items of a text: the occurrence at a span, or all words of a sentence.
-
-        Return the id and text of the item, an occurrence as ``the [bank] of the river``; None for a sentence of words.
-        """
+    def _add(self, text: str, origin: str, span: Span | None = None) -> list[int]:
+        """Stage the items of a text, and return their ids: itself, the occurrence at a span, or all words of it."""
         self.n_texts += 1
-        self._batch.n_chars += len(text)
         if self._unit is not Unit.OCCURRENCE:
-            return self._add_whole(text, origin)
+            return [self._staging.add(text, origin)]
         if span is not None:
-            item = Item.occurrence(text, span)
-            self._add_occurrences(text, [item], origin)
-            return item.id, item.shown
-        if is_too_long(text):
+            items = [Item.occurrence(text, span)]
+        elif is_too_long(text):
             self._skip(TOO_LONG, origin)
-        elif items := items_of(text, self._unit, per_text=self._per_text, seed=self._seed):
-            self._add_occurrences(text, items, origin)
+            return []
+        else:
+            items = items_of(text, self._unit, per_text=self._per_text, seed=self._seed)
+        if items:
+            self._staging.add_occurrences(text, items, origin)
         else:
             self._skip(NO_WORD, origin)
-        return None
-
-    def _add_whole(self, text: str, origin: str) -> tuple[int, str]:
-        """Add a word or a sentence to the batch; return its id and text."""
-        batch, valid, new_id = self._batch, is_unicode(text), item_id(self._unit, text)
-        batch.ids.append(new_id)
-        batch.texts.append(text if valid else escaped(text))
-        batch.origins.append(origin)
-        batch.valid.append(valid)
-        return new_id, text
-
-    def _add_occurrences(self, text: str, items: Sequence[Item], origin: str) -> None:
-        """Add some occurrences in a sentence to the batch."""
-        batch, valid = self._batch, is_unicode(text)
-        storable, context_id = text if valid else escaped(text), item_id(Unit.SENTENCE, text)
-        batch.sentence_ids.append(context_id)
-        batch.sentences.append(storable)
-        batch.sentence_origins.append(origin)
-        for item in items:
-            if item.span is None:
-                continue
-            batch.ids.append(item.id)
-            batch.texts.append(item.text if valid else escaped(item.text))
-            batch.context_ids.append(context_id)
-            batch.spans.append(item.span)
-            batch.origins.append(origin)
-            batch.valid.append(valid)
+        return [item.id for item in items]
 
     def _keep(self, ids: Sequence[int], row: Row) -> None:
         """Stage the values of a row for the items that it gives."""

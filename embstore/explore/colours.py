@@ -18,7 +18,7 @@ from embstore.explore.maps import item_vectors
 from embstore.index import unit_vectors
 from embstore.storage.files.item_columns import joined_items
 from embstore.storage.sql.connections import quote_name
-from embstore.storage.sql.fence import check_expression
+from embstore.storage.views.fence import check_expression
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

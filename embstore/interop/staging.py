@@ -16,12 +16,12 @@ from embstore.base import atomic, disk
 from embstore.base.errors import SourceError
 from embstore.base.progress import Observer, Progress
 from embstore.base.space import Unit
-from embstore.base.text import Span, is_unicode, item_id
+from embstore.base.text import Item, Span, is_unicode
 from embstore.interop.vector_file import Block, VectorFile
 from embstore.storage.files.card import Card
 from embstore.storage.files.shards import FLOAT16_MAX
 from embstore.storage.parquet.writer import ROW_GROUP_ROWS
-from embstore.storage.staging.staging import Batch, Staging
+from embstore.storage.staging.staging import Staging
 
 _SHOWN = 80
 _EXACT_INTEGERS = 1 << 24  # every whole number up to it is a float32
@@ -137,7 +137,6 @@ class Stager:
     def __init__(self, staging: Staging, spool: Spool, present: Ids, card: Card, observe: Observer) -> None:
         self._staging, self._spool, self._present, self._card = staging, spool, present, card
         self._observe = observe
-        self._batch = Batch()
         self._n = 0
         self.notes: list[str] = []
 
@@ -159,8 +158,7 @@ class Stager:
             self.notes.append(f"{file.name}: {n_rounded:,} whole numbers are too large for float32, and were rounded.")
 
     def finish(self) -> None:
-        """Stage the last rows."""
-        self._staging.add(self._batch)
+        """Check that there are rows, and none twice."""
         self._spool.finish()
         if not self._n:
             raise SourceError("there is no vector in the files. Give files with at least one.")
@@ -207,58 +205,35 @@ class Stager:
         unit = self._card.unit
         if (unit is Unit.OCCURRENCE) != (block.contexts is not None):
             raise _wrong_unit(unit, file)
-        keys = []
-        start = len(self._batch.ids)
+        ids, keys = [], []
         for offset, text in enumerate(block.texts):
+            place = file.place(block.first + offset)
             if not text or text.isspace():
                 raise SourceError(
-                    f"{file.place(block.first + offset)}: the key is empty, and each vector needs its text. Remove the "
-                    "row, or give it a text."
+                    f"{place}: the key is empty, and each vector needs its text. Remove the row, or give it a text."
                 )
             if not is_unicode(text):
-                raise SourceError(
-                    f"{file.place(block.first + offset)}: the key {text[:_SHOWN]!r} is not valid Unicode."
-                )
-            self._add(text, file.place(block.first + offset))
+                raise SourceError(f"{place}: the key {text[:_SHOWN]!r} is not valid Unicode.")
             if block.contexts is not None and block.spans is not None:
-                keys.append(self._add_span(text, block.contexts[offset], block.spans[offset]))
+                item = _occurrence(text, block.contexts[offset], block.spans[offset], place)
+                keys.append(self._staging.add_occurrences(block.contexts[offset], [item], place))
+                ids.append(item.id)
             else:
-                self._batch.ids.append(item_id(unit, text))
+                ids.append(self._staging.add(text, place))
         self._n += len(block.texts)
-        ids = np.array(self._batch.ids[start:], np.int64)
-        if self._batch.is_full:
-            self._staging.add(self._batch)
-            self._batch = Batch()
-        return ids, np.array(keys, np.int64) if keys else ids
+        return np.array(ids, np.int64), np.array(keys or ids, np.int64)
 
-    def _add(self, text: str, origin: str) -> None:
-        """Add a text to the batch, without its id."""
-        batch = self._batch
-        batch.texts.append(text)
-        batch.origins.append(origin)
-        batch.valid.append(True)
-        batch.n_chars += len(text)
 
-    def _add_span(self, text: str, context: str, span: Span) -> int:
-        """Add the span and the sentence of an occurrence to the batch, and return the id of the sentence."""
-        batch = self._batch
-        origin = batch.origins[-1]
-        if not 0 <= span.start < span.end <= len(context) or context[span.start : span.end] != text:
-            raise SourceError(
-                f"{origin}: the characters {span.start} to {span.end} of its context are not {text[:_SHOWN]!r}. "
-                "Positions are counted from 0, in characters, without the last one."
-            )
-        if not is_unicode(context):
-            raise SourceError(f"{origin}: its context is not valid Unicode.")
-        sentence = item_id(Unit.SENTENCE, context)
-        batch.ids.append(item_id(Unit.OCCURRENCE, text, context, span))
-        batch.context_ids.append(sentence)
-        batch.spans.append(span)
-        batch.sentence_ids.append(sentence)
-        batch.sentences.append(context)
-        batch.sentence_origins.append(origin)
-        batch.n_chars += len(context)
-        return sentence
+def _occurrence(text: str, context: str, span: Span, place: str) -> Item:
+    """Return the occurrence of a text in its sentence; raise SourceError if it is not at the span."""
+    if not 0 <= span.start < span.end <= len(context) or context[span.start : span.end] != text:
+        raise SourceError(
+            f"{place}: the characters {span.start} to {span.end} of its context are not {text[:_SHOWN]!r}. "
+            "Positions are counted from 0, in characters, without the last one."
+        )
+    if not is_unicode(context):
+        raise SourceError(f"{place}: its context is not valid Unicode.")
+    return Item.occurrence(context, span)
 
 
 def _wrong_unit(unit: Unit, file: VectorFile) -> SourceError:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from embstore.base import documents
 from embstore.base.errors import SourceError
 from embstore.base.text import Span
-from embstore.interop.vector_file import Block, check_regular, open_stream
+from embstore.interop.vector_file import Block, check_regular
 from embstore.sources import Blank, open_source
-from embstore.sources.files import decode_lines, file_type
+from embstore.sources.files import file_lines, file_type, strip_terminator
 
 NO_TEXTS = "An array has no texts. Name the file that has them, one a line in the order of the rows: ⦃texts=FILE⦄"
 
@@ -81,9 +81,7 @@ def _load_array(path: Path) -> NDArray[Any]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    with open_stream(path) as stream:
-        for line in decode_lines(stream, str(path), newline="\n"):
-            yield line.removesuffix("\n").removesuffix("\r")
+    return map(strip_terminator, file_lines(path, str(path), newline="\n"))
 
 
 def _column(path: Path, column: str | None) -> Iterator[str]:
@@ -97,21 +95,19 @@ def _column(path: Path, column: str | None) -> Iterator[str]:
 
 def _jsonl_texts(path: Path, rows: int) -> Texts:
     """Yield the texts of a JSON Lines file, of occurrences with their sentences and spans."""
-    with open_stream(path) as stream:
-        lines = enumerate(decode_lines(stream, str(path), newline="\n"), 1)
-        first = 1
-        while part := [_record(line, f"{path}:{number}") for number, line in islice(lines, rows)]:
-            texts = [record["text"] for record in part]
-            with_context = ["context" in record for record in part]
-            if len({*with_context}) > 1:
-                number = first + with_context.index(not with_context[0])
-                raise SourceError(f"{path}:{number}: some rows have a context, and some have none. Give all or none.")
-            if with_context[0]:
-                spans = [Span(record["start"], record["end"]) for record in part]
-                yield texts, [record["context"] for record in part], spans
-            else:
-                yield texts, None, None
-            first += len(part)
+    lines, first = file_lines(path, str(path), newline="\n"), 1
+    while part := [_record(line, f"{path}:{number}") for number, line in enumerate(islice(lines, rows), first)]:
+        texts = [record["text"] for record in part]
+        with_context = ["context" in record for record in part]
+        if len({*with_context}) > 1:
+            number = first + with_context.index(not with_context[0])
+            raise SourceError(f"{path}:{number}: some rows have a context, and some have none. Give all or none.")
+        if with_context[0]:
+            spans = [Span(record["start"], record["end"]) for record in part]
+            yield texts, [record["context"] for record in part], spans
+        else:
+            yield texts, None, None
+        first += len(part)
 
 
 def _record(line: str, place: str) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """Open the files of a user, and define what a reader of a format returns: a file of vectors, read block by block."""
 
 import io
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from embstore.base.errors import SourceError
 from embstore.base.space import Layers
 from embstore.base.text import Span
-from embstore.sources.files import GZIP_SUFFIX, open_binary, status
+from embstore.sources.files import GZIP_SUFFIX, open_decompressed, status
 
 BLOCK_BYTES = 8 << 20
 """Approximate bytes of the vectors of a block."""
@@ -50,33 +49,19 @@ class ReadOptions:
 
 @dataclass(frozen=True, slots=True)
 class VectorFile:
-    """An opened file of vectors.
+    """An opened file of vectors."""
 
-    Attributes:
-        name: Name in messages: the path as the user gave it.
-        format: Name of the format in :data:`embstore.interop.formats.READERS`.
-        n_layers: Number of layers.
-        dim: Number of components of a vector.
-        dtype: NumPy's name of the type of its numbers: ``float32``, ``>f8`` …; ``text`` for decimal digits.
-        blocks: Function that yields the rows from the beginning.
-        layers: Layers that the file itself names; None if it names none.
-        origin: Card of the space that the file was exported from; None if it names none.
-        hashed: Files that its vectors and texts are read from.
-        notes: Notes for the user about how it is read.
-        n: Number of its vectors, if the file says so at its beginning; else None.
-    """
-
-    name: str
-    format: str
+    name: str  # name in messages: the path as the user gave it
+    format: str  # name of the format in :data:`embstore.interop.formats.READERS`
     n_layers: int
     dim: int
-    dtype: str
-    blocks: Callable[[], Iterator[Block]]
-    layers: Layers | None = None
-    origin: dict[str, object] | None = None
-    hashed: tuple[Path, ...] = ()
-    notes: tuple[str, ...] = ()
-    n: int | None = None
+    dtype: str  # NumPy's name of the type of its numbers: ``float32``, ``>f8`` …; ``text`` for decimal digits
+    blocks: Callable[[], Iterator[Block]]  # function that yields the rows from the beginning
+    layers: Layers | None = None  # layers that the file itself names; None if it names none
+    origin: dict[str, object] | None = None  # card of the space that the file was exported from; None if it names none
+    hashed: tuple[Path, ...] = ()  # files that its vectors and texts are read from
+    notes: tuple[str, ...] = ()  # notes for the user about how it is read
+    n: int | None = None  # number of its vectors, if the file says so at its beginning; else None
 
     def place(self, number: int) -> str:
         """Return the place of a row in messages: ``glove.txt:12``."""
@@ -119,25 +104,16 @@ def check_expansion(name: str, unpacked: int, packed: int, remedy: str) -> None:
 @contextmanager
 def open_stream(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading within a ``with`` block; a file named ``….gz`` is decompressed while it is read."""
-    with open_binary(path, str(path)) as raw:
-        if path.suffix.lower() != GZIP_SUFFIX:
-            yield raw
-            return
-        from zlib_ng import gzip_ng
-
-        opened: Any = gzip_ng.GzipNGFile
-        try:
-            with cast("IO[bytes]", opened(fileobj=raw, mode="rb")) as unpacked:
-                yield io.BufferedReader(_Unpacked(unpacked, raw, str(path)), 1 << 20)
-        except (EOFError, zlib.error, gzip_ng.BadGzipFile) as error:
-            raise SourceError(f"{path} ends too early, or is damaged: {error}. Copy or pack it again.") from error
+    with open_decompressed(path, str(path)) as stream:
+        is_packed = path.suffix.lower() == GZIP_SUFFIX
+        yield io.BufferedReader(_Unpacked(stream, path), 1 << 20) if is_packed else stream
 
 
 class _Unpacked(io.RawIOBase):
-    """A decompressed stream that refuses to grow far beyond its compressed size."""
+    """A decompressed stream that refuses to grow far beyond the size of its file."""
 
-    def __init__(self, unpacked: Any, raw: IO[bytes], name: str) -> None:
-        self._unpacked, self._raw, self._name = unpacked, raw, name
+    def __init__(self, unpacked: IO[bytes], path: Path) -> None:
+        self._unpacked, self._name, self._size = unpacked, str(path), path.stat().st_size
         self._n_bytes = 0
 
     def readable(self) -> bool:
@@ -147,5 +123,5 @@ class _Unpacked(io.RawIOBase):
         data = self._unpacked.read(len(buffer))
         buffer[: len(data)] = data
         self._n_bytes += len(data)
-        check_expansion(self._name, self._n_bytes, self._raw.tell(), "unpack it first, and give the unpacked file")
+        check_expansion(self._name, self._n_bytes, self._size, "unpack it first, and give the unpacked file")
         return len(data)

@@ -16,13 +16,12 @@ from embstore.base.progress import current_task
 from embstore.base.summary import Summary
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
-from embstore.storage.files.rows import read_items
+from embstore.storage.files.vectors import LayerVectors, read_items
 
 if TYPE_CHECKING:
     from embstore.base.space import Layer
     from embstore.metrics import LayerData, NotComputable
     from embstore.metrics.transforms import Step
-    from embstore.storage.files.vectors import LayerVectors
 
 Block = NDArray[np.floating]
 T = TypeVar("T")
@@ -117,14 +116,12 @@ class StoredLayer(LayerMethods):
         order = np.argsort(found_ids)
         return found_ids[order], vectors[order]
 
-    def _vectors(self, only: Ids | None) -> "LayerVectors":
+    def _vectors(self, only: Ids | None) -> LayerVectors:
         """Open the vectors of some items of the layer, to be read; None for all."""
         self.was_read = True
         return self._opened(only)
 
-    def _opened(self, only: Ids | None) -> "LayerVectors":
-        from embstore.storage.files.vectors import LayerVectors  # loads pyarrow, which summaries do not need
-
+    def _opened(self, only: Ids | None) -> LayerVectors:
         return LayerVectors(self.catalog.shards[self.card.space], self.layer.id, self.card.dim, only)
 
 

@@ -22,6 +22,7 @@ from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
+from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.sql.limits import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -304,8 +305,6 @@ def check_seed(seed: int) -> None:
 
 def stored_ids(catalog: Catalog, space: str, only: Ids | None = None) -> Ids:
     """Return the ids of the items of a space, ascending; only those in ``only`` if it is given."""
-    from embstore.storage.files.vectors import LayerVectors  # loads pyarrow, which summaries do not need
-
     card = catalog.cards[space]
     return LayerVectors(catalog.shards[space], card.layers.ids[0], card.dim, only).ids()
 

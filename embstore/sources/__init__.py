@@ -6,7 +6,7 @@ The entry point is ``open_source``. A source is read one row at a time (one batc
     source     an opened source; the description of a dataset
     rows       rows, their values, and the choice of the columns to read and to keep
     files      opens and reads files and their lines
-    tables     CSV, TSV and JSON Lines, and the chosen columns of any table; parquet
+    tables     the texts in the chosen columns of any table; text_tables (CSV, TSV, JSON Lines) and parquet
     targets    the targets of sentences: in brackets, or given by columns
     datasets   the table of datasets, and their list
     published  datasets of papers: URL, hash, layout; own: a user's

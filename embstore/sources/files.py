@@ -8,7 +8,6 @@ import hashlib
 import io
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from stat import S_ISREG
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from embstore.base import disk
 from embstore.base.errors import SourceAccessError, SourceError
@@ -51,10 +50,15 @@ def open_decompressed(path: Path, name: str) -> Iterator[IO[bytes]]:
         if path.suffix.lower() != GZIP_SUFFIX:
             yield stream
             return
-        import gzip
+        from zlib_ng import gzip_ng, zlib_ng
 
-        with gzip.open(stream) as decompressed:
-            yield cast("IO[bytes]", decompressed)
+        opened: Any = gzip_ng.GzipNGFile
+        damage: Any = (EOFError, zlib_ng.error, gzip_ng.BadGzipFile)
+        try:
+            with opened(fileobj=stream, mode="rb") as unpacked:
+                yield unpacked
+        except damage as error:
+            raise SourceError(f"{name} ends too early, or is damaged: {error}. Copy or pack it again.") from error
 
 
 def file_type(path: Path) -> str:
@@ -131,10 +135,7 @@ def decode_lines(stream: IO[bytes], name: str, *, newline: str = "") -> Iterator
 def file_lines(path: Path, name: str, *, newline: str = "") -> Iterator[str]:
     """Yield the lines of a file as ``decode_lines`` does; a file named ``….gz`` is decompressed."""
     with open_decompressed(path, name) as stream:
-        try:
-            yield from decode_lines(stream, name, newline=newline)
-        except (EOFError, zlib.error) as error:
-            raise SourceError(f"{name} ends too early, or is damaged: {error}. Copy or pack it again.") from error
+        yield from decode_lines(stream, name, newline=newline)
 
 
 def text_reader(lines: Lines, name: str) -> Rows:
@@ -145,7 +146,7 @@ def text_reader(lines: Lines, name: str) -> Rows:
         for number, line in enumerate(lines(), 1):
             ends.count(number, line)
             yield row_or_blank(strip_terminator(line), f"{name}:{number}", EMPTY_LINE)
-        yield from ends.remarks()
+        yield from map(Remark, ends.remarks())
 
     return read
 
@@ -167,14 +168,13 @@ class LineEnds:
             self.first_return = self.first_return or number
             self.n_returns += 1
 
-    def remarks(self) -> Iterator[Remark]:
-        """Yield a remark if the source has lines of both kinds."""
-        if self.n_feeds and self.n_returns:
-            yield Remark(
-                f"{self.name}:{self.first_return}: a carriage return without a line feed was taken for the end of a "
-                f"line ({self.n_returns} in all), as line feeds are elsewhere. If it is part of a text, give the texts "
-                "as .jsonl, or in quotes as .csv."
-            )
+    def remarks(self) -> list[str]:
+        """Return a remark if the source has lines of both kinds."""
+        return [
+            f"{self.name}:{self.first_return}: a carriage return without a line feed was taken for the end of a "
+            f"line ({self.n_returns} in all), as line feeds are elsewhere. If it is part of a text, give the texts "
+            "as .jsonl, or in quotes as .csv."
+        ] * bool(self.n_feeds and self.n_returns)
 
 
 def strip_terminator(line: str) -> str:

@@ -27,8 +27,9 @@ from embstore.sources.files import (
 )
 from embstore.sources.rows import NO_COLUMNS, OPTION, Blank, Keep, Remark, Row, no_texts, row_or_blank
 from embstore.sources.source import OCCURRENCE_PAIRS, File, Source
-from embstore.sources.tables import DELIMITED, TABLES, open_table, parse_delimiter
-from embstore.sources.targets import PartedWords, Targets, in_brackets, open_targets
+from embstore.sources.tables import TABLES, open_table
+from embstore.sources.targets import PartedWords, Targets, in_brackets
+from embstore.sources.text_tables import DELIMITED, parse_delimiter
 
 if TYPE_CHECKING:
     from embstore.base.text import Span
@@ -96,10 +97,8 @@ def open_source(
     if suffix == TEXT_SUFFIX:
         _refuse_columns(spec, columns, keep, targets)
         rows = text_reader(partial(file_lines, path, spec), spec)
-    elif targets is not None and targets.columns:
-        rows = open_targets(path, spec, suffix, columns, targets, keep=keep, header=header, delimiter=delimiter)
     else:
-        rows = open_table(path, spec, suffix, columns, keep=keep, header=header, delimiter=delimiter)
+        rows = open_table(path, spec, suffix, columns, keep=keep, header=header, delimiter=delimiter, targets=targets)
     return Source(spec, in_brackets(rows, targets), file=file)
 
 
@@ -196,13 +195,9 @@ def _binary(stream: TextIO | BinaryIO | None) -> BinaryIO:
 
 @dataclass(frozen=True, slots=True)
 class GivenTexts:
-    """Texts that a caller gives in Python, which are read once.
+    """Texts that a caller gives in Python, which are read once."""
 
-    Attributes:
-        texts: Strings, or pairs of a string and a mapping from columns to values; None and NaN are missing texts.
-        targets: Where the target of each text is given; None for whole texts.
-    """
-
+    # Strings, or pairs of a string and a mapping from columns to values; None and NaN are missing texts.
     texts: Iterable[object]
     targets: Targets | None = None
 

@@ -6,12 +6,10 @@ and its answers separated by slashes (BATS): each ordered pair of pairs of a sec
 is read as the sections of its files, by the names of these.
 """
 
-import gzip
 import hashlib
 import io
 import json
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,8 +40,9 @@ from embstore.sources.source import (
     DataFile,
     DatasetSpec,
 )
-from embstore.sources.tables import COLUMNS_OPTION, DELIMITED, TABLES, parse_delimiter, read_records
+from embstore.sources.tables import COLUMNS_OPTION, TABLES, read_records
 from embstore.sources.targets import Targets, remove_brackets
+from embstore.sources.text_tables import DELIMITED, parse_delimiter
 
 KINDS = ("pairs", "lexicon", ANALOGIES)
 _FOLDER = "own"
@@ -65,18 +64,15 @@ SUFFIX = ".txt"
 
 @dataclass(frozen=True, slots=True)
 class OwnTable:
-    """The layout of a user's table.
+    """The layout of a user's table."""
 
-    Attributes:
-        columns: Columns of the texts, one or two, each with those of its span if it has one; then the column of the
-            score or value.
-        unit: Unit of its texts. Pairs of occurrences without columns of spans have their targets in brackets.
-    """
-
+    # Columns of the texts, one or two, each with those of its span if it has one; then the column of the score or
+    # value.
     columns: tuple[str, ...]
     suffix: str
     name: str
     delimiter: str | None = None
+    # Unit of its texts. Pairs of occurrences without columns of spans have their targets in brackets.
     unit: Unit = Unit.WORD
 
     @property
@@ -198,10 +194,7 @@ def _add_analogies(name: str, file: Path, unit: Unit, table_options: Sequence[st
 def _read(file: Path) -> bytes:
     """Return the bytes of a table, decompressed."""
     with open_decompressed(file, str(file)) as stream:
-        try:
-            return stream.read()
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise SourceError(f"{file} is not packed by gzip, or is damaged: {error}. Copy it again.") from error
+        return stream.read()
 
 
 def _read_spec(path: Path) -> DatasetSpec:

@@ -2,25 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from embstore.base.errors import SourceError
 from embstore.sources.files import open_binary, unreadable
-from embstore.sources.rows import (
-    NO_COLUMNS,
-    NO_VALUES,
-    Blank,
-    Columns,
-    Keep,
-    KeptColumns,
-    Remark,
-    Row,
-    Rows,
-    choose_columns,
-    no_texts,
-)
+from embstore.sources.rows import Record, Table, no_texts
 
 _BATCH_ROWS, _BATCH_BYTES = 4096, 64 << 20
 # A column that decompresses to more than this size and this multiple of its size is taken for a decompression bomb, as
@@ -28,68 +15,64 @@ _BATCH_ROWS, _BATCH_BYTES = 4096, 64 << 20
 _BOMB_BYTES, _BOMB_RATIO = 256 << 20, 200
 
 
-def open_parquet(path: Path, name: str, columns: Sequence[str], *, keep: Keep = NO_COLUMNS) -> Rows:
-    """Return a function that yields the rows of a Parquet file."""
-    with _parquet_file(path, name) as file:
-        schema = file.schema_arrow
-        chosen = choose_columns(name, schema.names, columns)
-        for column in chosen.names:
-            _check_string(schema.field(column).type, column, name)
-        kept = keep.choose(name, schema.names, chosen.names)
-        for column in list(kept.names):
-            if not _is_scalar(schema.field(column).type):
-                kept.leave_out(column, f"it is of type {schema.field(column).type}")
-        if file.metadata.num_rows == 0:
-            raise no_texts(name, has_columns=True)
-    return partial(_read, path, chosen, kept)
+class ParquetTable(Table):
+    """A Parquet file."""
 
+    def __init__(self, path: Path, name: str) -> None:
+        with _parquet_file(path, name) as file:
+            self._schema = file.schema_arrow
+            if file.metadata.num_rows == 0:
+                raise no_texts(name, has_columns=True)
+        super().__init__(path, name, self._schema.names)
 
-def _read(path: Path, columns: Columns, kept: KeptColumns) -> Iterator[Row | Blank | Remark]:
-    """Yield the rows of a file."""
-    yield from kept.remarks()
-    n = len(columns.names)
-    for number, values in _read_values(path, columns, [*columns.names, *kept.names]):
-        found = dict(zip(kept.names, values[n:], strict=True)) or NO_VALUES
-        yield from columns.texts(number, values[:n], found)
+    def check_texts(self, column: str) -> None:
+        """Raise SourceError unless the type of a column is string, possibly dictionary-encoded."""
+        import pyarrow.types as types  # type: ignore[import-untyped, unused-ignore]
 
+        kind = self._schema.field(column).type
+        value = kind.value_type if types.is_dictionary(kind) else kind
+        if not (types.is_string(value) or types.is_large_string(value) or types.is_string_view(value)):
+            raise SourceError(
+                f"{self.name}: the column {column!r} is of type {kind}, not of strings. Name another with ⦃column⦄."
+            )
 
-def parquet_records(
-    path: Path, name: str, columns: Sequence[str], option: str
-) -> Iterator[tuple[int, Sequence[object]]]:
-    """Yield the number of each row, from 1, and its values in some columns, which may be of any type."""
-    with _parquet_file(path, name) as file:
-        chosen = choose_columns(name, file.schema_arrow.names, columns, option=option)
-    yield from _read_values(path, chosen, columns)
+    def keeping_problem(self, column: str) -> str | None:
+        """Return None if the values are numbers, booleans, strings, dates or times."""
+        import pyarrow.types as types  # type: ignore[import-untyped, unused-ignore]
 
+        kind = self._schema.field(column).type
+        value = kind.value_type if types.is_dictionary(kind) else kind
+        tests = (
+            types.is_integer, types.is_floating, types.is_boolean, types.is_string, types.is_large_string,
+            types.is_string_view, types.is_date, types.is_timestamp, types.is_time, types.is_decimal,
+        )  # fmt: skip
+        return None if any(test(value) for test in tests) else f"it is of type {kind}"
 
-def _read_values(path: Path, columns: Columns, names: Sequence[str]) -> Iterator[tuple[int, tuple[Any, ...]]]:
-    """Yield the number of each row, from 1, and its values in some columns; small batches are in memory."""
-    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+    def records(self, columns: Sequence[str]) -> Iterator[Record]:
+        """Yield the rows; small batches are in memory."""
+        import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 
-    with _parquet_file(path, columns.source) as file:
-        n_rows, dictionaries = _plan(file.metadata, names, columns.source)
-    number, count = 1, _Count(path, columns.source)
-    with _parquet_file(path, columns.source, dictionaries) as file:
-        batches = file.iter_batches(n_rows, columns=list(names))
-        while True:
-            try:
-                batch = next(batches, None)
-            except (pa.ArrowException, OSError) as error:
-                raise _damaged(columns.source, error) from error
-            if batch is None:
-                return
-            values = [_values(batch.column(key), columns, key, number) for key in names]
-            count.add(*values)
-            yield from enumerate(zip(*values, strict=True), number)
-            number += batch.num_rows
+        with _parquet_file(self.path, self.name) as file:
+            n_rows, dictionaries = _plan(file.metadata, columns, self.name)
+        number, count = 1, _Count(self.path, self.name)
+        with _parquet_file(self.path, self.name, dictionaries) as file:
+            batches = file.iter_batches(n_rows, columns=list(columns))
+            while True:
+                try:
+                    batch = next(batches, None)
+                except (pa.ArrowException, OSError) as error:
+                    raise _damaged(self.name, error) from error
+                if batch is None:
+                    return
+                values = [_values(batch.column(column), self.name, column, number) for column in columns]
+                count.add(*values)
+                rows = (dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True))
+                yield from enumerate(rows, number)
+                number += batch.num_rows
 
 
 def _plan(metadata: Any, columns: Sequence[str], name: str) -> tuple[int, list[str]]:
-    """Return the number of rows that decompress to about 64 MiB at most, and the columns with dictionaries.
-
-    Raises:
-        SourceError: A column of a row group decompresses to over 256 MiB and over 200 times its compressed size.
-    """
+    """Return the number of rows that decompress to about 64 MiB at most, and the columns with dictionaries."""
     n_rows, dictionaries = _BATCH_ROWS, list[str]()
     first = metadata.row_group(0) if metadata.num_row_groups else None
     tops = [] if first is None else [first.column(i).path_in_schema.split(".")[0] for i in range(first.num_columns)]
@@ -152,31 +135,8 @@ def _damaged(name: str, error: Exception) -> SourceError:
     return SourceError(f"{name} is not a Parquet file, or is damaged: {reason}. Write or copy it again.")
 
 
-def _check_string(kind: Any, column: str, name: str) -> None:
-    """Raise SourceError unless the type of a column is string, possibly dictionary-encoded."""
-    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
-
-    value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not (pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value)):
-        raise SourceError(
-            f"{name}: the column {column!r} is of type {kind}, not of strings. Name another with ⦃column⦄."
-        )
-
-
-def _is_scalar(kind: Any) -> bool:
-    """Return whether the values of a type are numbers, booleans, strings, dates or times."""
-    import pyarrow.types as types  # type: ignore[import-untyped, unused-ignore]
-
-    value = kind.value_type if types.is_dictionary(kind) else kind
-    tests = (
-        types.is_integer, types.is_floating, types.is_boolean, types.is_string, types.is_large_string,
-        types.is_string_view, types.is_date, types.is_timestamp, types.is_time, types.is_decimal,
-    )  # fmt: skip
-    return any(test(value) for test in tests)
-
-
-def _values(array: Any, columns: Columns, key: str, number: int) -> list[Any]:
-    """Return the values of a column of a batch."""
+def _values(array: Any, name: str, column: str, first: int) -> list[Any]:
+    """Return the values of a column of a batch, whose first row has the number ``first``."""
     try:
         if (dictionary := getattr(array, "dictionary", None)) is None:
             return list(array.to_pylist())
@@ -185,13 +145,13 @@ def _values(array: Any, columns: Columns, key: str, number: int) -> list[Any]:
         return [None if index is None else values[index] for index in encoded.indices.to_pylist()]
     except UnicodeDecodeError:
         pass
-    for row, scalar in enumerate(array, number):
+    for row, scalar in enumerate(array, first):
         try:
             scalar.as_py()
         except UnicodeDecodeError as error:
             byte = error.object[error.start]
             raise SourceError(
-                f"{columns.place(row, key)}: byte 0x{byte:02X} at position {error.start + 1} of the value is "
-                "not valid UTF-8. Write the file again with valid strings."
+                f"{name}:{row}: byte 0x{byte:02X} at position {error.start + 1} of the value is not valid UTF-8 "
+                f"(column {column!r}). Write the file again with valid strings."
             ) from error
     raise AssertionError("a column that cannot be decoded has no value that cannot be decoded")

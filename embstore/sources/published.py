@@ -64,18 +64,13 @@ def split_lines(lines: Iterator[str], separator: str) -> _Records:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The layout of a dataset's file.
-
-    Attributes:
-        fields: Names of the first fields: ``text``, ``text_2``, columns of the dataset, or empty for unused fields.
-        header: Whether the first line names the fields.
-        pos: Whether each word ends with its part of speech (``-n``), which becomes the columns ``pos`` and ``pos_2``.
-        records: Function that splits lines at the separator, and yields line numbers and fields.
-    """
+    """The layout of a dataset's file."""
 
     separator: str
+    # Names of the first fields: ``text``, ``text_2``, columns of the dataset, or empty for unused fields.
     fields: tuple[str, ...]
-    header: bool = False
+    header: bool = False  # whether the first line names the fields
+    # Whether each word ends with its part of speech (``-n``), which becomes the columns ``pos`` and ``pos_2``.
     pos: bool = False
     records: Callable[[Iterator[str], str], _Records] = split_lines
 

@@ -1,12 +1,13 @@
-"""Define the rows that a source yields, and choose the columns of a table to read and to keep (``--keep``)."""
+"""Define the rows that a source yields, their values, the columns to keep (``--keep``), and what a table is."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UsageError
 from embstore.base.messages import with_value
 from embstore.base.text import Span, name_problem
 
@@ -22,23 +23,16 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One text of a source, or a pair of texts, exactly as in the source.
+    """One text of a source, or a pair of texts, exactly as in the source."""
 
-    Attributes:
-        text: Text; neither empty nor whitespace only.
-        origin: Place in the source, for messages: ``words.txt:12``, ``pairs.csv:12 (right)``.
-        values: Column → value: of a dataset, those of ``DatasetSpec.columns``; of a file, those to keep with the text:
-            numbers, booleans, strings, None, or cells without a type (:class:`Cell`).
-        spans: Span of the target in each text; empty for whole texts.
-        more: Further texts after the second one, as of a question of four words.
-    """
-
-    text: str
-    origin: str
+    text: str  # neither empty nor whitespace only
+    origin: str  # place in the source, for messages: ``words.txt:12``, ``pairs.csv:12 (right)``
+    # Column → value: of a dataset, those of ``DatasetSpec.columns``; of a file, those to keep with the text: numbers,
+    # booleans, strings, None, or cells without a type (:class:`Cell`).
     values: Mapping[str, Any] = field(default_factory=lambda: NO_VALUES, hash=False)
     text_2: str | None = None
-    spans: tuple[Span, ...] = ()
-    more: tuple[str, ...] = ()
+    spans: tuple[Span, ...] = ()  # span of the target in each text; empty for whole texts
+    more: tuple[str, ...] = ()  # further texts after the second one, as of a question of four words
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -122,57 +116,6 @@ def label_value(value: object, place: str) -> float:
     return float(label[0] == "t") if label in ("true", "false", "t", "f") else number_value(value, place)
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """The chosen columns of a table; each row yields their texts in this order."""
-
-    source: str
-    names: tuple[str, ...]
-
-    def texts(
-        self, number: int, values: Sequence[str | None], kept: Mapping[str, Any] = NO_VALUES
-    ) -> Iterator[Row | Blank]:
-        """Yield the texts of one row."""
-        for name, value in zip(self.names, values, strict=True):
-            yield row_or_blank(value, self.place(number, name), EMPTY_VALUE, kept)
-
-    def place(self, number: int, name: str) -> str:
-        """Return the place of a value: ``pairs.csv:12``, or ``pairs.csv:12 (left)`` if several columns are read."""
-        place = f"{self.source}:{number}"
-        return place if len(self.names) == 1 else f"{place} ({name})"
-
-
-def choose_columns(
-    source: str, known: Sequence[str], requested: Sequence[str], *, open_ended: bool = False,
-    option: str = "⦃column⦄", hint: str = "",
-) -> Columns:  # fmt: skip
-    """Choose the columns to read: the requested ones, else the only one, else the one named ``text``.
-
-    The names of an ``open_ended`` table cannot be checked yet: it may have further columns.
-    """
-    names = tuple(requested or (known if len(known) == 1 else [DEFAULT_COLUMN] if DEFAULT_COLUMN in known else ()))
-    if not names:
-        raise UsageError(
-            f"{source} has {len(known)} columns: {', '.join(known)}. Say which hold the texts, with ⦃column⦄. "
-            f"{hint}".rstrip()
-        )
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise UsageError(f"{with_value(option, name)} was given twice for {source}. Give each column once.")
-        if name not in known and not open_ended:
-            raise unknown_column(source, name, known, option, hint)
-        if known.count(name) > 1:
-            raise SourceError(f"{source} has {known.count(name)} columns named {name!r}. Rename all but one of them.")
-    return Columns(source, names)
-
-
-def unknown_column(
-    source: str, name: str, known: Sequence[str], option: str = "⦃column⦄", hint: str = ""
-) -> UnknownNameError:
-    """Return the error for a column that does not exist."""
-    return UnknownNameError("column", name, known, f"Name a column of {source} with {option}. {hint}".rstrip())
-
-
 class Cell(str):
     """A value of a file without types (CSV, TSV): its column decides whether it is a number, a boolean or a text."""
 
@@ -212,69 +155,36 @@ class Keep:
         """Whether all columns are kept."""
         return self.names == (ALL,)
 
-    def choose(self, source: str, known: Sequence[str], texts: Iterable[str]) -> "KeptColumns":
-        """Choose the columns of a table whose columns are known."""
-        found = KeptColumns(source, self, frozenset(texts))
-        for name in known if self.is_all else self.names:
-            if name not in known:
-                raise unknown_column(source, name, known, OPTION)
-            if known.count(name) > 1:
-                raise SourceError(
-                    f"{source} has {known.count(name)} columns named {name!r}. Rename all but one of them."
-                )
-            if name in found.texts and not self.is_all:
-                raise UsageError(
-                    f"{with_value(OPTION, name)} does not fit {source}: the column holds the texts. Leave it out."
-                )
-            found.admits(name)
-        return found
-
 
 NO_COLUMNS = Keep()
 
+Record = tuple[int, Mapping[str, Any] | None]
+"""Number of a row, from 1, or of its first line; its values by column, None for an empty line."""
 
-@dataclass(frozen=True, slots=True)
-class KeptColumns:
-    """The columns of a table that are kept.
+
+class Table:
+    """A file of rows with named columns, which can be read several times.
 
     Attributes:
-        names: Names of the kept columns, in the order of the table; more may follow in a table of JSON objects.
-        left_out: Names of columns that are not kept, with the reason; only if all were requested.
+        names: Names of the columns; of an open-ended table those of the first row: others may have more.
+        hint: Sentence for messages about columns.
+        remarks: Sentences about how it is read, complete after its last record.
     """
 
-    source: str
-    keep: Keep
-    texts: frozenset[str] = frozenset()
-    names: list[str] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
+    is_open_ended = False
+    is_typed = True
 
-    def admits(self, name: str) -> bool:
-        """Return whether a column is kept; it is added to the names when it is first seen."""
-        if name in self.names:
-            return True
-        if name in self.texts or name in self.left_out or not (self.keep.is_all or name in self.keep.names):
-            return False
-        if problem := name_problem(name):
-            return self.leave_out(name, problem)
-        if name.lower() in map(str.lower, self.names):
-            return self.leave_out(name, "another column differs from it only in letter case")
-        self.names.append(name)
-        return True
+    def __init__(self, path: Path, name: str, names: Sequence[str] = (), hint: str = "") -> None:
+        self.path, self.name, self.names, self.hint = path, name, names, hint
+        self.remarks: list[str] = []
 
-    def leave_out(self, name: str, problem: str) -> bool:
-        """Leave a column out if all were requested, and return False."""
-        if not self.keep.is_all:
-            raise SourceError(
-                f"{self.source}: the column {name!r} cannot be kept: {problem}. Leave it out of {OPTION}."
-            )
-        self.left_out[name] = problem
-        if name in self.names:
-            self.names.remove(name)
-        return False
+    def records(self, columns: Sequence[str]) -> Iterator[Record]:
+        """Yield the rows from the beginning, with their values in some columns or in all."""
+        raise NotImplementedError
 
-    def remarks(self) -> Iterator[Remark]:
-        """Yield a remark on each column that was left out."""
-        for name, problem in self.left_out.items():
-            yield Remark(
-                f"{self.source}: the column {name!r} is not kept: {problem}. Rename it, or name those to keep."
-            )
+    def check_texts(self, column: str) -> None:
+        """Raise SourceError if the type of a column says that its values are no texts."""
+
+    def keeping_problem(self, column: str) -> str | None:
+        """Return why the values of a column cannot be kept; None if they can, as far as its type says."""
+        return None

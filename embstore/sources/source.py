@@ -25,61 +25,43 @@ class GeneratedContent:
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """Content of one unchanging file.
+    """Content of one unchanging file."""
 
-    Attributes:
-        name: Path of the file within the folder of datasets.
-        address: URL of the download; None for a user's own table.
-    """
-
-    name: str
+    name: str  # path of the file within the folder of datasets
     sha256: str
     read: Callable[[Path], Iterator[Row]]
-    address: str | None = None
+    address: str | None = None  # URL of the download; None for a user's own table
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetSpec:
-    """A named dataset: its content, origin and citation.
-
-    Attributes:
-        kind: One of the names above.
-        rows: Number of rows; for generated content, the default number.
-        columns: Column → type of ``Row.values``; the first is the score of a pair, the value of a lexicon's word
-            or the section of a question.
-        scores: Minimum and maximum of the first column.
-        extra: Further texts that a build of the dataset embeds.
-    """
+    """A named dataset: its content, origin and citation."""
 
     name: str
     kind: str
     unit: Unit
-    rows: int
+    rows: int  # number of rows; for generated content, the default number
+    # Column → type of ``Row.values``; the first is the score of a pair, the value of a lexicon's word or the section
+    # of a question.
     columns: Mapping[str, ValueType] = field(hash=False)
     content: GeneratedContent | DataFile
     help: str
-    scores: tuple[float, float] | None = None
+    scores: tuple[float, float] | None = None  # minimum and maximum of the first column
     licence: str = ""
     citation: str = ""
     references: tuple[str, ...] = ()
-    extra: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()  # further texts that a build of the dataset embeds
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An opened source, ready to be read.
+    """An opened source, ready to be read."""
 
-    Attributes:
-        name: Name in messages: the path as the user gave it, ``standard input``, ``words:5000``.
-        reader: Function that yields the rows from the beginning.
-        file: State of the user's file when it was opened; None for datasets and standard input.
-        remarks: Sentences about how it was read, filled by :meth:`rows`.
-    """
-
-    name: str
+    name: str  # name in messages: the path as the user gave it, ``standard input``, ``words:5000``
     reader: Rows
     dataset: DatasetSpec | None = None
-    file: "File | None" = None
+    file: "File | None" = None  # state of the user's file when it was opened; None for datasets and standard input
+    # Sentences about how it was read, filled by :meth:`rows`.
     remarks: list[str] = field(default_factory=list, compare=False)
 
     @property

@@ -1,36 +1,27 @@
 """Find the target of each sentence: a word or phrase in brackets, or given by columns of a table."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 from embstore.base.errors import SourceError, UsageError
 from embstore.base.text import Span, split_marked
-from embstore.sources.rows import DEFAULT_COLUMN, Blank, Keep, Remark, Row, Rows, as_cell, row_or_blank, text_value
-from embstore.sources.tables import DELIMITED, read_records
+from embstore.sources.rows import Remark, Row, Rows, text_value
 
 BRACKETS = "brackets"
-OPTION = "⦃column⦄ and ⦃span⦄ or ⦃targets⦄"
 _UNITS = "Offsets are counted in characters (code points), from 0, as in a slice of Python"
 _CLUSTER_CHARS = 256  # within which the characters before an offset are searched for the begin of a cluster
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Where the target of each sentence is given.
+    """Where the target of each sentence is given."""
 
-    Attributes:
-        in_brackets: Whether it is in brackets within the text: ``the [bank] of the river``.
-        column: Column of the target's text, which occurs once in the sentence.
-        span: Columns of its start and end; or one column with both, as in ``4:8``.
-    """
-
-    in_brackets: bool = False
-    column: str | None = None
-    span: tuple[str, ...] = ()
+    in_brackets: bool = False  # whether it is in brackets within the text: ``the [bank] of the river``
+    column: str | None = None  # column of the target's text, which occurs once in the sentence
+    span: tuple[str, ...] = ()  # columns of its start and end; or one column with both, as in ``4:8``
 
     @classmethod
     def parse(cls, targets: str | None, span: str | Sequence[str]) -> "Targets | None":
@@ -85,51 +76,6 @@ def remove_brackets(row: Row) -> Row:
         )
     text, span = found
     return Row(text, row.origin, row.values, spans=(span,))
-
-
-def open_targets(
-    path: Path, name: str, suffix: str, columns: Sequence[str], targets: Targets, *, keep: Keep, header: bool,
-    delimiter: str | None,
-) -> Rows:  # fmt: skip
-    """Return a function that yields the sentences of a table with the spans of their targets, given by columns."""
-    if len(columns) > 1:
-        raise UsageError(
-            f"⦃column={columns[1]}⦄: the targets of {name} are in one column of sentences. Give that one; for pairs, "
-            "add a dataset: embstore datasets add NAME FILE --kind pairs --unit occurrence"
-        )
-    if keep.is_all:
-        raise UsageError(f"⦃keep=all⦄ does not fit {name}, whose targets are in columns. Name the columns to keep.")
-    sentences = columns[0] if columns else DEFAULT_COLUMN
-    if sentences in keep.names:
-        raise UsageError(f"⦃keep={sentences}⦄ does not fit {name}: the column holds the texts. Leave it out.")
-    others = [*targets.columns, *(column for column in keep.names if column not in targets.columns)]
-    read = partial(
-        read_records, path, name, suffix, [sentences, *others], delimiter,
-        option=f"{OPTION}, or ⦃keep⦄" if keep else OPTION, header=header,
-    )  # fmt: skip
-    next(read(), None)
-    kept = {column: others.index(column) for column in keep.names}
-    return partial(_rows, read, targets, name, kept, is_typed=suffix not in DELIMITED)
-
-
-def _rows(
-    read: Any, targets: Targets, name: str, kept: Mapping[str, int], *, is_typed: bool
-) -> Iterator[Row | Blank | Remark]:
-    """Yield the rows of a table, with the values at the places of kept columns, and a remark on parted words."""
-    parted = PartedWords(name)
-    for place, (text, *values) in read():
-        if text is not None and not isinstance(text, str):
-            raise SourceError(f"{place}: the sentence is {text!r}, not a string. Name another column with ⦃column⦄.")
-        found = {column: values[at] for column, at in kept.items()}
-        row = row_or_blank(
-            text, place, values=found if is_typed else {column: as_cell(value) for column, value in found.items()}
-        )
-        if isinstance(row, Row):
-            span = targets.find(row.text, values[: len(targets.columns)], place)
-            parted.count(row.text, span, place)
-            row = Row(row.text, place, row.values, spans=(span,))
-        yield row
-    yield from parted.remarks()
 
 
 @dataclass(slots=True)

@@ -21,8 +21,8 @@ from embstore.storage.files.datasets import rebuild_remedy, stored_kinds, stored
 from embstore.storage.files.item_columns import ColumnTables, built_in_table
 from embstore.storage.files.items import ItemTables, PartChecks, file_hash
 from embstore.storage.files.paths import StorePaths, check_marker
-from embstore.storage.files.rows import read_items
 from embstore.storage.files.summaries import add_summaries, check_summary, read_merged
+from embstore.storage.files.vectors import LayerVectors, read_items
 from embstore.storage.sql import connections
 from embstore.storage.sql.limits import NO_LIMITS, Limits
 from embstore.storage.sql.reader import FILES, Reader
@@ -148,8 +148,6 @@ class Catalog:
         """Return the item ids of a space, ascending."""
         first = self.cards[space].layers.members[0].id
         if self._is_mirror:  # DuckDB does not say which parts of a file it will read
-            from embstore.storage.files.vectors import LayerVectors  # loads pyarrow
-
             return LayerVectors(self.shards[space], first, self.cards[space].dim).ids()
         sql = f"SELECT item_id FROM {FILES} WHERE layer = $layer"
         files = [shard.path for shard in self.shards[space]]

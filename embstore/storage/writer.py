@@ -34,10 +34,6 @@ class StoreWriter:
 
     As a context it locks the store and rolls back what a killed build left. A new store is removed again if an error
     occurs before anything is written.
-
-    Args:
-        root: Folder of the store; created if it is missing or empty.
-        worker: Share of a source that this writer handles: worker i of n.
     """
 
     def __init__(self, root: Path, worker: ShardSpec | None = None) -> None:
@@ -133,18 +129,14 @@ class StoreWriter:
 
     def commit(self, card: Card, ids: Ids, write_texts: Callable[[Ids], None], staged: StagedShard) -> None:
         """Commit a shard that another process has written: its card and texts first, then the shard."""
-        with self.writing_texts():
-            self.add_space(card)
-            write_texts(ids)
+        self._write_texts(card, ids, write_texts)
         disk.make_folder(staged.shard.path.parent)
         with committing(self.paths, Change(added=(staged.shard.path,))):
             publish_shard(staged)
 
     def write_shard(self, content: ShardContent, write_texts: Callable[[Ids], None]) -> Shard:
         """Write a shard in this thread, and commit it, after the card of its space and its texts."""
-        with self.writing_texts():
-            self.add_space(content.card)
-            write_texts(content.item_ids)
+        self._write_texts(content.card, content.item_ids, write_texts)
         return write_shard(self.paths, content)
 
     def space_writer(self, card: Card, write_texts: Callable[[Ids], None]) -> "SpaceWriter[Shard]":
@@ -152,13 +144,15 @@ class StoreWriter:
 
         The space is created with its first shard: a build that ends before it leaves no card.
         """
+        return SpaceWriter(
+            self.paths, card, lambda ids: self._write_texts(card, ids, write_texts), lambda *shard: write_shard(*shard)
+        )
 
-        def write(ids: Ids) -> None:
-            with self.writing_texts():
-                self.add_space(card)
-                write_texts(ids)
-
-        return SpaceWriter(self.paths, card, write, lambda *shard: write_shard(*shard))
+    def _write_texts(self, card: Card, ids: Ids, write_texts: Callable[[Ids], None]) -> None:
+        """Write the card of a space, then the texts of items that get vectors in it."""
+        with self.writing_texts():
+            self.add_space(card)
+            write_texts(ids)
 
     def writing_texts(self) -> AbstractContextManager[None]:
         """Return a context in which no other build that shares the source writes texts."""

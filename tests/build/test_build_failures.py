@@ -268,7 +268,7 @@ def test_a_source_that_changes_while_it_is_read_builds_nothing(
                 file.write("more\n")
         return True
 
-    monkeypatch.setattr("embstore.build.texts.is_unicode", write_more)
+    monkeypatch.setattr("embstore.storage.staging.staging.is_unicode", write_more)
     with pytest.raises(SourceError, match=r"words\.txt changed while it was read"):
         build(*WORDS, limit=limit)
     assert not (tmp_path / "store").exists()
@@ -277,7 +277,7 @@ def test_a_source_that_changes_while_it_is_read_builds_nothing(
 def test_two_texts_with_one_id_build_nothing(build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build("dog", store="old")
     real = Item.whole(Unit.WORD, "dog").id
-    monkeypatch.setattr("embstore.build.texts.item_id", lambda unit, text: real)
+    monkeypatch.setattr("embstore.storage.staging.staging.item_id", lambda unit, text: real)
     for store, texts in (("store", ["cat", "cow"]), ("old", ["cat"])):
         with pytest.raises(
             SourceError, match=r"two different texts have the same item id: 'cat' \(.*words\.txt:1\) and"

@@ -15,13 +15,13 @@ def test_rows_are_staged_some_at_a_time_whether_or_not_they_hold_a_text(
 ) -> None:
     monkeypatch.setattr(staging, "_BATCH_ROWS", 3)
     cached: list[int] = []
-    stage = staging.Staging.add
+    flush = staging.Appender.flush
 
-    def counted(self: staging.Staging, batch: staging.Batch) -> None:
-        cached.append(max(len(batch.ids), len(batch.blanks)))
-        stage(self, batch)
+    def counted(self: staging.Appender) -> None:
+        cached.append(len(self._rows))
+        flush(self)
 
-    monkeypatch.setattr(staging.Staging, "add", counted)
+    monkeypatch.setattr(staging.Appender, "flush", counted)
     source = tmp_path / "mostly-empty.txt"
     source.write_text("one\n" + "\n" * 20 + "two\n", "utf-8")
     with staging.Staging(tmp_path, Unit.WORD) as area:

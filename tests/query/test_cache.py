@@ -32,8 +32,8 @@ from embstore.storage.files import answers as files
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
-from embstore.storage.sql.fence import check
 from embstore.storage.transaction.manifest import committed_shards
+from embstore.storage.views.fence import check
 
 Computed = list[tuple[str, int]]
 Compared = list[tuple[str, str]]

@@ -18,11 +18,10 @@ from synthetic import Synthetic, synthetic_store
 from embstore.base import checksum
 from embstore.base.errors import DamagedError
 from embstore.storage.files.paths import Shard
-from embstore.storage.files.vectors import LayerVectors, open_shard
+from embstore.storage.files.vectors import LayerVectors, shard_row_groups
 from embstore.storage.parquet import thrift
 from embstore.storage.parquet.footer import is_footer_sound
-from embstore.storage.parquet.plain_table import read_plain_table
-from embstore.storage.parquet.reader import read_values
+from embstore.storage.parquet.reader import read_plain_table, read_values
 from embstore.storage.transaction.manifest import committed_shards
 
 pytestmark = pytest.mark.fault
@@ -189,7 +188,7 @@ def test_tails(file: File, tally: Tallies) -> None:
             path.write_bytes(data)
             counts["faults"] += 1
             is_footer_sound(path)
-            refused = refusal(lambda: open_shard(file.shard), DamagedError)
+            refused = refusal(lambda: shard_row_groups(file.shard), DamagedError)
             assert refused is None or path.name in refused
 
     try:

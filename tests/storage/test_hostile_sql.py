@@ -23,9 +23,9 @@ from embstore import Store
 from embstore.base.errors import EmbstoreError, QueryError
 from embstore.base.space import Unit
 from embstore.storage.catalog import Catalog
-from embstore.storage.sql.fence import check
 from embstore.storage.transaction.commit import write_dataset
-from embstore.storage.views.sandbox import Limits, Sandbox
+from embstore.storage.views.fence import check
+from embstore.storage.views.users_sql import Limits, Sandbox
 
 pytestmark = pytest.mark.slow
 
@@ -164,8 +164,9 @@ def test_the_connection_alone_can_write_nothing(attacked: Attacked, group: str, 
     sandbox = catalog.users_sql.sandbox(limits)
     if copied:
         users_sql = catalog.users_sql
-        files, datasets, cards = users_sql.files, users_sql.datasets, users_sql.cards
-        sandbox = Sandbox(catalog.reader, catalog.paths.root, files, datasets, cards, limits.memory, copied=True)
+        datasets = {f"datasets.{file.stem}": {"": [file]} for file in users_sql.datasets}
+        views = {**users_sql.files, "spaces": {}, **datasets}
+        sandbox = Sandbox(users_sql, views, limits.memory, copied=True)
         for view, n_rows in ROWS.items():
             session = sandbox.session(Limits(memory=limits.memory), [view])
             sql = f"SELECT count(*) FROM {view}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from embstore.storage.files.shards import SUMMARY_SCHEMA
 from embstore.storage.maintenance.space_summary import MERGED_SCHEMA
-from embstore.storage.parquet.plain_table import read_plain_table
+from embstore.storage.parquet.reader import read_plain_table
 
 PLAIN = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}
 INTEGERS = st.integers(-(1 << 63), (1 << 63) - 1)

@@ -20,10 +20,11 @@ from synthetic import Synthetic
 from embstore.base.errors import DamagedError, QueryError, StoreError, UsageError
 from embstore.base.space import Unit
 from embstore.storage.catalog import Catalog
-from embstore.storage.sql import connections, fence
+from embstore.storage.sql import connections
 from embstore.storage.sql.readonly import ReadOnlyFiles
 from embstore.storage.transaction.commit import write_dataset
-from embstore.storage.views.sandbox import Limits
+from embstore.storage.views import fence
+from embstore.storage.views.users_sql import Limits
 
 pytestmark = pytest.mark.slow
 
@@ -145,7 +146,7 @@ def test_each_listed_function_exists() -> None:
 
 _ENVIRONMENT = """
 from embstore.storage.catalog import Catalog
-from embstore.storage.views.sandbox import Limits
+from embstore.storage.views.users_sql import Limits
 from pathlib import Path
 import sys
 session = Catalog(Path(sys.argv[1])).users_sql.sandbox(Limits()).session(Limits(), ["items"])
@@ -311,7 +312,7 @@ def test_sql_that_a_parser_should_not_be_given_is_refused(made: Synthetic, text:
 def test_the_operating_systems_files_are_switched_off(tmp_path: Path) -> None:
     """Not by the list of allowed folders alone, which DuckDB reads as allowed for writing too."""
     (tmp_path / "a.csv").write_text("a\n1\n")
-    connection = connections.connect_without_files("100MB", ReadOnlyFiles(tmp_path, {}))
+    connection = connections.connect_for_users("100MB", ReadOnlyFiles(tmp_path, {}))
     for sql in (f"FROM '{tmp_path}/a.csv'", f"COPY (SELECT 1) TO '{tmp_path}/b.csv'", f"ATTACH '{tmp_path}/c.db'"):
         with pytest.raises(duckdb.PermissionException, match="LocalFileSystem has been disabled"):
             connection.execute(sql)

@@ -130,7 +130,7 @@ def test_the_largest_float16_is_stored(tmp_path: Path, value: float) -> None:
 def test_what_float16_cannot_hold_is_refused_with_the_remedy(tmp_path: Path, value: float) -> None:
     with pytest.raises(EncodeError, match=r"at layer 2 has a component of size .* dtype=.float32") as caught:
         write_with(tmp_path, value, "float16")
-    assert isinstance(caught.value, shards.Float16OverflowError)
+    assert isinstance(caught.value, shards.InvalidVectorError)
     assert caught.value.item_id == synthetic_items("word", ["text4"])[0].id
     assert_nothing_written(tmp_path / "store")
 
@@ -140,7 +140,7 @@ def test_what_float16_cannot_hold_is_refused_with_the_remedy(tmp_path: Path, val
 def test_a_vector_that_is_not_finite_is_refused_naming_item_and_layer(tmp_path: Path, value: float, dtype: str) -> None:
     with pytest.raises(EncodeError, match="at layer 2 is not finite") as caught:
         write_with(tmp_path, value, dtype)
-    assert isinstance(caught.value, shards.NonFiniteVectorError)
+    assert isinstance(caught.value, shards.InvalidVectorError)
     assert (caught.value.item_id, caught.value.layer) == (synthetic_items("word", ["text4"])[0].id, "2")
     assert_nothing_written(tmp_path / "store")
 

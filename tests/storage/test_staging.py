@@ -26,7 +26,7 @@ from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import read_part
 from embstore.storage.staging import staging as staging_module
 from embstore.storage.staging.missing import MissingItems
-from embstore.storage.staging.staging import Batch, Staging
+from embstore.storage.staging.staging import Staging
 from embstore.storage.staging.texts import SkipList, StoredTexts
 from embstore.storage.transaction.commit import create_store
 from embstore.storage.transaction.manifest import list_parts
@@ -35,26 +35,21 @@ Make = Callable[..., Synthetic]
 words = st.lists(st.text(alphabet="abcß\0\U0001f600 ", min_size=1, max_size=3), max_size=30)
 
 
-def batch_of(items: list[Item], first: int = 1) -> Batch:
-    batch = Batch(
-        [item.id for item in items], [item.text for item in items],
-        origins=[f"a.txt:{number}" for number in range(first, first + len(items))], valid=[True] * len(items),
-    )  # fmt: skip
-    for item in items:
-        if item.context is not None and item.span is not None:
-            batch.context_ids.append(item.context_id or 0)
-            batch.spans.append(item.span)
-            batch.sentence_ids.append(item.context_id or 0)
-            batch.sentences.append(item.context)
-            batch.sentence_origins.append("a.txt")
-    return batch
+def add(staging: Staging, items: list[Item], first: int = 1) -> None:
+    for number, item in enumerate(items, first):
+        if item.context is None:
+            staging.add(item.text, f"a.txt:{number}")
+        else:
+            staging.add_occurrences(item.context, [item], f"a.txt:{number}")
 
 
-def staged(folder: Path, unit: Unit, *batches: Batch) -> Staging:
+def staged(folder: Path, unit: Unit, *batches: list[Item]) -> Staging:
     staging = Staging(folder, unit)
     staging.__enter__()
-    for batch in batches:
-        staging.add(batch)
+    first = 1
+    for items in batches:
+        add(staging, items, first)
+        first += len(items)
     staging.deduplicate()
     return staging
 
@@ -66,7 +61,7 @@ def items_of(missing_items: MissingItems, spaces: list[str], parts: Parts) -> It
 
 def test_an_item_is_kept_where_it_came_first(tmp_path: Path) -> None:
     items = list(synthetic_items("word", ["dog", "cat", "dog", "cow", "cat"]))
-    staging = staged(tmp_path, Unit.WORD, batch_of(items[:2]), batch_of(items[2:], first=3))
+    staging = staged(tmp_path, Unit.WORD, items[:2], items[2:])
     assert staging.n_items == 3
     assert staging.n_chars == 9
     assert [staging.find(item.id)[1] for item in items[:2]] == ["a.txt:1", "a.txt:2"]
@@ -89,7 +84,7 @@ def test_what_is_missing_is_what_a_set_says(
     wanted = {text: (text not in in_one, text not in in_two) for text in texts}
     missing = {text: flags for text, flags in wanted.items() if any(flags)}
     found: dict[str, tuple[bool, ...]] = {}
-    staging = staged(tmp_path, Unit.WORD, batch_of(list(synthetic_items("word", texts))))
+    staging = staged(tmp_path, Unit.WORD, list(synthetic_items("word", texts)))
     missing_items = MissingItems(staging, catalog)
     assert [missing_items.load_present(space) for space in ("one", "two")] == [
         len(set(texts) & set(stored_texts)) for stored_texts in (in_one, in_two)
@@ -112,7 +107,7 @@ def test_what_is_missing_is_what_a_set_says(
 
 def test_the_words_of_a_sentence_stay_together(tmp_path: Path) -> None:
     items = list(synthetic_items("occurrence", [f"the {word} of the river" for word in ("bank", "bed", "mouth")]))
-    staging = staged(tmp_path, Unit.OCCURRENCE, batch_of(items))
+    staging = staged(tmp_path, Unit.OCCURRENCE, items)
     windows = list(MissingItems(staging, None).work(["space"], Parts(50, 1, ShardSpec())).windows())
     assert [[item.text for item in window.items()][2:] for window in windows] == [["of", "the", "river"]] * 3
     assert {item for window in windows for item in window.items()} == set(items)
@@ -130,7 +125,7 @@ def test_a_window_is_sent_to_another_process_as_columns(tmp_path: Path) -> None:
         n_steps = []
         for texts in (few, many):
             items = list(synthetic_items(unit, texts))
-            staging = staged(tmp_path, unit, batch_of(items))
+            staging = staged(tmp_path, unit, items)
             [window] = MissingItems(staging, None).work(["space"], Parts(1, 1, ShardSpec())).windows()
             sent = pickle.dumps(window, protocol=5)
             staging.__exit__()
@@ -148,12 +143,12 @@ def test_texts_are_written_once_with_their_sentences(tmp_path: Path) -> None:
     items = list(synthetic_items("occurrence", ["the bank of the river", "a bank"]))
     made = synthetic_store(tmp_path / "store", unit="occurrence", texts=["a bank"], index=False)
     with Staging(tmp_path, Unit.OCCURRENCE) as staging:
-        staging.add(batch_of(items))
+        add(staging, items)
         staging.deduplicate()
         stored_texts = StoredTexts(staging, made.paths)
         for _ in range(2):
             stored_texts.write(np.array([item.id for item in items if item.text != "of"]))
-        StoredTexts(staged(tmp_path, Unit.OCCURRENCE, batch_of(items)), made.paths).write(np.array([items[0].id]))
+        StoredTexts(staged(tmp_path, Unit.OCCURRENCE, items), made.paths).write(np.array([items[0].id]))
     rows = Store(made.root).sql("SELECT unit, text FROM items ORDER BY ALL").fetchall()
     assert rows == sorted(
         [("occurrence", item.text) for item in items if item.text != "of"]
@@ -167,19 +162,21 @@ def _few_bits(unit: Unit, text: str, *rest: object) -> int:
 
 @pytest.mark.parametrize("unit", ["word", "sentence", "occurrence"])
 def test_two_texts_with_one_id_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str) -> None:
-    monkeypatch.setattr("embstore.base.text.item_id", _few_bits)
+    for module in ("base.text", "storage.staging.staging"):
+        monkeypatch.setattr(f"embstore.{module}.item_id", _few_bits)
     texts = [f"some text {number}" for number in range(100)]
     items = list(synthetic_items(unit, texts))
     with Staging(tmp_path, Unit(unit)) as staging:
-        staging.add(batch_of(items))
+        add(staging, items)
         with pytest.raises(SourceError, match=r"two different texts have the same item id: '.*' \(a.*\) and '.*' \(a"):
             staging.deduplicate()
 
 
 def test_a_stored_text_with_the_id_of_another_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embstore.base.text.item_id", lambda unit, text, *_: len(text))
+    for module in ("base.text", "storage.staging.staging"):
+        monkeypatch.setattr(f"embstore.{module}.item_id", lambda unit, text, *_: len(text))
     made = synthetic_store(tmp_path / "store", texts=["dog", "sheep"], index=False)
-    staging = staged(tmp_path, Unit.WORD, batch_of(list(synthetic_items("word", ["cow", "sheep"]))))
+    staging = staged(tmp_path, Unit.WORD, list(synthetic_items("word", ["cow", "sheep"])))
     with pytest.raises(SourceError, match=r"'cow' \(a\.txt:1\) and 'dog' \(stored in .*store\)"):
         StoredTexts(staging, made.paths)
     staging.__exit__()
@@ -191,9 +188,8 @@ def test_what_does_not_fit_in_memory_goes_to_the_folder(tmp_path: Path, monkeypa
     with Staging(tmp_path, Unit.WORD) as staging:
         for start in range(0, n, 20_000):
             ids = [(n - i) * (KEYS // n) - 1 for i in range(start, start + 20_000)]
-            batch = Batch(ids, [f"{'long ' * 60}{i}" for i in ids], origins=[f"{i}" for i in ids])
-            batch.valid = [True] * len(ids)
-            staging.add(batch)
+            for i in ids:
+                staging._items.add(i, i, f"{'long ' * 60}{i}", None, None, None, f"{i}", True)
             seen = seen or any(tmp_path.rglob("duckdb_temp*"))
         staging.deduplicate()
         work = MissingItems(staging, None).work(["space"], Parts.plan(n, staging.n_chars, 100, 1 << 20, ShardSpec()))
@@ -209,7 +205,8 @@ def test_skipped_rows_are_listed_once_and_in_parts(tmp_path: Path, monkeypatch: 
     create_store(paths)
     for more in (0, 1):
         with Staging(tmp_path, Unit.WORD) as staging:
-            staging.add(Batch(blanks=[("no text", f"a.txt:{number}") for number in range(n + more)]))
+            for number in range(n + more):
+                staging.add_blank("no text", f"a.txt:{number}")
             staging.deduplicate()
             SkipList(staging, paths).record()
     tables = [read_part(file) for file in list_parts(paths, paths.skipped).files]
@@ -241,7 +238,7 @@ def test_memory_and_disk_are_told_apart(tmp_path: Path, cause: str, message: str
 
 def test_a_damaged_table_is_named(make_store: Make, tmp_path: Path) -> None:
     made = make_store(index=False)
-    staging = staged(tmp_path, Unit.WORD, batch_of(list(made.items)))
+    staging = staged(tmp_path, Unit.WORD, list(made.items))
     table = next(made.paths.items.glob("*.parquet"))
     table.write_bytes(b"PAR1 nonsense")
     with pytest.raises(DamagedError, match=table.name):

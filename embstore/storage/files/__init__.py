@@ -2,7 +2,7 @@
 
 names       the table of the kinds of files: names, folders, hashes; paths: the path of each file, and store.json
 card        the card of a space: all that its vectors depend on
-shards      writing of shards; vectors: reading of a layer's vectors; rows: of the vectors of a few items
+shards      writing of shards; vectors: reading of the vectors of a layer, or of a few items
 summaries   the sums of a shard and of a space
 item_columns the columns of items
 tables      the small tables beside the vectors; items: texts by id; datasets: rows of datasets

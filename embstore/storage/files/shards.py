@@ -28,6 +28,7 @@ from embstore.storage.parquet.writer import ShardFile
 SHARD_BYTES = 128 << 20
 """Approximate size of a shard's vectors in bytes."""
 FLOAT16_MAX = float(np.finfo(np.float16).max)
+_NOT_FINITE = "is not finite"
 
 SUMMARY_SCHEMA = pa.schema(
     [
@@ -50,23 +51,11 @@ SUMMARY_SCHEMA = pa.schema(
 _SUMS = SUMMARY_SCHEMA.names[4:]
 
 
-class NonFiniteVectorError(EncodeError):
-    """A vector has a component that is NaN or infinite."""
+class InvalidVectorError(EncodeError):
+    """A vector of an item has a component that is NaN, infinite, or too large for float16."""
 
-    def __init__(self, item_id: int, layer: str) -> None:
-        super().__init__(f"the vector of item {item_id} at layer {layer} is not finite.")
-        self.item_id = item_id
-        self.layer = layer
-
-
-class Float16OverflowError(EncodeError):
-    """A vector has a component that is too large for float16."""
-
-    def __init__(self, item_id: int, layer: str, largest: float) -> None:
-        super().__init__(
-            f"the vector of item {item_id} at layer {layer} has a component of size {largest:.6g}; float16 ends at "
-            f"{FLOAT16_MAX:.0f}. Build this space with ⦃dtype=float32⦄."
-        )
+    def __init__(self, item_id: int, layer: str, problem: str) -> None:
+        super().__init__(f"the vector of item {item_id} at layer {layer} {problem}.")
         self.item_id = item_id
         self.layer = layer
 
@@ -94,17 +83,12 @@ class StagedShard:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardContent:
-    """Vectors of some items of a space, which make a shard.
+    """Vectors of some items of a space, which make a shard."""
 
-    Attributes:
-        card: Card of the space, with its layers and the stored dtype.
-        item_ids: Distinct item ids, int64 (n,); rows are stored by ascending id.
-        vectors: Vectors of each layer of the card, float32 (n, dim); read once. With ids that ascend, a layer may also
-            be an iterator of blocks of its rows, each but the last of a multiple of :data:`.ROW_GROUP_ROWS`.
-    """
-
-    card: Card
-    item_ids: NDArray[np.int64]
+    card: Card  # card of the space, with its layers and the stored dtype
+    item_ids: NDArray[np.int64]  # distinct item ids, int64 (n,); rows are stored by ascending id
+    # Vectors of each layer of the card, float32 (n, dim); read once. With ids that ascend, a layer may also be an
+    # iterator of blocks of its rows, each but the last of a multiple of :data:`.ROW_GROUP_ROWS`.
     vectors: Iterable[NDArray[np.float32] | Iterator[NDArray[np.float32]]]
 
 
@@ -117,8 +101,7 @@ def stage_shard(temp: Path, paths: StorePaths, content: ShardContent) -> StagedS
         content: Vectors, with the card of their space.
 
     Raises:
-        NonFiniteVectorError: A component is NaN or infinite.
-        Float16OverflowError: A component is too large for float16.
+        InvalidVectorError: A component is NaN, infinite, or too large for float16.
         StoreError: The disk is full or cannot be written.
     """
     card, layers, dtype = content.card, content.card.layers, content.card.dtype
@@ -189,15 +172,16 @@ def _as_stored(rows: NDArray[np.float32], item_ids: NDArray[np.int64], layer: st
             return cast
     worst = over[0]
     if not np.isfinite(largest[worst]):
-        raise NonFiniteVectorError(int(item_ids[worst]), layer)
-    raise Float16OverflowError(int(item_ids[worst]), layer, float(largest[worst]))
+        raise InvalidVectorError(int(item_ids[worst]), layer, _NOT_FINITE)
+    problem = f"has a component of size {largest[worst]:.6g}; float16 ends at {FLOAT16_MAX:.0f}"
+    raise InvalidVectorError(int(item_ids[worst]), layer, f"{problem}. Build this space with ⦃dtype=float32⦄")
 
 
 def _check_finite(summary: Summary, rows: NDArray[np.floating], item_ids: NDArray[np.int64], layer: str) -> None:
-    """Raise NonFiniteVectorError if a component of the vectors (n, dim) is NaN or infinite."""
+    """Raise InvalidVectorError if a component of the vectors (n, dim) is NaN or infinite."""
     if not summary.is_finite:
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-        raise NonFiniteVectorError(int(item_ids[bad[0]]), layer)
+        raise InvalidVectorError(int(item_ids[bad[0]]), layer, _NOT_FINITE)
 
 
 def summary_table(shard: Shard, digest: str, n_bytes: int, layers: Layers, summaries: Sequence[Summary]) -> pa.Table:

@@ -18,7 +18,7 @@ from embstore.base.summary import Summary
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.parquet.plain_table import Values, read_plain_table
+from embstore.storage.parquet.reader import Values, read_plain_table
 from embstore.storage.sql.reader import REMEDY
 
 Sums = dict[int, Summary]

@@ -9,10 +9,10 @@ Format: https://parquet.apache.org/docs/file-format/
 
 import mmap
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from embstore.base import disk
 from embstore.base.errors import DamagedError, UsageError
@@ -31,13 +31,8 @@ _RATIO = 200
 VALUE_BYTES = 8
 """Memory of a value beside its text: an offset, or a null that takes no room in the file."""
 
-_TAIL_BYTES = 8  # length of the footer, and "PAR1"
 _MAX_FOOTER_BYTES, _MAX_HEADER_BYTES = 4 << 20, 1 << 16
 
-# Fields of the footer, of a row group, and of the metadata of a column chunk.
-_ROW_GROUPS, _COLUMNS, _CHUNK = 4, 1, 3
-_TYPE, _N_VALUES, _PACKED, _DATA_OFFSET, _DICTIONARY_OFFSET = 1, 5, 7, 9, 11
-_N_ROWS = 3
 _TEXT_TYPES = (6, 7)  # BYTE_ARRAY and FIXED_LEN_BYTE_ARRAY
 _LISTS = ("DOUBLE[]", "FLOAT[]", "BIGINT[]", "INTEGER[]")
 
@@ -86,41 +81,31 @@ def _unpacked_size(path: Path) -> tuple[int, int]:
     n_bytes = repeated = packed = 0
     with disk.reading(path) as file:
         size = file.seek(0, os.SEEK_END)
-        if size < _TAIL_BYTES:
+        if size < thrift.TAIL_BYTES:
             raise ValueError("it is cut short")
-        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
-            try:
-                for n_rows, chunk in _chunks(data, size):
-                    n_values = max(n_rows, _number(chunk, _N_VALUES))
+        with (
+            mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data,
+            thrift.readable("its footer or the header of a page"),
+        ):
+            for group in thrift.footer(data, _MAX_FOOTER_BYTES)[thrift.ROW_GROUPS][1][1]:
+                for chunk in (column[thrift.META][1] for column in group[thrift.COLUMNS][1][1]):
+                    n_values = max(_number(group, thrift.N_ROWS), _number(chunk, thrift.N_VALUES))
                     if not n_values:
                         continue  # readers skip its pages
-                    packed += _number(chunk, _PACKED)
+                    packed += _number(chunk, thrift.PACKED)
                     if packed > size:  # else several chunks could share the same pages
                         raise ValueError(f"its footer places {packed:,} bytes or more in a file of {size:,}")
                     in_pages, in_dictionary = _pages(data, chunk)
                     n_bytes += in_pages + n_values * VALUE_BYTES
-                    repeated += n_values * in_dictionary if chunk[_TYPE][1] in _TEXT_TYPES else 0
-            except (LookupError, TypeError, AttributeError, RecursionError) as error:
-                raise ValueError("its footer or the header of a page cannot be read") from error
+                    repeated += n_values * in_dictionary if chunk[thrift.TYPE][1] in _TEXT_TYPES else 0
     return n_bytes, repeated
-
-
-def _chunks(data: mmap.mmap, size: int) -> Iterator[tuple[int, thrift.Struct]]:
-    """Yield the number of rows, and the metadata, of each column chunk in the footer of a mapped file."""
-    length = int.from_bytes(data[size - _TAIL_BYTES : size - 4], "little")
-    if not 0 < length <= min(size - _TAIL_BYTES, _MAX_FOOTER_BYTES):
-        raise ValueError(f"its footer claims {length:,} bytes")
-    footer: Any = thrift.read(data[size - _TAIL_BYTES - length : size - _TAIL_BYTES])[0]
-    for group in footer[_ROW_GROUPS][1][1]:
-        for column in group[_COLUMNS][1][1]:
-            yield _number(group, _N_ROWS), column[_CHUNK][1]
 
 
 def _pages(data: mmap.mmap, chunk: thrift.Struct) -> tuple[int, int]:
     """Return the bytes of a chunk's pages, and those of its dictionary."""
-    n_values, first = _number(chunk, _N_VALUES), _number(chunk, _DATA_OFFSET)
-    begin = _number(chunk, _DICTIONARY_OFFSET) if _DICTIONARY_OFFSET in chunk else first
-    at, end = begin, begin + _number(chunk, _PACKED)
+    n_values, first = _number(chunk, thrift.N_VALUES), _number(chunk, thrift.DATA_OFFSET)
+    begin = _number(chunk, thrift.DICTIONARY_OFFSET) if thrift.DICTIONARY_OFFSET in chunk else first
+    at, end = begin, begin + _number(chunk, thrift.PACKED)
     n_bytes = in_dictionary = 0
     while at < end:
         header, n_header = thrift.read(data[at : min(end, at + _MAX_HEADER_BYTES)])

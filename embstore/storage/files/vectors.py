@@ -1,39 +1,37 @@
-"""Read the vectors of one layer in bulk, block by block, in memory that does not grow with their number."""
+"""Read vectors from shards: all of a layer, block by block, in memory that does not grow with their number; or a few.
+
+Footers are checked against their hash and pages against their CRC, so that an altered file is reported, never used.
+pyarrow, which takes longer to load than a few vectors to read, is not needed.
+"""
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore.base import disk, supply
 from embstore.base.summary import Summary
 from embstore.storage.files.paths import Shard
-from embstore.storage.parquet.footer import RowGroup, fetch_footers, is_footer_sound
-from embstore.storage.parquet.reader import read_values
+from embstore.storage.parquet.footer import Chunk, RowGroup, fetch_footers, read_row_groups
+from embstore.storage.parquet.reader import read_rows, read_values
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from pathlib import Path
 
 Ids = NDArray[np.int64]
 Block = NDArray[np.float32]
 T = TypeVar("T")
 
-_LAYER, _ITEM_ID, _VECTOR = range(3)  # columns of a shard
-_NARROW_TYPES, _VECTOR_TYPES = ["INT32", "INT64"], (["FLOAT"], ["FIXED_LEN_BYTE_ARRAY"])
 _THREADS = min(8, os.cpu_count() or 1)
 
 
 class LayerVectors:
     """Vectors of one layer of a space, optionally of selected items only.
-
-    Footers are checked against their hash and pages against their CRC, so that an altered file is reported, never used.
 
     Args:
         shards: Shards of the space.
@@ -63,9 +61,10 @@ class LayerVectors:
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
         """Yield ``function(item_ids, block)`` for every block that contains a selected item."""
+        from concurrent.futures import ThreadPoolExecutor  # and logging, which reading a few vectors does not need
 
-        def work(shard: Shard, file: pq.ParquetFile, group: int) -> T | None:
-            ids, block = self._read_group(shard, file, group)
+        def work(shard: Shard, group: RowGroup) -> T | None:
+            ids, block = self._read_group(shard, group)
             return function(ids, block) if len(ids) else None
 
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -86,19 +85,14 @@ class LayerVectors:
 
     def count(self) -> int:
         """Return the number of vectors of the layer, from the footers alone."""
-        groups = self._groups([])
-        return sum(file.metadata.row_group(group).column(_ITEM_ID).num_values for _, file, group in groups)
+        fetch_footers([shard.path for shard in self._shards])
+        return sum(group.item_ids.num_values for _, group in self._listed_groups())
 
     def check_dim(self) -> None:
         """Check the dimension of the first shard against the card by its footer, before memory is allocated."""
         for shard in self._shards[:1]:
-            file = open_shard(shard)
-            for group in range(min(1, file.num_row_groups)):
-                try:
-                    chunks = file.metadata.row_group(group)
-                    n, n_values = (chunks.column(column).num_values for column in (_ITEM_ID, _VECTOR))
-                except (LookupError, pa.ArrowException) as error:
-                    raise shard.damage(error) from error
+            for group in shard_row_groups(shard)[:1]:
+                n, n_values = group.item_ids.num_values, group.vectors.num_values
                 if n_values != n * self.dim or n_values > disk.size(shard.path):
                     expected = f"its card says {self.dim:,} components for each of {n:,} vectors"
                     raise shard.damage(f"{expected}, and there are {n_values:,} in {disk.size(shard.path):,} bytes")
@@ -106,8 +100,11 @@ class LayerVectors:
     def ids(self) -> Ids:
         """Return the item ids, ascending, without reading the vectors."""
         parts = [np.empty(0, np.int64)]
-        for shard, file, group in self._groups([_ITEM_ID]):
-            parts.append(_column_values(shard, file, group, _ITEM_ID))
+        fetch_footers([shard.path for shard in self._shards])
+        groups = [*self._listed_groups()]
+        _fetch((shard, group.item_ids) for shard, group in groups)
+        for shard, group in groups:
+            parts.append(_read(shard, partial(read_values, shard.path, group.item_ids)))
         found = np.sort(np.concatenate(parts))
         return found if self._only is None else np.intersect1d(found, self._only, assume_unique=True)
 
@@ -121,42 +118,33 @@ class LayerVectors:
         order = np.argsort(ids)
         return ids[order], vectors[order]
 
-    def row_groups(self) -> list[RowGroup]:
-        """Return the row groups that may contain a selected item."""
-        groups = [file.metadata.row_group(group) for _, file, group in self._listed_groups()]
-        return [RowGroup(self._layer_id, group.column(_ITEM_ID), group.column(_VECTOR)) for group in groups]
-
-    def fetch(self, columns: Sequence[int] = (_ITEM_ID, _VECTOR)) -> None:
+    def fetch(self) -> None:
         """Fetch what will be read of shards that are only partly on this machine, from all of them at the same time."""
-        if not self._shards or supply.supplier_of(self._shards[0].path) is None:
-            return
-        fetch_footers([shard.path for shard in self._shards])
-        parts: dict[Path, list[supply.Range]] = {}
-        for shard, file, group in self._listed_groups():
-            for column in columns:
-                chunk = file.metadata.row_group(group).column(column)
-                start = chunk.data_page_offset
-                parts.setdefault(shard.path, []).append((start, start + chunk.total_compressed_size))
-        supply.fetch(parts)
+        if self._shards and supply.supplier_of(self._shards[0].path) is not None:
+            fetch_footers([shard.path for shard in self._shards])
+            _fetch(
+                (shard, chunk) for shard, group in self._listed_groups() for chunk in (group.item_ids, group.vectors)
+            )
 
-    def _groups(self, columns: Sequence[int] = (_ITEM_ID, _VECTOR)) -> Iterator[tuple[Shard, pq.ParquetFile, int]]:
-        """Yield the row groups that contain selected vectors of the layer: shard, open file and number of the group."""
-        self.fetch(columns)
+    def _groups(self) -> Iterator[tuple[Shard, RowGroup]]:
+        """Yield the row groups that contain selected vectors of the layer, with their shards."""
+        self.fetch()
         yield from self._listed_groups()
 
-    def _listed_groups(self) -> Iterator[tuple[Shard, pq.ParquetFile, int]]:
+    def _listed_groups(self) -> Iterator[tuple[Shard, RowGroup]]:
         for shard in self._shards:
-            file = open_shard(shard)
-            of_layer = _groups_of_layers(shard, file)
+            of_layer: dict[int, dict[tuple[int, int, int], RowGroup]] = {}
+            for group in shard_row_groups(shard):
+                of_layer.setdefault(group.layer, {})[group.first, group.last, group.item_ids.num_values] = group
             if self._layer_id not in of_layer:
                 raise shard.damage(f"it has no layer {self._layer_id}")
             known = min(of_layer)
             for layer, groups in of_layer.items():
                 if groups.keys() != of_layer[known].keys():
                     raise shard.damage(f"layer {layer} does not have the ids of layer {known}")
-            for (first, last, _), group in of_layer[self._layer_id].items():
-                if self._is_selected(first, last):
-                    yield shard, file, group
+            for group in of_layer[self._layer_id].values():
+                if self._is_selected(group.first, group.last):
+                    yield shard, group
 
     def _is_selected(self, first: int, last: int) -> bool:
         """Return whether a selected item may be in a row group with these first and last ids."""
@@ -165,12 +153,12 @@ class LayerVectors:
         place = np.searchsorted(self._only, first)
         return bool(place < len(self._only) and self._only[place] <= last)
 
-    def _read_group(self, shard: Shard, file: pq.ParquetFile, group: int) -> tuple[Ids, Block]:
+    def _read_group(self, shard: Shard, group: RowGroup) -> tuple[Ids, Block]:
         """Return the ids (n,) and vectors (n, dim) of the selected items in a row group."""
-        ids: Ids = _column_values(shard, file, group, _ITEM_ID)
-        values = _column_values(shard, file, group, _VECTOR)
+        ids: Ids = _read(shard, partial(read_values, shard.path, group.item_ids))
+        values = _read(shard, partial(read_values, shard.path, group.vectors))
         if len(values) != len(ids) * self.dim:
-            raise shard.damage(f"row group {group} has {len(values)} components for {len(ids)} vectors")
+            raise shard.damage(f"a row group has {len(values)} components for {len(ids)} vectors")
         block = values.reshape(len(ids), self.dim).astype(np.float32, copy=False)
         shard.check_finite(self._layer_id, block)
         if self._only is None:
@@ -181,61 +169,66 @@ class LayerVectors:
         return (ids, block) if is_kept.all() else (ids[is_kept], block[is_kept])
 
 
-def _result(future: Future[T | None]) -> Iterator[T]:
+def _result(future: "Future[T | None]") -> Iterator[T]:
     result = future.result()
     if result is not None:
         yield result
 
 
-def open_shard(shard: Shard) -> pq.ParquetFile:
-    """Open a shard, and check its footer against the hash in it."""
+def shard_row_groups(shard: Shard, layers: Collection[int] | None = None, ids: Ids | None = None) -> list[RowGroup]:
+    """Return the row groups of a shard; see :func:`.read_row_groups`."""
+    return _read(shard, partial(read_row_groups, shard.path, layers, ids))
+
+
+def read_items(
+    shards: Sequence[Shard], layers: Collection[int], ids: Ids, dim: int
+) -> Iterator[tuple[int, Ids, Block]]:
+    """Yield the layer, the ids (m,) and the vectors (m, dim) of some items, row group by row group.
+
+    Of their vectors only the pages are read.
+
+    Args:
+        shards: Shards of a space.
+        layers: Ids of layers.
+        ids: Ids of the items, ascending.
+        dim: Dimension of the vectors.
+
+    Raises:
+        DamagedError: A shard was altered.
+    """
+    if not len(ids):
+        return
+    fetch_footers([shard.path for shard in shards])
+    groups = [(shard, group) for shard in shards for group in shard_row_groups(shard, layers, ids)]
+    _fetch((shard, group.item_ids) for shard, group in groups)
+    found: list[tuple[Shard, RowGroup, Ids, NDArray[np.int64]]] = []
+    for shard, group in groups:
+        n_items, n_values = group.item_ids.num_values, group.vectors.num_values
+        if n_values != n_items * dim:
+            raise shard.damage(f"layer {group.layer} has {n_values} components for {n_items} vectors of {dim}")
+        stored = _read(shard, partial(read_values, shard.path, group.item_ids))
+        is_wanted = ids[np.searchsorted(ids, stored).clip(max=len(ids) - 1)] == stored
+        if is_wanted.any():
+            found.append((shard, group, stored[is_wanted], np.flatnonzero(is_wanted)))
+    _fetch((shard, group.vectors) for shard, group, _, _ in found)
+    for shard, group, found_ids, rows in found:
+        vectors = _read(shard, partial(read_rows, shard.path, group.vectors, rows, dim))
+        shard.check_finite(group.layer, vectors)
+        yield group.layer, found_ids, vectors
+
+
+def _read(shard: Shard, read: Callable[[], T]) -> T:
+    """Read from a shard; raise DamagedError if it is found wrong."""
     try:
-        with disk.opening(shard.path, ranges=[]):  # of the footer, which is read here
-            if not is_footer_sound(shard.path):
-                raise shard.damage("its footer does not agree with the SHA-256 in it")
-            # A file that buffers ahead keeps what it buffered last: the threads that share it take it from each other.
-            file = pq.ParquetFile(shard.path, memory_map=True, pre_buffer=False, page_checksum_verification=True)
-        types = [file.schema.column(column).physical_type for column in range(len(file.schema))]
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        raise shard.damage(error) from error
-    if types[:_VECTOR] != _NARROW_TYPES or types[_VECTOR:] not in _VECTOR_TYPES:
-        raise shard.damage("its columns are not those of a shard")
-    return file
-
-
-def statistics(shard: Shard, file: pq.ParquetFile, group: int) -> tuple[pq.Statistics, pq.Statistics]:
-    """Return the statistics of the layer and of the item ids of a row group."""
-    try:
-        row_group = file.metadata.row_group(group)
-        chunks = [row_group.column(column) for column in (_LAYER, _ITEM_ID)]
-        if [chunk.physical_type for chunk in chunks] != _NARROW_TYPES:  # their statistics would end the process
-            raise shard.damage(f"the columns of row group {group} are not those of a shard")
-        layer, item = (chunk.statistics for chunk in chunks)
-    except (LookupError, pa.ArrowException) as error:
-        raise shard.damage(error) from error
-    if layer is None or item is None or not (layer.has_min_max and item.has_min_max):
-        raise shard.damage("its statistics are missing")
-    return layer, item
-
-
-def _groups_of_layers(shard: Shard, file: pq.ParquetFile) -> dict[int, dict[tuple[int, int, int], int]]:
-    """Return the row groups of each layer: first id, last id and number of the items → number of the row group."""
-    found: dict[int, dict[tuple[int, int, int], int]] = {}
-    for group in range(file.num_row_groups):
-        try:
-            layer, item = statistics(shard, file, group)
-            if layer.min != layer.max:
-                raise shard.damage(f"row group {group} mixes layers")
-            n_items = file.metadata.row_group(group).num_rows
-            found.setdefault(layer.min, {})[item.min, item.max, n_items] = group
-        except (LookupError, TypeError, ValueError, pa.ArrowException) as error:
-            raise shard.damage(f"row group {group} is not as shards are written ({error})") from error
-    return found
-
-
-def _column_values(shard: Shard, file: pq.ParquetFile, group: int, column: int) -> NDArray[Any]:
-    """Return the values of a column in a row group; raise DamagedError if a page is damaged."""
-    try:
-        return read_values(shard.path, file.metadata.row_group(group).column(column))
+        return read()
     except (FileNotFoundError, ValueError) as error:
         raise shard.damage(error) from error
+
+
+def _fetch(chunks: Iterable[tuple[Shard, Chunk]]) -> None:
+    """Fetch column chunks of shards that are only partly on this machine, all at the same time."""
+    parts: dict[Path, list[supply.Range]] = {}
+    for shard, chunk in chunks:
+        start = chunk.data_page_offset
+        parts.setdefault(shard.path, []).append((start, start + chunk.total_compressed_size))
+    supply.fetch(parts)

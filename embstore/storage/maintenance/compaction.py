@@ -31,7 +31,7 @@ from embstore.storage.files.shards import (
 from embstore.storage.files.summaries import add_summaries
 from embstore.storage.files.tables import ITEMS_SCHEMA, most_unpacked, read_part, read_table, stage_part
 from embstore.storage.files.unpacked import unpacked_limit
-from embstore.storage.files.vectors import LayerVectors, open_shard, statistics
+from embstore.storage.files.vectors import LayerVectors, shard_row_groups
 from embstore.storage.maintenance.column_tables import joined
 from embstore.storage.transaction.manifest import committed_shards, list_parts
 from embstore.storage.transaction.recovery import replacing
@@ -80,9 +80,9 @@ def plan_shards(paths: StorePaths, card: Card, target_bytes: int = SHARD_BYTES) 
     row_bytes = card.dim * np.dtype(card.dtype).itemsize
     sized = []
     for shard in shards.values():
-        file = open_shard(shard)
-        first_ids = [statistics(shard, file, group)[1].min for group in range(file.num_row_groups)]
-        sized.append(Sized(shard.name, min(first_ids, default=0), file.metadata.num_rows * row_bytes))
+        groups = shard_row_groups(shard)
+        n_rows = sum(group.item_ids.num_values for group in groups)
+        sized.append(Sized(shard.name, min((group.first for group in groups), default=0), n_rows * row_bytes))
     return [tuple(shards[name] for name in names) for names in plan_groups(sized, target_bytes)]
 
 

@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 def from_numpy(values: NDArray[Any], type: pa.DataType | None = None) -> pa.Array:
     """Return an array of numbers or booleans (n,) as an Arrow array; numbers are not copied.
 
-    Args:
-        values: Numbers or booleans (n,), all of them valid.
-        type: Type of the result, as wide as that of the values; None for the type of the same name.
+    Its type is as wide as that of the values; None for the type of the same name.
     """
     data = np.packbits(values, bitorder="little") if values.dtype == np.bool_ else np.ascontiguousarray(values)
     found = pa.from_numpy_dtype(values.dtype) if type is None else type
@@ -24,18 +22,15 @@ def from_numpy(values: NDArray[Any], type: pa.DataType | None = None) -> pa.Arra
 
 
 def from_values(values: Sequence[Any], type: pa.DataType) -> pa.Array:
-    """Return numbers, booleans or strings, of which some may be None, as an Arrow array.
-
-    Args:
-        values: Values (n,).
-        type: Type of the values: of numbers, booleans or strings.
-    """
+    """Return numbers, booleans or strings, of which some may be None, as an Arrow array."""
     if pa.types.is_string(type):
         builder = pa.lib.StringBuilder()
         builder.append_values(values)
         return builder.finish()
+    if (n_missing := values.count(None)) == len(values):
+        return pa.nulls(len(values), type)
     dtype = type.to_pandas_dtype()
-    if None not in values:
+    if not n_missing:
         return from_numpy(np.fromiter(values, dtype, len(values)), type)
     is_valid = np.fromiter((value is not None for value in values), np.bool_, len(values))
     filled = from_numpy(np.fromiter((value or 0 for value in values), dtype, len(values)), type)

@@ -6,7 +6,12 @@ changed is written with all other fields unchanged.
 https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 """
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmap import mmap
 
 TRUE, FALSE, I8, I16, I32, I64, BINARY, LIST, STRUCT = 1, 2, 3, 4, 5, 6, 8, 9, 12
 _NO_STEP, _MANY = 0, 15
@@ -16,6 +21,15 @@ Struct = dict[int, tuple[int, Any]]
 """Type and value by field number; the value of a list is the type of its elements, and the elements."""
 
 Buffer = bytes | memoryview
+
+TAIL_BYTES = 8
+"""Size of what follows a footer: its length, and ``PAR1``."""
+
+# Fields of the structs in https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
+SCHEMA, N_ROWS, ROW_GROUPS = 2, 3, 4  # FileMetaData; N_ROWS of RowGroup too
+COLUMNS, META = 1, 3  # RowGroup; ColumnChunk
+TYPE, PATH, N_VALUES, UNPACKED, PACKED, DATA_OFFSET, DICTIONARY_OFFSET, STATISTICS = 1, 3, 5, 6, 7, 9, 11, 12
+"""Fields of ColumnMetaData."""
 
 
 def read(data: Buffer, offset: int = 0) -> tuple[Struct, int]:
@@ -146,3 +160,21 @@ def _write_varint(output: bytearray, value: int) -> None:
         output.append(value & 0x7F | 0x80)
         value >>= 7
     output.append(value)
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Raise ValueError for what a struct with other fields than expected leads to within the context."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{what} cannot be read") from error
+
+
+def footer(data: "Buffer | mmap", most: int | None = None) -> Struct:
+    """Return the footer of a file, given the file or its end; raise ValueError if it has none, or one of more bytes."""
+    length = int.from_bytes(data[-TAIL_BYTES:-4], "little")
+    if not 0 < length <= min(len(data) - TAIL_BYTES, most or len(data)):
+        raise ValueError(f"its footer claims {length:,} bytes, or it is cut short")
+    with readable("its footer"):
+        return read(data[-TAIL_BYTES - length : -TAIL_BYTES])[0]

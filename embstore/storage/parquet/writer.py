@@ -39,10 +39,7 @@ WRITER_OPTIONS = {
 _MAGIC = b"PAR1"
 
 # Field numbers of the structs in parquet.thrift.
-_N_ROWS, _ROW_GROUPS, _KEY_VALUES = 3, 4, 5  # FileMetaData
-_COLUMNS, _GROUP_BYTES, _GROUP_OFFSET, _GROUP_STORED_BYTES = 1, 2, 5, 6  # RowGroup
-_META = 3  # ColumnChunk
-_CHUNK_BYTES, _CHUNK_STORED_BYTES, _FIRST_PAGE = 6, 7, 9  # ColumnMetaData
+_GROUP_BYTES, _GROUP_OFFSET, _GROUP_STORED_BYTES = 2, 5, 6  # RowGroup
 _PAGE_BYTES, _CRC, _DATA_PAGE = 3, 4, 5  # PageHeader
 _PAGE_VALUES = 1  # DataPageHeader
 
@@ -76,10 +73,10 @@ class ShardFile:
 
     def close(self) -> str:
         """Write the footer with its hash, and return the SHA-256 of the file."""
-        footer = _footer(_empty(self._schema))
-        kind, _ = footer[_ROW_GROUPS][1]
-        footer[_ROW_GROUPS] = thrift.LIST, (kind, self._written)
-        footer[_N_ROWS] = thrift.I64, _footer(self._beside)[_N_ROWS][1]
+        footer = thrift.footer(_empty(self._schema))
+        kind, _ = footer[thrift.ROW_GROUPS][1]
+        footer[thrift.ROW_GROUPS] = thrift.LIST, (kind, self._written)
+        footer[thrift.N_ROWS] = thrift.I64, thrift.footer(self._beside)[thrift.N_ROWS][1]
         data = thrift.write(footer)
         self._put(checksum.with_checksum(data + len(data).to_bytes(4, "little") + _MAGIC))
         return self._digest.hexdigest()
@@ -87,11 +84,11 @@ class ShardFile:
     def _write_group(self, stamp: "_Stamp", values: memoryview) -> None:
         """Write a row group: the columns layer and item_id, then the vectors, given as bytes."""
         group = next(self._groups)
-        narrow = group[_COLUMNS][1][1]
+        narrow = group[thrift.COLUMNS][1][1]
         began = self._at
         for column in narrow:
-            meta = column[_META][1]
-            chunk = self._beside[meta[_FIRST_PAGE][1] :][: meta[_CHUNK_BYTES][1]]
+            meta = column[thrift.META][1]
+            chunk = self._beside[meta[thrift.DATA_OFFSET][1] :][: meta[thrift.UNPACKED][1]]
             _move(meta, self._at, len(chunk))
             self._put(chunk)
         first = self._at
@@ -103,9 +100,9 @@ class ShardFile:
             self._put(page.levels)
             self._put(part)
         vector = thrift.read(stamp.column)[0]
-        _move(vector[_META][1], first, self._at - first)
-        kind, _ = group[_COLUMNS][1]
-        group[_COLUMNS] = thrift.LIST, (kind, [*narrow, vector])
+        _move(vector[thrift.META][1], first, self._at - first)
+        kind, _ = group[thrift.COLUMNS][1]
+        group[thrift.COLUMNS] = thrift.LIST, (kind, [*narrow, vector])
         group[_GROUP_OFFSET] = thrift.I64, began
         group[_GROUP_BYTES] = group[_GROUP_STORED_BYTES] = thrift.I64, self._at - began
         self._written.append(group)
@@ -118,19 +115,12 @@ class ShardFile:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """Page of vectors without its values.
+    """Page of vectors without its values."""
 
-    Attributes:
-        head: Page header, with a placeholder as CRC.
-        levels: Bytes between the header and the values.
-        crc: CRC-32 of the levels.
-        n_bytes: Size of the values in bytes.
-    """
-
-    head: Struct
-    levels: bytes
-    crc: int
-    n_bytes: int
+    head: Struct  # page header, with a placeholder as CRC
+    levels: bytes  # bytes between the header and the values
+    crc: int  # CRC-32 of the levels
+    n_bytes: int  # size of the values in bytes
 
     def header(self, crc: int) -> bytes:
         """Return the encoded page header with the given CRC of levels and values."""
@@ -155,10 +145,10 @@ def _stamp(schema: pa.Schema, n: int) -> _Stamp:
     narrow = [from_numpy(np.zeros(n, field.type.to_pandas_dtype())) for field in list(schema)[:-1]]
     data = _written(schema, [pa.record_batch([*narrow, zeros], schema=schema)])
     [group] = _row_groups(data)
-    column = group[_COLUMNS][1][1][-1]
-    meta = column[_META][1]
-    at = meta[_FIRST_PAGE][1]
-    end = at + meta[_CHUNK_STORED_BYTES][1]
+    column = group[thrift.COLUMNS][1][1][-1]
+    meta = column[thrift.META][1]
+    at = meta[thrift.DATA_OFFSET][1]
+    end = at + meta[thrift.PACKED][1]
     width = np.dtype(dtype).itemsize
     pages = []
     while at < end:
@@ -198,18 +188,12 @@ def _written(schema: pa.Schema, batches: Sequence[pa.RecordBatch]) -> bytes:
     return bytes(sink.getvalue())
 
 
-def _footer(data: bytes) -> Struct:
-    """Return the decoded footer of a Parquet file."""
-    size = int.from_bytes(data[-8:-4], "little")
-    return thrift.read(data, len(data) - 8 - size)[0]
-
-
 def _row_groups(data: bytes) -> list[Struct]:
-    groups: list[Struct] = _footer(data)[_ROW_GROUPS][1][1]
+    groups: list[Struct] = thrift.footer(data)[thrift.ROW_GROUPS][1][1]
     return groups
 
 
 def _move(meta: Struct, at: int, n_bytes: int) -> None:
     """Set the offset and the size of a column chunk in its metadata."""
-    meta[_FIRST_PAGE] = thrift.I64, at
-    meta[_CHUNK_BYTES] = meta[_CHUNK_STORED_BYTES] = thrift.I64, n_bytes
+    meta[thrift.DATA_OFFSET] = thrift.I64, at
+    meta[thrift.UNPACKED] = meta[thrift.PACKED] = thrift.I64, n_bytes

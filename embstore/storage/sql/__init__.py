@@ -3,5 +3,5 @@
 connections     connections for embstore's own SQL, and for users' SQL
 reader          SQL over Parquet files that names the damaged file, and the range of item ids of each
 interruptible   SQL that Ctrl-C and time limits interrupt
-fence           the check of a user's SQL; readonly: the file system that it reads
+readonly        the file system that users' SQL reads; limits: of its time and memory
 """

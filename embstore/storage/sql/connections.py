@@ -105,44 +105,30 @@ def connect_to_check() -> "duckdb.DuckDBPyConnection":
     return _open(temp_directory="", enable_external_file_cache=False)
 
 
-def connect_without_files(memory: str, files: "AbstractFileSystem") -> "duckdb.DuckDBPyConnection":
+def connect_for_users(memory: str, files: "AbstractFileSystem | None") -> "duckdb.DuckDBPyConnection":
     """Return an in-memory DuckDB connection for users' SQL, without access to the operating system's files.
 
-    Args:
-        memory: Memory limit in DuckDB's notation (``512MB``, ``50%``).
-        files: The only file system that the connection can read.
+    Without a file system it reads any file until :func:`close_files` is called. Memory is in DuckDB's notation, as in
+    ``512MB`` or ``50%``.
     """
     # Else DuckDB would also cache in memory what it reads from this file system, as if it came from the network.
     connection = _open(temp_directory="", memory_limit=memory, enable_external_file_cache=False)
-    connection.register_filesystem(files)
-    connection.execute(
-        f"{_KEPT_FOOTERS}; SET allowed_directories = ['{files.protocol}://']; "
-        f"SET disabled_filesystems = 'LocalFileSystem'; {_LOCKED}"
-    )
+    if files is not None:
+        connection.register_filesystem(files)
+        connection.execute(f"{_KEPT_FOOTERS}; SET allowed_directories = ['{files.protocol}://']")
+        close_files(connection)
     return connection
 
 
-def connect_to_copy(memory: str) -> "duckdb.DuckDBPyConnection":
-    """Return an in-memory DuckDB connection that copies tables into memory for users' SQL; see :func:`close_files`.
-
-    Args:
-        memory: Memory limit in DuckDB's notation (``512MB``, ``50%``).
-    """
-    return _open(temp_directory="", memory_limit=memory, enable_external_file_cache=False)
-
-
 def close_files(connection: "duckdb.DuckDBPyConnection") -> None:
-    """Let a connection read and write no file from here on, before users' SQL runs on it."""
+    """Let a connection read and write no file of the operating system from here on, before users' SQL runs on it."""
     connection.execute(f"SET disabled_filesystems = 'LocalFileSystem'; {_LOCKED}")
 
 
 def connect_to_spill(folder: Path, memory: str, threads: int | None = None) -> "duckdb.DuckDBPyConnection":
     """Return an in-memory DuckDB connection for embstore's own SQL, which can read any file and spills to disk.
 
-    Args:
-        folder: Folder for the data that does not fit in memory; created when needed.
-        memory: Memory limit in DuckDB's notation (``512MB``).
-        threads: Number of threads, each of which has buffers of its own; None for one per processor.
+    The folder is created when needed. Each thread has buffers of its own; None for one per processor.
     """
     return _open(
         **({} if threads is None else {"threads": str(threads)}),
@@ -181,13 +167,7 @@ def _switch_progress_bar_off(connection: "duckdb.DuckDBPyConnection") -> None:
 
 @contextmanager
 def with_table(connection: "duckdb.DuckDBPyConnection", name: str, table: object) -> Iterator[None]:
-    """Register arrays as a table within the context; users' SQL does not see it.
-
-    Args:
-        connection: Connection on which the table is visible.
-        name: Name of the table.
-        table: Arrow table, or column name → array (n,).
-    """
+    """Register arrays as a table within the context; users' SQL does not see it."""
     interruptible.run(connection, lambda it: it.register(name, table))
     try:
         yield
@@ -212,12 +192,7 @@ def changing_part(sql: str) -> str | None:
 
 
 def user_error(error: "duckdb.Error", columns: Sequence[str] = ()) -> QueryError | UnknownNameError:
-    """Return the error for a user's SQL: an unknown column with the nearest names, or DuckDB's message.
-
-    Args:
-        error: Error of DuckDB.
-        columns: Names of the columns that the SQL can read; empty if they are not known.
-    """
+    """Return the error for a user's SQL: an unknown column with the nearest names, or DuckDB's message."""
     if columns and (match := re.search(r'Referenced column "(.+?)" not found', str(error))):
         name = match[1]
         hint = f"A text stands in single quotes: '{name}', as in text = '{name}'."

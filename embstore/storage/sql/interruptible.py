@@ -34,11 +34,6 @@ def run(connection: Connection, query: Callable[[Connection], T], *, timeout: fl
 
     The query runs in another thread if it has a time limit or the caller is the main thread, else in place. It should
     fetch its whole result: DuckDB computes some results only while they are fetched.
-
-    Args:
-        connection: Connection that executes the query; not used by others meanwhile.
-        query: Function of the connection that runs SQL and returns the result.
-        timeout: Time limit in seconds; None for no limit.
     """
     import duckdb
 

@@ -10,15 +10,10 @@ _LEAST = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of a user's SQL.
+    """Limits of a user's SQL."""
 
-    Attributes:
-        timeout: Time limit of each run in seconds; None for no limit.
-        memory: Memory limit in bytes; None for half of DuckDB's default.
-    """
-
-    timeout: float | None = None
-    memory: int | None = None
+    timeout: float | None = None  # time limit of each run in seconds; None for no limit
+    memory: int | None = None  # memory limit in bytes; None for half of DuckDB's default
 
     def __post_init__(self) -> None:
         if self.timeout is not None and not 0 < self.timeout < 1e9:

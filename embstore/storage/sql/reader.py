@@ -31,9 +31,7 @@ TABLE_REMEDY = "To repair it, run embstore repair, and build the same sources ag
 class Reader:
     """DuckDB over the files of a store.
 
-    Args:
-        root: Folder of the store.
-        connection: Connection for all SQL, used by one thread; by default one per thread to the process's DuckDB.
+    Without a connection of its own, each thread has one to the process's DuckDB.
     """
 
     def __init__(self, root: Path, connection: "duckdb.DuckDBPyConnection | None" = None) -> None:
@@ -55,26 +53,14 @@ class Reader:
         return connections.open_shared()
 
     def columns(self, sql: str, files: Sequence[Path], **values: Any) -> dict[str, NDArray[Any]]:
-        """Return the columns of a query over files, none of which has nulls; empty int64 columns if there are no files.
-
-        Args:
-            sql: Query that names the files as ``$files``.
-            files: Files to read.
-            **values: Further parameters of the query.
-        """
+        """Return the columns of a query over ``$files``, without nulls; empty ones of int64 if there are no files."""
         if not files:
             return defaultdict(lambda: np.empty(0, np.int64))
         values = {"files": connections.literal(files), **values}
         return self.run_over(files, lambda q: interruptible.columns(self.connection, q, values), sql)
 
     def rows(self, sql: str, files: Sequence[Path], **values: Any) -> list[tuple[Any, ...]]:
-        """Return the rows of a query over files; an empty list if there are no files.
-
-        Args:
-            sql: Query that names the files as ``$files``.
-            files: Files to read.
-            **values: Further parameters of the query.
-        """
+        """Return the rows of a query over ``$files``; an empty list if there are no files."""
         if not files:
             return []
         values = {"files": connections.literal(files), **values}
@@ -159,12 +145,7 @@ _FEW = 16
 
 
 class Ranges:
-    """Minimum and maximum item id of each file, read at first use.
-
-    Args:
-        reader: DuckDB over the files.
-        files: Parquet files with a column ``item_id``.
-    """
+    """Minimum and maximum item id of each file, read at first use."""
 
     def __init__(self, reader: Reader, files: Sequence[Path]) -> None:
         self._reader, self._files = reader, files

@@ -24,7 +24,7 @@ from embstore.storage.parquet.arrow_arrays import from_numpy
 from embstore.storage.parquet.footer import read_columns
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import Reader
-from embstore.storage.staging.staging import SHOWN, Ids, Staging
+from embstore.storage.staging.staging import INT, SHOWN, TEXT, Appender, Ids, Staging
 from embstore.storage.transaction.commit import write_rows
 from embstore.storage.transaction.manifest import PartFiles, list_parts
 
@@ -45,7 +45,6 @@ CREATE TABLE kept_row (row BIGINT, origin VARCHAR);
 CREATE TABLE kept_item (item_id BIGINT, row BIGINT);
 CREATE TABLE kept_value (row BIGINT, place INTEGER, kind VARCHAR, value VARCHAR);
 """
-_KINDS = "SELECT place, kind, min(row), count(*) FROM kept_value GROUP BY ALL ORDER BY ALL"
 _BATCH_ROWS = 1 << 15
 _QUERY_COLUMNS = 100
 _REMEDY = (
@@ -55,37 +54,39 @@ _REMEDY = (
 
 
 class KeptValue(NamedTuple):
-    """A value as it is staged.
+    """A value as it is staged."""
 
-    Attributes:
-        kind: ``i``, ``f``, ``b`` or ``s`` for an integer, a float, a boolean or a string of a file with types; ``I``,
-            ``F``, ``B`` or ``S`` for a cell that looks like one; ``-`` for a cell that stands for a missing value
-            (``NA``) unless it is in a column of strings.
-        text: The value as text, exactly as in the source for a cell.
-    """
-
+    # ``i``, ``f``, ``b`` or ``s`` for an integer, a float, a boolean or a string of a file with types; ``I``, ``F``,
+    # ``B`` or ``S`` for a cell that looks like one; ``-`` for a cell that stands for a missing value (``NA``) unless
+    # it is in a column of strings.
     kind: str
-    text: str
+    text: str  # the value as text, exactly as in the source for a cell
 
 
 @dataclass(frozen=True, slots=True)
 class StoredColumn:
-    """A column that a build keeps.
-
-    Attributes:
-        name: Name of the column.
-        kind: ``int64``, ``float64``, ``bool`` or ``string``.
-        n_values: Number of the build's items with a value.
-        n_new: Number of these whose value was not stored before.
-        oddity: Why a column is of strings although most of its cells look like numbers or booleans; names the first
-            other cell. None for other columns.
-    """
+    """A column that a build keeps."""
 
     name: str
-    kind: str
-    n_values: int
-    n_new: int
+    kind: str  # ``int64``, ``float64``, ``bool`` or ``string``
+    n_values: int  # number of the build's items with a value
+    n_new: int  # number of these whose value was not stored before
+    # Why a column is of strings although most of its cells look like numbers or booleans; names the first other cell.
+    # None for other columns.
     oddity: str | None = None
+
+
+@dataclass(slots=True)
+class _OfKind:
+    """The values of a column of one kind: the first one, with its row and place, and how many there are."""
+
+    row: int
+    origin: str
+    value: str
+    n: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.value[:SHOWN]!r} ({self.origin})"
 
 
 class StagedColumns:
@@ -93,11 +94,9 @@ class StagedColumns:
 
     def __init__(self, staging: Staging) -> None:
         self._staging = staging
+        self._kinds: dict[str, dict[str, _OfKind]] = {}  # of the values of each column
         self._names: dict[str, int] = {}
         self._n_rows = 0
-        self._rows: list[tuple[int, str]] = []
-        self._items: list[tuple[int, int]] = []
-        self._values: list[tuple[int, int, str, str]] = []
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -105,41 +104,28 @@ class StagedColumns:
         return tuple(self._names)
 
     def add(self, ids: Sequence[int], origin: str, values: Mapping[str, KeptValue | None]) -> None:
-        """Add a row of a source.
-
-        Args:
-            ids: Ids of the items that the row gives.
-            origin: File and line.
-            values: Value of each column; None for a missing one.
-        """
+        """Add a row of a source."""
         if not self._n_rows:
             interruptible.execute(self._staging.connection, _TABLES)
+            self._rows = Appender(self._staging, "kept_row", {"row": INT, "origin": TEXT})
+            self._items = Appender(self._staging, "kept_item", {"item_id": INT, "row": INT})
+            self._values = Appender(
+                self._staging, "kept_value", {"row": INT, "place": INT, "kind": TEXT, "value": TEXT}
+            )
         row = self._n_rows
         self._n_rows += 1
-        self._rows.append((row, origin))
-        self._items += [(item, row) for item in ids]
+        self._rows.add(row, origin)
+        for item in ids:
+            self._items.add(item, row)
         for name, value in values.items():
-            place = self._names.setdefault(name, len(self._names))
+            place, kinds = self._names.setdefault(name, len(self._names)), self._kinds.setdefault(name, {})
             if value is not None:
-                self._values.append((row, place, *value))
-        if max(len(self._items), len(self._values)) >= _BATCH_ROWS:
-            self._stage()
-
-    def _stage(self) -> None:
-        """Move the collected rows into the tables."""
-        for table, names, rows in (
-            ("kept_row", ("row", "origin"), self._rows),
-            ("kept_item", ("item_id", "row"), self._items),
-            ("kept_value", ("row", "place", "kind", "value"), self._values),
-        ):
-            if rows:
-                columns: dict[str, Sequence[Any]] = dict(zip(names, zip(*rows, strict=True), strict=True))
-                self._staging.insert(table, columns)
-        self._rows, self._items, self._values = [], [], []
+                self._values.add(row, place, *value)
+                kinds.setdefault(value.kind, _OfKind(row, origin, value.text)).n += 1
 
     def write(self, paths: StorePaths, *, dry_run: bool = False) -> list[StoredColumn]:
         """Write the values that are not stored yet, and return the columns; one without any value is not stored."""
-        self._stage()
+        self._staging.flush()
         if not self._names:
             return []
         parts = list_parts(paths, paths.columns) if disk.exists(paths.marker) else PartFiles((), ())
@@ -163,15 +149,10 @@ class StagedColumns:
 
     def _types(self, stored: Mapping[str, str]) -> dict[str, str]:
         """Return the type of each column that has a value."""
-        rows = self._staging.rows(_KINDS)
         by_case = {name.lower(): name for name in stored}
-        first_rows: dict[int, dict[str, int]] = {}
-        for place, kind, row, _ in rows:
-            first_rows.setdefault(place, {})[kind] = row
         found = {}
-        for name, place in self._names.items():
-            first = first_rows.get(place, {})
-            if not first or (first.keys() == {"-"} and name not in stored):
+        for name, kinds in self._kinds.items():
+            if not kinds or (kinds.keys() == {"-"} and name not in stored):
                 continue
             if (other := by_case.get(name.lower(), name)) != name:
                 raise SourceError(
@@ -179,52 +160,34 @@ class StagedColumns:
                     "it in the file."
                 )
             if name in stored:
-                kind = stored[name]
-                if others := first.keys() - _FITTING[kind]:
-                    raise self._other_type(name, kind, min(first[other] for other in others))
-            else:
-                fitting = [kind for kind, kinds in _FITTING.items() if first.keys() <= kinds]
-                if not fitting:
-                    raise self._mixed(name, first)
-                kind = fitting[0]
-            found[name] = kind
+                fitting = [stored[name]]
+                if others := [values for kind, values in kinds.items() if kind not in _FITTING[stored[name]]]:
+                    first = min(others, key=lambda values: values.row)
+                    raise SourceError(
+                        f"{first.origin}: {first.value[:SHOWN]!r} does not fit the column {name!r}, which is of type "
+                        f"{stored[name]} in this store. " + _REMEDY.format(name=name)
+                    )
+            elif not (fitting := [kind for kind, fit in _FITTING.items() if kinds.keys() <= fit]):
+                in_order = sorted(kinds.items(), key=lambda entry: entry[1].row)
+                shown = ", ".join(f"{_KIND_WORDS.get(kind, 'the cell')} {values}" for kind, values in in_order)
+                raise SourceError(
+                    f"the column {name!r} has values of several types: {shown}. Write them with one type, or leave the "
+                    "column out of ⦃keep⦄."
+                )
+            found[name] = fitting[0]
         return found
 
-    def _oddity(self, name: str, cells: Sequence[tuple[Any, ...]]) -> str | None:
+    def _oddity(self, name: str) -> str | None:
         """Return why a column of strings is none of numbers or booleans, if most of its cells look like these."""
-        n = sum(n_cells for *_, n_cells in cells)
+        cells = {kind: values for kind, values in self._kinds[name].items() if kind != "-"}
+        n = sum(values.n for values in cells.values())
         for noun, kinds in (("number", "IF"), ("boolean", "B")):
-            others = [(row, n_cells) for _, kind, row, n_cells in cells if kind not in kinds]
-            if others and (n_others := sum(n_cells for _, n_cells in others)) * 2 < n:
-                origin, value = self._value_at(name, min(row for row, _ in others))
+            others = [values for kind, values in cells.items() if kind not in kinds]
+            if others and (n_others := sum(values.n for values in others)) * 2 < n:
+                first = min(others, key=lambda values: values.row)
                 nouns = f"{n_others:,} of {n:,} values {f'is no {noun}' if n_others == 1 else f'are no {noun}s'}"
-                return f"{nouns}: {value[:SHOWN]!r} ({origin}){'' if n_others == 1 else ' is the first'}"
+                return f"{nouns}: {first}{'' if n_others == 1 else ' is the first'}"
         return None
-
-    def _value_at(self, name: str, row: int) -> tuple[str, str]:
-        """Return the place and the value of a column in a row, for messages."""
-        return self._staging.rows(
-            "SELECT origin, value FROM kept_row JOIN kept_value USING (row) WHERE row = $row AND place = $place",
-            row=row,
-            place=self._names[name],
-        )[0]
-
-    def _other_type(self, name: str, kind: str, row: int) -> SourceError:
-        origin, value = self._value_at(name, row)
-        return SourceError(
-            f"{origin}: {value[:SHOWN]!r} does not fit the column {name!r}, which is of type {kind} in this store. "
-            + _REMEDY.format(name=name)
-        )
-
-    def _mixed(self, name: str, first: Mapping[str, int]) -> SourceError:
-        shown = []
-        for kind in sorted(first, key=lambda kind: first[kind]):
-            origin, value = self._value_at(name, first[kind])
-            shown.append(f"{_KIND_WORDS.get(kind, 'the cell')} {value[:SHOWN]!r} ({origin})")
-        return SourceError(
-            f"the column {name!r} has values of several types: {', '.join(shown)}. Write them with one type, or leave "
-            "the column out of ⦃keep⦄."
-        )
 
     def _collect(self, kinds: Mapping[str, str]) -> None:
         """Create the table ``kept``: least and greatest value of each column for each item (c0, d0, c1, d1 …)."""
@@ -243,12 +206,7 @@ class StagedColumns:
         """Raise SourceError if an item has two values of a column."""
         for number, name in self._differing(kinds, "d", "kept"):
             [(n, item)] = self._staging.rows(f"SELECT count(*), min(item_id) FROM kept WHERE c{number} <> d{number}")
-            rows = self._staging.rows(
-                """SELECT value, origin FROM kept_item JOIN kept_value USING (row) JOIN kept_row USING (row)
-                   WHERE item_id = $item AND place = $place ORDER BY row""",
-                item=item,
-                place=self._names[name],
-            )
+            rows = self._values_of(item, name)
             first, other = rows[0], next(row for row in rows if row[0] != rows[0][0])
             text = self._staging.find(item)[0].text
             raise SourceError(
@@ -256,6 +214,15 @@ class StagedColumns:
                 f"{text[:SHOWN]!r} has {_shown(first)} and {_shown(other)}. An item is a text, and has one value of a "
                 "column: make the rows agree, or leave the column out of ⦃keep⦄."
             )
+
+    def _values_of(self, item: int, name: str) -> list[tuple[Any, ...]]:
+        """Return the values of a column that the rows of an item have, with their places."""
+        return self._staging.rows(
+            """SELECT value, origin FROM kept_item JOIN kept_value USING (row) JOIN kept_row USING (row)
+               WHERE item_id = $item AND place = $place ORDER BY row""",
+            item=item,
+            place=self._names[name],
+        )
 
     def _differing(self, kinds: Mapping[str, str], other: str, source: str) -> list[tuple[int, str]]:
         """Return number and name of the columns whose values differ from others of a source."""
@@ -292,21 +259,16 @@ class StagedColumns:
                 f"""SELECT item_id, s{number}, count(*) OVER () FROM kept JOIN kept_before USING (item_id)
                     WHERE c{number} <> s{number} ORDER BY item_id LIMIT 1"""
             )
-            [(value, origin), *_] = self._staging.rows(
-                """SELECT value, origin FROM kept_item JOIN kept_value USING (row) JOIN kept_row USING (row)
-                   WHERE item_id = $item AND place = $place ORDER BY row""",
-                item=item,
-                place=self._names[name],
-            )
+            first, *_ = self._values_of(item, name)
             text = self._staging.find(item)[0].text
             raise SourceError(
                 f"{_items(n)} of these sources {'has' if n == 1 else 'have'} another value of the column {name!r} in "
-                f"this store: {text[:SHOWN]!r} has {_shown((value, origin))} and {before!r} (stored). "
+                f"this store: {text[:SHOWN]!r} has {_shown(first)} and {before!r} (stored). "
                 + _REMEDY.format(name=name)
             )
 
     def _new_rows(self, kinds: Mapping[str, str]) -> Iterator[pa.Table]:
-        """Yield the values that are not stored, in the schema of tables of columns, by ascending id."""
+        """Return the values that are not stored, in the schema of tables of columns, by ascending id."""
         values = ", ".join(
             f"CASE WHEN s{number} IS NULL THEN c{number} END AS {connections.quote_name(name)}"
             for number, name in enumerate(kinds)
@@ -315,28 +277,16 @@ class StagedColumns:
         sql = f"""FROM (SELECT item_id, {values} FROM kept LEFT JOIN kept_before USING (item_id))
                   WHERE {" OR ".join(f"{connections.quote_name(name)} IS NOT NULL" for name in kinds)}
                   ORDER BY item_id"""
-        schema = column_schema(kinds)
-        connection = self._staging.connection
-        reader = interruptible.run(
-            connection, lambda it: it.sql(f"SELECT item_id, {names} {sql}").to_arrow_reader(_BATCH_ROWS)
-        )
-        while (batch := interruptible.run(connection, lambda _: next(reader, None))) is not None:
-            yield pa.Table.from_batches([batch]).cast(schema)
+        return self._staging.stream(f"SELECT item_id, {names} {sql}", column_schema(kinds), _BATCH_ROWS)
 
     def _counts(self, kinds: Mapping[str, str]) -> list[StoredColumn]:
         source = "kept LEFT JOIN kept_before USING (item_id)"
         n_values = self._of_columns(len(kinds), "count(c{0})", source)
         n_new = self._of_columns(len(kinds), "count(c{0}) FILTER (WHERE s{0} IS NULL)", source)
-        cells: dict[int, list[tuple[Any, ...]]] = {}
-        for cell in self._staging.rows(_KINDS):
-            cells.setdefault(cell[0], []).extend([cell] if cell[1] != "-" else [])
         return [
-            StoredColumn(
-                name, kind, n_values[number], n_new[number],
-                self._oddity(name, cells[self._names[name]]) if kind == "string" else None,
-            )
+            StoredColumn(name, kind, n_values[number], n_new[number], self._oddity(name) if kind == "string" else None)
             for number, (name, kind) in enumerate(kinds.items())
-        ]  # fmt: skip
+        ]
 
 
 def _items(n: int) -> str:

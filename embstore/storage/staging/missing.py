@@ -15,8 +15,6 @@ from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
 from embstore.storage.staging.staging import COLUMNS, Ids, ItemRows, Staging
 
-_CHUNK = 10_000
-
 # Table ``resolved``: items that a space has (present), or that the build cannot embed there.
 _PRESENT = """
 INSERT INTO resolved SELECT DISTINCT $space, item_id, true FROM {stored} AS stored SEMI JOIN item USING (item_id)
@@ -33,19 +31,12 @@ _WINDOW = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """Items that are tokenised and planned together.
+    """Items that are tokenised and planned together."""
 
-    Attributes:
-        rows: Rows of the items (n,), by ascending key.
-        ids: Item ids, int64 (n,).
-        is_missing: Mask (spaces, n) of the items missing in each space.
-        shard_number: Number of the shard that the items will be in, from 0.
-    """
-
-    rows: ItemRows
-    ids: Ids
-    is_missing: NDArray[np.bool_]
-    shard_number: int
+    rows: ItemRows  # rows of the items (n,), by ascending key
+    ids: Ids  # item ids, int64 (n,)
+    is_missing: NDArray[np.bool_]  # mask (spaces, n) of the items missing in each space
+    shard_number: int  # number of the shard that the items will be in, from 0
 
     def items(self) -> list[Item]:
         """Return the items (n,), made anew."""
@@ -57,12 +48,7 @@ class Window:
 
 
 class MissingItems:
-    """Staged items that are missing in a store.
-
-    Args:
-        staging: Deduplicated items.
-        catalog: Catalog of the store; None if there is no store yet.
-    """
+    """Staged items that are missing in a store."""
 
     def __init__(self, staging: Staging, catalog: Catalog | None) -> None:
         self.staging, self._catalog = staging, catalog
@@ -98,13 +84,7 @@ class MissingItems:
             return
         reader = Reader(catalog.paths.root, self.staging.connection)
         listed = reader.columns(_PREVIOUSLY_SKIPPED, catalog.skipped_files, space=space)
-        ids, keys = listed["item_id"], listed["key"]
-        start = 0
-        while start < len(ids):
-            end = int(np.searchsorted(keys, keys[min(start + _CHUNK, len(ids)) - 1], side="right"))
-            with connections.with_ids(self.staging.connection, "chosen", ids[start:end]):
-                yield self.staging.items("item_id IN (SELECT item_id FROM chosen)")
-            start = end
+        yield from self.staging.batches(listed["item_id"], listed["key"])
 
     def exclude(self, space: str, ids: Ids) -> None:
         """Exclude items that cannot be embedded in a space from its missing items."""

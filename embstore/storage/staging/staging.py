@@ -4,9 +4,9 @@ Few items stay in memory; many are spilled by DuckDB to a temporary folder. Oper
 deduplication, run in SQL.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,17 +18,13 @@ from numpy.typing import NDArray
 from embstore.base import atomic, disk
 from embstore.base.errors import SourceError
 from embstore.base.space import Unit
-from embstore.base.text import Item, Span
+from embstore.base.text import Item, Span, escaped, is_unicode, item_id
 from embstore.storage.parquet import arrow_arrays
 from embstore.storage.sql import connections, interruptible
 
 _MEMORY = "1GB"
-_BATCH_ROWS, _BATCH_CHARS = 20_000, 16 << 20
-_TYPES = {
-    **dict.fromkeys(("ordinal", "item_id", "context_id", "start", "end", "row", "place"), pa.int64()),
-    "valid": pa.bool_(),
-}
-"""Types of columns; all others are strings."""
+_BATCH_ROWS, _BATCH_CHARS, _ITEMS = 20_000, 16 << 20, 10_000
+INT, TEXT = pa.int64(), pa.string()
 SHOWN = 300
 """Number of characters of a text that an error message shows."""
 
@@ -63,117 +59,101 @@ SELECT (SELECT count(*) FROM item), (SELECT coalesce(sum(length(text)), 0) FROM 
 """
 
 
-@dataclass(slots=True)
-class Batch:
-    """Rows that are about to be staged, as columns.
+class Appender:
+    """Rows on their way into a table of a staging, which are inserted some thousands at a time."""
 
-    Attributes:
-        ids: Item ids, with repeats; ``texts``, ``origins`` and ``valid`` have as many entries, and for occurrences
-            ``context_ids`` and ``spans``.
-        texts: Texts, in which lone surrogates are escaped.
-        context_ids: Ids of the sentences of occurrences.
-        spans: Spans of occurrences.
-        origins: Files and lines of the items.
-        valid: Whether the text, and an occurrence's sentence, is valid Unicode.
-        sentence_ids: Ids of the sentences.
-        sentences: Texts of the sentences.
-        sentence_origins: Files and lines of the sentences.
-        blanks: Reason and origin of rows without a text.
-        n_chars: Number of characters of all these texts.
-    """
+    def __init__(self, staging: "Staging", table: str, types: Mapping[str, pa.DataType], columns: str = "*") -> None:
+        self._staging, self._types = staging, types
+        self._sql = f"INSERT INTO {table} SELECT {columns} FROM batch"
+        self._rows: list[tuple[Any, ...]] = []
+        staging.appenders.append(self)
 
-    ids: list[int] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    context_ids: list[int] = field(default_factory=list)
-    spans: list[Span] = field(default_factory=list)
-    origins: list[str] = field(default_factory=list)
-    valid: list[bool] = field(default_factory=list)
-    sentence_ids: list[int] = field(default_factory=list)
-    sentences: list[str] = field(default_factory=list)
-    sentence_origins: list[str] = field(default_factory=list)
-    blanks: list[tuple[str, str]] = field(default_factory=list)
-    n_chars: int = 0
+    def add(self, *row: Any) -> None:
+        """Add a row, with the values of the columns in their order."""
+        self._rows.append(row)
+        if len(self._rows) >= _BATCH_ROWS:
+            self.flush()
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the batch is large enough to be staged."""
-        return max(len(self.ids), len(self.blanks)) >= _BATCH_ROWS or self.n_chars >= _BATCH_CHARS
+    def flush(self) -> None:
+        """Insert the rows that were added since the last time."""
+        if self._rows:
+            columns = zip(self._types.items(), zip(*self._rows, strict=True), strict=True)
+            arrays = {name: arrow_arrays.from_values(values, kind) for (name, kind), values in columns}
+            with connections.with_table(self._staging.connection, "batch", pa.table(arrays)):
+                self._staging.rows(self._sql)
+            self._rows = []
 
 
 class Staging:
     """Items of the sources of one unit; a context manager that removes its temporary files.
 
-    Args:
-        folder: Folder in which a temporary folder is created if memory does not suffice.
-        unit: Unit of the items.
-        memory: Memory limit of DuckDB in bytes, which then has one thread; None for a gigabyte. What exceeds it is
-            spilled.
-
-    Attributes:
-        connection: DuckDB connection. After :meth:`deduplicate` its tables are ``item`` (key, ordinal, item_id, text,
-            context_id, start, end, origin, valid, content; by ascending key and id), ``sentence`` (item_id, text) for
-            the contexts of occurrences, and ``blank`` (reason, origin).
-        n_items: Number of distinct items.
-        n_sentences: Number of contexts of occurrences, with repeats.
-        n_chars: Number of characters to encode, each sentence counted once.
-        n_invalid: Number of items that are not valid Unicode.
-        digest: Hash of the set of ids.
+    What exceeds the memory of DuckDB, a gigabyte or so many bytes with one thread, goes to a temporary folder in the
+    given one. After :meth:`deduplicate` its tables are ``item`` (key, ordinal, item_id, text, context_id, start, end,
+    origin, valid, content; by ascending key and id), ``sentence`` (item_id, text) for the contexts of occurrences, and
+    ``blank`` (reason, origin). ``n_sentences`` counts contexts with repeats, ``n_chars`` the characters to encode, each
+    sentence once, and ``digest`` is a hash of the set of ids.
     """
 
     def __init__(self, folder: Path, unit: Unit, memory: int | None = None) -> None:
         self._spill = atomic.temporary_path(folder)
         self._memory = _MEMORY if memory is None else f"{memory}B"
         self._threads = None if memory is None else 1
-        self._n_rows = 0
+        self._n_rows = self._n_waiting_chars = 0
         self.unit = unit
+        self.appenders: list[Appender] = []
         self.n_items = self.n_sentences = self.n_chars = self.n_invalid = self.digest = 0
 
     def __enter__(self) -> Self:
         self.connection = connections.connect_to_spill(self._spill, self._memory, self._threads)
         interruptible.execute(self.connection, _TABLES)
+        row = {"ordinal": INT, "item_id": INT, "text": TEXT}
+        span = {"context_id": INT, "start": INT, "end": INT}
+        self._items = Appender(
+            self, "raw", {**row, **span, "origin": TEXT, "valid": pa.bool_()}, f"*, {content(self.unit)}"
+        )
+        self._sentences = Appender(
+            self, "raw_sentence", {**row, "origin": TEXT}, f"*, {content(Unit.SENTENCE, *['NULL::BIGINT'] * 3)}"
+        )
+        self._blanks = Appender(self, "blank", {"reason": TEXT, "origin": TEXT})
         return self
 
     def __exit__(self, *_: object) -> None:
         self.connection.close()
         atomic.discard(self._spill)
 
-    def add(self, batch: Batch) -> None:
-        """Stage a batch of rows; items may repeat."""
-        if n := len(batch.ids):
-            none: list[int | None] = [None] * n
-            columns: dict[str, Sequence[Any]] = {
-                "ordinal": range(self._n_rows, self._n_rows + n), "item_id": batch.ids, "text": batch.texts,
-                "context_id": batch.context_ids or none,
-                "start": [span.start for span in batch.spans] or none,
-                "end": [span.end for span in batch.spans] or none,
-                "origin": batch.origins, "valid": batch.valid,
-            }  # fmt: skip
-            self.insert("raw", columns, f", {content(self.unit)}")
-            self._n_rows += n
-        if n := len(batch.sentence_ids):
-            columns = {
-                "ordinal": range(self.n_sentences, self.n_sentences + n), "item_id": batch.sentence_ids,
-                "text": batch.sentences, "origin": batch.sentence_origins,
-            }  # fmt: skip
-            self.insert("raw_sentence", columns, f", {content(Unit.SENTENCE, *['NULL::BIGINT'] * 3)}")
-            self.n_sentences += n
-        if batch.blanks:
-            reasons, origins = zip(*batch.blanks, strict=True)
-            self.insert("blank", {"reason": reasons, "origin": origins})
+    def add(self, text: str, origin: str) -> int:
+        """Stage a word or a sentence, of a place in a source, and return its id; texts may repeat."""
+        valid, new_id = is_unicode(text), item_id(self.unit, text)
+        self._items.add(self._n_rows, new_id, text if valid else escaped(text), None, None, None, origin, valid)
+        self._n_rows += 1
+        self._n_waiting_chars += len(text)
+        if self._n_waiting_chars >= _BATCH_CHARS:
+            self.flush()
+        return new_id
 
-    def insert(self, table: str, columns: Mapping[str, Sequence[Any]], extra_columns: str = "") -> None:
-        """Insert rows into a table.
+    def add_occurrences(self, sentence: str, occurrences: Iterable[Item], origin: str) -> int:
+        """Stage some occurrences in a sentence of a source, and return the id of the sentence."""
+        valid, context_id = is_unicode(sentence), item_id(Unit.SENTENCE, sentence)
+        self._sentences.add(self.n_sentences, context_id, sentence if valid else escaped(sentence), origin)
+        self.n_sentences += 1
+        for item in occurrences:
+            text = item.text if valid else escaped(item.text)
+            self._items.add(self._n_rows, item.id, text, context_id, *(item.span or (None, None)), origin, valid)
+            self._n_rows += 1
+        self._n_waiting_chars += len(sentence)
+        if self._n_waiting_chars >= _BATCH_CHARS:
+            self.flush()
+        return context_id
 
-        Args:
-            table: Name of the table.
-            columns: Columns of the table, in their order.
-            extra_columns: SQL for further columns.
-        """
-        arrays = {
-            name: arrow_arrays.from_values(values, _TYPES.get(name, pa.string())) for name, values in columns.items()
-        }
-        with connections.with_table(self.connection, "batch", pa.table(arrays)):
-            self.rows(f"INSERT INTO {table} SELECT *{extra_columns} FROM batch")
+    def add_blank(self, reason: str, origin: str) -> None:
+        """Stage a row of a source that gives no item."""
+        self._blanks.add(reason, origin)
+
+    def flush(self) -> None:
+        """Insert all rows that were added."""
+        for appender in self.appenders:
+            appender.flush()
+        self._n_waiting_chars = 0
 
     def rows(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
         """Execute a statement, and return its rows."""
@@ -185,8 +165,15 @@ class Staging:
         with _storage_errors(self._spill.parent):
             return interruptible.run(self.connection, lambda it: it.sql(sql, params=values).to_arrow_table())
 
+    def stream(self, sql: str, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+        """Yield the result of a query in a schema, some rows at a time."""
+        reader = interruptible.run(self.connection, lambda it: it.sql(sql).to_arrow_reader(rows))
+        while (batch := interruptible.run(self.connection, lambda _: next(reader, None))) is not None:
+            yield pa.Table.from_batches([batch]).cast(schema)
+
     def deduplicate(self, *, is_distinct: bool = False) -> None:
         """Deduplicate the items, keeping the first row of each; called once all rows are staged."""
+        self.flush()
         for table in ("raw_sentence",) if is_distinct else ("raw", "raw_sentence"):
             if len(rows := self.rows(_COLLIDING.format(table=table))) > 1:
                 (text, origin), (other, other_origin) = rows[0], next(row for row in rows if row[0] != rows[0][0])
@@ -203,6 +190,7 @@ class Staging:
 
         None if no item is staged twice.
         """
+        self.flush()
         rows = self.rows(
             """SELECT text, origin FROM raw WHERE item_id =
                    (SELECT item_id FROM raw GROUP BY item_id HAVING count(*) > 1
@@ -224,24 +212,25 @@ class Staging:
         )
         return ItemRows(self.unit, table, self.contexts(rows, **values)).items()
 
-    def batches(self) -> Iterator[list[Item]]:
-        """Yield all items that are valid Unicode, some thousands at a time; those of one sentence are together."""
-        listed = self.table("SELECT item_id, key FROM item WHERE valid ORDER BY key, item_id")
-        ids, keys = arrow_arrays.to_numpy(listed["item_id"]), arrow_arrays.to_numpy(listed["key"])
+    def batches(self, ids: Ids | None = None, keys: Ids | None = None) -> Iterator[list[Item]]:
+        """Yield items some thousands at a time; those of one sentence are together.
+
+        Args:
+            ids: Item ids (n,), by ascending key and id; None for all items that are valid Unicode.
+            keys: Their keys (n,).
+        """
+        if ids is None or keys is None:
+            listed = self.table("SELECT item_id, key FROM item WHERE valid ORDER BY key, item_id")
+            ids, keys = (arrow_arrays.to_numpy(listed[name]) for name in ("item_id", "key"))
         start = 0
         while start < len(ids):
-            end = int(np.searchsorted(keys, keys[min(start + _BATCH_ROWS, len(ids)) - 1], side="right"))
+            end = int(np.searchsorted(keys, keys[min(start + _ITEMS, len(ids)) - 1], side="right"))
             with connections.with_ids(self.connection, "chosen", ids[start:end]):
                 yield self.items("item_id IN (SELECT item_id FROM chosen)")
             start = end
 
     def contexts(self, rows: str, **values: Any) -> dict[int | None, str]:
-        """Return the distinct sentences of occurrences, by id.
-
-        Args:
-            rows: SQL for rows of ``item``.
-            **values: Parameters of the SQL.
-        """
+        """Return the distinct sentences of occurrences, by id."""
         if not self.n_sentences:
             return {}
         chosen = f"(SELECT context_id AS item_id FROM {rows}) AS chosen"
@@ -260,9 +249,7 @@ def _storage_errors(folder: Path) -> Iterator[None]:
 def content(unit: str, *span: str) -> str:
     """Return the SQL of a content hash, which distinguishes items that share an id.
 
-    Args:
-        unit: Unit of the items; ``unit`` for the column of that name.
-        *span: SQL for context id, start and end; the columns by default.
+    ``unit`` may be the column of that name; the span is SQL for context id, start and end, the columns by default.
     """
     context_id, start, end = span or ("context_id", "start", '"end"')
     return f"hash({unit if unit == 'unit' else connections.quote(unit)}, text, {context_id}, {start}, {end}) AS content"
@@ -284,16 +271,11 @@ class ItemRows:
     """Items of one unit as rows; sent to another process, they cost hundredths of what the items would.
 
     They are pickled as a stream of Arrow, since Ray loads pandas to send a table.
-
-    Attributes:
-        unit: Unit of the items.
-        table: Rows (n,) with the columns :data:`COLUMNS`.
-        contexts: Sentences of occurrences, by id.
     """
 
-    unit: Unit
-    table: pa.Table
-    contexts: Mapping[int | None, str]
+    unit: Unit  # unit of the items
+    table: pa.Table  # rows (n,) with the columns :data:`COLUMNS`
+    contexts: Mapping[int | None, str]  # sentences of occurrences, by id
 
     def __reduce__(self) -> tuple[Any, ...]:
         sink = pa.BufferOutputStream()

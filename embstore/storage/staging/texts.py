@@ -1,8 +1,6 @@
 """Find the staged texts that a store has, and write the missing ones."""
 
-from collections.abc import Iterator, Sequence
-
-import pyarrow as pa
+from collections.abc import Sequence
 
 from embstore.base.errors import SourceError
 from embstore.base.sharding import Parts
@@ -13,7 +11,7 @@ from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
 from embstore.storage.staging.missing import parts_condition
-from embstore.storage.staging.staging import SHOWN, Ids, Staging, collision, content
+from embstore.storage.staging.staging import INT, SHOWN, TEXT, Appender, Ids, Staging, collision, content
 from embstore.storage.transaction.commit import write_rows
 from embstore.storage.transaction.manifest import list_parts
 
@@ -41,12 +39,7 @@ ORDER BY item_id
 
 
 class StoredTexts:
-    """Staged texts that a store has; writes the missing ones.
-
-    Raises:
-        SourceError: A stored text differs from a staged text with the same id.
-        DamagedError: A table of texts cannot be read, or was altered.
-    """
+    """Staged texts that a store has; writes the missing ones."""
 
     def __init__(self, staging: Staging, paths: StorePaths) -> None:
         self._staging, self._paths = staging, paths
@@ -99,7 +92,6 @@ def _collision(text: str, origin: str, stored: str, paths: StorePaths) -> Source
     return collision(f"{text[:SHOWN]!r} ({origin})", f"{stored[:SHOWN]!r} (stored in {paths.root})")
 
 
-_ROWS = 10_000
 _BATCH_ROWS = 2048  # few, since texts may be long
 _FOUND = """
 SELECT skip.space, item_id, text, outcome, reason, origin FROM skip JOIN item USING (item_id)
@@ -113,14 +105,12 @@ class SkipList:
 
     def __init__(self, staging: Staging, paths: StorePaths) -> None:
         self._staging, self._paths = staging, paths
-        self._rows: list[tuple[str, int, str, str]] = []
         staging.rows("CREATE TABLE skip (space VARCHAR, item_id BIGINT, outcome VARCHAR, reason VARCHAR)")
+        self._skips = Appender(staging, "skip", {"space": TEXT, "item_id": INT, "outcome": TEXT, "reason": TEXT})
 
     def add(self, space: str, item_id: int, outcome: str, reason: str) -> None:
         """Add an item that is skipped or truncated in a space."""
-        self._rows.append((space, item_id, outcome, reason))
-        if len(self._rows) >= _ROWS:
-            self._stage()
+        self._skips.add(space, item_id, outcome, reason)
 
     def add_invalid(self, spaces: Sequence[str], parts: Parts) -> None:
         """Add the items that are not valid Unicode, within the parts of this build, as skipped in the given spaces."""
@@ -134,7 +124,7 @@ class SkipList:
 
     def record(self) -> None:
         """Write the skipped texts that are not listed in the store yet."""
-        self._stage()
+        self._skips.flush()
         files = list(list_parts(self._paths, self._paths.skipped).files)
         connection = self._staging.connection
         values = {"files": connections.literal(files)} if files else {}
@@ -143,22 +133,6 @@ class SkipList:
         # Through a DuckDB table, which spills to disk, and during whose creation a damaged file is found.
         sql = f"CREATE OR REPLACE TABLE unlisted AS {sql}"
         reader.run_over(files, lambda sql: self._staging.rows(sql, **values), sql)
-        write_rows(self._paths, self._paths.skipped, self._unlisted())
+        unlisted = self._staging.stream("FROM unlisted ORDER BY ALL", SKIPPED_SCHEMA, _BATCH_ROWS)
+        write_rows(self._paths, self._paths.skipped, unlisted)
         interruptible.execute(connection, "DROP TABLE unlisted")
-
-    def _unlisted(self) -> Iterator[pa.Table]:
-        """Yield the rows of the table ``unlisted``, in the schema of skipped texts."""
-        connection = self._staging.connection
-        reader = interruptible.run(
-            connection, lambda it: it.sql("FROM unlisted ORDER BY ALL").to_arrow_reader(_BATCH_ROWS)
-        )
-        while (batch := interruptible.run(connection, lambda _: next(reader, None))) is not None:
-            yield pa.Table.from_batches([batch]).cast(SKIPPED_SCHEMA)
-
-    def _stage(self) -> None:
-        """Move the collected rows into the table ``skip``."""
-        if self._rows:
-            self._staging.insert(
-                "skip", dict(zip(("space", "item_id", "outcome", "reason"), zip(*self._rows, strict=True), strict=True))
-            )
-            self._rows = []

@@ -28,23 +28,14 @@ NEAREST = f"""SELECT text FROM (SELECT DISTINCT text FROM items SEMI JOIN
 
 
 class Macro(NamedTuple):
-    """A macro.
+    """A macro that users' SQL may call."""
 
-    Attributes:
-        signature: How it is called.
-        help: Its result, in one line.
-        views: Views that its body reads.
-        statement: Statement that creates it.
-        needs: Macros that its body calls.
-        is_table: Whether it is called in place of a table; its arguments are then constants.
-    """
-
-    signature: str
-    help: str
+    signature: str  # how it is called
+    help: str  # its result, in one line
     views: frozenset[str]
-    statement: str
+    statement: str  # statement that creates it
     needs: tuple[str, ...] = ()
-    is_table: bool = False
+    is_table: bool = False  # whether it is called in place of a table; its arguments are then constants
 
 
 _VECTORS = """(SELECT space AS "-space", layer AS "-layer", item_id AS "-item", vector AS "-vector" FROM embeddings)"""

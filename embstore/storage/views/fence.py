@@ -1,7 +1,7 @@
 """Check a user's SQL: a single SELECT over the views of a store, as DuckDB's own parser reads it.
 
 This is the first of two barriers. The second is that the connection that executes the SQL cannot write
-(:mod:`.sandbox`).
+(:mod:`.users_sql`).
 """
 
 import json
@@ -15,6 +15,7 @@ import duckdb
 
 from embstore.base.errors import QueryError, nearest
 from embstore.storage.sql import connections
+from embstore.storage.views.macros import Macro
 
 # Node types allowed in DuckDB's JSON of a SELECT. All others are refused, so that a node type that a later DuckDB adds
 # is refused until it has been reviewed.
@@ -105,49 +106,26 @@ _SHOWN = 100
 
 
 class Select(NamedTuple):
-    """Statement that has passed the check.
+    """Statement that has passed the check."""
 
-    Attributes:
-        sql: Statement as a subquery, in which DuckDB refuses any statement that writes.
-        tables: Names of the views that it reads; ``datasets.name`` for those in the schema of datasets.
-        shows: Whether it lists or describes tables.
-        macros: Names of the macros that it calls.
-    """
-
-    sql: str
-    tables: frozenset[str]
-    shows: bool
-    macros: frozenset[str] = frozenset()
-
-
-class MacroUse(NamedTuple):
-    """Macro that users' SQL may call.
-
-    Attributes:
-        views: Names of the views that it reads.
-        is_table: Whether it is called in place of a table.
-    """
-
-    views: frozenset[str]
-    is_table: bool
+    sql: str  # statement as a subquery, in which DuckDB refuses any statement that writes
+    tables: frozenset[str]  # names of the views that it reads; ``datasets.name`` for those in the schema of datasets
+    shows: bool  # whether it lists or describes tables
+    macros: frozenset[str] = frozenset()  # names of the macros that it calls
 
 
 def check(
     connection: duckdb.DuckDBPyConnection,
     sql: str,
     views: Collection[str],
-    macros: Mapping[str, MacroUse] = MappingProxyType({}),
+    macros: Mapping[str, Macro] = MappingProxyType({}),
     *,
     has_parameters: bool = False,
 ) -> Select:
     """Check a user's statement, and return it as a subquery.
 
-    Args:
-        connection: Connection whose parser reads the statement, which is not executed.
-        sql: Statement of the user.
-        views: Names of all views that it may read; ``datasets.name`` for those in the schema of datasets.
-        macros: Macros that it may call, by name.
-        has_parameters: Whether values are given for parameters (``$name``), which are refused otherwise.
+    The connection only parses it. Views in the schema of datasets are ``datasets.name``. Parameters (``$name``) are
+    refused unless values are given.
     """
     _check_size(sql)
     tree = _parse(connection, sql)
@@ -229,7 +207,7 @@ def _dictionaries(tree: Any) -> Iterator[dict[str, Any]]:
 class _Facts:
     """Tables, macros and properties collected from a statement's syntax tree."""
 
-    def __init__(self, views: Collection[str], macros: Mapping[str, MacroUse], expressions: Collection[str]) -> None:
+    def __init__(self, views: Collection[str], macros: Mapping[str, Macro], expressions: Collection[str]) -> None:
         self.shows = False
         self.called: set[str] = set()
         self._macros, self._expressions = macros, expressions

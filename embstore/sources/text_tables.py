@@ -1,0 +1,209 @@
+"""Read CSV, TSV and JSON Lines.
+
+CSV is parsed strictly with the quoting of RFC 4180: an unclosed quote is an error. TSV has no quoting (IANA
+text/tab-separated-values): a quote is part of the text. Of JSON Lines, each line is an object.
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from embstore.base.errors import SourceAccessError, SourceError, UsageError
+from embstore.base.space import Unit
+from embstore.sources.files import MAX_TEXT_CHARS, LineEnds, file_lines, strip_terminator
+from embstore.sources.rows import Record, Table
+
+_NO_HEADER = "If the first line is no header, add ⦃header=False⦄: the columns are then called 1, 2, 3 …"
+
+COMMA, TAB = ",", "\t"
+DELIMITED: Mapping[str, str] = {".csv": COMMA, ".tsv": TAB}
+"""Type of a file → usual delimiter of its columns."""
+
+_PLAIN_NAMES = ("text", *Unit)  # of a single column that is certainly no text
+_OTHERS = (";", TAB, "|")
+_N_LINES = 100
+_NAMES = {"comma": COMMA, "tab": TAB, "\\t": TAB, "semicolon": ";", "pipe": "|"}
+_JSON_TYPES = {bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
+
+
+class DelimitedTable(Table):
+    """A CSV or TSV file.
+
+    A file whose usual delimiter is a tab and that has another one is read as CSV, with quoting.
+    """
+
+    is_typed = False
+
+    def __init__(self, path: Path, name: str, usual: str, *, header: bool, delimiter: str | None) -> None:
+        super().__init__(path, name, hint=_NO_HEADER if header else "")
+        self._has_header = header
+        used, is_unusual = (delimiter, False) if delimiter else find_delimiter(path, name, usual, header=header)
+        self._is_quoted, self._delimiter = not usual == used == TAB, used
+        self._first_remarks = [
+            f"{name}: its columns are separated by {_in_words(used)}, which its first lines show. Say so with "
+            f"⦃delimiter={_as_argument(used)}⦄"
+        ] * is_unusual
+        first = next((values for _, values in self._lines(LineEnds(name)) if values or header), [])
+        self.names = first if header else [str(number) for number in range(1, len(first) + 1)] or ["1"]
+        if not self.names:
+            raise SourceError(f"{name}:1: the header is missing. The first line must name the columns. {_NO_HEADER}")
+
+    def remark_on_header(self) -> None:
+        """Remark that the first line was taken for the name of the only column, if it may be a text."""
+        [first, *more] = self.names
+        if self._has_header and not more and first.strip().lower() not in _PLAIN_NAMES:
+            self._first_remarks.append(
+                f"{self.name}:1: {first[:60]!r} was taken for the name of the column, not for a text. {_NO_HEADER}"
+            )
+
+    def records(self, columns: Sequence[str]) -> Iterator[Record]:
+        """Yield the rows behind the header; a value beyond the end of a short row is None."""
+        places = [(column, self.names.index(column)) for column in columns]
+        width, ends = len(self.names), LineEnds(self.name)
+        for number, values in islice(self._lines(ends), int(self._has_header), None):
+            # Further values come from a delimiter in an unquoted text, which would lose its end.
+            if len(values) > width and any(values[width:]):
+                raise SourceError(
+                    f"{self.name}:{number}: {len(values)} values, but the "
+                    f"{'header names' if self._has_header else 'first line has'} {width} columns. Quote the values "
+                    "that contain the separator, or name the columns."
+                )
+            n = len(values)
+            yield number, {column: values[at] if at < n else None for column, at in places} if n else None
+        self.remarks = [*self._first_remarks, *ends.remarks()]
+
+    def _lines(self, ends: LineEnds) -> Iterator[tuple[int, list[str]]]:
+        """Yield the line on which each record begins, and its values, none for an empty line; count the line ends."""
+        # The limit applies to the whole process: it is only raised, so that no other reader breaks.
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_TEXT_CHARS))
+        last = ""
+
+        def lines() -> Iterator[str]:
+            nonlocal last
+            for last in file_lines(self.path, self.name):  # noqa: UP028
+                yield last
+
+        reader = csv.reader(
+            lines(), delimiter=self._delimiter, strict=True,
+            quoting=csv.QUOTE_MINIMAL if self._is_quoted else csv.QUOTE_NONE,
+        )  # fmt: skip
+        while True:
+            first_line = reader.line_num + 1
+            try:
+                values = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise SourceError(
+                    f"{self.name}:{first_line}: the record that begins here is not valid CSV: {error}. Write a quote "
+                    "inside a quoted value twice, close every quote, or use .tsv, which has no quoting."
+                ) from error
+            ends.count(reader.line_num, last)
+            yield first_line, values
+
+
+def parse_delimiter(text: str | None) -> str | None:
+    r"""Return the delimiter that the user named: a character, ``tab``, ``\t``, ``comma``, ``semicolon`` or ``pipe``."""
+    if text is None:
+        return None
+    delimiter = _NAMES.get(text, text) if len(text) > 1 else text
+    if len(delimiter) != 1 or delimiter in '"\r\n' or delimiter.isalnum():
+        raise UsageError(f"the delimiter {text!r} cannot separate columns. Give one character, such as ';', or tab.")
+    return delimiter
+
+
+def find_delimiter(path: Path, name: str, usual: str, *, header: bool = True) -> tuple[str, bool]:
+    """Detect the delimiter of a table; return it, and whether it differs from the usual one.
+
+    A character is a possible delimiter if splitting at it gives each of the first 100 records the same number of
+    values, two or more. Ambiguous tables are refused, so that joined cells are never taken for texts.
+    """
+    lines: list[str] = []
+    try:
+        lines.extend(islice(file_lines(path, name), _N_LINES + 1))
+    except SourceAccessError:
+        raise
+    except SourceError:
+        pass  # the reader will report the invalid content
+    first = lines[0] if lines else ""
+    others = [char for char in (COMMA, *_OTHERS) if char != usual and char in first]
+    if not others or (usual == TAB and not (header and TAB not in first)):
+        return usual, False
+    possible = [char for char in others if _separates(lines, char)]
+    if _separates(lines, usual) or usual == TAB or not header:
+        rivals = possible
+    elif len(possible) == 1:
+        return possible[0], True
+    else:
+        rivals = possible or ([] if usual in first else others)
+    if not rivals:
+        return usual, False
+    raise SourceError(
+        f"{name}:1: columns may be separated by {' or '.join(map(_in_words, rivals))} here, "
+        f"not by {_in_words(usual)}: {first.strip()[:60]!r}. Say which with ⦃delimiter={_as_argument(rivals[0])}⦄ or "
+        f"⦃delimiter={_as_argument(usual)}⦄."
+    )
+
+
+def _separates(lines: Sequence[str], delimiter: str) -> bool:
+    """Return whether all non-empty records have the same number of values, two or more."""
+    try:
+        records = [values for values in csv.reader(lines, delimiter=delimiter) if values]
+    except csv.Error:
+        return False
+    if len(lines) > _N_LINES:
+        records.pop()  # it may continue in the following lines
+    widths = {len(values) for values in records}
+    return len(widths) == 1 and widths.pop() > 1
+
+
+def _in_words(delimiter: str) -> str:
+    return {COMMA: "commas", TAB: "tabs"}.get(delimiter, repr(delimiter))
+
+
+def _as_argument(delimiter: str) -> str:
+    return "tab" if delimiter == TAB else delimiter
+
+
+class JsonLinesTable(Table):
+    """A JSON Lines file, whose columns are the keys of its objects."""
+
+    is_open_ended = True
+
+    def __init__(self, path: Path, name: str) -> None:
+        super().__init__(path, name)
+        self.names = list(next((content for _, content in self.records(()) if content), {}))
+
+    def records(self, columns: Sequence[str]) -> Iterator[Record]:
+        """Yield the number and the object of each line."""
+        # A lone \r is whitespace in JSON, so only \n ends a line.
+        for number, line in enumerate(file_lines(self.path, self.name, newline="\n"), 1):
+            content = strip_terminator(line)
+            yield number, _parse(content, f"{self.name}:{number}") if content.strip() else None
+
+
+def _parse(content: str, place: str) -> dict[str, Any]:
+    """Parse one line; raise SourceError unless it is a JSON object."""
+    try:
+        value = json.loads(content)
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at character {error.colno}"
+    except (ValueError, RecursionError) as error:  # a number of over 4,300 digits, or thousands of nested brackets
+        reason = str(error)
+    else:
+        if isinstance(value, dict):
+            return value
+        reason = f"the line is {type_name(value)}, not an object"
+    if "\r" in content:
+        reason += " (a carriage return without a line feed does not end a line)"
+    raise SourceError(f'{place}: not a JSON object: {reason}. Each line must be one object, such as {{"text": …}}.')
+
+
+def type_name(value: object) -> str:
+    """Return the JSON type of a value, with its article, for messages."""
+    if value is None:
+        return "null"
+    return _JSON_TYPES.get(type(value), "a string")
