@@ -98,6 +98,7 @@ def test_recall_counts_what_was_found_in_any_order() -> None:
     assert recall_of(np.array([[1, 2], [3, 4]]), np.array([[2, 1], [4, 5]])) == 0.75
 
 
+@pytest.mark.slow
 def test_peers_that_are_not_installed_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark_peers, "installed", lambda package: None)
     monkeypatch.setattr(benchmark_search, "installed", lambda package: None)

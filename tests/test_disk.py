@@ -33,12 +33,14 @@ def working_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_folders_in_folders_are_listed_and_removed(deep: Path) -> None:
     assert sum(1 for _ in disk.entries_below(deep)) == DEPTH
     disk.remove_tree(deep)
     assert not deep.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["damaged", ".1-ab.tmp"])
 def test_a_store_with_folders_in_folders_can_be_put_right(
     deep: Path, place: str, make_store: Callable[..., Synthetic]

@@ -106,6 +106,7 @@ def test_every_package_is_in_the_wheel() -> None:
     assert {*listed} == {".".join(folder.parts) for folder in folders} | {"embstore_cli", "embstore_schemas"}
 
 
+@pytest.mark.slow
 def test_an_import_of_vectors_loads_neither_pandas_nor_an_index(tmp_path: Path):
     """pyarrow would import pandas to look whether it is in use, 50 MB of an import that takes little more."""
     (tmp_path / "a.vec").write_text("2 2\ndog 1 2\ncat 3 4\n")

@@ -85,6 +85,7 @@ def test_the_bar_of_a_task_that_fails_is_removed_after_its_cell(shown, monkeypat
     assert (shown[-1].line, callbacks) == ("", [])
 
 
+@pytest.mark.slow
 def test_a_build_shows_the_reading_and_the_embedding(
     checkpoint: Path, tmp_path: Path, shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def test_the_turns_take_each_part_once_and_cut_alike(n_items: int, of: int) -> N
 
 @settings(deadline=None, max_examples=60)
 @given(turns(), st.integers(1, 60), st.integers(1, 3), st.data())
+@pytest.mark.slow
 def test_packing_keeps_every_missing_item_once(worker: ShardSpec, n: int, n_windows: int, data: st.DataObject) -> None:
     parts = Parts(n, n_windows, worker)
     counts = {}

@@ -47,6 +47,7 @@ def test_the_occurrences_of_a_sentence_have_the_ids_that_each_has_by_itself(sent
     assert items == [Item.occurrence(sentence, span) for span in words_in(sentence)]
 
 
+@pytest.mark.slow
 def test_a_sentence_is_too_long_by_its_different_words_and_by_half_a_million_of_them() -> None:
     assert not is_too_long("ab " * 333_334)
     assert not is_too_long("ab " * (1 << 19))

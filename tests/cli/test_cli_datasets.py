@@ -123,6 +123,7 @@ def test_add_says_how_to_go_on(cli: Cli, data: Path, tmp_path: Path, monkeypatch
     assert (data / "rg65.csv").read_bytes() == RG65
 
 
+@pytest.mark.slow
 def test_build_takes_datasets_of_both_units(
     cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Path
 ) -> None:

@@ -15,6 +15,7 @@ import embstore
 from embstore.metrics import METRICS
 
 
+@pytest.mark.slow
 def test_the_package_is_a_program(made: Synthetic, tmp_path: Path) -> None:
     call = [sys.executable, "-m", "embstore"]
     done = subprocess.run([*call, "--version"], capture_output=True, text=True, cwd=tmp_path)

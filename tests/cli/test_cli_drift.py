@@ -41,6 +41,7 @@ def test_items_that_change_most_and_least_are_shown_with_their_means(cli, store:
     assert "ordered by the mean overlap" in result.stderr
 
 
+@pytest.mark.slow
 def test_every_format_has_the_same_rows(cli, store: Path) -> None:
     synthetic_store(store, n=30, model="other", n_blocks=2, top_form=None, index=False, seed=1)
     arguments = ("drift", "text3", "-k", "2", "--pairs", "all", "--space", "toy.word.last")

@@ -117,6 +117,7 @@ def test_a_build_with_too_little_memory_is_refused_before_it_embeds(cli, checkpo
     assert not list(Path("new").rglob("*.parquet"))
 
 
+@pytest.mark.slow
 def test_a_build_says_that_the_recall_of_its_index_was_not_reached(
     cli, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

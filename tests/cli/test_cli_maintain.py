@@ -73,6 +73,7 @@ def test_compact(cli, store: Synthetic) -> None:
     assert json.loads(cli("compact", "--format", "json").stdout) == []
 
 
+@pytest.mark.slow
 def test_repair(cli, store: Synthetic) -> None:
     nothing = cli("repair")
     assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (0, "", "There is nothing to repair.\n")
@@ -90,6 +91,7 @@ def test_repair(cli, store: Synthetic) -> None:
     assert [row["action"] for row in json.loads(left.stdout)] == ["left"]
 
 
+@pytest.mark.slow
 def test_merge(cli, store: Synthetic, tmp_path: Path) -> None:
     other = synthetic_store(tmp_path / "other", n=40, space="more")
     done = cli("merge", "other", "--quiet")

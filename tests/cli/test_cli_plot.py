@@ -13,6 +13,7 @@ SPACE = ("--space", "toy.word.last")
 WORDS = ("text3", "text7")
 
 
+@pytest.mark.slow
 def test_a_picture_goes_where_it_is_said_or_beside(
     cli, made: Synthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ def test_push_and_pull(cli, make_store, tmp_path: Path) -> None:
     assert "is damaged" in refused.stderr
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("with_ranges", [True, False])
 def test_a_server_of_whole_files_is_named(
     cli, make_store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_ranges: bool

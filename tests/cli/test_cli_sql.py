@@ -136,6 +136,7 @@ def test_macros_give_what_the_store_gives(made: Synthetic) -> None:
     assert store.sql("SELECT vec('toy.word.last', 1, 'never stored')").fetchall() == [(None,)]
 
 
+@pytest.mark.slow
 def test_zero_vectors_have_no_cosine_and_are_no_neighbours(tmp_path: Path) -> None:
     """As in the commands, with the same numbers, and ties in the order of the ids."""
     rng = np.random.default_rng(5)

@@ -283,6 +283,7 @@ def test_a_word_of_several_sentences_is_ambiguous(make_store: Make) -> None:
     assert all("[" in text for text in (*table["lost"][0], *table["gained"][0]))
 
 
+@pytest.mark.slow
 def test_answers_are_kept_as_those_of_metrics(made: Synthetic) -> None:
     first = made.store.drift(most=3)
     [answer] = made.paths.answer_files()
@@ -326,6 +327,7 @@ def change(first: np.ndarray, second: np.ndarray, k: int) -> tuple[np.ndarray, n
 
 @settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(5, 30), st.integers(2, 8), st.integers(1, 4))
+@pytest.mark.slow
 def test_rotation_scale_and_order_change_nothing(seed: int, n: int, dim: int, k: int) -> None:
     first, second = clouds(seed, n, dim), clouds(seed + 1, n, dim + 1)
     overlap, turnover = change(first, second, k)
@@ -357,6 +359,7 @@ def test_progress_and_memory(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -
     assert (seen[-1].done, seen[-1].total) == (3, 3), "layers, as the terminal counts them"
 
 
+@pytest.mark.slow
 def test_each_curve_is_labelled_with_its_item(made: Synthetic) -> None:
     pytest.importorskip("vl_convert", reason="pictures need vl-convert-python (extra plot)")
     figure = made.store.drift(["text3", "text11"], k=5).plot(theme="paper")

@@ -85,6 +85,7 @@ def test_what_a_config_says_of_code_is_not_followed(copy, tiny, forbidden: list[
     assert huggingface_hub.constants.HF_HUB_OFFLINE is False  # as it was
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_config_are_fenced_too(copy, tiny, forbidden: list[str]) -> None:
     folder = copy("clip")
     config = json.loads((folder / "config.json").read_text())

@@ -70,6 +70,7 @@ def adapter(tiny_folder, tmp_path: Path) -> Path:
     return tmp_path / "adapter"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # of peft
 def test_an_adapter_is_refused_with_a_remedy_that_works(adapter: Path, tiny_folder, tiny, tmp_path: Path) -> None:
     peft = pytest.importorskip("peft")

@@ -14,6 +14,8 @@ from embstore.base.errors import DamagedError, SpaceMismatchError, StoreError, U
 from embstore.base.space import Unit
 from embstore.storage.transaction.commit import write_dataset
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Synthetic]
 
 

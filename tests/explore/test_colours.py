@@ -75,6 +75,7 @@ def test_a_vector_of_zeros_is_in_no_cluster(scaled: Synthetic) -> None:
     assert not named & {scaled.texts[at] for at in (*ZEROS, 1)}
 
 
+@pytest.mark.server
 def test_the_page_says_how_many_items_have_no_value(browser: Any, serve: Any, tmp_path: Any) -> None:
     vectors = np.random.default_rng(5).normal(size=(3, 30, 8))
     vectors[0, :2] = 0  # the map of the other layers has these items

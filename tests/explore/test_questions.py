@@ -100,6 +100,7 @@ def test_the_share_of_neighbours_that_a_map_keeps(client, explored):
         assert abs(kept[at] - share) < 0.01  # positions have 16 bits
 
 
+@pytest.mark.slow
 def test_stored_maps_come_first(serve, tmp_path: Path):
     from synthetic import synthetic_store
 
@@ -121,6 +122,7 @@ def test_stored_maps_come_first(serve, tmp_path: Path):
     assert "unknown map" in json.loads(body)["error"]
 
 
+@pytest.mark.slow
 def test_maps_of_other_layers_have_names_of_their_own(serve, tmp_path: Path):
     from synthetic import synthetic_store
 
@@ -239,6 +241,7 @@ def test_a_store_that_has_gone_is_named_in_the_words_of_the_page(tmp_path: Path)
     assert rendered("⦃layer=all⦄ and ⦃sample=10⦄, ⦃seed⦄", as_field) == "“Layers”: all and “Sample”: 10, “Seed”"
 
 
+@pytest.mark.slow
 def test_a_metric_of_a_selection_is_that_of_its_command(client, explored):
     where = f"item_id IN ({', '.join(map(str, explored.ids[:20].tolist()))})"
     found = client.post(
@@ -251,6 +254,7 @@ def test_a_metric_of_a_selection_is_that_of_its_command(client, explored):
     assert abs(found["rows"][0]["mean"] - expected) < 1e-9
 
 
+@pytest.mark.slow
 def test_metrics_take_words_in_lists_and_never_read_a_file(client, tmp_path: Path):
     words = tmp_path / "words.txt"
     words.write_text("dog\n")
@@ -318,6 +322,7 @@ def test_colours(client, explored):
     ]
 
 
+@pytest.mark.slow
 def test_colours_by_a_column(make_store):
     made = make_store("columns", index=False)
     write_columns(

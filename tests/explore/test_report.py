@@ -38,6 +38,7 @@ def csv_of(page: str, name: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(base64.b64decode(data).decode())))
 
 
+@pytest.mark.slow
 def test_its_tables_are_those_of_the_store(store: Synthetic, page: str) -> None:
     opened = Store(store.root)
     for metric in ("anisotropy", "norms", "cka"):
@@ -62,6 +63,7 @@ def test_its_tables_are_those_of_the_store(store: Synthetic, page: str) -> None:
     assert page.count("<img ") == page.count("<source ") >= 10
 
 
+@pytest.mark.slow
 def test_the_same_store_gives_the_same_bytes(store: Synthetic, page: str) -> None:
     assert Store(store.root).report() == page
 
@@ -106,6 +108,7 @@ def test_ten_thousand_words_in_seven_layers_take_less_than_six_megabytes(
     assert (header["n"], len(header["layers"])) == (10_000, 7)
 
 
+@pytest.mark.server
 def test_axe_finds_no_serious_violation(browser: Any, page: str, tmp_path: Path) -> None:
     reason = "axe-core comes with axe-playwright-python (extra dev)"
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason=reason)
@@ -125,6 +128,7 @@ def test_axe_finds_no_serious_violation(browser: Any, page: str, tmp_path: Path)
 SCALES = """() => [...document.querySelectorAll("figure img")].map((each) => each.clientWidth / each.naturalWidth)"""
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("width", [400, 620, 1280])
 def test_only_tables_scroll_sideways_and_pictures_stay_legible(
     browser: Any, page: str, tmp_path: Path, width: int
@@ -158,6 +162,7 @@ def test_a_file_of_another_type_is_refused_before_anything_is_computed(store: Sy
     assert "a report is an HTML page. Name it report.html." in done.stderr
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
 def test_it_opens_from_the_disk_and_its_map_moves(
     browser: Any, page: str, tmp_path: Path, width: int, scheme: str

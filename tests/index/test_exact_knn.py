@@ -76,6 +76,7 @@ def clouds(draw: st.DrawFn) -> np.ndarray:
 
 @settings(deadline=None, max_examples=150)
 @given(clouds(), st.integers(1, 130), st.sampled_from(DISTANCES))
+@pytest.mark.slow
 def test_neighbours_of_all_are_brute_force(x: np.ndarray, k: int, distance: str) -> None:
     assert_exact(x, k, distance)
 
@@ -182,6 +183,7 @@ def test_few_rows_need_more_than_one_search(distance: str, monkeypatch: pytest.M
     assert counts["thorough"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_a_knot_of_points_takes_more_candidates_and_a_larger_one_takes_float64(
     distance: str, monkeypatch: pytest.MonkeyPatch

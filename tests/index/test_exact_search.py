@@ -109,6 +109,7 @@ def with_outlier(outlier: float, dim: int) -> tuple[NDArray[np.int64], NDArray[n
     return rng.permutation(2**62 + np.arange(2000)), x, np.concatenate([x[20:50:3], x[100:115] * np.float32(0.7)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [64, 768])
 @pytest.mark.parametrize("outlier", [0, 300, 1000, 3000])
 def test_neighbours_among_massive_dimensions_are_those_of_float128(tmp_path: Path, outlier: float, dim: int) -> None:

@@ -112,6 +112,7 @@ def test_texts_are_needed(store: Store, tmp_path: Path) -> None:
         store.import_vectors(tmp_path / "a.npy", "mine")
 
 
+@pytest.mark.slow
 def test_a_file_that_unpacks_to_a_thousand_times_its_size_is_refused(store: Store, tmp_path: Path) -> None:
     line = b"a " + b"0" * (1 << 20) + b"\n"
     file = tmp_path / "a.txt.gz"
@@ -250,6 +251,7 @@ def test_spans_that_are_not_the_word_are_refused(store: Store, tmp_path: Path) -
         store.import_vectors(tmp_path / "a.npy", "mine", texts=tmp_path / "a.jsonl")
 
 
+@pytest.mark.slow
 def test_a_card_that_could_not_be_read_again_is_not_written(store: Store, tmp_path: Path) -> None:
     """A space whose card no command can read would take the whole store with it."""
     store.add_vectors("before", ["a"], np.ones((1, 2)))

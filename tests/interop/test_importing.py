@@ -53,6 +53,7 @@ def test_the_card_says_where_the_vectors_come_from(store: Store, tmp_path: Path)
     assert dict(zip(found, vectors.tolist(), strict=True)) == dict(zip(WORDS, VECTORS.tolist(), strict=True))
 
 
+@pytest.mark.slow
 def test_every_kind_of_array_gives_the_same_space(store: Store, tmp_path: Path) -> None:
     array, texts = _array_files(tmp_path, VECTORS)
     store.add_vectors("array", WORDS, VECTORS)
@@ -158,6 +159,7 @@ def test_layers_are_checked_against_the_file(store: Store) -> None:
     assert store.catalog.cards["mine"].layers.names == ("0", "6", "12")
 
 
+@pytest.mark.slow
 def test_every_metric_has_the_same_rows_for_what_was_exported_and_imported(tmp_path: Path) -> None:
     words, occurrences = tmp_path / "words", tmp_path / "occurrences"
     made = synthetic_store(words, n=60, n_blocks=1, top_form=None, dim=5)

@@ -40,6 +40,7 @@ def test_a_file_that_ends_early_is_an_error(tmp_path: Path) -> None:
             [*spool.read(0, keys, keys)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_a_shard_of_several_blocks_is_that_of_whole_layers(tmp_path: Path, dtype: str) -> None:
     words = [f"word{number}" for number in range(2_500)]

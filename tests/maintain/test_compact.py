@@ -41,6 +41,7 @@ def sums(made: Synthetic) -> dict[int, Summary]:
     return made.store.catalog.summaries(made.space)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_items_vectors_sums_and_answers_stay(make_store: Make, dtype: str) -> None:
     made = make_store(n=90, n_shards=9, dtype=dtype)
@@ -145,6 +146,7 @@ def test_an_item_of_two_tables_is_in_one_after(make_store: Make) -> None:
     assert made.store.verify().ok
 
 
+@pytest.mark.slow
 def test_a_reader_from_before_asks_again(make_store: Make) -> None:
     for place, question in enumerate((
         lambda store: store.query("hubness", k=3).to_pylist(),
@@ -208,6 +210,7 @@ def test_there_must_be_a_store(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_round_is_undone_and_a_committed_one_finished(make_store: Make) -> None:
     """What a process that is killed leaves, step by step: see tests/faults for the real kills."""
     made = make_store(n=40, n_shards=4)

@@ -36,6 +36,7 @@ def nearest(made: Synthetic, text: str, **options: object) -> list[str]:
     return made.store.neighbours(text, layers=2, **options)["text"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_answers_is_extended_and_verifies(make_store: Make, kind: str) -> None:
     made = make_store(n=300, index=False)

@@ -111,6 +111,7 @@ words = st.sampled_from(["a", "b", "c", "A", "B", "ab", "aB", "missing"])
     quadruples=st.lists(st.tuples(words, words, words, words), min_size=1, max_size=8), seed=st.integers(0, 99),
     method=st.sampled_from(["3cosadd", "3cosmul"]),
 )  # fmt: skip
+@pytest.mark.slow
 def test_any_questions_are_answered_as_by_brute_force(
     tmp_path_factory: pytest.TempPathFactory, quadruples: list[tuple[str, str, str, str]], seed: int, method: str
 ) -> None:

@@ -42,6 +42,7 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
 OF_A_LAYER = [each for each in METRICS.values() if each.needs in ("summary", "vectors", "neighbours", "layers")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transforms", ["", "abtt:1"])
 @pytest.mark.parametrize("case", VECTORS)
 def test_every_metric_of_a_layer_gives_values_or_reasons(tmp_path: Path, case: str, transforms: str) -> None:

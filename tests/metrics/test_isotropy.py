@@ -116,6 +116,7 @@ def plain_partition(x: np.ndarray) -> tuple[float, float, float]:
 
 @settings(deadline=None)
 @given(clouds(min_dim=1), st.data())
+@pytest.mark.slow
 def test_partition_is_the_loop_over_directions(x: np.ndarray, data: st.DataObject) -> None:
     found = partition(split(x, data))
     log_ratio, first, second = plain_partition(x)

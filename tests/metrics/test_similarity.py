@@ -90,6 +90,7 @@ def test_the_interval_is_that_of_resamples_ranked_one_by_one(
     assert found == pytest.approx(np.quantile(right, [0.025, 0.975]) if right else (None, None), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_the_interval_is_that_of_scipys_bootstrap() -> None:
     """Other draws, so only as near as thousands of resamples are."""
     rng = np.random.default_rng(1)

@@ -49,6 +49,7 @@ def clouds(draw: st.DrawFn) -> np.ndarray:
 
 @settings(deadline=None, max_examples=60)
 @given(clouds(), st.sampled_from([0.1, 2.0, 5.0]), st.tuples(*[st.integers(1, 60)] * 3), st.data())
+@pytest.mark.slow
 def test_uniformity_is_its_definition_in_blocks_of_any_size(
     x: np.ndarray, t: float, sizes: tuple[int, int, int], data: st.DataObject
 ) -> None:

@@ -376,6 +376,7 @@ def test_answers_that_are_there_are_given_where_others_cannot_be_written(
     assert compared == [("other.word.last", "other.word.last")], "which comes first and could not be kept"
 
 
+@pytest.mark.slow
 def test_a_damaged_answer_is_computed_and_stored_anew(root: Path, computed: Computed) -> None:
     question = {"spaces": "toy.word.last", "layers": 1}
     expected = content(ask(root, "isoscore", **question))
@@ -474,6 +475,7 @@ def test_a_very_large_answer_is_not_kept(root: Path, monkeypatch: pytest.MonkeyP
     assert len(stored(root)) <= len(small) + 1
 
 
+@pytest.mark.slow
 def test_processes_may_ask_at_once(root: Path) -> None:
     code = (
         "import sys, json; from embstore import Store\n"

@@ -52,6 +52,7 @@ words = st.lists(st.integers(0, 299), max_size=4)
     positive=words, negative=words, k=st.integers(1, 40), method=st.sampled_from(["3cosadd", "3cosmul"]),
     filtered=st.booleans(),
 )  # fmt: skip
+@pytest.mark.slow
 def test_combinations_are_brute_force(
     made: Synthetic, positive: list[int], negative: list[int], k: int, method: str, filtered: bool
 ) -> None:

@@ -274,6 +274,7 @@ def test_the_seed_is_that_of_the_option(make_store: Make) -> None:
     assert draws[0] == draws[1] != draws[2]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_items(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layer_pairs, "_MAX_ROWS", 256)
     monkeypatch.setattr(layer_pairs, "_MIN_ROWS", 256)

@@ -39,6 +39,7 @@ def assert_same(found: list[tuple[str, float]], right: list[tuple[str, float]]) 
 
 @settings(deadline=None, max_examples=10)
 @given(seed=st.integers(0, 2**32 - 1), sizes=st.lists(st.integers(1, 20), min_size=1, max_size=3), k=st.integers(1, 40))
+@pytest.mark.slow
 def test_neighbours_are_brute_force_after_any_builds(
     tmp_path_factory: pytest.TempPathFactory, seed: int, sizes: list[int], k: int
 ) -> None:
@@ -136,6 +137,7 @@ def test_equal_vectors_are_in_order_of_ids_and_the_item_itself_is_left_out(make_
         assert len(made.store.neighbours("text4", k=3)) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf", "none"])
 def test_neighbours_cosine_and_sql_give_the_same_number_to_the_last_bit(make_store: Make, kind: str) -> None:
     vectors = np.random.default_rng(0).normal(size=(5, 60, 24))

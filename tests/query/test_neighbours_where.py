@@ -180,6 +180,7 @@ def test_a_store_that_is_asked_often_opens_its_index_once(
     assert len(opened) == 1
 
 
+@pytest.mark.slow
 def test_few_items_are_filtered_as_many_are(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy in memory and a file system of its own give the same: answers, and errors too."""
     made = make_store(n=30)

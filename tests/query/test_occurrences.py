@@ -203,6 +203,7 @@ def test_what_cannot_give_the_vectors_of_sentences_is_refused(make_store: Make) 
     )
 
 
+@pytest.mark.slow
 def test_rows_keep_the_published_schema(make_store: Make) -> None:
     made = make_store(unit="occurrence", index=False, texts=SENTENCES)
     for name in METRIC_NAMES:

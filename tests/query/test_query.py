@@ -38,6 +38,7 @@ def mean_cosine(x: np.ndarray, *, centred: bool = False) -> float:
     dtype=st.sampled_from(["float32", "float16"]),
     n_shards=st.integers(1, 3),
 )
+@pytest.mark.slow
 def test_anisotropy_is_exact_after_any_builds(
     tmp_path_factory: pytest.TempPathFactory,
     seed: int,
@@ -77,6 +78,7 @@ def test_anisotropy_is_exact_after_any_builds(
                     assert row["anisotropy"] == pytest.approx(right, abs=1e-9, rel=0)
 
 
+@pytest.mark.slow
 def test_threads_may_ask_one_store(make_store: Make) -> None:
     made = make_store(n=60, n_shards=6)
     words = [item.text for item in made.items]
@@ -333,6 +335,7 @@ print(*sorted({{name.split(".")[0] for name in sys.modules}}))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("question", "forbidden"),
     [

@@ -200,6 +200,7 @@ def queried(make_store):
     return options
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", METRICS)
 def test_what_query_prints_keeps_its_schema(queried, metric: str):
     options = [*OPTIONS.get(metric, ()), *([] if metric == "sc-weat" else [LISTED])]
@@ -235,6 +236,7 @@ def test_what_commands_print_keeps_its_schema(make_store):
     schema("verify").validate([{"file": "a", "problem": "b"}])
 
 
+@pytest.mark.slow
 def test_what_the_commands_of_maintenance_print_keeps_its_schema(make_store):
     made, other = make_store("made", n=20, n_shards=4), make_store("other", n=30, space="more")
     damaged = made.shard_files[0]

@@ -114,6 +114,7 @@ def test_reading_stops_without_an_error_where_the_caller_stops(write: Write) -> 
     rows.close()  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_a_large_file_is_not_held_in_memory(folder: Path) -> None:
     import tracemalloc
 

@@ -217,6 +217,7 @@ def test_a_space_without_items_is_answered(make_store: Make) -> None:
     assert made.store.query("anisotropy", variant="centred", where="true", sample=3)["n"] == [0] * 5
 
 
+@pytest.mark.slow
 def test_an_open_store_sees_what_was_committed_before_each_call(make_store: Make) -> None:
     """Shards, items, columns, datasets, indexes and spaces alike."""
     made = make_store(n=10, index=False)

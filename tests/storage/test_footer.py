@@ -65,6 +65,7 @@ def test_other_columns_are_damage(tmp_path: Path, change: str) -> None:
     PartChecks().check(_part(tmp_path, ITEMS_SCHEMA))
 
 
+@pytest.mark.slow
 def test_any_altered_footer_is_read_or_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     pq.write_table(ITEMS_SCHEMA.empty_table(), path)

@@ -48,6 +48,7 @@ def interrupts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Interrupts]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_a_store_answers_after_an_interrupt(
     make_store: Callable[..., Synthetic], interrupts: Interrupts, name: str
@@ -66,6 +67,7 @@ def test_a_store_answers_after_an_interrupt(
         interrupts.n = 0
 
 
+@pytest.mark.slow
 def test_a_build_goes_on_after_an_interrupt(checkpoint: Path, tmp_path: Path, interrupts: Interrupts) -> None:
     (tmp_path / "words.txt").write_text("\n".join(f"w{n}" for n in range(40)))
 

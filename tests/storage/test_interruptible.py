@@ -40,6 +40,7 @@ def _interrupted(connection: duckdb.DuckDBPyConnection, sql: str, after: float) 
     time.sleep(HUNG_SECONDS)  # the query was done before
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_query_and_the_connection_stays_usable(connection: duckdb.DuckDBPyConnection) -> None:
     rng = random.Random(12)
     for moment in range(N_MOMENTS):

@@ -52,6 +52,7 @@ def chain_limits(patch: pytest.MonkeyPatch, few: int = 0, changes: int = 3) -> N
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9))), max_size=12), st.integers(0, 5))
+@pytest.mark.slow
 def test_a_store_is_what_its_commits_make_it(
     tmp_path_factory: pytest.TempPathFactory, turns: list[tuple[set[int], set[int]]], changes: int
 ) -> None:

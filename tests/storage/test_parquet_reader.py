@@ -54,6 +54,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(deadline=None, max_examples=400)
 @given(st.data())
+@pytest.mark.slow
 def test_a_flipped_bit_is_found_or_changes_nothing(small: Path, tmp_path: Path, data: st.DataObject) -> None:
     ((column, expected),) = chunks(small)
     size = column.total_compressed_size

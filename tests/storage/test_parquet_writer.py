@@ -96,6 +96,7 @@ fields = st.recursive(
 
 
 @given(st.dictionaries(st.integers(1, 2**15 - 1), fields, max_size=8))
+@pytest.mark.slow
 def test_a_struct_that_is_written_is_read_again(struct: thrift.Struct) -> None:
     data = thrift.write(struct)
     assert thrift.read(data) == (struct, len(data))

@@ -49,6 +49,7 @@ def made(make_store: Make) -> Synthetic:
     scale=st.sampled_from([1e-30, 1.0, 1e15]),
     seed=st.integers(0, 99),
 )
+@pytest.mark.slow
 def test_the_sums_are_those_of_all_vectors_however_they_are_split_and_merged(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], merged_after: int, scale: float, seed: int
 ) -> None:
@@ -115,6 +116,7 @@ def test_a_merged_summary_of_shards_that_are_gone_is_not_used(made: Synthetic) -
     assert merged.sums[0].n == n
 
 
+@pytest.mark.slow
 def test_no_altered_byte_of_a_merged_summary_is_believed(made: Synthetic) -> None:
     path = made.paths.merged(made.space)
     right, data = sums(made.root), path.read_bytes()

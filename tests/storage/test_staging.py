@@ -72,6 +72,7 @@ def test_an_item_is_kept_where_it_came_first(tmp_path: Path) -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(words, words, words, st.integers(1, 4), st.integers(1, 3))
+@pytest.mark.slow
 def test_what_is_missing_is_what_a_set_says(
     tmp_path: Path, texts: list[str], in_one: list[str], in_two: list[str], n: int, n_windows: int
 ) -> None:
@@ -182,6 +183,7 @@ def test_a_stored_text_with_the_id_of_another_is_refused(tmp_path: Path, monkeyp
     staging.__exit__()
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_in_memory_goes_to_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging_module, "_MEMORY", "128MB")
     n, seen = 400_000, False

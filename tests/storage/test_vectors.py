@@ -39,6 +39,7 @@ def reader(made: Synthetic, layer: int, only: np.ndarray | None = None) -> Layer
     n_strangers=st.sampled_from([0, 3]),
     layer=st.integers(0, 3),
 )
+@pytest.mark.slow
 def test_only_keeps_exactly_the_chosen_items(
     many: Synthetic, seed: int, kept: int, n_strangers: int, layer: int
 ) -> None:
@@ -84,6 +85,7 @@ def test_an_exception_of_the_function_comes_through(many: Synthetic) -> None:
         list(reader(many, 1).map(fail))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
 def test_memory_does_not_grow_with_n(tmp_path: Path) -> None:
     """Ten times the vectors (20 and 200 MB) at the same peak, but for 20 MB that a noisy allocator may keep."""
@@ -105,6 +107,7 @@ def test_memory_does_not_grow_with_n(tmp_path: Path) -> None:
     assert used[1] - used[0] < 20_000, f"{used} kB"
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_is_named_or_changes_nothing(make_store: Make) -> None:
     """Anywhere in a shard: a query that reads vectors says which file is damaged, or gives the exact right answer."""
     made = make_store(n=60, dim=6, n_blocks=1, n_shards=2, index=False)

@@ -11,6 +11,7 @@ from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.transaction.manifest import committed_shards
 
 
+@pytest.mark.slow
 def test_threads_that_share_a_file_do_not_disturb_each_other(
     make_store: Callable[..., Synthetic], monkeypatch: pytest.MonkeyPatch
 ) -> None:
