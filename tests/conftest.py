@@ -106,6 +106,17 @@ def still_empty_folder(empty_folder: Path) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def unflushed() -> Iterator[None]:
+    """Flush nothing to the disk, which takes most of the time of a small store.
+
+    What a loss of power leaves is tested by a record of the flushes (:mod:`power_loss`), which notes these too.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def one_duckdb() -> Iterator[None]:
     """Hold the DuckDB that stores share: to open one anew for each store takes longer than most tests do."""
     shared_connection = connections.open_shared()
