@@ -1,10 +1,11 @@
 """The mirror of a store at a URL: what it has it knows, and what it lacks it fetches or says so."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Timer
 
@@ -21,7 +22,9 @@ from embstore.base.errors import DamagedError, RemoteError, UsageError
 from embstore.base.supply import fetched, supplied
 from embstore.base.table import show_size
 from embstore.storage.remote.cache import Contents, disk_bytes, in_use, missing_ranges
-from embstore.storage.remote.objects import ObjectStore
+from embstore.storage.remote.manifest import FileLists, RemoteFile, RemoteState, Writer
+from embstore.storage.remote.mirror import Mirror
+from embstore.storage.remote.objects import ObjectReader, ObjectStore
 from embstore.storage.remote.store import RemoteStore
 from embstore.storage.transaction.lock import FolderLock
 
@@ -133,6 +136,57 @@ def test_a_file_whose_record_is_of_another_is_begun_again(bucket, cache):
     for record in cache.glob("*/reading/fetched/embeddings/*/*"):
         record.write_text(f"7{record.read_text()}")
     assert QUESTIONS[1](opened(bucket)) == expected
+
+
+@pytest.mark.parametrize("left", [b"", b'{"files": {}'])
+def test_what_a_killed_process_left_among_the_records_does_not_count(bucket, cache, left):
+    expected = QUESTIONS[1](opened(bucket))
+    [records] = cache.glob("*/reading/fetched")
+    (records / atomic.temporary_path(records).name).write_bytes(left)
+    for record in records.glob("embeddings/*/*"):
+        record.write_bytes(b"")  # and the power failed before what it had written was on the disk
+    assert QUESTIONS[1](opened(bucket)) == expected
+
+
+class Objects(ObjectReader):
+    """The objects of a bucket, in memory."""
+
+    url = "s3://bucket/store"
+
+    def __init__(self) -> None:
+        self.content: dict[str, bytes] = {}
+
+    def add(self, key: str, content: bytes) -> RemoteFile:
+        self.content[key] = content
+        return RemoteFile(key, len(content), hashlib.sha256(content).hexdigest())
+
+    def get(self, key: str, max_bytes: int = 0) -> bytes:
+        return self.content[key]
+
+    def _get_range(self, key: str, start: int, end: int) -> bytes:
+        return self.content[key][start:end]
+
+
+def test_room_that_is_made_forgets_no_file_that_another_process_has_added(cache):
+    objects = Objects()
+    key = "embeddings/space=s/part-{}.parquet"
+    files = [objects.add(key.format(digit * 16), digit.encode() * 100_000) for digit in "ab"]
+
+    def mirrored(n: int) -> Mirror:
+        named = FileLists({file.key: file for file in files[:n]}, {}, lambda *_: {})
+        mirror = Mirror(cache / "place" / "reading", objects, is_read_only=True)
+        with mirror.locked():
+            mirror.synchronise(RemoteState(n, f"{n:064x}", "store", named, Writer("1", "host", 1)))
+        return mirror
+
+    with closing(mirrored(1)) as first:
+        with first.fetched(first.root / files[0].key):
+            pass
+        mirrored(2).close()  # as another process does
+        assert first.free(50_000) >= 100_000
+    for file in files:
+        with closing(mirrored(2)) as later, later.fetched(later.root / file.key):
+            assert (later.root / file.key).read_bytes() == objects.content[file.key]
 
 
 def test_a_record_of_another_file_does_not_count(bucket, cache):

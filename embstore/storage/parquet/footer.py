@@ -153,7 +153,10 @@ def _parsed_row_groups(data: bytes) -> list[RowGroup]:
             layer, other = _limits(layers, 4)
             if layer != other:
                 raise ValueError("a row group mixes layers")
-            groups.append(RowGroup(layer, *_limits(item_ids, 8), chunk_of(item_ids), chunk_of(vectors)))
+            chunks = chunk_of(item_ids), chunk_of(vectors)
+            if chunks[0].physical_type != "INT64" or chunks[1].physical_type not in _VECTOR_TYPES.values():
+                raise ValueError("the columns of a row group are not those of a shard")
+            groups.append(RowGroup(layer, *_limits(item_ids, 8), *chunks))
     return groups
 
 

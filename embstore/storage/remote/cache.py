@@ -233,6 +233,13 @@ class Contents:
         stamps = {path: stamp for path, stamp in self.stamps.items() if path in self.files}
         self._write(_FILES, {"files": self.files, "stamps": stamps})
 
+    def note_emptied(self, paths: Iterable[str]) -> None:
+        """Write the stamps of files to the disk, where another process may have noted more files than this one has."""
+        with suppress(FileNotFoundError):
+            document = json.loads(disk.read(self._records / _FILES))
+            document["stamps"].update((path, self.stamps[path]) for path in paths)
+            self._write(_FILES, document)
+
     def refresh(self) -> str:
         """Read from the disk what other processes have added, and return the hash of the manifest mirrored last."""
         try:
@@ -288,17 +295,24 @@ class Contents:
 
     def sparse(self, path: str) -> Sparse | None:
         """Return inode and fetched parts of a sparse file; None if it is whole, or is another one by now."""
+        record = self._record(path)
+        if record is None:
+            if not disk.exists(self._records / _STATE):  # nothing is known of any file
+                raise self._deleted()
+            return None
+        (inode, time), *present = record
+        stamp = self.stamp_of(path)
+        return Sparse(inode, time, stamp[1], present) if stamp is not None and stamp[0] == inode else None
+
+    def _record(self, path: str) -> list[Range] | None:
+        """Return inode and time of a sparse file, and its fetched parts; None if it has no record."""
         try:
             text = disk.read(self._records / path).decode()
         except FileNotFoundError:
-            if not disk.exists(self._records / _STATE):  # nothing is known of any file
-                raise self._deleted() from None
             return None
         # A line that was cut counts only as far as it goes, which is less than was fetched.
         lines = [line.split() for line in text.split("\n")[:-1]]
-        (inode, time), *present = [(int(line[0]), int(line[1])) for line in lines if len(line) == 2]
-        stamp = self.stamp_of(path)
-        return Sparse(inode, time, stamp[1], present) if stamp is not None and stamp[0] == inode else None
+        return [(int(line[0]), int(line[1])) for line in lines if len(line) == 2] or [(0, 0)]  # empty: of no file
 
     def fill(self, path: str, sparse: Sparse, piece: Range, data: bytes) -> None:
         """Write a fetched range into its sparse file unless that was replaced, flush it, and record it."""
@@ -327,13 +341,19 @@ class Contents:
     def purge(self) -> None:
         """Remove records of other files than are there, and empty what a killed process was just replacing."""
         replaced = {}
-        for record in disk.files_below(self._records):
-            path = record.relative_to(self._records).as_posix()
-            if path.partition("/")[0] not in (_STATE, _FILES, _LISTS) and self.sparse(path) is None:
-                if self.is_unchanged(path):
-                    replaced[path] = self.stamps[path][1]
-                else:
-                    self.note_whole(path)
+        atomic.discard_dead(self._records)
+        for file in disk.files_below(self._records):
+            path = file.relative_to(self._records).as_posix()
+            if path.partition("/")[0] in (_STATE, _FILES, _LISTS) or atomic.is_temporary(path):
+                continue
+            # Without a record by now, another process has just fetched all of the file.
+            record, stamp = self._record(path), self.stamp_of(path)
+            if record is None or (stamp is not None and stamp[0] == record[0][0]):
+                continue
+            if self.is_unchanged(path):
+                replaced[path] = self.stamps[path][1]
+            else:
+                self.note_whole(path)
         if replaced:
             self.make_sparse(replaced)
             self.save_files()

@@ -129,10 +129,10 @@ class Mirror:
         with self._lock:  # no thread writes records meanwhile
             self.contents.purge()
         wanted = files.named if self._is_read_only else files
-        everything = {*wanted, *self.contents.files}  # somebody may have deleted some
-        if old and old.sha256 == state.sha256 and all(disk.exists(self.root / path) for path in everything):
-            return
         new = self._new(wanted)
+        is_whole = not new and all(disk.exists(self.root / path) for path in self.contents.files)  # as we left it
+        if old and old.sha256 == state.sha256 and is_whole:
+            return
         if sizes is not None:
             new = {path: file._replace(size=sizes.get(file.key, 0)) for path, file in new.items()}
         small = {path: file for path, file in new.items() if _is_small(path) and file.key in (sizes or {file.key})}
@@ -304,7 +304,7 @@ class Mirror:
 
         Each is replaced by an empty one: who has the old one open goes on with it.
         """
-        freed = 0
+        freed, emptied = 0, []
         with self._lock, self._alone() as is_alone:
             for path in sorted(self.contents.files) if is_alone else ():  # shards before indexes
                 if freed >= n_bytes:
@@ -313,8 +313,8 @@ class Mirror:
                 if is_free and self.contents.is_unchanged(path) and (n := cache.disk_bytes(self.root / path)):
                     self.contents.make_sparse({path: disk.size(self.root / path)})
                     freed += n
-            if freed:
-                self.contents.save_files()
+                    emptied.append(path)
+            self.contents.note_emptied(emptied)
         return freed
 
     @contextmanager

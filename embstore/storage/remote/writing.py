@@ -108,8 +108,9 @@ class RemoteWriter:
         self._published = time.monotonic()
         try:
             yield
-        except BaseException:
-            if self._mirror.state is not None:  # else there is no store yet, and no change of it
+        except BaseException as error:
+            # Without a state there is no store yet, and no change of it.
+            if self._mirror.state is not None and not isinstance(error, LockedError):
                 with suppress(StoreError):  # the first error is raised
                     self._publish(0)
             raise
