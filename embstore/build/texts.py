@@ -190,10 +190,11 @@ class _Reader:
                 break
         else:
             if dataset is not None:
+                is_whole = self.n_texts + len(dataset.extra) <= self._limit
                 for text in dataset.extra:
                     if self.n_texts < self._limit:
                         self._add(text, f"additional words of {dataset.name}")
-                self.datasets += [rows] if rows.columns and self.n_texts < self._limit else []
+                self.datasets += [rows] if rows.columns and is_whole else []
         if n_rows >= _REPORTED_ROWS:
             n = self.n_texts - n_before
             self._observe(Progress("read", source.name, n, n, 1.0))

@@ -135,7 +135,7 @@ def residuals(store: Reading, dataset: str, space: str, layer: str) -> dict[str,
         raise UnknownNameError("layer", layer, layers)
     card = store.catalog.cards[space]
     total = len(store.catalog.dataset(dataset, card.unit)["item_id"])
-    found = store.sql(_pairs_select(dataset, card, layer, ", count(*) OVER () AS n"), **asdict(SQL_LIMITS))
+    found = store.sql(_pairs_select(dataset, card, layer, ", count(*) OVER () AS n"))
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
     n, select = [row.pop("n") for row in rows], _pairs_select(dataset, card, layer)
     return {

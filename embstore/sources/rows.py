@@ -168,7 +168,8 @@ class Table:
     Attributes:
         names: Names of the columns; of an open-ended table those of the first row: others may have more.
         hint: Sentence for messages about columns.
-        remarks: Sentences about how it is read, complete after its last record.
+        first_remarks: Sentences about how it is read, known before its first record.
+        remarks: Sentences about how it was read, known after its last record.
     """
 
     is_open_ended = False
@@ -176,6 +177,7 @@ class Table:
 
     def __init__(self, path: Path, name: str, names: Sequence[str] = (), hint: str = "") -> None:
         self.path, self.name, self.names, self.hint = path, name, names, hint
+        self.first_remarks: list[str] = []
         self.remarks: list[str] = []
 
     def records(self, columns: Sequence[str]) -> Iterator[Record]:

@@ -62,7 +62,7 @@ def open_table(
     table = _table(path, name, suffix, header=header, delimiter=delimiter)
     texts = columns or _default_columns(table)
     _check_columns(table, texts, COLUMN_OPTION)
-    _check_columns(table, of_targets, TARGETS_OPTION)
+    _check_columns(table, [*texts, *of_targets] if of_targets else (), TARGETS_OPTION)
     for column in texts:
         table.check_texts(column)
     KeptColumns.choose(table, keep, texts)
@@ -121,13 +121,14 @@ def _unknown_column(source: str, name: str, known: Sequence[str], option: str, h
 
 
 def _rows(table: Table, texts: Sequence[str], keep: Keep, targets: Targets | None) -> Iterator[Row | Blank | Remark]:
-    """Yield the rows of a table, then remarks on how it was read.
+    """Yield remarks on how a table is read, its rows, and what is known after the last of them.
 
     Since later rows of an open-ended table may have further columns, a column that none has is an error in the end.
     """
     kept, parted = KeptColumns.choose(table, keep, texts), PartedWords(table.name)
     of_targets = () if targets is None else targets.columns
     unseen, seen, has_rows = {*texts}, dict[str, None](), False
+    yield from map(Remark, (*table.first_remarks, *(() if table.is_open_ended else kept.remarks())))
     for number, record in table.records([*dict.fromkeys((*texts, *of_targets, *kept.names))]):
         line = f"{table.name}:{number}"
         if record is None:
@@ -156,7 +157,7 @@ def _rows(table: Table, texts: Sequence[str], keep: Keep, targets: Targets | Non
             raise _unknown_column(table.name, missing[0], list(seen), COLUMN_OPTION)
         if missing := [column for column in keep.names if column not in seen and not keep.is_all]:
             raise _unknown_column(table.name, missing[0], list(seen), OPTION)
-    yield from map(Remark, (*table.remarks, *kept.remarks()))
+    yield from map(Remark, (*table.remarks, *(kept.remarks() if table.is_open_ended else ())))
     yield from parted.remarks()
 
 
@@ -168,7 +169,7 @@ class KeptColumns:
     keep: Keep
     texts: frozenset[str] = frozenset()
     # Names of the kept columns, in the order of the table; more may follow in an open-ended table.
-    names: list[str] = field(default_factory=list)
+    names: dict[str, None] = field(default_factory=dict)
     # Names of columns that are not kept, with the reason; only if all were requested.
     left_out: dict[str, str] = field(default_factory=dict)
 
@@ -190,6 +191,9 @@ class KeptColumns:
 
     def values(self, record: Mapping[str, Any], place: str) -> dict[str, Any]:
         """Return the values of a row in the kept columns."""
+        if not self.table.is_open_ended:
+            read = {name: record[name] for name in self.names}
+            return read if self.table.is_typed else {name: as_cell(value) for name, value in read.items()}
         found = {}
         for name, value in record.items():
             if isinstance(value, list | dict) and name not in self.left_out and name not in self.texts:
@@ -201,7 +205,7 @@ class KeptColumns:
                 if self.keep.is_all:
                     self.leave_out(name, f"it has {type_name(value)}")
             elif self.admits(name):
-                found[name] = value if self.table.is_typed else as_cell(value)
+                found[name] = value
         return found
 
     def admits(self, name: str) -> bool:
@@ -214,7 +218,7 @@ class KeptColumns:
             return self.leave_out(name, problem)
         if name.lower() in map(str.lower, self.names):
             return self.leave_out(name, "another column differs from it only in letter case")
-        self.names.append(name)
+        self.names[name] = None
         return True
 
     def leave_out(self, name: str, problem: str) -> bool:
@@ -224,8 +228,7 @@ class KeptColumns:
                 f"{self.table.name}: the column {name!r} cannot be kept: {problem}. Leave it out of {OPTION}."
             )
         self.left_out[name] = problem
-        if name in self.names:
-            self.names.remove(name)
+        self.names.pop(name, None)
         return False
 
     def remarks(self) -> Iterator[str]:

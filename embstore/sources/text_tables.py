@@ -42,7 +42,7 @@ class DelimitedTable(Table):
         self._has_header = header
         used, is_unusual = (delimiter, False) if delimiter else find_delimiter(path, name, usual, header=header)
         self._is_quoted, self._delimiter = not usual == used == TAB, used
-        self._first_remarks = [
+        self.first_remarks = [
             f"{name}: its columns are separated by {_in_words(used)}, which its first lines show. Say so with "
             f"⦃delimiter={_as_argument(used)}⦄"
         ] * is_unusual
@@ -55,7 +55,7 @@ class DelimitedTable(Table):
         """Remark that the first line was taken for the name of the only column, if it may be a text."""
         [first, *more] = self.names
         if self._has_header and not more and first.strip().lower() not in _PLAIN_NAMES:
-            self._first_remarks.append(
+            self.first_remarks.append(
                 f"{self.name}:1: {first[:60]!r} was taken for the name of the column, not for a text. {_NO_HEADER}"
             )
 
@@ -73,7 +73,7 @@ class DelimitedTable(Table):
                 )
             n = len(values)
             yield number, {column: values[at] if at < n else None for column, at in places} if n else None
-        self.remarks = [*self._first_remarks, *ends.remarks()]
+        self.remarks = ends.remarks()
 
     def _lines(self, ends: LineEnds) -> Iterator[tuple[int, list[str]]]:
         """Yield the line on which each record begins, and its values, none for an empty line; count the line ends."""

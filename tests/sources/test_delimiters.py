@@ -113,3 +113,10 @@ def test_a_checkpoint_among_the_sources_says_to_repeat_the_option(tmp_path: Path
     (tmp_path / "b" / "config.json").write_text("{}")
     with pytest.raises(SourceError, match=r"repeat models=: models=.FOLDER. models="):
         open_source(str(tmp_path / "b"))
+
+
+def test_what_was_found_is_said_though_only_some_rows_are_read(write) -> None:
+    """A build with a limit does not read to the end."""
+    source = open_source(str(write(SEMICOLON)), columns=["word"])
+    assert next(iter(source.rows())).text == "dog"
+    assert "⦃delimiter=" in source.remarks[0]

@@ -210,3 +210,12 @@ def test_columns_of_targets_are_for_tables(tmp_path: Path) -> None:
             read(source, span="start,end")
     with pytest.raises(UsageError, match="'words' have no targets"):
         read("words", targets="brackets")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_column_of_sentences_is_not_that_of_their_targets(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"twice{suffix}", [(RIVER, "bank")], ("text", "word"))
+    with pytest.raises(UsageError, match="was given twice"):
+        read(path, targets="text")
+    with pytest.raises(UsageError, match="was given twice"):
+        read(path, columns=["word"], targets="word")
