@@ -107,7 +107,7 @@ def still_empty_folder(empty_folder: Path) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def unflushed() -> Iterator[None]:
-    """Flush nothing to the disk, which takes most of the time of a small store.
+    """Flush nothing: where the tests are not in memory, that takes most of the time of a small store.
 
     What a loss of power leaves is tested by a record of the flushes (:mod:`power_loss`), which notes these too.
     """

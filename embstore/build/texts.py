@@ -25,7 +25,7 @@ from embstore.base.text import (
     is_too_long,
     items_of,
     name_problem,
-)  # fmt: skip
+)
 from embstore.sources import (
     NO_COLUMNS,
     STDIN,
@@ -194,7 +194,8 @@ class _Reader:
                 for text in dataset.extra:
                     if self.n_texts < self._limit:
                         self._add(text, f"additional words of {dataset.name}")
-                self.datasets += [rows] if rows.columns and is_whole else []
+                if rows.columns and is_whole:
+                    self.datasets.append(rows)
         if n_rows >= _REPORTED_ROWS:
             n = self.n_texts - n_before
             self._observe(Progress("read", source.name, n, n, 1.0))

@@ -34,7 +34,7 @@ from embstore.encode.records import (
     Weights,
     default_batch_tokens,
     plan_batches,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from embstore.encode.encoder import Encoder

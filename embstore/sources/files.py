@@ -170,11 +170,13 @@ class LineEnds:
 
     def remarks(self) -> list[str]:
         """Return a remark if the source has lines of both kinds."""
+        if not (self.n_feeds and self.n_returns):
+            return []
         return [
             f"{self.name}:{self.first_return}: a carriage return without a line feed was taken for the end of a "
             f"line ({self.n_returns} in all), as line feeds are elsewhere. If it is part of a text, give the texts "
             "as .jsonl, or in quotes as .csv."
-        ] * bool(self.n_feeds and self.n_returns)
+        ]
 
 
 def strip_terminator(line: str) -> str:

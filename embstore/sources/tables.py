@@ -23,7 +23,7 @@ from embstore.sources.rows import (
     Table,
     as_cell,
     row_or_blank,
-)  # fmt: skip
+)
 from embstore.sources.targets import PartedWords, Targets
 from embstore.sources.text_tables import DELIMITED, DelimitedTable, JsonLinesTable, type_name
 

@@ -42,10 +42,11 @@ class DelimitedTable(Table):
         self._has_header = header
         used, is_unusual = (delimiter, False) if delimiter else find_delimiter(path, name, usual, header=header)
         self._is_quoted, self._delimiter = not usual == used == TAB, used
-        self.first_remarks = [
-            f"{name}: its columns are separated by {_in_words(used)}, which its first lines show. Say so with "
-            f"⦃delimiter={_as_argument(used)}⦄"
-        ] * is_unusual
+        if is_unusual:
+            self.first_remarks.append(
+                f"{name}: its columns are separated by {_in_words(used)}, which its first lines show. Say so with "
+                f"⦃delimiter={_as_argument(used)}⦄"
+            )
         first = next((values for _, values in self._lines(LineEnds(name)) if values or header), [])
         self.names = first if header else [str(number) for number in range(1, len(first) + 1)] or ["1"]
         if not self.names:
