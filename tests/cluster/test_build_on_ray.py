@@ -167,7 +167,7 @@ def test_a_text_that_ends_the_process_is_named_alone_and_the_rest_is_built(
 def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
     cluster: RayCluster, words: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C comes while a range is being committed, so that others are being encoded: all of them are kept."""
+    """Ctrl-C comes while a range is being committed and the next is held in its worker: both are kept."""
     import ray
 
     commit, is_interrupted = StoreWriter.commit, False
@@ -182,6 +182,8 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
     monkeypatch.setattr(StoreWriter, "commit", interrupted_commit)
 
     root, main_thread = tmp_path / "store", threading.get_ident()
+    held = cluster.faults / "hold after 1 ranges"
+    ends_soon = f"for up to {HUNG_SECONDS:g} s (Ctrl-C again ends at once)"
     seen: list[Progress] = []
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     ray.init(address=cluster.address, configure_logging=False, log_to_driver=False)
@@ -194,8 +196,10 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
             if progress.stage == "wait":
                 while others:
                     ray.kill(others.pop())
+            if ends_soon in progress.subject:
+                held.unlink()
 
-        cluster.order("slow")
+        cluster.order(held.name)
         options = ClusterOptions(address=cluster.address, workers=1, patience=Patience(start_seconds=1))
         with pytest.raises(KeyboardInterrupt):
             build(
@@ -203,12 +207,12 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
                 lambda root: Cluster(options, root),
             )  # fmt: skip
     finally:
-        (cluster.faults / "slow").unlink(missing_ok=True)
+        held.unlink(missing_ok=True)
         ray.shutdown()
         signal.signal(signal.SIGINT, before)
     waited_for = {each.subject for each in seen if each.stage == "wait"}
     assert waited_for == {"1 worker: see `ray status` for what is free"}
-    assert any(f"for up to {HUNG_SECONDS:g} s (Ctrl-C again ends at once)" in each.subject for each in seen)
+    assert any(ends_soon in each.subject for each in seen)
     n_encoded = sum(n for _, n in _encoded(cluster))
     assert 0 < Store(root).info()["items"][0] == n_encoded < 120
     assert Store(root).verify(deep=True).ok
@@ -221,7 +225,7 @@ def test_after_the_driver_is_killed_the_same_build_goes_on(
 ) -> None:
     root = tmp_path / "store"
     options = {"models": str(checkpoint), "shard_bytes": 3000, "on": "ray", "ray_address": cluster.address}
-    cluster.order("hold after some ranges")
+    cluster.order("hold after 3 ranges")
     code = f"from embstore import Store; Store({str(root)!r}).build({str(words)!r}, **{options!r})"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as driver:
         while driver.poll() is None and len([*(root / "embeddings").rglob("part-*.parquet")]) < 2:
@@ -230,7 +234,7 @@ def test_after_the_driver_is_killed_the_same_build_goes_on(
     assert driver.returncode == -signal.SIGKILL
     # Ray ends them, and until then they may write.
     wait_until(lambda: not any(map(_is_running, cluster.workers())), "the end of the workers")
-    (cluster.faults / "hold after some ranges").unlink()
+    (cluster.faults / "hold after 3 ranges").unlink()
     report = Store(root).build(str(words), **options, workers=1)
     assert report.spaces[0].embedded + report.spaces[0].present == 120
     assert report.spaces[0].embedded > 0
@@ -295,7 +299,7 @@ def test_a_build_ends_although_a_node_is_killed_and_does_not_come_back(
 ) -> None:
     """The ranges of its worker go to that of the other node."""
     root, is_killed = tmp_path / "store", False
-    cluster.order("slow")
+    cluster.order("wait for another worker")
 
     def observe(progress: Progress) -> None:
         nonlocal is_killed
@@ -308,7 +312,7 @@ def test_a_build_ends_although_a_node_is_killed_and_does_not_come_back(
         sources, options = [Sources((str(words),))], Options(shard_bytes=3000)
         report = build(root, sources, [str(checkpoint)], options, observe, connect)
     finally:
-        (cluster.faults / "slow").unlink()
+        (cluster.faults / "wait for another worker").unlink()
         if is_killed:
             cluster.add_node()
     assert is_killed

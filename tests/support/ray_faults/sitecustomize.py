@@ -45,9 +45,9 @@ def _change(worker: Any) -> None:
 
     def encode(self: Any, task: Any, requirement: Any) -> Any:
         Path(FOLDER, f"worker.{os.getpid()}").touch()
-        if _is_there("slow"):
-            time.sleep(0.3)
-        while _is_there("hold after some ranges") and _n_encoded() >= 3:
+        while any(_is_there(f"hold after {n} ranges") and _n_encoded() >= n for n in (1, 3)):
+            time.sleep(0.02)
+        while _is_there("wait for another worker") and len([*Path(FOLDER).glob("worker.*")]) < 2:
             time.sleep(0.02)
         if any(item.text == "poison" for window in task.windows for item in window.items()):
             os.kill(os.getpid(), signal.SIGKILL)
