@@ -1,0 +1,113 @@
+"""Test whether scores differ between layers: paired resamples, comparison with the best, tests of correlations.
+
+The layers are scored on the same units (pairs, questions or items), so that one set of resamples serves all of them,
+and a difference is that within each resample.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_LEVEL = 0.95
+_POWER = 2.801585  # of a two-sided test at the level .05 with a power of .8: the quantiles of .975 and .8
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A layer compared with a reference.
+
+    Attributes:
+        value: Score of the layer minus that of the reference.
+        low: Lower limit of the 95 % percentile interval of ``value``; None without resamples.
+        high: Upper limit.
+        p: Two-sided p-value of no difference, in (0, 1]; against the best layer, one-sided, of being as good.
+        detectable: Difference that would have been found with a probability of .8.
+        best_share: Share of the resamples in which the layer has the highest score of all.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    p: float | None
+    detectable: float | None
+    best_share: float | None
+
+
+def compare_resamples(scores: Floats, resampled: Floats, reference: int | None) -> list[Difference]:
+    """Compare each of several layers with one of them, or with the best.
+
+    Against one layer, p = 2 min(1 + #{d* ≤ 0}, 1 + #{d* ≥ 0}) / (B + 1) over the differences d* in the resamples, at
+    most 1 (Davison & Hinkley 1997, sections 4.4 and 5). Against the best, the statistic is max θ − θ of the layer, and
+    its distribution under equality that of max(θ* − θ) − (θ* − θ) of the layer (Hsu 1984: comparison with the best),
+    which accounts for the choice of the maximum.
+
+    Args:
+        scores: Scores θ, float64 (layers,).
+        resampled: Scores θ* in each resample, float64 (layers, B); those in which any is NaN are omitted.
+        reference: Position of the layer to compare with; None for the best.
+    """
+    resampled = resampled[:, np.isfinite(resampled).all(axis=0)]
+    n_resamples = resampled.shape[1]
+    target = int(scores.argmax()) if reference is None else reference
+    values = scores - scores[target]
+    if not n_resamples:
+        return [Difference(float(value), None, None, None, None, None) for value in values]
+    is_best = resampled == resampled.max(axis=0)
+    shares = (is_best / is_best.sum(axis=0)).mean(axis=1)
+    deviations = resampled - scores[:, None]
+    lead = deviations.max(axis=0) - deviations
+    found = []
+    for layer, value in enumerate(values.tolist()):
+        differences = resampled[layer] - resampled[target]
+        low, high = np.quantile(differences, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]).tolist()
+        if reference is None:
+            p = (1 + np.count_nonzero(lead[layer] >= -value)) / (n_resamples + 1)
+        else:
+            tails = 1 + np.count_nonzero(differences <= 0), 1 + np.count_nonzero(differences >= 0)
+            p = min(1.0, 2 * min(tails) / (n_resamples + 1))
+        detectable = _POWER * float(differences.std(ddof=1)) if n_resamples > 1 else None
+        found.append(Difference(value, low, high, p, detectable, float(shares[layer])))
+    return found
+
+
+def holm(p_values: Floats) -> Floats:
+    """Adjust p-values (m,) for their number by Holm (1979): valid for any dependence. The order is kept."""
+    m = len(p_values)
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.empty(m)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate((m - np.arange(m)) * p_values[order]))
+    return adjusted
+
+
+def williams_test(r12: float, r13: float, r23: float, n: int) -> tuple[float, float]:
+    """Test whether two dependent correlations with the same variable are equal (Williams 1959, in Steiger 1980, eq. 7).
+
+    Args:
+        r12: Correlation of the shared variable with the first score.
+        r13: Correlation of the shared variable with the second score.
+        r23: Correlation of the two scores.
+        n: Number of units, 4 or more.
+
+    Returns:
+        t with n − 3 degrees of freedom, and the two-sided p-value.
+    """
+    from scipy.stats import t as student  # slow to import
+
+    determinant = 1 - r12**2 - r13**2 - r23**2 + 2 * r12 * r13 * r23
+    mean = (r12 + r13) / 2
+    spread = 2 * (n - 1) / (n - 3) * determinant + mean**2 * (1 - r23) ** 3
+    t = (r12 - r13) * math.sqrt((n - 1) * (1 + r23) / spread)
+    return t, float(2 * student.sf(abs(t), n - 3))
+
+
+def steiger_test(r12: float, r13: float, r23: float, n: int) -> tuple[float, float]:
+    """Test the same by Fisher's z with the pooled correlation (Steiger 1980, eq. 14); return Z and two-sided p."""
+    mean = (r12 + r13) / 2
+    psi = r23 * (1 - 2 * mean**2) - 0.5 * mean**2 * (1 - 2 * mean**2 - r23**2)
+    covariance = psi / (1 - mean**2) ** 2
+    z = (math.atanh(r12) - math.atanh(r13)) * math.sqrt(n - 3) / math.sqrt(2 - 2 * covariance)
+    return z, math.erfc(abs(z) / math.sqrt(2))

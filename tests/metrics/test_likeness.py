@@ -1,0 +1,191 @@
+"""Procrustes, predictivity, CKNNA and information imbalance against scipy, scikit-learn and their definitions."""
+
+from math import pi
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from metric_data import Arrays
+from scipy.linalg import orthogonal_procrustes
+from scipy.spatial.distance import cdist
+from scipy.stats import ortho_group
+from sklearn.linear_model import LinearRegression, Ridge
+
+from embstore.metrics.cknna import cknna
+from embstore.metrics.comparison import cka
+from embstore.metrics.imbalance import imbalance
+from embstore.metrics.numerics.folds import draw_folds
+from embstore.metrics.predictivity import _STRENGTHS, predictivity
+from embstore.metrics.procrustes import procrustes
+
+Matrix = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def single_row(metric: Any, x: Matrix, y: Matrix, **settings: Any) -> dict[str, Any]:
+    [row] = metric([Arrays(x)], [Arrays(y)], np.arange(len(x)), **settings)
+    return dict(row)
+
+
+@st.composite
+def two_layers(draw: st.DrawFn, n_min: int = 5) -> tuple[Matrix, Matrix]:
+    """Layers of the same items, with something in common or not, with a mean or not."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n, dim, dim_2 = draw(st.integers(n_min, 30)), draw(st.integers(2, 40)), draw(st.integers(2, 40))
+    x = rng.normal(size=(n, dim)) + draw(st.sampled_from([0.0, 5.0]))
+    return x, x @ rng.normal(size=(dim, dim_2)) * draw(st.sampled_from([0.0, 0.3])) + rng.normal(size=(n, dim_2))
+
+
+def close(value: float) -> Any:
+    return pytest.approx(value, abs=1e-9, rel=0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(layers=two_layers(2))
+def test_procrustes_is_that_of_scipys_rotation_of_padded_layers(layers: tuple[Matrix, Matrix]) -> None:
+    width = max(x.shape[1] for x in layers)
+    x, y = (np.pad(each - each.mean(axis=0), ((0, 0), (0, width - each.shape[1]))) for each in layers)
+    cosine = min(1.0, orthogonal_procrustes(x, y)[1] / (np.linalg.norm(x) * np.linalg.norm(y)))
+    row = single_row(procrustes, *layers)
+    assert row["similarity"] == close(cosine)
+    assert np.cos(row["procrustes"]) == close(cosine)
+    assert single_row(procrustes, *layers[::-1]) == pytest.approx(row, abs=1e-9)
+
+
+def test_angles_near_zero_keep_their_digits() -> None:
+    """Noise of ten times the size makes ten times the angle, down to where arccos only has zeros."""
+    rng = np.random.default_rng(0)
+    x, noise = rng.normal(size=(300, 16)), rng.normal(size=(300, 20))
+    turned = np.pad(x, ((0, 0), (0, 4))) @ ortho_group(20, seed=1).rvs() * 3 + 5
+    angles = [single_row(procrustes, x, turned + size * noise)["procrustes"] for size in (1e-4, 1e-7, 1e-10)]
+    assert angles == pytest.approx([angles[0], angles[0] / 1e3, angles[0] / 1e6], rel=1e-3)
+    assert single_row(procrustes, x, turned)["procrustes"] < 1e-14
+    assert single_row(procrustes, turned, x)["procrustes"] < 1e-14
+
+
+def test_procrustes_is_a_metric_that_rotation_scale_and_shift_do_not_change() -> None:
+    rng = np.random.default_rng(2)
+    x, y, z = (rng.normal(size=(50, dim)) for dim in (6, 9, 4))
+    a, b, c = (single_row(procrustes, *pair)["procrustes"] for pair in ((x, y), (y, z), (x, z)))
+    assert c <= a + b
+    assert 0 < a < pi / 2
+    assert single_row(procrustes, x @ ortho_group(6, seed=3).rvs() * 7 - 2, y)["procrustes"] == close(a)
+
+
+def plain_imbalance(x: Matrix, y: Matrix, k: int, distance: str) -> float:
+    a, b = cdist(x, x, distance), cdist(y, y, distance)  # type: ignore[call-overload]
+    np.fill_diagonal(a, np.inf), np.fill_diagonal(b, np.inf)
+    ranks = np.argsort(np.argsort(b, axis=1, kind="stable"), axis=1) + 1
+    nearest = np.argsort(a, axis=1, kind="stable")[:, :k]
+    return float(2 / len(x) * np.take_along_axis(ranks, nearest, axis=1).mean())
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+@settings(deadline=None, max_examples=25)
+@given(layers=two_layers(), data=st.data())
+def test_imbalance_is_the_mean_rank(distance: str, layers: tuple[Matrix, Matrix], data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, len(layers[0]) - 1))
+    row = single_row(imbalance, *layers, k=k, distance=distance)
+    assert row["imbalance"] == close(plain_imbalance(*layers, k, distance))
+    assert row["imbalance_back"] == close(plain_imbalance(*layers[::-1], k, distance))
+    assert (row["chance"], row["n"], row["reason"]) == (1, len(layers[0]), None)
+
+
+def test_imbalance_by_chance_is_one() -> None:
+    """The mean over shuffled items is 1, and duplicates are ordered by id in both layers."""
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(2, 40, 3))
+    shuffled = [single_row(imbalance, x, y[rng.permutation(40)])["imbalance"] for _ in range(300)]
+    assert abs(np.mean(shuffled) - 1) < 4 * np.std(shuffled) / np.sqrt(300)
+    copies = np.repeat(x[:10], 3, axis=0)
+    assert single_row(imbalance, copies, copies)["imbalance"] == close(2 / 30)
+    assert single_row(imbalance, x[:3], y[:3], k=3)["reason"] == "3 neighbours of 2 other items: take a smaller k"
+
+
+def plain_cknna(x: Matrix, y: Matrix, k: int) -> float:
+    """As platonic-rep's code has it, without its clipping and its 10⁻⁶."""
+
+    def hsic(a: Matrix, b: Matrix) -> float:
+        n = len(a)
+        total = (a * b.T).sum() + a.sum() * b.sum() / ((n - 1) * (n - 2)) - 2 * (a @ b).sum() / (n - 2)
+        return float(total / (n * (n - 3)))
+
+    def cosines(x: Matrix) -> tuple[Matrix, Matrix]:
+        units = x / np.linalg.norm(x, axis=1)[:, None]
+        gram = units @ units.T
+        np.fill_diagonal(gram, -np.inf)
+        mask = np.zeros_like(gram)
+        np.put_along_axis(mask, np.argsort(-gram, axis=1)[:, :k], 1, axis=1)
+        np.fill_diagonal(gram, 0)
+        return gram, mask
+
+    (a, mask), (b, mask_2) = cosines(x), cosines(y)
+    both = mask * mask_2
+    return hsic(both * a, both * b) / np.sqrt(hsic(mask * a, mask * a) * hsic(mask_2 * b, mask_2 * b))
+
+
+@settings(deadline=None, max_examples=40)
+@given(layers=two_layers(), data=st.data())
+def test_cknna_is_that_of_masked_gram_matrices(layers: tuple[Matrix, Matrix], data: st.DataObject) -> None:
+    k = data.draw(st.integers(2, len(layers[0]) - 1))
+    row = single_row(cknna, *layers, k=k)
+    if row["reason"] is None:
+        assert row["cknna"] == pytest.approx(plain_cknna(*layers, k), rel=1e-6, abs=1e-9)
+
+
+def test_cknna_of_all_neighbours_is_cka_of_unit_vectors() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(60, 5))
+    y = x[:, :3] + rng.normal(size=(60, 3))
+    units = [each / np.linalg.norm(each, axis=1)[:, None] for each in (x, y)]
+    assert single_row(cknna, x, y, k=59)["cknna"] == close(single_row(cka, *units)["cka"])
+    assert single_row(cknna, x, x, k=4)["cknna"] == close(1)
+    shuffled = [single_row(cknna, x, y[rng.permutation(60)], k=10)["cknna"] for _ in range(300)]
+    assert np.mean(shuffled) == pytest.approx(10 / 59, abs=0.03), "by chance, as the estimator says"
+
+
+@pytest.mark.parametrize(("n", "dim", "dim_2", "n_groups"), [(60, 5, 4, 60), (40, 60, 7, 40), (80, 6, 3, 11)])
+def test_predictivity_is_that_of_scikit_learn(n: int, dim: int, dim_2: int, n_groups: int) -> None:
+    """Ridge on each fold at the strength with the least generalised cross-validation, by hat matrices."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(n, dim)) + 3
+    y = x[:, :1] * rng.normal(size=dim_2) + rng.normal(size=(n, dim_2)) + 1
+    groups = rng.permutation(np.arange(n) % n_groups)
+    folds, error, total = draw_folds(groups, 5, 0), 0.0, 0.0
+    assert all(len(set(folds[groups == group])) == 1 for group in range(n_groups))
+    for fold in range(5):
+        train, test = folds != fold, folds == fold
+        centred, deviations = x[train] - x[train].mean(axis=0), y[train] - y[train].mean(axis=0)
+        squares = np.linalg.svd(centred, compute_uv=False) ** 2
+        penalties = _STRENGTHS * squares[squares > 1e-10].mean()
+        hats = [centred @ np.linalg.solve(centred.T @ centred + a * np.eye(dim), centred.T) for a in penalties]
+        scores = [((deviations - hat @ deviations) ** 2).sum() / (train.sum() - 1 - np.trace(hat)) ** 2 for hat in hats]
+        model = Ridge(alpha=penalties[np.argmin(scores)]).fit(x[train], y[train])
+        error += ((y[test] - model.predict(x[test])) ** 2).sum()
+        total += ((y[test] - y[train].mean(axis=0)) ** 2).sum()
+    row = single_row(predictivity, x, y, groups=groups)
+    assert row["r2"] == close(1 - error / total)
+    in_sample = LinearRegression().fit(x, y).predict(x)
+    assert row["r2_in_sample"] == close(1 - ((y - in_sample) ** 2).sum() / ((y - y.mean(axis=0)) ** 2).sum())
+    assert row["chance"] == min(dim, n - 1) / (n - 1)
+    turned = single_row(predictivity, x @ ortho_group(dim, seed=7).rvs() * 4 + 1, y * 2 - 9, groups=groups)
+    assert turned["r2"] == close(row["r2"])
+
+
+def test_in_sample_predictivity_by_chance_is_the_rank() -> None:
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(size=(30, 4)), rng.normal(size=(30, 3))
+    rows = [single_row(predictivity, x, y[rng.permutation(30)]) for _ in range(200)]
+    assert np.mean([row["r2_in_sample"] for row in rows]) == pytest.approx(4 / 29, abs=0.015)
+    assert np.mean([row["r2"] for row in rows]) < 0.01, "left-out items are not predicted by chance"
+
+
+@pytest.mark.parametrize("metric", [procrustes, predictivity])
+def test_a_constant_layer_has_no_value_and_says_which(metric: Any) -> None:
+    x = np.random.default_rng(9).normal(size=(20, 3))
+    rows = metric([Arrays(x), Arrays(np.ones((20, 5)))], None, np.arange(20))
+    value = next(iter(rows[0]))
+    assert [row[value] is None for row in rows] == [False, True, True, True]
+    sides = ["layer_2", "layer", "layer"]
+    assert [row["reason"] for row in rows] == [None, *(f"{side}: its vectors are all equal" for side in sides)]
