@@ -30,9 +30,9 @@ def cknna(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids
         k: Number of neighbours, 2 or more.
 
     Returns:
-        A row for each layer of ``left`` with each of ``right``: ``cknna``, 1 for a layer with itself, about
-        k/(n − 1) by chance, and beyond these for small k; ``n``; ``n_zero`` items omitted because their vector is zero in one of the
-        two; ``reason``.
+        A row for each layer of ``left`` with each of ``right``: ``cknna``, 1 for a layer with itself, about k/(n − 1)
+        by chance, and beyond these for small k; ``n``; ``n_zero`` items omitted because their vector is zero in one of
+        the two; ``reason``.
     """
     grid = Grid.of(left, right)
     rows: dict[Pair, Result] = {}
@@ -83,7 +83,8 @@ def _hsic1(k: "csr_array", l_: "csr_array") -> float:
     trace = float((k * l_.T).sum())
     totals = float(k.sum()) * float(l_.sum()) / ((n - 1) * (n - 2))
     rows = float(k.sum(axis=0) @ l_.sum(axis=1))
-    return (trace + totals - 2 * rows / (n - 2)) / (n * (n - 3))
+    value: float = (trace + totals - 2 * rows / (n - 2)) / (n * (n - 3))
+    return value
 
 
 METRICS = (
@@ -98,7 +99,7 @@ METRICS = (
         estimator="The variant of the authors' code: unbiased HSIC_1, cosines of unit vectors, the neighbours by "
         "cosine and exact, ties to the lower item id; but no value is clipped, and nothing is added to the "
         "denominator (they add 10⁻⁶). The formula of Gröger et al. (2026), which centres the masked matrices, is "
-        "biased. By chance it is not 0 but about k/(n − 1), the share of neighbours in common; for small k it may be above "
-        "1 or below 0. It needs the same transform in both layers.",
+        "biased. By chance it is not 0 but about k/(n − 1), the share of neighbours in common; for small k it may be "
+        "above 1 or below 0. It needs the same transform in both layers.",
     ),
 )  # fmt: skip

@@ -103,6 +103,21 @@ class Analogies:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ItemLabels:
+    """A column of the items that have a value, each of which is a class.
+
+    Attributes:
+        ids: Item ids (n,), ascending.
+        codes: Number of the class of each, int64 (n,).
+        names: Names of the classes, by number.
+    """
+
+    ids: Ids
+    codes: NDArray[np.int64]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ItemColumn:
     """A column of numbers of the items that have a value.
 

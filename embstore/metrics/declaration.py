@@ -29,14 +29,24 @@ Block = NDArray[np.floating]
 T = TypeVar("T")
 
 Need = Literal[
-    "summary", "vectors", "neighbours", "pairs", "analogies", "lexicon", "word sets", "contexts", "column", "layers"
+    "summary",
+    "vectors",
+    "neighbours",
+    "pairs",
+    "analogies",
+    "lexicon",
+    "word sets",
+    "contexts",
+    "column",
+    "labels",
+    "layers",
 ]
 """The input of a metric.
 
 ``summary``: the stored sums (vectors only if rows are filtered). ``vectors``: one or more passes over the vectors.
 ``neighbours``: all vectors in memory, and a search. ``pairs``, ``analogies``, ``lexicon``, ``word sets``: a dataset's
 rows or lists of words. ``contexts``: the occurrences of each word or sentence. ``column``: a column of the items.
-``layers``: all layers of one or two spaces.
+``labels``: a column of the items whose values are classes. ``layers``: all layers of one or two spaces.
 """
 
 

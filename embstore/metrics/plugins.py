@@ -50,9 +50,11 @@ INPUT_PARAMETERS: dict[Need, tuple[str, ...]] = {
     "lexicon": ("lexicon", "value", "pleasant", "unpleasant", "missing"),
     "word sets": ("a", "b", "missing"),
     "column": ("column",),
+    "labels": ("label",),
 }
 INPUT_COLUMNS: dict[Need, tuple[str, ...]] = {
     "pairs": ("dataset",), "analogies": ("dataset",), "lexicon": ("lexicon",), "column": ("column",),
+    "labels": ("label",),
 }  # fmt: skip
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")

@@ -68,7 +68,7 @@ def _fits(grid: Grid, ids: Ids) -> dict[Pair, _Fit]:
         shift = vectors.mean(axis=0)
         vectors -= shift
         sides.append(LayerSums(shift, vectors.sum(axis=0), float(np.vdot(vectors, vectors))))
-        coordinates.append(np.linalg.qr(vectors.T, mode="r").T)  # in an orthonormal basis of the rows
+        coordinates.append(np.transpose(np.linalg.qr(vectors.T, mode="r")))  # in an orthonormal basis of the rows
     return {
         (i, j): _cosine(coordinates[i].T @ coordinates[j], sides[i], sides[j], len(ids), is_same=i == j)
         for i, j in grid.pairs

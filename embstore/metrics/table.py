@@ -21,8 +21,13 @@ _FAMILIES = {
     "analogies": ("analogies",),
     "correlate": ("correlate",),
     "association": ("valnorm", "weat", "sc-weat"),
+    "labels": ("knn", "clusters"),
     "contextuality": ("self-similarity", "intra-sentence", "mev"),
     "comparison": ("cka", "rsa", "overlap"),
+    "procrustes": ("procrustes",),
+    "predictivity": ("predictivity",),
+    "cknna": ("cknna",),
+    "imbalance": ("imbalance",),
 }
 _FAMILY_OF = {name: family for family, names in _FAMILIES.items() for name in names}
 

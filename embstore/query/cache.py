@@ -170,7 +170,7 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
             hashes |= {f"dataset {name}": sha for name, sha in catalog.dataset_hashes(names).items()}
         except OSError as error:
             raise UncachedError(f"a dataset cannot be read: {error}") from error
-    if metric.needs == "column":
+    if metric.needs in ("column", "labels"):
         hashes["columns"] = _columns(catalog)
     for name, value in values.items():
         if metric.needs in ("lexicon", "word sets") and name in SETS and is_file(value):

@@ -14,8 +14,8 @@ from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, U
 from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.metrics import Metric
-from embstore.metrics.data import Analogies, Contexts, Ids, ItemColumn, Lexicon, Pairs, Words
-from embstore.query.grouping import NUMBERS, item_column_types, read_column
+from embstore.metrics.data import Analogies, Contexts, Ids, ItemColumn, ItemLabels, Lexicon, Pairs, Words
+from embstore.query.grouping import NUMBERS, Grouping, divide, item_column_types, parse_grouping, read_column
 from embstore.query.missing import (
     build_command,
     embed_command,
@@ -368,6 +368,21 @@ def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
         with catalog.with_own_connection() as snapshot:
             inputs["contexts"] = Contexts(*group_occurrences(snapshot, card.space, "word"))
     return [Case(inputs, {"column": name})]
+
+
+def item_labels(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
+    """Return the inputs from a column of a space's items whose values, or intervals of them, are classes."""
+    name, bins = values["label"], values["label_bins"]
+    ids = catalog.ids(card.space)
+    if bins is None and item_column_types(catalog, card.space).get(name) == "float64":
+        raise UsageError(f"{metric.name} needs classes, and {name!r} has fractions. Cut it: ⦃label_bins=4⦄")
+    groups = divide(catalog, card.space, parse_grouping(name, bins) or Grouping(name), ids)
+    classes = [group for group in groups.members if group.name is not None]
+    numbers = np.repeat(np.arange(len(classes)), [len(group.ids) for group in classes])
+    labelled = np.concatenate([np.empty(0, np.int64), *(group.ids for group in classes)])
+    order = np.argsort(labelled)
+    labels = ItemLabels(labelled[order], numbers[order], tuple(str(group.name) for group in classes))
+    return [Case({"labels": labels}, {"label": name})]
 
 
 def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:

@@ -124,6 +124,11 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
             example = f"embstore query {metric.name} --column freq"
             raise UsageError(f"{metric.name} needs a column of the items. Name it: {example}")
         names.append(request.parameters["column"])
+    if metric.needs == "labels":
+        if not request.parameters["label"]:
+            example = f"embstore query {metric.name} --label pos"
+            raise UsageError(f"{metric.name} needs a column with labels. Name it: {example}")
+        names.append(request.parameters["label"])
     notes = []
     for name in names:
         from embstore.query.grouping import check_column
@@ -291,6 +296,8 @@ def _cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, An
         from embstore.query.inputs import contexts as load
     elif metric.needs == "column":
         from embstore.query.inputs import item_column as load
+    elif metric.needs == "labels":
+        from embstore.query.inputs import item_labels as load
     else:
         return [Case()]
     return load(metric, catalog, card, values)

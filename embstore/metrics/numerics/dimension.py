@@ -89,4 +89,5 @@ def levina_bickel(distances: Floats, *, unbiased: bool = False) -> Floats:
     k = distances.shape[1]
     totals = np.log(distances[:, -1:] / distances[:, :-1]).sum(axis=1)
     result = np.full(len(distances), np.inf)
-    return np.divide(k - 2 if unbiased else k - 1, totals, out=result, where=totals > _ROUNDING)
+    np.divide(k - 2 if unbiased else k - 1, totals, out=result, where=totals > _ROUNDING)
+    return result

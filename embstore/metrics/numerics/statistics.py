@@ -45,6 +45,14 @@ def fisher_interval(rho: float, n: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def share_interval(n_right: int, n: int) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of a share of n items, without a draw: it is binomial."""
+    from scipy.stats import binom  # slow to import
+
+    low, high = binom.ppf([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], n, n_right / n) / n
+    return float(low), float(high)
+
+
 def ranks(values: Floats, error: Floats | float = 0.0) -> Floats:
     """Return the rank of each value, from 1; values that are equal up to rounding share the mean of their ranks.
 

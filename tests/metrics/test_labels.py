@@ -1,0 +1,146 @@
+"""Accuracy of nearest neighbours and agreement of clusters, against scikit-learn and by shuffling."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from kept_columns import write_columns
+from metric_data import Arrays
+from scipy.stats import binom
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, balanced_accuracy_score, v_measure_score
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
+from synthetic import Synthetic
+
+from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.metrics.data import ItemLabels
+from embstore.metrics.labels import ONE_CLASS, clusters, knn
+
+Make = Callable[..., Synthetic]
+
+
+def labelled(codes: Any, n_classes: int = 3) -> ItemLabels:
+    codes = np.asarray(codes, np.int64)
+    return ItemLabels(np.arange(len(codes)), codes, tuple("abcdefghij"[:n_classes]))
+
+
+@pytest.fixture(scope="module")
+def three() -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of three overlapping classes of different sizes."""
+    rng = np.random.default_rng(0)
+    codes = rng.choice(3, 150, p=[0.6, 0.3, 0.1])
+    return rng.normal(size=(150, 6)) + 1.2 * np.eye(3, 6)[codes], codes
+
+
+def test_knn_is_scikit_learns_leave_one_out(three: tuple[np.ndarray, np.ndarray]) -> None:
+    x, codes = three
+    row = knn(Arrays(x), labels=labelled(codes), k=1)
+    found = cross_val_predict(KNeighborsClassifier(1, metric="cosine", algorithm="brute"), x, codes, cv=LeaveOneOut())
+    accuracy = (found == codes).mean()
+    assert row["accuracy"] == row["label_share"] == pytest.approx(accuracy)
+    assert row["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(codes, found))
+    assert row["majority"] == np.bincount(codes).max() / 150
+    assert (row["n"], row["n_classes"], row["n_zero"], row["null_left_out"], row["reason"]) == (150, 3, 0, 0, None)
+    assert (row["low"], row["high"]) == tuple(binom.ppf([0.025, 0.975], 150, accuracy) / 150)
+
+
+def test_the_nearest_of_equally_frequent_labels_wins() -> None:
+    """The neighbours of the first item are b, c, c, b, a: two b and two c, of which b is nearer."""
+    angles = np.array([0, 1, 2, 3, 4, 5]) * 0.1
+    x = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    row = knn(Arrays(x), labels=labelled([1, 1, 2, 2, 1, 0]), k=5)
+    votes = [1, 1, 1, 1, 2, 1]  # by hand; all others vote, and of two as near the first comes first
+    assert row["accuracy"] == np.mean(np.array(votes) == [1, 1, 2, 2, 1, 0])
+
+
+def test_chance_is_the_mean_over_shuffled_labels(three: tuple[np.ndarray, np.ndarray]) -> None:
+    x, codes = three
+    rng = np.random.default_rng(1)
+    rows = [knn(Arrays(x), labels=labelled(rng.permutation(codes)), k=4) for _ in range(200)]
+    shares = [row["label_share"] for row in rows]
+    assert abs(np.mean(shares) - rows[0]["chance"]) < 4 * np.std(shares) / np.sqrt(200)
+
+
+def test_items_without_a_label_and_zero_vectors_are_left_out(three: tuple[np.ndarray, np.ndarray]) -> None:
+    x, codes = three
+    x = x.copy()
+    x[[0, 149]] = 0
+    labels = ItemLabels(np.arange(100), codes[:100], ("a", "b", "c"))
+    row = knn(Arrays(x), labels=labels, k=3)
+    assert (row["n"], row["n_zero"], row["null_left_out"]) == (99, 1, 50)
+    assert row["accuracy"] == knn(Arrays(x[1:100]), labels=labelled(codes[1:100]), k=3)["accuracy"]
+    grouped = clusters(Arrays(x), labels=labels, runs=1)
+    assert (grouped["n"], grouped["n_zero"], grouped["null_left_out"]) == (99, 1, 50)
+
+
+def test_clusters_are_those_of_scikit_learn(three: tuple[np.ndarray, np.ndarray]) -> None:
+    x, codes = three
+    units = x / np.sqrt((x * x).sum(axis=1))[:, None]
+    runs = [KMeans(3, n_init=1, random_state=5 + run).fit_predict(units) for run in range(4)]
+    row = clusters(Arrays(x), labels=labelled(codes), runs=4, seed=5)
+    assert row["ami"] == pytest.approx(np.mean([adjusted_mutual_info_score(codes, run) for run in runs]))
+    assert row["ari"] == pytest.approx(np.mean([adjusted_rand_score(codes, run) for run in runs]))
+    assert row["v_measure"] == pytest.approx(np.mean([v_measure_score(codes, run) for run in runs]))
+    rng = np.random.default_rng(2)
+    by_chance = [v_measure_score(rng.permutation(codes), run) for run in runs for _ in range(100)]
+    assert row["v_chance"] == pytest.approx(np.mean(by_chance), abs=0.003)
+    assert row["seed"] == 5
+
+
+@pytest.mark.parametrize("metric", [knn, clusters])
+@pytest.mark.parametrize("n", [0, 5])
+def test_one_class_has_no_accuracy(metric: Any, n: int) -> None:
+    row = metric(Arrays(np.random.default_rng(3).normal(size=(8, 3))), labels=labelled([1] * n))
+    assert (row["reason"], row["n"], row["null_left_out"]) == (ONE_CLASS, n, 8 - n)
+    assert row.get("accuracy", row.get("ami")) is None
+
+
+def test_too_many_neighbours_are_refused_in_words() -> None:
+    row = knn(Arrays(np.random.default_rng(4).normal(size=(8, 3))), labels=labelled([0, 1] * 4), k=8)
+    assert row["reason"] == "8 neighbours of 7 other items: take a smaller k"
+
+
+@pytest.fixture
+def made(make_store: Make) -> Synthetic:
+    made = make_store(n=60, dim=6)
+    columns = {
+        "pos": [None if number % 10 == 9 else "NOUN" if number % 2 else "VERB" for number in range(60)],
+        "long": [number % 3 == 0 for number in range(60)],
+        "freq": [number / 7 for number in range(60)],
+        "one": ["x"] * 60,
+    }
+    write_columns(made, columns)
+    return made
+
+
+def test_a_store_is_asked_by_the_name_of_a_column(made: Synthetic) -> None:
+    table = made.store.query("knn", label="pos", k=3)
+    assert table["label"] == ["pos"] * len(table.rows)
+    assert table.rows[0]["null_left_out"] == 6
+    assert made.store.query("knn", label="pos", k=3).rows == table.rows, "from the cache"
+    assert [row["best"] for row in table.rows].count(True) == 1
+    some = made.store.query("knn", label="long", k=3, where="pos = 'NOUN'", by="pos")
+    assert [row["n_classes"] for row in some.rows] == [2] * len(some.rows)
+    cut = made.store.query("knn", label="freq", label_bins="4", k=3)
+    assert cut.rows[0]["n_classes"] == 4
+    assert made.store.query("clusters", label="pos", runs=2).rows[0]["n"] == 54
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "asked"),
+    [
+        (UsageError, "knn needs a column with labels. Name it: embstore query knn --label pos", {}),
+        (UnknownNameError, "Did you mean 'pos'", {"label": "poss"}),
+        (UsageError, "needs classes, and 'freq' has fractions. Cut it: ⦃label_bins=4⦄", {"label": "freq"}),
+        (UsageError, "bins= is for columns of numbers, and 'pos' has text", {"label": "pos", "label_bins": "3"}),
+        (QueryError, "text has 1,001 values, and 1,000", {"label": "text"}),
+    ],
+)
+def test_labels_that_cannot_be(make_store: Make, error: type[Exception], text: str, asked: dict[str, Any]) -> None:
+    made = make_store(n=1001, dim=2)
+    write_columns(made, {"pos": ["X"] * 1001, "freq": [0.5] * 1001})
+    with pytest.raises(error) as caught:
+        made.store.query("knn", **asked)
+    assert text in str(caught.value)
