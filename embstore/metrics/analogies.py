@@ -1,6 +1,5 @@
 """Measure how often a : b = c : ? is answered rightly by the nearest item, with a Wilson interval."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +8,20 @@ from numpy.typing import NDArray
 from embstore.base.arrays import in_threads, rounding_error_bound, slices
 from embstore.base.space import Unit
 from embstore.metrics.data import Analogies
-from embstore.metrics.declaration import Column, Ids, LayerData, Metric, NotComputable, Parameter, Result
+from embstore.metrics.declaration import (
+    VERSUS,
+    Column,
+    Ids,
+    LayerData,
+    Metric,
+    NotComputable,
+    Parameter,
+    Result,
+    Scored,
+)
+from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags, unit_rows
-from embstore.metrics.numerics.statistics import NORMAL_QUANTILE
+from embstore.metrics.numerics.statistics import wilson_interval
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -70,7 +80,10 @@ def analogies(
     for name, members in sections:
         n_zero = int((members & is_stored & has_zero).sum())
         result = _empty(name, int(members.sum()), None) | {"n_items": n_items, "n_zero": n_zero}
-        results.append(_score(result, int(members[used].sum()), int((members & is_correct).sum()), missing))
+        row = _score(result, int(members[used].sum()), int((members & is_correct).sum()), missing)
+        units = used[members[used]]
+        scores = Scores(units, is_correct[units].astype(np.float64), "mean")
+        results.append(row if row["accuracy"] is None else Scored(row, scores))
     return results
 
 
@@ -145,15 +158,6 @@ def _score(result: Result, n: int, n_correct: int, missing: str) -> Result:
         return result | {"reason": "no question has vectors of all of its words"}
     low, high = wilson_interval(n_correct, n)
     return result | {"accuracy": n_correct / n, "low": low, "high": high}
-
-
-def wilson_interval(n_correct: int, n: int) -> tuple[float, float]:
-    """Return the 95 % score interval of a proportion of n ≥ 1 (Wilson 1927, JASA 22)."""
-    square = NORMAL_QUANTILE**2
-    share = n_correct / n
-    centre = (share + square / (2 * n)) / (1 + square / n)
-    half = NORMAL_QUANTILE / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 class _Questions(NamedTuple):
@@ -313,6 +317,7 @@ METRICS = (
             Parameter("case", "ignore", "Words that differ only in case: ignore (they are one word) or exact.",
                       choices=("ignore", "exact"), is_input=True, in_rows=True),
             Parameter("per_section", False, "A row for each section too."),
+            *VERSUS,
         ),
         formula="#{(a, b, c, d): argmax_x s(x) = d} / n; 3cosadd: s(x) = cos(x, b − a + c), of unit vectors; 3cosmul: "
         "s(x) = cos⁺(x, b) cos⁺(x, c) / (cos⁺(x, a) + 10⁻⁶), cos⁺ = (1 + cos) / 2",

@@ -11,15 +11,18 @@ from embstore.base.arrays import cosine_error
 from embstore.base.space import Unit
 from embstore.metrics.data import Lexicon, Words
 from embstore.metrics.declaration import (
+    VERSUS,
     Column,
     LayerData,
     Metric,
     NotComputable,
     Parameter,
     Result,
+    Scored,
     missing_words,
     word_file,
 )
+from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import NORMAL_QUANTILE, pearson, permutation_test
 
@@ -69,12 +72,13 @@ def valnorm(data: LayerData, *, lexicon: Lexicon, pleasant: Words, unpleasant: W
         return result | {"reason": f"the {'effect sizes' if np.ptp(y) else 'values of the lexicon'} are all equal"}
     r = pearson(x, y)
     result |= {"valnorm": r, "p_value": pearson_p_value(r, len(x)), "reason": None}
+    scores = Scores(targets.positions[usable], x, "pearson", y, errors[usable])
     if len(x) < MIN_INTERVAL_WORDS:
-        return result | {"reason": f"interval: fewer than {MIN_INTERVAL_WORDS} words"}
+        return Scored(result | {"reason": f"interval: fewer than {MIN_INTERVAL_WORDS} words"}, scores)
     if abs(r) == 1:
-        return result | {"reason": "interval: r is 1 or -1"}
+        return Scored(result | {"reason": "interval: r is 1 or -1"}, scores)
     z, half = math.atanh(r), NORMAL_QUANTILE / math.sqrt(len(x) - 3)  # Fisher's z (Fisher 1921)
-    return result | {"low": math.tanh(z - half), "high": math.tanh(z + half)}
+    return Scored(result | {"low": math.tanh(z - half), "high": math.tanh(z + half)}, scores)
 
 
 def pearson_p_value(r: float, n: int) -> float:
@@ -329,6 +333,7 @@ METRICS = (
             word_file("pleasant", "Pleasant words, one a line or with commas; by default the paper's 25."),
             word_file("unpleasant", "Unpleasant words, one a line or with commas; by default the paper's 25."),
             missing_words("Attribute words"),
+            *VERSUS,
         ),
         formula="Pearson(es(w), valence(w)), es(w) = (mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
         citation="Toney-Wails & Caliskan (2021), EMNLP; Wolfe & Caliskan (2022), ACL; words: Bellezza et al. (1986)",

@@ -1,7 +1,9 @@
 """Compare layers, of one space with each other or with those of another space: CKA, RSA, overlap of neighbours."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 
 from embstore.base.arrays import cosine_error, slices
 from embstore.base.summary import Float64Array
-from embstore.metrics.declaration import N_TIED, N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result
+from embstore.metrics.declaration import N_TIED, N_ZERO, Block, Column, Ids, LayerData, Metric, Parameter, Result
 from embstore.metrics.numerics.layer_pairs import (
     CentredVectors,
     GramMatrix,
@@ -34,7 +36,7 @@ _NO_VARIANCE = "its vectors are all alike, or all equally far from each other"
 _MIN_RSA_ITEMS = 3
 _PAIRS_AT_ONCE = 2048
 _LISTS_AT_ONCE = 16_384
-_NULLS: Result = dict.fromkeys(("jaccard", "jaccard_expected", "overlap", "overlap_expected", "n_tied"))
+_NULLS: Result = dict.fromkeys(("jaccard", "jaccard_expected", "overlap", "chance", "n_tied"))
 
 
 def cka(
@@ -49,18 +51,70 @@ def cka(
         variant: ``unbiased``, from HSIC_1 (Song et al. 2012, eq. 5; as in Nguyen et al. 2021), or ``biased``.
 
     Returns:
-        A row for each layer of ``left`` with each of ``right``: ``cka`` in [-1, 1], biased in [0, 1]; ``n``;
-        ``reason``.
+        A row for each layer of ``left`` with each of ``right``: ``cka`` in [-1, 1], biased in [0, 1]; ``chance``, its
+        mean over all ways to shuffle the items of one layer, and ``chance_deviation``, its standard deviation, which is
+        None for ``unbiased`` and for fewer than 4 items; ``n``; ``reason``.
     """
     grid, n, min_items = Grid.of(left, right), len(ids), _MIN_CKA_ITEMS[variant]
     form, gram = (hsic1, hsic1_gram) if variant == "unbiased" else (biased_hsic, biased_gram)
     forms = pair_forms(grid.layers, with_self_pairs(grid.pairs), ids, form, gram) if n >= min_items else {}
     too_few = (None, f"{variant} CKA needs {min_items} items or more")
+    is_biased = variant == "biased" and forms
+    spectra = [_Spectrum.of(layer, forms[i, i]) for i, layer in enumerate(grid.layers)] if is_biased else []
     rows: list[Result] = []
     for i, j in product(grid.left, grid.right):
         value, reason = normalise(forms, i, j, _NO_VARIANCE) if forms else too_few
-        rows.append({"cka": value, "n": n, "reason": reason})
+        chance: tuple[float | None, float | None] = (None if value is None else 0.0, None)
+        if value is not None and spectra:
+            chance = biased_cka_by_chance(spectra[i], spectra[j], n)
+        rows.append({"cka": value, "chance": chance[0], "chance_deviation": chance[1], "n": n, "reason": reason})
     return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Spectrum:
+    """What the chance level of biased CKA needs of a layer with the centred Gram matrix K = XXᵀ.
+
+    Attributes:
+        beta: tr(K)²/‖K‖², the participation ratio of the covariance.
+        delta: Σ Kᵢᵢ²/‖K‖².
+    """
+
+    beta: float
+    delta: float
+
+    @classmethod
+    def of(cls, layer: LayerData, form: float) -> "_Spectrum":
+        """Return that of a layer whose biased HSIC with itself is ``form``; zeros if that is zero."""
+        n = layer.summary.n
+        mean, square = layer.summary.total / n, form * (n - 1) ** 2
+        if square == 0:
+            return cls(0.0, 0.0)
+
+        def powers(block: Block) -> tuple[float, float]:
+            centred = block - mean
+            squares = np.vecdot(centred, centred)
+            return float(squares.sum()), float(squares @ squares)
+
+        trace, fourth = map(sum, zip(*layer.map(powers), strict=True))
+        return cls(trace**2 / square, fourth / square)
+
+
+def biased_cka_by_chance(left: _Spectrum, right: _Spectrum, n: int) -> tuple[float, float | None]:
+    """Return the mean and standard deviation of biased CKA over all n! ways to shuffle the items of one layer.
+
+    Those of the RV coefficient: Kazi-Aoual, Hitier, Sabatier & Lebreton (1995); Josse, Pagès & Husson (2008), section
+    3. The mean is √(β β₂)/(n − 1). The standard deviation needs 4 items.
+    """
+    mean = sqrt(left.beta * right.beta) / (n - 1)
+    if n < 4:
+        return mean, None
+    first, second = (n - 1 - left.beta, n - 1 - right.beta)
+    skewed = [
+        (n - 1) / (n - 3) * (n * (n + 1) * side.delta - (n - 1) * (side.beta + 2)) for side in (left, right)
+    ]  # times n − 1 − β, which may be zero
+    variance = 2 * (first * second + (n - 3) * skewed[0] * skewed[1] / (2 * n * (n - 1)))
+    return mean, sqrt(max(0.0, variance / ((n + 1) * (n - 1) ** 2 * (n - 2))))
 
 
 def _cka_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None, *, variant: str) -> str:
@@ -148,8 +202,9 @@ def rsa(
         seed: Random seed of the sample.
 
     Returns:
-        A row for each layer of ``left`` with each of ``right``: ``rsa`` in [-1, 1]; ``n_pairs`` pairs of
-        items; ``n``; ``n_zero``; ``reason``; ``seed``, None where no pair was drawn.
+        A row for each layer of ``left`` with each of ``right``: ``rsa`` in [-1, 1]; ``chance``, its mean over all ways
+        to shuffle the items of one layer, which is 0; ``n_pairs`` pairs of items; ``n``; ``n_zero``; ``reason``;
+        ``seed``, None where no pair was drawn.
     """
     grid = Grid.of(left, right)
     by_pair: dict[Pair, tuple[int, dict[Pair, float]]] = {}
@@ -169,7 +224,15 @@ def rsa(
         too_few = (None, "fewer than three items with a direction")
         value, reason = normalise(forms, i, j, "all its cosines are alike") if forms else too_few
         counts: Result = {"n": n, "n_pairs": pairs if is_sample else all_pairs, "n_zero": len(ids) - n}
-        rows.append({"rsa": value, **counts, "reason": reason, "seed": seed if is_sample else None})
+        rows.append(
+            {
+                "rsa": value,
+                "chance": None if value is None else 0.0,
+                **counts,
+                "reason": reason,
+                "seed": seed if is_sample else None,
+            }
+        )
     return rows
 
 
@@ -288,7 +351,7 @@ def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: I
 
     Returns:
         A row for each layer of ``left`` with each of ``right``: ``jaccard`` (mean of |A∩B|/|A∪B|) and ``overlap``
-        (mean of |A∩B|/k), in [0, 1]; ``jaccard_expected`` and ``overlap_expected`` by chance; ``n``; ``n_zero``;
+        (mean of |A∩B|/k), in [0, 1]; ``jaccard_expected`` and ``chance`` by chance; ``n``; ``n_zero``;
         ``n_tied``, the number of items that have, in one of the two, neighbours as near as the k-th; ``reason``.
     """
     grid = Grid.of(left, right)
@@ -320,7 +383,7 @@ def _overlap_values(left: Nearest, right: Nearest, n: int, k: int) -> Result:
         "jaccard": float((shared / (2 * k - shared)).mean()),
         "jaccard_expected": expected_jaccard(n, k),
         "overlap": float(shared.mean() / k),
-        "overlap_expected": k / (n - 1),
+        "chance": k / (n - 1),
         "n_tied": n_tied,
         "reason": None,
     }
@@ -354,7 +417,11 @@ _ROUTES = (
 METRICS = (
     Metric(
         name="cka", help="How alike two layers arrange the items: linear centred kernel alignment.", function=cka,
-        columns=(Column("cka", "number", "1: alike up to rotation and scale", minimum=-1, maximum=1),),
+        columns=(
+            Column("cka", "number", "1: alike up to rotation and scale", minimum=-1, maximum=1),
+            Column("chance", "number", "mean over all ways to shuffle the items", minimum=0, maximum=1, shown=False),
+            Column("chance_deviation", "number", "its standard deviation, if biased", 0, shown=False),
+        ),
         parameters=(
             Parameter("variant", "unbiased", "unbiased, or biased: near 1 by itself where items are few.",
                       choices=("unbiased", "biased")),
@@ -362,11 +429,12 @@ METRICS = (
         ),
         formula="HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), K = XXᵀ, L = YYᵀ",
         citation="Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et al. (2021), ICLR",
-        references=("kornblith2019", "song2012", "nguyen2021"), needs="layers",
+        references=("kornblith2019", "song2012", "nguyen2021", "kazi1995", "josse2008"), needs="layers", version=2,
         estimator=f"Exact, {_ROUTES} unbiased takes HSIC_1, which needs 4 "
         "items and may make CKA negative; biased takes Kornblith's, which for n = 100 items with independent Gaussian "
-        "vectors of 768 dimensions in both layers is about .885. Rotating a layer, or scaling it as a whole, changes "
-        "nothing; scaling single dimensions does.",
+        "vectors of 768 dimensions in both layers is about .885: chance says how much of it items in random order "
+        "have, exactly and without a draw. Rotating a layer, or scaling it as a whole, changes nothing; scaling single "
+        "dimensions does.",
         route=_cka_route,
     ),
     Metric(
@@ -374,6 +442,7 @@ METRICS = (
         function=rsa,
         columns=(
             Column("rsa", "number", "correlation of the cosines of all pairs of items", minimum=-1, maximum=1),
+            Column("chance", "number", "mean over all ways to shuffle the items", shown=False),
             Column("n_pairs", "integer", "pairs of items", minimum=0, shown=False),
             N_ZERO,
         ),
@@ -390,7 +459,7 @@ METRICS = (
         "are no more than that; n_pairs says how many. Cosines that differ by no more than their rounding errors share "
         "a rank. Items that are a zero vector in one of the two layers are left out and counted in n_zero. Cosine "
         "distances give the same number as cosines.",
-        version=2, drawn=_describe_sample, route=_rsa_route,
+        version=3, drawn=_describe_sample, route=_rsa_route,
     ),
     Metric(
         name="overlap",
@@ -400,7 +469,7 @@ METRICS = (
             Column("jaccard", "number", "mean of |A∩B| / |A∪B|", minimum=0, maximum=1, shown=False),
             Column("jaccard_expected", "number", "its expectation for random lists", minimum=0, maximum=1, shown=False),
             Column("overlap", "number", "mutual k-NN alignment: mean of |A∩B| / k", minimum=0, maximum=1),
-            Column("overlap_expected", "number", "k/(n−1), by chance", minimum=0, maximum=1, shown=False),
+            Column("chance", "number", "k/(n−1), by chance", minimum=0, maximum=1, shown=False),
             N_ZERO,
             N_TIED,
         ),
@@ -412,6 +481,6 @@ METRICS = (
         "where they reach beyond the k-th place, as of duplicates, the ids decide which of them count, and n_tied says "
         "for how many items. Items that are a zero vector in one of the two layers are left out of both, as items and "
         "as neighbours, and counted in n_zero. k ≥ n gives null. Chance is by the hypergeometric distribution.",
-        version=3,
+        version=4,
     ),
 )  # fmt: skip

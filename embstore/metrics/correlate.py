@@ -7,7 +7,19 @@ from numpy.typing import NDArray
 
 from embstore.base.arrays import cosine_error, rounding_error_bound
 from embstore.metrics.data import Contexts, ItemColumn
-from embstore.metrics.declaration import Block, Column, Ids, LayerData, Metric, NotComputable, Parameter, Result
+from embstore.metrics.declaration import (
+    VERSUS,
+    Block,
+    Column,
+    Ids,
+    LayerData,
+    Metric,
+    NotComputable,
+    Parameter,
+    Result,
+    Scored,
+)
+from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.groups import BATCH_BYTES
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.neighbours import TIED, are_tied
@@ -75,15 +87,16 @@ def correlate(
         return result | {"reason": reason}
     rho = pearson(ranks_of(x, errors), ranks_of(y))
     result |= {"pearson": pearson(x, y), "spearman": rho, "reason": None}
+    scores = Scores(ids[usable], x, "spearman", y, errors)
     if resamples == 0:
-        return result | {"reason": "interval: not asked for (resamples 0)"}
+        return Scored(result | {"reason": "interval: not asked for (resamples 0)"}, scores)
     if n < MIN_INTERVAL_ITEMS:
-        return result | {"reason": f"interval: fewer than {MIN_INTERVAL_ITEMS} items"}
+        return Scored(result | {"reason": f"interval: fewer than {MIN_INTERVAL_ITEMS} items"}, scores)
     if n > MAX_BOOTSTRAP_ITEMS:
         low, high = fisher_interval(rho, n)
-        return result | {"low": low, "high": high}
+        return Scored(result | {"low": low, "high": high}, scores)
     low_high = spearman_interval(x, y, resamples, seed, errors)
-    return result | {"low": low_high[0], "high": low_high[1], "seed": seed}
+    return Scored(result | {"low": low_high[0], "high": low_high[1], "seed": seed}, scores)
 
 
 def _values(data: LayerData, value: str, contexts: Contexts | None, k: int) -> ItemValues:
@@ -237,6 +250,7 @@ METRICS = (
             Parameter("k", 10, "Number of neighbours, for hubness.", minimum=1),
             Parameter("resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0,
                       counts_draws=True),
+            *VERSUS,
         ),
         formula="ρ = Pearson(rank v(x_i), rank c_i), v(x) = ‖x‖, mean_{y of its word, y ≠ x} cos(x, y), N_k(x) or "
         "cos(x, mean)",

@@ -375,6 +375,18 @@ class Metric:
         return nulls | {"n": n, "reason": reason, "seed": None}
 
 
+class Scored(dict[str, Value]):
+    """A row with the values of the units that its number is made of, so that layers can be compared on the same units.
+
+    Attributes:
+        scores: See :class:`embstore.metrics.numerics.differences.Scores`.
+    """
+
+    def __init__(self, row: Mapping[str, Value], scores: Any) -> None:
+        super().__init__(row)
+        self.scores = scores
+
+
 def rows_of(result: Result | Sequence[Result]) -> list[Result]:
     """Return the result of a metric's function as a list of rows."""
     return [result] if isinstance(result, dict) else list(result)
@@ -384,6 +396,29 @@ N_ZERO = Column("n_zero", "integer", "zero vectors, which have no direction", mi
 N_TIED = Column(
     "n_tied", "integer", "items with neighbours as near as the k-th: the lowest ids are taken", minimum=0, shown=False
 )
+
+VERSUS_COLUMNS = (
+    Column("difference", "number", "value minus that of the layer it is compared with, on the units that both have",
+           interval=("difference_low", "difference_high")),
+    Column("difference_low", "number", "2.5 % quantile of the difference over the resamples"),
+    Column("difference_high", "number", "97.5 % quantile of the difference over the resamples"),
+    Column("p", "number", "of no difference; against the best layer, of being as good", minimum=0, maximum=1),
+    Column("p_holm", "number", "p, adjusted for the number of tests shown (Holm)", minimum=0, maximum=1),
+    Column("best_share", "number", "share of the resamples in which the layer is the best", 0, 1, shown=False),
+    Column("detectable", "number", "difference that is found with a probability of .8", minimum=0, shown=False),
+    Column("n_common", "integer", "units that all compared layers have", minimum=0, shown=False),
+)  # fmt: skip
+VERSUS = (
+    Parameter("versus", None,
+        "Test each layer against a layer of its space, against the same layer of another space, or against the best "
+        "layer.", value_type=str, metavar="LAYER|SPACE|best", is_input=True),
+    Parameter("resample", "unit", "Draw units, which are pairs, questions or items, or the words of pairs.",
+              choices=("unit", "word"), is_input=True),
+    Parameter("test", "bootstrap", "p of paired resamples, or of Williams' or Steiger's test of two correlations.",
+              choices=("bootstrap", "williams", "steiger"), is_input=True),
+    Parameter("differences", 2000, "Number of resamples for the differences.", minimum=100, is_input=True),
+)  # fmt: skip
+"""Parameters of metrics whose rows are :class:`Scored`; see :mod:`embstore.query.differences`."""
 
 DATASET = Parameter("dataset", (), "A dataset of pairs that is in the store; none given: all, of the space's unit.",
                     metavar="NAME", is_input=True)  # fmt: skip

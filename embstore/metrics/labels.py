@@ -6,9 +6,10 @@ from numpy.typing import NDArray
 from embstore.base.errors import UsageError
 from embstore.base.installation import install_command
 from embstore.metrics.data import ItemLabels
-from embstore.metrics.declaration import N_ZERO, Column, LayerData, Metric, Parameter, Result
+from embstore.metrics.declaration import N_ZERO, VERSUS, Column, LayerData, Metric, Parameter, Result, Scored
+from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
-from embstore.metrics.numerics.statistics import share_interval
+from embstore.metrics.numerics.statistics import wilson_interval
 
 Codes = NDArray[np.int64]
 
@@ -53,8 +54,8 @@ def knn(data: LayerData, *, labels: ItemLabels, k: int = 10) -> Result:
         == own
     )
     n_right = np.bincount(own, is_right, minlength=len(sizes))
-    low, high = share_interval(int(is_right.sum()), n)
-    return {
+    low, high = wilson_interval(int(is_right.sum()), n)
+    row: Result = {
         "accuracy": float(is_right.mean()),
         "low": low,
         "high": high,
@@ -66,6 +67,7 @@ def knn(data: LayerData, *, labels: ItemLabels, k: int = 10) -> Result:
         **counts,
         "reason": None,
     }
+    return Scored(row, Scores(ids, is_right.astype(np.float64), "mean"))
 
 
 def _vote(labels: Codes) -> Codes:
@@ -167,14 +169,15 @@ METRICS = (
             *LABEL_COUNTS,
             Column("best", "boolean", "whether accuracy is the highest of the requested layers of the space"),
         ),
-        parameters=(LABEL, LABEL_BINS, Parameter("k", 10, "Number of nearest neighbours.", minimum=1)),
+        parameters=(LABEL, LABEL_BINS, Parameter("k", 10, "Number of nearest neighbours.", minimum=1), *VERSUS),
         formula="share of items i whose label is the most frequent one of their k nearest others by cosine",
         citation="Fix & Hodges (1951); leave-one-out as in Cover & Hart (1967), IEEE Trans. Inf. Theory 13",
-        references=("fix1951", "cover1967"), needs="labels", best="accuracy",
+        references=("fix1951", "cover1967", "wilson1927"), needs="labels", best="accuracy",
         estimator="Exact neighbours by cosine, leaving the item itself out by its id. Of equally frequent labels that "
-        f"of the nearest neighbour is taken. {_LEFT_OUT}The interval is the percentile bootstrap over items, in closed "
-        "form; it takes items for independent, which occurrences of one word or sentence are not: they are each "
-        "other's nearest neighbours, and lift the accuracy. chance is Σ m(m − 1) / (n(n − 1)) over the class sizes m.",
+        f"of the nearest neighbour is taken. {_LEFT_OUT}The interval is Wilson's "
+        "(1927) of a share of the items; it takes items for independent, which occurrences of one word or sentence are "
+        "not: they are each other's nearest neighbours, and lift the accuracy. "
+        "chance is Σ m(m − 1) / (n(n − 1)) over the class sizes m.",
     ),
     Metric(
         name="clusters", help="Whether clusters of directions are the classes of a label: k-means, mutual information.",

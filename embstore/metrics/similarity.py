@@ -9,13 +9,16 @@ from embstore.metrics.data import Ids, Pairs
 from embstore.metrics.declaration import (
     DATASET,
     MISSING_PAIRS,
+    VERSUS,
     Column,
     LayerData,
     Metric,
     NotComputable,
     Parameter,
     Result,
+    Scored,
 )
+from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import pearson, spearman_interval
 from embstore.metrics.numerics.statistics import ranks as ranks_of
@@ -71,6 +74,7 @@ def similarity(
     if ranks == "text" and texts is None:
         return result | {"reason": NO_TEXTS}
     x, y = cosines[usable], pairs.score[usable]
+    positions = np.flatnonzero(usable)
     if missing == "error" and n < total:
         return result | {"reason": f"{total - n} of {total} pairs have no cosine or no score (missing: error)"}
     rounding = cosine_error(data.dim)
@@ -80,12 +84,13 @@ def similarity(
     if texts is not None:
         x, y, rounding = text_codes(x), text_codes(texts[usable]), 0.0
     result["spearman"] = pearson(ranks_of(x, rounding), ranks_of(y))
+    scores = Scores(positions, x, "spearman", y, rounding, (pairs.left[usable], pairs.right[usable]))
     if resamples == 0:
-        return result | {"reason": "interval: not asked for (resamples 0)"}
+        return Scored(result | {"reason": "interval: not asked for (resamples 0)"}, scores)
     if n < MIN_INTERVAL_PAIRS:
-        return result | {"reason": f"interval: fewer than {MIN_INTERVAL_PAIRS} pairs"}
+        return Scored(result | {"reason": f"interval: fewer than {MIN_INTERVAL_PAIRS} pairs"}, scores)
     low, high = spearman_interval(x, y, resamples, seed, rounding)
-    return result | {"low": low, "high": high, "seed": seed}
+    return Scored(result | {"low": low, "high": high, "seed": seed}, scores)
 
 
 def _why_uncorrelated(x: Floats, y: Floats, error: float) -> str | None:
@@ -152,6 +157,7 @@ METRICS = (
                 choices=("number", "text")),
             Parameter("resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0,
                       counts_draws=True),
+            *VERSUS,
         ),
         formula="ρ = Pearson(rank cos(x_i, y_i), rank score_i)",
         citation="Wolfe & Caliskan (2022), ACL; interval: Efron & Tibshirani (1993), chapter 13",

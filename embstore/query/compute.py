@@ -1,6 +1,6 @@
 """Compute a metric over the layers of one space, and over groups of its items."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from embstore.base.space import Layer
 from embstore.base.summary import Summary
 from embstore.metrics import LayerData, NotComputable, rows_of
+from embstore.metrics.declaration import Scored
 from embstore.query.layer_data import Block, LayerMethods, StoredLayer, TransformedLayer, stored_layers, transformed
 from embstore.query.provenance import Row, sample_notes
 from embstore.query.request import Case, MetricRequest, Selection
@@ -40,13 +41,19 @@ def compute_layers(
         with_summary = request.metric.needs == "summary"
         divided = [(None, data)] if groups is None else layers_of_groups(data, groups, with_summary=with_summary)
         rows = tuple(
-            ({} if group is None else {"group": group.name}) | row | dict(case.columns)
+            _with_columns(row, {} if group is None else {"group": group.name}, case.columns)
             for group, group_data in divided
             for case in cases
             for row in _compute(catalog, request, group_data, case, layer, data)
         )
         from_sums = with_summary and groups is None and isinstance(data, StoredLayer) and not data.was_read
         yield layer, Answer(rows, (*notes, *layer_notes, *case_notes), across, from_sums=from_sums)
+
+
+def _with_columns(row: Row, before: Row, after: Mapping[str, Any]) -> Row:
+    """Return a row with further columns, still with the values that it is made of if it has them."""
+    columns = before | row | dict(after)
+    return Scored(columns, row.scores) if isinstance(row, Scored) else columns
 
 
 def selected_layers(

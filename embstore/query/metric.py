@@ -1,6 +1,7 @@
 """Compute a metric over spaces and layers, from stored answers or summaries if possible, else from the vectors."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from embstore.base.chart import with_groups
@@ -9,7 +10,7 @@ from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.base.table import Pivot, Table, table
 from embstore.metrics import Metric, as_metric
-from embstore.metrics.declaration import Need
+from embstore.metrics.declaration import VERSUS_COLUMNS, Need
 from embstore.query.cache import Answers
 from embstore.query.compute import compute_layers
 from embstore.query.provenance import (
@@ -34,6 +35,7 @@ from embstore.storage.selection import SpaceFilter, select_layers
 
 if TYPE_CHECKING:
     from embstore.metrics.explain import CacheState
+    from embstore.query.differences import Place
 
 # What metrics of other inputs than the vectors of items are of, by what they need.
 UNGROUPED: dict[Need, str] = {
@@ -49,14 +51,21 @@ LayerAnswers = dict[Layer, Answer]
 def make_request(metric: str | Metric, parameters: Mapping[str, Any], selection: Selection) -> MetricRequest:
     """Return the request for a metric, given by its name or as an object, with checked parameters."""
     metric = as_metric(metric)
-    return MetricRequest(metric, metric.check(parameters), selection)
+    checked = metric.check(parameters)
+    if checked.get("versus") is not None:
+        metric = replace(metric, columns=(*metric.columns, *VERSUS_COLUMNS))
+    return MetricRequest(metric, checked, selection)
 
 
 def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str, *, cache: bool = True) -> Table:
     """Compute a metric; return one row per space and layer, and per dataset or word if there are several."""
-    metric = request.metric
+    metric, versus = request.metric, request.parameters.get("versus")
+    if versus is not None:
+        from embstore.query.differences import check_versus, differences  # which other requests do not need
+
+        check_versus(request)
     cards, notes = _suitable_spaces(catalog, request, spaces)
-    answers = Answers(catalog, request, use=cache)
+    answers = Answers(catalog, request, use=cache and versus is None)  # stored rows are without their units
     if metric.needs == "layers":
         from embstore.query.layer_pairs import compare  # which metrics of single layers do not need
 
@@ -65,6 +74,11 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
     cards = [card for card in cards if card.space in chosen]
     space_answers, left_out = _find_or_compute(catalog, request, cards, chosen, answers)
     notes += [*missing, *left_out]
+    compared: dict[Place, dict[str, Any]] = {}
+    no_columns = {} if versus is None else dict.fromkeys(column.name for column in VERSUS_COLUMNS)
+    if versus is not None:
+        compared, versus_notes = differences(request, cards, space_answers)
+        notes += versus_notes
     rows = []
     across: dict[str, None] = {}
     for card in (card for card in cards if card.space in space_answers):
@@ -80,7 +94,8 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
                 | with_missing_shards(catalog, row, card)
                 | provenance(request, row)
                 | word_columns
-                for row in answer.rows
+                | compared.get((card.space, layer, number), no_columns)
+                for number, row in enumerate(answer.rows)
             ]
     if metric.best:
         notes += mark_best(metric, metric.best, rows)

@@ -13,7 +13,7 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 from embstore.base.errors import NotStoredError, QueryError
-from embstore.metrics.analogies import wilson_interval
+from embstore.metrics.numerics.statistics import wilson_interval
 
 STEMS = [f"no{number}" for number in range(24)]
 TEXTS = [text for stem in STEMS for text in (stem, f"{stem}s")]

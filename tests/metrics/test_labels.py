@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from kept_columns import write_columns
 from metric_data import Arrays
-from scipy.stats import binom
+from scipy.stats import binomtest
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, balanced_accuracy_score, v_measure_score
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
@@ -43,7 +43,8 @@ def test_knn_is_scikit_learns_leave_one_out(three: tuple[np.ndarray, np.ndarray]
     assert row["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(codes, found))
     assert row["majority"] == np.bincount(codes).max() / 150
     assert (row["n"], row["n_classes"], row["n_zero"], row["null_left_out"], row["reason"]) == (150, 3, 0, 0, None)
-    assert (row["low"], row["high"]) == tuple(binom.ppf([0.025, 0.975], 150, accuracy) / 150)
+    interval = binomtest(round(accuracy * 150), 150).proportion_ci(method="wilson")
+    assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
 
 
 def test_the_nearest_of_equally_frequent_labels_wins() -> None:

@@ -73,7 +73,7 @@ def test_a_row_is_what_the_format_says(make_store: Make) -> None:
     columns = {
         "cka": ["cka", "reason", "variant"],
         "rsa": ["rsa", "n_pairs", "n_zero", "reason", "correlation", "pairs", "seed"],
-        "overlap": ["jaccard", "jaccard_expected", "overlap", "overlap_expected", "n_zero", "n_tied", "reason", "k"],
+        "overlap": ["jaccard", "jaccard_expected", "overlap", "chance", "n_zero", "n_tied", "reason", "k"],
     }
     for metric, own in columns.items():
         rows = json.loads(json.dumps(store.query(metric, layers="2,raw").to_pylist(), allow_nan=False))
@@ -128,7 +128,7 @@ def test_overlap_of_two_spaces_is_among_the_items_that_both_have(make_store: Mak
     pairs = list(zip(*lists, strict=True))
     assert row["jaccard"] == pytest.approx(np.mean([len(a & b) / len(a | b) for a, b in pairs]), abs=1e-12)
     assert row["overlap"] == pytest.approx(np.mean([len(a & b) / k for a, b in pairs]), abs=1e-12)
-    assert (row["n"], row["overlap_expected"]) == (20, 4 / 19)
+    assert (row["n"], row["chance"]) == (20, 4 / 19)
 
 
 def test_a_lattice_shares_all_neighbours_with_its_multiples(make_store: Make) -> None:

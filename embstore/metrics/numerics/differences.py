@@ -5,15 +5,92 @@ and a difference is that within each resample.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from embstore.metrics.declaration import Ids
+from embstore.metrics.numerics.statistics import (
+    pearson,
+    ranks,
+    resampled_means,
+    resampled_pearson,
+    resampled_spearman,
+)
 
 Floats = NDArray[np.float64]
 
 _LEVEL = 0.95
 _POWER = 2.801585  # of a two-sided test at the level .05 with a power of .8: the quantiles of .975 and .8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """What a layer's number is made of: a value of each unit, as the cosine of a pair, and what it is held against.
+
+    Attributes:
+        units: Number or item id of each unit, int64 (n,), ascending.
+        values: Value of each unit, float64 (n,); NaN where it is undefined.
+        statistic: Function of the values: their mean, or their correlation with ``gold``.
+        gold: What they are correlated with, float64 (n,), NaN where it is missing; None for a mean.
+        error: Bound on the rounding error of each value (n,), or of all: values within it share a rank.
+        words: Ids of the two words of each unit, if units are pairs of words, each int64 (n,).
+    """
+
+    units: Ids
+    values: Floats
+    statistic: Literal["mean", "pearson", "spearman"]
+    gold: Floats | None = None
+    error: Floats | float = 0.0
+    words: tuple[Ids, Ids] | None = None
+
+    def restricted(self, units: Ids) -> "Scores":
+        """Return the scores of some of the units, ascending."""
+        at = np.searchsorted(self.units, units)
+        return replace(
+            self, units=units, values=self.values[at], gold=None if self.gold is None else self.gold[at],
+            error=self.error if isinstance(self.error, float) else self.error[at],
+            words=None if self.words is None else (self.words[0][at], self.words[1][at]),
+        )  # fmt: skip
+
+    @property
+    def usable(self) -> Ids:
+        """The units that have a value and what it is held against."""
+        is_usable = np.isfinite(self.values)
+        return self.units[is_usable if self.gold is None else is_usable & np.isfinite(self.gold)]
+
+    @property
+    def value(self) -> float:
+        """The statistic; all units must be usable."""
+        if self.gold is None:
+            return float(self.values.mean())
+        if self.statistic == "spearman":
+            return pearson(ranks(self.values, self.error), ranks(self.gold))
+        return pearson(self.values, self.gold)
+
+    def resampled(self, resamples: int, seed: int, *, by_word: bool) -> Floats:
+        """Return the statistic in each resample (resamples,) of the units, or of the words of pairs."""
+        words = None
+        if by_word:
+            assert self.words is not None
+            numbers = np.unique(np.concatenate(self.words), return_inverse=True)[1]
+            words = numbers[: len(self.units)], numbers[len(self.units) :]
+        if self.gold is None:
+            return resampled_means(self.values, resamples, seed, words)
+        if self.statistic == "spearman":
+            return resampled_spearman(self.values, self.gold, resamples, seed, self.error, words)
+        return resampled_pearson(self.values, self.gold, resamples, seed, words)
+
+
+def common_units(scores: Sequence[Scores]) -> list[Scores]:
+    """Return the scores of several layers restricted to the units that are usable in all of them."""
+    units = scores[0].usable
+    for each in scores[1:]:
+        units = np.intersect1d(units, each.usable, assume_unique=True)
+    return [each.restricted(units) for each in scores]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +142,9 @@ def compare_resamples(scores: Floats, resampled: Floats, reference: int | None) 
         differences = resampled[layer] - resampled[target]
         low, high = np.quantile(differences, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]).tolist()
         if reference is None:
-            p = (1 + np.count_nonzero(lead[layer] >= -value)) / (n_resamples + 1)
+            p = (1 + int(np.count_nonzero(lead[layer] >= -value))) / (n_resamples + 1)
         else:
-            tails = 1 + np.count_nonzero(differences <= 0), 1 + np.count_nonzero(differences >= 0)
+            tails = [1 + int(np.count_nonzero(each)) for each in (differences <= 0, differences >= 0)]
             p = min(1.0, 2 * min(tails) / (n_resamples + 1))
         detectable = _POWER * float(differences.std(ddof=1)) if n_resamples > 1 else None
         found.append(Difference(value, low, high, p, detectable, float(shares[layer])))

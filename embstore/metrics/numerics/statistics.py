@@ -45,12 +45,13 @@ def fisher_interval(rho: float, n: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def share_interval(n_right: int, n: int) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a share of n items, without a draw: it is binomial."""
-    from scipy.stats import binom  # slow to import
-
-    low, high = binom.ppf([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], n, n_right / n) / n
-    return float(low), float(high)
+def wilson_interval(n_correct: int, n: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a proportion of n ≥ 1 (Wilson 1927, JASA 22)."""
+    square = NORMAL_QUANTILE**2
+    share = n_correct / n
+    centre = (share + square / (2 * n)) / (1 + square / n)
+    half = NORMAL_QUANTILE / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 def ranks(values: Floats, error: Floats | float = 0.0) -> Floats:
@@ -87,19 +88,72 @@ def spearman_interval(
     Returns:
         The 2.5 % and 97.5 % quantiles; None if no resample has a rho.
     """
-    order, is_start = group_ties(x, error)
-    size, starts, scores = max(1, _BATCH_VALUES // len(y)), np.flatnonzero(is_start), y.tobytes()
-    rho = np.concatenate(
-        [
-            _resampled_rho(_draw_resamples(scores, min(size, resamples - first), seed, number), order, starts)
-            for number, first in enumerate(range(0, resamples, size))
-        ]
-    )
-    rho = rho[np.isfinite(rho)]
-    if not len(rho):
+    return percentile_interval(resampled_spearman(x, y, resamples, seed, error))
+
+
+def percentile_interval(resampled: Floats) -> tuple[float, float] | tuple[None, None]:
+    """Return the 2.5 % and 97.5 % quantiles of the values that are not NaN; None if none is."""
+    resampled = resampled[np.isfinite(resampled)]
+    if not len(resampled):
         return None, None
-    low, high = np.quantile(rho, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    low, high = np.quantile(resampled, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return float(low), float(high)
+
+
+Words = tuple[Positions, Positions]
+"""The number of the first and of the second word of each of n pairs, from 0."""
+
+
+def resampled_spearman(
+    x: Floats, y: Floats, resamples: int, seed: int, error: Floats | float = 0.0, words: Words | None = None
+) -> Floats:
+    """Return Spearman's rho in each resample (resamples,), NaN where it is undefined; arguments as above.
+
+    ``words`` draws words instead of pairs: see :func:`_draw_counts`.
+    """
+    order, is_start = group_ties(x, error)
+    starts, scores = np.flatnonzero(is_start), y.tobytes()
+    key = None if words is None else (words[0].tobytes(), words[1].tobytes())
+    return np.concatenate(
+        [_resampled_rho(_draw_resamples(scores, size, seed, number, key), order, starts)
+         for number, size in _batches(len(y), resamples)]
+    )  # fmt: skip
+
+
+def resampled_means(x: Floats, resamples: int, seed: int, words: Words | None = None) -> Floats:
+    """Return the mean of x (n,) in each resample (resamples,); NaN for a resample without any."""
+    key = None if words is None else (words[0].tobytes(), words[1].tobytes())
+    means = []
+    for number, size in _batches(len(x), resamples):
+        counts = _draw_counts(len(x), size, seed, number, key)
+        means.append(_ratio(x @ counts, counts.sum(axis=0)))
+    return np.concatenate(means)
+
+
+def resampled_pearson(x: Floats, y: Floats, resamples: int, seed: int, words: Words | None = None) -> Floats:
+    """Return Pearson's r of x and y (n,) in each resample (resamples,), NaN where it is undefined."""
+    x, y = x - x.mean(), y - y.mean()
+    products = np.stack([x, y, x * x, y * y, x * y])
+    key = None if words is None else (words[0].tobytes(), words[1].tobytes())
+    found = []
+    for number, size in _batches(len(x), resamples):
+        counts = _draw_counts(len(x), size, seed, number, key)
+        mean_x, mean_y, xx, yy, xy = _ratio(products @ counts, counts.sum(axis=0))
+        square = (xx - mean_x**2) * (yy - mean_y**2)
+        is_defined = square > (_EPSILON * xx) * (_EPSILON * yy)
+        found.append(_ratio(xy - mean_x * mean_y, np.sqrt(np.where(is_defined, square, 0))).clip(-1, 1))
+    return np.concatenate(found)
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """Divide; NaN where the denominator is zero."""
+    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
+
+
+def _batches(n: int, resamples: int) -> Iterator[tuple[int, int]]:
+    """Yield the number of each batch, and how many resamples are in it."""
+    size = max(1, _BATCH_VALUES // n)
+    return ((number, min(size, resamples - first)) for number, first in enumerate(range(0, resamples, size)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,33 +166,54 @@ class _Resamples:
         rank_spread: Σ (rank of y − mean rank)² over the resample, float64 (b,).
         weighted_total: Σ count · weighted, float64 (b,).
         cube_total: Σ count³, float64 (b,).
+        total: Σ count, float64 (b,): n, unless words are drawn.
     """
 
     counts: Counts
     weighted: Counts
+    total: Floats
     rank_spread: Floats
     weighted_total: Floats
     cube_total: Floats
 
 
+WordBytes = tuple[bytes, bytes]
+
+
 @lru_cache(maxsize=_CACHED_BATCHES)
-def _draw_resamples(y: bytes, size: int, seed: int, number: int) -> _Resamples:
+def _draw_counts(n: int, size: int, seed: int, number: int, words: WordBytes | None = None) -> Counts:
+    """Draw how often each of n pairs is in each of a batch of resamples, float32 or float64 (n, size).
+
+    Pairs are drawn with replacement; if ``words``, as the bytes of two int64 arrays (n,), are given, words are, and a
+    pair counts as often as the product of the counts of its words says (the pigeonhole bootstrap of Owen 2007).
+    """
+    rng = np.random.default_rng([seed, number])
+    # Whole numbers, and halves of them, which float32 holds exactly up to 2²³: no count is ever above 32.
+    dtype = np.float32 if n < _FLOAT32_MAX_PAIRS and words is None else np.float64
+    n_drawn = n
+    if words is not None:
+        first, second = (np.frombuffer(each, np.int64) for each in words)
+        n_drawn = int(max(first.max(), second.max())) + 1
+    drawn = np.empty((size, n_drawn), dtype)
+    for row in drawn:
+        row[:] = np.bincount(rng.integers(0, n_drawn, n_drawn), minlength=n_drawn)
+    if words is not None:
+        drawn = drawn[:, first] * drawn[:, second]
+    return np.ascontiguousarray(drawn.T)
+
+
+@lru_cache(maxsize=_CACHED_BATCHES)
+def _draw_resamples(y: bytes, size: int, seed: int, number: int, words: WordBytes | None = None) -> _Resamples:
     """Draw a batch of resamples of y, the bytes of a float64 array (n,), which are hashable.
 
     Cached, since all layers use the same ones.
     """
     scores = np.frombuffer(y)
-    n = len(scores)
-    rng = np.random.default_rng([seed, number])
-    # Whole numbers, and halves of them, which float32 holds exactly up to 2²³: no count is ever above 32.
-    dtype = np.float32 if n < _FLOAT32_MAX_PAIRS else np.float64
-    drawn = np.empty((size, n), dtype)
-    for row in drawn:
-        row[:] = np.bincount(rng.integers(0, n, n), minlength=n)
-    counts = np.ascontiguousarray(drawn.T)
+    counts = _draw_counts(len(scores), size, seed, number, words)
     weighted = np.empty_like(counts)
-    n_before, rank_spread, weighted_total, cube_total = np.zeros((4, size))
-    rank_spread += float(n) ** 3 / 12
+    n_before, weighted_total, cube_total = np.zeros((3, size))
+    total = counts.sum(axis=0, dtype=np.float64)
+    rank_spread = total**3 / 12
     order, is_start = group_ties(scores)
     for members in np.split(order, np.flatnonzero(is_start)[1:]):
         in_group = counts[members].sum(axis=0, dtype=np.float64)
@@ -150,7 +225,7 @@ def _draw_resamples(y: bytes, size: int, seed: int, number: int) -> _Resamples:
         wide = count.astype(np.float64)
         weighted_total += wide * weight
         cube_total += wide * wide * wide
-    return _Resamples(counts, weighted, rank_spread, weighted_total, cube_total)
+    return _Resamples(counts, weighted, total, rank_spread, weighted_total, cube_total)
 
 
 def _resampled_rho(resamples: _Resamples, order: Positions, starts: Positions) -> Floats:
@@ -161,6 +236,7 @@ def _resampled_rho(resamples: _Resamples, order: Positions, starts: Positions) -
     ascending order, (n,), and ``starts`` the first of each group of tied x in it.
     """
     n, size = resamples.counts.shape
+    total = resamples.total
     n_before, covariance, product = np.zeros((3, size))
     weighted_total, cube_total = resamples.weighted_total.copy(), resamples.cube_total.copy()
     stops = [*starts[1:].tolist(), n]
@@ -176,8 +252,8 @@ def _resampled_rho(resamples: _Resamples, order: Positions, starts: Positions) -
         np.add(n_before, count, out=n_before)
         np.multiply(n_before, weight, out=product)
         np.add(covariance, product, out=covariance)
-    covariance -= (weighted_total - n * (n + 1) / 2) / 2 + n * ((n + 1) / 2) ** 2
-    square = resamples.rank_spread * (float(n) ** 3 - cube_total) / 12
+    covariance -= (weighted_total - total * (total + 1) / 2) / 2 + total * ((total + 1) / 2) ** 2
+    square = resamples.rank_spread * (total**3 - cube_total) / 12
     rho = np.full(size, np.nan)
     np.divide(covariance, np.sqrt(square), out=rho, where=square > 0)
     return rho.clip(-1, 1)

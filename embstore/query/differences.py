@@ -1,0 +1,152 @@
+"""Compare the rows of a metric with that of another layer, of another space, or of the best layer: ``versus``."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from embstore.base.errors import QueryError, UsageError
+from embstore.base.space import Layer
+from embstore.metrics.declaration import VERSUS_COLUMNS, Scored
+from embstore.metrics.numerics.differences import (
+    Scores,
+    common_units,
+    compare_resamples,
+    holm,
+    steiger_test,
+    williams_test,
+)
+from embstore.query.request import MetricRequest
+from embstore.storage.files.answers import Answer
+from embstore.storage.files.card import Card
+from embstore.storage.selection import select_layers
+
+BEST = "best"
+_FEW = 3  # units below which no difference is tested
+
+LayerAnswers = dict[Layer, Answer]
+Place = tuple[str, Layer, int]
+"""A space, a layer, and the number of a row of its answer."""
+
+
+def check_versus(request: MetricRequest) -> None:
+    """Raise UsageError if layers cannot be compared as requested."""
+    parameters = request.parameters
+    if request.selection.by is not None:
+        raise UsageError("⦃versus⦄ compares layers, not groups of items: leave out ⦃by⦄.")
+    if parameters["resample"] == "word" and request.metric.needs != "pairs":
+        raise UsageError(f"⦃resample=word⦄ is for pairs of words, and {request.metric.name} has none: leave it out.")
+    if parameters["test"] != "bootstrap" and request.metric.needs not in ("pairs", "column", "lexicon"):
+        test = parameters["test"]
+        raise UsageError(f"⦃test={test}⦄ is for correlations, and {request.metric.name} is a share: leave it out.")
+
+
+def differences(
+    request: MetricRequest, cards: Sequence[Card], space_answers: Mapping[str, LayerAnswers]
+) -> tuple[dict[Place, dict[str, Any]], list[str]]:
+    """Return the columns of each row that compare it with another, and notes.
+
+    All rows that are compared with each other are compared on the units, such as pairs, that all of them have.
+    """
+    columns: dict[Place, dict[str, Any]] = {}
+    notes: list[str] = []
+    for places, reference in _families(request, cards, space_answers):
+        scored = {place: row.scores for place, row in places.items() if isinstance(row, Scored)}
+        if len(scored) < 2 or (reference is not None and reference not in scored):
+            continue
+        found, note = _compare(request, scored, reference)
+        columns |= found
+        notes += [note]
+    tested = [place for place, row in columns.items() if row["p"] is not None]
+    for place, p in zip(tested, holm(np.array([columns[place]["p"] for place in tested])).tolist(), strict=True):
+        columns[place]["p_holm"] = p
+    return columns, list(dict.fromkeys(notes))
+
+
+def _families(
+    request: MetricRequest, cards: Sequence[Card], space_answers: Mapping[str, LayerAnswers]
+) -> Iterator[tuple[dict[Place, Mapping[str, Any]], Place | None]]:
+    """Yield rows that are compared with each other, and the place of that which the others are compared with.
+
+    These are the rows of one space and dataset; if they are compared with another space, of one layer of both.
+    """
+    versus = str(request.parameters["versus"])
+    keys = [column.name for column in request.metric.columns if column.is_key]
+    rows: dict[tuple[Any, ...], dict[Place, Mapping[str, Any]]] = {}
+    for space, answers in space_answers.items():
+        for layer, answer in answers.items():
+            for number, row in enumerate(answer.rows):
+                rows.setdefault(tuple(row.get(key) for key in keys), {})[space, layer, number] = row
+    other = next((card for card in cards if card.space == versus), None)
+    for members in rows.values():
+        for card in cards:
+            own = {place: row for place, row in members.items() if place[0] == card.space}
+            if not own or card is other:
+                continue
+            if versus == BEST:
+                yield own, None
+            elif other is None:
+                yield own, next(place for place in own if place[1] == _layer(card, versus))
+            else:
+                for place, row in own.items():
+                    match = [each for each in members if each[0] == versus and each[1].name == place[1].name]
+                    if match:
+                        yield {place: row, match[0]: members[match[0]]}, match[0]
+
+
+def _layer(card: Card, versus: str) -> Layer:
+    """Return the layer of a space that the others are compared with."""
+    chosen, _ = select_layers([card], versus)
+    layers = chosen.get(card.space, ())
+    if len(layers) != 1:
+        raise QueryError(f"⦃versus⦄ must be one layer, a space, or {BEST}, not {versus!r}.")
+    return layers[0]
+
+
+def _compare(
+    request: MetricRequest, scored: Mapping[Place, Scores], reference: Place | None
+) -> tuple[dict[Place, dict[str, Any]], str]:
+    """Return the columns of some rows that are compared with each other, and a note on how."""
+    parameters, places = request.parameters, list(scored)
+    scores = common_units(list(scored.values()))
+    n = len(scores[0].units)
+    values = np.array([each.value for each in scores]) if n >= _FEW else np.full(len(scores), np.nan)
+    target = places.index(reference) if reference is not None else int(np.argmax(values))
+    space, layer, _ = places[target]
+    name = f"{space} layer {layer.name}" + (", the best" if reference is None else "")
+    if n < _FEW or not np.isfinite(values).all():
+        return {}, f"{name}: {n} units in common, or values that are all equal: nothing to test."
+    by_word = parameters["resample"] == "word"
+    resampled = np.stack(
+        [each.resampled(parameters["differences"], request.selection.seed, by_word=by_word) for each in scores]
+    )
+    found = compare_resamples(values, resampled, None if reference is None else target)
+    columns: dict[Place, dict[str, Any]] = {}
+    for at, (place, difference) in enumerate(zip(places, found, strict=True)):
+        row: dict[str, Any] = dict.fromkeys(column.name for column in VERSUS_COLUMNS)
+        row |= {"best_share": difference.best_share, "n_common": n}
+        if at != target:
+            p = difference.p if parameters["test"] == "bootstrap" else _tested(parameters["test"], scores, at, target)
+            row |= {
+                "difference": difference.value, "difference_low": difference.low, "difference_high": difference.high,
+                "p": p, "detectable": difference.detectable,
+            }  # fmt: skip
+        columns[place] = row
+    smallest = max(row["detectable"] or 0.0 for row in columns.values())
+    drawn = "words" if by_word else "units"
+    note = (
+        f"versus {name}: n = {n} units in common, {parameters['differences']:,} resamples of {drawn}; differences of "
+        f"up to {smallest:.3f} would be found with a probability of .8."
+    )
+    return columns, note
+
+
+def _tested(test: str, scores: Sequence[Scores], at: int, target: int) -> float | None:
+    """Return p of Williams' or Steiger's test of two layers' correlations with the same scores."""
+    first, second = scores[at], scores[target]
+    n = len(first.units)
+    if n <= 3:
+        return None
+    between = Scores(first.units, first.values, first.statistic, second.values, first.error).value
+    function = williams_test if test == "williams" else steiger_test
+    return function(first.value, second.value, between, n)[1]

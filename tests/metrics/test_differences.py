@@ -1,0 +1,136 @@
+"""Differences between layers: against resamples by hand, published values, and what holds where nothing differs."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import kstest, pearsonr, spearmanr
+
+from embstore.metrics.numerics import statistics
+from embstore.metrics.numerics.differences import (
+    Scores,
+    common_units,
+    compare_resamples,
+    holm,
+    steiger_test,
+    williams_test,
+)
+
+UNITS = np.arange(40)
+
+
+def counts(n: int, resamples: int, seed: int, words: Any = None) -> np.ndarray:
+    """How often each unit is in each resample, (resamples, n), as it was drawn."""
+    key = None if words is None else tuple(each.tobytes() for each in words)
+    return np.concatenate(
+        [statistics._draw_counts(n, size, seed, number, key).T for number, size in statistics._batches(n, resamples)]
+    )
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=st.integers(0, 2**32 - 1), by_word=st.booleans(), statistic=st.sampled_from(["mean", "pearson", "spearman"])
+)
+def test_a_statistic_of_a_resample_is_that_of_the_repeated_units(seed: int, by_word: bool, statistic: Any) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=40), rng.integers(0, 12, 40).astype(np.float64)
+    words = rng.integers(0, 15, 40), rng.integers(5, 20, 40)
+    gold = None if statistic == "mean" else y
+    scores = Scores(UNITS, x, statistic, gold, 0.0, words)
+    found = scores.resampled(20, 7, by_word=by_word)
+    numbers = np.unique(np.concatenate(words), return_inverse=True)[1]
+    drawn = counts(40, 20, 7, (numbers[:40], numbers[40:]) if by_word else None)
+    assert drawn.sum(axis=1).tolist() == [40] * 20 or by_word
+    for value, count in zip(found, drawn, strict=True):
+        repeated = np.repeat(UNITS, count.astype(int))
+        if len(repeated) < 5 or np.ptp(y[repeated]) == 0:
+            continue
+        function = {"mean": None, "pearson": pearsonr, "spearman": spearmanr}[statistic]
+        expected = x[repeated].mean() if function is None else function(x[repeated], y[repeated]).statistic
+        assert value == pytest.approx(expected, abs=1e-9)
+
+
+def test_words_are_drawn_and_pairs_follow() -> None:
+    """A pair counts as often as the product of its words' counts."""
+    first, second = np.array([0, 0, 1, 2]), np.array([1, 2, 2, 3])
+    drawn = counts(4, 500, 3, (first, second))
+    assert ((drawn[:, 0] > 0) & (drawn[:, 2] > 0) <= (drawn[:, 1] > 0)).all(), "words 0, 1 and 2 are there"
+    assert drawn.mean(axis=0) == pytest.approx([0.75] * 4, abs=0.2), "E of the product of two multinomial counts"
+
+
+def test_only_common_units_are_compared() -> None:
+    x = Scores(np.array([1, 3, 5, 7]), np.array([0.1, np.nan, 0.3, 0.4]), "pearson", np.array([1.0, 2, 3, np.nan]))
+    y = Scores(np.array([1, 2, 5, 7]), np.array([0.5, 0.6, 0.7, 0.8]), "pearson", np.array([1.0, 2, 3, 4]), 0.1)
+    first, second = common_units([x, y])
+    assert first.units.tolist() == second.units.tolist() == [1, 5]
+    assert (first.values.tolist(), second.values.tolist(), second.gold.tolist()) == ([0.1, 0.3], [0.5, 0.7], [1, 3])  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("correlations", "williams", "steiger"),
+    [
+        ((0.40, 0.50, 0.10, 103), -0.8913, -0.8887),  # the example of the package psych
+        ((0.55, 0.50, 0.90, 65), 1.0537, 1.0451),
+        ((0.55, 0.50, 0.90, 999), 4.2231, 4.1888),
+        ((0.82, 0.80, 0.95, 1379), 4.1248, 4.1030),
+    ],
+)
+def test_dependent_correlations(correlations: Any, williams: float, steiger: float) -> None:
+    (t, p), (z, q) = williams_test(*correlations), steiger_test(*correlations)
+    assert (t, z) == pytest.approx((williams, steiger), abs=1e-4)
+    assert p == pytest.approx(q, abs=0.002)
+    swapped = correlations[1], correlations[0], *correlations[2:]
+    assert (williams_test(*swapped)[0], steiger_test(*swapped)[0]) == pytest.approx((-t, -z))
+
+
+def test_holm() -> None:
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm(np.array([0.5, 0.9])).tolist() == [1, 1]
+    assert holm(np.empty(0)).tolist() == []
+
+
+def equal_layers(n_layers: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Units' values in layers that are equally good."""
+    values: np.ndarray = rng.normal(size=(n_layers, n)) + rng.normal(size=n)
+    return values
+
+
+def bootstrap(x: np.ndarray, rng: np.random.Generator, resamples: int = 400) -> np.ndarray:
+    means: np.ndarray = x @ rng.multinomial(x.shape[1], np.full(x.shape[1], 1 / x.shape[1]), resamples).T / x.shape[1]
+    return means
+
+
+def test_where_nothing_differs_p_is_uniform_and_the_best_is_not_better() -> None:
+    """1,000 draws: p of two equal layers passes KS; the interval covers 0; the truly best layer is rejected rarely."""
+    rng = np.random.default_rng(0)
+    p_values, covered, rejected, any_rejected = [], 0, 0, 0
+    for _ in range(1000):
+        x = equal_layers(13, 120, rng)
+        resampled = bootstrap(x, rng)
+        one = compare_resamples(x.mean(axis=1), resampled, 0)[1]
+        p_values.append(one.p)
+        assert one.low is not None
+        assert one.high is not None
+        covered += one.low <= 0 <= one.high
+        against_best = np.array([each.p for each in compare_resamples(x.mean(axis=1), resampled, None)])
+        rejected += against_best[0] <= 0.05
+        any_rejected += holm(np.delete(against_best, x.mean(axis=1).argmax())).min() <= 0.05
+    assert kstest(p_values, "uniform").pvalue > 0.01
+    assert 0.93 <= covered / 1000 <= 0.97
+    assert rejected / 1000 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1000)
+    assert any_rejected / 1000 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1000)
+
+
+def test_a_layer_that_is_worse_is_found() -> None:
+    rng = np.random.default_rng(1)
+    x = equal_layers(4, 500, rng)
+    x[2] -= 0.5
+    found = compare_resamples(x.mean(axis=1), bootstrap(x, rng, 2000), None)
+    assert found[2].p == pytest.approx(1 / 2001)
+    assert found[2].best_share == 0
+    assert sum(each.best_share or 0 for each in found) == pytest.approx(1)
+    difference = x[2] - x[int(x.mean(axis=1).argmax())]
+    assert found[2].detectable == pytest.approx(2.8016 * difference.std() / np.sqrt(500), rel=0.1)
+    assert found[2].value == pytest.approx(difference.mean())
