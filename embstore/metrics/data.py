@@ -104,17 +104,30 @@ class Analogies:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemLabels:
-    """A column of the items that have a value, each of which is a class.
+    """A column of the items that have a value, which is a class or, for a probe, a number.
 
     Attributes:
         ids: Item ids (n,), ascending.
-        codes: Number of the class of each, int64 (n,).
+        codes: Number of the class of each, int64 (n,); zeros if values are numbers.
         names: Names of the classes, by number.
+        values: Numbers, float64 (n,); None for classes.
+        groups: Number of the group of each item, int64 (n,), such as its sentence; None if each is its own.
+        types: Number of the type of each item, int64 (n,), such as its word; None if each is its own.
     """
 
     ids: Ids
     codes: NDArray[np.int64]
     names: tuple[str, ...]
+    values: NDArray[np.float64] | None = None
+    groups: NDArray[np.int64] | None = None
+    types: NDArray[np.int64] | None = None
+
+    def restricted(self, ids: Ids) -> "ItemLabels":
+        """Return the labels of some of the items, ascending."""
+        at = np.searchsorted(self.ids, ids)
+        values = None if self.values is None else self.values[at]
+        groups, types = (None if each is None else each[at] for each in (self.groups, self.types))
+        return ItemLabels(ids, self.codes[at], self.names, values, groups, types)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

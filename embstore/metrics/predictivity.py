@@ -60,8 +60,8 @@ def predictivity(
     rows: list[Result] = []
     for i in grid.left:
         source = read_vectors(grid.layers[i], ids)
-        whole = _Regression.on(source)
-        fitted = [_Regression.on(source[train]) for train, _ in parts]
+        whole = Regression.on(source)
+        fitted = [Regression.on(source[train]) for train, _ in parts]
         for j in grid.right:
             row: Result = {**_NULLS, "n": n, "reason": None, "seed": seed}
             rows.append(row)
@@ -69,11 +69,11 @@ def predictivity(
             if whole.rank == 0 or _is_constant(target):
                 row["reason"] = f"{'layer_2' if whole.rank else 'layer'}: its vectors are all equal"
                 continue
-            errors = [
-                regression.errors(target[train], source[test], target[test])
-                for regression, (train, test) in zip(fitted, parts, strict=True)
-            ]
-            error, total = map(sum, zip(*errors, strict=True))
+            error = total = 0.0
+            for regression, (train, test) in zip(fitted, parts, strict=True):
+                residuals, deviations = regression.residuals(target[train], source[test], target[test])
+                error += float(np.vdot(residuals, residuals))
+                total += float(np.vdot(deviations, deviations))
             row |= {
                 "r2": 1 - error / total,
                 "r2_in_sample": whole.share_in_sample(target),
@@ -89,7 +89,7 @@ def _is_constant(vectors: Float64Array) -> bool:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Regression:
+class Regression:
     """The singular value decomposition X = U √λ Vᵀ of the centred vectors of a source, which serves all targets.
 
     Attributes:
@@ -105,7 +105,7 @@ class _Regression:
     right: Float64Array
 
     @classmethod
-    def on(cls, vectors: Float64Array) -> "_Regression":
+    def on(cls, vectors: Float64Array) -> "Regression":
         """Decompose the vectors (n, p) of the items that the regression is fitted to."""
         mean = vectors.mean(axis=0)
         x = vectors - mean
@@ -129,13 +129,13 @@ class _Regression:
         explained = self.left.T @ y
         return min(1.0, float(np.vdot(explained, explained)) / float(np.vdot(y, y)))
 
-    def errors(
+    def residuals(
         self, target: Float64Array, source_left_out: Float64Array, left_out: Float64Array
-    ) -> tuple[float, float]:
+    ) -> tuple[Float64Array, Float64Array]:
         """Fit to a target (n, q), and predict that of items left out (m, q) from their source (m, p).
 
         Returns:
-            Σ‖y − ŷ‖² and Σ‖y − ȳ‖² over the items left out.
+            y − ŷ and y − ȳ of the items left out, both (m, q).
         """
         mean = target.mean(axis=0)
         y = target - mean
@@ -143,8 +143,7 @@ class _Regression:
         penalty = self._penalty(np.vecdot(projected, projected), float(np.vdot(y, y)), len(y))
         scores = ((source_left_out - self.mean) @ self.right) * (np.sqrt(self.squares) / (self.squares + penalty))
         deviations = left_out - mean
-        residuals = deviations - scores @ projected
-        return float(np.vdot(residuals, residuals)), float(np.vdot(deviations, deviations))
+        return deviations - scores @ projected, deviations
 
     def _penalty(self, projected: Float64Array, total: float, n: int) -> float:
         """Return the penalty with the least (‖y − ŷ‖² / n) / (1 − tr(H) / n)²; H has the mean as its first dimension.
@@ -154,6 +153,8 @@ class _Regression:
             total: ‖y‖².
             n: Number of items.
         """
+        if not len(self.squares):  # a source that does not vary predicts the mean
+            return 1.0
         penalties = _STRENGTHS * self.squares.mean()
         kept = self.squares / (self.squares + penalties[:, None])  # (strengths, r)
         errors = ((1 - kept) ** 2) @ projected + max(0.0, total - float(projected.sum()))

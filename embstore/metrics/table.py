@@ -22,6 +22,7 @@ _FAMILIES = {
     "correlate": ("correlate",),
     "association": ("valnorm", "weat", "sc-weat"),
     "labels": ("knn", "clusters"),
+    "probe": ("probe",),
     "contextuality": ("self-similarity", "intra-sentence", "mev"),
     "comparison": ("cka", "rsa", "overlap"),
     "procrustes": ("procrustes",),

@@ -88,10 +88,10 @@ def _families(
             elif other is None:
                 yield own, next(place for place in own if place[1] == _layer(card, versus))
             else:
-                for place, row in own.items():
+                for place in own:
                     match = [each for each in members if each[0] == versus and each[1].name == place[1].name]
                     if match:
-                        yield {place: row, match[0]: members[match[0]]}, match[0]
+                        yield {each: members[each] for each in (place, match[0])}, match[0]
 
 
 def _layer(card: Card, versus: str) -> Layer:

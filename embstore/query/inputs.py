@@ -372,17 +372,40 @@ def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
 
 def item_labels(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
     """Return the inputs from a column of a space's items whose values, or intervals of them, are classes."""
-    name, bins = values["label"], values["label_bins"]
-    ids = catalog.ids(card.space)
-    if bins is None and item_column_types(catalog, card.space).get(name) == "float64":
-        raise UsageError(f"{metric.name} needs classes, and {name!r} has fractions. Cut it: ⦃label_bins=4⦄")
-    groups = divide(catalog, card.space, parse_grouping(name, bins) or Grouping(name), ids)
-    classes = [group for group in groups.members if group.name is not None]
-    numbers = np.repeat(np.arange(len(classes)), [len(group.ids) for group in classes])
-    labelled = np.concatenate([np.empty(0, np.int64), *(group.ids for group in classes)])
-    order = np.argsort(labelled)
-    labels = ItemLabels(labelled[order], numbers[order], tuple(str(group.name) for group in classes))
+    name, bins, ids = values["label"], values["label_bins"], catalog.ids(card.space)
+    is_probe = metric.name == "probe"
+    if bins is None and item_column_types(catalog, card.space).get(name) in NUMBERS:
+        if not is_probe:
+            raise UsageError(f"{metric.name} needs classes, and {name!r} has numbers. Cut it: ⦃label_bins=4⦄")
+        column = read_column(catalog, card.space, name, ids)
+        kept = ids[~column.is_null]
+        labels = ItemLabels(kept, np.zeros(len(kept), np.int64), (), column.values[~column.is_null].astype(np.float64))
+    else:
+        groups = divide(catalog, card.space, parse_grouping(name, bins) or Grouping(name), ids)
+        classes = [group for group in groups.members if group.name is not None]
+        numbers = np.repeat(np.arange(len(classes)), [len(group.ids) for group in classes])
+        labelled = np.concatenate([np.empty(0, np.int64), *(group.ids for group in classes)])
+        order = np.argsort(labelled)
+        labels = ItemLabels(labelled[order], numbers[order], tuple(str(group.name) for group in classes))
+    if is_probe:
+        labels = _with_groups(catalog, card, labels, values["group"])
     return [Case({"labels": labels}, {"label": name})]
+
+
+def _with_groups(catalog: Catalog, card: Card, labels: ItemLabels, column: str | None) -> ItemLabels:
+    """Return labels with the groups that no fold divides: of a column, else of the sentences of occurrences."""
+    groups = types = None
+    if card.unit is Unit.OCCURRENCE:
+        with catalog.with_own_connection() as snapshot:
+            sentences, words = (
+                Contexts(*group_occurrences(snapshot, card.space, by)) for by in ("sentence", "folded word")
+            )
+        groups, types = (each.groups[np.searchsorted(each.ids, labels.ids)] for each in (sentences, words))
+    if column is not None:
+        found = read_column(catalog, card.space, column, labels.ids)
+        groups = np.unique(found.values, return_inverse=True)[1].astype(np.int64)
+        groups[found.is_null] = groups.max(initial=0) + 1 + np.arange(found.is_null.sum())  # each by itself
+    return replace(labels, groups=groups, types=types)
 
 
 def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:

@@ -147,7 +147,9 @@ def resampled_pearson(x: Floats, y: Floats, resamples: int, seed: int, words: Wo
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
     """Divide; NaN where the denominator is zero."""
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
+    ratios = np.full(numerator.shape, np.nan)
+    np.divide(numerator, denominator, out=ratios, where=denominator > 0)
+    return ratios
 
 
 def _batches(n: int, resamples: int) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,207 @@
+"""Probe a layer for a label: logistic or ridge regression on folds that no group is divided between, and a control."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.base.errors import UsageError
+from embstore.base.installation import install_command
+from embstore.metrics.data import ItemLabels
+from embstore.metrics.declaration import VERSUS, Column, LayerData, Metric, Parameter, Result, Scored
+from embstore.metrics.labels import LABEL, LABEL_BINS, LABEL_COLUMN, ONE_CLASS
+from embstore.metrics.numerics.differences import Scores
+from embstore.metrics.numerics.folds import draw_folds
+from embstore.metrics.numerics.statistics import percentile_interval, resampled_means, wilson_interval
+from embstore.metrics.predictivity import Regression
+
+Codes = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Values of scikit-learn's C that are tried, the strongest regularisation first."""
+_INNER_FOLDS = 3
+_MAX_ITERATIONS = 2000
+_RESAMPLES = 1000
+_NULLS: Result = dict.fromkeys(
+    ("accuracy", "r2", "low", "high", "macro_f1", "majority", "control_accuracy", "selectivity", "control", "best")
+)
+
+
+def probe(data: LayerData, *, labels: ItemLabels, folds: int = 5, control: bool = True, seed: int = 0) -> Result:
+    """Predict a label from the vectors linearly, on items that the probe was not fitted to.
+
+    Classes: multinomial logistic regression. Numbers: ridge regression. In each fold, components are standardised and
+    the strength of the regularisation is chosen on the other folds alone. The control task (Hewitt & Liang 2019) gives
+    each type, such as each word of occurrences, one random label, drawn from the labels of the items; where each item
+    is its own type, the labels are shuffled.
+
+    Args:
+        data: Vectors of a layer, all of which are read into memory.
+        labels: The label of each item that has one, with the items' groups and types.
+        folds: Number of folds, of whole groups.
+        control: Whether to run the control task, which takes as long again.
+        seed: Random seed of folds and control.
+
+    Returns:
+        ``accuracy`` with its 95 % interval from ``low`` to ``high``, ``macro_f1`` and ``majority``, the share of the
+        largest class, in [0, 1]; or ``r2``, at most 1, with its interval; ``control_accuracy``, ``selectivity``,
+        accuracy minus that, and ``control``, ``types`` or ``shuffled labels``; ``n_classes``, ``n_groups``, ``n``,
+        ``null_left_out``, ``reason``, ``seed``.
+    """
+    ids, vectors = data.gather(labels.ids)
+    labels = labels.restricted(ids)
+    groups = np.arange(len(ids)) if labels.groups is None else np.unique(labels.groups, return_inverse=True)[1]
+    n_groups = int(groups.max(initial=-1)) + 1
+    n_classes = None if labels.values is not None else len(np.unique(labels.codes))
+    row = _NULLS | {"n": len(ids), "null_left_out": data.summary.n - len(ids), "n_groups": n_groups}
+    row |= {"n_classes": n_classes, "seed": None}
+    if n_groups < max(folds, 2 * _INNER_FOLDS):
+        return row | {"reason": f"fewer than {max(folds, 2 * _INNER_FOLDS)} groups of items"}
+    if n_classes is not None and n_classes < 2:
+        return row | {"reason": ONE_CLASS}
+    x, fold = vectors.astype(np.float64), draw_folds(groups, folds, seed)
+    row |= {"reason": None, "seed": seed}
+    if labels.values is not None:
+        return row | _ridge(x, labels.values, fold, seed)
+    found = _classify(x, labels.codes, fold, groups, seed)
+    is_right = found == labels.codes
+    sizes = np.bincount(labels.codes)
+    low, high = wilson_interval(int(is_right.sum()), len(ids))
+    row |= {
+        "accuracy": float(is_right.mean()), "low": low, "high": high, "macro_f1": _macro_f1(labels.codes, found),
+        "majority": float(sizes.max() / len(ids)),
+    }  # fmt: skip
+    if few := int(((sizes > 0) & (sizes < folds)).sum()):
+        row["reason"] = f"accuracy: {few} of {n_classes} classes have fewer items than there are folds"
+    if control:
+        codes, name = _control_labels(labels, seed)
+        by_chance = float((_classify(x, codes, fold, groups, seed) == codes).mean())
+        row |= {"control_accuracy": by_chance, "selectivity": float(is_right.mean()) - by_chance, "control": name}
+    return Scored(row, Scores(ids, is_right.astype(np.float64), "mean"))
+
+
+def _control_labels(labels: ItemLabels, seed: int) -> tuple[Codes, str]:
+    """Return random labels of the items, and how they were drawn."""
+    rng = np.random.default_rng([seed, 1])
+    if labels.types is None or len(np.unique(labels.types)) == len(labels.codes):
+        return rng.permutation(labels.codes), "shuffled labels"
+    types = np.unique(labels.types, return_inverse=True)[1]
+    return rng.choice(labels.codes, int(types.max()) + 1)[types], "types"
+
+
+def _classify(x: Floats, codes: Codes, fold: Codes, groups: Codes, seed: int) -> Codes:
+    """Return the class (n,) of each item as predicted from the folds that it is not in."""
+    found = np.empty_like(codes)
+    for number in range(int(fold.max()) + 1):
+        train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        shift, scale = x[train].mean(axis=0), x[train].std(axis=0)
+        scaled = (x - shift) / np.where(scale > 0, scale, 1)
+        strength = _strength(scaled[train], codes[train], groups[train], seed)
+        found[test] = _fitted(scaled[train], codes[train], strength).predict(scaled[test])
+    return found
+
+
+def _strength(x: Floats, codes: Codes, groups: Codes, seed: int) -> float:
+    """Return the value of C with the highest accuracy on inner folds, of equally good ones the smallest."""
+    inner = draw_folds(np.unique(groups, return_inverse=True)[1], _INNER_FOLDS, seed)
+    n_right = np.zeros(len(STRENGTHS))
+    for number in range(_INNER_FOLDS):
+        train, test = inner != number, inner == number
+        for at, strength in enumerate(STRENGTHS):
+            n_right[at] += (_fitted(x[train], codes[train], strength).predict(x[test]) == codes[test]).sum()
+    return STRENGTHS[int(n_right.argmax())]
+
+
+def _fitted(x: Floats, codes: Codes, strength: float) -> Any:
+    """Return a fitted model; of a single class, one that always predicts it."""
+    try:
+        from sklearn.dummy import DummyClassifier
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+    except ImportError as error:
+        raise UsageError(f"probes need scikit-learn. Run: {install_command('probe')}") from error
+    if (codes == codes[0]).all():
+        return DummyClassifier(strategy="most_frequent").fit(x, codes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a weak penalty that does not converge loses inner folds
+        return LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS).fit(x, codes)
+
+
+def _macro_f1(codes: Codes, found: Codes) -> float:
+    """Return the mean over the classes of 2 tp / (2 tp + fp + fn)."""
+    n = int(max(codes.max(), found.max())) + 1
+    sizes = np.bincount(codes, minlength=n) + np.bincount(found, minlength=n)
+    hits = np.bincount(codes[codes == found], minlength=n)
+    return float((2 * hits[sizes > 0] / sizes[sizes > 0]).mean())
+
+
+def _ridge(x: Floats, values: Floats, fold: Codes, seed: int) -> Result:
+    """Return R² of numbers on left-out items, as of :func:`.predictivity.predictivity`, with its interval."""
+    errors, totals = np.empty(len(x)), np.empty(len(x))
+    for number in range(int(fold.max()) + 1):
+        train, test = fold != number, fold == number
+        scale = x[train].std(axis=0)
+        scaled = x / np.where(scale > 0, scale, 1)
+        residuals, deviations = Regression.on(scaled[train]).residuals(
+            values[train, None], scaled[test], values[test, None]
+        )
+        errors[test], totals[test] = np.vecdot(residuals, residuals), np.vecdot(deviations, deviations)
+    if totals.sum() == 0:
+        return {"reason": "the values of the column are all equal", "seed": None}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = resampled_means(errors, _RESAMPLES, seed) / resampled_means(totals, _RESAMPLES, seed)
+    low, high = percentile_interval(1 - ratios)
+    return {"r2": 1 - float(errors.sum() / totals.sum()), "low": low, "high": high}
+
+
+GROUP = Parameter(
+    "group", None, "Column whose items stay on one side of each fold, such as lemma; by default the sentence of an "
+    "occurrence.", value_type=str, metavar="NAME", is_input=True, in_rows=True,
+)  # fmt: skip
+
+METRICS = (
+    Metric(
+        name="probe", help="How well a linear probe predicts a label from the vectors, on items it was not fitted to.",
+        function=probe,
+        columns=(
+            LABEL_COLUMN,
+            Column("accuracy", "number", "items of classes predicted rightly", 0, 1, interval=("low", "high")),
+            Column("r2", "number", "share of the variance of numbers that is predicted", maximum=1,
+                   interval=("low", "high")),
+            Column("low", "number", "lower limit of the 95 % interval", maximum=1),
+            Column("high", "number", "upper limit of the 95 % interval", maximum=1),
+            Column("macro_f1", "number", "mean of the F1 scores of the classes", minimum=0, maximum=1),
+            Column("majority", "number", "share of the largest class", minimum=0, maximum=1),
+            Column("control_accuracy", "number", "accuracy in the control task", minimum=0, maximum=1, shown=False),
+            Column("selectivity", "number", "accuracy minus control_accuracy", minimum=-1, maximum=1),
+            Column("control", "string", "labels of the control task: one for each type, or shuffled", shown=False),
+            Column("n_classes", "integer", "classes among the items", minimum=0, shown=False),
+            Column("n_groups", "integer", "groups that the folds are made of", minimum=0, shown=False),
+            Column("null_left_out", "integer", "items without a label", minimum=0, shown=False),
+            Column("best", "boolean", "whether accuracy is the highest of the requested layers of the space"),
+        ),
+        parameters=(
+            LABEL,
+            LABEL_BINS,
+            GROUP,
+            Parameter("folds", 5, "Number of folds.", minimum=2),
+            Parameter("control", True, "Run the control task, which takes as long again."),
+            *VERSUS,
+        ),
+        formula="share of items i with argmax_c w_c·z_i + b_c = c_i, fitted to the folds without i; z standardised",
+        citation="Hewitt & Liang (2019), EMNLP (control task and selectivity); Alain & Bengio (2017), ICLR workshop",
+        references=("hewitt2019", "alain2017"), needs="labels", best="accuracy",
+        estimator="Linear only, by scikit-learn: multinomial logistic regression (lbfgs, up to 2,000 iterations), C of "
+        "10⁻⁴ to 1 by the accuracy on three inner folds, components standardised on the fitted items. No group is "
+        "divided between folds: of occurrences no sentence is, by default, since its occurrences come from one forward "
+        "pass; give the lemma to see what carries over to other words. The control task gives each type, the word of "
+        "an occurrence, one random label: what a probe of this capacity learns by heart. Items that are their own type "
+        "get shuffled labels, and selectivity is then the distance from chance. Columns of numbers are predicted by "
+        "ridge regression, with the strength of generalised cross-validation, and R² is of all folds together. The "
+        "interval is of the items (Wilson 1927; for R² the percentile bootstrap), not of the choice of folds. Compare "
+        "an untrained model, with ⦃versus⦄.",
+        drawn=lambda row: f"{row['folds']} folds of groups drawn at random",
+    ),
+)  # fmt: skip

@@ -1,0 +1,133 @@
+"""Linear probes against scikit-learn's own pipeline, and what groups and the control task are for."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from kept_columns import write_columns
+from metric_data import Arrays
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from sklearn.preprocessing import StandardScaler
+from synthetic import Synthetic
+
+from embstore.metrics.data import ItemLabels
+from embstore.metrics.numerics.folds import draw_folds
+from embstore.metrics.predictivity import predictivity
+from embstore.metrics.probe import STRENGTHS, probe
+
+Make = Callable[..., Synthetic]
+
+
+def labelled(codes: Any, **more: Any) -> ItemLabels:
+    codes = np.asarray(codes, np.int64)
+    return ItemLabels(np.arange(len(codes)), codes, ("a", "b", "c"), **more)
+
+
+@pytest.fixture(scope="module")
+def three() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    codes = rng.choice(3, 150, p=[0.5, 0.3, 0.2])
+    return (rng.normal(size=(150, 5)) + 1.2 * np.eye(3, 5)[codes]) * [1, 10, 0.1, 1, 1] + 3, codes
+
+
+def test_a_probe_is_scikit_learns(three: tuple[np.ndarray, np.ndarray]) -> None:
+    x, codes = three
+    groups = np.arange(150) // 3
+    folds, found = draw_folds(groups, 4, 1), np.empty_like(codes)
+    for number in range(4):
+        train, test = folds != number, folds == number
+        scaler = StandardScaler().fit(x[train])
+        z, c, inner = (
+            scaler.transform(x[train]),
+            codes[train],
+            draw_folds(np.unique(groups[train], return_inverse=True)[1], 3, 1),
+        )
+        right = [
+            sum(
+                (
+                    LogisticRegression(C=s, max_iter=2000).fit(z[inner != i], c[inner != i]).predict(z[inner == i])
+                    == c[inner == i]
+                ).sum()
+                for i in range(3)
+            )
+            for s in STRENGTHS
+        ]
+        best = LogisticRegression(C=STRENGTHS[int(np.argmax(right))], max_iter=2000).fit(z, c)
+        found[test] = best.predict(scaler.transform(x[test]))
+    row = probe(Arrays(x), labels=labelled(codes, groups=groups), folds=4, seed=1)
+    assert row["accuracy"] == (found == codes).mean() > 0.6
+    assert row["macro_f1"] == pytest.approx(f1_score(codes, found, average="macro"))
+    assert (row["majority"], row["n_groups"], row["n_classes"]) == (np.bincount(codes).max() / 150, 50, 3)
+    assert row["control"] == "shuffled labels"
+    assert row["selectivity"] == row["accuracy"] - row["control_accuracy"]
+    assert row["low"] < row["accuracy"] < row["high"]
+
+
+def test_shuffled_labels_are_predicted_as_by_chance(three: tuple[np.ndarray, np.ndarray]) -> None:
+    x, codes = three
+    row = probe(Arrays(x), labels=labelled(np.random.default_rng(2).permutation(codes)), control=False)
+    assert row["low"] <= row["majority"] + 0.05
+    assert (row["control_accuracy"], row["selectivity"], row["control"]) == (None, None, None)
+
+
+def test_groups_keep_what_items_share_from_leaking() -> None:
+    """Items of a group have nearly one vector, and the groups' labels are random: nothing can be learnt of them."""
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(60), 5)
+    codes = rng.integers(0, 2, 60)[groups]
+    x = rng.normal(size=(60, 40))[groups] + 0.01 * rng.normal(size=(300, 40))
+    honest = probe(Arrays(x), labels=labelled(codes, groups=groups), control=False)
+    leaking = probe(Arrays(x), labels=labelled(codes), control=False)
+    assert leaking["accuracy"] > 0.9 > 0.65 > honest["accuracy"]
+
+
+def test_the_control_task_is_learnt_where_types_are_told_apart() -> None:
+    """Each type has its own place: a linear probe learns its random label by heart, and selectivity is low."""
+    rng = np.random.default_rng(4)
+    types = np.tile(np.arange(12), 20)
+    x = np.eye(12)[types] * 3 + 0.1 * rng.normal(size=(240, 12))
+    row = probe(Arrays(x), labels=labelled(types % 3, types=types))
+    assert row["accuracy"] == row["control_accuracy"] == 1
+    assert (row["selectivity"], row["control"]) == (0, "types")
+
+
+def test_numbers_are_predicted_by_ridge_regression() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(90, 4))
+    values = x @ [1.0, -2.0, 0, 0] + rng.normal(size=90)
+    numbers = ItemLabels(np.arange(90), np.zeros(90, np.int64), (), values)
+    row = probe(Arrays(x * [1, 100, 1, 1]), labels=numbers, folds=3)
+    expected = predictivity([Arrays(x / x.std(axis=0))], [Arrays(values[:, None])], np.arange(90), folds=3)
+    assert row["r2"] == pytest.approx(expected[0]["r2"], abs=0.01), "scaled on each fold, not on all items"
+    assert row["low"] < row["r2"] < row["high"] < 1
+    assert (row["accuracy"], row["n_classes"]) == (None, None)
+    equal = ItemLabels(np.arange(90), np.zeros(90, np.int64), (), np.ones(90))
+    assert probe(Arrays(x), labels=equal)["reason"] == "the values of the column are all equal"
+
+
+@pytest.mark.parametrize(
+    ("codes", "more", "reason"),
+    [
+        ([1] * 20, {}, "fewer than two classes"),
+        ([0, 1] * 10, {"groups": np.zeros(20, np.int64)}, "fewer than 6 groups of items"),
+        ([0, 1], {}, "fewer than 6 groups of items"),
+        ([0, 1] * 9 + [2, 2], {}, "accuracy: 1 of 3 classes have fewer items than there are folds"),
+    ],
+)
+def test_labels_that_say_little(codes: list[int], more: dict[str, Any], reason: str) -> None:
+    row = probe(Arrays(np.random.default_rng(6).normal(size=(20, 3))), labels=labelled(codes, **more), control=False)
+    assert row["reason"] == reason
+
+
+def test_a_store_is_probed_by_the_name_of_a_column(make_store: Make) -> None:
+    made = make_store(n=60, dim=4, n_blocks=1)
+    columns = {"pos": ["N" if number % 3 else None for number in range(60)], "lemma": [n // 4 for n in range(60)]}
+    write_columns(made, columns | {"kind": ["AB"[number % 2] for number in range(60)], "freq": [*range(60)]})
+    table = made.store.query("probe", label="kind", group="lemma", control=False, versus="best")
+    assert {(row["n"], row["n_groups"], row["group"]) for row in table.rows} == {(60, 15, "lemma")}
+    assert [row["p"] is None for row in table.rows] == [row["best"] for row in table.rows]
+    assert made.store.query("probe", label="freq").rows[0]["r2"] < 1
+    assert made.store.query("probe", label="freq", label_bins="0,30,60").rows[0]["n_classes"] == 2
+    assert made.store.query("probe", label="pos").rows[0]["reason"] == "fewer than two classes"
