@@ -1,0 +1,107 @@
+"""Calibrate similarities of layers by shuffling items: p-values, thresholds, and scores that are 0 by chance.
+
+Gröger, Wen & Brbić (2026), "Revisiting the Platonic Representation Hypothesis": the items of the second layers are
+shuffled, once for all layers, so that the highest of a grid of similarities is calibrated like each of them.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.base.arrays import in_threads, slices
+
+Floats = NDArray[np.float64]
+Positions = NDArray[np.int64]
+
+LEVEL = 0.05
+_ROWS = 128  # of two matrices whose products are summed in float32 before they are added in float64
+
+
+def draw_permutations(n: int, n_draws: int, seed: int, blocks: Positions | None = None) -> Iterator[Positions]:
+    """Yield permutations of n items, int64 (n,).
+
+    Args:
+        n: Number of items.
+        n_draws: Number of permutations.
+        seed: Random seed.
+        blocks: Number of the block of each item (n,), such as its sentence. Blocks are shuffled as a whole: the items,
+            in the order of their blocks, get those of the shuffled blocks, one after the other. None shuffles items.
+    """
+    rng = np.random.default_rng([seed, 2])
+    if blocks is None:
+        yield from (rng.permutation(n) for _ in range(n_draws))
+        return
+    ordered = np.argsort(blocks, kind="stable")
+    members = np.split(ordered, np.flatnonzero(np.diff(blocks[ordered])) + 1)
+    for _ in range(n_draws):
+        shuffled = np.empty(n, np.int64)
+        shuffled[ordered] = np.concatenate([members[number] for number in rng.permutation(len(members))])
+        yield shuffled
+
+
+def permuted_products(
+    left: Sequence[Floats], right: Sequence[Floats], permutations: Iterator[Positions]
+) -> tuple[Floats, Floats]:
+    """Compute Σ AᵢⱼBᵢⱼ of symmetric matrices (n, n), of each on the left with each on the right, shuffled and not.
+
+    The products are of float32 numbers, which is enough to tell the observed ones from shuffled ones.
+
+    Returns:
+        The products of the matrices as they are, float64 (left, right), and of those on the right with their rows and
+        columns in the order of each permutation, (permutations, left, right).
+    """
+    firsts = [np.ascontiguousarray(matrix, np.float32) for matrix in left]
+    seconds = [np.ascontiguousarray(matrix, np.float32) for matrix in right]
+    n = len(firsts[0])
+
+    def products(order: Positions) -> Floats:
+        total = np.zeros((len(firsts), len(seconds)))
+        for rows in slices(n, _ROWS):
+            a = np.stack([matrix[rows].ravel() for matrix in firsts])
+            b = np.stack([matrix[order[rows]].take(order, axis=1).ravel() for matrix in seconds])
+            total += a @ b.T
+        return total
+
+    observed, *shuffled = in_threads(products, [np.arange(n), *permutations])
+    return observed, np.array(shuffled).reshape(-1, *observed.shape)
+
+
+class Calibrated(NamedTuple):
+    """A grid of similarities against those of shuffled items; each float64 (left, right).
+
+    Attributes:
+        p: Share of the permutations, the one that was observed included, with as high a similarity; never 0.
+        threshold: The similarity that 5 % of them reach.
+        calibrated: (similarity − threshold) / (maximum − threshold), between 0 and 1: 0 for what is not above chance.
+    """
+
+    p: Floats
+    threshold: Floats
+    calibrated: Floats
+
+
+def calibrate(
+    observed: Floats, shuffled: Floats, maximum: float, compared: NDArray[np.bool_] | None = None
+) -> Calibrated:
+    """Calibrate a grid of similarities (Gröger et al. 2026, algorithms 1 and 2).
+
+    Args:
+        observed: Similarities (left, right).
+        shuffled: Those of each permutation (permutations, left, right).
+        maximum: The highest possible similarity.
+        compared: Which of the grid are candidates for its maximum, bool (left, right): each similarity is then held
+            against the highest of these in each permutation, so that p is right for the best of the grid too
+            (Westfall & Young 1993). None holds each against its own.
+    """
+    if compared is not None:
+        highest = shuffled[:, compared].max(axis=1) if compared.any() else shuffled.max(axis=(1, 2))
+        shuffled = np.broadcast_to(highest[:, None, None], shuffled.shape)
+    n_draws = len(shuffled)
+    p = (1 + (shuffled >= observed).sum(axis=0)) / (n_draws + 1)
+    together = np.sort(np.concatenate([observed[None], shuffled]), axis=0)
+    threshold = together[min(n_draws, max(0, math.ceil((1 - LEVEL) * (n_draws + 1)) - 1))]
+    room = np.maximum(maximum - threshold, 1e-12)
+    return Calibrated(p, threshold, ((observed - threshold) / room).clip(0, 1))
