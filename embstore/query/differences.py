@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from embstore.base.errors import QueryError, UsageError
+from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.base.space import Layer
 from embstore.metrics.declaration import VERSUS_COLUMNS, Scored
 from embstore.metrics.numerics.differences import (
@@ -17,6 +17,7 @@ from embstore.metrics.numerics.differences import (
     williams_test,
 )
 from embstore.query.request import MetricRequest
+from embstore.storage.catalog import Catalog
 from embstore.storage.files.answers import Answer
 from embstore.storage.files.card import Card
 from embstore.storage.selection import select_layers
@@ -29,8 +30,26 @@ Place = tuple[str, Layer, int]
 """A space, a layer, and the number of a row of its answer."""
 
 
-def check_versus(request: MetricRequest) -> None:
-    """Raise UsageError if layers cannot be compared as requested."""
+def with_versus(catalog: Catalog, request: MetricRequest, cards: list[Card], layers: str) -> list[Card]:
+    """Return the spaces with that which they are compared with; raise if they cannot be compared as requested."""
+    _check(request)
+    versus = request.parameters["versus"]
+    if versus in catalog.cards:
+        return cards if versus in {card.space for card in cards} else [*cards, catalog.cards[versus]]
+    if versus == BEST:
+        return cards
+    if not any(character.isdigit() for character in versus) and versus not in {
+        layer.name for card in cards for layer in card.layers.members
+    }:
+        raise UnknownNameError("space or layer", versus, [BEST, *catalog.cards])
+    shown, _ = select_layers(cards, layers)
+    for card in cards:
+        if card.space in shown and _layer(card, versus) not in shown[card.space]:
+            raise QueryError(f"{card.space}: layer {versus} is compared with, and not among ⦃layer={layers}⦄: add it.")
+    return cards
+
+
+def _check(request: MetricRequest) -> None:
     parameters = request.parameters
     if request.selection.by is not None:
         raise UsageError("⦃versus⦄ compares layers, not groups of items: leave out ⦃by⦄.")

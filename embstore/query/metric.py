@@ -60,11 +60,11 @@ def make_request(metric: str | Metric, parameters: Mapping[str, Any], selection:
 def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str, *, cache: bool = True) -> Table:
     """Compute a metric; return one row per space and layer, and per dataset or word if there are several."""
     metric, versus = request.metric, request.parameters.get("versus")
-    if versus is not None:
-        from embstore.query.differences import check_versus, differences  # which other requests do not need
-
-        check_versus(request)
     cards, notes = _suitable_spaces(catalog, request, spaces)
+    if versus is not None:
+        from embstore.query.differences import differences, with_versus  # which other requests do not need
+
+        cards = with_versus(catalog, request, cards, layers)
     answers = Answers(catalog, request, use=cache and versus is None)  # stored rows are without their units
     if metric.needs == "layers":
         from embstore.query.layer_pairs import compare  # which metrics of single layers do not need

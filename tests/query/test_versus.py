@@ -1,0 +1,119 @@
+"""``versus``: layers, spaces and the best layer compared on the same pairs and items, through a store."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets_written import write_pairs
+from kept_columns import write_columns
+from scipy.stats import spearmanr
+from synthetic import Synthetic
+
+from embstore.base.errors import EmbstoreError, QueryError, UsageError
+from embstore.metrics.numerics.differences import holm
+
+Make = Callable[..., Synthetic]
+COLUMNS = ["difference", "difference_low", "difference_high", "p", "p_holm", "best_share", "detectable", "n_common"]
+
+
+@pytest.fixture
+def made(make_store: Make) -> Synthetic:
+    made = make_store(n=60, dim=6, n_blocks=2, top_form=None)
+    write_pairs(made)
+    return made
+
+
+def test_differences_are_of_the_numbers_shown(made: Synthetic) -> None:
+    plain, table = (made.store.query("similarity", dataset="rg65", **more) for more in ({}, {"versus": "1"}))
+    assert not {*COLUMNS} & {*plain.columns}
+    assert [name for name in table.columns if name in COLUMNS] == COLUMNS
+    rho = plain["spearman"]
+    assert table["spearman"] == rho
+    assert table["difference"] == [rho[0] - rho[1], None, rho[2] - rho[1]]
+    tested = [row for row in table.rows if row["difference"] is not None]
+    assert all(row["difference_low"] < row["difference"] < row["difference_high"] for row in tested)
+    assert [row["p_holm"] for row in tested] == holm(np.array([row["p"] for row in tested])).tolist()
+    assert sum(table["best_share"]) == pytest.approx(1)
+    assert {row["n_common"] for row in table.rows} == {60}
+    assert "versus toy.word.last layer 1: n = 60 units in common, 2,000 resamples of units" in str(table.notes)
+    assert made.store.query("similarity", dataset="rg65", versus="1").rows == table.rows
+    assert made.store.query("similarity", dataset="rg65", versus="1", seed=3)["p"] != table["p"]
+
+
+def test_the_best_layer_and_the_words_of_pairs(made: Synthetic) -> None:
+    table = made.store.query("similarity", dataset="rg65", versus="best")
+    assert [row["difference"] is None for row in table.rows] == table["best"]
+    assert all(row["difference"] is None or row["difference"] < 0 for row in table.rows)
+    by_word = made.store.query("similarity", dataset="rg65", versus="best", resample="word")
+    widths = [
+        [row["difference_high"] - row["difference_low"] for row in each.rows if row["difference"] is not None]
+        for each in (table, by_word)
+    ]
+    assert np.mean(widths[1]) > np.mean(widths[0]), "pairs share words"
+    assert "resamples of words" in str(by_word.notes)
+
+
+@pytest.mark.parametrize("test", ["williams", "steiger"])
+def test_tests_of_dependent_correlations(made: Synthetic, test: str) -> None:
+    table = made.store.query("similarity", dataset="rg65", versus="0", test=test)
+    bootstrap = made.store.query("similarity", dataset="rg65", versus="0")
+    assert table["difference"] == bootstrap["difference"]
+    assert table["p"][1:] != bootstrap["p"][1:]
+    assert np.allclose(table["p"][1:], bootstrap["p"][1:], atol=0.15)
+
+
+def test_two_spaces_are_compared_on_common_items(make_store: Make, tmp_path: Path) -> None:
+    """Layer by layer, on the items that both have; without what only one of them has."""
+    rng = np.random.default_rng(0)
+    first = make_store(n=40, dim=4, n_blocks=1, top_form=None)
+    texts = [f"text{number}" for number in range(10, 50)]
+    second = make_store(texts=texts, dim=4, n_blocks=1, top_form=None, model="other", seed=1)
+    values = rng.normal(size=50).tolist()
+    write_columns(first, {"x": values[:40]})
+    store = first.store
+    table = store.query("correlate", column="x", versus=second.space)
+    rows = {(row["space"], row["layer"]): row for row in table.rows}
+    for layer in (0, 1):
+        row, other = rows[first.space, layer], rows[second.space, layer]
+        assert other["difference"] is None
+        assert row["n_common"] == 30
+        norms = [np.linalg.norm(made.vectors[layer].astype(float), axis=1) for made in (first, second)]
+        rho = [spearmanr(norm, values[10:40]).statistic for norm in (norms[0][10:], norms[1][:30])]
+        assert row["difference"] == pytest.approx(rho[0] - rho[1])
+
+
+def test_shares_of_items(make_store: Make) -> None:
+    made = make_store(n=60, dim=6, n_blocks=1)
+    write_columns(made, {"pos": ["NV"[number % 2] for number in range(60)]})
+    table = made.store.query("knn", label="pos", k=3, versus="best", layers="0,1")
+    [row] = [row for row in table.rows if row["difference"] is not None]
+    assert row["difference"] == pytest.approx(min(table["accuracy"]) - max(table["accuracy"]))
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "asked"),
+    [
+        (QueryError, "must be one layer, a space, or best, not 'all'", {"versus": "all"}),
+        (EmbstoreError, "unknown layer '7'. Known: 0, 1, 2", {"versus": "7"}),
+        (
+            EmbstoreError,
+            "unknown space or layer 'toy.word.lst'. Did you mean 'toy.word.last'",
+            {"versus": "toy.word.lst"},
+        ),
+        (UsageError, "is for pairs of words, and correlate has none", {"versus": "0", "resample": "word"}),
+        (UsageError, "not groups of items: leave out", {"versus": "0", "by": "pos"}),
+        (UsageError, "differences must be at least 100", {"versus": "0", "differences": 7}),
+    ],
+)
+def test_what_cannot_be_compared(made: Synthetic, error: Any, text: str, asked: dict[str, Any]) -> None:
+    write_columns(made, {"x": [*range(60)], "pos": ["NV"[number % 2] for number in range(60)]})
+    with pytest.raises(error) as caught:
+        made.store.query("correlate", column="x", **asked)
+    assert text in str(caught.value)
+
+
+def test_a_layer_that_is_not_shown_has_nothing_to_be_compared_with(made: Synthetic) -> None:
+    with pytest.raises(QueryError, match=r"layer 2 is compared with, and not among .layer=0,1.: add it"):
+        made.store.query("similarity", dataset="rg65", layers="0,1", versus="2")
