@@ -95,7 +95,7 @@ def test_shares_of_items(make_store: Make) -> None:
 @pytest.mark.parametrize(
     ("error", "text", "asked"),
     [
-        (QueryError, "must be one layer, a space, or best, not 'all'", {"versus": "all"}),
+        (QueryError, "must be one layer, a space, or best, not '0-1'", {"versus": "0-1"}),
         (EmbstoreError, "unknown layer '7'. Known: 0, 1, 2", {"versus": "7"}),
         (
             EmbstoreError,
@@ -115,5 +115,5 @@ def test_what_cannot_be_compared(made: Synthetic, error: Any, text: str, asked: 
 
 
 def test_a_layer_that_is_not_shown_has_nothing_to_be_compared_with(made: Synthetic) -> None:
-    with pytest.raises(QueryError, match=r"layer 2 is compared with, and not among .layer=0,1.: add it"):
+    with pytest.raises(QueryError, match="layer 2 is compared with, and not among layers=.0,1.: add it"):
         made.store.query("similarity", dataset="rg65", layers="0,1", versus="2")
