@@ -88,6 +88,11 @@ def query_schema(metric: Metric) -> dict[str, Any]:
     """
     identity = _IDENTITIES.get(metric.needs, _SPACE)
     columns = {column.name: _column(column) for column in metric.columns}
+    optional = {
+        column.name: {**(schema := _column(column)), "description": f"With {each.parameter}: {schema['description']}"}
+        for each in metric.optional
+        for column in each.columns
+    }
     row_parameters = {parameter.name: _parameter(parameter) for parameter in metric.row_parameters} | (
         _SEED if metric.is_seeded else {}
     )
@@ -101,7 +106,7 @@ def query_schema(metric: Metric) -> dict[str, Any]:
             "type": "object",
             "additionalProperties": False,
             "required": [*(name for name in identity if name not in _OPTIONAL), *columns, "reason", *row_parameters],
-            "properties": {**identity, **columns, **_ROWS, **row_parameters},
+            "properties": {**identity, **columns, **optional, **_ROWS, **row_parameters},
         },
     }
 

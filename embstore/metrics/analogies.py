@@ -10,6 +10,7 @@ from embstore.base.space import Unit
 from embstore.metrics.data import Analogies
 from embstore.metrics.declaration import (
     VERSUS,
+    WITH_VERSUS,
     Column,
     Ids,
     LayerData,
@@ -319,6 +320,7 @@ METRICS = (
             Parameter("per_section", False, "A row for each section too."),
             *VERSUS,
         ),
+        optional=(WITH_VERSUS,),
         formula="#{(a, b, c, d): argmax_x s(x) = d} / n; 3cosadd: s(x) = cos(x, b − a + c), of unit vectors; 3cosmul: "
         "s(x) = cos⁺(x, b) cos⁺(x, c) / (cos⁺(x, a) + 10⁻⁶), cos⁺ = (1 + cos) / 2",
         citation="Mikolov, Yih & Zweig (2013), NAACL; 3cosmul: Levy & Goldberg (2014), CoNLL; several answers: "

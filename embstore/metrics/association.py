@@ -12,6 +12,7 @@ from embstore.base.space import Unit
 from embstore.metrics.data import Lexicon, Words
 from embstore.metrics.declaration import (
     VERSUS,
+    WITH_VERSUS,
     Column,
     LayerData,
     Metric,
@@ -335,6 +336,7 @@ METRICS = (
             missing_words("Attribute words"),
             *VERSUS,
         ),
+        optional=(WITH_VERSUS,),
         formula="Pearson(es(w), valence(w)), es(w) = (mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
         citation="Toney-Wails & Caliskan (2021), EMNLP; Wolfe & Caliskan (2022), ACL; words: Bellezza et al. (1986)",
         references=("toney2021", "wolfe2022", "bellezza1986"), needs="lexicon",

@@ -9,6 +9,7 @@ from embstore.base.arrays import cosine_error, rounding_error_bound
 from embstore.metrics.data import Contexts, ItemColumn
 from embstore.metrics.declaration import (
     VERSUS,
+    WITH_VERSUS,
     Block,
     Column,
     Ids,
@@ -252,6 +253,7 @@ METRICS = (
                       counts_draws=True),
             *VERSUS,
         ),
+        optional=(WITH_VERSUS,),
         formula="ρ = Pearson(rank v(x_i), rank c_i), v(x) = ‖x‖, mean_{y of its word, y ≠ x} cos(x, y), N_k(x) or "
         "cos(x, mean)",
         citation="Spearman (1904), Am. J. Psychol. 15; intervals: Efron & Tibshirani (1993), chapter 13; Bonett & "

@@ -4,7 +4,7 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -248,6 +248,19 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class OptionalColumns:
+    """Columns that a result has only if a parameter has another value than its default.
+
+    Attributes:
+        parameter: Name of the parameter.
+        columns: The columns, after those that the result always has.
+    """
+
+    parameter: str
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Metric:
     """The declaration of a metric.
 
@@ -282,6 +295,8 @@ class Metric:
         drawn_values: Columns that a chart can draw, the default first; none for all columns of numbers, those that
             the printed table has first.
         bar_names: Column of arrays with the names of the bars, if it is drawn as ``bars``.
+        optional: Columns that depend on a parameter; the function need not return those of ``versus``, which the query
+            adds.
     """
 
     name: str
@@ -304,6 +319,13 @@ class Metric:
     drawn_as: ChartKind | None = None
     drawn_values: tuple[str, ...] = ()
     bar_names: str | None = None
+    optional: tuple[OptionalColumns, ...] = ()
+
+    def with_columns_for(self, parameters: Mapping[str, Any]) -> "Metric":
+        """Return the declaration with the columns that the result has for these values of the parameters."""
+        defaults = {parameter.name: parameter.default for parameter in self.parameters}
+        used = [each for each in self.optional if parameters[each.parameter] != defaults[each.parameter]]
+        return replace(self, columns=(*self.columns, *(column for each in used for column in each.columns)))
 
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Check the values of parameters, and return the values of all parameters, with defaults for missing ones.
@@ -408,6 +430,7 @@ VERSUS_COLUMNS = (
     Column("detectable", "number", "difference that is found with a probability of .8", minimum=0, shown=False),
     Column("n_common", "integer", "units that all compared layers have", minimum=0, shown=False),
 )  # fmt: skip
+WITH_VERSUS = OptionalColumns("versus", VERSUS_COLUMNS)
 VERSUS = (
     Parameter("versus", None,
         "Test each layer against a layer of its space, against the same layer of another space, or against the best "

@@ -6,7 +6,17 @@ from numpy.typing import NDArray
 from embstore.base.errors import UsageError
 from embstore.base.installation import install_command
 from embstore.metrics.data import ItemLabels
-from embstore.metrics.declaration import N_ZERO, VERSUS, Column, LayerData, Metric, Parameter, Result, Scored
+from embstore.metrics.declaration import (
+    N_ZERO,
+    VERSUS,
+    WITH_VERSUS,
+    Column,
+    LayerData,
+    Metric,
+    Parameter,
+    Result,
+    Scored,
+)
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import wilson_interval
@@ -170,6 +180,7 @@ METRICS = (
             Column("best", "boolean", "whether accuracy is the highest of the requested layers of the space"),
         ),
         parameters=(LABEL, LABEL_BINS, Parameter("k", 10, "Number of nearest neighbours.", minimum=1), *VERSUS),
+        optional=(WITH_VERSUS,),
         formula="share of items i whose label is the most frequent one of their k nearest others by cosine",
         citation="Fix & Hodges (1951); leave-one-out as in Cover & Hart (1967), IEEE Trans. Inf. Theory 13",
         references=("fix1951", "cover1967", "wilson1927"), needs="labels", best="accuracy",

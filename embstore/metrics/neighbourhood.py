@@ -5,39 +5,55 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.metrics.declaration import N_TIED, N_ZERO, Column, LayerData, Metric, Parameter, Result
+from embstore.metrics.declaration import N_TIED, N_ZERO, Column, LayerData, Metric, OptionalColumns, Parameter, Result
+from embstore.metrics.numerics.dimension import gride, levina_bickel
 from embstore.metrics.numerics.neighbours import TIED, find_nearest
 
 _ROUNDING = 1e-9  # bound on the error of ln μ: ten times that of distances
+
+_NEIGHBOURS = {"gride": 64, "mle": 20}
 
 TOO_FEW = "fewer than three different vectors"
 TOO_EQUAL = "the two nearest neighbours are equally far, everywhere"
 TOO_NEAR = "different vectors are too near each other for float64"
 
 
-def intrinsic_dimension(data: LayerData, *, discard: float = 0.1) -> Result:
-    """Compute the intrinsic dimension by TwoNN, with both of its estimators.
+def intrinsic_dimension(
+    data: LayerData, *, estimator: str = "twonn", discard: float = 0.1, neighbours: int | None = None
+) -> Result | list[Result]:
+    """Compute the intrinsic dimension from the distances of nearest neighbours.
 
-    Facco et al. (2017): μ = r₂/r₁, the ratio of the distances of the two nearest neighbours, has the distribution
+    TwoNN (Facco et al. 2017): μ = r₂/r₁, the ratio of the distances of the two nearest neighbours, has the distribution
     1 − μ^−d. Least squares: the slope through the origin of −ln(1 − F) against ln μ, F = i/n of the i-th smallest μ,
-    without the largest. Maximum likelihood: n/Σ ln μ, and (n − 1)/Σ ln μ, which is unbiased.
+    without the largest. Maximum likelihood: n/Σ ln μ, and (n − 1)/Σ ln μ, which is unbiased. GRIDE: see
+    :func:`.numerics.dimension.gride`. MLE: the harmonic mean (MacKay & Ghahramani 2005) of
+    :func:`.numerics.dimension.levina_bickel`.
 
     Args:
         data: Vectors, all of which are read into memory.
+        estimator: ``twonn``, ``gride`` or ``mle``.
         discard: Share of the largest μ that least squares omits, in [0, 1); the largest, with F = 1, is always omitted.
+        neighbours: Number of neighbours, for gride up to the largest scale; None for 64, or for mle 20.
 
     Returns:
         ``twonn_ls``, ``twonn_mle``, ``twonn_mle_unbiased``, each above 0 or None with ``reason``; ``n`` distinct
-        vectors, ``n_duplicates`` vectors omitted because they equal another, and ``reason``.
+        vectors, ``n_duplicates`` vectors omitted because they equal another, and ``reason``. For gride, a row for each
+        scale, and for mle one: ``scale``, the number of the farther neighbour; ``dimension``, its ``standard_error``,
+        and ``distance``, the mean of the distances of both neighbours.
     """
-    ids, _, distances = data.neighbours(2, "euclidean", distinct=True)
+    k = 2 if estimator == "twonn" else neighbours or _NEIGHBOURS[estimator]
+    ids, _, distances = data.neighbours(k, "euclidean", distinct=True)
     n = len(ids)
     result: Result = dict.fromkeys(("twonn_ls", "twonn_mle", "twonn_mle_unbiased"))
     result |= {"n": n, "n_duplicates": data.summary.n - n}
+    if estimator != "twonn":
+        result |= dict.fromkeys(("scale", "dimension", "standard_error", "distance"))
     if n < 3:
         return result | {"reason": TOO_FEW}
     if not distances[:, 0].all():
         return result | {"reason": TOO_NEAR}
+    if estimator != "twonn":
+        return [result | row for row in _at_scales(distances, estimator)]
     log_ratios = np.sort(np.log(distances[:, 1] / distances[:, 0]))
     total = float(log_ratios.sum())
     if total <= n * _ROUNDING:
@@ -51,6 +67,24 @@ def intrinsic_dimension(data: LayerData, *, discard: float = 0.1) -> Result:
         "twonn_mle_unbiased": (n - 1) / total,
         "reason": None if slope is not None else f"twonn_ls: {why_undefined}",
     }
+
+
+def _at_scales(distances: NDArray[np.float64], estimator: str) -> list[Result]:
+    """Return the columns of each scale, of distances (n, k) above 0, ascending in each row."""
+    k = distances.shape[1]
+    if estimator == "gride":
+        return [
+            {"scale": scale.neighbour, "dimension": scale.dimension, "standard_error": scale.standard_error,
+             "distance": scale.distance, "reason": None if scale.dimension is not None else f"dimension: {TOO_EQUAL}"}
+            for scale in gride(distances)
+        ]  # fmt: skip
+    inverse = 1 / levina_bickel(distances, unbiased=k > 2)
+    if not inverse.any():
+        return [{"scale": k, "reason": f"dimension: {TOO_EQUAL}"}]
+    mean = float(inverse.mean())
+    error = float(inverse.std(ddof=1)) / math.sqrt(len(inverse)) / mean**2  # by the delta method
+    distance = float(distances[:, -1].mean())
+    return [{"scale": k, "dimension": 1 / mean, "standard_error": error, "distance": distance, "reason": None}]
 
 
 def _slope(x: NDArray[np.float64], n: int) -> float | None:
@@ -106,7 +140,7 @@ def hubness(data: LayerData, *, k: int = 10, distance: str = "cosine") -> Result
 
 METRICS = (
     Metric(
-        name="intrinsic-dimension", help="Intrinsic dimension from two nearest neighbours (TwoNN).",
+        name="intrinsic-dimension", help="Intrinsic dimension from nearest neighbours: TwoNN, over scales, or MLE.",
         function=intrinsic_dimension,
         columns=(
             Column("twonn_ls", "number", "least squares through the origin", minimum=0),
@@ -115,19 +149,37 @@ METRICS = (
             Column("n_duplicates", "integer", "vectors that equal another, left out", minimum=0, shown=False),
         ),
         parameters=(
-            Parameter("discard", 0.1, "Share of the largest ratios that least squares leaves out.", minimum=0,
-                      maximum=0.9),
+            Parameter("estimator", "twonn", "twonn, gride (over the scales of 2, 4 … 64 neighbours) or mle.",
+                      choices=("twonn", "gride", "mle")),
+            Parameter("discard", 0.1, "Share of the largest ratios that least squares leaves out, of twonn.",
+                      minimum=0, maximum=0.9),
+            Parameter("neighbours", None, "Number of neighbours, of gride (else 64) and mle (else 20).",
+                      value_type=int, minimum=2),
+        ),
+        optional=(
+            OptionalColumns("estimator", (
+                Column("scale", "integer", "number of the farther neighbour", minimum=2, is_key=True),
+                Column("dimension", "number", "maximum likelihood at this scale", minimum=0),
+                Column("standard_error", "number", "of dimension", minimum=0),
+                Column("distance", "number", "mean distance of the neighbours compared", minimum=0, shown=False),
+            )),
         ),
         formula="Σxy/Σx², x = ln(r₂/r₁), y = −ln(1 − F(x)); n/Σx",
-        citation="Facco, d'Errico, Rodriguez & Laio (2017), Scientific Reports 7:12140", references=("facco2017",),
+        citation="Facco, d'Errico, Rodriguez & Laio (2017), Scientific Reports 7:12140; gride: Denti, Doimo, Laio & "
+        "Mira (2022), Scientific Reports 12:20005; mle: Levina & Bickel (2004), NeurIPS",
+        references=("facco2017", "denti2022", "levina2004", "mackay2005"),
         needs="neighbours",
         estimator="Exact Euclidean distances, computed by differences in float64 where points are near each other. "
         "Equal vectors (r₁ = 0) are taken once, and counted. F of the i-th smallest ratio is i/n, and least squares "
         "leaves out a share of the largest ratios, by default a tenth, both as in the paper and in the authors' DADApy "
         "(code that starts at F = 0 reads lower). Both estimators are biased low in high dimensions, for any n that "
         "fits a machine: of 1,200 points, a uniform cube of 20 dimensions reads about 15, Gaussian points of 768 about "
-        "148, give or take 5 from sample to sample. Compare spaces at the same n.",
-        version=2,
+        "148, give or take 5 from sample to sample. Compare spaces at the same n. gride takes the ratios of the "
+        "distances of neighbours n₂ = 2 n₁ for n₂ = 2, 4 … 64 from one search: a dimension that does not change over "
+        "several scales is to be trusted, one that falls with the scale is of noise; its first scale is the unbiased "
+        "TwoNN, and its standard errors take ratios for independent. mle is the harmonic mean over the items, with "
+        "k − 2 in the numerator, so that it is unbiased at each item.",
+        version=3,
     ),
     Metric(
         name="hubness", help="How unevenly items are among each other's nearest neighbours.", function=hubness,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from embstore.base.errors import UsageError
 from embstore.base.installation import install_command
 from embstore.metrics.data import ItemLabels
-from embstore.metrics.declaration import VERSUS, Column, LayerData, Metric, Parameter, Result, Scored
+from embstore.metrics.declaration import VERSUS, WITH_VERSUS, Column, LayerData, Metric, Parameter, Result, Scored
 from embstore.metrics.labels import LABEL, LABEL_BINS, LABEL_COLUMN, ONE_CLASS
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.folds import draw_folds
@@ -190,6 +190,7 @@ METRICS = (
             Parameter("control", True, "Run the control task, which takes as long again."),
             *VERSUS,
         ),
+        optional=(WITH_VERSUS,),
         formula="share of items i with argmax_c w_c·z_i + b_c = c_i, fitted to the folds without i; z standardised",
         citation="Hewitt & Liang (2019), EMNLP (control task and selectivity); Alain & Bengio (2017), ICLR workshop",
         references=("hewitt2019", "alain2017"), needs="labels", best="accuracy",

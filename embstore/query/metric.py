@@ -1,7 +1,6 @@
 """Compute a metric over spaces and layers, from stored answers or summaries if possible, else from the vectors."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from embstore.base.chart import with_groups
@@ -52,9 +51,7 @@ def make_request(metric: str | Metric, parameters: Mapping[str, Any], selection:
     """Return the request for a metric, given by its name or as an object, with checked parameters."""
     metric = as_metric(metric)
     checked = metric.check(parameters)
-    if checked.get("versus") is not None:
-        metric = replace(metric, columns=(*metric.columns, *VERSUS_COLUMNS))
-    return MetricRequest(metric, checked, selection)
+    return MetricRequest(metric.with_columns_for(checked), checked, selection)
 
 
 def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str, *, cache: bool = True) -> Table:
@@ -272,7 +269,7 @@ def _tabulate(
     shown = tuple(name for name in names if name not in hidden)
     down = tuple(key for key in keys if key not in across)
     # Columns without any value were not requested; if no column has one, the first is printed with dashes.
-    printed = tuple(name for name in shown if name == shown[0] or any(row[name] is not None for row in rows))
+    printed = tuple(name for name in shown if any(row[name] is not None for row in rows)) or shown[:1]
     own = [name for name in names if name not in keys]
     whole = whole_samples(request.selection, {row["space"] for row in rows}, notes)
     counts = notes_of(metric, rows, [*request.selection.columns()], across, whole)
