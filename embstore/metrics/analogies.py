@@ -8,21 +8,11 @@ from numpy.typing import NDArray
 from embstore.base.arrays import in_threads, rounding_error_bound, slices
 from embstore.base.space import Unit
 from embstore.metrics.data import Analogies
-from embstore.metrics.declaration import (
-    VERSUS,
-    WITH_VERSUS,
-    Column,
-    Ids,
-    LayerData,
-    Metric,
-    NotComputable,
-    Parameter,
-    Result,
-    Scored,
-)
+from embstore.metrics.declaration import Column, Ids, LayerData, Metric, NotComputable, Parameter, Result, Scored
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags, unit_rows
 from embstore.metrics.numerics.statistics import wilson_interval
+from embstore.metrics.significance import VERSUS, WITH_VERSUS
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]

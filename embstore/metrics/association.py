@@ -11,8 +11,6 @@ from embstore.base.arrays import cosine_error
 from embstore.base.space import Unit
 from embstore.metrics.data import Lexicon, Words
 from embstore.metrics.declaration import (
-    VERSUS,
-    WITH_VERSUS,
     Column,
     LayerData,
     Metric,
@@ -26,6 +24,7 @@ from embstore.metrics.declaration import (
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import NORMAL_QUANTILE, pearson, permutation_test
+from embstore.metrics.significance import VERSUS, WITH_VERSUS
 
 Floats = NDArray[np.float64]
 

@@ -1,7 +1,6 @@
 """Compare layers, of one space with each other or with those of another space: CKA, RSA, overlap of neighbours."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from math import sqrt
 from typing import Any
@@ -11,7 +10,18 @@ from numpy.typing import NDArray
 
 from embstore.base.arrays import cosine_error, slices
 from embstore.base.summary import Float64Array
-from embstore.metrics.declaration import N_TIED, N_ZERO, Block, Column, Ids, LayerData, Metric, Parameter, Result
+from embstore.metrics.declaration import (
+    N_TIED,
+    N_ZERO,
+    Column,
+    Ids,
+    LayerData,
+    Metric,
+    Parameter,
+    Result,
+    Similarity,
+)
+from embstore.metrics.numerics.chance import Spectrum, biased_cka_by_chance
 from embstore.metrics.numerics.layer_pairs import (
     CentredVectors,
     GramMatrix,
@@ -23,10 +33,13 @@ from embstore.metrics.numerics.layer_pairs import (
     describe_route,
     normalise,
     pair_forms,
+    read_vectors,
+    unit_gram,
     with_self_pairs,
 )
 from embstore.metrics.numerics.neighbours import TIED, Nearest, find_nearest, n_shared
 from embstore.metrics.numerics.statistics import ranks
+from embstore.metrics.significance import PERMUTATIONS, WITH_PERMUTATIONS
 
 Positions = NDArray[np.int64]
 
@@ -60,7 +73,7 @@ def cka(
     forms = pair_forms(grid.layers, with_self_pairs(grid.pairs), ids, form, gram) if n >= min_items else {}
     too_few = (None, f"{variant} CKA needs {min_items} items or more")
     is_biased = variant == "biased" and forms
-    spectra = [_Spectrum.of(layer, forms[i, i]) for i, layer in enumerate(grid.layers)] if is_biased else []
+    spectra = [Spectrum.of(layer, forms[i, i]) for i, layer in enumerate(grid.layers)] if is_biased else []
     rows: list[Result] = []
     for i, j in product(grid.left, grid.right):
         value, reason = normalise(forms, i, j, _NO_VARIANCE) if forms else too_few
@@ -71,54 +84,8 @@ def cka(
     return rows
 
 
-@dataclass(frozen=True, slots=True)
-class _Spectrum:
-    """What the chance level of biased CKA needs of a layer with the centred Gram matrix K = XXᵀ.
-
-    Attributes:
-        beta: tr(K)²/‖K‖², the participation ratio of the covariance.
-        delta: Σ Kᵢᵢ²/‖K‖².
-    """
-
-    beta: float
-    delta: float
-
-    @classmethod
-    def of(cls, layer: LayerData, form: float) -> "_Spectrum":
-        """Return that of a layer whose biased HSIC with itself is ``form``; zeros if that is zero."""
-        n = layer.summary.n
-        mean, square = layer.summary.total / n, form * (n - 1) ** 2
-        if square == 0:
-            return cls(0.0, 0.0)
-
-        def powers(block: Block) -> tuple[float, float]:
-            centred = block - mean
-            squares = np.vecdot(centred, centred)
-            return float(squares.sum()), float(squares @ squares)
-
-        trace, fourth = map(sum, zip(*layer.map(powers), strict=True))
-        return cls(trace**2 / square, fourth / square)
-
-
-def biased_cka_by_chance(left: _Spectrum, right: _Spectrum, n: int) -> tuple[float, float | None]:
-    """Return the mean and standard deviation of biased CKA over all n! ways to shuffle the items of one layer.
-
-    Those of the RV coefficient: Kazi-Aoual, Hitier, Sabatier & Lebreton (1995); Josse, Pagès & Husson (2008), section
-    3. The mean is √(β β₂)/(n − 1). The standard deviation needs 4 items.
-    """
-    mean = sqrt(left.beta * right.beta) / (n - 1)
-    if n < 4:
-        return mean, None
-    first, second = (n - 1 - left.beta, n - 1 - right.beta)
-    skewed = [
-        (n - 1) / (n - 3) * (n * (n + 1) * side.delta - (n - 1) * (side.beta + 2)) for side in (left, right)
-    ]  # times n − 1 − β, which may be zero
-    variance = 2 * (first * second + (n - 3) * skewed[0] * skewed[1] / (2 * n * (n - 1)))
-    return mean, sqrt(max(0.0, variance / ((n + 1) * (n - 1) ** 2 * (n - 2))))
-
-
-def _cka_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None, *, variant: str) -> str:
-    return describe_route(n, dims, dims_2) if n >= _MIN_CKA_ITEMS[variant] else ""
+def _cka_matrix(layer: LayerData, ids: Ids, *, variant: str) -> Float64Array:
+    return unit_gram(read_vectors(layer, ids), hsic1_gram if variant == "unbiased" else biased_gram)
 
 
 def hsic1(sums: PairSums) -> float:
@@ -283,6 +250,10 @@ def cosine_gram(vectors: CentredVectors) -> GramMatrix:
     return GramMatrix(offsets, has_diagonal=False, scale=1 / (n * (n - 1)), rounding_error=error)
 
 
+def _rsa_matrix(layer: LayerData, ids: Ids, **_: Any) -> Float64Array:
+    return unit_gram(normalise_rows(read_vectors(layer, ids)), cosine_gram)
+
+
 def _rsa_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None, *, correlation: str, **_: Any) -> str:
     return describe_route(n, dims, dims_2) if n >= _MIN_RSA_ITEMS and correlation == "pearson" else ""
 
@@ -372,6 +343,12 @@ def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: I
     return [dict(rows[min(i, j), max(i, j)]) for i in grid.left for j in grid.right]
 
 
+def _overlap_matrix(layer: LayerData, ids: Ids, *, k: int) -> Float64Array:
+    matrix = np.zeros((len(ids), len(ids)))
+    np.put_along_axis(matrix, find_nearest(layer, k, only=ids).positions, 1 / sqrt(k * len(ids)), axis=1)
+    return matrix
+
+
 def _overlap_values(left: Nearest, right: Nearest, n: int, k: int) -> Result:
     """Return the values of two layers with n compared items and ascending lists of k neighbours, or the reason."""
     n_tied = int((left.are_tied | right.are_tied).sum())
@@ -426,7 +403,9 @@ METRICS = (
             Parameter("variant", "unbiased", "unbiased, or biased: near 1 by itself where items are few.",
                       choices=("unbiased", "biased")),
             AGAINST,
+            *PERMUTATIONS,
         ),
+        optional=(WITH_PERMUTATIONS,), similarity=Similarity("cka", matrix=_cka_matrix),
         formula="HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), K = XXᵀ, L = YYᵀ",
         citation="Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et al. (2021), ICLR",
         references=("kornblith2019", "song2012", "nguyen2021", "kazi1995", "josse2008"), needs="layers", version=2,
@@ -450,7 +429,11 @@ METRICS = (
             Parameter("correlation", "pearson", "pearson, or spearman.", choices=("pearson", "spearman")),
             Parameter("pairs", 100_000, "Number of pairs of items that spearman samples (⦃seed⦄).", minimum=2),
             AGAINST,
+            *PERMUTATIONS,
         ),
+        optional=(WITH_PERMUTATIONS,),
+        similarity=Similarity("rsa", matrix=_rsa_matrix, has_matrix=lambda given: given["correlation"] == "pearson",
+                              needs_direction=True),
         formula="corr over i < j of cos(xᵢ, xⱼ) and cos(yᵢ, yⱼ)",
         citation="Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience", references=("kriegeskorte2008",),
         needs="layers",
@@ -473,7 +456,9 @@ METRICS = (
             N_ZERO,
             N_TIED,
         ),
-        parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=1), AGAINST),
+        parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=1), AGAINST, *PERMUTATIONS),
+        optional=(WITH_PERMUTATIONS,),
+        similarity=Similarity("overlap", matrix=_overlap_matrix, needs_direction=True),
         formula="mean over items of |A∩B| / k, A and B the k nearest in either layer by cosine",
         citation="Mutual k-nearest-neighbour alignment: Huh et al. (2024), ICML; jaccard: index of the same lists",
         references=("huh2024",), needs="layers",

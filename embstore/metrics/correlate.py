@@ -7,25 +7,14 @@ from numpy.typing import NDArray
 
 from embstore.base.arrays import cosine_error, rounding_error_bound
 from embstore.metrics.data import Contexts, ItemColumn
-from embstore.metrics.declaration import (
-    VERSUS,
-    WITH_VERSUS,
-    Block,
-    Column,
-    Ids,
-    LayerData,
-    Metric,
-    NotComputable,
-    Parameter,
-    Result,
-    Scored,
-)
+from embstore.metrics.declaration import Block, Column, Ids, LayerData, Metric, NotComputable, Parameter, Result, Scored
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.groups import BATCH_BYTES
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.neighbours import TIED, are_tied
 from embstore.metrics.numerics.statistics import fisher_interval, pearson, spearman_interval
 from embstore.metrics.numerics.statistics import ranks as ranks_of
+from embstore.metrics.significance import VERSUS, WITH_VERSUS
 
 Floats = NDArray[np.float64]
 ItemValues = tuple[Ids, Floats, Floats]

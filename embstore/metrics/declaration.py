@@ -261,6 +261,37 @@ class OptionalColumns:
 
 
 @dataclass(frozen=True, slots=True)
+class Similarity:
+    """How a metric of two layers is held against shuffled items.
+
+    Attributes:
+        column: Column of the similarity.
+        maximum: Highest value.
+        is_distance: Whether the column is a distance, of which 1 − value is the similarity.
+        matrix: Function from a layer, the items' ids and the metric's arguments to a matrix (n, n), so that the sum of
+            products of two layers' matrices is the similarity; None to compute the metric anew for each permutation.
+        has_matrix: Whether it has such a matrix with these arguments.
+        needs_direction: Whether zero vectors have no matrix.
+    """
+
+    column: str
+    maximum: float = 1.0
+    is_distance: bool = False
+    matrix: Callable[..., NDArray[np.float64]] | None = None
+    has_matrix: Callable[[Mapping[str, Any]], bool] = lambda arguments: True
+    needs_direction: bool = False
+
+    def scores(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+        """Return the similarity of each row, float64 (rows,), NaN where it is undefined."""
+        values = np.array([row[self.column] for row in rows], np.float64)
+        return self.value_of(values)
+
+    def value_of(self, similarities: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return similarities as values of the column, and values of the column as similarities."""
+        return 1 - similarities if self.is_distance else similarities
+
+
+@dataclass(frozen=True, slots=True)
 class Metric:
     """The declaration of a metric.
 
@@ -297,6 +328,7 @@ class Metric:
         bar_names: Column of arrays with the names of the bars, if it is drawn as ``bars``.
         optional: Columns that depend on a parameter; the function need not return those of ``versus``, which the query
             adds.
+        similarity: How a metric of ``layers`` with the parameters :data:`PERMUTATIONS` is held against shuffled items.
     """
 
     name: str
@@ -320,6 +352,7 @@ class Metric:
     drawn_values: tuple[str, ...] = ()
     bar_names: str | None = None
     optional: tuple[OptionalColumns, ...] = ()
+    similarity: Similarity | None = None
 
     def with_columns_for(self, parameters: Mapping[str, Any]) -> "Metric":
         """Return the declaration with the columns that the result has for these values of the parameters."""
@@ -418,30 +451,6 @@ N_ZERO = Column("n_zero", "integer", "zero vectors, which have no direction", mi
 N_TIED = Column(
     "n_tied", "integer", "items with neighbours as near as the k-th: the lowest ids are taken", minimum=0, shown=False
 )
-
-VERSUS_COLUMNS = (
-    Column("difference", "number", "value minus that of the layer it is compared with, on the units that both have",
-           interval=("difference_low", "difference_high")),
-    Column("difference_low", "number", "2.5 % quantile of the difference over the resamples"),
-    Column("difference_high", "number", "97.5 % quantile of the difference over the resamples"),
-    Column("p", "number", "of no difference; against the best layer, of being as good", minimum=0, maximum=1),
-    Column("p_holm", "number", "p, adjusted for the number of tests shown (Holm)", minimum=0, maximum=1),
-    Column("best_share", "number", "share of the resamples in which the layer is the best", 0, 1, shown=False),
-    Column("detectable", "number", "difference that is found with a probability of .8", minimum=0, shown=False),
-    Column("n_common", "integer", "units that all compared layers have", minimum=0, shown=False),
-)  # fmt: skip
-WITH_VERSUS = OptionalColumns("versus", VERSUS_COLUMNS)
-VERSUS = (
-    Parameter("versus", None,
-        "Test each layer against a layer of its space, against the same layer of another space, or against the best "
-        "layer.", value_type=str, metavar="LAYER|SPACE|best", is_input=True),
-    Parameter("resample", "unit", "Draw units, which are pairs, questions or items, or the words of pairs.",
-              choices=("unit", "word"), is_input=True),
-    Parameter("test", "bootstrap", "p of paired resamples, or of Williams' or Steiger's test of two correlations.",
-              choices=("bootstrap", "williams", "steiger"), is_input=True),
-    Parameter("differences", 2000, "Number of resamples for the differences.", minimum=100, is_input=True),
-)  # fmt: skip
-"""Parameters of metrics whose rows are :class:`Scored`; see :mod:`embstore.query.differences`."""
 
 DATASET = Parameter("dataset", (), "A dataset of pairs that is in the store; none given: all, of the space's unit.",
                     metavar="NAME", is_input=True)  # fmt: skip

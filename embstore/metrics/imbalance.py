@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from embstore.base.arrays import cosine_error, rounding_error_bound, slices
 from embstore.base.summary import Float64Array
 from embstore.metrics.comparison import AGAINST, normalise_rows
-from embstore.metrics.declaration import N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result
+from embstore.metrics.declaration import N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result, Similarity
 from embstore.metrics.numerics.layer_pairs import Grid, check_complete, read_vectors
+from embstore.metrics.significance import PERMUTATIONS, WITH_PERMUTATIONS
 
 Positions = NDArray[np.int64]
 
@@ -124,7 +125,9 @@ METRICS = (
             Parameter("k", 1, "Number of nearest neighbours whose ranks are averaged.", minimum=1),
             Parameter("distance", "euclidean", "euclidean, or cosine.", choices=("euclidean", "cosine")),
             AGAINST,
+            *PERMUTATIONS,
         ),
+        optional=(WITH_PERMUTATIONS,), similarity=Similarity("imbalance", is_distance=True),
         formula="Δ(A → B) = 2/n · mean rank in B of the nearest neighbour in A",
         citation="Glielmo, Zeni, Cheng, Csányi & Laio (2022), PNAS Nexus", references=("glielmo2022",),
         needs="layers", drawn_values=("imbalance", "imbalance_back"),

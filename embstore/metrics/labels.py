@@ -6,20 +6,11 @@ from numpy.typing import NDArray
 from embstore.base.errors import UsageError
 from embstore.base.installation import install_command
 from embstore.metrics.data import ItemLabels
-from embstore.metrics.declaration import (
-    N_ZERO,
-    VERSUS,
-    WITH_VERSUS,
-    Column,
-    LayerData,
-    Metric,
-    Parameter,
-    Result,
-    Scored,
-)
+from embstore.metrics.declaration import N_ZERO, Column, LayerData, Metric, Parameter, Result, Scored
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import wilson_interval
+from embstore.metrics.significance import VERSUS, WITH_VERSUS
 
 Codes = NDArray[np.int64]
 

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from embstore.base.summary import Float64Array
 from embstore.metrics.comparison import AGAINST
-from embstore.metrics.declaration import Column, Ids, LayerData, Metric, Parameter, Result
+from embstore.metrics.declaration import Column, Ids, LayerData, Metric, Parameter, Result, Similarity
 from embstore.metrics.numerics.folds import draw_folds
 from embstore.metrics.numerics.layer_pairs import Grid, read_vectors
 from embstore.metrics.numerics.linear_algebra import eigenvectors_of, zero_insignificant
+from embstore.metrics.significance import PERMUTATIONS, WITH_PERMUTATIONS
 
 Numbers = NDArray[np.int64]
 
@@ -175,7 +176,9 @@ METRICS = (
         parameters=(
             Parameter("folds", 5, "Number of folds of the cross-validation.", minimum=2),
             AGAINST,
+            *PERMUTATIONS,
         ),
+        optional=(WITH_PERMUTATIONS,), similarity=Similarity("r2"),
         formula="1 − Σ‖y − ŷ‖² / Σ‖y − ȳ‖² over the items of all folds, ŷ by ridge regression on the other folds",
         citation="Golub, Heath & Wahba (1979), Technometrics 21 (strength of the ridge); linear predictivity as in "
         "Yamins et al. (2014), PNAS",

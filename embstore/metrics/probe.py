@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from embstore.base.errors import UsageError
 from embstore.base.installation import install_command
 from embstore.metrics.data import ItemLabels
-from embstore.metrics.declaration import VERSUS, WITH_VERSUS, Column, LayerData, Metric, Parameter, Result, Scored
+from embstore.metrics.declaration import Column, LayerData, Metric, Parameter, Result, Scored
 from embstore.metrics.labels import LABEL, LABEL_BINS, LABEL_COLUMN, ONE_CLASS
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.folds import draw_folds
 from embstore.metrics.numerics.statistics import percentile_interval, resampled_means, wilson_interval
 from embstore.metrics.predictivity import Regression
+from embstore.metrics.significance import VERSUS, WITH_VERSUS
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]

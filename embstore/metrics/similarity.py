@@ -9,8 +9,6 @@ from embstore.metrics.data import Ids, Pairs
 from embstore.metrics.declaration import (
     DATASET,
     MISSING_PAIRS,
-    VERSUS,
-    WITH_VERSUS,
     Column,
     LayerData,
     Metric,
@@ -23,6 +21,7 @@ from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import pearson, spearman_interval
 from embstore.metrics.numerics.statistics import ranks as ranks_of
+from embstore.metrics.significance import VERSUS, WITH_VERSUS
 
 Floats = NDArray[np.float64]
 

@@ -123,7 +123,9 @@ class Answers:
         """The part of the question that all spaces and layers share."""
         request = self._request
         metric, selection = request.metric, request.selection
-        is_random = selection.sample is not None or "seed" in request.arguments
+        is_random = (
+            selection.sample is not None or "seed" in request.arguments or request.parameters.get("permutations")
+        )
         question = {
             "metric": {"name": metric.name, "version": [SHARED_VERSION, metric.version], "package": _package(metric)},
             "parameters": {name: _as_json(value) for name, value in request.parameters.items()},
@@ -170,7 +172,7 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
             hashes |= {f"dataset {name}": sha for name, sha in catalog.dataset_hashes(names).items()}
         except OSError as error:
             raise UncachedError(f"a dataset cannot be read: {error}") from error
-    if metric.needs in ("column", "labels"):
+    if metric.needs in ("column", "labels") or values.get("block") is not None:
         hashes["columns"] = _columns(catalog)
     for name, value in values.items():
         if metric.needs in ("lexicon", "word sets") and name in SETS and is_file(value):

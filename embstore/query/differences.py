@@ -7,7 +7,7 @@ import numpy as np
 
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.base.space import Layer
-from embstore.metrics.declaration import VERSUS_COLUMNS, Scored
+from embstore.metrics.declaration import Scored
 from embstore.metrics.numerics.differences import (
     Scores,
     common_units,
@@ -16,6 +16,7 @@ from embstore.metrics.numerics.differences import (
     steiger_test,
     williams_test,
 )
+from embstore.metrics.significance import VERSUS_COLUMNS
 from embstore.query.request import MetricRequest
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.answers import Answer

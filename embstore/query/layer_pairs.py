@@ -1,6 +1,6 @@
 """Compute a metric of two layers for each pair of layers of one space or of two."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle, product
@@ -14,6 +14,7 @@ from embstore.base.space import Layer
 from embstore.base.table import Pivot, Table, show, table
 from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.explain import CacheLookup
+from embstore.metrics.significance import WITH_PERMUTATIONS
 from embstore.query.cache import Answers, Question
 from embstore.query.compute import restricted, selected_layers
 from embstore.query.grouping import Groups
@@ -134,13 +135,34 @@ class _Pair:
         across, across_notes = (None, []) if self.is_one_space else _layers(request, other, ids)
         notes += [*down_notes, *across_notes]
         if groups is None:
-            return Answer(tuple(_matrix(request, down, across, ids)), tuple(notes))
+            return Answer(tuple(self._calibrated(down, across, ids)), tuple(notes))
         rows: list[Row] = []
         for group in groups.members:
             left = _restricted(down, group.ids)
             right = None if across is None else _restricted(across, group.ids)
-            rows += [{"group": group.name} | row for row in _matrix(request, left, right, group.ids)]
+            rows += [{"group": group.name} | row for row in self._calibrated(left, right, group.ids)]
         return Answer(tuple(rows), (*notes, *groups.notes))
+
+    def _calibrated(
+        self,
+        down: Sequence[LayerData | NotComputable],
+        across: Sequence[LayerData | NotComputable] | None,
+        ids: Ids,
+    ) -> Iterable[Row]:
+        """Compute the metric's rows; if it is asked for, with what shuffled items give."""
+        request = self.request
+        rows = list(_matrix(request, down, across, ids))
+        if not request.parameters.get("permutations"):
+            return rows
+        from embstore.query.permutations import blocks_of, calibrated
+
+        blocks = blocks_of(self.side.catalog, self.side.card, ids, request.parameters["block"])
+        left = [layer for layer in down if not isinstance(layer, NotComputable)]
+        right = None if across is None else [layer for layer in across if not isinstance(layer, NotComputable)]
+        first = request.metric.similarity.column if request.metric.similarity else ""
+        if len(left) < len(down) or len(right or left) < len(across or down) or all(row[first] is None for row in rows):
+            return [dict.fromkeys(column.name for column in WITH_PERMUTATIONS.columns) | row for row in rows]
+        return calibrated(request, left, right, ids, rows, blocks)
 
 
 def compare(

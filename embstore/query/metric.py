@@ -9,7 +9,8 @@ from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.base.table import Pivot, Table, table
 from embstore.metrics import Metric, as_metric
-from embstore.metrics.declaration import VERSUS_COLUMNS, Need
+from embstore.metrics.declaration import Need
+from embstore.metrics.significance import VERSUS_COLUMNS
 from embstore.query.cache import Answers
 from embstore.query.compute import compute_layers
 from embstore.query.provenance import (

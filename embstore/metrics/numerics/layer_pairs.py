@@ -66,7 +66,7 @@ class Grid:
 
         Without zero vectors, all pairs are in one group.
         """
-        zeros = [_zero_ids(layer) for layer in self.layers]
+        zeros = [zero_ids(layer) for layer in self.layers]
         groups: dict[bytes, list[Pair]] = {}
         for i, j in self.pairs:
             groups.setdefault(np.union1d(zeros[i], zeros[j]).tobytes(), []).append((i, j))
@@ -90,7 +90,7 @@ def normalise(forms: Mapping[Pair, float], i: int, j: int, why_zero: str) -> tup
     return min(1.0, max(-1.0, value)), None
 
 
-def _zero_ids(layer: LayerData) -> Ids:
+def zero_ids(layer: LayerData) -> Ids:
     """Return the ids of the zero vectors, ascending; the vectors are read only if there are any."""
     if layer.summary.n_zero == 0:
         return np.empty(0, np.int64)
@@ -330,6 +330,16 @@ class GramMatrix:
         out += self.offsets[rows, None]
         if not self.has_diagonal:
             np.fill_diagonal(out[:, rows], 0)
+
+
+def unit_gram(vectors: Float64Array, gram: Callable[[CentredVectors], GramMatrix]) -> Float64Array:
+    """Return the Gram matrix (n, n) of a layer's vectors (n, dim), divided by its norm; zeros for a constant layer."""
+    n = len(vectors)
+    centred, matrix = CentredVectors.of(vectors), np.zeros((n, n))
+    if not centred.sums.is_constant(n):
+        gram(centred).fill(matrix, centred.x, 0)
+        matrix /= np.linalg.norm(matrix)
+    return matrix
 
 
 def gram_forms(

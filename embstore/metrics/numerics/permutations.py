@@ -45,7 +45,7 @@ def draw_permutations(n: int, n_draws: int, seed: int, blocks: Positions | None 
 def permuted_products(
     left: Sequence[Floats], right: Sequence[Floats], permutations: Iterator[Positions]
 ) -> tuple[Floats, Floats]:
-    """Compute Σ AᵢⱼBᵢⱼ of symmetric matrices (n, n), of each on the left with each on the right, shuffled and not.
+    """Compute Σ AᵢⱼBᵢⱼ of matrices (n, n), of each on the left with each on the right, shuffled and not.
 
     The products are of float32 numbers, which is enough to tell the observed ones from shuffled ones.
 

@@ -1,0 +1,42 @@
+"""Declare the parameters and columns with which metrics test differences between layers, and similarities by chance."""
+
+from embstore.metrics.declaration import Column, OptionalColumns, Parameter
+
+VERSUS_COLUMNS = (
+    Column("difference", "number", "value minus that of the layer it is compared with, on the units that both have",
+           interval=("difference_low", "difference_high")),
+    Column("difference_low", "number", "2.5 % quantile of the difference over the resamples"),
+    Column("difference_high", "number", "97.5 % quantile of the difference over the resamples"),
+    Column("p", "number", "of no difference; against the best layer, of being as good", minimum=0, maximum=1),
+    Column("p_holm", "number", "p, adjusted for the number of tests shown (Holm)", minimum=0, maximum=1),
+    Column("best_share", "number", "share of the resamples in which the layer is the best", 0, 1, shown=False),
+    Column("detectable", "number", "difference that is found with a probability of .8", minimum=0, shown=False),
+    Column("n_common", "integer", "units that all compared layers have", minimum=0, shown=False),
+)  # fmt: skip
+WITH_VERSUS = OptionalColumns("versus", VERSUS_COLUMNS)
+VERSUS = (
+    Parameter("versus", None,
+        "Test each layer against a layer of its space, against the same layer of another space, or against the best "
+        "layer.", value_type=str, metavar="LAYER|SPACE|best", is_input=True),
+    Parameter("resample", "unit", "Draw units, which are pairs, questions or items, or the words of pairs.",
+              choices=("unit", "word"), is_input=True),
+    Parameter("test", "bootstrap", "p of paired resamples, or of Williams' or Steiger's test of two correlations.",
+              choices=("bootstrap", "williams", "steiger"), is_input=True),
+    Parameter("differences", 2000, "Number of resamples for the differences.", minimum=100, is_input=True),
+)  # fmt: skip
+"""Parameters of metrics whose rows are :class:`Scored`; see :mod:`embstore.query.differences`."""
+
+WITH_PERMUTATIONS = OptionalColumns("permutations", (
+    Column("p", "number", "share of the permutations with as high a similarity", minimum=0, maximum=1, shown=False),
+    Column("threshold", "number", "similarity that 5 % of the permutations reach", shown=False),
+    Column("calibrated", "number", "0: not above the threshold, 1: alike", minimum=0, maximum=1, shown=False),
+))  # fmt: skip
+PERMUTATIONS = (
+    Parameter("permutations", 0, "Number of times that the items of the second layers are shuffled, for p and "
+              "calibrated.", minimum=0, is_input=True),
+    Parameter("over", "pair", "Hold each pair of layers against its own shuffles, or all against the highest of each "
+              "(max).", choices=("pair", "max"), is_input=True),
+    Parameter("block", None, "Column whose items are shuffled together; by default the sentence of an occurrence.",
+              value_type=str, metavar="NAME", is_input=True),
+)  # fmt: skip
+"""Parameters of metrics that are a similarity of two layers; see :mod:`embstore.query.permutations`."""
