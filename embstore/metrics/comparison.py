@@ -84,6 +84,10 @@ def cka(
     return rows
 
 
+def _cka_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None, *, variant: str) -> str:
+    return describe_route(n, dims, dims_2) if n >= _MIN_CKA_ITEMS[variant] else ""
+
+
 def _cka_matrix(layer: LayerData, ids: Ids, *, variant: str) -> Float64Array:
     return unit_gram(read_vectors(layer, ids), hsic1_gram if variant == "unbiased" else biased_gram)
 

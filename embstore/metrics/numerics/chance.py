@@ -52,7 +52,3 @@ def biased_cka_by_chance(left: Spectrum, right: Spectrum, n: int) -> tuple[float
     ]  # times n − 1 − β, which may be zero
     variance = 2 * (first * second + (n - 3) * skewed[0] * skewed[1] / (2 * n * (n - 1)))
     return mean, sqrt(max(0.0, variance / ((n + 1) * (n - 1) ** 2 * (n - 2))))
-
-
-def _cka_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None, *, variant: str) -> str:
-    return describe_route(n, dims, dims_2) if n >= _MIN_CKA_ITEMS[variant] else ""
