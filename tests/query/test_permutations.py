@@ -1,0 +1,116 @@
+"""Similarities against shuffled items: as the package of the method's authors has them, and where nothing is alike."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from kept_columns import write_columns
+from synthetic import Synthetic
+
+from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.metrics.numerics.permutations import calibrate, draw_permutations, permuted_products
+
+Make = Callable[..., Synthetic]
+
+
+def centred_gram(x: np.ndarray) -> np.ndarray:
+    x = x - x.mean(axis=0)
+    gram = x @ x.T
+    return np.asarray(gram / np.linalg.norm(gram))
+
+
+@pytest.fixture(scope="module")
+def layers() -> tuple[list[np.ndarray], list[np.ndarray]]:
+    rng = np.random.default_rng(0)
+    x = [rng.normal(size=(50, 5)) for _ in range(3)]
+    return x, [x[0][:, :3] + rng.normal(size=(50, 3)), rng.normal(size=(50, 20))]
+
+
+def test_the_authors_package_gives_the_same(layers: tuple[list[np.ndarray], list[np.ndarray]]) -> None:
+    """Their code in float32, for the same permutations: each pair of layers, and the highest of all."""
+    torch = pytest.importorskip("torch")
+    theirs = pytest.importorskip("calibrated_similarity")
+    left, right = layers
+    orders = list(draw_permutations(50, 99, 0))
+    observed, shuffled = permuted_products([*map(centred_gram, left)], [*map(centred_gram, right)], iter(orders))
+    ours = calibrate(observed, shuffled, 1.0)
+
+    def cka(x: Any, y: Any) -> Any:
+        x, y = x - x.mean(0), y - y.mean(0)
+        return (x @ x.T * (y @ y.T)).sum() / (x @ x.T).norm() / (y @ y.T).norm()
+
+    def options() -> dict[str, Any]:
+        given = iter(orders)
+        return {"K": 99, "perm_fn": lambda n, device: torch.tensor(next(given))}
+
+    x, y = ([*map(torch.tensor, side)] for side in (left, right))
+    for i, j in np.ndindex(3, 2):
+        expected = [float(value) for value in theirs.calibrate(x[i], y[j], cka, **options())]
+        assert [ours.calibrated[i, j], ours.p[i, j], ours.threshold[i, j]] == pytest.approx(expected, abs=1e-5)
+    best = np.unravel_index(observed.argmax(), observed.shape)
+    grid = calibrate(observed, shuffled, 1.0, np.ones((3, 2), bool))
+    expected = [float(value) for value in theirs.calibrate_layers(x, y, cka, **options())]
+    assert [grid.calibrated[best], grid.p[best], grid.threshold[best]] == pytest.approx(expected, abs=1e-5)
+
+
+def test_shuffled_blocks_stay_whole() -> None:
+    """Blocks of equal size take each other's place; each item is there once."""
+    blocks = np.array([2, 0, 1, 0, 2, 1])
+    members = {tuple(np.flatnonzero(blocks == block)) for block in range(3)}
+    for order in draw_permutations(6, 20, 1, blocks):
+        assert sorted(order) == [*range(6)]
+        assert {tuple(order[blocks == block]) for block in range(3)} == members
+    sizes = np.repeat([0, 1, 2], [1, 2, 4])
+    assert all(sorted(order) == [*range(7)] for order in draw_permutations(7, 20, 1, sizes))
+
+
+OPTIONS: dict[str, dict[str, Any]] = {"overlap": {"k": 4}, "cknna": {"k": 4}}
+
+
+@pytest.mark.parametrize("metric", ["cka", "rsa", "overlap", "procrustes", "cknna", "imbalance", "predictivity"])
+def test_each_similarity_is_held_against_shuffles(make_store: Make, metric: str) -> None:
+    """A layer with itself is more alike than with all shuffles; two unrelated layers are not above the threshold."""
+    made = make_store(n=40, dim=4, n_blocks=1, top_form=None)
+    table = made.store.query(metric, permutations=19, **OPTIONS.get(metric, {}))
+    own, other, back, last = table.rows
+    assert own["p"] == last["p"] == 0.05
+    assert own["calibrated"] == pytest.approx(1, abs=0.07)
+    assert other["p"] > 0.05 or other["calibrated"] > 0
+    assert (other["calibrated"] == 0) is (other["p"] > 0.05)
+    assert back["p"] > 0
+    again = made.store.query(metric, permutations=19, cache=False, **OPTIONS.get(metric, {}))
+    assert again.rows == table.rows
+    assert "p" not in made.store.query(metric, **OPTIONS.get(metric, {})).columns
+
+
+def test_p_of_unrelated_layers_is_uniform(make_store: Make) -> None:
+    """Over many pairs of unrelated layers; the highest of a grid is found as rarely as 5 %."""
+    rng = np.random.default_rng(3)
+    p_values, n_found = [], 0
+    for _ in range(60):
+        left, right = ([centred_gram(rng.normal(size=(20, 3))) for _ in range(3)] for _ in range(2))
+        observed, shuffled = permuted_products(left, right, draw_permutations(20, 79, int(rng.integers(1 << 30))))
+        p_values.append(calibrate(observed, shuffled, 1.0).p[0, 0])
+        n_found += calibrate(observed, shuffled, 1.0, np.ones((3, 3), bool)).p.min() <= 0.05
+    assert abs(np.mean(p_values) - 0.5) < 4 * np.sqrt(1 / 12 / 60)
+    assert n_found <= 3 + 4 * np.sqrt(60 * 0.05 * 0.95)
+
+
+def test_blocks_groups_and_what_cannot_be(make_store: Make) -> None:
+    made = make_store(n=40, dim=4, n_blocks=1, top_form=None)
+    columns = {"lemma": [number // 4 for number in range(40)], "same": [1] * 40, "some": [None, *[1] * 39]}
+    write_columns(made, columns | {"pos": ["NV"[number % 2] for number in range(40)]})
+    query = made.store.query
+    assert query("cka", permutations=19, block="lemma")["p"] != query("cka", permutations=19)["p"]
+    grouped = query("cka", permutations=19, by="pos")
+    assert [row["n"] for row in grouped.rows] == [20] * 8
+    with pytest.raises(UnknownNameError, match="Did you mean 'lemma'"):
+        query("cka", permutations=19, block="lema")
+    with pytest.raises(QueryError, match="all items are in one block"):
+        query("cka", permutations=19, block="same")
+    with pytest.raises(UsageError, match="has no value for 1 of the items"):
+        query("cka", permutations=19, block="some")
+    flat = make_store("flat", n=8, dim=2, n_blocks=1, top_form=None, vectors=np.ones((2, 8, 2), np.float32))
+    rows = flat.store.query("cka", permutations=7).rows
+    assert [(row["cka"], row["p"], row["calibrated"]) for row in rows] == [(None, None, None)] * 4
