@@ -283,25 +283,29 @@ class LookupMethods(OpenStore):
         layer: int | str,
         where: str | None = None,
         *,
+        columns: Names = (),
         timeout: float | None = None,
         memory: str | int | None = None,
-    ) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]:
-        """Return the vectors of one layer.
+    ) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32], *tuple[NDArray[Any], ...]]:
+        """Return the vectors of one layer, and columns of their items.
 
         Args:
             space: Name of the space.
             layer: Number of the layer, ``top``, ``raw`` or ``normed``.
             where: SQL expression over the item columns; None for all items.
+            columns: Columns of the items: kept by builds, or built-in.
             timeout: Time limit of ``where`` in seconds; None for no limit.
             memory: Memory limit of ``where``, as in :meth:`query`.
 
         Returns:
-            Item ids int64 (n,), ascending, and their texts (n) and vectors float32 (n, dim), in the same order.
+            Item ids int64 (n,), ascending, and their texts (n) and vectors float32 (n, dim), in the same order; then an
+            array (n,) for each column: int64, float64, bool, or object of strings. Where a value is missing, float64
+            has NaN, and the others are object with None.
         """
         from embstore.query.request import Selection
 
         selection = Selection(where, limits=as_limits(timeout, memory))
-        return self._ask(lambda catalog: _vectors(catalog, space, str(layer), selection))
+        return self._ask(lambda catalog: _vectors(catalog, space, str(layer), selection, as_names(columns)))
 
     @accepts(SpaceFilter)
     def missing(
@@ -396,8 +400,9 @@ class LookupMethods(OpenStore):
 
 
 def _vectors(
-    catalog: Catalog, space: str, layer: str, selection: "Selection"
-) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]:
+    catalog: Catalog, space: str, layer: str, selection: "Selection", columns: tuple[str, ...]
+) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32], *tuple[NDArray[Any], ...]]:
+    from embstore.query.grouping import read_column
     from embstore.storage.files.vectors import LayerVectors
 
     [card] = SpaceFilter(spaces=[space]).select(catalog.cards)
@@ -407,7 +412,8 @@ def _vectors(
     only = selection.select(catalog, space)
     ids, vectors = LayerVectors(catalog.shards[space], layers[0].id, card.dim, only).gather()
     items = catalog.items(ids.tolist())
-    return ids, [items[item].text for item in ids.tolist()], vectors
+    texts = [items[item].text for item in ids.tolist()]
+    return ids, texts, vectors, *(read_column(catalog, space, name, ids).with_missing() for name in columns)
 
 
 def _wanted(

@@ -9,6 +9,7 @@ from kept_columns import write_columns
 from metric_data import Arrays
 from scipy.stats import binomtest
 from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, balanced_accuracy_score, v_measure_score
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
@@ -145,3 +146,17 @@ def test_labels_that_cannot_be(make_store: Make, error: type[Exception], text: s
     with pytest.raises(error) as caught:
         made.store.query("knn", **asked)
     assert text in str(caught.value)
+
+
+def test_vectors_come_with_columns_for_scikit_learn(made: Synthetic) -> None:
+    """Two lines from a store to a fitted model; missing values are NaN or None."""
+    ids, texts, x, y, freq, pos = made.store.vectors(made.space, 0, columns=["long", "freq", "pos"])
+    assert 0.5 < LogisticRegression().fit(x, y).score(x, y) <= 1
+    at = [int(text.removeprefix("text")) for text in texts]
+    assert (y.dtype, y.tolist()) == (np.dtype(bool), [number % 3 == 0 for number in at])
+    assert freq.tolist() == [number / 7 for number in at]
+    assert pos.tolist() == [None if number % 10 == 9 else "NOUN" if number % 2 else "VERB" for number in at]
+    assert ids.tolist() == sorted(ids)
+    assert len(made.store.vectors(made.space, 0)) == 3
+    with pytest.raises(UnknownNameError, match="Did you mean 'freq'"):
+        made.store.vectors(made.space, 0, columns=["frek"])

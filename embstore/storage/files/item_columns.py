@@ -54,6 +54,14 @@ class ColumnValues:
         filled = np.array([filler if value is None else value for value in values], DTYPES[kind])
         return cls(name, kind, filled, is_null)
 
+    def with_missing(self) -> NDArray[Any]:
+        """Return the values as an array (n,), with NaN among floats and None among others for missing ones."""
+        if self.kind == "float64":
+            return np.where(self.is_null, np.nan, self.values)
+        if self.kind != "string" and not self.is_null.any():
+            return self.values
+        return np.where(self.is_null, None, self.values.astype(object))
+
 
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
