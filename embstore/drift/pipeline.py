@@ -22,10 +22,9 @@ from embstore.query.provenance import (
 )
 from embstore.query.request import missing_words
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.answers import Answer, read_answer, trim_answers, write_answer
-from embstore.storage.files.card import Card
+from embstore.storage.files.card import Card, SpaceFilter, select_layers
+from embstore.storage.files.derived import Answer, read_answer, trim_answers, write_answer
 from embstore.storage.files.names import hash_of
-from embstore.storage.selection import SpaceFilter, select_layers
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
 

@@ -121,7 +121,7 @@ class Tokenizer:
 
         Words and occurrences: ``last``, the last sub-token. Sentences: ``eos`` if the model is causal (only the last
         token depends on the whole sentence) and the tokenizer or the template adds an end token; else ``mean``. The
-        recipe of a checkpoint comes before these, see :func:`embstore.build.plan.plan_jobs`.
+        recipe of a checkpoint comes before these, see :func:`embstore.build.job.plan_jobs`.
         """
         if unit is not Unit.SENTENCE:
             return Pooling.LAST

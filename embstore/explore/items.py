@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from embstore.base.space import Unit
 from embstore.base.table import Table
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card
-from embstore.storage.selection import SpaceFilter
-from embstore.storage.sql.limits import Limits
+from embstore.storage.files.card import Card, SpaceFilter
+from embstore.storage.sql.connections import Limits
 
 SQL_LIMITS = Limits(timeout=10.0, memory=2_000_000_000)
 """Limits of each SELECT, condition and expression of users, which run in a process of their own (:mod:`.workers`)."""

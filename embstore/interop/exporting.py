@@ -15,7 +15,7 @@ from embstore.interop.reports import ExportReport
 from embstore.interop.selection import Selected
 from embstore.query.request import Selection
 from embstore.storage.catalog import Catalog
-from embstore.storage.selection import SpaceFilter, cut_notes
+from embstore.storage.files.card import SpaceFilter, cut_notes
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from embstore.encode.checkpoint_files import SHORT_NAMES
 from embstore.metrics import METRICS, Metric, all_metrics
 from embstore.sources.datasets import DATASETS, known_datasets
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.answers import stored_metrics
 from embstore.storage.files.card import Card
+from embstore.storage.files.derived import stored_metrics
 
 SOFTWARE = "embstore"
 

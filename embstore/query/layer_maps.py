@@ -24,9 +24,10 @@ from embstore.query.provenance import (
 )
 from embstore.query.request import Selection, missing_words, stored_ids
 from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.files import names
+from embstore.storage.files.card import SpaceFilter, select_layers
 from embstore.storage.files.maps import LayerMap, MapKey, Positions, find_map, read_map, write_map
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.selection import SpaceFilter, select_layers
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
 
@@ -256,7 +257,7 @@ def stored_maps(catalog: Catalog, spaces: SpaceFilter, layers: str | None = None
     chosen, notes = ({}, []) if layers is None or not cards else select_layers(cards, layers)
     rows = []
     for space in (card.space for card in cards):
-        for path in catalog.paths.map_files(space):
+        for path in catalog.paths.files_of(names.MAPS, space):
             try:
                 found = read_map(catalog.paths, path)
                 size = disk.size(path)

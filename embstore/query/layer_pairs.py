@@ -36,9 +36,8 @@ from embstore.query.provenance import (
 )
 from embstore.query.request import MetricRequest, missing_words, stored_ids
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files.answers import Answer
-from embstore.storage.files.card import Card
-from embstore.storage.selection import select_layers
+from embstore.storage.files.card import Card, select_layers
+from embstore.storage.files.derived import Answer
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from embstore.base.text import item_id
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 from embstore.storage.files.vectors import LayerVectors
-from embstore.storage.sql.limits import NO_LIMITS, Limits
+from embstore.storage.sql.connections import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric

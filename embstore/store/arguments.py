@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer, current_observer, ignore
-from embstore.storage.selection import SpaceFilter
-from embstore.storage.sql.limits import Limits
+from embstore.storage.files.card import SpaceFilter
+from embstore.storage.sql.connections import Limits
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric

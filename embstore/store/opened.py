@@ -13,7 +13,7 @@ from embstore.base.errors import DamagedError, EmbstoreError, MissingFileError, 
 from embstore.storage.catalog import Catalog
 
 if TYPE_CHECKING:
-    from embstore.storage.remote.store import RemoteStore
+    from embstore.storage.remote.remote_store import RemoteStore
 
 T = TypeVar("T")
 
@@ -165,6 +165,6 @@ def _remote(path: str, options: Mapping[str, str] | None) -> "RemoteStore | None
         if options:
             raise UsageError(f"{path} is a folder, and options are for stores at URLs. Leave out ⦃store-option⦄.")
         return None
-    from embstore.storage.remote.store import RemoteStore
+    from embstore.storage.remote.remote_store import RemoteStore
 
     return RemoteStore(path, options)

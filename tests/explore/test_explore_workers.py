@@ -20,7 +20,7 @@ from embstore.base.errors import QueryError
 from embstore.explore import colours, maps, questions
 from embstore.explore.workers import Cancelled, Workers
 from embstore.storage.sql import interruptible
-from embstore.storage.sql.limits import Limits
+from embstore.storage.sql.connections import Limits
 
 pytestmark = pytest.mark.server
 

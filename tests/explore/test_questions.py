@@ -23,7 +23,7 @@ from embstore.base.messages import rendered, written_as
 from embstore.explore.colours import colours
 from embstore.explore.questions import overview, residuals
 from embstore.explore.rendering import as_field
-from embstore.storage.sql.limits import Limits
+from embstore.storage.sql.connections import Limits
 
 SPACE = "toy.word.last"
 

@@ -28,7 +28,7 @@ from embstore.base.text import Item
 from embstore.metrics import METRICS, LayerData
 from embstore.query import cache, layer_pairs
 from embstore.query import metric as metric_query
-from embstore.storage.files import answers as files
+from embstore.storage.files import derived as files
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
