@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from embstore.base.errors import DamagedError, FileAccessError, MissingFileError, StoreError, UsageError
-from embstore.base.escape import is_utf8
+from embstore.base.messages import is_utf8
 from embstore.base.supply import Ranges, fetched, forget, supplier_of
 
 Observer = Callable[[str, Path, Path | None], None]

@@ -23,7 +23,7 @@ from embstore.base.space import Layer, Layers, Pooling, Template, Unit, check_sp
 from embstore.base.table import show_size
 from embstore.index import KINDS
 from embstore.index.updating import check_memory, recall_notes, update_indexes
-from embstore.interop.reports import ImportReport
+from embstore.interop.records import ImportReport
 from embstore.interop.staging import Spool, Stager
 from embstore.interop.vector_file import VectorFile
 from embstore.sources.files import file_sha256

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from embstore import index
 from embstore.base import disk
 from embstore.base.errors import DamagedError, FileAccessError, MissingFileError
-from embstore.base.escape import printable
+from embstore.base.messages import printable
 from embstore.base.progress import finish_part, task
 from embstore.base.space import Layer
 from embstore.base.table import Table, table

@@ -18,7 +18,6 @@ from embstore.metrics.numerics.layer_pairs import (
     Pair,
     PairSums,
     check_complete,
-    describe_route,
     normalise,
     pair_forms,
     with_self_pairs,
@@ -61,10 +60,6 @@ def cka(
         value, reason = normalise(forms, i, j, _NO_VARIANCE) if forms else too_few
         rows.append({"cka": value, "n": n, "reason": reason})
     return rows
-
-
-def _cka_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None, *, variant: str) -> str:
-    return describe_route(n, dims, dims_2) if n >= _MIN_CKA_ITEMS[variant] else ""
 
 
 def hsic1(sums: PairSums) -> float:
@@ -220,10 +215,6 @@ def cosine_gram(vectors: CentredVectors) -> GramMatrix:
     return GramMatrix(offsets, has_diagonal=False, scale=1 / (n * (n - 1)), rounding_error=error)
 
 
-def _rsa_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None, *, correlation: str, **_: Any) -> str:
-    return describe_route(n, dims, dims_2) if n >= _MIN_RSA_ITEMS and correlation == "pearson" else ""
-
-
 def _deviation_total(n: int, sums: LayerSums) -> float:
     """Return the sum of aᵢ + aⱼ + xᵢ·xⱼ over all pairs i < j of n items, a = m·x, m the shift of the layer."""
     return (n - 1) * float(sums.shift @ sums.total) + (float(sums.total @ sums.total) - sums.square_total) / 2
@@ -367,7 +358,6 @@ METRICS = (
         "items and may make CKA negative; biased takes Kornblith's, which for n = 100 items with independent Gaussian "
         "vectors of 768 dimensions in both layers is about .885. Rotating a layer, or scaling it as a whole, changes "
         "nothing; scaling single dimensions does.",
-        route=_cka_route,
     ),
     Metric(
         name="rsa", help="Whether two layers find the same pairs of items similar: the correlation of their cosines.",
@@ -390,7 +380,7 @@ METRICS = (
         "are no more than that; n_pairs says how many. Cosines that differ by no more than their rounding errors share "
         "a rank. Items that are a zero vector in one of the two layers are left out and counted in n_zero. Cosine "
         "distances give the same number as cosines.",
-        version=2, drawn=_describe_sample, route=_rsa_route,
+        version=2, drawn=_describe_sample,
     ),
     Metric(
         name="overlap",

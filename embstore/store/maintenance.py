@@ -10,8 +10,7 @@ from embstore.base.keywords import Names, accepts, as_names
 from embstore.base.progress import Observer
 from embstore.base.table import Table
 from embstore.storage.files.card import SpaceFilter
-from embstore.store.arguments import LayerSpec, SpaceFilters, as_bytes, as_layers, as_observer
-from embstore.store.opened import OpenStore
+from embstore.store.opened import LayerSpec, OpenStore, SpaceFilters, as_bytes, as_layers, as_observer
 
 if TYPE_CHECKING:
     from embstore.maintain.verify import Verification

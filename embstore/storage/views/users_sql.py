@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from embstore.base import disk
 from embstore.base.arrays import distinct
 from embstore.base.errors import DamagedError, EmbstoreError, QueryError, UnknownNameError
-from embstore.base.escape import printable
+from embstore.base.messages import printable
 from embstore.storage.files.card import Card
 from embstore.storage.files.datasets import check_dataset
 from embstore.storage.files.item_columns import BUILT_IN, ColumnTables, joined_items
