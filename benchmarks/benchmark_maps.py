@@ -12,7 +12,7 @@ from openTSNE.affinity import PerplexityBasedNN
 from openTSNE.nearest_neighbors import PrecomputedNeighbors
 
 from embstore import Store
-from embstore.query import tsne
+from embstore.query import map_methods
 from embstore.query.layer_data import StoredLayer
 from embstore.query.map_methods import SharedBasis
 
@@ -70,7 +70,7 @@ class _OpenTsne:
         catalog = Store(path).catalog
         [card] = catalog.cards.values()
         layers = [StoredLayer(catalog, card, card.layers.members[layer]) for layer in _LAYERS]
-        self._near = [layer.neighbours(tsne.N_NEIGHBOURS)[1:] for layer in layers]
+        self._near = [layer.neighbours(map_methods.N_NEIGHBOURS)[1:] for layer in layers]
         components = SharedBasis.of(layers[:1]).project(0)[1].astype(np.float64)
         self._start = components * 1e-4 / components[:, 0].std()
 
@@ -79,9 +79,11 @@ class _OpenTsne:
         for place, (near, cosines) in enumerate(self._near):
             neighbours = PrecomputedNeighbors(near, np.sqrt(np.maximum(0, 2 - 2 * cosines)))
             affinities = PerplexityBasedNN(
-                perplexity=min(tsne.PERPLEXITY, near.shape[1] / 3), knn_index=neighbours, n_jobs=2
+                perplexity=min(map_methods.PERPLEXITY, near.shape[1] / 3), knn_index=neighbours, n_jobs=2
             )
             found = TSNEEmbedding(positions, affinities, negative_gradient_method="bh", n_jobs=2)
-            for n_iterations, exaggeration in tsne.FROM_COMPONENTS if place == 0 else tsne.FROM_LAYER_BELOW:
-                found.optimize(n_iterations, exaggeration=exaggeration, momentum=tsne.MOMENTUM, inplace=True)
+            for n_iterations, exaggeration in (
+                map_methods.FROM_COMPONENTS if place == 0 else map_methods.FROM_LAYER_BELOW
+            ):
+                found.optimize(n_iterations, exaggeration=exaggeration, momentum=map_methods.MOMENTUM, inplace=True)
             positions = np.asarray(found)

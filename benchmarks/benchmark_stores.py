@@ -25,7 +25,7 @@ from embstore.index.updating import update_indexes
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import SHARD_BYTES
-from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.writer import StoreWriter
 
 _BLOCK_ROWS = 1_000

@@ -36,8 +36,8 @@ _N_NEW = 40  # words of each build
 _SHARD_BYTES = 9000
 _CODE = """
 from embstore import Store
-from embstore.storage.remote import writing
-writing._PAUSE_SECONDS = 0
+from embstore.storage.remote import remote_store
+remote_store._PAUSE_SECONDS = 0
 Store({store!r}, options={options!r}).build({source!r}, models={checkpoint!r}, shard_bytes={shard_bytes})
 """
 

@@ -27,7 +27,7 @@ N_ITEMS, DIM, N_LAYERS = 60_000, 768, (2, 6)
 """The larger store has 1.1 GB of vectors in ten shards, and as much in its indexes; a file is as large in both."""
 
 PREPARE = (
-    "from embstore import Store; from embstore.exchange import transfer; from embstore.storage.remote import store"
+    "from embstore import Store; from embstore.exchange import copies; from embstore.storage.remote import remote_store"
 )
 
 

@@ -25,7 +25,7 @@ from embstore import Store
 from embstore.base.space import Unit
 from embstore.base.text import Item
 from embstore.storage.remote.objects import ObjectStore
-from embstore.storage.remote.store import RemoteStore
+from embstore.storage.remote.remote_store import RemoteStore
 
 LAYERS, DIM, SHARD_BYTES = 7, 48, 16 << 20
 

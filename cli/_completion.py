@@ -10,7 +10,11 @@ from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from embstore.base.errors import UnknownNameError
+
+from ._options import argument
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
 VARIABLE = "_EMBSTORE_COMPLETE"
@@ -120,3 +124,14 @@ _VALUES: tuple[tuple[set[str], Callable[[Any], Iterable[str]]], ...] = (
     ({"RECIPE"}, _fixed("wolfe2022")),
     ({"SHELL"}, _fixed(*SHELLS)),
 )
+
+
+def completion(
+    shell: Annotated[str, argument("SHELL", "bash, zsh, fish or powershell.")],
+) -> None:  # fmt: skip
+    """Print the script that lets a shell complete commands, options, metrics, spaces and datasets."""
+    from ._output import write
+
+    if shell not in SHELLS:
+        raise UnknownNameError("shell", shell, SHELLS)
+    write(f"{script(shell)}\n", None)

@@ -9,18 +9,17 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 import typer
 
 from embstore import __version__
 from embstore.base.errors import EmbstoreError
-from embstore.base.escape import printable
-from embstore.base.messages import command_line
+from embstore.base.messages import command_line, printable
 
-from ._interrupts import INTERRUPTED, mark_reported, received
+from .entry import INTERRUPTED, mark_reported, received
 
 OK, NO, MISTAKE = 0, 1, 2
 _ERROR = "Error: "  # what Typer writes before the message of an error of its own
@@ -148,3 +147,35 @@ def _show_time() -> None:
 
 def _show(text: str) -> None:
     print(printable(text, lines=True), file=sys.stderr)
+
+
+class Escaped:
+    """A text stream in which control characters are escaped: of warnings, logs and other packages' messages too."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        self._stream.write(printable(text, lines=True))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write several texts."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def escape_terminals() -> None:
+    """Escape control characters in standard output and standard error, where they are terminals.
+
+    Tracebacks, which Python 3.13 and later colour there, stay without colours, whose codes would be escaped.
+    """
+    os.environ.setdefault("PYTHON_COLORS", "0")
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and stream.isatty() and not isinstance(stream, Escaped):
+            setattr(sys, name, Escaped(stream))

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from embstore.base.errors import UsageError
-from embstore.base.escape import printable, printable_json
+from embstore.base.messages import printable, printable_json
 
 from ._errors import say as say  # for commands, which write nothing else to standard error
 from ._options import CsvSafe, Format, IdsAsText, OutputFile, OutputFormat, Quiet, StoreDir, StoreDirs
@@ -38,7 +38,9 @@ def emit(
 ) -> None:
     """Write a table to standard output or a file, and its notes to standard error."""
     if ids_as_text and form in (Format.JSON, Format.JSONL):
-        table = _with_texts(table)
+        ids = [column for column in table.columns if column.startswith("item_id")]
+        rows = ({**row, **{name: None if row[name] is None else str(row[name]) for name in ids}} for row in table)
+        table = replace(table, rows=tuple(rows))
     for note in () if quiet else table.notes:
         say(note)
     for_terminal = output is None and sys.stdout.isatty()
@@ -107,12 +109,6 @@ def write(text: str, output: Path | None, *, is_data: bool = True) -> None:
         sys.stdout.write(text)  # typer.echo takes ANSI escapes out of what is piped, and so alters texts
     else:
         _write_bytes(text.encode(), output)
-
-
-def _with_texts(table: "Table") -> "Table":
-    ids = [column for column in table.columns if column.startswith("item_id")]
-    rows = ({**row, **{name: None if row[name] is None else str(row[name]) for name in ids}} for row in table)
-    return replace(table, rows=tuple(rows))
 
 
 def _terminal_width() -> int:
@@ -232,8 +228,7 @@ def _n_naming(header: Sequence[str], lines: Sequence[Sequence[str]], width: int 
     return 1
 
 
-_NUMBER_COLUMNS = 9
-"""Columns of a terminal that the number beside a text takes, with the space before it."""
+_NUMBER_COLUMNS = 9  # columns of a terminal that the number beside a text takes, with the space before it
 
 
 def _cut(table: "Table", width: int | None) -> Callable[[str], str]:
@@ -285,35 +280,26 @@ def _fitted(cell: str, longest: int | None) -> str:
     return set_cell_size(cell, longest - 1) + "…"
 
 
-def _columns_that_fit(widths: Sequence[int], fixed: int, together: int, width: int | None) -> Iterable[list[int]]:
-    """Yield groups of columns, each with the first ``fixed`` ones, that fit the width (at least one more each).
+def _columns_that_fit(widths: Sequence[int], fixed: int, together: int, width: int | None) -> list[list[int]]:
+    """Return groups of columns, each with the first ``fixed`` ones, that fit the width (at least one more each).
 
     Columns that belong ``together`` (those of one space) stay so if they fit by themselves; else they have groups of
     their own.
     """
     head = list(range(min(fixed, len(widths))))
-    rest = list(range(len(head), len(widths)))
-    if width is None or not rest:
-        yield head + rest
-        return
-    parts = [rest[at : at + together] for at in range(0, len(rest), together)]
-    for fits, some in groupby(parts, lambda part: _total(widths, head + part) <= width):
-        if fits:
-            yield from _packed(widths, head, some, width)
-        else:
-            for part in some:
-                yield from _packed(widths, head, [[column] for column in part], width)
-
-
-def _packed(widths: Sequence[int], head: list[int], parts: Iterable[list[int]], width: int) -> Iterable[list[int]]:
-    """Yield as few groups as hold the parts in order, each with ``head``; one that does not fit is by itself."""
-    group = list(head)
-    for part in parts:
-        if len(group) > len(head) and _total(widths, group + part) > width:
-            yield group
-            group = list(head)
-        group += part
-    yield group
+    groups: list[list[int]] = []
+    was_whole = True
+    for at in range(len(head), len(widths), together):
+        part = list(range(at, min(at + together, len(widths))))
+        is_whole = width is None or _total(widths, head + part) <= width
+        for number, columns in enumerate([part] if is_whole else [[column] for column in part]):
+            is_apart = number == 0 and not (is_whole and was_whole)
+            if groups and not is_apart and (width is None or _total(widths, groups[-1] + columns) <= width):
+                groups[-1] += columns
+            else:
+                groups.append(head + columns)
+        was_whole = is_whole
+    return groups or [head]
 
 
 def _total(widths: Sequence[int], columns: Sequence[int]) -> int:

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Self
 
-from embstore.base.escape import printable
+from embstore.base.messages import printable
 from embstore.base.progress import BRIEF, Clock, Progress, count, describe, ignore, observing, time_left
 
+from ._errors import escape_terminals
 from ._output import say
-from ._terminal import escape_terminals
 
 if TYPE_CHECKING:
     from embstore.build.report import BuildReport

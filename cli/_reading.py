@@ -24,8 +24,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from embstore.base.errors import UsageError
 
 from ._errors import begin_verbose
-from ._options import follow_suffix
-from ._store import read_store_options
+from ._options import follow_suffix, read_store_options
 
 # Flags that stand for an option with a value.
 _SHORTCUTS: Mapping[str, Mapping[str, str]] = {"--format": {"--json": "json", "--csv": "csv"}}
@@ -60,7 +59,7 @@ class _Helpful:
 
     def format_epilog(self: Any, ctx: Any, formatter: Any) -> None:
         """Write the last lines of the help: an example, and the page of the documentation that is about it."""
-        from ._examples import example_of
+        from .main import example_of
 
         super().format_epilog(ctx, formatter)  # type: ignore[misc]
         names = []

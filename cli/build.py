@@ -15,10 +15,10 @@ from ._options import (
     QuietSummary,
     StoreDir,
     argument,
+    open_store,
     option,
     split_names,
 )
-from ._store import open_store
 
 _STOPPED = "Interrupted."
 _INTERRUPTED = "Interrupted. What was embedded is kept: run the same command again and it goes on from there."

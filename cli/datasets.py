@@ -6,11 +6,9 @@ from typing import Annotated
 import typer
 
 from . import _options
-from ._errors import explained
-from ._options import argument, grouped, option
+from ._options import argument, grouped, open_store, option
 from ._output import ShownItems, emit, say
 from ._reading import PlainCommand, PlainGroup
-from ._store import open_store
 
 app = typer.Typer(cls=PlainGroup, rich_markup_mode=None)
 
@@ -25,10 +23,9 @@ def datasets(
     """List the datasets: kind, unit, rows, whether they are at hand and sound, licence (--format json has more)."""
     if context.invoked_subcommand is not None:
         return
-    with explained():
-        from embstore.store import Store
+    from embstore.store import Store
 
-        emit(Store.datasets(), form, output, csv_safe=csv_safe)
+    emit(Store.datasets(), form, output, csv_safe=csv_safe)
 
 
 @app.command("fetch", cls=PlainCommand)
@@ -37,16 +34,15 @@ def fetch(
     quiet: Annotated[bool, option("--quiet -q", "Show no progress, only errors.")] = False,
 ) -> None:  # fmt: skip
     """Download datasets into $EMBSTORE_DATA, else the platform's cache folder, and check their hashes."""
-    with explained():
-        from embstore.store import Store
+    from embstore.store import Store
 
-        from ._progress import show_progress
+    from ._progress import show_progress
 
-        with show_progress(quiet) as observe:
-            files = Store.fetch_datasets(names, observe)
-        if not quiet:
-            for name, file in files.items():
-                say(f"{name}: {'made here, nothing to download' if file is None else file}")
+    with show_progress(quiet) as observe:
+        files = Store.fetch_datasets(names, observe)
+    if not quiet:
+        for name, file in files.items():
+            say(f"{name}: {'made here, nothing to download' if file is None else file}")
 
 
 @app.command("add", cls=PlainCommand)
@@ -65,12 +61,11 @@ def add(
         "For your own CSV or TSV table: character between its columns, as in ';' or tab.  [default: detected]")] = None,
 ) -> None:  # fmt: skip
     """Keep a local copy of a dataset (its hash is checked), or a table of your own as a dataset."""
-    with explained():
-        from embstore.store import Store
+    from embstore.store import Store
 
-        chosen = [column.strip() for column in columns.split(",")] if columns else []
-        [row] = Store.add_dataset(name, file, kind=kind, columns=chosen, unit=unit, delimiter=delimiter)
-        say(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}. Embed it with: embstore build {name}")
+    chosen = [column.strip() for column in columns.split(",")] if columns else []
+    [row] = Store.add_dataset(name, file, kind=kind, columns=chosen, unit=unit, delimiter=delimiter)
+    say(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}. Embed it with: embstore build {name}")
 
 
 @app.command("store", cls=PlainCommand)
@@ -82,14 +77,13 @@ def store_(
     quiet: _options.QuietSummary = False,
 ) -> None:  # fmt: skip
     """Store the rows of datasets without embedding them, for spaces that have their texts, such as imported ones."""
-    with explained():
-        from ._progress import show_progress
+    from ._progress import show_progress
 
-        with show_progress(quiet) as observe:
-            stored = open_store(store).store_datasets(names, unit=unit, observe=observe)
-        if not quiet:
-            for row in stored:
-                say(f"{row['dataset']}: {row['rows']:,} rows ({row['kind']}) stored for spaces of {row['unit']}s")
+    with show_progress(quiet) as observe:
+        stored = open_store(store).store_datasets(names, unit=unit, observe=observe)
+    if not quiet:
+        for row in stored:
+            say(f"{row['dataset']}: {row['rows']:,} rows ({row['kind']}) stored for spaces of {row['unit']}s")
 
 
 @app.command("missing", cls=PlainCommand)
@@ -105,6 +99,5 @@ def missing(
     shown: ShownItems,
 ) -> None:  # fmt: skip
     """List the texts of datasets and files that are missing in the spaces of a store."""
-    with explained():
-        found = open_store(shown.store).missing(sources, span=span or (), targets=targets, **filters)
-        shown.emit(found)
+    found = open_store(shown.store).missing(sources, span=span or (), targets=targets, **filters)
+    shown.emit(found)

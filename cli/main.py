@@ -1,18 +1,165 @@
-"""embstore: a precomputed embedding store with a query CLI."""
+"""The command line: the group of all commands, each of which is loaded when it is called, since a call needs one."""
 
-import gc
 import os
+from importlib import import_module
+from keyword import iskeyword
+from typing import Any, NamedTuple
 
-# Imports allocate much that stays. Collecting while they run finds nothing, and takes a tenth of a short command.
-gc.set_threshold(200_000)
+import typer
 
-import typer  # noqa: E402
+from embstore import __version__
+from embstore.base.errors import UsageError, nearest
+from embstore.base.messages import is_utf8
 
-from embstore import __version__  # noqa: E402
+from ._errors import begin_verbose, escape_terminals, explained
+from ._options import grouped
+from ._reading import PlainCommand, PlainGroup
 
-from ._commands import Commands  # noqa: E402
-from ._errors import begin_verbose  # noqa: E402
-from ._terminal import escape_terminals  # noqa: E402
+# Name → help, in the order in which users need them; other spellings of a name have none and are not listed.
+COMMANDS = {
+    "build": "Embed texts, every layer, and index them.",
+    "import": "Import vectors that were made elsewhere.",
+    "datasets": "List, fetch, add and store datasets.",
+    "query": "Compute a metric for each space and layer.",
+    "plot": "Draw a metric, drift, or a stored result.",
+    "neighbours": "Show the nearest items of a text (also: neighbors).",
+    "neighbors": "",
+    "cosine": "Show the cosine of two texts at every layer.",
+    "sql": "Run one SELECT over the store.",
+    "drift": "Show how the neighbourhoods of items change over layers.",
+    "map": "Map items into the plane, layer by layer.",
+    "explore": "Explore a store in a browser: maps of every layer, neighbours, metrics.",
+    "report": "Write a report on a store, as one HTML file.",
+    "export": "Write vectors in the format of another program.",
+    "index": "Bring indexes up to date, or change their kind.",
+    "reproduce": "Measure a paper's figures beside the published ones.",
+    "cite": "Write BibTeX of what a store or a result uses.",
+    "info": "Show what a store holds.",
+    "verify": "Check every file of a store.",
+    "repair": "Repair a store, and take out what is damaged.",
+    "compact": "Merge small shards into large ones.",
+    "merge": "Copy what is missing here from another store.",
+    "push": "Copy the store to another place.",
+    "pull": "Copy a store from another place.",
+    "remove": "Remove a space.",
+    "completion": "Print a script that completes commands in a shell.",
+}
+_SPELLINGS = {"neighbors": "neighbours"}
+_MODULES = {
+    "maintenance": ("index", "info", "verify", "repair", "compact", "remove"), "copies": ("merge", "push", "pull"),
+    "vectors": ("import", "export"), "neighbours": ("neighbours", "cosine"), "maps": ("drift", "map"),
+    "pages": ("explore", "report"), "papers": ("reproduce", "cite"), "_completion": ("completion",),
+}  # fmt: skip
+"""Modules with a family of commands; all others have one of their name."""
+
+
+_NEIGHBOURS = "Did you mean 'embstore neighbours TEXT'?"
+_BUILD = "Did you mean 'embstore build SOURCE'?"
+_INFO = "Did you mean 'embstore info'?"
+_METRICS = "'embstore query --help' lists the metrics."
+_ELSEWHERE = {
+    **dict.fromkeys(("search", "similar", "nearest", "knn", "nn"), _NEIGHBOURS),
+    **dict.fromkeys(("embed", "encode", "add", "create", "init"), _BUILD),
+    **dict.fromkeys(("list", "ls", "show", "status", "spaces", "stats"), _INFO),
+    **dict.fromkeys(("metric", "metrics", "compute", "measure", "eval", "evaluate"), _METRICS),
+    **dict.fromkeys(("pca", "tsne", "t-sne", "umap", "project"), "Did you mean 'embstore map --method tsne'?"),
+    **dict.fromkeys(("download", "fetch"), "Did you mean 'embstore datasets fetch NAME'?"),
+    **dict.fromkeys(("delete", "rm", "drop"), "Did you mean 'embstore remove --space NAME'?"),
+    **dict.fromkeys(("upload", "publish", "share"), "Did you mean 'embstore push DEST'?"),
+    **dict.fromkeys(("clone", "sync"), "Did you mean 'embstore pull SOURCE'?"),
+    **dict.fromkeys(("check", "validate", "fsck"), "Did you mean 'embstore verify'?"),
+    **dict.fromkeys(("fix", "clean"), "Did you mean 'embstore repair'?"),
+    **dict.fromkeys(("load", "bring"), "Did you mean 'embstore import FILE --name NAME'?"),
+    **dict.fromkeys(
+        ("save", "dump", "convert", "write"), "Did you mean 'embstore export DEST --space NAME --layer N'?"
+    ),
+    "help": "Did you mean 'embstore --help'?",
+    "version": "Did you mean 'embstore --version'?",
+}
+"""Suggestions for the names that other programs give to a task."""
+
+
+class Commands(PlainGroup):
+    """The group of all commands; of an unknown name Typer looks for the nearest.
+
+    Help and the version are written while arguments are read, before any command runs: there too an output that closes
+    is no error.
+    """
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
+        """Read the arguments of the group."""
+        with explained():
+            for text in args:
+                if not is_utf8(text):
+                    raise UsageError(f"{text} is not UTF-8. Rename that file or folder, or write the text in UTF-8.")
+            return super().make_context(info_name, args, *rest, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the arguments of a command, and run it."""
+        with explained():
+            return super().invoke(ctx)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command of a call; for an unknown name, suggest what to run instead."""
+        name = args[0]
+        is_unknown = name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing
+        if is_unknown and (hint := _hint(name)):
+            ctx.fail(f"No such command {name!r}. {hint}")
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Return the commands, or options, that begin like a word; no command is loaded."""
+        from ._completion import Completion
+
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        shown = [name for name, text in COMMANDS.items() if text]
+        return [Completion(name) for name in shown if name.startswith(incomplete)]
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands."""
+        return [*COMMANDS]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the name and the help of each command; none is loaded."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, text in COMMANDS.items() if text])
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of that name, if there is one."""
+        for name in [cmd_name] if cmd_name in COMMANDS else COMMANDS:
+            if name not in self.commands:
+                self.add_command(_load(name), name)
+        return super().get_command(ctx, cmd_name)
+
+
+def _hint(name: str) -> str | None:
+    """Return what to run instead of an unknown command; None if a command has a similar name."""
+    lowered = name.lower()
+    if lowered in _ELSEWHERE:
+        return _ELSEWHERE[lowered]
+    from embstore.metrics import METRICS
+
+    if lowered not in METRICS and nearest(name, COMMANDS):
+        return None
+    near = nearest(name, METRICS)[:1]
+    return f"Did you mean 'embstore query {near[0]}'?" if near else None
+
+
+def _load(name: str) -> Any:
+    text, own_name = COMMANDS[name], _SPELLINGS.get(name, name)
+    place = next((module for module, names in _MODULES.items() if own_name in names), own_name)
+    module = import_module(f".{place}", __package__)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    if hasattr(module, "app"):
+        app.add_typer(module.app, name=name, short_help=text)
+    else:
+        kind = getattr(module, "COMMAND", PlainCommand)
+        app.command(name, cls=kind, short_help=text, hidden=not text)(
+            grouped(getattr(module, f"{own_name}_" if iskeyword(own_name) else own_name))
+        )
+    return typer.main.get_group(app).commands[name]
+
 
 app = typer.Typer(
     name="embstore",
@@ -50,3 +197,141 @@ def run() -> None:
         answer(typer.main.get_command(app), instruction)
         return
     app()
+
+
+DOCS = "https://embstore.github.io/embstore/"
+"""Address of the documentation, where its pages are in folders: ``how-to/build.md`` is at ``how-to/build/``."""
+
+
+class Example(NamedTuple):
+    """The last lines of a help text."""
+
+    lines: tuple[str, ...]
+    page: str
+
+    @property
+    def url(self) -> str:
+        """Address of the page."""
+        return DOCS if self.page == "index.md" else f"{DOCS}{self.page.removesuffix('.md')}/"
+
+
+EXAMPLES = {
+    "": Example(("embstore build words --model minilm", "embstore query anisotropy"), "index.md"),
+    "build": Example(
+        (
+            "embstore build words rg65 --model minilm --model gpt2",
+            "embstore build texts.csv --column sentence --unit sentence",
+            "embstore build --model EleutherAI/pythia-70m --revision step0,step1000",
+        ),
+        "how-to/build.md",
+    ),
+    "import": Example(
+        (
+            "embstore import glove.6B.300d.txt --name glove",
+            "embstore import layers.npy --texts words.txt --name mine --layer 0-12",
+        ),
+        "how-to/bring-vectors.md",
+    ),
+    "export": Example(
+        (
+            "embstore export vectors.parquet --space gpt2.word.last --layer 0,6,top",
+            "embstore export gpt2.vec --space gpt2.word.last --layer top --transform center",
+        ),
+        "how-to/take-vectors.md",
+    ),
+    "datasets": Example(("embstore datasets", "embstore datasets fetch rg65 stsb"), "how-to/datasets.md"),
+    "datasets fetch": Example(("embstore datasets fetch rg65 stsb",), "how-to/datasets.md"),
+    "datasets add": Example(
+        ("embstore datasets add mine pairs.csv --kind pairs --columns a,b,score",), "how-to/datasets.md"
+    ),
+    "datasets store": Example(("embstore datasets store rg65 simlex999",), "how-to/bring-vectors.md"),
+    "datasets missing": Example(("embstore datasets missing rg65 --model gpt2",), "how-to/datasets.md"),
+    "query": Example(
+        ("embstore query anisotropy --model gpt2 --layer 0,6,top", "embstore query similarity --dataset rg65 --csv"),
+        "how-to/query.md",
+    ),
+    "plot": Example(
+        (
+            "embstore plot anisotropy --model gpt2 -o figure.svg",
+            "embstore plot --from result.json -o a.pdf -o a.png",
+            "embstore plot anisotropy --model pythia-70m --x step --logx",
+        ),
+        "how-to/plot.md",
+    ),
+    "plot drift": Example(
+        ("embstore plot drift bank river -o drift.svg", "embstore plot drift --most 3 --column turnover -o most.pdf"),
+        "how-to/maps.md",
+    ),
+    "neighbours": Example(
+        (
+            "embstore neighbours dog -k 5 --layer 0,top",
+            "embstore neighbours --positive king,woman --negative man",
+            'embstore neighbours --text "the [bank] of the river"',
+        ),
+        "how-to/neighbours.md",
+    ),
+    "cosine": Example(
+        ("embstore cosine bank river", 'embstore cosine --text "the [bank] of the river" --text "a [bank] lends"'),
+        "how-to/neighbours.md",
+    ),
+    "sql": Example(
+        (
+            'embstore sql "SELECT unit, count(*) AS n FROM items GROUP BY unit"',
+            "embstore sql -f query.sql -p word dog --csv -o result.csv",
+        ),
+        "how-to/sql.md",
+    ),
+    "drift": Example(
+        ("embstore drift bank river --space gpt2.word.last --layer 0,6,top", "embstore drift --most 20 --model minilm"),
+        "how-to/maps.md",
+    ),
+    "map": Example(
+        ("embstore map --model minilm", "embstore map --method tsne --sample 4000 --layer 0-6"), "how-to/maps.md"
+    ),
+    "explore": Example(("embstore explore", "embstore explore --port 9000 --no-open"), "how-to/explore.md"),
+    "report": Example(("embstore report", "embstore report --recipe wolfe2022 -o wolfe2022.html"), "how-to/report.md"),
+    "index": Example(("embstore index --kind hnsw --recall 0.99",), "how-to/indexes.md"),
+    "reproduce": Example(("embstore reproduce wolfe2022 --quick --model minilm",), "tutorials/wolfe-caliskan.md"),
+    "info": Example(("embstore info", "embstore info --skipped -o skipped.csv"), "how-to/maintenance.md"),
+    "verify": Example(("embstore verify --deep",), "how-to/maintenance.md"),
+    "repair": Example(("embstore repair --dry-run",), "how-to/maintenance.md"),
+    "compact": Example(("embstore compact --dry-run",), "how-to/maintenance.md"),
+    "merge": Example(("embstore merge ../other/store",), "how-to/several-machines.md"),
+    "push": Example(
+        (
+            "embstore push hf://datasets/group/gpt2-words",
+            "embstore push ../small --space gpt2.word.last --layer 0,6,top",
+        ),
+        "how-to/share-a-store.md",
+    ),
+    "pull": Example(
+        ("embstore pull s3://group/gpt2-words", "embstore pull ../other/store --space gpt2.word.last --dry-run"),
+        "how-to/share-a-store.md",
+    ),
+    "remove": Example(("embstore remove --space gpt2.word.last",), "how-to/maintenance.md"),
+    "cite": Example(("embstore cite > references.bib", "embstore cite similarity rg65"), "how-to/scripts.md"),
+    "completion": Example(
+        ("embstore completion bash > ~/.local/share/bash-completion/completions/embstore",), "reference/cli.md"
+    ),
+}
+EXAMPLES["neighbors"] = EXAMPLES["neighbours"]
+
+_OF_METRICS = {
+    "pairs": "--dataset rg65 --layer 0,6,top",
+    "analogies": "--dataset google --layer top",
+    "lexicon": "--lexicon bellezza --layer top",
+    "layers": "--space gpt2.word.last",
+    "contexts": "--space gpt2.occurrence.last --sample 10000",
+    "neighbours": "--space gpt2.word.last --sample 10000",
+    "column": "--column zipf_frequency --value hubness",
+}
+_OF_METRIC = {"weat": "-x flowers.txt -y insects.txt", "sc-weat": "--word rose --word wasp"}
+
+
+def example_of(path: str, needs: str = "") -> Example | None:
+    """Return the example of a command by its path (``datasets fetch``), if any; ``needs``: of a metric."""
+    group, _, metric = path.partition(" ")
+    if group != "query" or not metric:
+        return EXAMPLES.get(path)
+    options = _OF_METRIC.get(metric) or _OF_METRICS.get(needs, "--model gpt2 --layer 0,6,top")
+    return Example((f"embstore query {metric} {options}",), "reference/metrics.md")

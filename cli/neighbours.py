@@ -1,12 +1,10 @@
-"""``embstore neighbours``."""
+"""``embstore neighbours`` and ``cosine``."""
 
 from typing import Annotated
 
 from . import _options
-from ._errors import explained
-from ._options import argument, option
-from ._output import ShownOfStores
-from ._store import open_stores
+from ._options import argument, open_store, open_stores, option
+from ._output import Shown, ShownOfStores
 
 
 def neighbours(
@@ -33,11 +31,29 @@ def neighbours(
 
     Instead of a text: --positive and --negative, for the items nearest to king + woman - man.
     """
-    with explained():
-        with shown.progress():
-            found = open_stores(shown.store).neighbours(
-                texts or (), marked=marked or (), **filters, layers=layer, k=k, **encoding,
-                transforms=transform or (), where=where, **listed, exact=exact,
-                positive=_options.split_words(positive), negative=_options.split_words(negative), method=method,
-            )  # fmt: skip
-        shown.emit(found)
+    with shown.progress():
+        found = open_stores(shown.store).neighbours(
+            texts or (), marked=marked or (), **filters, layers=layer, k=k, **encoding,
+            transforms=transform or (), where=where, **listed, exact=exact,
+            positive=_options.split_words(positive), negative=_options.split_words(negative), method=method,
+        )  # fmt: skip
+    shown.emit(found)
+
+
+def cosine(
+    texts: Annotated[list[str] | None, argument("TEXT", "Words or sentences; of more than two, all pairs.")] = None,
+    marked: _options.Marked = None,
+    layer: _options.LayerNames = "all",
+    *,
+    encoding: _options.Encoding,
+    filters: _options.Filters,
+    transform: _options.Transforms = None,
+    shown: Shown,
+) -> None:  # fmt: skip
+    """Show the cosine of two texts, layers down and models side by side: exact, in float64."""
+    with shown.progress():
+        found = open_store(shown.store).cosine(
+            texts or (), marked=marked or (), **filters, layers=layer, **encoding,
+            transforms=transform or (),
+        )  # fmt: skip
+    shown.emit(found)

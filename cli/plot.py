@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import _options, drift
-from ._errors import explained, say
-from ._options import grouped, option, parameters_of
+from embstore.base.errors import UsageError
+
+from . import _options, maps
+from ._errors import say
+from ._options import grouped, open_store, option, parameters_of
 from ._reading import PlainCommand
-from ._store import open_store
 from .query import MetricGroup, metric_command, query_arguments
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ class _Drawing:
 
     def check_stored_result(self, context: typer.Context) -> None:
         """Raise UsageError if a stored result is drawn, and options are given of what would be computed."""
-        from embstore.base.errors import UsageError
-
         if self.result is not None and (given := _options.given_options(context, _NAMES)):
             raise UsageError(
                 f"{given[0]} is about what is computed, and --from draws a stored result. Leave {given[0]} out."
@@ -95,16 +94,15 @@ def _plot_metric(
     def compute() -> "Table":
         return open_store(store).query(metric, cache=not no_cache, **query_arguments(options), **own)
 
-    with explained():
-        drawing.check_stored_result(context)
-        drawing.draw(metric, compute)
+    drawing.check_stored_result(context)
+    drawing.draw(metric, compute)
 
 
 @grouped
 def _plot_drift(
     *,
     context: typer.Context,
-    given: Annotated[dict[str, Any], drift.arguments],
+    given: Annotated[dict[str, Any], maps.arguments],
     drawing: _Drawing,
     store: _options.StoreDir = None,
     no_cache: _NoCache = False,
@@ -112,15 +110,12 @@ def _plot_drift(
     """Draw how the neighbourhoods of items change over layers, or between two spaces: a curve for each item."""
 
     def compute() -> "Table":
-        from embstore.base.errors import UsageError
-
         if given["pairs"] == "all":
             raise UsageError("a picture of drift is of adjacent layers: leave out --pairs all.")
         return open_store(store).drift(**given, cache=not no_cache)
 
-    with explained():
-        drawing.check_stored_result(context)
-        drawing.draw("drift", compute)
+    drawing.check_stored_result(context)
+    drawing.draw("drift", compute)
 
 
 def _metric_command(metric: "Metric") -> Any:
@@ -165,16 +160,13 @@ def plot(*, context: typer.Context, drawing: _Drawing) -> None:
 
     The options of a metric: embstore plot METRIC --help. Those of drift: embstore plot drift --help.
     """
-    with explained():
-        from embstore.base.errors import UsageError
-
-        sources = map(context.get_parameter_source, context.params)
-        are_given = any(source is not None and source.name != "DEFAULT" for source in sources)
-        if context.invoked_subcommand is None and drawing.result is not None:
-            drawing.draw(None)
-        elif context.invoked_subcommand is None:
-            raise UsageError("Name a metric, as in embstore plot anisotropy, or a stored result: --from result.json")
-        elif are_given:
-            raise UsageError(
-                f"Options stand after the metric: embstore plot {context.invoked_subcommand} --layer 0-6 -o figure.svg"
-            )
+    sources = map(context.get_parameter_source, context.params)
+    are_given = any(source is not None and source.name != "DEFAULT" for source in sources)
+    if context.invoked_subcommand is None and drawing.result is not None:
+        drawing.draw(None)
+    elif context.invoked_subcommand is None:
+        raise UsageError("Name a metric, as in embstore plot anisotropy, or a stored result: --from result.json")
+    elif are_given:
+        raise UsageError(
+            f"Options stand after the metric: embstore plot {context.invoked_subcommand} --layer 0-6 -o figure.svg"
+        )

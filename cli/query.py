@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from embstore.base.errors import EmbstoreError, UnknownNameError, UsageError
 from embstore.base.messages import as_option, rendered
 
 from . import _options
-from ._errors import explained, refuse, wrapped
-from ._options import grouped, option, parameters_of, set_parameters
+from ._errors import refuse, wrapped
+from ._options import grouped, open_single, open_stores, option, parameters_of, set_parameters
 from ._output import emit, json_text, write
 from ._reading import PlainCommand, PlainGroup
-from ._store import open_single, open_stores
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric, Parameter
@@ -71,29 +71,22 @@ def _query(
     metric = options.pop("metric")
     intervals = options.pop("intervals", None)
     options = query_arguments(options)
-    with explained():
-        _check_intervals(intervals, form)
-        if explain:
-            _explain(metric, store, options, form, output, cache=not no_cache)
-            return
-
-        from ._progress import show_progress
-
-        with show_progress(quiet):
-            found = open_stores(store).query(metric, cache=not no_cache, **options)
-        shown = found.inline_intervals() if intervals == "inline" else found
-        emit(shown, form, output, csv_safe=csv_safe, quiet=quiet)
-
-
-def _check_intervals(intervals: str | None, form: _options.Format) -> None:
-    from embstore.base.errors import UnknownNameError, UsageError
-
     if intervals not in (None, "columns", "inline"):
         raise UnknownNameError("layout of intervals", intervals, ("columns", "inline"))
     if intervals == "inline" and form not in (_options.Format.TABLE, _options.Format.MARKDOWN, _options.Format.LATEX):
         raise UsageError(
             f"--intervals inline is for table, markdown and latex: {form.value} has low and high in columns."
         )
+    if explain:
+        _explain(metric, store, options, form, output, cache=not no_cache)
+        return
+
+    from ._progress import show_progress
+
+    with show_progress(quiet):
+        found = open_stores(store).query(metric, cache=not no_cache, **options)
+    shown = found.inline_intervals() if intervals == "inline" else found
+    emit(shown, form, output, csv_safe=csv_safe, quiet=quiet)
 
 
 def _explain(
@@ -105,8 +98,6 @@ def _explain(
     *,
     cache: bool,
 ) -> None:
-    from embstore.base.errors import UsageError
-
     if form not in (_options.Format.TABLE, _options.Format.JSON, _options.Format.JSONL):
         raise UsageError(f"--explain is written as table (text), json or jsonl, not as {form.value}.")
     explanation = open_single(store, "--explain").explain_query(metric, cache=cache, **options)
@@ -117,8 +108,7 @@ def _explain(
     write(f"{text}\n", output, is_data=form is not _options.Format.TABLE)
 
 
-SELECTION = parameters_of(_selection)
-"""Options of all metrics that select spaces, layers and items."""
+SELECTION = parameters_of(_selection)  # options of all metrics that select spaces, layers and items
 
 
 def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[inspect.Parameter]) -> Any:
@@ -170,10 +160,8 @@ class MetricGroup(PlainGroup):
     Other packages are looked for only where a metric is not built in, or all are listed.
     """
 
-    make_command = staticmethod(_query_command)
-    """Function that returns the command of a metric."""
-    others: tuple[str, ...] = ()
-    """Names of the commands that are no metrics."""
+    make_command = staticmethod(_query_command)  # function that returns the command of a metric
+    others: tuple[str, ...] = ()  # names of the commands that are no metrics
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read what is before the metric; an option of a metric there is answered with its place."""
@@ -218,7 +206,6 @@ class MetricGroup(PlainGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a metric, or end with a message that gives the reason and the nearest name."""
-        from embstore.base.errors import EmbstoreError
         from embstore.metrics import get_metric
 
         try:

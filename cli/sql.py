@@ -9,19 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
+from embstore.base.errors import UsageError
+from embstore.base.messages import printable
+
 from . import _options
-from ._errors import explained
-from ._options import argument, option
+from ._options import argument, open_store, option
 from ._output import csv_lines, emit, json_lines, open_output, write
 from ._reading import PlainCommand
-from ._store import open_store
 
 _PLAN = ["explain_key", "explain_value"]  # columns of what EXPLAIN gives
 _ALONE = {"tables": ("query", "file", "parameter", "explain", "raw"), "explain": ("raw",)}
 """Options that have no effect beside an option."""
 
-_ROWS = 10_000
-"""Number of rows that are in memory at a time where a format is written row by row."""
+_ROWS = 10_000  # number of rows that are in memory at a time where a format is written row by row
 
 
 class SqlCommand(PlainCommand):
@@ -64,35 +64,32 @@ def sql(
     Views: items, columns, built_in, embeddings, summaries, skipped, spaces and datasets.NAME (--tables). Macros:
     vec(space, layer, text), cosine(a, b), and the table neighbours(space, layer, text, k := 10).
     """  # fmt: skip
-    with explained():
-        _check_together(tables=tables, explain=explain, raw=raw, query=query, file=file, parameter=parameter)
-        opened = open_store(store)
-        if tables:
-            emit(opened.sql_views(), form, output, csv_safe=csv_safe)
-            return
-        select = _text(query, file)
-        if explain:
-            _write_plan(opened.sql(f"EXPLAIN {select}", _values(parameter), timeout=timeout, memory=memory), output)
-            return
-        found = opened.sql(select, _values(parameter), timeout=timeout, memory=memory)
-        if found.columns == _PLAN and form is _options.Format.TABLE:
-            _write_plan(found, output)
-        elif raw:
-            _write_first(found, output)
-        elif form in (_options.Format.CSV, _options.Format.JSONL, _options.Format.PARQUET):
-            _stream(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text)
-        else:
-            from embstore.base.table import table
+    _check_together(tables=tables, explain=explain, raw=raw, query=query, file=file, parameter=parameter)
+    opened = open_store(store)
+    if tables:
+        emit(opened.sql_views(), form, output, csv_safe=csv_safe)
+        return
+    select = _text(query, file)
+    if explain:
+        _write_plan(opened.sql(f"EXPLAIN {select}", _values(parameter), timeout=timeout, memory=memory), output)
+        return
+    found = opened.sql(select, _values(parameter), timeout=timeout, memory=memory)
+    if found.columns == _PLAN and form is _options.Format.TABLE:
+        _write_plan(found, output)
+    elif raw:
+        _write_first(found, output)
+    elif form in (_options.Format.CSV, _options.Format.JSONL, _options.Format.PARQUET):
+        _stream(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text)
+    else:
+        from embstore.base.table import table
 
-            columns = found.columns
-            rows = [dict(zip(columns, map(_plain, values), strict=True)) for values in found.fetchall()]
-            emit(table(rows, columns=columns), form, output, csv_safe=csv_safe, ids_as_text=ids_as_text)
+        columns = found.columns
+        rows = [dict(zip(columns, map(_plain, values), strict=True)) for values in found.fetchall()]
+        emit(table(rows, columns=columns), form, output, csv_safe=csv_safe, ids_as_text=ids_as_text)
 
 
 def _check_together(**options: Any) -> None:
     """Raise UsageError for options that have no effect together."""
-    from embstore.base.errors import UsageError
-
     for name, others in _ALONE.items():
         if options[name] and (found := [other for other in others if options[other]]):
             shown = "a query" if found[0] == "query" else f"--{found[0]}"
@@ -102,7 +99,6 @@ def _check_together(**options: Any) -> None:
 def _text(query: str | None, file: Path | None) -> str:
     """Return the statement: the argument, a file's content, or standard input."""
     from embstore.base import disk
-    from embstore.base.errors import UsageError
 
     if query is not None and query != "-":
         if file is not None:
@@ -119,8 +115,6 @@ def _text(query: str | None, file: Path | None) -> str:
 
 def _values(given: Sequence[str] | None) -> dict[str, Any]:
     """Return the values of parameters by name; each is given as ``NAME=VALUE``."""
-    from embstore.base.errors import UsageError
-
     values = {}
     for text in given or ():
         name, separator, value = text.partition("=")
@@ -176,15 +170,12 @@ def _plain(value: Any) -> Any:
 
 
 def _write_plan(found: Any, output: Path | None) -> None:
-    from embstore.base.escape import printable
-
     write("".join(printable(str(row[-1]), lines=True) for row in found.fetchall()), output, is_data=False)
 
 
 def _write_first(found: Any, output: Path | None) -> None:
     """Write the first value alone; bytes as they are."""
-    from embstore.base.errors import UsageError
-    from embstore.base.escape import printable
+    from embstore.base.messages import printable
 
     rows = found.limit(1).fetchall()
     if not rows:
@@ -200,8 +191,6 @@ def _write_first(found: Any, output: Path | None) -> None:
 
 def _stream(found: Any, form: _options.Format, output: Path | None, *, csv_safe: bool, ids_as_text: bool) -> None:
     """Write rows as they come, in memory for a few thousand at a time."""
-    from embstore.base.errors import UsageError
-
     for_terminal = output is None and sys.stdout.isatty()
     if form is _options.Format.PARQUET:
         from embstore.base.table import write_batches

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embstore.base.errors import UnknownNameError, UsageError
-from embstore.base.escape import printable, printable_json
+from embstore.base.messages import printable, printable_json
 from embstore.base.table import table
 
 BIDI = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}

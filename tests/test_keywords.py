@@ -8,7 +8,7 @@ import pytest
 
 from embstore import EmbstoreError, Store
 from embstore.base.errors import UnknownNameError, UsageError
-from embstore.store.arguments import QueryOptions, SpaceFilters
+from embstore.store.opened import QueryOptions, SpaceFilters
 
 
 @pytest.mark.parametrize(

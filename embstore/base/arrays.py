@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from embstore.base.summary import in_float64
 
-ROWS = 512
-"""Number of vectors that a thread processes at a time."""
+ROWS = 512  # number of vectors that a thread processes at a time
 DISTANCE_ERROR = 1e-10
 """Bound on the relative rounding error of Euclidean distances in float64: see :class:`.index.points.Points`."""
 _THREADS = min(8, os.cpu_count() or 1)

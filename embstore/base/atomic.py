@@ -44,8 +44,14 @@ def discard_dead(folder: Path) -> None:
     """
     for path in disk.listed(folder):
         found = re.fullmatch(rf"\.([0-9]+)-{_machine()}[0-9a-f]{{8}}\.tmp", path.name)
-        if found and _machine() and not _is_alive(int(found[1])):
+        if not found or not _machine():
+            continue
+        try:
+            os.kill(int(found[1]), 0)
+        except ProcessLookupError:
             discard(path)
+        except (OSError, OverflowError):  # of another user, or no number of a process
+            continue
 
 
 @cache
@@ -59,23 +65,8 @@ def _machine() -> str:
     return f"{zlib.crc32(f'{os.uname().nodename} {container}'.encode()):08x}"
 
 
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # of another user, or no number of a process
-        pass
-    return True
-
-
 def temporary_path(folder: Path, owner: str = "") -> Path:
-    """Return the path of a new temporary file or folder.
-
-    Args:
-        folder: Folder of the path.
-        owner: Hexadecimal identifier to include in the name; by default of this machine.
-    """
+    """Return the path of a new temporary file or folder, whose name has the identifier of its owner or this machine."""
     return folder / f".{os.getpid()}-{owner or _machine()}{os.urandom(4).hex()}.tmp"
 
 
@@ -160,14 +151,7 @@ def write_document(path: Path, document: dict[str, Any], kind: documents.Kind) -
 
 
 def checked_bytes(path: Path | str, document: dict[str, Any], kind: documents.Kind, indent: int | None = 2) -> bytes:
-    """Serialize a JSON document, and check that :func:`read_document` will accept it.
-
-    Args:
-        path: Path of its file, for messages.
-        document: Document without its SHA-256.
-        kind: Name of its schema in :mod:`embstore_schemas`.
-        indent: Number of spaces that members are indented by; None for one line.
-    """
+    """Serialize a JSON document, given without its SHA-256, and check that :func:`read_document` will accept it."""
     try:
         data = document_bytes(document, indent)
         documents.check(documents.parse(data, kind), kind)

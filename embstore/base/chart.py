@@ -13,40 +13,29 @@ class Chart(NamedTuple):
     """The chart of a table of results.
 
     Attributes:
-        kind: Type of chart.
         values: Columns that can be drawn, the default first: of several, the first that has a value in some row.
-        title: Name of what is measured.
-        units: Column → unit of measurement, of the columns that have one.
         ranges: Column → range as text, such as ``−1 to 1``, of the columns that have one.
         intervals: Column → columns of the lower and the upper limit of its interval.
         facets: Columns, such as ``dataset``, each combination of whose values gets a panel of its own.
         items: Column, such as ``word``, whose values, if there are any, stand in a strip; None for none.
-        bar_names: Column of arrays with the name of each bar; None to number the bars from 1.
-        settings: Columns with the settings that the caption states.
-        best: Boolean column that marks the best layer; None for none.
-        series: Column whose values have a curve each.
-        layer: Column with the numbers of the layers, along the x axis of curves.
-        layer_name: Column with their names.
-        x_title: Title of the x axis of curves.
-        is_ordered: Whether the curves have an order, which their colours show.
     """
 
     kind: ChartKind
     values: tuple[str, ...]
-    title: str = ""
-    units: tuple[tuple[str, str], ...] = ()
+    title: str = ""  # name of what is measured
+    units: tuple[tuple[str, str], ...] = ()  # column → unit of measurement, of the columns that have one
     ranges: tuple[tuple[str, str], ...] = ()
     intervals: tuple[tuple[str, tuple[str, str]], ...] = ()
     facets: tuple[str, ...] = ()
     items: str | None = None
-    bar_names: str | None = None
-    settings: tuple[str, ...] = ()
-    best: str | None = None
-    series: str = "space"
-    layer: str = "layer"
-    layer_name: str = "layer_name"
-    x_title: str = "layer"
-    is_ordered: bool = False
+    bar_names: str | None = None  # column of arrays with the name of each bar; None to number the bars from 1
+    settings: tuple[str, ...] = ()  # columns with the settings that the caption states
+    best: str | None = None  # boolean column that marks the best layer; None for none
+    series: str = "space"  # column whose values have a curve each
+    layer: str = "layer"  # column with the numbers of the layers, along the x axis of curves
+    layer_name: str = "layer_name"  # column with their names
+    x_title: str = "layer"  # title of the x axis of curves
+    is_ordered: bool = False  # whether the curves have an order, which their colours show
 
 
 def with_groups(chart: Chart, *, is_ordered: bool) -> Chart:

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from embstore.base.errors import DamagedError, FileAccessError, MissingFileError, StoreError, UsageError
-from embstore.base.escape import is_utf8
+from embstore.base.messages import is_utf8
 from embstore.base.supply import Ranges, fetched, forget, supplier_of
 
 Observer = Callable[[str, Path, Path | None], None]
@@ -160,6 +160,18 @@ def size(path: Path) -> int:
     return status(path).st_size
 
 
+Stamp = tuple[int, int, int]
+
+
+def stamp_of(path: Path | str) -> Stamp | None:
+    """Return inode, size and modification time of a file, which change when it is replaced; None if it is missing."""
+    try:
+        found = status(path)
+    except MissingFileError:
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
+
+
 def free_bytes(path: Path) -> int | None:
     """Return the bytes that are free on the file system of a path, which need not exist; None if that is unknown."""
     try:
@@ -178,27 +190,25 @@ def is_same(path: Path, other: Path) -> bool:
 
 def exists(path: Path) -> bool:
     """Return whether a file, folder or symbolic link has this path."""
-    return _mode(path) is not None
+    return _mode(path) != 0
 
 
 def is_file(path: Path) -> bool:
     """Return whether the path is a regular file."""
-    mode = _mode(path)
-    return mode is not None and stat.S_ISREG(mode)
+    return stat.S_ISREG(_mode(path))
 
 
 def is_folder(path: Path) -> bool:
     """Return whether the path is a folder."""
-    mode = _mode(path)
-    return mode is not None and stat.S_ISDIR(mode)
+    return stat.S_ISDIR(_mode(path))
 
 
-def _mode(path: Path) -> int | None:
-    """Return the type and permissions of a path, or None if it does not exist."""
+def _mode(path: Path) -> int:
+    """Return the type and permissions of a path; 0 if it does not exist."""
     try:
         return status(path).st_mode
     except MissingFileError:
-        return None
+        return 0
 
 
 def resolved(path: Path) -> Path:
@@ -220,12 +230,9 @@ MAX_BYTES = 1 << 30  # of a file that is read whole
 
 @contextmanager
 def opening(path: Path, operation: str = "open", ranges: Ranges = None) -> Iterator[None]:
-    """Announce that a library opens, reads or writes a file within the context, and check that it is a regular file.
+    """Announce that a library opens a file within the context, and check that it is a regular file.
 
-    Args:
-        path: File.
-        operation: ``open``, ``create`` if the library writes the file, or ``lock``.
-        ranges: Parts that the library may read; by default any.
+    The operation is ``create`` if the library writes the file, or ``lock``; it may read some parts, by default any.
     """
     with fetched(path, ranges) if operation == "open" else nullcontext(), Operation(operation, path):
         with suppress(FileNotFoundError):

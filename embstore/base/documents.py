@@ -1,6 +1,7 @@
 """Parse the JSON documents of a store, and check them against their schemas in :mod:`embstore_schemas`."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pkgutil import get_data
@@ -11,17 +12,9 @@ if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
 
 Kind = Literal[
-    "store",
-    "manifest",
-    "remote-manifest",
-    "remote-list",
-    "card",
-    "index-card",
-    "answer",
-    "lock-holder",
-    "own-dataset",
+    "store", "manifest", "remote-manifest", "remote-list", "card", "index-card", "answer", "lock-holder", "own-dataset",
     "map-header",
-]
+]  # fmt: skip
 
 _Path = tuple[str | int | None, ...]
 
@@ -30,17 +23,10 @@ _KIB, _MIB = 1 << 10, 1 << 20
 # Several times the size of the largest real documents: cards of 4,096 layers, index cards of 100,000 shards, answers
 # of 8 MiB.
 MAX_BYTES: dict[Kind, int] = {
-    "store": 64 * _KIB,
-    "manifest": 64 * _MIB,
-    "remote-manifest": 256 * _MIB,
-    "remote-list": 256 * _MIB,
-    "card": _MIB,
-    "index-card": 32 * _MIB,
-    "answer": 16 * _MIB,
-    "lock-holder": 64 * _KIB,
-    "own-dataset": 64 * _KIB,
+    "store": 64 * _KIB, "manifest": 64 * _MIB, "remote-manifest": 256 * _MIB, "remote-list": 256 * _MIB, "card": _MIB,
+    "index-card": 32 * _MIB, "answer": 16 * _MIB, "lock-holder": 64 * _KIB, "own-dataset": 64 * _KIB,
     "map-header": 32 * _MIB,
-}
+}  # fmt: skip
 
 _MAX_DEPTH = 64  # of documents of other programs
 
@@ -62,17 +48,11 @@ def parse(data: bytes, kind: Kind) -> dict[str, Any]:
     """Parse a JSON object strictly; :func:`check` then checks it against its schema.
 
     NaN, infinity, repeated names and text that is not valid Unicode are rejected.
-
-    Args:
-        data: JSON in UTF-8.
-        kind: Name of the schema.
     """
     if len(data) > MAX_BYTES[kind]:
         raise InvalidDocument(f"it is larger than {MAX_BYTES[kind] // _KIB:,} KiB")
     try:
-        document = json.loads(
-            data.decode(), object_pairs_hook=_object, parse_float=_finite, parse_constant=_refuse_constant
-        )
+        document = json.loads(data.decode(), object_pairs_hook=_object, parse_float=_finite, parse_constant=_finite)
         if b"\\u" in data:  # half a surrogate pair is no Unicode
             json.dumps(document, ensure_ascii=False).encode()
     except RecursionError:
@@ -196,12 +176,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _finite(text: str) -> float:
-    """Parse a float; raise ValueError for one that overflows."""
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise ValueError("a number is too large")
+    """Parse a float; raise ValueError for one that is none or overflows."""
+    if not math.isfinite(value := float(text)):
+        raise ValueError("a number is too large" if text[-1].isdecimal() else f"{text} is no number of JSON")
     return value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")

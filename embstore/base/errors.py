@@ -31,8 +31,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from embstore.base.escape import printable
-from embstore.base.messages import rendered
+from embstore.base.messages import printable, rendered
 
 
 class EmbstoreError(Exception):

@@ -3,15 +3,13 @@
 ``⦃embed=True⦄`` is ``--embed`` on the command line, ``embed=True`` in Python, and a box to tick on the page. Commands
 in a message, as in ``Run: embstore verify --deep``, are plain text. ``⦃--column⦄`` is ``column=``, ``⦃column⦄`` is
 ``columns=``, as of most methods. Messages are rendered where they are shown: by errors, and by the results that have
-notes.
+notes. Control characters of texts are escaped before they are shown, since a terminal would obey them.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-
-from embstore.base.escape import printable
 
 Style = Callable[[str, str | None], str]
 """Function of a parameter's name, as the command line has it, and of the value that a message gives, if any."""
@@ -121,3 +119,36 @@ class Report:
         import html  # whose table of names takes longer to load than a short report
 
         return "".join(f"<p>{html.escape(printable(line))}</p>" for line in [*self.lines(), *self.notes])
+
+
+_CONTROLS = "\x00-\x1f\x7f-\x9f"  # C0, DEL and C1: escape sequences begin with one of them
+_LINES = "\u2028\u2029"
+_BIDI = "\u202a-\u202e\u2066-\u2069"  # they reorder the text that follows
+_SURROGATES = "\ud800-\udfff"  # UTF-8 has none
+_UNSAFE = f"{_CONTROLS}{_LINES}{_BIDI}{_SURROGATES}"
+_ALL, _ALL_BUT_LINE_FEEDS = f"[{_UNSAFE}]", f"(?!\n)[{_UNSAFE}]"  # compiled at first use: not every command needs them
+
+
+def is_utf8(text: str) -> bool:
+    """Return whether a name of the operating system is UTF-8: the bytes of another are surrogates."""
+    return re.search(f"[{_SURROGATES}]", text) is None
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""Escape the control characters of a text, as in ``\x1b``; all other characters stay.
+
+    Escaped are the C0 and C1 controls, line and paragraph separators, bidirectional embeddings, overrides and isolates,
+    and lone surrogates. Joiners (ZWJ, ZWNJ) stay, since words and emoji are spelt with them.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return re.sub(_ALL_BUT_LINE_FEEDS if lines else _ALL, _escape, text)
+
+
+def printable_json(document: str) -> str:
+    r"""Escape the control characters in a JSON document as in ``\u009b``; its content stays the same."""
+    return re.sub(_ALL_BUT_LINE_FEEDS, lambda match: f"\\u{ord(match[0]):04x}", document)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()

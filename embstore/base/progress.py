@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from embstore.base.escape import printable
+from embstore.base.messages import printable
 
 T = TypeVar("T")
 
@@ -21,24 +21,20 @@ class Progress(NamedTuple):
         stage: Kind of work: ``fetch``, ``load``, ``encode``, ``index``, ``compute``, ``search``, ``verify``,
             ``map``, ``merge``, ``compact``, ``push``, ``pull``, ``measure``, ``hash``, ``read``, ``write``, ``wait``
             or ``finish``.
-        subject: Name of the checkpoint, space, store, recipe, dataset or file.
         done: Number of finished items (``encode``, ``read``, ``write``), layers (``index``, ``compute``, ``search``,
             ``map``), files (``verify``, ``push``, ``pull``), shards (``merge``, ``compact``), queries (``measure``) or
             bytes (``fetch``).
-        total: Total number of these; 0 if unknown.
         share: Finished share of the work, in [0, 1], for the time left. Unlike done/total, it weighs texts by length
             and counts unfinished layers in part.
-        n_tokens: Number of tokens read by the model.
-        n_vectors: Number of vectors read.
     """
 
     stage: str
-    subject: str
+    subject: str  # name of the checkpoint, space, store, recipe, dataset or file
     done: int = 0
-    total: int = 0
+    total: int = 0  # total number of these; 0 if unknown
     share: float = 0.0
-    n_tokens: int = 0
-    n_vectors: int = 0
+    n_tokens: int = 0  # number of tokens read by the model
+    n_vectors: int = 0  # number of vectors read
 
 
 Observer = Callable[[Progress], None]
@@ -71,25 +67,15 @@ def ignore(_progress: Progress) -> None:
 
 @dataclass
 class Task:
-    """A running task of several parts (layers, files …), some of which may run at the same time.
+    """A running task of several parts (layers, files …), some of which may run at the same time."""
 
-    Attributes:
-        observe: Callback for progress.
-        stage: Kind of work, as in :class:`Progress`.
-        subject: Name of the checkpoint, space, store or recipe.
-        total: Number of parts.
-        shares: Part → finished share of it, in [0, 1].
-        n_vectors: Number of vectors read.
-        weight: Share of each part that what is now reported amounts to.
-    """
-
-    observe: Observer
-    stage: str
-    subject: str
+    observe: Observer  # callback for progress
+    stage: str  # kind of work, as in :class:`Progress`
+    subject: str  # name of the checkpoint, space, store or recipe
     total: int
-    shares: dict[Any, float] = field(default_factory=dict)
-    n_vectors: int = 0
-    weight: float = 1.0
+    shares: dict[Any, float] = field(default_factory=dict)  # part → finished share of it, in [0, 1]
+    n_vectors: int = 0  # number of vectors read
+    weight: float = 1.0  # share of each part that what is now reported amounts to
 
     def report(self) -> None:
         """Report the progress to the observer."""
@@ -244,13 +230,9 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class Clock:
-    """Measures the time since the first report of each stage.
+    """Measures the time since the first report of each stage."""
 
-    Attributes:
-        began: Stage and subject → monotonic time in seconds.
-    """
-
-    began: dict[tuple[str, str], float] = field(default_factory=dict)
+    began: dict[tuple[str, str], float] = field(default_factory=dict)  # stage and subject → monotonic time in seconds
 
     def seconds(self, progress: Progress) -> float:
         """Return the seconds since the first report of the stage and subject."""
@@ -273,15 +255,10 @@ def notebook_observer() -> Observer | None:
 
 @dataclass(frozen=True)
 class Bar:
-    """A progress bar with a line of text; empty when the task is done.
-
-    Attributes:
-        line: Text.
-        share: Finished share, in [0, 1].
-    """
+    """A progress bar with a line of text; empty when the task is done."""
 
     line: str = ""
-    share: float = 1.0
+    share: float = 1.0  # finished share, in [0, 1]
 
     def __repr__(self) -> str:
         return printable(self.line)

@@ -136,8 +136,7 @@ class Template:
         return before + text + after, len(before)
 
 
-OUTPUT = "output"
-"""Name of the layer with the output of a checkpoint's own recipe."""
+OUTPUT = "output"  # name of the layer with the output of a checkpoint's own recipe
 
 
 class Layer(NamedTuple):
@@ -152,14 +151,12 @@ class Layers:
     """The layers of a space, in order of their ids.
 
     Attributes:
-        members: Stored layers, by ascending id.
-        n_blocks: Number of blocks, L; layer L is the top layer.
         top_form: Form of layer L, ``raw`` or ``normed``; None for a model without a final norm. The other form, if
             stored, is layer L+1, named by its form.
     """
 
-    members: tuple[Layer, ...]
-    n_blocks: int
+    members: tuple[Layer, ...]  # stored layers, by ascending id
+    n_blocks: int  # number of blocks, L; layer L is the top layer
     top_form: TopForm | None
 
     @classmethod

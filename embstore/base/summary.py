@@ -38,29 +38,17 @@ def weighted_sum(weights: Float64Array, x: Float64Array) -> Float64Array:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Sums over vectors of one layer, in float64. Summaries of disjoint sets of vectors are merged by addition.
+    """Sums over vectors of one layer, in float64. Summaries of disjoint sets of vectors are merged by addition."""
 
-    Attributes:
-        n: Number of vectors, zero vectors included.
-        n_zero: Number of zero vectors.
-        total: Σx, shape (dim,).
-        unit_total: Σu over the non-zero vectors, shape (dim,).
-        unit_square_total: Σu² per component, shape (dim,).
-        norm_total: Σ‖x‖.
-        norm_square_total: Σ‖x‖².
-        norm_min: Smallest norm; infinity if n = 0.
-        norm_max: Largest norm; 0 if n = 0.
-    """
-
-    n: int
-    n_zero: int
-    total: Float64Array
-    unit_total: Float64Array
-    unit_square_total: Float64Array
-    norm_total: float
-    norm_square_total: float
-    norm_min: float
-    norm_max: float
+    n: int  # number of vectors, zero vectors included
+    n_zero: int  # number of zero vectors
+    total: Float64Array  # Σx, shape (dim,)
+    unit_total: Float64Array  # Σu over the non-zero vectors, shape (dim,)
+    unit_square_total: Float64Array  # Σu² per component, shape (dim,)
+    norm_total: float  # Σ‖x‖
+    norm_square_total: float  # Σ‖x‖²
+    norm_min: float  # smallest norm; infinity if n = 0
+    norm_max: float  # largest norm; 0 if n = 0
 
     @classmethod
     def empty(cls, dim: int) -> Self:

@@ -11,10 +11,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
-Range = tuple[int, int]
-"""Bytes of a file: offset of the first, and offset after the last."""
-Ranges = Sequence[Range] | None
-"""Parts of a file; None for all of it."""
+Range = tuple[int, int]  # bytes of a file: offset of the first, and offset after the last
+Ranges = Sequence[Range] | None  # parts of a file; None for all of it
 
 
 class Supplier(Protocol):

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from embstore.base.chart import Chart, Picture
 from embstore.base.errors import UnknownNameError
-from embstore.base.escape import printable
-from embstore.base.messages import rendered_all
+from embstore.base.messages import printable, rendered_all
 
 if TYPE_CHECKING:
     import os
@@ -26,37 +25,26 @@ class Pivot(NamedTuple):
     """The printed layout of a table as a pivot: some columns down, some across, values in the cells.
 
     Attributes:
-        down: Columns whose values identify a printed row.
-        across: Columns whose values identify a group of printed columns.
         values: Columns printed in each group; for a tuple of columns, the first value that is not None.
-        heads: Headings of the columns ``down``; their names by default.
         joined: Whether the values of a group share one cell, whose heading then names all columns of ``across``; else
             the heading names only those that differ between groups.
-        order: Numeric column to sort the printed rows by; None keeps their order.
-        mark: Boolean column; where it is true, a star follows the first value.
     """
 
-    down: tuple[str, ...]
-    across: tuple[str, ...]
+    down: tuple[str, ...]  # columns whose values identify a printed row
+    across: tuple[str, ...]  # columns whose values identify a group of printed columns
     values: tuple[str | tuple[str, ...], ...]
-    heads: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()  # headings of the columns ``down``; their names by default
     joined: bool = False
-    order: str | None = None
-    mark: str | None = None
+    order: str | None = None  # numeric column to sort the printed rows by; None keeps their order
+    mark: str | None = None  # boolean column; where it is true, a star follows the first value
 
 
 class ShownColumn(NamedTuple):
-    """A printed column of a table without a pivot.
-
-    Attributes:
-        column: Name of the column.
-        head: Heading; the name by default.
-        kind: Format of the numbers: ``bytes`` (43.4 MB), ``count`` (10,000), or empty for the default.
-    """
+    """A printed column of a table without a pivot."""
 
     column: str
-    head: str = ""
-    kind: str = ""
+    head: str = ""  # heading; the name by default
+    kind: str = ""  # format of the numbers: ``bytes`` (43.4 MB), ``count`` (10,000), or empty for the default
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,12 @@ from typing import Any, NamedTuple
 from embstore.base.errors import UsageError
 from embstore.base.space import Template, Unit
 
-NOT_UNICODE = "not valid Unicode (lone surrogate)"
-"""Reason for skipping a text that no tokenizer can read."""
+NOT_UNICODE = "not valid Unicode (lone surrogate)"  # reason for skipping a text that no tokenizer can read
 
 TOO_LONG = "too long for the unit occurrence: cut it into sentences"
 """Reason for skipping a sentence whose words would take too long to hash (:func:`is_too_long`)."""
 
-NO_WORD = "no word in it"
-"""Reason for skipping a sentence without words, with the unit occurrence."""
+NO_WORD = "no word in it"  # reason for skipping a sentence without words, with the unit occurrence
 
 _MAX_HASHED_BYTES = 8 << 30
 _MAX_WORDS = 1 << 19
@@ -36,21 +34,13 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A word, a sentence, or an occurrence of a word in a sentence, which gets a vector.
-
-    Attributes:
-        unit: Unit of the item.
-        text: Text of the item, exactly as in the source.
-        context: Sentence of an occurrence; None for words and sentences.
-        span: Position of an occurrence in its sentence; None for words and sentences.
-        id: 63-bit hash of the other fields, the same on every machine.
-    """
+    """A word, a sentence, or an occurrence of a word in a sentence, which gets a vector."""
 
     unit: Unit
-    text: str
-    context: str | None
-    span: Span | None
-    id: int
+    text: str  # text of the item, exactly as in the source
+    context: str | None  # sentence of an occurrence; None for words and sentences
+    span: Span | None  # position of an occurrence in its sentence; None for words and sentences
+    id: int  # 63-bit hash of the other fields, the same on every machine
 
     @classmethod
     def whole(cls, unit: Unit, text: str) -> "Item":
@@ -77,17 +67,11 @@ class Item:
 
 
 class Passage(NamedTuple):
-    """One string given to the model, with the spans that become items.
+    """One string given to the model, with the spans that become items."""
 
-    Attributes:
-        text: String for the tokenizer, with the template applied.
-        spans: Positions of the items in the string.
-        item_ids: Ids of the items, one per span.
-    """
-
-    text: str
-    spans: tuple[Span, ...]
-    item_ids: tuple[int, ...]
+    text: str  # string for the tokenizer, with the template applied
+    spans: tuple[Span, ...]  # positions of the items in the string
+    item_ids: tuple[int, ...]  # ids of the items, one per span
 
 
 def item_id(unit: Unit, text: str, context: str | None = None, span: Span | None = None) -> int:

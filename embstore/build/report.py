@@ -95,11 +95,6 @@ class BuildReport(Report):
         """Number of items whose text was cut to the context length, summed over spaces."""
         return sum(space.truncated for space in self.spaces)
 
-    @property
-    def tokens_per_second(self) -> float:
-        """Number of tokens per second of encoding, writing and indexing."""
-        return self.n_tokens / self.encode_seconds if self.encode_seconds else 0.0
-
     def to_table(self) -> Table:
         """Return a table with one row per space."""
         rows = [
@@ -116,22 +111,18 @@ class BuildReport(Report):
         lines = []
         if self.dry_run:
             lines.append(f"Dry run: nothing is written. {count(self.n_texts, 'text')}, {count(self.n_items, 'item')}.")
+        verb = "to embed" if self.dry_run else "embedded"
         for space in self.spaces:
-            lines.append(_space_line(space, self.dry_run))
+            truncated = f" ({space.truncated:,} truncated)" if space.truncated else ""
+            elsewhere = f", {space.elsewhere:,} left to the other parts" if space.elsewhere else ""
+            done = f"{space.embedded:,} {verb}{truncated}, {space.present:,} already there{elsewhere}"
+            lines.append(f"{space.space}: {done}")
             lines += [f"  {n:,} skipped: {reason}" for reason, n in space.skipped.most_common()]
         lines += [f"{count(n, 'row')} of the sources skipped: {reason}" for reason, n in self.blanks.most_common()]
         for column in self.columns:
             lines.append(_column_line(column, self.dry_run))
             lines += [] if column.oddity is None else [f"  of type string, since {column.oddity}"]
-        return [*lines, _estimate_line(self) if self.dry_run else _work_line(self)]
-
-
-def _space_line(space: SpaceReport, dry_run: bool) -> str:
-    """Return the line of a report on one space."""
-    truncated = f" ({space.truncated:,} truncated)" if space.truncated else ""
-    verb = "to embed" if dry_run else "embedded"
-    elsewhere = f", {space.elsewhere:,} left to the other parts" if space.elsewhere else ""
-    return f"{space.space}: {space.embedded:,} {verb}{truncated}, {space.present:,} already there{elsewhere}"
+        return [*lines, _last_line(self)]
 
 
 def _column_line(column: StoredColumn, dry_run: bool) -> str:
@@ -144,21 +135,19 @@ def _column_line(column: StoredColumn, dry_run: bool) -> str:
     return f"column {column.name} ({column.kind}): {count(column.n_new, 'value')} {verb}{before}"
 
 
-def _estimate_line(report: BuildReport) -> str:
-    """Return the last line of the report of a dry run."""
-    if not report.n_tokens:
+def _last_line(report: BuildReport) -> str:
+    """Return the last line of the report of a build, or of a dry run."""
+    if report.dry_run and not report.n_tokens:
         return f"Nothing to embed in {report.store}"
-    return (
-        f"{count(report.n_tokens, 'token')} in {count(report.n_forward_passes, 'forward pass', 'es')}; about "
-        f"{show_size(report.n_bytes)} on disk and {duration(report.encode_seconds)} on this machine, loading aside"
-    )
-
-
-def _work_line(report: BuildReport) -> str:
-    """Return the last line of the report of a build."""
-    if report.n_tokens:
+    if report.dry_run:
         return (
-            f"{count(report.n_tokens, 'token')} in {duration(report.encode_seconds)} ({report.tokens_per_second:,.0f} "
+            f"{count(report.n_tokens, 'token')} in {count(report.n_forward_passes, 'forward pass', 'es')}; about "
+            f"{show_size(report.n_bytes)} on disk and {duration(report.encode_seconds)} on this machine, loading aside"
+        )
+    if report.n_tokens:
+        rate = report.n_tokens / report.encode_seconds if report.encode_seconds else 0.0
+        return (
+            f"{count(report.n_tokens, 'token')} in {duration(report.encode_seconds)} ({rate:,.0f} "
             f"tokens/s), {duration(report.total_seconds)} with loading; {show_size(report.n_bytes)} written to "
             f"{report.store}"
         )

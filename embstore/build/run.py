@@ -2,9 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import compress
 from typing import TYPE_CHECKING
 
@@ -23,18 +23,16 @@ from embstore.index.updating import recall_notes, update_indexes
 from embstore.storage.files.item_columns import token_column
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import InvalidVectorError
-from embstore.storage.maintenance.column_tables import remove_columns
+from embstore.storage.maintenance.part_tables import remove_columns
 from embstore.storage.staging.columns import StoredColumn, TokenColumn
+from embstore.storage.staging.missing import SkipList, StoredTexts
 from embstore.storage.staging.staging import Ids
-from embstore.storage.staging.texts import SkipList, StoredTexts
 from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.writer import SpaceWriter, StoreWriter
 
 if TYPE_CHECKING:
-    from embstore.build.on_ray import Cluster
-
-if TYPE_CHECKING:
     from embstore.base.text import Item
+    from embstore.build.on_ray import Cluster
 
 N_LISTED = 5
 """Number of texts that the message about lost ones shows."""
@@ -81,6 +79,8 @@ class Run:
 
     def __init__(self, store: StoreWriter, job: Job, item_texts: StoredTexts, skips: Skips, observe: Observer) -> None:
         self._store, self.job, self._item_texts, self._skips, self._observe = store, job, item_texts, skips, observe
+        self.model: Model = job.model
+        self.spaces = [space.card.space for space in job.spaces]  # their names
         self._embedded: dict[str, int] = {}
         self.n_tokens = self.n_forward_passes = self.n_bytes = 0  # bytes of the shards and indexes written
         self.seconds = 0.0  # of encoding, writing and indexing
@@ -88,16 +88,6 @@ class Run:
         self.lost: list[Item] = []  # over which workers of a cluster died again and again
         # Space name → ids and numbers of tokens of its new items, both (n,), in parts.
         self.lengths: dict[str, list[tuple[Ids, Ids]]] = {space: [] for space in self.spaces}
-
-    @property
-    def model(self) -> Model:
-        """Checkpoint of the job."""
-        return self.job.model
-
-    @property
-    def spaces(self) -> list[str]:
-        """Names of the job's spaces."""
-        return [space.card.space for space in self.job.spaces]
 
     def encode(self) -> None:
         """Encode the missing items in this process; a range is written as shards while the next one is encoded."""
@@ -227,21 +217,19 @@ def store_token_counts(
     The tokens are those of the item itself, without special tokens, the template and the prompt. They are counted anew
     only for items that have a vector and no number: an earlier build was interrupted, or did not count them.
     """
-    return [_stored(job, space, paths, encoded[space.card.space], observe) for space in job.spaces]
-
-
-def _stored(job: Job, space: SpacePlan, paths: StorePaths, encoded: list[Counts], observe: Observer) -> StoredColumn:
-    column = TokenColumn(paths, space.card.space)
-    present = job.missing.present_ids(space.card.space, job.parts)
-    uncounted = column.without_value(present)
-    if len(uncounted):
-        encoded = [*encoded, *_counted(job, space, uncounted, observe)]
-    empty = np.empty(0, np.int64)
-    ids, n_tokens = (np.concatenate([empty, *arrays]) for arrays in zip((empty, empty), *encoded, strict=True))
-    order = np.argsort(ids)
-    n_new = column.write(ids[order], n_tokens[order])
-    n_before = len(present) - len(uncounted)
-    return StoredColumn(column.name, "int64", n_before + len(ids), n_new)
+    columns = []
+    for space in job.spaces:
+        column = TokenColumn(paths, space.card.space)
+        present = job.missing.present_ids(space.card.space, job.parts)
+        uncounted = column.without_value(present)
+        counts = [(np.empty(0, np.int64),) * 2, *encoded[space.card.space]]
+        if len(uncounted):
+            counts += _counted(job, space, uncounted, observe)
+        ids, n_tokens = map(np.concatenate, zip(*counts, strict=True))
+        order = np.argsort(ids)
+        n_new = column.write(ids[order], n_tokens[order])
+        columns.append(StoredColumn(column.name, "int64", len(present) - len(uncounted) + len(ids), n_new))
+    return columns
 
 
 def _counted(job: Job, space: SpacePlan, ids: Ids, observe: Observer) -> list[Counts]:
@@ -278,7 +266,12 @@ def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run], observe: Observer
     def take(outcome: RangeOutcome) -> None:
         run, group = pairs[outcome.job]
         with run.explained():
-            _complete(committer.submit(run.commit, group, outcome))
+            commit = committer.submit(run.commit, group, outcome)  # in another thread, which Ctrl-C does not interrupt
+            try:
+                commit.result()
+            except KeyboardInterrupt:
+                commit.result()
+                raise
             for step in outcome.result.steps if isinstance(outcome.result, RangeResult) else ():
                 run.record(step, group, meter)
 
@@ -288,24 +281,8 @@ def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run], observe: Observer
             for outcome in outcomes:
                 take(outcome)
         except KeyboardInterrupt:
-            for outcome in _finished_soon(outcomes):
-                take(outcome)
+            with suppress(KeyboardInterrupt):  # raised after the last range that ends soon
+                take(outcomes.throw(KeyboardInterrupt()))
+                for outcome in outcomes:
+                    take(outcome)
             raise
-
-
-def _complete(commit: Future[None]) -> None:
-    """Wait for a commit, which runs in another thread, so that Ctrl-C does not interrupt it."""
-    try:
-        commit.result()
-    except KeyboardInterrupt:
-        commit.result()
-        raise
-
-
-def _finished_soon(outcomes: Generator[RangeOutcome]) -> Iterator[RangeOutcome]:
-    """Yield the outcomes that a generator still yields after an interrupt."""
-    try:
-        yield outcomes.throw(KeyboardInterrupt())
-        yield from outcomes
-    except KeyboardInterrupt:
-        return  # there are no others

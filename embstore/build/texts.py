@@ -16,16 +16,7 @@ from embstore.base.errors import SourceError, UsageError
 from embstore.base.progress import Observer, Progress, ignore
 from embstore.base.space import Unit
 from embstore.base.table import ShownColumn, Table, table
-from embstore.base.text import (
-    NO_WORD,
-    TOO_LONG,
-    Item,
-    Span,
-    escaped,
-    is_too_long,
-    items_of,
-    name_problem,
-)
+from embstore.base.text import NO_WORD, TOO_LONG, Item, Span, escaped, is_too_long, items_of, name_problem
 from embstore.sources import (
     NO_COLUMNS,
     STDIN,

@@ -37,23 +37,14 @@ N_MOST = 10
 
 @dataclass(frozen=True, slots=True)
 class DriftRequest:
-    """A request for the drift of items.
+    """A request for the drift of items."""
 
-    Attributes:
-        queries: Items whose drift is requested; empty for those that change most and least.
-        n_most: Number of items that change most, and of those that change least; None with ``queries``.
-        k: Number of neighbours.
-        pairs: ``adjacent`` or ``all`` pairs of the chosen layers.
-        against: Name of the space to compare with; None for layers of the same space.
-        selection: Items that may be neighbours, without transforms.
-    """
-
-    queries: tuple[Query, ...]
-    n_most: int | None
+    queries: tuple[Query, ...]  # items whose drift is requested; empty for those that change most and least
+    n_most: int | None  # number of items that change most, and of those that change least; None with ``queries``
     k: int
-    pairs: str
-    against: str | None
-    selection: Selection
+    pairs: str  # ``adjacent`` or ``all`` pairs of the chosen layers
+    against: str | None  # name of the space to compare with; None for layers of the same space
+    selection: Selection  # items that may be neighbours, without transforms
 
     def __post_init__(self) -> None:
         if self.pairs not in PAIRS:
@@ -68,8 +59,7 @@ class DriftRequest:
             object.__setattr__(self, "n_most", N_MOST)
 
 
-Place = tuple[int, Layer]
-"""A layer: 0 or 1 for the first or second space, and the layer."""
+Place = tuple[int, Layer]  # a layer: 0 or 1 for the first or second space, and the layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,15 +160,13 @@ class Neighbourhoods(NamedTuple):
     """The nearest neighbours of some items in a layer.
 
     Attributes:
-        near: Neighbours of each item as positions among all items, int64 (m, k), nearest first.
-        cosines: Cosines with them, float64 (m, k).
         are_tied: Whether the k + 1 nearest items of an item are equally near, so that ids alone decide which k are its
             neighbours, bool (m,).
         are_last_tied: Whether the next item is as near as the last of the k, so that ids decide, bool (m,).
     """
 
-    near: Positions
-    cosines: Float64Array
+    near: Positions  # neighbours of each item as positions among all items, int64 (m, k), nearest first
+    cosines: Float64Array  # cosines with them, float64 (m, k)
     are_tied: NDArray[np.bool_]
     are_last_tied: NDArray[np.bool_]
 

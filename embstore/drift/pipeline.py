@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from embstore.base.chart import DRIFT
 from embstore.base.errors import NotStoredError, StoreError, UnknownNameError, UsageError
 from embstore.base.table import Pivot, ShownColumn, Table, table
 from embstore.drift.measure import DriftRequest, Measured, Sides, find_sides, measure
-from embstore.query.cache import minor_version
+from embstore.query.cache import question_about, vectors_key
 from embstore.query.lookup import Query
 from embstore.query.missing import quoted_list
 from embstore.query.provenance import (
@@ -22,11 +20,8 @@ from embstore.query.provenance import (
 )
 from embstore.query.request import missing_words
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.answers import Answer, read_answer, trim_answers, write_answer
-from embstore.storage.files.card import Card
-from embstore.storage.files.names import hash_of
-from embstore.storage.selection import SpaceFilter, select_layers
-from embstore.storage.sql import connections
+from embstore.storage.files.card import Card, SpaceFilter, select_layers
+from embstore.storage.files.derived import Answer, read_answer, trim_answers, write_answer
 from embstore.storage.sql.connections import changing_part
 
 Row = dict[str, Any]
@@ -123,25 +118,13 @@ def _stored_or_measured(sides: Sides, request: DriftRequest, words: Sequence[int
 def _question(sides: Sides, request: DriftRequest, words: Sequence[int]) -> dict[str, Any]:
     """Return all that the answer depends on, in the form of the questions for metrics."""
     selection, catalog = request.selection, sides.catalog
-    question: dict[str, Any] = {
-        "metric": {"name": "drift", "version": [_VERSION, _VERSION], "package": None},
-        "parameters": {"k": request.k, "most": request.n_most, "items": list(words), "pairs": request.pairs},
-        "rows": {"where": selection.where, "sample": selection.sample, "transforms": []},
-        "seed": None if selection.sample is None else selection.seed,
-        "inputs": {} if selection.words is None else {"selected words": selection.words.sha256},
-        "numpy": minor_version(np.__version__),
-        "of": [
-            part
-            for card, layers in zip(sides.cards, sides.layers, strict=True)
-            for part in (
-                [card.space, catalog.shards_hash(card.space)],
-                [f"{layer.id} {layer.name}" for layer in layers],
-            )
-        ],
-    }  # fmt: skip
-    if selection.items.is_empty:
-        return question
-    return {**question, "items": hash_of(catalog.item_tables), "duckdb": minor_version(connections.version())}
+    compared = zip(sides.cards, sides.layers, strict=True)
+    return question_about(
+        catalog, selection, None if selection.sample is None else selection.seed,
+        {} if selection.words is None else {"selected words": selection.words.sha256},
+        {"name": "drift", "version": [_VERSION, _VERSION], "package": None},
+        {"k": request.k, "most": request.n_most, "items": list(words), "pairs": request.pairs},
+    ) | {"of": [part for card, layers in compared for part in vectors_key(catalog, card, layers)]}  # fmt: skip
 
 
 def _rows_of(sides: Sides, request: DriftRequest, measured: Measured) -> list[Row]:

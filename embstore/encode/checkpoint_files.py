@@ -25,8 +25,7 @@ TOKENIZER_FILES = (
 )  # fmt: skip
 """Names of the files that define a tokenizer."""
 
-MODULES_FILE = "modules.json"
-"""File of a checkpoint's own recipe, as sentence-transformers writes it."""
+MODULES_FILE = "modules.json"  # file of a checkpoint's own recipe, as sentence-transformers writes it
 
 ADAPTER_FILE = "adapter_config.json"
 """File of an adapter (LoRA and others of the package peft), which is not read but for a message."""

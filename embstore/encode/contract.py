@@ -12,8 +12,7 @@ from embstore.encode.extra import need
 if TYPE_CHECKING:
     from torch import Tensor
 
-LAYER_CHECK = 1
-"""Version of the verification of the layers; recorded in each card."""
+LAYER_CHECK = 1  # version of the verification of the layers; recorded in each card
 
 _TOLERANCE = 1e-4
 
@@ -25,8 +24,6 @@ class Contract:
     Attributes:
         top_form: Form of ``hidden_states[L]``: ``raw`` (before the final norm) or ``normed`` (after it); None without a
             final norm.
-        norm: Path of the final norm's module; None if there is none.
-        pads: Whether padding leaves the states of the real tokens unchanged, to 1e-4 of their norm.
         entry: Path of the first block if ``hidden_states`` begin with its output, so that layer 0 is captured from
             its input; None if they begin with its input.
     """
@@ -34,8 +31,8 @@ class Contract:
     n_blocks: int
     dim: int
     top_form: TopForm | None
-    norm: str | None
-    pads: bool
+    norm: str | None  # path of the final norm's module; None if there is none
+    pads: bool  # whether padding leaves the states of the real tokens unchanged, to 1e-4 of their norm
     entry: str | None = None
 
     def forward(self, model: Any, inputs: Mapping[str, "Tensor"]) -> tuple[list["Tensor"], "Tensor"]:

@@ -34,8 +34,7 @@ _Pending = Future[list[Encoded | Skipped] | None]
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _MAX_MMAP_THRESHOLD = 32 << 20
 
-_STATES_BYTES = 4 << 30
-"""Maximum size of the hidden states of all batches that run in parallel on a CPU."""
+_STATES_BYTES = 4 << 30  # maximum size of the hidden states of all batches that run in parallel on a CPU
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,6 @@ class Forward:
     """A copy of the model, with the poolings and layers to extract from a forward pass.
 
     Attributes:
-        layers: Layers to keep, for all poolings except ``projection``.
         reference: Short text without items that the model has encoded before, to tell a failing text from a failing
             model.
     """
@@ -52,7 +50,7 @@ class Forward:
     contract: Contract
     pad_id: int
     poolings: Sequence[Pooling]
-    layers: Sequence[int]
+    layers: Sequence[int]  # layers to keep, for all poolings except ``projection``
     reference: Text
     head: Head | None = None
 

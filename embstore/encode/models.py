@@ -61,25 +61,15 @@ _MAX_LIMIT = 10**9  # transformers writes 1e30 where a tokenizer states no limit
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
-    """The part of a model that reads text.
+    """The part of a model that reads text."""
 
-    Attributes:
-        architecture: Name of the transformers class to load.
-        path: Path of the part in a model of that class; empty for the whole model.
-        config: Config of the part, or of the whole model.
-        loaded: Config that the class is loaded with.
-        has_projection: Whether the class has a text projection.
-        is_tower: Whether it is the text tower of a contrastive model.
-        is_language_model: Whether it is the language model in a multimodal model.
-    """
-
-    architecture: str
-    path: str
-    config: Any
-    loaded: Any
-    has_projection: bool = False
-    is_tower: bool = False
-    is_language_model: bool = False
+    architecture: str  # name of the transformers class to load
+    path: str  # path of the part in a model of that class; empty for the whole model
+    config: Any  # config of the part, or of the whole model
+    loaded: Any  # config that the class is loaded with
+    has_projection: bool = False  # whether the class has a text projection
+    is_tower: bool = False  # whether it is the text tower of a contrastive model
+    is_language_model: bool = False  # whether it is the language model in a multimodal model
 
     @property
     def is_causal(self) -> bool:

@@ -51,16 +51,14 @@ class Module:
     Attributes:
         type: ``Dense``, ``LayerNorm``, ``Normalize``, ``truncate`` (to the first ``out_features`` dimensions), or
             ``head`` (the linear layer of the model itself, as SigLIP has it).
-        activation: Name of the class in ``torch.nn`` that follows a ``Dense``.
-        residual: Whether a ``Dense`` adds its input, projected if the dimensions differ.
     """
 
     type: Literal["Dense", "LayerNorm", "Normalize", "truncate", "head"]
     in_features: int
     out_features: int
     bias: bool = True
-    activation: str = "Identity"
-    residual: bool = False
+    activation: str = "Identity"  # name of the class in ``torch.nn`` that follows a ``Dense``
+    residual: bool = False  # whether a ``Dense`` adds its input, projected if the dimensions differ
     weights: Path | None = None
     weights_sha256: str = ""
 
@@ -81,25 +79,20 @@ class Recipe:
     """The steps from a text to its vector, as a checkpoint declares them for sentence-transformers.
 
     Attributes:
-        modes: Pooling modes; the vectors of several are concatenated in this order.
-        modules: Modules behind the pooling, in order.
-        include_prompt: Whether the tokens of a prompt are pooled with those of the text.
-        default_prompt: Name of the prompt that is used unless another is named; None for none.
         pad_to: Number of tokens that each text is padded to, with tokens that the model reads as it reads others; None
             for no such padding.
-        follows: Program whose vectors the output has, for messages.
     """
 
-    modes: tuple[Mode, ...]
+    modes: tuple[Mode, ...]  # pooling modes; the vectors of several are concatenated in this order
     token_dim: int
-    modules: tuple[Module, ...] = ()
-    include_prompt: bool = True
+    modules: tuple[Module, ...] = ()  # modules behind the pooling, in order
+    include_prompt: bool = True  # whether the tokens of a prompt are pooled with those of the text
     max_seq_length: int | None = None
     lower_case: bool = False
     prompts: Mapping[str, str] = field(default_factory=dict)
-    default_prompt: str | None = None
+    default_prompt: str | None = None  # name of the prompt that is used unless another is named; None for none
     pad_to: int | None = None
-    follows: str = "sentence-transformers"
+    follows: str = "sentence-transformers"  # program whose vectors the output has, for messages
 
     @property
     def pooled_dim(self) -> int:

@@ -23,16 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Head:
-    """The part of a recipe behind the model.
-
-    Attributes:
-        output: Number of the layer with the output of the modules.
-        functions: Function of each module, from vectors (n, dim) to vectors.
-    """
+    """The part of a recipe behind the model."""
 
     recipe: Recipe
-    output: int
-    functions: tuple[Callable[["Tensor"], "Tensor"], ...]
+    output: int  # number of the layer with the output of the modules
+    functions: tuple[Callable[["Tensor"], "Tensor"], ...]  # function of each module, from vectors (n, dim) to vectors
 
     @classmethod
     def load(cls, recipe: Recipe, output: int, name: str, model: Any, *, allow_pickle: bool) -> "Head":
@@ -68,23 +63,15 @@ class Head:
 
 @dataclass(frozen=True)
 class TokenPool:
-    """Indices of the pooled tokens of a batch.
-
-    Attributes:
-        rows: Flattened index of every pooled token, row · width + position, int64 (m,).
-        items: Item of each of these tokens, int64 (m,).
-        weights: Weight of each of these tokens, 1 + its position in the text, float32 (m, 1).
-        counts: Number of tokens of each item, float32 (n, 1).
-        ends: First and last pooled token of each item, as indices of ``rows``, int64 (2, n).
-    """
+    """Indices of the pooled tokens of a batch."""
 
     modes: Sequence[Mode]
     n: int
-    rows: "Tensor"
-    items: "Tensor"
-    weights: "Tensor"
-    counts: "Tensor"
-    ends: "Tensor"
+    rows: "Tensor"  # flattened index of every pooled token, row · width + position, int64 (m,)
+    items: "Tensor"  # item of each of these tokens, int64 (m,)
+    weights: "Tensor"  # weight of each of these tokens, 1 + its position in the text, float32 (m, 1)
+    counts: "Tensor"  # number of tokens of each item, float32 (n, 1)
+    ends: "Tensor"  # first and last pooled token of each item, as indices of ``rows``, int64 (2, n)
 
     @classmethod
     def of(cls, chosen: Sequence[tuple[int, list[int]]], width: int, modes: Sequence[Mode], device: Any) -> "TokenPool":

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from embstore.base.errors import EncodeError, UnknownNameError, UsageError
 from embstore.base.space import Pooling
 
-Long = Literal["skip", "truncate", "error"]
-"""Treatment of a text longer than the model's context."""
+Long = Literal["skip", "truncate", "error"]  # treatment of a text longer than the model's context
 
 MODEL_FAILS = "the model fails at this text"
 """Beginning of the reason for skipping a text that the model fails on; the error follows."""
@@ -44,18 +43,16 @@ class Encoded:
     """The vectors of one batch.
 
     Attributes:
-        item_ids: Ids of the items, int64 (n,), in no particular order: join by id.
         vectors: Pooling → vectors, float32 (layers, n, dim), C-contiguous, in the order of the requested layers;
             ``projection`` has one layer, of the projection's dimension.
-        n_tokens: Number of tokens in the batch, without padding.
         item_lengths: Number of tokens of each item itself, without special tokens, the template and the prompt, int64
             (n,).
     """
 
-    item_ids: NDArray[np.int64]
+    item_ids: NDArray[np.int64]  # ids of the items, int64 (n,), in no particular order: join by id
     vectors: dict[Pooling, NDArray[np.float32]]
     n_passages: int
-    n_tokens: int
+    n_tokens: int  # number of tokens in the batch, without padding
     item_lengths: NDArray[np.int64]
 
 
@@ -64,14 +61,13 @@ class Skipped:
     """An item that was skipped, or embedded from a truncated text.
 
     Attributes:
-        outcome: ``truncated`` items have the vector of the truncated text.
         n_tokens: Number of tokens of the whole passage, with special tokens; None if it was too long to be tokenised
             whole, or could not be tokenised.
     """
 
     item_id: int
     reason: str
-    outcome: Literal["skipped", "truncated"]
+    outcome: Literal["skipped", "truncated"]  # ``truncated`` items have the vector of the truncated text
     n_tokens: int | None
 
 
@@ -156,5 +152,4 @@ class Weights:
         return checkpoint.removesuffix(suffix) + suffix
 
 
-DEFAULT_WEIGHTS = Weights()
-"""The checkpoint's own weights, in float32."""
+DEFAULT_WEIGHTS = Weights()  # the checkpoint's own weights, in float32

@@ -17,8 +17,7 @@ from embstore.encode.spans import NoPieceError, Piece, Text, add_items, find_pie
 if TYPE_CHECKING:
     from embstore.encode.recipe import Recipe
 
-WINDOW, WINDOW_CHARS = 16384, 16 << 20
-"""Maximum number of passages, and of characters, per window, to bound memory use."""
+WINDOW, WINDOW_CHARS = 16384, 16 << 20  # maximum number of passages, and of characters, per window, to bound memory use
 
 _TOKENISED_CHARS = 1 << 18  # of the texts that are tokenised at a time: a tokenizer uses about 300 bytes for each
 _MAX_WITHOUT_WORDS = 1000  # tokens of a tokenizer whose vocabulary is missing: special ones, of which NLLB has 207
@@ -121,7 +120,7 @@ class Tokenizer:
 
         Words and occurrences: ``last``, the last sub-token. Sentences: ``eos`` if the model is causal (only the last
         token depends on the whole sentence) and the tokenizer or the template adds an end token; else ``mean``. The
-        recipe of a checkpoint comes before these, see :func:`embstore.build.plan.plan_jobs`.
+        recipe of a checkpoint comes before these, see :func:`embstore.build.job.plan_jobs`.
         """
         if unit is not Unit.SENTENCE:
             return Pooling.LAST
@@ -344,15 +343,11 @@ def _groups(passages: Iterable[Passage], max_chars: int) -> Iterator[list[Passag
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The special token at the beginning or end of a text.
-
-    Attributes:
-        added: Whether the tokenizer adds it to every text.
-    """
+    """The special token at the beginning or end of a text."""
 
     id: int | None
     text: str | None
-    added: bool
+    added: bool  # whether the tokenizer adds it to every text
 
 
 def marks(hf: Any) -> tuple[Mark, Mark]:

@@ -1,52 +1,22 @@
 """Read the items of a space: ids, texts and contexts, or a sample of them where there are too many for a page."""
 
-# ruff: noqa: D102 (of a protocol, whose methods are documented where they are)
-
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.space import Unit
-from embstore.base.table import Table
-from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card
-from embstore.storage.selection import SpaceFilter
-from embstore.storage.sql.limits import Limits
+from embstore.storage.files.card import Card, SpaceFilter
+from embstore.storage.sql.connections import Limits
 
 SQL_LIMITS = Limits(timeout=10.0, memory=2_000_000_000)
 """Limits of each SELECT, condition and expression of users, which run in a process of their own (:mod:`.workers`)."""
-MOST = 100_000
-"""Items that a page shows at most."""
+MOST = 100_000  # items that a page shows at most
 
 
-class Reading(Protocol):
-    """The part of :class:`embstore.Store` that the explorer uses: it only reads."""
-
-    @property
-    def path(self) -> Path:
-        """The folder of the store."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """The catalog of the store."""
-
-    def info(self, *_: Any, **options: Any) -> Table: ...
-    def skipped(self, *_: Any, **options: Any) -> Table: ...
-    def query(self, *_: Any, **options: Any) -> Table: ...
-    def cache_state(self, *_: Any, **options: Any) -> Any: ...
-    def neighbours(self, *_: Any, **options: Any) -> Table: ...
-    def vectors(self, *_: Any, **options: Any) -> Any: ...
-    def sql(self, *_: Any, **options: Any) -> Any: ...
-    def drift(self, *_: Any, **options: Any) -> Table: ...
-    def maps(self, *_: Any, **options: Any) -> Table: ...
-    def map_points(self, *_: Any, **options: Any) -> Any: ...
-    def metrics(self, *_: Any, **options: Any) -> Table: ...
-    def explain(self, *_: Any, **options: Any) -> Any: ...
-    def refresh(self, *_: Any, **options: Any) -> None: ...
+Reading = Any  # an embstore.Store, which is above this package, and of which the explorer only reads
 
 
 @dataclass(frozen=True)
@@ -54,19 +24,15 @@ class SpaceItems:
     """The items of a space that a page shows, by ascending id.
 
     Attributes:
-        ids: Item ids, int64 (n,).
-        texts: Texts (n).
-        n_stored: Number of items of the space.
-        where: SQL expression that selects the sample; None for all items.
         contexts: Distinct sentences of occurrences; empty for words and sentences.
         context_of: Position of each item's sentence in ``contexts``, int64 (n,).
         spans: Start and end of each occurrence in its sentence, int64 (n, 2).
     """
 
-    ids: NDArray[np.int64]
-    texts: list[str]
-    n_stored: int
-    where: str | None = None
+    ids: NDArray[np.int64]  # item ids, int64 (n,)
+    texts: list[str]  # texts (n)
+    n_stored: int  # number of items of the space
+    where: str | None = None  # SQL expression that selects the sample; None for all items
     contexts: list[str] = field(default_factory=list)
     context_of: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     spans: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))

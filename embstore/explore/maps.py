@@ -24,8 +24,7 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.files.maps import read_map
 
-NOW = "pca"
-"""Name of the map by principal components that is computed when it is asked for."""
+NOW = "pca"  # name of the map by principal components that is computed when it is asked for
 
 _LARGEST = 65_535
 _N_NEAREST = 5

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from embstore.base import __version__
 from embstore.base.errors import QueryError, UsageError
-from embstore.base.escape import printable
+from embstore.base.messages import printable
 from embstore.base.progress import task
 from embstore.base.table import Table, table
 from embstore.explore.items import Reading
@@ -23,8 +23,7 @@ from embstore.explore.rendering import command
 from embstore.metrics import Metric, all_metrics
 from embstore.query.layer_data import sharing_neighbours
 
-_MOST_ITEMS = 20_000
-"""Number of items of a space above which metrics are computed on a sample of as many."""
+_MOST_ITEMS = 20_000  # number of items of a space above which metrics are computed on a sample of as many
 _MOST_SEARCHED = 10_000
 """The same for metrics that compare all items with all: their time grows with the square of this number."""
 _N_CHANGED = 5
@@ -70,8 +69,7 @@ below says which share of the ten nearest neighbours the map keeps.</p>
 <p class="hint" id="kept"></p><p class="hint" id="place" aria-live="polite"></p>
 <pre>{commands}</pre></section>"""
 
-_LARGER = 1.6
-"""Width of a window over that of a picture up to which the picture is shown in it."""
+_LARGER = 1.6  # width of a window over that of a picture up to which the picture is shown in it
 
 
 class Section(NamedTuple):

@@ -16,7 +16,6 @@ from typing import Any, Self
 
 from embstore.base.errors import UsageError
 from embstore.base.installation import install_command
-from embstore.explore.guard import Door
 from embstore.explore.items import Reading
 
 PORT = 8765
@@ -37,7 +36,7 @@ class Server:
     def __init__(self, store: Reading, host: str, port: int, report: Callable[[str], None]) -> None:
         uvicorn = _need("uvicorn")
         _need("starlette")
-        from embstore.explore.app import make_app
+        from embstore.explore.app import Door, make_app
 
         store.refresh()
         assert store.catalog is not None  # raises StoreError if there is no store
@@ -57,9 +56,6 @@ class Server:
         self.url = f"http://{shown}:{found}/?token={token}"
         self.notes = tuple(notes)
         self._thread.start()
-        self._wait_for_start()
-
-    def _wait_for_start(self) -> None:
         deadline = time.monotonic() + _SECONDS_TO_START
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:

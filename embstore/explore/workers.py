@@ -1,19 +1,23 @@
 """Compute in processes of their own, so that a request that is cancelled stops computing at once."""
 
 import asyncio
+import os
 import pickle
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, BinaryIO
 
 from embstore.base.errors import EmbstoreError, QueryError
-from embstore.explore.worker import LENGTH_BYTES
+from embstore.base.messages import set_style
+from embstore.explore.rendering import as_field
+from embstore.storage.sql.interruptible import is_running
 
 _SECONDS_BETWEEN_LOOKS = 0.1
 # Modules are found where this process finds them, and never in the folder in which the command happens to run.
-_PROGRAM = "import sys; sys.path[:] = {path!r}; from embstore.explore.worker import main; main()"
+_PROGRAM = "import sys; sys.path[:] = {path!r}; from embstore.explore.workers import main; main()"
 
 
 class Cancelled(Exception):
@@ -100,3 +104,32 @@ async def _kill(process: Process) -> None:
     with suppress(ProcessLookupError):
         process.kill()
     await process.wait()
+
+
+LENGTH_BYTES = 8
+
+
+def main() -> None:
+    """Answer calls until the standard input ends. The first message is the store that they are about."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the server ends this one
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    calls = sys.stdin.buffer
+    store = _receive(calls)
+    set_style(as_field)
+    while (call := _receive(calls)) is not None:
+        function, arguments = call
+        try:
+            answer = (True, function(store, **arguments))
+        except EmbstoreError as error:
+            answer = (False, str(error))
+        except Exception as error:
+            answer = (False, f"this could not be computed: {type(error).__name__}: {error}")
+        data = pickle.dumps((*answer, is_running()))
+        answers.write(len(data).to_bytes(LENGTH_BYTES, "big") + data)
+        answers.flush()
+
+
+def _receive(stream: BinaryIO) -> Any:
+    head = stream.read(LENGTH_BYTES)
+    return pickle.loads(stream.read(int.from_bytes(head, "big"))) if len(head) == LENGTH_BYTES else None

@@ -173,19 +173,12 @@ def _batch_rows(dim: int, n_bytes: int = _BATCH_BYTES) -> int:
 
 
 class RecallQueries(NamedTuple):
-    """Queries with their exact answers.
+    """Queries with their exact answers."""
 
-    Attributes:
-        ids: Item ids of the queries (n,).
-        units: Unit vectors of the queries (n, dim).
-        tenth_cosine: Cosine of the tenth exact neighbour (n,), or of the last where there are fewer.
-        n_others: Number of exact neighbours of each query: 10, or fewer.
-    """
-
-    ids: Ids
-    units: Units
-    tenth_cosine: Units
-    n_others: int
+    ids: Ids  # item ids of the queries (n,)
+    units: Units  # unit vectors of the queries (n, dim)
+    tenth_cosine: Units  # cosine of the tenth exact neighbour (n,), or of the last where there are fewer
+    n_others: int  # number of exact neighbours of each query: 10, or fewer
 
     def recall(self, index: FaissIndex, gather: Gather | None) -> tuple[float, float]:
         """Return the recall@10 of an index at its current effort, and the standard error."""

@@ -149,13 +149,6 @@ class IndexCard:
     """Metadata of an index, stored beside it as JSON.
 
     Attributes:
-        layer: Number of the layer.
-        kind: ``flat`` (exact), ``hnsw`` (a graph over the vectors) or ``ivf`` (8-bit codes in lists by centroid).
-        metric: ``cosine``: inner products of unit vectors.
-        n_zero: Number of zero vectors, which have no direction and are not indexed.
-        shards: Names of the shards that the index covers.
-        sha256: SHA-256 of the index file.
-        asked: Requested kind: ``auto``, or the same as ``kind``.
         parameters: Build parameters: ``m`` and ``ef_construction``, or ``n_lists`` and ``n_trained`` for ``ivf``.
         effort: Search parameters, tuned for 10 neighbours: ``ef_search`` for ``hnsw``; ``n_probe`` and ``n_exact`` for
             ``ivf``, where ``n_exact`` candidates are ranked again by the cosines of their stored vectors.
@@ -165,17 +158,17 @@ class IndexCard:
     """
 
     space: str
-    layer: int
-    kind: str
-    metric: str
+    layer: int  # number of the layer
+    kind: str  # ``flat`` (exact), ``hnsw`` (a graph over the vectors) or ``ivf`` (8-bit codes in lists by centroid)
+    metric: str  # ``cosine``: inner products of unit vectors
     n: int
-    n_zero: int
+    n_zero: int  # number of zero vectors, which have no direction and are not indexed
     dim: int
-    shards: tuple[str, ...]
-    sha256: str
+    shards: tuple[str, ...]  # names of the shards that the index covers
+    sha256: str  # SHA-256 of the index file
     faiss: str
     created: str
-    asked: str = "auto"
+    asked: str = "auto"  # requested kind: ``auto``, or the same as ``kind``
     parameters: dict[str, int] = field(default_factory=dict)
     effort: dict[str, int] = field(default_factory=dict)
     recall: float = 1.0

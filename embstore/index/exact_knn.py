@@ -304,19 +304,12 @@ def _ascending(distances: Float64Array, errors: Float64Array) -> tuple[Positions
 
 @dataclass(frozen=True, slots=True)
 class _Groups:
-    """Groups of equal rows.
+    """Groups of equal rows."""
 
-    Attributes:
-        first: First row of each group (m,).
-        label: Group of each row (n,).
-        members: Rows (n,), group by group, ascending within each group.
-        starts: Offset of each group in ``members`` (m + 1,).
-    """
-
-    first: Positions
-    label: Positions
-    members: Positions
-    starts: Positions
+    first: Positions  # first row of each group (m,)
+    label: Positions  # group of each row (n,)
+    members: Positions  # rows (n,), group by group, ascending within each group
+    starts: Positions  # offset of each group in ``members`` (m + 1,)
 
     @classmethod
     def of(cls, vectors: Vectors) -> "_Groups":

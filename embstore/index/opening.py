@@ -19,7 +19,7 @@ from embstore.index.flat import UNIT_ERROR, FlatIndex, Index
 # Maximum number of cached indexes. They are memory-mapped; each has its ids in memory, and a graph also its levels.
 _MAX_CACHED = 32
 
-_Stamp = tuple[tuple[int, int, int], ...]
+_Stamp = tuple[disk.Stamp, disk.Stamp]
 _Opened = tuple[IndexCard, Index]
 _opened: OrderedDict[Path, tuple[_Stamp, IndexCard, Index]] = OrderedDict()
 _lock, _opening = Lock(), Lock()
@@ -103,14 +103,9 @@ if hasattr(os, "register_at_fork"):  # a lock of another thread would stay locke
 def _stamp(path: Path) -> _Stamp | None:
     """Return inode, size and modification time of an index and of its card; None if one of them is missing."""
     index = os.fspath(path)
-    try:
-        stats = (
-            disk.status(index),
-            disk.status(f"{index.removesuffix(path.suffix)}.json"),
-        )  # the same as with_suffix, in half the time
-    except FileNotFoundError:
-        return None
-    return tuple((status.st_ino, status.st_size, status.st_mtime_ns) for status in stats)
+    card = f"{index.removesuffix(path.suffix)}.json"  # the same as with_suffix, in half the time
+    stamps = disk.stamp_of(index), disk.stamp_of(card)
+    return None if stamps[0] is None or stamps[1] is None else (stamps[0], stamps[1])
 
 
 def stored_ids(path: Path) -> Ids:

@@ -20,8 +20,7 @@ from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.vectors import Block, Ids, LayerVectors
 from embstore.storage.transaction.manifest import committed_shards
 
-_PARALLEL_BYTES = 64 << 20
-"""Memory limit in bytes for flat indexes that are built in parallel."""
+_PARALLEL_BYTES = 64 << 20  # memory limit in bytes for flat indexes that are built in parallel
 
 Action = Literal["built", "extended", "tuned", "kept"]
 

@@ -3,19 +3,155 @@
 A file is written under a temporary name and renamed when it is whole; so is a folder.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from embstore.base import atomic, disk
-from embstore.base.errors import UsageError
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.base import __version__, atomic, disk
+from embstore.base.errors import DamagedError, QueryError, UsageError
 from embstore.base.progress import Observer, Progress
+from embstore.base.space import Layer
+from embstore.base.text import Item
 from embstore.interop.formats import WRITERS, Writer, find_writer
-from embstore.interop.records import CARD_FILE, record_text
-from embstore.interop.reports import ExportReport
-from embstore.interop.selection import Selected
-from embstore.query.request import Selection
-from embstore.storage.catalog import Catalog
-from embstore.storage.selection import SpaceFilter, cut_notes
+from embstore.interop.records import CARD_FILE, ExportReport, record_text
+from embstore.metrics import NotComputable
+from embstore.metrics.transforms import fit
+from embstore.query.layer_data import StoredLayer
+from embstore.query.request import Selection, missing_words
+from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.files.card import Card, SpaceFilter, cut_notes
+from embstore.storage.files.item_columns import ColumnValues
+from embstore.storage.files.paths import Shard
+from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.item_lookup import chosen_columns, column_values
+
+_BLOCK_ITEMS = 8192
+
+Transform = Callable[[NDArray[np.floating]], NDArray[np.float64]]
+
+
+class Rows(NamedTuple):
+    """Some items (n) of an export, with their vectors (layers, n, dim); ``start`` items are before them."""
+
+    start: int
+    items: Sequence[Item]
+    vectors: NDArray[np.floating]
+
+
+class Selected:
+    """The selected items of a space, and the layers to export."""
+
+    def __init__(
+        self, catalog: Catalog, card: Card, layers: Sequence[Layer], selection: Selection, keep: Sequence[str],
+        report: Callable[[int, int], None],
+    ) -> None:  # fmt: skip
+        self._catalog, self.card, self.layers, self._selection = catalog, card, tuple(layers), selection
+        self._report = report
+        self.columns = chosen_columns(catalog, card.space, keep)
+        self._only = selection.select(catalog, card.space)
+        self._shards = self._in_order()
+        if not self.n:
+            raise QueryError(f"no item of {card.space} is selected. Leave ⦃where⦄ and ⦃words⦄ out, or select others.")
+        missing, self.notes = missing_words(catalog, selection.words, card)
+        self._transforms: list[Transform] = []
+        self._columns = np.arange(card.dim)
+        if selection.steps:
+            for layer in layers:
+                try:
+                    transform = fit(StoredLayer(self._catalog, self.card, layer, self._only), selection.steps)
+                except NotComputable as error:
+                    raise QueryError(
+                        f"layer {layer.name} of {self.card.space} cannot be transformed: {error}."
+                    ) from error
+                self._transforms.append(transform)
+                self._columns = transform.columns
+                self.notes += [f"layer {layer.name}: {note}" for note in transform.notes]
+        self.record: dict[str, Any] = {  # what the export says of itself
+            "card": card.to_dict(), "layers": [layer._asdict() for layer in layers], "n": self.n, "dim": self.dim,
+            **selection.columns(), **missing, "embstore": __version__,
+        }  # fmt: skip
+
+    @cached_property
+    def n(self) -> int:
+        """Number of items."""
+        return sum(len(ids) for _, ids in self._shards)
+
+    @property
+    def dim(self) -> int:
+        """Number of components of an exported vector."""
+        return len(self._columns)
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        """Type of the exported numbers: that of the store, or float32 after a transform."""
+        return np.dtype(np.float32 if self._transforms else self.card.dtype)
+
+    def rows(self) -> Iterator[Rows]:
+        """Yield the items with all their layers, in blocks that belong to one shard each, and report the progress."""
+        start = 0
+        self._report(start, self.n)
+        for shard, ids in self._shards:
+            gathered = [LayerVectors([shard], layer.id, self.card.dim, ids).gather() for layer in self.layers]
+            if any(not np.array_equal(found, ids) for found, _ in gathered):
+                raise DamagedError(f"{shard.path} is damaged: its layers have different items. Run: embstore verify")
+            for first in range(0, len(ids), _BLOCK_ITEMS):
+                part = ids[first : first + _BLOCK_ITEMS]
+                vectors = np.stack([found[first : first + _BLOCK_ITEMS] for _, found in gathered])
+                items = self._catalog.items(part.tolist())
+                yield Rows(start, [items[item] for item in part.tolist()], self._exported(vectors))
+                start += len(part)
+                self._report(start, self.n)
+
+    def values(self, items: Sequence[Item]) -> list[ColumnValues]:
+        """Return the values of the columns for some items."""
+        if not self.columns:
+            return []
+        ids = np.fromiter((item.id for item in items), np.int64, len(items))
+        return [*column_values(self._catalog, self.card.space, self.columns, ids).values()]
+
+    def neighbours(self, layer: Layer, k: int) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
+        """Return the k nearest other items of every item of a layer by cosine, by an exact search in memory.
+
+        They are ids of the items with a direction (n,), positions of the neighbours in them (n, k), and cosines (n, k).
+        """
+        return StoredLayer(self._catalog, self.card, layer, self._only).neighbours(k)
+
+    def positions(self, layer: Layer) -> tuple[Ids, NDArray[np.float32]]:
+        """Return the ids of the items on the map of a layer by ``map_method``, ascending, and positions (n, 2)."""
+        from embstore.query.layer_maps import map_points
+
+        together = ",".join(each.name for each in self.layers)
+        return map_points(self._catalog, self.card.space, layer.name, together, self.map_method, self._selection)
+
+    @cached_property
+    def map_method(self) -> str:
+        """``tsne`` if current maps by t-SNE of these layers and items are stored, else ``pca``."""
+        from embstore.query.layer_maps import MapRequest, are_stored
+
+        request = MapRequest(self.card.space, self.layers, "tsne", self._selection)
+        return "tsne" if are_stored(self._catalog, request) else "pca"
+
+    def _exported(self, vectors: NDArray[np.float32]) -> NDArray[np.floating]:
+        """Return vectors (layers, n, dim) transformed, and in the type of the export."""
+        if not self._transforms:
+            return vectors.astype(self.dtype, copy=False)
+        layers = [transform(block) for transform, block in zip(self._transforms, vectors, strict=True)]
+        return np.stack(layers).astype(np.float32)
+
+    def _in_order(self) -> list[tuple[Shard, Ids]]:
+        """Return the shards that contain selected items, with these, by their first id."""
+        first = self.card.layers.ids[0]
+        found = []
+        for shard in self._catalog.shards[self.card.space]:
+            ids = LayerVectors([shard], first, self.card.dim, self._only).ids()
+            if len(ids):
+                found.append((shard, ids))
+        return sorted(found, key=lambda pair: int(pair[1][0]))
 
 
 @dataclass(frozen=True, slots=True)

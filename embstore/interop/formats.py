@@ -53,9 +53,9 @@ READERS = {
     "arrow": Reader("read_tables:open_arrow", (".arrow", ".feather"), "Arrow IPC with such columns", _COLUMNS),
     "datasets": Reader("read_tables:open_datasets", (),
                        "folder of the library datasets: save_to_disk, or Parquet files", _COLUMNS),
-    "gensim": Reader("read_packages:open_gensim", (".kv", ".model"),
+    "gensim": Reader("read_arrays:open_gensim", (".kv", ".model"),
                      "gensim's own format (a pickle): ⦃allow-pickle=True⦄"),
-    "anndata": Reader("read_packages:open_anndata", (".h5ad",),
+    "anndata": Reader("read_arrays:open_anndata", (".h5ad",),
                       "AnnData, if its package is installed: X, obsm or layers", _COLUMNS),
 }  # fmt: skip
 """The formats that can be imported, by name."""
@@ -74,7 +74,7 @@ class Writer(NamedTuple):
     @property
     def has_columns(self) -> bool:
         """Whether it has room for columns of items."""
-        return self.function.startswith(("write_tables", "write_atlas"))
+        return self.function.startswith("write_tables")
 
     @property
     def write(self) -> Callable[..., Sequence[str] | None]:
@@ -93,7 +93,7 @@ WRITERS = {
     "arrow": Writer("write_tables:write_arrow", (".arrow", ".feather"), "Arrow IPC, a row for each item and layer"),
     "csv": Writer("write_tables:write_csv", (".csv",), "CSV, a row for each item and layer", card_beside=True),
     "projector": Writer("write_words:write_projector", (), "folder for TensorBoard's projector", is_folder=True),
-    "embedding-atlas": Writer("write_atlas:write_atlas", (),
+    "embedding-atlas": Writer("write_tables:write_atlas", (),
                               "folder for embedding-atlas: maps and neighbours of layers", is_folder=True),
     "word2vec": Writer("write_words:write_word2vec", (".txt", ".vec"), "word2vec's text format", several_layers=False,
                        card_beside=True),

@@ -23,7 +23,7 @@ from embstore.base.space import Layer, Layers, Pooling, Template, Unit, check_sp
 from embstore.base.table import show_size
 from embstore.index import KINDS
 from embstore.index.updating import check_memory, recall_notes, update_indexes
-from embstore.interop.reports import ImportReport
+from embstore.interop.records import ImportReport
 from embstore.interop.staging import Spool, Stager
 from embstore.interop.vector_file import VectorFile
 from embstore.sources.files import file_sha256
@@ -31,10 +31,9 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import MAX_BLOCKS, Card, card_bytes
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import SHARD_BYTES, ShardContent
-from embstore.storage.maintenance.space_summary import write_all_merged
-from embstore.storage.staging.missing import MissingItems
+from embstore.storage.maintenance.compaction import write_all_merged
+from embstore.storage.staging.missing import MissingItems, StoredTexts
 from embstore.storage.staging.staging import Staging
-from embstore.storage.staging.texts import StoredTexts
 from embstore.storage.writer import StoreWriter
 
 DTYPES = ("float32", "float16")

@@ -1,13 +1,15 @@
 """Read NumPy's .npy and .npz, the folder of arrays that an export writes, and arrays in memory.
 
-Vectors are of one layer (n, dim) or of all (layers, n, dim), with their texts in another file or array.
+Vectors are of one layer (n, dim) or of all (layers, n, dim), with their texts in another file or array. Here too are
+gensim's own format, which is a pickle, and AnnData (.h5ad), which their packages load.
 """
 
 import hashlib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -19,8 +21,20 @@ from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.base.space import Unit
 from embstore.base.text import parse_marked
 from embstore.interop.records import CARD_FILE, read_record, recorded_layers, recorded_origin
-from embstore.interop.texts import NO_TEXTS, Texts, array_texts, batched, file_texts, with_vectors
-from embstore.interop.vector_file import ReadOptions, VectorFile, check_expansion, check_regular, rows_per_block
+from embstore.interop.vector_file import (
+    NO_TEXTS,
+    Block,
+    ReadOptions,
+    Texts,
+    VectorFile,
+    array_texts,
+    batched,
+    check_expansion,
+    check_regular,
+    file_texts,
+    rows_per_block,
+    with_vectors,
+)
 from embstore.sources.files import open_binary
 
 _PICKLED = (
@@ -251,3 +265,67 @@ def _given_texts(texts: Sequence[str], unit: Unit, rows: int) -> Texts:
             yield [item.text for item in items], [item.context or "" for item in items], spans
         else:
             yield part, None, None
+
+
+def open_gensim(path: Path, options: ReadOptions) -> VectorFile:
+    """Open what gensim's ``save`` writes: KeyedVectors, or a model with them; arrays in files beside it are mapped."""
+    check_regular(path)
+    if not options.allow_pickle:
+        raise SourceError(
+            f"{path} is a pickle, as gensim saves vectors, which can run code when it is loaded. Write it in a format "
+            "without code (vectors.save_word2vec_format('vectors.bin', binary=True)), or add ⦃allow-pickle=True⦄ if "
+            "you trust where it comes from."
+        )
+    utils = _package("gensim.utils", f"{path} was saved by gensim, which is not installed: pip install gensim")
+    try:
+        loaded = utils.SaveLoad.load(str(path), mmap="r")
+    except Exception as error:  # a pickle may raise anything
+        raise SourceError(f"{path} cannot be loaded by gensim: {error}. Save it again.") from error
+    keyed: Any = getattr(loaded, "wv", loaded)
+    texts, vectors = getattr(keyed, "index_to_key", None), getattr(keyed, "vectors", None)
+    if texts is None or vectors is None:
+        raise SourceError(
+            f"{path} has no keyed vectors, but a {type(loaded).__name__}. Save its vectors: model.wv.save"
+        )
+    beside = sorted(file for file in path.parent.glob(f"{path.name}.*.npy") if file.is_file())
+    names = partial(batched, [str(text) for text in texts])
+    return memory_file(str(path), "gensim", vectors, names, (path, *beside), (unpickled_note(path),))
+
+
+def open_anndata(path: Path, options: ReadOptions) -> VectorFile:
+    """Open a .h5ad file: X, or a matrix of obsm or layers, with the names of the observations.
+
+    A dense matrix is read block by block.
+    """
+    check_regular(path)
+    anndata = _package("anndata", f"{path} is read by anndata, which is not installed: pip install anndata")
+    try:
+        opened = anndata.read_h5ad(path, backed="r")
+    except (OSError, ValueError, KeyError) as error:
+        raise SourceError(f"{path} is damaged, or is not AnnData: {error}. Write it again.") from error
+    name = options.vector_column or "X"
+    known = {"X": opened.X, **opened.obsm, **opened.layers}
+    if known.get(name) is None:
+        raise UnknownNameError("matrix", name, [key for key, matrix in known.items() if matrix is not None])
+    matrix: Any = known[name]
+    check_vectors(str(path), matrix.shape, np.dtype(matrix.dtype))
+    if options.column is not None and options.column not in opened.obs:
+        raise UnknownNameError("column", options.column, opened.obs.columns)
+    texts = [str(text) for text in (opened.obs_names if options.column is None else opened.obs[options.column])]
+    rows = rows_per_block(1, matrix.shape[1])
+
+    def blocks() -> Iterator[Block]:
+        for start in range(0, len(texts), rows):
+            part = matrix[start : start + rows]
+            dense = part.toarray() if hasattr(part, "toarray") else np.asarray(part)
+            yield Block(texts[start : start + rows], dense[None], start + 1)
+
+    return VectorFile(str(path), "anndata", 1, matrix.shape[1], np.dtype(matrix.dtype).str, blocks, hashed=(path,))
+
+
+def _package(module: str, missing: str) -> Any:
+    """Import a module of a package that embstore does not require; raise UsageError if it is not installed."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise UsageError(missing) from error

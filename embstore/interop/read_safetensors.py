@@ -18,8 +18,16 @@ from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.base.text import Span
 from embstore.interop.read_arrays import RawArray, check_vectors
 from embstore.interop.records import METADATA_KEY, parse_record, recorded_layers, recorded_origin
-from embstore.interop.texts import NO_TEXTS, Texts, file_texts, with_vectors
-from embstore.interop.vector_file import ReadOptions, VectorFile, check_regular, rows_per_block
+from embstore.interop.vector_file import (
+    NO_TEXTS,
+    ReadOptions,
+    Texts,
+    VectorFile,
+    check_regular,
+    file_texts,
+    rows_per_block,
+    with_vectors,
+)
 from embstore.sources.files import open_binary
 
 _MAX_HEADER, _MAX_AXES = 100 << 20, 64  # as the library and NumPy have it

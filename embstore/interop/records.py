@@ -1,25 +1,26 @@
 """The record in every export: the card of the space, its layers, and how items and vectors were chosen.
 
 What is read of it is in a file that a user gives, so that each value is checked before it is used; anything but the
-record of an export is ignored.
+record of an export is ignored. And the results of an import and an export, in sentences.
 """
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from embstore.base import checksum, disk, documents
 from embstore.base.errors import EmbstoreError
+from embstore.base.messages import Report
+from embstore.base.progress import duration
 from embstore.base.space import Layer, Layers
+from embstore.base.table import show_size
 from embstore.interop.vector_file import VectorFile, check_regular
 from embstore.sources.files import is_file, read_binary
 from embstore.storage.files.card import Card
 
-CARD_FILE = "card.json"
-"""File with the record in each exported folder."""
-METADATA_KEY = "embstore"
-"""Key of the record in the metadata of a file that has room for it."""
+CARD_FILE = "card.json"  # file with the record in each exported folder
+METADATA_KEY = "embstore"  # key of the record in the metadata of a file that has room for it
 _MAX_BYTES = 1 << 24
 
 
@@ -86,3 +87,51 @@ def _card(record: Any) -> Card | None:
         return Card.from_dict(document)
     except (EmbstoreError, documents.InvalidDocument, ValueError):
         return None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ImportReport(Report):
+    """The result of an import."""
+
+    store: Path | str
+    space: str
+    format: str
+    imported: int  # items whose vectors were written
+    present: int  # items whose vectors were stored before
+    n_layers: int
+    dim: int
+    n_bytes: int  # of the shards and indexes written
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return the report in sentences."""
+        layers = "1 layer" if self.n_layers == 1 else f"{self.n_layers} layers"
+        counts = f"{self.space}: {self.imported:,} imported ({self.format}, {layers}, dimension {self.dim:,})"
+        return [
+            f"{counts}, {self.present:,} already there",
+            f"{show_size(self.n_bytes)} written to {self.store} in {duration(self.seconds)}",
+        ]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ExportReport(Report):
+    """The result of an export."""
+
+    files: tuple[Path, ...]
+    space: str
+    format: str
+    layers: tuple[str, ...]
+    n: int
+    dim: int
+    n_bytes: int
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return the report in sentences."""
+        layers = f"layer {self.layers[0]}" if len(self.layers) == 1 else f"layers {', '.join(self.layers)}"
+        names = ", ".join(map(str, self.files[:6])) + (" …" if len(self.files) > 6 else "")
+        return [
+            f"{self.space}, {layers}: {self.n:,} items, dimension {self.dim:,} ({self.format}, "
+            f"{show_size(self.n_bytes)}) in {names}"
+        ]

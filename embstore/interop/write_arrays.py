@@ -15,8 +15,8 @@ from numpy.lib import format as npy_format
 from embstore.base import atomic, disk
 from embstore.base.space import Unit
 from embstore.base.text import Item
+from embstore.interop.exporting import Rows, Selected
 from embstore.interop.records import METADATA_KEY, record_text, write_card_file
-from embstore.interop.selection import Rows, Selected
 
 _NAMES = {"float32": "F32", "float16": "F16", "int64": "I64", "uint8": "U8"}
 _DIGITS = 20  # room for each number that is not known before the texts are written

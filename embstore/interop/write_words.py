@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from embstore.base import disk
 from embstore.base.errors import QueryError
 from embstore.base.text import Item
+from embstore.interop.exporting import Selected
 from embstore.interop.records import write_card_file
-from embstore.interop.selection import Selected
 
 _SHOWN = 80
 _MAX_POINTS = 100_000

@@ -18,14 +18,14 @@ from embstore.base.progress import Observer, observing
 from embstore.base.summary import Summary
 from embstore.base.table import Table
 from embstore.index.updating import readable_card, update_indexes
-from embstore.maintain.actions import Action, kind_of_indexes, tabulate
+from embstore.maintain.upkeep import Action, kind_of_indexes, tabulate
 from embstore.maintain.verify import verify_index, without_card
 from embstore.storage.files import names
 from embstore.storage.files.card import Card, read_card
+from embstore.storage.files.derived import read_merged
 from embstore.storage.files.paths import Shard, StorePaths, write_marker
-from embstore.storage.files.summaries import read_merged
 from embstore.storage.files.tables import read_part
-from embstore.storage.maintenance.column_tables import contradictions
+from embstore.storage.maintenance.compaction import write_merged
 from embstore.storage.maintenance.file_checks import (
     IdSet,
     Problem,
@@ -35,12 +35,17 @@ from embstore.storage.maintenance.file_checks import (
     verify_manifests,
     verify_marker,
 )
-from embstore.storage.maintenance.salvage import move_out, rewrite_table, sound_rows
-from embstore.storage.maintenance.space_summary import write_merged
-from embstore.storage.transaction.commit import Change, commit, create_complete
+from embstore.storage.maintenance.part_tables import contradictions, move_out, rewrite_table, sound_rows
+from embstore.storage.transaction.commit import (
+    Change,
+    commit,
+    create_complete,
+    finish_replacements,
+    list_leftovers,
+    recover,
+)
 from embstore.storage.transaction.lock import write_lock
 from embstore.storage.transaction.manifest import Snapshot, card_remedy, read_snapshot
-from embstore.storage.transaction.recovery import finish_replacements, list_leftovers, recover
 
 Ids = NDArray[np.int64]
 
@@ -89,7 +94,13 @@ class _Repair:
     def run(self, marker_problems: Sequence[Problem]) -> None:
         """Repair documents, tables and spaces, in this order: each needs what comes before it."""
         snapshot = self._repair_documents(marker_problems)
-        self._forget_missing(snapshot)
+        # The names of missing files leave the manifest; those of cards stay, as their spaces need them.
+        missing = [path for path in snapshot.missing(self.paths) if path.parent != self.paths.spaces]
+        for path in missing:
+            detail = f"it is missing; to have what was in it again, {_SAME_SOURCES}"
+            self.actions.append(Action("removed", path, detail))
+        if missing and not self.dry_run:
+            commit(self.paths, Change(removed=tuple(missing)))
         text_ids = self._repair_texts(snapshot)
         self._repair_each(snapshot)
         self._remove_leftovers(snapshot)
@@ -133,15 +144,6 @@ class _Repair:
                 disk.remove(path, missing_ok=True)  # a new manifest may have deleted it
             finish_replacements(paths)  # before the next commit, after which it is not known what was replaced
         return snapshot
-
-    def _forget_missing(self, snapshot: Snapshot) -> None:
-        """Remove the names of missing files from the manifest; those of cards stay, as their spaces need them."""
-        missing = [path for path in snapshot.missing(self.paths) if path.parent != self.paths.spaces]
-        for path in missing:
-            detail = f"it is missing; to have what was in it again, {_SAME_SOURCES}"
-            self.actions.append(Action("removed", path, detail))
-        if missing and not self.dry_run:
-            commit(self.paths, Change(removed=tuple(missing)))
 
     def _repair_texts(self, snapshot: Snapshot) -> Ids:
         """Keep the intact rows of the tables of items, each item in one table; return the ids that have a text."""
@@ -205,23 +207,19 @@ class _Repair:
         except FileAccessError as error:
             return self._leave(path, f"it could not be read: {error.reason}")
         try:
-            self._repair_files(card, snapshot, text_ids)
+            # If no index card is readable, the kind of the indexes is unknown.
+            kind = kind_of_indexes(self.paths, card) or (index.AUTO if self.paths.index_pairs(card.space) else None)
+            kept = self._repair_shards(card, snapshot)
+            ids = np.sort(np.concatenate([np.empty(0, np.int64), *(sound.ids for sound in kept)]))
+            if n_missing := len(np.setdiff1d(ids, text_ids)):
+                self._leave(self.paths.items, f"items of {card.space} have no text here; {_SAME_SOURCES}", n_missing)
+            self._repair_merged(card, kept)
+            if kind:
+                self._repair_indexes(card, [sound.shard for sound in kept], ids, kind)
         except FileAccessError as error:
             if error.writing:
                 raise
             self._leave(Path(error.path), f"it could not be read: {error.reason}")
-
-    def _repair_files(self, card: Card, snapshot: Snapshot, text_ids: Ids) -> None:
-        """Repair the shards, summaries and indexes of a space."""
-        # If no index card is readable, the kind of the indexes is unknown.
-        kind = kind_of_indexes(self.paths, card) or (index.AUTO if self.paths.index_pairs(card.space) else None)
-        kept = self._repair_shards(card, snapshot)
-        ids = np.sort(np.concatenate([np.empty(0, np.int64), *(sound.ids for sound in kept)]))
-        if n_missing := len(np.setdiff1d(ids, text_ids)):
-            self._leave(self.paths.items, f"items of {card.space} have no text here; {_SAME_SOURCES}", n_missing)
-        self._repair_merged(card, kept)
-        if kind:
-            self._repair_indexes(card, [sound.shard for sound in kept], ids, kind)
 
     def _repair_shards(self, card: Card, snapshot: Snapshot) -> list[SoundShard]:
         """Take out damaged shards, and those with items of a larger one; rebuild the summaries of the others."""

@@ -1,31 +1,48 @@
-"""Keep a store in shape: rebuild indexes, merge small files into few large ones, remove spaces and columns."""
+"""Keep a store in shape: rebuild indexes, merge small files or another store, remove spaces and columns."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embstore.base import disk
-from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base import atomic, disk
+from embstore.base.errors import DamagedError, SpaceMismatchError, UnknownNameError, UsageError
 from embstore.base.progress import Observer, Progress, observing
 from embstore.base.space import Layer
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index import remove_index, shown_parameters
-from embstore.index.updating import Choice, Indexed, index_layers, recall_notes
-from embstore.maintain.actions import Action, renew_indexes, tabulate
+from embstore.index.updating import Choice, Indexed, index_layers, readable_card, recall_notes, update_indexes
+from embstore.storage.catalog import Catalog
 from embstore.storage.files import names
-from embstore.storage.files.card import Card
+from embstore.storage.files.card import Card, SpaceFilter, select_layers
 from embstore.storage.files.item_columns import ColumnTables, token_column
 from embstore.storage.files.items import PartChecks
-from embstore.storage.files.paths import StorePaths, check_marker
+from embstore.storage.files.paths import Shard, StorePaths, check_marker
 from embstore.storage.files.shards import SHARD_BYTES
-from embstore.storage.maintenance.column_tables import remove_columns
-from embstore.storage.maintenance.compaction import Compacted, compact_shards, compact_tables, plan_shards, plan_tables
-from embstore.storage.maintenance.space_summary import write_merged
-from embstore.storage.selection import SpaceFilter, select_layers
+from embstore.storage.files.vectors import Ids, LayerVectors
+from embstore.storage.maintenance.compaction import (
+    Compacted,
+    compact_shards,
+    compact_tables,
+    plan_shards,
+    plan_tables,
+    write_merged,
+)
+from embstore.storage.maintenance.copying import (
+    Incoming,
+    check_same_items,
+    explaining_changes,
+    open_source,
+    write_new,
+    write_subset,
+)
+from embstore.storage.maintenance.file_checks import IdSet
+from embstore.storage.maintenance.part_tables import remove_columns
 from embstore.storage.sql.reader import Reader
+from embstore.storage.transaction.commit import count_items, leftover_spaces, maintenance_lock, remove_space
 from embstore.storage.transaction.manifest import list_parts, read_cards, read_snapshot
-from embstore.storage.transaction.recovery import count_items, leftover_spaces, maintenance_lock, remove_space
 
 COLUMNS = (
     "space", "model", "layer", "layer_name", "did", "index", "n", "bytes", "recall", "wanted_recall", "parameters",
@@ -36,6 +53,66 @@ _SHOWN = (
     ShownColumn("n", kind="count"), ShownColumn("bytes", "size", "bytes"), ShownColumn("recall"),
     ShownColumn("parameters"),
 )  # fmt: skip
+
+
+_ACTION_COLUMNS = ("action", "file", "items", "bytes", "detail")
+# The file comes first: a terminal that is too narrow repeats the first column beside those that go below.
+_SHOWN_ACTIONS = (
+    ShownColumn("file"), ShownColumn("action"), ShownColumn("items", kind="count"),
+    ShownColumn("bytes", "size", "bytes"), ShownColumn("detail"),
+)  # fmt: skip
+
+
+_PLANNED = {
+    "kept": "would keep", "merged": "would merge", "rebuilt": "would rebuild", "removed": "would remove",
+    "rewritten": "would rewrite", "taken in": "would take in", "taken out": "would take out",
+}  # fmt: skip
+"""The verb of a planned action, by that of a done one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One action on a file or folder, done or planned.
+
+    Attributes:
+        action: Verb: ``merged``, ``removed``, ``rebuilt`` …
+        file: File or folder.
+        detail: Reason or consequence, as a sentence without its full stop.
+        n_items: Number of items, rows or texts concerned; None if not applicable.
+        n_bytes: Bytes of the files; None if not applicable.
+    """
+
+    action: str
+    file: Path
+    detail: str = ""
+    n_items: int | None = None
+    n_bytes: int | None = None
+
+
+def tabulate(actions: Iterable[Action], root: Path, notes: Sequence[str] = (), *, dry_run: bool = False) -> Table:
+    """Return a table with one row per action, of a file below a folder; after a dry run, ``would remove``."""
+    rows = []
+    for each in actions:
+        verb = _PLANNED.get(each.action, each.action) if dry_run else each.action
+        file = each.file.relative_to(root).as_posix() if each.file.is_relative_to(root) else str(each.file)
+        values = (verb, file, each.n_items, each.n_bytes, each.detail)
+        rows.append(dict(zip(_ACTION_COLUMNS, values, strict=True)))
+    return table(rows, columns=_ACTION_COLUMNS, notes=notes, shown=_SHOWN_ACTIONS)
+
+
+def kind_of_indexes(paths: StorePaths, card: Card) -> str | None:
+    """Return the requested kind of a space's indexes, from the first readable index card; None if it has no indexes."""
+    stored = (readable_card(paths.index(card.space, layer)) for layer in card.layers)
+    return next((index_card.asked for index_card in stored if index_card is not None), None)
+
+
+def renew_indexes(paths: StorePaths, card: Card, observe: Observer) -> list[str]:
+    """Update the indexes of a space, if it has any; return a note for each index below its target recall."""
+    kind = kind_of_indexes(paths, card)
+    if kind is None:
+        return []
+    with observing(observe):
+        return recall_notes(card, update_indexes(paths, card, kind))
 
 
 def reindex(root: Path, spaces: SpaceFilter, layers: str, choice: Choice | None, observe: Observer) -> Table:
@@ -154,16 +231,172 @@ def _described(paths: StorePaths, spaces: Sequence[str], columns: Sequence[str])
         for name in names_given:
             if name not in all_names:
                 raise UnknownNameError(kind, name, all_names)
-    counts = tables.counts()
-    return [_described_space(paths, space) for space in dict.fromkeys(spaces)] + [
-        Action("removed", paths.columns, f"the column {name!r} ({tables.types[name]})", counts[name])
-        for name in dict.fromkeys(columns)
-    ]
+    counts, actions = tables.counts(), []
+    for space in dict.fromkeys(spaces):
+        folders = paths.folders_of(space)
+        below = [path for folder in folders for path in disk.files_below(folder)]
+        detail = f"{len(below)} files in {', '.join(sorted(folder.parent.name for folder in folders)) or 'no folder'}"
+        n_bytes = sum(map(disk.size, below))
+        actions.append(Action("removed", paths.card(space), detail, count_items(paths, space), n_bytes))
+    for name in dict.fromkeys(columns):
+        detail = f"the column {name!r} ({tables.types[name]})"
+        actions.append(Action("removed", paths.columns, detail, counts[name]))
+    return actions
 
 
-def _described_space(paths: StorePaths, space: str) -> Action:
-    folders = paths.folders_of(space)
-    files = [path for folder in folders for path in disk.files_below(folder)]
-    n_bytes = sum(disk.size(path) for path in files)
-    detail = f"{len(files)} files in {', '.join(sorted(folder.parent.name for folder in folders)) or 'no folder'}"
-    return Action("removed", paths.card(space), detail, count_items(paths, space), n_bytes)
+def merge(
+    root: Path, other: Path, spaces: Sequence[str] = (), observe: Observer = lambda _: None, *, dry_run: bool = False
+) -> Table:
+    """Copy the items that are missing here from another store, with their vectors, texts and datasets.
+
+    A space that both stores have must be the same in both. All files are copied first, each checked against its hash,
+    and then committed at once; then the indexes and merged summaries are updated. The other store is only read.
+    """
+    paths, source_root = StorePaths(disk.resolved(root)), disk.resolved(other)
+    if paths.root == source_root or disk.is_same(paths.root, source_root):
+        raise UsageError(f"{source_root} is the store itself: name another one to take in.")
+    with maintenance_lock(paths), atomic.temporary(paths.root) as folder:
+        source = open_source(source_root)
+        with explaining_changes(source):
+            cards = [card for card in SpaceFilter(spaces=spaces).select(source.cards) if source.shards[card.space]]
+            requested = source.ids_of(card.space for card in cards) if spaces else None
+            work = _Merge(paths, source, Catalog(paths.root), cards, requested, observe, dry_run, folder)
+            work.copy()
+        if not dry_run:
+            work.renew()
+        return tabulate(work.actions, paths.root, work.notes, dry_run=dry_run)
+
+
+@dataclass
+class _Merge:
+    """The merge of one store into another, whose write lock is held.
+
+    Attributes:
+        paths: Paths of the store to copy into.
+        source: Catalog of the store to copy from.
+        stored: Catalog of the store to copy into, as it was before.
+        cards: Cards of the spaces to copy.
+        requested: Ids of the items to copy, ascending; None for all.
+        folder: Folder for the files on their way.
+        keys: Paths, below the store's folder, of the files to commit.
+        shards: Shards with missing items, by space, and the ids of these items; None for a whole shard.
+        n_indexed: Number of copied indexes, by space.
+    """
+
+    paths: StorePaths
+    source: Catalog
+    stored: Catalog
+    cards: Sequence[Card]
+    requested: Ids | None
+    observe: Observer
+    dry_run: bool
+    folder: Path
+    keys: list[str] = field(default_factory=list)
+    shards: dict[str, dict[Shard, Ids | None]] = field(default_factory=dict)
+    n_indexed: Counter[str] = field(default_factory=Counter)
+    actions: list[Action] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def copy(self) -> None:
+        """Plan, copy and commit, in this order."""
+        for card in self.cards:
+            stored = self.stored.cards.get(card.space)
+            if stored is not None and not self._is_new(card) and (different := stored.describe_differences(card)):
+                raise SpaceMismatchError(
+                    f"the space {card.space!r} is another one in {self.source.paths.root}: here its {different} there. "
+                    "Nothing was taken. To take other spaces, name them with ⦃space⦄."
+                )
+        self.shards = {card.space: self._new_shards(card) for card in self.cards}
+        check_same_items(self.source, self.stored, self.requested)
+        incoming = Incoming(self.paths, self.folder)
+        for card in self.cards if not self.dry_run else ():
+            self._copy_shards(incoming, card)
+            self._copy_indexes(incoming, card)
+        rows = write_new(self.source, self.stored, self.cards, self.requested, incoming.paths, dry_run=self.dry_run)
+        for new in rows:
+            place = self.paths.root / new.place
+            self._report(place, new.label, new.n_rows)
+            self.keys += new.files
+            for unit in new.differing:
+                self.actions.append(Action("kept", place, f"the rows of {unit} items are others there", None))
+        if not self.dry_run:
+            incoming.publish(self.keys)
+
+    def renew(self) -> None:
+        """Update the merged summaries and the indexes of the spaces with new items, after the commit."""
+        for card in self.cards:
+            if self.shards[card.space]:
+                write_merged(self.paths, card)
+                self._renew_indexes(card)
+
+    def _is_new(self, card: Card) -> bool:
+        """Return whether this store has no shards of a space."""
+        return not self.stored.shards.get(card.space)
+
+    def _new_shards(self, card: Card) -> dict[Shard, Ids | None]:
+        """Return the shards with items that are missing here, and report them."""
+        self.source.check_texts(card.space)
+        stored = self.source.shards[card.space]
+        found: dict[Shard, Ids | None] = {}
+        n_items, seen = 0, IdSet(None if self._is_new(card) else self.stored.ids(card.space))
+        for shard in stored:
+            ids = LayerVectors([shard], card.layers.ids[0], card.dim).ids()
+            if len(new := seen.missing(ids)):
+                found[shard] = None if len(new) == len(ids) else new
+                seen.add(new)
+                n_items += len(new)
+        n_partial = sum(ids is not None for ids in found.values())
+        detail = f"{len(found)} of {len(stored)} shards" + (f", {n_partial} of them in part" if n_partial else "")
+        detail += ", a new space" if self._is_new(card) else ""
+        self._report(self.paths.embeddings(card.space), detail, n_items)
+        return found
+
+    def _copy_shards(self, incoming: Incoming, card: Card) -> None:
+        """Copy the card of a new space, and shards; of those with items that are here, write the others."""
+        shards = self.shards[card.space]
+        for done, (shard, ids) in enumerate(shards.items()):
+            self.observe(Progress("merge", card.space, done, len(shards), done / len(shards)))
+            if ids is None:
+                self._receive(incoming, shard.summary_path, shard.path)
+            else:
+                names.check_content(shard.path)
+                self.keys += map(incoming.paths.key, write_subset(incoming.paths, shard, card, ids))
+        if shards:
+            self.observe(Progress("merge", card.space, len(shards), len(shards), 1.0))
+            if self._is_new(card):
+                self._receive(incoming, self.source.paths.card(card.space))
+
+    def _receive(self, incoming: Incoming, *files: Path) -> None:
+        """Copy files of the other store."""
+        keys = [self.source.paths.key(file) for file in files]
+        for key, file in zip(keys, files, strict=True):
+            incoming.receive(key, file)
+        self.keys += keys
+
+    def _copy_indexes(self, incoming: Incoming, card: Card) -> None:
+        """Copy the indexes of a space that is copied whole; damaged ones are rebuilt."""
+        shards = self.shards[card.space]
+        is_whole = self._is_new(card) and all(ids is None for ids in shards.values())
+        for layer in card.layers if is_whole else ():
+            index = self.source.paths.index(card.space, layer)
+            with suppress(DamagedError):
+                if (stored := readable_card(index)) is not None and stored.covers(shard.name for shard in shards):
+                    self._receive(incoming, self.source.paths.index_card(index), index)
+                    self.n_indexed[card.space] += 1
+
+    def _report(self, place: Path, detail: str, n_rows: int) -> None:
+        if n_rows:
+            self.actions.append(Action("taken in", place, detail, n_rows))
+
+    def _renew_indexes(self, card: Card) -> None:
+        """Build the indexes of a space that were not copied, if it has any here or there."""
+        kind = kind_of_indexes(self.paths, card) or kind_of_indexes(self.source.paths, card)
+        if kind is None:
+            return
+        folder, n_copied = self.paths.indexes(card.space), self.n_indexed[card.space]
+        if n_copied:
+            self.actions.append(Action("taken in", folder, f"the indexes of {n_copied} layers"))
+        if n_copied < len(card.layers):
+            with observing(self.observe):
+                self.notes += recall_notes(card, update_indexes(self.paths, card, kind))
+            self.actions.append(Action("rebuilt", folder, f"the indexes of {len(card.layers) - n_copied} layers"))

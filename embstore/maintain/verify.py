@@ -14,17 +14,16 @@ from numpy.typing import NDArray
 from embstore import index
 from embstore.base import disk
 from embstore.base.errors import DamagedError, FileAccessError, MissingFileError
-from embstore.base.escape import printable
+from embstore.base.messages import printable
 from embstore.base.progress import finish_part, task
 from embstore.base.space import Layer
 from embstore.base.table import Table, table
 from embstore.index.updating import readable_card
 from embstore.storage.files import names
 from embstore.storage.files.card import Card, read_card
+from embstore.storage.files.derived import add_summaries, read_merged
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.summaries import add_summaries, read_merged
 from embstore.storage.files.vectors import LayerVectors
-from embstore.storage.maintenance.column_tables import contradictions
 from embstore.storage.maintenance.file_checks import (
     Problem,
     QuickCheck,
@@ -38,6 +37,7 @@ from embstore.storage.maintenance.file_checks import (
     verify_marker,
     verify_space,
 )
+from embstore.storage.maintenance.part_tables import contradictions
 from embstore.storage.transaction.manifest import Snapshot, is_outdated, read_snapshot
 
 T = TypeVar("T")
@@ -101,9 +101,10 @@ def verify(root: Path, *, deep: bool = False, quick: QuickCheck | None = None) -
     """
     paths = StorePaths(disk.resolved(root))
     while True:
-        before, files = _unless_unreadable(read_snapshot, paths), _unless_unreadable(_files, paths) or []
+        before, files = _unless_unreadable(read_snapshot, paths), _unless_unreadable(StorePaths.contents, paths)
         n_parts = sum(
-            path.suffix in (".parquet", ".faiss") and path.parent.parent.name != "summaries" for path in files
+            path.suffix in (".parquet", ".faiss") and path.parent.parent.name != "summaries"
+            for path in (files.files if files else ())
         )
         try:
             with task("verify", str(root), n_parts):
@@ -112,14 +113,11 @@ def verify(root: Path, *, deep: bool = False, quick: QuickCheck | None = None) -
             problems = [Problem(Path(error.filename or paths.root), "it was removed while the store was read")]
         if not problems or before is None or not _unless_unreadable(partial(is_outdated, snapshot=before), paths):
             break  # else another process replaced files: check again
-    n_files = sum(not path.name.startswith(".") for path in _unless_unreadable(_files, paths) or [])
+    files = _unless_unreadable(StorePaths.contents, paths)
+    n_files = sum(not path.name.startswith(".") for path in (files.files if files else ()))
     once = {problem.file: problem for problem in reversed(problems)}  # the first problem of each file
     first = tuple(problem for problem in problems if once[problem.file] is problem)
     return Verification(paths.root, n_files, first, is_quick=quick is not None)
-
-
-def _files(paths: StorePaths) -> list[Path]:
-    return paths.contents().files
 
 
 def _unless_unreadable(read: Callable[[StorePaths], T], paths: StorePaths) -> T | None:
@@ -164,7 +162,12 @@ def _verify(paths: StorePaths, deep: bool, quick: QuickCheck | None) -> list[Pro
     texts, found = _verify_tables(paths, tables, deep)
     problems += found
     for card, shards in zip(cards, spaces, strict=True):
-        problems += _verify_space(paths, card, shards, texts, deep)
+        found, ids = verify_space(paths, card, shards, texts)
+        problems += found
+        for layer in card.layers:
+            problems += catch_unreadable(verify_index(paths, card, layer, shards, ids, deep))
+        if deep and ids is not None:
+            problems += catch_unreadable(_verify_merged(paths, card, shards))
         if not snapshot.number:
             problems += catch_unreadable(_missing_by_index(paths, card))
     return problems
@@ -189,20 +192,8 @@ def _verify_tables(
     texts, repeated = stored_texts(items)
     problems += repeated
     if deep:
-        problems += catch_unreadable(verify_ids(paths, items, sorted({*paths.dataset_files()} - damaged)))
+        problems += catch_unreadable(verify_ids(paths, items, sorted({*paths.files_of(names.DATASETS)} - damaged)))
     return texts, problems
-
-
-def _verify_space(
-    paths: StorePaths, card: Card, shards: Sequence[Shard], texts: Ids | None, deep: bool
-) -> Iterator[Problem]:
-    """Yield the problems of a space's shards, summaries and indexes; ``texts`` are the ids with a text, if known."""
-    found, ids = verify_space(paths, card, shards, texts)
-    yield from found
-    for layer in card.layers:
-        yield from catch_unreadable(verify_index(paths, card, layer, shards, ids, deep))
-    if deep and ids is not None:
-        yield from catch_unreadable(_verify_merged(paths, card, shards))
 
 
 def _verify_merged(paths: StorePaths, card: Card, shards: Sequence[Shard]) -> Iterator[Problem]:

@@ -1,37 +1,120 @@
-"""Metrics: functions from arrays to numbers. One file a family, which ends with the declarations of its metrics.
+"""Metrics: functions from arrays to numbers, in a table by name.
+
+Each is declared at the end of the file of its family, which is loaded when one of its metrics is used.
 
 cosine, norms, isotropy, neighbourhood, uniformity     of one layer
 similarity, analogies, association                     compared with human judgements
-correlate                                              with columns of the items
+correlate, labels, probe                               with columns of the items
 contextuality                                          of words in context
-comparison                                             of layers with layers
+comparison, procrustes, predictivity, cknna, imbalance   of layers with layers
 
 declaration    the declaration of a metric, and the parameters and columns that several share
+significance   parameters and columns of tests between layers, and of similarities by chance
 data           inputs other than vectors: pairs, words, lexicons, occurrences
 transforms     transforms of the vectors before any metric
-table          all metrics by name
 plugins        metrics declared by other packages: check, load, contain their errors
 explain        a declaration as text and as JSON
 numerics/      arithmetic shared by several metrics
 """
 
+from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from embstore.metrics.declaration import Column, LayerData, Metric, NotComputable, Parameter, Value, rows_of
+from embstore.base.errors import UnknownNameError
+from embstore.metrics.declaration import CALLER, Column, LayerData, Metric, NotComputable, Parameter, Value, rows_of
 
 if TYPE_CHECKING:
-    from embstore.metrics.table import METRICS, all_metrics, as_metric, get_metric
+    METRICS: dict[str, Metric]
 
 __all__ = [
     "METRICS", "Column", "LayerData", "Metric", "NotComputable", "Parameter", "Value", "all_metrics", "as_metric",
     "get_metric", "rows_of",
 ]  # fmt: skip
 
+# Names of the metrics that each file declares, in the order in which they are listed.
+_FAMILIES = {
+    "cosine": ("anisotropy", "rogue-dims"),
+    "norms": ("norms",),
+    "isotropy": ("isoscore", "partition", "effective-rank", "participation-ratio", "spectrum"),
+    "neighbourhood": ("intrinsic-dimension", "hubness"),
+    "uniformity": ("uniformity", "alignment"),
+    "similarity": ("similarity",),
+    "analogies": ("analogies",),
+    "correlate": ("correlate",),
+    "association": ("valnorm", "weat", "sc-weat"),
+    "labels": ("knn", "clusters"),
+    "probe": ("probe",),
+    "contextuality": ("self-similarity", "intra-sentence", "mev"),
+    "comparison": ("cka", "rsa", "overlap"),
+    "procrustes": ("procrustes",),
+    "predictivity": ("predictivity",),
+    "cknna": ("cknna",),
+    "imbalance": ("imbalance",),
+}
+_FAMILY_OF = {name: family for family, names in _FAMILIES.items() for name in names}
+
+
+@cache
+def _load(family: str) -> dict[str, Metric]:
+    """Return the metrics that a file declares, by name."""
+    return {metric.name: metric for metric in import_module(f"embstore.metrics.{family}").METRICS}
+
+
+@cache
+def _load_all() -> dict[str, Metric]:
+    return {name: metric for family in _FAMILIES for name, metric in _load(family).items()}
+
 
 def __getattr__(name: str) -> Any:
-    """Import the table of metrics on first use: a search for neighbours needs no metric."""
-    if name in ("METRICS", "all_metrics", "as_metric", "get_metric"):
-        from embstore.metrics import table
-
-        return getattr(table, name)
+    if name == "METRICS":
+        return _load_all()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def get_metric(name: str) -> Metric:
+    """Return the metric of that name, built in or from an installed package.
+
+    Raises:
+        UnknownNameError: There is no such metric; the message lists the nearest names.
+        PluginError: An installed package declares the metric, but it cannot be used.
+    """
+    if name in _FAMILY_OF and not _load_all.cache_info().currsize:  # else METRICS may hold another in its place
+        return _load(_FAMILY_OF[name])[name]
+    metrics = _load_all()
+    if name in metrics:
+        return metrics[name]
+    # Looking for packages takes 20 ms, which a built-in metric should not cost.
+    from embstore.metrics.plugins import find_plugins, load_plugin
+
+    plugins = find_plugins()
+    if name in plugins:
+        return load_plugin(name, plugins[name], metrics)
+    raise UnknownNameError("metric", name, [*metrics, *(plugin for plugin in plugins if plugin not in metrics)])
+
+
+def as_metric(metric: str | Metric) -> Metric:
+    """Return a metric that is given by its name or as an object; one of no package is checked and guarded.
+
+    Raises:
+        UnknownNameError: There is no metric of that name.
+        PluginError: The object is no valid declaration, or has the name of another metric.
+    """
+    if isinstance(metric, str):
+        return get_metric(metric)
+    if isinstance(metric, Metric):
+        is_known = metric.name in (_load_all() if _load_all.cache_info().currsize else _FAMILY_OF)
+        if metric.package == CALLER or (is_known and get_metric(metric.name) is metric):
+            return metric
+    from embstore.metrics.plugins import guard_own
+
+    return guard_own(metric, _load_all())
+
+
+def all_metrics() -> tuple[dict[str, Metric], list[str]]:
+    """Return all metrics by name, and an error message for each metric of an installed package that is not usable."""
+    from embstore.metrics.plugins import load_plugins
+
+    metrics = _load_all()
+    plugins, refused = load_plugins(metrics)
+    return metrics | plugins, refused

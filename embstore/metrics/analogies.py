@@ -18,8 +18,7 @@ Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-TOTAL = "total"
-"""Name of the section of all questions."""
+TOTAL = "total"  # name of the section of all questions
 _EPSILON = 1e-6  # added to the denominator of 3CosMul (Levy & Goldberg 2014: 0.001; gensim: 10⁻⁶)
 _ITEMS = 4096  # whose products with all words are in memory at a time
 _QUESTIONS = 256  # whose scores of so many items stay in the processor's cache
@@ -79,17 +78,11 @@ def analogies(
 
 
 class _Words(NamedTuple):
-    """The words of questions in a layer.
+    """The words of questions in a layer."""
 
-    Attributes:
-        units: Unit vectors of the stored words, float64 (r, dim).
-        rows: Position in ``units`` of each word of the questions (w,); -1 for a missing one.
-        is_zero: Whether each word is stored, and a zero vector (w,).
-    """
-
-    units: Floats
-    rows: Positions
-    is_zero: Mask
+    units: Floats  # unit vectors of the stored words, float64 (r, dim)
+    rows: Positions  # position in ``units`` of each word of the questions (w,); -1 for a missing one
+    is_zero: Mask  # whether each word is stored, and a zero vector (w,)
 
 
 def _look_up(data: LayerData, analogies: Analogies) -> _Words:
@@ -152,23 +145,14 @@ def _score(result: Result, n: int, n_correct: int, missing: str) -> Result:
 
 
 class _Questions(NamedTuple):
-    """Analogies a : b = c : ?, of q questions over w words.
+    """Analogies a : b = c : ?, of q questions over w words."""
 
-    Attributes:
-        units: Unit vectors of the words, float64 (w, dim).
-        words: Positions of a, b and c in ``units`` (q, 3).
-        groups: Numbers of the groups of a, b and c (q, 3), of which no item may be the answer.
-        grouped_ids: Ids of the items of all groups (r,), ascending.
-        group_of: Group of each of these (r,).
-        method: ``3cosadd`` or ``3cosmul``.
-    """
-
-    units: Floats
-    words: Positions
-    groups: Positions
-    grouped_ids: Ids
-    group_of: Positions
-    method: str
+    units: Floats  # unit vectors of the words, float64 (w, dim)
+    words: Positions  # positions of a, b and c in ``units`` (q, 3)
+    groups: Positions  # numbers of the groups of a, b and c (q, 3), of which no item may be the answer
+    grouped_ids: Ids  # ids of the items of all groups (r,), ascending
+    group_of: Positions  # group of each of these (r,)
+    method: str  # ``3cosadd`` or ``3cosmul``
 
     def scores(self, questions: Positions, items: Floats) -> Floats:
         """Return the scores (n,) of items (n, dim), each for one question (n,), in float64."""

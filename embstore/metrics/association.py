@@ -197,19 +197,12 @@ def sc_weat(
 
 
 class _Directions(NamedTuple):
-    """The unit vectors of a list of words.
+    """The unit vectors of a list of words."""
 
-    Attributes:
-        units: Unit vectors, float64 (m, dim).
-        positions: Positions of their words in the list, int64 (m,).
-        n_zero: Number of words omitted because their vector is zero.
-        missing: Words omitted because their vector is missing or zero.
-    """
-
-    units: Floats
-    positions: NDArray[np.int64]
-    n_zero: int
-    missing: tuple[str, ...]
+    units: Floats  # unit vectors, float64 (m, dim)
+    positions: NDArray[np.int64]  # positions of their words in the list, int64 (m,)
+    n_zero: int  # number of words omitted because their vector is zero
+    missing: tuple[str, ...]  # words omitted because their vector is missing or zero
 
 
 def _gather_directions(

@@ -30,7 +30,6 @@ from embstore.metrics.numerics.layer_pairs import (
     Pair,
     PairSums,
     check_complete,
-    describe_route,
     normalise,
     pair_forms,
     read_vectors,
@@ -82,10 +81,6 @@ def cka(
             chance = biased_cka_by_chance(spectra[i], spectra[j], n)
         rows.append({"cka": value, "chance": chance[0], "chance_deviation": chance[1], "n": n, "reason": reason})
     return rows
-
-
-def _cka_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None, *, variant: str) -> str:
-    return describe_route(n, dims, dims_2) if n >= _MIN_CKA_ITEMS[variant] else ""
 
 
 def _cka_matrix(layer: LayerData, ids: Ids, *, variant: str) -> Float64Array:
@@ -258,10 +253,6 @@ def _rsa_matrix(layer: LayerData, ids: Ids, **_: Any) -> Float64Array:
     return unit_gram(normalise_rows(read_vectors(layer, ids)), cosine_gram)
 
 
-def _rsa_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None, *, correlation: str, **_: Any) -> str:
-    return describe_route(n, dims, dims_2) if n >= _MIN_RSA_ITEMS and correlation == "pearson" else ""
-
-
 def _deviation_total(n: int, sums: LayerSums) -> float:
     """Return the sum of aᵢ + aⱼ + xᵢ·xⱼ over all pairs i < j of n items, a = m·x, m the shift of the layer."""
     return (n - 1) * float(sums.shift @ sums.total) + (float(sums.total @ sums.total) - sums.square_total) / 2
@@ -418,7 +409,6 @@ METRICS = (
         "vectors of 768 dimensions in both layers is about .885: chance says how much of it items in random order "
         "have, exactly and without a draw. Rotating a layer, or scaling it as a whole, changes nothing; scaling single "
         "dimensions does.",
-        route=_cka_route,
     ),
     Metric(
         name="rsa", help="Whether two layers find the same pairs of items similar: the correlation of their cosines.",
@@ -446,7 +436,7 @@ METRICS = (
         "are no more than that; n_pairs says how many. Cosines that differ by no more than their rounding errors share "
         "a rank. Items that are a zero vector in one of the two layers are left out and counted in n_zero. Cosine "
         "distances give the same number as cosines.",
-        version=3, drawn=_describe_sample, route=_rsa_route,
+        version=3, drawn=_describe_sample,
     ),
     Metric(
         name="overlap",

@@ -21,19 +21,12 @@ _ZERO_MEAN = 1e-12  # share of Σ‖x‖ up to which ‖Σx‖ is rounding
 
 @dataclass(frozen=True, slots=True)
 class _Labels:
-    """The words for groups and their members in the rows of a metric.
+    """The words for groups and their members in the rows of a metric."""
 
-    Attributes:
-        value: Name of the column of the value.
-        group: Noun for a group, also the name of its column.
-        member: Noun for a member of a group.
-        undefined: Reason why a group with enough members has no value.
-    """
-
-    value: str
-    group: str
-    member: str
-    undefined: str = ""
+    value: str  # name of the column of the value
+    group: str  # noun for a group, also the name of its column
+    member: str  # noun for a member of a group
+    undefined: str = ""  # reason why a group with enough members has no value
 
 
 _SELF_SIMILARITY = _Labels("self_similarity", "word", "context")

@@ -13,47 +13,32 @@ class Pairs:
     """The pairs of a dataset with human scores.
 
     Attributes:
-        left: Item ids (n,).
-        right: Item ids (n,).
-        score: Human scores, float64 (n,).
-        left_texts: Texts of ``left`` (n).
-        right_texts: Texts of ``right`` (n).
         score_texts: Scores as written in the dataset's file (n), empty if missing; None if the dataset does not store
             them.
     """
 
-    left: Ids
-    right: Ids
-    score: NDArray[np.float64]
-    left_texts: tuple[str, ...]
-    right_texts: tuple[str, ...]
+    left: Ids  # item ids (n,)
+    right: Ids  # item ids (n,)
+    score: NDArray[np.float64]  # human scores, float64 (n,)
+    left_texts: tuple[str, ...]  # texts of ``left`` (n)
+    right_texts: tuple[str, ...]  # texts of ``right`` (n)
     score_texts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Words:
-    """A list of words.
+    """A list of words."""
 
-    Attributes:
-        ids: Item ids (n,).
-        texts: Words (n).
-    """
-
-    ids: Ids
-    texts: tuple[str, ...]
+    ids: Ids  # item ids (n,)
+    texts: tuple[str, ...]  # words (n)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lexicon:
-    """Words with a measured value each.
+    """Words with a measured value each."""
 
-    Attributes:
-        words: Words of the lexicon.
-        value: Value of each word, such as its valence, float64 (n,).
-    """
-
-    words: Words
-    value: NDArray[np.float64]
+    words: Words  # words of the lexicon
+    value: NDArray[np.float64]  # value of each word, such as its valence, float64 (n,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,15 +46,12 @@ class Contexts:
     """Occurrences, grouped by word or by sentence.
 
     Attributes:
-        ids: Item ids (n,), ascending.
-        groups: Number of the group of each item, int64 (n,).
-        names: Name of each group, the word or sentence (g).
         group_ids: Item id of each group itself (g,), if groups have vectors in another space; else None.
     """
 
-    ids: Ids
-    groups: NDArray[np.int64]
-    names: tuple[str, ...]
+    ids: Ids  # item ids (n,), ascending
+    groups: NDArray[np.int64]  # number of the group of each item, int64 (n,)
+    names: tuple[str, ...]  # name of each group, the word or sentence (g)
     group_ids: Ids | None = None
 
 
@@ -78,28 +60,17 @@ class Analogies:
     """The questions of a dataset, a : b = c : ?, and the stored items that are one of their words.
 
     Words in one group count as the same word: those that differ only in case, or each by itself.
-
-    Attributes:
-        words: Distinct words of the questions, as written there (w).
-        groups: Group of each word, int64 (w,).
-        spelled_ids: Ids of the items of all groups (r,), ascending; some may be missing from a space.
-        spelled_groups: Group of each of these items, int64 (r,).
-        questions: Positions of a, b and c in ``words``, int64 (q, 3).
-        answers: Positions in ``words`` of the right answers of all questions, int64 (m,).
-        answer_starts: Where those of each question begin in ``answers``, and m, int64 (q + 1,).
-        sections: Number of the section of each question, int64 (q,).
-        section_names: Names of the sections, by number.
     """
 
-    words: Words
-    groups: NDArray[np.int64]
-    spelled_ids: Ids
-    spelled_groups: NDArray[np.int64]
-    questions: NDArray[np.int64]
-    answers: NDArray[np.int64]
-    answer_starts: NDArray[np.int64]
-    sections: NDArray[np.int64]
-    section_names: tuple[str, ...]
+    words: Words  # distinct words of the questions, as written there (w)
+    groups: NDArray[np.int64]  # group of each word, int64 (w,)
+    spelled_ids: Ids  # ids of the items of all groups (r,), ascending; some may be missing from a space
+    spelled_groups: NDArray[np.int64]  # group of each of these items, int64 (r,)
+    questions: NDArray[np.int64]  # positions of a, b and c in ``words``, int64 (q, 3)
+    answers: NDArray[np.int64]  # positions in ``words`` of the right answers of all questions, int64 (m,)
+    answer_starts: NDArray[np.int64]  # where those of each question begin in ``answers``, and m, int64 (q + 1,)
+    sections: NDArray[np.int64]  # number of the section of each question, int64 (q,)
+    section_names: tuple[str, ...]  # names of the sections, by number
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,12 +103,7 @@ class ItemLabels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemColumn:
-    """A column of numbers of the items that have a value.
+    """A column of numbers of the items that have a value."""
 
-    Attributes:
-        ids: Item ids (n,), ascending.
-        values: Values, float64 (n,).
-    """
-
-    ids: Ids
-    values: NDArray[np.float64]
+    ids: Ids  # item ids (n,), ascending
+    values: NDArray[np.float64]  # values, float64 (n,)

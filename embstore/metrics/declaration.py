@@ -314,9 +314,6 @@ class Metric:
         best: Column whose highest value marks the best layer of a space, in a boolean column ``best``; None for none.
         elsewhere: Advice for a space of another unit, as a sentence.
         drawn: Function from a row whose ``seed`` is not None, with the parameters, to a description of the sample.
-        route: Function that names the algorithm for a pair of spaces, for ``--explain``; only if ``needs`` is
-            ``layers``. It takes the number of items, the dimensions of the layers, those of the second space (None for
-            the same layers), and the settings as keywords.
         version: Version of the implementation, raised when the same input gives another number or note. Cached answers
             of other versions are not used; see :mod:`embstore.query.cache`.
         package: Name and version of the package that declares it, filled in on loading; None for embstore.
@@ -346,7 +343,6 @@ class Metric:
     drawn: Callable[[Mapping[str, Any]], str] | None = None
     version: int = 1
     package: str | None = None
-    route: Callable[..., str] | None = None
     references: tuple[str, ...] = ()
     drawn_as: ChartKind | None = None
     drawn_values: tuple[str, ...] = ()

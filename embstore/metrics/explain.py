@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from embstore.base.escape import printable
-from embstore.base.messages import rendered
+from embstore.base.messages import printable, rendered
 from embstore.metrics.declaration import Column, Metric, Need, Parameter
 
 NEEDS: dict[Need, str] = {
@@ -25,31 +24,20 @@ _WIDTH = 80
 
 
 class CacheLookup(NamedTuple):
-    """The cache state of one answer of a query: of one layer, or of all layers that are compared.
-
-    Attributes:
-        space_2: Name of the space it is compared with; None for a metric of single layers.
-        route: Description of the algorithm that would compute it; empty if there is only one.
-    """
+    """The cache state of one answer of a query: of one layer, or of all layers that are compared."""
 
     space: str
-    space_2: str | None
+    space_2: str | None  # name of the space it is compared with; None for a metric of single layers
     layers: tuple[str, ...]
     is_stored: bool
-    route: str = ""
 
 
 class CacheState(NamedTuple):
-    """The cache state of all answers of a query, as text (``str``) and as JSON (:meth:`to_dict`).
-
-    Attributes:
-        refused: Reason why answers of this query are not cached; None if they are.
-        may_need_no_vectors: Whether stored summaries may suffice; such answers are not cached.
-    """
+    """The cache state of all answers of a query, as text (``str``) and as JSON (:meth:`to_dict`)."""
 
     lookups: tuple[CacheLookup, ...]
-    refused: str | None = None
-    may_need_no_vectors: bool = False
+    refused: str | None = None  # reason why answers of this query are not cached; None if they are
+    may_need_no_vectors: bool = False  # whether stored summaries may suffice; such answers are not cached
 
     def to_dict(self) -> dict[str, Any]:
         """Return the member ``cache`` of the output of ``embstore query METRIC --explain --format json``."""
@@ -58,8 +46,8 @@ class CacheState(NamedTuple):
             "n_stored": sum(lookup.is_stored for lookup in self.lookups),
             "refused": self.refused,
             "to_compute": [
-                {"space": space, "space_2": space_2, "layers": layers, "route": route or None}
-                for (space, space_2, route), layers in self._to_compute().items()
+                {"space": space, "space_2": space_2, "layers": layers}
+                for (space, space_2), layers in self._to_compute().items()
             ],
         }
 
@@ -73,19 +61,19 @@ class CacheState(NamedTuple):
             return "no answer is stored: answers from summaries are not"
         missing = "; ".join(
             f"{space}{f' with {space_2}' if space_2 not in (None, space) else ''} "
-            f"layer{'s' if len(layers) > 1 else ''} {', '.join(layers)}{f', from {route}' if route else ''}"
-            for (space, space_2, route), layers in self._to_compute().items()
+            f"layer{'s' if len(layers) > 1 else ''} {', '.join(layers)}"
+            for (space, space_2), layers in self._to_compute().items()
         )
         if n == 1:
             return f"the answer is not stored; it would be computed: {missing}"
         return f"{n_stored} of {n} answers are stored; {n - n_stored} would be computed: {missing}"
 
-    def _to_compute(self) -> dict[tuple[str, str | None, str], list[str]]:
-        """Return the layers of the answers that are not cached, by space, second space and route."""
-        layers: dict[tuple[str, str | None, str], list[str]] = {}
+    def _to_compute(self) -> dict[tuple[str, str | None], list[str]]:
+        """Return the layers of the answers that are not cached, by space and second space."""
+        layers: dict[tuple[str, str | None], list[str]] = {}
         for lookup in self.lookups:
             if not lookup.is_stored:
-                layers.setdefault((lookup.space, lookup.space_2, lookup.route), []).extend(lookup.layers)
+                layers.setdefault((lookup.space, lookup.space_2), []).extend(lookup.layers)
         return layers
 
 

@@ -9,12 +9,11 @@ only when a metric that is not built in is requested, which imports that plug-in
 
 import functools
 import importlib
-import inspect
 import keyword
 import math
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
@@ -22,9 +21,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from embstore.base.errors import EmbstoreError
-from embstore.base.escape import printable
+from embstore.base.messages import printable
 from embstore.base.space import Unit
-from embstore.metrics.declaration import CALLER, Metric, Need, Parameter, Result, rows_of
+from embstore.metrics.declaration import CALLER, Metric, Need, Result, rows_of
 
 GROUP = "embstore.metrics"
 COLUMN_TYPES = ("number", "integer", "string", "boolean", "array of numbers", "array of integers")
@@ -185,135 +184,66 @@ def problems(metric: object) -> list[str]:
     """Return the problems of a declaration, one line each; an empty list if it is valid."""
     if not isinstance(metric, Metric):
         return [f"it is no embstore.metrics.Metric but a {type(metric).__name__}"]
-    found = list(_text_problems(metric))
     try:
-        found += [*_column_problems(metric), *_parameter_problems(metric.parameters)]
-        found += [*_input_problems(metric), *_character_problems(metric)]
+        checks = (*_checks_of_texts(metric), *_checks_of_columns(metric), *_checks_of_parameters(metric))
     except (TypeError, AttributeError) as error:
-        return [*found, f"its columns or parameters cannot be read: {error}"]
-    return found or list(_function_problems(metric))
+        return [f"its columns or parameters cannot be read: {error}"]
+    return list(dict.fromkeys(problem for is_wrong, problem in checks if is_wrong))
 
 
-def _text_problems(metric: Metric) -> Iterator[str]:
-    """Yield the problems of the name, the texts, the references, the input and the units of a metric."""
-    for field in ("name", "help", "formula", "citation", "estimator"):
-        value = getattr(metric, field)
-        if not isinstance(value, str) or not (value.strip() or field == "estimator"):
-            yield f"its {field} must be a non-empty text, not {value!r}"
-        elif field != "estimator" and "\n" in value.strip():
-            yield f"its {field} must be one line"
-    if not isinstance(metric.references, tuple) or not all(isinstance(entry, str) for entry in metric.references):
-        yield f"its references must be a tuple of BibTeX entries, not {metric.references!r}"
-    if isinstance(metric.name, str) and not _NAME.fullmatch(metric.name):
-        yield f"its name must be like 'effective-rank' (lower case, digits, hyphens), not {metric.name!r}"
-    if metric.needs not in get_args(Need):
-        yield f"its needs must be one of {', '.join(get_args(Need))}, not {metric.needs!r}"
-    if bad := [unit for unit in metric.units if unit not in tuple(Unit)]:
-        yield f"its units must be of {', '.join(Unit)}, not {bad[0]!r}"
-
-
-def _column_problems(metric: Metric) -> Iterator[str]:
-    """Yield the problems of columns (names, types, help and ranges), and of ``best``, which names one of them."""
-    yield from _duplicate_problems("column", [column.name for column in metric.columns])
-    for column in metric.columns:
-        subject = f"its column {column.name!r}"
-        if not isinstance(column.name, str) or not _IDENTIFIER.fullmatch(column.name):
-            yield f"{subject} must have a name like 'top_share'"
-        elif column.name in RESERVED_COLUMNS:
-            yield f"{subject} has the name of a column that every row has"
-        if column.type not in COLUMN_TYPES:
-            yield f"{subject} must be one of {', '.join(COLUMN_TYPES)}, not {column.type!r}"
-        if not column.help:
-            yield f"{subject} has no help"
-        if None not in (column.minimum, column.maximum) and column.minimum > column.maximum:  # type: ignore[operator]
-            yield f"{subject} has its minimum above its maximum"
-    if not any(column.shown and not column.is_key for column in metric.columns):
-        yield "it has no column to show"
-    types = {column.name: column.type for column in metric.columns}
-    if metric.best is not None and (types.get(metric.best), types.get("best")) != ("number", "boolean"):
-        yield "its best must name a column of numbers, beside a boolean column 'best'"
-
-
-def _parameter_problems(parameters: Sequence[Parameter]) -> Iterator[str]:
-    """Yield the problems of parameters: names, help, types, choices, ranges and defaults."""
-    yield from _duplicate_problems("parameter", [parameter.name for parameter in parameters])
-    for parameter in parameters:
-        subject, name = f"its parameter {parameter.name!r}", parameter.name
-        if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name) or keyword.iskeyword(name):
-            yield f"{subject} must have a name like 'min_contexts'"
-        elif name in RESERVED_PARAMETERS:
-            yield f"{subject} has the name of an option that every metric has"
-        elif name in RESERVED_COLUMNS - OWN_PARAMETERS:
-            yield f"{subject} has the name of a column that every row has"
-        if not parameter.help:
-            yield f"{subject} has no help"
-        if parameter.kind not in (int, float, str, bool, tuple):
-            yield f"{subject} must have a default of type int, float, str, bool or tuple, or a value_type"
-        elif parameter.choices and parameter.kind not in (str, tuple):
-            yield f"{subject} has choices, which only a str or a tuple of them can have"
-        elif (parameter.minimum, parameter.maximum) != (None, None) and parameter.kind not in (int, float):
-            yield f"{subject} has a range, which only a number can have"
-        elif parameter.default is not None and parameter.kind not in (bool, tuple):
-            yield from _default_problems(subject, parameter)
-
-
-def _default_problems(subject: str, parameter: Parameter) -> Iterator[str]:
-    """Yield the problem of a default that is not a valid value of its parameter."""
-    default = parameter.default
-    if not isinstance(default, int | float if parameter.kind is float else parameter.kind):
-        yield f"{subject} is {parameter.kind.__name__}, and its default {default!r} is not"
-        return
-    try:
-        replace(parameter, default=None, value_type=parameter.kind).check(default)
-    except EmbstoreError as error:
-        yield f"{subject} has a default that it refuses: {error}"
-
-
-def _input_problems(metric: Metric) -> Iterator[str]:
-    """Yield the parameters and key columns that a metric with this input must have, and lacks."""
-    names = [parameter.name for parameter in metric.parameters]
-    columns = [column.name for column in metric.columns if column.is_key]
-    for name in INPUT_PARAMETERS.get(metric.needs, ()):
-        if name not in names:
-            yield f"it needs {metric.needs}, and so a parameter {name!r} like that of embstore's own metrics"
-    for name in INPUT_COLUMNS.get(metric.needs, ()):
-        if name not in columns:
-            yield f"it needs {metric.needs}, and so a column {name!r} that is a key"
-
-
-def _character_problems(metric: Metric) -> Iterator[str]:
-    """Yield a problem for the first text with control characters, which could change what a terminal shows."""
+def _checks_of_texts(metric: Metric) -> Iterator[tuple[bool, str]]:
+    """Yield whether a text, a choice or the function of a metric is wrong, and what it must be."""
+    for field in ("name", "help", "formula", "citation"):
+        text = getattr(metric, field)
+        is_line = isinstance(text, str) and len(text.split()) > 0 and "\n" not in text.strip()
+        yield not is_line, f"its {field} must be one line of text, not {text!r}"
+    likeness = "its name must be like 'effective-rank' (lower case, digits, hyphens)"
+    yield isinstance(metric.name, str) and not _NAME.fullmatch(metric.name), f"{likeness}, not {metric.name!r}"
+    yield metric.needs not in get_args(Need), f"its needs must be one of {', '.join(get_args(Need))}"
+    yield not {*metric.units} <= {*Unit}, f"its units must be of {', '.join(Unit)}, not {metric.units!r}"
+    yield not callable(metric.function), f"its function must be callable, not a {type(metric.function).__name__}"
     texts = [metric.help, metric.formula, metric.citation, metric.estimator, metric.elsewhere]
     texts += [text for column in metric.columns for text in (column.help, column.unit) if text]
     texts += [text for entry in metric.parameters for text in (entry.help, entry.metavar, *entry.choices) if text]
-    for text in texts:
-        if isinstance(text, str) and printable(text, lines=True) != text:
-            yield f"it has control characters in {text!r}"
-            return
+    unsafe = next((text for text in texts if isinstance(text, str) and printable(text, lines=True) != text), None)
+    yield unsafe is not None, f"it has control characters in {unsafe!r}"  # could change what a terminal shows
 
 
-def _function_problems(metric: Metric) -> Iterator[str]:
-    """Yield the parameters that the function does not take; a function without a signature (in C) is not checked."""
-    if not callable(metric.function):
-        yield f"its function must be callable, not a {type(metric.function).__name__}"
-        return
-    try:
-        accepted = inspect.signature(metric.function).parameters.values()
-    except (TypeError, ValueError):
-        return
-    if any(argument.kind is argument.VAR_KEYWORD for argument in accepted):
-        return
-    by_keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    names = {argument.name for argument in accepted if argument.kind in by_keyword}
+def _checks_of_columns(metric: Metric) -> Iterator[tuple[bool, str]]:
+    """Yield whether a column is wrong, and how: its name, its type, or that ``best`` or the input needs another."""
+    names, types = [column.name for column in metric.columns], {column.name: column.type for column in metric.columns}
+    for column in metric.columns:
+        subject = f"its column {column.name!r}"
+        yield not _IDENTIFIER.fullmatch(column.name), f"{subject} must have a name like 'top_share'"
+        yield names.count(column.name) > 1, f"{subject} is there twice"
+        yield not column.help, f"{subject} has no help"
+        yield column.name in RESERVED_COLUMNS, f"{subject} has the name of a column that every row has"
+        kinds = ", ".join(COLUMN_TYPES)
+        yield column.type not in COLUMN_TYPES, f"{subject} must be one of {kinds}, not {column.type!r}"
+    yield not any(column.shown and not column.is_key for column in metric.columns), "it has no column to show"
+    has_best = metric.best is None or (types.get(metric.best), types.get("best")) == ("number", "boolean")
+    yield not has_best, "its best must name a column of numbers, beside a boolean column 'best'"
+    keys = [column.name for column in metric.columns if column.is_key]
+    for name in INPUT_COLUMNS.get(metric.needs, ()):
+        yield name not in keys, f"it needs {metric.needs}, and so a column {name!r} that is a key"
+
+
+def _checks_of_parameters(metric: Metric) -> Iterator[tuple[bool, str]]:
+    """Yield whether a parameter is wrong, and how: its name, its type, or that the input needs another."""
+    names = [parameter.name for parameter in metric.parameters]
+    taken = RESERVED_PARAMETERS | (RESERVED_COLUMNS - OWN_PARAMETERS)
     for parameter in metric.parameters:
-        if not parameter.is_input and parameter.name not in names:
-            yield f"its function does not take the parameter {parameter.name!r} by keyword"
-
-
-def _duplicate_problems(kind: str, names: Sequence[str]) -> Iterator[str]:
-    """Yield a problem for each name that occurs twice, given a noun for what has the names."""
-    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
-        yield f"it has the {kind} {name!r} twice"
+        subject, name = f"its parameter {parameter.name!r}", parameter.name
+        is_name = _IDENTIFIER.fullmatch(name) and not keyword.iskeyword(name)
+        yield not is_name, f"{subject} must have a name like 'min_contexts'"
+        yield names.count(name) > 1, f"{subject} is there twice"
+        yield not parameter.help, f"{subject} has no help"
+        yield name in taken, f"{subject} has the name of an option that every metric has, or of a column of every row"
+        kinds = "int, float, str, bool or tuple"
+        yield parameter.kind not in (int, float, str, bool, tuple), f"{subject} must have a default of type {kinds}"
+    for name in INPUT_PARAMETERS.get(metric.needs, ()):
+        likeness = f"a parameter {name!r} like that of embstore's own metrics"
+        yield name not in names, f"it needs {metric.needs}, and so {likeness}"
 
 
 @contextmanager

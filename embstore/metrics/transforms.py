@@ -55,17 +55,11 @@ _MAX_NAMED = 5  # dimensions in a note
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One transform.
+    """One transform."""
 
-    Attributes:
-        name: Name with its argument, as in ``abtt:3``.
-        kind: Name without its argument.
-        numbers: Argument: the number of components, or the dimensions.
-    """
-
-    name: str
-    kind: str
-    numbers: tuple[int, ...] = ()
+    name: str  # name with its argument, as in ``abtt:3``
+    kind: str  # name without its argument
+    numbers: tuple[int, ...] = ()  # argument: the number of components, or the dimensions
 
 
 def parse_transforms(names: Sequence[str]) -> tuple[Step, ...]:
@@ -111,24 +105,19 @@ class Affine:
     Attributes:
         columns: Components of y that enter the first term, ascending, int (dim,). They also name the components of the
             result, since no map here rotates the axes.
-        scale: Factor of each of these components, (dim,).
-        shift: Vector subtracted first, (components of x,).
-        offset: Vector added last, (dim,).
         left: Left factor, (components of x, rank). The rank is 0 if each output depends on one input component.
-        right: Right factor, (rank, dim); None for the identity.
         rounding_error: Bound on the rounding error of each output component, (dim,). A result that is no longer than
             this vector becomes exactly zero, since its direction is unknown.
-        notes: Notes for the user.
     """
 
     columns: NDArray[np.int64]
-    scale: Float64Array
-    shift: Float64Array
-    offset: Float64Array
+    scale: Float64Array  # factor of each of these components, (dim,)
+    shift: Float64Array  # vector subtracted first, (components of x,)
+    offset: Float64Array  # vector added last, (dim,)
     left: Float64Array
-    right: Float64Array | None
+    right: Float64Array | None  # right factor, (rank, dim); None for the identity
     rounding_error: Float64Array
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # notes for the user
 
     @classmethod
     def identity(cls, dim: int) -> "Affine":

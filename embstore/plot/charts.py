@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from embstore.base.chart import Chart
-from embstore.base.escape import printable
+from embstore.base.messages import printable
 from embstore.base.table import Row, Table, show
 from embstore.plot.axes import (
+    DASHES,
+    PlotOptions,
+    Style,
     ValueScale,
     band_encoding,
     layer_encoding,
@@ -18,7 +21,6 @@ from embstore.plot.axes import (
     step_encoding,
     text_width,
 )
-from embstore.plot.options import DASHES, PlotOptions, Style
 from embstore.plot.results import CURVE, NO_VALUE, LayerAxis, distinct, series_labels
 
 GAP = 18.0

@@ -10,11 +10,10 @@ from typing import Any
 
 from embstore.base.chart import Chart
 from embstore.base.errors import UnknownNameError, UsageError
-from embstore.base.escape import printable
+from embstore.base.messages import printable
 from embstore.base.table import Table
-from embstore.plot.axes import SURE, break_lines, shorten, text_width
+from embstore.plot.axes import STYLES, SURE, PlotOptions, Style, break_lines, parse_length, shorten, text_width
 from embstore.plot.charts import GAP, Panel, Request, bar_panels, curve_panels, heat_map_panels, strip_panels
-from embstore.plot.options import STYLES, PlotOptions, Style, parse_length
 from embstore.plot.results import caption, over_steps, reasons, with_group_names, with_pair_title
 
 _VEGA_LITE = "6.1"
@@ -42,8 +41,7 @@ vegaEmbed("#figure", spec, {{
 </body>
 </html>
 """
-SUFFIXES = (".svg", ".png", ".pdf", ".html", ".vl.json")
-"""File types that ``Figure.save`` writes."""
+SUFFIXES = (".svg", ".png", ".pdf", ".html", ".vl.json")  # file types that ``Figure.save`` writes
 
 
 @dataclass(frozen=True)

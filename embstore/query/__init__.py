@@ -15,7 +15,7 @@ lookup.py          what a space has for a query: a text or a vector; embed.py: a
 nearest.py         the nearest items by an index or a scan, also of words that are added and subtracted
 
 layer_maps.py      the items of each layer in the plane → a table
-map_methods.py     principal components of all layers together, and t-SNE; tsne.py: alone imports openTSNE
+map_methods.py     principal components of all layers together, and t-SNE by openTSNE
 
 cite.py            references as BibTeX; references.bib: the publications
 info.py            the spaces, columns and skipped texts of a store, and the views and macros of SQL

@@ -8,7 +8,7 @@ selected by their texts that of DuckDB. The versions of scipy and faiss, which c
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from inspect import unwrap
 from pathlib import Path
@@ -21,10 +21,10 @@ from embstore.base.errors import StoreError
 from embstore.base.messages import rendered
 from embstore.base.space import Layer
 from embstore.metrics import Metric
-from embstore.query.request import SETS, MetricRequest, is_file
+from embstore.query.request import SETS, MetricRequest, Selection, is_file
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.answers import Answer, read_answer, trim_answers, write_answer
 from embstore.storage.files.card import Card
+from embstore.storage.files.derived import Answer, read_answer, trim_answers, write_answer
 from embstore.storage.files.names import hash_of
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
@@ -110,39 +110,40 @@ class Answers:
             return None
         groups = self.groups(card, other)
         divided = {} if groups is None else {"inputs": {**self._inputs, "groups": groups.sha256}}
-        of = [self._space(card), _layer_key(layers)]
-        of += [] if other is None else [self._space(other), _layer_key(others)]
+        compared = [(card, layers), *([] if other is None else [(other, others)])]
+        of = [part for each, chosen in compared for part in vectors_key(self._catalog, each, chosen)]
         return {**self._common, **divided, "of": of}
-
-    def _space(self, card: Card) -> list[str]:
-        """Return the part of a question that identifies the vectors of a space: its name and a hash of its shards."""
-        return [card.space, self._catalog.shards_hash(card.space)]
 
     @cached_property
     def _common(self) -> Question:
         """The part of the question that all spaces and layers share."""
         request = self._request
         metric, selection = request.metric, request.selection
-        is_random = (
-            selection.sample is not None or "seed" in request.arguments or request.parameters.get("permutations")
-        )
-        question = {
-            "metric": {"name": metric.name, "version": [SHARED_VERSION, metric.version], "package": _package(metric)},
-            "parameters": {name: _as_json(value) for name, value in request.parameters.items()},
-            "rows": {
-                "where": selection.where,
-                "sample": selection.sample,
-                "transforms": list(selection.transforms),
-                **({} if selection.by is None else selection.by.columns()),
-            },
-            "seed": selection.seed if is_random else None,
-            "inputs": self._inputs,
-            "numpy": minor_version(np.__version__),
-        }
-        is_by_text = selection.where is not None or selection.words is not None
-        if not is_by_text:
-            return question
-        return {**question, "items": hash_of(self._catalog.item_tables), "duckdb": minor_version(connections.version())}
+        is_random = selection.sample is not None or "seed" in request.arguments
+        is_random |= bool(request.parameters.get("permutations"))
+        return question_about(
+            self._catalog, selection, selection.seed if is_random else None, self._inputs,
+            {"name": metric.name, "version": [SHARED_VERSION, metric.version], "package": _package(metric)},
+            {name: _as_json(value) for name, value in request.parameters.items()},
+        )  # fmt: skip
+
+
+def question_about(
+    catalog: Catalog, selection: Selection, seed: int | None, inputs: Mapping[str, str], metric: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+) -> Question:  # fmt: skip
+    """Return what an answer depends on besides the vectors: the metric with its parameters, and the items selected."""
+    question = {
+        "metric": metric, "parameters": parameters, "seed": seed, "inputs": inputs,
+        "numpy": minor_version(np.__version__),
+        "rows": {
+            "where": selection.where, "sample": selection.sample, "transforms": list(selection.transforms),
+            **({} if selection.by is None else selection.by.columns()),
+        },
+    }  # fmt: skip
+    if selection.items.is_empty:
+        return question
+    return {**question, "items": hash_of(catalog.item_tables), "duckdb": minor_version(connections.version())}
 
 
 def _has_columns(metric: Metric, answer: Answer, names: Sequence[str]) -> bool:
@@ -239,10 +240,11 @@ def _code_text(code: CodeType) -> str:
     return repr((code.co_code, code.co_names, constants))
 
 
-def _layer_key(layers: Layer | Sequence[Layer]) -> str | list[str]:
-    if isinstance(layers, Layer):
-        return f"{layers.id} {layers.name}"
-    return [f"{layer.id} {layer.name}" for layer in layers]
+def vectors_key(catalog: Catalog, card: Card, layers: Layer | Sequence[Layer]) -> list[Any]:
+    """Return what identifies vectors in a question: the space with a hash of its shards, and one or several layers."""
+    members = [layers] if isinstance(layers, Layer) else layers
+    names = [f"{layer.id} {layer.name}" for layer in members]
+    return [[card.space, catalog.shards_hash(card.space)], names[0] if isinstance(layers, Layer) else names]
 
 
 def minor_version(version: str) -> str:

@@ -12,13 +12,13 @@ from typing import Any
 
 from embstore.base import __version__, disk
 from embstore.base.errors import UnknownNameError, UsageError
-from embstore.base.escape import printable
-from embstore.encode.checkpoint_files import SHORT_NAMES
+from embstore.base.messages import printable
+from embstore.encode import SHORT_NAMES
 from embstore.metrics import METRICS, Metric, all_metrics
 from embstore.sources.datasets import DATASETS, known_datasets
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.answers import stored_metrics
 from embstore.storage.files.card import Card
+from embstore.storage.files.derived import stored_metrics
 
 SOFTWARE = "embstore"
 

@@ -16,8 +16,8 @@ from embstore.query.layer_data import Block, LayerMethods, StoredLayer, Transfor
 from embstore.query.provenance import Row, sample_notes
 from embstore.query.request import Case, MetricRequest, Selection
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files.answers import Answer
 from embstore.storage.files.card import Card
+from embstore.storage.files.derived import Answer
 
 if TYPE_CHECKING:
     from embstore.query.grouping import Group, Groups
@@ -118,24 +118,17 @@ class NoVectors:
 
 T = TypeVar("T")
 
-MEMORY_BYTES = 256 << 20
-"""Memory up to which the vectors of all groups of a layer are read at once."""
+MEMORY_BYTES = 256 << 20  # memory up to which the vectors of all groups of a layer are read at once
 _BLOCK_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
 class GroupLayer(LayerMethods):
-    """The vectors of a group in memory (the protocol ``LayerData``).
+    """The vectors of a group in memory (the protocol ``LayerData``)."""
 
-    Attributes:
-        ids: Item ids (n,), ascending.
-        vectors: Vectors (n, dim), read-only.
-        dims: Index in the stored vectors of each component, int64 (dim,).
-    """
-
-    ids: Ids
-    vectors: Block
-    dims: NDArray[np.int64]
+    ids: Ids  # item ids (n,), ascending
+    vectors: Block  # vectors (n, dim), read-only
+    dims: NDArray[np.int64]  # index in the stored vectors of each component, int64 (dim,)
 
     @property
     def dim(self) -> int:

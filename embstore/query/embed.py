@@ -44,8 +44,13 @@ def embed_item(card: Card, item: Item, trust: Trust = Trust()) -> Mapping[int, N
             f"({card.imported['format']}), and no checkpoint that makes them is known. Leave the space out: name the "
             "others with ⦃space⦄."
         )
-    encoder = _load(_same_checkpoint(card, trust), trust, _weights(card))
-    _check_untrained(card, encoder)
+    encoder = _load(_same_checkpoint(card, trust), trust, Weights(card.weights_dtype, card.untrained))
+    if encoder.untrained_sha256 not in (None, card.weights_sha256):
+        made_by = ", ".join(f"{name} {version}" for name, version in card.versions.items() if name != "embstore")
+        raise CheckpointError(
+            f"the seed {card.untrained} gives other random weights here than those that made {card.space}. Install the "
+            f"versions that made it ({made_by}), or build it anew."
+        )
     bos, eos = encoder.tokenizer.template_strings(card.template)
     passages = passages_of([item], card.template, bos=bos, eos=eos)
     layers = None if card.pooling is Pooling.PROJECTION else card.layers
@@ -68,20 +73,6 @@ def _short(text: str) -> str:
 def _load(checkpoint: Checkpoint, trust: Trust, weights: Weights) -> Encoder:
     """Load a checkpoint; the last four stay in memory."""
     return Encoder.load(checkpoint, allow_pickle=trust.allow_pickle, weights=weights)
-
-
-def _weights(card: Card) -> Weights:
-    return Weights(card.weights_dtype, card.untrained)
-
-
-def _check_untrained(card: Card, encoder: Encoder) -> None:
-    """Raise CheckpointError if the random weights of an untrained model are not those that made a space."""
-    if encoder.untrained_sha256 not in (None, card.weights_sha256):
-        made_by = ", ".join(f"{name} {version}" for name, version in card.versions.items() if name != "embstore")
-        raise CheckpointError(
-            f"the seed {card.untrained} gives other random weights here than those that made {card.space}. Install the "
-            f"versions that made it ({made_by}), or build it anew."
-        )
 
 
 @lru_cache(maxsize=4)

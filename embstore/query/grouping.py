@@ -209,10 +209,8 @@ def _n_items(n: int) -> str:
     return f"{n:,} item{'' if n == 1 else 's'}"
 
 
-TEXT = "text"
-"""Column of the text of an item, which every store has."""
-NUMBERS = ("int64", "float64")
-"""Types of the columns of numbers."""
+TEXT = "text"  # column of the text of an item, which every store has
+NUMBERS = ("int64", "float64")  # types of the columns of numbers
 
 
 def item_column_types(catalog: Catalog, space: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from embstore.query.provenance import REVISION_COLUMNS, columns_with_values, mis
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.files.item_columns import BUILT_IN, TOKEN_MEANING, is_token_column
-from embstore.storage.views.macros import MACROS
+from embstore.storage.views.fence import MACROS
 
 INFO_COLUMNS = (
     "space", "checkpoint", "model", *REVISION_COLUMNS, "unit", "pooling", "template", "dim", "dtype", "layers", "items",

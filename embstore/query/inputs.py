@@ -310,7 +310,7 @@ def read_words(value: Any, key: str, unit: Unit) -> WordSet:
 
 def _attribute_words(key: str) -> tuple[str, ...]:
     """Return the attribute words of ValNorm for a parameter."""
-    from embstore.sources.published import PLEASANT, UNPLEASANT
+    from embstore.sources.datasets import PLEASANT, UNPLEASANT
 
     return PLEASANT if key in _PLEASANT else UNPLEASANT
 

@@ -55,17 +55,15 @@ class StoredLayer(LayerMethods):
     """The selected vectors of one layer of a space (the protocol ``LayerData``).
 
     Attributes:
-        only: Ids of the selected items, ascending; None for all.
         known_summary: Stored summary of the layer if all items are selected; None to compute it.
-        was_read: Whether any vectors were read from the shards.
     """
 
     catalog: Catalog
     card: Card
     layer: "Layer"
-    only: Ids | None = None
+    only: Ids | None = None  # ids of the selected items, ascending; None for all
     known_summary: Summary | None = field(default=None)
-    was_read: bool = field(default=False, init=False)
+    was_read: bool = field(default=False, init=False)  # whether any vectors were read from the shards
 
     @cached_property
     def dim(self) -> int:
@@ -130,16 +128,13 @@ class TransformedLayer(LayerMethods):
     """The float64 vectors of a layer after a fitted transform (the protocol ``LayerData``).
 
     Attributes:
-        layer: Vectors before the transform.
         transform: Function from vectors, float (n, layer.dim), to transformed vectors, float64 (n, dim).
-        dims: Index in the stored vectors of each component of the transformed ones, int64 (dim,).
-        known_summary: Sums over the transformed vectors, if they are known; None to compute them.
     """
 
-    layer: "LayerData"
+    layer: "LayerData"  # vectors before the transform
     transform: Callable[[Block], NDArray[np.float64]]
-    dims: NDArray[np.int64]
-    known_summary: Summary | None = None
+    dims: NDArray[np.int64]  # index in the stored vectors of each component of the transformed ones, int64 (dim,)
+    known_summary: Summary | None = None  # sums over the transformed vectors, if they are known; None to compute them
 
     @property
     def dim(self) -> int:

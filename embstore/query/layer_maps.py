@@ -24,9 +24,10 @@ from embstore.query.provenance import (
 )
 from embstore.query.request import Selection, missing_words, stored_ids
 from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.files import names
+from embstore.storage.files.card import SpaceFilter, select_layers
 from embstore.storage.files.maps import LayerMap, MapKey, Positions, find_map, read_map, write_map
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.selection import SpaceFilter, select_layers
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import changing_part
 
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
     from embstore.metrics import LayerData
     from embstore.query.map_methods import Method, Placed, SharedBasis
 
-METHODS = {"pca": 1, "tsne": 2}
-"""Method → version, incremented when it gives other positions."""
+METHODS = {"pca": 1, "tsne": 2}  # method → version, incremented when it gives other positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +74,6 @@ def _check_method(method: str) -> None:
     """Raise UnknownNameError if there is no such method."""
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
-
-
-def _is_of_this_version(key: MapKey) -> bool:
-    """Return whether this version of embstore and of its libraries would make the map anew under the same key."""
-    return (
-        key.version == METHODS.get(key.method)
-        and key.numpy in (None, minor_version(np.__version__))
-        and key.duckdb in (None, minor_version(connections.version()))
-    )
 
 
 MADE, FOUND = "made", "found"
@@ -256,7 +247,7 @@ def stored_maps(catalog: Catalog, spaces: SpaceFilter, layers: str | None = None
     chosen, notes = ({}, []) if layers is None or not cards else select_layers(cards, layers)
     rows = []
     for space in (card.space for card in cards):
-        for path in catalog.paths.map_files(space):
+        for path in catalog.paths.files_of(names.MAPS, space):
             try:
                 found = read_map(catalog.paths, path)
                 size = disk.size(path)
@@ -269,7 +260,11 @@ def stored_maps(catalog: Catalog, spaces: SpaceFilter, layers: str | None = None
             is_chosen = layers is None or any(layer.id == key.layer for layer in chosen.get(space, ()))
             if method not in (None, key.method) or not is_chosen:
                 continue
-            is_current = found.shards == tuple(sorted(catalog.shard_names(space))) and _is_of_this_version(key)
+            is_current = found.shards == tuple(sorted(catalog.shard_names(space))) and (
+                key.version == METHODS.get(key.method)
+                and key.numpy in (None, minor_version(np.__version__))
+                and key.duckdb in (None, minor_version(connections.version()))
+            )
             rows.append(
                 {
                     "fitted_on": list(key.fitted_on), "where": key.where, "words": key.words,

@@ -37,9 +37,8 @@ from embstore.query.provenance import (
 )
 from embstore.query.request import MetricRequest, missing_words, stored_ids
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files.answers import Answer
-from embstore.storage.files.card import Card
-from embstore.storage.selection import select_layers
+from embstore.storage.files.card import Card, select_layers
+from embstore.storage.files.derived import Answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,15 +111,6 @@ class _Pair:
         answer, groups = answers.find(question), answers.groups(side.card, other.card)
         n_rows = len(side.layers) * len(other.layers) * (1 if groups is None else len(groups.members))
         return question, answer if answer is not None and len(answer.rows) == n_rows else None
-
-    def route(self) -> str:
-        """Return which of a metric's algorithms would compute the answer; empty if it has one, or nothing to do."""
-        metric = self.request.metric
-        if metric.route is None or self.is_disjoint:
-            return ""
-        n_dropped = sum(len(step.numbers) for step in self.request.selection.steps if step.kind == "drop")
-        dims, dims_2 = ([each.card.dim - n_dropped] * len(each.layers) for each in (self.side, self.other))
-        return metric.route(len(self.selected()), dims, None if self.is_one_space else dims_2, **self.request.arguments)
 
     def compute(self, groups: Groups | None) -> Answer:
         """Compute the answer for the layers of one space, with each other or with those of another space."""
@@ -206,8 +196,7 @@ def stored_pairs(
     for pair in _pairs(catalog, request, cards, layers)[0]:
         is_stored = pair.find(answers)[1] is not None
         names = tuple(layer.name for layer in pair.side.layers)
-        route = "" if is_stored else pair.route()
-        states.append(CacheLookup(pair.side.name, pair.other.name, names, is_stored, route))
+        states.append(CacheLookup(pair.side.name, pair.other.name, names, is_stored))
     return states
 
 

@@ -47,16 +47,13 @@ class FoundQueries(NamedTuple):
     """What one space has for the queries: their items and vectors.
 
     Attributes:
-        card: Card of the space.
         vectors: Query → layer id → vector (dim,), of a text float32, for the queries with vectors in this space.
-        stored: Query → item id, for the queries that are stored in this space.
-        ambiguous: Query → items, for the queries that match several items.
     """
 
-    card: Card
+    card: Card  # card of the space
     vectors: Mapping[Query, Mapping[int, NDArray[np.floating]]]
-    stored: Mapping[Query, int]
-    ambiguous: Mapping[Query, Sequence[Item]]
+    stored: Mapping[Query, int]  # query → item id, for the queries that are stored in this space
+    ambiguous: Mapping[Query, Sequence[Item]]  # query → items, for the queries that match several items
 
 
 def look_up(

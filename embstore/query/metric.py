@@ -29,9 +29,8 @@ from embstore.query.provenance import (
 )
 from embstore.query.request import Case, MetricRequest, Selection, missing_words
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.answers import Answer
-from embstore.storage.files.card import Card
-from embstore.storage.selection import SpaceFilter, select_layers
+from embstore.storage.files.card import Card, SpaceFilter, select_layers
+from embstore.storage.files.derived import Answer
 
 if TYPE_CHECKING:
     from embstore.metrics.explain import CacheState

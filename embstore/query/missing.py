@@ -12,8 +12,7 @@ from embstore.base.table import Table, table
 from embstore.base.text import Item, item_id
 from embstore.metrics.data import Ids, Words
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card
-from embstore.storage.selection import SpaceFilter
+from embstore.storage.files.card import Card, SpaceFilter
 
 if TYPE_CHECKING:
     from embstore.sources import Targets

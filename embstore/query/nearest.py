@@ -138,20 +138,16 @@ class LayerSearch:
         if only is not None:
             members = layer_index.members(only)
             if not index_card.is_exact and index.is_few(int(members.sum()), card.dim):
-                n = self._n_candidates(layer_index, query_ids)
+                assert self.only is not None
+                is_left_out = self.excludes_all or len(query_ids) == 1
+                candidates = np.setdiff1d(self.only, query_ids) if is_left_out else self.only
+                n = int(layer_index.members(candidates).sum())
                 notes = [f"{where}: n = {n} after the filter: answered by an exact scan of just those."] if n else []
                 if index_card.kind == "ivf":
                     return *scan(data, vectors, k), notes
                 return *layer_index.search(vectors, k, members=members, gather=data.gather), notes
         notes = [] if index_card.is_exact else [f"{where}: {_approximate(index_card, filtered=only is not None)}"]
         return *layer_index.search(vectors, k, members=members, gather=data.gather), notes
-
-    def _n_candidates(self, layer_index: index.Index, query_ids: Ids) -> int:
-        """Return the number of items that satisfy the filter, without those that every query leaves out."""
-        assert self.only is not None
-        is_left_out = self.excludes_all or len(query_ids) == 1
-        candidates = np.setdiff1d(self.only, query_ids) if is_left_out else self.only
-        return int(layer_index.members(candidates).sum())
 
     def _is_candidate(self, item: int) -> bool:
         """Return whether an item may be a neighbour, that is, satisfies the filter."""
@@ -216,15 +212,13 @@ class Combination(NamedTuple):
     """Words that are added and subtracted, and how the items near all of them are scored.
 
     Attributes:
-        positive: Words that are added; one that is given twice counts twice.
-        negative: Words that are subtracted.
         method: ``3cosadd``, the cosine with the mean of the signed unit vectors (Mikolov, Yih & Zweig 2013, NAACL);
             or ``3cosmul``, Π (1 + cos(x, p))/2 ÷ (Π (1 + cos(x, q))/2 + 10⁻⁶) over the positive words p and the
             negative words q (Levy & Goldberg 2014, CoNLL). Both are those of gensim's KeyedVectors.
     """
 
-    positive: tuple[Query, ...]
-    negative: tuple[Query, ...]
+    positive: tuple[Query, ...]  # words that are added; one that is given twice counts twice
+    negative: tuple[Query, ...]  # words that are subtracted
     method: str = METHODS[0]
 
     @property

@@ -21,8 +21,7 @@ from embstore.query.nearest import CombinationSearch, LayerSearch, Vectors, with
 from embstore.query.provenance import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, describe
 from embstore.query.request import ALL_ITEMS, ItemFilter, missing_words
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card
-from embstore.storage.selection import SpaceFilter, select_layers
+from embstore.storage.files.card import Card, SpaceFilter, select_layers
 
 if TYPE_CHECKING:
     from embstore.metrics.transforms import Step

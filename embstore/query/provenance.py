@@ -30,8 +30,7 @@ def columns_with_values(columns: Sequence[str], rows: Sequence[Mapping[str, Any]
 
 SPACE_COLUMNS = ("space", "model", *REVISION_COLUMNS, "unit", "pooling", "template", "layer", "layer_name")
 
-NOTHING_SELECTED = "no item is selected"
-"""Reason of a row without vectors."""
+NOTHING_SELECTED = "no item is selected"  # reason of a row without vectors
 NONE_LEFT = "no item that is left is selected"
 """Beginning of the reason of a row without vectors if shards are missing; their names follow."""
 

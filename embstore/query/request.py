@@ -23,7 +23,7 @@ from embstore.base.text import item_id
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 from embstore.storage.files.vectors import LayerVectors
-from embstore.storage.sql.limits import NO_LIMITS, Limits
+from embstore.storage.sql.connections import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric
@@ -218,16 +218,13 @@ class Selection:
     """The items that a metric is computed over, and the transforms of their vectors.
 
     Attributes:
-        where: SQL expression over the item columns; None keeps all items.
-        sample: Number of items to draw at random, without replacement; None keeps all.
-        seed: Random seed of the sample, and of what the metric draws.
         transforms: Names of transforms, applied left to right, each fitted on the selected items; ``steps``: parsed.
         by: Column that divides the items into groups, each with rows of its own; None for no groups.
     """
 
-    where: str | None = None
-    sample: int | None = None
-    seed: int = 0
+    where: str | None = None  # SQL expression over the item columns; None keeps all items
+    sample: int | None = None  # number of items to draw at random, without replacement; None keeps all
+    seed: int = 0  # random seed of the sample, and of what the metric draws
     transforms: tuple[str, ...] = ()
     limits: Limits = NO_LIMITS
     words: WordList | None = None

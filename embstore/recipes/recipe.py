@@ -52,23 +52,18 @@ class Source:
     """A source of texts for spaces: datasets or files.
 
     Attributes:
-        quick: Subset of ``datasets`` for a quick run.
         quick_texts: Maximum number of texts in a quick run; None for all. Spaces of a limited source have separate
             names, and contain no dataset in full.
-        per_text: Number of words to sample from each sentence, for occurrences; None for all.
-        own_per_text: The same for a user's file that replaces the source; None for ``per_text``.
-        replaceable: Whether a user's file of sentences may replace the source.
-        keep: Columns of its files to store with the items, for ``by`` and ``where``.
     """
 
     name: str
     datasets: tuple[str, ...]
-    quick: tuple[str, ...]
+    quick: tuple[str, ...]  # subset of ``datasets`` for a quick run
     quick_texts: int | None = None
-    per_text: int | None = None
-    own_per_text: int | None = None
-    replaceable: bool = False
-    keep: tuple[str, ...] = ()
+    per_text: int | None = None  # number of words to sample from each sentence, for occurrences; None for all
+    own_per_text: int | None = None  # the same for a user's file that replaces the source; None for ``per_text``
+    replaceable: bool = False  # whether a user's file of sentences may replace the source
+    keep: tuple[str, ...] = ()  # columns of its files to store with the items, for ``by`` and ``where``
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,36 +71,27 @@ class SpaceSpec:
     """A space to build for each model.
 
     Attributes:
-        name: Last part of the space's name, after recipe and model.
-        label: Name of the space in the result.
-        source: Name of its source.
         only_bare: Whether to build it only for models whose tokenizer adds no special tokens; for others it would equal
             the space without the template.
-        models: Short names of the models to build it for; empty for all.
     """
 
-    name: str
-    label: str
-    source: str
+    name: str  # last part of the space's name, after recipe and model
+    label: str  # name of the space in the result
+    source: str  # name of its source
     unit: Unit
     pooling: Pooling
     template: Template = field(default_factory=Template)
     only_bare: bool = False
-    models: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()  # short names of the models to build it for; empty for all
 
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """A selection of a space's items: the items of one dataset.
-
-    Attributes:
-        left_only: Whether to use only the first text of each pair.
-        repeated: Whether a text counts as often as it occurs in the dataset, instead of once.
-    """
+    """A selection of a space's items: the items of one dataset."""
 
     dataset: str
-    left_only: bool = False
-    repeated: bool = False
+    left_only: bool = False  # whether to use only the first text of each pair
+    repeated: bool = False  # whether a text counts as often as it occurs in the dataset, instead of once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,53 +100,36 @@ class QuerySpec:
 
     Attributes:
         parameters: Parameters of the metric.
-        sample: Number of items to sample; None for all.
-        where: SQL expression over the item columns; None for all items.
-        words: Words whose items are used, as those of ``--words``; empty for all items.
-        population: Selection of items; None for all items of the space.
-        transforms: Transforms applied to the vectors first.
         by: Column of the items that divides them into groups, as ``--by`` does; None for no groups. There is a number
             for each group, space and layer then.
-        bins: Intervals of a column of numbers, as those of ``--bins``; None for a group for each value.
         padding: Name of a space of sentences with the vectors of the padding after them, to include in samples of
             occurrences; empty for none.
     """
 
     metric: str
     parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
-    sample: int | None = None
-    where: str | None = None
-    words: tuple[str, ...] = ()
-    population: Population | None = None
-    transforms: tuple[str, ...] = ()
+    sample: int | None = None  # number of items to sample; None for all
+    where: str | None = None  # SQL expression over the item columns; None for all items
+    words: tuple[str, ...] = ()  # words whose items are used, as those of ``--words``; empty for all items
+    population: Population | None = None  # selection of items; None for all items of the space
+    transforms: tuple[str, ...] = ()  # transforms applied to the vectors first
     by: str | None = None
-    bins: str | None = None
+    bins: str | None = None  # intervals of a column of numbers, as those of ``--bins``; None for a group for each value
     padding: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure(QuerySpec):
-    """A figure of the paper: a metric's number for each space and layer.
+    """A figure of the paper: a metric's number for each space and layer."""
 
-    Attributes:
-        figure: Name of the figure, as in the published numbers.
-        help: Description for the user.
-        column: Column of the metric's result with the number.
-        spaces: Names of the spaces to compute it for.
-        variant: Description of a deviating way to measure it; empty for the standard way.
-        datasets: Datasets that must be embedded in full.
-        band: Tolerance: maximum absolute difference from a published number.
-        relative_band: Further tolerance, as a fraction of the published number.
-    """
-
-    figure: str
-    help: str
-    column: str
-    spaces: tuple[str, ...]
-    variant: str = ""
-    datasets: tuple[str, ...] = ()
-    band: float = 0.0
-    relative_band: float = 0.0
+    figure: str  # name of the figure, as in the published numbers
+    help: str  # description for the user
+    column: str  # column of the metric's result with the number
+    spaces: tuple[str, ...]  # names of the spaces to compute it for
+    variant: str = ""  # description of a deviating way to measure it; empty for the standard way
+    datasets: tuple[str, ...] = ()  # datasets that must be embedded in full
+    band: float = 0.0  # tolerance: maximum absolute difference from a published number
+    relative_band: float = 0.0  # further tolerance, as a fraction of the published number
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,22 +137,17 @@ class Published:
     """A published number, or a published trend over the layers.
 
     Attributes:
-        model: Short name of the model.
         layers: Layer number, ``best`` (the maximum over layers) or ``all`` (every layer); None if not stated.
-        value: Published number; None for a trend.
-        source: Place in the paper, a key of :attr:`Recipe.sources_of_figures`.
-        spaces: Names of the spaces that it applies to; empty for all spaces of the figure.
-        group: Group of a measure with ``by`` that it applies to; None for measures without.
     """
 
-    model: str
+    model: str  # short name of the model
     figure: str
     layers: int | str | None
     relation: Relation
-    value: float | None
-    source: str
-    spaces: tuple[str, ...] = ()
-    group: str | None = None
+    value: float | None  # published number; None for a trend
+    source: str  # place in the paper, a key of :attr:`Recipe.sources_of_figures`
+    spaces: tuple[str, ...] = ()  # names of the spaces that it applies to; empty for all spaces of the figure
+    group: str | None = None  # group of a measure with ``by`` that it applies to; None for measures without
 
     def band(self, measure: Measure) -> tuple[float | None, float | None]:
         """Return the lowest and highest measured numbers that hit; None for no limit.
@@ -210,43 +174,29 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Unmeasured:
-    """Published numbers, or a variant, that the recipe does not measure.
-
-    Attributes:
-        figures: Names of the figures; empty for all.
-        models: Short names of the models; empty for all.
-        variant: Name of a variant that is left out as a whole, without published numbers.
-    """
+    """Published numbers, or a variant, that the recipe does not measure."""
 
     reason: str
-    figures: tuple[str, ...] = ()
-    models: tuple[str, ...] = ()
-    variant: str = ""
+    figures: tuple[str, ...] = ()  # names of the figures; empty for all
+    models: tuple[str, ...] = ()  # short names of the models; empty for all
+    variant: str = ""  # name of a variant that is left out as a whole, without published numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A paper to reproduce.
+    """A paper to reproduce."""
 
-    Attributes:
-        name: Name on the command line, and first part of its spaces' names.
-        models: Checkpoints of the paper.
-        measures: Measures, in the order of the result.
-        sources_of_figures: Places of the published numbers in the paper, by key.
-        notes: Notes for the reader of the result.
-    """
-
-    name: str
+    name: str  # name on the command line, and first part of its spaces' names
     title: str
     citation: str
-    models: tuple[str, ...]
+    models: tuple[str, ...]  # checkpoints of the paper
     sources: Mapping[str, Source]
     spaces: Mapping[str, SpaceSpec]
-    measures: tuple[Measure, ...]
+    measures: tuple[Measure, ...]  # measures, in the order of the result
     published: tuple[Published, ...]
-    sources_of_figures: Mapping[str, str]
+    sources_of_figures: Mapping[str, str]  # places of the published numbers in the paper, by key
     unmeasured: tuple[Unmeasured, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # notes for the reader of the result
 
 
 OMITTED_BY_QUICK = "left out by quick"
@@ -257,28 +207,21 @@ class CheckpointTraits:
     """Properties of a checkpoint that the plan depends on.
 
     Attributes:
-        name: Short name, which published numbers refer to.
-        spec: Checkpoint as given to a build.
-        bare: Whether its tokenizer adds no special tokens.
         unsupported: Spaces that it does not support: name → reason.
     """
 
-    name: str
-    spec: str
-    bare: bool = False
+    name: str  # short name, which published numbers refer to
+    spec: str  # checkpoint as given to a build
+    bare: bool = False  # whether its tokenizer adds no special tokens
     unsupported: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Sentences:
-    """A user's file of sentences that replaces sources of the recipe.
-
-    Attributes:
-        tag: Part of the names of its spaces, from the file's name and hash, so that a changed file makes new spaces.
-    """
+    """A user's file of sentences that replaces sources of the recipe."""
 
     path: str
-    tag: str
+    tag: str  # part of the names of its spaces, from the file's name and hash, so that a changed file makes new spaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,19 +258,13 @@ class PlannedMeasure:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan of a reproduction.
-
-    Attributes:
-        models: Short names of the checkpoints.
-        all_published: Whether to include published numbers of other models, as not measured.
-        measures: Measures of each space and model, in the order of the result.
-    """
+    """The plan of a reproduction."""
 
     recipe: Recipe
-    models: tuple[str, ...]
-    all_published: bool
+    models: tuple[str, ...]  # short names of the checkpoints
+    all_published: bool  # whether to include published numbers of other models, as not measured
     builds: tuple[BuildStep, ...]
-    measures: tuple[PlannedMeasure, ...]
+    measures: tuple[PlannedMeasure, ...]  # measures of each space and model, in the order of the result
 
     @property
     def queries(self) -> list[PlannedQuery]:

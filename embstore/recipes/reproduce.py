@@ -3,10 +3,10 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,8 @@ from embstore.base.errors import CheckpointError, QueryError, SourceError, Unkno
 from embstore.base.progress import Observer, Progress
 from embstore.base.space import Layer, Unit
 from embstore.base.summary import Summary
-from embstore.base.table import Table, table
+from embstore.base.table import ShownColumn, Table, table
 from embstore.base.text import item_id, words_in
-from embstore.build.report import BuildReport
 from embstore.encode import Tokenizer, resolve
 from embstore.metrics import get_metric
 from embstore.metrics.cosine import TOO_FEW, mean_pairwise_cosine
@@ -25,27 +24,14 @@ from embstore.query.metric import UNGROUPED
 from embstore.query.request import check_seed
 from embstore.recipes.recipe import BuildStep, CheckpointTraits, Plan, PlannedQuery, Population, Recipe, Sentences, plan
 from embstore.recipes.recipe_file import load_recipe
-from embstore.recipes.verdicts import COLUMNS, TYPES, LayerValue, judge, summary_of
+from embstore.recipes.verdicts import COLUMNS, SHOWN, TYPES, LayerValue, judge, reasons_of, summary_of
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.vectors import LayerVectors
 
 PLAN_COLUMNS = ("step", "model", "space", "sources", "unit", "pooling", "template", "metric", "column", "figure")
 
 
-class StoreMethods(Protocol):
-    """The members of :class:`embstore.Store` that a reproduction uses."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """The catalog of the store."""
-
-    @property
-    def build(self) -> Callable[..., BuildReport]:
-        """The method :meth:`embstore.Store.build`."""
-
-    @property
-    def query(self) -> Callable[..., Table]:
-        """The method :meth:`embstore.Store.query`."""
+StoreMethods = Any  # an embstore.Store, which is above this package
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +63,8 @@ def reproduce(store: StoreMethods, name: str, options: ReproduceOptions, observe
         notes += _answer_notes(query, answers[query])
     observe(Progress("measure", run.recipe.name, len(queries), len(queries), 1.0))
     rows = judge(run, answers)
-    notes = [*dict.fromkeys(notes), f"{run.recipe.citation}: {summary_of(rows)}"]
-    return table(rows, columns=COLUMNS, notes=notes, types=TYPES)
+    notes = [*dict.fromkeys(notes), *reasons_of(rows), f"{run.recipe.citation}: {summary_of(rows)}"]
+    return table(rows, columns=COLUMNS, notes=notes, types=TYPES, shown=SHOWN)
 
 
 def preview(name: str, options: ReproduceOptions) -> Table:
@@ -104,7 +90,8 @@ def preview(name: str, options: ReproduceOptions) -> Table:
         for planned in run.measures
         if isinstance(planned.query, PlannedQuery)
     ]  # fmt: skip
-    return table([*builds, *queries], columns=PLAN_COLUMNS, notes=notes)
+    shown = tuple(map(ShownColumn, ("step", "space", "sources", "metric", "column", "figure")))
+    return table([*builds, *queries], columns=PLAN_COLUMNS, notes=notes, shown=shown)
 
 
 def _plan_run(name: str, options: ReproduceOptions) -> tuple[Plan, list[str]]:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from embstore.base.messages import rendered
+from embstore.base.table import ShownColumn
 from embstore.recipes.recipe import ALL, BEST, Plan, PlannedMeasure, PlannedQuery, Published, Relation, Verdict
 
 COLUMNS = (
@@ -14,6 +15,10 @@ COLUMNS = (
     "reason", "n", "source", "space", "metric",
 )  # fmt: skip
 
+SHOWN = (
+    ShownColumn("figure"), ShownColumn("model"), ShownColumn("variant"), ShownColumn("layers", "layer"),
+    ShownColumn("relation", "is"), ShownColumn("published"), ShownColumn("measured"), ShownColumn("verdict"),
+)  # fmt: skip
 TYPES = {
     **dict.fromkeys(("published", "low", "high", "measured"), "number"),
     **dict.fromkeys(("relation", "reason", "source", "space"), "string"),
@@ -25,17 +30,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class LayerValue:
-    """The result of a query at one layer, of n vectors, or the reason why there is no value.
-
-    Attributes:
-        group: Group of the items, empty for those without a value of the column; None without groups.
-    """
+    """The result of a query at one layer, of n vectors, or the reason why there is no value."""
 
     layer: int
     value: float | None
     n: int | None
     reason: str | None = None
-    group: str | None = None
+    group: str | None = None  # group of the items, empty for those without a value of the column; None without groups
 
 
 Answers = Mapping[PlannedQuery, Mapping[str, Sequence[LayerValue]] | str]
@@ -171,6 +172,15 @@ def _variant_rows(plan: Plan) -> list[Row]:
 def _published_columns(number: Published) -> Row:
     """Return the columns of a published number."""
     return {"published": number.value, "relation": number.relation.value, "source": number.source}
+
+
+def reasons_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a note for each reason of numbers that are not measured, with their figures."""
+    figures: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row["verdict"] == Verdict.NOT_MEASURED:
+            figures.setdefault(row["reason"], {})[f"{row['figure']} of {row['model']}"] = None
+    return [f"not measured: {', '.join(names)}: {reason}" for reason, names in figures.items()]
 
 
 def summary_of(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -25,11 +25,22 @@ from embstore.sources.files import (
     status,
     text_reader,
 )
-from embstore.sources.rows import NO_COLUMNS, OPTION, Blank, Keep, Remark, Row, no_texts, row_or_blank
+from embstore.sources.rows import (
+    NO_COLUMNS,
+    OPTION,
+    Blank,
+    Keep,
+    PartedWords,
+    Remark,
+    Row,
+    Targets,
+    in_brackets,
+    no_texts,
+    row_or_blank,
+)
 from embstore.sources.source import OCCURRENCE_PAIRS, File, Source
+from embstore.sources.table_files import DELIMITED, parse_delimiter
 from embstore.sources.tables import TABLES, open_table
-from embstore.sources.targets import PartedWords, Targets, in_brackets
-from embstore.sources.text_tables import DELIMITED, parse_delimiter
 
 if TYPE_CHECKING:
     from embstore.base.text import Span
@@ -176,21 +187,15 @@ def _stdin_lines(stream: TextIO | BinaryIO | None) -> Lines:
     def lines() -> Iterator[str]:
         if not unread:
             raise SourceError(f"{_STDIN_NAME} can be read only once. Save it to a file, and give the file.")
-        yield from decode_lines(_binary(unread.pop()), _STDIN_NAME)
+        if (given := unread.pop()) is None:
+            raise SourceError(f"{_STDIN_NAME} is closed. Give a file.")
+        # The underlying bytes are decoded as UTF-8 whatever the locale, and invalid bytes are reported.
+        binary = getattr(given, "buffer", given)
+        if isinstance(given, StringIO):
+            binary = BytesIO(given.read().encode("utf-8", "surrogatepass"))
+        yield from decode_lines(cast("BinaryIO", binary), _STDIN_NAME)
 
     return lines
-
-
-def _binary(stream: TextIO | BinaryIO | None) -> BinaryIO:
-    """Return the binary stream of standard input, or of a stream given in its place."""
-    if stream is None:
-        raise SourceError(f"{_STDIN_NAME} is closed. Give a file.")
-    # The underlying bytes are decoded as UTF-8 whatever the locale, and invalid bytes are reported.
-    if (buffer := getattr(stream, "buffer", None)) is not None:
-        return cast("BinaryIO", buffer)
-    if isinstance(stream, StringIO):
-        return BytesIO(stream.read().encode("utf-8", "surrogatepass"))
-    return cast("BinaryIO", stream)
 
 
 @dataclass(frozen=True, slots=True)

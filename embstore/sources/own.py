@@ -10,27 +10,25 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import permutations
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from embstore.base import documents
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.base.space import Unit, parse_member
-from embstore.sources.cache import data_folder, write_file
 from embstore.sources.files import (
     GZIP_SUFFIX,
     decode_lines,
+    file_lines,
     file_type,
     is_file,
-    open_binary,
     open_decompressed,
     read_binary,
 )
-from embstore.sources.rows import Row, label_value, number_value, text_value
+from embstore.sources.rows import Row, Targets, label_value, number_value, remove_brackets, text_value
 from embstore.sources.source import (
     ANALOGIES,
     LEXICON,
@@ -39,10 +37,11 @@ from embstore.sources.source import (
     WORD_PAIRS,
     DataFile,
     DatasetSpec,
+    data_folder,
+    write_file,
 )
+from embstore.sources.table_files import DELIMITED, parse_delimiter
 from embstore.sources.tables import COLUMNS_OPTION, TABLES, read_records
-from embstore.sources.targets import Targets, remove_brackets
-from embstore.sources.text_tables import DELIMITED, parse_delimiter
 
 KINDS = ("pairs", "lexicon", ANALOGIES)
 _FOLDER = "own"
@@ -125,12 +124,26 @@ def add_own(
     delimiter: str | None = None,
 ) -> DatasetSpec:  # fmt: skip
     """Check a user's table, file or folder of analogies, and copy it to the folder of datasets; replace a namesake."""
-    _check_name(name, other_names)
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a dataset: it takes up to 64 letters, digits, - and _, the first a letter "
+            "or digit."
+        )
+    if name.lower() in other_names or re.fullmatch(r"words_\d+", name.lower()):
+        raise UsageError(f"{name!r} is the name of another dataset. Choose another for your own table.")
     if kind not in KINDS:
         raise UnknownNameError("kind of dataset", kind, KINDS)
     parsed_unit = parse_member(Unit, unit)
     if kind == ANALOGIES:
-        return _add_analogies(name, file, parsed_unit, [*columns, *([delimiter] if delimiter else [])])
+        if columns or delimiter:
+            raise UsageError(
+                f"{COLUMNS_OPTION} and ⦃delimiter⦄ are for tables, and analogies are lines of words. Leave them out."
+            )
+        if parsed_unit is not Unit.WORD:
+            raise UsageError("analogies are of words: ⦃unit=word⦄.")
+        content, n_rows = load_analogies(file)
+        document = {"kind": ANALOGIES, "unit": parsed_unit.value, "columns": [], "rows": n_rows}
+        return _store(name, file, SUFFIX, content, document)
     of_occurrences = parsed_unit is Unit.OCCURRENCE
     if of_occurrences and kind != "pairs":
         raise UsageError(f"a {kind} is of words or of sentences: ⦃unit=word⦄ or ⦃unit=sentence⦄.")
@@ -155,17 +168,6 @@ def add_own(
     return _store(name, file, suffix, content, {"kind": kind, "unit": parsed_unit.value} | document)
 
 
-def _check_name(name: str, other_names: Sequence[str]) -> None:
-    """Raise UsageError if a name is invalid for a dataset, or taken."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot be the name of a dataset: it takes up to 64 letters, digits, - and _, the first a letter "
-            "or digit."
-        )
-    if name.lower() in other_names or re.fullmatch(r"words_\d+", name.lower()):
-        raise UsageError(f"{name!r} is the name of another dataset. Choose another for your own table.")
-
-
 def _store(name: str, file: Path, suffix: str, content: bytes, document: Mapping[str, Any]) -> DatasetSpec:
     """Copy the content of a user's file to the folder of datasets, and write its document."""
     own = {
@@ -176,19 +178,6 @@ def _store(name: str, file: Path, suffix: str, content: bytes, document: Mapping
     write_file(folder / f"{name}{suffix}", content)
     write_file(folder / f"{name}.json", (json.dumps({**own, **document}, indent=2, ensure_ascii=False) + "\n").encode())
     return _read_spec(folder / f"{name}.json")
-
-
-def _add_analogies(name: str, file: Path, unit: Unit, table_options: Sequence[str]) -> DatasetSpec:
-    """Check a file or folder of analogies, and copy it to the folder of datasets; see :func:`add_own`."""
-    if table_options:
-        raise UsageError(
-            f"{COLUMNS_OPTION} and ⦃delimiter⦄ are for tables, and analogies are lines of words. Leave them out."
-        )
-    if unit is not Unit.WORD:
-        raise UsageError("analogies are of words: ⦃unit=word⦄.")
-    content, n_rows = load_analogies(file)
-    document = {"kind": ANALOGIES, "unit": unit.value, "columns": [], "rows": n_rows}
-    return _store(name, file, SUFFIX, content, document)
 
 
 def _read(file: Path) -> bytes:
@@ -221,7 +210,8 @@ def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
     if not is_table:
         return DatasetSpec(
             name, ANALOGIES, unit, document["rows"], {"section": str, "answers": str},
-            DataFile(file, sha256, partial(read_analogies, original)), help=f"Your own analogies, {original}.",
+            DataFile(file, sha256, lambda path: _questions_in(file_lines(path, original), original)),
+            help=f"Your own analogies, {original}.",
         )  # fmt: skip
     table = OwnTable(tuple(document["columns"]), suffix, original, document.get("delimiter"), unit)
     low, high = document["scores"]
@@ -240,16 +230,10 @@ class _Pair(NamedTuple):
     origin: str
 
 
-def read_analogies(name: str, path: Path) -> Iterator[Row]:
-    """Yield the questions of a file: four texts, and further right answers, with ``section`` and ``answers``."""
-    with open_binary(path, name) as stream:
-        yield from _parse(stream, name)
-
-
-def _parse(stream: IO[bytes], name: str) -> Iterator[Row]:
-    """Yield the questions of a text; see :func:`read_analogies`."""
+def _questions_in(lines: Iterable[str], name: str) -> Iterator[Row]:
+    """Yield the questions of a text: four texts, and further right answers, with ``section`` and ``answers``."""
     section, pairs = Path(name).stem, list[_Pair]()
-    for number, line in enumerate(decode_lines(stream, name), 1):
+    for number, line in enumerate(lines, 1):
         content, place = line.strip(), f"{name}:{number}"
         if content.startswith(":"):
             yield from _questions(section, pairs)
@@ -296,7 +280,8 @@ def load_analogies(file: Path) -> tuple[bytes, int]:
     else:
         raise SourceError(f"{file}: analogies are a {SUFFIX} file (also {SUFFIX}{GZIP_SUFFIX}), or a folder of such.")
     contents = [_read(part).removeprefix(b"\xef\xbb\xbf") for part in parts]
-    n_rows = sum(1 for part, text in zip(parts, contents, strict=True) for _ in _parse(io.BytesIO(text), str(part)))
+    named = [(str(part), io.BytesIO(text)) for part, text in zip(parts, contents, strict=True)]
+    n_rows = sum(1 for name, stream in named for _ in _questions_in(decode_lines(stream, name), name))
     if not n_rows:
         raise SourceError(f"{file} has no question. Give four words a line, or two pairs or more in a section.")
     if not file.is_dir():

@@ -9,7 +9,6 @@ from typing import Any
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.base.messages import with_value
 from embstore.base.text import name_problem
-from embstore.sources.parquet import ParquetTable
 from embstore.sources.rows import (
     DEFAULT_COLUMN,
     EMPTY_LINE,
@@ -17,15 +16,16 @@ from embstore.sources.rows import (
     OPTION,
     Blank,
     Keep,
+    PartedWords,
     Remark,
     Row,
     Rows,
     Table,
+    Targets,
     as_cell,
     row_or_blank,
 )
-from embstore.sources.targets import PartedWords, Targets
-from embstore.sources.text_tables import DELIMITED, DelimitedTable, JsonLinesTable, type_name
+from embstore.sources.table_files import DELIMITED, DelimitedTable, JsonLinesTable, ParquetTable, type_name
 
 TABLES = (*DELIMITED, ".jsonl", ".parquet")
 """Types of tables."""

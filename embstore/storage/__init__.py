@@ -8,7 +8,6 @@ views/         the views of users' SQL
 staging/       the texts that a build still has to encode
 maintenance/   check, salvage, rewrite, copy
 catalog        the contents of a store at one moment
-selection      spaces and layers by user input
 item_lookup    columns of items, words in their sentences, words that differ only in case
 writer         shards, written in the background
 """

@@ -18,13 +18,13 @@ from embstore.base.summary import Summary
 from embstore.base.text import Item
 from embstore.storage.files import names
 from embstore.storage.files.datasets import rebuild_remedy, stored_kinds, stored_rows
+from embstore.storage.files.derived import add_summaries, check_summary, read_merged
 from embstore.storage.files.item_columns import ColumnTables, built_in_table
 from embstore.storage.files.items import ItemTables, PartChecks, file_hash
 from embstore.storage.files.paths import StorePaths, check_marker
-from embstore.storage.files.summaries import add_summaries, check_summary, read_merged
 from embstore.storage.files.vectors import LayerVectors, read_items
 from embstore.storage.sql import connections
-from embstore.storage.sql.limits import NO_LIMITS, Limits
+from embstore.storage.sql.connections import NO_LIMITS, Limits
 from embstore.storage.sql.reader import FILES, Reader
 from embstore.storage.transaction.manifest import is_outdated, read_named_card, read_snapshot
 
@@ -51,13 +51,9 @@ class Catalog:
         self.cards: dict[str, Card] = {}
         while not self._list():
             pass
-        self._dataset_files = self.paths.dataset_files()
+        self._dataset_files = self.paths.files_of(names.DATASETS)
         self._part_checks = PartChecks()
-        self._open()
-
-    def _open(self, connection: "duckdb.DuckDBPyConnection | None" = None) -> None:
-        """Create the readers of the listed files, over a connection or the DuckDB of the process."""
-        self.reader = Reader(self.paths.root, connection)
+        self.reader = Reader(self.paths.root)
 
     @contextmanager
     def with_own_connection(self) -> Iterator["Catalog"]:
@@ -66,7 +62,7 @@ class Catalog:
         for name in ("users_sql", "_tables", "columns"):  # they read over the connection of this catalog
             other.__dict__.pop(name, None)
         with connections.connect(self.paths.root) as connection:
-            other._open(connection)
+            other.reader = Reader(self.paths.root, connection)
             yield other
 
     def _list(self) -> bool:
@@ -182,12 +178,7 @@ class Catalog:
     def select(self, where: str, limits: Limits = NO_LIMITS, space: str | None = None) -> Ids:
         """Return the ids of the items for which an SQL expression over their columns is true, ascending.
 
-        The columns are those of the view ``items``, stored ones, and built-in ones.
-
-        Args:
-            where: SQL expression.
-            limits: Limits of its evaluation.
-            space: Space whose numbers of tokens are the column ``n_tokens``; None if there is more than one.
+        The columns are those of the view ``items``, stored ones, built-in ones, and of a space its ``n_tokens``.
         """
         return self.users_sql.select(where, limits, space)
 
@@ -245,11 +236,8 @@ class Catalog:
     def skipped(self) -> list[tuple[Any, ...]]:
         """Return the skipped texts: space, item_id, text, outcome, reason, origin; without those embedded since."""
         self._check_skipped()
-        rows = self.reader.rows(
-            f"""SELECT DISTINCT space, item_id, text, outcome, reason, origin FROM {FILES}
-               ORDER BY ALL""",
-            self.skipped_files,
-        )
+        sql = f"SELECT DISTINCT space, item_id, text, outcome, reason, origin FROM {FILES} ORDER BY ALL"
+        rows = self.reader.rows(sql, self.skipped_files)
         embedded = {space: set(self.ids(space).tolist()) for space in {row[0] for row in rows} if space in self.cards}
         return [row for row in rows if row[3] == "truncated" or row[1] not in embedded.get(row[0], ())]
 
@@ -289,12 +277,7 @@ class Catalog:
 
         Views: ``items``, ``embeddings`` (space, layer, item_id, vector), ``summaries``, ``skipped``, ``spaces``,
         ``columns`` and ``built_in`` (a row per item), and ``datasets.<name>`` for each dataset. The statement can read
-        nothing else, and cannot write.
-
-        Args:
-            sql: Statement of the user.
-            limits: Limits of each run of the relation.
-            parameters: Values of its parameters ``$name``.
+        nothing else, and cannot write. Parameters are values of its parameters ``$name``.
         """
         return self.users_sql.relation(sql, limits, parameters)
 
@@ -321,12 +304,8 @@ class Catalog:
                 "items": self._tables.check, "columns": self.columns.check, "skipped": self._check_skipped,
                 "summaries": self._check_summaries,
             },
-            built_in=self._built_in,
+            built_in=lambda: built_in_table(self.items(self.item_ids().tolist())),
         )  # fmt: skip
-
-    def _built_in(self) -> object:
-        """Return the built-in columns of all items, as an Arrow table."""
-        return built_in_table(self.items(self.item_ids().tolist()))
 
     def _check_skipped(self) -> None:
         for file in self.skipped_files:
@@ -343,12 +322,7 @@ V = TypeVar("V")
 
 
 class Deferred(Mapping[K, V]):
-    """Mapping of known keys, whose values are computed at their first use.
-
-    Args:
-        keys: Keys, in order.
-        compute: Function that returns the value of a key.
-    """
+    """Mapping of known keys, in order, whose values are computed at their first use."""
 
     def __init__(self, keys: Iterable[K], compute: Callable[[K], V]) -> None:
         self._keys, self._compute = dict.fromkeys(keys), compute

@@ -19,10 +19,18 @@ from embstore.storage.catalog import Ids
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths, check_marker
 from embstore.storage.files.shards import ShardContent, StagedShard, publish_shard
-from embstore.storage.transaction.commit import Change, commit, committing, create_store, write_card, write_shard
+from embstore.storage.transaction.commit import (
+    Change,
+    commit,
+    committing,
+    create_store,
+    forget_missing,
+    recover,
+    write_card,
+    write_shard,
+)
 from embstore.storage.transaction.lock import SharedLock, owner_recorded, write_lock
 from embstore.storage.transaction.manifest import committed_shards, read_cards
-from embstore.storage.transaction.recovery import forget_missing, recover
 
 Block = tuple[Ids, NDArray[np.float32]]
 Error = type[BaseException] | None

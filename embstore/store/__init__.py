@@ -1,7 +1,6 @@
 """Store: the object that users and the command line work with.
 
-opened.py       the folder and its catalog
-arguments.py    arguments that several methods have in common
+opened.py       the folder and its catalog; arguments that several methods have in common
 building.py     build, of sources or of texts given in Python; datasets, fetch_datasets, add_dataset, store_datasets
 interop.py      import_vectors, add_vectors, export
 lookup.py       query, cache_state, metrics, explain, explain_query; neighbours, cosine, vectors, missing, info, sql …

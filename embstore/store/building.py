@@ -12,8 +12,7 @@ from embstore.base.keywords import Names, as_names
 from embstore.base.messages import is_command_line
 from embstore.base.progress import Observer, Progress, current_observer
 from embstore.base.table import Table
-from embstore.store.arguments import LayerSpec, as_bytes, as_int, as_layers, as_observer
-from embstore.store.opened import OpenStore
+from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_int, as_layers, as_observer
 
 if TYPE_CHECKING:
     from embstore.build.on_ray import Cluster

@@ -14,10 +14,10 @@ from embstore.base.keywords import Names, accepts, as_names
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
 from embstore.storage.catalog import Catalog
-from embstore.storage.selection import SpaceFilter
-from embstore.store.arguments import LayerSpec, SpaceFilters, as_int, as_layers, as_limits, as_observer
+from embstore.storage.files.card import SpaceFilter
 from embstore.store.building import BuildMethods
 from embstore.store.lookup import LookupMethods
+from embstore.store.opened import LayerSpec, SpaceFilters, as_int, as_layers, as_limits, as_observer
 
 if TYPE_CHECKING:
     from embstore.explore.serving import Server

@@ -9,14 +9,13 @@ import numpy as np
 
 from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer
-from embstore.store.arguments import LayerSpec, as_bytes, as_layers, as_limits, as_observer
-from embstore.store.opened import OpenStore
+from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_layers, as_limits, as_observer
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from embstore.interop.importing import ImportOptions
-    from embstore.interop.reports import ExportReport, ImportReport
+    from embstore.interop.records import ExportReport, ImportReport
     from embstore.query.request import WordSource
 
 

@@ -12,9 +12,8 @@ from embstore.base.keywords import Names, accepts, as_names
 from embstore.base.messages import rendered
 from embstore.base.table import Table
 from embstore.storage.catalog import Catalog
-from embstore.storage.selection import SpaceFilter
-from embstore.store.arguments import LayerSpec, QueryOptions, SpaceFilters, as_layers, as_limits, metric_request
-from embstore.store.opened import OpenStore
+from embstore.storage.files.card import SpaceFilter
+from embstore.store.opened import LayerSpec, OpenStore, QueryOptions, SpaceFilters, as_layers, as_limits, metric_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,9 +9,8 @@ from embstore.base.errors import UsageError
 from embstore.base.keywords import Names, accepts, as_names
 from embstore.base.progress import Observer
 from embstore.base.table import Table
-from embstore.storage.selection import SpaceFilter
-from embstore.store.arguments import LayerSpec, SpaceFilters, as_bytes, as_layers, as_observer
-from embstore.store.opened import OpenStore
+from embstore.storage.files.card import SpaceFilter
+from embstore.store.opened import LayerSpec, OpenStore, SpaceFilters, as_bytes, as_layers, as_observer
 
 if TYPE_CHECKING:
     from embstore.maintain.verify import Verification
@@ -164,7 +163,7 @@ class MaintenanceMethods(OpenStore):
             SourceError: Two different texts have the same item id in the two stores; shows both.
             StoreError: See :mod:`embstore.base.errors`. Nothing was copied.
         """
-        from embstore.maintain.merge import merge
+        from embstore.maintain.upkeep import merge
 
         source = (other if isinstance(other, OpenStore) else OpenStore(other)).folder()
         with self._writing(dry_run=dry_run) as folder:
@@ -224,11 +223,11 @@ class MaintenanceMethods(OpenStore):
             StoreError: The place has other content, or cannot be written. Nothing was committed.
             DamagedError: A file of this store is damaged. Nothing was committed.
         """
-        from embstore.exchange.push_and_pull import Selection, copy_store, rest_of_copy
+        from embstore.exchange.copies import Selection, copy_store, rest_of_copy
 
         selection, place = Selection(as_names(spaces), as_layers(layers)), os.fspath(dest)
         if place.startswith("hf://"):
-            from embstore.exchange.hub import push_to_hub
+            from embstore.exchange.copies import push_to_hub
 
             return push_to_hub(self.folder(), place, selection, as_observer(observe), dry_run=dry_run)
         if place.startswith(("http://", "https://")):
@@ -265,7 +264,7 @@ class MaintenanceMethods(OpenStore):
         Returns:
             One row per space and table with something new, as in :meth:`push`; errors too are as there.
         """
-        from embstore.exchange.push_and_pull import Selection, copy_store
+        from embstore.exchange.copies import Selection, copy_store
 
         selection, other = Selection(as_names(spaces), as_layers(layers)), OpenStore(source, options)
         with self._writing(dry_run=dry_run, is_new=True) as folder:

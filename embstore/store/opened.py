@@ -1,19 +1,28 @@
-"""What all methods of Store work on: the folder, and what it held when it was opened."""
+"""What all methods of Store work on: the folder, what it held when it was opened, and arguments that several have."""
 
+import operator
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
 from embstore.base.errors import DamagedError, EmbstoreError, MissingFileError, MissingObjectError, UsageError
+from embstore.base.keywords import Names, as_names
+from embstore.base.progress import Observer, current_observer, ignore
 from embstore.storage.catalog import Catalog
+from embstore.storage.files.card import SpaceFilter
+from embstore.storage.sql.connections import Limits
 
 if TYPE_CHECKING:
-    from embstore.storage.remote.store import RemoteStore
+    from embstore.metrics import Metric
+    from embstore.query.grouping import Bins
+    from embstore.query.request import MetricRequest, WordSource
+    from embstore.storage.remote.remote_store import RemoteStore
 
 T = TypeVar("T")
 
@@ -165,6 +174,102 @@ def _remote(path: str, options: Mapping[str, str] | None) -> "RemoteStore | None
         if options:
             raise UsageError(f"{path} is a folder, and options are for stores at URLs. Leave out ⦃store-option⦄.")
         return None
-    from embstore.storage.remote.store import RemoteStore
+    from embstore.storage.remote.remote_store import RemoteStore
 
     return RemoteStore(path, options)
+
+
+LayerSpec = str | int | Sequence[int]
+
+
+class SpaceFilters(TypedDict, total=False):
+    """Filters of spaces. :class:`SpaceFilter` has their defaults, and the docstring of ``query`` says what they are."""
+
+    models: Names
+    spaces: Names
+    unit: str | None
+    pooling: str | None
+    template: str | None
+    revisions: Names
+
+
+class QueryOptions(SpaceFilters, total=False):
+    """Options of a query of any metric. :func:`metric_request` has their defaults, and ``query`` describes them."""
+
+    layers: LayerSpec
+    where: str | None
+    words: "WordSource | None"
+    word: Names
+    timeout: float | None
+    memory: str | int | None
+    sample: int | None
+    seed: int
+    transforms: Names
+    by: str | None
+    bins: "Bins | None"
+
+
+def metric_request(
+    metric: "str | Metric",
+    *,
+    layers: LayerSpec = "all",
+    where: str | None = None,
+    words: "WordSource | None" = None,
+    word: Names = (),
+    timeout: float | None = None,
+    memory: str | int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    transforms: Names = (),
+    by: str | None = None,
+    bins: "Bins | None" = None,
+    **parameters: Any,
+) -> tuple["MetricRequest", SpaceFilter, str]:
+    """Return the request for a metric, the filter of its spaces, and its layers; ``Store.query`` has the arguments."""
+    from embstore.metrics import as_metric
+    from embstore.query.metric import make_request
+    from embstore.query.request import Selection, as_given, word_list
+
+    filters = {name: parameters.pop(name) for name in SpaceFilters.__annotations__ if name in parameters}
+    # Where a metric has a parameter of its own for words, that is meant.
+    metric = as_metric(metric)
+    own = {parameter.name for parameter in metric.parameters}
+    words, word = as_given(words), as_names(word)
+    parameters |= {name: value for name, value in (("words", words), ("word", word)) if name in own and value}
+    listed = word_list(None if "words" in own else words, () if "word" in own else word)
+    limits, grouping = as_limits(timeout, memory), None
+    if by is not None or bins is not None:
+        from embstore.query.grouping import parse_grouping
+
+        grouping = parse_grouping(by, bins)
+    selection = Selection(where, as_int(sample), operator.index(seed), as_names(transforms), limits, listed, grouping)
+    return make_request(metric, parameters, selection), SpaceFilter(**filters), as_layers(layers)
+
+
+def as_layers(layers: LayerSpec) -> str:
+    """Return layers as they are written on the command line: ``0,6,top``."""
+    return str(layers) if isinstance(layers, str | int | Integral) else ",".join(map(str, layers))
+
+
+def as_int(number: int | None) -> int | None:
+    """Return a whole number, which may be one of NumPy, as Python's; raise TypeError for any other value."""
+    return None if number is None else operator.index(number)
+
+
+def as_bytes(memory: str | int | None) -> int | None:
+    """Return an amount of memory, such as ``"8GB"``, in bytes."""
+    if not isinstance(memory, str):
+        return memory
+    from embstore.index import parse_memory
+
+    return parse_memory(memory)
+
+
+def as_limits(timeout: float | None, memory: str | int | None) -> Limits:
+    """Return the limits of a user's SQL."""
+    return Limits(timeout, as_bytes(memory))
+
+
+def as_observer(observe: Observer | None) -> Observer:
+    """Return the observer of a task: the one given, else that of the context, which in a notebook shows a line."""
+    return observe or current_observer() or ignore

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from embstore.base.chart import Chart
 from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
 from embstore.base.keywords import Names, accepts
 from embstore.base.table import Pivot, Table
@@ -105,13 +104,10 @@ def join(tables: Mapping[str, Table], notes: Sequence[str] = ()) -> Table:
         pivot=_pivot([found.pivot for found in tables.values() if found.pivot is not None]),
         types={COLUMN: "string"} | types,
         intervals=first.intervals,
-        chart=_chart(first.chart),
+        chart=first.chart._replace(facets=(COLUMN, *first.chart.facets))
+        if first.chart is not None and first.chart.kind == "curves"
+        else None,
     )
-
-
-def _chart(chart: Chart | None) -> Chart | None:
-    """Return the chart of curves with a panel for each store; None for other charts, which have no such panels."""
-    return chart._replace(facets=(COLUMN, *chart.facets)) if chart is not None and chart.kind == "curves" else None
 
 
 def _notes(tables: Mapping[str, Table]) -> list[str]:

@@ -19,7 +19,7 @@ from embstore.base.space import Unit
 from embstore.base.text import Item
 from embstore.build.report import BuildReport
 from embstore.sources import DATASETS, add_dataset
-from embstore.sources.published import PLEASANT, UNPLEASANT
+from embstore.sources.datasets import PLEASANT, UNPLEASANT
 from embstore.storage.transaction.commit import write_dataset
 
 Build = Callable[..., BuildReport]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from embstore_cli._commands import COMMANDS
+from embstore_cli.main import COMMANDS
 
 from embstore import Store
 

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from embstore_cli._commands import COMMANDS
-from embstore_cli._examples import EXAMPLES, example_of
+from embstore_cli.main import COMMANDS, EXAMPLES, example_of
 from synthetic import Synthetic
 
 import embstore

@@ -95,7 +95,7 @@ def test_explain_says_which_answers_are_stored(cli, tmp_path: Path) -> None:
     Draft202012Validator(json.loads((SCHEMAS / "explain.schema.json").read_text("utf-8"))).validate(document)
     assert document["cache"] == {
         "n_answers": 4, "n_stored": 2, "refused": None,
-        "to_compute": [{"space": "toy.word.last", "space_2": None, "layers": ["0", "3"], "route": None}],
+        "to_compute": [{"space": "toy.word.last", "space_2": None, "layers": ["0", "3"]}],
     }  # fmt: skip
     assert len(list((tmp_path / "store" / "answers").iterdir())) == 2, "to explain is not to compute"
 

@@ -129,7 +129,7 @@ def test_remove_asks_or_must_be_told(cli, store: Synthetic) -> None:
 def test_the_answer_of_a_terminal(
     cli, store: Synthetic, monkeypatch: pytest.MonkeyPatch, answer: str, items: list[int], code: int
 ) -> None:
-    from embstore_cli import remove
+    from embstore_cli import maintenance
 
     class Terminal:
         """A standard input that says it is one."""
@@ -138,7 +138,7 @@ def test_the_answer_of_a_terminal(
         def isatty() -> bool:
             return True
 
-    monkeypatch.setattr(remove, "sys", type("sys", (), {"stdin": Terminal}))
+    monkeypatch.setattr(maintenance, "sys", type("sys", (), {"stdin": Terminal}))
     done = cli("remove", "--space", store.space, input=answer)
     assert done.exit_code == code
     assert f"spaces/{store.space}.json: 30 items, " in done.stderr

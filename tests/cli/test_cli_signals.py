@@ -23,14 +23,14 @@ _PROGRAM = """
 import os, sys, threading, time
 from types import SimpleNamespace
 from embstore import Store
-from embstore_cli import _interrupts
+from embstore_cli import entry
 HUNG = 1e6  # seconds, which no test waits for
 def monotonic():
     now = time.monotonic() if {clock_runs} else 0.0
     if threading.get_ident() != threading.main_thread().ident:
         os.write(1, b"seen\\n")
     return now
-_interrupts.time = SimpleNamespace(monotonic=monotonic, sleep=time.sleep)
+entry.time = SimpleNamespace(monotonic=monotonic, sleep=time.sleep)
 def work(*_, **__):
     {work}
 Store.info = work
@@ -114,7 +114,7 @@ def test_a_signal_that_comes_twice_at_once_is_one(start: Start) -> None:
 def test_a_signal_of_its_own_that_comes_late_is_not_the_second_one(start: Start) -> None:
     """The main thread is woken when it has seen the signal already, and does what does not look for any."""
     finishes = f"""
-    _interrupts.received = lambda: False
+    entry.received = lambda: False
     import hashlib
     try: {_READY}; time.sleep(HUNG)
     finally:

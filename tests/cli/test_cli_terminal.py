@@ -119,7 +119,7 @@ def test_every_format_on_a_terminal(text: str, form: Format) -> None:
 def test_a_bar_has_no_control_characters_but_its_own() -> None:
     code = (
         "import sys, warnings\n"
-        "from embstore_cli import _progress\nfrom embstore_cli._terminal import escape_terminals\n"
+        "from embstore_cli import _progress\nfrom embstore_cli._errors import escape_terminals\n"
         "from embstore.base.progress import Progress\n"
         "escape_terminals()\n"
         "with _progress.show_progress(False) as observe:\n"

@@ -13,8 +13,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
 from docs_pages import ROOT
-from embstore_cli._examples import EXAMPLES, example_of
-from embstore_cli.main import app
+from embstore_cli.main import EXAMPLES, app, example_of
 from typer.main import get_command
 
 import embstore

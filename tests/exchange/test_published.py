@@ -16,9 +16,9 @@ from web_server import StaticServer, serving
 from embstore import Store
 from embstore.base import documents
 from embstore.base.errors import DamagedError, RemoteError, StoreError, UsageError
-from embstore.storage.maintenance.space_summary import write_all_merged
-from embstore.storage.remote import web
-from embstore.storage.remote.web import WebObjects
+from embstore.storage.maintenance.compaction import write_all_merged
+from embstore.storage.remote import published
+from embstore.storage.remote.published import WebObjects
 
 pytestmark = [pytest.mark.server, pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")]
 
@@ -150,7 +150,7 @@ def test_a_redirection_to_another_server_is_not_followed(
     with pytest.raises(RemoteError, match=r"redirects to https://192\.0\.2\.1/secret, another server"):
         Store(server.url).info()
     server.redirect = "http://[x"
-    monkeypatch.setattr(web, "_PAUSES", ())
+    monkeypatch.setattr(published, "_PAUSES", ())
     with pytest.raises(RemoteError, match="cannot be read: ValueError"):
         Store(server.url).info()
 
@@ -182,7 +182,7 @@ def test_an_endless_answer_is_read_to_its_limit(endless: Endless) -> None:
 
 
 def test_a_server_that_drips_is_left(endless: Endless, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "_SECONDS", 0.2)
+    monkeypatch.setattr(published, "_SECONDS", 0.2)
     for endless.first, endless.block in (
         (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
         (b"", b""),
@@ -193,11 +193,11 @@ def test_a_server_that_drips_is_left(endless: Endless, monkeypatch: pytest.Monke
 
 
 def test_a_slow_link_is_waited_for(endless: Endless, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "_SECONDS", 0.0)
-    monkeypatch.setattr(web, "_BLOCK_BYTES", 1)
-    allowance = web._Allowance()
+    monkeypatch.setattr(published, "_SECONDS", 0.0)
+    monkeypatch.setattr(published, "_BLOCK_BYTES", 1)
+    allowance = published._Allowance()
     assert allowance.seconds_left <= 0
-    allowance.n_bytes = 3600 * web._BYTES_PER_SECOND
+    allowance.n_bytes = 3600 * published._BYTES_PER_SECOND
     assert allowance.seconds_left > 0, "what has arrived gives more time"
 
 

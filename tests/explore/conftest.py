@@ -154,7 +154,7 @@ def patient(explored: Synthetic, serve: Callable[[Path], Client], monkeypatch: p
     from embstore.explore import workers
 
     patience = 'from embstore.explore import items; object.__setattr__(items.SQL_LIMITS, "timeout", 1e6)'
-    program = workers._PROGRAM.replace("from embstore.explore.worker", f"{patience}; from embstore.explore.worker")
+    program = workers._PROGRAM.replace("from embstore.explore.workers", f"{patience}; from embstore.explore.workers")
     assert program != workers._PROGRAM
     monkeypatch.setattr(workers, "_PROGRAM", program)
     return serve(explored.root).enter()

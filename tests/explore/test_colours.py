@@ -7,7 +7,7 @@ import pytest
 from explorer_page import Visit, until, wait_for_map
 from synthetic import Synthetic, synthetic_store
 
-from embstore.explore.colours import colours
+from embstore.explore.questions import colours
 
 ZEROS = 0, 7  # of all layers; item 1 is zero in the first layer alone
 SCALES = np.array([1, 1, 1e-30, 1e30, 1e-44, 1e37, 3000, 0, *np.ones(12)])

@@ -17,10 +17,10 @@ from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import QueryError
-from embstore.explore import colours, maps, questions
+from embstore.explore import maps, questions
 from embstore.explore.workers import Cancelled, Workers
 from embstore.storage.sql import interruptible
-from embstore.storage.sql.limits import Limits
+from embstore.storage.sql.connections import Limits
 
 pytestmark = pytest.mark.server
 
@@ -49,7 +49,7 @@ def workers() -> set[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == os.getpid() and b"embstore.explore.worker" in (folder / "cmdline").read_bytes():
+            if parent == os.getpid() and b"embstore.explore.workers" in (folder / "cmdline").read_bytes():
                 found.add(int(folder.name))
         except OSError:  # it has just ended
             continue
@@ -135,8 +135,8 @@ def test_a_condition_that_kills_its_process_is_an_error_of_that_request_alone(ow
     [
         lambda store, where: questions.neighbours(store, text="text1", spaces=[SPACE], where=where),
         lambda store, where: questions.metric(store, name="norms", options={"where": where}, parameters={}),
-        lambda store, where: colours.colours(store, SPACE, "where", column=where),
-        lambda store, where: colours.colours(store, SPACE, "column", column=where),
+        lambda store, where: questions.colours(store, SPACE, "where", column=where),
+        lambda store, where: questions.colours(store, SPACE, "column", column=where),
         lambda store, where: questions.sql(store, select=f"SELECT {where} FROM items"),
         lambda store, _: maps.place(store, space=SPACE, text="text1"),  # the condition of the stored map
     ],
@@ -146,7 +146,7 @@ def test_every_condition_has_the_limits_of_sql(tmp_path: Path, monkeypatch: Any,
     where = "(SELECT count(DISTINCT md5(range::VARCHAR)) FROM range(300000)) > length(text)"
     root = synthetic_store(tmp_path / "s").root
     Store(root).map(method="pca", where=where)
-    for module in (questions, colours, maps):
+    for module in (questions, maps):
         monkeypatch.setattr(module, "SQL_LIMITS", limits)
     with pytest.raises(QueryError, match="longer than its limit" if limits.timeout else "memory"):
         ask(Store(root), where)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from embstore.explore.guard import Door, Guard
+from embstore.explore.app import Door, Guard
 
 
 def test_the_page_opens_with_the_token_and_keeps_it_in_a_cookie(client):

@@ -20,10 +20,9 @@ from typer.testing import CliRunner
 from embstore import Store
 from embstore.base.errors import StoreError
 from embstore.base.messages import rendered, written_as
-from embstore.explore.colours import colours
-from embstore.explore.questions import overview, residuals
+from embstore.explore.questions import colours, overview, residuals
 from embstore.explore.rendering import as_field
-from embstore.storage.sql.limits import Limits
+from embstore.storage.sql.connections import Limits
 
 SPACE = "toy.word.last"
 

@@ -13,7 +13,7 @@ from store_damage import bits, damaged, flipped, kinds
 
 from embstore import Store
 from embstore.base.errors import EmbstoreError
-from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.maintenance.compaction import write_all_merged
 
 pytestmark = pytest.mark.fault
 

@@ -15,7 +15,7 @@ from embstore.base import disk
 from embstore.base.progress import ignore
 from embstore.interop.formats import open_vectors
 from embstore.interop.importing import ImportOptions, import_vectors
-from embstore.interop.reports import ImportReport
+from embstore.interop.records import ImportReport
 from embstore.interop.vector_file import ReadOptions
 from embstore.storage.transaction.manifest import committed_shards
 

@@ -216,12 +216,12 @@ def test_an_interrupted_round_is_undone_and_a_committed_one_finished(make_store:
     made = make_store(n=40, n_shards=4)
     before = answers(made.store)
     card = read_cards(made.paths)[made.space]
-    from embstore.storage.transaction import recovery
+    from embstore.storage.transaction import commit
 
     for stop in ("finish_replacements", "_cover"):
         made = synthetic_store(made.root.with_name(stop), n=40, n_shards=4)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(recovery, stop, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(commit, stop, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 list(compact_shards(made.paths, card, plan_shards(made.paths, card)))
         assert len(committed_shards(made.paths, made.space)) == 1, "it is committed"

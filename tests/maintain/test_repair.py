@@ -14,7 +14,7 @@ from tiny_checkpoint import content, texts
 from embstore import Store
 from embstore.base.errors import LockedError, StoreError
 from embstore.storage.files.shards import ShardContent
-from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.transaction.commit import write_shard
 from embstore.storage.writer import StoreWriter
 

@@ -18,7 +18,6 @@ from embstore.base.progress import Progress, observing
 from embstore.index import exact_knn
 from embstore.metrics.numerics.neighbours import nearest_in_plane
 from embstore.query import map_methods as kept_neighbours
-from embstore.query import tsne
 
 pytestmark = pytest.mark.slow
 
@@ -158,7 +157,7 @@ def test_the_same_store_gives_the_same_bytes_in_every_process(make_store: Make, 
 def test_the_number_of_threads_does_not_change_a_map(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
     made.store.map(method="tsne", layers="0-1")
     found = files_of(made.root)
-    monkeypatch.setattr(tsne, "_N_THREADS", 3)
+    monkeypatch.setattr(kept_neighbours, "_N_THREADS", 3)
     made.store.map(method="tsne", layers="0-1", force=True)
     assert files_of(made.root) == found
 

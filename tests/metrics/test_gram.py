@@ -10,9 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from metric_data import Arrays
-from synthetic import synthetic_store
 
-from embstore import Store
 from embstore.metrics import LayerData
 from embstore.metrics.comparison import (
     biased_gram,
@@ -190,28 +188,3 @@ def test_metrics_take_the_route(monkeypatch: pytest.MonkeyPatch, metric: Any, co
     monkeypatch.setattr(layer_pairs, "prefers_gram", lambda *_: True)
     monkeypatch.setattr(layer_pairs, "reduce_pairs", None)
     assert few == [row[column] for row in metric(layers, None, np.arange(12))]
-
-
-def test_explain_says_the_route(tmp_path: Any) -> None:
-    """Of 4 layers of 16 dimensions, below 32 items: the selection counts, and dimensions that are dropped do not."""
-    path = tmp_path / "store"
-    synthetic_store(path, n=40, index=False)
-    store = Store(path)
-    [card] = store.catalog.cards.values()
-    limit = len(card.layers.members) * card.dim // 2
-
-    def route(metric: str = "cka", **question: Any) -> str | None:
-        [answer] = store.cache_state(metric, **question).to_dict()["to_compute"]
-        return answer["route"]
-
-    n = min(40, limit) - 1
-    assert route(sample=n) == route("rsa", sample=n) == f"Gram matrices ({n} × {n})"
-    assert str(store.cache_state("cka", sample=n)).endswith(f", from Gram matrices ({n} × {n})")
-    one_layer = {"layers": "0", "sample": card.dim // 2}
-    assert route(**one_layer) == f"sums of products of dimensions, over {card.dim // 2} items"
-    assert route(layers="0,1", sample=card.dim - 1) == f"Gram matrices ({card.dim - 1} × {card.dim - 1})"
-    dropped = route(layers="0,1", sample=card.dim - 1, transforms="drop:0,1")
-    assert dropped == f"sums of products of dimensions, over {card.dim - 1} items"
-    assert route("rsa", correlation="spearman") is None
-    assert route("overlap") is None
-    assert route(sample=3) is None, "nothing is computed of three items"

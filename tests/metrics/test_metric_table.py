@@ -10,9 +10,10 @@ from embstore_cli import query as command_line
 from embstore_schemas import generate
 
 from embstore import Store
+from embstore import metrics as table
 from embstore.base.errors import UnknownNameError
 from embstore.base.space import Unit
-from embstore.metrics import METRICS, Column, Metric, NotComputable, Parameter, all_metrics, get_metric, table
+from embstore.metrics import METRICS, Column, Metric, NotComputable, Parameter, all_metrics, get_metric
 from embstore.metrics.declaration import Need
 from embstore.metrics.explain import NEEDS, Explanation, flag_of, metavar_of
 from embstore.metrics.plugins import (
@@ -103,12 +104,12 @@ GOOD = Metric(
     ("change", "message"),
     [
         ({"name": "Own Metric"}, "its name must be like 'effective-rank' (lower case, digits, hyphens)"),
-        ({"name": 3}, "its name must be a non-empty text, not 3"),
-        ({"help": " "}, "its help must be a non-empty text"),
-        ({"formula": "a\nb"}, "its formula must be one line"),
-        ({"citation": None}, "its citation must be a non-empty text"),
+        ({"name": 3}, "its name must be one line of text, not 3"),
+        ({"help": " "}, "its help must be one line of text"),
+        ({"formula": "a\nb"}, "its formula must be one line of text"),
+        ({"citation": None}, "its citation must be one line of text"),
         ({"needs": "vector"}, "its needs must be one of summary, vectors, "),
-        ({"units": ("paragraph",)}, "its units must be of word, sentence, occurrence, not 'paragraph'"),
+        ({"units": ("paragraph",)}, "its units must be of word, sentence, occurrence, not ('paragraph',)"),
         ({"columns": ()}, "it has no column to show"),
         ({"columns": (Column("value", "number", "x", shown=False),)}, "it has no column to show"),
         ({"columns": (Column("word", "string", "x", is_key=True),)}, "it has no column to show"),
@@ -117,13 +118,12 @@ GOOD = Metric(
         ({"columns": (Column("Value", "number", "x"),)}, "its column 'Value' must have a name like 'top_share'"),
         ({"columns": (Column("layer", "number", "x"),)}, "its column 'layer' has the name of a column that every row"),
         ({"columns": (Column("n", "number", "x"),)}, "its column 'n' has the name of a column that every row"),
-        ({"columns": (Column("a", "number", "x"),) * 2}, "it has the column 'a' twice"),
-        ({"columns": (Column("a", "number", "x", minimum=1, maximum=0),)}, "has its minimum above its maximum"),
+        ({"columns": (Column("a", "number", "x"),) * 2}, "its column 'a' is there twice"),
         ({"best": "value"}, "its best must name a column of numbers, beside a boolean column 'best'"),
         ({"best": "best", "columns": (Column("best", "boolean", "x"),)}, "its best must name a column of numbers"),
         ({"columns": 3}, "its columns or parameters cannot be read"),
         ({"columns": ("value",)}, "its columns or parameters cannot be read"),
-        ({"parameters": (Parameter("k", 1, "x"),) * 2}, "it has the parameter 'k' twice"),
+        ({"parameters": (Parameter("k", 1, "x"),) * 2}, "its parameter 'k' is there twice"),
         ({"parameters": (Parameter("where", "", "x"),)}, "its parameter 'where' has the name of an option that every"),
         ({"parameters": (Parameter("model", "", "x"),)}, "its parameter 'model' has the name of an option that every"),
         ({"parameters": (Parameter("explain", "", "x"),)}, "'explain' has the name of an option that every metric has"),
@@ -131,12 +131,6 @@ GOOD = Metric(
         ({"parameters": (Parameter("lambda", 1.0, "x"),)}, "its parameter 'lambda' must have a name like"),
         ({"parameters": (Parameter("k", 1, ""),)}, "its parameter 'k' has no help"),
         ({"parameters": (Parameter("k", None, "x"),)}, "its parameter 'k' must have a default of type int, float, str"),
-        ({"parameters": (Parameter("k", "1", "x", value_type=int),)}, "'k' is int, and its default '1' is not"),
-        ({"parameters": (Parameter("k", 0, "x", minimum=1),)}, "'k' has a default that it refuses: k must be at least"),
-        ({"parameters": (Parameter("k", "a", "x", choices=("b",)),)}, "'k' has a default that it refuses: unknown k"),
-        ({"parameters": (Parameter("k", 1, "x", choices=("b",)),)}, "its parameter 'k' has choices, which only a str"),
-        ({"parameters": (Parameter("k", "a", "x", minimum=1),)}, "its parameter 'k' has a range, which only a number"),
-        ({"parameters": (Parameter("j", 1, "x"),)}, "its function does not take the parameter 'j' by keyword"),
         ({"needs": "word sets", "parameters": (Parameter("a", "", "x"), Parameter("b", "", "x"))},
          "it needs word sets, and so a parameter 'missing' like that of embstore's own metrics"),
         ({"needs": "pairs", "parameters": METRICS["similarity"].parameters[:2], "function": lambda data, **more: {}},

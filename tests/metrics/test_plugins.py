@@ -166,7 +166,8 @@ def test_a_plugin_is_known_beside_the_built_in_metrics(install: Install) -> None
         ("OWN = declared(len, name='another')", "is declared wrongly: its name is 'another', and the entry point's"),
         (
             "OWN = declared(len, parameters=(Parameter('where', '', 'x'), Parameter('sample', 1, 'x')))",
-            "its parameter 'where' has the name of an option that every metric has; its parameter 'sample' has",
+            "its parameter 'where' has the name of an option that every metric has, or of a column of every row; its "
+            "parameter 'sample' has",
         ),
         ("OWN = declared(len, columns=(Column('layer', 'number', 'x'),))", "its column 'layer' has the name of a"),
         ("OWN = declared(len, columns=(Column('a', 'float', 'x'),))", "its column 'a' must be one of number, integer"),

@@ -19,7 +19,7 @@ from embstore.base.chart import DRIFT, Chart
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.table import Table, table
 from embstore.plot import Figure, PlotOptions, draw, parse_length, read_result
-from embstore.plot.options import STYLES
+from embstore.plot.axes import STYLES
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from embstore import Store
 from embstore.base.errors import DamagedError, NotStoredError, UnknownNameError, UsageError
 from embstore.query.lookup import parse_queries
 from embstore.query.neighbours import cosines
-from embstore.storage.selection import SpaceFilter
+from embstore.storage.files.card import SpaceFilter
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from embstore.base.errors import NotStoredError, QueryError, SourceError, Unknow
 from embstore.base.space import Unit
 from embstore.metrics import METRICS
 from embstore.query.missing import build_command
-from embstore.sources.published import PLEASANT, UNPLEASANT
+from embstore.sources.datasets import PLEASANT, UNPLEASANT
 from embstore.storage.transaction.commit import write_dataset
 
 Make = Callable[..., Synthetic]

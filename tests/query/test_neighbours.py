@@ -14,8 +14,7 @@ from embstore.base.table import Table
 from embstore.base.text import Item
 from embstore.query import neighbours as nearest
 from embstore.query.lookup import parse_queries
-from embstore.storage.files.card import Card
-from embstore.storage.selection import SpaceFilter
+from embstore.storage.files.card import Card, SpaceFilter
 
 Make = Callable[..., Synthetic]
 

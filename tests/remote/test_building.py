@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from embstore import Store
 from embstore.base.supply import fetch
-from embstore.storage.remote.store import RemoteStore
+from embstore.storage.remote.remote_store import RemoteStore
 
 pytestmark = pytest.mark.server
 

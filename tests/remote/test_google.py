@@ -11,9 +11,9 @@ from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import LockedError, RemoteError, StoreError, UsageError
-from embstore.storage.remote import writing
+from embstore.storage.remote import remote_store
 from embstore.storage.remote.objects import ObjectStore
-from embstore.storage.remote.store import RemoteStore
+from embstore.storage.remote.remote_store import RemoteStore
 
 pytestmark = pytest.mark.server
 
@@ -66,7 +66,7 @@ def test_a_deletion_of_what_is_gone_does_not_matter(google: GoogleServer) -> Non
 def test_a_server_without_the_condition_is_refused(google: GoogleServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gcs_server._CONDITION", "x-not-known")
     with pytest.raises(StoreError, match="cannot be written safely"):
-        writing.probe(ObjectStore(google.new_url(), google.options))
+        remote_store.probe(ObjectStore(google.new_url(), google.options))
 
 
 def test_a_bucket_that_does_not_exist_is_named(google: GoogleServer) -> None:

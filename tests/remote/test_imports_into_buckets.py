@@ -14,7 +14,7 @@ from embstore import Store
 from embstore.base import disk
 from embstore.base.errors import SpaceMismatchError
 from embstore.interop import importing
-from embstore.storage.remote import writing
+from embstore.storage.remote import remote_store
 from embstore.storage.remote.objects import ObjectStore
 
 N, DIM = 60, 8
@@ -91,8 +91,8 @@ class Gone(BaseException):
 @pytest.mark.parametrize("machine", ["here", "elsewhere"])
 def test_an_import_that_was_cut_off_goes_on(bucket, caches, vectors, monkeypatch, machine):
     """What was committed before stays, for the same machine and for another."""
-    monkeypatch.setattr(writing, "_PAUSE_SECONDS", 0)
-    monkeypatch.setattr(writing, "LEASE_SECONDS", 0)
+    monkeypatch.setattr(remote_store, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(remote_store, "LEASE_SECONDS", 0)
     monkeypatch.setattr(importing.ImportOptions.__init__, "__defaults__", _small_shards())
     n_written = 0
 

@@ -17,7 +17,7 @@ from embstore import Store
 from embstore.base import atomic
 from embstore.base.errors import DamagedError, RemoteError
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.remote import manifest
 from embstore.storage.remote.manifest import (
     FileLists,
@@ -32,8 +32,7 @@ from embstore.storage.remote.manifest import (
 )
 from embstore.storage.remote.mirror import Mirror
 from embstore.storage.remote.objects import ObjectStore
-from embstore.storage.remote.store import RemoteStore
-from embstore.storage.remote.writing import collect
+from embstore.storage.remote.remote_store import RemoteStore, collect
 
 pytestmark = pytest.mark.server
 

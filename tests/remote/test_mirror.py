@@ -25,7 +25,7 @@ from embstore.storage.remote.cache import Contents, disk_bytes, in_use, missing_
 from embstore.storage.remote.manifest import FileLists, RemoteFile, RemoteState, Writer
 from embstore.storage.remote.mirror import Mirror
 from embstore.storage.remote.objects import ObjectReader, ObjectStore
-from embstore.storage.remote.store import RemoteStore
+from embstore.storage.remote.remote_store import RemoteStore
 from embstore.storage.transaction.lock import FolderLock
 
 pytestmark = pytest.mark.server

@@ -21,7 +21,7 @@ from synthetic import Synthetic
 
 from embstore import Store
 from embstore.base.errors import DamagedError, LockedError, SpaceMismatchError, StoreError, UnknownNameError
-from embstore.storage.remote.store import RemoteStore
+from embstore.storage.remote.remote_store import RemoteStore
 
 pytestmark = pytest.mark.server
 

@@ -10,7 +10,7 @@ from object_servers import new_bucket
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.storage.remote.store import RemoteStore
+from embstore.storage.remote.remote_store import RemoteStore
 
 pytestmark = pytest.mark.server
 

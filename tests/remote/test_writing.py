@@ -13,11 +13,10 @@ from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import DamagedError, LockedError, RemoteError, StoreError
-from embstore.storage.remote import writing
+from embstore.storage.remote import remote_store
 from embstore.storage.remote.manifest import Writer, commit, key_of, list_numbers, read_newest
 from embstore.storage.remote.objects import ObjectStore
-from embstore.storage.remote.store import RemoteStore
-from embstore.storage.remote.writing import collect
+from embstore.storage.remote.remote_store import RemoteStore, collect
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("caches")]
 
@@ -67,8 +66,8 @@ def test_a_second_writer_is_told_of_the_first(bucket, caches):
 def test_an_expired_lease_is_taken_over_and_its_owner_stops(bucket, caches, monkeypatch):
     """The first writer sleeps, as a suspended laptop does, while its lease ends by the server's clock."""
     add(bucket, "a")
-    monkeypatch.setattr(writing, "RENEWAL_SECONDS", 3600)
-    monkeypatch.setattr(writing, "LEASE_SECONDS", 0)
+    monkeypatch.setattr(remote_store, "RENEWAL_SECONDS", 3600)
+    monkeypatch.setattr(remote_store, "LEASE_SECONDS", 0)
     sleeper = ExitStack()
     folder = sleeper.enter_context(RemoteStore(bucket.url, bucket.options).writing())
     caches("elsewhere")
@@ -85,21 +84,21 @@ def test_an_expired_lease_is_taken_over_and_its_owner_stops(bucket, caches, monk
 def test_of_two_that_begin_at_once_the_second_is_told_that_it_came_second(bucket, monkeypatch):
     """Its lease was not late: it never had one."""
     add(bucket, "a")
-    prepare = writing.RemoteWriter._prepare
+    prepare = remote_store.RemoteWriter._prepare
 
     def after_a_rival(self, newest):
         commit(bucket.objects(), newest, newest.files, Writer("0" * 32, "rival-host", 7), 120)
         prepare(self, newest)
 
-    monkeypatch.setattr(writing.RemoteWriter, "_prepare", after_a_rival)
+    monkeypatch.setattr(remote_store.RemoteWriter, "_prepare", after_a_rival)
     words = r"written meanwhile by process 7 on rival-host, which took the lease before this process took or renewed"
     with pytest.raises(LockedError, match=words):
         add(bucket, "b")
 
 
 def test_the_lease_is_renewed_while_its_owner_works(bucket, caches, monkeypatch):
-    monkeypatch.setattr(writing, "RENEWAL_SECONDS", 0.05)
-    monkeypatch.setattr(writing, "LEASE_SECONDS", 60)
+    monkeypatch.setattr(remote_store, "RENEWAL_SECONDS", 0.05)
+    monkeypatch.setattr(remote_store, "LEASE_SECONDS", 60)
     add(bucket, "a")
     objects = bucket.objects()
     with RemoteStore(bucket.url, bucket.options).writing():
@@ -204,7 +203,7 @@ def ended_at(
 
 def test_a_build_that_ends_anywhere_goes_on(bucket, caches, monkeypatch):
     """From each request on that writes: what others read is whole, and the same command makes it complete."""
-    monkeypatch.setattr(writing, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(remote_store, "_PAUSE_SECONDS", 0)
     add(bucket, "a", 4, index=False)
     call, has_ended = 0, True
     while has_ended:

@@ -19,8 +19,8 @@ from embstore.base.errors import DamagedError, EmbstoreError, SourceError
 from embstore.base.text import escaped
 from embstore.index import IndexCard
 from embstore.sources.own import own_dataset
-from embstore.storage.files.answers import Answer, read_answer, write_answer
 from embstore.storage.files.card import read_card
+from embstore.storage.files.derived import Answer, read_answer, write_answer
 from embstore.storage.files.paths import StorePaths, check_marker
 from embstore.storage.transaction.commit import Change, commit, create_store
 from embstore.storage.transaction.lock import _read_metadata as read_holder

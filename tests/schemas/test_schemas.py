@@ -20,7 +20,7 @@ from embstore.base.messages import command_line
 from embstore.base.space import Pooling, Unit
 from embstore.metrics import METRICS, Column, Parameter
 from embstore.metrics.plugins import COLUMN_TYPES
-from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.transaction.commit import write_dataset
 
 FOLDER = Path(__file__).parents[2] / "schemas"

@@ -14,8 +14,7 @@ from dataset_files import FILES, RG65, Server, look_alike, put, serving
 from embstore import Store
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import DATASETS, add_dataset, fetch_dataset, missing_datasets, open_source
-from embstore.sources.cache import data_folder
-from embstore.sources.source import DataFile
+from embstore.sources.source import DataFile, data_folder
 
 if TYPE_CHECKING:
     from embstore.base.progress import Progress

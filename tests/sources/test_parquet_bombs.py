@@ -9,12 +9,13 @@ from peak_memory import peak
 
 from embstore.base.errors import SourceError
 from embstore.sources import open_source
-from embstore.sources import parquet as module
+from embstore.sources import table_files as module
 from embstore.sources.tables import read_records
 
 _READ = """
-from embstore.sources import open_source, parquet
-parquet._BOMB_BYTES = 1 << 40
+from embstore.sources import open_source
+from embstore.sources import table_files
+table_files._BOMB_BYTES = 1 << 40
 assert sum(len(row.text) for row in open_source({name!r}).rows()) == {n}
 """
 

@@ -12,7 +12,7 @@ from dataset_files import FILES, RG65, STSB, STSB_LINES, put
 
 from embstore.base.errors import SourceError
 from embstore.sources import DATASETS, Blank, Row, add_dataset, open_source
-from embstore.sources.published import PLEASANT, UNPLEASANT
+from embstore.sources.datasets import PLEASANT, UNPLEASANT
 from embstore.sources.source import DataFile
 
 pytestmark = pytest.mark.usefixtures("data")

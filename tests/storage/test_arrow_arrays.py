@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from embstore.storage.parquet.arrow_arrays import from_numpy, from_values, to_numpy, to_table
+from embstore.storage.parquet.writer import from_numpy, from_values, to_numpy, to_table
 
 
 @pytest.mark.parametrize(

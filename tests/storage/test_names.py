@@ -77,7 +77,7 @@ def test_every_file_of_a_store_has_a_name_of_the_store(make_store: Make) -> None
     contents = made.paths.contents()
     found = {path for path in made.root.resolve().rglob("*") if path.is_file()}
     assert set(contents.files) == found
-    assert (contents.temporaries, contents.irregular, contents.foreign, contents.beside) == ([], [], [], [])
+    assert (contents.temporaries, contents.irregular, contents.foreign) == ([], [], [])
 
 
 def test_what_is_not_of_the_store_is_named_and_never_touched(make_store: Make) -> None:
@@ -122,7 +122,7 @@ def test_nested_stores_leave_each_other_alone(make_store: Make) -> None:
 _MAKERS = {
     "storage/remote/cache.py": "fixed names in the cache's folder, outside any store",
     "storage/remote/mirror.py": "fixed names, and paths that remote/manifest has checked by the grammar",
-    "storage/remote/store.py": "fixed names in the cache's folder, outside any store",
+    "storage/remote/remote_store.py": "fixed names in the cache's folder, outside any store",
     "storage/files/names.py": "the grammar",
     "storage/files/paths.py": "the layout",
     "base/atomic.py": "temporary files, of numbers of its own",

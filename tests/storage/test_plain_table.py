@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embstore.storage.files.shards import SUMMARY_SCHEMA
-from embstore.storage.maintenance.space_summary import MERGED_SCHEMA
+from embstore.storage.maintenance.compaction import MERGED_SCHEMA
 from embstore.storage.parquet.reader import read_plain_table
 
 PLAIN = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}

@@ -12,13 +12,13 @@ from embstore.storage.sql.reader import Reader
 def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path) -> None:
     file = tmp_path / "part-1.parquet"
 
-    def refused(_sql: str) -> None:
+    def refused(*_: object) -> None:
         raise duckdb.IOException(f'IO Error: Cannot open file "{file}": Permission denied')
 
     with pytest.raises(
         StoreError, match=r"part-1\.parquet cannot be read: Permission denied\. Check its perm"
     ) as caught:
-        Reader(tmp_path).run_over([file], refused, "SELECT 1")
+        Reader(tmp_path).run(refused, "SELECT 1", [file])
     assert not isinstance(caught.value, DamagedError)
 
 

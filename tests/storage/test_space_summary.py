@@ -15,10 +15,10 @@ from synthetic import Synthetic, synthetic_card, synthetic_store
 from embstore.base.errors import DamagedError
 from embstore.base.summary import Summary
 from embstore.storage.catalog import Catalog
+from embstore.storage.files.derived import read_merged
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import ShardContent
-from embstore.storage.files.summaries import read_merged
-from embstore.storage.maintenance.space_summary import write_all_merged, write_merged
+from embstore.storage.maintenance.compaction import write_all_merged, write_merged
 from embstore.storage.transaction.commit import create_store, write_card, write_shard
 from embstore.storage.transaction.manifest import committed_shards
 

@@ -25,9 +25,8 @@ from embstore.storage.files import tables as tables_module
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import read_part
 from embstore.storage.staging import staging as staging_module
-from embstore.storage.staging.missing import MissingItems
+from embstore.storage.staging.missing import MissingItems, SkipList, StoredTexts
 from embstore.storage.staging.staging import Staging
-from embstore.storage.staging.texts import SkipList, StoredTexts
 from embstore.storage.transaction.commit import create_store
 from embstore.storage.transaction.manifest import list_parts
 

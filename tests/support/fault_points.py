@@ -39,7 +39,7 @@ from embstore.base.space import Unit
 from embstore.interop.formats import open_vectors
 from embstore.interop.importing import ImportOptions, import_vectors
 from embstore.interop.vector_file import ReadOptions
-from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.transaction.manifest import committed_shards
 

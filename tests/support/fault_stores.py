@@ -16,7 +16,7 @@ from embstore.base.errors import EmbstoreError
 from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.metrics.isotropy import partition  # noqa: F401  # loads what the queries load, before any fork
-from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.transaction.manifest import committed_shards
 

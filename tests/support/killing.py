@@ -27,7 +27,7 @@ from hanging import HUNG_SECONDS, cpu_seconds
 
 CONTEXT = multiprocessing.get_context("forkserver")
 _MODULES = """
-model_loading fault_stores real_builds embstore.build.pipeline embstore.maintain.upkeep embstore.maintain.merge
+model_loading fault_stores real_builds embstore.build.pipeline embstore.maintain.upkeep embstore.maintain.upkeep
 embstore.maintain.repair embstore.interop.importing faiss duckdb pandas transformers.models.gpt2.modeling_gpt2
 transformers.tokenization_utils_fast embstore_cli.main
 """
@@ -270,15 +270,15 @@ def _work_as_command(
     faulthandler.register(signal.SIGUSR1, file=2)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     sys.argv = ["embstore", *arguments]
-    from embstore_cli import _interrupts
+    from embstore_cli import entry
 
-    begun = _interrupts.begin
+    begun = entry.begin
 
     def begin() -> None:
         begun()
         parent.send(None)
 
-    _interrupts.begin = begin
+    entry.begin = begin
     if place is not None:
         sys.settrace(lambda frame, *_: _interrupt_at(place, frame) if n_given.value else None)
     if code:

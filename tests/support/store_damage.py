@@ -11,7 +11,7 @@ from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
 
 from embstore.base.space import Unit
-from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.transaction.commit import write_dataset
 
 

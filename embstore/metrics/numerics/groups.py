@@ -25,18 +25,14 @@ class GroupSums:
     """Sums over the non-zero vectors x of each of g groups, with u = x/‖x‖, in float64.
 
     Attributes:
-        n: Number of vectors, int64 (g,).
-        unit_total: Σu, (g, dim).
         unit_square_total: Σ‖u‖², (g,): n up to rounding; subtracted instead of n, it cancels rounding errors.
-        total: Σx, (g, dim); (g, 0) if not requested.
-        norm_total: Σ‖x‖, (g,).
     """
 
-    n: NDArray[np.int64]
-    unit_total: Float64Array
+    n: NDArray[np.int64]  # number of vectors, int64 (g,)
+    unit_total: Float64Array  # Σu, (g, dim)
     unit_square_total: Float64Array
-    total: Float64Array
-    norm_total: Float64Array
+    total: Float64Array  # Σx, (g, dim); (g, 0) if not requested
+    norm_total: Float64Array  # Σ‖x‖, (g,)
 
     @classmethod
     def empty(cls, n_groups: int, dim: int, *, with_total: bool) -> Self:
@@ -48,17 +44,11 @@ class GroupSums:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupValues:
-    """One value per group.
+    """One value per group."""
 
-    Attributes:
-        value: Value of each group, float64 (g,); NaN where it is undefined.
-        n: Number of vectors that each value is computed from, int64 (g,).
-        n_zero: Number of zero vectors in each group, int64 (g,).
-    """
-
-    value: Float64Array
-    n: NDArray[np.int64]
-    n_zero: NDArray[np.int64]
+    value: Float64Array  # value of each group, float64 (g,); NaN where it is undefined
+    n: NDArray[np.int64]  # number of vectors that each value is computed from, int64 (g,)
+    n_zero: NDArray[np.int64]  # number of zero vectors in each group, int64 (g,)
 
     @classmethod
     def empty(cls, n_groups: int) -> Self:

@@ -36,17 +36,11 @@ _ROWS_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A comparison of each left with each right layer.
+    """A comparison of each left with each right layer."""
 
-    Attributes:
-        layers: All layers.
-        left: Positions in ``layers`` of the left layers.
-        right: Positions in ``layers`` of the right layers; the same if layers are compared with each other.
-    """
-
-    layers: tuple[LayerData, ...]
-    left: range
-    right: range
+    layers: tuple[LayerData, ...]  # all layers
+    left: range  # positions in ``layers`` of the left layers
+    right: range  # positions in ``layers`` of the right layers; the same if layers are compared with each other
 
     @classmethod
     def of(cls, left: Sequence[LayerData], right: Sequence[LayerData] | None) -> "Grid":
@@ -118,17 +112,11 @@ def check_complete(found: Ids, ids: Ids) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerSums:
-    """Sums over the vectors x of one layer, which are the items' vectors minus ``shift``.
+    """Sums over the vectors x of one layer, which are the items' vectors minus ``shift``."""
 
-    Attributes:
-        shift: Vector near the mean, subtracted so that the sums keep their precision, shape (dim,).
-        total: Σx, shape (dim,).
-        square_total: Σ‖x‖².
-    """
-
-    shift: Float64Array
-    total: Float64Array
-    square_total: float
+    shift: Float64Array  # vector near the mean, subtracted so that the sums keep their precision, shape (dim,)
+    total: Float64Array  # Σx, shape (dim,)
+    square_total: float  # Σ‖x‖²
 
     def is_constant(self, n: int) -> bool:
         """Return whether the n vectors are equal up to rounding; float32 has a resolution of 6e-8."""
@@ -138,25 +126,15 @@ class LayerSums:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairSums:
-    """Joint sums over the vectors x and y of the same n items in two layers, in float64.
+    """Joint sums over the vectors x and y of the same n items in two layers, in float64."""
 
-    Attributes:
-        n: Number of items.
-        left: Sums of the vectors x of one layer.
-        right: Sums of the vectors y of the other.
-        product: Σ x yᵀ, shape (dim, dim_2).
-        square_product: Σ ‖x‖² ‖y‖².
-        left_weighted: Σ ‖y‖² x, shape (dim,).
-        right_weighted: Σ ‖x‖² y, shape (dim_2,).
-    """
-
-    n: int
-    left: LayerSums
-    right: LayerSums
-    product: Float64Array
-    square_product: float
-    left_weighted: Float64Array
-    right_weighted: Float64Array
+    n: int  # number of items
+    left: LayerSums  # sums of the vectors x of one layer
+    right: LayerSums  # sums of the vectors y of the other
+    product: Float64Array  # Σ x yᵀ, shape (dim, dim_2)
+    square_product: float  # Σ ‖x‖² ‖y‖²
+    left_weighted: Float64Array  # Σ ‖y‖² x, shape (dim,)
+    right_weighted: Float64Array  # Σ ‖x‖² y, shape (dim_2,)
 
 
 def pair_forms(
@@ -188,19 +166,6 @@ def prefers_gram(n: int, dims: Sequence[int], pairs: Sequence[Pair]) -> bool:
     used_dims = [dims[position] for position in {position for pair in pairs for position in pair}]
     products = sum(dims[i] * dims[j] / (2 if i == j else 1) for i, j in pairs)
     return 8 * n * max(used_dims, default=0) <= _VECTOR_BYTES and n * sum(used_dims) < products
-
-
-def describe_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None) -> str:
-    """Name the algorithm that :func:`pair_forms` uses for n items, and layers with these dimensions.
-
-    ``dims_2`` are those of the layers that they are compared with; None for the same layers.
-    """
-    left = range(len(dims))
-    right = left if dims_2 is None else range(len(dims), len(dims) + len(dims_2))
-    pairs = with_self_pairs(Grid((), left, right).pairs)
-    if prefers_gram(n, [*dims, *(dims_2 or ())], pairs):
-        return f"Gram matrices ({n} × {n})"
-    return f"sums of products of dimensions, over {n} items"
 
 
 def reduce_pairs(
@@ -285,17 +250,11 @@ class _SumsOfPairs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CentredVectors:
-    """The centred vectors of a layer.
+    """The centred vectors of a layer."""
 
-    Attributes:
-        x: Vectors minus their mean ``sums.shift``, float64 (n, dim).
-        squares: Squared norms ‖x‖², (n,).
-        sums: Mean of the original vectors, and sums over the centred ones.
-    """
-
-    x: Float64Array
-    squares: Float64Array
-    sums: LayerSums
+    x: Float64Array  # vectors minus their mean ``sums.shift``, float64 (n, dim)
+    squares: Float64Array  # squared norms ‖x‖², (n,)
+    sums: LayerSums  # mean of the original vectors, and sums over the centred ones
 
     @classmethod
     def of(cls, vectors: Float64Array) -> "CentredVectors":
@@ -311,15 +270,12 @@ class GramMatrix:
     """A centred n × n Gram matrix of one layer, with the entries xᵢ·xⱼ + offsetᵢ + offsetⱼ, computed row by row.
 
     Attributes:
-        offsets: Offset of each item, float64 (n,).
-        has_diagonal: Whether diagonal entries are kept; otherwise they are zero.
-        scale: Factor by which the sum of products of two such matrices gives the form.
         rounding_error: Bound on the rounding error of the form of the layer with itself; up to it, the form is zero.
     """
 
-    offsets: Float64Array
-    has_diagonal: bool
-    scale: float
+    offsets: Float64Array  # offset of each item, float64 (n,)
+    has_diagonal: bool  # whether diagonal entries are kept; otherwise they are zero
+    scale: float  # factor by which the sum of products of two such matrices gives the form
     rounding_error: float
 
     def fill(self, out: Float64Array, x: Float64Array, start: int) -> None:

@@ -110,16 +110,11 @@ class Moments:
 
     The second moments are taken about each block's own mean and merged by the pairwise update of Chan, Golub & LeVeque
     (1983), so that a mean that is large compared with the spread, as in GPT-2's top layers, costs no precision.
-
-    Attributes:
-        n: Number of vectors, zero vectors included.
-        mean: Mean vector, shape (dim,); zeros if n = 0.
-        scatter: Scatter matrix Σ (x − mean)(x − mean)ᵀ, shape (dim, dim).
     """
 
-    n: int
-    mean: Float64Array
-    scatter: Float64Array
+    n: int  # number of vectors, zero vectors included
+    mean: Float64Array  # mean vector, shape (dim,); zeros if n = 0
+    scatter: Float64Array  # scatter matrix Σ (x − mean)(x − mean)ᵀ, shape (dim, dim)
 
     @classmethod
     def empty(cls, dim: int) -> Self:

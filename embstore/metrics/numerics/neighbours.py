@@ -19,16 +19,13 @@ class Nearest(NamedTuple):
     """The nearest neighbours of all n items of a layer.
 
     Attributes:
-        ids: Ids of the items, int64 (n,), ascending.
         positions: Positions of the neighbours among them, int64 (n, k), nearest first, ties by ascending id.
-        are_tied: Whether the next item is as near as the last of the k, so that ids decide, bool (n,).
-        are_all_tied: Whether this is so of all k + 1 of all items: see :func:`are_tied`.
     """
 
-    ids: Ids
+    ids: Ids  # ids of the items, int64 (n,), ascending
     positions: NDArray[np.integer]
-    are_tied: NDArray[np.bool_]
-    are_all_tied: bool
+    are_tied: NDArray[np.bool_]  # whether the next item is as near as the last of the k, so that ids decide, bool (n,)
+    are_all_tied: bool  # whether this is so of all k + 1 of all items: see :func:`are_tied`
 
 
 def find_nearest(data: LayerData, k: int, distance: str = "cosine", only: Ids | None = None) -> Nearest:

@@ -160,23 +160,14 @@ def _batches(n: int, resamples: int) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Resamples:
-    """A batch of b resamples, with the sums that do not depend on x.
+    """A batch of b resamples, with the sums that do not depend on x."""
 
-    Attributes:
-        counts: Number of times that each pair is in each resample, float32 or float64 (n, b).
-        weighted: That count times the rank of the pair's y in the resample, likewise (n, b).
-        rank_spread: Σ (rank of y − mean rank)² over the resample, float64 (b,).
-        weighted_total: Σ count · weighted, float64 (b,).
-        cube_total: Σ count³, float64 (b,).
-        total: Σ count, float64 (b,): n, unless words are drawn.
-    """
-
-    counts: Counts
-    weighted: Counts
-    total: Floats
-    rank_spread: Floats
-    weighted_total: Floats
-    cube_total: Floats
+    counts: Counts  # number of times that each pair is in each resample, float32 or float64 (n, b)
+    weighted: Counts  # that count times the rank of the pair's y in the resample, likewise (n, b)
+    total: Floats  # Σ count, float64 (b,): n, unless words are drawn
+    rank_spread: Floats  # Σ (rank of y − mean rank)² over the resample, float64 (b,)
+    weighted_total: Floats  # Σ count · weighted, float64 (b,)
+    cube_total: Floats  # Σ count³, float64 (b,)
 
 
 WordBytes = tuple[bytes, bytes]

@@ -1,14 +1,38 @@
-"""Read, write and compare the cards of spaces, which record everything that their vectors depend on."""
+"""Read, write and compare the cards of spaces, which record everything that their vectors depend on.
+
+Spaces and layers are selected here by the names that a user gives.
+"""
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
 from embstore.base import atomic
-from embstore.base.errors import DamagedError, EmbstoreError, SpaceMismatchError
-from embstore.base.space import Layer, Layers, Pooling, Template, TopForm, Unit, step_of, without_revision
+from embstore.base.errors import (
+    DamagedError,
+    EmbstoreError,
+    QueryError,
+    SpaceMismatchError,
+    UnknownNameError,
+    UsageError,
+)
+from embstore.base.keywords import as_names
+from embstore.base.space import (
+    Layer,
+    Layers,
+    Pooling,
+    Template,
+    TopForm,
+    Unit,
+    layer_hint,
+    parse_member,
+    parse_revisions,
+    step_of,
+    without_revision,
+)
 from embstore.base.text import word_rule
 from embstore.storage.files.paths import StorePaths
 
@@ -35,9 +59,7 @@ class Card:
         checkpoint: Hugging Face id, or the folder's name for a local checkpoint; the file's name of imported vectors.
         revision: Commit on the hub; None for a local checkpoint.
         weights_sha256: SHA-256 of the weights (of an untrained model, of its random ones), or of imported files; with
-            the next two, the checkpoint's fingerprint.
-        tokenizer_sha256: SHA-256 of the tokenizer's files.
-        config_sha256: SHA-256 of ``config.json``.
+            that of the tokenizer's files and of ``config.json``, the checkpoint's fingerprint.
         architecture: Name of the loaded model class.
         dtype: Stored dtype, ``float32`` or ``float16``.
         max_tokens: Maximum length of a passage in tokens.
@@ -155,12 +177,7 @@ class Card:
             del values["weights_dtype"]
         values["template"] = self.template.pattern
         values["layers"] = [layer._asdict() for layer in self.layers]
-        return {
-            "format": CARD_FORMAT,
-            **values,
-            "n_blocks": self.layers.n_blocks,
-            "top_form": self.layers.top_form,
-        }
+        return {"format": CARD_FORMAT, **values, "n_blocks": self.layers.n_blocks, "top_form": self.layers.top_form}
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Self:
@@ -221,3 +238,117 @@ def _short(value: Any) -> str:
     if len(text) <= 64:
         return text
     return text[:60] + ('…"' if isinstance(value, str) else "…")
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceFilter:
+    """Filter of spaces; None or an empty value does not restrict.
+
+    Attributes:
+        models: Short names or checkpoint ids, several or one.
+        spaces: Names of spaces, several or one.
+        unit: ``word``, ``sentence`` or ``occurrence``.
+        pooling: Name of a pooling.
+        template: Exact template.
+        revisions: Branches, tags, commits or folders that the checkpoints' revisions are named by, several or one, also
+            with commas.
+    """
+
+    models: str | Sequence[str] = ()
+    spaces: str | Sequence[str] = ()
+    unit: str | None = None
+    pooling: str | None = None
+    template: str | None = None
+    revisions: str | Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for field, names in (("models", self.models), ("spaces", self.spaces)):
+            object.__setattr__(self, field, as_names(names))
+        object.__setattr__(self, "revisions", parse_revisions(self.revisions))
+
+    def select(self, cards: Mapping[str, Card]) -> list[Card]:
+        """Return the cards that match the filter, in the order given."""
+        if not cards:
+            raise QueryError("the store holds no space yet. Fill it with: embstore build")
+        unit = None if self.unit is None else parse_member(Unit, self.unit)
+        pooling = None if self.pooling is None else parse_member(Pooling, self.pooling)
+        if self.template is not None:
+            Template(self.template)
+        self._check_names(cards)
+        found = [
+            card
+            for card in cards.values()
+            if (not self.models or {card.model, card.checkpoint} & set(self.models))
+            and (not self.spaces or card.space in self.spaces)
+            and unit in (None, card.unit)
+            and pooling in (None, card.pooling)
+            and self.template in (None, card.template.pattern)
+            and (not self.revisions or {card.revision_name, card.revision} & set(self.revisions))
+        ]
+        if not found:
+            parts = {
+                "model": ",".join(self.models), "space": ",".join(self.spaces), "unit": self.unit,
+                "pooling": self.pooling, "template": self.template, "revision": ",".join(self.revisions),
+            }  # fmt: skip
+            described = ", ".join(f"{name} {value!r}" for name, value in parts.items() if value)
+            raise QueryError(f"no space matches {described}. The store holds: {', '.join(cards)}.")
+        return found
+
+    def _check_names(self, cards: Mapping[str, Card]) -> None:
+        """Raise UnknownNameError if a space, model or revision of the filter does not exist."""
+        for space in self.spaces:
+            if space not in cards:
+                raise UnknownNameError("space", space, cards)
+        models = dict.fromkeys(name for card in cards.values() for name in (card.model, card.checkpoint))
+        for model in self.models:
+            if model not in models:
+                hint = f"To add it to the store: embstore build --model {model}"
+                raise UnknownNameError("model", model, dict.fromkeys(card.model for card in cards.values()), hint)
+
+        named = dict.fromkeys(card.revision_name for card in cards.values() if card.revision_name is not None)
+        commits = {card.revision for card in cards.values()}
+        for revision in self.revisions:
+            if revision not in named and revision not in commits:
+                raise UnknownNameError("revision", revision, named)
+
+
+def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Layer, ...]], list[str]]:
+    """Select layers of several spaces by one specification.
+
+    Each space contributes the layers that it has, since models differ in their number of layers.
+
+    Returns:
+        The layers of each space that has any of them, and notes: for each part of ``spec`` missing in a space, and for
+        each range that ends above all layers.
+    """
+    if not spec.strip():
+        raise UsageError("there is no layer in the selection (⦃layer⦄). Give at least one, such as top.")
+    chosen: dict[str, set[Layer]] = {}
+    notes = []
+    for part in spec.split(","):
+        missing: list[UnknownNameError] = []
+        for card in cards:
+            try:
+                chosen.setdefault(card.space, set()).update(card.layers.select(part))
+            except UnknownNameError as error:
+                missing.append(error)
+                notes.append(f"{card.space} has no layer {error.name!r} (it has {', '.join(card.layers.names)}).")
+        if len(missing) == len(cards):
+            known = dict.fromkeys(name for error in missing for name in error.known)
+            in_order = sorted(known, key=lambda name: (0, int(name)) if name.isdecimal() else (1, 0))
+            raise UnknownNameError("layer", part.strip(), in_order, layer_hint(part.strip()))
+    notes += cut_notes(cards, spec)
+    return {space: tuple(sorted(layers)) for space, layers in chosen.items() if layers}, notes
+
+
+def cut_notes(cards: Sequence[Card], spec: str) -> list[str]:
+    """Return a note for each range in ``spec`` that ends above the top layers of all spaces."""
+    deepest = max(cards, key=lambda card: card.layers.n_blocks)
+    top = deepest.layers.n_blocks
+    ranges = (re.fullmatch(r"\d+-(\d+)", part.strip()) for part in spec.split(","))
+    return [
+        f"the range {match[0]} ends at layer {top}: {deepest.space} has no higher layer"
+        + (", and no other space has." if len(cards) > 1 else ".")
+        for match in ranges
+        if match is not None and int(match[1]) > top
+    ]

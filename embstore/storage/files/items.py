@@ -15,6 +15,7 @@ from embstore.base import disk, supply
 from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
 from embstore.base.text import Item, Span, escaped, item_id
+from embstore.storage.files import names
 from embstore.storage.files.unpacked import check_unpacked
 from embstore.storage.parquet.footer import Column, read_columns
 from embstore.storage.sql import connections
@@ -55,7 +56,6 @@ _COLUMNS = 'item_id, unit, text, context_id, start, "end"'
 
 Ids = NDArray[np.int64]
 Row = tuple[Any, ...]
-Stamp = tuple[int, int, int]
 
 _ROW_TYPES = (int, str, str, str | None, int | None, int | None)
 
@@ -157,22 +157,18 @@ class ItemTables:
 
     def _items_where(self, condition: str, **values: Any) -> dict[int, Item]:
         """Return the items for which an SQL condition over the columns of items is true, with their sentences."""
-        rows = self._reader.rows(
-            f"""WITH item AS (SELECT * FROM {FILES} WHERE {condition})
-                SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
-                FROM item LEFT JOIN {FILES} AS context ON context.item_id = item.context_id""",
-            self.files,
-            **values,
-        )
-        return _items(rows)
+        sql = f"""WITH item AS (SELECT * FROM {FILES} WHERE {condition})
+                  SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
+                  FROM item LEFT JOIN {FILES} AS context ON context.item_id = item.context_id"""
+        return _items(self._reader.rows(sql, self.files, **values))
 
 
 class PartChecks:
     """Cached checks of files against the SHA-256 in their names."""
 
     def __init__(self) -> None:
-        self._checked: dict[Path, Stamp] = {}
-        self._size_checked: dict[Path, Stamp] = {}
+        self._checked: dict[Path, disk.Stamp] = {}
+        self._size_checked: dict[Path, disk.Stamp] = {}
 
     def check_size(self, file: Path) -> None:
         """Raise DamagedError if the file would decompress to more than its size allows."""
@@ -186,7 +182,7 @@ class PartChecks:
         stamp = _stamp(file)
         if self._checked.get(file) == stamp:
             return
-        if file.stem != f"part-{file_hash(file)[:16]}":
+        if file.stem != names.part_name(file_hash(file)):
             raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. {TABLE_REMEDY}")
         self.check_size(file)
         try:
@@ -198,13 +194,11 @@ class PartChecks:
         self._checked[file] = stamp
 
 
-def _stamp(file: Path) -> Stamp:
+def _stamp(file: Path) -> disk.Stamp:
     """Return inode, size and modification time of a file, which change when it is replaced."""
-    try:
-        status = disk.status(file)
-    except FileNotFoundError as error:
-        raise _missing_file(file, error, TABLE_REMEDY) from error
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    if (stamp := disk.stamp_of(file)) is None:
+        raise DamagedError(f"{file} cannot be read: No such file or directory. {TABLE_REMEDY}")
+    return stamp
 
 
 def file_hash(file: Path, remedy: str = TABLE_REMEDY) -> str:
@@ -212,11 +206,7 @@ def file_hash(file: Path, remedy: str = TABLE_REMEDY) -> str:
     try:
         return disk.sha256(file)
     except FileNotFoundError as error:
-        raise _missing_file(file, error, remedy) from error
-
-
-def _missing_file(file: Path, error: FileNotFoundError, remedy: str) -> DamagedError:
-    return DamagedError(f"{file} cannot be read: {error.strerror}. {remedy}")
+        raise DamagedError(f"{file} cannot be read: No such file or directory. {remedy}") from error
 
 
 def has_its_id(row: Row) -> bool:

@@ -9,9 +9,9 @@ since a file is written whole and its content is checked when it is read.
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -45,7 +45,6 @@ class MapKey:
     """What a map shows and how it is made: all that it depends on besides the vectors.
 
     Attributes:
-        layer: Id of the layer.
         method: ``pca`` or ``tsne``.
         version: Version of the method.
         fitted_on: Names of the layers that the positions depend on, by ascending id.
@@ -110,10 +109,6 @@ class LayerMap:
             "format": MAPS_FORMAT, **key, "shards": self.shards, "n": len(self.ids), "n_zero": self.n_zero,
             "kept": self.kept, "n_kept": self.n_kept, "reason": self.reason, "made_with": self.made_with,
         }  # fmt: skip
-
-    def of_shards(self, shards: Iterable[str]) -> Self:
-        """Return the same map for other shards with the same vectors."""
-        return replace(self, shards=tuple(sorted(shards)))
 
 
 def write_map(paths: StorePaths, made: LayerMap) -> Path:

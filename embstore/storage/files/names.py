@@ -157,12 +157,6 @@ def is_file_key(key: str) -> bool:
     return kind is not None and kind.is_named
 
 
-def is_derived_key(key: str) -> bool:
-    """Return whether a text is the path, below a store's folder, of a derived file that is copied to other places."""
-    kind = kind_of(key)
-    return kind is not None and kind.is_shared and not kind.is_named
-
-
 def part_name(sha256: str) -> str:
     """Return the name of an immutable file, of the SHA-256 of its content."""
     return f"part-{sha256[:16]}"
@@ -195,7 +189,6 @@ class Contents:
     temporaries: list[Path] = field(default_factory=list)
     irregular: list[tuple[Path, str]] = field(default_factory=list)
     foreign: list[Path] = field(default_factory=list)
-    beside: list[Path] = field(default_factory=list)
 
 
 def check_folders(root: Path) -> None:
@@ -232,9 +225,7 @@ def _classify(folder: Path, prefix: str, contents: Contents) -> None:
                 _add_damaged(path, contents)
             else:
                 _classify(path, f"{key}/", contents)
-        elif not prefix:
-            contents.beside.append(path)
-        elif not entry.name.startswith("."):  # file managers and network file systems leave hidden files
+        elif prefix and not entry.name.startswith("."):  # file managers and network file systems leave hidden files
             contents.foreign.append(path)
 
 

@@ -117,17 +117,9 @@ class StorePaths:
         """Return the path of the file of a dataset, by its name in the store."""
         return self._file(names.DATASETS, name)
 
-    def dataset_files(self) -> list[Path]:
-        """Return the paths of the files of all datasets."""
-        return self.files_of(names.DATASETS)
-
     def card(self, space: str) -> Path:
         """Return the path of the card of a space."""
         return self._file(names.CARDS, space)
-
-    def cards(self) -> dict[str, Path]:
-        """Return the paths of the cards of all spaces that have one, by name."""
-        return names.CARDS.listed(self.spaces)
 
     def embeddings(self, space: str) -> Path:
         """Return the folder of a space's shards."""
@@ -168,10 +160,6 @@ class StorePaths:
     def maps(self, space: str) -> Path:
         """Return the folder of a space's maps."""
         return names.SPACES.path(self.root / names.MAPS.folder, space)
-
-    def map_files(self, space: str) -> list[Path]:
-        """Return the paths of the maps of a space."""
-        return self.files_of(names.MAPS, space)
 
     def indexes(self, space: str) -> Path:
         """Return the folder of a space's indexes."""

@@ -22,8 +22,7 @@ from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.tables import write_table
-from embstore.storage.parquet import arrow_arrays
-from embstore.storage.parquet.writer import ShardFile
+from embstore.storage.parquet.writer import ShardFile, to_table
 
 SHARD_BYTES = 128 << 20
 """Approximate size of a shard's vectors in bytes."""
@@ -95,14 +94,8 @@ class ShardContent:
 def stage_shard(temp: Path, paths: StorePaths, content: ShardContent) -> StagedShard:
     """Write a shard to a temporary file.
 
-    Args:
-        temp: Path of the temporary file.
-        paths: Paths of the store.
-        content: Vectors, with the card of their space.
-
     Raises:
         InvalidVectorError: A component is NaN, infinite, or too large for float16.
-        StoreError: The disk is full or cannot be written.
     """
     card, layers, dtype = content.card, content.card.layers, content.card.dtype
     order = np.argsort(content.item_ids)
@@ -119,12 +112,15 @@ def stage_shard(temp: Path, paths: StorePaths, content: ShardContent) -> StagedS
         for layer, rows in zip(layers, content.vectors, strict=True):
             summaries.append(Summary.empty(card.dim))
             n = 0
-            for block in _blocks(rows, None if in_order else order):
+            whole = [rows if in_order else rows[order]] if isinstance(rows, np.ndarray) else rows
+            for block in whole:
                 ids = item_ids[n : n + len(block)]
                 n += len(block)
                 stored = _as_stored(block, ids, layer.name, dtype)
                 summary = Summary.of(stored)
-                _check_finite(summary, stored, ids, layer.name)
+                if not summary.is_finite:
+                    bad = np.flatnonzero(~np.isfinite(stored).all(axis=1))
+                    raise InvalidVectorError(int(ids[bad[0]]), layer.name, _NOT_FINITE)
                 summaries[-1] += summary
                 if writing is not None:
                     writing.result()
@@ -135,15 +131,6 @@ def stage_shard(temp: Path, paths: StorePaths, content: ShardContent) -> StagedS
         digest = shard_file.close()
     [shard] = paths.as_shards(card.space, [names.PARTS.path(paths.embeddings(card.space), f"part-{digest[:16]}")])
     return StagedShard(temp, shard, summary_table(shard, digest, disk.size(temp), layers, summaries))
-
-
-def _blocks(
-    rows: NDArray[np.float32] | Iterator[NDArray[np.float32]], order: NDArray[np.intp] | None
-) -> Iterator[NDArray[np.float32]]:
-    """Return the blocks of a layer, whose rows are put in order if one is given; blocks of an iterator have it."""
-    if not isinstance(rows, np.ndarray):
-        return rows
-    return iter([rows if order is None else rows[order]])
 
 
 def publish_shard(staged: StagedShard) -> None:
@@ -177,35 +164,22 @@ def _as_stored(rows: NDArray[np.float32], item_ids: NDArray[np.int64], layer: st
     raise InvalidVectorError(int(item_ids[worst]), layer, f"{problem}. Build this space with ⦃dtype=float32⦄")
 
 
-def _check_finite(summary: Summary, rows: NDArray[np.floating], item_ids: NDArray[np.int64], layer: str) -> None:
-    """Raise InvalidVectorError if a component of the vectors (n, dim) is NaN or infinite."""
-    if not summary.is_finite:
-        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-        raise InvalidVectorError(int(item_ids[bad[0]]), layer, _NOT_FINITE)
-
-
 def summary_table(shard: Shard, digest: str, n_bytes: int, layers: Layers, summaries: Sequence[Summary]) -> pa.Table:
     """Return the summary of a shard as a table in :data:`SUMMARY_SCHEMA`, with a row per layer."""
     rows = [
         {"shard": shard.name, "sha256": digest, "bytes": n_bytes, **summary_row(layer.id, summary)}
         for layer, summary in zip(layers, summaries, strict=True)
     ]
-    return arrow_arrays.to_table(rows, SUMMARY_SCHEMA)
+    return to_table(rows, SUMMARY_SCHEMA)
 
 
 def summary_row(layer_id: int, summary: Summary) -> dict[str, object]:
     """Return the columns of a summary's row that follow the shard's name, hash and size."""
-    return {"layer": layer_id, **{name: _plain(getattr(summary, name)) for name in _SUMS}}
+    sums = ((name, getattr(summary, name)) for name in _SUMS)
+    return {"layer": layer_id, **{name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in sums}}
 
 
 def stored_sums(row: Mapping[str, Any]) -> Summary:
     """Return the sums in a row of :data:`SUMMARY_SCHEMA`."""
-    return Summary(**{name: _as_summed(row[name]) for name in _SUMS})
-
-
-def _plain(value: object) -> object:
-    return value.tolist() if isinstance(value, np.ndarray) else value
-
-
-def _as_summed(value: Any) -> Any:
-    return np.asarray(value) if isinstance(value, list) else value
+    sums: dict[str, Any] = {name: np.asarray(row[name]) if isinstance(row[name], list) else row[name] for name in _SUMS}
+    return Summary(**sums)

@@ -32,8 +32,6 @@ def column_schema(kinds: Mapping[str, str]) -> pa.Schema:
 
 ITEMS_SCHEMA, SKIPPED_SCHEMA = _schema(ITEM_COLUMNS), _schema(SKIPPED_COLUMNS)
 
-_PART_SCHEMAS = (ITEMS_SCHEMA, SKIPPED_SCHEMA)
-
 _ROW_GROUP_ROWS = 1 << 16
 _PART_BYTES = 56 << 20  # as a reader counts them
 
@@ -114,11 +112,14 @@ def write_table(path: Path, table: pa.Table, *, plain: bool = False) -> None:
 
 
 def stage_part(temp: Path, table: pa.Table) -> Path:
-    """Write a table to a temporary file, and return the path to rename it to, whose name contains its hash."""
+    """Write a table to a temporary file, and return the path to rename it to, whose name contains its hash.
+
+    Only columns whose values mostly repeat get a dictionary: others become no smaller by it, and how long their texts
+    are is known from the sizes of pages alone, so that :func:`.check_unpacked` reads none of them.
+    """
+    packed = [name for name in table.column_names if 2 * len(table[name].unique()) <= len(table)]
     with disk.writing(temp) as file:
-        pq.write_table(
-            table, file, row_group_size=_ROW_GROUP_ROWS, write_page_checksum=True, use_dictionary=_repeating(table)
-        )
+        pq.write_table(table, file, row_group_size=_ROW_GROUP_ROWS, write_page_checksum=True, use_dictionary=packed)
     target = names.PARTS.path(temp.parent, names.part_name(disk.sha256(temp)))
     _check_readable(temp, target)
     return target
@@ -130,15 +131,6 @@ def _check_readable(temp: Path, target: Path) -> None:
         raise StoreError(f"{target} was not stored, since it could not be read again: {problem}.")
 
 
-def _repeating(table: pa.Table) -> list[str]:
-    """Return the columns whose values mostly repeat.
-
-    Only these get a dictionary: others become no smaller by it, and how long their texts are is known from the sizes of
-    pages alone, so that :func:`.check_unpacked` reads none of them.
-    """
-    return [name for name in table.column_names if 2 * len(table[name].unique()) <= len(table)]
-
-
 def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a table of items or skipped texts."""
     try:
@@ -146,7 +138,10 @@ def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
         table = read_table(file, columns)
     except (OSError, pa.ArrowException) as error:
         raise DamagedError(f"{file} cannot be read: {error}. Run: embstore repair") from error
-    _check_fields(file, table, [_selected_fields(schema, columns) for schema in _PART_SCHEMAS])
+    schemas = (ITEMS_SCHEMA, SKIPPED_SCHEMA)
+    if columns is not None:
+        schemas = tuple(pa.schema([each.field(name) for name in columns if name in each.names]) for each in schemas)
+    _check_fields(file, table, schemas)
     return table
 
 
@@ -162,10 +157,6 @@ def read_sealed(file: Path, schema: pa.Schema | None = None, remedy: str = "Run:
     if schema is not None:
         _check_fields(file, table, [schema], remedy)
     return table
-
-
-def _selected_fields(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
-    return schema if columns is None else pa.schema([schema.field(name) for name in columns if name in schema.names])
 
 
 def _check_fields(

@@ -31,20 +31,10 @@ _THREADS = min(8, os.cpu_count() or 1)
 
 
 class LayerVectors:
-    """Vectors of one layer of a space, optionally of selected items only.
-
-    Args:
-        shards: Shards of the space.
-        layer_id: Id of the layer.
-        dim: Dimension of the vectors.
-        only: Ascending ids of the items to keep; None for all.
-    """
+    """Vectors of one layer of a space, optionally only of items with some ids, ascending."""
 
     def __init__(self, shards: Sequence[Shard], layer_id: int, dim: int, only: Ids | None = None) -> None:
-        self._shards = shards
-        self._layer_id = layer_id
-        self._only = only
-        self.dim = dim
+        self._shards, self._layer_id, self._only, self.dim = shards, layer_id, only, dim
 
     @cached_property
     def summary(self) -> Summary:
@@ -143,15 +133,9 @@ class LayerVectors:
                 if groups.keys() != of_layer[known].keys():
                     raise shard.damage(f"layer {layer} does not have the ids of layer {known}")
             for group in of_layer[self._layer_id].values():
-                if self._is_selected(group.first, group.last):
+                place = 0 if self._only is None else np.searchsorted(self._only, group.first)
+                if self._only is None or (place < len(self._only) and self._only[place] <= group.last):
                     yield shard, group
-
-    def _is_selected(self, first: int, last: int) -> bool:
-        """Return whether a selected item may be in a row group with these first and last ids."""
-        if self._only is None:
-            return True
-        place = np.searchsorted(self._only, first)
-        return bool(place < len(self._only) and self._only[place] <= last)
 
     def _read_group(self, shard: Shard, group: RowGroup) -> tuple[Ids, Block]:
         """Return the ids (n,) and vectors (n, dim) of the selected items in a row group."""
@@ -185,16 +169,7 @@ def read_items(
 ) -> Iterator[tuple[int, Ids, Block]]:
     """Yield the layer, the ids (m,) and the vectors (m, dim) of some items, row group by row group.
 
-    Of their vectors only the pages are read.
-
-    Args:
-        shards: Shards of a space.
-        layers: Ids of layers.
-        ids: Ids of the items, ascending.
-        dim: Dimension of the vectors.
-
-    Raises:
-        DamagedError: A shard was altered.
+    Ids are ascending. Of the vectors only the pages are read.
     """
     if not len(ids):
         return

@@ -2,6 +2,10 @@
 
 Rows are copied bit for bit, so results do not change. All new files are complete before any is committed, and the old
 ones are deleted last (:mod:`embstore.storage.transaction.commit`).
+
+The summaries of a space are merged into one small file too: a store of a million items has hundreds of them, and
+reading them all takes longer than any query that they answer. A writer that changes the shards of a space calls
+:func:`write_merged` afterwards; until then, queries read the summary of each shard.
 """
 
 import itertools
@@ -17,24 +21,28 @@ from numpy.typing import NDArray
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError
 from embstore.base.space import Layer
+from embstore.storage.files import names
 from embstore.storage.files.card import Card
+from embstore.storage.files.derived import add_summaries, read_merged
 from embstore.storage.files.names import check_content
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import (
     SHARD_BYTES,
+    SUMMARY_SCHEMA,
     ShardContent,
     StagedShard,
     publish_shard,
     stage_shard,
     stored_sums,
+    summary_row,
 )
-from embstore.storage.files.summaries import add_summaries
-from embstore.storage.files.tables import ITEMS_SCHEMA, most_unpacked, read_part, read_table, stage_part
+from embstore.storage.files.tables import ITEMS_SCHEMA, most_unpacked, read_part, read_table, write_table
 from embstore.storage.files.unpacked import unpacked_limit
 from embstore.storage.files.vectors import LayerVectors, shard_row_groups
-from embstore.storage.maintenance.column_tables import joined
-from embstore.storage.transaction.manifest import committed_shards, list_parts
-from embstore.storage.transaction.recovery import replacing
+from embstore.storage.maintenance.part_tables import joined
+from embstore.storage.parquet.writer import to_table
+from embstore.storage.transaction.commit import replace_tables, replacing
+from embstore.storage.transaction.manifest import committed_shards, list_parts, read_cards
 
 TABLE_BYTES = 32 << 20
 _ROUND_BYTES = 8 << 30
@@ -92,10 +100,12 @@ def compact_shards(paths: StorePaths, card: Card, groups: Sequence[Sequence[Shar
     Several groups, of :data:`_ROUND_BYTES` together, are committed at once; their old shards are deleted before the
     next groups are merged, which limits the disk space needed.
     """
-    for round_ in _rounds(groups):
+    totals = itertools.accumulate(sum(disk.size(shard.path) for shard in group) for group in groups)
+    rounds = itertools.groupby(zip(totals, groups, strict=True), lambda each: each[0] // _ROUND_BYTES)
+    for _, round_ in rounds:
         staged: list[tuple[StagedShard, tuple[str, ...]]] = []
         with ExitStack() as stack:
-            for group in round_:
+            for _, group in round_:
                 temp = stack.enter_context(atomic.temporary(paths.embeddings(card.space)))
                 staged.append((_stage(temp, paths, card, group), tuple(shard.name for shard in group)))
             replaced = {new.shard.name: old for new, old in staged}
@@ -104,13 +114,6 @@ def compact_shards(paths: StorePaths, card: Card, groups: Sequence[Sequence[Shar
                     publish_shard(new)
         for new, old in staged:
             yield Compacted(new.shard.path, old, new.summary["n"][0].as_py())
-
-
-def _rounds(groups: Sequence[Sequence[Shard]]) -> list[list[Sequence[Shard]]]:
-    """Divide groups of shards into rounds of about :data:`_ROUND_BYTES` each, to be committed one after the other."""
-    totals = itertools.accumulate(sum(disk.size(shard.path) for shard in group) for group in groups)
-    rounds = itertools.groupby(zip(totals, groups, strict=True), lambda each: each[0] // _ROUND_BYTES)
-    return [[group for _, group in members] for _, members in rounds]
 
 
 def _stage(temp: Path, paths: StorePaths, card: Card, group: Sequence[Shard]) -> StagedShard:
@@ -146,13 +149,8 @@ def compact_tables(paths: StorePaths, folder: Path, groups: Sequence[Sequence[Pa
         table = joined(paths.root, files) if folder == paths.columns else _merged_rows(files)
         if most_unpacked(table) > unpacked_limit() // 2:  # by values that are null where tables have different columns
             continue
-        with atomic.temporary(folder) as temp:
-            target = stage_part(temp, table)
-            old = tuple(file.stem for file in files)
-            with replacing(paths, folder, {target.stem: old}):
-                if not disk.exists(target):
-                    atomic.publish(temp, target)
-        yield Compacted(target, old, len(table))
+        old = tuple(file.stem for file in files)
+        yield Compacted(replace_tables(paths, folder, old, table), old, len(table))
 
 
 def plan_tables(paths: StorePaths, folder: Path) -> list[tuple[Path, ...]]:
@@ -181,3 +179,39 @@ def _merged_rows(files: Sequence[Path]) -> pa.Table:
     names = table.column_names
     distinct = table.group_by(names).aggregate([]).select(names).cast(table.schema)
     return distinct.sort_by([(name, "ascending") for name in sorted(names, key=lambda name: name != "item_id")])
+
+
+MERGED_SCHEMA = pa.schema(
+    [
+        pa.field("shards_sha256", pa.string(), nullable=False),
+        *(SUMMARY_SCHEMA.field(name) for name in SUMMARY_SCHEMA.names[3:]),
+    ]
+)
+
+
+def write_all_merged(paths: StorePaths) -> None:
+    """Write the merged summaries of all spaces that are not up to date; see :func:`write_merged`."""
+    for card in read_cards(paths).values():
+        write_merged(paths, card)
+
+
+def write_merged(paths: StorePaths, card: Card, *, force: bool = False) -> None:
+    """Write the merged summary of a space, also one that is up to date with ``force``; remove one of other shards.
+
+    Summaries are added in the order of the shards' names. Of a single shard, or if a summary is damaged, nothing is
+    written; a query that needs it reports it.
+    """
+    shards, path = committed_shards(paths, card.space), paths.merged(card.space)
+    merged = None if force else read_merged(paths, card)
+    if merged is not None and merged.is_of(shards):
+        return
+    disk.remove(path, missing_ok=True)
+    if len(shards) < 2:
+        return
+    try:
+        sums = add_summaries(card, shards)
+    except DamagedError:
+        return
+    shards_sha256 = names.hash_of(shard.name for shard in shards)
+    rows = [{"shards_sha256": shards_sha256, **summary_row(layer, summary)} for layer, summary in sums.items()]
+    write_table(path, to_table(rows, MERGED_SCHEMA), plain=True)

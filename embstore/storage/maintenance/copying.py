@@ -20,13 +20,12 @@ from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import SUMMARY_SCHEMA, ShardContent, publish_shard, stage_shard
 from embstore.storage.files.tables import bounded, read_part, read_sealed, read_table, stage_part, write_table
 from embstore.storage.files.vectors import Ids, LayerVectors
-from embstore.storage.maintenance.column_tables import new_columns
 from embstore.storage.maintenance.file_checks import IdSet
+from embstore.storage.maintenance.part_tables import new_columns
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import REMEDY, Reader
 from embstore.storage.staging.staging import SHOWN, collision
-from embstore.storage.transaction.commit import Change, committing
-from embstore.storage.transaction.recovery import recover
+from embstore.storage.transaction.commit import Change, committing, recover
 
 Content = dict[str, Path]
 """Path of a file in a store, with slashes → the file that has its content."""
@@ -103,19 +102,6 @@ def shard_hash(summary: Path) -> str:
     return str(hashes.pop())
 
 
-def copy_hashed(source: Path, target: Path) -> str:
-    """Copy a file, and return the SHA-256 of its content."""
-    digest = hashlib.sha256()
-    try:
-        with disk.reading(source) as reader, disk.writing(target) as writer:
-            while data := reader.read(_CHUNK):
-                digest.update(data)
-                writer.write(data)
-    except FileNotFoundError as error:
-        raise DamagedError(f"{source} cannot be read: {error.strerror}. Run: embstore verify") from error
-    return digest.hexdigest()
-
-
 class Incoming:
     """Files on their way into a store, in a folder of it where no reader sees them."""
 
@@ -136,8 +122,16 @@ class Incoming:
             if disk.size(target) == disk.size(source) and not content_problem(key, target, sha256, self._find):
                 return
             disk.remove(target)
+        digest = hashlib.sha256()
         with atomic.temporary(target.parent) as temp:
-            if problem := content_problem(key, temp, copy_hashed(source, temp), self._find):
+            try:
+                with disk.reading(source) as reader, disk.writing(temp) as writer:
+                    while data := reader.read(_CHUNK):
+                        digest.update(data)
+                        writer.write(data)
+            except FileNotFoundError as error:
+                raise DamagedError(f"{source} cannot be read: {error.strerror}. Run: embstore verify") from error
+            if problem := content_problem(key, temp, digest.hexdigest(), self._find):
                 raise DamagedError(f"{source} is damaged: {problem}. Run: embstore verify")
             atomic.publish(temp, target)
 
@@ -223,7 +217,7 @@ def write_new(
                 files.append(own.key(target))
         yield New(kind.folder, LABELS[kind], n_rows, files)
     units = {card.unit.value for card in cards} if requested is not None else None
-    for path in source.paths.dataset_files():
+    for path in source.paths.files_of(names.DATASETS):
         key = source.paths.key(path)
         merged = merged_dataset(path, (stored.paths if stored else own).root / key, units)
         if merged.n_new and not dry_run:
@@ -234,14 +228,9 @@ def write_new(
 def new_rows(
     source: Catalog, stored: Catalog | None, cards: Collection[Card], requested: Ids | None, root: Path
 ) -> dict[names.Kind, Iterable[pa.Table]]:
-    """Return the rows of texts, columns and skipped texts of some spaces that a store does not have.
+    """Return the rows of texts, columns and skipped texts of some spaces that a store, if there is one, does not have.
 
-    Args:
-        source: The store to copy from.
-        stored: The store to copy into; None if there is none yet.
-        cards: Cards of the spaces.
-        requested: Ids of the items to copy, ascending; None for all, and all skipped texts that belong to no space.
-        root: Folder that may be written to.
+    They are of the requested items, by ascending ids, or of all with the skipped texts that belong to no space.
     """
     spaces = [card.space for card in cards]
     stored_files = [stored.item_files, stored.column_files, stored.skipped_files] if stored else [[], [], []]
@@ -265,7 +254,12 @@ LABELS = {names.ITEMS: "texts", names.COLUMNS: "values of columns", names.SKIPPE
 def _new_items(files: Sequence[Path], stored_ids: Ids, requested: Ids | None) -> Iterator[pa.Table]:
     """Yield, for each table of items of another store, the requested rows that are new to this store."""
     if requested is not None:
-        requested = np.union1d(requested, _sentences_of(files, requested))
+        sentences = [requested]  # and the sentences of occurrences
+        for path in files:
+            table = read_part(path, ["item_id", "context_id"])
+            occurrences = table.filter(pa.array(np.isin(table["item_id"].to_numpy(), requested)))
+            sentences.append(occurrences["context_id"].drop_null().to_numpy())
+        requested = np.unique(np.concatenate(sentences))
     seen = IdSet(stored_ids)
     for path in files:
         table = read_part(path)
@@ -276,16 +270,6 @@ def _new_items(files: Sequence[Path], stored_ids: Ids, requested: Ids | None) ->
         if new.any():
             yield table.filter(pa.array(new))
             seen.add(ids[new])
-
-
-def _sentences_of(files: Iterable[Path], requested: Ids) -> Ids:
-    """Return the ids of the sentences of the requested occurrences."""
-    parts = [np.empty(0, np.int64)]
-    for path in files:
-        table = read_part(path, ["item_id", "context_id"])
-        of_wanted = table.filter(pa.array(np.isin(table["item_id"].to_numpy(), requested)))
-        parts.append(of_wanted["context_id"].drop_null().to_numpy())
-    return np.unique(np.concatenate(parts))
 
 
 def _new_skipped(
@@ -363,10 +347,8 @@ def check_same_items(source: Catalog, stored: Catalog, requested: Ids | None) ->
         if requested is not None:
             interruptible.run(connection, lambda it: it.register("requested", {"item_id": requested}))
         sql = _DIFFERING.format(source=_SOURCE if requested is None else _REQUESTED)
-        files = {"ours": connections.literal(stored_tables), "theirs": connections.literal(source_tables)}
-        tables = [*stored_tables, *source_tables]
-        reader = Reader(paths.root, connection)
-        found = reader.run_over(tables, lambda sql: interruptible.rows(connection, sql, files), sql)
+        files = {"ours": stored_tables, "theirs": source_tables}
+        found = Reader(paths.root, connection).run(interruptible.rows, sql, files)
     finally:
         connection.close()
         atomic.discard(spill)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from embstore.base.text import marked_items
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.datasets import check_dataset
-from embstore.storage.files.items import Row, has_its_id, is_column_table
+from embstore.storage.files.items import has_its_id, is_column_table
 from embstore.storage.files.maps import REMEDY as DERIVED_REMEDY
 from embstore.storage.files.maps import read_map
 from embstore.storage.files.paths import Shard, StorePaths, check_marker
@@ -36,7 +37,7 @@ from embstore.storage.files.unpacked import unpacked_problem
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.parquet.footer import fetch_footers, is_footer_sound, read_columns
 from embstore.storage.sql import connections, interruptible
-from embstore.storage.transaction.manifest import Snapshot, card_remedy, read_manifest, read_newest
+from embstore.storage.transaction.manifest import Files, Snapshot, card_remedy, read_manifest, read_newest
 
 Ids = NDArray[np.int64]
 
@@ -93,13 +94,9 @@ def verify_manifests(paths: StorePaths) -> tuple[Snapshot, list[Problem]]:
     try:
         return read_newest(paths), problems
     except DamagedError as error:
-        return Snapshot(0, "", _all_files(paths)), problems or [Problem.of(paths.manifests, error)]
-
-
-def _all_files(paths: StorePaths) -> dict[str, Mapping[str, int]]:
-    """Return all files that could make up a store, whether or not a manifest names them, as keys without properties."""
-    named = (kind for kind in names.KINDS if kind.is_named)
-    return {paths.key(path): {} for kind in named for path in paths.files_of(kind)}
+        named = (kind for kind in names.KINDS if kind.is_named)
+        files: Files = {paths.key(path): {} for kind in named for path in paths.files_of(kind)}
+        return Snapshot(0, "", files), problems or [Problem.of(paths.manifests, error)]
 
 
 def problems_of(paths: StorePaths, kind: names.Kind, files: Iterable[Path] | None = None) -> Iterator[Problem]:
@@ -303,17 +300,18 @@ def verify_ids(paths: StorePaths, items: Sequence[Path], datasets: Sequence[Path
     with connections.connect(paths.root) as connection:
         if items:
             interruptible.execute(connection, _SENTENCES, {"files": connections.literal(items)})
-        checks = [(file, _ITEMS, _in_items) for file in items]
+        checks = [(file, _ITEMS) for file in items]
         for file in datasets:
             with disk.opening(file):
                 columns = interruptible.columns(connection, f"SELECT * FROM {_FILE} LIMIT 0", _parameter(file))
             checks += [
-                (file, f"SELECT unit, item_id{suffix}, text{suffix} FROM {_FILE}", _in_dataset)
+                (file, f"SELECT item_id{suffix}, unit, text{suffix}, NULL, NULL, NULL, NULL FROM {_FILE}")
                 for suffix in ("", "_2")
                 if {f"item_id{suffix}", f"text{suffix}"} <= columns.keys()
             ]
-        for file, sql, check in checks:
-            if problem := next(filter(None, map(check, _rows(connection, sql, file))), None):
+        for file, sql in checks:
+            problem_of = partial(_row_problem, in_dataset=sql != _ITEMS)
+            if problem := next(filter(None, map(problem_of, _rows(connection, sql, file))), None):
                 yield Problem(file, problem)
 
 
@@ -321,25 +319,17 @@ def _parameter(file: Path) -> dict[str, list[str]]:
     return {"file": connections.literal([file])}
 
 
-def _in_items(row: tuple[Any, ...]) -> str | None:
-    """Return the problem of a row of items joined with its sentence, or None."""
+def _row_problem(row: tuple[Any, ...], *, in_dataset: bool) -> str | None:
+    """Return the problem of an item joined with its sentence, or of a text of a dataset; None if it has none."""
     item, unit, text, context_id, context, start, end = row
     if context_id is not None and context is None:
         return f"item {item} is in a sentence that has no text. To repair it, build the same sources again"
-    return _id_problem((item, unit, text, context, start, end))
-
-
-def _in_dataset(row: tuple[Any, ...]) -> str | None:
-    """Return the problem of a row's unit, id and text, or None."""
-    unit, item, text = row
-    if unit == Unit.OCCURRENCE and text is not None and any(found.id == item for found in marked_items(text)):
+    if in_dataset and text is None:
+        return "a row has no text"
+    if in_dataset and unit == Unit.OCCURRENCE and any(found.id == item for found in marked_items(text)):
         return None
-    return "a row has no text" if text is None else _id_problem((item, unit, text, None, None, None))
-
-
-def _id_problem(row: Row) -> str | None:
-    item, unit, text = row[:3]
-    return None if has_its_id(row) else f"item {item} is not the hash of its unit and text ({unit} {text[:40]!r})"
+    is_sound = has_its_id((item, unit, text, context, start, end))
+    return None if is_sound else f"item {item} is not the hash of its unit and text ({unit} {text[:40]!r})"
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, file: Path) -> Iterator[tuple[Any, ...]]:
@@ -355,9 +345,6 @@ class IdSet:
 
     The ids are held in sorted runs of which each is more than twice as long as the next, so that an id is sorted again
     only log N times: to sort all of them for each part would take time that grows with the square of the parts.
-
-    Args:
-        ids: Item ids to start with, of shape (n,), in any order.
     """
 
     def __init__(self, ids: Ids | None = None) -> None:
@@ -417,16 +404,12 @@ class QuickCheck:
             except (FileNotFoundError, MissingObjectError):
                 missing.add(path)
                 yield Problem(path, "it is missing, and the manifest names it")
-        for shards in spaces:
-            yield from verify_footers([shard for shard in shards if shard.path not in missing])
-
-
-def verify_footers(shards: Sequence[Shard]) -> Iterator[Problem]:
-    """Yield the shards without a summary, or whose footer does not agree with the hash in it."""
-    fetch_footers([shard.path for shard in shards])
-    for shard in shards:
-        finish_part()
-        if not disk.is_file(shard.summary_path):
-            yield Problem(shard.summary_path, f"it is missing, and its shard {shard.path} is there")
-        if not is_footer_sound(shard.path):
-            yield Problem(shard.path, "its footer does not agree with the SHA-256 in it: it was truncated or altered")
+        for shards in ([shard for shard in shards if shard.path not in missing] for shards in spaces):
+            fetch_footers([shard.path for shard in shards])
+            for shard in shards:
+                finish_part()
+                if not disk.is_file(shard.summary_path):
+                    yield Problem(shard.summary_path, f"it is missing, and its shard {shard.path} is there")
+                if not is_footer_sound(shard.path):
+                    problem = "its footer does not agree with the SHA-256 in it: it was truncated or altered"
+                    yield Problem(shard.path, problem)

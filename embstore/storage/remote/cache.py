@@ -45,7 +45,6 @@ from embstore.storage.remote.manifest import (
 )
 from embstore.storage.remote.objects import ObjectReader
 from embstore.storage.transaction.lock import FolderLock
-from embstore.storage.transaction.manifest import Stamp, stamp_of
 
 FOLDER_VARIABLE, SIZE_VARIABLE = "EMBSTORE_CACHE", "EMBSTORE_CACHE_SIZE"
 STORE = "store"
@@ -142,7 +141,7 @@ def make_room(n_bytes: int, own: Path) -> int:
                 if disk.is_folder(mirror):
                     sizes[mirror] = disk_bytes(mirror)
         above = sum(sizes.values()) + n_bytes - max_bytes()
-        for mirror in sorted(sizes, key=_last_used):
+        for mirror in sorted(sizes, key=lambda mirror: (disk.stamp_of(mirror / _USED) or (0, 0, 0))[2]):
             lock = FolderLock(mirror)
             if above > 0 and mirror != own and lock.acquire():
                 try:
@@ -163,13 +162,6 @@ def is_full(n_bytes: int) -> RemoteError:
         f"{show_size(max_bytes())}. Set {SIZE_VARIABLE} to a larger number of GB, or delete the cache while nothing "
         "uses it."
     )
-
-
-def _last_used(mirror: Path) -> float:
-    try:
-        return disk.status(mirror / _USED).st_mtime
-    except FileNotFoundError:
-        return 0.0
 
 
 class Sparse(NamedTuple):
@@ -193,7 +185,7 @@ class Contents:
         self.root, self._records = folder / STORE, folder / "fetched"
         self.state: RemoteState | None = None
         self.files: dict[str, RemoteFile] = {}
-        self.stamps: dict[str, Stamp] = {}
+        self.stamps: dict[str, disk.Stamp] = {}
 
     def load(self) -> RemoteState | None:
         """Return the state on the disk; None if there is none that can be used."""
@@ -265,15 +257,15 @@ class Contents:
         disk.remove_tree(self._records)
         self.state, self.files, self.stamps = None, {}, {}
 
-    def stamp_of(self, path: str) -> Stamp | None:
+    def stamp_of(self, path: str) -> disk.Stamp | None:
         """Return the stamp of a file; None if it is missing."""
-        return stamp_of(self.root / path)
+        return disk.stamp_of(self.root / path)
 
     def is_unchanged(self, path: str) -> bool:
         """Return whether a file is still the one that was fetched or uploaded."""
         return self.stamps.get(path, ()) == self.stamp_of(path)
 
-    def note_unchanged(self, path: str, stamp: Stamp | None) -> None:
+    def note_unchanged(self, path: str, stamp: disk.Stamp | None) -> None:
         """Note that a file of this stamp is that of the remote store."""
         if stamp is not None:
             self.stamps[path] = stamp
@@ -317,22 +309,18 @@ class Contents:
     def fill(self, path: str, sparse: Sparse, piece: Range, data: bytes) -> None:
         """Write a fetched range into its sparse file unless that was replaced, flush it, and record it."""
         target, record = self.root / path, self._records / path
-        with disk.Operation("write", target):
-            descriptor = os.open(target, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
-            try:
-                if os.fstat(descriptor).st_ino != sparse.inode:
-                    return
-                os.pwrite(descriptor, data, piece[0])
-                os.fsync(descriptor)
-                os.utime(descriptor, ns=(sparse.time, sparse.time))
-            finally:
-                os.close(descriptor)
-        with disk.Operation("write", record), suppress(FileNotFoundError):  # it is whole by now
-            descriptor = os.open(record, os.O_WRONLY | os.O_APPEND)
-            try:
-                os.write(descriptor, b"\n" + _lines([piece]))
-            finally:
-                os.close(descriptor)
+        with disk.Operation("write", target), open(target, "r+b", 0, opener=disk.open_without_following) as file:
+            if os.fstat(file.fileno()).st_ino != sparse.inode:
+                return
+            os.pwrite(file.fileno(), data, piece[0])
+            os.fsync(file.fileno())
+            os.utime(file.fileno(), ns=(sparse.time, sparse.time))
+        with (
+            disk.Operation("write", record),
+            suppress(FileNotFoundError),  # it is whole by now
+            open(record, "ab", 0, opener=lambda path, _: os.open(path, os.O_WRONLY | os.O_APPEND)) as file,
+        ):
+            file.write(b"\n" + _lines([piece]))
 
     def note_whole(self, path: str) -> None:
         """Record that a file is whole, or gone."""

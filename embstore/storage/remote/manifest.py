@@ -170,7 +170,8 @@ def _files_of(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, RemoteFile]
 
 def _check_path(path: str) -> None:
     """Raise InvalidDocument if a path cannot be one of a store's file."""
-    if not (names.is_file_key(path) or names.is_derived_key(path)):
+    kind = names.kind_of(path)
+    if kind is None or not (kind.is_named or kind.is_shared):
         raise documents.InvalidDocument(f"{path[:300]!r} is no file of a store")
 
 

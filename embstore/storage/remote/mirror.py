@@ -135,7 +135,12 @@ class Mirror:
             return
         if sizes is not None:
             new = {path: file._replace(size=sizes.get(file.key, 0)) for path, file in new.items()}
-        small = {path: file for path, file in new.items() if _is_small(path) and file.key in (sizes or {file.key})}
+        # Fetched now: cards, and the merged sums of a space.
+        small = {
+            path: file
+            for path, file in new.items()
+            if names.kind_of(path) in (names.CARDS, names.MERGED) and file.key in (sizes or {file.key})
+        }
         in_parallel(lambda path: self._place(path, small[path]), small, _THREADS)
         self.contents.make_sparse({path: file.size for path, file in new.items() if path not in small})
         if not self._is_read_only:
@@ -289,15 +294,13 @@ class Mirror:
                 sparse = self.contents.sparse(path)
                 if file is None or sparse is None or missing_ranges([(0, sparse.size)], sparse.present):
                     continue
-                if self._is_checked and self._sha256(path) != file.sha256:
-                    self.contents.make_sparse({path: file.size})  # what was fetched is not used again
-                    raise self._damaged(file)
+                if self._is_checked:
+                    with disk.Operation("read", self.root / path), open(self.root / path, "rb") as content:
+                        is_sound = file_digest(content, "sha256").hexdigest() == file.sha256
+                    if not is_sound:
+                        self.contents.make_sparse({path: file.size})  # what was fetched is not used again
+                        raise self._damaged(file)
                 self.contents.note_whole(path)
-
-    def _sha256(self, path: str) -> str:
-        """Return the SHA-256 of a file, without fetching anything."""
-        with disk.Operation("read", self.root / path), open(self.root / path, "rb") as file:
-            return file_digest(file, "sha256").hexdigest()
 
     def free(self, n_bytes: int) -> int:
         """Empty shards and indexes that are not in use, if no other process uses the mirror; return the freed bytes.
@@ -340,11 +343,12 @@ class MirrorSnapshot(Snapshot):
     def _by_folder(self) -> Mapping[str, Sequence[str]]:
         lists = self.state.files.lists
         named = by_folder(filter(names.is_file_key, self.state.files.named))
-        return Deferred([*named, *lists], lambda folder: self._names(folder) if folder in lists else named[folder])
 
-    def _names(self, folder: str) -> Sequence[str]:
-        """Return the names of the files of a listed folder, ascending."""
-        return by_folder(self._add_group(self.state, folder)).get(folder, [])
+        def names_in(folder: str) -> Sequence[str]:
+            files = by_folder(self._add_group(self.state, folder)) if folder in lists else named
+            return files.get(folder, [])
+
+        return Deferred([*named, *lists], names_in)
 
     def list_all(self) -> Files:
         """Add the files of all groups to the mirror, and return all files."""
@@ -371,8 +375,3 @@ def in_parallel(work: Callable[[T], None], jobs: Collection[T], n_threads: int) 
     with ThreadPoolExecutor(n_threads, "embstore-fetch") as pool:
         for _ in pool.map(work, jobs):  # which cancels the others after an error
             pass
-
-
-def _is_small(path: str) -> bool:
-    """Return whether a file is fetched when the store is opened: cards, and the merged sums of a space."""
-    return names.kind_of(path) in (names.CARDS, names.MERGED)

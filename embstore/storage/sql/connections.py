@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import QueryError, StoreError, UnknownNameError
+from embstore.base.errors import QueryError, StoreError, UnknownNameError, UsageError
 from embstore.storage.sql import interruptible
 
 if TYPE_CHECKING:
@@ -243,3 +244,27 @@ def quote(text: str) -> str:
 def quote_name(name: str) -> str:
     """Return ``name`` as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+_LEAST = 1_000_000
+"""Least memory limit in bytes: with less DuckDB does not even start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of a user's SQL."""
+
+    timeout: float | None = None  # time limit of each run in seconds; None for no limit
+    memory: int | None = None  # memory limit in bytes; None for half of DuckDB's default
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None and not 0 < self.timeout < 1e9:
+            raise UsageError(f"timeout must be a number of seconds above 0, not {self.timeout}.")
+        if self.memory is not None and self.memory < _LEAST:
+            raise UsageError(
+                f"the memory for SQL must be at least {_LEAST // 1_000_000} MB, not {self.memory:,} bytes. Give a "
+                "larger limit by ⦃memory⦄."
+            )
+
+
+NO_LIMITS = Limits()

@@ -1,7 +1,7 @@
 """Read the Parquet files of a store by SQL, with errors that name the file that cannot be read."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import compress
 from pathlib import Path
@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base import disk, supply
-from embstore.base.errors import DamagedError, FileAccessError, StoreError
+from embstore.base.errors import DamagedError, StoreError
 from embstore.storage.sql import connections, interruptible
 
 if TYPE_CHECKING:
     import duckdb
 
 T = TypeVar("T")
+NamedFiles = Mapping[str, Sequence[Path]]
 
 # Else DuckDB would add columns for folders above the store with names like "layer=7".
 FILES = "read_parquet($files, hive_partitioning = false)"
@@ -56,26 +57,28 @@ class Reader:
         """Return the columns of a query over ``$files``, without nulls; empty ones of int64 if there are no files."""
         if not files:
             return defaultdict(lambda: np.empty(0, np.int64))
-        values = {"files": connections.literal(files), **values}
-        return self.run_over(files, lambda q: interruptible.columns(self.connection, q, values), sql)
+        return self.run(interruptible.columns, sql, files, **values)
 
     def rows(self, sql: str, files: Sequence[Path], **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query over ``$files``; an empty list if there are no files."""
-        if not files:
-            return []
-        values = {"files": connections.literal(files), **values}
-        return self.run_over(files, lambda q: interruptible.rows(self.connection, q, values), sql)
+        return self.run(interruptible.rows, sql, files, **values) if files else []
 
-    def run_over(self, files: Sequence[Path], run: Callable[[str], T], sql: str) -> T:
-        """Run SQL over files, and raise errors that name the file at fault."""
+    def run(self, fetch: Callable[..., T], sql: str, files: Sequence[Path] | NamedFiles, **values: Any) -> T:
+        """Return what a function of a connection, SQL and its parameters returns; errors name the file at fault.
+
+        Files are the parameter ``$files``, or several parameters by name; one without any is no parameter.
+        """
         import duckdb
 
+        named = files if isinstance(files, Mapping) else {"files": files}
+        values |= {name: connections.literal(found) for name, found in named.items() if found}
+        files = [file for found in named.values() for file in found]
         supply.fetch(dict.fromkeys(files))
         for file in files:
             with disk.opening(file):
                 pass
         try:
-            return run(sql)
+            return fetch(self.connection, sql, values)
         except duckdb.Error as error:
             raise connections.exhausted(error) or self.query_error(error, files) from error
 
@@ -85,10 +88,12 @@ class Reader:
 
         if "KeyboardInterrupt" in str(error):
             raise KeyboardInterrupt from None
-        if (refused := _refused(error, files)) is not None:
-            return refused
+        if isinstance(error, duckdb.IOException) and files:  # the system may not let DuckDB read a file
+            place = _named_file(files, str(error)) or files[0].parent
+            if (refused := disk.quoted_error(str(error), place)) is not None:
+                return refused
         message = connections.first_line(error).rstrip(".")
-        damaged = _named_file(files, message) or self._unreadable(files) or _altered(files)
+        damaged = _named_file(files, message) or self._unreadable(files)
         if damaged is None:  # each file can be read and is unchanged
             folder = files[0].parent if files else self._root
             if isinstance(error, duckdb.BinderException | duckdb.ConversionException):  # embstore's own SQL is correct
@@ -105,7 +110,7 @@ class Reader:
         return DamagedError(f"{damaged} is damaged: {message}. Run: embstore verify. {remedy}")
 
     def _unreadable(self, files: Sequence[Path]) -> Path | None:
-        """Return the first file that DuckDB cannot read, or None."""
+        """Return the first file that DuckDB cannot read, else one that does not match the hash in its name, or None."""
         import duckdb
 
         for file in files:
@@ -115,29 +120,14 @@ class Reader:
                 )
             except duckdb.Error:
                 return file
-        return None
+        parts = (file for file in files if file.stem.startswith("part-"))
+        return next((file for file in parts if file.stem != f"part-{disk.sha256(file)[:16]}"), None)
 
 
 def _named_file(files: Sequence[Path], message: str) -> Path | None:
     """Return the file that a DuckDB error names, either by its path or by its escaped path."""
     pairs = zip(files, connections.literal(files), strict=True)
     return next((file for file, pattern in pairs if str(file) in message or pattern in message), None)
-
-
-def _altered(files: Sequence[Path]) -> Path | None:
-    """Return the first file that does not match the hash in its name, or None."""
-    parts = [file for file in files if file.stem.startswith("part-")]
-    return next((file for file in parts if file.stem != f"part-{disk.sha256(file)[:16]}"), None)
-
-
-def _refused(error: "duckdb.Error", files: Sequence[Path]) -> FileAccessError | None:
-    """Return the error for a file that the system does not let DuckDB read, or None for other errors."""
-    import duckdb
-
-    if not isinstance(error, duckdb.IOException) or not files:
-        return None
-    message = str(error)
-    return disk.quoted_error(message, _named_file(files, message) or files[0].parent)
 
 
 _FEW = 16

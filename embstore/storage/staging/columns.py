@@ -20,8 +20,8 @@ from embstore.storage.files.item_columns import COLUMN_FILES, ColumnTables, toke
 from embstore.storage.files.items import PartChecks
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import column_schema
-from embstore.storage.parquet.arrow_arrays import from_numpy
 from embstore.storage.parquet.footer import read_columns
+from embstore.storage.parquet.writer import from_numpy
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import Reader
 from embstore.storage.staging.staging import INT, SHOWN, TEXT, Appender, Ids, Staging
@@ -137,9 +137,9 @@ class StagedColumns:
         if not kinds:
             return without
         self._collect(kinds)
-        self._check_unique(kinds)
+        self._check_values(kinds, "d", "kept")
         self._load_stored(reader, files, kinds, stored)
-        self._check_stored(kinds)
+        self._check_values(kinds, "s", "kept JOIN kept_before USING (item_id)")
         if not dry_run:
             write_rows(paths, paths.columns, self._new_rows(kinds))
         found = self._counts(kinds)
@@ -202,32 +202,33 @@ class StagedColumns:
             "SEMI JOIN item USING (item_id) GROUP BY item_id"
         )
 
-    def _check_unique(self, kinds: Mapping[str, str]) -> None:
-        """Raise SourceError if an item has two values of a column."""
-        for number, name in self._differing(kinds, "d", "kept"):
-            [(n, item)] = self._staging.rows(f"SELECT count(*), min(item_id) FROM kept WHERE c{number} <> d{number}")
-            rows = self._values_of(item, name)
-            first, other = rows[0], next(row for row in rows if row[0] != rows[0][0])
-            text = self._staging.find(item)[0].text
-            raise SourceError(
-                f"{_items(n)} of these sources {'has' if n == 1 else 'have'} several values of the column {name!r}: "
-                f"{text[:SHOWN]!r} has {_shown(first)} and {_shown(other)}. An item is a text, and has one value of a "
-                "column: make the rows agree, or leave the column out of ⦃keep⦄."
-            )
-
-    def _values_of(self, item: int, name: str) -> list[tuple[Any, ...]]:
-        """Return the values of a column that the rows of an item have, with their places."""
-        return self._staging.rows(
-            """SELECT value, origin FROM kept_item JOIN kept_value USING (row) JOIN kept_row USING (row)
-               WHERE item_id = $item AND place = $place ORDER BY row""",
-            item=item,
-            place=self._names[name],
-        )
-
-    def _differing(self, kinds: Mapping[str, str], other: str, source: str) -> list[tuple[int, str]]:
-        """Return number and name of the columns whose values differ from others of a source."""
+    def _check_values(self, kinds: Mapping[str, str], other: str, source: str) -> None:
+        """Raise SourceError if an item has several values of a column (``other`` is d), or another in the store (s)."""
         found = self._of_columns(len(kinds), f"bool_or(c{{0}} <> {other}{{0}})", source)
-        return [(number, name) for number, name in enumerate(kinds) if found[number]]
+        for number, name in ((number, name) for number, name in enumerate(kinds) if found[number]):
+            [(item, stored, n)] = self._staging.rows(
+                f"""SELECT item_id, {other}{number}, count(*) OVER () FROM {source}
+                    WHERE c{number} <> {other}{number} ORDER BY item_id LIMIT 1"""
+            )
+            rows = self._staging.rows(
+                """SELECT value, origin FROM kept_item JOIN kept_value USING (row) JOIN kept_row USING (row)
+                   WHERE item_id = $item AND place = $place ORDER BY row""",
+                item=item,
+                place=self._names[name],
+            )
+            shown = [f"{value[:SHOWN]!r} ({origin})" for value, origin in rows]
+            items = "1 item of these sources has" if n == 1 else f"{n:,} items of these sources have"
+            text = self._staging.find(item)[0].text[:SHOWN]
+            if other == "s":
+                raise SourceError(
+                    f"{items} another value of the column {name!r} in this store: {text!r} has {shown[0]} and "
+                    f"{stored!r} (stored). " + _REMEDY.format(name=name)
+                )
+            second = next(text for text, row in zip(shown, rows, strict=True) if row[0] != rows[0][0])
+            raise SourceError(
+                f"{items} several values of the column {name!r}: {text!r} has {shown[0]} and {second}. An item is a "
+                "text, and has one value of a column: make the rows agree, or leave the column out of ⦃keep⦄."
+            )
 
     def _of_columns(self, n: int, aggregate: str, source: str) -> list[Any]:
         """Return an aggregate of each column of a source; a query has few, since its planning takes their square."""
@@ -249,23 +250,7 @@ class StagedColumns:
         ]
         source = f"{COLUMN_FILES} SEMI JOIN kept USING (item_id)" if files else "kept WHERE false"
         sql = f"CREATE TABLE kept_before AS SELECT item_id, {', '.join(parts)} FROM {source} GROUP BY item_id"
-        values = {"files": connections.literal(files)} if files else {}
-        reader.run_over(files, lambda sql: self._staging.rows(sql, **values), sql)
-
-    def _check_stored(self, kinds: Mapping[str, str]) -> None:
-        """Raise SourceError if an item has another value in the store."""
-        for number, name in self._differing(kinds, "s", "kept JOIN kept_before USING (item_id)"):
-            [(item, before, n)] = self._staging.rows(
-                f"""SELECT item_id, s{number}, count(*) OVER () FROM kept JOIN kept_before USING (item_id)
-                    WHERE c{number} <> s{number} ORDER BY item_id LIMIT 1"""
-            )
-            first, *_ = self._values_of(item, name)
-            text = self._staging.find(item)[0].text
-            raise SourceError(
-                f"{_items(n)} of these sources {'has' if n == 1 else 'have'} another value of the column {name!r} in "
-                f"this store: {text[:SHOWN]!r} has {_shown(first)} and {before!r} (stored). "
-                + _REMEDY.format(name=name)
-            )
+        reader.run(interruptible.execute, sql, files)
 
     def _new_rows(self, kinds: Mapping[str, str]) -> Iterator[pa.Table]:
         """Return the values that are not stored, in the schema of tables of columns, by ascending id."""
@@ -287,15 +272,6 @@ class StagedColumns:
             StoredColumn(name, kind, n_values[number], n_new[number], self._oddity(name) if kind == "string" else None)
             for number, (name, kind) in enumerate(kinds.items())
         ]
-
-
-def _items(n: int) -> str:
-    return "1 item" if n == 1 else f"{n:,} items"
-
-
-def _shown(row: tuple[Any, ...]) -> str:
-    value, origin = row
-    return f"{value[:SHOWN]!r} ({origin})"
 
 
 class TokenColumn:
@@ -331,12 +307,7 @@ class TokenColumn:
         return ids[self._tables.values([self.name], ids)[self.name].is_null]
 
     def write(self, ids: Ids, n_tokens: NDArray[np.int64]) -> int:
-        """Write the numbers of tokens of items without one, and return how many were new.
-
-        Args:
-            ids: Item ids (n,), ascending.
-            n_tokens: Number of tokens of each item (n,).
-        """
+        """Write the numbers of tokens (n,) of items, by ascending ids (n,), without one; return how many were new."""
         is_new = np.isin(ids, self.without_value(ids))
         values = [from_numpy(ids[is_new]), from_numpy(n_tokens[is_new])]
         write_rows(self._paths, self._paths.columns, [pa.table(values, schema=column_schema({self.name: "int64"}))])

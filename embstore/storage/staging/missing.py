@@ -1,4 +1,4 @@
-"""Find the staged items that are missing in each space, and divide them into windows for encoding."""
+"""Find the staged items that are missing in each space, in windows for encoding, and the texts that the store lacks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,28 @@ from numpy.typing import NDArray
 
 from embstore.base import supply
 from embstore.base.sharding import KEYS, SPECIAL_TOKENS_CHARS, Parts, Range
-from embstore.base.text import Item
+from embstore.base.text import NOT_UNICODE, Item
 from embstore.storage.catalog import Catalog
-from embstore.storage.parquet.arrow_arrays import to_numpy
+from embstore.storage.files.items import PartChecks
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
+from embstore.storage.parquet.writer import to_numpy
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
-from embstore.storage.staging.staging import COLUMNS, Ids, ItemRows, Staging
+from embstore.storage.staging.staging import (
+    COLUMNS,
+    INT,
+    SHOWN,
+    TEXT,
+    Appender,
+    Ids,
+    ItemRows,
+    Staging,
+    collision,
+    content,
+)
+from embstore.storage.transaction.commit import write_rows
+from embstore.storage.transaction.manifest import list_parts
 
 # Table ``resolved``: items that a space has (present), or that the build cannot embed there.
 _PRESENT = """
@@ -67,11 +83,9 @@ class MissingItems:
                 self.staging.rows(_PRESENT.format(stored="stored_ids"), space=space)
             return self._count("resolved WHERE space = $space", space=space)
         files = [shard.path for shard in shards]
-        values = {"files": connections.literal(files), "space": space, "layer": catalog.cards[space].layers.ids[0]}
-        connection = self.staging.connection
-        reader = Reader(catalog.paths.root, connection)
+        reader = Reader(catalog.paths.root, self.staging.connection)
         sql = _PRESENT.format(stored=f"(SELECT item_id FROM {FILES} WHERE layer = $layer)")
-        reader.run_over(files, lambda sql: interruptible.execute(connection, sql, values), sql)
+        reader.run(interruptible.execute, sql, files, space=space, layer=catalog.cards[space].layers.ids[0])
         return self._count("resolved WHERE space = $space", space=space)
 
     def previously_skipped(self, space: str) -> Iterator[list[Item]]:
@@ -113,12 +127,10 @@ class MissingItems:
 
     def present_ids(self, space: str, parts: Parts) -> Ids:
         """Return the ids (n,) of the items present in a space, within the parts of this build, ascending."""
-        found = self.staging.table(f"{self.present([space], parts)} ORDER BY item_id")
-        return to_numpy(found["item_id"])
+        return to_numpy(self.staging.table(f"{self.present([space], parts)} ORDER BY item_id")["item_id"])
 
     def _count(self, rows: str, **values: str) -> int:
-        counts = self.staging.rows(f"SELECT count(*) FROM {rows}", **values)
-        return int(counts[0][0])
+        return int(self.staging.rows(f"SELECT count(*) FROM {rows}", **values)[0][0])
 
 
 class Work:
@@ -155,15 +167,10 @@ class Work:
     def shards(self) -> Iterator[tuple[Ids, Ids]]:
         """Yield the keys and ids (n,) of the missing items of each shard that has some, without their texts."""
         for ranges in self._shards():
-            parts = [self._keys_and_ids(keys) for keys in ranges]
-            keys, ids = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+            tables = [self._staging.table(f"SELECT key, item.item_id FROM {self._chosen(keys)}") for keys in ranges]
+            keys, ids = (np.concatenate([to_numpy(table[name]) for table in tables]) for name in ("key", "item_id"))
             if len(ids):
                 yield keys, ids
-
-    def _keys_and_ids(self, keys: Range) -> tuple[Ids, Ids]:
-        """Return the keys and ids (n,) of the missing items whose keys are in a range."""
-        table = self._staging.table(f"SELECT key, item.item_id FROM {self._chosen(keys)}")
-        return to_numpy(table["key"]), to_numpy(table["item_id"])
 
     def _shards(self) -> Iterator[list[Range]]:
         """Yield for each shard the key ranges of its windows."""
@@ -216,3 +223,117 @@ def _missing_table_sql(table: str, spaces: Sequence[str], parts: Parts) -> str:
         f"CREATE TABLE {table} AS SELECT item.item_id, {columns} FROM item {' '.join(joins)} "
         f"WHERE valid AND {parts_condition(parts)} AND ({' OR '.join(is_missing)}) ORDER BY item.key, item.item_id"
     )
+
+
+_TEXTS = """(SELECT item_id, text, origin, content FROM item UNION ALL
+             SELECT item_id, text, origin, content FROM sentence) AS staged"""
+_LOAD = f"""
+INSERT INTO stored_text SELECT DISTINCT item_id, {content("unit")} FROM {FILES} AS stored
+SEMI JOIN {_TEXTS} USING (item_id)
+"""
+_COLLIDING = f"""
+SELECT item_id, staged.text, staged.origin FROM {_TEXTS} JOIN stored_text USING (item_id)
+WHERE stored_text.content <> staged.content LIMIT 1
+"""
+_STORED = f"SELECT text FROM {FILES} WHERE item_id = $item"
+# Table ``requested`` (item_id): items whose texts must be stored.
+_MISSING = """
+SELECT item_id, $unit AS unit, text, context_id, start, "end" FROM item
+SEMI JOIN requested USING (item_id) ANTI JOIN stored_text USING (item_id)
+UNION ALL
+SELECT item_id, 'sentence', text, NULL, NULL, NULL FROM sentence
+SEMI JOIN (SELECT context_id AS item_id FROM item SEMI JOIN requested USING (item_id)) USING (item_id)
+ANTI JOIN stored_text USING (item_id)
+ORDER BY item_id
+"""
+
+
+class StoredTexts:
+    """Staged texts that a store has; writes the missing ones."""
+
+    def __init__(self, staging: Staging, paths: StorePaths) -> None:
+        self._staging, self._paths = staging, paths
+        self._loaded_files: set[str] = set()
+        interruptible.execute(staging.connection, "CREATE TABLE stored_text (item_id BIGINT, content UBIGINT)")
+        self._load_new_tables()
+
+    def write(self, ids: Ids) -> None:
+        """Write the missing texts of these items and of their sentences.
+
+        Texts that another build of the same source has written meanwhile are not repeated.
+        """
+        with connections.with_ids(self._staging.connection, "requested", ids):
+            self._write()
+
+    def write_missing_texts(self, items: str) -> None:
+        """Write the missing texts of items whose vectors are stored."""
+        interruptible.execute(self._staging.connection, f"CREATE OR REPLACE TEMP VIEW requested AS {items}")
+        self._write()
+        interruptible.execute(self._staging.connection, "DROP VIEW requested")
+
+    def _write(self) -> None:
+        """Write the missing texts of the items in ``requested``, and of their sentences."""
+        self._load_new_tables()
+        missing = self._staging.table(_MISSING, unit=self._staging.unit.value)
+        if missing.num_rows:
+            write_rows(self._paths, self._paths.items, [missing.cast(ITEMS_SCHEMA)])
+
+    def _load_new_tables(self) -> None:
+        """Read the tables of texts that were written since the last call."""
+        files = [
+            file for file in list_parts(self._paths, self._paths.items).files if file.name not in self._loaded_files
+        ]
+        if not files:
+            return
+        reader = Reader(self._paths.root, self._staging.connection)
+        reader.run(interruptible.execute, _LOAD, files)
+        self._loaded_files.update(file.name for file in files)
+        for item, text, origin in self._staging.rows(_COLLIDING):
+            for file in files:
+                PartChecks().check(file)  # raises DamagedError if the stored text was altered
+            stored = next(row[0] for row in reader.rows(_STORED, files, item=item))
+            stored_in = f"{stored[:SHOWN]!r} (stored in {self._paths.root})"
+            raise collision(f"{text[:SHOWN]!r} ({origin})", stored_in)
+
+
+_BATCH_ROWS = 2048  # few, since texts may be long
+_FOUND = """
+SELECT skip.space, item_id, text, outcome, reason, origin FROM skip JOIN item USING (item_id)
+UNION ALL SELECT NULL, NULL, '', 'skipped', reason, origin FROM blank
+"""
+_LISTED = f"SELECT space, item_id, text, outcome, reason, origin FROM {FILES}"
+
+
+class SkipList:
+    """Skipped and truncated items of a build."""
+
+    def __init__(self, staging: Staging, paths: StorePaths) -> None:
+        self._staging, self._paths = staging, paths
+        staging.rows("CREATE TABLE skip (space VARCHAR, item_id BIGINT, outcome VARCHAR, reason VARCHAR)")
+        self._skips = Appender(staging, "skip", {"space": TEXT, "item_id": INT, "outcome": TEXT, "reason": TEXT})
+
+    def add(self, space: str, item_id: int, outcome: str, reason: str) -> None:
+        """Add an item that is skipped or truncated in a space."""
+        self._skips.add(space, item_id, outcome, reason)
+
+    def add_invalid(self, spaces: Sequence[str], parts: Parts) -> None:
+        """Add the items that are not valid Unicode, within the parts of this build, as skipped in the given spaces."""
+        for space in spaces:
+            self._staging.rows(
+                f"""INSERT INTO skip SELECT $space, item_id, 'skipped', $reason FROM item
+                    WHERE NOT valid AND {parts_condition(parts)}""",
+                space=space,
+                reason=NOT_UNICODE,
+            )
+
+    def record(self) -> None:
+        """Write the skipped texts that are not listed in the store yet."""
+        self._skips.flush()
+        connection = self._staging.connection
+        files, reader = list_parts(self._paths, self._paths.skipped).files, Reader(self._paths.root, connection)
+        sql = f"{_FOUND} EXCEPT {_LISTED}" if files else f"SELECT DISTINCT * FROM ({_FOUND})"
+        # Through a DuckDB table, which spills to disk, and during whose creation a damaged file is found.
+        reader.run(interruptible.execute, f"CREATE OR REPLACE TABLE unlisted AS {sql}", files)
+        unlisted = self._staging.stream("FROM unlisted ORDER BY ALL", SKIPPED_SCHEMA, _BATCH_ROWS)
+        write_rows(self._paths, self._paths.skipped, unlisted)
+        interruptible.execute(connection, "DROP TABLE unlisted")

@@ -19,7 +19,7 @@ from embstore.base import atomic, disk
 from embstore.base.errors import SourceError
 from embstore.base.space import Unit
 from embstore.base.text import Item, Span, escaped, is_unicode, item_id
-from embstore.storage.parquet import arrow_arrays
+from embstore.storage.parquet.writer import from_values, to_numpy
 from embstore.storage.sql import connections, interruptible
 
 _MEMORY = "1GB"
@@ -78,7 +78,7 @@ class Appender:
         """Insert the rows that were added since the last time."""
         if self._rows:
             columns = zip(self._types.items(), zip(*self._rows, strict=True), strict=True)
-            arrays = {name: arrow_arrays.from_values(values, kind) for (name, kind), values in columns}
+            arrays = {name: from_values(values, kind) for (name, kind), values in columns}
             with connections.with_table(self._staging.connection, "batch", pa.table(arrays)):
                 self._staging.rows(self._sql)
             self._rows = []
@@ -221,7 +221,7 @@ class Staging:
         """
         if ids is None or keys is None:
             listed = self.table("SELECT item_id, key FROM item WHERE valid ORDER BY key, item_id")
-            ids, keys = (arrow_arrays.to_numpy(listed[name]) for name in ("item_id", "key"))
+            ids, keys = (to_numpy(listed[name]) for name in ("item_id", "key"))
         start = 0
         while start < len(ids):
             end = int(np.searchsorted(keys, keys[min(start + _ITEMS, len(ids)) - 1], side="right"))

@@ -7,15 +7,16 @@ A change is made in three steps:
    the number, the change is made to that writer's state and tried again with the next one;
 3. files that the manifest does not name any more are deleted.
 
-A process that dies in between leaves files that no manifest names; the next writer deletes them
-(:mod:`.recovery`).
+A process that dies in between leaves files that no manifest names; the next writer deletes them (:func:`recover`).
 """
 
 import errno
+import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,11 @@ from embstore.base.errors import DamagedError, FileAccessError, StoreError
 from embstore.base.space import Unit
 from embstore.storage.files import names, tables
 from embstore.storage.files.card import Card, store_card
-from embstore.storage.files.paths import Shard, StorePaths, write_marker
+from embstore.storage.files.maps import read_map, write_map
+from embstore.storage.files.paths import Shard, StorePaths, check_marker, write_marker
 from embstore.storage.files.shards import ShardContent, publish_shard, stage_shard
-from embstore.storage.transaction.manifest import MANIFEST_FORMAT, Snapshot, read_snapshot, stamp_of
+from embstore.storage.transaction.lock import write_lock
+from embstore.storage.transaction.manifest import MANIFEST_FORMAT, Snapshot, committed_shards, read_snapshot
 
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 _MAX_CHANGES = 16
@@ -76,7 +79,7 @@ def commit(paths: StorePaths, change: Change) -> None:
         gone = [key for key in removed if key in base.files]
         if not new and not gone:
             return
-        if _create(paths, base, new, gone, replaced) and stamp_of(paths.manifest(base.number)) == base.stamp:
+        if _create(paths, base, new, gone, replaced) and disk.stamp_of(paths.manifest(base.number)) == base.stamp:
             supply.committed(paths.root)
             return
         # Without its parent, the number may have been free only since rivals' manifests of it and before were deleted.
@@ -190,3 +193,209 @@ def write_rows(paths: StorePaths, folder: Path, parts: Iterable[pa.Table]) -> li
             with committing(paths, Change(added=(found[-1],))):
                 atomic.publish(temp, found[-1])
     return found
+
+
+Replaced = Mapping[str, Iterable[str]]
+"""Name of each new part file → names of the old ones whose rows it has."""
+
+
+@contextmanager
+def maintenance_lock(paths: StorePaths) -> Iterator[None]:
+    """Lock an existing store within the context, after recovery from interrupted writes."""
+    check_marker(paths)
+    with write_lock(paths):
+        recover(paths)
+        yield
+
+
+def recover(paths: StorePaths) -> list[Path]:
+    """Finish or roll back interrupted writes, and return the removed paths.
+
+    Of a new store without a marker yet, only temporary files are removed.
+    """
+    if not disk.exists(paths.marker):
+        return _remove(paths.contents().temporaries)
+    finish_replacements(paths)
+    return _remove(list_leftovers(paths, read_snapshot(paths)))
+
+
+def list_leftovers(paths: StorePaths, snapshot: Snapshot) -> list[Path]:
+    """Return the files that :func:`recover` would remove, given those that make up the store."""
+    spaces = leftover_spaces(paths, snapshot)
+    folders = [folder for space in spaces for folder in paths.folders_of(space)]  # removed if nothing else is in them
+    return [*paths.contents().temporaries, *_unnamed(paths, snapshot, spaces), *folders]
+
+
+def forget_missing(paths: StorePaths, folders: Iterable[Path]) -> list[Path]:
+    """Commit that the missing files of some folders are not of the store any more, and return their paths."""
+    snapshot = read_snapshot(paths)
+    missing = [path for folder in folders for path in snapshot.parts(paths, folder).missing]
+    commit(paths, Change(removed=tuple(missing)))
+    return missing
+
+
+@contextmanager
+def replacing(paths: StorePaths, folder: Path, replaced: Replaced) -> Iterator[None]:
+    """Replace part files of a folder atomically: write new ones within the context, delete the old ones at its end.
+
+    Indexes and maps that cover old shards then cover the new ones, which contain the same vectors.
+    """
+    part = partial(names.PARTS.path, folder)
+    change = Change(replaced={part(new): tuple(map(part, old)) for new, old in replaced.items()})
+    with committing(paths, change):
+        yield
+    finish_replacements(paths)
+    shards = (path for path in change.all_removed if names.kind_of(paths.key(path)) is names.SHARDS)
+    _remove(filter(disk.exists, [*change.all_removed, *map(paths.summary_of, shards)]))
+
+
+def replace_tables(paths: StorePaths, folder: Path, old: Iterable[str], table: pa.Table) -> Path:
+    """Commit a table in place of part files of a folder, given by name, which have its rows; return its path."""
+    with atomic.temporary(folder) as temp:
+        target = tables.stage_part(temp, table)
+        with replacing(paths, folder, {target.stem: old}):
+            atomic.publish(temp, target)
+    return target
+
+
+def rewrite_tables(
+    paths: StorePaths, folder: Path, rewritten: Mapping[Path, pa.Table | None], removed: Iterable[Path] = ()
+) -> list[Path]:
+    """Commit tables in place of part files of a folder, None for none, and that other files are removed.
+
+    Return the part files that were deleted.
+    """
+    with ExitStack() as stack:
+        staged = {}
+        for table in rewritten.values():
+            if table is not None:
+                temp = stack.enter_context(atomic.temporary(folder))
+                staged[tables.stage_part(temp, table)] = temp
+        with committing(paths, Change(added=tuple(staged), removed=(*rewritten, *removed))):
+            for target, temp in staged.items():
+                atomic.publish(temp, target)
+    return _remove(path for path in rewritten if path not in staged)
+
+
+def finish_replacements(paths: StorePaths) -> None:
+    """Update what covers the shards that the newest manifest replaced: index cards and maps."""
+    of_spaces: dict[str, dict[str, list[str]]] = {}
+    for new, old in read_snapshot(paths).replaced.items():
+        folder = paths.file(new).parent
+        if (space := names.SPACES.name(folder.name)) is not None and old:
+            of_spaces.setdefault(space, {})[Path(new).stem] = [Path(name).stem for name in old]
+    for space, replaced in of_spaces.items():
+        _cover(paths, space, replaced)
+
+
+def remove_space(paths: StorePaths, space: str) -> list[Path]:
+    """Remove a space with its skipped texts at once, then delete its files, and return their paths."""
+    import pyarrow.compute as pc  # as slow as the rest of pyarrow, and not needed to commit
+
+    named = json.dumps(space).encode()
+    for path in paths.answer_files():
+        with suppress(FileNotFoundError):  # a query removed it meanwhile
+            if named in disk.read(path):
+                disk.remove(path)
+    snapshot = read_snapshot(paths)
+    folder = paths.embeddings(space)
+    key = f"{paths.key(folder)}/"
+    gone = [*(paths.file(name) for name in snapshot.files if name.startswith(key)), paths.card(space)]
+    skipped = {}
+    for path in snapshot.parts(paths, paths.skipped).files:
+        table = tables.read_part(path)
+        others = table.filter(pc.fill_null(pc.not_equal(table["space"], space), True))
+        if len(others) < len(table):
+            skipped[path] = others if len(others) else None
+    removed = rewrite_tables(paths, paths.skipped, skipped, gone)
+    folders = paths.folders_of(space)
+    removed += _remove(path for folder in folders for path in disk.files_below(folder))
+    for folder in folders:
+        disk.remove_tree(folder)
+    return removed + _remove(_single_files(paths, space))
+
+
+def count_items(paths: StorePaths, space: str) -> int | None:
+    """Return the number of items of a space from its summaries, or None if they cannot be read."""
+    try:
+        files = [shard.summary_path for shard in committed_shards(paths, space)]
+        counts = [tables.read_table(file, columns=["n"])["n"].to_pylist() for file in files]
+    except (StoreError, OSError, pa.ArrowException):
+        return None
+    return int(sum(max(of_layers, default=0) for of_layers in counts))
+
+
+def leftover_spaces(paths: StorePaths, snapshot: Snapshot) -> list[str]:
+    """Return the names of the spaces that are not of the store and have files."""
+    stored = {*snapshot.spaces, *snapshot.spaces_with_shards}
+    merged = (path.stem for path in paths.files_of(names.MERGED))
+    return sorted({*paths.spaces_on_disk(), *names.CARDS.listed(paths.spaces), *merged} - stored)
+
+
+def _cover(paths: StorePaths, space: str, replaced: Replaced) -> None:
+    """Let the indexes and maps of a space cover the new shards instead of the old ones.
+
+    One that covers only some of the old shards of a new one, or a shard that was removed, is not used any more.
+    """
+    for _, card in paths.index_pairs(space):
+        try:
+            document = atomic.read_document(card, "index-card")
+        except (DamagedError, FileNotFoundError):  # not searched, and rebuilt by a build or a repair
+            continue
+        covered = _successors(document["shards"], replaced)
+        if covered != set(document["shards"]):
+            atomic.write_document(card, {**document, "shards": sorted(covered)}, "index-card")
+    for path in paths.files_of(names.MAPS, space):
+        try:
+            found = read_map(paths, path)
+        except DamagedError:  # not used, and removed by a repair
+            continue
+        shards = _successors(found.shards, replaced)
+        if shards != set(found.shards):
+            write_map(paths, replace(found, shards=tuple(sorted(shards))))  # they have the same vectors
+
+
+def _successors(shards: Iterable[str], replaced: Replaced) -> set[str]:
+    """Return the names of shards with a new one instead of all the old ones that it replaces."""
+    found = set(shards)
+    for new, old in replaced.items():
+        if (names_of_old := set(old)) and found >= names_of_old:
+            found = found - names_of_old | {new}
+    return found
+
+
+def _unnamed(paths: StorePaths, snapshot: Snapshot, gone: Collection[str]) -> list[Path]:
+    """Return the files of embstore that the snapshot does not name, and those without their counterpart."""
+    found = []
+    for folder in (paths.items, paths.columns, paths.skipped):
+        found += [path for path in names.PARTS.listed(folder).values() if not snapshot.is_named(paths, path)]
+    for space in sorted({*paths.spaces_on_disk(), *gone}):
+        shards = names.PARTS.listed(paths.embeddings(space)).values()
+        found += [
+            path for path in (*shards, *paths.files_of(names.SUMMARIES, space)) if not snapshot.is_named(paths, path)
+        ]
+        for pair in paths.index_pairs(space):
+            existing = [path for path in pair if disk.exists(path)]
+            found += existing if space in gone or len(existing) < len(pair) else []
+        if space in gone:
+            found += [*paths.files_of(names.MAPS, space), *_single_files(paths, space)]
+    return found
+
+
+def _single_files(paths: StorePaths, space: str) -> list[Path]:
+    """Return the existing files of a space that are not in folders of its own."""
+    return [path for path in (paths.card(space), paths.merged(space)) if disk.exists(path)]
+
+
+def _remove(found: Iterable[Path]) -> list[Path]:
+    """Remove files, temporary folders and empty folders; return the paths of the files."""
+    removed = []
+    for path in found:
+        if not disk.is_folder(path):
+            removed.append(path)
+            disk.remove(path, missing_ok=True)
+        elif atomic.is_temporary(path.name):
+            disk.remove_tree(path)
+        elif not disk.entries(path):
+            disk.remove_folder(path)
+    return removed

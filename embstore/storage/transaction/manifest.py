@@ -23,7 +23,6 @@ from embstore.storage.files.paths import Shard, StorePaths
 MANIFEST_FORMAT = 1
 REMEDY = "Run: embstore repair"
 
-Stamp = tuple[int, int, int]
 Files = Mapping[str, Mapping[str, Any]]
 """Files of a store: path below its folder, with slashes → properties; ``bytes`` of immutable files."""
 
@@ -48,7 +47,7 @@ class Snapshot:
         files: Files | Callable[[], Files],
         n_changes: int = 0,
         replaced: Mapping[str, Sequence[str]] = MappingProxyType({}),
-        stamp: Stamp | None = None,
+        stamp: disk.Stamp | None = None,
     ) -> None:
         self.number, self.sha256, self._files, self.n_changes = number, sha256, files, n_changes
         self.replaced, self.stamp = replaced, stamp
@@ -81,11 +80,6 @@ class Snapshot:
         """Names of the spaces that have shards, with or without a card, ascending."""
         folders = (folder.partition("/") for folder in self._by_folder)
         return sorted(name for kind, _, entry in folders if kind == "embeddings" and (name := names.SPACES.name(entry)))
-
-    @property
-    def datasets(self) -> list[str]:
-        """Names of the datasets, ascending."""
-        return [name for entry in self._by_folder.get("datasets", ()) if (name := names.DATASETS.name(entry))]
 
     def parts(self, paths: StorePaths, folder: Path) -> PartFiles:
         """Return the part files of a folder."""
@@ -200,7 +194,7 @@ def read_newest(paths: StorePaths) -> Snapshot:
 def _read_number(paths: StorePaths, number: int) -> Snapshot:
     """Return the snapshot of a manifest, from those that it depends on, or from the last one that was read."""
     path = paths.manifest(number)
-    stamp = stamp_of(path)
+    stamp = disk.stamp_of(path)
     before = _newest.get(paths.root)
     if before is not None and stamp is not None and before.stamp == stamp:
         return before
@@ -212,7 +206,10 @@ def _read_number(paths: StorePaths, number: int) -> Snapshot:
         if before is not None and parent == {"number": before.number, "sha256": before.sha256}:
             start = before
             break
-        changes.append(_read_parent(paths, changes[-1]))
+        changes.append(read_manifest(place := paths.manifest(parent["number"])))
+        if changes[-1][checksum.KEY] != parent["sha256"]:
+            child = paths.manifest(changes[-2]["number"]).name
+            raise DamagedError(f"{place} is damaged: it is not the manifest that {child} is a change of. {REMEDY}")
     files: dict[str, Mapping[str, Any]] = dict(start.files) if start else {}
     for change in reversed(changes):
         for key in change["removed"]:
@@ -222,26 +219,6 @@ def _read_number(paths: StorePaths, number: int) -> Snapshot:
     snapshot = Snapshot(number, newest[checksum.KEY], files, n_changes, newest["replaced"], stamp)
     _newest[paths.root] = snapshot
     return snapshot
-
-
-def stamp_of(path: Path) -> Stamp | None:
-    """Return inode, size and modification time of a file, which change when it is replaced; None if it is missing."""
-    try:
-        status = disk.status(path)
-    except MissingFileError:
-        return None
-    return (status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-def _read_parent(paths: StorePaths, child: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the manifest that another one is a change of."""
-    parent = child["parent"]
-    path = paths.manifest(parent["number"])
-    found = read_manifest(path)
-    if found[checksum.KEY] != parent["sha256"]:
-        name = paths.manifest(child["number"]).name
-        raise DamagedError(f"{path} is damaged: it is not the manifest that {name} is a change of. {REMEDY}")
-    return found
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

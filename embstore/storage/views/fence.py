@@ -1,21 +1,126 @@
 """Check a user's SQL: a single SELECT over the views of a store, as DuckDB's own parser reads it.
 
 This is the first of two barriers. The second is that the connection that executes the SQL cannot write
-(:mod:`.users_sql`).
+(:mod:`.users_sql`). Macros give users' SQL the vector of a text, cosines, and nearest neighbours. DuckDB puts the
+arguments of a macro into its body as they are written, so a body must not have a column that an argument could name:
+the columns inside begin with a hyphen, and the parameters with an underscore.
 """
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import duckdb
-
-from embstore.base.errors import QueryError, nearest
+from embstore.base.errors import EmbstoreError, NotStoredError, QueryError, UnknownNameError, nearest, shortened
+from embstore.storage.files.card import Card
 from embstore.storage.sql import connections
-from embstore.storage.views.macros import Macro
+
+if TYPE_CHECKING:
+    import duckdb
+
+_SEPARATOR = "\x1f"
+_MARK = f"{_SEPARATOR}neighbours{_SEPARATOR}"
+_MAX_CHARS = 1000
+_N_NEAREST = 5
+
+FAILURE = f"""error('{_MARK}' || concat_ws('{_SEPARATOR}', coalesce(_space::VARCHAR, 'NULL'),
+    coalesce(_layer::VARCHAR, 'NULL'), coalesce(_text::VARCHAR, 'NULL')))"""
+"""SQL that fails with the arguments of the macro, from which :func:`parse_failure` reads them."""
+
+NEAREST = f"""SELECT text FROM (SELECT DISTINCT text FROM items SEMI JOIN
+        (SELECT item_id FROM embeddings WHERE space = $space AND layer = $layer) USING (item_id)
+        WHERE length(text) <= {_MAX_CHARS})
+    ORDER BY damerau_levenshtein(lower(text), lower($text)), jaro_winkler_similarity(lower(text), lower($text)) DESC,
+        text LIMIT {_N_NEAREST}"""
+"""SQL of the texts of a layer with the most similar spelling, as :meth:`.ItemTables.nearest_texts` orders them."""
+
+
+class Macro(NamedTuple):
+    """A macro that users' SQL may call."""
+
+    signature: str  # how it is called
+    help: str  # its result, in one line
+    views: frozenset[str]
+    statement: str  # statement that creates it
+    needs: tuple[str, ...] = ()
+    is_table: bool = False  # whether it is called in place of a table; its arguments are then constants
+
+
+_VECTORS = """(SELECT space AS "-space", layer AS "-layer", item_id AS "-item", vector AS "-vector" FROM embeddings)"""
+_ITEMS = """(SELECT item_id AS "-id", text AS "-text", unit AS "-unit" FROM items)"""
+
+MACROS: Mapping[str, Macro] = {
+    "cosine": Macro(
+        "cosine(a, b)",
+        "Cosine of two vectors, computed in float64; NULL if one is zero.",
+        frozenset(),
+        "CREATE MACRO cosine(_a, _b) AS nullif(list_cosine_similarity(_a::DOUBLE[], _b::DOUBLE[]), 'NaN'::DOUBLE)",
+    ),
+    "vec": Macro(
+        "vec(space, layer, text)",
+        "Vector of a text in a layer (its number); NULL if it is not stored.",
+        frozenset(("embeddings", "items", "spaces")),
+        f"""CREATE MACRO vec(_space, _layer, _text) AS (
+            SELECT "-vector" FROM {_VECTORS}, {_ITEMS}, (SELECT space AS "-name", unit AS "-its" FROM spaces)
+            WHERE "-item" = "-id" AND "-space" = _space AND "-name" = _space AND "-layer" = _layer
+            AND "-text" = _text AND "-unit" = "-its")""",
+    ),
+    "neighbours": Macro(
+        "neighbours(space, layer, text, k := 10)",
+        "Table of the k nearest other items by cosine: rank, item_id, text, cosine; an error if it is not stored.",
+        frozenset(("embeddings", "items", "spaces")),
+        f"""CREATE MACRO neighbours(_space, _layer, _text, k := 10) AS TABLE
+            WITH "-query" AS MATERIALIZED (SELECT vec(_space, _layer, _text)::DOUBLE[] AS "-given")
+            SELECT row_number() OVER (ORDER BY cosine DESC, item_id) AS rank, item_id, text, cosine FROM (
+                SELECT "-item" AS item_id, "-text" AS text, cosine("-vector", "-given") AS cosine
+                FROM {_VECTORS}, {_ITEMS}, "-query"
+                WHERE "-item" = "-id" AND "-space" = _space AND "-layer" = _layer AND "-text" <> _text
+                UNION ALL SELECT NULL, NULL, CASE WHEN "-given" IS NULL THEN {FAILURE}::DOUBLE END FROM "-query")
+            WHERE cosine IS NOT NULL ORDER BY cosine DESC, item_id LIMIT k""",
+        needs=("cosine", "vec"),
+        is_table=True,
+    ),
+}
+"""Macros by name."""
+
+
+def in_order(names: frozenset[str]) -> list[str]:
+    """Return macros with those that their bodies call, each after these."""
+    needed = {*names, *(other for name in names for other in MACROS[name].needs)}
+    return [name for name in MACROS if name in needed]
+
+
+class Call(NamedTuple):
+    """Arguments of a call of the macro, as texts."""
+
+    space: str
+    layer: str
+    text: str
+
+
+def parse_failure(message: str) -> Call | None:
+    """Return the call that a message of DuckDB is about; None if it is about something else."""
+    _, mark, arguments = message.partition(_MARK)
+    parts = arguments.split(_SEPARATOR, 2)
+    return Call(*parts) if mark and len(parts) == 3 else None
+
+
+def not_stored(
+    call: Call, cards: Sequence[Card], nearest: Callable[[dict[str, str | int]], Sequence[str]]
+) -> EmbstoreError:
+    """Return the error for a call that has no vector."""
+    by_name = {card.space: card for card in cards}
+    if call.space not in by_name:
+        return UnknownNameError("space", call.space, by_name)
+    ids = by_name[call.space].layers.ids
+    if call.layer not in map(str, ids):
+        return UnknownNameError("layer", call.layer, map(str, ids), "In SQL a layer is its number.")
+    near = nearest({"space": call.space, "layer": int(call.layer), "text": call.text[:_MAX_CHARS]})
+    found = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
+    return NotStoredError(f"{shortened(call.text)!r} is not in {call.space}.{found} Add it with embstore build.")
+
 
 # Node types allowed in DuckDB's JSON of a SELECT. All others are refused, so that a node type that a later DuckDB adds
 # is refused until it has been reviewed.
@@ -101,8 +206,6 @@ _DEEPEST = 200
 """Maximum depth of nested parentheses; several thousand exhaust the stack of DuckDB's parser."""
 _MOST = 5_000
 """Maximum number of opening parentheses: the parser takes time quadratic in the parts of a WITH."""
-_SHOWN = 100
-"""Number of characters of a statement that an error message quotes."""
 
 
 class Select(NamedTuple):
@@ -115,7 +218,7 @@ class Select(NamedTuple):
 
 
 def check(
-    connection: duckdb.DuckDBPyConnection,
+    connection: "duckdb.DuckDBPyConnection",
     sql: str,
     views: Collection[str],
     macros: Mapping[str, Macro] = MappingProxyType({}),
@@ -138,14 +241,15 @@ def check(
 
 def check_expression(sql: str) -> None:
     """Raise QueryError unless the text is exactly one SQL expression."""
+    import duckdb
+
     _check_size(sql)
     try:
         duckdb.SQLExpression(sql)
     except duckdb.Error as error:
-        shown = sql if len(sql) <= _SHOWN else f"{sql[:_SHOWN]}…"
         raise QueryError(
-            f"{shown!r} is not one SQL expression over the item columns: {connections.first_line(error)}. A text "
-            "stands in single quotes, as in text = 'dog', and a name with spaces in double ones."
+            f"{shortened(sql)!r} is not one SQL expression over the item columns: {connections.first_line(error)}. A "
+            "text stands in single quotes, as in text = 'dog', and a name with spaces in double ones."
         ) from error
 
 
@@ -164,8 +268,10 @@ def _check_size(sql: str) -> None:
         raise QueryError(f"this SQL is not Unicode text: {error.reason} at character {error.start + 1}.") from error
 
 
-def _parse(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
+def _parse(connection: "duckdb.DuckDBPyConnection", sql: str) -> dict[str, Any]:
     """Return DuckDB's JSON syntax tree of exactly one SELECT."""
+    import duckdb
+
     try:
         [(text,)] = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
         tree: dict[str, Any] = json.loads(text)
@@ -178,7 +284,7 @@ def _parse(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
     return tree
 
 
-def _wrapped(connection: duckdb.DuckDBPyConnection, sql: str, tree: dict[str, Any]) -> str:
+def _wrapped(connection: "duckdb.DuckDBPyConnection", sql: str, tree: dict[str, Any]) -> str:
     """Return the statement as a subquery: its own text, or DuckDB's rendering of it where its text cannot be nested."""
     wrapped = f"SELECT * FROM (\n{sql.rstrip().rstrip(';').rstrip()}\n)"
     try:
@@ -226,7 +332,8 @@ class _Facts:
         kind = node.get("type")
         if {"info_type", "cte_map"} & node.keys() or str(kind).endswith(("_NODE", "_STATEMENT")):
             if kind not in _QUERIES:
-                raise QueryError(f"a store is only read: this SQL has a part that writes or acts ({_spoken(node)}).")
+                part = re.sub("_(NODE|QUERY|STATEMENT)", "", str(kind or node.get("info_type"))).replace("_", " ")
+                raise QueryError(f"a store is only read: this SQL has a part that writes or acts ({part}).")
             self._own |= {str(entry["key"]).casefold() for entry in node["cte_map"]["map"]}
         elif "class" in node:
             self._visit_expression(node)
@@ -243,9 +350,10 @@ class _Facts:
         if (name := node.get("function_name", "").casefold()) in self._macros and not node["schema"]:
             self.called.add(name)
         elif name and name not in _FUNCTIONS:
-            raise _not_allowed("function", name, {*_FUNCTIONS, *self._macros})
+            hint = _hint(name, sorted({*_FUNCTIONS, *self._macros}))
+            raise QueryError(f"users' SQL has no function {name!r}, or may not use it.{hint}")
         if node["class"] == "TYPE" and (name := node["type_name"].casefold()) not in _TYPES:
-            raise _not_allowed("type", name, _TYPES)
+            raise QueryError(f"users' SQL has no type {name!r}, or may not use it.{_hint(name, sorted(_TYPES))}")
 
     def _visit_source(self, node: dict[str, Any]) -> None:
         """Record the table of a FROM clause; raise QueryError if its kind or function is not allowed."""
@@ -256,7 +364,11 @@ class _Facts:
             name = node["function"].get("function_name", "").casefold()
             tables = {macro for macro, about in self._macros.items() if about.is_table}
             if name in tables:
-                self._check_constants(name, node["function"])
+                self.called.add(name)
+                if any(part.get("class") == "COLUMN_REF" for part in _dictionaries(node["function"]["arguments"])):
+                    raise QueryError(  # for each of whose rows it would be run
+                        f"the arguments of {name} are constants or parameters, not columns: call it for one text."
+                    )
             elif name not in _TABLE_FUNCTIONS:
                 allowed = ", ".join(sorted(_TABLE_FUNCTIONS | tables))
                 raise QueryError(f"the table function {name} is not allowed in users' SQL. Allowed: {allowed}.")
@@ -266,35 +378,21 @@ class _Facts:
             self._named.add((node["schema_name"].casefold(), node["table_name"].casefold()))
         self.shows |= kind == "SHOW_REF" or node.get("schema_name", "").casefold() == "information_schema"
 
-    def _check_constants(self, name: str, function: dict[str, Any]) -> None:
-        """Raise QueryError if an argument of a table macro names a column, for each of whose rows it would be run."""
-        self.called.add(name)
-        if any(node.get("class") == "COLUMN_REF" for node in _dictionaries(function["arguments"])):
-            raise QueryError(f"the arguments of {name} are constants or parameters, not columns: call it for one text.")
-
     def check_tables(self) -> None:
         """Raise QueryError if the statement reads a table that is neither a view of the store nor defined in it."""
         for schema, table in sorted(self._named):
             name = _full_name((schema, table))
             if name in self._views or (not schema and table in self._own) or schema == "information_schema":
                 continue
-            near = nearest(name, self._views.values())
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            views = ", ".join(sorted(self._views.values()))
+            hint, views = _hint(name, self._views.values()), ", ".join(sorted(self._views.values()))
             raise QueryError(f"the store has no view {name!r}, and SQL reads nothing else.{hint} Views: {views}.")
 
 
-def _not_allowed(kind: str, name: str, allowed: Collection[str]) -> QueryError:
-    near = nearest(name, sorted(allowed))
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    return QueryError(f"users' SQL has no {kind} {name!r}, or may not use it.{hint}")
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = nearest(name, [*known])
+    return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 def _full_name(name: tuple[str, str]) -> str:
     schema, table = name
     return table if schema in ("", "main") else f"{schema}.{table}"
-
-
-def _spoken(node: dict[str, Any]) -> str:
-    kind = str(node.get("type") or node.get("info_type"))
-    return kind.removesuffix("_NODE").removesuffix("_QUERY").removesuffix("_STATEMENT").replace("_", " ")

@@ -22,15 +22,24 @@ from numpy.typing import NDArray
 from embstore.base import disk
 from embstore.base.arrays import distinct
 from embstore.base.errors import DamagedError, EmbstoreError, QueryError, UnknownNameError
-from embstore.base.escape import printable
+from embstore.base.messages import printable
 from embstore.storage.files.card import Card
 from embstore.storage.files.datasets import check_dataset
 from embstore.storage.files.item_columns import BUILT_IN, ColumnTables, joined_items
 from embstore.storage.sql import connections, interruptible
-from embstore.storage.sql.limits import Limits
+from embstore.storage.sql.connections import Limits
 from embstore.storage.sql.reader import Reader
-from embstore.storage.views.fence import Select, check, check_expression
-from embstore.storage.views.macros import MACROS, NEAREST, Call, in_order, not_stored, parse_failure
+from embstore.storage.views.fence import (
+    MACROS,
+    NEAREST,
+    Call,
+    Select,
+    check,
+    check_expression,
+    in_order,
+    not_stored,
+    parse_failure,
+)
 
 if TYPE_CHECKING:
     from embstore.storage.sql.readonly import ReadOnlyFiles as _Files
@@ -38,8 +47,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PREFIX = "embstore://"
 BySpace = Mapping[str, Sequence[Path]]
-
-_BEGIN = "BEGIN TRANSACTION READ ONLY"
 
 # Columns of each view while it has no file.
 _EMPTY = {
@@ -100,7 +107,8 @@ class UsersSql:
         """Return the DuckDB relation of one SELECT over the views; see :meth:`.catalog.Catalog.relation`."""
         with self._lock:
             sandbox = self.sandbox(limits)
-            explaining, select = split_explain(sql)
+            match = re.match(r"\s*EXPLAIN\s+(ANALYZE\s+)?", sql, re.IGNORECASE)
+            explaining, select = (f"EXPLAIN {match[1] or ''}", sql[match.end() :]) if match else ("", sql)
             checked = sandbox.check(select, limits, has_parameters=bool(parameters))
             self._check(checked.tables)
             listed = sandbox.views if checked.shows else ()
@@ -164,8 +172,13 @@ class Sandbox:
         self._connection = connections.connect_for_users("50%" if memory is None else f"{memory}B", self._files)
         [(self._limit,)] = self._connection.execute("SELECT current_setting('memory_limit')").fetchall()
         self._connection.execute("CREATE SCHEMA datasets")
-        if copied:
-            self._copy_all()
+        if copied:  # each view is over a copy of its rows, without the pseudo-columns of a table
+            self._connection.execute("CREATE SCHEMA copied")
+            for number, view in enumerate(self._views):
+                if view != "built_in":
+                    self._create(view, f"copied.t{number}")
+                    self._created.add(view)
+            connections.close_files(self._connection)
 
     @property
     def views(self) -> Collection[str]:
@@ -176,19 +189,14 @@ class Sandbox:
         """Check a user's statement against the given views, or all with the macros, and return it as a subquery."""
         macros = {} if views else MACROS
         # Within the limits, since some statements take DuckDB's parser minutes.
-        return self._session(limits).run(
+        return self.session(limits, ()).run(
             lambda connection: check(connection, sql, views or self.views, macros, has_parameters=has_parameters)
         )
 
     def session(
-        self,
-        limits: Limits,
-        views: Collection[str],
-        columns: Sequence[str] = (),
-        macros: frozenset[str] = frozenset(),
-        *,
-        listed: Collection[str] = (),
-    ) -> "Session":
+        self, limits: Limits, views: Collection[str], columns: Sequence[str] = (),
+        macros: frozenset[str] = frozenset(), *, listed: Collection[str] = (),
+    ) -> "Session":  # fmt: skip
         """Return a session with its own connection, in which these views and macros exist."""
         if "built_in" in listed and not {"built_in"} & {*views, *self._created}:
             self._connection.execute(f"CREATE OR REPLACE VIEW built_in AS {self._without_files('built_in')}")
@@ -200,19 +208,7 @@ class Sandbox:
             if macro not in self._created:
                 self._connection.execute(MACROS[macro].statement)
                 self._created.add(macro)
-        return self._session(limits, columns)
-
-    def _session(self, limits: Limits, columns: Sequence[str] = ()) -> "Session":
         return Session(self, self._connection.cursor(), limits, columns)
-
-    def _copy_all(self) -> None:
-        """Create each view over a copy of its rows; none of them has the pseudo-columns of a table."""
-        self._connection.execute("CREATE SCHEMA copied")
-        for number, view in enumerate(self._views):
-            if view != "built_in":
-                self._create(view, f"copied.t{number}")
-                self._created.add(view)
-        connections.close_files(self._connection)
 
     def _create(self, view: str, copy: str | None = None) -> None:
         """Create a view over its files, with the space as first column where files belong to a space."""
@@ -251,8 +247,7 @@ class Sandbox:
         """Return a SELECT for a view that reads no files: one row per card for ``spaces``, no rows for other views."""
         columns = {connections.quote_name(name): kind for name, kind in _EMPTY[view].items()}
         typed = ", ".join(f"{name}::{kind} AS {name}" for name, kind in columns.items())
-        rows = map(_row, self._store.cards) if view == "spaces" else ()
-        values = ", ".join(f"({', '.join(map(_literal, row))})" for row in rows)
+        values = ", ".join(map(_row, self._store.cards) if view == "spaces" else ())
         nothing = f"({', '.join('NULL' for _ in columns)})"
         column_list = ", ".join(columns)
         condition = "" if values else " WHERE false"
@@ -278,7 +273,8 @@ class Sandbox:
         if files and (view or isinstance(error, duckdb.IOException)):
             return self._store.reader.query_error(error, files)
         missing = None if columns else re.search(r'Referenced column "(.+?)" not found', str(error))
-        if missing and (holder := self._view_of_column(missing[1])):
+        if missing and (missing[1] in self._store.columns.types or missing[1] in BUILT_IN):
+            holder = "columns" if missing[1] in self._store.columns.types else "built_in"
             return QueryError(
                 f"{missing[1]!r} is a column of the view {holder}, which this SQL does not read. Write FROM items JOIN "
                 f"{holder} USING (item_id)."
@@ -287,16 +283,12 @@ class Sandbox:
 
     def not_stored(self, call: Call, limits: Limits) -> EmbstoreError:
         """Return the error for a call of the macro ``neighbours`` that has no vector."""
-        session = self._session(limits)
+        session = self.session(limits, ())
         return not_stored(
             call,
             self._store.cards,
             lambda values: [text for (text,) in session.run(lambda it: it.execute(NEAREST, values).fetchall())],
         )
-
-    def _view_of_column(self, name: str) -> str | None:
-        """Return the view that has a column of items, stored or built-in; None if neither has."""
-        return "columns" if name in self._store.columns.types else "built_in" if name in BUILT_IN else None
 
 
 class Session:
@@ -332,23 +324,19 @@ class Session:
         if not self._has_transaction:
             with suppress(duckdb.TransactionException):  # no transaction is active
                 connection.rollback()
-            connection.execute(_BEGIN)
+            connection.execute("BEGIN TRANSACTION READ ONLY")
             self._has_transaction = True
         return connection
 
 
-def _row(card: Card) -> tuple[str | int | None, ...]:
-    pattern = card.template.pattern
-    return (
-        card.space, card.model, card.checkpoint, card.unit.value, card.pooling.value, pattern, card.dim,
+def _row(card: Card) -> str:
+    """Return the row of a space in the view ``spaces``, as SQL."""
+    values = (
+        card.space, card.model, card.checkpoint, card.unit.value, card.pooling.value, card.template.pattern, card.dim,
         card.revision_name, card.step,
     )  # fmt: skip
-
-
-def _literal(value: str | int | None) -> str:
-    if value is None:
-        return "NULL"
-    return str(value) if isinstance(value, int) else connections.quote(value)
+    shown = ("NULL" if v is None else str(v) if isinstance(v, int) else connections.quote(v) for v in values)
+    return f"({', '.join(shown)})"
 
 
 class LimitedRelation:
@@ -409,9 +397,3 @@ class LimitedRelation:
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         table = self._session.run(lambda _: self._relation.to_arrow_table())
         return table.__arrow_c_stream__(requested_schema)
-
-
-def split_explain(sql: str) -> tuple[str, str]:
-    """Return ``EXPLAIN``, with ``ANALYZE`` if it follows, and the rest of a statement; empty if it has none."""
-    match = re.match(r"\s*EXPLAIN\s+(ANALYZE\s+)?", sql, re.IGNORECASE)
-    return (f"EXPLAIN {match[1] or ''}", sql[match.end() :]) if match else ("", sql)

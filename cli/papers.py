@@ -1,19 +1,16 @@
-"""``embstore reproduce``."""
+"""``embstore reproduce``, and ``cite``: BibTeX of what a paper uses."""
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from . import _options
 from ._errors import NO, explained
-from ._options import AllowPickle, DeviceName, Format, argument, option
-from ._output import Shown, say
-from ._store import open_store
-
-if TYPE_CHECKING:
-    from embstore.base.table import Table
+from ._options import AllowPickle, DeviceName, argument, open_store, option
+from ._output import Shown, say, write
 
 _STOPPED = "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
-_FOR_THE_EYE = (Format.TABLE, Format.MARKDOWN)
 
 
 def reproduce(
@@ -39,20 +36,26 @@ def reproduce(
                 recipe, models=model or (), sentences=sentences, quick=quick, seed=seed, device=device,
                 allow_pickle=allow_pickle, dry_run=dry_run, observe=observe,
             )  # fmt: skip
-        _show(result, recipe, shown, dry_run=dry_run)
+        shown.emit(result)
         if strict and not dry_run and "miss" in result["verdict"]:
             raise typer.Exit(NO)
 
 
-def _show(result: "Table", recipe: str, shown: Shown, *, dry_run: bool) -> None:
-    if shown.form not in _FOR_THE_EYE:
-        shown.emit(result)
-        return
-    from embstore.recipes.recipe_file import load_recipe
+def cite(
+    names: Annotated[list[str] | None, argument("ENTRY", "embstore, metrics, datasets, spaces or checkpoints.")] = None,
+    result: Annotated[Path | None, option("--from FILE",
+        "Cite what a result uses: a file that --format json wrote.")] = None,
+    store: _options.StoreDir = None,
+    output: _options.OutputFile = None,
+) -> None:  # fmt: skip
+    """Write BibTeX of embstore, and of the metrics, datasets and checkpoints that a store, or a result, uses.
 
-    from ._sections import emit_sections, plan_sections, result_sections
+    Without a name, that is what the store uses: its checkpoints, its datasets, and the metrics of its stored answers.
+    What has no known reference is named on standard error.
 
-    for note in () if shown.quiet else result.notes:
+    embstore cite cka stsb > references.bib
+    """
+    found = open_store(store).cite(names or (), result=result)
+    for note in found.notes:
         say(note)
-    helps = {measure.figure: measure.help for measure in load_recipe(recipe).measures}
-    emit_sections(plan_sections(result) if dry_run else result_sections(result, helps), shown.form, shown.output)
+    write(str(found), output)

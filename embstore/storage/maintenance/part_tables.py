@@ -1,30 +1,28 @@
-"""Check, unite and rewrite the tables of items' columns."""
+"""Check, unite and rewrite the tables of items' columns; salvage those of texts, which cannot be made again."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embstore.base import atomic, disk
+from embstore.base import disk
 from embstore.base.errors import DamagedError, StoreError
-from embstore.storage.files.item_columns import (
-    COLUMN_FILES,
-    ColumnTables,
-    is_token_column,
-    token_column,
-)
-from embstore.storage.files.items import PartChecks
+from embstore.base.space import Unit
+from embstore.base.text import item_id
+from embstore.storage.files.item_columns import COLUMN_FILES, ColumnTables, is_token_column, token_column
+from embstore.storage.files.items import PartChecks, has_its_id
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.tables import column_schema, read_table, stage_part
+from embstore.storage.files.tables import ITEMS_SCHEMA, column_schema, read_part, read_table
 from embstore.storage.maintenance.file_checks import Problem
 from embstore.storage.parquet.footer import read_columns
 from embstore.storage.sql import connections, interruptible
-from embstore.storage.sql.reader import Reader
-from embstore.storage.transaction.commit import Change, committing
+from embstore.storage.sql.reader import NamedFiles, Reader
+from embstore.storage.transaction.commit import Change, commit, replace_tables, rewrite_tables
 from embstore.storage.transaction.manifest import list_parts
 
 if TYPE_CHECKING:
@@ -115,7 +113,7 @@ def new_columns(
         for name in shared:
             here, there = f"stored.{quoted[name]}", f"other.{quoted[name]}"
             sql = f"SELECT item_id, {here}, {there} {source} WHERE {here} <> {there} ORDER BY item_id LIMIT 1"
-            for item, own, differing in _run(reader, sql, files_of, interruptible.rows):
+            for item, own, differing in reader.run(interruptible.rows, sql, files_of):
                 problem = f"item {item} has the value {own!r} of the column {name!r} in {root}, and {differing!r} in"
                 raise _conflict(problem, other, name)
         missing = {q: f"CASE WHEN stored.{q} IS NULL THEN other.{q} END" for q in (quoted[name] for name in shared)}
@@ -142,44 +140,71 @@ def _values(names: Iterable[str], files: str, part: str = "") -> str:
     return f"(SELECT item_id{values} FROM {files} {part} GROUP BY item_id)"
 
 
-def _run(reader: Reader, sql: str, files: Mapping[str, Sequence[Path]], fetch: Callable[..., T]) -> T:
-    """Return what a query over files yields, which are parameters by name."""
-    values = {name: connections.literal(found) for name, found in files.items()}
-    every = [file for found in files.values() for file in found]
-    return reader.run_over(every, lambda query: fetch(reader.connection, query, values), sql)
-
-
-def _table(reader: Reader, sql: str, files: Mapping[str, Sequence[Path]], kinds: Kinds) -> pa.Table:
+def _table(reader: Reader, sql: str, files: NamedFiles, kinds: Kinds) -> pa.Table:
     """Return the result of a query over files as a table of columns."""
 
     def fetch(connection: "duckdb.DuckDBPyConnection", query: str, values: Any) -> pa.Table:
         return interruptible.run(connection, lambda it: it.sql(query, params=values).to_arrow_table())
 
-    return _run(reader, sql, files, fetch).cast(column_schema(kinds))
+    return reader.run(fetch, sql, files).cast(column_schema(kinds))
 
 
 def remove_columns(paths: StorePaths, names: Collection[str]) -> None:
     """Remove columns, with their values of all items; requires the store's lock. Damaged tables stay as they are."""
-    removed, staged = [], {}
-    with ExitStack() as stack:
-        for path in list_parts(paths, paths.columns).files:
-            try:
-                kinds = {column.name: column.kind for column in read_columns(path)[1:]}
-                kept = {name: kind for name, kind in kinds.items() if name not in names}
-                if kept == kinds:
-                    continue
-                PartChecks().check(path)
-            except (DamagedError, ValueError):
+    rewritten = {}
+    for path in list_parts(paths, paths.columns).files:
+        try:
+            kinds = {column.name: column.kind for column in read_columns(path)[1:]}
+            kept = {name: kind for name, kind in kinds.items() if name not in names}
+            if kept == kinds:
                 continue
-            removed.append(path)
-            if kept:
-                table = read_table(path, ["item_id", *kept]).cast(column_schema(kept))
-                temp = stack.enter_context(atomic.temporary(paths.columns))
-                staged[stage_part(temp, table)] = temp
-        with committing(paths, Change(tuple(staged), tuple(removed))):
-            for target, temp in staged.items():
-                if not disk.exists(target):
-                    atomic.publish(temp, target)
-        for path in removed:
-            if path not in staged:
-                disk.remove(path, missing_ok=True)
+            PartChecks().check(path)
+        except (DamagedError, ValueError):
+            continue
+        rewritten[path] = read_table(path, ["item_id", *kept]).cast(column_schema(kept)) if kept else None
+    rewrite_tables(paths, paths.columns, rewritten)
+
+
+def sound_rows(path: Path, tables: Sequence[Path]) -> pa.Table:
+    """Return the intact rows of a damaged table of items: their ids are hashes of the other columns."""
+    try:
+        table = read_table(path)
+        if not table.schema.equals(ITEMS_SCHEMA):
+            return ITEMS_SCHEMA.empty_table()
+        rows = table.to_pylist()
+    except (DamagedError, OSError, pa.ArrowException, UnicodeDecodeError):
+        return ITEMS_SCHEMA.empty_table()
+    sentences = {row["item_id"]: row["text"] for row in rows if row["unit"] == Unit.SENTENCE}
+    context_ids = pa.array({row["context_id"] for row in rows if row["context_id"] is not None}, pa.int64())
+    for other in tables:
+        found = read_part(other, ["item_id", "text"])
+        found = found.filter(pc.is_in(found["item_id"], context_ids))
+        sentences |= dict(zip(found["item_id"].to_pylist(), found["text"].to_pylist(), strict=True))
+    sentences = {item: text for item, text in sentences.items() if item_id(Unit.SENTENCE, text) == item}
+    is_sound = []
+    for row in rows:
+        context = sentences.get(row["context_id"])
+        values = (row["item_id"], row["unit"], row["text"], context, row["start"], row["end"])
+        is_sound.append((context is None) == (row["context_id"] is None) and has_its_id(values))
+    return table.filter(pa.array(is_sound, pa.bool_()))
+
+
+def rewrite_table(paths: StorePaths, path: Path, ids: Ids, rows: pa.Table | None = None) -> None:
+    """Replace a table of items by a row of each of some items (n,), of its own or given rows, after copying it out."""
+    rows = read_part(path) if rows is None else rows
+    _, first = np.unique(rows["item_id"].to_numpy(), return_index=True)
+    rows = rows.take(first)
+    rows = rows.filter(pc.is_in(rows["item_id"], pa.array(ids)))
+    copy = paths.damaged_path(path)
+    disk.make_folder(copy.parent)
+    disk.copy(path, copy)
+    replace_tables(paths, path.parent, [path.stem], rows)
+
+
+def move_out(paths: StorePaths, path: Path) -> Path:
+    """Move a damaged file into :attr:`StorePaths.damaged`, commit that it is not of the store, return its new path."""
+    target = paths.damaged_path(path)
+    disk.make_folder(target.parent)
+    disk.replace(path, target)  # before the commit, after which a file that no manifest names would be deleted
+    commit(paths, Change(removed=(path,)))
+    return target

@@ -1,0 +1,72 @@
+"""Commands that copy between stores: ``embstore merge``, ``push`` and ``pull``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from ._errors import explained
+from ._options import DryRun, PartLayers, Spaces, argument, open_both, open_store
+from ._output import Shown
+
+
+def merge(
+    other: Annotated[Path, argument("OTHER", "The folder of the other store; it is only read.")],
+    space: Spaces = None,
+    dry_run: DryRun = False,
+    *,
+    shown: Shown,
+) -> None:  # fmt: skip
+    """Copy from another store what is missing in this one: whole spaces, and items of the same spaces.
+
+    Each file is checked against its hash while it is copied, and nothing counts before all of it is here. A space
+    of the same name with another checkpoint, template or layers is refused, and the difference shown.
+    """
+    with explained("Interrupted. What was not taken in whole is undone; run the same command again."):
+        with shown.progress() as observe:
+            done = open_store(shown.store).merge(other, spaces=space or (), dry_run=dry_run, observe=observe)
+        shown.emit_actions(done, nothing="There is nothing new to take in.", dry_run=dry_run)  # fmt: skip
+
+
+def push(
+    dest: Annotated[str, argument("DEST",
+        "Folder, s3://, gs://, az:// or hf://datasets/OWNER/NAME: empty, or with an earlier copy.")],
+    space: Spaces = None,
+    layer: PartLayers = "all",
+    dry_run: DryRun = False,
+    *,
+    shown: Shown,
+) -> None:  # fmt: skip
+    """Copy the store, or some of its spaces and layers, to another place.
+
+    Only what is missing there travels. The files come first and the manifest last, so that the copy is complete or
+    not to be seen, and each is checked against its hash. The same command goes on after an interruption. A place
+    with other content is refused; with --space, its other spaces stay.
+    """
+    with explained("Interrupted. Nothing was committed; the same command goes on with what is missing."):
+        with shown.progress() as observe:
+            here, options = open_both(shown.store, dest)
+            done = here.push(dest, spaces=space or (), layers=layer, options=options, dry_run=dry_run, observe=observe)
+        shown.emit_actions(done, nothing="There is nothing new to copy.", dry_run=dry_run)
+
+
+def pull(
+    source: Annotated[str, argument("SOURCE",
+        "Folder, s3://, gs://, az://, hf://datasets/OWNER/NAME[@REVISION] or https://; only read.")],
+    space: Spaces = None,
+    layer: PartLayers = "all",
+    dry_run: DryRun = False,
+    *,
+    shown: Shown,
+) -> None:  # fmt: skip
+    """Copy another store, or some of its spaces and layers, into this one.
+
+    This one is missing, empty, or an earlier copy, of which only what is missing travels; with --space, its other
+    spaces stay. Other content is refused. Each file is checked against its hash, and the same command goes on after
+    an interruption.
+    """
+    with explained("Interrupted. Nothing was committed; the same command goes on with what is missing."):
+        with shown.progress() as observe:
+            here, options = open_both(shown.store, source)
+            done = here.pull(
+                source, spaces=space or (), layers=layer, options=options, dry_run=dry_run, observe=observe
+            )
+        shown.emit_actions(done, nothing="There is nothing new to copy.", dry_run=dry_run)
