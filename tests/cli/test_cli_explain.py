@@ -125,12 +125,6 @@ def test_no_cache_computes_anew(cli, tmp_path: Path) -> None:
     assert "is damaged" in cli("query", "norms", "--no-cache").output
 
 
-def test_explain_names_the_nearest_metric(cli) -> None:
-    result = cli("query", "norm", "--explain")
-    assert result.exit_code == 2
-    assert "unknown metric 'norm'. Did you mean 'norms'" in result.stderr
-
-
 def test_answers_that_are_bypassed_are_not_said_to_be_taken(cli) -> None:
     document = cli("query", "isoscore", "--no-cache", "--explain")
     assert document.exit_code == 0
