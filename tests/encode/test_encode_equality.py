@@ -15,7 +15,7 @@ from encode_witness import LAST_BLOCK, Witness, worst
 
 from embstore.base.errors import CheckpointError
 from embstore.base.space import Pooling, Template, TopForm, Unit
-from embstore.encode import Encoded, Encoder, Skipped, plan_batches, resolve
+from embstore.encode import Encoded, Encoder, plan_batches, resolve
 
 pytestmark = pytest.mark.slow
 
@@ -64,8 +64,14 @@ def test_the_texts_make_batches_with_padding(tiny, name: str, unit: Unit) -> Non
     assert sum(len(shape) > 1 for shape in shapes) >= 1
 
 
-@pytest.mark.parametrize("pattern", ["{text}", " {text}", "This is {text}", "{bos}{text}{eos}"])
-@pytest.mark.parametrize("unit", Unit)
+@pytest.mark.parametrize(
+    ("unit", "pattern"),
+    [
+        *((Unit.SENTENCE, pattern) for pattern in ("{text}", " {text}", "This is {text}", "{bos}{text}{eos}")),
+        *((Unit.OCCURRENCE, pattern) for pattern in ("{text}", "This is {text}", "{bos}{text}{eos}")),
+        (Unit.WORD, " {text}"),
+    ],
+)
 @pytest.mark.parametrize("name", TINY)
 def test_equals_a_batch_of_one(tiny, witness, name: str, unit: Unit, pattern: str) -> None:
     encoder = tiny(name)
@@ -137,11 +143,3 @@ def test_cuda(tiny_folder, name: str) -> None:
     encoder = Encoder.load(resolve(f"{name}={tiny_folder(name)}"), device="cuda")
     for unit in Unit:
         assert compare(encoder, Witness(tiny_folder(name), device="cuda"), unit, Template()) <= LIMIT
-
-
-def test_nothing_is_skipped_silently(tiny) -> None:
-    encoder = tiny("bert")
-    results = list(encoder.encode(passages(items(Unit.WORD), encoder), poolings=[Pooling.LAST]))
-    encoded = [result for result in results if isinstance(result, Encoded)]
-    skipped = [result for result in results if isinstance(result, Skipped)]
-    assert sum(result.n_passages for result in encoded) + len(skipped) == len(items(Unit.WORD))
