@@ -103,13 +103,13 @@ def test_a_large_file_is_not_held_in_memory(folder: Path) -> None:
     import tracemalloc
 
     with Path("big.txt").open("w") as file:
-        for _ in range(100):
+        for _ in range(10):
             file.write("a text of some length\n" * 10_000)
     tracemalloc.start()
     n_rows = sum(1 for _ in open_source("big.txt").rows())
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert n_rows == 1_000_000
+    assert n_rows == 100_000
     assert peak_bytes < 1_000_000
 
 
