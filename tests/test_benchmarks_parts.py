@@ -1,7 +1,6 @@
 """What the benchmarks are made of does what the figures rest on."""
 
 import json
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,8 +11,7 @@ pytest.importorskip("torch")
 
 import benchmark_search
 from benchmark_clusters import Clusters
-from benchmark_search import exact, search
-from benchmark_searchers import SEARCHERS
+from benchmark_search import exact
 from benchmark_stores import Workspace
 from benchmark_timing import FULL, TINY, Point, Result
 from run import save
@@ -77,14 +75,6 @@ def test_the_exact_answer_is_the_sorted_one(monkeypatch: pytest.MonkeyPatch) -> 
     vectors, queries = rng.standard_normal((300, 8), np.float32), rng.standard_normal((5, 8), np.float32)
     cosines = queries @ (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T
     np.testing.assert_array_equal(exact(vectors, queries), np.argsort(-cosines, axis=1)[:, :10])
-
-
-def test_a_peer_may_be_left_out(tmp_path: Path) -> None:
-    without = tuple(kind.name for kind in SEARCHERS if kind.name not in ("embstore", "DuckDB"))
-    space = Workspace(tmp_path, replace(TINY, growth=(60,), without=without))
-    lines = search(space)
-    assert {point.who for point in space.points} == {"embstore", "DuckDB"}
-    assert {line.what for line in lines if line.peer == "left out, as asked"} == {f"… to {name}" for name in without}
 
 
 def test_a_run_replaces_only_its_own_figures(tmp_path: Path) -> None:

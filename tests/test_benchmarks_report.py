@@ -42,13 +42,6 @@ def test_the_table_has_every_line_with_its_verdict() -> None:
     assert PLOT.name not in text
 
 
-def test_only_what_stands_between_the_markers_is_renewed() -> None:
-    page = "before\n<!-- here -->\nold\n<!-- here: end -->\nafter\n"
-    assert renew(page, "new", "here") == "before\n<!-- here -->\nnew\n\n<!-- here: end -->\nafter\n"
-    with pytest.raises(SystemExit, match="needs the lines"):
-        renew("before\nafter\n", "new", "here")
-
-
 def test_the_summary_has_the_chosen_lines_in_their_order() -> None:
     text = summary(
         document(
@@ -75,10 +68,6 @@ def test_the_plot_has_a_line_for_each_contender_higher_where_it_takes_longer() -
     assert all(its < mine for its, mine in zip(slow, ours, strict=True))
     texts = [text.text for text in root.iter(f"{_SVG}text")]
     assert texts.count("embstore") == texts.count("slow & old") == 2
-
-
-def test_costs_of_one_size_are_not_plotted() -> None:
-    assert growth_plot(document(costs=(Point("writing", "embstore", 10, 1.0),))) is None
 
 
 @pytest.mark.skipif(not _FIGURES.exists(), reason="no figures are kept yet")

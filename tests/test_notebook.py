@@ -12,7 +12,6 @@ import pytest
 from embstore import Store, Stores
 from embstore.base import progress as notebook
 from embstore.base.progress import Progress
-from embstore.base.table import Table
 from embstore.build import texts
 
 METHODS: dict[str, tuple[str, Callable[[Store, Path], object]]] = {
@@ -103,16 +102,3 @@ def test_a_build_shows_the_reading_and_the_embedding(
         assert verb in lines
     assert shown[-1].line == ""
     assert "tiny.word.last: 60 embedded" in report._repr_html_()
-
-
-def test_html_tables_have_the_notes_and_n(make_store) -> None:
-    store = make_store(n=30).store
-    for table in (store.query("norms", sample=5), store.query("cka", layers="0,1"), store.query("hubness", layers=0)):
-        assert table.notes
-        for note in table.notes:
-            assert f"<p>{note}</p>".replace("'", "&#x27;") in table._repr_html_()
-        assert any("n = " in note for note in table.notes)
-    for found in (store.info(), store.skipped(), Store.metrics(), store.neighbours("text1")):
-        assert isinstance(found, Table)
-        assert found._repr_html_().startswith("<table>")
-    assert store.verify()._repr_html_().startswith("<p>")

@@ -123,14 +123,6 @@ def test_a_name_longer_than_its_columns_widens_them() -> None:
     ]
 
 
-def test_what_cannot_be_computed_is_null_with_a_reason(cli, make_store) -> None:
-    made = make_store(texts=["alone"])
-    result = cli("query", "anisotropy", "--format", "json", "--store", made.root)
-    rows = json.loads(result.stdout, parse_constant=pytest.fail)
-    assert {row["anisotropy"] for row in rows} == {None}
-    assert all(row["reason"] for row in rows)
-
-
 def test_notes_go_to_standard_error(cli, make_store) -> None:
     made = make_store(index=False)
     result = cli("neighbours", "text3", "--format", "json", "--store", made.root)
