@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
-from rich.cells import cell_len
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "reproduce.schema.json"
 
