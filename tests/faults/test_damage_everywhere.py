@@ -32,6 +32,8 @@ QUESTIONS: Mapping[str, Callable[[Store], object]] = {
     "map": lambda store: store.map_points(SPACE, LAYER, layers=LAYER)[1].tolist(),
     "columns": lambda store: sorted(store.sql("SELECT * FROM columns").fetchall()),
     "some columns": lambda store: store.vectors(SPACE, LAYER, where="freq > 3 AND note = 'é'")[1],
+    "skipped": lambda store: store.skipped().rows,
+    "in a sentence": lambda store: store.neighbours(marked="a bank [lends]", layers=LAYER, k=9).rows,
     "items": lambda store: sorted(store.sql("SELECT * FROM items").fetchall(), key=str),
 }
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import fields
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from synthetic import Synthetic, synthetic_store
 from tiny_checkpoint import content, texts
 
 from embstore import Store
-from embstore.base.errors import DamagedError, LockedError, StoreError
+from embstore.base.errors import DamagedError
 from embstore.base.summary import Summary
 from embstore.storage.maintenance.compaction import compact_shards, plan_shards
 from embstore.storage.transaction.manifest import committed_shards, read_cards
@@ -195,19 +194,6 @@ def test_summaries_that_are_not_of_the_shards_are_not_added_up(make_store: Make)
     write_table(shard.summary_path, pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA), plain=True)
     with pytest.raises(DamagedError, match="the summaries there are not those of the shards"):
         made.store.compact()
-
-
-def test_it_is_refused_while_another_process_writes(make_store: Make) -> None:
-    made = make_store(n=20)
-    with StoreWriter(made.root), pytest.raises(LockedError, match=r"is being written by process \d+ on"):
-        made.store.compact()
-    made.store.compact()
-
-
-def test_there_must_be_a_store(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="there is no store"):
-        Store(tmp_path / "nowhere").compact()
-    assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """merge: a store takes in what another one has; the same items come out as from one store that was given both."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from tiny_checkpoint import content, texts
 
 from embstore.base.errors import (
     DamagedError,
-    LockedError,
     SourceError,
     SpaceMismatchError,
     StoreError,
@@ -257,21 +255,3 @@ def test_a_damaged_index_of_the_other_is_made_anew(make_store: Make) -> None:
         "the indexes of 4 layers", "the indexes of 1 layers",
     ]  # fmt: skip
     assert mine.store.verify(deep=True).problems == ()
-
-
-def test_it_is_refused_while_another_process_writes(make_store: Make) -> None:
-    mine, other = make_store("mine", n=5), make_store("other", n=6)
-    with StoreWriter(mine.root), pytest.raises(LockedError, match="is being written by process"):
-        mine.store.merge(other.root)
-    with StoreWriter(other.root):  # it is only read
-        mine.store.merge(other.root)
-    assert mine.store.info()["items"] == [6]
-
-
-def test_a_read_only_other_is_enough(make_store: Make) -> None:
-    mine, other = make_store("mine", n=5), make_store("other", n=6)
-    before = snapshot(other.root)
-    mine.store.merge(other.root)
-    assert snapshot(other.root) == before
-    shutil.rmtree(other.root)
-    assert mine.store.verify(deep=True).ok

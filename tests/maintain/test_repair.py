@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 from store_damage import KINDS, damaged_bytes, flip, full_store
 from store_writing import write_items
-from synthetic import Synthetic, synthetic_store
+from synthetic import Synthetic
 from tiny_checkpoint import content, texts
 
 from embstore import Store
-from embstore.base.errors import LockedError, StoreError
+from embstore.base.errors import StoreError
 from embstore.storage.files.shards import ShardContent
 from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.transaction.commit import write_shard
-from embstore.storage.writer import StoreWriter
 
 pytestmark = pytest.mark.fault
 
@@ -223,38 +222,6 @@ def test_the_card_of_another_space_is_named(make_store: Make) -> None:
     assert actions(made.root) == ["left"]
     assert made.store.remove("other")["action"] == ["removed"]
     assert made.store.verify().ok
-
-
-def test_it_is_refused_while_another_process_writes(make_store: Make) -> None:
-    made = make_store(n=20)
-    with StoreWriter(made.root):
-        for dry_run in (False, True):
-            with pytest.raises(LockedError, match="is being written by process"):
-                made.store.repair(dry_run=dry_run)
-
-
-def test_there_must_be_a_store(tmp_path: Path) -> None:
-    for root in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(StoreError, match=r"there is no store|is not a store"):
-            Store(root).repair()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_store_of_a_newer_format_is_left_alone(make_store: Make) -> None:
-    made = make_store(n=4)
-    made.paths.marker.write_text('{"format": 99}')
-    with pytest.raises(StoreError, match="has format 99"):
-        made.store.repair()
-
-
-def test_damaged_files_are_not_part_of_the_store(make_store: Make) -> None:
-    made = make_store(n=20)
-    n_files = made.store.verify().n_files
-    shutil.copytree(made.paths.embeddings(made.space), made.root / "damaged" / "embeddings" / f"space={made.space}")
-    assert made.store.verify().n_files == n_files
-    assert made.store.info()["items"] == [20]
-    synthetic_store(made.root, texts=["new"])
-    assert made.store.info()["items"] == [21]
 
 
 def test_temporary_files_of_a_killed_repair_are_removed(make_store: Make) -> None:

@@ -1,7 +1,5 @@
 """What opening a store at a URL reads does not grow with it: many files are named by lists, which come when needed."""
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +22,6 @@ from embstore.storage.remote.manifest import (
     RemoteFile,
     Writer,
     complete_document,
-    group_of,
     key_of,
     list_numbers,
     listed,
@@ -305,22 +302,3 @@ def test_changes_of_listed_files_are_followed(bucket, listing, monkeypatch):
         assert dict(read_newest(objects).files) == expected
         assert bool(state.files.lists) == (state.n_changes == 0), "what has changed is named"
     assert len(list_numbers(objects)) == 40
-
-
-def test_groups():
-    assert group_of(f"{GROUP}/part-0.parquet") == group_of(f"summaries/space={SPACE}/part-0.parquet") == GROUP
-    assert [group_of(f"{folder}/x.parquet") for folder in ("items", "columns", "skipped")] == [
-        "items", "columns", "skipped",
-    ]  # fmt: skip
-    assert {group_of(path) for path in ("spaces/x.json", "merged/x.parquet", "indexes/space=x/layer=00.faiss")} == {
-        None
-    }
-
-
-def test_a_list_is_named_by_its_content():
-    name = f"{GROUP}/part-{'1' * 16}.parquet"
-    found, data = listed(GROUP, {name: RemoteFile(name, 5, "a" * 64)})
-    assert found.key == f"lists/{hashlib.sha256(data).hexdigest()}.json"
-    assert found.bytes == len(data)
-    assert found.names_sha256 == hashlib.sha256(f"part-{'1' * 16}".encode()).hexdigest()
-    assert json.loads(data)["files"] == {name: {"bytes": 5, "sha256": "a" * 64}}
