@@ -9,7 +9,6 @@ import pytest
 from store_damage import flip
 from synthetic import Synthetic, index_space
 
-from embstore import index
 from embstore.base import checksum
 from embstore.base.errors import DamagedError, QueryError, UnknownNameError, UsageError
 from embstore.index import IndexCard
@@ -52,18 +51,6 @@ def test_every_kind_answers_is_extended_and_verifies(make_store: Make, kind: str
     assert made.store.verify().ok
     assert {row["did"] for row in made.store.index()} == {"kept"}
     assert {row["did"] for row in made.store.index(force=True)} == {"built"}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_extended_index_holds_what_one_made_anew_holds(make_store: Make, kind: str) -> None:
-    made = make_store(n=120, index=False, dtype="float16")
-    made.store.index(kind=kind)
-    more(make_store, dtype="float16")
-    made.store.index()
-    paths = [made.paths.index(made.space, layer) for layer in made.card.layers]
-    extended = [index.stored_ids(path).tolist() for path in paths]
-    made.store.index(force=True)
-    assert [index.stored_ids(path).tolist() for path in paths] == extended
 
 
 def test_a_kind_that_was_chosen_stays_until_another_is(make_store: Make) -> None:

@@ -88,14 +88,14 @@ def test_an_exception_of_the_function_comes_through(many: Synthetic) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
 def test_memory_does_not_grow_with_n(tmp_path: Path) -> None:
-    """Ten times the vectors (20 and 200 MB) at the same peak, but for 20 MB that a noisy allocator may keep."""
+    """Ten times the vectors (8 and 80 MB) at the same peak, but for 20 MB that a noisy allocator may keep."""
     used = []
-    for n in (20_000, 200_000):
+    for n in (8_000, 80_000):
         rng = np.random.default_rng(0)
         vectors = rng.standard_normal((1, n, 256), np.float32)
         root = tmp_path / str(n)
         synthetic_store(
-            root, n=n, dim=256, n_blocks=0, top_form=None, n_shards=n // 20_000, vectors=vectors, index=False
+            root, n=n, dim=256, n_blocks=0, top_form=None, n_shards=n // 8_000, vectors=vectors, index=False
         )
         del vectors
         prepare = (

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 
 from column_writing import write_columns
+from fault_figures import FAULTS
 from fault_stores import (
     DIM,
     IMPORTED,
@@ -46,8 +47,6 @@ from embstore.storage.transaction.manifest import committed_shards
 
 SMALL, OTHER, FEW = WORDS[:6], WORDS[4:9], WORDS[:9]
 SPACE, OCCURRENCES = "toy.word.last", "toy.occurrence.last"
-FAULTS = os.environ.get("EMBSTORE_TEST_FAULTS", "")
-"""``all`` to try every operation, with every error, which takes hours; k to try every k-th one; empty to try a few."""
 ALL = FAULTS == "all"
 
 
