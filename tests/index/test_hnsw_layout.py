@@ -89,7 +89,7 @@ def graph_ids(graph: faiss.IndexIDMap) -> Positions:
 
 
 def test_a_graph_is_ordered_without_a_copy_of_its_vectors() -> None:
-    n, dim = 25_000, 512
+    n, dim = 50_000, 512
     prepare = f"""
 import faiss, numpy as np
 from embstore.index import Design, faiss_index

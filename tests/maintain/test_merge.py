@@ -28,13 +28,10 @@ from embstore.storage.writer import StoreWriter
 Make = Callable[..., Synthetic]
 
 
-def snapshot(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
 def visible(root: Path) -> dict[str, bytes]:
     """What readers may look at: no lock."""
-    return {name: data for name, data in snapshot(root).items() if not name.startswith(".")}
+    found = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    return {name: data for name, data in found.items() if not name.startswith(".")}
 
 
 def vectors_of(made: Synthetic) -> dict[int, bytes]:

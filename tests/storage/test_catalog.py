@@ -34,12 +34,13 @@ COMMANDS: list[Callable[[Store], object]] = [
 ]  # fmt: skip
 NASTY = [
     "a b", "br[1]ack", "[abc]", "st*r", "qu?st", "q'uote", 'd"quote', "üñí日", "a{b}c", "x,y", "hash#1", "pct%20",
-    "back\\slash", "new\nline", "space=foo", "layer=7", "item_id=3",
+    "new\nline", "space=foo", "layer=7", "item_id=3",
 ]  # fmt: skip
 
 
-def test_a_store_may_be_in_any_folder(tmp_path: Path) -> None:
-    made = synthetic_store(tmp_path.joinpath(*NASTY, "store"), n=12, n_blocks=1)
+@pytest.mark.parametrize("names", [NASTY, ["back\\slash"]], ids=["many", "a backslash"])
+def test_a_store_may_be_in_any_folder(tmp_path: Path, names: list[str]) -> None:
+    made = synthetic_store(tmp_path.joinpath(*names, "store"), n=12, n_blocks=1)
     store = made.store
     assert store.query("anisotropy")["n"] == [12, 12, 12]
     assert store.query("anisotropy", where="text = 'text3'")["n"] == [1, 1, 1]

@@ -13,7 +13,6 @@ from hanging import HUNG_SECONDS
 from store_damage import snapshot
 from synthetic import Synthetic
 
-from embstore import Store
 from embstore.base.errors import LockedError
 from embstore.base.sharding import ShardSpec
 from embstore.storage.writer import StoreWriter
@@ -177,23 +176,3 @@ def test_queries_write_nothing_but_their_answers(make_store: Make) -> None:
     after = snapshot(made.root)
     assert {name: what for name, what in after.items() if not name.startswith("answers/")} == before
     assert len(after) - len(before) == 4 * 5, "an answer for each space, layer and question"
-
-
-def test_a_writer_that_is_interrupted_keeps_what_it_was_given(tmp_path: Path) -> None:
-    """Ctrl-C commits what was gathered; another error does not, since its cause may lie in it."""
-    import numpy as np
-    from store_writing import space_writer
-    from synthetic import synthetic_card, synthetic_items
-
-    for error, kept in ((KeyboardInterrupt, [4]), (ValueError, [])):  # nor does a space without a shard stay
-        root = tmp_path / error.__name__
-        items = synthetic_items("word", ["a", "b", "c", "d"])
-        card = synthetic_card()
-        ids = np.array([item.id for item in items])
-        with pytest.raises(error), StoreWriter(root) as store:  # noqa: PT012  # where it is raised is the test
-            store.add_space(card)
-            with space_writer(store, card, {item.id: item for item in items}) as writer:
-                writer.add(ids, np.ones((5, 4, 8), np.float32))
-                raise error
-        assert Store(root).info()["items"] == kept
-        assert Store(root).verify().ok
