@@ -41,7 +41,7 @@ def test_the_card_says_what_the_index_covers(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("keep", [0, 4, 50, 0.5])
+@pytest.mark.parametrize("keep", [0, 0.5])
 def test_a_truncated_index_is_named_with_the_remedy(make_store: Make, keep: float) -> None:
     made = make_store(n=30)
     path = made.paths.index(made.space, made.card.layers.members[-1])

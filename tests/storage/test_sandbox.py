@@ -230,10 +230,10 @@ def test_a_relation_writes_nothing_and_reads_nothing_else(made: Synthetic, tmp_p
 
 
 def test_a_time_limit_ends_a_run_and_the_relation_can_be_run_again(made: Synthetic) -> None:
-    relation = made.store.sql("SELECT count(*) FROM range(100000000000)", timeout=0.2)
+    relation = made.store.sql("SELECT count(*) FROM range(100000000000)", timeout=1)
     for _ in range(2):
         start = time.process_time()
-        with pytest.raises(QueryError, match=r"took longer than its limit of 0\.2 s.*timeout="):
+        with pytest.raises(QueryError, match=r"took longer than its limit of 1 s.*timeout="):
             relation.fetchall()
         assert time.process_time() - start < 5 * (os.cpu_count() or 1), "it goes on"
     assert relation.aggregate("1").limit(1).columns == ["1"]

@@ -107,7 +107,7 @@ def test_memory_does_not_grow_with_n(tmp_path: Path) -> None:
     assert used[1] - used[0] < 20_000, f"{used} kB"
 
 
-@pytest.mark.parametrize("keep", [0, 3, 100, 0.5, -1, -8, -200])
+@pytest.mark.parametrize("keep", [0, 0.5, -1, -200])
 def test_a_truncated_shard_is_named_by_every_query_that_reads_it(make_store: Make, keep: float) -> None:
     made = make_store(n=60, n_shards=2)
     path = made.shard_files[0]
