@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from synthetic import Synthetic
 
 from embstore.base.arrays import distinct_rows, has_direction
+from embstore.base.errors import UnknownNameError
 from embstore.index import exact_knn
 from embstore.index import exact_knn as point_distances
 from embstore.index.exact_knn import DISTANCES, Points, neighbours_of_all
@@ -220,6 +221,8 @@ def test_a_zero_vector_has_no_cosine() -> None:
     assert has_direction(x).tolist() == [True, False, True]
     with pytest.raises(ValueError, match="zero vector"):
         neighbours_of_all(x, 1, "cosine")
+    with pytest.raises(UnknownNameError, match="euclidean"):
+        neighbours_of_all(x, 1, "euclid")
     positions, values = neighbours_of_all(x, 1, "euclidean")
     assert positions.tolist() == [[1], [0], [1]]
     assert values.tolist() == [[1], [1], [2]]
