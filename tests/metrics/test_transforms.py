@@ -286,6 +286,12 @@ def test_equal_vectors_have_nothing_left(name: str, n: int) -> None:
         fit(Arrays(np.full((n, 3), 0.1, np.float32)), parse_transforms([name]))
 
 
+def test_no_vectors_fit_nothing() -> None:
+    for name in STEPS:
+        with pytest.raises(NotComputable, match="no vectors"):
+            fit(Arrays(np.zeros((0, 4))), parse_transforms([name]))
+
+
 @pytest.mark.parametrize(
     "name",
     ["abtt", "abtt:", "abtt:x", "abtt:-1", "abtt:1.5", "abtt:1,2", "abtt-original:²", "drop", "drop:", "drop:1,,2",
