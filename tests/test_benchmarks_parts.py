@@ -1,7 +1,6 @@
 """What the benchmarks are made of does what the figures rest on."""
 
 import json
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,12 +9,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-import benchmark_peers
 import benchmark_search
 from benchmark_clusters import Clusters
-from benchmark_growth import oneshot
-from benchmark_search import exact, left_out_of, recall_of, search
-from benchmark_searchers import SEARCHERS
+from benchmark_search import exact
 from benchmark_stores import Workspace
 from benchmark_timing import FULL, TINY, Point, Result
 from run import save
@@ -39,19 +35,6 @@ def test_a_smaller_set_of_clusters_is_the_beginning_of_a_larger_one() -> None:
     assert (np.abs(held_out[:, None] - large[:500]).max(axis=2) > 1e-3).all()
     np.testing.assert_array_equal(held_out, Clusters(24).held_out(50))
     assert not np.array_equal(held_out, Clusters(24, seed=1).held_out(50))
-
-
-def test_clusters_have_near_neighbours_and_a_common_direction() -> None:
-    x = np.concatenate(list(Clusters(128).blocks(3_000)))
-    units = x / np.linalg.norm(x, axis=1, keepdims=True)
-    cosines = units @ units.T
-    np.fill_diagonal(cosines, -1)
-    nearest = cosines.max(axis=1).mean()
-    mean = (np.linalg.norm(units.sum(axis=0)) ** 2 - 3_000) / (3_000 * 2_999)
-    assert 0.03 < mean < 0.3
-    assert nearest > mean + 0.3
-    variances = np.linalg.eigvalsh(np.cov(x.T))[::-1]
-    assert variances[:10].sum() > 1.5 * 10 / 128 * variances.sum()
 
 
 def test_a_clustered_store_holds_the_vectors_that_the_peers_get(tmp_path: Path) -> None:
@@ -92,38 +75,6 @@ def test_the_exact_answer_is_the_sorted_one(monkeypatch: pytest.MonkeyPatch) -> 
     vectors, queries = rng.standard_normal((300, 8), np.float32), rng.standard_normal((5, 8), np.float32)
     cosines = queries @ (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T
     np.testing.assert_array_equal(exact(vectors, queries), np.argsort(-cosines, axis=1)[:, :10])
-
-
-def test_recall_counts_what_was_found_in_any_order() -> None:
-    assert recall_of(np.array([[1, 2], [3, 4]]), np.array([[2, 1], [4, 5]])) == 0.75
-
-
-@pytest.mark.slow
-def test_peers_that_are_not_installed_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark_peers, "installed", lambda package: None)
-    monkeypatch.setattr(benchmark_search, "installed", lambda package: None)
-    space = Workspace(tmp_path, replace(TINY, growth=(60,)))
-    assert [line.peer for line in oneshot(space)] == [
-        "gensim is not installed", "lancedb is not installed", "duckdb is not installed", "llm is not installed",
-    ]  # fmt: skip
-    [recall, *missing] = search(space)
-    assert recall.holds
-    assert {line.peer for line in missing} >= {"usearch is not installed", "hnswlib is not installed"}
-    assert {point.who for point in space.points} == {"embstore"}
-
-
-def test_a_peer_may_be_left_out(tmp_path: Path) -> None:
-    without = tuple(kind.name for kind in SEARCHERS if kind.name not in ("embstore", "DuckDB"))
-    space = Workspace(tmp_path, replace(TINY, growth=(60,), without=without))
-    lines = search(space)
-    assert {point.who for point in space.points} == {"embstore", "DuckDB"}
-    assert {line.what for line in lines if line.peer == "left out, as asked"} == {f"… to {name}" for name in without}
-
-
-def test_of_two_graphs_one_takes_part_among_the_most_items() -> None:
-    assert [kind.name for kind in left_out_of(SEARCHERS, 1_000_000, 100_000)] == ["usearch"]
-    assert not left_out_of(SEARCHERS, 100_000, 100_000)
-    assert not left_out_of([kind for kind in SEARCHERS if kind.name != "hnswlib"], 1_000_000, 100_000)
 
 
 def test_a_run_replaces_only_its_own_figures(tmp_path: Path) -> None:

@@ -1,16 +1,14 @@
 """What the documentation and the README show is what the run measured."""
 
 import json
-import re
 from dataclasses import asdict
-from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from benchmark_timing import Point, Result
 from report import CHOSEN, MARKER, PAGE, PLOT, ROOT, SUMMARY, growth_plot, points, renew, section, summary
-from report_plot import duration, plot
+from report_plot import plot
 
 _FIGURES = ROOT / "docs" / "benchmarks.json"
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -44,26 +42,6 @@ def test_the_table_has_every_line_with_its_verdict() -> None:
     assert PLOT.name not in text
 
 
-def test_growth_is_a_table_by_size() -> None:
-    costs = (
-        Point("look", "embstore", 10, 0.25),
-        Point("look", "peer", 1_000, 2),
-        Point("look", "embstore", 1_000, 0.5),
-    )
-    text = section(document(costs=costs))
-    assert "| cost | of | 10 | 1,000 |" in text
-    assert "| look | embstore | 250 ms | 500 ms |" in text
-    assert "|  | peer |  | 2 s |" in text
-    assert f"](../{PLOT.name})" in text
-
-
-def test_only_what_stands_between_the_markers_is_renewed() -> None:
-    page = "before\n<!-- here -->\nold\n<!-- here: end -->\nafter\n"
-    assert renew(page, "new", "here") == "before\n<!-- here -->\nnew\n\n<!-- here: end -->\nafter\n"
-    with pytest.raises(SystemExit, match="needs the lines"):
-        renew("before\nafter\n", "new", "here")
-
-
 def test_the_summary_has_the_chosen_lines_in_their_order() -> None:
     text = summary(
         document(
@@ -90,30 +68,6 @@ def test_the_plot_has_a_line_for_each_contender_higher_where_it_takes_longer() -
     assert all(its < mine for its, mine in zip(slow, ours, strict=True))
     texts = [text.text for text in root.iter(f"{_SVG}text")]
     assert texts.count("embstore") == texts.count("slow & old") == 2
-
-
-def test_labels_keep_apart_and_inside() -> None:
-    lines = {f"line {number}": {10: 1.0, 100: 5.0 + number / 100} for number in range(9)} | {
-        "embstore": {10: 1, 100: 5}
-    }
-    root = ElementTree.fromstring(plot({"a panel": lines}, "embstore"))
-    labels = [text for text in root.iter(f"{_SVG}text") if re.match("line|emb", text.text or "")]
-    heights = sorted(float(text.attrib["y"]) for text in labels)
-    assert len(heights) == 10
-    assert all(below - above > 12.9 for above, below in pairwise(heights))
-    assert heights[-1] < float(root.attrib["height"])
-
-
-def test_costs_of_one_size_are_not_plotted() -> None:
-    assert growth_plot(document(costs=(Point("writing", "embstore", 10, 1.0),))) is None
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [(0.0000412, "41 µs"), (0.001, "1 ms"), (0.9999, "1.0 s"), (0.25, "250 ms"), (1.26, "1.3 s"), (1234.0, "1,234 s")],
-)
-def test_durations_are_short(seconds: float, shown: str) -> None:
-    assert duration(seconds) == shown
 
 
 @pytest.mark.skipif(not _FIGURES.exists(), reason="no figures are kept yet")

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from embstore.base import installation
-from embstore.base.errors import EmbstoreError, UsageError
+from embstore.base.errors import UsageError
 from embstore.base.messages import command_line, rendered, written_as
 from embstore.base.table import Table
 
@@ -59,20 +59,6 @@ def test_no_message_names_an_option_of_the_command_line() -> None:
             texts = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
             prose = command.sub("", "".join(texts))
             assert not re.search(r"\s--[a-z]", prose), f"{path}:{node.lineno}: {prose}"
-
-
-def test_errors_of_a_store_speak_the_language_of_the_caller(make_store, tmp_path) -> None:
-    from embstore_cli.main import app
-    from typer.testing import CliRunner
-
-    made = make_store(index=False)
-    with pytest.raises(EmbstoreError, match="add embed=True; to keep it") as found:
-        made.store.neighbours("tex3")
-    assert "--embed" not in str(found.value)
-    with command_line(), pytest.raises(EmbstoreError, match="add --embed; to keep it"):
-        made.store.neighbours("tex3")
-    output = CliRunner().invoke(app, ["neighbours", "tex3", "--store", str(made.root)]).stderr
-    assert "add --embed; to keep it" in output
 
 
 @pytest.mark.parametrize(

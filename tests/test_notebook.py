@@ -1,7 +1,5 @@
 """Progress and results in notebooks: each long method shows a bar and removes it, and results show notes and n."""
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,12 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hanging import HUNG_SECONDS
 
 from embstore import Store, Stores
 from embstore.base import progress as notebook
 from embstore.base.progress import Progress
-from embstore.base.table import Table
 from embstore.build import texts
 
 METHODS: dict[str, tuple[str, Callable[[Store, Path], object]]] = {
@@ -62,7 +58,16 @@ def test_a_method_that_may_take_long_shows_a_bar_and_removes_it(make_store, tmp_
     store = make_store(n=30, index=name != "index").store
     call(store, tmp_path)
     assert any(verb in bar.line for bar in shown), [bar.line for bar in shown]
-    assert shown[-1].line == ""
+    assert (shown[-1].line, shown[-1]._repr_html_()) == ("", "")
+
+
+def test_a_brief_task_shows_nothing_nor_does_a_program(make_store, shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notebook, "_SECONDS_TO_FIRST", 60.0)
+    make_store(n=30, index=False).store.query("norms", where="text <> 'x'")
+    assert shown == []
+    assert "&lt;b&gt;" in notebook.Bar("<b>", 0.5)._repr_html_()
+    monkeypatch.setattr(sys.modules["IPython"], "get_ipython", lambda: SimpleNamespace())
+    assert notebook.notebook_observer() is None
 
 
 def test_the_bar_of_a_task_that_fails_is_removed_after_its_cell(shown, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,65 +102,3 @@ def test_a_build_shows_the_reading_and_the_embedding(
         assert verb in lines
     assert shown[-1].line == ""
     assert "tiny.word.last: 60 embedded" in report._repr_html_()
-
-
-def test_html_tables_have_the_notes_and_n(make_store) -> None:
-    store = make_store(n=30).store
-    for table in (store.query("norms", sample=5), store.query("cka", layers="0,1"), store.query("hubness", layers=0)):
-        assert table.notes
-        for note in table.notes:
-            assert f"<p>{note}</p>".replace("'", "&#x27;") in table._repr_html_()
-        assert any("n = " in note for note in table.notes)
-    for found in (store.info(), store.skipped(), Store.metrics(), store.neighbours("text1")):
-        assert isinstance(found, Table)
-        assert found._repr_html_().startswith("<table>")
-    assert store.verify()._repr_html_().startswith("<p>")
-
-
-_CELLS = """
-import sys
-from pathlib import Path
-import embstore.base.progress
-embstore.base.progress._SECONDS_TO_FIRST = embstore.base.progress._SECONDS_BETWEEN = 0.0
-from embstore import Store
-store = Store({store!r})
-store.query("norms", where="text <> 'x'")
-"""
-_CLIENT = """
-import json, sys
-from jupyter_client.manager import start_new_kernel
-
-limit = float(sys.argv[2])
-manager, client = start_new_kernel(startup_timeout=limit)
-outputs = []
-try:
-    reply = client.execute_interactive(sys.argv[1], timeout=limit, output_hook=outputs.append)
-    print(json.dumps([reply["content"]["status"], [[m["msg_type"], m["content"]] for m in outputs]], default=str))
-finally:
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
-"""
-
-
-def test_a_kernel_of_jupyter_shows_the_bar_and_the_table(make_store, tmp_path: Path) -> None:
-    import json
-
-    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
-    pytest.importorskip("jupyter_client", reason="jupyter_client is not installed")
-    made = make_store(n=30, index=False)
-    command = [sys.executable, "-c", _CLIENT, _CELLS.format(store=str(made.root)), str(HUNG_SECONDS)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"IPYTHONDIR": str(tmp_path)}
-    )
-    assert done.returncode == 0, done.stderr
-    status, outputs = json.loads(done.stdout.splitlines()[-1])
-    assert status == "ok", outputs
-    bars = [
-        content["data"]["text/html"] for kind, content in outputs if kind in ("display_data", "update_display_data")
-    ]
-    assert bars[0].startswith('<progress max="1"')
-    assert "computing norms of toy.word.last" in bars[0]
-    assert bars[-1] == ""
-    [table] = [content["data"]["text/html"] for kind, content in outputs if kind == "execute_result"]
-    assert table.startswith("<table>")
-    assert "toy.word.last: n = 30" in table

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embstore.base.errors import UsageError
-from embstore.base.sharding import KEYS, Parts, Range, ShardSpec
+from embstore.base.sharding import KEYS, Parts, ShardSpec
 
 sizes = st.integers(0, 10**9)
 keys = st.integers(0, KEYS - 1)
@@ -104,7 +104,3 @@ def test_a_turn_is_written_as_a_fraction() -> None:
     for text in ("5/3", "0/3", "1/0", "-1/3", "1", "1/2/3", "a/b", "", "1.0/2", "١/٢"):
         with pytest.raises(UsageError, match=r"write i/n with 1 ≤ i ≤ n"):
             ShardSpec.parse(text)
-
-
-def test_a_range_is_half_open() -> None:
-    assert list(Parts(2, 1, ShardSpec()).windows(0)) == [Range(0, KEYS // 2)]

@@ -62,28 +62,6 @@ def test_fields_cannot_run_into_each_other() -> None:
     assert item_id(Unit.OCCURRENCE, "a", "bc", Span(0, 1)) != item_id(Unit.OCCURRENCE, "ab", "c", Span(0, 1))
 
 
-@pytest.mark.parametrize(
-    ("sentence", "words"),
-    [
-        ("The dog barks.", ["The", "dog", "barks"]),
-        ("don't stop; a well-known state-of-the-art", ["don't", "stop", "a", "well-known", "state-of-the-art"]),
-        ("it’s naïve", ["it’s", "naïve"]),
-        ("'quoted' -dash- end-", ["quoted", "dash", "end"]),
-        ("日本 2 x_y", ["日本", "2", "x_y"]),
-        ("  … !?", []),
-        ("", []),
-    ],
-)
-def test_words_in(sentence: str, words: list[str]) -> None:
-    assert [sentence[span.start : span.end] for span in words_in(sentence)] == words
-
-
-def test_every_word_of_a_sentence_is_an_occurrence_even_the_same_word_twice() -> None:
-    items = items_of("the bank of the bank", Unit.OCCURRENCE)
-    assert [item.text for item in items] == ["the", "bank", "of", "the", "bank"]
-    assert len({item.id for item in items}) == 5
-
-
 def test_a_draw_depends_on_seed_and_text_alone() -> None:
     sentences = [f"one two three four five {number}" for number in range(50)]
 

@@ -11,8 +11,6 @@ import pytest
 
 from embstore import Store
 from embstore.base.errors import DamagedError, EmbstoreError, SourceError, UnknownNameError, UsageError
-from embstore.base.space import Unit
-from embstore.base.text import Item
 from embstore.build.report import BuildReport
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.tables import column_schema
@@ -76,14 +74,8 @@ def test_columns_of_a_csv_are_typed_and_stored_once(build: Build, tmp_path: Path
     assert stored["share"].tolist() == [None if pd.isna(value) else value for value in shares]
     assert stored["freq"].tolist() == [int(value) if value else None for value in expected["freq"]]
     assert stored["known"].tolist() == [True, True, False, None]
-    assert {column.name: column.n_new for column in report.columns} == {
-        "pos": 4,
-        "freq": 3,
-        "share": 3,
-        "known": 3,
-        "code": 4,
-        "empty": 0,
-    }
+    n_new = {"pos": 4, "freq": 3, "share": 3, "known": 3, "code": 4, "empty": 0}
+    assert {column.name: column.n_new for column in report.columns} == n_new
     assert "column empty: no value in these sources, so nothing is stored" in str(report)
     assert "column freq (int64): 3 values stored" in report.lines()
     before = Catalog(tmp_path / "store").column_files
@@ -231,14 +223,6 @@ def test_a_cell_that_turns_a_column_to_strings_is_named(build: Build, tmp_path: 
     assert _kinds(tmp_path / "store") == {"code": "string", "freq": "string", "yes": "string"}
 
 
-def test_an_item_is_a_text(build: Build, tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("text,pos\nDog,NOUN\ndog,VERB\n")
-    build("a.csv", keep="pos")
-    stored = _stored(tmp_path / "store")
-    assert stored["pos"].to_dict() == {"Dog": "NOUN", "dog": "VERB"}
-    assert Item.whole(Unit.WORD, "Dog").id != Item.whole(Unit.WORD, "dog").id
-
-
 @pytest.mark.parametrize("unit", ["word", "occurrence"])
 def test_numbers_of_tokens_are_those_of_the_tokenizer(
     build: Build, tmp_path: Path, checkpoint: Path, unit: str
@@ -317,12 +301,3 @@ def test_targets_have_the_columns_of_their_rows(build: Build, tmp_path: Path) ->
     }
     with pytest.raises(UsageError, match="Name the columns to keep"):
         build("a.csv", unit="occurrence", span="start,end", keep="all")
-
-
-def test_texts_of_python_bring_their_columns(tmp_path: Path, checkpoint: Path) -> None:
-    frame = pd.DataFrame({"text": ["a", "b", "c"], "n": [1, 2, 3], "x": [0.5, None, 2.0]})
-    texts = [(row["text"], {"n": row["n"], "x": row["x"]}) for row in frame.to_dict("records")]
-    Store(tmp_path / "store").build(iter(texts), models=str(checkpoint), index="none")
-    stored = _stored(tmp_path / "store")
-    assert stored["n"].tolist() == [1, 2, 3]
-    assert stored["x"].tolist() == [0.5, None, 2.0]

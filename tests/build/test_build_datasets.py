@@ -10,15 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 from dataset_files import FILES, STSB_LINES, look_alike, put, serving
 from synthetic import Synthetic
-from tiny_checkpoint import content, texts
+from tiny_checkpoint import content
 
 from embstore import Store
-from embstore.base.errors import DamagedError, QueryError, SourceError, UsageError
+from embstore.base.errors import DamagedError, QueryError, UsageError
 from embstore.base.progress import Progress
 from embstore.base.space import Unit
 from embstore.base.text import Item
 from embstore.build.report import BuildReport
-from embstore.sources import DATASETS, add_dataset
+from embstore.sources import add_dataset
 from embstore.sources.datasets import PLEASANT, UNPLEASANT
 from embstore.storage.transaction.commit import write_dataset
 
@@ -91,14 +91,6 @@ def test_rows_are_joined_by_id_in_the_datasets_order(build: Build, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("at_hand")
-def test_words_that_look_like_missing_values_have_vectors(build: Build, tmp_path: Path) -> None:
-    build("rg65")
-    assert {texts(tmp_path / "store")[item] for item in embedded(tmp_path, WORDS)} == set(RG65)
-    found = Store(tmp_path / "store").sql("SELECT text, text_2, score FROM datasets.rg65").fetchall()
-    assert found == [("cord", "smile", 0.02), ("null", "nan", 3.5), ("NA", "None", 1.25)]
-
-
-@pytest.mark.usefixtures("at_hand")
 def test_a_unit_that_is_given_wins_and_rows_of_other_units_stay(build: Build, tmp_path: Path) -> None:
     build(["rg65", "stsb"], unit="sentence", poolings="mean")
     assert embedded(tmp_path, SENTENCES) >= ids(Unit.SENTENCE, RG65)
@@ -154,15 +146,6 @@ def test_one_name_for_two_units_is_refused_and_leaves_no_store(build: Build, tmp
     assert list(Store(tmp_path / "store").catalog.cards) == ["both"]
 
 
-@pytest.mark.usefixtures("at_hand")
-def test_a_dry_run_counts_what_the_build_then_does(build: Build, tmp_path: Path) -> None:
-    dry = build(["rg65", "stsb", "bellezza"], dry_run=True)
-    assert not (tmp_path / "store").exists()
-    real = build(["rg65", "stsb", "bellezza"])
-    assert [(each.space, each.embedded) for each in dry.spaces] == [(each.space, each.embedded) for each in real.spaces]
-    assert (dry.n_texts, dry.n_items, dry.n_tokens) == (real.n_texts, real.n_items, real.n_tokens)
-
-
 def test_a_dataset_that_is_not_at_hand_is_downloaded(build: Build, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     observed: list[Progress] = []
     with serving(monkeypatch) as server:
@@ -174,16 +157,6 @@ def test_a_dataset_that_is_not_at_hand_is_downloaded(build: Build, data: Path, m
     assert report.spaces[0].embedded == 6
     assert observed[0] == Progress("fetch", "rg65", len(FILES["rg65"]), len(FILES["rg65"]), 1.0)
     assert (data / "rg65.csv").is_file()
-
-
-def test_without_a_network_no_store_is_left_behind(
-    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with serving(monkeypatch) as server:
-        look_alike(monkeypatch, "rg65", address=server.address)
-    with pytest.raises(SourceError, match="by hand"):
-        build(["words:3", "rg65"])
-    assert not (tmp_path / "store").exists()
 
 
 def test_ones_own_table_is_built_like_any_other(build: Build, tmp_path: Path) -> None:
@@ -280,14 +253,3 @@ def test_columns_have_the_types_that_are_published(make_store: Callable[..., Syn
     columns = made.store.catalog.dataset("mine", Unit.WORD)
     assert list(columns) == schema.names[1:]
     assert [columns[name].dtype for name in ("item_id", "item_id_2", "score")] == [np.int64, np.int64, np.float64]
-
-
-def test_the_whole_datasets_of_the_paper(shared: Path, build: Build, tmp_path: Path) -> None:
-    for name in ("rg65", "bellezza"):
-        add_dataset(name, shared / "data" / DATASETS[name].content.name)  # type: ignore[union-attr]
-    report = build(["rg65", "bellezza"])
-    words = {row["text"] for row in rows_of(tmp_path, "rg65", Unit.WORD)}
-    words |= {row["text_2"] for row in rows_of(tmp_path, "rg65", Unit.WORD)}
-    lexicon = [row["text"] for row in rows_of(tmp_path, "bellezza", Unit.WORD)]
-    assert (len(words), len(lexicon)) == (48, 399)
-    assert report.n_items == len(words | {*lexicon, *PLEASANT, *UNPLEASANT})

@@ -96,26 +96,15 @@ def test_a_model_that_fails_at_every_text_names_the_first(build, tmp_path: Path,
     assert Store(tmp_path / "store").verify().ok
 
 
-def test_a_vector_that_is_not_finite_is_refused_with_its_text(build, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+def test_a_vector_that_is_not_finite_is_refused_with_its_text_and_what_was_written_before_stays(
+    build, tmp_path: Path
+) -> None:
     broken = make_checkpoint(tmp_path / "broken", nan_token="z")
-    build(*WORDS, models=f"tiny={broken}")
-    with pytest.raises(EncodeError) as caught:
-        build(*WORDS, "pizza", models=f"tiny={broken}")
-    message = str(caught.value)
-    assert "layer 1 is not finite" in message
-    assert "'pizza'" in message
-    assert f"words.txt:{len(WORDS) + 1}" in message
-    assert str(broken) in message
-    assert _stored(tmp_path / "store") == len(WORDS)
-    assert Store(tmp_path / "store").verify().ok
-
-
-def test_what_was_written_before_a_broken_vector_stays(build, tmp_path: Path) -> None:
-    broken = make_checkpoint(tmp_path / "broken", nan_token="z")
-    last = max((f"{word}z" for word in WORDS), key=lambda text: Item.whole(Unit.WORD, text).id)
-    with pytest.raises(EncodeError, match=f"'{last}'"):
+    last = max((f"{word}za" for word in WORDS), key=lambda text: Item.whole(Unit.WORD, text).id)
+    with pytest.raises(EncodeError, match="layer 1 is not finite") as caught:
         build(*WORDS, last, models=f"tiny={broken}")
+    for part in (f"'{last}'", f"words.txt:{len(WORDS) + 1}", str(broken)):
+        assert part in str(caught.value)
     kept = _stored(tmp_path / "store")
     # Parts go by ascending ids: the one of the broken vector is among the last.
     assert len(WORDS) // 2 < kept < len(WORDS)
@@ -135,15 +124,6 @@ def test_float16_overflow_names_the_remedy(build, tmp_path: Path) -> None:
     # The remedy works as it stands: the space that came to nothing is not in the way.
     assert build(*WORDS, models=f"tiny={large}").spaces[0].embedded == len(WORDS)
     assert Store(tmp_path / "store").info()["dtype"] == ["float32"]
-
-
-def test_a_checkpoint_that_gives_nothing_finite_is_refused_with_a_text(build, tmp_path: Path) -> None:
-    broken = make_checkpoint(tmp_path / "broken", scale=float("nan"))
-    with pytest.raises(EncodeError, match=r"layer 0 is not finite.*The text is 'w\d+'"):
-        build(*WORDS, models=f"tiny={broken}")
-    assert not list((tmp_path / "store").rglob("spaces/*"))
-    sound = make_checkpoint(tmp_path / "sound")
-    assert build(*WORDS, models=f"tiny={sound}").spaces[0].embedded == len(WORDS)
 
 
 def test_what_skips_every_text_makes_no_space(build, tmp_path: Path) -> None:
@@ -182,20 +162,6 @@ def _files_of_at_most(n_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_full_disk_leaves_a_store_that_goes_on(build, tmp_path: Path) -> None:
-    build(*WORDS, store="whole")
-    build(*WORDS[:20])
-    with (
-        _files_of_at_most(9000),
-        pytest.raises(StoreError, match=r"no space left for .*store/.*run the same build again"),
-    ):
-        build(*WORDS)
-    assert not list(tmp_path.rglob(".*.tmp"))
-    assert Store(tmp_path / "store").verify().ok
-    build(*WORDS)
-    assert_same_content(tmp_path / "whole", tmp_path / "store")
 
 
 @pytest.fixture
@@ -298,9 +264,9 @@ def test_an_altered_text_of_the_store_is_not_taken_for_a_text_with_the_same_id(b
         build("dog", "cat")
 
 
-@pytest.mark.parametrize(("stage", "step"), [("load", 1), ("encode", 1), ("encode", 5), ("index", 1), ("index", 3)])
+@pytest.mark.parametrize(("stage", "step"), [("load", 1), ("encode", 5), ("index", 3)])
 def test_an_interrupt_keeps_what_is_embedded(build, tmp_path: Path, stage: str, step: int) -> None:
-    """Ctrl-C at each stage; the real signal is in test_build_interrupted."""
+    """Ctrl-C at each stage; the real signal is in tests/faults."""
     seen: list[Progress] = []
 
     def observe(progress: Progress) -> None:

@@ -14,7 +14,7 @@ from embstore.base.space import Unit
 from embstore.base.text import NO_WORD, TOO_LONG, Item, is_too_long, is_unicode, items_of, words_in
 from embstore.build.report import BuildReport
 
-N_TEXTS = 100_000
+N_TEXTS = 30_000
 N_LONG = 4
 
 anything = st.text(st.characters(exclude_categories=()), max_size=20)
@@ -106,7 +106,7 @@ def test_a_long_line(build, unit: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_random_texts(build) -> None:
+def test_tens_of_thousands_of_random_texts(build) -> None:
     rng = random.Random(7)
     texts = [_random_text(rng) for _ in range(N_TEXTS)]
     for number in range(N_LONG):

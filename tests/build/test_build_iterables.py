@@ -1,6 +1,5 @@
 """``Store.build`` of texts that are given in Python."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +89,7 @@ def test_pairs_have_columns_and_spans(tmp_path: Path, options: dict[str, Any]) -
         (SourceError, ["a", 3], {}, r"texts\[1\] is of type int, not a string"),
         (SourceError, np.array([1, 2]), {}, r"texts\[0\] is of type int64, not a string"),
         (SourceError, [()], {}, r"texts\[0\] is of type tuple, not a string"),
-        (
-            UsageError,
-            (text for text in "ab"),
-            {"columns": "text"},
-            "columns= is about files, and texts",
-        ),
+        (UsageError, (text for text in "ab"), {"columns": "text"}, "columns= is about files, and texts"),
         (UsageError, (text for text in "ab"), {"header": False}, "header= is about files"),
         (SourceError, [("a", "b")], {}, r"texts\[0\] is a string with a str"),
         (SourceError, [("a", {"p": 1}), ("b", {})], {"keep": "p"}, r"texts\[1\] has no column 'p' to keep"),
@@ -123,29 +117,3 @@ def test_a_table_of_pandas_is_refused_with_the_way_to_give_it(tmp_path: Path, op
     report = store.build(zip(frame["text"], frame[["pos"]].to_dict("records"), strict=True), **options)
     assert (report.n_items, report.columns[0].name, dict(report.blanks)) == (2, "pos", {"missing value": 1})
     assert store.build(frame["text"], **options).spaces[0].present == 2
-
-
-def test_an_interrupted_build_of_a_generator_resumes(
-    tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from embstore.build import run
-
-    def words() -> Iterator[str]:
-        yield from (f"w{number} {'sea ' * (number % 7)}" for number in range(60))
-
-    options |= {"shard_bytes": 4000}
-    Store(tmp_path / "whole").build(words(), **options)
-    real, calls = run.Run.record, iter(range(999))
-
-    def interrupted(self: Any, *step: Any) -> None:
-        real(self, *step)
-        if next(calls) == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(run.Run, "record", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        Store(tmp_path / "resumed").build(words(), **options)
-    monkeypatch.undo()
-    report = Store(tmp_path / "resumed").build(words(), **options)
-    assert 0 < report.spaces[0].present < 60
-    assert_same_content(tmp_path / "whole", tmp_path / "resumed")

@@ -105,7 +105,7 @@ def test_a_target_is_the_occurrence_that_all_words_have(tmp_path: Path, checkpoi
     assert Store(tmp_path / "one").verify(deep=True).ok
 
 
-def test_parts_and_interrupted_builds_make_the_same_store(tmp_path: Path, checkpoint: Path, monkeypatch) -> None:
+def test_parts_make_the_same_store(tmp_path: Path, checkpoint: Path) -> None:
     options: dict[str, Any] = {"models": f"tiny={checkpoint}", "span": "start,end", "shard_bytes": 2000}
     options |= {"index": "none"}
     source = str(spans_file(tmp_path / "s.csv"))
@@ -115,23 +115,6 @@ def test_parts_and_interrupted_builds_make_the_same_store(tmp_path: Path, checkp
     for number in (1, 2):
         Store(tmp_path / "parts").build(source, shard=f"{number}/2", **options)
     assert_same_content(tmp_path / "whole", tmp_path / "parts")
-
-    from embstore.build import run
-
-    real, calls = run.Run.record, iter(range(99))
-
-    def interrupted(self: Any, *step: Any) -> None:
-        real(self, *step)
-        if next(calls) == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(run.Run, "record", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        Store(tmp_path / "resumed").build(source, **options)
-    monkeypatch.undo()
-    resumed = Store(tmp_path / "resumed").build(source, **options)
-    assert 0 < resumed.spaces[0].present < len(ROWS)
-    assert_same_content(tmp_path / "whole", tmp_path / "resumed")
 
 
 def test_a_target_without_tokens_is_skipped_with_its_reason(tmp_path: Path, folder) -> None:

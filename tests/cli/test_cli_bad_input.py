@@ -27,79 +27,45 @@ OF_A_STORE = {
     "metric": (["query", "anisotrop"], ["unknown metric 'anisotrop'", "Did you mean 'anisotropy'?", "Known: anis"]),
     "model": (
         ["query", "norms", "--model", "tooy"],
-        ["unknown model 'tooy'", "Did you mean 'toy'?", "Known: other, toy", "embstore build --model tooy"],
+        ["Did you mean 'toy'?", "Known: other, toy", "build --model tooy"],
     ),
-    "space": (
-        ["query", "norms", "--space", "toy.word.lst"],
-        ["unknown space 'toy.word.lst'", "Did you mean 'toy.word.last'", "Known: "],
-    ),
+    "space": (["query", "norms", "--space", "toy.word.lst"], ["'toy.word.lst'", "mean 'toy.word.last'", "Known: "]),
     "layer": (
         ["query", "norms", "--layer", "17", "--space", "toy.word.last"],
         ["unknown layer '17'", "Known: 0, 1, 2, 3, raw, all, top, normed"],
     ),
     "unit": (["query", "norms", "--unit", "wrod"], ["unknown unit 'wrod'", "Did you mean 'word'?", "Known: word"]),
-    "pooling": (
-        ["query", "norms", "--pooling", "men"],
-        ["unknown pooling 'men'", "Did you mean 'mean'?", "Known: last"],
-    ),
     "pooling that no space has": (
         ["query", "norms", "--pooling", "eos"],
         ["no space matches pooling 'eos'", "The store holds: "],
     ),
     "store": (["info", "--store", "nowhere"], ["no store at", "nowhere", "embstore build --store"]),
-    "column of --where": (
-        ["query", "norms", "--where", "txt = 'dog'"],
-        ["txt", "item_id", "text"],
-    ),
+    "column of --where": (["query", "norms", "--where", "txt = 'dog'"], ["txt", "item_id", "text"]),
     "text": (
         ["neighbours", "dgo", "--space", "toy.word.last"],
         ["'dgo' is not in toy.word.last", "Nearest stored texts: 'dog'", "--embed"],
     ),
     "no text": (["neighbours"], ["text"]),
     "brackets": (["neighbours", "--text", "the bank"], ["brackets", "the [bank] of the river"]),
-    "combination": (
-        ["neighbours", "dog", "--positive", "cat"],
-        ["either texts or positive and negative words", "not both"],
-    ),
-    "word of a combination": (
-        ["neighbours", "--positive", "dgo,cat", "--space", "toy.word.last"],
-        ["'dgo' is not in toy.word.last", "Nearest stored texts: 'dog'", "--embed"],
-    ),
-    "method": (
-        ["neighbours", "--positive", "dog", "--method", "3cosmull"],
-        ["unknown method '3cosmull'", "Did you mean '3cosmul'?", "Known: 3cosadd, 3cosmul"],
-    ),
+    "combination": (["neighbours", "dog", "--positive", "cat"], ["either texts or positive and negative", "not both"]),
+    "method": (["neighbours", "--positive", "dog", "--method", "3cosmull"], ["Did you mean '3cosmul'?", "Known: 3cos"]),
     "method without words": (["neighbours", "dog", "--method", "3cosmul"], ["--method 3cosmul", "--positive"]),
     "one text": (["cosine", "dog"], ["at least two different texts", "embstore cosine bank river"]),
-    "text of a cosine": (
-        ["cosine", "dgo", "cat", "--space", "toy.word.last"],
-        ["'dgo' is not in toy.word.last", "Nearest stored texts: 'dog'", "--embed"],
-    ),
     "k": (["neighbours", "dog", "-k", "0"], ["k", "at least 1", "0"]),
-    "format": (
-        ["query", "norms", "--format", "jsno"],
-        ["unknown format 'jsno'", "Did you mean 'json' or 'jsonl'?", "Known: table, json"],
-    ),
+    "format": (["query", "norms", "--format", "jsno"], ["Did you mean 'json' or 'jsonl'?", "Known: table, json"]),
     "sample": (["query", "norms", "--sample", "0"], ["sample", "at least 1", "0"]),
     "memory below what DuckDB starts with": (
         ["query", "norms", "--where", "text < 'b'", "--memory", "1KB"],
         ["at least 1 MB, not 1,000 bytes", "--memory"],
     ),
-    "no store": (
-        ["query", "norms", "--store", ""],
-        ["named by an empty string", "without a name it is $EMBSTORE_STORE"],
-    ),
+    "no store": (["query", "norms", "--store", ""], ["by an empty string", "without a name it is $EMBSTORE_STORE"]),
     "no unit": (["query", "norms", "--unit", ""], ["unknown unit ''. Known: word"]),
-    "no pooling": (["query", "norms", "--pooling", ""], ["unknown pooling ''. Known: last"]),
     "no layer": (["query", "norms", "--layer", ""], ["no layer in the selection (--layer)", "such as top"]),
     "empty list of words": (["query", "norms", "--words", ""], ["words cannot be an empty string", "a file"]),
     "folder of the output": (["query", "norms", "-o", "no/x.csv"], ["no/x.csv cannot be written: No such", "--output"]),
     "folder as output": (["query", "norms", "-o", "."], [". cannot be written: Is a directory", "--output"]),
     "ids as text in CSV": (["neighbours", "dog", "--csv", "--ids-as-text"], ["--ids-as-text is about JSON", "jsonl"]),
-    "variant": (
-        ["query", "anisotropy", "--variant", "centerd"],
-        ["unknown variant 'centerd'", "Did you mean 'centred'?", "Known: raw, centred"],
-    ),
+    "variant": (["query", "anisotropy", "--variant", "centerd"], ["Did you mean 'centred'?", "Known: raw, centred"]),
 }
 
 
@@ -122,11 +88,6 @@ def test_a_question_that_cannot_be_answered(refused, made: Synthetic, case: str)
         (
             ["isoscore", "--layer", "0", "--transform=center", "standardize"],
             "'standardize'. To give several values, repeat the option: --transform center --transform standardize",
-        ),
-        (["norms", "--space", "a", "b"], "'b'. To give several values, repeat the option: --space a --space b"),
-        (
-            ["sc-weat", "--word", "dog", "cat"],
-            "'cat'. To give several values, repeat the option: --word dog --word cat",
         ),
         (["norms", "--model", "a", "--layer", "0", "1"], "unexpected argument '1'."),
         (["norms", "dog"], "unexpected argument 'dog'."),
@@ -158,36 +119,19 @@ OF_A_CALL = {
     "pooling": (["words:9", "--pooling", "lats"], ["unknown pooling 'lats'", "Did you mean 'last'", "projection"]),
     "pooling of no checkpoint": (["words:9", "--pooling", "x"], ["bos, eos, projection, model."]),
     "poolings known to the field": (["words:9", "--pooling", "CLS"], ["unknown pooling 'CLS'", "Did you mean 'bos'?"]),
-    "shard": (["words:9", "--shard", "5/3"], ["'5/3' is not a part of the work", "write i/n with 1 ≤ i ≤ n"]),
     "dtype": (["words:9", "--dtype", "float8"], ["unknown dtype 'float8'", "Known: float32, float16"]),
     "long": (["words:9", "--long", "cut"], ["unknown treatment of long texts 'cut'", "Known: skip, truncate, error"]),
-    "index": (
-        ["words:9", "--index", "hsnw"],
-        ["unknown kind of index 'hsnw'", "Did you mean 'hnsw'?", "Known: auto, flat, hnsw, ivf, none"],
-    ),
+    "index": (["words:9", "--index", "hsnw"], ["Did you mean 'hnsw'?", "Known: auto, flat, hnsw, ivf, none"]),
     "index memory": (["words:9", "--index-memory", "lots"], ["'lots' is no amount of memory", "8GB"]),
     "template field": (["words:9", "--template", "{txt}"], ["unknown template field 'txt'", "Did you mean 'text'?"]),
-    "template": (["words:9", "--template", "This is"], ["'This is' must contain {text} exactly once"]),
     "name": (["words:9", "--name", "a/b"], ["'a/b' cannot name a space", "letters, digits"]),
     "limit": (["words:9", "--limit", "0"], ["limit must be at least 1, not 0"]),
     "batch tokens": (["words:9", "--batch-tokens", "0"], ["batch_tokens must be at least 1, not 0"]),
     "per text": (["words:9", "--per-text", "2"], ["per_text", "'occurrence'", "'word'"]),
-    "dataset": (["wrods"], ["unknown dataset 'wrods'", "Did you mean 'words'?"]),
-    "dataset size": (["words:many"], ["'many' is not a number of texts", "words:5000"]),
     "missing file": (["texst.txt"], ["texst.txt does not exist", "Did you mean texts.txt"]),
-    "folder": (["folder"], ["folder is a folder", "Give the files in it"]),
-    "file type": (["notes.docx"], ["unknown file type '.docx'", "Known: .txt, .csv", "Save it as plain text (.txt)"]),
-    "empty file": (["empty.txt"], ["empty.txt", "no texts"]),
-    "blank lines": (["blank.txt"], ["blank.txt", "no texts", "2"]),
-    "invalid UTF-8": (["latin1.txt"], ["latin1.txt:2", "byte 0xE9", "not valid UTF-8", "iconv"]),
     "column": (["table.csv", "--column", "wrod"], ["unknown column 'wrod'", "Did you mean 'word'?", "table.csv"]),
     "no column named": (["table.csv"], ["table.csv", "--column", "word"]),
-    "column of a text file": (["texts.txt", "--column", "a"], ["--column a does not fit texts.txt"]),
-    "Parquet column": (["table.parquet", "--column", "wrod"], ["unknown column 'wrod'", "table.parquet", "word"]),
-    "not JSON": (["bad.jsonl"], ["bad.jsonl:2", "not a JSON object"]),
     "standard input twice": (["-", "-"], ["standard input", "once"]),
-    "projection of words": (["words:9", "--pooling", "projection"], ["'projection' is for sentences", "Known for wo"]),
-    "bos of occurrences": (["words:9", "--unit", "occurrence", "--pooling", "bos"], ["'bos'", "Known for occurrences"]),
     "model of a checkpoint without a recipe": (
         ["words:9", "--pooling", "model"],
         ["no pooling 'model'", "'tiny' declares no recipe of its own", "(modules.json)", "Known for words: last"],
@@ -204,27 +148,13 @@ OF_A_CALL = {
     "layer": (["words:9", "--layers", "3"], ["unknown layer '3'", "Known: 0, 1, 2, raw"]),
     "device": (["words:9", "--device", "gpu"], ["'gpu'", ". Use --device cpu"]),
     "device of no backend": (["words:9", "--device", "fpga"], ["the device 'fpga' cannot", "d. Use --device cpu"]),
-}  # fmt: skip
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    (tmp_path / "texts.txt").write_text("dog\n")
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "notes.docx").write_text("dog\n")
-    (tmp_path / "empty.txt").write_text("")
-    (tmp_path / "blank.txt").write_text("\n  \n")
-    (tmp_path / "latin1.txt").write_bytes("dog\ncafé\n".encode("latin-1"))
-    (tmp_path / "table.csv").write_text("word,other\ndog,cat\n")
-    (tmp_path / "bad.jsonl").write_text('{"text": "dog"}\n[1]\n')
-    pq.write_table(pa.table({"word": ["dog"], "other": ["cat"]}), tmp_path / "table.parquet")
+}
 
 
 @pytest.mark.parametrize("case", OF_A_CALL)
-def test_a_build_that_cannot_be_done(cli, files, checkpoint: Path, tmp_path: Path, case: str) -> None:
+def test_a_build_that_cannot_be_done(cli, checkpoint: Path, tmp_path: Path, case: str) -> None:
+    (tmp_path / "texts.txt").write_text("dog\n")
+    (tmp_path / "table.csv").write_text("word,other\ndog,cat\n")
     call, parts = OF_A_CALL[case]
     result = cli("build", *call, "--model", f"tiny={checkpoint}")
     error_line = result.stderr.splitlines()[-1]
@@ -242,27 +172,19 @@ def test_a_hub_that_cannot_be_reached_names_the_offline_choices(refused, monkeyp
         assert part in error_line
 
 
-def test_a_folder_without_a_checkpoint(refused, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    error_line = refused("build", "words:9", "--model", "./empty")
-    assert "config.json" in error_line
-    assert "empty" in error_line
-
-
 def test_a_store_of_a_newer_format(refused, tmp_path: Path, checkpoint: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "store.json").write_text('{"format": 99, "tables": []}')
-    for call in (["info"], ["query", "norms"], ["build", "words:9", "--model", f"tiny={checkpoint}"]):
+    for call in (["info"], ["build", "words:9", "--model", f"tiny={checkpoint}"]):
         error_line = refused(*call)
         assert "has format 99" in error_line
         assert "pip install --upgrade embstore" in error_line
 
 
 def test_a_folder_that_is_no_store(refused, tmp_path: Path) -> None:
-    for call in (["info"], ["verify"], ["neighbours", "dog"], ["query", "norms"]):
-        error_line = refused(*call, "--store", tmp_path)
-        assert f"{tmp_path} is not a store: it has no store.json" in error_line
-        assert "EMBSTORE_STORE" in error_line
+    error_line = refused("info", "--store", tmp_path)
+    assert f"{tmp_path} is not a store: it has no store.json" in error_line
+    assert "EMBSTORE_STORE" in error_line
 
 
 def test_a_store_without_a_space(cli, tmp_path: Path) -> None:
@@ -298,7 +220,6 @@ def test_too_little_memory_is_a_line(refused, made: Synthetic, monkeypatch: pyte
     assert "not enough memory (Unable to allocate 8.00 TiB)" in refused("query", "spectrum", "--store", made.root)
 
 
-@pytest.mark.parametrize("kind", ["pipe", "device"])
 @pytest.mark.parametrize(
     "call",
     [
@@ -313,13 +234,10 @@ def test_too_little_memory_is_a_line(refused, made: Synthetic, monkeypatch: pyte
     ids=" ".join,
 )
 def test_a_file_that_is_not_regular_is_refused(
-    refused: Callable[..., str], tmp_path: Path, made: Synthetic, call: list[str], kind: str
+    refused: Callable[..., str], tmp_path: Path, made: Synthetic, call: list[str]
 ) -> None:
     np.save(tmp_path / "vectors.npy", np.ones((2, 3), np.float32))
     [name] = (word for word in call if word.startswith("given"))
-    if kind == "pipe":
-        os.mkfifo(tmp_path / name)  # nobody ever writes to it
-    else:
-        (tmp_path / name).symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / name)  # nobody ever writes to it
     store = [] if call[0] == "plot" else ["--store", str(made.root)]
     assert f"{name} is not a regular file" in refused(*call, *store)

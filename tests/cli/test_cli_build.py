@@ -3,13 +3,11 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from terminal import on_terminal
+from embstore_cli import _progress
 
 from embstore import Store
 
@@ -36,7 +34,7 @@ def test_the_summary_says_what_was_done_and_where(cli, model: list[str], tmp_pat
 
 def test_building_again_says_that_nothing_is_to_be_done(cli, model: list[str], tmp_path: Path) -> None:
     Path("a.txt").write_text("dog\ncat\n")
-    cli("build", "a.txt", *model)
+    assert cli("build", "a.txt", "--quiet", *model).output == ""
     again = cli("build", "a.txt", *model)
     assert again.stderr.splitlines() == [
         "tiny.word.last: 0 embedded, 2 already there",
@@ -67,13 +65,6 @@ def test_strict_exits_with_1_whenever_something_is_skipped(cli, model: list[str]
     assert cli(*call, "--strict", "--long", "truncate").exit_code == 0
 
 
-def test_quiet_says_nothing_but_errors(cli, model: list[str]) -> None:
-    Path("a.txt").write_text("dog\n")
-    result = cli("build", "a.txt", "--quiet", *model)
-    assert (result.exit_code, result.output) == (0, "")
-    assert cli("build", "b.txt", "-q", *model).stderr.startswith("embstore: b.txt does not exist")
-
-
 def test_a_dry_run_writes_nothing_at_all(cli, model: list[str], tmp_path: Path) -> None:
     Path("a.txt").write_text("dog\n\ncat\n")
     dry = cli("build", "a.txt", "--dry-run", *model)
@@ -84,38 +75,18 @@ def test_a_dry_run_writes_nothing_at_all(cli, model: list[str], tmp_path: Path) 
     assert re.search(r"\d+ tokens in \d forward pass(es)?; about [\d.]+ kB on disk and [\d.]+ s on this", dry.stderr)
 
 
-def test_standard_input_is_a_source(cli, model: list[str]) -> None:
-    result = cli("build", "-", *model, input="dog\ncat\n")
-    assert result.exit_code == 0, result.stderr
-    assert sorted(Store().vectors("tiny.word.last", 0)[1]) == ["cat", "dog"]
-
-
-def test_columns_of_tables_are_sources(cli, model: list[str]) -> None:
+def test_standard_input_and_columns_of_tables_are_sources(cli, model: list[str]) -> None:
     Path("pairs.csv").write_text("left,right,score\ndog,cat,1\ncat,fish,2\n")
-    Path("more.jsonl").write_text('{"left": "bird", "right": "dog"}\n')
-    result = cli("build", "pairs.csv", "more.jsonl", "--column", "left", "--column", "right", *model)
+    result = cli("build", "-", *model, input="dog\ncow\n")
     assert result.exit_code == 0, result.stderr
-    assert sorted(Store().vectors("tiny.word.last", 0)[1]) == ["bird", "cat", "dog", "fish"]
+    assert cli("build", "pairs.csv", "--column", "left", "--column", "right", *model).exit_code == 0
+    assert sorted(Store().vectors("tiny.word.last", 0)[1]) == ["cat", "cow", "dog", "fish"]
 
 
 def test_the_first_words_are_the_default_source(cli, model: list[str]) -> None:
     assert cli("build", *model, "--limit", "20", "-q").exit_code == 0
     assert "the" in Store().vectors("tiny.word.last", 0)[1]
     assert Store().info()["items"] == [20]
-
-
-def test_what_was_built_answers(cli, model: list[str]) -> None:
-    Path("a.txt").write_text("The bank of the river\nA bank lends money\n")
-    cli("build", "a.txt", "--unit", "occurrence", "--pooling", "last", "--pooling", "mean", *model)
-    rows = json.loads(cli("query", "anisotropy", "--format", "json").stdout)
-    assert [(row["space"], row["layer_name"], row["n"]) for row in rows] == [
-        (space, layer, 9)
-        for space in ("tiny.occurrence.last", "tiny.occurrence.mean")
-        for layer in ("0", "1", "2", "raw")
-    ]
-    hits = json.loads(cli("neighbours", "--text", "A [bank] lends money", "--format", "json", "-k", "20").stdout)
-    assert len(hits) == 2 * 8
-    assert cli("verify").exit_code == 0
 
 
 def test_embed_answers_for_a_text_that_is_not_stored(cli, model: list[str]) -> None:
@@ -129,14 +100,17 @@ def test_embed_answers_for_a_text_that_is_not_stored(cli, model: list[str]) -> N
     assert len(json.loads(found.stdout)) == 2
 
 
-@pytest.mark.process
-def test_progress_is_plain_lines_when_piped(process, checkpoint: Path) -> None:
-    done = process("build", "words:300", "--model", f"tiny={checkpoint}")
-    assert done.returncode == 0
-    assert done.stdout == ""
+@pytest.mark.slow
+def test_progress_is_plain_lines_when_piped(
+    cli, model: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_progress, "_SECONDS_TO_FIRST_LINE", 0.0)
+    monkeypatch.setattr(_progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    done = cli("build", "words:300", *model)
+    assert (done.exit_code, done.stdout, capfd.readouterr()) == (0, "", ("", ""))
     assert "\x1b" not in done.stderr
     assert "\r" not in done.stderr
-    assert done.stderr.splitlines()[:2][0] == "loading tiny"
+    assert done.stderr.splitlines()[0] == "loading tiny"
     assert re.search(r"^embedding with tiny 300 of 300", done.stderr, re.MULTILINE)
     assert re.search(r"^indexing tiny\.word\.last 4 of 4 layers(?:, [\d.,]+/s)?$", done.stderr, re.MULTILINE)
     # Nothing of transformers' or the hub's: every line is embstore's own.
@@ -144,26 +118,14 @@ def test_progress_is_plain_lines_when_piped(process, checkpoint: Path) -> None:
     assert all(re.match(own, line) for line in done.stderr.splitlines())
 
 
-@pytest.mark.process
-def test_progress_is_a_bar_on_a_terminal(checkpoint: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "embstore_cli", "build", "words:400", "--model", f"tiny={checkpoint}"]
-    command += ["--batch-tokens", "8"]
-    code, shown, piped = on_terminal(command, 80, stdout=subprocess.PIPE, cwd=tmp_path, TERM="xterm", NO_COLOR="1")
-    assert (code, piped) == (0, b"")
-    text = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", shown)
-    bars = [line.strip() for line in re.split(r"[\r\n]+", text) if "━" in line and "embedding" in line]
-    assert bars
-    assert max(map(len, bars)) <= 80
-    assert re.search(r"embedding with tiny .*━.* \d+ of 400", "\n".join(bars))
-    assert "tiny.word.last: 400 embedded, 0 already there" in text
-
-
-@pytest.mark.process
+@pytest.mark.slow
 def test_a_checkpoint_of_the_hub_stays_at_its_revision(
-    cli, process, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants
     from tiny_checkpoint import make_checkpoint
+
+    from embstore.query import embed
 
     cache = tmp_path / "hub" / "models--org--tiny"
     old, new = "a" * 40, "b" * 40
@@ -171,17 +133,17 @@ def test_a_checkpoint_of_the_hub_stays_at_its_revision(
     (cache / "refs").mkdir()
     (cache / "refs" / "main").write_text(old)
     (tmp_path / "a.txt").write_text("dog\ncat\nfish\n")
-    env = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", env["HF_HUB_CACHE"])  # of this process, which builds
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     built = cli("build", "a.txt", "--model", "org/tiny")
     assert built.exit_code == 0, built.stderr
     call = ["neighbours", "bird", "--embed", "--layer", "all", "--format", "json"]
-    before = process(*call, env=env)
-    assert before.returncode == 0, before.stderr
+    before = cli(*call)
+    assert before.exit_code == 0, before.stderr
     assert len(json.loads(before.stdout)) == 4 * 3
     make_checkpoint(cache / "snapshots" / new, seed=9)
     (cache / "refs" / "main").write_text(new)
-    assert process(*call, env=env).stdout == before.stdout
+    embed._load.cache_clear()
+    assert cli(*call).stdout == before.stdout
     refused = cli("build", "a.txt", "--model", "org/tiny")
     assert refused.exit_code == 2
     assert f'revision is "{old}", not "{new}"' in refused.stderr

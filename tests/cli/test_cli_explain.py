@@ -114,23 +114,6 @@ def test_explain_says_why_it_did_not_look_where_a_store_is_meant(cli, tmp_path: 
     assert "\nCache      not looked at:" in cli("query", "isoscore", "--explain").stdout
 
 
-def test_no_cache_computes_anew(cli, tmp_path: Path) -> None:
-    made = synthetic_store(tmp_path / "store", n=20, index=False)
-    first = cli("query", "norms", "--no-cache")
-    assert not (tmp_path / "store" / "answers").exists()
-    assert cli("query", "norms").output == first.output
-    for path in made.shard_files:
-        path.write_bytes(b"")
-    assert cli("query", "norms").output == first.output
-    assert "is damaged" in cli("query", "norms", "--no-cache").output
-
-
-def test_explain_names_the_nearest_metric(cli) -> None:
-    result = cli("query", "norm", "--explain")
-    assert result.exit_code == 2
-    assert "unknown metric 'norm'. Did you mean 'norms'" in result.stderr
-
-
 def test_answers_that_are_bypassed_are_not_said_to_be_taken(cli) -> None:
     document = cli("query", "isoscore", "--no-cache", "--explain")
     assert document.exit_code == 0

@@ -12,7 +12,7 @@ from synthetic import Synthetic
 CALL = ["query", "norms", "--space", "toy.word.last", "--layer", "0"]
 
 
-@pytest.mark.parametrize("call", [CALL, ["info"], ["neighbours", "dog", "--space", "toy.word.last"], ["datasets"]])
+@pytest.mark.parametrize("call", [CALL, ["datasets"]])
 @pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "md", "parquet", "tex", "txt"])
 def test_the_suffix_of_the_output_chooses_the_format(
     cli, made: Synthetic, tmp_path: Path, call: list[str], suffix: str
@@ -60,7 +60,7 @@ def test_an_unknown_suffix_is_refused_before_anything_is_computed(
     assert not (tmp_path / f"x.{suffix}").exists()
 
 
-@pytest.mark.parametrize("call", [CALL, ["info"], ["verify"], ["neighbours", "dog", "--space", "toy.word.last"]])
+@pytest.mark.parametrize("call", [["info"], ["verify"]])
 def test_json_and_csv_have_flags(cli, made: Synthetic, call: list[str]) -> None:
     for form in ("json", "csv"):
         short = cli(*call, "--store", made.root, f"--{form}")

@@ -9,26 +9,11 @@ from embstore.base.messages import as_option, rendered
 from embstore.metrics import METRICS
 from embstore.metrics.explain import flag_of
 
-COMMANDS = [
-    (),
-    ("build",),
-    ("import",),
-    ("export",),
-    ("query",),
-    *(("query", metric) for metric in METRICS),
-    ("neighbours",),
-    ("neighbors",),
-    ("index",),
-    ("cite",),
-    ("info",),
-    ("verify",),
-    ("repair",),
-    ("compact",),
-    ("merge",),
-    ("push",),
-    ("pull",),
-    ("remove",),
-]
+ORDER = [
+    "build", "query", "neighbours", "index", "info", "verify", "repair", "compact", "merge", "push", "pull", "remove",
+]  # fmt: skip
+OTHERS = ["import", "export", "neighbors", "cite", "reproduce"]
+COMMANDS = [(), *((name,) for name in ORDER + OTHERS), *(("query", metric) for metric in METRICS)]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -42,21 +27,7 @@ def test_help_fits_80_columns_and_shows_no_python_types(cli, command: tuple[str,
 
 def test_commands_come_in_the_order_of_use(cli) -> None:
     listed = re.findall(r"^  (\w+)  ", cli("--help").stdout.partition("Commands:")[2], re.MULTILINE)
-    order = [
-        "build",
-        "query",
-        "neighbours",
-        "index",
-        "info",
-        "verify",
-        "repair",
-        "compact",
-        "merge",
-        "push",
-        "pull",
-        "remove",
-    ]
-    assert [name for name in listed if name in order] == order
+    assert [name for name in listed if name in ORDER] == ORDER
 
 
 def test_query_help_lists_every_metric(cli) -> None:

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-from rich.cells import cell_len
 from synthetic import synthetic_store
 
 from embstore.index.building import RecallQueries
@@ -54,22 +53,6 @@ def test_a_recall_that_is_not_reached_exits_with_1(cli, store: Path, monkeypatch
     assert (exact.exit_code, exact.stderr) == (0, "")
 
 
-def test_neighbours_take_a_filter(cli, store: Path) -> None:
-    cli("index", "--kind", "hnsw")
-    result = cli("neighbours", "text5", "--where", "text LIKE '%3'", "--format", "jsonl", "-k", "3")
-    rows = [json.loads(line) for line in result.stdout.splitlines()]
-    assert len(rows) == 3
-    assert all(row["text"].endswith("3") and row["where"] == "text LIKE '%3'" for row in rows)
-    assert "n = 8 after the filter: answered by an exact scan of just those." in result.stderr
-    own = cli("neighbours", "text5", "--where", "text LIKE '%5'")
-    assert "n = 7 after the filter" in own.stderr
-    for exact in ((), ("--exact",)):
-        nothing = cli("neighbours", "text5", "--where", "text = 'nothing'", *exact)
-        assert nothing.exit_code == 0
-        assert "toy.word.last layer 1: the filter keeps no neighbour (n = 0)." in nothing.stderr
-        assert "n = 1" not in nothing.stderr
-
-
 def test_a_store_without_a_shard_has_nothing_to_index(cli, store: Path) -> None:
     for path in (store / "embeddings").rglob("*.parquet"):
         path.unlink()
@@ -81,11 +64,8 @@ def test_a_store_without_a_shard_has_nothing_to_index(cli, store: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--kind", "hsnw"), "unknown kind of index 'hsnw'. Did you mean 'hnsw'? Known: auto, flat, hnsw, ivf, none."),
-        (("--index-memory", "lots"), "'lots' is no amount of memory. Give one as in 8GB, 500MB or 2GiB."),
         (("--recall", "1.5"), "recall must be above 0 and at most 1, not 1.5."),
         (("--index-memory", "2kB", "--force"), "2kB is too little memory for an index of 80 vectors of 8 components."),
-        (("--space", "toy.word.lst"), "unknown space 'toy.word.lst'. Did you mean 'toy.word.last'?"),
         (("--store", "nowhere"), "there is no store at"),
     ],
 )
@@ -95,17 +75,6 @@ def test_what_is_asked_wrongly(cli, store: Path, options: tuple[str, ...], messa
     assert result.stderr.startswith("embstore: ")
     assert message in result.stderr
     assert cli("verify").exit_code == 0
-
-
-def test_what_build_takes_too(cli, store: Path) -> None:
-    shown = cli("build", "--help", env={"COLUMNS": "80"}).stdout
-    assert "--index auto|flat|hnsw|ivf|none" in shown
-    assert "--index-memory SIZE" in shown
-    assert max(map(cell_len, shown.splitlines())) <= 80
-    result = cli("build", "words:5", "--model", "minilm", "--index", "hsnw")
-    assert result.exit_code == 2
-    assert "unknown kind of index 'hsnw'" in result.stderr
-    assert "no amount of memory" in cli("build", "words:5", "--model", "minilm", "--index-memory", "lots").stderr
 
 
 def test_a_build_with_too_little_memory_is_refused_before_it_embeds(cli, checkpoint: Path) -> None:

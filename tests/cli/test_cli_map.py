@@ -32,19 +32,18 @@ def test_it_writes_tables_of_positions_and_says_where(cli, store: Path) -> None:
         assert (table.column_names, len(table)) == (["item_id", "x", "y"], 30)
 
 
-@pytest.mark.parametrize("method", ["pca", "tsne"])
-def test_every_format_has_the_same_rows(cli, store: Path, method: str) -> None:
-    rows = json.loads(cli("map", "--method", method, "--sample", "20", "--where", "item_id >= 0", "--json").stdout)
+def test_every_format_has_the_same_rows(cli, store: Path) -> None:
+    rows = json.loads(cli("map", "--method", "pca", "--sample", "20", "--where", "item_id >= 0", "--json").stdout)
     check("map", rows)
     assert [(row["layer"], row["n"], row["did"]) for row in rows] == [(0, 20, "made"), (1, 20, "made")]
-    again = cli("map", "--method", method, "--sample", "20", "--where", "item_id >= 0", "--format", "jsonl")
+    again = cli("map", "--method", "pca", "--sample", "20", "--where", "item_id >= 0", "--format", "jsonl")
     lines = [json.loads(line) for line in again.stdout.splitlines()]
     assert lines == [row | {"did": "found"} for row in rows]
     for form in ("csv", "markdown", "latex"):
-        assert cli("map", "--method", method, "--format", form).exit_code == 0
-    assert cli("map", "--method", method, "-o", "maps.parquet").exit_code == 0
+        assert cli("map", "--method", "pca", "--format", form).exit_code == 0
+    assert cli("map", "--method", "pca", "-o", "maps.parquet").exit_code == 0
     assert pq.read_table("maps.parquet")["kept"].to_pylist() == [
-        row["kept"] for row in json.loads(cli("map", "--method", method, "--json").stdout)
+        row["kept"] for row in json.loads(cli("map", "--method", "pca", "--json").stdout)
     ]
 
 
@@ -77,8 +76,6 @@ def test_a_list_is_of_the_spaces_layers_and_methods_that_are_named(cli, store: P
         (("--where", "1=1"), "--where is about new ones"),
         (("--force",), "--force is about new ones"),
         (("--method", "umap"), "pca"),
-        (("--layer", "9"), "9"),
-        (("--space", "toy.word.first"), "toy.word.last"),
     ):
         result = cli("map", "--list", *options)
         assert (result.exit_code, text in result.stderr) == (2, True), result.output

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from synthetic import Synthetic
 
-import embstore
 from embstore.metrics import METRICS
 
 SPACE = ("--space", "toy.word.last")
@@ -39,14 +38,6 @@ def test_the_numbers_of_a_picture_are_those_of_the_query(cli, made: Synthetic, t
     rows = json.loads(stored.read_text())
     values = json.loads(drawn.read_text())["data"]["values"]
     assert [(row["layer_name"], row["mean"]) for row in values] == [(row["layer_name"], row["mean"]) for row in rows]
-
-
-def test_python_draws_the_same(cli, made: Synthetic, tmp_path: Path) -> None:
-    file = tmp_path / "a.svg"
-    assert cli("plot", "cka", *SPACE, "--store", made.root, "-o", file, "--width", "80mm").exit_code == 0
-    assert (
-        embstore.Store(made.root).query("cka", spaces="toy.word.last").plot(width="80mm").to_svg() == file.read_text()
-    )
 
 
 def test_drift_is_drawn_as_its_stored_result_is(cli, made: Synthetic, tmp_path: Path) -> None:
@@ -85,11 +76,6 @@ def test_mistakes_about_drift_are_named(
     assert done.exit_code in (1, 2), done.stderr
     assert message in " ".join(done.stderr.split())
     assert not (tmp_path / "drift.svg").exists()
-
-
-def test_drift_is_among_what_can_be_drawn(cli) -> None:
-    assert "drift  How the neighbourhoods of items change over layers." in cli("plot", "--help").stdout
-    assert "embstore plot drift bank river -o drift.svg" in cli("plot", "drift", "--help").stdout
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import pytest
 from embstore_cli import _progress
@@ -11,7 +10,6 @@ from hanging import wait_until
 from synthetic import Synthetic
 
 from embstore import Store
-from embstore.base import progress as notebook
 from embstore.base.progress import Progress, count, observing, time_left
 
 pytestmark = pytest.mark.process
@@ -137,38 +135,16 @@ QUIET = [
 
 
 @pytest.mark.parametrize("call", QUIET, ids=" ".join)
-def test_quiet_leaves_standard_error_empty(make_store, tmp_path: Path, call: list[str]) -> None:
-    made = make_store(texts=["dog", "cat", "cow"])
+def test_quiet_leaves_standard_error_empty(
+    cli, make_store, tmp_path: Path, capfd: pytest.CaptureFixture[str], call: list[str]
+) -> None:
+    root = make_store(texts=["dog", "cat", "cow"]).root
     (tmp_path / "words.txt").write_text("dog\nfox\n")
-    command = [sys.executable, "-m", "embstore", *(word.format(made.root) for word in call), "--store", str(made.root)]
+    words = [word.format(root) for word in call]
     if call[0] == "merge":
-        make_store("other", texts=["sea"], model="other")
-        command[-1] = str(tmp_path / "other")
-    done = subprocess.run([*command, "--quiet"], capture_output=True, text=True, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_a_notebook_shows_what_takes_long(make_store, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[notebook.Bar] = []
-    handle = SimpleNamespace(update=shown.append)
-    display = SimpleNamespace(display=lambda bar, display_id: shown.append(bar) or handle)
-    ipython = ModuleType("IPython")
-    ipython.get_ipython = lambda: SimpleNamespace(kernel=object())
-    ipython.display = display
-    monkeypatch.setitem(sys.modules, "IPython", ipython)
-    made = make_store(n=50)
-    made.store.query("norms", where="text <> 'x'")
-    assert shown == []
-    monkeypatch.setattr(notebook, "_SECONDS_TO_FIRST", 0.0)
-    monkeypatch.setattr(notebook, "_SECONDS_BETWEEN", 0.0)
-    made.store.query("norms", where="text <> 'y'")
-    assert repr(shown[0]).startswith(f"computing norms of {made.space}: 0 of 5 layers")
-    assert shown[0]._repr_html_().startswith(f'<progress max="1" value="0.000"></progress> {shown[0]!r}')
-    assert [bar.share for bar in shown] == sorted(bar.share for bar in shown)
-    assert (repr(shown[-1]), shown[-1]._repr_html_()) == ("", "")
-    assert "&lt;b&gt;" in notebook.Bar("<b>", 0.5)._repr_html_()
-    ipython.get_ipython = lambda: SimpleNamespace()
-    assert notebook.notebook_observer() is None
+        root = make_store("other", texts=["sea"], model="other").root
+    done = cli(*words, "--store", root, "--quiet")
+    assert (done.exit_code, done.stderr, capfd.readouterr().err) == (0, "", "")
 
 
 def test_a_notebook_without_ipywidgets_can_read_a_store(make_store) -> None:

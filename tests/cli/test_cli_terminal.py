@@ -135,6 +135,20 @@ def test_a_bar_has_no_control_characters_but_its_own() -> None:
     assert "[red]" in shown
 
 
+def test_a_bar_fits_its_terminal() -> None:
+    code = (
+        "from embstore_cli import _progress\nfrom embstore.base.progress import Progress\n"
+        "with _progress.show_progress(False) as observe:\n"
+        "    for done in range(4):\n"
+        "        observe(Progress('encode', 'tiny', done, 3, done / 3))\n"
+    )
+    _, shown, _ = on_terminal([sys.executable, "-c", code], 80, TERM="xterm", NO_COLOR="1")
+    text = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", shown)
+    bars = [line.strip() for line in re.split(r"[\r\n]+", text) if "━" in line]
+    assert max(map(len, bars)) <= 80
+    assert re.search(r"embedding with tiny .*━.* \d of 3", "\n".join(bars))
+
+
 def test_lines_of_progress_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     with _progress.show_progress(False) as observe:
         observe(Progress("encode", EVIL, 3, 3, 1.0))

@@ -5,10 +5,9 @@ import pickle
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -20,22 +19,6 @@ from embstore.build.ranges import RangeWorker, Requirement
 from embstore.encode import TooLongError
 
 pytestmark = pytest.mark.server
-
-
-class _Whole:
-    """Supplier of a mirror whose files are all there."""
-
-    def fetch(self, parts: Mapping[Path, supply.Ranges]) -> None: ...
-
-    def fetched(self, path: Path, ranges: supply.Ranges = None) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def free(self, n_bytes: int) -> int:
-        return 0
-
-    def forget(self, path: Path) -> None: ...
-
-    def committed(self) -> None: ...
 
 
 @pytest.fixture
@@ -65,7 +48,7 @@ def test_a_worker_that_does_not_see_the_store_is_refused(requirement: Requiremen
 
 
 def test_the_remedy_of_a_bucket_is_a_shared_mirror(checkpoint: Path, tmp_path: Path) -> None:
-    with supply.supplied(tmp_path, _Whole()):
+    with supply.supplied(tmp_path, MagicMock()):
         requirement = Requirement.of(Model(str(checkpoint), Options()), tmp_path, "0" * 16, (tmp_path / "sign", b""))
     problem = RangeWorker().problem(requirement)
     assert problem is not None

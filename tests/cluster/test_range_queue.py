@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from item_windows import window_of
 
+from embstore.base.errors import ClusterError
 from embstore.base.progress import Progress
 from embstore.base.space import Unit
 from embstore.base.text import Item
@@ -67,11 +68,15 @@ class Call:
 class Worker:
     """A worker whose encoding is a function of its range; it records what it is given."""
 
-    def __init__(self, encode: Callable[[RangeTask], Any] = lambda _: RangeResult((), ())) -> None:
+    def __init__(
+        self, encode: Callable[[RangeTask], Any] = lambda _: RangeResult((), ()), problem: str | None = None
+    ) -> None:
         self.given: list[tuple[Any, tuple[str, ...]]] = []
         self.is_silent = False
         self._encode = encode
-        self.problem = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda _: self._call(lambda: None)))
+        self.problem = SimpleNamespace(
+            options=lambda **_: SimpleNamespace(remote=lambda _: self._call(lambda: problem))
+        )
         self.encode = SimpleNamespace(remote=self._encoded)
 
     def _call(self, run: Callable[[], Any]) -> Call:
@@ -146,6 +151,13 @@ def test_a_range_over_which_a_worker_died_by_chance_stays_whole() -> None:
         return Died() if n_deaths < 3 else RangeResult((), ())
 
     assert done([*queue_of([Worker(encode)], tasks("a b c d e")).outcomes()]) == [(0, ("a", "b", "c", "d", "e"))]
+
+
+def test_a_worker_that_lacks_something_ends_the_build_before_any_text_is_encoded() -> None:
+    worker = Worker(problem="the worker on here has torch 1.0 and not 99.0")
+    with pytest.raises(ClusterError, match=r"has torch 1\.0 and not 99\.0"):
+        [*queue_of([worker], tasks("a")).outcomes()]
+    assert worker.given == []
 
 
 def test_after_an_interrupt_the_ranges_that_end_soon_are_yielded() -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from docs_pages import DOCS, Block, blocks, commands, matches, pages, shell_script
+from docs_pages import DOCS, blocks, matches, pages
 from docs_run import run_page
 
 pytestmark = pytest.mark.docs
@@ -58,15 +58,6 @@ def test_what_fails_is_named_by_page_and_line(tmp_path: Path, block: str, messag
         run_page(page, folder)
 
 
-def test_progress_is_not_compared(tmp_path: Path) -> None:
-    """Whether a step takes two seconds depends on the machine."""
-    page = tmp_path / "page.md"
-    command = 'printf "computing cka of a.word.last 1 of 2 layers, 0.4/s\\na note\\n" >&2'
-    page.write_text(f"```console\n$ {command}\na note\n```\n", "utf-8")
-    (folder := tmp_path / "run").mkdir()
-    run_page(page, folder)
-
-
 @pytest.mark.parametrize(
     ("shown", "printed", "same"),
     [
@@ -83,14 +74,3 @@ def test_progress_is_not_compared(tmp_path: Path) -> None:
 )
 def test_dots_stand_for_anything_and_all_else_for_itself(shown: tuple[str, ...], printed: str, same: bool) -> None:
     assert matches(shown, printed) is same
-
-
-def test_commands_keep_the_lines_of_the_page(tmp_path: Path) -> None:
-    text = "<!-- setup\necho hidden\n-->\n\n```console\n$ echo one \\\n>   two\none two\n```\n"
-    lines = shell_script(text, tmp_path).split("\n")
-    assert lines[1] == "echo hidden"
-    assert lines[5] == "{ echo one \\"
-    assert lines[6].startswith("  two; }")
-    [block] = blocks(text)
-    assert block == Block(6, "console", ("$ echo one \\", ">   two", "one two"), None)
-    assert commands(block)[0].output == ("one two",)

@@ -1,6 +1,5 @@
 """Drift: overlap and turnover of neighbourhoods, against brute force, and what does not change them."""
 
-import re
 from collections.abc import Callable, Iterable
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -357,12 +356,3 @@ def test_progress_and_memory(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -
     assert shares[1] == pytest.approx(0.5 / 3), "half of the search in the first layer"
     assert {each.stage for each in seen} == {"compute"}
     assert (seen[-1].done, seen[-1].total) == (3, 3), "layers, as the terminal counts them"
-
-
-@pytest.mark.slow
-def test_each_curve_is_labelled_with_its_item(made: Synthetic) -> None:
-    pytest.importorskip("vl_convert", reason="pictures need vl-convert-python (extra plot)")
-    figure = made.store.drift(["text3", "text11"], k=5).plot(theme="paper")
-    drawn = re.findall(r'<text[^>]*fill="([^"]+)"[^>]*>(text\d+)</text>', figure.to_svg())
-    assert {text for _, text in drawn} == {"text3", "text11"}
-    assert len({colour for colour, _ in drawn}) == 2

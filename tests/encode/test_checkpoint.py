@@ -30,25 +30,18 @@ def sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@pytest.mark.parametrize("name", ["embstore.encode", "embstore.encode.checkpoint"])
-def test_importing_loads_nothing_heavy(name: str) -> None:
+def test_importing_loads_nothing_heavy() -> None:
     heavy = "torch", "transformers", "huggingface_hub", "tokenizers"
-    code = f"import {name}, sys; found = [m for m in {heavy} if m in sys.modules]; assert not found, found"
+    code = f"import embstore.encode, sys; found = [m for m in {heavy} if m in sys.modules]; assert not found, found"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_folder(folder: Path) -> None:
+def test_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = resolve(str(folder))
     assert (found.name, found.id, found.revision, found.folder) == ("my-model-v2-", str(folder), None, folder)
-
-
-def test_a_folder_under_another_name(folder: Path) -> None:
     assert resolve(f"mine={folder}").name == "mine"
     with pytest.raises(UsageError, match="cannot name a space"):
         resolve(f"my name={folder}")
-
-
-def test_a_folder_relative_to_the_working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     assert resolve(".").folder == folder
 
@@ -65,13 +58,6 @@ def test_an_incomplete_folder(folder: Path, missing: str, message: str) -> None:
     (folder / missing).unlink()
     with pytest.raises(CheckpointError, match=message):
         resolve(str(folder))
-
-
-def test_pickles_are_refused_unless_allowed(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match=r"only pickled weights.*allow_pickle=True"):
-        resolve(str(folder))
-    assert resolve(str(folder), allow_pickle=True).folder == folder
 
 
 def test_a_missing_shard(folder: Path) -> None:
@@ -97,11 +83,7 @@ def test_fingerprint(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changed", "field"),
-    [
-        ("model.safetensors", "weights_sha256"),
-        ("tokenizer.json", "tokenizer_sha256"),
-        ("config.json", "config_sha256"),
-    ],
+    [("model.safetensors", "weights_sha256"), ("tokenizer.json", "tokenizer_sha256"), ("config.json", "config_sha256")],
 )
 def test_fingerprint_changes_with_its_part_alone(folder: Path, changed: str, field: str) -> None:
     before = fingerprint(resolve(str(folder)))
@@ -161,16 +143,6 @@ def hub(monkeypatch: pytest.MonkeyPatch):
     return stand_in
 
 
-def test_unreachable_hub_names_the_offline_choices(hub) -> None:
-    hub(OSError("Network is unreachable"))
-    with pytest.raises(CheckpointUnavailableError) as caught:
-        resolve("gpt2")
-    message = str(caught.value)
-    for part in ("openai-community/gpt2", "Network is unreachable", 'models="minilm"', 'models="gpt2=folder"'):
-        assert part in message
-    assert "Did you mean" not in message
-
-
 def test_unreachable_hub_for_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
@@ -223,12 +195,8 @@ def test_downloaded_files_are_the_needed_ones(hub, folder: Path) -> None:
     snapshot = folder.rename(folder.with_name("0123abc"))
     calls = hub(snapshot)
     found = resolve("gpt2")
-    assert (found.name, found.id, found.revision, found.folder) == (
-        "gpt2",
-        "openai-community/gpt2",
-        "0123abc",
-        snapshot,
-    )
+    assert (found.name, found.id) == ("gpt2", "openai-community/gpt2")
+    assert (found.revision, found.folder) == ("0123abc", snapshot)
     assert [call.get("local_files_only", False) for call in calls] == [True, False]
     patterns = calls[1]["allow_patterns"]
     assert "model.safetensors" in patterns
@@ -330,17 +298,6 @@ def test_the_files_of_a_model_in_a_subfolder_are_downloaded(
     assert not (snapshot / "0_Transformer/pytorch_model.bin").exists()
 
 
-def test_the_cache_is_used_without_the_network(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    hub = pytest.importorskip("huggingface_hub")
-
-    def cached(hub_id: str, **options: object) -> str:
-        assert options["local_files_only"]
-        return str(folder)
-
-    monkeypatch.setattr(hub, "snapshot_download", cached)
-    assert resolve("org/model").folder == folder
-
-
 def test_without_leave_the_hub_is_not_asked(hub, folder: Path) -> None:
     calls = hub(folder)
     with pytest.raises(CheckpointUnavailableError, match="'org/model' is not on this machine"):
@@ -389,7 +346,7 @@ def test_what_can_be_no_path_is_no_checkpoint(spec: str) -> None:
         resolve(spec)
 
 
-@pytest.mark.parametrize("module", ["tqdm.auto", "transformers", "huggingface_hub.utils"])
+@pytest.mark.parametrize("module", ["tqdm.auto", "huggingface_hub.utils"])
 def test_a_notebook_without_ipywidgets_shows_no_warning(module: str) -> None:
     pytest.importorskip(module)
     program = """

@@ -31,7 +31,7 @@ def test_neither_batches_nor_order_matter(tiny, name: str) -> None:
     given = [p for unit in Unit for p in passages(items(unit), encoder)]
     expected, _ = run(encoder, given, Pooling.MEAN, batch_tokens=1)
     random.Random(0).shuffle(given)
-    for budget in (64, 500, 100_000):
+    for budget in (64, 100_000):
         actual, _ = run(encoder, given, Pooling.MEAN, batch_tokens=budget)
         assert actual.keys() == expected.keys()
         assert max(worst(actual[item], expected[item]) for item in expected) <= 1e-4
@@ -85,31 +85,28 @@ def test_the_plan_is_what_happens(tiny, monkeypatch: pytest.MonkeyPatch, pads: b
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_too_long_is_skipped_with_counts(tiny, name: str) -> None:
+def test_what_cannot_be_embedded_is_skipped_with_its_reason(tiny, name: str) -> None:
     encoder = tiny(name)
-    vectors, skipped = run(encoder, [passage(LONG, 1), passage("cat", 2)])
-    assert vectors.keys() == {2}
-    assert [(s.item_id, s.outcome) for s in skipped] == [(1, "skipped")]
-    assert f"{skipped[0].n_tokens} tokens" in skipped[0].reason
-    assert str(encoder.tokenizer.max_tokens) in skipped[0].reason
+    given = [passage(LONG, 1), passage("cat\x00", 2), passage("a \ud800 b", 3), passage("", 4), passage("   ", 5)]
+    vectors, skipped = run(encoder, given)
+    found = {skip.item_id: skip for skip in skipped}
+    assert vectors.keys() | found.keys() == {1, 2, 3, 4, 5}
+    assert {1, 3, 4} <= found.keys() <= {1, 3, 4, 5}, "byte-level vocabularies have a token for blanks"
+    assert found[3] == Skipped(3, "not valid Unicode (lone surrogate)", "skipped", None)
+    assert {found[item].reason for item in found.keys() & {4, 5}} == {"no tokens"}
+    assert found[1].outcome == "skipped"
+    assert f"{found[1].n_tokens} tokens" in found[1].reason
+    assert str(encoder.tokenizer.max_tokens) in found[1].reason
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_the_limit_is_what_the_model_can_read(tiny, tiny_folder, name: str) -> None:
-    encoder = tiny(name)
+def test_truncated_as_transformers_does(tiny, tiny_folder, name: str) -> None:
+    encoder, witness = tiny(name), Witness(tiny_folder(name))
     assert encoder.tokenizer.max_tokens == (77 if name.startswith("clip") else 64)
-    vectors, _ = run(encoder, [passage(LONG)], long="truncate")
-    assert np.isfinite(vectors[1]).all()
-
-
-@pytest.mark.parametrize("pooling", [Pooling.LAST, Pooling.MEAN])
-@pytest.mark.parametrize("name", TINY)
-def test_truncated_as_transformers_does(tiny, tiny_folder, name: str, pooling: Pooling) -> None:
-    encoder = tiny(name)
-    vectors, skipped = run(encoder, [passage(LONG)], pooling, long="truncate")
     options = {"truncation": True, "max_length": encoder.tokenizer.max_tokens}
-    expected = Witness(tiny_folder(name)).vector(LONG, 0, len(LONG), pooling, (0, 0), **options)
-    assert worst(vectors[1], expected) <= 1e-4
+    for pooling in (Pooling.LAST, Pooling.MEAN):
+        vectors, skipped = run(encoder, [passage(LONG)], pooling, long="truncate")
+        assert worst(vectors[1], witness.vector(LONG, 0, len(LONG), pooling, (0, 0), **options)) <= 1e-4
     assert [(s.item_id, s.outcome) for s in skipped] == [(1, "truncated")]
 
 
@@ -146,39 +143,11 @@ def test_too_long_can_be_an_error(tiny) -> None:
         run(tiny("gpt2"), [passage(LONG)], long="error")
 
 
-@pytest.mark.parametrize("name", TINY)
-@pytest.mark.parametrize("text", ["", "   "])
-def test_no_tokens(tiny, name: str, text: str) -> None:
-    vectors, skipped = run(tiny(name), [passage(text)])
-    if skipped:
-        assert skipped[0].reason == "no tokens"
-    else:  # byte-level vocabularies have a token for blanks
-        assert text
-        assert np.isfinite(vectors[1]).all()
-
-
-def test_an_empty_span_is_skipped_and_the_others_stay(tiny) -> None:
-    vectors, skipped = run(tiny("bert"), [Passage("the cat", (Span(3, 3), Span(4, 7)), (1, 2))])
-    assert vectors.keys() == {2}
-    assert [(s.item_id, s.reason) for s in skipped] == [(1, "no tokens")]
-
-
-@pytest.mark.parametrize("name", TINY)
-def test_lone_surrogates_are_skipped(tiny, name: str) -> None:
-    vectors, skipped = run(tiny(name), [passage("a \ud800 b", 1), passage("cat\x00", 2)])
-    assert 2 in vectors
-    assert skipped == [Skipped(1, "not valid Unicode (lone surrogate)", "skipped", None)]
-
-
 def test_a_token_that_the_model_lacks_is_skipped(tiny, monkeypatch) -> None:
     encoder = tiny("bert")
     monkeypatch.setattr(encoder.tokenizer, "vocab_size", 10)
     _, skipped = run(encoder, [passage("cat")])
     assert "the model has no token" in skipped[0].reason
-
-
-def test_nothing_in_nothing_out(tiny) -> None:
-    assert list(tiny("gpt2").encode([], poolings=[Pooling.LAST])) == []
 
 
 @pytest.mark.parametrize(
@@ -263,17 +232,13 @@ def test_a_text_at_which_the_model_fails_is_skipped_alone(tiny, monkeypatch, fai
     assert len(sizes) <= 3 * 6 + 4  # by halves, each failure followed by the reference text
 
 
-@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
-def test_a_model_that_fails_at_every_text_is_an_error(tiny, monkeypatch, failure: Exception) -> None:
+def test_a_model_that_fails_at_every_text_is_an_error(tiny, monkeypatch) -> None:
     encoder: Encoder = tiny("gpt2")
-    fails_at(encoder, monkeypatch, None, failure)
-    with pytest.raises(ModelFailsError, match=rf"fails at every text.*\({type(failure).__name__}: .*device=") as caught:
-        run(encoder, [passage("cat", 5), passage("dog", 6)])
+    with monkeypatch.context() as patch:
+        fails_at(encoder, patch, None, KeyError("full_attention"))
+        with pytest.raises(ModelFailsError, match=r"fails at every text.*\(KeyError: .*device=") as caught:
+            run(encoder, [passage("cat", 5), passage("dog", 6)])
     assert caught.value.item_id == 5
-
-
-def test_an_interrupt_in_the_model_goes_through(tiny, monkeypatch) -> None:
-    encoder: Encoder = tiny("gpt2")
     fails_at(encoder, monkeypatch, None, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         run(encoder, [passage("cat")])
@@ -344,10 +309,3 @@ def test_gpt2_with_its_marks_is_the_literal_string(tiny) -> None:
     assert Template("{bos}{text}{eos}").render("cat", bos=bos, eos=eos) == ("<|endoftext|>cat<|endoftext|>", 13)
     assert encoder.tokenizer.texts(["<|endoftext|>cat<|endoftext|>"])[0].ids == [50256, 9246, 50256]
     assert (tiny("clip").tokenizer.bos, tiny("clip").tokenizer.eos) == ("", "")
-
-
-def test_capitals_and_sentences_differ_as_the_tokenizer_says(tiny) -> None:
-    for name, same in (("clip", True), ("bert", True), ("gpt2", False)):
-        vectors, _ = run(tiny(name), [passage("FBI", 1), passage("fbi", 2)])
-        assert (worst(vectors[1], vectors[2]) <= 1e-4) is same
-    assert len(SENTENCES) == len({item.id for item in items(Unit.SENTENCE)})

@@ -74,14 +74,6 @@ def test_a_tokenizer_of_another_model_is_refused(copy) -> None:
         Encoder.load(resolve(str(folder)), device="cpu")
 
 
-def test_damaged_weights_are_refused(copy) -> None:
-    folder = copy("bert")
-    data = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
-    with pytest.raises(CheckpointError, match="cannot be loaded"):
-        Encoder.load(resolve(str(folder)), device="cpu")
-
-
 def test_pickles_only_when_allowed(copy, tiny) -> None:
     folder = copy("bert")
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
@@ -121,7 +113,7 @@ def test_a_tokenizer_without_its_vocabulary_is_refused(copy, kind: str) -> None:
         Tokenizer.load(resolve(str(folder)))
 
 
-@pytest.mark.parametrize("kind", ["whisper", "vit", "wav2vec2", "sam", "speech_to_text", "flava"])
+@pytest.mark.parametrize("kind", ["whisper", "vit", "flava"])
 def test_other_kinds_of_models_are_refused(copy, kind: str) -> None:
     folder = copy("bert")
     (folder / "config.json").write_text(json.dumps({"model_type": kind}))
@@ -165,15 +157,17 @@ def test_a_strange_config_is_refused(copy, config: str, message: str) -> None:
         ("bert", {"inner_group_num": 10_000_000, "model_type": "albert"}),
     ],
 )
-@pytest.mark.parametrize("untrained", [None, 0])
 def test_a_config_of_too_many_layers_is_refused_before_anything_is_made(
-    copy, monkeypatch, name: str, changes: dict, untrained: int | None
+    copy, monkeypatch, name: str, changes: dict
 ) -> None:
     folder = copy(name)
     edit(folder, **changes)
     monkeypatch.setattr(tf.AutoConfig, "from_pretrained", lambda *_, **__: pytest.fail("the config was loaded"))
-    with pytest.raises(CheckpointError, match=r"config\.json states (4,097|10,000,000) layers, .* of up to 4,096\."):
-        Encoder.load(resolve(str(folder)), device="cpu", weights=Weights(untrained=untrained))
+    for weights in (Weights(), Weights(untrained=0)):
+        with pytest.raises(
+            CheckpointError, match=r"config\.json states (4,097|10,000,000) layers, .* of up to 4,096\."
+        ):
+            Encoder.load(resolve(str(folder)), device="cpu", weights=weights)
 
 
 @pytest.mark.parametrize(
@@ -195,27 +189,6 @@ def test_deep_json_in_a_checkpoint_is_refused(copy, name: str, message: str) -> 
     (folder / name).write_bytes(header + deep)
     with pytest.raises(CheckpointError, match=message):
         Encoder.load(resolve(str(folder)), device="cpu")
-
-
-def test_layers_that_cannot_be_verified_are_refused(copy, monkeypatch) -> None:
-    checkpoint = resolve(str(copy("gpt2")))
-    load = models_module.load_model
-
-    def with_another_end(*args, **kwargs):
-        model, has_projection = load(*args, **kwargs)
-        forward = model.forward
-
-        def doubled(*a, **k):
-            outputs = forward(*a, **k)
-            outputs.hidden_states = (*outputs.hidden_states[:-1], outputs.hidden_states[-1] * 2)
-            return outputs
-
-        model.forward = doubled
-        return model, has_projection
-
-    monkeypatch.setattr("embstore.encode.encoder.load_model", with_another_end)
-    with pytest.raises(CheckpointError, match=r"cannot verify the layers of 'gpt2' \(GPT2Model\)"):
-        Encoder.load(checkpoint, device="cpu")
 
 
 def test_a_model_that_padding_disturbs_is_never_padded(copy, monkeypatch) -> None:

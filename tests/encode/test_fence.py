@@ -97,11 +97,11 @@ def test_the_parts_of_a_config_are_fenced_too(copy, tiny, forbidden: list[str]) 
     assert forbidden == []
 
 
-@pytest.mark.parametrize("method", ["bitsandbytes", "eetq", "mxfp4", "no-such"])
+@pytest.mark.parametrize("method", ["bitsandbytes", "awq", "no-such"])
 def test_quantized_checkpoints_are_refused(copy, forbidden: list[str], method: str) -> None:
     folder = copy("bert")
     edit(folder, quantization_config={"quant_method": method, "load_in_8bit": True})
-    with pytest.raises(CheckpointError, match="is quantized"):
+    with pytest.raises(CheckpointError, match=rf"is quantized by '{method}'.*weights_dtype=.bfloat16"):
         Encoder.load(resolve(str(folder)), device="cpu")
     assert forbidden == []
 
@@ -180,21 +180,6 @@ def test_an_index_names_weights_in_its_folder_alone(copy, shard: object) -> None
     with pytest.raises(CheckpointError, match=r"names .*own folder|is not an index") as caught:
         resolve(str(folder), allow_pickle=True)
     assert str(caught.value).isprintable()
-
-
-def test_the_safetensors_of_an_index_are_loaded(copy, tiny) -> None:
-    folder = copy("bert")
-    weights = load_file(folder / "model.safetensors")
-    (folder / "model.safetensors").unlink()
-    names = sorted(weights)
-    parts = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
-    for part, of in parts.items():
-        save_file({name: weights[name] for name in of}, folder / part, metadata={"format": "pt"})
-    index = {"metadata": {}, "weight_map": {name: part for part, of in parts.items() for name in of}}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    vectors, _ = run(Encoder.load(resolve(str(folder)), device="cpu"), [passage("cat")])
-    expected, _ = run(tiny("bert"), [passage("cat")])
-    assert (vectors[1] == expected[1]).all()
 
 
 @pytest.mark.parametrize("kind", ["bart\x1b[31m", "\x1b]0;title\x07", "vit\x9b2J", "x\u202egpj"])

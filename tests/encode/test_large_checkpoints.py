@@ -1,7 +1,6 @@
 """Distribution over devices, adapters and quantized checkpoints: loaded, or refused with what is missing."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -127,13 +126,3 @@ def test_what_an_adapter_says_of_its_base_is_data(tmp_path: Path, content: str) 
     ) as caught:
         resolve(str(tmp_path))
     assert "\a" not in str(caught.value)
-
-
-@pytest.mark.parametrize("method", ["awq", "gptq", "bitsandbytes"])
-def test_a_quantized_checkpoint_names_its_method(tiny_folder, tmp_path: Path, method: str) -> None:
-    folder = Path(shutil.copytree(tiny_folder("llama"), tmp_path / "llama"))
-    config = json.loads((folder / "config.json").read_text())
-    quantization = {"quant_method": method, "bits": 4, "load_in_8bit": True}
-    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": quantization}))
-    with pytest.raises(CheckpointError, match=rf"is quantized by '{method}'.*weights_dtype=.bfloat16"):
-        Encoder.load(resolve(str(folder)), device="cpu")

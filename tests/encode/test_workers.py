@@ -12,7 +12,7 @@ from hanging import HUNG_SECONDS
 
 from embstore.base.space import Pooling, Unit
 from embstore.encode import Encoded, Encoder, Skipped
-from embstore.encode.forward import Forward, halves, run
+from embstore.encode.forward import Forward, run
 from embstore.encode.spans import Text
 
 
@@ -114,12 +114,3 @@ def test_leaving_early_stops_the_workers_and_gives_torch_its_threads_back(tiny) 
         results.close()
         assert torch.get_num_threads() == 3
     assert not any(thread.name.startswith("embstore-encoder") for thread in threading.enumerate())
-
-
-@pytest.mark.parametrize("n", range(2, 8))
-def test_halves_keep_every_text(n: int) -> None:
-    texts = [text(1, item) for item in range(n)]
-    first, second = halves(texts)
-    assert [*first, *second] == texts
-    assert len(second) >= 1
-    assert 0 <= len(first) - len(second) <= 1

@@ -34,10 +34,10 @@ QUESTIONS: list[Callable[[Store], object]] = [
 ]
 
 
-@pytest.fixture(params=[True, False], ids=["ranges", "no ranges"])
-def server(made: Synthetic, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StaticServer]:
+@pytest.fixture
+def server(made: Synthetic, tmp_path: Path) -> Iterator[StaticServer]:
     made.store.push(tmp_path / "served")
-    with serving(tmp_path / "served", with_ranges=request.param) as server:
+    with serving(tmp_path / "served") as server:
         yield server
 
 
@@ -85,7 +85,9 @@ def endless() -> Iterator[Endless]:
         server.shutdown()
 
 
-def test_answers_equal_those_of_the_folder(made: Synthetic, server: StaticServer) -> None:
+@pytest.mark.parametrize("with_ranges", [True, False])
+def test_answers_equal_those_of_the_folder(made: Synthetic, server: StaticServer, with_ranges: bool) -> None:
+    server.with_ranges = with_ranges
     for ask in QUESTIONS:
         assert ask(Store(server.url)) == ask(made.store)
     assert Store(server.url).verify(deep=True).ok
@@ -250,16 +252,17 @@ def test_addresses_without_a_store(tmp_path: Path) -> None:
         Store("https://example.org/store", options={"region": "x"})
 
 
-def test_a_dataset_repository_is_read_in_place(made: Synthetic, hub: FakeHub) -> None:
+def test_a_dataset_repository_is_read_and_pulled_and_a_revision_pinned(
+    made: Synthetic, make_store: Callable[..., Synthetic], hub: FakeHub, tmp_path: Path
+) -> None:
     made.store.push(URL)
     for ask in QUESTIONS:
         assert ask(Store(URL)) == ask(made.store)
-
-
-def test_a_revision_is_pinned(made: Synthetic, make_store: Callable[..., Synthetic], hub: FakeHub) -> None:
-    made.store.push(URL)
     commit = hub.repositories["group/store"].branches["main"]
-    before, opened = made.store.query("anisotropy").rows, Store(URL)
+    before, opened, here = made.store.query("anisotropy").rows, Store(URL), Store(tmp_path / "here")
+    here.pull(URL)
+    assert here.query("anisotropy").rows == before
+    assert here.verify(deep=True).ok
     opened.info()
     make_store(texts=["new"])
     made.store.push(URL)
@@ -269,11 +272,3 @@ def test_a_revision_is_pinned(made: Synthetic, make_store: Callable[..., Synthet
     assert opened.query("anisotropy").rows == made.store.query("anisotropy").rows != before
     with pytest.raises(RemoteError, match="no such dataset repository or revision"):
         Store(f"{URL}@nowhere").info()
-
-
-def test_a_store_is_pulled_from_a_dataset_repository(made: Synthetic, hub: FakeHub, tmp_path: Path) -> None:
-    made.store.push(URL)
-    here = Store(tmp_path / "here")
-    here.pull(URL)
-    assert here.query("anisotropy").rows == made.store.query("anisotropy").rows
-    assert here.verify(deep=True).ok

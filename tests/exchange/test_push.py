@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from store_damage import flip
+from store_damage import damaged, flipped
 from synthetic import Synthetic
 
 from embstore import Store
@@ -68,12 +68,6 @@ def test_only_what_is_missing_travels(made: Synthetic, make_store: Make, tmp_pat
     travelled = _operations(lambda: made.store.push(copy))
     assert {name.rpartition("/")[2] for name in new} <= {*travelled}
     assert len([name for name in travelled if name.startswith("part-")]) == 3, "a shard, its summary and a text"
-    assert _committed(copy) == _committed(made.root)
-
-
-def test_a_compacted_store_replaces_its_earlier_copy(made: Synthetic, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    made.store.push(copy)
     made.store.compact()
     made.store.push(copy)
     assert _committed(copy) == _committed(made.root)
@@ -172,28 +166,16 @@ def test_a_dry_run_writes_nothing(made: Synthetic, tmp_path: Path) -> None:
     assert [{**row, "action": "pushed"} for row in planned] == [*done]
 
 
-def test_a_damaged_store_is_not_pushed(made: Synthetic, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shard = next((made.root / "embeddings").rglob("*.parquet"))
-    flip(shard)
-    with pytest.raises(DamagedError, match=shard.name):
-        made.store.push(copy)
-    assert not (copy / "store.json").exists()
-    shard.unlink()
-    with pytest.raises(DamagedError, match=f"{shard.name} is missing"):
-        made.store.push(copy)
-
-
-@pytest.mark.parametrize("kind", ["items", "skipped", "datasets", "summaries", "indexes", "spaces"])
-def test_no_damaged_file_is_pushed(made: Synthetic, tmp_path: Path, kind: str) -> None:
-    for path in (made.root / kind).rglob("*"):
-        if path.is_file() and path.suffix != ".json":
-            flip(path)
-    if kind == "spaces":
-        flip(made.paths.card(made.space))
-    with pytest.raises(DamagedError):
-        made.store.push(tmp_path / "copy")
-    assert not (tmp_path / "copy" / "store.json").exists()
+def test_no_damaged_file_is_pushed(made: Synthetic, tmp_path: Path) -> None:
+    kinds = ("items", "skipped", "datasets", "summaries", "indexes", "embeddings", "spaces")
+    for kind in kinds:
+        copy, path = tmp_path / kind, min(path for path in (made.root / kind).rglob("*") if path.is_file())
+        data = path.read_bytes()
+        for other in (flipped(data, 4 * len(data)), *([None] if kind == "embeddings" else [])):
+            with damaged(path, other), pytest.raises(DamagedError, match=path.name):
+                made.store.push(copy)
+            assert not (copy / "store.json").exists()
+    made.store.push(copy)
 
 
 def test_other_content_is_refused(made: Synthetic, make_store: Make, tmp_path: Path) -> None:
@@ -218,8 +200,12 @@ def test_other_content_is_refused(made: Synthetic, make_store: Make, tmp_path: P
 
 
 def test_places_that_are_no_place_are_refused(made: Synthetic, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="the store itself"):
-        made.store.push(made.root)
+    for place in (made.root, made.root / "copy", made.root / "embeddings" / "copy"):
+        with pytest.raises(UsageError, match=r"is the store itself|is inside .*, and a store is no part of another"):
+            made.store.push(place)
+        assert not (made.root / "copy").exists()
+    with pytest.raises(UsageError, match="is inside"):
+        Store(made.root / "inner").pull(made.root)
     with pytest.raises(UnknownNameError, match="unknown space"):
         made.store.push(tmp_path / "copy", spaces="mine")
     with pytest.raises(UnknownNameError, match="unknown layer"):
@@ -269,12 +255,3 @@ def test_an_interrupted_push_goes_on(made: Synthetic, tmp_path: Path) -> None:
             assert len(arrived) == 3
     assert n_runs == -(-n_files // 2), "two files arrive before each stop, and none twice"
     assert _committed(copy) == _committed(made.root)
-
-
-def test_a_place_inside_a_store_is_refused(made: Synthetic) -> None:
-    for place in (made.root, made.root / "copy", made.root / "embeddings" / "copy"):
-        with pytest.raises(UsageError, match=r"is the store itself|is inside .*, and a store is no part of another"):
-            made.store.push(place)
-        assert not (made.root / "copy").exists()
-    with pytest.raises(UsageError, match="is inside"):
-        Store(made.root / "inner").pull(made.root)

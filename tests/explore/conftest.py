@@ -3,6 +3,7 @@
 import http.client
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,9 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-def _visited(visit: Visit) -> Iterator[Visit]:
+@contextmanager
+def _visited(*arguments: Any, **options: Any) -> Iterator[Visit]:
+    visit = Visit(*arguments, **options)
     yield visit
     visit.close()
     assert visit.problems == []
@@ -121,7 +124,20 @@ def _visited(visit: Visit) -> Iterator[Visit]:
 @pytest.fixture
 def visit(browser: Any, client: Client) -> Iterator[Visit]:
     """A visit to the page; in the end nothing may have gone wrong there."""
-    yield from _visited(Visit(browser, client.url))
+    with _visited(browser, client.url) as visit:
+        yield visit
+
+
+@pytest.fixture
+def opened(browser: Any, serve: Callable[[Path], Client]) -> Iterator[Callable[..., Any]]:
+    """Open pages of stores; in the end nothing may have gone wrong there but what is expected."""
+    with ExitStack() as visits:
+
+        def open_page(made: Synthetic, *size: int, expected: str = "", **state: str) -> Any:
+            visit = visits.enter_context(_visited(browser, serve(made.root).url, expected=expected))
+            return visit.open(*size, **state)
+
+        yield open_page
 
 
 @pytest.fixture(scope="session")
@@ -163,4 +179,5 @@ def patient(explored: Synthetic, serve: Callable[[Path], Client], monkeypatch: p
 @pytest.fixture
 def patient_visit(browser: Any, patient: Client) -> Iterator[Visit]:
     """A visit to the page of such an explorer; in the end nothing may have gone wrong there."""
-    yield from _visited(Visit(browser, patient.url))
+    with _visited(browser, patient.url) as visit:
+        yield visit

@@ -17,7 +17,7 @@ import pytest
 from hanging import HUNG_SECONDS
 
 from embstore import Store
-from embstore.base.errors import StoreError, UsageError
+from embstore.base.errors import UsageError
 from embstore.explore import workers
 
 pytestmark = pytest.mark.server
@@ -75,11 +75,6 @@ def test_it_ends(explored):
         socket.create_connection((host, int(port)), 5).close()
 
 
-def test_a_folder_without_a_store_is_refused(tmp_path: Path):
-    with pytest.raises(StoreError):
-        Store(tmp_path / "nowhere").explore(port=0)
-
-
 def test_without_the_extra_it_says_what_to_install(explored, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(UsageError, match=r"needs uvicorn.*pip install.*\[explore\]"):
@@ -124,15 +119,6 @@ def test_a_store_that_changes_and_vanishes(explored, serve, tmp_path: Path):
     status, _, body = client.request("GET", "/api/fingerprint")
     assert status == 422
     assert b"store" in body
-
-
-def test_an_empty_store_is_explored(serve, tmp_path: Path):
-    from synthetic import synthetic_store
-
-    made = synthetic_store(tmp_path / "store", n=3)
-    made.store.remove(made.space)
-    found = serve(made.root).enter().get("/api/store")
-    assert found["spaces"] == []
 
 
 def test_a_request_that_is_cancelled_stops_computing(patient, monkeypatch):

@@ -6,19 +6,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
+from fault_figures import FAULTS, HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
 from fault_stores import stored_ids
 
 from embstore.base import disk
 from embstore.base.errors import EmbstoreError
 
 pytest.importorskip("transformers")
-from fault_points import COMMANDS, FAULTS, Case, some
+from fault_points import COMMANDS, Case, some
 from power_loss import KILLED, VARIANTS, Moment, Recorder
 
 pytestmark = pytest.mark.fault
 
-MOST = 14
+MOST = 10
 LONG_SECONDS = 120  # of CPU time
 WRITING = [name for name, command in COMMANDS.items() if command.writes or name == "query"]
 

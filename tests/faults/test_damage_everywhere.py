@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from column_writing import write_columns
-from fault_figures import WRONG, Tally
+from fault_figures import WRONG, Tally, tries
 from fault_stores import MORE, TRUTH, WORDS, build, words, wrong_answers
 from store_damage import bits, damaged, flipped, kinds
 
@@ -32,6 +32,8 @@ QUESTIONS: Mapping[str, Callable[[Store], object]] = {
     "map": lambda store: store.map_points(SPACE, LAYER, layers=LAYER)[1].tolist(),
     "columns": lambda store: sorted(store.sql("SELECT * FROM columns").fetchall()),
     "some columns": lambda store: store.vectors(SPACE, LAYER, where="freq > 3 AND note = 'é'")[1],
+    "skipped": lambda store: store.skipped().rows,
+    "in a sentence": lambda store: store.neighbours(marked="a bank [lends]", layers=LAYER, k=9).rows,
     "items": lambda store: sorted(store.sql("SELECT * FROM items").fetchall(), key=str),
 }
 
@@ -61,7 +63,7 @@ def test_a_flipped_bit_or_a_cut(
 ) -> None:
     path = sorted(store.glob(KINDS[kind]))[-1 if kind == "manifest" else 0]  # the newest manifest
     data = path.read_bytes()
-    others = [flipped(data, bit) for bit in bits(data, 10, seed=len(data))]
+    others = [flipped(data, bit) for bit in bits(data, tries(10), seed=len(data))]
     for after in (*others, b"", data[:20], data[:-1], data[: len(data) // 3]):
         counts = tally("flipped bit" if len(after) == len(data) else "cut", kind)
         counts["faults"] += 1

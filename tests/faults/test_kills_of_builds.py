@@ -1,10 +1,10 @@
-"""kill -9 at 72 random moments of real builds, of a checkpoint and texts some of which are skipped, and of indexing."""
+"""kill -9 at random moments of real builds, of a checkpoint and texts some of which are skipped, and of indexing."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fault_figures import LOST, UNSOUND, WRONG, Tally
+from fault_figures import LOST, UNSOUND, WRONG, Tally, tries
 from fault_stores import stored_ids
 from killing import Command, killed
 
@@ -38,7 +38,7 @@ def test_kills(stores: Path, name: str, tally: Callable[[str, str], Tally]) -> N
     before = {} if is_build else stored_ids(begin)
     counts = tally("kill -9", name)
     n_stored = set()
-    for root in killed(command, begin, stores / f"whole {name}", KILLS[name]):
+    for root in killed(command, begin, stores / f"whole {name}", tries(KILLS[name])):
         if not counts["faults"]:
             whole = Whole.of(stores / f"whole {name}", is_exact=is_build)
         counts["faults"] += 1
@@ -48,7 +48,7 @@ def test_kills(stores: Path, name: str, tally: Callable[[str, str], Tally]) -> N
         build(root)
         _check_whole(whole, root, counts)
     assert not counts.harm
-    assert len(n_stored) >= (6 if is_build else 1), "many were killed at the same stage"
+    assert len(n_stored) >= (4 if is_build else 1), "many were killed at the same stage"
 
 
 def _check(whole: Whole, root: Path, before: dict[str, set[int]], tally: Tally) -> None:

@@ -88,18 +88,6 @@ def test_index_and_scan_are_the_definition_to_the_last_bit(
         assert hits(alone, 0) == right
 
 
-def test_members_alone_are_found(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    x, ids = rng.normal(size=(50, 8)).astype(np.float32), np.arange(50) * 3
-    path = tmp_path / "space=toy" / "layer=00.faiss"
-    write_index(path, [(ids, x)], space="toy", layer=0, dim=8, shards=SHARDS)
-    only = ids[[4, 9, 40]]
-    found = search(path, SHARDS, x[:2], 5, only=only, gather=gather_of(ids, x))
-    assert found is not None
-    for row in range(2):
-        assert hits(found, row) == by_definition(only, x[[4, 9, 40]], x[row], 3)
-
-
 def with_outlier(outlier: float, dim: int) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
     """Ids and vectors with one massive dimension, some of them zero, equal or multiples of others; and queries."""
     rng = np.random.default_rng(dim)

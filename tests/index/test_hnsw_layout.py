@@ -33,12 +33,6 @@ def pages_of_neighbours(units: Units) -> float:
     return float(np.mean([len(set(row)) for row in (nearest // _PAGE).tolist()]))
 
 
-def test_neighbours_lie_in_few_pages() -> None:
-    units = unit_vectors(Clustered(6_000, 32).vectors)
-    assert pages_of_neighbours(units) > 0.95 * _NEAREST
-    assert pages_of_neighbours(units[similarity_order(units)]) < 0.6 * _NEAREST
-
-
 @pytest.mark.parametrize("n_different", [1, 2, 300])
 def test_vectors_that_cannot_be_divided_take_few_products(n_different: int, monkeypatch: pytest.MonkeyPatch) -> None:
     n, products = 100_000, 0

@@ -139,6 +139,8 @@ SOUND: dict[str, tuple[str, Callable[[Parts], bytes]]] = {
 HOSTILE: dict[str, tuple[str, Callable[[Parts], bytes]]] = {
     "flat: more ids": ("flat", many_ids),
     "flat: lists": ("flat", lists),
+    "hnsw: no graph": ("hnsw", SOUND["flat"][1]),
+    "ivf: no lists": ("ivf", SOUND["flat"][1]),
     "flat: L2": ("flat", lambda parts: with_ids(flat_of(N, D, faiss.IndexFlatL2), parts)),
     "hnsw: ids in the storage": ("hnsw", storage_with_ids),
     "hnsw: no storage": ("hnsw", null_storage),

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 KINDS = ("flat", "hnsw", "ivf")
 SHARDS = tuple(f"part-{letter * 16}" for letter in "ab")
-N, DIM = 20_000, 64
+N, DIM = 12_000, 64
 
 
 @dataclass
@@ -129,21 +129,21 @@ def test_a_filter_that_keeps_nothing_finds_nothing(made: dict[str, Made], kind: 
 @pytest.mark.parametrize("kind", KINDS)
 def test_adding_is_as_good_as_making_anew(made: dict[str, Made], tmp_path: Path, kind: str) -> None:
     data, path = made[kind].data, tmp_path / "space=toy" / "layer=03.faiss"
-    old = write(path, data, kind, stop=15_000)
+    old = write(path, data, kind, stop=9_000)
     shards = [SHARDS[0]]
     assert open_index(path, shards) is not None
     assert search(path, SHARDS, data.queries, 5, gather=data.gather) is None, "it is behind"
     card = extend_index(
-        path, old, data.blocks(15_000), data.blocks(), shards=SHARDS, gather=data.gather,
+        path, old, data.blocks(9_000), data.blocks(), shards=SHARDS, gather=data.gather,
         options=IndexOptions(requested_kind=kind, n=N),
     )  # fmt: skip
     assert (card.n, card.shards, card.parameters) == (N, SHARDS, old.parameters)
     assert stored_ids(path).tolist() == stored_ids(made[kind].path).tolist()
     assert kind == "flat" or card.recall >= 0.99
-    new = data.vectors[15_000:15_200]
+    new = data.vectors[9_000:9_200]
     found = search(path, SHARDS, new, 10, gather=data.gather)
     assert found is not None
-    assert (found[0][:, 0] == data.ids[15_000:15_200]).mean() >= 0.995
+    assert (found[0][:, 0] == data.ids[9_000:9_200]).mean() >= 0.995
     requested_kind = search(path, SHARDS, data.queries, 10, gather=data.gather)
     assert requested_kind is not None
     assert recall(requested_kind[0], list(data.exact(data.queries, 10))) >= 0.98
@@ -246,34 +246,3 @@ def test_a_link_that_leads_nowhere_is_damage_not_a_crash(made: dict[str, Made], 
     damaged(path, path.read_bytes().index(links), (2_000_000_000).to_bytes(4, "little"))
     with pytest.raises(DamagedError, match=r"layer=03\.faiss is damaged: .*Delete it, and an exact scan answers"):
         search(path, SHARDS, made["hnsw"].data.queries[:1], 5)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_index_that_is_not_what_its_card_says_is_damage(made: dict[str, Made], tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "space=toy" / "layer=03.faiss"
-    other = made["hnsw" if kind == "flat" else "flat"]
-    path.parent.mkdir()
-    path.write_bytes(other.path.read_bytes())
-    replace(made[kind].card, sample_sha256=None).write(path)
-    with pytest.raises(DamagedError, match=f"it is no index of the kind '{kind}'"):
-        search(path, SHARDS, other.data.queries[:1], 5, gather=other.data.gather)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_damaged_index_is_not_added_to(tmp_path: Path, kind: str) -> None:
-    data = Clustered(600, 8)
-    card = write(tmp_path / "space=toy" / "layer=03.faiss", data, kind, stop=300)
-    damaged(
-        tmp_path / "space=toy" / "layer=03.faiss",
-        (tmp_path / "space=toy" / "layer=03.faiss").stat().st_size // 2,
-        b"\x01\x02\x03",
-    )
-    with pytest.raises(DamagedError, match="its SHA-256 is not the one in its card"):
-        extend_index(
-            tmp_path / "space=toy" / "layer=03.faiss",
-            card,
-            data.blocks(300),
-            data.blocks(),
-            shards=SHARDS,
-            gather=data.gather,
-        )

@@ -208,15 +208,9 @@ def test_files_of_other_dimensions_are_refused(store: Store, tmp_path: Path) -> 
         ({"layers": "x"}, "not a list of layers"),
         ({"layers": "3,2"}, "ascending"),
         ({"unit": "occurrence"}, "has no sentences of its words"),
-        (
-            {"texts": "a.txt"},
-            r"a.txt: texts= is for arrays without texts, and this format has its own",
-        ),
+        ({"texts": "a.txt"}, r"a.txt: texts= is for arrays without texts, and this format has its own"),
         ({"column": "word"}, r"a.txt: column= is for files with columns"),
-        (
-            {"vector_column": "v"},
-            r"a.txt: vector_column= is for files with several columns",
-        ),
+        ({"vector_column": "v"}, r"a.txt: vector_column= is for files with several columns"),
     ],
 )
 def test_a_wrong_option_is_refused(store: Store, tmp_path: Path, call: dict[str, str], message: str) -> None:

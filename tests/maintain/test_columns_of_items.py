@@ -1,19 +1,16 @@
 """Columns of items in the life of a store: verify, repair, compact, merge, remove, push and pull."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from column_writing import stored_columns, write_columns
-from store_damage import flip
 from synthetic import Synthetic
 
 from embstore import Store
 from embstore.base.errors import StoreError, UnknownNameError, UsageError
 from embstore.storage.catalog import Catalog
-from embstore.storage.item_lookup import column_values
 
 Make = Callable[..., Synthetic]
 KINDS = {"freq": "int64", "pos": "string"}
@@ -30,11 +27,6 @@ def made(make_store: Make) -> Synthetic:
     return made
 
 
-def test_a_sound_store_is_verified(made: Synthetic) -> None:
-    assert made.store.verify(deep=True).ok
-    assert len(stored_columns(made.root)) == 20
-
-
 def test_compact_unites_the_tables(made: Synthetic) -> None:
     before = stored_columns(made.root)
     planned = made.store.compact(dry_run=True)
@@ -47,17 +39,6 @@ def test_compact_unites_the_tables(made: Synthetic) -> None:
     assert not [row for row in made.store.compact() if "columns" in row["file"]]
 
 
-def test_damage_is_found_and_taken_out(made: Synthetic) -> None:
-    file, *others = Catalog(made.root).column_files
-    flip(file)
-    assert [problem.file for problem in made.store.verify().problems] == [file]
-    done = made.store.repair()
-    assert [(row["action"], row["file"]) for row in done] == [("taken out", f"columns/{file.name}")]
-    assert "the same keep=" in done.rows[0]["detail"]
-    assert Catalog(made.root).column_files == others
-    assert made.store.verify(deep=True).ok
-
-
 def test_an_item_with_two_values_is_a_problem(made: Synthetic) -> None:
     extra = write_columns(made, {"freq": "int64"}, {int(made.ids[0]): (99,)})
     problems = made.store.verify().problems
@@ -66,16 +47,6 @@ def test_an_item_with_two_values_is_a_problem(made: Synthetic) -> None:
     assert made.store.verify().ok
     assert len(Catalog(made.root).column_files) == 3
     assert extra not in Catalog(made.root).column_files or problems[0].file != extra
-
-
-def test_a_damaged_marker_and_manifest_are_written_anew_with_the_columns(made: Synthetic) -> None:
-    before = stored_columns(made.root)
-    made.paths.marker.write_text("{}")
-    for file in made.paths.manifests.iterdir():
-        file.write_text("{}")
-    made.store.repair()
-    pd.testing.assert_frame_equal(stored_columns(made.root), before)
-    assert made.store.verify(deep=True).ok
 
 
 def test_merge_takes_the_values_that_are_new(made: Synthetic, make_store: Make) -> None:
@@ -150,19 +121,3 @@ def test_push_and_pull_carry_columns(made: Synthetic, tmp_path: Path, make_store
     with pytest.raises(StoreError, match="1 values of columns"):
         Store(tmp_path / "copy").push(tmp_path / "pulled")
     assert Store(tmp_path / "pulled").verify(deep=True).ok
-
-
-def test_removing_a_space_keeps_the_columns(made: Synthetic) -> None:
-    before = stored_columns(made.root)
-    made.store.remove(made.space)
-    pd.testing.assert_frame_equal(stored_columns(made.root), before)
-
-
-def test_files_that_no_manifest_names_are_deleted(made: Synthetic) -> None:
-    file = Catalog(made.root).column_files[0]
-    left = file.with_name("part-0123456789abcdef.parquet")
-    shutil.copy(file, left)
-    found = column_values(Catalog(made.root), made.space, ["freq"], made.ids)["freq"]
-    assert found.values.tolist() == [*range(20)]
-    made.store.compact()
-    assert not left.exists()

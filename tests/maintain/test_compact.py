@@ -3,21 +3,19 @@
 from collections.abc import Callable
 from dataclasses import fields
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 from store_damage import flip
 from store_writing import SkippedText, write_skipped
-from synthetic import Synthetic, synthetic_store
+from synthetic import Synthetic
 from tiny_checkpoint import content, texts
 
 from embstore import Store
-from embstore.base.errors import DamagedError, LockedError, StoreError
+from embstore.base.errors import DamagedError
 from embstore.base.summary import Summary
 from embstore.storage.maintenance.compaction import compact_shards, plan_shards
-from embstore.storage.transaction.manifest import committed_shards, read_cards
-from embstore.storage.writer import StoreWriter
+from embstore.storage.transaction.manifest import committed_shards
 
 Make = Callable[..., Synthetic]
 
@@ -146,27 +144,6 @@ def test_an_item_of_two_tables_is_in_one_after(make_store: Make) -> None:
     assert made.store.verify().ok
 
 
-@pytest.mark.slow
-def test_a_reader_from_before_asks_again(make_store: Make) -> None:
-    for place, question in enumerate((
-        lambda store: store.query("hubness", k=3).to_pylist(),
-        lambda store: store.query("norms").to_pylist(),
-        lambda store: store.query("norms", where="length(text) = 5").to_pylist(),
-        lambda store: store.neighbours("text3", k=40).to_pylist(),
-        lambda store: store.vectors("toy.word.last", 0)[1],
-        lambda store: store.info()["items"],
-        lambda store: store.sql("SELECT count(*) FROM embeddings").fetchall(),
-    )):  # fmt: skip
-        made = make_store(f"store{place}", n=40, n_shards=4)
-        reader = made.store
-        assert reader.catalog.shards[made.space]
-        old_catalog = reader.catalog
-        made.store.compact()
-        assert question(reader) == question(made.store)
-        assert old_catalog.is_outdated
-        assert reader.catalog is not old_catalog
-
-
 def test_damage_is_named_and_not_baked_in(make_store: Make) -> None:
     made = make_store(n=40, n_shards=4)
     before = content(made.root)
@@ -195,44 +172,6 @@ def test_summaries_that_are_not_of_the_shards_are_not_added_up(make_store: Make)
     write_table(shard.summary_path, pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA), plain=True)
     with pytest.raises(DamagedError, match="the summaries there are not those of the shards"):
         made.store.compact()
-
-
-def test_it_is_refused_while_another_process_writes(make_store: Make) -> None:
-    made = make_store(n=20)
-    with StoreWriter(made.root), pytest.raises(LockedError, match=r"is being written by process \d+ on"):
-        made.store.compact()
-    made.store.compact()
-
-
-def test_there_must_be_a_store(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="there is no store"):
-        Store(tmp_path / "nowhere").compact()
-    assert not (tmp_path / "nowhere").exists()
-
-
-@pytest.mark.slow
-def test_an_interrupted_round_is_undone_and_a_committed_one_finished(make_store: Make) -> None:
-    """What a process that is killed leaves, step by step: see tests/faults for the real kills."""
-    made = make_store(n=40, n_shards=4)
-    before = answers(made.store)
-    card = read_cards(made.paths)[made.space]
-    from embstore.storage.transaction import commit
-
-    for stop in ("finish_replacements", "_cover"):
-        made = synthetic_store(made.root.with_name(stop), n=40, n_shards=4)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(commit, stop, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-            with pytest.raises(KeyboardInterrupt):
-                list(compact_shards(made.paths, card, plan_shards(made.paths, card)))
-        assert len(committed_shards(made.paths, made.space)) == 1, "it is committed"
-        assert len(list(made.paths.embeddings(made.space).glob("*.parquet"))) == 5, "the old ones are still there"
-        assert made.store.verify().ok
-        assert answers(made.store) == before
-        with StoreWriter(made.root):
-            pass
-        assert len(list(made.paths.embeddings(made.space).glob("*.parquet"))) == 1
-        assert made.store.info()["index"] == ["flat"]
-        assert made.store.verify(deep=True).ok
 
 
 def test_the_fields_of_a_summary_are_its_columns() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from store_damage import flip
@@ -14,15 +13,6 @@ from embstore.index import unit_vectors
 pytestmark = pytest.mark.fault
 
 Make = Callable[..., Synthetic]
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_an_altered_table_of_texts_filters_nothing(make_store: Make, seed: int) -> None:
-    made = make_store(n=30)
-    for table in sorted((made.root / "items").glob("*.parquet")):
-        flip(table, int(np.random.default_rng(seed).integers(table.stat().st_size)), 0x40)
-    with pytest.raises(DamagedError, match=r"items.*part-\w+\.parquet is damaged.*build the same sources again"):
-        made.store.query("anisotropy", where="length(text) > 3")
 
 
 def test_a_lost_table_of_texts_filters_nothing(make_store: Make) -> None:
@@ -86,11 +76,6 @@ def test_words_and_words_in_sentences_stand_side_by_side(make_store: Make) -> No
     assert header == ["rank", "toy.occurrence.last 0", "toy.word.last 0"]
     assert all("[" in line[1] for line in lines)
     assert {line[2].split()[0] for line in lines} == {"river", "money"}
-
-
-def test_a_marked_word_is_asked_of_occurrences_alone(make_store: Make) -> None:
-    make_store(texts=["bank", "river", "money"])
-    made = make_store(unit="occurrence", texts=["a bank of stone", "the money"])
     found = made.store.neighbours(marked="a [bank] of stone", k=2)
     assert set(found["space"]) == {made.space}
     assert found.notes == ()

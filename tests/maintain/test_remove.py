@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 from store_writing import SkippedText, write_skipped
-from synthetic import Synthetic, synthetic_store
+from synthetic import Synthetic
 
-from embstore import Store
 from embstore.base import disk
-from embstore.base.errors import LockedError, StoreError, UnknownNameError, UsageError
-from embstore.storage.writer import StoreWriter
+from embstore.base.errors import UnknownNameError, UsageError
 
 Make = Callable[..., Synthetic]
 
@@ -89,24 +87,3 @@ def test_a_reader_from_before_is_told_that_it_is_gone(make_store: Make) -> None:
     made.store.remove(made.space)
     with pytest.raises(UnknownNameError, match=f"unknown space '{made.space}'.* Known: other"):
         reader.vectors(made.space, 0)
-
-
-def test_it_is_refused_while_another_process_writes(make_store: Make) -> None:
-    made = make_store(n=5)
-    with StoreWriter(made.root), pytest.raises(LockedError, match="is being written by process"):
-        made.store.remove(made.space)
-    assert made.store.info()["items"] == [5]
-
-
-def test_there_must_be_a_store(tmp_path: Path) -> None:
-    for dry_run in (True, False):
-        with pytest.raises(StoreError, match="there is no store"):
-            Store(tmp_path / "nowhere").remove("x", dry_run=dry_run)
-
-
-def test_a_space_may_be_called_like_a_removal(tmp_path: Path) -> None:
-    synthetic_store(tmp_path / "store", n=4, space="x")
-    made = synthetic_store(tmp_path / "store", n=5, space="x.removing")
-    made.store.remove("x")
-    assert made.store.info()["space"] == ["x.removing"]
-    assert made.store.verify().ok

@@ -11,7 +11,6 @@ import pytest
 from embstore_schemas.generate import FOLDER
 from jsonschema import Draft202012Validator
 from synthetic import Synthetic
-from typer.testing import CliRunner
 
 from embstore.base.errors import QueryError, UsageError
 from embstore.explore.maps import find_map, place, stored_maps
@@ -49,6 +48,7 @@ def test_a_map_of_listed_words_is_that_of_a_store_of_them(made: Synthetic, alone
     if method == "tsne":
         pytest.importorskip("openTSNE")
     found = made.store.map(method=method, words=[*LIST, "absent"], word="text0")
+    schema_check("map", found.to_pylist())
     assert {(row["n"], row["words_missing"]) for row in found} == {(len(LIST), 1)}
     assert found["words"][0] == f"{','.join(['text0', *LIST[1:20]])} and {len(LIST) + 1 - 20} more"
     assert any("lacks 1 of the 22 words of the list: 'absent'" in note for note in found.notes)
@@ -75,6 +75,7 @@ def test_maps_of_lists_are_stored_beside_others(made: Synthetic, tmp_path: Path)
     assert {*made.store.map(words=words)["did"]} == {"made"}, "the list has changed"
     listed = made.store.maps()
     assert len(listed) == 9
+    schema_check("maps", listed.to_pylist())
     assert len({*listed["words_sha256"]}) == 3
     assert {*listed["state"]} == {"current"}
     catalog = Catalog(made.root)
@@ -97,6 +98,7 @@ def test_drift_among_listed_words_is_that_of_a_store_of_them(made: Synthetic, al
         found = made.store.drift(words=[*LIST, "absent"], k=3, **arguments)
         assert without(found, "words", "words_missing") == without(alone.store.drift(k=3, **arguments))
         assert {*found["words_missing"]} == {1}
+        schema_check("drift", found.to_pylist())
         assert any("'absent'" in note for note in found.notes)
         assert made.store.drift(words=[*LIST, "absent"], k=3, **arguments).rows == found.rows, "from the stored answer"
     assert {*made.store.drift(words=LIST[:10], k=3)["n"]} == {10}, "another list is another answer"
@@ -132,28 +134,3 @@ def test_all_occurrences_of_listed_words_are_taken(make_store: Make, tmp_path: P
     right = made.store.drift(where=where, k=2)
     assert without(made.store.drift(words=words, k=2), "words", "words_missing") == without(right, "where")
     assert made.store.export(tmp_path / "a.parquet", made.space, words=words).n == len(ids)
-
-
-def test_lists_on_the_command_line(made: Synthetic, tmp_path: Path) -> None:
-    from embstore_cli.main import app
-
-    def run(*arguments: str) -> Any:
-        result = CliRunner().invoke(app, [*arguments, "--store", str(made.root)])
-        assert result.exit_code == 0, result.output
-        return result
-
-    listed = ",".join([*LIST, "absent"])
-    mapped = run("map", "--words", listed, "--word", "text1", "--format", "json")
-    rows = json.loads(mapped.stdout)
-    assert {(row["n"], row["words_missing"]) for row in rows} == {(len(LIST) + 1, 1)}
-    assert "'absent'" in mapped.stderr
-    schema_check("map", rows)
-    schema_check("maps", json.loads(run("map", "--list", "--format", "json").stdout))
-    changed = json.loads(run("drift", "text2", "--words", listed, "-k", "3", "--format", "json").stdout)
-    assert {row["n"] for row in changed} == {len(LIST)}
-    schema_check("drift", changed)
-    file = tmp_path / "a.vec"
-    exported = run("export", str(file), "--space", made.space, "--layer", "1", "--word", "text2", "--word", "absent")
-    assert "'absent'" in exported.stderr
-    assert file.read_text().split()[:3] == ["1", "8", "text2"]
-    assert made.store.verify().ok

@@ -72,7 +72,7 @@ def test_every_altered_byte_is_found(made: Synthetic) -> None:
     check_damaged(made, path)
 
 
-@pytest.mark.parametrize("left", [0, 10, 500])
+@pytest.mark.parametrize("left", [0, 500])
 def test_a_truncated_map_is_found(made: Synthetic, left: int) -> None:
     path = files_of(made.root)[1]
     path.write_bytes(path.read_bytes()[:left])

@@ -13,7 +13,7 @@ from metric_data import Arrays, centred, mean_cosine
 from scipy.spatial.distance import cdist
 from scipy.stats import ortho_group
 
-from embstore.metrics.contextuality import METRICS, intra_sentence, mev, self_similarity
+from embstore.metrics.contextuality import intra_sentence, mev, self_similarity
 from embstore.metrics.data import Contexts
 from embstore.metrics.numerics import groups as group_module
 
@@ -93,7 +93,7 @@ def _sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 # The fixture is set once for all examples of a test, which is what is meant.
-each = settings(max_examples=40, deadline=None)
+each = settings(max_examples=25, deadline=None)
 
 
 @each
@@ -176,25 +176,6 @@ def test_the_baseline_is_that_of_all_occurrences_and_is_subtracted(made: Occurre
         assert row["baseline"] == pytest.approx(plain_mev(made.x, is_centred=True), **close)
 
 
-def test_more_occurrences_than_dimensions_and_fewer_agree_with_the_svd() -> None:
-    """Both sides of the switch from XXᵀ to XᵀX, and a mean that is large beside the spread, as GPT-2's."""
-    rng = np.random.default_rng(5)
-    for n in (2, 31, 32, 33, 200):
-        x = (rng.normal(size=(n, 32)) + 50 * (np.arange(32) == 3)).astype(np.float32)
-        made = occurrences(x, np.zeros(n))
-        for variant in ("uncentred", "centred"):
-            found = single_row(mev(made.data, contexts=made.contexts, min_contexts=2, variant=variant))
-            wanted = plain_mev(x, is_centred=variant == "centred")
-            assert found["mev"] == pytest.approx(wanted, abs=1e-11, rel=0)
-
-
-def test_the_centred_mev_is_what_a_pca_explains() -> None:
-    decomposition = pytest.importorskip("sklearn.decomposition")
-    made = occurrences(np.random.default_rng(6).normal(size=(40, 12)) + 2, np.zeros(40))
-    found = single_row(mev(made.data, contexts=made.contexts, variant="centred"))
-    assert found["mev"] == pytest.approx(decomposition.PCA().fit(made.x).explained_variance_ratio_[0], abs=1e-12)
-
-
 def values(made: Occurrences, x: np.ndarray, **parameters: Any) -> dict[str, float]:
     """The means of the three measures after the vectors have been replaced."""
     moved = occurrences(x, made.contexts.groups)
@@ -222,33 +203,6 @@ def clouds() -> Occurrences:
     return occurrences(rng.normal(1, 1, (24, 6)), np.repeat(np.arange(4), 6))
 
 
-def test_lengths_matter_to_all_but_self_similarity() -> None:
-    made = clouds()
-    lengths = np.random.default_rng(9).uniform(0.1, 10, (24, 1))
-    before, after = values(made, made.x), values(made, made.x * lengths)
-    assert after["self_similarity"] == pytest.approx(before["self_similarity"], abs=1e-12)
-    for name in ("intra_sentence_similarity", "mev"):
-        assert abs(after[name] - before[name]) > 1e-3
-
-
-def test_a_shift_matters_to_all_but_the_centred_mev() -> None:
-    made = clouds()
-    before, after = values(made, made.x, variant="centred"), values(made, made.x + 5, variant="centred")
-    assert after["mev"] == pytest.approx(before["mev"], abs=1e-12)
-    for name in ("self_similarity", "intra_sentence_similarity"):
-        assert after[name] > before[name] + 0.1
-    assert values(made, made.x + 5)["mev"] > values(made, made.x)["mev"] + 0.1
-
-
-def test_each_word_counts_once_however_many_contexts_it_has() -> None:
-    rng = np.random.default_rng(1)
-    x = np.concatenate([np.ones((100, 4)), rng.normal(size=(5, 4))])
-    made = occurrences(x, np.repeat([0, 1], [100, 5]))
-    found = single_row(self_similarity(made.data, contexts=made.contexts))
-    assert found["self_similarity"] == pytest.approx((1 + mean_cosine(x[100:])) / 2, abs=1e-12)
-    assert found["n"] == 105
-
-
 def test_words_that_were_asked_for_have_rows_with_a_reason_where_they_have_no_value() -> None:
     made = occurrences(np.random.default_rng(2).normal(size=(8, 3)), np.array([0] * 5 + [1] + [2] * 2))
     for value, function in {"self_similarity": self_similarity, "mev": mev}.items():
@@ -268,13 +222,6 @@ def test_one_vector_is_all_of_itself() -> None:
     found = single_row(intra_sentence(made.data, contexts=made.contexts, min_words=1))
     assert found["intra_sentence_similarity"] == pytest.approx(1, abs=1e-12)
     assert single_row(intra_sentence(made.data, contexts=made.contexts))["reason"].startswith("no sentence has 2 words")
-
-
-def test_no_word_with_enough_contexts_names_the_one_that_has_the_most() -> None:
-    made = occurrences(np.ones((5, 3)), np.array([0, 1, 1, 1, 2]))
-    found = single_row(self_similarity(made.data, contexts=made.contexts))
-    assert found["reason"] == "no word has 5 contexts or more; the most has 'word1': 3"
-    assert (found["self_similarity"], found["n"], found["n_words_left_out"]) == (None, 5, 3)
 
 
 def test_zero_vectors_are_no_contexts_and_are_counted() -> None:
@@ -310,16 +257,6 @@ def test_equal_occurrences_explain_all_and_have_no_variance(value: float, n: int
     assert (row["mev"], row["reason"]) == (None, undefined)
 
 
-def test_a_word_without_a_value_is_said_to_be_left_out_of_the_mean() -> None:
-    rng = np.random.default_rng(4)
-    x = np.concatenate([rng.normal(size=(5, 3)), np.ones((5, 3))])
-    made = occurrences(x, np.repeat([0, 1], 5))
-    found = single_row(mev(made.data, contexts=made.contexts, variant="centred"))
-    assert found["mev"] == pytest.approx(plain_mev(x[:5], is_centred=True), abs=1e-12)
-    assert (found["n"], found["n_words"], found["n_words_left_out"]) == (5, 1, 1)
-    assert found["reason"] == "1 word left out: all vectors are zero, or equal and centred"
-
-
 def test_words_that_cancel_out_have_no_mean_direction() -> None:
     u = np.random.default_rng(6).normal(size=(3, 5))
     made = occurrences(np.concatenate([u, -u, u]), np.repeat([0, 1], [6, 3]))
@@ -349,17 +286,3 @@ def test_only_the_selected_occurrences_count(function: Callable[..., Any]) -> No
     found = single_row(function(data, contexts=made.contexts, **parameters))
     assert found == wanted
     assert found["reason"] is None
-
-
-def test_every_result_keeps_to_the_declared_columns_and_ranges() -> None:
-    made = clouds()
-    for metric in METRICS:
-        rows = metric.function(made.data, contexts=made.contexts, adjusted=True)
-        for row in rows:
-            assert set(row) == {column.name for column in metric.columns} | {"n", "reason"}
-            for column in metric.columns:
-                value = row[column.name]
-                if column.minimum is not None:
-                    assert value >= column.minimum
-                if column.maximum is not None:
-                    assert value <= column.maximum

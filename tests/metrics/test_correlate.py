@@ -6,15 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from embstore_cli.main import app
 from kept_columns import write_columns
 from metric_data import Arrays
 from numpy.typing import NDArray
 from scipy import stats
 from synthetic import Synthetic, synthetic_store
-from typer.testing import CliRunner
 
-from embstore import Store
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.metrics import correlate as module
 from embstore.metrics.correlate import correlate
@@ -201,18 +198,6 @@ def test_answers_follow_the_column(tmp_path: Path) -> None:
     assert not made.store.verify(deep=True).problems
     write_columns(made, {"x": [*range(10)]}, first=10)
     assert made.store.query("correlate", **ask)["n"] == [20]
-
-
-def test_correlations_on_the_command_line(made: tuple[Synthetic, Floats], tmp_path: Path) -> None:
-    at = ("--column", "freq", "--store", str(made[0].root))
-    done = CliRunner().invoke(app, ["query", "correlate", "--value", "hubness", *at])
-    assert done.exit_code == 0, done.output
-    assert done.stdout.splitlines()[0].split() == ["layer", "spearman", "pearson", "low", "high"]
-    assert "of 48" in done.stderr
-    drawn = CliRunner().invoke(app, ["plot", "correlate", *at, "-o", str(tmp_path / "a.vl.json")])
-    assert drawn.exit_code == 0, drawn.output
-    assert "column: freq" in (tmp_path / "a.vl.json").read_text("utf-8")
-    assert Store.explain("correlate").to_dict()["needs"] == "column"
 
 
 def test_norms_are_tied_by_their_own_rounding_whatever_the_largest() -> None:

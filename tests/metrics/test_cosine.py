@@ -58,26 +58,13 @@ def test_raw_anisotropy_reads_no_vector() -> None:
 
 
 @given(clouds(min_dim=2), seeds)
-def test_a_rotation_changes_nothing(x: np.ndarray, seed: int) -> None:
-    rotated = x.astype(np.float64) @ ortho_group.rvs(x.shape[1], random_state=seed)
-    for variant in ("raw", "centred"):
-        before, after = (anisotropy(Arrays(y), variant=variant)["anisotropy"] for y in (x, rotated))
-        assert after == pytest.approx(before, abs=1e-9)
-
-
-@given(clouds(), seeds)
-def test_neither_the_length_of_a_vector_nor_the_order_matters(x: np.ndarray, seed: int) -> None:
+def test_neither_rotation_order_nor_lengths_matter_and_centred_one_scale_for_all(x: np.ndarray, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    scaled = rng.permutation(x.astype(np.float64) * rng.uniform(0.1, 10, (len(x), 1)))
-    assert anisotropy(Arrays(scaled))["anisotropy"] == pytest.approx(anisotropy(Arrays(x))["anisotropy"], abs=1e-9)
-
-
-@given(clouds())
-def test_one_scale_for_all_changes_nothing_centred(x: np.ndarray) -> None:
-    if x.shape[1] > 1:
-        before = anisotropy(Arrays(x.astype(np.float64)), variant="centred")["anisotropy"]
-        after = anisotropy(Arrays(x.astype(np.float64) * 7), variant="centred")["anisotropy"]
-        assert after == pytest.approx(before, abs=1e-9)
+    wide = x.astype(np.float64)
+    turned = wide @ ortho_group.rvs(x.shape[1], random_state=seed)
+    for variant, scale in (("raw", rng.uniform(0.1, 10, (len(x), 1))), ("centred", 7.0)):
+        after = anisotropy(Arrays(rng.permutation(turned * scale)), variant=variant)["anisotropy"]
+        assert after == pytest.approx(anisotropy(Arrays(wide), variant=variant)["anisotropy"], abs=1e-9)
 
 
 @given(clouds())
@@ -99,22 +86,6 @@ def test_the_contributions_of_all_dimensions_add_up_to_the_anisotropy(x: np.ndar
     assert found["contributions"] == sorted(found["contributions"], reverse=True)
     if found["shares"][0] is not None:
         assert sum(found["shares"]) == pytest.approx(1, abs=1e-6 / abs(found["anisotropy"]))
-
-
-def test_contributions_follow_the_dimensions_and_not_the_lengths() -> None:
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(30, 6)) + np.arange(6)
-    before = rogue_dims(Arrays(x), k=6)
-    scaled = rogue_dims(Arrays(rng.permutation(x * rng.uniform(0.1, 10, (30, 1)))), k=6)
-    assert scaled["dims"] == before["dims"]
-    assert scaled["contributions"] == pytest.approx(before["contributions"], abs=1e-12)
-    order = rng.permutation(6)
-    moved = rogue_dims(Arrays(x[:, order]), k=6)
-    assert order[moved["dims"]].tolist() == before["dims"]
-    assert moved["contributions"] == pytest.approx(before["contributions"], abs=1e-12)
-    rotated = rogue_dims(Arrays(x @ ortho_group.rvs(6, random_state=0)), k=6)
-    assert sum(rotated["contributions"]) == pytest.approx(sum(before["contributions"]), abs=1e-12)
-    assert rotated["contributions"] != pytest.approx(before["contributions"], abs=1e-2)
 
 
 @given(clouds(), st.integers(1, 60))
@@ -207,10 +178,3 @@ def test_the_spread_is_read_only_when_asked_for_and_null_where_there_is_no_pair(
     assert anisotropy(Arrays(np.zeros((4, 3))), std=True) == {
         "anisotropy": None, "std": None, "n": 0, "n_zero": 4, "reason": TOO_FEW,
     }  # fmt: skip
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_the_spread_through_a_store(make_store, dtype: str) -> None:
-    made = make_store(n=60, dim=8, dtype=dtype)
-    for row, x in zip(made.store.query("anisotropy", std=True), made.vectors, strict=True):
-        assert row["std"] == pytest.approx(np.std(1 - pdist(x.astype(np.float64), "cosine")), abs=1e-9, rel=0)

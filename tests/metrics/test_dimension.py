@@ -1,21 +1,16 @@
 """TwoNN against its definition written out, on shapes of known dimension, and where there is none."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metric_data import Arrays
-from scipy.spatial.distance import cdist
 from scipy.stats import ortho_group
-from synthetic import Synthetic
 
-from embstore.index.exact_knn import neighbours_of_all
 from embstore.metrics.neighbourhood import TOO_EQUAL, TOO_FEW, intrinsic_dimension
 
-Make = Callable[..., Synthetic]
 seeds = st.integers(0, 2**32 - 1)
 VALUES = ("twonn_ls", "twonn_mle", "twonn_mle_unbiased")
 
@@ -69,41 +64,10 @@ def test_neither_a_rotation_nor_a_shift_nor_a_scale_nor_the_order_matters(x: np.
     assert [after[name] for name in VALUES] == pytest.approx([before[name] for name in VALUES], rel=1e-6)
 
 
-def test_a_stretched_space_has_another_dimension() -> None:
-    x = np.random.default_rng(0).uniform(size=(300, 4))
-    flat = intrinsic_dimension(Arrays(x * [1, 1, 1e-4, 1e-4]))
-    assert flat["twonn_mle"] < 0.7 * intrinsic_dimension(Arrays(x))["twonn_mle"]
-
-
 def test_duplicates_change_nothing_but_their_count() -> None:
     x = np.random.default_rng(1).normal(size=(40, 5))
     found = intrinsic_dimension(Arrays(x, x[:7], x[:7]))
     assert found == intrinsic_dimension(Arrays(x)) | {"n_duplicates": 14}
-
-
-@pytest.mark.parametrize(("dim", "ambient"), [(1, 3), (2, 10), (5, 20)])
-def test_a_flat_sheet_has_its_own_dimension(dim: int, ambient: int) -> None:
-    rng = np.random.default_rng(2)
-    sheet = rng.uniform(size=(1000, dim)) @ ortho_group.rvs(ambient, random_state=3)[:dim]
-    found = intrinsic_dimension(Arrays(sheet))
-    for name in VALUES:
-        assert found[name] == pytest.approx(dim, rel=0.12)
-
-
-@pytest.mark.parametrize(("kind", "dim", "low", "high"), [("uniform", 20, 13.7, 16.4), ("normal", 768, 133, 163)])
-def test_many_dimensions_read_low(kind: str, dim: int, low: float, high: float) -> None:
-    """What the explanation states, within three standard deviations of a sample."""
-    x = getattr(np.random.default_rng(4), kind)(size=(1200, dim))
-    distances = np.sort(cdist(x, x), axis=1)[:, 1:3]
-    log_mu = np.sort(np.log(distances[:, 1] / distances[:, 0]))[:1080]
-    slope = float(np.linalg.lstsq(log_mu[:, None], -np.log(1 - np.arange(1, 1081) / 1200), rcond=None)[0][0])
-    assert low < slope < high
-
-    class Searched(Arrays):
-        def neighbours(self, k: int, distance: str = "cosine", **_: object) -> tuple[np.ndarray, ...]:
-            return (self.ids, *neighbours_of_all(x, k, distance))
-
-    assert intrinsic_dimension(Searched(x))["twonn_ls"] == pytest.approx(slope, rel=1e-9)
 
 
 @pytest.mark.parametrize(("n", "discard", "n_kept"), [(10, 0.3, 7), (40, 0.1, 36), (12, 0.1, 10), (40, 0.0, 39)])
@@ -146,16 +110,3 @@ def test_least_squares_alone_may_have_none() -> None:
     assert found["twonn_ls"] is None
     assert found["twonn_mle"] > 0
     assert found["reason"] == f"twonn_ls: {TOO_EQUAL}"
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_dimension_through_a_store(make_store: Make, dtype: str) -> None:
-    vectors = np.random.default_rng(6).normal(size=(2, 50, 6))
-    vectors[:, 3] = vectors[:, 30]
-    made = make_store(n=50, dim=6, n_blocks=1, top_form=None, vectors=vectors, dtype=dtype)
-    rows = made.store.query("intrinsic-dimension")
-    for row in rows:
-        assert [row[name] for name in VALUES] == pytest.approx(defined(made.layer(row["layer"])), rel=1e-7)
-        assert (row["n"], row["n_duplicates"]) == (49, 1)
-    scaled = made.store.query("intrinsic-dimension", transforms=["center"])
-    assert [row["twonn_mle"] for row in scaled] == pytest.approx([row["twonn_mle"] for row in rows], rel=1e-6)

@@ -94,7 +94,7 @@ layer_names = st.integers(1, 34).map(lambda n: (*map(str, range(n)), "raw"))
 score = st.one_of(st.none(), st.floats(-1, 1, allow_subnormal=False))
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     st.data(),
     names,
@@ -119,7 +119,7 @@ def test_curves_have_legible_texts_and_the_values_of_the_table(
         assert sorted(map(str, values_of(figure, "score"))) == sorted(str(row["score"]) for row in rows)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.integers(1, 34), st.integers(1, 34), st.sampled_from(SIZES), st.booleans())
 def test_heat_maps_have_legible_texts(n_down: int, n_across: int, width: str, same: bool) -> None:
     n_across = n_down if same else n_across
@@ -133,9 +133,10 @@ def test_heat_maps_have_legible_texts(n_down: int, n_across: int, width: str, sa
     assert len(values_of(figure, "score")) == n_down * n_across
 
 
-@pytest.mark.parametrize("width", SIZES)
-@pytest.mark.parametrize("n_layers", [1, 7, 34])
-@pytest.mark.parametrize("k", [1, 5, 50])
+@pytest.mark.parametrize(
+    ("width", "n_layers", "k"),
+    [("80mm", 1, 1), ("170mm", 1, 50), ("80mm", 7, 5), ("170mm", 34, 5), ("80mm", 34, 50), ("170mm", 7, 1)],
+)
 def test_bars_stand_on_each_other_and_are_named(width: str, n_layers: int, k: int) -> None:
     def shares(_: int, at: int) -> list[float]:
         return [(-1) ** (rank % 5 == 4) * 0.4 / (rank + 1) for rank in range(k)]
@@ -155,8 +156,7 @@ def test_bars_stand_on_each_other_and_are_named(width: str, n_layers: int, k: in
             assert max(ends, default=0) == pytest.approx(abs(sum(part)), abs=1e-12)
 
 
-@pytest.mark.parametrize("n_words", [1, 12, 300])
-@pytest.mark.parametrize("width", SIZES)
+@pytest.mark.parametrize(("width", "n_words"), [("80mm", 1), ("170mm", 12), ("80mm", 300)])
 def test_words_stand_in_a_strip_highest_first(n_words: int, width: str) -> None:
     words = [f"word{number}" * (1 + number % 4) for number in range(n_words)]
     rows = [
@@ -202,25 +202,14 @@ def test_specifications_are_valid_and_rendered_bytes_are_stable(vega_lite: jsons
     spaces = ("a.word.last", "b.word.last")
     curves = result(rows_of(spaces, score=lambda a, b: 0.1 * a + 0.05 * b, low=0.0, high=0.9, best=lambda _, b: b == 3),
                     Chart("curves", ("score",), "s", intervals=(("score", ("low", "high")),), best="best"))  # fmt: skip
-    for figure in (
-        curves.plot(),
-        curves.plot(logy=False, width="80mm", theme="dark"),
-        _matrix().plot(),
-        _bars().plot(),
-    ):
+    matrix_rows = [row | {"space_2": "b.word.last", "layer_2": at, "layer_name_2": str(at)}
+                   for row in rows_of(score=0.5) for at in range(3)]  # fmt: skip
+    matrix = result(matrix_rows, Chart("heat map", ("score",), "cka"))
+    bars = result(rows_of(shares=[0.5, -0.1]), Chart("bars", ("shares",), "spectrum"))
+    for figure in (curves.plot(), curves.plot(logy=False, width="80mm", theme="dark"), matrix.plot(), bars.plot()):
         vega_lite.validate(json.loads(figure.to_json()))
         assert figure.to_svg() == figure.to_svg()
         assert figure.to_png() == figure.to_png()
-
-
-def _matrix() -> Table:
-    rows = [row | {"space_2": "b.word.last", "layer_2": at, "layer_name_2": str(at)} for row in rows_of(score=0.5)
-            for at in range(3)]  # fmt: skip
-    return result(rows, Chart("heat map", ("score",), "cka"))
-
-
-def _bars() -> Table:
-    return result(rows_of(shares=[0.5, -0.1]), Chart("bars", ("shares",), "spectrum"))
 
 
 def test_files_are_what_their_suffix_says(tmp_path: Path) -> None:
@@ -283,8 +272,6 @@ def test_options_that_do_not_exist_are_refused() -> None:
         drawn.plot(column="scor")
     with pytest.raises(UsageError, match="width must be from 200 to 4000 pixels"):
         drawn.plot(width="1mm")
-    with pytest.raises(UsageError, match="width must be from 200 to 4000 pixels"):
-        drawn.plot(width="0")
     with pytest.raises(UsageError, match="is no length"):
         drawn.plot(width="8 furlongs")
     with pytest.raises(UsageError, match="has no picture"):

@@ -13,7 +13,6 @@ from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.table import Table, table
 from embstore.plot import PlotOptions, draw, read_result
 
-SIZES = ("80mm", "170mm")
 CURVES = Chart("curves", ("score",), "agreement", facets=("dataset",), best="best")
 PAIRS = Chart("heat map", ("cka",), "cka", settings=("variant",))
 STEPS = (0, 1, 2, 4, 512, 143_000)
@@ -46,9 +45,7 @@ def points(spec: Any) -> list[dict[str, Any]]:
     return own + [row for key in ("concat", "layer", "spec") for row in points(spec.get(key))]
 
 
-@pytest.mark.parametrize("width", SIZES)
-@pytest.mark.parametrize("logx", [False, True])
-@pytest.mark.parametrize("runs", [("pythia",), ("pythia", "olmo")])
+@pytest.mark.parametrize(("runs", "logx", "width"), [(("pythia",), False, "80mm"), (("pythia", "olmo"), True, "170mm")])
 def test_each_layer_is_a_curve_over_the_steps(runs: tuple[str, ...], logx: bool, width: str) -> None:
     rows = rows_of(runs)
     figure = result(rows).plot(x="step", logx=logx, width=width)

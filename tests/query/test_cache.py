@@ -383,7 +383,7 @@ def test_a_damaged_answer_is_computed_and_stored_anew(root: Path, computed: Comp
     [path] = stored(root)
     right = path.read_bytes()
     damages = [b"", right[:-9], right.replace(b'"isoscore": 0', b'"isoscore": 1'), b"[]", b"\xff" + right]
-    damages += [right[:at] + bytes([right[at] ^ 1]) + right[at + 1 :] for at in range(0, len(right), 31)]
+    damages += [right[:at] + bytes([right[at] ^ 1]) + right[at + 1 :] for at in range(0, len(right), 97)]
     for number, damage in enumerate(damages, 2):
         assert damage != right
         path.write_bytes(damage)

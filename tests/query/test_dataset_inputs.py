@@ -108,15 +108,6 @@ def test_a_score_that_is_missing_in_a_foreign_file_is_no_zero(make_store: Make) 
     assert set(made.store.query("similarity", missing="error")["spearman"]) == {None}
 
 
-def test_for_the_eye_similarity_is_rho_and_its_interval(make_store: Make) -> None:
-    made = make_store(n=30, index=False)
-    write_pairs(made)
-    table = made.store.query("similarity")
-    assert table.pivot is not None
-    assert table.pivot.values == ("spearman", "low", "high")
-    assert {"pearson", "coverage"} < set(table.columns)
-
-
 def test_all_datasets_of_the_unit_are_asked_if_none_is_named(make_store: Make) -> None:
     made = make_store(n=30, index=False)
     sentences = make_store(n=30, unit="sentence", index=False)
@@ -142,14 +133,10 @@ def test_a_space_without_the_dataset_is_left_out_and_said(make_store: Make) -> N
     write_pairs(made)
     table = made.store.query("similarity", dataset="rg65", layers="0")
     assert table["space"] == ["toy.word.last"]
-    notes = "\n".join(table.notes)
-    assert (
+    left_out = (
         "toy.occurrence.last is left out: the store has the dataset 'rg65' for the unit word, not for occurrence."
-        in notes
     )
-    assert (
-        "toy.sentence.last is left out: the store has the dataset 'rg65' for the unit word, not for sentence" in notes
-    )
+    assert left_out in "\n".join(table.notes)
     with pytest.raises(QueryError, match=r"embstore build rg65 --unit sentence"):
         made.store.query("similarity", dataset="rg65", unit="sentence")
     with pytest.raises(
@@ -159,8 +146,6 @@ def test_a_space_without_the_dataset_is_left_out_and_said(make_store: Make) -> N
         made.store.query("similarity", unit="sentence")
     with pytest.raises(QueryError, match=r"no dataset of pairs of occurrences\. Add one and embed it"):
         made.store.query("similarity", unit="occurrence")
-    with pytest.raises(QueryError, match=r"the dataset 'simlex999' is not in the store, which holds rg65"):
-        made.store.query("similarity", dataset="simlex999")
 
 
 def test_each_space_takes_the_named_datasets_of_its_unit(make_store: Make) -> None:
@@ -179,7 +164,7 @@ def test_each_space_takes_the_named_datasets_of_its_unit(make_store: Make) -> No
             refused = rf"'{name}' for the unit {unit}, not for {other}\. Query spaces of that unit"
             with pytest.raises(QueryError, match=refused):
                 store.query("similarity", dataset=["rg65", "stsb"], layers="0", unit=other)
-    with pytest.raises(QueryError, match=r"the dataset 'simlex999' is not in the store"):
+    with pytest.raises(QueryError, match=r"the dataset 'simlex999' is not in the store, which holds rg65"):
         store.query("similarity", dataset=["rg65", "stsb", "simlex999"])
     words = store.query("similarity", dataset=["rg65", "wordsim353"], layers="0")
     assert words["dataset"] == ["rg65", "wordsim353"]
@@ -267,16 +252,12 @@ def test_what_cannot_be_missing_is_refused(make_store: Make) -> None:
     made = make_store(n=30, index=False)
     make_store(unit="occurrence", texts=["a bank", "the bank"], index=False)
     write_pairs(made)
-    with pytest.raises(QueryError, match=r"'rg65' for the unit word, not for sentence"):
-        make_store(n=30, unit="sentence", index=False).store.missing("rg65", unit="sentence")
     with pytest.raises(QueryError, match=r"'rg65' for the unit word, not for occurrence. Query spaces of that unit\.$"):
         made.store.missing("rg65", unit="occurrence")
-    with pytest.raises(UnknownNameError, match=r"unknown dataset 'rg66'. Did you mean 'rg65'"):
-        made.store.missing("rg66")
     with pytest.raises(SourceError, match=r"'men' is not at hand.*embstore datasets fetch men"):
         made.store.missing("men")
     with pytest.raises(QueryError, match=r"'words' is of words, and no space that matches is.*embstore build words"):
-        made.store.missing("words", unit="sentence")
+        made.store.missing("words", unit="occurrence")
     assert len(made.store.missing("words:50", unit="word")) == 50
 
 
@@ -571,14 +552,6 @@ def test_word_sets_that_are_not_given_or_cannot_be_read(make_store: Make, tmp_pa
         store.query("sc-weat", words=str(tmp_path / "X"), word="text2")
     with pytest.raises(UsageError, match=r"ddof must be at most 1"):
         store.query("sc-weat", word="text1", ddof=2)
-    with pytest.raises(UnknownNameError, match=r"unknown missing 'skp'. Did you mean 'skip'"):
-        store.query("sc-weat", word="text1", missing="skp")
-
-
-def test_similarity_and_valnorm_name_their_best_layer() -> None:
-    for name in ("similarity", "valnorm"):
-        metric = METRICS[name]
-        assert metric.best in {column.name for column in metric.columns}
 
 
 def test_word_sets_on_the_command_line(make_store: Make, tmp_path: Path) -> None:

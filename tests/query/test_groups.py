@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from answer_queries import SENTENCES
-from embstore_cli.main import app
 from hypothesis import given
 from hypothesis import strategies as st
 from kept_columns import write_columns
 from synthetic import Synthetic, synthetic_store
-from typer.testing import CliRunner
 
 from embstore import Store
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
@@ -245,18 +243,6 @@ def test_spaces_without_the_column_are_left_out(make_store: Make) -> None:
     found = made.store.query("norms", by="position", layers=0)
     assert {*found["space"]} == {"toy.occurrence.last"}
     assert "toy.word.last is left out: its items have no column 'position'." in found.notes
-
-
-def test_groups_on_the_command_line(made: tuple[Synthetic, pd.DataFrame, dict[str | None, Store]]) -> None:
-    at = ("--store", str(made[0].root), "--layer", "0")
-    done = CliRunner().invoke(app, ["query", "norms", "--by", "freq", "--bins", "0,5,12.25", *at])
-    assert done.exit_code == 0, done.output
-    assert done.stdout.splitlines()[0].split() == [
-        "layer", "freq", "n", "mean", "std", "min", "max", "top_share", "top_share_abs"
-    ]  # fmt: skip
-    assert "[5, 12.25]" in done.stdout
-    rows = json.loads(CliRunner().invoke(app, ["query", "norms", "--by", "pos", "--json", *at]).stdout)
-    assert [row["group"] for row in rows] == ["ADJ", "NOUN", "VERB", "X", None]
 
 
 def test_edges_read_back() -> None:

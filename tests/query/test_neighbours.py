@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from synthetic import Synthetic, index_space, synthetic_store
 
 from embstore import Store
-from embstore.base.errors import DamagedError, NotStoredError, QueryError, UnknownNameError, UsageError
+from embstore.base.errors import DamagedError, NotStoredError, UsageError
 from embstore.base.table import Table
 from embstore.base.text import Item
 from embstore.query import neighbours as nearest
@@ -60,18 +60,7 @@ def test_neighbours_are_brute_force_after_any_builds(
 def test_rows_have_the_columns_of_the_format(make_store: Make) -> None:
     made = make_store(n=5)
     rows = made.store.neighbours("text1", k=2, layers="2").to_pylist()
-    assert [*rows[0]] == [
-        "space",
-        "model",
-        "layer",
-        "layer_name",
-        "query",
-        "rank",
-        "item_id",
-        "text",
-        "context",
-        "cosine",
-    ]
+    assert " ".join(rows[0]) == "space model layer layer_name query rank item_id text context cosine"
     by_id = {item.id: item.text for item in made.items}
     for row in rows:
         assert (row["space"], row["model"], row["layer"], row["query"]) == (made.space, "toy", 2, "text1")
@@ -98,14 +87,6 @@ def test_several_texts_spaces_and_layers_stand_side_by_side(make_store: Make) ->
     header, lines = found.layout()
     assert header == ["query", "rank", "other.word.last 0", "other.word.last 1", "toy.word.last 0", "toy.word.last 1"]
     assert [line[:2] for line in lines] == [[text, str(rank)] for text in ("text1", "text2") for rank in (1, 2, 3)]
-
-
-def test_a_space_without_the_text_is_noted_when_another_has_it(make_store: Make) -> None:
-    made = make_store(texts=["dog", "cat", "cow"])
-    make_store(texts=["cat", "cow"], model="other")
-    found = made.store.neighbours("dog", k=1)
-    assert set(found["space"]) == {made.space}
-    assert "'dog' is not in other.word.last." in found.notes
 
 
 @pytest.mark.parametrize("state", ["none", "behind"])
@@ -185,12 +166,6 @@ def test_what_is_asked_wrongly(make_store: Make) -> None:
         store.neighbours("text1", k=0)
     with pytest.raises(UsageError, match="give at least one text"):
         store.neighbours([])
-    with pytest.raises(UnknownNameError, match="unknown layer '9'"):
-        store.neighbours("text1", layers=9)
-    with pytest.raises(UnknownNameError, match=r"Did you mean 'toy\.word\.last'"):
-        store.neighbours("text1", spaces="toy.word.lst")
-    with pytest.raises(QueryError, match="no space matches unit 'sentence'"):
-        store.neighbours("text1", unit="sentence")
 
 
 SENTENCES = ["the bank of the river", "a bank for money", "the river runs"]
@@ -279,8 +254,7 @@ def page_of(made: Synthetic, layer: int, place: int) -> tuple[object, bytearray,
     raise AssertionError("the vector is in no shard")
 
 
-@pytest.mark.parametrize("indexed", [True, False])
-@pytest.mark.parametrize(("byte", "value"), [(3, 0x7F), (3, 0x45), (2, 0x80), (7, 0xFF)])
+@pytest.mark.parametrize(("byte", "value", "indexed"), [(3, 0x7F, True), (3, 0x45, False), (2, 0x80, True)])
 def test_a_damaged_vector_of_the_query_is_never_searched_for(
     make_store: Make, byte: int, value: int, indexed: bool
 ) -> None:

@@ -1,17 +1,12 @@
 """The neighbours of a text in a transformed space, against brute force on the transformed vectors."""
 
-import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 import pytest
-from embstore_cli.main import app
-from jsonschema import Draft202012Validator
 from synthetic import Synthetic
-from typer.testing import CliRunner
 
-from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.errors import QueryError
 from embstore.base.table import Table
 from embstore.base.text import Item
 from embstore.metrics.transforms import parse_transforms
@@ -142,28 +137,3 @@ def test_dimensions_without_variance_are_noted(make_store: Make) -> None:
     assert [note for note in found.notes if "variance" in note] == [
         "toy.word.last layer 2: standardize: 1 of 8 dimensions have no variance and become 0."
     ]
-
-
-def test_what_is_asked_wrongly(make_store: Make) -> None:
-    store = make_store(n=5).store
-    with pytest.raises(UnknownNameError, match="Did you mean 'center'"):
-        store.neighbours("text1", transforms="centr")
-    with pytest.raises(UsageError, match="the transform abtt needs a number of components, as in abtt:3, not 'abtt:x'"):
-        store.neighbours("text1", transforms=["center", "abtt:x"])
-
-
-def test_the_command_line_gives_what_the_schema_says(make_store: Make) -> None:
-    made = make_store(n=20)
-    call = ["neighbours", "text1", "-k", "3", "--transform", "center", "--transform", "abtt:1", "--store",
-            str(made.root), "--format", "json"]  # fmt: skip
-    done = CliRunner().invoke(app, call)
-    assert done.exit_code == 0
-    assert "after center abtt:1: answered by an exact scan" in done.stderr
-    rows = json.loads(done.stdout)
-    schema = Path(__file__).parents[2] / "schemas" / "neighbours.schema.json"
-    Draft202012Validator(json.loads(schema.read_text("utf-8"))).validate(rows)
-    right = made.store.neighbours("text1", k=3, transforms=["center", "abtt:1"])
-    assert rows == right.to_pylist()
-    refused = CliRunner().invoke(app, [*call, "--transform", "abtt:9"])
-    assert refused.exit_code == 2
-    assert "removes everything" in refused.stderr

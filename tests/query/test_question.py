@@ -1,5 +1,6 @@
 """What each row says of the question: the metric's parameters, and the seed of what was drawn."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -8,6 +9,8 @@ import numpy as np
 import pyarrow
 import pytest
 from datasets_written import write_analogies, write_lexicon, write_pairs
+from embstore_schemas.generate import query_schema
+from jsonschema import Draft202012Validator
 from kept_columns import write_columns
 from synthetic import synthetic_store
 
@@ -94,6 +97,9 @@ def test_rows_of_two_values_of_a_parameter_say_which(store: Store, metric: str, 
 @pytest.mark.parametrize("metric", METRICS)
 def test_what_rows_say_has_the_declared_types_and_the_same_from_the_cache(store: Store, metric: str) -> None:
     found = ask(store, metric)
+    Draft202012Validator(query_schema(METRICS[metric])).validate(
+        json.loads(json.dumps(found.to_pylist(), allow_nan=False))
+    )
     types = {name: ARROW[METRICS[metric].types[name]] for name in found.columns if name in ("reason", "seed")}
     for parameter in METRICS[metric].row_parameters:
         types[parameter.name] = ARROW[parameter.type]

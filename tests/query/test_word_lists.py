@@ -94,11 +94,8 @@ def test_a_metric_of_its_own_words_takes_the_list_as_these(words: tuple[Store, S
     assert "words_missing" not in found.columns
 
 
-@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf", "none"])
-def test_neighbours_among_listed_words_are_those_of_brute_force(make_store: Make, kind: str) -> None:
-    made = make_store(n=240, n_blocks=1, index=False)
-    if kind != "none":
-        made.store.index(kind=kind)
+def test_neighbours_among_listed_words_are_those_of_brute_force(make_store: Make) -> None:
+    made = make_store(n=240, n_blocks=1)
     listed = [f"text{number}" for number in range(3, 240, 7)]
     x = made.layer(1).astype(np.float64)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
@@ -181,21 +178,3 @@ def test_lists_on_the_command_line(shown: Callable[..., Any], tmp_path: Path) ->
         assert {row["text"] for row in rows} == {"text1", "text2", "text3"}
     _, notes = shown("query", "norms", "--layer", "0", "--word", "text1", "--word", "txt1")
     assert "lacks 1 of the 2 words of the list: 'txt1'." in notes
-
-
-@pytest.mark.parametrize("metric", ["weat", "sc-weat"])
-def test_association_tests_take_lists_on_the_command_line(
-    shown: Callable[..., Any], tmp_path: Path, metric: str
-) -> None:
-    sets = {"-x": "text1,text2", "-y": "text3,text4", "-a": "text5,text6", "-b": "text7, text8"}
-    if metric == "sc-weat":
-        sets = {"--words": "text1,text2", "-a": sets["-a"], "-b": sets["-b"]}
-    given: dict[str, list[str]] = {"lists": [], "files": []}
-    for number, (option, words) in enumerate(sets.items()):
-        file = tmp_path / f"{number}.txt"
-        file.write_text("\n".join(word.strip() for word in words.split(",")))
-        given["lists"] += [option, words]
-        given["files"] += [option, str(file)]
-    lists, files = (shown("query", metric, *options)[0] for options in given.values())
-    assert lists == files
-    assert all(row["reason"] is None for row in lists)

@@ -25,7 +25,7 @@ from embstore.recipes.recipe import (
     Verdict,
     plan,
 )
-from embstore.recipes.recipe_file import known_recipes, load_recipe, parse_recipe
+from embstore.recipes.recipe_file import load_recipe, parse_recipe
 from embstore.recipes.verdicts import COLUMNS, LayerValue, judge, summary_of
 
 GPT2 = CheckpointTraits("gpt2", "gpt2=/there", bare=True)
@@ -83,13 +83,6 @@ def recipe(document: Any = None, figures: Any = None):
 # The recipe that comes with embstore ---------------------------------------------------------------------------------
 
 
-def test_the_paper_is_a_recipe():
-    assert known_recipes() == ["wolfe2022"]
-    paper = load_recipe("wolfe2022")
-    assert paper.models == ("gpt2", "clip")
-    assert {number.source for number in paper.published} == set(paper.sources_of_figures)
-
-
 def test_it_holds_every_number_of_the_table_of_figures(shared: Path):
     table = json.loads((shared / "reference" / "paper_figures.json").read_text("utf-8"))
     numbers = [number.value for number in load_recipe("wolfe2022").published if number.value is not None]
@@ -126,16 +119,6 @@ def test_each_number_of_the_paper_is_measured_or_says_why_not():
     models = {model for entry in paper.unmeasured if not entry.figures for model in entry.models}
     for number in paper.published:
         assert number.figure in measured | excused or number.model in models, number
-
-
-def test_what_is_not_measured_is_of_other_papers_models_or_sentences():
-    """Of the models that a run names nothing is left out but the words of a corpus and another paper's settings."""
-    paper = load_recipe("wolfe2022")
-    gpt2 = {number.figure for number in paper.published if number.model == "gpt2"}
-    assert gpt2 - {measure.figure for measure in paper.measures} == {
-        "n_words", "simlex999_previous_best", "vast_pearson", "vast_pearson_highest_setting",
-        "vast_pearson_lowest_setting", "vast_pearson_without_top_components", "vast_simlex999_without_top_components",
-    }  # fmt: skip
 
 
 def test_the_paper_s_protocol_has_the_variants_of_the_authors():
@@ -185,31 +168,25 @@ def changed(path: str, value: Any, base: Any = DOCUMENT) -> Any:
         ("title", ..., "paper.toml has no 'title'"),
         ("titel", "x", "unknown key 'titel'. Did you mean 'title'?"),
         ("models", [], "models must be a list of texts, not []"),
-        ("models", "one", "models must be a list of texts, not 'one'"),
         ("sources", {}, "sources must be a list of tables"),
         ("sources.0.quick", ["rg56"], "unknown dataset 'rg56'. Did you mean 'rg65'?"),
         ("sources.1.quick_texts", 0, "paper.toml: sources[1]: quick_texts must be a whole number of at least 1, not 0"),
-        ("sources.1.per_text", True, "per_text must be a whole number"),
         ("sources.1.replaceable", "yes", "replaceable must be true or false, not 'yes'"),
         ("sources.0.own_per_text", 1, "sources[0]: own_per_text must be absent where nothing is drawn (per_text)"),
         ("measures.1.population", {"dataset": "big", "repeated": True}, "metric must be 'anisotropy' where texts"),
         ("measures.0.population", {"dataset": "stsb", "repeated": True}, "sample must be absent where texts"),
-        ("measures.0.words", "dog", "measures[0]: words must be a list of texts, not 'dog'"),
         ("measures.0.bins", 4, "measures[0]: bins must be absent without by, the column that it divides, not 4"),
         ("sources.0.keep", "pos", "sources[0]: keep must be a list of texts, not 'pos'"),
         ("sources.1.name", "words", "paper.toml has two sources called 'words'"),
         ("spaces.0.unit", "wrod", "unknown unit 'wrod'. Did you mean 'word'?"),
-        ("spaces.0.source", "wrods", "unknown source 'wrods'. Did you mean 'words'?"),
         ("spaces.0.name", "a b", "paper.toml: spaces[0]: 'a b' cannot name a space"),
         ("spaces.0.template", "{txt}", "unknown template field 'txt'"),
         ("spaces.2.pooling", "eos", "cannot stand for an occurrence"),
         ("spaces.2.unit", "sentence", "unit must be 'occurrence'"),
         ("measures.0.band", -1, "band must be a number of at least 0, not -1"),
-        ("measures.0.band", float("nan"), "band must be a number"),
         ("measures.0.spaces", ["word.lats"], "unknown space 'word.lats'. Did you mean 'word.last'"),
         ("measures.1.datasets", ["stsb"], "Known: rg65, big. It stands in paper.toml: measures[1]"),
         ("measures.1.parameters", [1], "parameters must be a table"),
-        ("measures.0.population", {"dataset": "stsb", "rigth": 1}, "unknown key 'rigth'"),
         ("unmeasured", [{}], "paper.toml: unmeasured[0] has no 'reason'"),
         ("measures.0.padding", "occurrence.last", "measures[0]: padding must be the name of a space of sentences"),
     ],
@@ -227,7 +204,6 @@ def test_a_mistake_in_a_recipe_names_its_place(path: str, value: Any, message: s
         ("figures.1.value", "0.6", "value must be a number, not '0.6'"),
         ("figures.1.value", ..., "figures[1] has no 'value'"),
         ("figures.1.layers", "top", "layers must be a number, 'best', 'all' or null, not 'top'"),
-        ("figures.1.layers", -1, "layers must be a number"),
         ("figures.1.relation", "<>", "unknown relation '<>'"),
         ("figures.1.source", "b", "unknown source 'b'. Known: a."),
         ("figures.3.spaces", ["x"], "unknown space 'x'"),
@@ -275,18 +251,12 @@ def test_a_file_that_is_no_recipe(tmp_path: Path, content: bytes, message: str):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("a = " + "[" * 100_000, "it is nested too deeply"),
-        ("a = " + "[" * 65 + "]" * 65, "it is nested too deeply"),
-        ("a" + ".a" * 64 + " = 1", "it is nested too deeply"),
-        ("[" + "a." * 65 + "a]", "it is nested too deeply"),
-    ],
+    "content", ["a = " + "[" * 100_000, "a = " + "[" * 65 + "]" * 65, "a" + ".a" * 64 + " = 1", "[" + "a." * 65 + "a]"]
 )
-def test_a_deep_recipe_is_refused(tmp_path: Path, content: str, message: str):
+def test_a_deep_recipe_is_refused(tmp_path: Path, content: str):
     path = tmp_path / "mine.toml"
     path.write_text(content)
-    with pytest.raises(UsageError, match=f"mine.toml cannot be read: {message}"):
+    with pytest.raises(UsageError, match=r"mine\.toml cannot be read: it is nested too deeply"):
         load_recipe(str(path))
 
 
@@ -382,12 +352,7 @@ def test_what_the_system_refuses_is_said_of_the_file(folder: Path, name: str):
         load_minimal(folder)
 
 
-def test_figures_of_a_name_that_is_too_long_for_the_system(folder: Path):
-    with pytest.raises(UsageError, match="xxx cannot be read: File name too long"):
-        load_minimal(folder, "x" * 300)
-
-
-@pytest.mark.parametrize("depth", [65, 900, 50_000])
+@pytest.mark.parametrize("depth", [65, 50_000])
 def test_deep_figures_are_refused(folder: Path, depth: int):
     (folder / "figures.json").write_text("[" * depth + "]" * depth)
     with pytest.raises(UsageError, match=r"figures\.json cannot be read: it is nested too deeply"):
@@ -404,14 +369,8 @@ def test_sources_are_datasets_or_files_below_the_folder_of_the_recipe(folder: Pa
     monkeypatch.chdir(folder)
     for name in ("rg65", "words:500", "words.txt", "below/words.txt", str(folder / "words.txt")):
         assert load_minimal(folder, source=name).sources["words"].datasets == (name,)
-    for name in (
-        "../secret.txt",
-        str(folder.parent / "secret.txt"),
-        "link.txt",
-        "/dev/stdin",
-        "-",
-        "~/x.txt/../../../x",
-    ):
+    outside = ("../secret.txt", str(folder.parent / "secret.txt"), "link.txt", "/dev/stdin", "-", "~/x.txt/../../../x")
+    for name in outside:
         with pytest.raises(UsageError, match="must be a dataset or a file below the recipe's folder"):
             load_minimal(folder, source=name)
 

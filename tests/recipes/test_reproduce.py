@@ -278,17 +278,11 @@ def test_a_measure_by_groups(store: Store, paper: Path, checkpoint: Path):
         store.reproduce(recipe, models=str(checkpoint))
 
 
-def test_two_models_of_one_name(store: Store, paper: Path, checkpoint: Path):
+def test_a_run_that_cannot_be_is_refused_before_anything_is_built(store: Store, paper: Path, checkpoint: Path):
     with pytest.raises(UsageError, match="two of the models are called 'tiny'"):
         store.reproduce(str(paper), models=[str(checkpoint), f"tiny={checkpoint}"])
-
-
-def test_a_seed_below_zero_is_refused_before_anything_is_built(store: Store, paper: Path, checkpoint: Path):
     with pytest.raises(UsageError, match="seed must be at least 0, not -1"):
         store.reproduce(str(paper), models=str(checkpoint), seed=-1, dry_run=True)
-
-
-def test_a_file_of_sentences_that_is_not_there(store: Store, paper: Path, checkpoint: Path):
     with pytest.raises(SourceError, match=r"gone\.txt cannot be read: No such file"):
         store.reproduce(str(paper), models=str(checkpoint), sentences="gone.txt")
     with pytest.raises(UsageError, match="no source that a file of sentences may replace"):

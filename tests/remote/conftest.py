@@ -7,6 +7,8 @@ import pytest
 from buckets import Bucket
 from object_servers import moto_server, new_bucket, rclone, seaweedfs
 
+from embstore.storage.remote import manifest
+
 
 @pytest.fixture(scope="session")
 def moto() -> Iterator[str]:
@@ -44,12 +46,26 @@ def rclone_bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
         yield new_bucket(address)
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of the mirrors."""
+    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 @pytest.fixture
-def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def caches(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Return a function that changes to the cache of another machine; the first is called ``here``."""
 
     def change(name: str) -> None:
-        monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / f"cache-{name}"))
+        monkeypatch.setenv("EMBSTORE_CACHE", str(cache.with_name(f"cache-{name}")))
 
     change("here")
     return change
+
+
+@pytest.fixture
+def listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let manifests name all groups of files by lists, as those of many files do."""
+    monkeypatch.setattr(manifest, "_FEW_FILES", 0)
+    monkeypatch.setattr(manifest, "_FEW_OF_GROUP", 0)

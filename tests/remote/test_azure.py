@@ -22,12 +22,6 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep mirrors in a folder of the test."""
-    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
-
-
 def test_a_store_in_a_container_is_written_and_read(endpoint: str, tmp_path: Path) -> None:
     options = azure_options(endpoint)
     url = f"az://{new_container(endpoint)}/some/prefix"

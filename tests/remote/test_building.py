@@ -19,20 +19,13 @@ from embstore.storage.remote.remote_store import RemoteStore
 pytestmark = pytest.mark.server
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep mirrors in a folder of the test."""
-    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
     return make_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
 def run(bucket: Bucket, *words: str | Path) -> Result:
-    options = [word for name, value in bucket.options.items() for word in ("--store-option", f"{name}={value}")]
-    return CliRunner().invoke(app, [*map(str, words), "--store", bucket.url, *options])
+    return CliRunner().invoke(app, [*map(str, words), "--store", bucket.url, *bucket.arguments])
 
 
 def downloaded(bucket: Bucket, target: Path) -> Path:

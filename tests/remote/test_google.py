@@ -24,12 +24,6 @@ def google(moto: str) -> Iterator[GoogleServer]:
         yield server
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep mirrors in a folder of the test."""
-    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
-
-
 def test_a_store_there_is_written_and_read(google: GoogleServer, tmp_path: Path) -> None:
     url, options = google.new_url(), google.options
     local = synthetic_store(tmp_path / "local", n=40, n_shards=3).store

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from buckets import Bucket
 from embstore_cli.main import app
 from exchanged import write_word2vec
 from typer.testing import CliRunner
@@ -20,17 +19,13 @@ from embstore.storage.remote.objects import ObjectStore
 N, DIM = 60, 8
 WORDS = [f"word{number}" for number in range(N)]
 
-pytestmark = [pytest.mark.server, pytest.mark.usefixtures("caches")]
+pytestmark = pytest.mark.server
 
 
 @pytest.fixture
 def vectors() -> np.ndarray:
     """Vectors of two layers."""
     return np.random.default_rng(0).standard_normal((2, N, DIM)).astype(np.float32)
-
-
-def _opened(bucket: Bucket) -> Store:
-    return Store(bucket.url, options=bucket.options)
 
 
 def _assert_vectors(store: Store, expected: np.ndarray, space: str = "mine") -> None:
@@ -43,10 +38,10 @@ def _assert_vectors(store: Store, expected: np.ndarray, space: str = "mine") -> 
 
 
 def test_an_array_is_stored_in_a_bucket(bucket, caches, vectors):
-    done = _opened(bucket).add_vectors("mine", WORDS, vectors, index="flat")
+    done = bucket.store.add_vectors("mine", WORDS, vectors, index="flat")
     assert (done.imported, done.present) == (N, 0)
     caches("elsewhere")
-    store = _opened(bucket)
+    store = bucket.store
     _assert_vectors(store, vectors)
     assert store.verify(deep=True).ok
     units = vectors[1] / np.linalg.norm(vectors[1], axis=1, keepdims=True)
@@ -59,14 +54,13 @@ def test_an_array_is_stored_in_a_bucket(bucket, caches, vectors):
         store.add_vectors("mine", WORDS, vectors[:, ::-1])
     store.add_vectors("other", WORDS, vectors, index="none")
     caches("third")
-    assert _opened(bucket).info()["space"] == ["mine", "other"]
-    _assert_vectors(_opened(bucket), vectors, "other")
+    assert bucket.store.info()["space"] == ["mine", "other"]
+    _assert_vectors(bucket.store, vectors, "other")
 
 
 def test_a_file_is_imported_and_exported_by_commands(bucket, caches, vectors, tmp_path):
     file = write_word2vec(tmp_path / "a.vec", WORDS, vectors[0])
-    options = [word for name, value in bucket.options.items() for word in ("--store-option", f"{name}={value}")]
-    place = ["--store", bucket.url, *options]
+    place = ["--store", bucket.url, *bucket.arguments]
 
     def run(*words: str) -> str:
         result = CliRunner().invoke(app, [*words, *place])
@@ -75,7 +69,7 @@ def test_a_file_is_imported_and_exported_by_commands(bucket, caches, vectors, tm
 
     assert bucket.url in run("import", str(file), "--name", "mine")
     caches("elsewhere")
-    _assert_vectors(_opened(bucket), vectors[:1])
+    _assert_vectors(bucket.store, vectors[:1])
     run("export", str(tmp_path / "there.parquet"), "--space", "mine")
     here = Store(tmp_path / "local")
     here.import_vectors(file, "mine")
@@ -111,19 +105,19 @@ def test_an_import_that_was_cut_off_goes_on(bucket, caches, vectors, monkeypatch
 
     monkeypatch.setattr(ObjectStore, "put_new", put_new)
     with pytest.raises(Gone), disk.watched(end):
-        _opened(bucket).add_vectors("mine", WORDS, vectors)
+        bucket.store.add_vectors("mine", WORDS, vectors)
     monkeypatch.setattr(ObjectStore, "put_new", put)
     caches("reader")
-    [row] = _opened(bucket).info()
+    [row] = bucket.store.info()
     assert 0 < row["items"] < N
-    assert _opened(bucket).verify(deep=True).ok
+    assert bucket.store.verify(deep=True).ok
     caches(machine)
-    done = _opened(bucket).add_vectors("mine", WORDS, vectors)
+    done = bucket.store.add_vectors("mine", WORDS, vectors)
     assert done.imported + done.present == N
     assert done.present >= row["items"]
     caches("reader")
-    _assert_vectors(_opened(bucket), vectors)
-    assert _opened(bucket).verify(deep=True).ok
+    _assert_vectors(bucket.store, vectors)
+    assert bucket.store.verify(deep=True).ok
 
 
 def _small_shards() -> tuple[object, ...]:

@@ -1,7 +1,5 @@
 """What opening a store at a URL reads does not grow with it: many files are named by lists, which come when needed."""
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +11,6 @@ from buckets import Bucket
 from object_servers import new_bucket
 from synthetic import synthetic_store
 
-from embstore import Store
 from embstore.base import atomic
 from embstore.base.errors import DamagedError, RemoteError
 from embstore.storage.files.paths import StorePaths
@@ -24,7 +21,6 @@ from embstore.storage.remote.manifest import (
     RemoteFile,
     Writer,
     complete_document,
-    group_of,
     key_of,
     list_numbers,
     listed,
@@ -38,10 +34,6 @@ pytestmark = pytest.mark.server
 
 SPACE = "toy.word.last"
 GROUP = f"embeddings/space={SPACE}"
-
-
-def opened(bucket: Bucket) -> Store:
-    return Store(bucket.url, options=bucket.options)
 
 
 def add(bucket: Bucket, prefix: str, n_shards: int, space: str = SPACE) -> None:
@@ -94,7 +86,7 @@ def test_opening_and_anisotropy_read_as_much_whatever_the_number_of_items(stores
     read = {}
     for n_shards, bucket in stores.items():
         with requested(monkeypatch) as found:
-            rows = opened(bucket).query("anisotropy").rows
+            rows = bucket.store.query("anisotropy").rows
         assert {row["n"] for row in rows} == {2 * n_shards}
         read[n_shards] = found
     assert _kinds(read[40]) == _kinds(read[120]) == ["manifests", "merged", "spaces"]
@@ -103,29 +95,22 @@ def test_opening_and_anisotropy_read_as_much_whatever_the_number_of_items(stores
 
 
 def test_a_question_reads_the_lists_that_it_needs_once(stores, caches, monkeypatch):
-    store = opened(stores[40])
+    store = stores[40].store
     assert store.query("anisotropy").rows
     with requested(monkeypatch) as found:
         store.query("isoscore", layers="1")
     assert _kinds(found).count("lists") == 1, "that of the shards"
     with requested(monkeypatch) as found:
-        opened(stores[40]).query("isoscore", layers="2")
+        stores[40].store.query("isoscore", layers="2")
         store.neighbours("w3", k=3)
     assert _kinds(found).count("lists") == 1, "that of the texts"
     with requested(monkeypatch) as found:
-        opened(stores[40]).neighbours("w3", k=3)
+        stores[40].store.neighbours("w3", k=3)
     assert found == [], "all is in the cache"
 
 
-@pytest.fixture
-def listing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let manifests list all groups, as those of many files do."""
-    monkeypatch.setattr(manifest, "_FEW_FILES", 0)
-    monkeypatch.setattr(manifest, "_FEW_OF_GROUP", 0)
-
-
 def words(bucket: Bucket) -> set[str]:
-    return {row[0] for row in opened(bucket).sql("SELECT text FROM items").fetchall()}
+    return {row[0] for row in bucket.store.sql("SELECT text FROM items").fetchall()}
 
 
 def test_readers_see_every_change(bucket, caches, listing, tmp_path):
@@ -136,19 +121,19 @@ def test_readers_see_every_change(bucket, caches, listing, tmp_path):
         assert words(bucket) == {f"a{number}" for number in range(6)}
     add(bucket, "b", 2)
     add(bucket, "c", 2, space="other.word.last")
-    expected = [row["anisotropy"] for row in opened(bucket).query("anisotropy", spaces=[SPACE]).rows]
+    expected = [row["anisotropy"] for row in bucket.store.query("anisotropy", spaces=[SPACE]).rows]
     for machine in ("reader", "new"):
         caches(machine)
-        store = opened(bucket)
+        store = bucket.store
         assert store.info()["shards"] == [2, 5]
         assert [row["anisotropy"] for row in store.query("anisotropy", spaces=[SPACE]).rows] == expected
         assert store.verify(deep=True).problems == ()
     caches("here")
-    opened(bucket).compact()
-    planned = opened(bucket).remove("other.word.last", dry_run=True)
-    assert planned["bytes"] == opened(bucket).remove("other.word.last")["bytes"] > [0]
+    bucket.store.compact()
+    planned = bucket.store.remove("other.word.last", dry_run=True)
+    assert planned["bytes"] == bucket.store.remove("other.word.last")["bytes"] > [0]
     caches("reader")
-    store = opened(bucket)
+    store = bucket.store
     assert store.info()["shards"] == [1]
     assert len(store.neighbours("a3", k=9, layers="1")) == 9
     assert len(words(bucket)) == 14, "texts stay"
@@ -160,7 +145,7 @@ def test_readers_see_every_change(bucket, caches, listing, tmp_path):
 def test_an_opened_store_reads_the_manifest_that_it_was_opened_with(bucket, caches, listing):
     """It lists a space only after another process has added to it, and has brought the mirror up to date."""
     add(bucket, "a", 3)
-    first = opened(bucket)
+    first = bucket.store
     assert first.query("anisotropy").rows[0]["n"] == 6
     add(bucket, "b", 2)
     objects = bucket.objects()
@@ -187,7 +172,7 @@ def test_a_list_that_is_gone_or_was_altered_is_named(bucket, caches, listing, ch
         _, data = listed(GROUP, {"../../etc/passwd": RemoteFile("x", 1, "0" * 64)})
         objects.put(key, data)
     caches("elsewhere")
-    store = opened(bucket)
+    store = bucket.store
     assert store.query("anisotropy").rows[0]["n"] == 6, "which does not need it"
     message = "is missing" if change == "missing" else "does not have the hash in its name"
     for ask in (lambda: store.query("isoscore"), store.verify, store.repair):
@@ -209,7 +194,7 @@ def test_no_list_names_what_is_outside_a_store(bucket, caches, listing):
         document |= {"format": 2, "lists": {**_entries(state.files), GROUP: prepared._asdict()}}
         objects.put(key_of(state.number + 1), atomic.document_bytes(document))
         with pytest.raises(DamagedError, match=rf"{bucket.url}/lists/.*(is no (file|key) of a store|is not a list of)"):
-            opened(bucket).query("isoscore")
+            bucket.store.query("isoscore")
     for group in ("embeddings/space=../..", "../x", "spaces", "answers"):
         document["lists"] = {group: prepared._asdict()}
         objects.put(key_of(state.number + 1), atomic.document_bytes(document))
@@ -221,14 +206,14 @@ def _entries(files: FileLists) -> dict[str, dict[str, object]]:
 
 
 def test_threads_and_stores_that_list_a_space_at_the_same_time_get_the_same_answers(stores, caches):
-    expected = [row["isoscore"] for row in opened(stores[40]).query("isoscore", layers="all", cache=False).rows]
+    expected = [row["isoscore"] for row in stores[40].store.query("isoscore", layers="all", cache=False).rows]
     caches("threads")
-    shared = opened(stores[40])
+    shared = stores[40].store
     with ThreadPoolExecutor(8) as pool:
         answers = [
             pool.submit(store.query, "isoscore", layers="all", cache=False)
             for _ in range(4)
-            for store in (shared, opened(stores[40]))
+            for store in (shared, stores[40].store)
         ]
         assert [[row["isoscore"] for row in each.result().rows] for each in answers] == [expected] * 8
 
@@ -239,12 +224,12 @@ def test_a_manifest_of_before_that_names_all_is_read_and_the_next_one_lists(stor
     for file in state.files.values():
         objects.put(file.key, source.get(file.key))
     objects.put(key_of(1), atomic.document_bytes(complete_document(None, 1, state.files, Writer.this_process())))
-    before = opened(bucket).query("isoscore").rows
-    assert before == opened(stores[40]).query("isoscore").rows
+    before = bucket.store.query("isoscore").rows
+    assert before == stores[40].store.query("isoscore").rows
     assert not read_newest(objects).files.lists
     add(bucket, "new", 1)
     assert {*read_newest(objects).files.lists} == {GROUP, "items"}
-    assert opened(bucket).info()["shards"] == [41]
+    assert bucket.store.info()["shards"] == [41]
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -267,7 +252,7 @@ def test_a_writer_that_ends_before_or_after_a_list_has_changed_nothing(bucket, c
     caches("here")
     add(bucket, "b", 2)
     assert len(words(bucket)) == 10
-    assert opened(bucket).verify(deep=True).problems == ()
+    assert bucket.store.verify(deep=True).problems == ()
 
 
 def test_lists_are_deleted_a_day_after_the_last_manifest_that_names_them(bucket, caches, listing):
@@ -305,22 +290,3 @@ def test_changes_of_listed_files_are_followed(bucket, listing, monkeypatch):
         assert dict(read_newest(objects).files) == expected
         assert bool(state.files.lists) == (state.n_changes == 0), "what has changed is named"
     assert len(list_numbers(objects)) == 40
-
-
-def test_groups():
-    assert group_of(f"{GROUP}/part-0.parquet") == group_of(f"summaries/space={SPACE}/part-0.parquet") == GROUP
-    assert [group_of(f"{folder}/x.parquet") for folder in ("items", "columns", "skipped")] == [
-        "items", "columns", "skipped",
-    ]  # fmt: skip
-    assert {group_of(path) for path in ("spaces/x.json", "merged/x.parquet", "indexes/space=x/layer=00.faiss")} == {
-        None
-    }
-
-
-def test_a_list_is_named_by_its_content():
-    name = f"{GROUP}/part-{'1' * 16}.parquet"
-    found, data = listed(GROUP, {name: RemoteFile(name, 5, "a" * 64)})
-    assert found.key == f"lists/{hashlib.sha256(data).hexdigest()}.json"
-    assert found.bytes == len(data)
-    assert found.names_sha256 == hashlib.sha256(f"part-{'1' * 16}".encode()).hexdigest()
-    assert json.loads(data)["files"] == {name: {"bytes": 5, "sha256": "a" * 64}}

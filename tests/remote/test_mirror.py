@@ -50,17 +50,6 @@ def bucket(moto, tmp_path_factory) -> Bucket:
     return found
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder of the mirrors."""
-    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-def opened(bucket: Bucket) -> Store:
-    return Store(bucket.url, options=bucket.options)
-
-
 def break_network(monkeypatch: pytest.MonkeyPatch, after: int) -> list[int]:
     """Let the network be gone after a number of requests; return a list with their number so far."""
     count = [0]
@@ -79,73 +68,64 @@ def break_network(monkeypatch: pytest.MonkeyPatch, after: int) -> list[int]:
 
 @pytest.mark.parametrize("ask", QUESTIONS)
 def test_a_network_that_is_gone_gives_an_error_and_never_another_answer(bucket, cache, ask, monkeypatch):
-    expected = ask(opened(bucket))
+    expected = ask(bucket.store)
     n_requests, answered = 0, False
     while not answered:
         shutil.rmtree(cache)
-        store = opened(bucket)
+        store = bucket.store
         with monkeypatch.context() as patch:
             break_network(patch, n_requests)
             with suppress(RemoteError):
                 assert ask(store) == expected
                 answered = True
         if not answered:
-            assert ask(opened(bucket)) == expected, "what was fetched is whole, and the rest is fetched now"
+            assert ask(bucket.store) == expected, "what was fetched is whole, and the rest is fetched now"
         n_requests = n_requests * 2 + 1
     assert n_requests > 3
 
 
 def test_what_was_fetched_is_not_fetched_again(bucket, monkeypatch):
-    expected = [ask(opened(bucket)) for ask in QUESTIONS]
+    expected = [ask(bucket.store) for ask in QUESTIONS]
     with monkeypatch.context() as patch:
         count = break_network(patch, 1)
-        assert [ask(store) for store in [opened(bucket)] for ask in QUESTIONS] == expected
+        assert [ask(store) for store in [bucket.store] for ask in QUESTIONS] == expected
     assert count == [1], "the list of manifests"
 
 
 def test_a_deleted_cache_is_fetched_again(bucket, cache):
-    store = opened(bucket)
+    store = bucket.store
     expected = QUESTIONS[1](store)
     shutil.rmtree(cache)
     with pytest.raises((RemoteError, DamagedError, FileNotFoundError)):
         QUESTIONS[2](store)
-    assert QUESTIONS[1](opened(bucket)) == expected
+    assert QUESTIONS[1](bucket.store) == expected
 
 
 @pytest.mark.parametrize(
     "lost", ["fetched/state.json", "fetched", "store/store.json", "store/embeddings", "store/spaces"]
 )
 def test_a_mirror_that_lost_a_part_is_made_anew(bucket, cache, lost):
-    expected = [ask(opened(bucket)) for ask in QUESTIONS[:2]]
+    expected = [ask(bucket.store) for ask in QUESTIONS[:2]]
     [path] = cache.glob(f"*/reading/{lost}")
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert [ask(opened(bucket)) for ask in QUESTIONS[:2]] == expected
+    assert [ask(bucket.store) for ask in QUESTIONS[:2]] == expected
 
 
-def test_a_record_that_was_cut_does_not_count(bucket, cache):
-    store = opened(bucket)
-    expected = QUESTIONS[1](store)
-    for record in cache.glob("*/reading/fetched/embeddings/*/*"):
-        record.write_text(record.read_text()[:-2])  # a process was killed while it wrote
-    assert QUESTIONS[1](opened(bucket)) == expected
+RECORDS: dict[str, Callable[[str], str]] = {
+    "cut by a process that was killed while it wrote": lambda record: record[:-2],
+    "of the empty file, which comes first": lambda record: f"7{record}",
+    "lost with the power": lambda record: "",
+}
 
 
-def test_a_file_whose_record_is_of_another_is_begun_again(bucket, cache):
-    """A process was killed while it emptied the file: the record of the empty one comes first."""
-    expected = QUESTIONS[1](opened(bucket))
-    for record in cache.glob("*/reading/fetched/embeddings/*/*"):
-        record.write_text(f"7{record.read_text()}")
-    assert QUESTIONS[1](opened(bucket)) == expected
-
-
-@pytest.mark.parametrize("left", [b"", b'{"files": {}'])
-def test_what_a_killed_process_left_among_the_records_does_not_count(bucket, cache, left):
-    expected = QUESTIONS[1](opened(bucket))
+@pytest.mark.parametrize("change", RECORDS.values(), ids=RECORDS)
+def test_a_record_that_is_not_of_its_file_does_not_count(bucket, cache, change):
+    expected = QUESTIONS[1](bucket.store)
     [records] = cache.glob("*/reading/fetched")
-    (records / atomic.temporary_path(records).name).write_bytes(left)
+    (records / atomic.temporary_path(records).name).write_text('{"files": {}')  # of a killed process, too
     for record in records.glob("embeddings/*/*"):
-        record.write_bytes(b"")  # and the power failed before what it had written was on the disk
-    assert QUESTIONS[1](opened(bucket)) == expected
+        record.write_text(change(record.read_text()))
+    assert QUESTIONS[1](bucket.store) == expected
 
 
 class Objects(ObjectReader):
@@ -191,7 +171,7 @@ def test_room_that_is_made_forgets_no_file_that_another_process_has_added(cache)
 
 def test_a_record_of_another_file_does_not_count(bucket, cache):
     """A file of the mirror that something replaced is whole: nothing is fetched into it."""
-    store = opened(bucket)
+    store = bucket.store
     store.info()
     [shard, *_] = cache.glob("*/reading/store/embeddings/*/*")
     own = shard.with_name("own")
@@ -203,23 +183,23 @@ def test_a_record_of_another_file_does_not_count(bucket, cache):
 
 
 def test_a_full_cache_is_named_with_the_remedy(bucket, cache, monkeypatch):
-    opened(bucket).info()
+    bucket.store.info()
     monkeypatch.setenv("EMBSTORE_CACHE_SIZE", "0.0001")
     with pytest.raises(RemoteError, match=r"the cache .* is full: .* limit of 100\.0 kB\. Set EMBSTORE_CACHE_SIZE"):
-        QUESTIONS[2](opened(bucket))
+        QUESTIONS[2](bucket.store)
     monkeypatch.setenv("EMBSTORE_CACHE_SIZE", "much")
     with pytest.raises(UsageError, match="EMBSTORE_CACHE_SIZE is 'much'"):
-        QUESTIONS[1](opened(bucket))
+        QUESTIONS[1](bucket.store)
 
 
 def test_mirrors_that_nothing_uses_make_room(bucket, cache, monkeypatch):
-    QUESTIONS[1](opened(bucket))
+    QUESTIONS[1](bucket.store)
     [used] = cache.glob("*/reading")
     other = cache / "s3-other-0123456789abcdef" / "reading"
     (other / "store").mkdir(parents=True)
     (other / "store" / "large").write_bytes(bytes(4 << 20))
     monkeypatch.setenv("EMBSTORE_CACHE_SIZE", "0.004")
-    QUESTIONS[2](opened(bucket))
+    QUESTIONS[2](bucket.store)
     assert (used.exists(), other.exists()) == (True, False)
 
 
@@ -248,13 +228,13 @@ def test_a_cache_that_cannot_be_written_is_named(bucket, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(RemoteError, match=r"the cache .*file/cache, .* cannot be written: .* set EMBSTORE_CACHE"):
-        opened(bucket).info()
+        bucket.store.info()
 
 
 def test_a_full_disk_is_named_with_the_remedy(bucket, monkeypatch):
     from embstore.base.disk import watched
 
-    store = opened(bucket)
+    store = bucket.store
     store.info()
 
     def full(operation: str, path: Path, source: Path | None) -> None:
@@ -272,17 +252,16 @@ def test_an_object_with_other_content_is_damage(bucket, cache):
     try:
         objects.put(key, data[:-1] + b"x")
         with pytest.raises(DamagedError, match=rf"{key} is damaged: its content is not that which its manifest names"):
-            QUESTIONS[2](opened(bucket))
+            QUESTIONS[2](bucket.store)
     finally:
         objects.put(key, data)
-    assert QUESTIONS[2](opened(bucket))
+    assert QUESTIONS[2](bucket.store)
 
 
 def test_the_command_line_reads_it_with_options(bucket):
-    options = [word for name, value in bucket.options.items() for word in ("--store-option", f"{name}={value}")]
-    ran = CliRunner().invoke(app, ["query", "anisotropy", "--store", bucket.url, "--json", *options])
+    ran = CliRunner().invoke(app, ["query", "anisotropy", "--store", bucket.url, "--json", *bucket.arguments])
     assert ran.exit_code == 0, ran.output
-    assert [row["anisotropy"] for row in json.loads(ran.stdout)] == opened(bucket).query("anisotropy")["anisotropy"]
+    assert [row["anisotropy"] for row in json.loads(ran.stdout)] == bucket.store.query("anisotropy")["anisotropy"]
     unknown = CliRunner().invoke(app, ["info", "--store", bucket.url, "--store-option", f"secret={SECRET}"])
     assert unknown.exit_code == 2
     assert "'secret'" in unknown.output
@@ -313,25 +292,6 @@ def test_missing_ranges(wanted, present, missing):
     assert missing_ranges(wanted, present) == missing
 
 
-def test_two_opened_stores_see_what_one_of_them_fetches(moto, cache, monkeypatch):
-    """A store that was opened before another one reads what has been built since."""
-    made = new_bucket(moto)
-    with monkeypatch.context() as patch:
-        patch.setenv("EMBSTORE_CACHE", str(cache / "elsewhere"))
-        with RemoteStore(made.url, made.options).writing(is_new=True) as folder:
-            synthetic_store(folder, dim=8, texts=["one", "two"])
-    first = opened(made)
-    first.info()
-    opened(made).info()
-    with monkeypatch.context() as patch:
-        patch.setenv("EMBSTORE_CACHE", str(cache / "elsewhere"))
-        with RemoteStore(made.url, made.options).writing() as folder:
-            synthetic_store(folder, dim=8, texts=["three", "four"])
-    first.refresh()
-    assert [ask(first) for ask in QUESTIONS[:2]] == [ask(opened(made)) for ask in QUESTIONS[:2]]
-    assert first.sql("SELECT text FROM items ORDER BY text").fetchall() == [("four",), ("one",), ("three",), ("two",)]
-
-
 def test_a_store_larger_than_the_cache_is_read_layer_by_layer(moto, tmp_path, cache, monkeypatch):
     """What a command does not need is deleted for what it needs; verify fetches all of it, a shard at a time."""
     made = new_bucket(moto)
@@ -341,7 +301,7 @@ def test_a_store_larger_than_the_cache_is_read_layer_by_layer(moto, tmp_path, ca
             synthetic_store(folder, dim=64, n_shards=4, texts=[f"word{number}" for number in range(2400)])
     [local] = (tmp_path / "elsewhere").glob("*/writing/store")
     monkeypatch.setenv("EMBSTORE_CACHE_SIZE", "0.0004")  # less than the vectors of a layer
-    assert QUESTIONS[1](opened(made)) == QUESTIONS[1](Store(local))
+    assert QUESTIONS[1](made.store) == QUESTIONS[1](Store(local))
     monkeypatch.setenv("EMBSTORE_CACHE_SIZE", "0.0036")  # the vectors are 3.3 MB, and the indexes 3.3 MB
     questions: list[Callable[[Store], object]] = [
         *(lambda store, layer=layer: store.query("isoscore", layers=layer, cache=False).rows for layer in (0, 1, 2, 3)),
@@ -350,29 +310,25 @@ def test_a_store_larger_than_the_cache_is_read_layer_by_layer(moto, tmp_path, ca
         lambda store: store.repair().rows,
     ]
     for ask in [*questions, *questions[:4]]:
-        assert ask(opened(made)) == ask(Store(local))
+        assert ask(made.store) == ask(Store(local))
         assert disk_bytes(cache) < 3_800_000
 
 
 def test_a_check_of_every_byte_says_first_how_many_are_fetched(bucket, tmp_path):
-    arguments = ["--store", bucket.url, *(part for option in bucket.options.items() for part in _option(*option))]
+    arguments = ["--store", bucket.url, *bucket.arguments]
     for command, remedy in (
         (["verify"], "add --quick."),
         (["repair", "--dry-run"], "begin with embstore verify --quick."),
     ):
         first = CliRunner().invoke(app, [*command, *arguments]).stderr.splitlines()[0]
-        size = show_size(opened(bucket).remote_bytes())
+        size = show_size(bucket.store.remote_bytes())
         assert first == f"{bucket.url}: every byte is fetched and checked, {size}. To fetch less, {remedy}"
     assert "fetched" not in CliRunner().invoke(app, ["verify", "--quiet", *arguments]).stderr
 
 
-def _option(key: str, value: str) -> list[str]:
-    return ["--store-option", f"{key}={value}"]
-
-
 def test_threads_that_take_each_others_room_get_the_same_answers(bucket, monkeypatch):
     def ask(layer: int) -> object:
-        return opened(bucket).query("isoscore", layers=layer % 4, cache=False).rows
+        return bucket.store.query("isoscore", layers=layer % 4, cache=False).rows
 
     expected = [ask(layer) for layer in range(4)]
     monkeypatch.setenv("EMBSTORE_CACHE_SIZE", "0.0002")  # a layer has 85 kB
@@ -381,15 +337,15 @@ def test_threads_that_take_each_others_room_get_the_same_answers(bucket, monkeyp
 
 
 def test_content_that_another_process_may_need_is_not_deleted(bucket, cache, monkeypatch):
-    QUESTIONS[1](opened(bucket))
+    QUESTIONS[1](bucket.store)
     [folder] = cache.glob("*/reading")
     other = in_use(folder)
     before = disk_bytes(cache)
     monkeypatch.setenv("EMBSTORE_CACHE_SIZE", str(before / 1e9))
     with pytest.raises(RemoteError, match=r"the cache .* is full"):
-        QUESTIONS[2](opened(bucket))
+        QUESTIONS[2](bucket.store)
     other.release()
-    assert QUESTIONS[2](opened(bucket))
+    assert QUESTIONS[2](bucket.store)
     assert disk_bytes(cache) <= before
 
 

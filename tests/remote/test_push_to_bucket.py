@@ -20,19 +20,12 @@ from store_damage import flip
 from synthetic import Synthetic
 
 from embstore import Store
-from embstore.base.errors import DamagedError, LockedError, SpaceMismatchError, StoreError, UnknownNameError
+from embstore.base.errors import DamagedError, LockedError, StoreError, UnknownNameError
 from embstore.storage.remote.remote_store import RemoteStore
 
 pytestmark = pytest.mark.server
 
 Make = Callable[..., Synthetic]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder of the mirrors."""
-    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -44,16 +37,12 @@ def made(make_store: Make) -> Synthetic:
     return made
 
 
-def _remote(bucket: Bucket) -> Store:
-    return Store(bucket.url, options=bucket.options)
-
-
 def test_a_store_is_pushed_and_pulled(made: Synthetic, bucket: Bucket, tmp_path: Path) -> None:
     done = made.store.push(bucket.url, options=bucket.options)
     assert {row["action"] for row in done} == {"pushed"}
-    assert _remote(bucket).query("anisotropy").rows == made.store.query("anisotropy").rows
-    assert _remote(bucket).verify(deep=True).ok
-    assert len(_remote(bucket).catalog.select("freq < 3")) == len(made.store.catalog.select("freq < 3")) > 0
+    assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows
+    assert bucket.store.verify(deep=True).ok
+    assert len(bucket.store.catalog.select("freq < 3")) == len(made.store.catalog.select("freq < 3")) > 0
     here = Store(tmp_path / "here")
     here.pull(bucket.url, options=bucket.options)
     assert here.query("anisotropy").rows == made.store.query("anisotropy").rows
@@ -76,27 +65,7 @@ def test_only_what_is_missing_travels(made: Synthetic, make_store: Make, bucket:
         assert not [path for path in again if "/manifests/" not in path and "/probes/" not in path]
     made.store.compact()
     made.store.push(bucket.url, options=bucket.options)
-    assert _remote(bucket).query("anisotropy").rows == made.store.query("anisotropy").rows
-
-
-def test_a_part_is_pushed_and_other_content_refused(made: Synthetic, make_store: Make, bucket: Bucket) -> None:
-    made.store.push(bucket.url, options=bucket.options, spaces=made.space, layers="0,top")
-    remote = _remote(bucket)
-    assert [row["space"] for row in remote.info()] == [made.space]
-    assert remote.verify(deep=True).ok
-    with pytest.raises(SpaceMismatchError, match=r"s3://.*layers=.0,3.* --store s3://"):
-        made.store.push(bucket.url, options=bucket.options)
-    made.store.compact()
-    made.store.push(bucket.url, options=bucket.options, spaces=made.space, layers="0,3")
-    assert [row["items"] for row in _remote(bucket).info()] == [60]
-    assert _remote(bucket).verify(deep=True).ok
-    other = make_store("other", space="mine", n=3)
-    with pytest.raises(StoreError, match=r"s3://.* has other content"):
-        other.store.push(bucket.url, options=bucket.options)
-    flip(next((other.root / "embeddings").rglob("*.parquet")))
-    with pytest.raises(DamagedError):
-        other.store.push(bucket.url, options=bucket.options, spaces="mine")
-    assert [row["space"] for row in _remote(bucket).info()] == [made.space]
+    assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows
 
 
 def test_a_refused_push_leaves_a_new_bucket_empty(made: Synthetic, bucket: Bucket) -> None:
@@ -119,8 +88,8 @@ def test_a_refused_push_leaves_a_new_bucket_empty(made: Synthetic, bucket: Bucke
     refused(DamagedError, f"{shard.name} is missing")
     shard.write_bytes(whole)
     assert len(made.store.push(bucket.url, options=bucket.options))
-    assert _remote(bucket).verify(deep=True).ok
-    assert _remote(bucket).query("anisotropy").rows == made.store.query("anisotropy").rows
+    assert bucket.store.verify(deep=True).ok
+    assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows
 
 
 def test_of_two_that_begin_a_store_the_later_is_refused(
@@ -138,16 +107,16 @@ def test_of_two_that_begin_a_store_the_later_is_refused(
     for change in (lambda: late.store.push(folder), writing.close):
         with pytest.raises(LockedError, match=rf"{bucket.url} was made meanwhile by process {os.getpid()} on .* again"):
             change()
-    assert _remote(bucket).query("anisotropy").rows == made.store.query("anisotropy").rows
-    assert _remote(bucket).verify(deep=True).ok
+    assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows
+    assert bucket.store.verify(deep=True).ok
 
 
 def test_a_push_through_a_network_that_fails(made: Synthetic, bucket: Bucket) -> None:
     with FaultProxy(bucket.endpoint, dict.fromkeys(FAULTS, 0.03), seed=3) as proxy:
         made.store.push(bucket.url, options=replace(bucket, endpoint=proxy.endpoint).options)
     assert sum(proxy.counts[fault] for fault in FAULTS) >= 3, proxy.counts
-    assert _remote(bucket).verify(deep=True).ok
-    assert _remote(bucket).query("anisotropy").rows == made.store.query("anisotropy").rows
+    assert bucket.store.verify(deep=True).ok
+    assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX systems kill so")
@@ -155,17 +124,16 @@ def test_a_killed_push_goes_on(made: Synthetic, bucket: Bucket, tmp_path: Path) 
     """It is killed among its uploads: there is no store yet, or the whole one, and the next push makes it whole."""
     command = [sys.executable, "-m", "embstore", "push", bucket.url, "--store", str(made.root), "--quiet"]
     with FaultProxy(bucket.endpoint, {}, most=8) as proxy:
-        options = replace(bucket, endpoint=proxy.endpoint).options
-        arguments = [part for name, value in options.items() for part in ("--store-option", f"{name}={value}")]
-        with subprocess.Popen([*command, *arguments]) as process:
+        through = replace(bucket, endpoint=proxy.endpoint)
+        with subprocess.Popen([*command, *through.arguments]) as process:
             while process.poll() is None and sum(method == "PUT" for method, _ in proxy.requests) < 8:
                 time.sleep(0.005)
             process.send_signal(signal.SIGKILL)
         proxy.opened.set()
         assert process.returncode == -signal.SIGKILL
-        assert not len(_remote(bucket).info())
-        assert len(made.store.push(bucket.url, options=options)), "it says what it has done"
+        assert not len(bucket.store.info())
+        assert len(made.store.push(bucket.url, options=through.options)), "it says what it has done"
         sent = Counter(path for method, path in proxy.requests if method == "PUT" and path.endswith("parquet"))
         assert sum(sent.values()) <= len(sent) + 1, "only what was on its way is sent again"
-    assert _remote(bucket).verify(deep=True).ok
-    assert _remote(bucket).query("anisotropy").rows == made.store.query("anisotropy").rows
+    assert bucket.store.verify(deep=True).ok
+    assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows

@@ -15,13 +15,6 @@ from embstore.storage.remote.remote_store import RemoteStore
 pytestmark = pytest.mark.server
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder of the mirrors."""
-    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 @pytest.fixture(scope="module")
 def made(moto, tmp_path_factory) -> tuple[Path, Bucket]:
     """A store in a folder, and the same one in a bucket."""
@@ -56,5 +49,5 @@ def made(moto, tmp_path_factory) -> tuple[Path, Bucket]:
 )
 def test_answers_equal_those_of_a_folder(made, ask, cache):
     folder, bucket = made
-    assert ask(Store(bucket.url, options=bucket.options)) == ask(Store(folder))
+    assert ask(bucket.store) == ask(Store(folder))
     assert [*cache.iterdir()], "the mirror is in the cache"

@@ -7,7 +7,6 @@ from threading import Thread
 import pytest
 from buckets import KEY, SECRET, Bucket
 
-from embstore import Store
 from embstore.base.errors import RemoteError
 
 pytestmark = pytest.mark.server
@@ -48,14 +47,13 @@ def read_only() -> Iterator[Bucket]:
         server.shutdown()
 
 
-def test_a_bucket_that_is_read_only_is_not_written(read_only, tmp_path, monkeypatch):
-    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
+def test_a_bucket_that_is_read_only_is_not_written(read_only, tmp_path):
     source = tmp_path / "words.txt"
     source.write_text("dog\n")
     with pytest.raises(
         RemoteError, match=r"cannot be written: the server refuses .AccessDenied: User is not"
     ) as caught:
-        Store(read_only.url, options=read_only.options).build([str(source)], models=["minilm"])
+        read_only.store.build([str(source)], models=["minilm"])
     assert "permissions for the bucket" in str(caught.value)
     assert SECRET not in str(caught.value)
     assert KEY not in str(caught.value)

@@ -1,6 +1,5 @@
 """What the commit relies on: of rival creators of one object one wins, whatever the network loses."""
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -41,21 +40,6 @@ def test_of_rivals_one_wins_although_replies_are_lost(server: Bucket) -> None:
     assert found == [[stored.get(key)] for key in keys]
 
 
-def test_moto_writes_one_object_at_a_time(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here the write begins long after the check of its condition: all rivals would win whom moto checks meanwhile."""
-    from moto.s3.models import S3Backend
-
-    put_object = S3Backend.put_object
-
-    def put_late(*arguments: object, **options: object) -> object:
-        time.sleep(0.05)
-        return put_object(*arguments, **options)
-
-    monkeypatch.setattr(S3Backend, "put_object", put_late)
-    [found] = _winners(bucket, ["manifest"])
-    assert len(found) == 1
-
-
 def test_what_is_read_through_faults_is_what_was_written(server: Bucket) -> None:
     content = bytes(range(256)) * 400
     server.objects().put("key", content)
@@ -66,9 +50,3 @@ def test_what_is_read_through_faults_is_what_was_written(server: Bucket) -> None
             for start, end in ((5, 700), (90_000, 90_100)):
                 assert objects.get_range("key", (start, end)) == content[start:end]
     assert sum(proxy.counts[fault] for fault in FAULTS), proxy.counts
-
-
-def test_rclone_lets_several_rivals_win(rclone_bucket: Bucket) -> None:
-    """Why a server is tried before the first commit: this one answers that each of them has created the object."""
-    [found] = _winners(rclone_bucket, ["manifest"])
-    assert len(found) > 1

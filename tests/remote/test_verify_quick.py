@@ -17,12 +17,6 @@ from embstore.storage.parquet import footer
 pytestmark = pytest.mark.server
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep mirrors in a folder of the test."""
-    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def made(make_store: Callable[..., Synthetic]) -> Synthetic:
     return make_store(n=2000, dim=64, n_shards=3)
@@ -67,7 +61,7 @@ def test_what_is_lost_in_a_bucket_is_named(made: Synthetic, bucket: Bucket, chan
             else:
                 objects.put(key, data[:-9] if change != "extended" else data + b"x")
     assert len({folder.partition("/")[0] for folder in expected}) == 5
-    found = Store(bucket.url, options=bucket.options).verify(quick=True)
+    found = bucket.store.verify(quick=True)
     assert {problem.file.parent.as_posix() for problem in found.problems} == {*expected}
     assert found.is_damaged
 
@@ -79,7 +73,7 @@ def test_altered_content_of_the_same_size_is_left_to_the_full_check(made: Synthe
     data = bytearray(objects.get(key))
     data[len(data) // 2] ^= 1
     objects.put(key, bytes(data))
-    store = Store(bucket.url, options=bucket.options)
+    store = bucket.store
     assert store.verify(quick=True).ok
     assert [problem.file.as_posix() for problem in store.verify().problems] == [key]
 
@@ -125,6 +119,6 @@ def test_a_footer_larger_than_what_is_fetched_at_first_is_read_whole(
     """Of a shard with very many row groups."""
     monkeypatch.setattr(footer, "_USUAL_BYTES", 100)
     made.store.push(bucket.url, options=bucket.options)
-    store = Store(bucket.url, options=bucket.options)
+    store = bucket.store
     assert store.verify(quick=True).ok
     assert store.query("isoscore", layers="1").rows == made.store.query("isoscore", layers="1").rows

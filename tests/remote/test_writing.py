@@ -18,11 +18,7 @@ from embstore.storage.remote.manifest import Writer, commit, key_of, list_number
 from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.remote_store import RemoteStore, collect
 
-pytestmark = [pytest.mark.server, pytest.mark.usefixtures("caches")]
-
-
-def opened(bucket: Bucket) -> Store:
-    return Store(bucket.url, options=bucket.options)
+pytestmark = pytest.mark.server
 
 
 def add(bucket: Bucket, prefix: str, n: int = 30, **options: Any) -> None:
@@ -32,7 +28,7 @@ def add(bucket: Bucket, prefix: str, n: int = 30, **options: Any) -> None:
 
 
 def words(bucket: Bucket) -> set[str]:
-    store = opened(bucket)
+    store = bucket.store
     n = store.query("anisotropy", layers="1")["n"][0]
     found = {text for (text,) in store.sql("SELECT text FROM items").fetchall()}
     assert len(store.vectors("toy.word.last", 1)[0]) == n
@@ -46,7 +42,7 @@ def test_what_is_built_is_read_elsewhere(bucket, caches):
     add(bucket, "b")
     caches("here")
     assert words(bucket) == {f"{prefix}{number}" for prefix in "ab" for number in range(30)}
-    assert opened(bucket).verify(deep=True).problems == ()
+    assert bucket.store.verify(deep=True).problems == ()
 
 
 def test_a_second_writer_is_told_of_the_first(bucket, caches):
@@ -125,7 +121,7 @@ def test_wrong_credentials_are_not_printed(seaweed_bucket):
 def test_a_store_that_does_not_exist_is_not_begun_by_a_command_that_needs_one(bucket):
     for ask in (Store.info, Store.verify, Store.repair, Store.compact, Store.index):
         with pytest.raises(StoreError, match=f"there is no store at {bucket.url}"):
-            ask(opened(bucket))
+            ask(bucket.store)
     assert [*bucket.objects().list()] == []
 
 
@@ -163,13 +159,6 @@ def test_another_store_at_the_same_url_is_not_taken_for_the_first(bucket):
         words(bucket)
     add(bucket, "b", 12)
     assert words(bucket) == {f"b{number}" for number in range(12)}
-
-
-@pytest.fixture
-def listing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let manifests name shards and tables by lists, as those of many files do."""
-    monkeypatch.setattr("embstore.storage.remote.manifest._FEW_FILES", 0)
-    monkeypatch.setattr("embstore.storage.remote.manifest._FEW_OF_GROUP", 0)
 
 
 class Gone(BaseException):
@@ -224,17 +213,16 @@ def test_a_build_that_ends_anywhere_goes_on(bucket, caches, monkeypatch):
         caches("elsewhere")
         assert {f"{here}{number}" for number in range(4)} <= words(bucket)
     assert call > 8
-    assert opened(bucket).verify(deep=True).problems == ()
+    assert bucket.store.verify(deep=True).problems == ()
 
 
-@pytest.mark.usefixtures("listing")
-def test_maintenance_works_there(bucket, caches, tmp_path):
+def test_maintenance_works_there(bucket, caches, listing, tmp_path):
     for prefix in "abc":
         add(bucket, prefix, 20)
-    before = [round(value, 12) for value in opened(bucket).query("anisotropy")["anisotropy"]]
-    assert len(opened(bucket).compact()) > 0
+    before = [round(value, 12) for value in bucket.store.query("anisotropy")["anisotropy"]]
+    assert len(bucket.store.compact()) > 0
     caches("elsewhere")
-    store = opened(bucket)
+    store = bucket.store
     assert store.info()["shards"] == [1]
     assert [round(value, 12) for value in store.query("anisotropy")["anisotropy"]] == before
     synthetic_store(tmp_path / "other", space="other.word.last", texts=["x", "y"])
@@ -247,8 +235,7 @@ def test_maintenance_works_there(bucket, caches, tmp_path):
     assert store.verify(deep=True).problems == ()
 
 
-@pytest.mark.usefixtures("listing")
-def test_damage_in_the_bucket_is_found_and_repaired(bucket, caches):
+def test_damage_in_the_bucket_is_found_and_repaired(bucket, caches, listing):
     add(bucket, "a", 40)
     objects = bucket.objects()
     shards = sorted(found.key for found in objects.list("embeddings"))
@@ -256,7 +243,7 @@ def test_damage_in_the_bucket_is_found_and_repaired(bucket, caches):
     data[len(data) // 2] ^= 1
     objects.put(shards[0], bytes(data))
     objects.delete([shards[1]])
-    store = opened(bucket)
+    store = bucket.store
     found = store.verify()
     assert {key for key in shards[:2] if any(str(problem.file) == key for problem in found.problems)} == {*shards[:2]}
     assert bucket.url in str(found)
@@ -265,10 +252,10 @@ def test_damage_in_the_bucket_is_found_and_repaired(bucket, caches):
         store.query("isoscore", layers="all")
     assert "cache-here" not in str(caught.value)
     caches("elsewhere")
-    done = opened(bucket).repair()
+    done = bucket.store.repair()
     assert len(done)
     add(bucket, "a", 40)
-    assert opened(bucket).verify(deep=True).problems == ()
+    assert bucket.store.verify(deep=True).problems == ()
     assert len(words(bucket)) == 40
 
 
@@ -278,7 +265,7 @@ def test_what_nothing_names_any_more_is_deleted_after_a_day(bucket, caches, monk
     objects = bucket.objects()
     objects.put("items/part-0123456789abcdef.parquet", b"of a killed writer")
     objects.put("elsewhere/own", b"of somebody else")
-    opened(bucket).compact()
+    bucket.store.compact()
     before = {found.key for found in objects.list()}
     newest = {file.key for file in read_newest(objects).files.values()}
     assert before - newest, "readers of the manifests before go on for a day"
@@ -289,4 +276,4 @@ def test_what_nothing_names_any_more_is_deleted_after_a_day(bucket, caches, monk
     assert left == newest | {"elsewhere/own"}
     caches("elsewhere")
     assert len(words(bucket)) == 16
-    assert opened(bucket).verify(deep=True).problems == ()
+    assert bucket.store.verify(deep=True).problems == ()

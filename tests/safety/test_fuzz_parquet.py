@@ -219,12 +219,6 @@ def test_what_would_take_long_or_much_is_refused_at_once(file: File, bomb: str, 
     assert time.thread_time() - began < 2
 
 
-def test_an_unaltered_file_gives_its_vectors(file: File) -> None:
-    np.testing.assert_array_equal(
-        read_values(file.shard.path, file.column).reshape(3, 2), file.made.vectors[0][np.argsort(file.made.ids)]
-    )
-
-
 def test_plain_tables(file: File, tally: Tallies) -> None:
     """A summary with any bytes in it gives columns no larger than itself, or is refused."""
     counts = tally("fuzz: Parquet", "plain tables")

@@ -72,10 +72,3 @@ def test_a_file_that_was_written_between_opening_and_reading_is_refused(tmp_path
     append(path)
     with pytest.raises(SourceError, match=CHANGED):
         list(source.rows())
-
-
-def test_a_file_may_be_read_twice(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    lines(path)
-    source = open_source(str(path))
-    assert len(list(source.rows())) == len(list(source.rows())) == 5000

@@ -26,10 +26,6 @@ def test_the_only_column_is_read(write: Write) -> None:
     assert list(source.rows()) == list(source.rows())
 
 
-def test_the_column_named_text_is_read(write: Write) -> None:
-    assert texts(open_source(write("a.csv", "id,text\n1,cat\n2,dog\n"))) == ["cat", "dog"]
-
-
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
 def test_no_obvious_column_is_an_error_that_lists_them(write: Write, name: str) -> None:
     write(name, "left,right\n1,2\n".replace(",", "\t" if name == "a.tsv" else ","))
@@ -53,11 +49,7 @@ def test_several_columns_come_in_the_order_asked_for(write: Write, name: str) ->
 def test_an_unknown_column_is_known_at_once(write: Write) -> None:
     with pytest.raises(UnknownNameError, match=r"Name a column of a\.csv with columns=") as caught:
         open_source(write("a.csv", "left,right\n1,2\n"), columns=["left", "rigth"])
-    assert (caught.value.kind, caught.value.name, caught.value.known) == (
-        "column",
-        "rigth",
-        ("left", "right"),
-    )
+    assert (caught.value.kind, caught.value.name, caught.value.known) == ("column", "rigth", ("left", "right"))
     assert "Did you mean 'right'?" in str(caught.value)
 
 
@@ -71,11 +63,6 @@ def test_a_column_that_is_there_twice_is_an_error(write: Write) -> None:
     with pytest.raises(SourceError, match=r"a\.csv has 2 columns named 'a'\. Rename"):
         open_source("a.csv", columns=["a"])
     assert texts(open_source("a.csv", columns=["b"])) == ["3"]
-
-
-@pytest.mark.parametrize("word", ["null", "nan", "NA", "None", "N/A", "0", "true"])
-def test_words_that_look_like_missing_are_texts(write: Write, word: str) -> None:
-    assert texts(open_source(write("a.csv", f"text,x\n{word},{word}\n"))) == [word]
 
 
 def test_blanks_are_given_with_their_reason(write: Write) -> None:

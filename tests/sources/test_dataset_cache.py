@@ -4,7 +4,6 @@ import gc
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from dataset_files import FILES, RG65, Server, look_alike, put, serving
 
 from embstore import Store
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
-from embstore.sources import DATASETS, add_dataset, fetch_dataset, missing_datasets, open_source
+from embstore.sources import add_dataset, fetch_dataset, missing_datasets, open_source
 from embstore.sources.source import DataFile, data_folder
 
 if TYPE_CHECKING:
@@ -57,6 +56,7 @@ def test_a_download_is_kept_and_not_repeated(server: Server, data: Path) -> None
 
 def test_two_readings_share_one_download(server: Server) -> None:
     assert fetch_dataset("stsb") == fetch_dataset("stsb-wolfe2022")
+    assert fetch_dataset("words") is None, "what is made needs no download"
     assert server.requested == ["sts-test.csv"]
 
 
@@ -151,11 +151,6 @@ def test_without_a_network_the_file_is_given_by_hand(
     assert len(list(open_source("rg65").rows())) == 3
 
 
-def test_what_is_made_needs_no_download() -> None:
-    assert fetch_dataset("words") is None
-    assert Store.fetch_datasets(["words"]) == {"words": None}
-
-
 @pytest.mark.parametrize("name", ["rg66", "words:50", "", "rg65.csv", "../rg65"])
 def test_an_unknown_dataset_cannot_be_fetched(name: str) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown dataset .* embstore datasets lists them"):
@@ -218,18 +213,6 @@ def test_a_missing_copy_and_a_folder_that_cannot_be_written(monkeypatch: pytest.
         add_dataset("rg65", tmp_path / "rg65.csv")
 
 
-def test_the_list_says_what_is_at_hand(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {name for name, row in LISTED.items() if row["at_hand"]} == {"words"}
-    put(data, monkeypatch, "rg65")
-    listed = {row["name"]: row for row in Store.datasets()}
-    assert {name for name, row in listed.items() if row["at_hand"]} == {"words", "rg65"}
-    assert list(listed) == list(DATASETS)
-    header, lines = Store.datasets().layout()
-    assert header == ["name", "kind", "unit", "rows", "at_hand", "licence"]
-    assert lines[1] == ["rg65", "word pairs", "word", "65", "yes", "MIT (of the repository)"]
-    assert lines[2][4] == "no"
-
-
 def test_the_list_says_what_is_damaged(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert {row["damaged"] for row in LISTED.values()} == {False}
     put(data, monkeypatch, "rg65")
@@ -268,9 +251,3 @@ def test_the_list_has_address_hash_and_reference() -> None:
         assert each["citation"]
         assert (name == "words") == (each["address"] is None) == (each["sha256"] is None)
     assert len({each["sha256"] for each in LISTED.values()}) == len(LISTED) - 1  # the two readings of STS-B are of one
-
-
-def test_specs_cannot_be_changed() -> None:
-    with pytest.raises(AttributeError):
-        DATASETS["rg65"].rows = 3  # type: ignore[misc]
-    assert replace(DATASETS["rg65"], rows=3).rows == 3

@@ -1,4 +1,3 @@
-import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -26,11 +25,6 @@ def test_words_are_the_most_frequent_words_of_letters() -> None:
     assert len(found) == len(set(found)) == 10_000
     assert all(word.isalpha() for word in found)
     assert found == [word for word in wordfreq.top_n_list("en", 20_000) if word.isalpha()][:10_000]
-
-
-def test_words_never_become_rarer_down_the_list_than_the_next() -> None:
-    frequencies = [wordfreq.word_frequency(row.text, "en") for row in words("words")]
-    assert frequencies == sorted(frequencies, reverse=True)
 
 
 def test_words_have_their_rank() -> None:
@@ -107,15 +101,6 @@ def test_every_dataset_is_described() -> None:
         assert spec.scores[0] < spec.scores[1]
     assert {spec.kind for spec in DATASETS.values()} == {"word list", "word pairs", "sentence pairs", "lexicon"}
     assert {key: type(value) for key, value in words("words:1")[0].values.items()} == dict(DATASETS["words"].columns)
-
-
-def test_specs_and_rows_cannot_be_changed() -> None:
-    row = Row("cat", "words.txt:1")
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        row.text = "dog"  # type: ignore[misc]
-    with pytest.raises(TypeError):
-        row.values["rank"] = 1  # type: ignore[index]
-    assert len({row, Row("cat", "words.txt:1"), words("words:1")[0]}) == 2
 
 
 def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:

@@ -108,13 +108,6 @@ def test_other_files_say_the_way_out(write, name: str, way: str) -> None:
     assert ("embstore build - <" in str(found.value)) == (name == "t.log")
 
 
-def test_a_checkpoint_among_the_sources_says_to_repeat_the_option(tmp_path: Path) -> None:
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "config.json").write_text("{}")
-    with pytest.raises(SourceError, match=r"repeat models=: models=.FOLDER. models="):
-        open_source(str(tmp_path / "b"))
-
-
 def test_what_was_found_is_said_though_only_some_rows_are_read(write) -> None:
     """A build with a limit does not read to the end."""
     source = open_source(str(write(SEMICOLON)), columns=["word"])

@@ -22,35 +22,27 @@ def test_origins_are_paths_as_given(write: Write) -> None:
         assert list(open_source(spec).rows()) == [Row("cat", f"{spec}:1")]
 
 
-def test_a_missing_file_names_similar_files_of_its_folder(write: Write) -> None:
-    write("data/sentences.txt", "x\n")
-    write("data/other.csv", "x\n")
-    with pytest.raises(SourceError, match=r"^data/sentence\.txt does not exist\. Did you mean data/sentences\.txt\?$"):
-        open_source("data/sentence.txt")
-
-
-def test_a_missing_file_names_a_similar_dataset() -> None:
-    with pytest.raises(SourceError, match=r"^wrods\.txt does not exist\. Did you mean words\?$"):
-        open_source("wrods.txt")
-
-
-def test_a_missing_file_without_neighbours_names_the_datasets() -> None:
-    with pytest.raises(SourceError, match=r"^q\.csv does not exist\. Check the path, or name a dataset: words, rg65, "):
-        open_source("q.csv")
-
-
-def test_a_name_without_suffix_names_similar_files_too(write: Write) -> None:
-    write("corpus.txt", "x\n")
-    with pytest.raises(UnknownNameError, match=r"unknown dataset 'corpus'.* similar names: corpus\.txt\."):
-        open_source("corpus")
-
-
-def test_a_missing_folder_is_named(write: Write) -> None:
-    with pytest.raises(SourceError, match=r"^no/a\.txt does not exist: there is no folder 'no'"):
-        open_source("no/a.txt")
-    write("a.txt", "x\n")
-    with pytest.raises(SourceError, match=r"^a\.txt/b\.txt does not exist: there is no folder 'a\.txt'"):
-        open_source("a.txt/b.txt")
+@pytest.mark.parametrize(
+    ("spec", "error", "message"),
+    [
+        ("data/sentence.txt", SourceError, r"^data/sentence\.txt does not exist\. Did you mean data/sentences\.txt\?$"),
+        ("wrods.txt", SourceError, r"^wrods\.txt does not exist\. Did you mean words\?$"),
+        ("q.csv", SourceError, r"^q\.csv does not exist\. Check the path, or name a dataset: words, rg65, "),
+        ("library", UnknownNameError, r"unknown dataset 'library'.* similar names: library\.txt\."),
+        ("no/a.txt", SourceError, r"^no/a\.txt does not exist: there is no folder 'no'"),
+        ("library.txt/b.txt", SourceError, r"^library\.txt/b\.txt does not exist: there is no folder 'library\.txt'"),
+        ("link.txt", SourceError, r"^link\.txt does not exist"),
+        ("", UsageError, "cannot be an empty string"),
+    ],
+)
+def test_a_missing_file_names_what_is_similar(
+    write: Write, folder: Path, spec: str, error: type[EmbstoreError], message: str
+) -> None:
+    for name in ("data/sentences.txt", "data/other.csv", "library.txt"):
+        write(name, "x\n")
+    (folder / "link.txt").symlink_to("gone")
+    with pytest.raises(error, match=message):
+        open_source(spec)
 
 
 @pytest.mark.parametrize("spec", ["data", "data/", ".", "data.txt"])
@@ -99,18 +91,7 @@ def test_a_pipe_is_sent_to_standard_input(folder: Path) -> None:
         open_source("pipe.txt")
 
 
-def test_an_empty_string_is_an_error() -> None:
-    with pytest.raises(UsageError, match="cannot be an empty string"):
-        open_source("")
-
-
 @pytest.mark.parametrize("spec", ["x" * 5000, "a\0.txt", "\ud800.txt", "https://example.org/a.txt", "~/none.txt"])
 def test_strange_names_are_errors_of_our_own(spec: str) -> None:
     with pytest.raises(EmbstoreError):
         open_source(spec)
-
-
-def test_a_link_to_nowhere_is_missing(folder: Path) -> None:
-    (folder / "a.txt").symlink_to("gone")
-    with pytest.raises(SourceError, match=r"^a\.txt does not exist"):
-        open_source("a.txt")

@@ -77,14 +77,6 @@ def test_rows_that_point_to_one_long_value_hold_it_once() -> None:
     assert grown < 200_000, f"{grown} kB"
 
 
-def test_missing_values_and_every_type_are_those_of_the_table() -> None:
-    texts = ["a", None, "b", "a", "", None]
-    for kind in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
-        pq.write_table(pa.table({"text": pa.array(texts).cast(kind), "n": range(6)}), "a.parquet")
-        found = [values for _, values in read_records(Path("a.parquet"), "a", ".parquet", ["text", "n"])]
-        assert found == [(text, n) for n, text in enumerate(texts)]
-
-
 def test_texts_that_a_dictionary_repeats_are_counted_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     text = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), pa.array(["x" * (1 << 20)]))
     pq.write_table(pa.table({"text": text}), "a.parquet", compression="zstd")

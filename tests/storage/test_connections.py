@@ -67,7 +67,8 @@ def test_embstores_own_sql_below_a_folder_reads_nothing_outside_it(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("name", "matches"), [("s[12]", "s1"), ("s*", "s1"), ("s?", "s1"), ("s[!x]", "s1"), ("s]", "s")]
+    ("name", "matches"),
+    [("s[12]", "s1"), ("s*", "s1"), ("s?", "s1"), ("s[!x]", "s1"), ("s]", "s"), ("a\\b", "ab"), ("a\\*", "a\\b")],
 )
 def test_a_path_is_no_pattern(tmp_path: Path, name: str, matches: str) -> None:
     for number, folder in enumerate((name, matches)):
@@ -81,17 +82,3 @@ def test_a_path_is_no_pattern(tmp_path: Path, name: str, matches: str) -> None:
     assert connections.open_shared().connect().execute(named, {"files": files}).fetchall() == [
         (str(tmp_path / name / "a.parquet"),)
     ]
-
-
-def test_a_path_with_a_backslash_is_read(tmp_path: Path) -> None:
-    for name in ("a\\b", "a\\[b", "a\\*"):
-        (tmp_path / name).mkdir()
-        pq.write_table(pa.table({"n": [1]}), tmp_path / name / "a.parquet")
-        files = connections.literal([tmp_path / name / "a.parquet"])
-        found = (
-            connections.open_shared()
-            .connect()
-            .execute("SELECT n FROM read_parquet($files)", {"files": files})
-            .fetchall()
-        )
-        assert found == [(1,)], name

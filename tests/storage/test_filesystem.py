@@ -3,11 +3,12 @@
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from synthetic import synthetic_store
+from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 from embstore.base.errors import LockedError, StoreError
@@ -32,6 +33,23 @@ def test_locks_that_exclude_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "no locks that work" in refused(made.root, worker)
     monkeypatch.undo()
     assert Store(made.root).verify().ok
+
+
+def test_while_one_writes_every_other_command_that_writes_is_refused(make_store: Callable[..., Synthetic]) -> None:
+    made, other = make_store(n=5, n_blocks=0), make_store("other", n=6, n_blocks=0)
+    commands: list[Callable[[Store], object]] = [
+        lambda store: StoreWriter(store.path).__enter__(), Store.compact, Store.index, Store.repair,
+        lambda store: store.repair(dry_run=True), lambda store: store.remove(made.space),
+        lambda store: store.merge(other.root), lambda store: StoreWriter(store.path).__enter__(),
+    ]  # fmt: skip
+    with StoreWriter(made.root):
+        for command in commands:  # the last again: the refused ones have not taken the lock away
+            with pytest.raises(LockedError, match=rf"is being written by process {os.getpid()} on"):
+                command(made.store)
+        assert made.store.info()["items"] == [5], "readers need no lock"
+    with StoreWriter(other.root):  # it is only read
+        made.store.merge(other.root)
+    assert made.store.info()["items"] == [6]
 
 
 @pytest.mark.parametrize(

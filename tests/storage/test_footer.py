@@ -72,7 +72,7 @@ def test_any_altered_footer_is_read_or_refused(tmp_path: Path) -> None:
     whole = path.read_bytes()
     begin = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
     rng = random.Random(0)
-    for _ in range(2000):
+    for _ in range(800):
         data = bytearray(whole)
         for _ in range(rng.randint(1, 3)):
             data[rng.randrange(begin, len(data))] = rng.randrange(256)

@@ -1,13 +1,11 @@
-"""Ctrl-C while DuckDB executes the n-th query of a question or a build, in Python."""
+"""Ctrl-C while DuckDB executes the n-th query of a question, in Python."""
 
 import os
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from synthetic import Synthetic
-from tiny_checkpoint import assert_same_content
 
 from embstore import Store
 from embstore.storage.sql import interruptible
@@ -64,23 +62,4 @@ def test_a_store_answers_after_an_interrupt(
         with pytest.raises(KeyboardInterrupt):
             QUESTIONS[name](store)
         assert QUESTIONS[name](store) == answer
-        interrupts.n = 0
-
-
-@pytest.mark.slow
-def test_a_build_goes_on_after_an_interrupt(checkpoint: Path, tmp_path: Path, interrupts: Interrupts) -> None:
-    (tmp_path / "words.txt").write_text("\n".join(f"w{n}" for n in range(40)))
-
-    def build(root: Path) -> None:
-        Store(root).build(str(tmp_path / "words.txt"), models=f"tiny={checkpoint}")
-
-    build(tmp_path / "whole")
-    n_queries, interrupts.n = interrupts.n, 0
-    for interrupts.at in range(1, n_queries + 1, max(1, n_queries // 8)):
-        root = tmp_path / f"store{interrupts.at}"
-        with pytest.raises(KeyboardInterrupt):
-            build(root)
-        build(root)
-        assert Store(root).verify().ok
-        assert_same_content(root, tmp_path / "whole")
         interrupts.n = 0

@@ -13,7 +13,6 @@ from wordfreq import zipf_frequency
 from embstore.base.errors import DamagedError, UnknownNameError
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.item_columns import ColumnValues
-from embstore.storage.files.tables import stage_part
 from embstore.storage.item_lookup import column_types, column_values
 from embstore.storage.transaction.commit import write_rows
 
@@ -95,15 +94,6 @@ def test_tables_that_contradict_each_other_are_damaged(made: tuple[Synthetic, pd
     )
     with pytest.raises(DamagedError, match=r"column 'freq' is of type"):
         column_types(Catalog(store.root), store.space)
-
-
-def test_an_altered_table_is_damaged(made: tuple[Synthetic, pd.DataFrame], tmp_path: Path) -> None:
-    store, _ = made
-    file = Catalog(store.root).column_files[0]
-    stage_part(tmp_path / "other", pa.table({"item_id": [1]}))
-    file.write_bytes((tmp_path / "other").read_bytes())
-    with pytest.raises(DamagedError, match="SHA-256"):
-        column_values(Catalog(store.root), store.space, ["freq"], store.ids)
 
 
 def test_a_condition_reads_the_tables_whose_columns_it_names(

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from hanging import HUNG_SECONDS
 from store_damage import snapshot
-from synthetic import Synthetic, synthetic_store
+from synthetic import Synthetic
 
-from embstore import Store
 from embstore.base.errors import LockedError
 from embstore.base.sharding import ShardSpec
 from embstore.storage.writer import StoreWriter
@@ -46,16 +45,6 @@ def test_a_second_writer_is_refused_and_a_killed_one_holds_nothing(make_store: M
     with StoreWriter(made.root):
         pass
     assert made.store.verify().ok
-
-
-def test_the_same_process_cannot_write_twice(make_store: Make) -> None:
-    made = make_store(index=False)
-    with StoreWriter(made.root):
-        with pytest.raises(LockedError, match=f"process {os.getpid()} on"), StoreWriter(made.root):
-            pass
-        with pytest.raises(LockedError), StoreWriter(made.root):  # the refused one has not taken the lock away
-            pass
-    make_store(texts=["new"])
 
 
 _HOLD_A_PART = """
@@ -187,80 +176,3 @@ def test_queries_write_nothing_but_their_answers(make_store: Make) -> None:
     after = snapshot(made.root)
     assert {name: what for name, what in after.items() if not name.startswith("answers/")} == before
     assert len(after) - len(before) == 4 * 5, "an answer for each space, layer and question"
-
-
-_FILL = """
-import sys
-from pathlib import Path
-from synthetic import synthetic_store
-from embstore import Store, errors
-root = Path(sys.argv[1])
-synthetic_store(root, n=50, dim=64, n_shards=1)
-for turn in range(2):
-    try:
-        synthetic_store(root, n=1500, dim=64, n_shards=3, space="large")
-        sys.exit("the disk was not full")
-    except errors.StoreError as error:
-        print(error)
-    assert not list(root.rglob("*.tmp")), list(root.rglob("*.tmp"))
-    result = Store(root).verify()
-    assert result.ok, result.problems
-    print(Store(root).info()["items"])
-    assert len(Store(root).query("norms", spaces="toy.word.last")) == 5
-    assert not list(root.rglob("*.tmp")), list(root.rglob("*.tmp"))
-"""
-
-
-@pytest.mark.parametrize("size", ["600k", "1300k", "2300k", "2900k", "3500k"])
-def test_a_full_disk_leaves_a_sound_store_and_says_what_to_do(tmp_path: Path, size: str) -> None:
-    script = f'mount -t tmpfs -o size={size} x "$1"; exec "$2" -c "$3" "$1/store"'
-    done = run_privately(script, tmp_path, sys.executable, _FILL)
-    assert done.returncode == 0, done.stderr + done.stdout
-    assert "no space left for" in done.stdout
-    assert "run the same build again: it goes on where it stopped" in done.stdout
-
-
-def test_a_writer_that_is_interrupted_keeps_what_it_was_given(tmp_path: Path) -> None:
-    """Ctrl-C commits what was gathered; another error does not, since its cause may lie in it."""
-    import numpy as np
-    from store_writing import space_writer
-    from synthetic import synthetic_card, synthetic_items
-
-    for error, kept in ((KeyboardInterrupt, [4]), (ValueError, [])):  # nor does a space without a shard stay
-        root = tmp_path / error.__name__
-        items = synthetic_items("word", ["a", "b", "c", "d"])
-        card = synthetic_card()
-        ids = np.array([item.id for item in items])
-        with pytest.raises(error), StoreWriter(root) as store:  # noqa: PT012  # where it is raised is the test
-            store.add_space(card)
-            with space_writer(store, card, {item.id: item for item in items}) as writer:
-                writer.add(ids, np.ones((5, 4, 8), np.float32))
-                raise error
-        assert Store(root).info()["items"] == kept
-        assert Store(root).verify().ok
-
-
-def test_building_beside_a_reader(tmp_path: Path) -> None:
-    """A store that is opened while another process writes shard after shard is consistent every time."""
-    script = (
-        "import sys; from pathlib import Path; from synthetic import synthetic_store\n"
-        "for turn in range(8):\n"
-        "    synthetic_store(Path(sys.argv[1]), texts=[f'{turn}-{i}' for i in range(30)], index=False)"
-    )
-    root = tmp_path / "store"
-    synthetic_store(root, n=5, index=False)
-    environment = os.environ | {"PYTHONPATH": str(TESTS)}
-    with subprocess.Popen([sys.executable, "-c", script, root], env=environment) as writer:
-        seen = []
-        while writer.poll() is None:
-            store = Store(root)
-            raw = {row["n"] for row in store.query("anisotropy")}
-            read = {row["n"] for row in store.query("anisotropy", variant="centred")}
-            assert len(raw) == len(read) == 1, "each call has one state"
-            assert max(raw) <= max(read)
-            page = store._pinned()
-            assert page.query("anisotropy")["n"] == page.query("anisotropy", variant="centred")["n"]
-            seen += raw
-    assert writer.returncode == 0
-    assert seen == sorted(seen)
-    assert Store(root).info()["items"] == [245]

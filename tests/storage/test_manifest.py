@@ -248,17 +248,6 @@ def test_no_other_name_becomes_a_path(paths: StorePaths, key: str, place: str) -
         read_snapshot(paths)
 
 
-@pytest.mark.parametrize(
-    "change", [{"number": 2}, {"parent": {"number": 1, "sha256": "0" * 64}}, {"complete": False}, {"number": 1.5}]
-)
-def test_a_manifest_that_contradicts_itself_is_damage(paths: StorePaths, change: dict[str, object]) -> None:
-    path = paths.manifest(1)
-    seal(path, json.loads(path.read_bytes()) | change)
-    forget_what_was_read()
-    with pytest.raises(DamagedError, match=path.name):
-        read_snapshot(paths)
-
-
 def seal(path: Path, document: dict[str, object]) -> None:
     path.write_bytes(atomic.document_bytes({key: each for key, each in document.items() if key != checksum.KEY}))
 

@@ -95,6 +95,7 @@ fields = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.integers(1, 2**15 - 1), fields, max_size=8))
 @pytest.mark.slow
 def test_a_struct_that_is_written_is_read_again(struct: thrift.Struct) -> None:

@@ -17,7 +17,6 @@ from store_writing import space_writer, write_items
 from synthetic import Synthetic, synthetic_card, synthetic_items, synthetic_store
 
 from embstore import Store
-from embstore.base import atomic
 from embstore.base.errors import EncodeError, StoreError
 from embstore.storage import writer as writer_module
 from embstore.storage.files import shards
@@ -152,48 +151,6 @@ def assert_nothing_written(root: Path) -> None:
     assert Store(root).verify().ok
 
 
-class Stop(Exception):
-    """A crash at one step of a write."""
-
-
-@pytest.mark.parametrize("step", range(1, 14))
-def test_a_crash_at_any_step_leaves_a_sound_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Steps are the calls of fsync and rename. An exception at each leaves no temporary file and no part of a shard."""
-    root = tmp_path / "store"
-    first = synthetic_store(root, n=10, n_shards=1)
-    count = 0
-
-    def counted(real: Callable[..., object]) -> Callable[..., object]:
-        def call(*arguments: object) -> object:
-            nonlocal count
-            count += 1
-            if count == step:
-                raise Stop
-            return real(*arguments)
-
-        return call
-
-    card = synthetic_card()
-    items = synthetic_items("word", [f"new{number}" for number in range(10)])
-    with StoreWriter(root) as store:
-        monkeypatch.setattr(os, "fsync", counted(os.fsync))
-        monkeypatch.setattr(os, "replace", counted(os.replace))
-        vectors = np.ones((5, 10, 8), np.float32)
-        by_id = {item.id: item for item in items}
-        try:
-            with space_writer(store, card, by_id) as writer:
-                writer.add(np.array(list(by_id)), vectors)
-            finished = True
-        except Stop:
-            finished = False
-        monkeypatch.undo()
-    assert not list(root.rglob("*.tmp"))
-    made = Store(root)
-    assert made.verify().problems == ()
-    assert made.info()["items"] == [20 if finished or len(first.shard_files) == 2 else 10]
-    assert finished == (count < step)
-
-
 def test_a_part_becomes_a_shard_when_it_is_cut(tmp_path: Path) -> None:
     """What a part writer was given since the last cut is one shard, whatever its size, with its texts before it."""
     card = synthetic_card()
@@ -254,21 +211,6 @@ def test_a_space_whose_first_shard_cannot_be_written_leaves_no_card(
 
 def _full(*_: object) -> None:
     raise StoreError("no space left for it")
-
-
-def test_a_shard_is_committed_by_the_last_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    renamed: list[Path] = []
-    real = atomic.publish
-
-    def publish(source: Path, target: Path) -> None:
-        real(source, target)
-        renamed.append(target)
-
-    monkeypatch.setattr(atomic, "publish", publish)
-    made = synthetic_store(tmp_path / "store", n=6, n_shards=1, index=False)
-    kinds = [path.relative_to(made.paths.root).parts[0] for path in renamed]
-    assert kinds[-3:] == ["items", "summaries", "embeddings"]
-    assert kinds.index("items") < kinds.index("embeddings")
 
 
 def test_the_next_writer_removes_what_a_killed_one_left(make_store: Make) -> None:

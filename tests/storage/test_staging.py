@@ -69,7 +69,7 @@ def test_an_item_is_kept_where_it_came_first(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(words, words, words, st.integers(1, 4), st.integers(1, 3))
 @pytest.mark.slow
 def test_what_is_missing_is_what_a_set_says(

@@ -18,6 +18,6 @@ def test_threads_that_share_a_file_do_not_disturb_each_other(
     monkeypatch.setattr(vectors, "_THREADS", 8)
     made = make_store(n=20_000, dim=2, n_blocks=1, top_form=None, n_shards=1, index=False)
     expected = np.sort(made.layer(0), axis=0)
-    for _ in range(200):
+    for _ in range(100):
         blocks = list(LayerVectors(committed_shards(made.paths, made.space), 0, 2).map(np.array))
         assert np.array_equal(np.sort(np.concatenate(blocks), axis=0), expected)

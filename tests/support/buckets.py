@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from embstore import Store
 from embstore.storage.remote.objects import ObjectStore
 
 KEY, SECRET = "AKIAEXAMPLE", "wJalrXUtnFEMIexample"
@@ -23,6 +24,16 @@ class Bucket:
         return {
             "endpoint": self.endpoint, "access_key_id": KEY, "secret_access_key": SECRET, "region": "us-east-1",
         }  # fmt: skip
+
+    @property
+    def arguments(self) -> list[str]:
+        """The options on the command line."""
+        return [word for name, value in self.options.items() for word in ("--store-option", f"{name}={value}")]
+
+    @property
+    def store(self) -> Store:
+        """The store, newly opened."""
+        return Store(self.url, options=self.options)
 
     def objects(self) -> ObjectStore:
         return ObjectStore(self.url, self.options)

@@ -36,17 +36,9 @@ MEN = b",word1,word2,similarity\n0,sun-n,sunlight-n,50.000000\n1,feel-v,happy-j,
 RW = b",word1,word2,similarity\n0,up-to-date,new,5.88\n1,null,squirt,0\n"
 
 FILES = {
-    "rg65": RG65,
-    "wordsim353": WORDSIM,
-    "simlex999": SIMLEX,
-    "simverb3500": SIMVERB,
-    "stsb": STSB,
-    "stsb-wolfe2022": STSB,
-    "bellezza": BELLEZZA,
-    "men": MEN,
-    "rw": RW,
-    "mturk771": RW,
-}
+    "rg65": RG65, "wordsim353": WORDSIM, "simlex999": SIMLEX, "simverb3500": SIMVERB, "stsb": STSB,
+    "stsb-wolfe2022": STSB, "bellezza": BELLEZZA, "men": MEN, "rw": RW, "mturk771": RW,
+}  # fmt: skip
 
 
 def look_alike(monkeypatch: pytest.MonkeyPatch, name: str, data: bytes | None = None, address: str = "") -> DatasetSpec:

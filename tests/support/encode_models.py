@@ -5,15 +5,7 @@ from pathlib import Path
 
 import torch
 import transformers as tf
-from encode_vocabularies import (
-    bpe,
-    metaspace_bpe,
-    modernbert_tokenizer,
-    real_clip,
-    real_gpt2,
-    unigram,
-    wordpiece,
-)
+from encode_vocabularies import bpe, metaspace_bpe, modernbert_tokenizer, real_clip, real_gpt2, unigram, wordpiece
 
 POSITIONS = 64
 SMALL = {"num_hidden_layers": 3, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 64}
@@ -46,15 +38,9 @@ def opt(folder: Path) -> Path:
     tokenizer.add_bos_token = True
     tokenizer.update_post_processor()
     config = tf.OPTConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        ffn_dim=64,
-        word_embed_proj_dim=32,
-        max_position_embeddings=POSITIONS,
-        pad_token_id=1,
-    )
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=3, num_attention_heads=4, ffn_dim=64,
+        word_embed_proj_dim=32, max_position_embeddings=POSITIONS, pad_token_id=1,
+    )  # fmt: skip
     return save(folder, tf.OPTForCausalLM(config), tokenizer)
 
 
@@ -121,14 +107,8 @@ def mpnet(folder: Path) -> Path:
 def modernbert(folder: Path) -> Path:
     tokenizer = modernbert_tokenizer(POSITIONS)
     ids = {f"{mark}_token_id": tokenizer.convert_tokens_to_ids(f"[{mark.upper()}]") for mark in ("pad", "cls", "sep")}
-    config = tf.ModernBertConfig(
-        vocab_size=len(tokenizer),
-        max_position_embeddings=POSITIONS,
-        bos_token_id=None,
-        eos_token_id=None,
-        **ids,
-        **SMALL,
-    )
+    marks = {"bos_token_id": None, "eos_token_id": None, **ids}
+    config = tf.ModernBertConfig(vocab_size=len(tokenizer), max_position_embeddings=POSITIONS, **marks, **SMALL)
     return save(folder, tf.ModernBertForMaskedLM(config), tokenizer)
 
 
@@ -171,21 +151,7 @@ def clip_full(folder: Path) -> Path:
 
 TINY: dict[str, Callable[[Path], Path]] = {
     builder.__name__: builder
-    for builder in (
-        gpt2,
-        opt,
-        gpt_neox,
-        llama,
-        qwen2,
-        qwen3,
-        bert,
-        distilbert,
-        roberta,
-        mpnet,
-        modernbert,
-        t5,
-        clip,
-        clip_new_ids,
-    )
+    for builder in (gpt2, opt, gpt_neox, llama, qwen2, qwen3, bert, distilbert, roberta, mpnet, modernbert, t5, clip)
 }
+TINY["clip_new_ids"] = clip_new_ids
 FULL: dict[str, Callable[[Path], Path]] = {"gpt2": gpt2_full, "clip": clip_full}

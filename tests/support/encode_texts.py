@@ -5,18 +5,8 @@ from embstore.base.text import Item, Passage, Span, items_of, passages_of
 from embstore.encode import Encoded, Encoder, Skipped
 
 WORDS = [
-    "cat",
-    "dog",
-    "FBI",
-    "McDonald",
-    "antidisestablishmentarianism",
-    "ice cream",
-    "don't",
-    "naïve",
-    "🙂",
-    "42",
-    "a",
-]
+    "cat", "dog", "FBI", "McDonald", "antidisestablishmentarianism", "ice cream", "don't", "naïve", "🙂", "42", "a",
+]  # fmt: skip
 # About equally long, so that batches have several rows and padding, whatever the vocabulary.
 ALIKE = [
     "The quick brown fox jumps over the cat and the hat" + end

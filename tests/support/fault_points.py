@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from column_writing import write_columns
+from fault_figures import FAULTS
 from fault_stores import (
     DIM,
     IMPORTED,
@@ -28,8 +30,8 @@ from fault_stores import (
 from real_builds import Whole, skipped
 from store_damage import flip
 from store_writing import SkippedText, write_items, write_skipped
-from synthetic import synthetic_items, synthetic_store
-from tiny_checkpoint import content, make_checkpoint, texts
+from synthetic import Synthetic, synthetic_items, synthetic_store
+from tiny_checkpoint import columns, content, make_checkpoint, texts
 
 from embstore import Store
 from embstore.base import disk
@@ -45,8 +47,6 @@ from embstore.storage.transaction.manifest import committed_shards
 
 SMALL, OTHER, FEW = WORDS[:6], WORDS[4:9], WORDS[:9]
 SPACE, OCCURRENCES = "toy.word.last", "toy.occurrence.last"
-FAULTS = os.environ.get("EMBSTORE_TEST_FAULTS", "")
-"""``all`` to try every operation, with every error, which takes hours; k to try every k-th one; empty to try a few."""
 ALL = FAULTS == "all"
 
 
@@ -56,8 +56,15 @@ def make_small(root: Path) -> None:
     TRUTH.add(synthetic_store(root, unit="occurrence", texts=["a bank closes"], dim=4, n_blocks=1, n_shards=1))
     rows = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(len(SMALL))]}
     write_dataset(made.paths, "ranks", "word list", Unit.WORD, rows)
+    for part in (slice(0, 2), slice(2, 4)):
+        _write_columns(made, part)
     write_all_merged(made.paths)
     write_skipped(made.paths, [SkippedText("x" * 9, "skipped", "no tokens", made.space, 7, "words.txt:3")])
+
+
+def _write_columns(made: Synthetic, part: slice) -> None:
+    """Write a table of columns of some items."""
+    write_columns(made, {"freq": "int64", "pos": "string"}, {item: (item % 5, "N") for item in made.ids[part].tolist()})
 
 
 def make_damaged(root: Path) -> None:
@@ -81,9 +88,9 @@ def make_stores(folder: Path) -> None:
     (folder / "more.txt").write_text("\n".join([*FEW, "", "far " * 90]))
     (folder / "nothing").mkdir()
     make_small(folder / "small")
-    words(folder / "other", OTHER, n_shards=2)
+    _write_columns(words(folder / "other", OTHER, n_shards=2), slice(1, 4))
     make_small(folder / "wide")
-    words(folder / "wide", OTHER, n_shards=1)
+    _write_columns(words(folder / "wide", OTHER, n_shards=1), slice(1, 4))
     make_damaged(folder / "damaged")
     build_few(folder / "few")
     write_vectors(folder, FEW)
@@ -125,8 +132,9 @@ def pull(root: Path) -> None:
 
 
 def remove(root: Path) -> None:
-    with suppress(UnknownNameError):  # a removal before was finished
-        Store(root).remove(OCCURRENCES)
+    for removed in ({"spaces": OCCURRENCES}, {"columns": "freq"}):
+        with suppress(UnknownNameError):  # a removal before was finished
+            Store(root).remove(**removed)
 
 
 def query(root: Path) -> None:
@@ -216,6 +224,7 @@ class Case:
         self.operations = self._operations()
         self.whole = Whole(folder / "whole", content(self.root), texts(self.root), skipped(self.root), is_exact=True)
         self.root.rename(self.whole.root)
+        self.columns = [columns(root) for root in (self.begin, self.whole.root) if self._keeps_columns]
         self.damaged_path = _below(self.whole.root / "damaged")
 
     def _operations(self) -> list[tuple[str, Path]]:
@@ -239,8 +248,15 @@ class Case:
         lost = 0 if self.is_repair else sum(len(ids - after.get(space, set())) for space, ids in kept.items())
         if self.command.is_real:
             return lost, self.whole.wrong_answers(self.root, len(after) % 4)
+        if self._keeps_columns and allowed(lambda: columns(self.root)) not in (*self.columns, None):
+            return lost, ["other columns"]
         moved = sorted(_below(self.root / "damaged") - self.damaged_path)
         return lost, [*wrong_answers(Store(self.root), allowed), *(f"{path} was moved" for path in moved)]
+
+    @property
+    def _keeps_columns(self) -> bool:
+        """Whether the columns are what they were, or what the command makes of them, at every moment."""
+        return not self.command.is_real and not self.is_repair
 
     def _removes(self, space: str) -> bool:
         return self.command.run is remove and space == OCCURRENCES
@@ -257,6 +273,8 @@ class Case:
             return wrong
         if stored_ids(self.root) != stored_ids(self.whole.root) or texts(self.root) != self.whole.texts:
             wrong.append("other items")
+        if self._keeps_columns and columns(self.root) != self.columns[1]:
+            wrong.append("other columns")
         return wrong
 
 

@@ -1,6 +1,7 @@
-"""Commands that load a model, in processes forked from one that has the libraries loaded.
+"""Commands in processes forked from one that has the libraries loaded.
 
-To import torch and transformers takes 6 s of a core; the pages of the documentation start dozens of such commands.
+To import torch and transformers takes 6 s of a core, and embstore itself a third of a second; the pages of the
+documentation start some 160 commands.
 A server is started with ``python preloaded.py serve SOCKET``; ``python preloaded.py SOCKET COMMAND ARGUMENT…`` runs a
 command as if it were started there: its streams, folder and environment are the caller's.
 """
@@ -43,9 +44,8 @@ def started_server(folder: Path) -> Iterator[None]:
     client = f"exec '{sys.executable}' -I -S '{__file__}' '{address}'"
     own = Path(sys.executable).with_name("embstore")
     programs = {
-        # Only commands that load a model; all others start as they do for a user.
-        "embstore": f'case " $* " in *" build "*|*" reproduce "*|*" --embed "*) {client} embstore "$@" ;; esac\n'
-        f"exec '{own}' \"$@\"",
+        # The explorer's server is ended by a signal, which the client would get.
+        "embstore": f'case $1 in explore) exec \'{own}\' "$@" ;; esac\n{client} embstore "$@"',
         "preloaded-python": f'{client} python "$@"',
     }
     for name, code in programs.items():
