@@ -3,9 +3,9 @@
 Each is declared at the end of the file of its family, which is loaded when one of its metrics is used.
 
 cosine, norms, isotropy, neighbourhood, uniformity     of one layer
-similarity, analogies, association                     compared with human judgements
+similarity, analogies, association, ceat                     compared with human judgements
 correlate, labels, probe                               with columns of the items
-contextuality                                          of words in context
+contextuality, change                                  of words in context
 comparison, procrustes, predictivity, cknna, imbalance   of layers with layers
 
 declaration    the declaration of a metric, and the parameters and columns that several share
@@ -43,9 +43,11 @@ _FAMILIES = {
     "analogies": ("analogies",),
     "correlate": ("correlate",),
     "association": ("valnorm", "weat", "sc-weat"),
+    "ceat": ("ceat",),
     "labels": ("knn", "clusters"),
     "probe": ("probe",),
     "contextuality": ("self-similarity", "intra-sentence", "mev"),
+    "change": ("change",),
     "comparison": ("cka", "rsa", "overlap"),
     "procrustes": ("procrustes",),
     "predictivity": ("predictivity",),

@@ -36,6 +36,7 @@ Need = Literal[
     "analogies",
     "lexicon",
     "word sets",
+    "word contexts",
     "contexts",
     "column",
     "labels",
@@ -45,8 +46,9 @@ Need = Literal[
 
 ``summary``: the stored sums (vectors only if rows are filtered). ``vectors``: one or more passes over the vectors.
 ``neighbours``: all vectors in memory, and a search. ``pairs``, ``analogies``, ``lexicon``, ``word sets``: a dataset's
-rows or lists of words. ``contexts``: the occurrences of each word or sentence. ``column``: a column of the items.
-``labels``: a column of the items whose values are classes. ``layers``: all layers of one or two spaces.
+rows or lists of words. ``word contexts``: lists of words, with their occurrences. ``contexts``: the occurrences of each
+word or sentence. ``column``: a column of the items. ``labels``: a column of the items whose values are classes.
+``layers``: all layers of one or two spaces.
 """
 
 
@@ -349,6 +351,7 @@ class Metric:
     bar_names: str | None = None
     optional: tuple[OptionalColumns, ...] = ()
     similarity: Similarity | None = None
+    compares_groups: bool = False  # whether the function takes all groups of ``by``, as name and ids, instead of one
 
     def with_columns_for(self, parameters: Mapping[str, Any]) -> "Metric":
         """Return the declaration with the columns that the result has for these values of the parameters."""

@@ -48,6 +48,7 @@ INPUT_PARAMETERS: dict[Need, tuple[str, ...]] = {
     "analogies": ("dataset", "missing", "case"),
     "lexicon": ("lexicon", "value", "pleasant", "unpleasant", "missing"),
     "word sets": ("a", "b", "missing"),
+    "word contexts": ("a", "b", "missing"),
     "column": ("column",),
     "labels": ("label",),
 }

@@ -75,7 +75,7 @@ class Answers:
     def find(self, question: Question | None) -> Answer | None:
         """Return the stored answer to a question; None if there is none, or not with the metric's columns."""
         answer = read_answer(self._catalog.paths, question) if question is not None else None
-        names = () if self._request.selection.by is None else ("group",)
+        names = () if self._request.grouping is None else ("group",)
         return answer if answer is not None and _has_columns(self._request.metric, answer, names) else None
 
     def store(self, question: Question | None, answer: Answer) -> None:
@@ -176,7 +176,7 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
     if metric.needs in ("column", "labels") or values.get("block") is not None:
         hashes["columns"] = _columns(catalog)
     for name, value in values.items():
-        if metric.needs in ("lexicon", "word sets") and name in SETS and is_file(value):
+        if metric.needs in ("lexicon", "word sets", "word contexts") and name in SETS and is_file(value):
             hashes[name] = _file_hash(value)
         _as_json(value)  # raises if it has no JSON form
     return hashes

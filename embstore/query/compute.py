@@ -39,7 +39,11 @@ def compute_layers(
     selected = selected_layers(catalog, request.selection, card, layers, only)
     for layer, (data, layer_notes) in zip(layers, selected, strict=True):
         with_summary = request.metric.needs == "summary"
-        divided = [(None, data)] if groups is None else layers_of_groups(data, groups, with_summary=with_summary)
+        is_whole = groups is None or request.metric.compares_groups
+        if groups is not None and request.metric.compares_groups:
+            members = [(group.name, group.ids) for group in groups.members if group.name is not None]
+            cases = [case._replace(inputs={**case.inputs, "groups": members}) for case in cases]
+        divided = [(None, data)] if is_whole else layers_of_groups(data, groups, with_summary=with_summary)
         rows = tuple(
             _with_columns(row, {} if group is None else {"group": group.name}, case.columns)
             for group, group_data in divided
@@ -85,7 +89,7 @@ def _compute(
 def _without_vectors(request: MetricRequest, error: NotComputable, case: Case) -> list[Row]:
     """Return the rows of a layer that cannot be transformed: as many as with vectors, each with n and the reason."""
     metric = request.metric
-    if metric.needs in ("pairs", "analogies", "lexicon", "word sets"):
+    if metric.needs in ("pairs", "analogies", "lexicon", "word sets", "word contexts"):
         try:
             return rows_of(
                 metric.function(cast("LayerData", NoVectors(str(error))), **case.inputs, **request.arguments)

@@ -291,8 +291,18 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
     for first, second in (("x", "y"), ("a", "b")):
         if first in sets and (both := set(sets[first].words.texts) & set(sets[second].words.texts)):
             notes.append(f"{quoted_list(sorted(both))}: in both {first.upper()} and {second.upper()}.")
-    notes += check_stored(card, sets.values(), catalog.ids(card.space), values["missing"])
+    if card.unit is not Unit.OCCURRENCE:
+        notes += check_stored(card, sets.values(), catalog.ids(card.space), values["missing"])
     return [Case({key: word_set.words for key, word_set in sets.items()}, {}, tuple(notes))]
+
+
+def word_contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
+    """Return the inputs from word sets, with the occurrences of all their words."""
+    [case] = word_sets(metric, catalog, card, values)
+    texts = list(dict.fromkeys(text for words in case.inputs.values() for text in words.texts))
+    with catalog.with_own_connection() as snapshot:
+        occurrences = Contexts(*group_occurrences(snapshot, card.space, "word", texts))
+    return [case._replace(inputs={**case.inputs, "contexts": occurrences})]
 
 
 def read_words(value: Any, key: str, unit: Unit) -> WordSet:

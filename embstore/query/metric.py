@@ -42,6 +42,7 @@ UNGROUPED: dict[Need, str] = {
     "analogies": "the questions of a dataset (answered among part of the items with ⦃where⦄ or ⦃words⦄)",
     "lexicon": "the words of a lexicon (of part of them with ⦃where⦄ or ⦃words⦄)",
     "word sets": "lists of words",
+    "word contexts": "lists of words",
 }
 
 LayerAnswers = dict[Layer, Answer]
@@ -131,6 +132,8 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
     names = [] if by is None else [by.column]
     if by is not None and (reason := UNGROUPED.get(metric.needs)) is not None:
         raise UsageError(f"{metric.name} is of {reason}, not of groups of items: leave out ⦃by⦄.")
+    if metric.compares_groups and by is None:
+        raise UsageError(f"{metric.name} compares groups of occurrences. Name their column: ⦃by=year⦄")
     if metric.needs == "column":
         if not request.parameters["column"]:
             example = f"embstore query {metric.name} --column freq"
@@ -262,7 +265,7 @@ def _tabulate(
     request: MetricRequest, rows: list[dict[str, Any]], across: tuple[str, ...], notes: Sequence[str]
 ) -> Table:
     """Return the rows as a table that is printed with layers, groups and words down, spaces and datasets across."""
-    metric, by = request.metric, request.selection.by
+    metric, by = request.metric, request.grouping
     keys = tuple(column.name for column in metric.columns if column.is_key)
     names = [column.name for column in metric.columns]
     hidden = {*keys, *(column.name for column in metric.columns if not column.shown), "best"}  # printed as a star
@@ -304,6 +307,8 @@ def _cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, An
         from embstore.query.inputs import analogies as load
     elif metric.needs == "word sets":
         from embstore.query.inputs import word_sets as load
+    elif metric.needs == "word contexts":
+        from embstore.query.inputs import word_contexts as load
     elif metric.needs == "contexts":
         from embstore.query.inputs import contexts as load
     elif metric.needs == "column":

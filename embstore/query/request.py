@@ -287,6 +287,11 @@ class MetricRequest:
     parameters: Mapping[str, Any]
     selection: Selection
 
+    @property
+    def grouping(self) -> "Grouping | None":
+        """The groups of items that have rows of their own; None for none."""
+        return None if self.metric.compares_groups else self.selection.by
+
     @cached_property
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of the metric's function besides its inputs, with the seed if it takes one."""

@@ -1,0 +1,172 @@
+"""Test associations of words over their contexts: the Contextualized Embedding Association Test (CEAT)."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.base.space import Unit
+from embstore.metrics.data import Contexts, Words
+from embstore.metrics.declaration import (
+    Column,
+    LayerData,
+    Metric,
+    Parameter,
+    Result,
+    missing_words,
+    word_file,
+)
+from embstore.metrics.numerics.linear_algebra import unit_rows
+
+Floats = NDArray[np.float64]
+
+_QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
+_NULLS: Result = dict.fromkeys(
+    (*_QUANTILES, "ces", "se", "p", "ces_association", "se_association", "p_association", "sizes", "seed")
+)
+_BATCH_VALUES = 1 << 22
+
+
+def ceat(
+    data: LayerData,
+    *,
+    contexts: Contexts,
+    x: Words,
+    y: Words,
+    a: Words,
+    b: Words,
+    missing: str = "error",
+    draws: int = 1000,
+    seed: int = 0,
+) -> Result:
+    """Compute the distribution of WEAT effect sizes over the contexts of the words (Guo & Caliskan 2021).
+
+    Each draw takes one random occurrence of each word, and computes the effect size of Caliskan et al. (2017) with
+    ddof 1. The draws are combined by the random-effects model of DerSimonian & Laird (1986).
+
+    Args:
+        data: Vectors of occurrences.
+        contexts: Occurrences of all words.
+        x: Target words X.
+        y: Target words Y.
+        a: Attribute words A.
+        b: Attribute words B.
+        missing: ``error`` gives no value if a word has no occurrence with a direction; ``skip`` omits such words.
+        draws: Number of draws.
+        seed: Random seed of the draws.
+
+    Returns:
+        Quantiles of the effect sizes: ``q05``, ``q25``, ``median``, ``q75``, ``q95``. The combined effect size ``ces``
+        with its standard error ``se`` and two-sided ``p``, weighted by the sampling variance of an effect size; and
+        ``ces_association``, ``se_association``, ``p_association``, weighted by the variance of the associations, as the
+        authors' code does. ``sizes`` of X, Y, A and B; ``n`` occurrences drawn from; ``reason``; ``seed``.
+    """
+    try:
+        ids, vectors = data.gather(contexts.ids)
+    except NotComputable as error:
+        return _NULLS | {"n": 0, "reason": str(error)}
+    units, is_zero = unit_rows(vectors)
+    groups = contexts.groups[np.searchsorted(contexts.ids, ids)]
+    members = {name: np.flatnonzero((groups == number) & ~is_zero) for number, name in enumerate(contexts.names)}
+    sets = [[members[text] for text in words.texts] for words in (x, y, a, b)]
+    lost = [text for words in (x, y, a, b) for text in words.texts if not len(members[text])]
+    if lost and missing == "error":
+        return _NULLS | {"n": 0, "reason": f"no occurrence of {', '.join(lost)} (missing: error)"}
+    sets = [[word for word in words if len(word)] for words in sets]
+    sizes = [len(words) for words in sets]
+    n = sum(len(word) for words in sets for word in words)
+    if min(sizes) == 0 or sizes[0] + sizes[1] < 3:
+        return _NULLS | {
+            "n": n,
+            "sizes": sizes,
+            "reason": "fewer than three target words, or an empty set",
+        }
+    effects, spreads = _draw(units, sets, draws, seed)
+    defined = np.isfinite(effects)
+    effects, spreads = effects[defined], spreads[defined]
+    if not len(effects):
+        return _NULLS | {"n": n, "sizes": sizes, "reason": "all target words are associated alike"}
+    n_x, n_y = sizes[:2]
+    sampling = (n_x + n_y) / (n_x * n_y) + effects**2 / (2 * (n_x + n_y))
+    row = _NULLS | {name: float(np.quantile(effects, level)) for name, level in _QUANTILES.items()}
+    for suffix, variances in (("", sampling), ("_association", spreads)):
+        ces, error = combine(effects, variances)
+        p = math.erfc(abs(ces / error) / math.sqrt(2)) if error else None
+        row |= {f"ces{suffix}": ces, f"se{suffix}": error, f"p{suffix}": p}
+    return row | {"n": n, "sizes": sizes, "reason": None, "seed": seed}
+
+
+def _draw(units: Floats, sets: Sequence[Sequence[NDArray[np.int64]]], draws: int, seed: int) -> tuple[Floats, Floats]:
+    """Return the effect size of each draw, NaN if all associations are equal, and the variance of the associations."""
+    rng = np.random.default_rng(seed)
+    rows = np.concatenate([word for words in sets[:2] for word in words])
+    columns = np.concatenate([word for words in sets[2:] for word in words])
+    cosines = units[np.unique(rows)] @ units[np.unique(columns)].T
+    n_x, n_a = len(sets[0]), len(sets[2])
+    targets = [np.searchsorted(np.unique(rows), word) for words in sets[:2] for word in words]
+    attributes = [np.searchsorted(np.unique(columns), word) for words in sets[2:] for word in words]
+    effects, variances = [], []
+    size = max(1, _BATCH_VALUES // (len(targets) * len(attributes)))
+    for start in range(0, draws, size):
+        n = min(size, draws - start)
+        i, j = (np.stack([rng.choice(word, n) for word in words], axis=1) for words in (targets, attributes))
+        drawn = cosines[i[:, :, None], j[:, None, :]]
+        s = drawn[:, :, :n_a].mean(axis=2) - drawn[:, :, n_a:].mean(axis=2)
+        spread = s.std(axis=1, ddof=1)
+        difference = s[:, :n_x].mean(axis=1) - s[:, n_x:].mean(axis=1)
+        effects.append(np.divide(difference, spread, out=np.full(n, np.nan), where=spread > 1e-12))
+        variances.append(spread**2)
+    return np.concatenate(effects), np.concatenate(variances)
+
+
+def combine(effects: Floats, variances: Floats) -> tuple[float, float]:
+    """Combine effect sizes (n,) with their variances (n,) by a random-effects model; return the mean and its error.
+
+    DerSimonian & Laird (1986), Controlled Clinical Trials 7: the variance between the effects is
+    max(0, (Q − (n − 1)) / (Σw − Σw²/Σw)), w = 1/variance, Q = Σw e² − (Σw e)²/Σw.
+    """
+    weights = 1 / variances
+    total = float(weights.sum())
+    q = float(weights @ effects**2) - float(weights @ effects) ** 2 / total
+    room = total - float(weights @ weights) / total
+    between = max(0.0, (q - (len(effects) - 1)) / room) if room > 0 else 0.0
+    weights = 1 / (variances + between)
+    return float(weights @ effects / weights.sum()), float(1 / math.sqrt(weights.sum()))
+
+
+METRICS = (
+    Metric(
+        name="ceat", help="Association of words over their contexts: the distribution of WEAT's effect size (CEAT).",
+        function=ceat,
+        columns=(
+            *(Column(name, "number", f"{level:.0%} quantile of the effect sizes", shown=name not in ("q25", "q75"))
+              for name, level in _QUANTILES.items()),
+            Column("ces", "number", "combined effect size, weighted by the sampling variances"),
+            Column("se", "number", "its standard error", minimum=0),
+            Column("p", "number", "two-sided p-value of ces, which falls with the number of draws", 0, 1, shown=False),
+            Column("ces_association", "number", "combined effect size, weighted as in the authors' code", shown=False),
+            Column("se_association", "number", "its standard error", minimum=0, shown=False),
+            Column("p_association", "number", "two-sided p-value of it", minimum=0, maximum=1, shown=False),
+            Column("sizes", "array of integers", "words used of X, Y, A and B", minimum=0, shown=False),
+        ),
+        parameters=(
+            word_file("x", "Target words X, one a line or with commas."),
+            word_file("y", "Target words Y, one a line or with commas."),
+            word_file("a", "Attribute words A, one a line or with commas; by default the paper's 25 pleasant words."),
+            word_file("b", "Attribute words B, one a line or with commas; by default the paper's 25 unpleasant words."),
+            missing_words("Words"),
+            Parameter("draws", 1000, "Number of draws of one occurrence of each word.", minimum=1),
+        ),
+        formula="Σ e/(V + τ²) / Σ 1/(V + τ²) over draws, e = (mean_X s − mean_Y s) / std_{X∪Y} s, "
+        "s(w) = mean_a cos(w, a) − mean_b cos(w, b)",
+        citation="Guo & Caliskan (2021), AIES; DerSimonian & Laird (1986), Controlled Clinical Trials 7",
+        references=("guo2021", "dersimonian1986", "caliskan2017"), needs="word contexts", units=(Unit.OCCURRENCE,),
+        estimator="The distribution of the effect sizes is the result: its quantiles come first. The draws share "
+        "occurrences, and their number can be raised at will, with which p and se go to 0: as evidence p is without "
+        "meaning. V is the sampling variance of an effect size of this many words in ces, and the variance of the "
+        "associations s in ces_association, which the authors' code takes and which gives more weight to draws whose "
+        "cosines are close together. Standard deviations have ddof 1.",
+        drawn=lambda row: f"{row['draws']:,} draws of one occurrence of each word",
+    ),
+)  # fmt: skip
