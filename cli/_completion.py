@@ -20,8 +20,9 @@ SHELLS = ("bash", "zsh", "fish", "powershell")
 VARIABLE = "_EMBSTORE_COMPLETE"
 
 METRICS = (
-    "alignment", "analogies", "anisotropy", "cka", "correlate", "effective-rank", "hubness", "intra-sentence",
-    "intrinsic-dimension", "isoscore", "mev", "norms", "overlap", "participation-ratio", "partition", "rogue-dims",
+    "alignment", "analogies", "anisotropy", "axis", "ceat", "change", "cka", "cknna", "clusters", "correlate",
+    "effective-rank", "hubness", "imbalance", "intra-sentence", "intrinsic-dimension", "isoscore", "knn", "mev",
+    "norms", "overlap", "participation-ratio", "partition", "predictivity", "probe", "procrustes", "rogue-dims",
     "rsa", "sc-weat", "self-similarity", "similarity", "spectrum", "uniformity", "valnorm", "weat",
 )  # fmt: skip
 """Names of the built-in metrics: their declarations load numpy."""

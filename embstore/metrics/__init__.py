@@ -3,7 +3,7 @@
 Each is declared at the end of the file of its family, which is loaded when one of its metrics is used.
 
 cosine, norms, isotropy, neighbourhood, uniformity     of one layer
-similarity, analogies, association, ceat                     compared with human judgements
+similarity, analogies, association, ceat, axis                     compared with human judgements
 correlate, labels, probe                               with columns of the items
 contextuality, change                                  of words in context
 comparison, procrustes, predictivity, cknna, imbalance   of layers with layers
@@ -44,6 +44,7 @@ _FAMILIES = {
     "correlate": ("correlate",),
     "association": ("valnorm", "weat", "sc-weat"),
     "ceat": ("ceat",),
+    "axis": ("axis",),
     "labels": ("knn", "clusters"),
     "probe": ("probe",),
     "contextuality": ("self-similarity", "intra-sentence", "mev"),

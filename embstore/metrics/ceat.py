@@ -12,6 +12,7 @@ from embstore.metrics.declaration import (
     Column,
     LayerData,
     Metric,
+    NotComputable,
     Parameter,
     Result,
     missing_words,

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import cosine_error, rounding_error_bound
-from embstore.metrics.data import Contexts, ItemColumn
+from embstore.metrics.axis import POLES, cosines_with, find_axis
+from embstore.metrics.data import Contexts, ItemColumn, Words
 from embstore.metrics.declaration import Block, Column, Ids, LayerData, Metric, NotComputable, Parameter, Result, Scored
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.groups import BATCH_BYTES
@@ -24,7 +25,7 @@ MIN_INTERVAL_ITEMS = 10  # as of similarity
 MAX_BOOTSTRAP_ITEMS = 10_000
 """Number of items above which the interval is computed by a formula: the bootstrap would take seconds a layer."""
 SELF_SIMILARITY = "self-similarity"
-_VALUES = ("norm", SELF_SIMILARITY, "hubness", "cosine-to-mean")
+_VALUES = ("norm", SELF_SIMILARITY, "hubness", "cosine-to-mean", "axis")
 
 
 def correlate(
@@ -32,6 +33,8 @@ def correlate(
     *,
     column: ItemColumn,
     contexts: Contexts | None = None,
+    positive: Words | None = None,
+    negative: Words | None = None,
     value: str = "norm",
     k: int = 10,
     resamples: int = 1000,
@@ -43,8 +46,11 @@ def correlate(
         data: Vectors of a layer.
         column: Values of the column, for the items that have one.
         contexts: Occurrences of each word, for ``self-similarity``.
+        positive: Words of the positive pole, for ``axis``.
+        negative: Words of the negative pole, for ``axis``.
         value: ``norm``, ``self-similarity`` (mean cosine with the other occurrences of the word), ``hubness`` (the
-            number of items that have it among their k nearest) or ``cosine-to-mean``.
+            number of items that have it among their k nearest), ``cosine-to-mean``, or ``axis``, the cosine with the
+            axis between two poles.
         k: Number of neighbours, for ``hubness``.
         resamples: Number of bootstrap resamples; 0 omits the interval.
         seed: Random seed of the resamples, which are the same for all layers with the same items.
@@ -56,7 +62,11 @@ def correlate(
     """
     result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "seed"))
     try:
-        ids, values, all_errors = _values(data, value, contexts, k)
+        if positive is not None and negative is not None:
+            ids, values = cosines_with(data, find_axis(data, positive, negative))
+            all_errors = np.full(len(ids), cosine_error(data.dim))
+        else:
+            ids, values, all_errors = _values(data, value, contexts, k)
     except NotComputable as error:
         counts: Result = {"n": 0, "total": data.summary.n, "null_left_out": None, "undefined_left_out": None}
         return result | counts | {"reason": str(error)}
@@ -236,7 +246,9 @@ METRICS = (
                       metavar="NAME", is_input=True),
             Parameter("value", "norm",
                 "The value of an item: norm, self-similarity (mean cosine with the other occurrences of its word), "
-                "hubness (how many items have it among their k nearest) or cosine-to-mean.", choices=_VALUES),
+                "hubness (how many items have it among their k nearest), cosine-to-mean, or axis (cosine with the axis "
+                "between two poles).", choices=_VALUES),
+            *POLES,
             Parameter("k", 10, "Number of neighbours, for hubness.", minimum=1),
             Parameter("resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0,
                       counts_draws=True),

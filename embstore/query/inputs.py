@@ -280,10 +280,9 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
     if single := values.get("word"):
         set_values["words"] = [*single, *(read_texts(given, SETS["words"]) if (given := set_values["words"]) else ())]
     if empty := [key for key, value in set_values.items() if not value and key not in _PLEASANT + _UNPLEASANT]:
-        options = "⦃word=WORD⦄ or ⦃words=WORDS⦄" if empty[0] == "words" else "⦃-x=WORDS⦄ and ⦃-y=WORDS⦄"
-        raise UsageError(
-            f"{metric.name} needs target words: {options}, with commas, as in rose,tulip, or a file with one a line."
-        )
+        wanted = {"words": "target words: ⦃word=WORD⦄ or ⦃words=WORDS⦄", "x": "target words: ⦃-x=WORDS⦄ and ⦃-y=WORDS⦄"}
+        needed = wanted.get(empty[0].replace("y", "x"), "words: ⦃positive=WORDS⦄ and ⦃negative=WORDS⦄")
+        raise UsageError(f"{metric.name} needs {needed}, with commas, as in rose,tulip, or a file with one a line.")
     if sum(isinstance(value, str) and value == STDIN for value in set_values.values()) > 1:
         raise UsageError(f"{metric.name}: standard input (-) is one set of words. Give the others as files or words.")
     sets = {key: read_words(value, key, card.unit) for key, value in set_values.items()}
@@ -377,6 +376,9 @@ def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
 
         with catalog.with_own_connection() as snapshot:
             inputs["contexts"] = Contexts(*group_occurrences(snapshot, card.space, "word"))
+    if values.get("value") == "axis":
+        [case] = word_sets(metric, catalog, card, {**values, "missing": "error"})
+        inputs |= case.inputs
     return [Case(inputs, {"column": name})]
 
 

@@ -315,6 +315,7 @@ def stored_ids(catalog: Catalog, space: str, only: Ids | None = None) -> Ids:
 SETS = {
     "x": "words of X", "y": "words of Y", "a": "words of A", "b": "words of B", "words": "target words",
     "pleasant": "pleasant words", "unpleasant": "unpleasant words",
+    "positive": "positive words", "negative": "negative words",
 }  # fmt: skip
 
 

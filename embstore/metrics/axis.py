@@ -1,0 +1,165 @@
+"""Place items on a semantic axis between two poles of words, such as good and bad."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.metrics.data import Words
+from embstore.metrics.declaration import (
+    Block,
+    Column,
+    Ids,
+    LayerData,
+    Metric,
+    NotComputable,
+    Parameter,
+    Result,
+    missing_words,
+    word_file,
+)
+from embstore.metrics.numerics.linear_algebra import unit_rows
+
+Floats = NDArray[np.float64]
+
+
+class Axis(NamedTuple):
+    """A direction, and how many words it is made of."""
+
+    direction: Floats  # unit vector (dim,)
+    sizes: tuple[int, int]  # positive and negative words
+
+
+def find_axis(data: LayerData, positive: Words, negative: Words, missing: str = "error", k: int = 0) -> Axis:
+    """Return the axis from the mean of the negative to the mean of the positive words (An, Kwak & Ahn 2018, SemAxis).
+
+    With k > 0 each word is replaced by the mean of itself and its k nearest items by cosine. Of as many positive as
+    negative words it is the mean of the differences of pairs (Kozlowski, Taddy & Evans 2019).
+
+    Raises:
+        NotComputable: A word has no vector or a zero vector and ``missing`` is ``error``, or no direction is left.
+    """
+    poles, sizes = [], []
+    for words in (positive, negative):
+        ids, vectors = data.gather(words.ids)
+        has_direction = (vectors != 0).any(axis=1)
+        lost = [text for text, item in zip(words.texts, words.ids, strict=True) if item not in ids[has_direction]]
+        if lost and missing == "error":
+            raise NotComputable(f"no vector, or a zero vector, of {', '.join(lost)} (missing: error)")
+        ids, vectors = ids[has_direction], vectors[has_direction].astype(np.float64)
+        if not len(ids):
+            raise NotComputable("a pole has no word left")
+        poles.append((_with_nearest(data, ids, vectors, k) if k else vectors).mean(axis=0))
+        sizes.append(len(ids))
+    direction = poles[0] - poles[1]
+    length = float(np.linalg.norm(direction))
+    if length <= 1e-12 * max(float(np.linalg.norm(pole)) for pole in poles):
+        raise NotComputable("the two poles are the same")
+    return Axis(direction / length, (sizes[0], sizes[1]))
+
+
+def _with_nearest(data: LayerData, ids: Ids, vectors: Floats, k: int) -> Floats:
+    """Return the mean of each vector (n, dim) and those of its k nearest other items."""
+    units, _ = unit_rows(vectors)
+
+    def nearest(block_ids: Ids, block: Block) -> tuple[Floats, Ids]:
+        others, is_zero = unit_rows(block)
+        cosines = others @ units.T
+        cosines[is_zero] = -np.inf
+        cosines[block_ids[:, None] == ids] = -np.inf
+        kept = np.argsort(-cosines, axis=0, kind="stable")[:k]
+        return np.take_along_axis(cosines, kept, axis=0), block_ids[kept]
+
+    parts = list(data.map_with_ids(nearest))
+    cosines, found = (np.concatenate([part[at] for part in parts]) for at in (0, 1))
+    means = np.empty_like(vectors)
+    for at in range(len(vectors)):
+        order = np.lexsort((found[:, at], -cosines[:, at]))[:k]
+        chosen = found[order[np.isfinite(cosines[order, at])], at]
+        means[at] = np.concatenate([vectors[at : at + 1], data.gather(np.sort(chosen))[1]]).mean(axis=0)
+    return means
+
+
+def cosines_with(data: LayerData, axis: Axis) -> tuple[Ids, Floats]:
+    """Return the ids of all items (n,), ascending, and their cosines with the axis, NaN for zero vectors."""
+
+    def cosines(ids: Ids, block: Block) -> tuple[Ids, Floats]:
+        units, is_zero = unit_rows(block)
+        values = (units @ axis.direction).clip(-1, 1)
+        values[is_zero] = np.nan
+        return ids, values
+
+    parts = [(np.empty(0, np.int64), np.empty(0)), *data.map_with_ids(cosines)]
+    ids, values = (np.concatenate([part[at] for part in parts]) for at in (0, 1))
+    order = np.argsort(ids)
+    return ids[order], values[order]
+
+
+def axis(
+    data: LayerData, *, positive: Words, negative: Words, missing: str = "error", k: int = 0, top: int = 10
+) -> list[Result]:
+    """Compute the cosine of each item with the axis between two poles; arguments as of :func:`find_axis`.
+
+    Args:
+        data: Vectors of a layer.
+        positive: Words of the positive pole.
+        negative: Words of the negative pole.
+        missing: ``error`` gives no value if a word has no vector or a zero vector; ``skip`` omits such words.
+        k: Number of nearest items that are added to each word.
+        top: Number of items at either end; 0 for all items.
+
+    Returns:
+        A row per item, from the positive end: ``item_id``, ``score`` in [-1, 1], ``rank`` from 1; ``n`` items with a
+        direction, ``n_zero``, ``n_positive`` and ``n_negative`` words, ``reason``.
+    """
+    empty: Result = dict.fromkeys(("item_id", "text", "score", "rank", "n_positive", "n_negative"))
+    try:
+        found = find_axis(data, positive, negative, missing, k)
+        ids, values = cosines_with(data, found)
+    except NotComputable as error:
+        return [empty | {"n": 0, "n_zero": None, "reason": str(error)}]
+    has_value = np.isfinite(values)
+    ids, values = ids[has_value], values[has_value]
+    order = np.argsort(-values, kind="stable")
+    shown = np.arange(len(ids)) if not top else np.union1d(np.arange(len(ids))[:top], np.arange(len(ids))[-top:])
+    shared: Result = {"n": len(ids), "n_zero": int((~has_value).sum()), "reason": None}
+    shared |= {"n_positive": found.sizes[0], "n_negative": found.sizes[1]}
+    rows = [
+        empty | {"item_id": int(ids[order[at]]), "score": float(values[order[at]]), "rank": at + 1} | shared
+        for at in shown.tolist()
+    ]
+    return rows or [empty | shared | {"reason": "no item has a direction"}]
+
+
+POLES = (
+    word_file("positive", "Words of the positive pole, one a line or with commas."),
+    word_file("negative", "Words of the negative pole, one a line or with commas."),
+)
+
+METRICS = (
+    Metric(
+        name="axis", help="Items on a semantic axis between two poles of words, such as good and bad.", function=axis,
+        columns=(
+            Column("rank", "integer", "place from the positive end", minimum=1, is_key=True),
+            Column("item_id", "integer", "id of the item", shown=False),
+            Column("text", "string", "text of the item"),
+            Column("score", "number", "cosine with the axis", minimum=-1, maximum=1),
+            Column("n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False),
+            Column("n_positive", "integer", "words of the positive pole", minimum=0, shown=False),
+            Column("n_negative", "integer", "words of the negative pole", minimum=0, shown=False),
+        ),
+        parameters=(
+            *POLES,
+            missing_words("Words of a pole"),
+            Parameter("k", 0, "Number of nearest items added to each word of a pole (SemAxis: 10).", minimum=0),
+            Parameter("top", 10, "Number of items at either end; 0 for all.", minimum=0),
+        ),
+        formula="cos(x, p − q), p and q the means of the words of either pole",
+        citation="An, Kwak & Ahn (2018), ACL; of pairs: Kozlowski, Taddy & Evans (2019), Am. Sociol. Rev. 84",
+        references=("an2018", "kozlowski2019"), needs="word sets",
+        estimator="Exact, in float64, over all items; the poles are means of raw vectors, as in SemAxis, so that long "
+        "vectors count more: after ⦃transform=standardize⦄ they do less. Where all vectors share a direction, all "
+        "scores have one sign: compare ⦃transform=center⦄. As many positive as negative words are pairs, in any order. "
+        "⦃value=axis⦄ of correlate holds a column of the items against the scores.",
+    ),
+)  # fmt: skip
