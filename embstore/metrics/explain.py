@@ -16,8 +16,10 @@ NEEDS: dict[Need, str] = {
     "analogies": "questions of four words: a dataset; all vectors of a layer, block by block",
     "lexicon": "words with a value each: a dataset",
     "word sets": "lists of words",
+    "word contexts": "lists of words, and the occurrences of each",
     "contexts": "the occurrences of each word, or of each sentence's words",
     "column": "a column of numbers of the items, and passes over the vectors",
+    "labels": "a column of the items with classes, and the vectors of a layer in memory",
     "layers": "two layers over the items that both have, of one space or of two",
 }
 _WIDTH = 80

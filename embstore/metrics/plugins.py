@@ -47,8 +47,8 @@ INPUT_PARAMETERS: dict[Need, tuple[str, ...]] = {
     "pairs": ("dataset", "missing"),
     "analogies": ("dataset", "missing", "case"),
     "lexicon": ("lexicon", "value", "pleasant", "unpleasant", "missing"),
-    "word sets": ("a", "b", "missing"),
-    "word contexts": ("a", "b", "missing"),
+    "word sets": ("missing",),
+    "word contexts": ("missing",),
     "column": ("column",),
     "labels": ("label",),
 }
@@ -232,13 +232,13 @@ def _checks_of_columns(metric: Metric) -> Iterator[tuple[bool, str]]:
 def _checks_of_parameters(metric: Metric) -> Iterator[tuple[bool, str]]:
     """Yield whether a parameter is wrong, and how: its name, its type, or that the input needs another."""
     names = [parameter.name for parameter in metric.parameters]
-    taken = RESERVED_PARAMETERS | (RESERVED_COLUMNS - OWN_PARAMETERS)
     for parameter in metric.parameters:
         subject, name = f"its parameter {parameter.name!r}", parameter.name
         is_name = _IDENTIFIER.fullmatch(name) and not keyword.iskeyword(name)
         yield not is_name, f"{subject} must have a name like 'min_contexts'"
         yield names.count(name) > 1, f"{subject} is there twice"
         yield not parameter.help, f"{subject} has no help"
+        taken = RESERVED_PARAMETERS | ((RESERVED_COLUMNS - OWN_PARAMETERS) if parameter.is_in_rows else frozenset())
         yield name in taken, f"{subject} has the name of an option that every metric has, or of a column of every row"
         kinds = "int, float, str, bool or tuple"
         yield parameter.kind not in (int, float, str, bool, tuple), f"{subject} must have a default of type {kinds}"

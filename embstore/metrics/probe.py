@@ -159,7 +159,7 @@ def _ridge(x: Floats, values: Floats, fold: Codes, seed: int) -> Result:
 
 GROUP = Parameter(
     "group", None, "Column whose items stay on one side of each fold, such as lemma; by default the sentence of an "
-    "occurrence.", value_type=str, metavar="NAME", is_input=True, in_rows=True,
+    "occurrence.", value_type=str, metavar="NAME", is_input=True,
 )  # fmt: skip
 
 METRICS = (

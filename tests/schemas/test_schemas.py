@@ -12,6 +12,7 @@ from datasets_written import write_analogies
 from embstore_cli.main import app
 from embstore_schemas.generate import query_schema
 from jsonschema import Draft202012Validator
+from kept_columns import write_columns as keep_columns
 from store_writing import SkippedText, write_skipped
 from typer.testing import CliRunner
 
@@ -20,6 +21,7 @@ from embstore.base.messages import command_line
 from embstore.base.space import Pooling, Unit
 from embstore.metrics import METRICS, Column, Parameter
 from embstore.metrics.plugins import COLUMN_TYPES
+from embstore.query.metric import UNGROUPED
 from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.transaction.commit import write_dataset
 
@@ -160,6 +162,11 @@ OPTIONS = {
     "self-similarity": [("--adjusted",), ("--per-word",)],
     "intra-sentence": [("--adjusted",), ("--per-sentence",)],
     "mev": [("--adjusted",), ("--per-word", "--variant", "centred")],
+    "knn": [("--versus", "best")],
+    "cka": [("--permutations", "9", "--over", "max")],
+    "imbalance": [("--permutations", "9")],
+    "intrinsic-dimension": [("--estimator", "gride"), ("--estimator", "mle")],
+    "probe": [("--no-control", "--label", "number"), ("--label", "number", "--label-bins", "2")],
 }
 
 
@@ -171,13 +178,18 @@ def queried(make_store):
         unit = next(iter(METRICS[metric].units), "word")
         if unit == "occurrence":
             sentences = ["the bank of the river", "a bank by the sea", "the sea and the bank", "a river by a bank"]
-            return "--store", str(make_store(unit=unit, texts=sentences).root)
+            options = {
+                "change": ("--by", "zipf_frequency", "--bins", "-1,5,9", "--min-contexts", "2"),
+                "ceat": ("-x", "bank", "-y", "sea,river", "-a", "the", "-b", "a"),
+            }
+            return "--store", str(make_store(unit=unit, texts=sentences).root), *options.get(metric, ())
         made = make_store()
         first = {"item_id": made.ids[:15].tolist(), "text": made.texts[:15], "score": [*map(float, range(15))]}
         second = {"item_id_2": made.ids[15:30].tolist(), "text_2": made.texts[15:30]}
         write_dataset(made.paths, "few", f"{unit} pairs", Unit(unit), first | second)
         write_dataset(made.paths, "lexicon", "lexicon", Unit(unit), first)
         write_analogies(made, "questions", [made.texts[i : i + 4] for i in range(4)], [*"aabb"])
+        keep_columns(made, {"kind": ["AB"[n % 2] for n in range(40)], "number": [n / 7 for n in range(40)]})
         sets = [made.root.parent / f"{name}.txt" for name in "abxy"]
         for number, path in enumerate(sets):
             path.write_text("\n".join(made.texts[5 * number : 5 * number + 5]), "utf-8")
@@ -187,6 +199,10 @@ def queried(make_store):
             "correlate": ("--column", "zipf_frequency"),
             "weat": ("-a", a, "-b", b, "-x", x, "-y", y),
             "sc-weat": ("-a", a, "-b", b, "--words", x, "--word", "text20"),
+            "axis": ("--positive", a, "--negative", b, "--top", "2"),
+            "knn": ("--label", "kind", "-k", "2"),
+            "clusters": ("--label", "kind", "--runs", "2"),
+            "probe": ("--label", "kind"),
         }.get(metric, ())  # fmt: skip
 
     return options
@@ -196,7 +212,7 @@ def queried(make_store):
 @pytest.mark.parametrize("metric", METRICS)
 def test_what_query_prints_keeps_its_schema(queried, metric: str):
     options = [*OPTIONS.get(metric, ()), *([] if metric == "sc-weat" else [LISTED])]
-    if METRICS[metric].needs not in ("pairs", "analogies", "lexicon", "word sets"):
+    if metric != "change" and METRICS[metric].needs not in UNGROUPED:
         options.append(("--by", "zipf_frequency", "--bins", "-1,0,9"))
     for more in ((), ("--sample", "3", "--where", "item_id >= 0"), ("--transform", "center"), *options):
         rows = printed("query", metric, *queried(metric), *more)
