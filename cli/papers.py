@@ -1,14 +1,17 @@
 """``embstore reproduce``, and ``cite``: BibTeX of what a paper uses."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import _options
 from ._errors import NO, explained
-from ._options import AllowPickle, DeviceName, argument, open_store, option
+from ._options import AllowPickle, DeviceName, Format, argument, open_store, option
 from ._output import Shown, say, write
+
+if TYPE_CHECKING:
+    from embstore.base.table import Table
 
 _STOPPED = "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
 
@@ -36,9 +39,23 @@ def reproduce(
                 recipe, models=model or (), sentences=sentences, quick=quick, seed=seed, device=device,
                 allow_pickle=allow_pickle, dry_run=dry_run, observe=observe,
             )  # fmt: skip
-        shown.emit(result)
+        _show(result, recipe, shown, dry_run=dry_run)
         if strict and not dry_run and "miss" in result["verdict"]:
             raise typer.Exit(NO)
+
+
+def _show(result: "Table", recipe: str, shown: Shown, *, dry_run: bool) -> None:
+    if shown.form not in (Format.TABLE, Format.MARKDOWN):
+        shown.emit(result)
+        return
+    from embstore.recipes.recipe_file import load_recipe
+
+    from ._sections import emit_sections, plan_sections, result_sections
+
+    for note in () if shown.quiet else result.notes:
+        say(note)
+    helps = {measure.figure: measure.help for measure in load_recipe(recipe).measures}
+    emit_sections(plan_sections(result) if dry_run else result_sections(result, helps), shown.form, shown.output)
 
 
 def cite(

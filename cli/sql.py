@@ -175,8 +175,6 @@ def _write_plan(found: Any, output: Path | None) -> None:
 
 def _write_first(found: Any, output: Path | None) -> None:
     """Write the first value alone; bytes as they are."""
-    from embstore.base.messages import printable
-
     rows = found.limit(1).fetchall()
     if not rows:
         raise UsageError("--raw writes the first value, and the query gives no row.")

@@ -95,6 +95,11 @@ class BuildReport(Report):
         """Number of items whose text was cut to the context length, summed over spaces."""
         return sum(space.truncated for space in self.spaces)
 
+    @property
+    def tokens_per_second(self) -> float:
+        """Number of tokens per second of encoding, writing and indexing."""
+        return self.n_tokens / self.encode_seconds if self.encode_seconds else 0.0
+
     def to_table(self) -> Table:
         """Return a table with one row per space."""
         rows = [
@@ -145,9 +150,8 @@ def _last_line(report: BuildReport) -> str:
             f"{show_size(report.n_bytes)} on disk and {duration(report.encode_seconds)} on this machine, loading aside"
         )
     if report.n_tokens:
-        rate = report.n_tokens / report.encode_seconds if report.encode_seconds else 0.0
         return (
-            f"{count(report.n_tokens, 'token')} in {duration(report.encode_seconds)} ({rate:,.0f} "
+            f"{count(report.n_tokens, 'token')} in {duration(report.encode_seconds)} ({report.tokens_per_second:,.0f} "
             f"tokens/s), {duration(report.total_seconds)} with loading; {show_size(report.n_bytes)} written to "
             f"{report.store}"
         )

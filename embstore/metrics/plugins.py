@@ -185,11 +185,13 @@ def problems(metric: object) -> list[str]:
     """Return the problems of a declaration, one line each; an empty list if it is valid."""
     if not isinstance(metric, Metric):
         return [f"it is no embstore.metrics.Metric but a {type(metric).__name__}"]
+    found: dict[str, None] = {}
     try:
-        checks = (*_checks_of_texts(metric), *_checks_of_columns(metric), *_checks_of_parameters(metric))
+        for checks in (_checks_of_texts(metric), _checks_of_columns(metric), _checks_of_parameters(metric)):
+            found |= dict.fromkeys(problem for is_wrong, problem in checks if is_wrong)
     except (TypeError, AttributeError) as error:
-        return [f"its columns or parameters cannot be read: {error}"]
-    return list(dict.fromkeys(problem for is_wrong, problem in checks if is_wrong))
+        return [*found, f"its columns or parameters cannot be read: {error}"]
+    return [*found]
 
 
 def _checks_of_texts(metric: Metric) -> Iterator[tuple[bool, str]]:
@@ -198,6 +200,11 @@ def _checks_of_texts(metric: Metric) -> Iterator[tuple[bool, str]]:
         text = getattr(metric, field)
         is_line = isinstance(text, str) and len(text.split()) > 0 and "\n" not in text.strip()
         yield not is_line, f"its {field} must be one line of text, not {text!r}"
+    for field in ("estimator", "elsewhere"):
+        yield not isinstance(getattr(metric, field), str), f"its {field} must be a text"
+    entries = metric.references
+    is_list = isinstance(entries, tuple) and all(isinstance(entry, str) for entry in entries)
+    yield not is_list, "its references must be a tuple of keys or BibTeX entries"
     likeness = "its name must be like 'effective-rank' (lower case, digits, hyphens)"
     yield isinstance(metric.name, str) and not _NAME.fullmatch(metric.name), f"{likeness}, not {metric.name!r}"
     yield metric.needs not in get_args(Need), f"its needs must be one of {', '.join(get_args(Need))}"

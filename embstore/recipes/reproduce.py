@@ -15,7 +15,7 @@ from embstore.base.errors import CheckpointError, QueryError, SourceError, Unkno
 from embstore.base.progress import Observer, Progress
 from embstore.base.space import Layer, Unit
 from embstore.base.summary import Summary
-from embstore.base.table import ShownColumn, Table, table
+from embstore.base.table import Table, table
 from embstore.base.text import item_id, words_in
 from embstore.encode import Tokenizer, resolve
 from embstore.metrics import get_metric
@@ -24,7 +24,7 @@ from embstore.query.metric import UNGROUPED
 from embstore.query.request import check_seed
 from embstore.recipes.recipe import BuildStep, CheckpointTraits, Plan, PlannedQuery, Population, Recipe, Sentences, plan
 from embstore.recipes.recipe_file import load_recipe
-from embstore.recipes.verdicts import COLUMNS, SHOWN, TYPES, LayerValue, judge, reasons_of, summary_of
+from embstore.recipes.verdicts import COLUMNS, TYPES, LayerValue, judge, summary_of
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.vectors import LayerVectors
 
@@ -63,8 +63,8 @@ def reproduce(store: StoreMethods, name: str, options: ReproduceOptions, observe
         notes += _answer_notes(query, answers[query])
     observe(Progress("measure", run.recipe.name, len(queries), len(queries), 1.0))
     rows = judge(run, answers)
-    notes = [*dict.fromkeys(notes), *reasons_of(rows), f"{run.recipe.citation}: {summary_of(rows)}"]
-    return table(rows, columns=COLUMNS, notes=notes, types=TYPES, shown=SHOWN)
+    notes = [*dict.fromkeys(notes), f"{run.recipe.citation}: {summary_of(rows)}"]
+    return table(rows, columns=COLUMNS, notes=notes, types=TYPES)
 
 
 def preview(name: str, options: ReproduceOptions) -> Table:
@@ -90,8 +90,7 @@ def preview(name: str, options: ReproduceOptions) -> Table:
         for planned in run.measures
         if isinstance(planned.query, PlannedQuery)
     ]  # fmt: skip
-    shown = tuple(map(ShownColumn, ("step", "space", "sources", "metric", "column", "figure")))
-    return table([*builds, *queries], columns=PLAN_COLUMNS, notes=notes, shown=shown)
+    return table([*builds, *queries], columns=PLAN_COLUMNS, notes=notes)
 
 
 def _plan_run(name: str, options: ReproduceOptions) -> tuple[Plan, list[str]]:

@@ -7,17 +7,11 @@ from itertools import pairwise
 from typing import Any
 
 from embstore.base.messages import rendered
-from embstore.base.table import ShownColumn
 from embstore.recipes.recipe import ALL, BEST, Plan, PlannedMeasure, PlannedQuery, Published, Relation, Verdict
 
 COLUMNS = (
     "model", "figure", "variant", "layers", "layer", "published", "relation", "low", "high", "measured", "verdict",
     "reason", "n", "source", "space", "metric",
-)  # fmt: skip
-
-SHOWN = (
-    ShownColumn("figure"), ShownColumn("model"), ShownColumn("variant"), ShownColumn("layers", "layer"),
-    ShownColumn("relation", "is"), ShownColumn("published"), ShownColumn("measured"), ShownColumn("verdict"),
 )  # fmt: skip
 TYPES = {
     **dict.fromkeys(("published", "low", "high", "measured"), "number"),
@@ -172,15 +166,6 @@ def _variant_rows(plan: Plan) -> list[Row]:
 def _published_columns(number: Published) -> Row:
     """Return the columns of a published number."""
     return {"published": number.value, "relation": number.relation.value, "source": number.source}
-
-
-def reasons_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return a note for each reason of numbers that are not measured, with their figures."""
-    figures: dict[str, dict[str, None]] = {}
-    for row in rows:
-        if row["verdict"] == Verdict.NOT_MEASURED:
-            figures.setdefault(row["reason"], {})[f"{row['figure']} of {row['model']}"] = None
-    return [f"not measured: {', '.join(names)}: {reason}" for reason, names in figures.items()]
 
 
 def summary_of(rows: Iterable[Mapping[str, Any]]) -> str:

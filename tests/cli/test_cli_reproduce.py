@@ -2,9 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from embstore_cli._options import Format
+from embstore_cli._sections import emit_sections, result_sections
 from jsonschema import Draft202012Validator
+from rich.cells import cell_len
+
+from embstore.base.table import Table, table
+from embstore.recipes.verdicts import COLUMNS
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "reproduce.schema.json"
 
@@ -49,20 +56,26 @@ def paper(tmp_path: Path) -> Path:
 def test_the_result_for_the_eye(cli, paper: Path, checkpoint: Path):
     result = cli("reproduce", paper, "--models", checkpoint)
     assert result.exit_code == 0, result.output
-    header, *lines = [line.split() for line in result.stdout.splitlines()]
-    assert header == ["figure", "model", "variant", "layer", "is", "published", "measured", "verdict"]
-    assert [(line[0], line[4:7], line[-1]) for line in lines if line[5] in "=>"] == [
-        ("cosine", ["1", "=", "0.5000"], "hit"), ("cosine", ["best", ">", "2.0000"], "miss"),
+    blocks = [block.splitlines() for block in result.stdout.split("\n\n")]
+    assert [block[0] for block in blocks] == [
+        "cosine: mean pairwise cosine; beside what is published", "cosine: mean pairwise cosine; nothing published",
+        "not measured: it cannot be",
     ]  # fmt: skip
-    assert [line[4] for line in lines if line[-2:] == ["not", "published"]] == ["0", "2"]
-    assert lines[-1] == ["gone", "tiny", "-", "-", "=", "1.0000", "-", "not", "measured"]
-    assert "not measured: gone of tiny: it cannot be" in result.stderr
+    assert [line.split()[:5] for line in blocks[0][1:]] == [
+        ["model", "variant", "layer", "published", "band"], ["tiny", "last", "token", "1", "0.5000"],
+        ["tiny", "last", "token", "best", blocks[0][3].split()[4]],
+    ]  # fmt: skip
+    assert blocks[0][2].split()[5] == "-1.5–2.5"
+    assert "  > 2  " in blocks[0][3].replace("> 2.0000", "")
+    assert [line.split()[-1] for line in blocks[0][1:]] == ["verdict", "hit", "miss"]
+    assert [line.split()[0] for line in blocks[1][1:]] == ["layer", "0", "2"]
+    assert blocks[2][2].split() == ["tiny", "gone", "1"]
     assert "beside published numbers: 1 hit, 1 missed, 1 not measured; 2 measured" in result.stderr
 
 
 def test_json_keeps_its_schema_and_goes_to_a_file(cli, paper: Path, checkpoint: Path, tmp_path: Path):
-    result = cli("reproduce", paper, "--model", checkpoint, "--quiet", "--strict", "--format", "json", "-o", "out.json")
-    assert (result.exit_code, result.stdout) == (1, ""), "a number is missed"
+    result = cli("reproduce", paper, "--model", checkpoint, "--quiet", "--format", "json", "-o", "out.json")
+    assert (result.exit_code, result.stdout) == (0, "")
     rows = json.loads((tmp_path / "out.json").read_text("utf-8"))
     validator = Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
     validator.validate(rows)
@@ -73,20 +86,31 @@ def test_json_keeps_its_schema_and_goes_to_a_file(cli, paper: Path, checkpoint: 
         assert not validator.is_valid([{name: value for name, value in rows[0].items() if name != key}])
 
 
-@pytest.mark.parametrize("form", ["markdown", "csv"])
+@pytest.mark.parametrize("form", ["table", "markdown", "jsonl", "csv"])
 def test_each_format_writes_all_of_it(cli, paper: Path, checkpoint: Path, tmp_path: Path, form: str):
     printed = cli("reproduce", paper, "--models", checkpoint, "--format", form)
     cli("reproduce", paper, "--models", checkpoint, "--format", form, "--output", "out")
     assert printed.stdout == (tmp_path / "out").read_text("utf-8")
-    assert printed.stdout.count("it cannot be") == (form in ("jsonl", "csv"))
-    assert printed.stderr.count("it cannot be") == 1
+    assert printed.stdout.count("it cannot be") == 1
+
+
+def test_help_fits_80_columns(cli):
+    shown = cli("reproduce", "--help", env={"COLUMNS": "80"}).stdout
+    assert "wolfe2022" in shown
+    assert max(map(cell_len, shown.splitlines())) <= 80
 
 
 def test_a_dry_run_shows_builds_and_queries_and_writes_nothing(cli, paper: Path, checkpoint: Path, tmp_path: Path):
     result = cli("reproduce", paper, "--models", checkpoint, "--dry-run", "--strict")
     assert result.exit_code == 0
-    assert [line.split()[0] for line in result.stdout.splitlines()] == ["step", "build", "query"]
+    assert result.stdout.startswith("1 builds\nspace ")
+    assert "\n1 queries\n" in result.stdout
     assert not (tmp_path / "store").exists()
+
+
+def test_strict_ends_with_1_if_a_number_is_missed(cli, paper: Path, checkpoint: Path):
+    assert cli("reproduce", paper, "--models", checkpoint, "--strict").exit_code == 1
+    assert cli("reproduce", paper, "--models", f"other={checkpoint}", "--strict").exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -103,3 +127,79 @@ def test_a_mistake_is_one_line_and_exit_code_2(cli, paper: Path, arguments: list
     assert result.exit_code == 2
     assert message in result.stderr
     assert (len(result.stderr.splitlines()), result.stdout) == (1, "")
+
+
+def row(**values: Any) -> dict[str, Any]:
+    given = {"model": "gpt2", "figure": "f", "variant": "word, last token, BOS/EOS", "layers": "12", "layer": 12}
+    return dict.fromkeys(COLUMNS) | given | values
+
+
+def laid_out(*rows: dict[str, Any]) -> list[tuple[str, Table]]:
+    return result_sections(table(rows, columns=COLUMNS), {})
+
+
+COMPARED = (
+    row(published=0.9642, relation="~=", low=0.9142, high=1.0142, measured=0.1234, verdict="miss"),
+    row(layers="best", layer=8, published=0.95, relation=">=", low=0.95, measured=-0.1234, verdict="hit"),
+    row(layers="all", relation="falling", high=0.0, measured=3.0, verdict="miss"),
+    row(variant=None, published=0.25, relation="<", high=0.25, measured=0.1, verdict="hit"),
+)
+
+
+def test_what_is_compared_stands_beside_the_band():
+    [(_, compared)] = laid_out(*COMPARED)
+    header, lines = compared.layout()
+    assert header == ["model", "variant", "layer", "published", "band", "measured", "verdict"]
+    assert [line[2:6] for line in lines] == [
+        ["12", "~= 0.9642", "0.9142–1.014", "0.1234"], ["best 8", ">= 0.9500", ">= 0.95", "-0.1234"],
+        ["all", "falling", "0 steps", "3 steps rise"], ["12", "< 0.2500", "< 0.25", "0.1000"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "band"),
+    [
+        (0.5609999999999999, 0.661, "0.561–0.661"), (0.00707932, 0.10707932, "0.0071–0.1071"),
+        (-0.05, 0.05, "-0.05–0.05"),
+        (259.8288, 389.7432, "259.8–389.7"), (80000.0, 120000.0, "8.000e+04–1.200e+05"),
+    ],
+)  # fmt: skip
+def test_a_band_is_short(low: float, high: float, band: str):
+    [(_, compared)] = laid_out(row(published=(low + high) / 2, relation="=", low=low, high=high, measured=1.0))
+    assert compared["band"] == [band]
+
+
+def test_what_is_compared_fits_80_columns_of_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys):
+    """Whole where there is room, or nobody looks; else a variant at a time."""
+    sections = laid_out(*COMPARED)
+    emit_sections(sections, Format.TABLE)
+    whole = capsys.readouterr().out
+    assert whole.count("published  band") == 1
+    assert max(map(cell_len, whole.splitlines())) > 80
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("embstore_cli._sections._terminal_width", lambda: 80)
+    emit_sections(sections, Format.TABLE)
+    blocks = [block.splitlines() for block in capsys.readouterr().out.split("\n\n")]
+    assert [block[0] for block in blocks] == [
+        "f; beside what is published; word, last token, BOS/EOS", "f; beside what is published",
+    ]  # fmt: skip
+    assert [len(block) for block in blocks] == [5, 3]
+    assert max(cell_len(line) for block in blocks for line in block) <= 80
+    emit_sections(sections, Format.MARKDOWN)
+    assert "| model | variant | layer | published | band | measured | verdict |" in capsys.readouterr().out
+    monkeypatch.setattr("embstore_cli._sections._terminal_width", lambda: 120)
+    emit_sections(sections, Format.TABLE)
+    assert capsys.readouterr().out == whole
+
+
+def test_what_is_not_measured_is_counted_by_figure_and_reason():
+    missing = {"verdict": "not measured", "reason": "why", "relation": "=", "published": 1.0, "variant": None}
+    other = missing | {"reason": "why else"}
+    (head, counted), (second, rest) = laid_out(
+        row(**missing), row(**other), row(layers="3", **missing), row(model="clip", **missing)
+    )
+    assert (head, second) == ("not measured: why", "not measured: why else")
+    assert counted.to_pylist() == [
+        {"model": "gpt2", "figure": "f", "published": 2}, {"model": "clip", "figure": "f", "published": 1},
+    ]  # fmt: skip
+    assert rest.to_pylist() == [{"model": "gpt2", "figure": "f", "published": 1}]

@@ -1,14 +1,19 @@
 """remove: a space is gone at once, its files after it; what is left of a killed removal does not count."""
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic
 
 from embstore.base import disk
 from embstore.base.errors import UnknownNameError, UsageError
+from embstore.storage.files.tables import read_part
+from embstore.storage.transaction.commit import rewrite_tables
+from embstore.storage.transaction.manifest import list_parts
 
 Make = Callable[..., Synthetic]
 
@@ -77,6 +82,27 @@ def test_what_is_left_of_a_killed_removal_does_not_count(make_store: Make, step:
     assert {row["action"] for row in made.store.repair(dry_run=True)} == {"would remove"}
     assert made.store.remove(made.space)["detail"] == ["what an earlier removal had left"]
     assert not [path for path in made.root.rglob("*") if made.space in str(path.relative_to(made.root))]
+
+
+def test_tables_are_rewritten_one_at_a_time(make_store: Make) -> None:
+    """Those of a large store are not in memory together."""
+    made = make_store(n=5)
+    alive: list[weakref.ref[pa.Table]] = []
+    n_alive = []
+
+    def tables() -> Iterator[tuple[Path, pa.Table]]:
+        for number in range(6):
+            write_skipped(made.paths, [SkippedText(f"a{number}", "skipped", "why", made.space, number)])
+            [path] = {*list_parts(made.paths, made.paths.skipped).files} - seen
+            seen.add(path)
+            table = read_part(path)
+            alive.append(weakref.ref(table))
+            n_alive.append(sum(each() is not None for each in alive))
+            yield path, table
+
+    seen: set[Path] = set()
+    rewrite_tables(made.paths, made.paths.skipped, tables())
+    assert max(n_alive) <= 2
 
 
 def test_a_reader_from_before_is_told_that_it_is_gone(make_store: Make) -> None:

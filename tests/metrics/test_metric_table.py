@@ -107,6 +107,8 @@ GOOD = Metric(
         ({"name": 3}, "its name must be one line of text, not 3"),
         ({"formula": "a\nb"}, "its formula must be one line of text"),
         ({"citation": None}, "its citation must be one line of text"),
+        ({"estimator": None}, "its estimator must be a text"),
+        ({"references": "@misc{me}"}, "its references must be a tuple of keys or BibTeX entries"),
         ({"needs": "vector"}, "its needs must be one of summary, vectors, "),
         ({"units": ("paragraph",)}, "its units must be of word, sentence, occurrence, not ('paragraph',)"),
         ({"columns": ()}, "it has no column to show"),

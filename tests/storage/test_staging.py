@@ -6,6 +6,7 @@ import pickle
 import pickletools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import duckdb
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from synthetic import Synthetic, synthetic_items, synthetic_store
 
 from embstore import Store
-from embstore.base.errors import DamagedError, SourceError, StoreError
+from embstore.base.errors import DamagedError, FileAccessError, SourceError, StoreError
 from embstore.base.sharding import KEYS, Parts, ShardSpec
 from embstore.base.space import Unit
 from embstore.base.text import Item
@@ -24,6 +25,7 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.files import tables as tables_module
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import read_part
+from embstore.storage.sql import interruptible
 from embstore.storage.staging import staging as staging_module
 from embstore.storage.staging.missing import MissingItems, SkipList, StoredTexts
 from embstore.storage.staging.staging import Staging
@@ -216,6 +218,28 @@ def test_skipped_rows_are_listed_once_and_in_parts(tmp_path: Path, monkeypatch: 
     assert all(table["origin"].to_pylist() == sorted(table["origin"].to_pylist()) for table in tables)
     origins = [origin for table in tables for origin in table["origin"].to_pylist()]
     assert sorted(origins) == sorted(f"a.txt:{number}" for number in range(n + 1))
+
+
+def test_a_list_that_cannot_be_spilled_is_an_error_of_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While new skipped texts are told from those of the store, which is read: the message names the spill's folder."""
+    paths, real = StorePaths(tmp_path / "store"), interruptible.rows
+    create_store(paths)
+
+    def rows(connection: Any, sql: str, values: Any = ()) -> Any:
+        if "unlisted" in sql:
+            raise duckdb.IOException('IO Error: Could not write file "x": Disk quota exceeded')
+        return real(connection, sql, values)
+
+    for n_listed in (0, 1):
+        with Staging(tmp_path, Unit.WORD) as staging:
+            staging.add_blank("no text", f"a.txt:{n_listed}")
+            staging.deduplicate()
+            skips = SkipList(staging, paths)
+            with monkeypatch.context() as patch:
+                patch.setattr(interruptible, "rows", rows)
+                with pytest.raises(FileAccessError, match=f"no space left for {tmp_path}: Disk quota exceeded"):
+                    skips.record()
+            skips.record()
 
 
 @pytest.mark.parametrize(

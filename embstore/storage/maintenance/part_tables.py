@@ -3,11 +3,10 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embstore.base import disk
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     import duckdb
 
 Ids = NDArray[np.int64]
-T = TypeVar("T")
 Kinds = Mapping[str, str]
 
 
@@ -151,22 +149,26 @@ def _table(reader: Reader, sql: str, files: NamedFiles, kinds: Kinds) -> pa.Tabl
 
 def remove_columns(paths: StorePaths, names: Collection[str]) -> None:
     """Remove columns, with their values of all items; requires the store's lock. Damaged tables stay as they are."""
-    rewritten = {}
-    for path in list_parts(paths, paths.columns).files:
-        try:
-            kinds = {column.name: column.kind for column in read_columns(path)[1:]}
-            kept = {name: kind for name, kind in kinds.items() if name not in names}
-            if kept == kinds:
+
+    def without_them() -> Iterator[tuple[Path, pa.Table | None]]:
+        for path in list_parts(paths, paths.columns).files:
+            try:
+                kinds = {column.name: column.kind for column in read_columns(path)[1:]}
+                kept = {name: kind for name, kind in kinds.items() if name not in names}
+                if kept == kinds:
+                    continue
+                PartChecks().check(path)
+            except (DamagedError, ValueError):
                 continue
-            PartChecks().check(path)
-        except (DamagedError, ValueError):
-            continue
-        rewritten[path] = read_table(path, ["item_id", *kept]).cast(column_schema(kept)) if kept else None
-    rewrite_tables(paths, paths.columns, rewritten)
+            yield path, read_table(path, ["item_id", *kept]).cast(column_schema(kept)) if kept else None
+
+    rewrite_tables(paths, paths.columns, without_them())
 
 
 def sound_rows(path: Path, tables: Sequence[Path]) -> pa.Table:
     """Return the intact rows of a damaged table of items: their ids are hashes of the other columns."""
+    import pyarrow.compute as pc  # as slow as the rest of pyarrow, and not needed to verify
+
     try:
         table = read_table(path)
         if not table.schema.equals(ITEMS_SCHEMA):
@@ -191,6 +193,8 @@ def sound_rows(path: Path, tables: Sequence[Path]) -> pa.Table:
 
 def rewrite_table(paths: StorePaths, path: Path, ids: Ids, rows: pa.Table | None = None) -> None:
     """Replace a table of items by a row of each of some items (n,), of its own or given rows, after copying it out."""
+    import pyarrow.compute as pc
+
     rows = read_part(path) if rows is None else rows
     _, first = np.unique(rows["item_id"].to_numpy(), return_index=True)
     rows = rows.take(first)

@@ -250,7 +250,7 @@ class StagedColumns:
         ]
         source = f"{COLUMN_FILES} SEMI JOIN kept USING (item_id)" if files else "kept WHERE false"
         sql = f"CREATE TABLE kept_before AS SELECT item_id, {', '.join(parts)} FROM {source} GROUP BY item_id"
-        reader.run(interruptible.execute, sql, files)
+        reader.run(lambda _, query, values: self._staging.rows(query, **values), sql, files)
 
     def _new_rows(self, kinds: Mapping[str, str]) -> Iterator[pa.Table]:
         """Return the values that are not stored, in the schema of tables of columns, by ascending id."""

@@ -333,7 +333,8 @@ class SkipList:
         files, reader = list_parts(self._paths, self._paths.skipped).files, Reader(self._paths.root, connection)
         sql = f"{_FOUND} EXCEPT {_LISTED}" if files else f"SELECT DISTINCT * FROM ({_FOUND})"
         # Through a DuckDB table, which spills to disk, and during whose creation a damaged file is found.
-        reader.run(interruptible.execute, f"CREATE OR REPLACE TABLE unlisted AS {sql}", files)
+        create = f"CREATE OR REPLACE TABLE unlisted AS {sql}"
+        reader.run(lambda _, query, values: self._staging.rows(query, **values), create, files)
         unlisted = self._staging.stream("FROM unlisted ORDER BY ALL", SKIPPED_SCHEMA, _BATCH_ROWS)
         write_rows(self._paths, self._paths.skipped, unlisted)
         interruptible.execute(connection, "DROP TABLE unlisted")

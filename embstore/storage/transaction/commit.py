@@ -259,22 +259,23 @@ def replace_tables(paths: StorePaths, folder: Path, old: Iterable[str], table: p
 
 
 def rewrite_tables(
-    paths: StorePaths, folder: Path, rewritten: Mapping[Path, pa.Table | None], removed: Iterable[Path] = ()
+    paths: StorePaths, folder: Path, rewritten: Iterable[tuple[Path, pa.Table | None]], removed: Iterable[Path] = ()
 ) -> list[Path]:
     """Commit tables in place of part files of a folder, None for none, and that other files are removed.
 
-    Return the part files that were deleted.
+    One table at a time is in memory. Return the part files that were deleted.
     """
     with ExitStack() as stack:
-        staged = {}
-        for table in rewritten.values():
+        staged, old = {}, []
+        for path, table in rewritten:
+            old.append(path)
             if table is not None:
                 temp = stack.enter_context(atomic.temporary(folder))
                 staged[tables.stage_part(temp, table)] = temp
-        with committing(paths, Change(added=tuple(staged), removed=(*rewritten, *removed))):
+        with committing(paths, Change(added=tuple(staged), removed=(*old, *removed))):
             for target, temp in staged.items():
                 atomic.publish(temp, target)
-    return _remove(path for path in rewritten if path not in staged)
+    return _remove(path for path in old if path not in staged)
 
 
 def finish_replacements(paths: StorePaths) -> None:
@@ -301,13 +302,15 @@ def remove_space(paths: StorePaths, space: str) -> list[Path]:
     folder = paths.embeddings(space)
     key = f"{paths.key(folder)}/"
     gone = [*(paths.file(name) for name in snapshot.files if name.startswith(key)), paths.card(space)]
-    skipped = {}
-    for path in snapshot.parts(paths, paths.skipped).files:
-        table = tables.read_part(path)
-        others = table.filter(pc.fill_null(pc.not_equal(table["space"], space), True))
-        if len(others) < len(table):
-            skipped[path] = others if len(others) else None
-    removed = rewrite_tables(paths, paths.skipped, skipped, gone)
+
+    def of_others() -> Iterator[tuple[Path, pa.Table | None]]:
+        for path in snapshot.parts(paths, paths.skipped).files:
+            table = tables.read_part(path)
+            others = table.filter(pc.fill_null(pc.not_equal(table["space"], space), True))
+            if len(others) < len(table):
+                yield path, others if len(others) else None
+
+    removed = rewrite_tables(paths, paths.skipped, of_others(), gone)
     folders = paths.folders_of(space)
     removed += _remove(path for folder in folders for path in disk.files_below(folder))
     for folder in folders:
