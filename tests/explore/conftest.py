@@ -122,15 +122,18 @@ def _visited(*arguments: Any, **options: Any) -> Iterator[Visit]:
 
 
 @pytest.fixture
-def visit(browser: Any, client: Client) -> Iterator[Visit]:
+def visit(browser: Any, client: Client, tmp_path: Path) -> Iterator[Visit]:
     """A visit to the page; in the end nothing may have gone wrong there."""
     with _visited(browser, client.url) as visit:
         yield visit
 
 
 @pytest.fixture
-def opened(browser: Any, serve: Callable[[Path], Client]) -> Iterator[Callable[..., Any]]:
-    """Open pages of stores; in the end nothing may have gone wrong there but what is expected."""
+def opened(browser: Any, serve: Callable[[Path], Client], tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Open pages of stores; in the end nothing may have gone wrong there but what is expected.
+
+    The pages are closed before ``tmp_path`` is deleted, from which they may read.
+    """
     with ExitStack() as visits:
 
         def open_page(made: Synthetic, *size: int, expected: str = "", **state: str) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -96,7 +97,13 @@ def test_the_lease_is_renewed_while_its_owner_works(bucket, caches, monkeypatch)
     monkeypatch.setattr(remote_store, "RENEWAL_SECONDS", 0.05)
     monkeypatch.setattr(remote_store, "LEASE_SECONDS", 60)
     add(bucket, "a")
-    objects = bucket.objects()
+    objects, publish = bucket.objects(), remote_store.RemoteWriter._publish
+
+    def publish_and_wait(writer, lease_seconds):  # longer than a renewal: a lease that was given up stays so
+        publish(writer, lease_seconds)
+        time.sleep(0.3)
+
+    monkeypatch.setattr(remote_store.RemoteWriter, "_publish", publish_and_wait)
     with RemoteStore(bucket.url, bucket.options).writing():
         first = read_newest(objects)
         while read_newest(objects).number < first.number + 3:

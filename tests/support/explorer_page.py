@@ -33,6 +33,7 @@ class Visit:
         problems: Errors of the page, and requests to other hosts, which were not let out.
         expected: Part of the notes of chromium that are no problem from now on, in lower case; empty for none. They may
             come at any time after what they are about.
+        refused: Answers with an error.
     """
 
     browser: Any
@@ -40,6 +41,7 @@ class Visit:
     problems: list[str] = field(default_factory=list)
     expected: str = ""
     contexts: list[Any] = field(default_factory=list)
+    refused: list[Any] = field(default_factory=list)
 
     def open(self, width: int = 1200, height: int = 800, scheme: str = "light", **state: str) -> Any:
         """Open the page in a new window, with a state in its address; by default it makes the maps that are missing."""
@@ -53,6 +55,7 @@ class Visit:
         page.route("**/*", self._let_out)
         page.on("console", lambda message: message.type in ("error", "warning") and self._note(message))
         page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        page.on("response", lambda response: response.status >= 400 and self.refused.append(response))
         page.on("dialog", lambda dialog: (self.problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.goto(address)
         return page
@@ -71,7 +74,12 @@ class Visit:
             route.abort()
 
     def close(self) -> None:
-        """Close the windows."""
+        """Close the windows; problems then say what was answered."""
+        for context in self.contexts:
+            for page in context.pages:
+                page.wait_for_timeout(0)  # what has happened is told now
+        answers = [f"{response.url}: {response.text()}" for response in self.refused if self.problems]
+        self.problems += [answer for answer in answers if not self.expected]
         for context in self.contexts:
             context.close()
 

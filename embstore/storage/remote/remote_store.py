@@ -260,6 +260,7 @@ class RemoteWriter:
         try:
             yield
         except BaseException as error:
+            ended.set()  # else the lease that is given up could be renewed
             # Without a state there is no store yet, and no change of it.
             if self._mirror.state is not None and not isinstance(error, LockedError):
                 with suppress(StoreError):  # the first error is raised
@@ -269,6 +270,7 @@ class RemoteWriter:
             if self._collects:
                 self._publish(LEASE_SECONDS)
                 collect(self._objects, now)
+            ended.set()
             self._publish(0)
         finally:
             self._mirror.on_commit = None
