@@ -18,7 +18,7 @@ from power_loss import KILLED, VARIANTS, Moment, Recorder
 
 pytestmark = pytest.mark.fault
 
-MOST = 10
+MOST = 14
 LONG_SECONDS = 120  # of CPU time
 WRITING = [name for name, command in COMMANDS.items() if command.writes or name == "query"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import fault_stores
 import pytest
-from fault_figures import COLUMNS, LOST, UNSOUND, WRONG, Tally, tries
+from fault_figures import COLUMNS, LOST, UNSOUND, WRONG, Tally
 from fault_stores import (
     LEFT_BEHIND,
     TRUTH,
@@ -72,7 +72,7 @@ def test_a_full_disk(stores: Path, name: str, tmp_path: Path, tally: Callable[[s
     process.join()
     counts.update(json.loads((tmp_path / "tally.json").read_text()))
     assert process.exitcode == 0, "see the captured standard error"
-    assert counts["faults"] == tries(FULL[name])
+    assert counts["faults"] == FULL[name]
     assert not counts.harm
 
 
@@ -102,7 +102,7 @@ def _on_a_small_disk(name: str, stores: Path, folder: Path, tally: Tally) -> Non
     needed = _run(name, stores, mounted)
     shutil.rmtree(mounted / "store")
     rng = random.Random(name)
-    for _ in range(tries(FULL[name])):
+    for _ in range(FULL[name]):
         root = _begin(name, stores, mounted)
         size = _used(mounted) + max(_PAGE, int(rng.uniform(0.02, 0.9) * needed))
         subprocess.run(["mount", "-o", f"remount,size={size // 1024}k", mounted], check=True)
@@ -121,7 +121,7 @@ def _with_small_files(name: str, stores: Path, folder: Path, tally: Tally) -> No
     _command(name)(root)
     sizes = sorted(size for (_, size) in _files(root).items() - before.items() if size > _LEAST_LIMIT)
     rng = random.Random(name)
-    for _ in range(tries(FULL[name])):
+    for _ in range(FULL[name]):
         root = _begin(name, stores, folder)
         resource.setrlimit(resource.RLIMIT_FSIZE, (rng.randrange(_LEAST_LIMIT, rng.choice(sizes)), hard))
         try:

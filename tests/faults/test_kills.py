@@ -8,7 +8,7 @@ from pathlib import Path
 
 import fault_stores
 import pytest
-from fault_figures import LOST, UNSOUND, WRONG, Tally, tries
+from fault_figures import LOST, UNSOUND, WRONG, Tally
 from fault_stores import at_once, build, build_damaged, build_other, naming, stored_ids, wrong_answers
 from killing import Command, killed
 from tiny_checkpoint import assert_same_content
@@ -37,7 +37,7 @@ def test_kills(stores: Path, name: str, tally: Callable[[str, str], Tally]) -> N
     begin, whole = stores / BEGINS[name], stores / f"whole-{name}"
     before = naming(lambda: stored_ids(begin)) or {}
     counts = tally("kill -9", name)
-    for root in killed(command, begin, whole, tries(KILLS[name])):
+    for root in killed(command, begin, whole, KILLS[name]):
         if not counts["faults"]:
             build(whole)
         counts["faults"] += 1

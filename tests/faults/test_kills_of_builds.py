@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fault_figures import LOST, UNSOUND, WRONG, Tally, tries
+from fault_figures import LOST, UNSOUND, WRONG, Tally
 from fault_stores import stored_ids
 from killing import Command, killed
 
@@ -38,7 +38,7 @@ def test_kills(stores: Path, name: str, tally: Callable[[str, str], Tally]) -> N
     before = {} if is_build else stored_ids(begin)
     counts = tally("kill -9", name)
     n_stored = set()
-    for root in killed(command, begin, stores / f"whole {name}", tries(KILLS[name])):
+    for root in killed(command, begin, stores / f"whole {name}", KILLS[name]):
         if not counts["faults"]:
             whole = Whole.of(stores / f"whole {name}", is_exact=is_build)
         counts["faults"] += 1

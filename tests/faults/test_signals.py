@@ -47,13 +47,13 @@ class Case:
     arguments: str
     begin: str = "built"
     writes: bool = False
-    n: int = 8
+    n: int = 16
     code: str = ""
     exports: str = ""
 
 
 CASES = {
-    "build": Case("build ../words.txt --model tiny=../tiny --pooling last --pooling mean", "nothing", True, 8),
+    "build": Case("build ../words.txt --model tiny=../tiny --pooling last --pooling mean", "nothing", True, 10),
     "query anisotropy": Case("query anisotropy --format csv"),
     "query uniformity": Case("query uniformity --space toy.word.last --layer all --no-cache --format csv"),
     "neighbours": Case("neighbours word3 --space toy.word.last --layer all --format csv"),
@@ -65,13 +65,13 @@ CASES = {
     "verify": Case("verify --format csv"),
     "verify --deep": Case("verify --deep --format csv"),
     "sql": Case("", code=f"from embstore import Store; print(Store('store').sql({_SQL!r}).fetchall())"),
-    "export": Case("export out.safetensors --space toy.word.last --force", n=6, exports="out.safetensors"),
-    "import": Case("import ../vectors.npy --texts ../vectors.txt --name mine --index flat", writes=True, n=5),
-    "index": Case("index --kind flat --force", writes=True, n=5),
-    "compact": Case("compact", writes=True, n=5),
-    "merge": Case("merge ../other", writes=True, n=5),
-    "repair": Case("repair", "damaged", writes=True, n=5),
-    "remove": Case("remove --space toy.occurrence.last --yes", writes=True, n=5),
+    "export": Case("export out.safetensors --space toy.word.last --force", n=8, exports="out.safetensors"),
+    "import": Case("import ../vectors.npy --texts ../vectors.txt --name mine --index flat", writes=True, n=8),
+    "index": Case("index --kind flat --force", writes=True, n=10),
+    "compact": Case("compact", writes=True, n=10),
+    "merge": Case("merge ../other", writes=True, n=10),
+    "repair": Case("repair", "damaged", writes=True, n=10),
+    "remove": Case("remove --space toy.occurrence.last --yes", writes=True, n=10),
 }
 
 

@@ -23,7 +23,7 @@ from fault_points import ALL, COMMANDS, Case, Failing, Refused, some
 pytestmark = pytest.mark.fault
 
 CODES = (errno.EMFILE, errno.EIO, errno.EACCES, errno.ENOSPC, errno.ESTALE, errno.ENOMEM)
-MOST = 6
+MOST = 8
 LONG_SECONDS = 120  # of CPU time
 
 

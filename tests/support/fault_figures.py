@@ -35,11 +35,6 @@ class Tally(Counter[str]):
         return PROPERTY, {"fault": self.fault, "of": self.of, **{column: self[column] for column in COLUMNS}}
 
 
-def tries(n: int) -> int:
-    """Return how many random faults are tried of the n in the tables of the documentation: half of them in CI."""
-    return n if FAULTS else -(-n // 2)
-
-
 def figures(reports: Iterable[Any]) -> list[dict[str, Any]]:
     """Return the figures of the tests; the report of the end of a test has all of them."""
     ends = [report for report in reports if getattr(report, "when", "") == "teardown"]
