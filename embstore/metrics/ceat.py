@@ -92,9 +92,9 @@ def ceat(
     sampling = (n_x + n_y) / (n_x * n_y) + effects**2 / (2 * (n_x + n_y))
     row = _NULLS | {name: float(np.quantile(effects, level)) for name, level in _QUANTILES.items()}
     for suffix, variances in (("", sampling), ("_association", spreads)):
-        ces, error = combine(effects, variances)
-        p = math.erfc(abs(ces / error) / math.sqrt(2)) if error else None
-        row |= {f"ces{suffix}": ces, f"se{suffix}": error, f"p{suffix}": p}
+        ces, se = combine(effects, variances)
+        p = math.erfc(abs(ces / se) / math.sqrt(2)) if se else None
+        row |= {f"ces{suffix}": ces, f"se{suffix}": se, f"p{suffix}": p}
     return row | {"n": n, "sizes": sizes, "reason": None, "seed": seed}
 
 

@@ -1,6 +1,6 @@
 """Compute a metric over the layers of one space, and over groups of its items."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -39,11 +39,12 @@ def compute_layers(
     selected = selected_layers(catalog, request.selection, card, layers, only)
     for layer, (data, layer_notes) in zip(layers, selected, strict=True):
         with_summary = request.metric.needs == "summary"
-        is_whole = groups is None or request.metric.compares_groups
+        divided: Iterable[tuple[Group | None, LayerData | NotComputable]] = [(None, data)]
         if groups is not None and request.metric.compares_groups:
             members = [(group.name, group.ids) for group in groups.members if group.name is not None]
             cases = [case._replace(inputs={**case.inputs, "groups": members}) for case in cases]
-        divided = [(None, data)] if is_whole else layers_of_groups(data, groups, with_summary=with_summary)
+        elif groups is not None:
+            divided = layers_of_groups(data, groups, with_summary=with_summary)
         rows = tuple(
             _with_columns(row, {} if group is None else {"group": group.name}, case.columns)
             for group, group_data in divided

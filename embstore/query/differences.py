@@ -19,9 +19,8 @@ from embstore.metrics.numerics.differences import (
 from embstore.metrics.significance import VERSUS_COLUMNS
 from embstore.query.request import MetricRequest
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.answers import Answer
-from embstore.storage.files.card import Card
-from embstore.storage.selection import select_layers
+from embstore.storage.files.card import Card, select_layers
+from embstore.storage.files.derived import Answer
 
 BEST = "best"
 _FEW = 3  # units below which no difference is tested

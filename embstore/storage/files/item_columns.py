@@ -60,7 +60,9 @@ class ColumnValues:
             return np.where(self.is_null, np.nan, self.values)
         if self.kind != "string" and not self.is_null.any():
             return self.values
-        return np.where(self.is_null, None, self.values.astype(object))
+        values: NDArray[Any] = self.values.astype(object)
+        values[self.is_null] = None
+        return values
 
 
 @dataclass(frozen=True, slots=True)
