@@ -154,8 +154,8 @@ def _compare(
     smallest = max(row["detectable"] or 0.0 for row in columns.values())
     drawn = "words" if by_word else "units"
     note = (
-        f"versus {name}: n = {n} units in common, {parameters['differences']:,} resamples of {drawn}; differences of "
-        f"up to {smallest:.3f} would be found with a probability of .8."
+        f"versus {name}: n = {n} units in common, {parameters['differences']:,} resamples of {drawn}; a single test "
+        f"would find differences of {smallest:.3f} or more with a probability of .8."
     )
     return columns, note
 
