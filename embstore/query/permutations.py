@@ -77,7 +77,7 @@ def _by_matrices(
     assert similarity is not None
     assert similarity.matrix is not None
     layers = list(dict.fromkeys([*map(id, left), *map(id, right)]))
-    n_bytes = 4 * len(layers) * len(ids) ** 2
+    n_bytes = 12 * len(layers) * len(ids) ** 2  # the matrices in float32, and as they are multiplied
     if n_bytes > _MATRIX_BYTES:
         raise QueryError(
             f"permutations of {len(ids):,} items in {len(layers)} layers need {n_bytes >> 30} GiB. Draw some: "
@@ -87,7 +87,9 @@ def _by_matrices(
         zero = np.concatenate([zero_ids(layer) for layer in (*left, *right)])
         if len(zero):
             raise QueryError(f"{len(np.unique(zero))} items are a zero vector in a layer: leave them out with ⦃where⦄.")
-    matrices = {id(layer): similarity.matrix(layer, ids, **request.arguments) for layer in (*left, *right)}
+    matrices = {
+        id(layer): similarity.matrix(layer, ids, **request.arguments).astype(np.float32) for layer in (*left, *right)
+    }
     return permuted_products([matrices[id(x)] for x in left], [matrices[id(x)] for x in right], iter(orders))
 
 
