@@ -181,6 +181,7 @@ METRICS = (
             Column("n_classes", "integer", "classes among the items", minimum=0, shown=False),
             Column("n_groups", "integer", "groups that the folds are made of", minimum=0, shown=False),
             Column("null_left_out", "integer", "items without a label", minimum=0, shown=False),
+            Column("grouped_by", "string", "column that the groups are the values of, or sentence", shown=False),
             Column("best", "boolean", "whether accuracy is the highest of the requested layers of the space"),
         ),
         parameters=(

@@ -12,6 +12,7 @@ VERSUS_COLUMNS = (
     Column("best_share", "number", "share of the resamples in which the layer is the best", 0, 1, shown=False),
     Column("detectable", "number", "difference that is found with a probability of .8", minimum=0, shown=False),
     Column("n_common", "integer", "units that all compared layers have", minimum=0, shown=False),
+    Column("versus", "string", "space and layer that it is compared with", shown=False),
 )  # fmt: skip
 WITH_VERSUS = OptionalColumns("versus", VERSUS_COLUMNS)
 VERSUS = (
@@ -30,6 +31,7 @@ WITH_PERMUTATIONS = OptionalColumns("permutations", (
     Column("p", "number", "share of the permutations with as high a similarity", minimum=0, maximum=1, shown=False),
     Column("threshold", "number", "similarity that 5 % of the permutations reach", shown=False),
     Column("calibrated", "number", "0: not above the threshold, 1: alike", minimum=0, maximum=1, shown=False),
+    Column("permutations", "integer", "times that the items were shuffled", minimum=1, shown=False),
 ))  # fmt: skip
 PERMUTATIONS = (
     Parameter("permutations", 0, "Number of times that the items of the second layers are shuffled, for p and "

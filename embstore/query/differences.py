@@ -24,6 +24,7 @@ from embstore.storage.files.derived import Answer
 
 BEST = "best"
 _FEW = 3  # units below which no difference is tested
+_UNITS = {"pairs": "pairs", "analogies": "questions", "lexicon": "words"}
 
 LayerAnswers = dict[Layer, Answer]
 Place = tuple[str, Layer, int]
@@ -134,7 +135,10 @@ def _compare(
     space, layer, _ = places[target]
     name = f"{space} layer {layer.name}" + (", the best" if reference is None else "")
     if n < _FEW or not np.isfinite(values).all():
-        return {}, f"{name}: {n} units in common, or values that are all equal: nothing to test."
+        return (
+            {},
+            f"versus {name}: {n} items or pairs in common, or values that are all equal: there is nothing to test.",
+        )
     by_word = parameters["resample"] == "word"
     resampled = np.stack(
         [each.resampled(parameters["differences"], request.selection.seed, by_word=by_word) for each in scores]
@@ -143,7 +147,7 @@ def _compare(
     columns: dict[Place, dict[str, Any]] = {}
     for at, (place, difference) in enumerate(zip(places, found, strict=True)):
         row: dict[str, Any] = dict.fromkeys(column.name for column in VERSUS_COLUMNS)
-        row |= {"best_share": difference.best_share, "n_common": n}
+        row |= {"best_share": difference.best_share, "n_common": n, "versus": f"{space} {layer.name}"}
         if at != target:
             p = difference.p if parameters["test"] == "bootstrap" else _tested(parameters["test"], scores, at, target)
             row |= {
@@ -152,10 +156,11 @@ def _compare(
             }  # fmt: skip
         columns[place] = row
     smallest = max(row["detectable"] or 0.0 for row in columns.values())
-    drawn = "words" if by_word else "units"
+    units = _UNITS.get(request.metric.needs, "items")
+    drawn = "the words of the pairs" if by_word else f"the {units}"
     note = (
-        f"versus {name}: n = {n} units in common, {parameters['differences']:,} resamples of {drawn}; differences of "
-        f"up to {smallest:.3f} would be found with a probability of .8."
+        f"versus {name}: {n:,} {units} that all have, {parameters['differences']:,} resamples of {drawn}. With these a "
+        f"difference of {smallest:.3f} would be found four times in five; smaller ones are often missed."
     )
     return columns, note
 

@@ -399,9 +399,11 @@ def item_labels(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
         labelled = np.concatenate([np.empty(0, np.int64), *(group.ids for group in classes)])
         order = np.argsort(labelled)
         labels = ItemLabels(labelled[order], numbers[order], tuple(str(group.name) for group in classes))
+    columns: dict[str, str | None] = {"label": name}
     if is_probe:
         labels = _with_groups(catalog, card, labels, values["group"])
-    return [Case({"labels": labels}, {"label": name})]
+        columns["grouped_by"] = values["group"] or ("sentence" if card.unit is Unit.OCCURRENCE else None)
+    return [Case({"labels": labels}, columns)]
 
 
 def _with_groups(catalog: Catalog, card: Card, labels: ItemLabels, column: str | None) -> ItemLabels:

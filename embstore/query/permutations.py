@@ -65,7 +65,7 @@ def calibrated(
         has_value = row[similarity.column] is not None
         yield row | {
             "p": float(p) if has_value else None, "threshold": float(threshold) if has_value else None,
-            "calibrated": float(score) if has_value else None,
+            "calibrated": float(score) if has_value else None, "permutations": parameters["permutations"],
         }  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def test_differences_are_of_the_numbers_shown(made: Synthetic) -> None:
     assert [row["p_holm"] for row in tested] == holm(np.array([row["p"] for row in tested])).tolist()
     assert sum(table["best_share"]) == pytest.approx(1)
     assert {row["n_common"] for row in table.rows} == {60}
-    assert "versus toy.word.last layer 1: n = 60 units in common, 2,000 resamples of units" in str(table.notes)
+    assert "versus toy.word.last layer 1: 60 pairs that all have, 2,000 resamples of the pairs" in str(table.notes)
     assert made.store.query("similarity", dataset="rg65", versus="1").rows == table.rows
     assert made.store.query("similarity", dataset="rg65", versus="1", seed=3)["p"] != table["p"]
 
@@ -52,7 +52,7 @@ def test_the_best_layer_and_the_words_of_pairs(made: Synthetic) -> None:
         for each in (table, by_word)
     ]
     assert np.mean(widths[1]) > np.mean(widths[0]), "pairs share words"
-    assert "resamples of words" in str(by_word.notes)
+    assert "resamples of the words of the pairs" in str(by_word.notes)
 
 
 @pytest.mark.parametrize("test", ["williams", "steiger"])
