@@ -23,7 +23,8 @@ VERSUS = (
               choices=("unit", "word"), is_input=True),
     Parameter("test", "bootstrap", "p of paired resamples, or of Williams' or Steiger's test of two correlations.",
               choices=("bootstrap", "williams", "steiger"), is_input=True),
-    Parameter("differences", 2000, "Number of resamples for the differences.", minimum=100, is_input=True),
+    Parameter("differences", None, "Number of resamples for the differences; by default those of the intervals, or "
+              "1,000.", value_type=int, minimum=100, is_input=True),
 )  # fmt: skip
 """Parameters of metrics whose rows are :class:`Scored`; see :mod:`embstore.query.differences`."""
 

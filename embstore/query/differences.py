@@ -23,6 +23,8 @@ from embstore.storage.files.card import Card, select_layers
 from embstore.storage.files.derived import Answer
 
 BEST = "best"
+_LEVEL = 0.05
+_RESAMPLES = 1000
 _FEW = 3  # units below which no difference is tested
 _UNITS = {"pairs": "pairs", "analogies": "questions", "lexicon": "words"}
 
@@ -80,6 +82,10 @@ def differences(
     tested = [place for place, row in columns.items() if row["p"] is not None]
     for place, p in zip(tested, holm(np.array([columns[place]["p"] for place in tested])).tolist(), strict=True):
         columns[place]["p_holm"] = p
+    smallest = len(tested) * (1 if request.parameters["versus"] == BEST else 2) / (_n_resamples(request) + 1)
+    if request.parameters["test"] == "bootstrap" and smallest >= _LEVEL:
+        notes.append(f"too few resamples for {len(tested)} tests: no p_holm can be below {smallest:.2g}. Draw more: "
+                     "⦃differences=10000⦄")  # fmt: skip
     return columns, list(dict.fromkeys(notes))
 
 
@@ -140,9 +146,8 @@ def _compare(
             f"versus {name}: {n} items or pairs in common, or values that are all equal: there is nothing to test.",
         )
     by_word = parameters["resample"] == "word"
-    resampled = np.stack(
-        [each.resampled(parameters["differences"], request.selection.seed, by_word=by_word) for each in scores]
-    )
+    n_resamples = _n_resamples(request)
+    resampled = np.stack([each.resampled(n_resamples, request.selection.seed, by_word=by_word) for each in scores])
     found = compare_resamples(values, resampled, None if reference is None else target)
     columns: dict[Place, dict[str, Any]] = {}
     for at, (place, difference) in enumerate(zip(places, found, strict=True)):
@@ -159,10 +164,15 @@ def _compare(
     units = _UNITS.get(request.metric.needs, "items")
     drawn = "the words of the pairs" if by_word else f"the {units}"
     note = (
-        f"versus {name}: {n:,} {units} that all have, {parameters['differences']:,} resamples of {drawn}. With these a "
+        f"versus {name}: {n:,} {units} that all have, {n_resamples:,} resamples of {drawn}. With these a "
         f"difference of {smallest:.3f} would be found four times in five; smaller ones are often missed."
     )
     return columns, note
+
+
+def _n_resamples(request: MetricRequest) -> int:
+    """Return the number of resamples: by default those of the intervals, which need not be drawn anew."""
+    return request.parameters["differences"] or request.parameters.get("resamples") or _RESAMPLES
 
 
 def _tested(test: str, scores: Sequence[Scores], at: int, target: int) -> float | None:

@@ -37,9 +37,20 @@ def test_differences_are_of_the_numbers_shown(made: Synthetic) -> None:
     assert [row["p_holm"] for row in tested] == holm(np.array([row["p"] for row in tested])).tolist()
     assert sum(table["best_share"]) == pytest.approx(1)
     assert {row["n_common"] for row in table.rows} == {60}
-    assert "versus toy.word.last layer 1: 60 pairs that all have, 2,000 resamples of the pairs" in str(table.notes)
+    assert "versus toy.word.last layer 1: 60 pairs that all have, 1,000 resamples of the pairs" in str(table.notes)
     assert made.store.query("similarity", dataset="rg65", versus="1").rows == table.rows
     assert made.store.query("similarity", dataset="rg65", versus="1", seed=3)["p"] != table["p"]
+
+
+def test_too_few_resamples_for_many_tests_are_said(made: Synthetic) -> None:
+    names = ["first", "second"]
+    for name in names:
+        write_pairs(made, name)
+    few, enough = (
+        str(made.store.query("similarity", dataset=names, versus="1", differences=n).notes) for n in (100, 1000)
+    )
+    assert "too few resamples for 4 tests: no p_holm can be below 0.079. Draw more" in few
+    assert "too few resamples" not in enough
 
 
 def test_the_best_layer_and_the_words_of_pairs(made: Synthetic) -> None:
