@@ -110,6 +110,8 @@ def clusters(data: LayerData, *, labels: ItemLabels, runs: int = 10, seed: int =
     empty |= counts | {"n_classes": len(distinct), "seed": None}
     if len(distinct) < 2:
         return empty | {"reason": ONE_CLASS}
+    if len(distinct) == len(units):
+        return empty | {"reason": "each item is a class of its own"}
     scores = np.array([_agreement(units, own, len(distinct), seed + run) for run in range(runs)])
     ami, ari, v_measure, v_chance = scores.mean(axis=0).tolist()
     deviation = float(scores[:, 0].std(ddof=1)) if runs > 1 else None

@@ -14,7 +14,7 @@ from embstore.metrics.labels import LABEL, LABEL_BINS, LABEL_COLUMN, ONE_CLASS
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.folds import draw_folds
 from embstore.metrics.numerics.statistics import percentile_interval, resampled_means, wilson_interval
-from embstore.metrics.predictivity import Regression
+from embstore.metrics.predictivity import GROUP, Regression
 from embstore.metrics.significance import VERSUS, WITH_VERSUS
 
 Codes = NDArray[np.int64]
@@ -110,6 +110,8 @@ def _strength(x: Floats, codes: Codes, groups: Codes, seed: int) -> float:
     n_right = np.zeros(len(STRENGTHS))
     for number in range(_INNER_FOLDS):
         train, test = inner != number, inner == number
+        if not train.any() or not test.any():  # fewer groups than folds
+            continue
         for at, strength in enumerate(STRENGTHS):
             n_right[at] += (_fitted(x[train], codes[train], strength).predict(x[test]) == codes[test]).sum()
     return STRENGTHS[int(n_right.argmax())]
@@ -156,11 +158,6 @@ def _ridge(x: Floats, values: Floats, fold: Codes, seed: int) -> Result:
     low, high = percentile_interval(1 - ratios)
     return {"r2": 1 - float(errors.sum() / totals.sum()), "low": low, "high": high}
 
-
-GROUP = Parameter(
-    "group", None, "Column whose items stay on one side of each fold, such as lemma; by default the sentence of an "
-    "occurrence.", value_type=str, metavar="NAME", is_input=True,
-)  # fmt: skip
 
 METRICS = (
     Metric(

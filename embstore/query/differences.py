@@ -1,5 +1,6 @@
 """Compare the rows of a metric with that of another layer, of another space, or of the best layer: ``versus``."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -72,6 +73,7 @@ def differences(
     for places, reference in _families(request, cards, space_answers):
         scored = {place: row.scores for place, row in places.items() if isinstance(row, Scored)}
         if len(scored) < 2 or (reference is not None and reference not in scored):
+            notes.append("versus: nothing to compare, since a layer has no value, or none that is of single units.")
             continue
         found, note = _compare(request, scored, reference)
         columns |= found
@@ -168,4 +170,5 @@ def _tested(test: str, scores: Sequence[Scores], at: int, target: int) -> float 
         return None
     between = Scores(first.units, first.values, first.statistic, second.values, first.error).value
     function = williams_test if test == "williams" else steiger_test
-    return function(first.value, second.value, between, n)[1]
+    p = function(first.value, second.value, between, n)[1]
+    return p if math.isfinite(p) else 1.0 if first.value == second.value else None

@@ -400,24 +400,29 @@ def item_labels(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
         order = np.argsort(labelled)
         labels = ItemLabels(labelled[order], numbers[order], tuple(str(group.name) for group in classes))
     if is_probe:
-        labels = _with_groups(catalog, card, labels, values["group"])
+        types = item_groups(catalog, card, labels.ids, None, "folded word")
+        labels = replace(labels, groups=item_groups(catalog, card, labels.ids, values["group"]), types=types)
     return [Case({"labels": labels}, {"label": name})]
 
 
-def _with_groups(catalog: Catalog, card: Card, labels: ItemLabels, column: str | None) -> ItemLabels:
-    """Return labels with the groups that no fold divides: of a column, else of the sentences of occurrences."""
-    groups = types = None
-    if card.unit is Unit.OCCURRENCE:
-        with catalog.with_own_connection() as snapshot:
-            sentences, words = (
-                Contexts(*group_occurrences(snapshot, card.space, by)) for by in ("sentence", "folded word")
-            )
-        groups, types = (each.groups[np.searchsorted(each.ids, labels.ids)] for each in (sentences, words))
+def item_groups(
+    catalog: Catalog, card: Card, ids: Ids, column: str | None, by: GroupBy = "sentence"
+) -> NDArray[np.int64] | None:
+    """Return the number of each item's group (n,), from 0: by a column, else of occurrences by sentence; else None.
+
+    Items without a value in the column are each a group.
+    """
     if column is not None:
-        found = read_column(catalog, card.space, column, labels.ids)
+        found = read_column(catalog, card.space, column, ids)
         groups = np.unique(found.values, return_inverse=True)[1].astype(np.int64)
-        groups[found.is_null] = groups.max(initial=0) + 1 + np.arange(found.is_null.sum())  # each by itself
-    return replace(labels, groups=groups, types=types)
+        groups[found.is_null] = groups.max(initial=0) + 1 + np.arange(found.is_null.sum())
+    elif card.unit is Unit.OCCURRENCE:
+        with catalog.with_own_connection() as snapshot:
+            stored, stored_groups, _ = group_occurrences(snapshot, card.space, by)
+        groups = stored_groups[np.searchsorted(stored, ids)]
+    else:
+        return None
+    return np.unique(groups, return_inverse=True)[1]
 
 
 def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
