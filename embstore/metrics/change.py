@@ -66,7 +66,7 @@ def change(
                     found.append(row | {"reason": f"fewer than {max(2, min_contexts)} contexts in a group"})
                 continue
             wide = vectors[at].astype(np.float64)
-            values, p = _compare(units[at], is_second, permutations, [seed, number])
+            values, p = _compare(units[at], is_second, permutations, [seed, *text.encode()])
             mean, mean_2 = (wide[is_second == side].mean(axis=0) for side in (False, True))
             lengths = float(np.linalg.norm(mean) * np.linalg.norm(mean_2))
             row |= values | {"prt": _as_distance(float(mean @ mean_2) / lengths) if lengths else None}

@@ -35,15 +35,18 @@ def with_versus(catalog: Catalog, request: MetricRequest, cards: list[Card], lay
     """Return the spaces with that which they are compared with; raise if they cannot be compared as requested."""
     _check(request)
     versus = request.parameters["versus"]
+    shown, _ = select_layers(cards, layers)
+    if {card.space for card in cards} == {versus} or (
+        versus not in catalog.cards and max(map(len, shown.values())) < 2
+    ):
+        raise UsageError(f"⦃versus={versus}⦄: there is nothing to compare it with. Take more layers, or another space.")
     if versus in catalog.cards:
         return cards if versus in {card.space for card in cards} else [*cards, catalog.cards[versus]]
     if versus == BEST:
         return cards
-    if not any(character.isdigit() for character in versus) and versus not in {
-        layer.name for card in cards for layer in card.layers.members
-    }:
+    names = {"top", *(layer.name for card in cards for layer in card.layers.members)}
+    if not any(character.isdigit() for character in versus) and versus not in names:
         raise UnknownNameError("space or layer", versus, [BEST, *catalog.cards])
-    shown, _ = select_layers(cards, layers)
     for card in cards:
         if card.space in shown and _layer(card, versus) not in shown[card.space]:
             raise QueryError(f"{card.space}: layer {versus} is compared with, and not among ⦃layer={layers}⦄: add it.")
@@ -73,7 +76,7 @@ def differences(
     for places, reference in _families(request, cards, space_answers):
         scored = {place: row.scores for place, row in places.items() if isinstance(row, Scored)}
         if len(scored) < 2 or (reference is not None and reference not in scored):
-            notes.append("versus: nothing to compare, since a layer has no value, or none that is of single units.")
+            notes.append("versus: nothing to compare: fewer than two layers have a value that can be resampled.")
             continue
         found, note = _compare(request, scored, reference)
         columns |= found
@@ -153,11 +156,12 @@ def _compare(
                 "p": p, "detectable": difference.detectable,
             }  # fmt: skip
         columns[place] = row
-    smallest = max(row["detectable"] or 0.0 for row in columns.values())
-    drawn = "words" if by_word else "units"
+    largest = max(row["detectable"] or 0.0 for row in columns.values())
+    drawn, test = "words" if by_word else "units", parameters["test"]
+    by_test = "" if test == "bootstrap" else f"; p by {test.title()}'s test, which is approximate for ranks"
     note = (
-        f"versus {name}: n = {n} units in common, {parameters['differences']:,} resamples of {drawn}; differences of "
-        f"up to {smallest:.3f} would be found with a probability of .8."
+        f"versus {name}: n = {n} units in common, {parameters['differences']:,} resamples of {drawn}{by_test}; "
+        f"differences of {largest:.3f} or more would be found with a probability of .8."
     )
     return columns, note
 

@@ -41,6 +41,8 @@ from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card, select_layers
 from embstore.storage.files.derived import Answer
 
+_MIN_DRAWS = 19  # with which p may be .05
+
 
 @dataclass(frozen=True, eq=False)
 class _Side:
@@ -125,6 +127,8 @@ class _Pair:
         down, down_notes = _layers(request, side, ids)
         across, across_notes = (None, []) if self.is_one_space else _layers(request, other, ids)
         notes += [*down_notes, *across_notes]
+        if 0 < (n_draws := request.parameters.get("permutations", 0)) < _MIN_DRAWS:
+            notes.append(f"{n_draws} permutations: p is {1 / (n_draws + 1):.3f} at least. Take {_MIN_DRAWS} or more.")
         if groups is None:
             return Answer(tuple(self._calibrated(down, across, ids)), tuple(notes))
         rows: list[Row] = []

@@ -97,7 +97,9 @@ def _by_matrices(
 def blocks_of(catalog: Catalog, card: Card, ids: Ids, column: str | None) -> Any:
     """Return the number of the block of each item (n,): of a column, else the sentence of occurrences; else None."""
     if column is not None and (n := int(read_column(catalog, card.space, column, ids).is_null.sum())):
-        raise UsageError(f"⦃block={column}⦄ has no value for {n} of the items. Leave them out: ⦃where⦄")
+        raise UsageError(
+            f"⦃block={column}⦄ has no value for {n} of the items. Leave them out: ⦃where={column} IS NOT NULL⦄"
+        )
     blocks = item_groups(catalog, card, ids, column)
     if blocks is not None and len(ids) and blocks.max() < 1:
         raise QueryError("all items are in one block: there is nothing to shuffle.")
