@@ -1,5 +1,7 @@
 """Measure what a layer shows of a label of the items, without training: nearest neighbours and clusters."""
 
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -131,7 +133,8 @@ def _agreement(units: NDArray[np.float64], own: Codes, k: int, seed: int) -> tup
         from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
     except ImportError as error:
         raise UsageError(f"clusters need scikit-learn. Run: {install_command('probe')}") from error
-    found = KMeans(k, n_init=1, random_state=seed).fit_predict(units)
+    with warnings.catch_warnings(action="ignore"):  # of fewer different directions than clusters
+        found = KMeans(k, n_init=1, random_state=seed).fit_predict(units)
     expected = expected_mutual_information(contingency_matrix(own, found, sparse=True), len(own))
     mean_entropy = (entropy(np.bincount(own)) + entropy(np.bincount(found))) / 2
     return (
