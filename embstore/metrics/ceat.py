@@ -101,19 +101,14 @@ def ceat(
 def _draw(units: Floats, sets: Sequence[Sequence[NDArray[np.int64]]], draws: int, seed: int) -> tuple[Floats, Floats]:
     """Return the effect size of each draw, NaN if all associations are equal, and the variance of the associations."""
     rng = np.random.default_rng(seed)
-    rows = np.concatenate([word for words in sets[:2] for word in words])
-    columns = np.concatenate([word for words in sets[2:] for word in words])
-    cosines = units[np.unique(rows)] @ units[np.unique(columns)].T
-    n_x, n_a = len(sets[0]), len(sets[2])
-    targets = [np.searchsorted(np.unique(rows), word) for words in sets[:2] for word in words]
-    attributes = [np.searchsorted(np.unique(columns), word) for words in sets[2:] for word in words]
-    effects, variances = [], []
-    size = max(1, _BATCH_VALUES // (len(targets) * len(attributes)))
+    n_x, effects, variances = len(sets[0]), [], []
+    size = max(1, _BATCH_VALUES // units.shape[1])
     for start in range(0, draws, size):
         n = min(size, draws - start)
-        i, j = (np.stack([rng.choice(word, n) for word in words], axis=1) for words in (targets, attributes))
-        drawn = cosines[i[:, :, None], j[:, None, :]]
-        s = drawn[:, :, :n_a].mean(axis=2) - drawn[:, :, n_a:].mean(axis=2)
+        chosen = [[rng.choice(word, n) for word in words] for words in sets]
+        # The mean cosine with some unit vectors is the product with their mean.
+        a, b = (sum(units[rows] for rows in words) / len(words) for words in chosen[2:])
+        s = np.stack([np.vecdot(units[rows], a - b) for words in chosen[:2] for rows in words], axis=1)
         spread = s.std(axis=1, ddof=1)
         difference = s[:, :n_x].mean(axis=1) - s[:, n_x:].mean(axis=1)
         effects.append(np.divide(difference, spread, out=np.full(n, np.nan), where=spread > 1e-12))

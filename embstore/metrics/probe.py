@@ -10,11 +10,11 @@ from embstore.base.errors import UsageError
 from embstore.base.installation import install_command
 from embstore.metrics.data import ItemLabels
 from embstore.metrics.declaration import Column, LayerData, Metric, Parameter, Result, Scored
-from embstore.metrics.labels import LABEL, LABEL_BINS, LABEL_COLUMN, ONE_CLASS
+from embstore.metrics.labels import LABEL, LABEL_BINS, LABEL_COLUMN, why_no_classes
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.folds import draw_folds
 from embstore.metrics.numerics.statistics import percentile_interval, resampled_means, wilson_interval
-from embstore.metrics.predictivity import Regression
+from embstore.metrics.predictivity import GROUP, Regression
 from embstore.metrics.significance import VERSUS, WITH_VERSUS
 
 Codes = NDArray[np.int64]
@@ -60,8 +60,8 @@ def probe(data: LayerData, *, labels: ItemLabels, folds: int = 5, control: bool 
     row |= {"n_classes": n_classes, "seed": None}
     if n_groups < max(folds, 2 * _INNER_FOLDS):
         return row | {"reason": f"fewer than {max(folds, 2 * _INNER_FOLDS)} groups of items"}
-    if n_classes is not None and n_classes < 2:
-        return row | {"reason": ONE_CLASS}
+    if n_classes is not None and (why := why_no_classes(len(ids), n_classes)):
+        return row | {"reason": why}
     x, fold = vectors.astype(np.float64), draw_folds(groups, folds, seed)
     row |= {"reason": None, "seed": seed}
     if labels.values is not None:
@@ -110,6 +110,8 @@ def _strength(x: Floats, codes: Codes, groups: Codes, seed: int) -> float:
     n_right = np.zeros(len(STRENGTHS))
     for number in range(_INNER_FOLDS):
         train, test = inner != number, inner == number
+        if not train.any() or not test.any():  # fewer groups than folds
+            continue
         for at, strength in enumerate(STRENGTHS):
             n_right[at] += (_fitted(x[train], codes[train], strength).predict(x[test]) == codes[test]).sum()
     return STRENGTHS[int(n_right.argmax())]
@@ -119,14 +121,13 @@ def _fitted(x: Floats, codes: Codes, strength: float) -> Any:
     """Return a fitted model; of a single class, one that always predicts it."""
     try:
         from sklearn.dummy import DummyClassifier
-        from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
     except ImportError as error:
         raise UsageError(f"probes need scikit-learn. Run: {install_command('probe')}") from error
     if (codes == codes[0]).all():
         return DummyClassifier(strategy="most_frequent").fit(x, codes)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a weak penalty that does not converge loses inner folds
+        warnings.simplefilter("ignore")  # of a weak penalty that does not converge, which loses, or of many classes
         return LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS).fit(x, codes)
 
 
@@ -156,11 +157,6 @@ def _ridge(x: Floats, values: Floats, fold: Codes, seed: int) -> Result:
     low, high = percentile_interval(1 - ratios)
     return {"r2": 1 - float(errors.sum() / totals.sum()), "low": low, "high": high}
 
-
-GROUP = Parameter(
-    "group", None, "Column whose items stay on one side of each fold, such as lemma; by default the sentence of an "
-    "occurrence.", value_type=str, metavar="NAME", is_input=True,
-)  # fmt: skip
 
 METRICS = (
     Metric(

@@ -1,6 +1,10 @@
 """Declare the parameters and columns with which metrics test differences between layers, and similarities by chance."""
 
-from embstore.metrics.declaration import Column, OptionalColumns, Parameter
+from collections.abc import Mapping
+from typing import Any
+
+from embstore.base.errors import UsageError
+from embstore.metrics.declaration import Column, Metric, OptionalColumns, Parameter
 
 VERSUS_COLUMNS = (
     Column("difference", "number", "value minus that of the layer it is compared with, on the units that both have",
@@ -43,3 +47,12 @@ PERMUTATIONS = (
               value_type=str, metavar="NAME", is_input=True),
 )  # fmt: skip
 """Parameters of metrics that are a similarity of two layers; see :mod:`embstore.query.permutations`."""
+
+
+def check_needed(metric: Metric, values: Mapping[str, Any]) -> None:
+    """Raise UsageError if a parameter of ``versus`` or of ``permutations`` is given without it."""
+    for needed, *others in (VERSUS, PERMUTATIONS):
+        for parameter in others if not values.get(needed.name) else ():
+            if parameter in metric.parameters and values[parameter.name] != parameter.default:
+                given = f"{parameter.name}={values[parameter.name]}"
+                raise UsageError(f"⦃{given}⦄ is of ⦃{needed.name}⦄: add that, or leave {parameter.name} out.")

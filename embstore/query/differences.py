@@ -1,5 +1,6 @@
 """Compare the rows of a metric with that of another layer, of another space, or of the best layer: ``versus``."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -37,15 +38,18 @@ def with_versus(catalog: Catalog, request: MetricRequest, cards: list[Card], lay
     """Return the spaces with that which they are compared with; raise if they cannot be compared as requested."""
     _check(request)
     versus = request.parameters["versus"]
+    shown, _ = select_layers(cards, layers)
+    if {card.space for card in cards} == {versus} or (
+        versus not in catalog.cards and max(map(len, shown.values())) < 2
+    ):
+        raise UsageError(f"⦃versus={versus}⦄: there is nothing to compare it with. Take more layers, or another space.")
     if versus in catalog.cards:
         return cards if versus in {card.space for card in cards} else [*cards, catalog.cards[versus]]
     if versus == BEST:
         return cards
-    if not any(character.isdigit() for character in versus) and versus not in {
-        layer.name for card in cards for layer in card.layers.members
-    }:
+    names = {"top", *(layer.name for card in cards for layer in card.layers.members)}
+    if not any(character.isdigit() for character in versus) and versus not in names:
         raise UnknownNameError("space or layer", versus, [BEST, *catalog.cards])
-    shown, _ = select_layers(cards, layers)
     for card in cards:
         if card.space in shown and _layer(card, versus) not in shown[card.space]:
             raise QueryError(f"{card.space}: layer {versus} is compared with, and not among ⦃layer={layers}⦄: add it.")
@@ -75,6 +79,7 @@ def differences(
     for places, reference in _families(request, cards, space_answers):
         scored = {place: row.scores for place, row in places.items() if isinstance(row, Scored)}
         if len(scored) < 2 or (reference is not None and reference not in scored):
+            notes.append("versus: nothing to compare: fewer than two layers have a value that can be resampled.")
             continue
         found, note = _compare(request, scored, reference)
         columns |= found
@@ -141,10 +146,7 @@ def _compare(
     space, layer, _ = places[target]
     name = f"{space} layer {layer.name}" + (", the best" if reference is None else "")
     if n < _FEW or not np.isfinite(values).all():
-        return (
-            {},
-            f"versus {name}: {n} items or pairs in common, or values that are all equal: there is nothing to test.",
-        )
+        return {}, f"versus {name}: {n} units in common, or values that are all equal: there is nothing to test."
     by_word = parameters["resample"] == "word"
     n_resamples = _n_resamples(request)
     resampled = np.stack([each.resampled(n_resamples, request.selection.seed, by_word=by_word) for each in scores])
@@ -160,12 +162,13 @@ def _compare(
                 "p": p, "detectable": difference.detectable,
             }  # fmt: skip
         columns[place] = row
-    smallest = max(row["detectable"] or 0.0 for row in columns.values())
-    units = _UNITS.get(request.metric.needs, "items")
+    largest = max(row["detectable"] or 0.0 for row in columns.values())
+    units, test = _UNITS.get(request.metric.needs, "items"), parameters["test"]
     drawn = "the words of the pairs" if by_word else f"the {units}"
+    by_test = "" if test == "bootstrap" else f"; p by {test.title()}'s test, which is approximate for ranks"
     note = (
-        f"versus {name}: {n:,} {units} that all have, {n_resamples:,} resamples of {drawn}. With these a "
-        f"difference of {smallest:.3f} would be found four times in five; smaller ones are often missed."
+        f"versus {name}: {n:,} {units} that all have, {n_resamples:,} resamples of {drawn}{by_test}. With these a "
+        f"difference of {largest:.3f} would be found four times in five; smaller ones are often missed."
     )
     return columns, note
 
@@ -183,4 +186,5 @@ def _tested(test: str, scores: Sequence[Scores], at: int, target: int) -> float 
         return None
     between = Scores(first.units, first.values, first.statistic, second.values, first.error).value
     function = williams_test if test == "williams" else steiger_test
-    return function(first.value, second.value, between, n)[1]
+    p = function(first.value, second.value, between, n)[1]
+    return p if math.isfinite(p) else 1.0 if first.value == second.value else None

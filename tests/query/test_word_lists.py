@@ -26,8 +26,10 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "anisotropy": {"std": True},
     "correlate": {"column": "zipf_frequency"},
     "valnorm": {"missing": "skip", "pleasant": WORDS[3:8], "unpleasant": WORDS[8:14]},
-    "axis": {"positive": LISTED[:2], "negative": LISTED[2:4]},
-    **{name: {"label": "length", "label_bins": "0,5,11"} for name in ("knn", "clusters", "probe")},
+    "axis": {"positive": LISTED[:3], "negative": LISTED[3:6], "k": 2},
+    "knn": {"label": "zipf_frequency", "label_bins": "2", "k": 3},
+    "clusters": {"label": "zipf_frequency", "label_bins": "0,5,9", "runs": 2},
+    "probe": {"label": "zipf_frequency", "folds": 3},
     "weat": {"missing": "skip", "x": WORDS[:8], "y": WORDS[8:16], "a": WORDS[16:20], "b": WORDS[20:26]},
 }
 

@@ -24,6 +24,7 @@ from embstore.metrics.numerics.statistics import (
 Floats = NDArray[np.float64]
 
 _LEVEL = 0.95
+_ROUNDING = 1e-12  # of correlations, up to which they are 1
 _POWER = 2.801585  # of a two-sided test at the level .05 with a power of .8: the quantiles of .975 and .8
 
 
@@ -176,13 +177,15 @@ def williams_test(r12: float, r13: float, r23: float, n: int) -> tuple[float, fl
         n: Number of units, 4 or more.
 
     Returns:
-        t with n − 3 degrees of freedom, and the two-sided p-value.
+        t with n − 3 degrees of freedom, and the two-sided p-value; NaN where the two scores are the same up to scale.
     """
     from scipy.stats import t as student  # slow to import
 
     determinant = 1 - r12**2 - r13**2 - r23**2 + 2 * r12 * r13 * r23
     mean = (r12 + r13) / 2
     spread = 2 * (n - 1) / (n - 3) * determinant + mean**2 * (1 - r23) ** 3
+    if spread <= _ROUNDING:
+        return math.nan, math.nan
     t = (r12 - r13) * math.sqrt((n - 1) * (1 + r23) / spread)
     return t, float(2 * student.sf(abs(t), n - 3))
 
@@ -190,6 +193,8 @@ def williams_test(r12: float, r13: float, r23: float, n: int) -> tuple[float, fl
 def steiger_test(r12: float, r13: float, r23: float, n: int) -> tuple[float, float]:
     """Test the same by Fisher's z with the pooled correlation (Steiger 1980, eq. 14); return Z and two-sided p."""
     mean = (r12 + r13) / 2
+    if max(abs(r12), abs(r13), abs(r23)) >= 1 - _ROUNDING:
+        return math.nan, math.nan
     psi = r23 * (1 - 2 * mean**2) - 0.5 * mean**2 * (1 - 2 * mean**2 - r23**2)
     covariance = psi / (1 - mean**2) ** 2
     z = (math.atanh(r12) - math.atanh(r13)) * math.sqrt(n - 3) / math.sqrt(2 - 2 * covariance)

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from embstore.base.arrays import in_threads
 
 Floats = NDArray[np.float64]
+Matrix = NDArray[np.floating]
 Positions = NDArray[np.int64]
 
 LEVEL = 0.05
+_ROUNDING = 1e-6  # bound on the error of a similarity: those that differ by no more are as high
 
 
 def draw_permutations(n: int, n_draws: int, seed: int, blocks: Positions | None = None) -> Iterator[Positions]:
@@ -42,7 +44,7 @@ def draw_permutations(n: int, n_draws: int, seed: int, blocks: Positions | None 
 
 
 def permuted_products(
-    left: Sequence[NDArray[np.floating]], right: Sequence[NDArray[np.floating]], permutations: Iterator[Positions]
+    left: Sequence[Matrix], right: Sequence[Matrix], permutations: Iterator[Positions]
 ) -> tuple[Floats, Floats]:
     """Compute Σ AᵢⱼBᵢⱼ of matrices (n, n), of each on the left with each on the right, shuffled and not.
 
@@ -100,10 +102,11 @@ def calibrate(
             (Westfall & Young 1993). None holds each against its own.
     """
     if compared is not None:
-        highest = shuffled[:, compared].max(axis=1) if compared.any() else shuffled.max(axis=(1, 2))
+        candidates = shuffled[:, compared] if compared.any() else shuffled.reshape(len(shuffled), -1)
+        highest = np.fmax.reduce(candidates, axis=1)  # without the layers that have no similarity
         shuffled = np.broadcast_to(highest[:, None, None], shuffled.shape)
     n_draws = len(shuffled)
-    p = (1 + (shuffled >= observed).sum(axis=0)) / (n_draws + 1)
+    p = (1 + (~(shuffled < observed - _ROUNDING)).sum(axis=0)) / (n_draws + 1)  # NaN counts as high
     together = np.sort(np.concatenate([observed[None], shuffled]), axis=0)
     threshold = together[min(n_draws, max(0, math.ceil((1 - LEVEL) * (n_draws + 1)) - 1))]
     room = np.maximum(maximum - threshold, 1e-12)
