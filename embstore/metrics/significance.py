@@ -3,6 +3,7 @@
 from embstore.metrics.declaration import Column, OptionalColumns, Parameter
 
 VERSUS_COLUMNS = (
+    Column("versus", "string", "the layer it is compared with, the space of that, or best", shown=False),
     Column("difference", "number", "value minus that of the layer it is compared with, on the units that both have",
            interval=("difference_low", "difference_high")),
     Column("difference_low", "number", "2.5 % quantile of the difference over the resamples"),
@@ -27,6 +28,8 @@ VERSUS = (
 """Parameters of metrics whose rows are :class:`Scored`; see :mod:`embstore.query.differences`."""
 
 WITH_PERMUTATIONS = OptionalColumns("permutations", (
+    Column("permutations", "integer", "number of times the items were shuffled", minimum=0, shown=False),
+    Column("over", "string", "pair: each pair has a threshold of its own; max: that of the highest pair", shown=False),
     Column("p", "number", "share of the permutations with as high a similarity", minimum=0, maximum=1, shown=False),
     Column("threshold", "number", "similarity that 5 % of the permutations reach", shown=False),
     Column("calibrated", "number", "0: not above the threshold, 1: alike", minimum=0, maximum=1, shown=False),
