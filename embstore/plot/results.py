@@ -197,11 +197,12 @@ def over_keys(table: Table) -> Table:
     assert chart is not None
     has_layers = len({row["layer_name"] for row in rows}) > 1
     rows = tuple({**row, "layer": f"{'layer ' * has_layers}{row['layer_name']}"} for row in rows)
+    facets = [column for column in chart.facets if column not in ("space", "scale", *_GROUPS)]
     if "scale" in chart.facets and len({row["scale"] for row in rows}) > 1:
         rows = tuple({**row, STEP_NAME: str(row["scale"])} for row in rows if row["scale"] is not None)
         chart = chart._replace(
             x="scales", x_title="scale: number of the neighbour", series="layer", layer="scale", layer_name=STEP_NAME,
-            facets=("space", *(("group",) if chart.series == "group" else ())), is_ordered=True,
+            facets=("space", *facets, *(("group",) if chart.series == "group" else ())), is_ordered=True,
             settings=("layer", *chart.settings),
         )  # fmt: skip
         return replace(table, rows=rows, chart=chart)
@@ -211,7 +212,7 @@ def over_keys(table: Table) -> Table:
         return table
     chart = chart._replace(
         x="groups", x_title=f"{rows[0].get('by', 'group')}, compared with the one before", series="word", items=None,
-        facets=(*(("space",) if len({row["space"] for row in rows}) > 1 else ()), "layer"), layer=CURVE,
+        facets=(*(("space",) if len({row["space"] for row in rows}) > 1 else ()), *facets, "layer"), layer=CURVE,
         layer_name="group_2",
     )  # fmt: skip
     rows = tuple({**row, CURVE: pairs.index((row["group_1"], row["group_2"]))} for row in rows)

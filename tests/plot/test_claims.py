@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,17 @@ def test_scales_of_the_store_are_drawn_for_each_space_and_group(make_store: Make
         assert sorted(
             (row["group"], row["layer"], row["place"], row["dimension"]) for row in data_of(figure)
         ) == sorted((row["group"], f"layer {row['layer_name']}", row["scale"], row["dimension"]) for row in found)
+
+
+def test_stores_have_panels_of_their_own() -> None:
+    for found in (gride(2), change(("bank", "dog"))):
+        assert found.chart is not None
+        rows = tuple({**row, "store": name} for name in ("first", "second") for row in found)
+        chart = found.chart._replace(facets=("store", *found.chart.facets))
+        figure = replace(found, columns=("store", *found.columns), rows=rows, chart=chart).plot()
+        panels = [{row["store"] for row in panel["data"]["values"]} for panel in figure.spec["concat"]]
+        assert {len(stores) for stores in panels} == {1}
+        assert not faults(figure)
 
 
 GROUPS = ("[2, 10)", "[10, 30)", "[30, 40]")  # not in alphabetical order
