@@ -159,7 +159,7 @@ METRICS = (
         optional=(
             OptionalColumns("estimator", (
                 Column("scale", "integer", "number of the farther neighbour", minimum=2, is_key=True),
-                Column("dimension", "number", "maximum likelihood at this scale", minimum=0),
+                Column("dimension", "number", "maximum likelihood at this scale", minimum=0, band=("standard_error",)),
                 Column("standard_error", "number", "of dimension", minimum=0),
                 Column("distance", "number", "mean distance of the neighbours compared", minimum=0, shown=False),
             )),

@@ -164,7 +164,8 @@ METRICS = (
         function=probe,
         columns=(
             LABEL_COLUMN,
-            Column("accuracy", "number", "items of classes predicted rightly", 0, 1, interval=("low", "high")),
+            Column("accuracy", "number", "items of classes predicted rightly", 0, 1, interval=("low", "high"),
+                   baselines=("control_accuracy", "majority")),
             Column("r2", "number", "share of the variance of numbers that is predicted", maximum=1,
                    interval=("low", "high")),
             Column("low", "number", "lower limit of the 95 % interval", maximum=1),

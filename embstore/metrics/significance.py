@@ -7,6 +7,7 @@ from embstore.base.errors import UsageError
 from embstore.metrics.declaration import Column, Metric, OptionalColumns, Parameter
 
 VERSUS_COLUMNS = (
+    Column("versus", "string", "the layer it is compared with, the space of that, or best", shown=False),
     Column("difference", "number", "value minus that of the layer it is compared with, on the units that both have",
            interval=("difference_low", "difference_high")),
     Column("difference_low", "number", "2.5 % quantile of the difference over the resamples"),
@@ -16,7 +17,6 @@ VERSUS_COLUMNS = (
     Column("best_share", "number", "share of the resamples in which the layer is the best", 0, 1, shown=False),
     Column("detectable", "number", "difference that is found with a probability of .8", minimum=0, shown=False),
     Column("n_common", "integer", "units that all compared layers have", minimum=0, shown=False),
-    Column("versus", "string", "space and layer that it is compared with", shown=False),
 )  # fmt: skip
 WITH_VERSUS = OptionalColumns("versus", VERSUS_COLUMNS)
 VERSUS = (
@@ -33,10 +33,11 @@ VERSUS = (
 """Parameters of metrics whose rows are :class:`Scored`; see :mod:`embstore.query.differences`."""
 
 WITH_PERMUTATIONS = OptionalColumns("permutations", (
+    Column("permutations", "integer", "number of times the items were shuffled", minimum=0, shown=False),
+    Column("over", "string", "pair: each pair has a threshold of its own; max: that of the highest pair", shown=False),
     Column("p", "number", "share of the permutations with as high a similarity", minimum=0, maximum=1, shown=False),
     Column("threshold", "number", "similarity that 5 % of the permutations reach", shown=False),
     Column("calibrated", "number", "0: not above the threshold, 1: alike", minimum=0, maximum=1, shown=False),
-    Column("permutations", "integer", "times that the items were shuffled", minimum=1, shown=False),
 ))  # fmt: skip
 PERMUTATIONS = (
     Parameter("permutations", 0, "Number of times that the items of the second layers are shuffled, for p and "

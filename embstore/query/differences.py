@@ -154,12 +154,14 @@ def _compare(
     columns: dict[Place, dict[str, Any]] = {}
     for at, (place, difference) in enumerate(zip(places, found, strict=True)):
         row: dict[str, Any] = dict.fromkeys(column.name for column in VERSUS_COLUMNS)
-        row |= {"best_share": difference.best_share, "n_common": n, "versus": f"{space} {layer.name}"}
+        row |= {"best_share": difference.best_share, "n_common": n}
         if at != target:
             p = difference.p if parameters["test"] == "bootstrap" else _tested(parameters["test"], scores, at, target)
+            other = layer.name if place[0] == space else space
             row |= {
-                "difference": difference.value, "difference_low": difference.low, "difference_high": difference.high,
-                "p": p, "detectable": difference.detectable,
+                "versus": BEST if reference is None else other, "difference": difference.value,
+                "difference_low": difference.low, "difference_high": difference.high, "p": p,
+                "detectable": difference.detectable,
             }  # fmt: skip
         columns[place] = row
     largest = max(row["detectable"] or 0.0 for row in columns.values())

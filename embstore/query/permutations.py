@@ -67,8 +67,9 @@ def calibrated(
     for row, (p, threshold, score) in zip(rows, values, strict=True):
         has_value = row[similarity.column] is not None
         yield row | {
+            "permutations": parameters["permutations"], "over": parameters["over"],
             "p": float(p) if has_value else None, "threshold": float(threshold) if has_value else None,
-            "calibrated": float(score) if has_value else None, "permutations": parameters["permutations"],
+            "calibrated": float(score) if has_value else None,
         }  # fmt: skip
 
 
