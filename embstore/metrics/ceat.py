@@ -101,19 +101,14 @@ def ceat(
 def _draw(units: Floats, sets: Sequence[Sequence[NDArray[np.int64]]], draws: int, seed: int) -> tuple[Floats, Floats]:
     """Return the effect size of each draw, NaN if all associations are equal, and the variance of the associations."""
     rng = np.random.default_rng(seed)
-    rows = np.concatenate([word for words in sets[:2] for word in words])
-    columns = np.concatenate([word for words in sets[2:] for word in words])
-    cosines = units[np.unique(rows)] @ units[np.unique(columns)].T
-    n_x, n_a = len(sets[0]), len(sets[2])
-    targets = [np.searchsorted(np.unique(rows), word) for words in sets[:2] for word in words]
-    attributes = [np.searchsorted(np.unique(columns), word) for words in sets[2:] for word in words]
-    effects, variances = [], []
-    size = max(1, _BATCH_VALUES // (len(targets) * len(attributes)))
+    n_x, effects, variances = len(sets[0]), [], []
+    size = max(1, _BATCH_VALUES // units.shape[1])
     for start in range(0, draws, size):
         n = min(size, draws - start)
-        i, j = (np.stack([rng.choice(word, n) for word in words], axis=1) for words in (targets, attributes))
-        drawn = cosines[i[:, :, None], j[:, None, :]]
-        s = drawn[:, :, :n_a].mean(axis=2) - drawn[:, :, n_a:].mean(axis=2)
+        chosen = [[rng.choice(word, n) for word in words] for words in sets]
+        # The mean cosine with some unit vectors is the product with their mean.
+        a, b = (sum(units[rows] for rows in words) / len(words) for words in chosen[2:])
+        s = np.stack([np.vecdot(units[rows], a - b) for words in chosen[:2] for rows in words], axis=1)
         spread = s.std(axis=1, ddof=1)
         difference = s[:, :n_x].mean(axis=1) - s[:, n_x:].mean(axis=1)
         effects.append(np.divide(difference, spread, out=np.full(n, np.nan), where=spread > 1e-12))
@@ -141,9 +136,9 @@ METRICS = (
         name="ceat", help="Association of words over their contexts: the distribution of WEAT's effect size (CEAT).",
         function=ceat,
         columns=(
-            *(Column(name, "number", f"{level:.0%} quantile of the effect sizes", shown=name not in ("q25", "q75"))
-              for name, level in _QUANTILES.items()),
-            Column("ces", "number", "combined effect size, weighted by the sampling variances"),
+            *(Column(name, "number", f"{level:.0%} quantile of the effect sizes", shown=name not in ("q25", "q75"),
+                     band=("q05", "q95") if name == "median" else ()) for name, level in _QUANTILES.items()),
+            Column("ces", "number", "combined effect size, weighted by the sampling variances", band=("se",)),
             Column("se", "number", "its standard error", minimum=0),
             Column("p", "number", "two-sided p-value of ces, which falls with the number of draws", 0, 1, shown=False),
             Column("ces_association", "number", "combined effect size, weighted as in the authors' code", shown=False),
@@ -161,8 +156,10 @@ METRICS = (
         ),
         formula="Σ e/(V + τ²) / Σ 1/(V + τ²) over draws, e = (mean_X s − mean_Y s) / std_{X∪Y} s, "
         "s(w) = mean_a cos(w, a) − mean_b cos(w, b)",
-        citation="Guo & Caliskan (2021), AIES; DerSimonian & Laird (1986), Controlled Clinical Trials 7",
-        references=("guo2021", "dersimonian1986", "caliskan2017"), needs="word contexts", units=(Unit.OCCURRENCE,),
+        citation="Guo & Caliskan (2021), AIES; DerSimonian & Laird (1986), Controlled Clinical Trials 7; effect size: "
+        "Caliskan et al. (2017), Science 356",
+        references=("guo2021", "dersimonian1986", "caliskan2017"), needs="word contexts",
+        drawn_values=("median", "ces", "ces_association"), units=(Unit.OCCURRENCE,),
         estimator="The distribution of the effect sizes is the result: its quantiles come first. The draws share "
         "occurrences, and their number can be raised at will, with which p and se go to 0: as evidence p is without "
         "meaning. V is the sampling variance of an effect size of this many words in ces, and the variance of the "

@@ -66,10 +66,10 @@ def change(
                     found.append(row | {"reason": f"fewer than {max(2, min_contexts)} contexts in a group"})
                 continue
             wide = vectors[at].astype(np.float64)
-            values, p = _compare(units[at], is_second, permutations, [seed, number])
+            values, p = _compare(units[at], is_second, permutations, [seed, *text.encode()])
             mean, mean_2 = (wide[is_second == side].mean(axis=0) for side in (False, True))
             lengths = float(np.linalg.norm(mean) * np.linalg.norm(mean_2))
-            row |= values | {"prt": 1 - float(mean @ mean_2) / lengths if lengths else None}
+            row |= values | {"prt": float((1 - mean @ mean_2 / lengths).clip(0, 2)) if lengths else None}
             found.append(row | {"p": p, "seed": None if p is None else seed})
         tested = [row for row in found if row["p"] is not None]
         for row, adjusted in zip(tested, holm(np.array([row["p"] for row in tested], np.float64)), strict=True):
@@ -87,7 +87,8 @@ def _compare(
     n, n_2 = len(units), int(is_second.sum())
     observed = _distances(units, is_second[None].astype(np.float64))
     change = float(observed[0][0] - observed[1][0])
-    values: Result = {"apd": float(observed[0][0]), "within": float(observed[1][0]), "apd_change": change}
+    apd, within = (float(each[0].clip(0, 2)) for each in observed)
+    values: Result = {"apd": apd, "within": within, "apd_change": change}
     if not permutations:
         return values, None
     rng = np.random.default_rng(seed)
@@ -95,8 +96,8 @@ def _compare(
     for start in range(0, permutations, size):
         chosen = np.zeros((min(size, permutations - start), n))
         chosen[:, :n_2] = 1
-        apd, within = _distances(units, rng.permuted(chosen, axis=1))
-        n_large += int((apd - within >= change - 1e-12 * n).sum())
+        between, inside = _distances(units, rng.permuted(chosen, axis=1))
+        n_large += int((between - inside >= change - 1e-12 * n).sum())
     return values, (n_large + 1) / (permutations + 1)
 
 
@@ -124,7 +125,8 @@ METRICS = (
             Column("word", "string", "the word", is_key=True),
             Column("group_1", "string", "the first group", is_key=True),
             Column("group_2", "string", "the next one", is_key=True),
-            Column("apd", "number", "mean cosine distance between occurrences of the two groups", 0, 2),
+            Column("apd", "number", "mean cosine distance between occurrences of the two groups", 0, 2,
+                   baselines=("within",)),
             Column("within", "number", "mean cosine distance within a group, averaged over both", 0, 2, shown=False),
             Column("apd_change", "number", "apd minus within", minimum=-2, maximum=2),
             Column("prt", "number", "cosine distance of the groups' mean vectors", minimum=0, maximum=2),
@@ -134,14 +136,15 @@ METRICS = (
             Column("n_2", "integer", "occurrences in the second group", minimum=0),
         ),
         parameters=(
-            Parameter("word", (), "A word; none given: all with enough contexts.", metavar="WORD", is_input=True),
+            Parameter("word", (), "A word; none given: all with enough contexts.", metavar="WORD", in_rows=False),
             Parameter("min_contexts", 5, "Contexts of a word that each group must have.", minimum=2),
             Parameter("permutations", 1000, "Number of shuffles of the groups (0: no p).", minimum=0,
                       counts_draws=True),
         ),
         formula="APD = mean over pairs of 1 − cos(x, y), x of one group, y of the other; PRT = 1 − cos(x̄, ȳ)",
         citation="Kutuzov & Giulianelli (2020), SemEval; Liu, Medlar & Głowacka (2021), Eval4NLP (permutation test)",
-        references=("kutuzov2020", "liu2021"), needs="contexts", units=(Unit.OCCURRENCE,), compares_groups=True,
+        references=("kutuzov2020", "liu2021"), needs="contexts", drawn_values=("apd_change", "prt", "apd", "within"),
+        units=(Unit.OCCURRENCE,), compares_groups=True,
         estimator="Exact over all pairs of occurrences. ⦃by⦄ names the column with the groups, in ascending order; "
         "each is compared with the next. APD of a word with varied uses is large without any change, so that within, "
         "the distance inside the groups, is taken off. p is the share of shuffles of the word's groups with as large a "

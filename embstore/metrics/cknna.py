@@ -1,6 +1,7 @@
 """Measure how alike two layers arrange the items near each other: CKA over mutual nearest neighbours."""
 
 from collections.abc import Sequence
+from itertools import product
 from math import sqrt
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from embstore.metrics.comparison import AGAINST
 from embstore.metrics.declaration import N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result, Similarity
-from embstore.metrics.numerics.layer_pairs import Grid, Pair, check_complete
+from embstore.metrics.numerics.layer_pairs import Grid, Pair, check_complete, has_equal_vectors, why_all_near
 from embstore.metrics.significance import PERMUTATIONS, WITH_PERMUTATIONS
 
 if TYPE_CHECKING:
@@ -49,7 +50,12 @@ def cknna(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids
         for i, j in pairs:
             value, why = (None, reason) if reason else _normalised(graphs[i], graphs[j], squares[i], squares[j])
             rows[i, j] = {"cknna": value, "n": n, "n_zero": len(ids) - n, "reason": why}
-    return [dict(rows[min(i, j), max(i, j)]) for i in grid.left for j in grid.right]
+    are_equal = [has_equal_vectors(layer, directions=True) for layer in grid.layers]
+    found: list[Result] = []
+    for i, j in product(grid.left, grid.right):
+        row, why = rows[min(i, j), max(i, j)], why_all_near(are_equal, i, j)
+        found.append(row | {"cknna": None, "reason": row["reason"] or why} if why else dict(row))
+    return found
 
 
 def _graph(layer: LayerData, ids: Ids, k: int) -> "csr_array":

@@ -21,7 +21,7 @@ from embstore.metrics.declaration import (
     Result,
     Similarity,
 )
-from embstore.metrics.numerics.chance import Spectrum, biased_cka_by_chance
+from embstore.metrics.numerics.chance import UNBIASED, Spectrum, cka_by_chance
 from embstore.metrics.numerics.layer_pairs import (
     CentredVectors,
     GramMatrix,
@@ -64,22 +64,22 @@ def cka(
 
     Returns:
         A row for each layer of ``left`` with each of ``right``: ``cka`` in [-1, 1], biased in [0, 1]; ``chance``, its
-        mean over all ways to shuffle the items of one layer, and ``chance_deviation``, its standard deviation, which is
-        None for ``unbiased`` and for fewer than 4 items; ``n``; ``reason``.
+        mean over all ways to shuffle the items of one layer, and ``chance_deviation``, the standard deviation;
+        ``n``; ``reason``.
     """
     grid, n, min_items = Grid.of(left, right), len(ids), _MIN_CKA_ITEMS[variant]
     form, gram = (hsic1, hsic1_gram) if variant == "unbiased" else (biased_hsic, biased_gram)
     forms = pair_forms(grid.layers, with_self_pairs(grid.pairs), ids, form, gram) if n >= min_items else {}
     too_few = (None, f"{variant} CKA needs {min_items} items or more")
-    is_biased = variant == "biased" and forms
-    spectra = [Spectrum.of(layer, forms[i, i]) for i, layer in enumerate(grid.layers)] if is_biased else []
+    spectra = [
+        Spectrum.of(layer, forms[i, i]) if variant == "biased" and forms else UNBIASED
+        for i, layer in enumerate(grid.layers)
+    ]
     rows: list[Result] = []
     for i, j in product(grid.left, grid.right):
         value, reason = normalise(forms, i, j, _NO_VARIANCE) if forms else too_few
-        chance: tuple[float | None, float | None] = (None if value is None else 0.0, None)
-        if value is not None and spectra:
-            chance = biased_cka_by_chance(spectra[i], spectra[j], n)
-        rows.append({"cka": value, "chance": chance[0], "chance_deviation": chance[1], "n": n, "reason": reason})
+        mean, deviation = (None, None) if value is None else cka_by_chance(spectra[i], spectra[j], n)
+        rows.append({"cka": value, "chance": mean, "chance_deviation": deviation, "n": n, "reason": reason})
     return rows
 
 
@@ -392,7 +392,7 @@ METRICS = (
         columns=(
             Column("cka", "number", "1: alike up to rotation and scale", minimum=-1, maximum=1),
             Column("chance", "number", "mean over all ways to shuffle the items", minimum=0, maximum=1, shown=False),
-            Column("chance_deviation", "number", "its standard deviation, if biased", 0, shown=False),
+            Column("chance_deviation", "number", "standard deviation over these", 0, shown=False),
         ),
         parameters=(
             Parameter("variant", "unbiased", "unbiased, or biased: near 1 by itself where items are few.",
@@ -402,13 +402,14 @@ METRICS = (
         ),
         optional=(WITH_PERMUTATIONS,), similarity=Similarity("cka", matrix=_cka_matrix),
         formula="HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), K = XXᵀ, L = YYᵀ",
-        citation="Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et al. (2021), ICLR",
+        citation="Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et al. (2021), ICLR; "
+        "chance: Kazi-Aoual et al. (1995), CSDA 20; Josse, Pagès & Husson (2008), CSDA 53",
         references=("kornblith2019", "song2012", "nguyen2021", "kazi1995", "josse2008"), needs="layers", version=2,
         estimator=f"Exact, {_ROUTES} unbiased takes HSIC_1, which needs 4 "
         "items and may make CKA negative; biased takes Kornblith's, which for n = 100 items with independent Gaussian "
         "vectors of 768 dimensions in both layers is about .885: chance says how much of it items in random order "
-        "have, exactly and without a draw. Rotating a layer, or scaling it as a whole, changes nothing; scaling single "
-        "dimensions does.",
+        "have, exactly and without a draw, and chance_deviation how far it varies. Rotating a layer, or "
+        "scaling it as a whole, changes nothing; scaling single dimensions does.",
     ),
     Metric(
         name="rsa", help="Whether two layers find the same pairs of items similar: the correlation of their cosines.",

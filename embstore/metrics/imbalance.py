@@ -10,7 +10,7 @@ from embstore.base.arrays import cosine_error, rounding_error_bound, slices
 from embstore.base.summary import Float64Array
 from embstore.metrics.comparison import AGAINST, normalise_rows
 from embstore.metrics.declaration import N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result, Similarity
-from embstore.metrics.numerics.layer_pairs import Grid, check_complete, read_vectors
+from embstore.metrics.numerics.layer_pairs import Grid, check_complete, has_equal_vectors, read_vectors, why_all_near
 from embstore.metrics.significance import PERMUTATIONS, WITH_PERMUTATIONS
 
 Positions = NDArray[np.int64]
@@ -44,6 +44,7 @@ def imbalance(
     """
     grid = Grid.of(left, right)
     by_items = grid.pairs_by_items(ids) if distance == "cosine" else [(ids, grid.pairs)]
+    are_equal = [has_equal_vectors(layer, directions=distance == "cosine") for layer in grid.layers]
     values: dict[tuple[int, int], float] = {}
     shared: dict[tuple[int, int], Result] = {}
     for used_ids, pairs in by_items:
@@ -51,9 +52,10 @@ def imbalance(
         reason = None if k < n else f"{k} neighbours of {max(n - 1, 0)} other items: take a smaller k"
         counts: Result = {"n": n, "n_zero": len(ids) - n, "reason": "fewer than two items" if n < 2 else reason}
         directed = {*pairs, *((j, i) for i, j in pairs)}
-        shared |= dict.fromkeys(directed, counts)
-        if counts["reason"] is None:
-            values |= _imbalances(grid.layers, directed, used_ids, k, distance)
+        for pair in directed:
+            shared[pair] = counts | {"reason": counts["reason"] or why_all_near(are_equal, *pair)}
+        directed = {pair for pair in directed if shared[pair]["reason"] is None}
+        values |= _imbalances(grid.layers, directed, used_ids, k, distance)
     empty: Result = {"imbalance": None, "imbalance_back": None, "chance": None}
     return [
         {**empty, **shared[i, j]} if (i, j) not in values
@@ -130,7 +132,7 @@ METRICS = (
         optional=(WITH_PERMUTATIONS,), similarity=Similarity("imbalance", is_distance=True),
         formula="Δ(A → B) = 2/n · mean rank in B of the nearest neighbour in A",
         citation="Glielmo, Zeni, Cheng, Csányi & Laio (2022), PNAS Nexus", references=("glielmo2022",),
-        needs="layers", drawn_values=("imbalance", "imbalance_back"),
+        needs="layers", drawn_values=("imbalance",), sides=("from layer", "to layer"),
         estimator="Exact: all neighbours and the full ranks of all items, where the authors' DADApy takes subsets and "
         "draws the ranks beyond the nearest ones at random. Not symmetric: both small, the layers are equivalent; one "
         "small, the one contains the other; both near 1, they have nothing in common. The smallest value is "

@@ -1,5 +1,7 @@
 """Measure what a layer shows of a label of the items, without training: nearest neighbours and clusters."""
 
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,8 +45,8 @@ def knn(data: LayerData, *, labels: ItemLabels, k: int = 10) -> Result:
     sizes = np.bincount(own, minlength=len(labels.names)).astype(np.float64)
     n, n_classes = len(ids), int((sizes > 0).sum())
     counts |= {"n_classes": n_classes}
-    if n_classes < 2:
-        return {**_NULLS, **counts, "reason": ONE_CLASS}
+    if why := why_no_classes(n, n_classes):
+        return {**_NULLS, **counts, "reason": why}
     if k >= n:
         return {**_NULLS, **counts, "reason": f"{k} neighbours of {n - 1} other items: take a smaller k"}
     near = own[positions]
@@ -69,6 +71,11 @@ def knn(data: LayerData, *, labels: ItemLabels, k: int = 10) -> Result:
         "reason": None,
     }
     return Scored(row, Scores(ids, is_right.astype(np.float64), "mean"))
+
+
+def why_no_classes(n: int, n_classes: int) -> str | None:
+    """Return the reason why labels of n items say nothing; None if they do."""
+    return ONE_CLASS if n_classes < 2 else "each item is a class of its own" if n_classes == n else None
 
 
 def _vote(labels: Codes) -> Codes:
@@ -108,8 +115,8 @@ def clusters(data: LayerData, *, labels: ItemLabels, runs: int = 10, seed: int =
     counts: Result = {"n": len(units), "n_zero": int(is_zero.sum()), "null_left_out": data.summary.n - len(ids)}
     empty: Result = dict.fromkeys(("ami", "ari", "v_measure", "v_chance", "ami_deviation", "best"))
     empty |= counts | {"n_classes": len(distinct), "seed": None}
-    if len(distinct) < 2:
-        return empty | {"reason": ONE_CLASS}
+    if why := why_no_classes(len(units), len(distinct)):
+        return empty | {"reason": why}
     scores = np.array([_agreement(units, own, len(distinct), seed + run) for run in range(runs)])
     ami, ari, v_measure, v_chance = scores.mean(axis=0).tolist()
     deviation = float(scores[:, 0].std(ddof=1)) if runs > 1 else None
@@ -126,7 +133,8 @@ def _agreement(units: NDArray[np.float64], own: Codes, k: int, seed: int) -> tup
         from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
     except ImportError as error:
         raise UsageError(f"clusters need scikit-learn. Run: {install_command('probe')}") from error
-    found = KMeans(k, n_init=1, random_state=seed).fit_predict(units)
+    with warnings.catch_warnings(action="ignore"):  # of fewer different directions than clusters
+        found = KMeans(k, n_init=1, random_state=seed).fit_predict(units)
     expected = expected_mutual_information(contingency_matrix(own, found, sparse=True), len(own))
     mean_entropy = (entropy(np.bincount(own)) + entropy(np.bincount(found))) / 2
     return (
@@ -160,7 +168,8 @@ METRICS = (
         function=knn,
         columns=(
             LABEL_COLUMN,
-            Column("accuracy", "number", "items whose label most neighbours have", 0, 1, interval=("low", "high")),
+            Column("accuracy", "number", "items whose label most neighbours have", 0, 1, interval=("low", "high"),
+                   baselines=("majority",)),
             Column("low", "number", "lower limit of the 95 % interval of accuracy", 0, 1),
             Column("high", "number", "upper limit of the 95 % interval of accuracy", 0, 1),
             Column("balanced_accuracy", "number", "mean accuracy of the classes", minimum=0, maximum=1),
@@ -173,7 +182,8 @@ METRICS = (
         parameters=(LABEL, LABEL_BINS, Parameter("k", 10, "Number of nearest neighbours.", minimum=1), *VERSUS),
         optional=(WITH_VERSUS,),
         formula="share of items i whose label is the most frequent one of their k nearest others by cosine",
-        citation="Fix & Hodges (1951); leave-one-out as in Cover & Hart (1967), IEEE Trans. Inf. Theory 13",
+        citation="Fix & Hodges (1951); leave-one-out as in Cover & Hart (1967), IEEE Trans. Inf. Theory 13; interval: "
+        "Wilson (1927), JASA 22",
         references=("fix1951", "cover1967", "wilson1927"), needs="labels", best="accuracy",
         estimator="Exact neighbours by cosine, leaving the item itself out by its id. Of equally frequent labels that "
         f"of the nearest neighbour is taken. {_LEFT_OUT}The interval is Wilson's "
@@ -186,7 +196,8 @@ METRICS = (
         function=clusters,
         columns=(
             LABEL_COLUMN,
-            Column("ami", "number", "adjusted mutual information: 1 the same, 0 by chance", maximum=1),
+            Column("ami", "number", "adjusted mutual information: 1 the same, 0 by chance", maximum=1,
+                   band=("ami_deviation",)),
             Column("ari", "number", "adjusted Rand index: 1 the same, 0 by chance", minimum=-0.5, maximum=1),
             Column("v_measure", "number", "harmonic mean of homogeneity and completeness", minimum=0, maximum=1),
             Column("v_chance", "number", "v_measure by chance", minimum=0, maximum=1),

@@ -164,6 +164,11 @@ class Regression:
         return float(penalties[scores.argmin()])
 
 
+GROUP = Parameter(
+    "group", None, "Column whose items stay on one side of each fold, such as lemma; by default the sentence of an "
+    "occurrence.", value_type=str, metavar="NAME", is_input=True,
+)  # fmt: skip
+
 METRICS = (
     Metric(
         name="predictivity", help="How well one layer predicts another linearly: R² on items left out.",
@@ -174,6 +179,7 @@ METRICS = (
             Column("chance", "number", "expected r2_in_sample of unrelated layers: rank/(n − 1)", 0, 1, shown=False),
         ),
         parameters=(
+            GROUP,
             Parameter("folds", 5, "Number of folds of the cross-validation.", minimum=2),
             AGAINST,
             *PERMUTATIONS,
@@ -183,12 +189,15 @@ METRICS = (
         citation="Golub, Heath & Wahba (1979), Technometrics 21 (strength of the ridge); linear predictivity as in "
         "Yamins et al. (2014), PNAS",
         references=("golub1979", "yamins2014"), needs="layers", drawn_values=("r2", "r2_in_sample"),
+        sides=("from layer", "to layer"),
         estimator="Directed: from layer to layer_2. Errors are summed over all dimensions and folds before they are "
         "divided, so that dimensions count by their variance, where scikit-learn's mean over dimensions gives dead "
-        "ones the same weight; negative values are real, and kept. The strength of the ridge minimises generalised "
-        "cross-validation within the fitted items, on a grid of 10⁻⁶ to 10⁴ times the mean eigenvalue. In sample, "
-        "least squares predicts anything where there are more dimensions than items: r2_in_sample is shown beside its "
-        "chance level for that. Rotating either layer, or scaling it as a whole, changes nothing.",
+        "ones the same weight; negative values are real, and kept. No group is divided between folds: of occurrences "
+        "no sentence is, by default, since its occurrences come from one forward pass. The strength of the ridge "
+        "minimises generalised cross-validation within the fitted items, on a grid of 10⁻⁶ to 10⁴ times the mean "
+        "eigenvalue. In sample, least squares predicts anything where there are more dimensions than items: "
+        "r2_in_sample is shown beside its chance level for that. Rotating either layer, or scaling it as a whole, "
+        "changes nothing.",
         drawn=lambda row: f"{row['folds']} folds",
     ),
 )  # fmt: skip

@@ -10,11 +10,11 @@ from embstore.base.errors import UsageError
 from embstore.base.installation import install_command
 from embstore.metrics.data import ItemLabels
 from embstore.metrics.declaration import Column, LayerData, Metric, Parameter, Result, Scored
-from embstore.metrics.labels import LABEL, LABEL_BINS, LABEL_COLUMN, ONE_CLASS
+from embstore.metrics.labels import LABEL, LABEL_BINS, LABEL_COLUMN, why_no_classes
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.folds import draw_folds
 from embstore.metrics.numerics.statistics import percentile_interval, resampled_means, wilson_interval
-from embstore.metrics.predictivity import Regression
+from embstore.metrics.predictivity import GROUP, Regression
 from embstore.metrics.significance import VERSUS, WITH_VERSUS
 
 Codes = NDArray[np.int64]
@@ -60,8 +60,8 @@ def probe(data: LayerData, *, labels: ItemLabels, folds: int = 5, control: bool 
     row |= {"n_classes": n_classes, "seed": None}
     if n_groups < max(folds, 2 * _INNER_FOLDS):
         return row | {"reason": f"fewer than {max(folds, 2 * _INNER_FOLDS)} groups of items"}
-    if n_classes is not None and n_classes < 2:
-        return row | {"reason": ONE_CLASS}
+    if n_classes is not None and (why := why_no_classes(len(ids), n_classes)):
+        return row | {"reason": why}
     x, fold = vectors.astype(np.float64), draw_folds(groups, folds, seed)
     row |= {"reason": None, "seed": seed}
     if labels.values is not None:
@@ -110,6 +110,8 @@ def _strength(x: Floats, codes: Codes, groups: Codes, seed: int) -> float:
     n_right = np.zeros(len(STRENGTHS))
     for number in range(_INNER_FOLDS):
         train, test = inner != number, inner == number
+        if not train.any() or not test.any():  # fewer groups than folds
+            continue
         for at, strength in enumerate(STRENGTHS):
             n_right[at] += (_fitted(x[train], codes[train], strength).predict(x[test]) == codes[test]).sum()
     return STRENGTHS[int(n_right.argmax())]
@@ -119,14 +121,13 @@ def _fitted(x: Floats, codes: Codes, strength: float) -> Any:
     """Return a fitted model; of a single class, one that always predicts it."""
     try:
         from sklearn.dummy import DummyClassifier
-        from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
     except ImportError as error:
         raise UsageError(f"probes need scikit-learn. Run: {install_command('probe')}") from error
     if (codes == codes[0]).all():
         return DummyClassifier(strategy="most_frequent").fit(x, codes)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a weak penalty that does not converge loses inner folds
+        warnings.simplefilter("ignore")  # of a weak penalty that does not converge, which loses, or of many classes
         return LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS).fit(x, codes)
 
 
@@ -157,18 +158,14 @@ def _ridge(x: Floats, values: Floats, fold: Codes, seed: int) -> Result:
     return {"r2": 1 - float(errors.sum() / totals.sum()), "low": low, "high": high}
 
 
-GROUP = Parameter(
-    "group", None, "Column whose items stay on one side of each fold, such as lemma; by default the sentence of an "
-    "occurrence.", value_type=str, metavar="NAME", is_input=True,
-)  # fmt: skip
-
 METRICS = (
     Metric(
         name="probe", help="How well a linear probe predicts a label from the vectors, on items it was not fitted to.",
         function=probe,
         columns=(
             LABEL_COLUMN,
-            Column("accuracy", "number", "items of classes predicted rightly", 0, 1, interval=("low", "high")),
+            Column("accuracy", "number", "items of classes predicted rightly", 0, 1, interval=("low", "high"),
+                   baselines=("control_accuracy", "majority")),
             Column("r2", "number", "share of the variance of numbers that is predicted", maximum=1,
                    interval=("low", "high")),
             Column("low", "number", "lower limit of the 95 % interval", maximum=1),
@@ -181,6 +178,7 @@ METRICS = (
             Column("n_classes", "integer", "classes among the items", minimum=0, shown=False),
             Column("n_groups", "integer", "groups that the folds are made of", minimum=0, shown=False),
             Column("null_left_out", "integer", "items without a label", minimum=0, shown=False),
+            Column("grouped_by", "string", "column that the groups are the values of, or sentence", shown=False),
             Column("best", "boolean", "whether accuracy is the highest of the requested layers of the space"),
         ),
         parameters=(

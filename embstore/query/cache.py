@@ -173,10 +173,10 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
             hashes |= {f"dataset {name}": sha for name, sha in catalog.dataset_hashes(names).items()}
         except OSError as error:
             raise UncachedError(f"a dataset cannot be read: {error}") from error
-    if metric.needs in ("column", "labels") or values.get("block") is not None:
+    if metric.needs in ("column", "labels") or {values.get("block"), values.get("group")} != {None}:
         hashes["columns"] = _columns(catalog)
     for name, value in values.items():
-        if metric.needs in ("lexicon", "word sets", "word contexts") and name in SETS and is_file(value):
+        if name in SETS and is_file(value):
             hashes[name] = _file_hash(value)
         _as_json(value)  # raises if it has no JSON form
     return hashes

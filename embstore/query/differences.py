@@ -1,5 +1,6 @@
 """Compare the rows of a metric with that of another layer, of another space, or of the best layer: ``versus``."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,10 @@ from embstore.storage.files.card import Card, select_layers
 from embstore.storage.files.derived import Answer
 
 BEST = "best"
+_LEVEL = 0.05
+_RESAMPLES = 1000
 _FEW = 3  # units below which no difference is tested
+_UNITS = {"pairs": "pairs", "analogies": "questions", "lexicon": "words"}
 
 LayerAnswers = dict[Layer, Answer]
 Place = tuple[str, Layer, int]
@@ -34,15 +38,18 @@ def with_versus(catalog: Catalog, request: MetricRequest, cards: list[Card], lay
     """Return the spaces with that which they are compared with; raise if they cannot be compared as requested."""
     _check(request)
     versus = request.parameters["versus"]
+    shown, _ = select_layers(cards, layers)
+    if {card.space for card in cards} == {versus} or (
+        versus not in catalog.cards and max(map(len, shown.values())) < 2
+    ):
+        raise UsageError(f"⦃versus={versus}⦄: there is nothing to compare it with. Take more layers, or another space.")
     if versus in catalog.cards:
         return cards if versus in {card.space for card in cards} else [*cards, catalog.cards[versus]]
     if versus == BEST:
         return cards
-    if not any(character.isdigit() for character in versus) and versus not in {
-        layer.name for card in cards for layer in card.layers.members
-    }:
+    names = {"top", *(layer.name for card in cards for layer in card.layers.members)}
+    if not any(character.isdigit() for character in versus) and versus not in names:
         raise UnknownNameError("space or layer", versus, [BEST, *catalog.cards])
-    shown, _ = select_layers(cards, layers)
     for card in cards:
         if card.space in shown and _layer(card, versus) not in shown[card.space]:
             raise QueryError(f"{card.space}: layer {versus} is compared with, and not among ⦃layer={layers}⦄: add it.")
@@ -72,6 +79,7 @@ def differences(
     for places, reference in _families(request, cards, space_answers):
         scored = {place: row.scores for place, row in places.items() if isinstance(row, Scored)}
         if len(scored) < 2 or (reference is not None and reference not in scored):
+            notes.append("versus: nothing to compare: fewer than two layers have a value that can be resampled.")
             continue
         found, note = _compare(request, scored, reference)
         columns |= found
@@ -79,6 +87,10 @@ def differences(
     tested = [place for place, row in columns.items() if row["p"] is not None]
     for place, p in zip(tested, holm(np.array([columns[place]["p"] for place in tested])).tolist(), strict=True):
         columns[place]["p_holm"] = p
+    smallest = len(tested) * (1 if request.parameters["versus"] == BEST else 2) / (_n_resamples(request) + 1)
+    if request.parameters["test"] == "bootstrap" and smallest >= _LEVEL:
+        notes.append(f"too few resamples for {len(tested)} tests: no p_holm can be below {smallest:.2g}. Draw more: "
+                     "⦃differences=10000⦄")  # fmt: skip
     return columns, list(dict.fromkeys(notes))
 
 
@@ -134,11 +146,10 @@ def _compare(
     space, layer, _ = places[target]
     name = f"{space} layer {layer.name}" + (", the best" if reference is None else "")
     if n < _FEW or not np.isfinite(values).all():
-        return {}, f"{name}: {n} units in common, or values that are all equal: nothing to test."
+        return {}, f"versus {name}: {n} units in common, or values that are all equal: there is nothing to test."
     by_word = parameters["resample"] == "word"
-    resampled = np.stack(
-        [each.resampled(parameters["differences"], request.selection.seed, by_word=by_word) for each in scores]
-    )
+    n_resamples = _n_resamples(request)
+    resampled = np.stack([each.resampled(n_resamples, request.selection.seed, by_word=by_word) for each in scores])
     found = compare_resamples(values, resampled, None if reference is None else target)
     columns: dict[Place, dict[str, Any]] = {}
     for at, (place, difference) in enumerate(zip(places, found, strict=True)):
@@ -146,18 +157,27 @@ def _compare(
         row |= {"best_share": difference.best_share, "n_common": n}
         if at != target:
             p = difference.p if parameters["test"] == "bootstrap" else _tested(parameters["test"], scores, at, target)
+            other = layer.name if place[0] == space else space
             row |= {
-                "difference": difference.value, "difference_low": difference.low, "difference_high": difference.high,
-                "p": p, "detectable": difference.detectable,
+                "versus": BEST if reference is None else other, "difference": difference.value,
+                "difference_low": difference.low, "difference_high": difference.high, "p": p,
+                "detectable": difference.detectable,
             }  # fmt: skip
         columns[place] = row
-    smallest = max(row["detectable"] or 0.0 for row in columns.values())
-    drawn = "words" if by_word else "units"
+    largest = max(row["detectable"] or 0.0 for row in columns.values())
+    units, test = _UNITS.get(request.metric.needs, "items"), parameters["test"]
+    drawn = "the words of the pairs" if by_word else f"the {units}"
+    by_test = "" if test == "bootstrap" else f"; p by {test.title()}'s test, which is approximate for ranks"
     note = (
-        f"versus {name}: n = {n} units in common, {parameters['differences']:,} resamples of {drawn}; a single test "
-        f"would find differences of {smallest:.3f} or more with a probability of .8."
+        f"versus {name}: {n:,} {units} that all have, {n_resamples:,} resamples of {drawn}{by_test}. With these a "
+        f"difference of {largest:.3f} would be found four times in five; smaller ones are often missed."
     )
     return columns, note
+
+
+def _n_resamples(request: MetricRequest) -> int:
+    """Return the number of resamples: by default those of the intervals, which need not be drawn anew."""
+    return request.parameters["differences"] or request.parameters.get("resamples") or _RESAMPLES
 
 
 def _tested(test: str, scores: Sequence[Scores], at: int, target: int) -> float | None:
@@ -168,4 +188,5 @@ def _tested(test: str, scores: Sequence[Scores], at: int, target: int) -> float 
         return None
     between = Scores(first.units, first.values, first.statistic, second.values, first.error).value
     function = williams_test if test == "williams" else steiger_test
-    return function(first.value, second.value, between, n)[1]
+    p = function(first.value, second.value, between, n)[1]
+    return p if math.isfinite(p) else 1.0 if first.value == second.value else None

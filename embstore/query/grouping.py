@@ -42,8 +42,8 @@ class Grouping:
         return {"by": self.column} | ({} if self.bins is None else {"bins": self.bins})
 
 
-def parse_grouping(by: str | None, bins: Bins | None = None) -> Grouping | None:
-    """Return how to group items; None for not at all."""
+def parse_grouping(by: str | None, bins: Bins | None = None, option: str = "bins") -> Grouping | None:
+    """Return how to group items, None for not at all; ``option`` is the name of ``bins`` in messages."""
     if by is None:
         if bins is not None:
             raise UsageError("bins are intervals of a column. Name it: ⦃by=COLUMN⦄")
@@ -61,7 +61,8 @@ def parse_grouping(by: str | None, bins: Bins | None = None) -> Grouping | None:
         if 2 <= len(edges) <= MAX_GROUPS + 1 and all(low < high for low, high in pairwise(edges)):
             return Grouping(by, edges=edges)
     raise UsageError(
-        f"bins must be a number from 1 to {MAX_GROUPS:,}, or two or more ascending edges, as in 0,10,100, not {bins!r}."
+        f"{option} must be a number from 1 to {MAX_GROUPS:,}, or two or more ascending edges, as in 0,10,100, not "
+        f"{bins!r}."
     )
 
 

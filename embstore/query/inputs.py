@@ -32,6 +32,8 @@ from embstore.storage.item_lookup import GroupBy, group_occurrences, spellings
 
 PAIR_KINDS = ("word pairs", "sentence pairs", "occurrence pairs")
 
+_MANY_MISSING = 0.2  # share of the words of a set above which WEFE (Badilla et al. 2020) gives no value
+
 Columns = Mapping[str, NDArray[Any]]
 
 
@@ -290,18 +292,15 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
     for first, second in (("x", "y"), ("a", "b")):
         if first in sets and (both := set(sets[first].words.texts) & set(sets[second].words.texts)):
             notes.append(f"{quoted_list(sorted(both))}: in both {first.upper()} and {second.upper()}.")
-    if card.unit is not Unit.OCCURRENCE:
-        notes += check_stored(card, sets.values(), catalog.ids(card.space), values["missing"])
-    return [Case({key: word_set.words for key, word_set in sets.items()}, {}, tuple(notes))]
-
-
-def word_contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return the inputs from word sets, with the occurrences of all their words."""
-    [case] = word_sets(metric, catalog, card, values)
-    texts = list(dict.fromkeys(text for words in case.inputs.values() for text in words.texts))
-    with catalog.with_own_connection() as snapshot:
-        occurrences = Contexts(*group_occurrences(snapshot, card.space, "word", texts))
-    return [case._replace(inputs={**case.inputs, "contexts": occurrences})]
+    inputs: dict[str, Any] = {key: word_set.words for key, word_set in sets.items()}
+    stored = catalog.ids(card.space)
+    if metric.needs == "word contexts":
+        ids = {text: item for words in inputs.values() for text, item in zip(words.texts, words.ids, strict=True)}
+        with catalog.with_own_connection() as snapshot:
+            inputs["contexts"] = found = Contexts(*group_occurrences(snapshot, card.space, "word", [*ids]))
+        stored = np.array([ids[found.names[group]] for group in np.unique(found.groups)], np.int64)
+    notes += check_stored(card, sets.values(), stored, values["missing"])
+    return [Case(inputs, {}, tuple(notes))]
 
 
 def read_words(value: Any, key: str, unit: Unit) -> WordSet:
@@ -345,7 +344,8 @@ def check_stored(card: Card, sets: Iterable[WordSet], stored: Ids, if_missing: s
         )
     if incomplete and if_missing == "error":
         raise NotStoredError(" ".join([*notes, remedy(*_sources(incomplete), card)]))
-    return notes
+    few = [each.name for each, missing in incomplete if len(missing) > _MANY_MISSING * len(each.words.texts)]
+    return notes + [f"{card.space} lacks more than 20 % of the {name}: WEFE gives no value then." for name in few]
 
 
 def _sources(incomplete: Sequence[tuple[WordSet, tuple[str, ...]]]) -> tuple[list[str], tuple[str, ...]]:
@@ -376,6 +376,9 @@ def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
 
         with catalog.with_own_connection() as snapshot:
             inputs["contexts"] = Contexts(*group_occurrences(snapshot, card.space, "word"))
+    poles = [name for name in ("positive", "negative") if values.get(name) is not None]
+    if poles and values["value"] != "axis":
+        raise UsageError(f"⦃{poles[0]}⦄ is a pole of an axis: add ⦃value=axis⦄, or leave it out.")
     if values.get("value") == "axis":
         [case] = word_sets(metric, catalog, card, {**values, "missing": "error"})
         inputs |= case.inputs
@@ -385,39 +388,48 @@ def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
 def item_labels(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
     """Return the inputs from a column of a space's items whose values, or intervals of them, are classes."""
     name, bins, ids = values["label"], values["label_bins"], catalog.ids(card.space)
-    is_probe = metric.name == "probe"
-    if bins is None and item_column_types(catalog, card.space).get(name) in NUMBERS:
+    is_probe, kind = metric.name == "probe", item_column_types(catalog, card.space).get(name)
+    if bins is not None and kind is not None and kind not in NUMBERS:
+        raise UsageError(f"⦃label-bins⦄ is for columns of numbers, and {name!r} has none: leave it out.")
+    if bins is None and kind in NUMBERS:
         if not is_probe:
-            raise UsageError(f"{metric.name} needs classes, and {name!r} has numbers. Cut it: ⦃label_bins=4⦄")
+            raise UsageError(f"{metric.name} needs classes, and {name!r} has numbers. Cut it: ⦃label-bins=4⦄")
         column = read_column(catalog, card.space, name, ids)
         kept = ids[~column.is_null]
         labels = ItemLabels(kept, np.zeros(len(kept), np.int64), (), column.values[~column.is_null].astype(np.float64))
     else:
-        groups = divide(catalog, card.space, parse_grouping(name, bins) or Grouping(name), ids)
+        groups = divide(catalog, card.space, parse_grouping(name, bins, "label_bins") or Grouping(name), ids)
         classes = [group for group in groups.members if group.name is not None]
         numbers = np.repeat(np.arange(len(classes)), [len(group.ids) for group in classes])
         labelled = np.concatenate([np.empty(0, np.int64), *(group.ids for group in classes)])
         order = np.argsort(labelled)
         labels = ItemLabels(labelled[order], numbers[order], tuple(str(group.name) for group in classes))
+    columns: dict[str, str | None] = {"label": name}
     if is_probe:
-        labels = _with_groups(catalog, card, labels, values["group"])
-    return [Case({"labels": labels}, {"label": name})]
+        types = item_groups(catalog, card, labels.ids, None, "folded word")
+        labels = replace(labels, groups=item_groups(catalog, card, labels.ids, values["group"]), types=types)
+        columns["grouped_by"] = values["group"] or ("sentence" if card.unit is Unit.OCCURRENCE else None)
+    return [Case({"labels": labels}, columns)]
 
 
-def _with_groups(catalog: Catalog, card: Card, labels: ItemLabels, column: str | None) -> ItemLabels:
-    """Return labels with the groups that no fold divides: of a column, else of the sentences of occurrences."""
-    groups = types = None
-    if card.unit is Unit.OCCURRENCE:
-        with catalog.with_own_connection() as snapshot:
-            sentences, words = (
-                Contexts(*group_occurrences(snapshot, card.space, by)) for by in ("sentence", "folded word")
-            )
-        groups, types = (each.groups[np.searchsorted(each.ids, labels.ids)] for each in (sentences, words))
+def item_groups(
+    catalog: Catalog, card: Card, ids: Ids, column: str | None, by: GroupBy = "sentence"
+) -> NDArray[np.int64] | None:
+    """Return the number of each item's group (n,), from 0: by a column, else of occurrences by sentence; else None.
+
+    Items without a value in the column are each a group.
+    """
     if column is not None:
-        found = read_column(catalog, card.space, column, labels.ids)
+        found = read_column(catalog, card.space, column, ids)
         groups = np.unique(found.values, return_inverse=True)[1].astype(np.int64)
-        groups[found.is_null] = groups.max(initial=0) + 1 + np.arange(found.is_null.sum())  # each by itself
-    return replace(labels, groups=groups, types=types)
+        groups[found.is_null] = groups.max(initial=0) + 1 + np.arange(found.is_null.sum())
+    elif card.unit is Unit.OCCURRENCE:
+        with catalog.with_own_connection() as snapshot:
+            stored, stored_groups, _ = group_occurrences(snapshot, card.space, by)
+        groups = stored_groups[np.searchsorted(stored, ids)]
+    else:
+        return None
+    return np.unique(groups, return_inverse=True)[1]
 
 
 def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle, product
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,8 @@ from embstore.query.request import MetricRequest, missing_words, stored_ids
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card, select_layers
 from embstore.storage.files.derived import Answer
+
+_MIN_DRAWS = 19  # with which p may be .05
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +127,8 @@ class _Pair:
         down, down_notes = _layers(request, side, ids)
         across, across_notes = (None, []) if self.is_one_space else _layers(request, other, ids)
         notes += [*down_notes, *across_notes]
+        if 0 < (n_draws := request.parameters.get("permutations", 0)) < _MIN_DRAWS:
+            notes.append(f"{n_draws} permutations: p is {1 / (n_draws + 1):.3f} at least. Take {_MIN_DRAWS} or more.")
         if groups is None:
             return Answer(tuple(self._calibrated(down, across, ids)), tuple(notes))
         rows: list[Row] = []
@@ -140,19 +145,24 @@ class _Pair:
         ids: Ids,
     ) -> Iterable[Row]:
         """Compute the metric's rows; if it is asked for, with what shuffled items give."""
-        request = self.request
-        rows = list(_matrix(request, down, across, ids))
+        request, catalog, card = self.request, self.side.catalog, self.side.card
+        arguments = dict(request.arguments)
+        if "group" in request.parameters:
+            from embstore.query.inputs import item_groups  # which other requests do not need
+
+            arguments["groups"] = item_groups(catalog, card, ids, request.parameters["group"])
+        rows = list(_matrix(request, down, across, ids, arguments))
         if not request.parameters.get("permutations"):
             return rows
         from embstore.query.permutations import blocks_of, calibrated
 
-        blocks = blocks_of(self.side.catalog, self.side.card, ids, request.parameters["block"])
+        blocks = blocks_of(catalog, card, ids, request.parameters["block"])
         left = [layer for layer in down if not isinstance(layer, NotComputable)]
         right = None if across is None else [layer for layer in across if not isinstance(layer, NotComputable)]
         first = request.metric.similarity.column if request.metric.similarity else ""
         if len(left) < len(down) or len(right or left) < len(across or down) or all(row[first] is None for row in rows):
             return [dict.fromkeys(column.name for column in WITH_PERMUTATIONS.columns) | row for row in rows]
-        return calibrated(request, left, right, ids, rows, blocks)
+        return calibrated(request, arguments, left, right, ids, rows, blocks)
 
 
 def compare(
@@ -258,6 +268,7 @@ def _matrix(
     down: Sequence[LayerData | NotComputable],
     across: Sequence[LayerData | NotComputable] | None,
     ids: Ids,
+    arguments: Mapping[str, Any],
 ) -> Iterator[Row]:
     """Compute the metric's rows, for each layer down and each across (None: the same layers).
 
@@ -269,7 +280,7 @@ def _matrix(
     rows: Iterator[Row] = iter(())
     if failure is None and left and right != []:
         try:
-            metric_rows = rows_of(metric.function(left, right, ids, **request.arguments))
+            metric_rows = rows_of(metric.function(left, right, ids, **arguments))
         except NotComputable as error:
             failure = str(error)
         else:

@@ -10,7 +10,7 @@ from embstore.base.space import Layer
 from embstore.base.table import Pivot, Table, table
 from embstore.metrics import Metric, as_metric
 from embstore.metrics.declaration import Need
-from embstore.metrics.significance import VERSUS_COLUMNS
+from embstore.metrics.significance import VERSUS_COLUMNS, check_needed
 from embstore.query.cache import Answers
 from embstore.query.compute import compute_layers
 from embstore.query.provenance import (
@@ -52,6 +52,7 @@ def make_request(metric: str | Metric, parameters: Mapping[str, Any], selection:
     """Return the request for a metric, given by its name or as an object, with checked parameters."""
     metric = as_metric(metric)
     checked = metric.check(parameters)
+    check_needed(metric, checked)
     return MetricRequest(metric.with_columns_for(checked), checked, selection)
 
 
@@ -141,8 +142,7 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
         names.append(request.parameters["column"])
     if metric.needs == "labels":
         if not request.parameters["label"]:
-            example = f"embstore query {metric.name} --label pos"
-            raise UsageError(f"{metric.name} needs a column with labels. Name it: {example}")
+            raise UsageError(f"{metric.name} needs a column with labels. Name it: ⦃label=pos⦄")
         names.append(request.parameters["label"])
     notes = []
     for name in names:
@@ -305,10 +305,8 @@ def _cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, An
         load = pairs if metric.needs == "pairs" else lexicons
     elif metric.needs == "analogies":
         from embstore.query.inputs import analogies as load
-    elif metric.needs == "word sets":
+    elif metric.needs in ("word sets", "word contexts"):
         from embstore.query.inputs import word_sets as load
-    elif metric.needs == "word contexts":
-        from embstore.query.inputs import word_contexts as load
     elif metric.needs == "contexts":
         from embstore.query.inputs import contexts as load
     elif metric.needs == "column":

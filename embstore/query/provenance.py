@@ -142,7 +142,10 @@ def _reasons(metric: "Metric", rows: Sequence[Mapping[str, Any]], described: Seq
     for row in rows:
         if not row["reason"]:
             continue
-        is_empty = row["n"] == 0 and not row.get("n_zero") and "total" not in row and "group" not in row
+        is_counted = any(row.get(name) for name in ("n_zero", "null_left_out")) or not {"total", "group"}.isdisjoint(
+            row
+        )
+        is_empty = row["n"] == 0 and not is_counted and not metric.of_words
         if is_empty and "transform" not in described:
             yield f"{row['space']}: {row['reason'] if row['reason'].startswith(NONE_LEFT) else NOTHING_SELECTED}."
         else:

@@ -4,6 +4,7 @@ Most of these packages do not live beside numpy 2: each runs in an environment o
 with the Python of such an environment, this script renews the entries of the packages that it finds there:
 
     uv venv -p 3.11 /tmp/a && uv pip install -p /tmp/a "numpy<2" dadapy==0.3.4 scikit-dimension==0.5.0 wefe==1.0.1
+    uv pip install -p /tmp/a git+https://github.com/ahwillia/netrep
     uv venv -p 3.11 /tmp/b && uv pip install -p /tmp/b rsatoolbox==0.3.2 cka-pytorch==1.1.3
     uv venv -p 3.7 /tmp/c && uv pip install -p /tmp/c scikit-learn==0.21.3 scipy joblib tqdm tabulate numba pybind11
     uv pip install -p /tmp/c --no-deps scikit-hubness==0.21.2
@@ -50,30 +51,45 @@ def of_each_layer(function):
 
 
 def dadapy():
-    from dadapy import IdEstimation
+    from dadapy import IdEstimation, MetricComparisons
 
     def dimensions(x):
         data = IdEstimation(x, maxk=len(x) - 1)
         data.compute_distances()
+        found, errors, distances = data.return_id_scaling_gride(range_max=64)
         return {
             "twonn_ls": float(data.compute_id_2NN()[0]),
             "twonn_mle_unbiased": float(data.compute_id_2NN(algorithm="ml")[0]),
+            "gride": found.tolist(),
+            "gride_errors": errors.tolist(),
+            "gride_distances": distances.tolist(),
         }
 
-    return of_each_layer(dimensions)
+    both = np.hstack([*layers().values()])
+    data, dim = MetricComparisons(both, maxk=len(both) - 1), both.shape[1] // 2
+    first, fifth = (data.return_inf_imb_two_selected_coords([*range(dim)], [*range(dim, 2 * dim)], k=k) for k in (1, 5))
+    return dict(of_each_layer(dimensions), imbalance={"1": list(map(float, first)), "5": list(map(float, fifth))})
 
 
 def scikit_dimension():
-    from skdim.id import TwoNN, lPCA
+    from skdim.id import MLE, TwoNN, lPCA
 
     def dimensions(x):
         return {
             "twonn_ls": float(TwoNN(discard_fraction=0.1).fit(x).dimension_),
             "twonn_ls_discard_0.3": float(TwoNN(discard_fraction=0.3).fit(x).dimension_),
+            "mle_20": float(MLE(neighborhood_based=True, unbiased=True).fit(x, n_neighbors=20, comb="mle").dimension_),
             "participation_ratio": float(lPCA(ver="participation_ratio").fit(x).dimension_),
         }
 
     return of_each_layer(dimensions)
+
+
+def netrep():
+    from netrep.metrics import LinearMetric
+
+    metric, (first, second) = LinearMetric(alpha=1.0, center_columns=True, score_method="angular"), layers().values()
+    return {"angle": float(metric.fit(first, second).score(first, second))}
 
 
 def wefe():
@@ -128,6 +144,7 @@ def cka_pytorch():
 PACKAGES = {
     "dadapy": dadapy,
     "scikit-dimension": scikit_dimension,
+    "netrep": netrep,
     "wefe": wefe,
     "scikit-hubness": scikit_hubness,
     "rsatoolbox": rsatoolbox,

@@ -15,9 +15,10 @@ import pytest
 from make_fixtures import LAYERS, PACKAGES, SETS, WORDS, version_of
 from metric_data import Arrays
 from scipy import stats
+from scipy.spatial import distance
 
 from embstore.metrics import METRICS, rows_of
-from embstore.metrics.data import Contexts, Lexicon, Pairs, Words
+from embstore.metrics.data import Contexts, ItemLabels, Lexicon, Pairs, Words
 
 pytestmark = pytest.mark.slow
 
@@ -28,8 +29,10 @@ CONTEXTS = Contexts(IDS, IDS // 30, ("first", "second", "third", "fourth"))
 # What no package was found for; the tests of these metrics hold them against their definitions, written out.
 NO_PEER = {
     "analogies", "correlate", "rogue-dims", "partition", "effective-rank", "uniformity", "alignment", "intra-sentence",
+    "probe", "cknna", "axis", "ceat",
 }  # fmt: skip
-"""Metrics without a peer here; gensim is that of analogies, which needs a dataset: tests/metrics/test_analogies.py."""
+"""Metrics without a peer here; gensim is that of analogies, which needs a dataset, and scikit-learn that of probe:
+tests/metrics/test_analogies.py and test_probe.py."""
 
 Values = Iterable[tuple[Any, Any]]
 COMPARED: list[tuple[str, str, float, Callable[[int], Values]]] = []
@@ -113,7 +116,25 @@ def principal_components(layer: int) -> Values:
 
 @against("intrinsic-dimension", "DADApy", 1e-7)
 def dimension_by_the_authors(layer: int) -> Values:
-    return shared_columns(query_rows("intrinsic-dimension", layer)[0], stored("dadapy", str(layer)))
+    theirs = stored("dadapy", str(layer))
+    names = ("twonn_ls", "twonn_mle_unbiased")
+    return shared_columns(query_rows("intrinsic-dimension", layer)[0], {name: theirs[name] for name in names})
+
+
+@against("intrinsic-dimension", "DADApy, over scales", 1e-6)
+def dimension_over_scales(layer: int) -> Values:
+    theirs = stored("dadapy", str(layer))
+    rows = query_rows("intrinsic-dimension", layer, estimator="gride")
+    columns = {"dimension": "gride", "standard_error": "gride_errors", "distance": "gride_distances"}
+    return [
+        (row[column], value) for column, key in columns.items() for row, value in zip(rows, theirs[key], strict=True)
+    ]
+
+
+@against("intrinsic-dimension", "scikit-dimension, maximum likelihood", 1e-7)
+def dimension_by_likelihood(layer: int) -> Values:
+    [row] = query_rows("intrinsic-dimension", layer, estimator="mle")
+    return [(row["dimension"], stored("scikit-dimension", str(layer), "mle_20"))]
 
 
 @against("intrinsic-dimension", "scikit-dimension", 1e-7)
@@ -233,6 +254,67 @@ def shared_neighbours(_: int) -> Values:
     return [(row["overlap"], shared.mean() / 10), (row["jaccard"], (shared / (20 - shared)).mean())]
 
 
+@against("procrustes", "netrep", 1e-7)
+def angle_after_rotation(_: int) -> Values:
+    return [(compared("procrustes")["procrustes"], stored("netrep", "angle"))]
+
+
+@against("imbalance", "DADApy", 1e-12)
+def information_imbalance(_: int) -> Values:
+    return [
+        pair
+        for k, theirs in stored("dadapy", "imbalance").items()
+        for row in [compared("imbalance", k=int(k))]
+        for pair in zip((row["imbalance"], row["imbalance_back"]), theirs, strict=True)
+    ]
+
+
+@against("predictivity", "scikit-learn", 1e-9)
+def variance_explained_in_sample(_: int) -> Values:
+    model = pytest.importorskip("sklearn.linear_model").LinearRegression()
+    score = pytest.importorskip("sklearn.metrics").r2_score
+    x, y = X[0][:, :20], X[6]
+    [row] = METRICS["predictivity"].function([Arrays(x)], [Arrays(y)], IDS)
+    return [(row["r2_in_sample"], score(y, model.fit(x, y).predict(x), multioutput="variance_weighted"))]
+
+
+CLASSES = ItemLabels(IDS, np.array([next(i for i, name in enumerate("xyab*") if word in SETS.get(name, WORDS))
+                                    for word in WORDS]), tuple("xyab*"))  # fmt: skip
+
+
+@against("knn", "scikit-learn", 1e-12)
+def labels_of_the_nearest(layer: int) -> Values:
+    neighbors = pytest.importorskip("sklearn.neighbors").KNeighborsClassifier(1, metric="cosine", algorithm="brute")
+    selection = pytest.importorskip("sklearn.model_selection")
+    found = selection.cross_val_predict(neighbors, X[layer], CLASSES.codes, cv=selection.LeaveOneOut())
+    score = pytest.importorskip("sklearn.metrics").balanced_accuracy_score
+    [row] = query_rows("knn", layer, labels=CLASSES, k=1)
+    return [(row["accuracy"], (found == CLASSES.codes).mean()),
+            (row["balanced_accuracy"], score(CLASSES.codes, found))]  # fmt: skip
+
+
+@against("clusters", "scikit-learn", 1e-9)
+def clusters_of_directions(layer: int) -> Values:
+    cluster, metrics = pytest.importorskip("sklearn.cluster"), pytest.importorskip("sklearn.metrics")
+    units = X[layer] / np.linalg.norm(X[layer], axis=1)[:, None]
+    found = cluster.KMeans(5, n_init=1, random_state=0).fit_predict(units)
+    [row] = query_rows("clusters", layer, labels=CLASSES, runs=1)
+    return [(row["ami"], metrics.adjusted_mutual_info_score(CLASSES.codes, found)),
+            (row["ari"], metrics.adjusted_rand_score(CLASSES.codes, found)),
+            (row["v_measure"], metrics.v_measure_score(CLASSES.codes, found))]  # fmt: skip
+
+
+@against("change", "scipy", 1e-9)
+def distances_between_groups(layer: int) -> Values:
+    halves = [("first", IDS[:50]), ("second", IDS[50:])]
+    contexts = Contexts(IDS, np.zeros(len(IDS), np.int64), ("all",))
+    [row] = query_rows("change", layer, contexts=contexts, groups=halves, permutations=0)
+    first, second = (X[layer][ids] for _, ids in halves)
+    within = (distance.pdist(first, "cosine").mean() + distance.pdist(second, "cosine").mean()) / 2
+    return [(row["apd"], distance.cdist(first, second, "cosine").mean()), (row["within"], within),
+            (row["prt"], distance.cosine(first.mean(axis=0), second.mean(axis=0)))]  # fmt: skip
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize(
     ("metric", "peer", "rel", "function"), COMPARED, ids=[f"{metric}, {peer}" for metric, peer, *_ in COMPARED]
@@ -262,6 +344,7 @@ def test_an_installed_package_gives_the_stored_numbers(package: str) -> None:
 
 
 def leaves(found: Any, name: str = "") -> dict[str, float]:
-    if not isinstance(found, dict):
+    if not isinstance(found, dict | list):
         return {name: found}
-    return {key: value for part in found for key, value in leaves(found[part], f"{name}/{part}").items()}
+    parts = found.items() if isinstance(found, dict) else enumerate(found)
+    return {key: value for part, inner in parts for key, value in leaves(inner, f"{name}/{part}").items()}

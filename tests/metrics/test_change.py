@@ -62,8 +62,8 @@ def test_words_that_change_are_found_and_others_are_not() -> None:
     sizes = {f"w{number}": (12, 12) for number in range(40)}
     x, contexts, groups = occurrences(sizes)
     x[(contexts.groups == 3) & np.isin(contexts.ids, groups[1][1])] += [4, -4, 0, 0, 0, 0]
-    rows = {row["word"]: row for row in change(Arrays(x), contexts=contexts, groups=groups)}
-    assert rows["w3"]["p"] == pytest.approx(1 / 1001)
+    rows = {row["word"]: row for row in change(Arrays(x), contexts=contexts, groups=groups, permutations=5000)}
+    assert rows["w3"]["p"] == pytest.approx(1 / 5001)
     assert [word for word, row in rows.items() if row["p_holm"] < 0.05] == ["w3"]  # type: ignore[operator]
     others = [row["p"] for word, row in rows.items() if word != "w3"]
     assert 0.35 < np.mean(others) < 0.65, "uniform"  # type: ignore[arg-type]

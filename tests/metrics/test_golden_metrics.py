@@ -13,11 +13,12 @@ from synthetic import synthetic_store
 from embstore import Store
 from embstore.index.exact_knn import neighbours_of_all
 from embstore.metrics import METRICS, rows_of
-from embstore.metrics.data import Contexts, Pairs, Words
+from embstore.metrics.data import Contexts, ItemLabels, Pairs, Words
 from embstore.metrics.transforms import fit, parse_transforms
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics.json").read_text("utf-8"))
 EXPECTED = GOLDEN["expected"]
+ADDED = GOLDEN["added"]["expected"]
 IDS = np.arange(12)
 
 i, j = np.mgrid[0:12, 0:5]
@@ -126,9 +127,50 @@ REQUESTS: dict[str, Callable[[], Any]] = {
 }
 
 
+LABELS = ItemLabels(IDS, IDS % 3, ("a", "b", "c"))
+
+
+def rows_of_metric(metric: str, column: str, **inputs: Any) -> Callable[[], list[Any]]:
+    """Ask a metric of the vectors X for a column of all of its rows."""
+    return lambda: [row[column] for row in rows_of(METRICS[metric].function(of(X), **inputs))]
+
+
+def changed(column: str) -> Callable[[], Any]:
+    halves = [("first", IDS[:6]), ("second", IDS[6:])]
+    return of_metric("change", column, contexts=ONE_GROUP, groups=halves, permutations=0)
+
+
+def axis_scores() -> list[float]:
+    rows = rows_of(METRICS["axis"].function(of(X), positive=words(0, 1), negative=words(2, 3), top=0))
+    return [row["score"] for row in sorted(rows, key=lambda row: row["item_id"])]
+
+
+REQUESTS_ADDED: dict[str, Callable[[], Any]] = {
+    "procrustes_angular": compared("procrustes", "procrustes"),
+    "linear_r2_in_sample": compared("predictivity", "r2_in_sample"),
+    "information_imbalance": compared("imbalance", "imbalance"),
+    "information_imbalance_back": compared("imbalance", "imbalance_back"),
+    "cknna_k4": compared("cknna", "cknna", k=4),
+    "rv_chance": compared("cka", "chance", variant="biased"),
+    "knn1_accuracy_labels_mod3": of_metric("knn", "accuracy", labels=LABELS, k=1),
+    "knn3_label_share_mod3": of_metric("knn", "label_share", labels=LABELS, k=3),
+    "apd": changed("apd"),
+    "within": changed("within"),
+    "prt": changed("prt"),
+    "semaxis_k0": axis_scores,
+    "gride": rows_of_metric("intrinsic-dimension", "dimension", estimator="gride", neighbours=8),
+    "levina_bickel_k6_unbiased_harmonic": of_metric("intrinsic-dimension", "dimension", estimator="mle", neighbours=6),
+}
+
+
 @pytest.mark.parametrize("name", REQUESTS)
 def test_golden_metrics(name: str) -> None:
     assert REQUESTS[name]() == pytest.approx(EXPECTED[name], abs=GOLDEN["tolerance"], rel=0)
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_golden_metrics_added(name: str) -> None:
+    assert REQUESTS_ADDED[name]() == pytest.approx(ADDED[name], abs=GOLDEN["tolerance"], rel=0)
 
 
 @pytest.mark.parametrize(("variant", "name"), [("centred", "pca1_ratio_centred"), ("uncentred", "mev_uncentred")])

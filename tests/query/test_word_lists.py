@@ -12,6 +12,7 @@ import pytest
 from answer_queries import SENTENCES, WORDS, prepare, stored
 from datasets_written import write_analogies, write_lexicon, write_pairs
 from embstore_cli.main import app
+from kept_columns import write_columns
 from synthetic import Synthetic, synthetic_store
 from typer.testing import CliRunner
 
@@ -25,6 +26,10 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "anisotropy": {"std": True},
     "correlate": {"column": "zipf_frequency"},
     "valnorm": {"missing": "skip", "pleasant": WORDS[3:8], "unpleasant": WORDS[8:14]},
+    "axis": {"positive": LISTED[:3], "negative": LISTED[3:6], "k": 2},
+    "knn": {"label": "zipf_frequency", "label_bins": "2", "k": 3},
+    "clusters": {"label": "zipf_frequency", "label_bins": "0,5,9", "runs": 2},
+    "probe": {"label": "zipf_frequency", "folds": 3},
     "weat": {"missing": "skip", "x": WORDS[:8], "y": WORDS[8:16], "a": WORDS[16:20], "b": WORDS[20:26]},
 }
 
@@ -39,6 +44,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
     for made in (whole, part):
         write_pairs(made, "pairs", texts=WORDS)
         write_lexicon(made, WORDS)
+        write_columns(made, {"length": [int(text[4:]) * 7 % 11 for text in made.texts]})
         write_analogies(made, "questions", [WORDS[i : i + 4] for i in range(0, 24, 2)], ["all"] * 12)
         write_analogies(made, "listed", [LISTED[i : i + 4] for i in range(8)], [*"aaaabbbb"])
     return whole.store, part.store

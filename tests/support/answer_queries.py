@@ -14,9 +14,14 @@ WORDS = [f"word{number}" for number in range(30)]
 SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money"]
 SETS = {"x": WORDS[:4], "y": WORDS[4:8], "a": WORDS[8:12], "b": [*WORDS[12:16], "nowhere"], "missing": "skip"}
 
+WITH_INPUTS = {
+    *("anisotropy", "correlate", "rogue-dims", "weat", "sc-weat"),
+    *("axis", "ceat", "change", "knn", "clusters", "probe"),
+}
+
 # Queries of each metric; several where it has more than one way to read the vectors.
 QUERIES: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in METRICS if name not in ("anisotropy", "correlate", "rogue-dims", "weat", "sc-weat")),
+    *((name, {}) for name in METRICS if name not in WITH_INPUTS),
     ("correlate", {"column": "zipf_frequency", "value": "hubness", "k": 2}),
     ("anisotropy", {"std": True}),
     ("anisotropy", {"where": "length(text) > 5", "sample": 10, "seed": 3}),
@@ -26,6 +31,11 @@ QUERIES: list[tuple[str, dict[str, Any]]] = [
     ("similarity", {"dataset": ["pairs"], "missing": "skip", "seed": 4}),
     ("weat", SETS),
     ("sc-weat", {"spaces": "toy.word.last", "word": WORDS[:3], "a": WORDS[8:12], "b": WORDS[12:16]}),
+    ("axis", {"spaces": "toy.word.last", "positive": WORDS[:3], "negative": WORDS[3:6], "top": 2}),
+    ("ceat", {"x": ["the"], "y": ["bank"], "a": ["river"], "b": ["money"], "draws": 9}),
+    ("change", {"by": "position", "bins": "0,3,9", "min_contexts": 2, "permutations": 9}),
+    *((name, {"label": "position", "label_bins": "0,2,9"}) for name in ("knn", "clusters", "probe")),
+    ("cka", {"permutations": 9, "over": "max"}),
     ("self-similarity", {"per_word": True, "adjusted": True}),
     ("mev", {"word": ["the"], "seed": 2}),
     ("cka", {"where": "item_id % 2 = 0", "transforms": "standardize"}),

@@ -37,18 +37,23 @@ class Spectrum:
         return cls(trace**2 / square, fourth / square)
 
 
-def biased_cka_by_chance(left: Spectrum, right: Spectrum, n: int) -> tuple[float, float | None]:
-    """Return the mean and standard deviation of biased CKA over all n! ways to shuffle the items of one layer.
+UNBIASED = Spectrum(0.0, 0.0)
+"""That of the matrix of unbiased CKA (Székely & Rizzo 2014, section 2), whose rows sum to 0 and whose diagonal is 0."""
+
+
+def cka_by_chance(left: Spectrum, right: Spectrum, n: int) -> tuple[float, float]:
+    """Return the mean and standard deviation of CKA over all n! ways to shuffle the items of one layer, n ≥ 2.
 
     Those of the RV coefficient: Kazi-Aoual, Hitier, Sabatier & Lebreton (1995); Josse, Pagès & Husson (2008), section
-    3. The mean is √(β β₂)/(n − 1). The standard deviation needs 4 items.
+    3, which hold for all symmetric matrices whose rows sum to 0. The mean is √(β β₂)/(n − 1).
     """
     mean = sqrt(left.beta * right.beta) / (n - 1)
-    if n < 4:
-        return mean, None
+    if n == 2:  # all orders give the same
+        return mean, 0.0
     first, second = (n - 1 - left.beta, n - 1 - right.beta)
-    skewed = [
-        (n - 1) / (n - 3) * (n * (n + 1) * side.delta - (n - 1) * (side.beta + 2)) for side in (left, right)
-    ]  # times n − 1 − β, which may be zero
+    skewed = [  # times n − 1 − β, which may be zero; of three items, zero
+        (n - 1) / (n - 3) * (n * (n + 1) * side.delta - (n - 1) * (side.beta + 2)) if n > 3 else 0.0
+        for side in (left, right)
+    ]
     variance = 2 * (first * second + (n - 3) * skewed[0] * skewed[1] / (2 * n * (n - 1)))
     return mean, sqrt(max(0.0, variance / ((n + 1) * (n - 1) ** 2 * (n - 2))))

@@ -24,6 +24,7 @@ from embstore.metrics.numerics.statistics import (
 Floats = NDArray[np.float64]
 
 _LEVEL = 0.95
+_ROUNDING = 1e-12  # of correlations, up to which they are 1
 _POWER = 2.801585  # of a two-sided test at the level .05 with a power of .8: the quantiles of .975 and .8
 
 
@@ -38,6 +39,7 @@ class Scores:
         gold: What they are correlated with, float64 (n,), NaN where it is missing; None for a mean.
         error: Bound on the rounding error of each value (n,), or of all: values within it share a rank.
         words: Ids of the two words of each unit, if units are pairs of words, each int64 (n,).
+        known: The statistic in each resample of the units with a value, if the metric has computed it for an interval.
     """
 
     units: Ids
@@ -46,14 +48,17 @@ class Scores:
     gold: Floats | None = None
     error: Floats | float = 0.0
     words: tuple[Ids, Ids] | None = None
+    known: Floats | None = None
 
     def restricted(self, units: Ids) -> "Scores":
         """Return the scores of some of the units, ascending."""
+        if np.array_equal(units, self.units):
+            return self
         at = np.searchsorted(self.units, units)
         return replace(
             self, units=units, values=self.values[at], gold=None if self.gold is None else self.gold[at],
             error=self.error if isinstance(self.error, float) else self.error[at],
-            words=None if self.words is None else (self.words[0][at], self.words[1][at]),
+            words=None if self.words is None else (self.words[0][at], self.words[1][at]), known=None,
         )  # fmt: skip
 
     @property
@@ -74,6 +79,8 @@ class Scores:
     def resampled(self, resamples: int, seed: int, *, by_word: bool) -> Floats:
         """Return the statistic in each resample (resamples,) of the units, or of the words of pairs."""
         words = None
+        if self.known is not None and len(self.known) == resamples and not by_word:
+            return self.known
         if by_word:
             assert self.words is not None
             numbers = np.unique(np.concatenate(self.words), return_inverse=True)[1]
@@ -170,13 +177,15 @@ def williams_test(r12: float, r13: float, r23: float, n: int) -> tuple[float, fl
         n: Number of units, 4 or more.
 
     Returns:
-        t with n − 3 degrees of freedom, and the two-sided p-value.
+        t with n − 3 degrees of freedom, and the two-sided p-value; NaN where the two scores are the same up to scale.
     """
     from scipy.stats import t as student  # slow to import
 
     determinant = 1 - r12**2 - r13**2 - r23**2 + 2 * r12 * r13 * r23
     mean = (r12 + r13) / 2
     spread = 2 * (n - 1) / (n - 3) * determinant + mean**2 * (1 - r23) ** 3
+    if spread <= _ROUNDING:
+        return math.nan, math.nan
     t = (r12 - r13) * math.sqrt((n - 1) * (1 + r23) / spread)
     return t, float(2 * student.sf(abs(t), n - 3))
 
@@ -184,6 +193,8 @@ def williams_test(r12: float, r13: float, r23: float, n: int) -> tuple[float, fl
 def steiger_test(r12: float, r13: float, r23: float, n: int) -> tuple[float, float]:
     """Test the same by Fisher's z with the pooled correlation (Steiger 1980, eq. 14); return Z and two-sided p."""
     mean = (r12 + r13) / 2
+    if max(abs(r12), abs(r13), abs(r23)) >= 1 - _ROUNDING:
+        return math.nan, math.nan
     psi = r23 * (1 - 2 * mean**2) - 0.5 * mean**2 * (1 - 2 * mean**2 - r23**2)
     covariance = psi / (1 - mean**2) ** 2
     z = (math.atanh(r12) - math.atanh(r13)) * math.sqrt(n - 3) / math.sqrt(2 - 2 * covariance)

@@ -84,6 +84,22 @@ def normalise(forms: Mapping[Pair, float], i: int, j: int, why_zero: str) -> tup
     return min(1.0, max(-1.0, value)), None
 
 
+def why_all_near(are_equal: Sequence[bool], i: int, j: int) -> str | None:
+    """Return the reason why a pair of layers has no neighbours: the vectors of one are all equal; None if neither's."""
+    side = "layer" if are_equal[i] else "layer_2" if are_equal[j] else None
+    return None if side is None else f"{side}: its vectors are all equal, or of one direction"
+
+
+def has_equal_vectors(layer: LayerData, *, directions: bool) -> bool:
+    """Return whether all vectors of a layer, or the directions of those that have one, are equal up to rounding."""
+    summary = layer.summary
+    total, square, n = summary.total, summary.norm_square_total, summary.n
+    if directions:
+        n = summary.n - summary.n_zero
+        total, square = summary.unit_total, float(n)
+    return square - float(total @ total) / max(n, 1) <= 1e-14 * square
+
+
 def zero_ids(layer: LayerData) -> Ids:
     """Return the ids of the zero vectors, ascending; the vectors are read only if there are any."""
     if layer.summary.n_zero == 0:

@@ -11,13 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import in_threads, slices
+from embstore.base.arrays import in_threads
 
 Floats = NDArray[np.float64]
+Matrix = NDArray[np.floating]
 Positions = NDArray[np.int64]
 
 LEVEL = 0.05
-_ROWS = 128  # of two matrices whose products are summed in float32 before they are added in float64
+_ROUNDING = 1e-6  # bound on the error of a similarity: those that differ by no more are as high
 
 
 def draw_permutations(n: int, n_draws: int, seed: int, blocks: Positions | None = None) -> Iterator[Positions]:
@@ -43,26 +44,30 @@ def draw_permutations(n: int, n_draws: int, seed: int, blocks: Positions | None 
 
 
 def permuted_products(
-    left: Sequence[Floats], right: Sequence[Floats], permutations: Iterator[Positions]
+    left: Sequence[Matrix], right: Sequence[Matrix], permutations: Iterator[Positions]
 ) -> tuple[Floats, Floats]:
     """Compute Σ AᵢⱼBᵢⱼ of matrices (n, n), of each on the left with each on the right, shuffled and not.
 
-    The products are of float32 numbers, which is enough to tell the observed ones from shuffled ones.
+    The products are summed in float32 within a row, which is enough to tell the observed ones from shuffled ones.
 
     Returns:
         The products of the matrices as they are, float64 (left, right), and of those on the right with their rows and
         columns in the order of each permutation, (permutations, left, right).
     """
-    firsts = [np.ascontiguousarray(matrix, np.float32) for matrix in left]
-    seconds = [np.ascontiguousarray(matrix, np.float32) for matrix in right]
-    n = len(firsts[0])
+    n = len(left[0])
+    # Of symmetric matrices the half above the diagonal counts twice, and the half below it is not read.
+    is_half = all(np.array_equal(matrix, matrix.T) for matrix in (*left, *right))
+    firsts = [np.stack([matrix[row, row * is_half :] for matrix in left]).astype(np.float32) for row in range(n)]
+    for rows in firsts if is_half else ():
+        rows[:, 1:] *= 2
+    seconds = np.empty((n, n, len(right)), np.float32)  # what belongs to a pair of items lies together
+    for row in range(n):
+        np.stack([matrix[row] for matrix in right], axis=-1, out=seconds[row], casting="same_kind")
 
     def products(order: Positions) -> Floats:
-        total = np.zeros((len(firsts), len(seconds)))
-        for rows in slices(n, _ROWS):
-            a = np.stack([matrix[rows].ravel() for matrix in firsts])
-            b = np.stack([matrix[order[rows]].take(order, axis=1).ravel() for matrix in seconds])
-            total += a @ b.T
+        total = np.zeros((len(left), len(right)))
+        for row, first in enumerate(firsts):
+            total += first @ seconds[order[row]].take(order[row * is_half :], axis=0)
         return total
 
     observed, *shuffled = in_threads(products, [np.arange(n), *permutations])
@@ -97,10 +102,11 @@ def calibrate(
             (Westfall & Young 1993). None holds each against its own.
     """
     if compared is not None:
-        highest = shuffled[:, compared].max(axis=1) if compared.any() else shuffled.max(axis=(1, 2))
+        candidates = shuffled[:, compared] if compared.any() else shuffled.reshape(len(shuffled), -1)
+        highest = np.fmax.reduce(candidates, axis=1)  # without the layers that have no similarity
         shuffled = np.broadcast_to(highest[:, None, None], shuffled.shape)
     n_draws = len(shuffled)
-    p = (1 + (shuffled >= observed).sum(axis=0)) / (n_draws + 1)
+    p = (1 + (~(shuffled < observed - _ROUNDING)).sum(axis=0)) / (n_draws + 1)  # NaN counts as high
     together = np.sort(np.concatenate([observed[None], shuffled]), axis=0)
     threshold = together[min(n_draws, max(0, math.ceil((1 - LEVEL) * (n_draws + 1)) - 1))]
     room = np.maximum(maximum - threshold, 1e-12)
