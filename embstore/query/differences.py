@@ -169,8 +169,8 @@ def _compare(
     drawn = "the words of the pairs" if by_word else f"the {units}"
     by_test = "" if test == "bootstrap" else f"; p by {test.title()}'s test, which is approximate for ranks"
     note = (
-        f"versus {name}: {n:,} {units} that all have, {n_resamples:,} resamples of {drawn}{by_test}. With these a "
-        f"difference of {largest:.3f} would be found four times in five; smaller ones are often missed."
+        f"versus {name}: {n:,} {units} that all have, {n_resamples:,} resamples of {drawn}{by_test}. A single test "
+        f"would find a difference of {largest:.3f} with a probability of .8; smaller ones are often missed."
     )
     return columns, note
 
