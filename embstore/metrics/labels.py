@@ -131,9 +131,11 @@ def _agreement(units: NDArray[np.float64], own: Codes, k: int, seed: int) -> tup
         from sklearn import metrics
         from sklearn.cluster import KMeans
         from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
+        from threadpoolctl import threadpool_limits
     except ImportError as error:
         raise UsageError(f"clusters need scikit-learn. Run: {install_command('probe')}") from error
-    with warnings.catch_warnings(action="ignore"):  # of fewer different directions than clusters
+    # One thread, since several add up in any order; a warning is of fewer different directions than clusters.
+    with warnings.catch_warnings(action="ignore"), threadpool_limits(1):
         found = KMeans(k, n_init=1, random_state=seed).fit_predict(units)
     expected = expected_mutual_information(contingency_matrix(own, found, sparse=True), len(own))
     mean_entropy = (entropy(np.bincount(own)) + entropy(np.bincount(found))) / 2
