@@ -3,10 +3,10 @@
 Each is declared at the end of the file of its family, which is loaded when one of its metrics is used.
 
 cosine, norms, isotropy, neighbourhood, uniformity     of one layer
-similarity, analogies, association, ceat, axis                     compared with human judgements
+similarity, analogies, association, ceat, axis         compared with human judgements
 correlate, labels, probe                               with columns of the items
 contextuality, change                                  of words in context
-comparison, procrustes, predictivity, cknna, imbalance   of layers with layers
+comparison, procrustes, predictivity, cknna, imbalance of layers with layers
 
 declaration    the declaration of a metric, and the parameters and columns that several share
 significance   parameters and columns of tests between layers, and of similarities by chance

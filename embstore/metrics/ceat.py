@@ -156,7 +156,8 @@ METRICS = (
         ),
         formula="Σ e/(V + τ²) / Σ 1/(V + τ²) over draws, e = (mean_X s − mean_Y s) / std_{X∪Y} s, "
         "s(w) = mean_a cos(w, a) − mean_b cos(w, b)",
-        citation="Guo & Caliskan (2021), AIES; DerSimonian & Laird (1986), Controlled Clinical Trials 7",
+        citation="Guo & Caliskan (2021), AIES; DerSimonian & Laird (1986), Controlled Clinical Trials 7; effect size: "
+        "Caliskan et al. (2017), Science",
         references=("guo2021", "dersimonian1986", "caliskan2017"), needs="word contexts", units=(Unit.OCCURRENCE,),
         estimator="The distribution of the effect sizes is the result: its quantiles come first. The draws share "
         "occurrences, and their number can be raised at will, with which p and se go to 0: as evidence p is without "

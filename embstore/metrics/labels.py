@@ -183,7 +183,8 @@ METRICS = (
         parameters=(LABEL, LABEL_BINS, Parameter("k", 10, "Number of nearest neighbours.", minimum=1), *VERSUS),
         optional=(WITH_VERSUS,),
         formula="share of items i whose label is the most frequent one of their k nearest others by cosine",
-        citation="Fix & Hodges (1951); leave-one-out as in Cover & Hart (1967), IEEE Trans. Inf. Theory 13",
+        citation="Fix & Hodges (1951); leave-one-out as in Cover & Hart (1967), IEEE Trans. Inf. Theory 13; interval: "
+        "Wilson (1927), JASA 22",
         references=("fix1951", "cover1967", "wilson1927"), needs="labels", best="accuracy",
         estimator="Exact neighbours by cosine, leaving the item itself out by its id. Of equally frequent labels that "
         f"of the nearest neighbour is taken. {_LEFT_OUT}The interval is Wilson's "
