@@ -52,7 +52,7 @@ def _isoscore(space: Workspace) -> list[Result]:
 
     n, dim = space.size.short // 2, space.size.dim
     path = space.synthetic(n, 1)
-    x = _layer(path).gather()[1]
+    x = layer_of(path).gather()[1]
     store = Store(path)
     seconds = interleave(
         {
@@ -80,7 +80,7 @@ def _isoscore(space: Workspace) -> list[Result]:
 def _anisotropy(space: Workspace) -> list[Result]:
     n, dim = space.size.short // 2, space.size.dim
     path = space.synthetic(n, 1)
-    x = _layer(path).gather()[1].astype(np.float64)
+    x = layer_of(path).gather()[1].astype(np.float64)
     seconds = interleave(
         {
             "summary": timed(lambda: Store(path).query("anisotropy")),
@@ -124,7 +124,7 @@ def _growth(
     return Result(what, *(f"{peak / 1e3:.0f} MB" for peak in peaks), peaks[0] / peaks[1], _GROWTH)
 
 
-def _layer(path: Path) -> StoredLayer:
+def layer_of(path: Path) -> StoredLayer:
     catalog = Store(path).catalog
     [card] = catalog.cards.values()
     return StoredLayer(catalog, card, card.layers.members[0])

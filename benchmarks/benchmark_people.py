@@ -25,14 +25,7 @@ def people(space: Workspace) -> list[Result]:
 
     A benchmark downloads nothing: words and scores are made up, what is read and computed is the same.
     """
-    n_words = min(_WORDS, space.size.words)
-    words = [item.text for item in words_of(f"words:{n_words}")]
-    path = space.new("people")
-    with _data_folder(space.root / "data"):
-        Store.add_dataset(
-            "people", _pairs(space.root / "pairs.csv", words), kind="pairs", columns=("one", "two", "score")
-        )
-        Store(path).build("people", models="minilm")
+    path, n_words = people_store(space)
     seconds = interleave(
         {
             "ours": process(("query", "similarity", "--store", str(path)), space.root),
@@ -45,6 +38,17 @@ def people(space: Workspace) -> list[Result]:
     what = f"similarity of {_PAIRS:,} pairs of {n_words} words, 7 layers, with intervals: seconds beyond `{_START}`"
     return [Result(what, milliseconds(ours), milliseconds(start), ours - start, _BEYOND, rounds=len(beyond),
                    median_ratio=float(np.median(beyond)))]  # fmt: skip
+
+
+def people_store(space: Workspace) -> tuple[Path, int]:
+    """Return a store of the words of the pairs in MiniLM, with the pairs, and the number of words."""
+    n_words = min(_WORDS, space.size.words)
+    words = [item.text for item in words_of(f"words:{n_words}")]
+    path = space.new("people")
+    with _data_folder(space.root / "data"):
+        Store.add_dataset("people", _pairs(space.root / "pairs.csv", words), kind="pairs", columns=_COLUMNS)
+        Store(path).build("people", models="minilm")
+    return path, n_words
 
 
 @contextmanager

@@ -24,6 +24,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))  # what the tests use too
 
 from benchmark_building import building, memory
+from benchmark_claims import claims
 from benchmark_compare import comparison, routes
 from benchmark_encoding import encoding
 from benchmark_explorer import explorer
@@ -59,6 +60,7 @@ BENCHMARKS: dict[str, Callable[[Workspace], list[Result]]] = {
     "routes": routes,
     "nearest": nearest,
     "people": people,
+    "claims": claims,
     "oneshot": oneshot,
     "search": search,
     "growth": growth,

@@ -16,6 +16,8 @@ class Chart(NamedTuple):
         values: Columns that can be drawn, the default first: of several, the first that has a value in some row.
         ranges: Column → range as text, such as ``−1 to 1``, of the columns that have one.
         intervals: Column → columns of the lower and the upper limit of its interval.
+        bands: Column → the columns that give a band about it: of a deviation, or of a lower and an upper limit.
+        baselines: Column → columns that are thin lines beside its curve.
         facets: Columns, such as ``dataset``, each combination of whose values gets a panel of its own.
         items: Column, such as ``word``, whose values, if there are any, stand in a strip; None for none.
     """
@@ -26,6 +28,8 @@ class Chart(NamedTuple):
     units: tuple[tuple[str, str], ...] = ()  # column → unit of measurement, of the columns that have one
     ranges: tuple[tuple[str, str], ...] = ()
     intervals: tuple[tuple[str, tuple[str, str]], ...] = ()
+    bands: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    baselines: tuple[tuple[str, tuple[str, ...]], ...] = ()
     facets: tuple[str, ...] = ()
     items: str | None = None
     bar_names: str | None = None  # column of arrays with the name of each bar; None to number the bars from 1
@@ -34,7 +38,9 @@ class Chart(NamedTuple):
     series: str = "space"  # column whose values have a curve each
     layer: str = "layer"  # column with the numbers of the layers, along the x axis of curves
     layer_name: str = "layer_name"  # column with their names
+    x: Literal["layers", "steps", "scales", "groups"] = "layers"  # what is along the x axis of curves
     x_title: str = "layer"  # title of the x axis of curves
+    sides: tuple[str, str] = ("layer", "layer")  # titles of a heat map's layers, down and across
     is_ordered: bool = False  # whether the curves have an order, which their colours show
 
 

@@ -20,7 +20,7 @@ from embstore.base.errors import EmbstoreError, QueryError, UnknownNameError, Us
 from embstore.base.summary import in_float64
 from embstore.base.table import Table
 from embstore.base.text import N_TOKENS
-from embstore.explore.items import MOST, SQL_LIMITS, Reading, SpaceItems, layer_names, read_items
+from embstore.explore.items import MOST, SQL_LIMITS, Reading, SpaceItems, card_of, layer_names, read_items
 from embstore.explore.maps import item_vectors, stored_maps
 from embstore.explore.rendering import command, python, shortened
 from embstore.index import unit_vectors
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SQL_ROWS = 1_000
-_SHARED = ("spaces", "layers", "where", "sample", "seed", "transforms")
+_SHARED = ("spaces", "layers", "where", "sample", "seed", "transforms", "by", "bins")
 _N_PAIRS = 100
 _PAIRS = """\
 WITH pairs AS (
@@ -101,11 +101,14 @@ def _parameters(store: Reading, name: str, given: Mapping[str, Any]) -> dict[str
             raise UnknownNameError(f"parameter of {name}", key, declared)
         if value in (None, "", []):
             continue
-        if key in SETS or declared[key]["repeatable"]:
-            parts = value if isinstance(value, list) else str(value).replace("\n", ",").split(",")
-            value = [str(part).strip() for part in parts if str(part).strip()]
-        found[key] = value
+        found[key] = _words(value) if key in SETS or declared[key]["repeatable"] else value
     return found
+
+
+def _words(value: Any) -> list[str]:
+    """Return words that were given as a list, or in a text with commas or line ends between them."""
+    parts = value if isinstance(value, list) else str(value).replace("\n", ",").split(",")
+    return [word for part in parts if (word := str(part).strip())]
 
 
 def _picture(found: Table, theme: str, width: float) -> dict[str, Any]:
@@ -235,16 +238,17 @@ def current_fingerprint(store: Reading) -> dict[str, str]:
     return {"fingerprint": _hash(opened(store.path).info())}
 
 
-KINDS = ("norm", "cosine", "change", "cluster", "length", "sentence", "column", "where")
+KINDS = ("norm", "cosine", "axis", "change", "cluster", "length", "sentence", "column", "where")
 _CLUSTERS = 8
 _NAMED_BY = 3
 _MOST_EXACT = 2**53  # largest integer that the page's numbers are exact to
 
 
 def colours(
-    store: Reading, space: str, kind: str, layer: str = "top", text: str | None = None, column: str | None = None
-) -> dict[str, Any]:
-    """Return a value of each item of a space.
+    store: Reading, space: str, kind: str, layer: str = "top", text: str | None = None, column: str | None = None,
+    positive: str = "", negative: str = "",
+) -> dict[str, Any]:  # fmt: skip
+    """Return a value of each item of a space; for an axis, between the words ``positive`` and ``negative``.
 
     Returns:
         ``ids``, int64 little-endian in base64, since a map may have fewer items; ``label``; ``values`` (n), None where
@@ -252,6 +256,8 @@ def colours(
     """
     items = read_items(store, space)
     ids = base64.b64encode(items.ids.astype("<i8").tobytes()).decode()
+    if kind == "axis":
+        return {"ids": ids} | _axis(store, space, layer, items, _words(positive), _words(negative))
     return {"ids": ids} | _values(store, space, items, kind, layer, text, column)
 
 
@@ -301,6 +307,25 @@ def _cosines(store: Reading, space: str, layer: str, items: SpaceItems, text: st
     if rows[at]:
         found[rows] = cosines_of(vectors[rows], vectors[at])
     return _numbers(f"cosine with {items.texts[at]}, layer {layer}", found)
+
+
+def _axis(
+    store: Reading, space: str, layer: str, items: SpaceItems, positive: list[str], negative: list[str]
+) -> dict[str, Any]:
+    """Return the cosine of each item with the axis between two poles of words, as the metric ``axis`` does."""
+    from embstore.metrics import get_metric
+    from embstore.metrics.axis import cosines_with, find_axis
+    from embstore.query.inputs import word_sets
+    from embstore.query.layer_data import StoredLayer
+
+    card = card_of(store, space)
+    given = {"positive": positive, "negative": negative, "missing": "error"}
+    [case] = word_sets(get_metric("axis"), store.catalog, card, given)
+    [member] = card.layers.select(layer)
+    data = StoredLayer(store.catalog, card, member)
+    ids, scores = cosines_with(data, find_axis(data, **case.inputs))
+    poles = " − ".join(", ".join(words) for words in (positive, negative))
+    return _numbers(f"axis {poles}, layer {layer}", scores[np.searchsorted(ids, items.ids)])
 
 
 def _change(store: Reading, space: str, layer: str, items: SpaceItems) -> dict[str, Any]:

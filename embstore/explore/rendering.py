@@ -15,7 +15,7 @@ _OPTIONS = {"models": "model", "revisions": "revision", "spaces": "space", "laye
             "marked": "text"}  # fmt: skip
 _SAFE = 2**53 - 1  # JavaScript rounds larger integers
 _LONGEST = 2_000
-_SHARED = ("spaces", "layers", "where", "sample", "seed", "transforms", "marked", "embed")
+_SHARED = ("spaces", "layers", "where", "sample", "seed", "transforms", "by", "bins", "marked", "embed")
 _PLACEHOLDERS = ("FILE", "WORD", "WORDS", "NAME", "SPACE")
 
 

@@ -136,9 +136,9 @@ METRICS = (
         name="ceat", help="Association of words over their contexts: the distribution of WEAT's effect size (CEAT).",
         function=ceat,
         columns=(
-            *(Column(name, "number", f"{level:.0%} quantile of the effect sizes", shown=name not in ("q25", "q75"))
-              for name, level in _QUANTILES.items()),
-            Column("ces", "number", "combined effect size, weighted by the sampling variances"),
+            *(Column(name, "number", f"{level:.0%} quantile of the effect sizes", shown=name not in ("q25", "q75"),
+                     band=("q05", "q95") if name == "median" else ()) for name, level in _QUANTILES.items()),
+            Column("ces", "number", "combined effect size, weighted by the sampling variances", band=("se",)),
             Column("se", "number", "its standard error", minimum=0),
             Column("p", "number", "two-sided p-value of ces, which falls with the number of draws", 0, 1, shown=False),
             Column("ces_association", "number", "combined effect size, weighted as in the authors' code", shown=False),
@@ -157,8 +157,9 @@ METRICS = (
         formula="Σ e/(V + τ²) / Σ 1/(V + τ²) over draws, e = (mean_X s − mean_Y s) / std_{X∪Y} s, "
         "s(w) = mean_a cos(w, a) − mean_b cos(w, b)",
         citation="Guo & Caliskan (2021), AIES; DerSimonian & Laird (1986), Controlled Clinical Trials 7; effect size: "
-        "Caliskan et al. (2017), Science",
-        references=("guo2021", "dersimonian1986", "caliskan2017"), needs="word contexts", units=(Unit.OCCURRENCE,),
+        "Caliskan et al. (2017), Science 356",
+        references=("guo2021", "dersimonian1986", "caliskan2017"), needs="word contexts",
+        drawn_values=("median", "ces", "ces_association"), units=(Unit.OCCURRENCE,),
         estimator="The distribution of the effect sizes is the result: its quantiles come first. The draws share "
         "occurrences, and their number can be raised at will, with which p and se go to 0: as evidence p is without "
         "meaning. V is the sampling variance of an effect size of this many words in ces, and the variance of the "

@@ -125,7 +125,8 @@ METRICS = (
             Column("word", "string", "the word", is_key=True),
             Column("group_1", "string", "the first group", is_key=True),
             Column("group_2", "string", "the next one", is_key=True),
-            Column("apd", "number", "mean cosine distance between occurrences of the two groups", 0, 2),
+            Column("apd", "number", "mean cosine distance between occurrences of the two groups", 0, 2,
+                   baselines=("within",)),
             Column("within", "number", "mean cosine distance within a group, averaged over both", 0, 2, shown=False),
             Column("apd_change", "number", "apd minus within", minimum=-2, maximum=2),
             Column("prt", "number", "cosine distance of the groups' mean vectors", minimum=0, maximum=2),
@@ -142,7 +143,8 @@ METRICS = (
         ),
         formula="APD = mean over pairs of 1 − cos(x, y), x of one group, y of the other; PRT = 1 − cos(x̄, ȳ)",
         citation="Kutuzov & Giulianelli (2020), SemEval; Liu, Medlar & Głowacka (2021), Eval4NLP (permutation test)",
-        references=("kutuzov2020", "liu2021"), needs="contexts", units=(Unit.OCCURRENCE,), compares_groups=True,
+        references=("kutuzov2020", "liu2021"), needs="contexts", drawn_values=("apd_change", "prt", "apd", "within"),
+        units=(Unit.OCCURRENCE,), compares_groups=True,
         estimator="Exact over all pairs of occurrences. ⦃by⦄ names the column with the groups, in ascending order; "
         "each is compared with the next. APD of a word with varied uses is large without any change, so that within, "
         "the distance inside the groups, is taken off. p is the share of shuffles of the word's groups with as large a "

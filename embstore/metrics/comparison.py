@@ -403,7 +403,7 @@ METRICS = (
         optional=(WITH_PERMUTATIONS,), similarity=Similarity("cka", matrix=_cka_matrix),
         formula="HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), K = XXᵀ, L = YYᵀ",
         citation="Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et al. (2021), ICLR; "
-        "chance: Kazi-Aoual et al. (1995) and Josse, Pagès & Husson (2008), Comput. Stat. Data Anal. 20 and 53",
+        "chance: Kazi-Aoual et al. (1995), CSDA 20; Josse, Pagès & Husson (2008), CSDA 53",
         references=("kornblith2019", "song2012", "nguyen2021", "kazi1995", "josse2008"), needs="layers", version=2,
         estimator=f"Exact, {_ROUTES} unbiased takes HSIC_1, which needs 4 "
         "items and may make CKA negative; biased takes Kornblith's, which for n = 100 items with independent Gaussian "

@@ -1,6 +1,7 @@
 """Correlate a column of the items with a value of each item's vector, by rank and linearly."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.groups import BATCH_BYTES
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.neighbours import TIED, are_tied
-from embstore.metrics.numerics.statistics import fisher_interval, pearson, spearman_interval
+from embstore.metrics.numerics.statistics import fisher_interval, pearson, percentile_interval, resampled_spearman
 from embstore.metrics.numerics.statistics import ranks as ranks_of
 from embstore.metrics.significance import VERSUS, WITH_VERSUS
 
@@ -95,8 +96,10 @@ def correlate(
     if n > MAX_BOOTSTRAP_ITEMS:
         low, high = fisher_interval(rho, n)
         return Scored(result | {"low": low, "high": high}, scores)
-    low_high = spearman_interval(x, y, resamples, seed, errors)
-    return Scored(result | {"low": low_high[0], "high": low_high[1], "seed": seed}, scores)
+    resampled = resampled_spearman(x, y, resamples, seed, errors)
+    low_high = percentile_interval(resampled)
+    row = result | {"low": low_high[0], "high": low_high[1], "seed": seed}
+    return Scored(row, replace(scores, known=resampled))
 
 
 def _values(data: LayerData, value: str, contexts: Contexts | None, k: int) -> ItemValues:

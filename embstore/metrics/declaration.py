@@ -18,8 +18,8 @@ from embstore.base.summary import Summary
 
 CALLER = "given as an object"
 """The package of a metric that a caller gives as an object, and whose answers are not stored."""
-ITEM_COLUMNS = ("word", "sentence")
-"""Key columns whose values are items of the store, rather than inputs such as datasets."""
+ITEM_COLUMNS = ("word", "sentence", "text")
+"""Columns whose values are items of the store, rather than inputs such as datasets."""
 _WORDS = "FILE|WORDS"  # placeholder of a parameter of words
 
 Value = float | int | str | list[float | None] | list[int] | None
@@ -220,6 +220,8 @@ class Column:
         shown: Whether the table printed in a terminal has this column.
         is_key: Whether it distinguishes the rows of one layer, as ``word`` does.
         interval: Names of the columns with the lower and the upper limit of its 95 % interval.
+        band: Names of the columns of a band in pictures: of a deviation, or of a lower and an upper limit.
+        baselines: Names of the columns that are thin lines in pictures, such as the share of the largest class.
     """
 
     name: str
@@ -231,6 +233,8 @@ class Column:
     shown: bool = True
     is_key: bool = False
     interval: tuple[str, str] | None = None
+    band: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
 
     @property
     def range(self) -> str:
@@ -327,6 +331,7 @@ class Metric:
         bar_names: Column of arrays with the names of the bars, if it is drawn as ``bars``.
         optional: Columns that depend on a parameter; the function need not return those of ``versus``, which the query
             adds.
+        sides: What a heat map calls the layers down and across.
         similarity: How a metric of ``layers`` with the parameters :data:`PERMUTATIONS` is held against shuffled items.
     """
 
@@ -350,6 +355,7 @@ class Metric:
     drawn_values: tuple[str, ...] = ()
     bar_names: str | None = None
     optional: tuple[OptionalColumns, ...] = ()
+    sides: tuple[str, str] = ("layer", "layer")
     similarity: Similarity | None = None
     compares_groups: bool = False  # whether the function takes all groups of ``by``, as name and ids, instead of one
 
@@ -411,9 +417,10 @@ class Metric:
         limits = {limit for column in self.columns for limit in column.interval or ()}
         candidates = [column for column in self.columns if column.type == drawable and column.name not in limits]
         ordered = sorted(candidates, key=lambda column: not column.shown)
-        values = self.drawn_values or tuple(column.name for column in ordered)
-        keys = tuple(column.name for column in self.columns if column.is_key)
-        items = next((name for name in keys if name in ITEM_COLUMNS), None)
+        optional = {column.name for each in self.optional for column in each.columns}
+        values = (*self.drawn_values, *(c.name for c in ordered if c.name in optional or not self.drawn_values))
+        items = next((column.name for column in self.columns if column.name in ITEM_COLUMNS), None)
+        keys = [column for column in self.columns if column.is_key and column.name != items]  # integers rank items
         return Chart(
             kind,
             values,
@@ -421,11 +428,14 @@ class Metric:
             units=tuple((column.name, column.unit) for column in self.columns if column.unit),
             ranges=tuple((column.name, column.range_in_words) for column in self.columns if column.range),
             intervals=tuple((column.name, column.interval) for column in self.columns if column.interval),
-            facets=tuple(name for name in keys if name != items),
+            bands=tuple((column.name, column.band) for column in self.columns if column.band),
+            baselines=tuple((column.name, column.baselines) for column in self.columns if column.baselines),
+            facets=tuple("layer_name" if items and key.type == "integer" else key.name for key in keys),
             items=items,
             bar_names=self.bar_names,
             settings=tuple(parameter.name for parameter in self.row_parameters),
             best="best" if self.best else None,
+            sides=self.sides,
         )
 
     def empty(self, n: int, reason: str) -> Result:

@@ -132,7 +132,7 @@ METRICS = (
         optional=(WITH_PERMUTATIONS,), similarity=Similarity("imbalance", is_distance=True),
         formula="Δ(A → B) = 2/n · mean rank in B of the nearest neighbour in A",
         citation="Glielmo, Zeni, Cheng, Csányi & Laio (2022), PNAS Nexus", references=("glielmo2022",),
-        needs="layers", drawn_values=("imbalance", "imbalance_back"),
+        needs="layers", drawn_values=("imbalance",), sides=("from layer", "to layer"),
         estimator="Exact: all neighbours and the full ranks of all items, where the authors' DADApy takes subsets and "
         "draws the ranks beyond the nearest ones at random. Not symmetric: both small, the layers are equivalent; one "
         "small, the one contains the other; both near 1, they have nothing in common. The smallest value is "

@@ -170,7 +170,8 @@ METRICS = (
         function=knn,
         columns=(
             LABEL_COLUMN,
-            Column("accuracy", "number", "items whose label most neighbours have", 0, 1, interval=("low", "high")),
+            Column("accuracy", "number", "items whose label most neighbours have", 0, 1, interval=("low", "high"),
+                   baselines=("majority",)),
             Column("low", "number", "lower limit of the 95 % interval of accuracy", 0, 1),
             Column("high", "number", "upper limit of the 95 % interval of accuracy", 0, 1),
             Column("balanced_accuracy", "number", "mean accuracy of the classes", minimum=0, maximum=1),
@@ -197,7 +198,8 @@ METRICS = (
         function=clusters,
         columns=(
             LABEL_COLUMN,
-            Column("ami", "number", "adjusted mutual information: 1 the same, 0 by chance", maximum=1),
+            Column("ami", "number", "adjusted mutual information: 1 the same, 0 by chance", maximum=1,
+                   band=("ami_deviation",)),
             Column("ari", "number", "adjusted Rand index: 1 the same, 0 by chance", minimum=-0.5, maximum=1),
             Column("v_measure", "number", "harmonic mean of homogeneity and completeness", minimum=0, maximum=1),
             Column("v_chance", "number", "v_measure by chance", minimum=0, maximum=1),

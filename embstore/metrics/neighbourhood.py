@@ -159,14 +159,15 @@ METRICS = (
         optional=(
             OptionalColumns("estimator", (
                 Column("scale", "integer", "number of the farther neighbour", minimum=2, is_key=True),
-                Column("dimension", "number", "maximum likelihood at this scale", minimum=0),
+                Column("dimension", "number", "maximum likelihood at this scale", minimum=0, band=("standard_error",)),
                 Column("standard_error", "number", "of dimension", minimum=0),
                 Column("distance", "number", "mean distance of the neighbours compared", minimum=0, shown=False),
             )),
         ),
         formula="Σxy/Σx², x = ln(r₂/r₁), y = −ln(1 − F(x)); n/Σx",
         citation="Facco, d'Errico, Rodriguez & Laio (2017), Scientific Reports 7:12140; gride: Denti, Doimo, Laio & "
-        "Mira (2022), Scientific Reports 12:20005; mle: Levina & Bickel (2004), NeurIPS; MacKay & Ghahramani (2005)",
+        "Mira (2022), Scientific Reports 12:20005; mle: Levina & Bickel (2004), NeurIPS, and MacKay & "
+        "Ghahramani (2005)",
         references=("facco2017", "denti2022", "levina2004", "mackay2005"),
         needs="neighbours",
         estimator="Exact Euclidean distances, computed by differences in float64 where points are near each other. "

@@ -164,7 +164,8 @@ METRICS = (
         function=probe,
         columns=(
             LABEL_COLUMN,
-            Column("accuracy", "number", "items of classes predicted rightly", 0, 1, interval=("low", "high")),
+            Column("accuracy", "number", "items of classes predicted rightly", 0, 1, interval=("low", "high"),
+                   baselines=("control_accuracy", "majority")),
             Column("r2", "number", "share of the variance of numbers that is predicted", maximum=1,
                    interval=("low", "high")),
             Column("low", "number", "lower limit of the 95 % interval", maximum=1),
@@ -177,6 +178,7 @@ METRICS = (
             Column("n_classes", "integer", "classes among the items", minimum=0, shown=False),
             Column("n_groups", "integer", "groups that the folds are made of", minimum=0, shown=False),
             Column("null_left_out", "integer", "items without a label", minimum=0, shown=False),
+            Column("grouped_by", "string", "column that the groups are the values of, or sentence", shown=False),
             Column("best", "boolean", "whether accuracy is the highest of the requested layers of the space"),
         ),
         parameters=(

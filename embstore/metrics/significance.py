@@ -7,6 +7,7 @@ from embstore.base.errors import UsageError
 from embstore.metrics.declaration import Column, Metric, OptionalColumns, Parameter
 
 VERSUS_COLUMNS = (
+    Column("versus", "string", "the layer it is compared with, the space of that, or best", shown=False),
     Column("difference", "number", "value minus that of the layer it is compared with, on the units that both have",
            interval=("difference_low", "difference_high")),
     Column("difference_low", "number", "2.5 % quantile of the difference over the resamples"),
@@ -26,11 +27,14 @@ VERSUS = (
               choices=("unit", "word"), is_input=True),
     Parameter("test", "bootstrap", "p of paired resamples, or of Williams' or Steiger's test of two correlations.",
               choices=("bootstrap", "williams", "steiger"), is_input=True),
-    Parameter("differences", 2000, "Number of resamples for the differences.", minimum=100, is_input=True),
+    Parameter("differences", None, "Number of resamples for the differences; by default those of the intervals, or "
+              "1,000.", value_type=int, minimum=100, is_input=True),
 )  # fmt: skip
 """Parameters of metrics whose rows are :class:`Scored`; see :mod:`embstore.query.differences`."""
 
 WITH_PERMUTATIONS = OptionalColumns("permutations", (
+    Column("permutations", "integer", "number of times the items were shuffled", minimum=0, shown=False),
+    Column("over", "string", "pair: each pair has a threshold of its own; max: that of the highest pair", shown=False),
     Column("p", "number", "share of the permutations with as high a similarity", minimum=0, maximum=1, shown=False),
     Column("threshold", "number", "similarity that 5 % of the permutations reach", shown=False),
     Column("calibrated", "number", "0: not above the threshold, 1: alike", minimum=0, maximum=1, shown=False),

@@ -1,5 +1,7 @@
 """Correlate cosines with human similarity scores, by rank and linearly, with a bootstrap interval."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +21,7 @@ from embstore.metrics.declaration import (
 )
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
-from embstore.metrics.numerics.statistics import pearson, spearman_interval
+from embstore.metrics.numerics.statistics import pearson, percentile_interval, resampled_spearman
 from embstore.metrics.numerics.statistics import ranks as ranks_of
 from embstore.metrics.significance import VERSUS, WITH_VERSUS
 
@@ -89,8 +91,9 @@ def similarity(
         return Scored(result | {"reason": "interval: not asked for (resamples 0)"}, scores)
     if n < MIN_INTERVAL_PAIRS:
         return Scored(result | {"reason": f"interval: fewer than {MIN_INTERVAL_PAIRS} pairs"}, scores)
-    low, high = spearman_interval(x, y, resamples, seed, rounding)
-    return Scored(result | {"low": low, "high": high, "seed": seed}, scores)
+    resampled = resampled_spearman(x, y, resamples, seed, rounding)
+    low, high = percentile_interval(resampled)
+    return Scored(result | {"low": low, "high": high, "seed": seed}, replace(scores, known=resampled))
 
 
 def _why_uncorrelated(x: Floats, y: Floats, error: float) -> str | None:

@@ -197,7 +197,7 @@ class ValueScale:
         """Return the Vega-Lite axis for values along a panel of this width, with the ticks that have room."""
         shown = thin_out(self.labels, width, style.size)
         return {
-            "title": break_lines(title, width, style.size), "values": [self.ticks[at] for at in shown],
+            "title": _title_lines(title, width / SURE, style), "values": [self.ticks[at] for at in shown],
             "labelExpr": self._label_expression(), "grid": False, "labelOverlap": False,
         }  # fmt: skip
 
@@ -233,7 +233,7 @@ def layer_encoding(axis: LayerAxis, width: float, style: Style, title: str = "la
     names = axis.names
     shown = [names[at] for at in thin_out(names, width, style.size - 1)]
     named = " : ".join(
-        f"datum.value == {axis.places[name]} ? {quoted(printable(name))}" for name in names if not name.isdecimal()
+        f"datum.value == {at} ? {quoted(printable(name))}" for name, at in axis.places.items() if name != str(at)
     )
     places = list(axis.places.values())
     low, high = min(places), max(places)
@@ -245,15 +245,15 @@ def layer_encoding(axis: LayerAxis, width: float, style: Style, title: str = "la
     return {"field": "place", "type": "quantitative", "scale": scale, "axis": made}
 
 
-def step_encoding(steps: Sequence[int], width: float, style: Style, title: str, *, log: bool) -> dict[str, Any]:
-    """Return the Vega-Lite encoding of training steps along the x axis."""
+def step_encoding(steps: Sequence[int], width: float, style: Style, title: str, kind: str) -> dict[str, Any]:
+    """Return the Vega-Lite encoding of numbers along the x axis: ``linear``, ``log`` or, with 0 on it, ``symlog``."""
     low, high = min(steps), max(steps)
-    ticks = _powers(high) if log else ValueScale.covering([low, high]).ticks
+    ticks = {"log": steps, "symlog": _powers(high)}.get(kind) or ValueScale.covering([low, high]).ticks
     ticks = [int(tick) for tick in ticks if low <= tick <= high and tick == int(tick)] or [low]
     ticks = [ticks[at] for at in thin_out([f"{tick:,}" for tick in ticks], width, style.size)]
     room = 0.5 if low == high else 0.02 * (high - low)
-    domain = [low, high] if log and low < high else [low - room, high + room]
-    scale = {"type": "symlog" if log else "linear", "domain": domain, "nice": False, "zero": False}
+    domain = [low, high] if kind != "linear" and low < high else [low - room, high + room]
+    scale = {"type": kind, "domain": domain, "nice": False, "zero": False}
     axis = {"title": title, "values": ticks, "grid": False, "labelOverlap": False, "format": ",d"}
     return {"field": "place", "type": "quantitative", "scale": scale, "axis": axis}
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from embstore.base.chart import Chart
@@ -21,7 +21,7 @@ from embstore.plot.axes import (
     step_encoding,
     text_width,
 )
-from embstore.plot.results import CURVE, NO_VALUE, LayerAxis, distinct, series_labels
+from embstore.plot.results import BASELINES, CURVE, NO_VALUE, SAME, LayerAxis, distinct, drawn_baselines, series_labels
 
 GAP = 18.0
 _MARGIN = 5.0
@@ -118,10 +118,13 @@ def curve_panels(request: Request) -> tuple[list[Panel], list[str]]:
     """Return one panel for each combination of the facets, with the same scales, and notes."""
     chart, rows = request.chart, request.table.rows
     spaces = [space for (space,) in distinct(rows, (chart.series,))]
-    axis = LayerAxis.of(row[chart.layer_name] for row in sorted(rows, key=lambda row: row[chart.layer]))
+    names = [row[chart.layer_name] for row in sorted(rows, key=lambda row: row[chart.layer])]
+    in_order = {name: at for at, name in enumerate(dict.fromkeys(names))}
+    axis = LayerAxis(in_order) if chart.x == "groups" else LayerAxis.of(names)
     facets = _split(rows, chart.facets)
     limits = dict(chart.intervals).get(request.value, ())
-    values = [row[name] for name in (request.value, *limits) for row in rows if row[name] is not None]
+    drawn = (request.value, *limits, *drawn_baselines(request.table, chart, request.value))
+    values = [row[name] for name in drawn for row in rows if row[name] is not None]
     scale = ValueScale.covering(values, log=request.options.logy)
     labels = _labels(request, spaces).values()
     longest = max((text_width(label, request.style.size) for label in labels), default=0.0)
@@ -152,8 +155,9 @@ def _curves(
     inner = width - scale.axis_width(request.value_title, height, style) - (room + 12 if labels else 4)
     named = [printable(space) for space in spaces]
     colours, dashes = _colours(request, named), _dash_patterns(request, named)
-    if request.options.x == "step":
-        x = step_encoding([*axis.places.values()], inner, style, chart.x_title, log=request.options.logx)
+    if chart.x in ("steps", "scales"):
+        kind = "log" if chart.x == "scales" else "symlog" if request.options.logx else "linear"
+        x = step_encoding([*axis.places.values()], inner, style, chart.x_title, kind)
     else:
         x = layer_encoding(axis, inner, style, chart.x_title)
     y = request.y(scale, value, height)
@@ -165,6 +169,10 @@ def _curves(
         band = {"x": x, "y": {**y, "field": limits[0]}, "y2": {"field": limits[1]}, "color": colours}
         layers.append({"mark": {"type": "area", "opacity": 0.16}, "transform": [numbered], "encoding": band})
         layers.append({"mark": {"type": "rule", "opacity": 0.4}, "transform": [alone], "encoding": band})
+    for column, pattern in zip(drawn_baselines(request.table, chart, value), BASELINES.values(), strict=False):
+        line = {"x": x, "y": {**y, "field": column}, "color": colours}
+        mark = {"type": "line", "strokeWidth": 1, "strokeDash": pattern}
+        layers.append({"mark": mark, "transform": [numbered], "encoding": line})
     curve = {"x": x, "y": y, "color": colours}
     tooltip = _fields(chart.series, chart.layer_name, value, *(["n"] if "n" in rows[0] else []))
     layers += [
@@ -176,6 +184,9 @@ def _curves(
     if chart.best and any(row[chart.best] for row in rows) and len({row[chart.layer] for row in rows}) > 1:
         star = {"type": "point", "shape": "diamond", "size": 110, "strokeWidth": 1.6, "filled": False, "opacity": 1}
         layers.append({"mark": star, "transform": [{"filter": f"datum[{chart.best!r}]"}], "encoding": curve})
+    if any(row.get(SAME) for row in rows):
+        circle = {"type": "point", "size": 150, "strokeWidth": 1, "filled": False, "opacity": 1}
+        layers.append({"mark": circle, "transform": [{"filter": f"datum[{SAME!r}]"}], "encoding": curve})
     if labels:
         layers.append(_end_labels(request, rows, labels, axis, scale, (inner, height, room), colours))
     return request.panel((inner, height), data, layers, title, width)
@@ -208,10 +219,12 @@ def _dash_patterns(request: Request, series: Sequence[str]) -> dict[str, Any]:
 def _datum(request: Request, row: Row, axis: LayerAxis) -> dict[str, Any]:
     chart, name = request.chart, row[request.chart.layer_name]
     limits = dict(chart.intervals).get(request.value, ())
-    optional = (*(("n",) if "n" in row else ()), request.value, *limits, *((chart.best,) if chart.best else ()))
+    beside = drawn_baselines(request.table, chart, request.value)
+    given = (name for name in ("n", SAME) if name in row)
+    optional = (*given, request.value, *limits, *beside, *((chart.best,) if chart.best else ()))
     columns = (chart.series, chart.layer, chart.layer_name, *chart.facets, *optional)
     found = {column: printable(row[column]) if isinstance(row[column], str) else row[column] for column in columns}
-    return found | {"place": axis.places[name], "is_numbered": name.isdecimal()}
+    return found | {"place": axis.places[name], "is_numbered": chart.x != "layers" or name.isdecimal()}
 
 
 def _end_labels(
@@ -254,11 +267,12 @@ def _heat_map(request: Request, rows: Sequence[Row], pair: tuple[str, ...], widt
     inner = cell * len(across)
     data = [{name: row[name] for name in ("layer_name", "layer_name_2", value, "n")} for row in rows]
     same = pair[0] == pair[1]
-    first, second = ("layer", "layer") if same else (f"layer of {printable(pair[0])}", f"layer of {printable(pair[1])}")
+    of = ["", ""] if same else [f" of {printable(space)}" for space in pair[:2]]
+    first, second = (f"{side}{space}" for side, space in zip(request.chart.sides, of, strict=True))
     x = band_encoding("layer_name_2", across, inner, style, shorten(second, inner, style.size))
     y = band_encoding("layer_name", down, height, style, shorten(first, height, style.size), upwards=True)
     low, high = min(0.0, *values), max(values)
-    top = 1.0 if 0 < high <= 1 else high
+    top = 1.0 if 0 <= high <= 1 else high
     colour = {
         "field": value, "type": "quantitative", "scale": {"scheme": style.sequence, "domain": [low, top]},
         "legend": {"title": value.replace("_", " "), "gradientLength": min(height, 160), "format": ".3~g"},
@@ -352,28 +366,32 @@ def _bars(request: Request, rows: Sequence[Row], title: str, width: float, scale
 
 def _some(n: int) -> list[int]:
     """Return at most ten whole numbers from 1 to n, the first and the last among them."""
-    if n <= 10:
-        return [*range(1, n + 1)]
     return sorted({round(1 + at * (n - 1) / 9) for at in range(10)})
 
 
 def strip_panels(request: Request) -> tuple[list[Panel], list[str]]:
-    """Return one panel for each space, and a note where only the lowest and the highest items are drawn.
+    """Return one panel for each space and facet, and a note where only the lowest and the highest items are drawn.
 
-    The value of a word in each layer is a dot on a line of its own.
+    The value of an item in each layer is a dot on a line of its own.
     """
-    spaces = request.panels_of("space")
-    width = request.panel_width(len(spaces))
+    rows = tuple(row for row in request.table.rows if row[request.value] is not None)
+    columns = tuple(dict.fromkeys(("space", *request.chart.facets)))
+    if request.chart.facets and len(distinct(rows, ("space",))) == 1:
+        columns = columns[1:]
+    parts = replace(request, table=replace(request.table, rows=rows)).panels_of(*columns)
+    width = request.panel_width(len(parts))
     scale = ValueScale.covering(request.values, log=request.options.logy)
     panels, notes = [], []
-    for space, rows in spaces:
-        drawn, n_items = _items(request, rows)
+    for names, chosen in parts:
+        drawn, n_items = _items(request, chosen)
+        named = zip((*columns, "group"), names, strict=False)
+        title = ", ".join(f"layer {name}" if column == "layer_name" else show(name) for column, name in named)
         if len(drawn) < n_items:
             notes.append(
-                f"{', '.join(space)}: the {len(drawn) // 2} lowest and the {len(drawn) // 2} highest of {n_items:,} in "
-                "the last layer are drawn."
+                f"{title}: the {len(drawn) // 2} lowest and the {len(drawn) // 2} highest of {n_items:,} in the last "
+                "layer are drawn."
             )
-        panels.append(_strip(request, rows, drawn, width, scale, ", ".join(space) if len(spaces) > 1 else ""))
+        panels.append(_strip(request, chosen, drawn, width, scale, title if len(parts) > 1 else ""))
     return panels, notes
 
 
@@ -405,7 +423,7 @@ def _strip(
     at = {item: step_at for step_at, item in enumerate(items)}
     data = [
         {"item": printable(row[column]), "line": at[row[column]], "layer_name": row["layer_name"],
-         value: row[value], "n": row["n"]}
+         value: row[value], "n": row["n"], **({SAME: row[SAME]} if SAME in row else {})}
         for row in rows if row[column] in at and row[value] is not None
     ]  # fmt: skip
     names = " : ".join(f"datum.value == {line} ? {quoted(labels[item])}" for item, line in at.items())
@@ -423,6 +441,9 @@ def _strip(
         "legend": {"title": "layer"} if len(layers) > 1 else None,
     }  # fmt: skip
     tooltip = _fields("item", "layer_name", value, "n")
-    dots = {"mark": {"type": "point", "filled": True, "size": 34, "opacity": 1},
+    dots: dict[str, Any] = {"mark": {"type": "point", "filled": True, "size": 34, "opacity": 1},
             "encoding": {"x": x, "y": lines, "color": shade, "tooltip": tooltip}}  # fmt: skip
+    if any(row.get(SAME) for row in data):
+        hollow = {"condition": {"test": f"datum[{SAME!r}]", "value": 0}, "value": 1}
+        dots["encoding"] |= {"stroke": shade, "fillOpacity": hollow}
     return request.panel((inner, height), data, [dots], title, width)

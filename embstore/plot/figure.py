@@ -14,7 +14,7 @@ from embstore.base.messages import printable
 from embstore.base.table import Table
 from embstore.plot.axes import STYLES, SURE, PlotOptions, Style, break_lines, parse_length, shorten, text_width
 from embstore.plot.charts import GAP, Panel, Request, bar_panels, curve_panels, heat_map_panels, strip_panels
-from embstore.plot.results import caption, over_steps, reasons, with_group_names, with_pair_title
+from embstore.plot.results import caption, over_keys, over_steps, reasons, with_band, with_group_names, with_pair_title
 
 _VEGA_LITE = "6.1"
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
@@ -156,6 +156,8 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
     notes: list[str] = []
     if options.x == "step":
         table, notes = over_steps(table)
+    else:
+        table = over_keys(table)
     assert table.chart is not None
     value = _value(table, table.chart, options)
     style = STYLES[options.theme]
@@ -163,7 +165,7 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
     lines = _caption_lines(caption(table, table.chart, value), options.width, style)
     if all(row[value] is None for row in table.rows):
         return Figure(_empty(table, value, options, style, title), tuple(notes))
-    request = Request(table, with_pair_title(table, table.chart), value, options, style)
+    request = Request(*with_band(table, with_pair_title(table, table.chart), value), value, options, style)
     panels, panel_notes = _panels(request)
     title_lines = break_lines(printable(title), SURE * options.width - 10, style.size + 2.5)
     about = {"$schema": _SCHEMA, "title": {"text": title_lines, "subtitle": lines}, "config": style.config}

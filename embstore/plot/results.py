@@ -20,6 +20,12 @@ NO_VALUE = "no value"  # name of the group of the items without a value
 
 RUN, CURVE, STEP_NAME = "run", "curve", "step_name"
 
+SAME = "no_difference"  # column of results of a test: whether no difference was found
+_LEVEL = 0.05  # adjusted p-value from which on none was
+_GROUPS = ("group_1", "group_2")
+_MOST_CURVES = 8  # words that have a curve each
+BASELINES = {"dotted": (1, 3), "dashed": (6, 4)}  # patterns of the lines beside a curve
+
 _SELECTION = ("transform", "where", "words", "sample", "by", "bins")
 """Columns of the selection of items, and of the transforms of their vectors, which results have if there are any."""
 
@@ -100,8 +106,15 @@ def caption(table: Table, chart: Chart, value: str) -> list[str]:
     low_high = dict(chart.intervals).get(value)
     if low_high and any(row[low_high[0]] is not None for row in table.rows):
         parts.append("95 % intervals")
+    if columns := dict(chart.bands).get(value):
+        parts.append(f"band: {'± ' * (len(columns) == 1)}{' to '.join(columns)}".replace("_", " "))
+    beside = zip(BASELINES, drawn_baselines(table, chart, value), strict=False)
+    parts += [f"{pattern}: {column.replace('_', ' ')}" for pattern, column in beside]
     if chart.best and any(row[chart.best] for row in table.rows) and len({row[chart.layer] for row in table.rows}) > 1:
         parts.append("diamond: best layer")
+    if any(row.get(SAME) for row in table.rows):
+        parts.append(f"{'hollow' if chart.items else 'circle'}: {_compared(table)} was found (p_holm\u00a0≥\u00a0.05)")
+    parts += _calibration(table, value)
     for column in (*_SELECTION, *chart.settings, "seed"):
         values = {_setting(row[column]) for row in table.rows if row.get(column) is not None}
         if len(values) == 1:
@@ -110,6 +123,26 @@ def caption(table: Table, chart: Chart, value: str) -> list[str]:
     if lost and len(lost) < len(table.rows):
         parts.append(f"{len(lost)} of {len(table.rows)} without a value")
     return parts
+
+
+def _compared(table: Table) -> str:
+    """Return what was not found, in words: a change, or a difference from a layer, the best or that of a space."""
+    others = [name for (name,) in distinct(table.rows, ("versus",)) if name] if "versus" in table.columns else []
+    if not others or others == ["best"]:
+        return "no difference from the best layer" if others else "no change"
+    is_space = others[0] in {row["space"] for row in table.rows}
+    return f"no difference from {'the same layer of' if is_space else 'layer'} {printable(', '.join(others))}"
+
+
+def _calibration(table: Table, value: str) -> list[str]:
+    """Return what the column ``calibrated`` says, if it is drawn."""
+    given = {(row["permutations"], row["over"]) for row in table.rows if row.get("over") is not None}
+    if value != "calibrated" or len(given) != 1:
+        return []
+    [(n, over)] = given
+    shuffles = f"5 % of {n:,} shuffles of the items"
+    level = f"what the highest pair reaches in {shuffles}" if over == "max" else f"what {shuffles} reach"
+    return [f"calibrated: 0 up to {level}, 1 where layers are alike"]
 
 
 def _setting(value: Any) -> str:
@@ -123,6 +156,67 @@ def reasons(table: Table, value: str) -> list[str]:
     """Return the distinct reasons why rows have no value, most frequent first."""
     found = Counter(printable(row.get("reason") or "no value") for row in table.rows if row[value] is None)
     return [why for why, _ in found.most_common()]
+
+
+def drawn_baselines(table: Table, chart: Chart, value: str) -> list[str]:
+    """Return the columns that are drawn as thin lines beside a value: those that some row has."""
+    found = dict(chart.baselines).get(value, ()) if chart.kind == "curves" and chart.items is None else ()
+    return [column for column in found if any(row.get(column) is not None for row in table.rows)]
+
+
+def with_band(table: Table, chart: Chart, value: str) -> tuple[Table, Chart]:
+    """Return results and chart with the limits of the band of a value, if it has one that is no 95 % interval."""
+    columns = dict(chart.bands).get(value, ())
+    if len(columns) == 1:
+        ends = {"band_low": -1, "band_high": 1}
+        rows = [
+            {**row, **{end: row[value] + sign * row[columns[0]] for end, sign in ends.items()}}
+            if row[value] is not None and row[columns[0]] is not None else {**row, **dict.fromkeys(ends)}
+            for row in table.rows
+        ]  # fmt: skip
+        columns, table = tuple(ends), replace(table, rows=tuple(rows))
+    return table, chart._replace(intervals=((value, (columns[0], columns[1])),)) if columns else chart
+
+
+def _with_marks(table: Table) -> tuple[Row, ...]:
+    """Return rows with the column ``SAME`` if they are of a test; it is also true of a layer compared with others."""
+    if "p_holm" not in table.columns:
+        return table.rows
+    tested = {row["space"] for row in table.rows if row["p_holm"] is not None}
+    rows = []
+    for row in table.rows:
+        is_same = row.get("n_common") is not None if row["p_holm"] is None else row["p_holm"] >= _LEVEL
+        rows.append({**row, SAME: is_same and row["space"] in tested})
+    return tuple(rows)
+
+
+def over_keys(table: Table) -> Table:
+    """Return results with their marks; those at several scales, or of a few words in groups, along an axis of these."""
+    table = replace(table, rows=_with_marks(table))
+    chart, rows = table.chart, table.rows
+    assert chart is not None
+    has_layers = len({row["layer_name"] for row in rows}) > 1
+    rows = tuple({**row, "layer": f"{'layer ' * has_layers}{row['layer_name']}"} for row in rows)
+    facets = [column for column in chart.facets if column not in ("space", "scale", *_GROUPS)]
+    if "scale" in chart.facets and len({row["scale"] for row in rows}) > 1:
+        rows = tuple({**row, STEP_NAME: str(row["scale"])} for row in rows if row["scale"] is not None)
+        chart = chart._replace(
+            x="scales", x_title="scale: number of the neighbour", series="layer", layer="scale", layer_name=STEP_NAME,
+            facets=("space", *facets, *(("group",) if chart.series == "group" else ())), is_ordered=True,
+            settings=("layer", *chart.settings),
+        )  # fmt: skip
+        return replace(table, rows=rows, chart=chart)
+    rows = tuple(row for row in rows if {*_GROUPS} <= {*chart.facets} and row["group_1"] is not None)
+    pairs = distinct(rows, _GROUPS)
+    if len(pairs) < 2 or len({row["word"] for row in rows}) > _MOST_CURVES:
+        return table
+    chart = chart._replace(
+        x="groups", x_title=f"{rows[0].get('by', 'group')}, compared with the one before", series="word", items=None,
+        facets=(*(("space",) if len({row["space"] for row in rows}) > 1 else ()), *facets, "layer"), layer=CURVE,
+        layer_name="group_2",
+    )  # fmt: skip
+    rows = tuple({**row, CURVE: pairs.index((row["group_1"], row["group_2"]))} for row in rows)
+    return replace(table, rows=rows, chart=chart)
 
 
 def over_steps(table: Table) -> tuple[Table, list[str]]:
@@ -162,7 +256,7 @@ def over_steps(table: Table) -> tuple[Table, list[str]]:
         table, columns=columns, rows=tuple(drawn),
         chart=chart._replace(
             kind="curves", facets=facets, items=None, best=None, series=CURVE, layer="step", layer_name=STEP_NAME,
-            x_title="training step", is_ordered=varying == ["layer"],
+            x="steps", x_title="training step", is_ordered=varying == ["layer"],
             settings=("layer", "against", *chart.settings),
         ),
     ), notes  # fmt: skip
@@ -211,7 +305,8 @@ def read_result(path: str | Path, metric: str | None = None) -> Table:
         if column.type == "number" or column.type.startswith("array"):
             kind = list if column.type.startswith("array") else int | float
             _check(path, rows, column.name, kind, f"of type {column.type}")
-    chart = declared.chart
+    optional = (column for each in declared.optional for column in each.columns if column.name in rows[0])
+    chart = replace(declared, columns=(*declared.columns, *optional)).chart
     if "group" in rows[0]:
         chart = with_groups(chart, is_ordered="bins" in rows[0])
     return Table(tuple(rows[0]), tuple(rows), chart=chart, types=declared.types)

@@ -8,6 +8,8 @@ cache.py           the stored answers to metric requests
 provenance.py      the columns and notes that record how each row was computed
 grouping.py        groups of items by a column
 layer_data.py      the vectors of a layer, stored or transformed, and their neighbours
+differences.py     the rows of a metric compared with another layer, space or the best layer
+permutations.py    similarities of layers calibrated by shuffled items
 inputs.py          inputs of a metric: pairs, lexicons, analogies, lists of words, a column of items, occurrences
 missing.py         the texts missing from a space, and the command that embeds them
 

@@ -24,7 +24,10 @@ from embstore.storage.files.card import Card, select_layers
 from embstore.storage.files.derived import Answer
 
 BEST = "best"
+_LEVEL = 0.05
+_RESAMPLES = 1000
 _FEW = 3  # units below which no difference is tested
+_UNITS = {"pairs": "pairs", "analogies": "questions", "lexicon": "words"}
 
 LayerAnswers = dict[Layer, Answer]
 Place = tuple[str, Layer, int]
@@ -84,6 +87,10 @@ def differences(
     tested = [place for place, row in columns.items() if row["p"] is not None]
     for place, p in zip(tested, holm(np.array([columns[place]["p"] for place in tested])).tolist(), strict=True):
         columns[place]["p_holm"] = p
+    smallest = len(tested) * (1 if request.parameters["versus"] == BEST else 2) / (_n_resamples(request) + 1)
+    if request.parameters["test"] == "bootstrap" and smallest >= _LEVEL:
+        notes.append(f"too few resamples for {len(tested)} tests: no p_holm can be below {smallest:.2g}. Draw more: "
+                     "⦃differences=10000⦄")  # fmt: skip
     return columns, list(dict.fromkeys(notes))
 
 
@@ -139,11 +146,10 @@ def _compare(
     space, layer, _ = places[target]
     name = f"{space} layer {layer.name}" + (", the best" if reference is None else "")
     if n < _FEW or not np.isfinite(values).all():
-        return {}, f"{name}: {n} units in common, or values that are all equal: nothing to test."
+        return {}, f"versus {name}: {n} units in common, or values that are all equal: there is nothing to test."
     by_word = parameters["resample"] == "word"
-    resampled = np.stack(
-        [each.resampled(parameters["differences"], request.selection.seed, by_word=by_word) for each in scores]
-    )
+    n_resamples = _n_resamples(request)
+    resampled = np.stack([each.resampled(n_resamples, request.selection.seed, by_word=by_word) for each in scores])
     found = compare_resamples(values, resampled, None if reference is None else target)
     columns: dict[Place, dict[str, Any]] = {}
     for at, (place, difference) in enumerate(zip(places, found, strict=True)):
@@ -151,19 +157,27 @@ def _compare(
         row |= {"best_share": difference.best_share, "n_common": n}
         if at != target:
             p = difference.p if parameters["test"] == "bootstrap" else _tested(parameters["test"], scores, at, target)
+            other = layer.name if place[0] == space else space
             row |= {
-                "difference": difference.value, "difference_low": difference.low, "difference_high": difference.high,
-                "p": p, "detectable": difference.detectable,
+                "versus": BEST if reference is None else other, "difference": difference.value,
+                "difference_low": difference.low, "difference_high": difference.high, "p": p,
+                "detectable": difference.detectable,
             }  # fmt: skip
         columns[place] = row
     largest = max(row["detectable"] or 0.0 for row in columns.values())
-    drawn, test = "words" if by_word else "units", parameters["test"]
+    units, test = _UNITS.get(request.metric.needs, "items"), parameters["test"]
+    drawn = "the words of the pairs" if by_word else f"the {units}"
     by_test = "" if test == "bootstrap" else f"; p by {test.title()}'s test, which is approximate for ranks"
     note = (
-        f"versus {name}: n = {n} units in common, {parameters['differences']:,} resamples of {drawn}{by_test}; "
-        f"differences of {largest:.3f} or more would be found with a probability of .8."
+        f"versus {name}: {n:,} {units} that all have, {n_resamples:,} resamples of {drawn}{by_test}. A single test "
+        f"would find a difference of {largest:.3f} with a probability of .8; smaller ones are often missed."
     )
     return columns, note
+
+
+def _n_resamples(request: MetricRequest) -> int:
+    """Return the number of resamples: by default those of the intervals, which need not be drawn anew."""
+    return request.parameters["differences"] or request.parameters.get("resamples") or _RESAMPLES
 
 
 def _tested(test: str, scores: Sequence[Scores], at: int, target: int) -> float | None:

@@ -404,10 +404,12 @@ def item_labels(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
         labelled = np.concatenate([np.empty(0, np.int64), *(group.ids for group in classes)])
         order = np.argsort(labelled)
         labels = ItemLabels(labelled[order], numbers[order], tuple(str(group.name) for group in classes))
+    columns: dict[str, str | None] = {"label": name}
     if is_probe:
         types = item_groups(catalog, card, labels.ids, None, "folded word")
         labels = replace(labels, groups=item_groups(catalog, card, labels.ids, values["group"]), types=types)
-    return [Case({"labels": labels}, {"label": name})]
+        columns["grouped_by"] = values["group"] or ("sentence" if card.unit is Unit.OCCURRENCE else None)
+    return [Case({"labels": labels}, columns)]
 
 
 def item_groups(

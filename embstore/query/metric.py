@@ -142,8 +142,7 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
         names.append(request.parameters["column"])
     if metric.needs == "labels":
         if not request.parameters["label"]:
-            example = f"embstore query {metric.name} --label pos"
-            raise UsageError(f"{metric.name} needs a column with labels. Name it: {example}")
+            raise UsageError(f"{metric.name} needs a column with labels. Name it: ⦃label=pos⦄")
         names.append(request.parameters["label"])
     notes = []
     for name in names:

@@ -68,6 +68,7 @@ def calibrated(
     for row, (p, threshold, score) in zip(rows, values, strict=True):
         has_value = row[similarity.column] is not None
         yield row | {
+            "permutations": parameters["permutations"], "over": parameters["over"],
             "p": float(p) if has_value else None, "threshold": float(threshold) if has_value else None,
             "calibrated": float(score) if has_value else None,
         }  # fmt: skip
@@ -84,7 +85,7 @@ def _by_matrices(
     """Return the similarities, and those of shuffled items, as sums of products of one matrix of each layer."""
     assert similarity.matrix is not None
     layers = {id(layer): layer for layer in (*left, *right)}
-    n_bytes = 4 * len(layers) * len(ids) ** 2
+    n_bytes = 12 * len(layers) * len(ids) ** 2  # the matrices in float32, and as they are multiplied
     if n_bytes > _MATRIX_BYTES:
         raise QueryError(
             f"permutations of {len(ids):,} items in {len(layers)} layers need {n_bytes >> 30} GiB. Draw some: "

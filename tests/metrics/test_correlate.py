@@ -16,7 +16,7 @@ from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.metrics import correlate as module
 from embstore.metrics.correlate import correlate
 from embstore.metrics.data import ItemColumn
-from embstore.metrics.numerics.statistics import fisher_interval, spearman_interval
+from embstore.metrics.numerics.statistics import fisher_interval, percentile_interval, resampled_spearman
 
 Make = Callable[..., Synthetic]
 Floats = NDArray[np.float64]
@@ -82,7 +82,7 @@ def test_the_correlations_are_those_of_scipy(made: tuple[Synthetic, Floats], val
         assert row["undefined_left_out"] == (np.isnan(each) & np.isfinite(column)).sum()
         by_id = np.argsort(store.ids[used])  # the order in which resamples are drawn
         x, y = each[used][by_id], column[used][by_id]
-        assert (row["low"], row["high"]) == pytest.approx(spearman_interval(x, y, 1000, 0, 1e-12))
+        assert (row["low"], row["high"]) == pytest.approx(percentile_interval(resampled_spearman(x, y, 1000, 0, 1e-12)))
         assert row["low"] < row["spearman"] < row["high"]
         assert (row["column"], row["value"], row["seed"], row["reason"]) == ("freq", value, 0, None)
     assert any("null_left_out = " in note for note in found.notes)

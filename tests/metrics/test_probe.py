@@ -126,7 +126,7 @@ def test_a_store_is_probed_by_the_name_of_a_column(make_store: Make) -> None:
     columns = {"pos": ["N" if number % 3 else None for number in range(60)], "lemma": [n // 4 for n in range(60)]}
     write_columns(made, columns | {"kind": ["AB"[number % 2] for number in range(60)], "freq": [*range(60)]})
     table = made.store.query("probe", label="kind", group="lemma", control=False, versus="best")
-    assert {(row["n"], row["n_groups"]) for row in table.rows} == {(60, 15)}
+    assert {(row["n"], row["n_groups"], row["grouped_by"]) for row in table.rows} == {(60, 15, "lemma")}
     assert [row["p"] is None for row in table.rows] == [row["best"] for row in table.rows]
     assert made.store.query("probe", label="freq").rows[0]["r2"] < 1
     assert made.store.query("probe", label="freq", label_bins="0,30,60").rows[0]["n_classes"] == 2

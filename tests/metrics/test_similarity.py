@@ -12,7 +12,7 @@ from scipy.spatial.distance import cosine as cosine_distance
 
 from embstore.metrics.data import Pairs
 from embstore.metrics.numerics import statistics
-from embstore.metrics.numerics.statistics import ranks, spearman_interval
+from embstore.metrics.numerics.statistics import percentile_interval, ranks, resampled_spearman
 from embstore.metrics.similarity import similarity, text_codes
 
 
@@ -85,7 +85,7 @@ def test_the_interval_is_that_of_resamples_ranked_one_by_one(
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(statistics, "_BATCH_VALUES", block)
-        found = spearman_interval(x, y, 40, seed)
+        found = percentile_interval(resampled_spearman(x, y, 40, seed))
         right = resampled(x, y, 40, seed)
     assert found == pytest.approx(np.quantile(right, [0.025, 0.975]) if right else (None, None), abs=1e-12)
 

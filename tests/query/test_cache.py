@@ -73,7 +73,9 @@ def content(table: Table) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(
-    ("metric", "question"), QUERIES, ids=lambda constant: constant if isinstance(constant, str) else ",".join(constant)
+    ("metric", "question"),
+    [each for each in QUERIES if "by" not in each[1]],  # groups are found in the tables of items
+    ids=lambda constant: constant if isinstance(constant, str) else ",".join(constant),
 )
 def test_a_stored_answer_is_the_computed_one_and_needs_no_vector(
     root: Path, metric: str, question: dict[str, Any]

@@ -1,6 +1,7 @@
 """What each row says of the question: the metric's parameters, and the seed of what was drawn."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -23,13 +24,22 @@ from embstore.metrics.plugins import problems
 WORDS = [f"word{number}" for number in range(30)]
 SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money by the bank"]
 INPUTS: Mapping[str, Mapping[str, Any]] = {
-    "correlate": {"column": "freq"},
+    "correlate": {"column": "freq", "positive": WORDS[:3], "negative": WORDS[3:6]},
     "valnorm": {"pleasant": WORDS[:5], "unpleasant": WORDS[5:10]},
     "weat": {"x": WORDS[:10], "y": WORDS[10:20], "a": WORDS[20:24], "b": WORDS[24:28]},
     "sc-weat": {"word": WORDS[20:22], "a": WORDS[:10], "b": WORDS[10:20]},
+    "axis": {"positive": WORDS[:3], "negative": WORDS[3:6]},
+    "ceat": {"x": ["the", "of"], "y": ["bank"], "a": ["river"], "b": ["money"]},
+    "change": {"by": "position", "bins": "0,3,9", "min_contexts": 2},
+    **{name: {"label": "freq", "label_bins": "2"} for name in ("knn", "clusters", "probe")},
 }
 # Names, which a type does not give.
-TEXTS: Mapping[str, Any] = {"sentence_space": "toy.sentence.mean", "value": "arousal", "word": ("the",)}
+TEXTS: Mapping[str, Any] = {
+    "sentence_space": "toy.sentence.mean",
+    "value": "arousal",
+    "word": ("the",),
+    "label_bins": "3",
+}
 PYTHON = {"integer": int, "number": float, "string": str, "boolean": bool, "array of strings": list}
 ARROW = {
     "integer": pyarrow.int64(), "number": pyarrow.float64(), "string": pyarrow.string(), "boolean": pyarrow.bool_(),
@@ -70,9 +80,17 @@ def another(parameter: Parameter) -> Any:
         return TEXTS[parameter.name]
     if parameter.kind is bool:
         return not parameter.default
+    if parameter.default is None:
+        return 7
     step = 1 if parameter.kind is int else 0.25
     is_highest = parameter.maximum is not None and parameter.default + step > parameter.maximum
     return parameter.default - step if is_highest else parameter.default + step
+
+
+def said(table: Table) -> set[tuple[str, str]]:
+    """Return the parameters and values that a note names, as in ``metric: k = 5, distance = cosine``."""
+    listed = [note.partition(": ")[2] for note in table.notes if re.match(r"[a-z-]+: \w+ = ", note)]
+    return {(name, value) for each in listed for name, value in re.findall(r"(\w+) = ([^,]+)", each)}
 
 
 EVERY = [(metric.name, parameter) for metric in METRICS.values() for parameter in metric.parameters]
@@ -88,10 +106,13 @@ def test_rows_of_two_values_of_a_parameter_say_which(store: Store, metric: str, 
     plain, changed = ask(store, metric), ask(store, metric, **{parameter.name: value})
     assert set(map(str, plain[parameter.name])).isdisjoint(map(str, changed[parameter.name]))
     if parameter in METRICS[metric].row_parameters:
-        assert plain[parameter.name] == [parameter.default] * len(plain)
+        assert plain[parameter.name] == [INPUTS.get(metric, {}).get(parameter.name, parameter.default)] * len(plain)
         assert changed[parameter.name] == [value] * len(changed)
-        assert f"{metric}: {parameter.name} = {'yes' if value is True else value}" in changed.notes
-    assert not any(note.startswith(f"{metric}: ") and " = " in note for note in plain.notes)
+        assert (parameter.name, "yes" if value is True else "no" if value is False else str(value)) in said(changed)
+    given = INPUTS.get(metric, {})
+    assert {name for name, _ in said(plain)} == {
+        each.name for each in METRICS[metric].row_parameters if given.get(each.name, each.default) != each.default
+    }
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -127,6 +148,11 @@ DRAWN: list[tuple[str, dict[str, Any], str]] = [
     ("weat", {"permutations": 50}, "weat: p-values from 50 splits drawn at random (seed 5)"),
     ("sc-weat", {"permutations": 50}, "sc-weat: p-values from 50 splits drawn at random (seed 5)"),
     ("rsa", {"correlation": "spearman", "pairs": 50}, "rsa: a random sample of 50 of 435 pairs of items (seed 5)"),
+    ("ceat", {"draws": 50}, "ceat: 50 draws of one occurrence of each word (seed 5)"),
+    ("change", {"word": ["the"]}, "change: p by 1,000 shuffles of the groups (seed 5)"),
+    ("clusters", {"runs": 2}, "clusters: 2 random starts of k-means (seed 5)"),
+    ("predictivity", {}, "predictivity: 5 folds (seed 5)"),
+    ("probe", {"control": False}, "probe: 5 folds of groups drawn at random (seed 5)"),
 ]
 NOT_DRAWN: list[tuple[str, dict[str, Any]]] = [
     ("correlate", {"resamples": 0}),

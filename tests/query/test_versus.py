@@ -15,7 +15,9 @@ from embstore.base.errors import EmbstoreError, QueryError, UsageError
 from embstore.metrics.numerics.differences import holm
 
 Make = Callable[..., Synthetic]
-COLUMNS = ["difference", "difference_low", "difference_high", "p", "p_holm", "best_share", "detectable", "n_common"]
+COLUMNS = [
+    "versus", "difference", "difference_low", "difference_high", "p", "p_holm", "best_share", "detectable", "n_common",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -32,19 +34,32 @@ def test_differences_are_of_the_numbers_shown(made: Synthetic) -> None:
     rho = plain["spearman"]
     assert table["spearman"] == rho
     assert table["difference"] == [rho[0] - rho[1], None, rho[2] - rho[1]]
+    assert table["versus"] == ["1", None, "1"]
     tested = [row for row in table.rows if row["difference"] is not None]
     assert all(row["difference_low"] < row["difference"] < row["difference_high"] for row in tested)
     assert [row["p_holm"] for row in tested] == holm(np.array([row["p"] for row in tested])).tolist()
     assert sum(table["best_share"]) == pytest.approx(1)
     assert {row["n_common"] for row in table.rows} == {60}
-    assert "versus toy.word.last layer 1: n = 60 units in common, 2,000 resamples of units" in str(table.notes)
+    assert "versus toy.word.last layer 1: 60 pairs that all have, 1,000 resamples of the pairs" in str(table.notes)
     assert made.store.query("similarity", dataset="rg65", versus="1").rows == table.rows
     assert made.store.query("similarity", dataset="rg65", versus="1", seed=3)["p"] != table["p"]
+
+
+def test_too_few_resamples_for_many_tests_are_said(made: Synthetic) -> None:
+    names = ["first", "second"]
+    for name in names:
+        write_pairs(made, name)
+    few, enough = (
+        str(made.store.query("similarity", dataset=names, versus="1", differences=n).notes) for n in (100, 1000)
+    )
+    assert "too few resamples for 4 tests: no p_holm can be below 0.079. Draw more" in few
+    assert "too few resamples" not in enough
 
 
 def test_the_best_layer_and_the_words_of_pairs(made: Synthetic) -> None:
     table = made.store.query("similarity", dataset="rg65", versus="best")
     assert [row["difference"] is None for row in table.rows] == table["best"]
+    assert [row["versus"] for row in table.rows if not row["best"]] == ["best", "best"]
     assert all(row["difference"] is None or row["difference"] < 0 for row in table.rows)
     by_word = made.store.query("similarity", dataset="rg65", versus="best", resample="word")
     widths = [
@@ -52,7 +67,7 @@ def test_the_best_layer_and_the_words_of_pairs(made: Synthetic) -> None:
         for each in (table, by_word)
     ]
     assert np.mean(widths[1]) > np.mean(widths[0]), "pairs share words"
-    assert "resamples of words" in str(by_word.notes)
+    assert "resamples of the words of the pairs" in str(by_word.notes)
 
 
 @pytest.mark.parametrize("test", ["williams", "steiger"])
@@ -78,6 +93,7 @@ def test_two_spaces_are_compared_on_common_items(make_store: Make, tmp_path: Pat
     for layer in (0, 1):
         row, other = rows[first.space, layer], rows[second.space, layer]
         assert other["difference"] is None
+        assert (row["versus"], other["versus"]) == (second.space, None)
         assert row["n_common"] == 30
         norms = [np.linalg.norm(made.vectors[layer].astype(float), axis=1) for made in (first, second)]
         rho = [spearmanr(norm, values[10:40]).statistic for norm in (norms[0][10:], norms[1][:30])]

@@ -12,6 +12,7 @@ import pytest
 from answer_queries import SENTENCES, WORDS, prepare, stored
 from datasets_written import write_analogies, write_lexicon, write_pairs
 from embstore_cli.main import app
+from kept_columns import write_columns
 from synthetic import Synthetic, synthetic_store
 from typer.testing import CliRunner
 
@@ -43,6 +44,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
     for made in (whole, part):
         write_pairs(made, "pairs", texts=WORDS)
         write_lexicon(made, WORDS)
+        write_columns(made, {"length": [int(text[4:]) * 7 % 11 for text in made.texts]})
         write_analogies(made, "questions", [WORDS[i : i + 4] for i in range(0, 24, 2)], ["all"] * 12)
         write_analogies(made, "listed", [LISTED[i : i + 4] for i in range(8)], [*"aaaabbbb"])
     return whole.store, part.store

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from docs_pages import ROOT, blocks, commands, matches, needs_store, python_script, shell_script
+from docs_pages import DOCS, ROOT, blocks, commands, matches, needs_store, python_script, shell_script
 
 _PROGRESS = re.compile(r"^[a-z]+ing .* \d[\d,]* of \d.*\n", re.MULTILINE)
 """Lines of steps that take over two seconds, which depends on the machine."""
@@ -17,7 +17,7 @@ def _environment(folder: Path, programs: Path | None) -> dict[str, str]:
     folders = [folder for folder in (programs, Path(sys.executable).parent) if folder is not None]
     path = os.pathsep.join([*map(str, folders), os.environ["PATH"]])
     settings = {"PATH": path, "HF_HUB_OFFLINE": "1", "EMBSTORE_DATA": str(folder / ".data"), "COLUMNS": "100"}
-    return {**os.environ, **settings}
+    return {**os.environ, **settings, "DOCS": str(DOCS)}
 
 
 def run_page(page: Path, folder: Path, start: Path | None = None, programs: Path | None = None) -> None:

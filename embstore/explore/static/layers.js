@@ -17,7 +17,7 @@ export function show(main, store) {
   const against = select([["", "itself"], ...spaces.map((each) => [each.space, each.space])], state.against, (value) => set({ against: value }));
   const where = h("input", { type: "text", value: state.where, placeholder: "length(text) > 3", onchange: () => set({ where: where.value }) });
   const sample = h("input", { type: "text", value: state.sample, placeholder: "all", onchange: () => set({ sample: sample.value }) });
-  const result = h("div", {}, h("p", { class: "muted" }, "A cell is the similarity of two layers over the same items. Choose one to see the two maps side by side."));
+  const result = h("div", {}, h("p", { class: "muted" }, "A cell compares two layers over the same items. Choose one to see the two maps side by side."));
 
   function compute() {
     set({ metric: metric.value, space: space.value });

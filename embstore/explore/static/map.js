@@ -33,7 +33,7 @@ export function show(main, store) {
     if (keys.has("panels") || keys.has("map") || keys.has("make")) makePanels(view, place);
     if (keys.has("layer") && !view.isWriting) view.setDepth(depthOf(view, state.layer));
     if (["q", "marked", "k", "embed"].some((key) => keys.has(key))) view.search.update();
-    if (["colour", "column", "lasso", "where", "q", "marked"].some((key) => keys.has(key))) view.selection.update(keys);
+    if (["colour", "column", "positive", "negative", "lasso", "where", "q", "marked"].some((key) => keys.has(key))) view.selection.update(keys);
   });
   addEventListener("keydown", keys);
   addEventListener("themechange", repaint);

@@ -14,7 +14,7 @@ export function show(main, store) {
   const ticked = new Set(state.space ? state.space.split(",") : []);
   const boxes = spaces.map((space) => h("input", { type: "checkbox", value: space.space, checked: ticked.has(space.space), onchange: () => set({ space: boxes.filter((box) => box.checked).map((box) => box.value).join(",") }) }));
   const text = (key, placeholder) => { const input = h("input", { type: "text", value: state[key], placeholder, onchange: () => set({ [key]: input.value }) }); return input; };
-  const layers = text("layers", "all"), where = text("where", "length(text) > 3"), sample = text("sample", "all"), seed = text("seed", "0"), transforms = text("transforms", "center, abtt:2");
+  const layers = text("layers", "all"), where = text("where", "length(text) > 3"), sample = text("sample", "all"), seed = text("seed", "0"), transforms = text("transforms", "center, abtt:2"), by = text("by", "none"), bins = text("bins", "none");
   const about = h("div", {}), own = h("div", {}), result = h("div", {});
   const run = h("button", {}, "Compute");
   let fields = {}; // name of a parameter → its declaration and its input
@@ -64,6 +64,7 @@ export function show(main, store) {
       options: {
         spaces: boxes.filter((box) => box.checked).map((box) => box.value), layers: layers.value || "all", where: where.value, sample: sample.value ? Number(sample.value) : null,
         seed: Number(seed.value) || 0, transforms: transforms.value.split(/,(?!\s*\d)/).map((part) => part.trim()).filter(Boolean), // drop:1,2 is one
+        by: by.value.trim(), bins: bins.value.trim(),
       },
     };
     return job(result, `Computing ${metric.value}`, (signal) => post("/api/metric", body, signal), (found) => metricResult(found, metric.value));
@@ -72,8 +73,9 @@ export function show(main, store) {
   fill(main, h("section", { class: "page" }, h("h1", {}, "Metrics"), h("div", { class: "columns" },
     h("form", { onsubmit: (event) => { event.preventDefault(); compute(); } }, field("Metric", metric),
       h("fieldset", { class: "plain" }, h("legend", {}, "Spaces (none: all)"), boxes.map((box) => h("label", { class: "inline" }, box, box.value))),
-      field("Layers", layers), own, h("details", { open: Boolean(state.where || state.sample || state.transforms) }, h("summary", {}, "Which items"), field("Where", where, "SQL over the item columns"), field("Sample", sample, "Items drawn at random"),
-        field("Seed", seed), field("Transforms", transforms, "center, standardize, abtt:K, drop:1,2, whiten")), run),
+      field("Layers", layers), own, h("details", { open: Boolean(state.where || state.sample || state.transforms || state.by) }, h("summary", {}, "Which items"), field("Where", where, "SQL over the item columns"), field("Sample", sample, "Items drawn at random"),
+        field("Seed", seed), field("Transforms", transforms, "center, standardize, abtt:K, drop:1,2, whiten"),
+        field("By", by, "A column of the items: a row for each of its values"), field("Bins", bins, "Intervals of a column of numbers: how many, or their edges")), run),
     h("div", {}, about, result))));
   declare().then(() => { if (state.parameters || location.hash.includes("metric=")) compute(); });
 }

@@ -9,9 +9,10 @@ import { categoryColour, isDark, limits, N_CATEGORIES, ramp } from "./palette.js
 import { set, state } from "./state.js";
 
 const MOST_SELECTED = 5000, MOST_NAMED = 20;
-const FURTHER = new Set(["column", "word sets"]); // what metrics need that have parameters without a default
+const FURTHER = new Set(["column", "labels", "word sets", "word contexts"]); // what metrics need that have parameters without a default
+const OF_LAYER = ["norm", "cosine", "axis", "change", "cluster"];
 const KINDS = [
-  ["none", "nothing"], ["cluster", "cluster"], ["norm", "norm"], ["cosine", "cosine with the text"], ["change", "change from the layer below"],
+  ["none", "nothing"], ["cluster", "cluster"], ["norm", "norm"], ["cosine", "cosine with the text"], ["axis", "place between two sets of words"], ["change", "change from the layer below"],
   ["length", "length of the text"], ["sentence", "sentence"], ["column", "an SQL expression"],
 ];
 
@@ -27,6 +28,9 @@ export function selectionSection(view) {
   });
   const column = h("input", { type: "text", value: state.column, list: "columns", placeholder: "length(text)", onchange: () => set({ column: column.value }) });
   const columnField = field("SQL over the item columns", column);
+  const pole = (name, placeholder) => h("input", { type: "text", value: state[name], placeholder, onchange: (event) => set({ [name]: event.target.value }) });
+  const poles = { positive: pole("positive", "good, happy"), negative: pole("negative", "bad, sad") };
+  const poleFields = h("div", { hidden: true }, field("From words", poles.negative, "With commas: the low end of the colours"), field("To words", poles.positive, "With commas: the high end"));
   const examples = h("datalist", { id: "columns" }, ["length(text)", "text LIKE '%s'", "upper(text[1])", "zipf_frequency",
     ...ofColumn.keys(),
     ...Object.keys(view.store.datasets).filter((name) => view.store.datasets[name] === "lexicon").map((name) => `(SELECT min(valence) FROM datasets.${name} AS d WHERE d.item_id = items.item_id)`),
@@ -40,7 +44,7 @@ export function selectionSection(view) {
   const metric = select(metrics.map((each) => [each.name, FURTHER.has(each.needs) ? `${each.name} …` : each.name]), metrics.some((each) => each.name === state.metric) ? state.metric : "anisotropy", (value) => set({ metric: value }));
   const run = h("button", { type: "button", onclick: compute }, "Compute");
   const result = h("div", {});
-  const element = h("section", { "aria-label": "Colour and selection" }, field("Colour by", kind), columnField, examples, legendPlace,
+  const element = h("section", { "aria-label": "Colour and selection" }, field("Colour by", kind), columnField, poleFields, examples, legendPlace,
     h("h2", {}, "Selection"), h("div", { class: "row" }, lassoButton, clear), field("or where", where, view.store.columns.length > 0 && `Columns: text, ${view.store.columns.slice(0, MOST_NAMED).map(inSql).join(", ")}${view.store.columns.length > MOST_NAMED ? " …" : ""}`), status,
     h("div", { class: "row" }, h("div", {}, field("Metric of the selection", metric, "…: with further fields, in the tab Metrics")), run), result);
   const colours = new Map();
@@ -59,20 +63,22 @@ export function selectionSection(view) {
 
   async function colour(panel) {
     if (!panel.map) return;
-    const key = JSON.stringify([panel.map.space, state.colour, ["norm", "cosine", "change", "cluster"].includes(state.colour) && layerOf(panel), state.colour === "cosine" && [state.q, panel.query[0]], state.colour === "sentence" && state.q, state.colour === "column" && state.column]);
+    const key = JSON.stringify([panel.map.space, state.colour, OF_LAYER.includes(state.colour) && layerOf(panel), state.colour === "axis" && [state.positive, state.negative], state.colour === "cosine" && [state.q, panel.query[0]], state.colour === "sentence" && state.q, state.colour === "column" && state.column]);
     if (panel.colourKey === key) return;
     panel.colourKey = key;
-    if (state.colour === "none" || (state.colour === "cosine" && !panel.query.length) || (state.colour === "column" && !state.column)) {
+    if (state.colour === "none" || (state.colour === "cosine" && !panel.query.length) || (state.colour === "column" && !state.column) || (state.colour === "axis" && !(state.positive && state.negative))) {
       panel.colouring?.abort();
       panel.colour(null);
       colours.delete(panel);
       legend();
       if (state.colour === "cosine") fill(legendPlace, "Find a text first: items are coloured by their cosine with it.");
+      if (state.colour === "axis") fill(legendPlace, "Give words for both ends: items are coloured by their place between them.");
       return;
     }
     const body = { space: panel.map.space, kind: state.colour, layer: layerOf(panel) };
     if (state.colour === "cosine") body.text = String(panel.map.ids[panel.query[0]]);
     if (state.colour === "column") body.column = state.column;
+    if (state.colour === "axis") Object.assign(body, { positive: state.positive, negative: state.negative });
     panel.colouring?.abort();
     panel.colouring = new AbortController();
     const slow = setTimeout(() => fill(legendPlace, h("p", { class: "busy" }, h("span", { class: "dot", "aria-hidden": "true" }), "Colouring ",
@@ -202,17 +208,23 @@ export function selectionSection(view) {
   function update(keys) {
     kind.value = chosenKind();
     column.value = state.column;
-    columnField.hidden = kind.value !== "column";
-    if (["colour", "column", "q", "marked"].some((key) => keys.has(key))) for (const panel of view.panels) colour(panel);
+    showFields();
+    if (["colour", "column", "positive", "negative", "q", "marked"].some((key) => keys.has(key))) for (const panel of view.panels) colour(panel);
     if (keys.has("lasso") || keys.has("where")) choose();
   }
 
-  columnField.hidden = kind.value !== "column";
+  function showFields() {
+    columnField.hidden = kind.value !== "column";
+    poleFields.hidden = kind.value !== "axis";
+    for (const [name, input] of Object.entries(poles)) input.value = state[name];
+  }
+
+  showFields();
   choose();
   return {
     element, update, lasso, legend,
     apply: (panel) => { panel.isLasso = lassoButton.getAttribute("aria-pressed") === "true"; colour(panel); choose(); },
-    layerChanged: () => { if (["norm", "cosine", "change", "cluster"].includes(state.colour)) for (const panel of view.panels) colour(panel); },
+    layerChanged: () => { if (OF_LAYER.includes(state.colour)) for (const panel of view.panels) colour(panel); },
   };
 }
 

@@ -1,8 +1,8 @@
 // The state of the page, kept in the address, so that a link reproduces a view.
 
 const DEFAULTS = {
-  tab: "map", panels: "", layer: "", q: "", marked: "", k: "10", colour: "none", column: "", view: "", lasso: "", map: "",
-  where: "", metric: "anisotropy", space: "", layers: "all", sample: "", seed: "0", transforms: "", parameters: "",
+  tab: "map", panels: "", layer: "", q: "", marked: "", k: "10", colour: "none", column: "", positive: "", negative: "", view: "", lasso: "", map: "",
+  where: "", metric: "anisotropy", space: "", layers: "all", sample: "", seed: "0", transforms: "", by: "", bins: "", parameters: "",
   against: "", dataset: "", sql: "", embed: "", make: "",
 };
 

@@ -39,6 +39,7 @@ class Scores:
         gold: What they are correlated with, float64 (n,), NaN where it is missing; None for a mean.
         error: Bound on the rounding error of each value (n,), or of all: values within it share a rank.
         words: Ids of the two words of each unit, if units are pairs of words, each int64 (n,).
+        known: The statistic in each resample of the units with a value, if the metric has computed it for an interval.
     """
 
     units: Ids
@@ -47,14 +48,17 @@ class Scores:
     gold: Floats | None = None
     error: Floats | float = 0.0
     words: tuple[Ids, Ids] | None = None
+    known: Floats | None = None
 
     def restricted(self, units: Ids) -> "Scores":
         """Return the scores of some of the units, ascending."""
+        if np.array_equal(units, self.units):
+            return self
         at = np.searchsorted(self.units, units)
         return replace(
             self, units=units, values=self.values[at], gold=None if self.gold is None else self.gold[at],
             error=self.error if isinstance(self.error, float) else self.error[at],
-            words=None if self.words is None else (self.words[0][at], self.words[1][at]),
+            words=None if self.words is None else (self.words[0][at], self.words[1][at]), known=None,
         )  # fmt: skip
 
     @property
@@ -75,6 +79,8 @@ class Scores:
     def resampled(self, resamples: int, seed: int, *, by_word: bool) -> Floats:
         """Return the statistic in each resample (resamples,) of the units, or of the words of pairs."""
         words = None
+        if self.known is not None and len(self.known) == resamples and not by_word:
+            return self.known
         if by_word:
             assert self.words is not None
             numbers = np.unique(np.concatenate(self.words), return_inverse=True)[1]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import in_threads, slices
+from embstore.base.arrays import in_threads
 
 Floats = NDArray[np.float64]
 Matrix = NDArray[np.floating]
@@ -19,7 +19,6 @@ Positions = NDArray[np.int64]
 
 LEVEL = 0.05
 _ROUNDING = 1e-6  # bound on the error of a similarity: those that differ by no more are as high
-_ROWS = 128  # of two matrices whose products are summed in float32 before they are added in float64
 
 
 def draw_permutations(n: int, n_draws: int, seed: int, blocks: Positions | None = None) -> Iterator[Positions]:
@@ -49,22 +48,26 @@ def permuted_products(
 ) -> tuple[Floats, Floats]:
     """Compute Σ AᵢⱼBᵢⱼ of matrices (n, n), of each on the left with each on the right, shuffled and not.
 
-    The products are of float32 numbers, which is enough to tell the observed ones from shuffled ones.
+    The products are summed in float32 within a row, which is enough to tell the observed ones from shuffled ones.
 
     Returns:
         The products of the matrices as they are, float64 (left, right), and of those on the right with their rows and
         columns in the order of each permutation, (permutations, left, right).
     """
-    firsts = [np.ascontiguousarray(matrix, np.float32) for matrix in left]
-    seconds = [np.ascontiguousarray(matrix, np.float32) for matrix in right]
-    n = len(firsts[0])
+    n = len(left[0])
+    # Of symmetric matrices the half above the diagonal counts twice, and the half below it is not read.
+    is_half = all(np.array_equal(matrix, matrix.T) for matrix in (*left, *right))
+    firsts = [np.stack([matrix[row, row * is_half :] for matrix in left]).astype(np.float32) for row in range(n)]
+    for rows in firsts if is_half else ():
+        rows[:, 1:] *= 2
+    seconds = np.empty((n, n, len(right)), np.float32)  # what belongs to a pair of items lies together
+    for row in range(n):
+        np.stack([matrix[row] for matrix in right], axis=-1, out=seconds[row], casting="same_kind")
 
     def products(order: Positions) -> Floats:
-        total = np.zeros((len(firsts), len(seconds)))
-        for rows in slices(n, _ROWS):
-            a = np.stack([matrix[rows].ravel() for matrix in firsts])
-            b = np.stack([matrix[order[rows]].take(order, axis=1).ravel() for matrix in seconds])
-            total += a @ b.T
+        total = np.zeros((len(left), len(right)))
+        for row, first in enumerate(firsts):
+            total += first @ seconds[order[row]].take(order[row * is_half :], axis=0)
         return total
 
     observed, *shuffled = in_threads(products, [np.arange(n), *permutations])

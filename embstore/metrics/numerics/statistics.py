@@ -69,28 +69,6 @@ def ranks(values: Floats, error: Floats | float = 0.0) -> Floats:
     return result
 
 
-def spearman_interval(
-    x: Floats, y: Floats, resamples: int, seed: int, error: Floats | float = 0.0
-) -> tuple[float, float] | tuple[None, None]:
-    """Return the 95 % percentile bootstrap interval of Spearman's rho (Efron & Tibshirani 1993, section 13.3).
-
-    n pairs are drawn with replacement, and each resample is ranked again. A resample is stored as the count of each
-    pair: its ranks are cumulative sums of these counts in the order of the whole sample, without another sort.
-    Resamples in which all x or all y are equal have no rho and are omitted.
-
-    Args:
-        x: float64 (n,), not constant.
-        y: float64 (n,), not constant.
-        resamples: Number of resamples.
-        seed: Random seed of the resamples.
-        error: Bound on the rounding error of each x (n,), or of all: see :func:`group_ties`.
-
-    Returns:
-        The 2.5 % and 97.5 % quantiles; None if no resample has a rho.
-    """
-    return percentile_interval(resampled_spearman(x, y, resamples, seed, error))
-
-
 def percentile_interval(resampled: Floats) -> tuple[float, float] | tuple[None, None]:
     """Return the 2.5 % and 97.5 % quantiles of the values that are not NaN; None if none is."""
     resampled = resampled[np.isfinite(resampled)]
@@ -107,9 +85,18 @@ Words = tuple[Positions, Positions]
 def resampled_spearman(
     x: Floats, y: Floats, resamples: int, seed: int, error: Floats | float = 0.0, words: Words | None = None
 ) -> Floats:
-    """Return Spearman's rho in each resample (resamples,), NaN where it is undefined; arguments as above.
+    """Return Spearman's rho in each resample (Efron & Tibshirani 1993, section 13.3), NaN where it is undefined.
 
-    ``words`` draws words instead of pairs: see :func:`_draw_counts`.
+    n pairs are drawn with replacement, and each resample is ranked again. A resample is stored as the count of each
+    pair: its ranks are cumulative sums of these counts in the order of the whole sample, without another sort.
+
+    Args:
+        x: float64 (n,), not constant.
+        y: float64 (n,), not constant.
+        resamples: Number of resamples.
+        seed: Random seed of the resamples.
+        error: Bound on the rounding error of each x (n,), or of all: see :func:`group_ties`.
+        words: The words of pairs, which are then drawn instead of pairs: see :func:`_draw_counts`.
     """
     order, is_start = group_ties(x, error)
     starts, scores = np.flatnonzero(is_start), y.tobytes()
