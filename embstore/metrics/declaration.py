@@ -365,11 +365,6 @@ class Metric:
         used = [each for each in self.optional if parameters[each.parameter] != defaults[each.parameter]]
         return replace(self, columns=(*self.columns, *(column for each in used for column in each.columns)))
 
-    @property
-    def of_words(self) -> bool:
-        """Whether a row without items says why, which is then of words or groups that are not there."""
-        return self.compares_groups or self.needs in ("word sets", "word contexts")
-
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Check the values of parameters, and return the values of all parameters, with defaults for missing ones.
 

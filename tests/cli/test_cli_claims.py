@@ -68,7 +68,7 @@ REFUSED = {
     "cka --permutations 9 --block one": ["all items are in one block: there is nothing to shuffle."],
     "cka --permutations 9 --block pos": ['has no value for 6 of the items. Leave them out: --where "pos IS NOT NULL"'],
     "cka --permutations 9 --block nope": ["unknown column of toy.word.last 'nope'. Known: text, const,"],
-    "knn": ["knn needs a column with labels. Name it: embstore query knn --label pos"],
+    "knn": ["knn needs a column with labels. Name it: --label pos"],
     "clusters --label freq": ["clusters needs classes, and 'freq' has numbers. Cut it: --label-bins 4"],
     "knn --label freq --label-bins 9,1": [
         "label_bins must be a number from 1 to 1,000, or two or more ascending edges"
@@ -124,8 +124,8 @@ ANSWERED = {
     "similarity --dataset rg65 --versus best @flat": ["fewer than two layers have a value that can be resampled."],
     "cka --permutations 5": ["5 permutations: p is 0.167 at least. Take 19 or more."],
     "cka @flat": ["layer 0: its vectors are all alike"],
-    "cknna @flat": ["layer 0: its vectors are all equal, or of one direction."],
-    "imbalance @flat": ["layer 0: its vectors are all equal, or of one direction."],
+    "cknna @flat": ["layer 0: its directions are all equal."],
+    "imbalance @flat": ["layer 0: its vectors are all equal."],
     "procrustes --permutations 19 --over max @flat": ["layer 0: its vectors are all equal."],
     "predictivity @flat": ["layer 0: its vectors are all equal."],
     "intrinsic-dimension --estimator gride --layer 0 @flat": ["fewer than three different vectors."],
