@@ -154,3 +154,21 @@ def test_an_axis_is_placed_anew_if_its_file_changes(make_store: Make, tmp_path: 
         given = {"column": "x", "value": "axis", "positive": str(file), "negative": ["text3"]}
         found.append(made.store.query("correlate", **given)["spearman"])
     assert found[0] != found[1]
+
+
+def test_rows_say_how_differences_and_shuffles_were_made(made: Synthetic) -> None:
+    plain, tested = (made.store.query("similarity", dataset="rg65", **more) for more in ({}, {"versus": "0"}))
+    assert not {"versus", "resample", "test", "differences"} & {*plain.columns}
+    assert {(row["resample"], row["test"]) for row in tested} == {("unit", "bootstrap")}
+    write_columns(made, {"lemma": [number // 4 for number in range(60)]})
+    shuffled = made.store.query("cka", permutations=19, block="lemma")
+    assert {(row["permutations"], row["over"], row["block"]) for row in shuffled} == {(19, "pair", "lemma")}
+    assert "block" not in made.store.query("cka").columns
+
+
+def test_an_explanation_has_the_columns_of_options() -> None:
+    from embstore import Store
+
+    columns = {column["name"]: column["help"] for column in Store.explain("cka").to_dict()["columns"]}
+    assert columns["calibrated"] == "0: not above the threshold, 1: alike (with permutations=)"
+    assert "with estimator=" in str(Store.explain("intrinsic-dimension"))
