@@ -198,10 +198,11 @@ METRICS = (
         "divided between folds: of occurrences no sentence is, by default, since its occurrences come from one forward "
         "pass; give the lemma to see what carries over to other words. The control task gives each type, the word of "
         "an occurrence, one random label: what a probe of this capacity learns by heart. Items that are their own type "
-        "get shuffled labels, and selectivity is then the distance from chance. Columns of numbers are predicted by "
-        "ridge regression, with the strength of generalised cross-validation, and R² is of all folds together. The "
-        "interval is of the items (Wilson 1927; for R² the percentile bootstrap), not of the choice of folds. Compare "
-        "an untrained model, with ⦃versus⦄.",
+        "get shuffled labels, and selectivity is then the distance from chance; so it is where ⦃group⦄ keeps each type "
+        "on one side, whose label cannot be learnt. Columns of numbers are predicted by ridge regression, with the "
+        "strength of generalised cross-validation, and R² is of all folds together. The interval is of the items "
+        "(Wilson 1927; for R² the percentile bootstrap), taken for independent, not of the choice of folds. Compare an "
+        "untrained model, with ⦃versus⦄.",
         drawn=lambda row: f"{row['folds']} folds of groups drawn at random",
     ),
 )  # fmt: skip
