@@ -64,7 +64,7 @@ def test_cka_of_few_items_by_chance(n: int) -> None:
 
 
 def test_biased_cka_of_wide_gaussian_layers_by_chance() -> None:
-    """Of 100 items in 768 and 512 dimensions they look alike: β of d Gaussian dimensions is about (n − 1) d/(n − 1 + d)."""
+    """Of 100 items in 768 and 512 dimensions they look alike; β of d dimensions is about (n − 1) d/(n − 1 + d)."""
     rng = np.random.default_rng(0)
     row = single_row(cka, rng.normal(size=(100, 768)), rng.normal(size=(100, 512)), variant="biased")
     assert row["chance"] == pytest.approx(np.sqrt(99 * 768 / 867 * 99 * 512 / 611) / 99, abs=0.003)
