@@ -67,11 +67,14 @@ def probe(data: LayerData, *, labels: ItemLabels, folds: int = 5, control: bool 
     if labels.values is not None:
         return row | _ridge(x, labels.values, fold, seed)
     found = _classify(x, labels.codes, fold, groups, seed)
+    from sklearn.metrics import f1_score  # which is installed, since a probe was fitted
+
     is_right = found == labels.codes
     sizes = np.bincount(labels.codes)
     low, high = wilson_interval(int(is_right.sum()), len(ids))
     row |= {
-        "accuracy": float(is_right.mean()), "low": low, "high": high, "macro_f1": _macro_f1(labels.codes, found),
+        "accuracy": float(is_right.mean()), "low": low, "high": high,
+        "macro_f1": float(f1_score(labels.codes, found, average="macro")),
         "majority": float(sizes.max() / len(ids)),
     }  # fmt: skip
     if few := int(((sizes > 0) & (sizes < folds)).sum()):
@@ -129,14 +132,6 @@ def _fitted(x: Floats, codes: Codes, strength: float) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a weak penalty that does not converge, which loses, or of many classes
         return LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS).fit(x, codes)
-
-
-def _macro_f1(codes: Codes, found: Codes) -> float:
-    """Return the mean over the classes of 2 tp / (2 tp + fp + fn)."""
-    n = int(max(codes.max(), found.max())) + 1
-    sizes = np.bincount(codes, minlength=n) + np.bincount(found, minlength=n)
-    hits = np.bincount(codes[codes == found], minlength=n)
-    return float((2 * hits[sizes > 0] / sizes[sizes > 0]).mean())
 
 
 def _ridge(x: Floats, values: Floats, fold: Codes, seed: int) -> Result:

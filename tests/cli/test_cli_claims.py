@@ -120,7 +120,7 @@ ANSWERED = {
     "probe --label freq --versus best": ["fewer than two layers have a value that can be resampled."],
     "predictivity --group one": ["fewer than 5 groups."],
     "imbalance -k 60": ["60 neighbours of 59 other items: take a smaller k."],
-    "similarity --dataset rg65 --versus top --test williams": ["p by the test of Williams, which is approximate for ranks"],
+    "similarity --dataset rg65 --versus top --test williams": ["p by the test of Williams, which is approximate"],
     "similarity --dataset rg65 --versus best @flat": ["fewer than two layers have a value that can be resampled."],
     "cka --permutations 5": ["5 permutations: p is 0.167 at least. Take 19 or more."],
     "cka @flat": ["layer 0: its vectors are all alike"],
