@@ -92,7 +92,7 @@ def query_schema(metric: Metric) -> dict[str, Any]:
         column.name: {**(schema := _column(column)), "description": f"With {each.parameter}: {schema['description']}"}
         for each in metric.optional
         for column in each.columns
-    }
+    } | {p.name: _parameter(p) for each in metric.optional for p in metric.parameters if p.name in each.recorded}
     row_parameters = {parameter.name: _parameter(parameter) for parameter in metric.row_parameters} | (
         _SEED if metric.is_seeded else {}
     )

@@ -78,11 +78,7 @@ def ceat(
     sizes = [len(words) for words in sets]
     n = sum(len(word) for words in sets for word in words)
     if min(sizes) == 0 or sizes[0] + sizes[1] < 3:
-        return _NULLS | {
-            "n": n,
-            "sizes": sizes,
-            "reason": "fewer than three target words, or an empty set",
-        }
+        return _NULLS | {"n": n, "sizes": sizes, "reason": "fewer than three target words, or an empty set"}
     effects, spreads = _draw(units, sets, draws, seed)
     defined = np.isfinite(effects)
     effects, spreads = effects[defined], spreads[defined]

@@ -46,7 +46,8 @@ def change(
     Returns:
         A row for each word and pair of adjacent groups: ``apd`` in [0, 2], ``within``, the mean distance of two
         occurrences of one group, averaged over both, ``apd_change``, apd minus within; ``prt`` in [0, 2]; ``p`` of as
-        large an apd_change, and ``p_holm`` over the words; ``n_1`` and ``n_2``; ``n``, ``reason``, ``seed``.
+        large an apd_change, and ``p_holm`` over the words; ``n_1`` and ``n_2``; ``n_rare``, the number of words
+        with too few contexts; ``n``, ``reason``, ``seed``.
     """
     ids, vectors = data.gather(contexts.ids)
     units, is_zero = unit_rows(vectors)
@@ -74,10 +75,10 @@ def change(
         tested = [row for row in found if row["p"] is not None]
         for row, adjusted in zip(tested, holm(np.array([row["p"] for row in tested], np.float64)), strict=True):
             row["p_holm"] = float(adjusted)
-        rows += found
+        rows += [row | {"n_rare": len(contexts.names) - len(found)} for row in found]
     empty: Result = {"word": None, "group_1": None, "group_2": None, **dict.fromkeys(_COLUMNS)}
     reason = "fewer than two groups" if len(groups) < 2 else f"no word has {min_contexts} contexts in two groups"
-    return rows or [empty | {"n": 0, "reason": reason, "seed": None}]
+    return rows or [empty | {"n": 0, "n_rare": len(contexts.names), "reason": reason, "seed": None}]
 
 
 def _compare(
@@ -134,6 +135,7 @@ METRICS = (
             Column("p_holm", "number", "p, adjusted for the number of words (Holm)", minimum=0, maximum=1),
             Column("n_1", "integer", "occurrences in the first group", minimum=0),
             Column("n_2", "integer", "occurrences in the second group", minimum=0),
+            Column("n_rare", "integer", "words left out: too few contexts in a group", minimum=0, shown=False),
         ),
         parameters=(
             Parameter("word", (), "A word; none given: all with enough contexts.", metavar="WORD", in_rows=False),

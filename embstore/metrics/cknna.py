@@ -9,7 +9,7 @@ import numpy as np
 
 from embstore.metrics.comparison import AGAINST
 from embstore.metrics.declaration import N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result, Similarity
-from embstore.metrics.numerics.layer_pairs import Grid, Pair, check_complete, has_equal_vectors, why_all_near
+from embstore.metrics.numerics.layer_pairs import Grid, Pair, check_complete
 from embstore.metrics.significance import PERMUTATIONS, WITH_PERMUTATIONS
 
 if TYPE_CHECKING:
@@ -50,10 +50,9 @@ def cknna(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids
         for i, j in pairs:
             value, why = (None, reason) if reason else _normalised(graphs[i], graphs[j], squares[i], squares[j])
             rows[i, j] = {"cknna": value, "n": n, "n_zero": len(ids) - n, "reason": why}
-    are_equal = [has_equal_vectors(layer, directions=True) for layer in grid.layers]
     found: list[Result] = []
     for i, j in product(grid.left, grid.right):
-        row, why = rows[min(i, j), max(i, j)], why_all_near(are_equal, i, j)
+        row, why = rows[min(i, j), max(i, j)], grid.why_constant(i, j, by_direction=True)
         found.append(row | {"cknna": None, "reason": row["reason"] or why} if why else dict(row))
     return found
 

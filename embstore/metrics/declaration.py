@@ -260,10 +260,12 @@ class OptionalColumns:
     Attributes:
         parameter: Name of the parameter.
         columns: The columns, after those that the result always has.
+        recorded: Names of parameters that are columns too then, although they are inputs.
     """
 
     parameter: str
     columns: tuple[Column, ...]
+    recorded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,12 +365,11 @@ class Metric:
         """Return the declaration with the columns that the result has for these values of the parameters."""
         defaults = {parameter.name: parameter.default for parameter in self.parameters}
         used = [each for each in self.optional if parameters[each.parameter] != defaults[each.parameter]]
-        return replace(self, columns=(*self.columns, *(column for each in used for column in each.columns)))
-
-    @property
-    def of_words(self) -> bool:
-        """Whether a row without items says why, which is then of words or groups that are not there."""
-        return self.compares_groups or self.needs in ("word sets", "word contexts")
+        recorded = {name for each in used for name in each.recorded}
+        return replace(
+            self, columns=(*self.columns, *(column for each in used for column in each.columns)),
+            parameters=tuple(replace(p, in_rows=True) if p.name in recorded else p for p in self.parameters),
+        )  # fmt: skip
 
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Check the values of parameters, and return the values of all parameters, with defaults for missing ones.

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from embstore.base.messages import printable, rendered
@@ -90,6 +90,15 @@ class Explanation:
     metric: Metric
     cache: CacheState | str | None = None
 
+    @property
+    def _columns(self) -> list[Column]:
+        """The columns, with those of a parameter, which their help names."""
+        return [
+            *self.metric.columns,
+            *(replace(column, help=f"{column.help} (with ⦃{each.parameter}⦄)")
+              for each in self.metric.optional for column in each.columns),
+        ]  # fmt: skip
+
     def to_dict(self) -> dict[str, Any]:
         """Return the output of ``embstore query METRIC --explain --format json``."""
         metric = self.metric
@@ -98,7 +107,7 @@ class Explanation:
             "units": [unit.value for unit in metric.units],
             "version": metric.version,
             "package": metric.package,
-            "columns": [_column(column) for column in metric.columns],
+            "columns": [_column(column) for column in self._columns],
             "parameters": [_parameter(metric, parameter) for parameter in metric.parameters],
             "seeded": metric.is_seeded,
             "cache": self.cache.to_dict() if isinstance(self.cache, CacheState) else None,
@@ -120,7 +129,7 @@ class Explanation:
         parts = [
             f"{metric.name}: {metric.help}",
             "\n".join(_aligned((head, text) for head, text in sections.items() if text)),
-            "Columns:\n" + "\n".join(_aligned(map(_column_line, metric.columns), indent="  ")),
+            "Columns:\n" + "\n".join(_aligned(map(_column_line, self._columns), indent="  ")),
         ]
         if metric.parameters:
             parts.append("Options:\n" + "\n".join(_aligned(map(_option_line, metric.parameters), indent="  ")))

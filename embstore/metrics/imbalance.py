@@ -10,7 +10,7 @@ from embstore.base.arrays import cosine_error, rounding_error_bound, slices
 from embstore.base.summary import Float64Array
 from embstore.metrics.comparison import AGAINST, normalise_rows
 from embstore.metrics.declaration import N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result, Similarity
-from embstore.metrics.numerics.layer_pairs import Grid, check_complete, has_equal_vectors, read_vectors, why_all_near
+from embstore.metrics.numerics.layer_pairs import Grid, check_complete, read_vectors
 from embstore.metrics.significance import PERMUTATIONS, WITH_PERMUTATIONS
 
 Positions = NDArray[np.int64]
@@ -44,7 +44,6 @@ def imbalance(
     """
     grid = Grid.of(left, right)
     by_items = grid.pairs_by_items(ids) if distance == "cosine" else [(ids, grid.pairs)]
-    are_equal = [has_equal_vectors(layer, directions=distance == "cosine") for layer in grid.layers]
     values: dict[tuple[int, int], float] = {}
     shared: dict[tuple[int, int], Result] = {}
     for used_ids, pairs in by_items:
@@ -53,7 +52,8 @@ def imbalance(
         counts: Result = {"n": n, "n_zero": len(ids) - n, "reason": "fewer than two items" if n < 2 else reason}
         directed = {*pairs, *((j, i) for i, j in pairs)}
         for pair in directed:
-            shared[pair] = counts | {"reason": counts["reason"] or why_all_near(are_equal, *pair)}
+            why = grid.why_constant(*pair, by_direction=distance == "cosine")
+            shared[pair] = counts | {"reason": counts["reason"] or why}
         directed = {pair for pair in directed if shared[pair]["reason"] is None}
         values |= _imbalances(grid.layers, directed, used_ids, k, distance)
     empty: Result = {"imbalance": None, "imbalance_back": None, "chance": None}

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import slices
 from embstore.base.errors import UsageError
 from embstore.base.installation import install_command
 from embstore.metrics.data import ItemLabels
@@ -50,12 +51,7 @@ def knn(data: LayerData, *, labels: ItemLabels, k: int = 10) -> Result:
     if k >= n:
         return {**_NULLS, **counts, "reason": f"{k} neighbours of {n - 1} other items: take a smaller k"}
     near = own[positions]
-    is_right = (
-        np.concatenate(
-            [_vote(near[start : start + _ROW_VALUES // k**2 + 1]) for start in range(0, n, _ROW_VALUES // k**2 + 1)]
-        )
-        == own
-    )
+    is_right = np.concatenate([_vote(near[rows]) for rows in slices(n, _ROW_VALUES // k**2 + 1)]) == own
     n_right = np.bincount(own, is_right, minlength=len(sizes))
     low, high = wilson_interval(int(is_right.sum()), n)
     row: Result = {
@@ -131,9 +127,11 @@ def _agreement(units: NDArray[np.float64], own: Codes, k: int, seed: int) -> tup
         from sklearn import metrics
         from sklearn.cluster import KMeans
         from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
+        from threadpoolctl import threadpool_limits
     except ImportError as error:
         raise UsageError(f"clusters need scikit-learn. Run: {install_command('probe')}") from error
-    with warnings.catch_warnings(action="ignore"):  # of fewer different directions than clusters
+    # One thread, since several add up in any order; a warning is of fewer different directions than clusters.
+    with warnings.catch_warnings(action="ignore"), threadpool_limits(1):
         found = KMeans(k, n_init=1, random_state=seed).fit_predict(units)
     expected = expected_mutual_information(contingency_matrix(own, found, sparse=True), len(own))
     mean_entropy = (entropy(np.bincount(own)) + entropy(np.bincount(found))) / 2

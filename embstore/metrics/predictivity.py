@@ -67,8 +67,8 @@ def predictivity(
             row: Result = {**_NULLS, "n": n, "reason": None, "seed": seed}
             rows.append(row)
             target = read_vectors(grid.layers[j], ids)
-            if whole.rank == 0 or _is_constant(target):
-                row["reason"] = f"{'layer_2' if whole.rank else 'layer'}: its vectors are all equal"
+            if why := grid.why_constant(i, j):
+                row["reason"] = why
                 continue
             error = total = 0.0
             for regression, (train, test) in zip(fitted, parts, strict=True):
@@ -81,12 +81,6 @@ def predictivity(
                 "chance": whole.rank / (n - 1),
             }
     return rows
-
-
-def _is_constant(vectors: Float64Array) -> bool:
-    """Return whether vectors (n, dim) are equal up to rounding."""
-    centred = vectors - vectors.mean(axis=0)
-    return float(np.vdot(centred, centred)) <= 1e-24 * float(np.vdot(vectors, vectors))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

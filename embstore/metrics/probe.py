@@ -67,11 +67,14 @@ def probe(data: LayerData, *, labels: ItemLabels, folds: int = 5, control: bool 
     if labels.values is not None:
         return row | _ridge(x, labels.values, fold, seed)
     found = _classify(x, labels.codes, fold, groups, seed)
+    from sklearn.metrics import f1_score  # which is installed, since a probe was fitted
+
     is_right = found == labels.codes
     sizes = np.bincount(labels.codes)
     low, high = wilson_interval(int(is_right.sum()), len(ids))
     row |= {
-        "accuracy": float(is_right.mean()), "low": low, "high": high, "macro_f1": _macro_f1(labels.codes, found),
+        "accuracy": float(is_right.mean()), "low": low, "high": high,
+        "macro_f1": float(f1_score(labels.codes, found, average="macro")),
         "majority": float(sizes.max() / len(ids)),
     }  # fmt: skip
     if few := int(((sizes > 0) & (sizes < folds)).sum()):
@@ -129,14 +132,6 @@ def _fitted(x: Floats, codes: Codes, strength: float) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a weak penalty that does not converge, which loses, or of many classes
         return LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS).fit(x, codes)
-
-
-def _macro_f1(codes: Codes, found: Codes) -> float:
-    """Return the mean over the classes of 2 tp / (2 tp + fp + fn)."""
-    n = int(max(codes.max(), found.max())) + 1
-    sizes = np.bincount(codes, minlength=n) + np.bincount(found, minlength=n)
-    hits = np.bincount(codes[codes == found], minlength=n)
-    return float((2 * hits[sizes > 0] / sizes[sizes > 0]).mean())
 
 
 def _ridge(x: Floats, values: Floats, fold: Codes, seed: int) -> Result:
@@ -198,10 +193,11 @@ METRICS = (
         "divided between folds: of occurrences no sentence is, by default, since its occurrences come from one forward "
         "pass; give the lemma to see what carries over to other words. The control task gives each type, the word of "
         "an occurrence, one random label: what a probe of this capacity learns by heart. Items that are their own type "
-        "get shuffled labels, and selectivity is then the distance from chance. Columns of numbers are predicted by "
-        "ridge regression, with the strength of generalised cross-validation, and R² is of all folds together. The "
-        "interval is of the items (Wilson 1927; for R² the percentile bootstrap), not of the choice of folds. Compare "
-        "an untrained model, with ⦃versus⦄.",
+        "get shuffled labels, and selectivity is then the distance from chance; so it is where ⦃group⦄ keeps each type "
+        "on one side, whose label cannot be learnt. Columns of numbers are predicted by ridge regression, with the "
+        "strength of generalised cross-validation, and R² is of all folds together. The interval is of the items "
+        "(Wilson 1927; for R² the percentile bootstrap), taken for independent, not of the choice of folds. Compare an "
+        "untrained model, with ⦃versus⦄.",
         drawn=lambda row: f"{row['folds']} folds of groups drawn at random",
     ),
 )  # fmt: skip

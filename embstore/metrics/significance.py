@@ -18,7 +18,7 @@ VERSUS_COLUMNS = (
     Column("detectable", "number", "difference that is found with a probability of .8", minimum=0, shown=False),
     Column("n_common", "integer", "units that all compared layers have", minimum=0, shown=False),
 )  # fmt: skip
-WITH_VERSUS = OptionalColumns("versus", VERSUS_COLUMNS)
+WITH_VERSUS = OptionalColumns("versus", VERSUS_COLUMNS, ("resample", "test", "differences"))
 VERSUS = (
     Parameter("versus", None,
         "Test each layer against a layer of its space, against the same layer of another space, or against the best "
@@ -38,7 +38,7 @@ WITH_PERMUTATIONS = OptionalColumns("permutations", (
     Column("p", "number", "share of the permutations with as high a similarity", minimum=0, maximum=1, shown=False),
     Column("threshold", "number", "similarity that 5 % of the permutations reach", shown=False),
     Column("calibrated", "number", "0: not above the threshold, 1: alike", minimum=0, maximum=1, shown=False),
-))  # fmt: skip
+), ("block",))  # fmt: skip
 PERMUTATIONS = (
     Parameter("permutations", 0, "Number of times that the items of the second layers are shuffled, for p and "
               "calibrated.", minimum=0, is_input=True),

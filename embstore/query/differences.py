@@ -40,7 +40,7 @@ def with_versus(catalog: Catalog, request: MetricRequest, cards: list[Card], lay
     versus = request.parameters["versus"]
     shown, _ = select_layers(cards, layers)
     if {card.space for card in cards} == {versus} or (
-        versus not in catalog.cards and max(map(len, shown.values())) < 2
+        versus not in catalog.cards and max(map(len, shown.values()), default=0) < 2
     ):
         raise UsageError(f"⦃versus={versus}⦄: there is nothing to compare it with. Take more layers, or another space.")
     if versus in catalog.cards:
@@ -167,7 +167,7 @@ def _compare(
     largest = max(row["detectable"] or 0.0 for row in columns.values())
     units, test = _UNITS.get(request.metric.needs, "items"), parameters["test"]
     drawn = "the words of the pairs" if by_word else f"the {units}"
-    by_test = "" if test == "bootstrap" else f"; p by {test.title()}'s test, which is approximate for ranks"
+    by_test = "" if test == "bootstrap" else f"; p by the test of {test.title()}, which is approximate for ranks"
     note = (
         f"versus {name}: {n:,} {units} that all have, {n_resamples:,} resamples of {drawn}{by_test}. A single test "
         f"would find a difference of {largest:.3f} with a probability of .8; smaller ones are often missed."

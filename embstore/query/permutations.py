@@ -59,6 +59,7 @@ def calibrated(
             ).reshape(observed.shape)
             for order in orders
         ])  # fmt: skip
+    shuffled[:, np.isnan(similarity.scores(rows)).reshape(observed.shape)] = np.nan
     compared = None
     if parameters["over"] == "max":
         compared = np.ones(observed.shape, bool) if right is not None else ~np.eye(len(left), dtype=bool)

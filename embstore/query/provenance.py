@@ -145,7 +145,8 @@ def _reasons(metric: "Metric", rows: Sequence[Mapping[str, Any]], described: Seq
         is_counted = any(row.get(name) for name in ("n_zero", "null_left_out")) or not {"total", "group"}.isdisjoint(
             row
         )
-        is_empty = row["n"] == 0 and not is_counted and not metric.of_words
+        is_of_words = metric.compares_groups or metric.needs in ("word sets", "word contexts")  # which may be missing
+        is_empty = row["n"] == 0 and not is_counted and not is_of_words
         if is_empty and "transform" not in described:
             yield f"{row['space']}: {row['reason'] if row['reason'].startswith(NONE_LEFT) else NOTHING_SELECTED}."
         else:

@@ -63,6 +63,15 @@ def test_cka_of_few_items_by_chance(n: int) -> None:
     assert row["chance_deviation"] == pytest.approx(shuffled.std(), abs=1e-8)
 
 
+def test_biased_cka_of_wide_gaussian_layers_by_chance() -> None:
+    """Of 100 items in 768 and 512 dimensions they look alike; β of d dimensions is about (n − 1) d/(n − 1 + d)."""
+    rng = np.random.default_rng(0)
+    row = single_row(cka, rng.normal(size=(100, 768)), rng.normal(size=(100, 512)), variant="biased")
+    assert row["chance"] == pytest.approx(np.sqrt(99 * 768 / 867 * 99 * 512 / 611) / 99, abs=0.003)
+    assert row["chance"] == pytest.approx(0.86, abs=0.003)
+    assert abs(row["cka"] - row["chance"]) < 4 * row["chance_deviation"]
+
+
 def test_rsa_by_chance_is_zero() -> None:
     rng = np.random.default_rng(5)
     x, y = rng.normal(size=(2, 7, 4)) + 1

@@ -75,6 +75,7 @@ def test_rare_words_and_adjacent_groups() -> None:
     assert [(row["word"], row["group_1"], row["group_2"]) for row in rows] == [
         ("bank", "1900", "1910"), ("bank", "1910", "1920"),
     ]  # fmt: skip
+    assert [row["n_rare"] for row in rows] == [1, 1]
     asked = change(Arrays(x), contexts=contexts, groups=groups, permutations=9, word=("bank", "dog"))
     assert [row["reason"] for row in asked if row["word"] == "dog"] == ["fewer than 5 contexts in a group"] * 2
     [none] = change(Arrays(x), contexts=contexts, groups=groups, min_contexts=9)

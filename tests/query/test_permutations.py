@@ -114,3 +114,34 @@ def test_blocks_groups_and_what_cannot_be(make_store: Make) -> None:
     flat = make_store("flat", n=8, dim=2, n_blocks=1, top_form=None, vectors=np.ones((2, 8, 2), np.float32))
     rows = flat.store.query("cka", permutations=7).rows
     assert [(row["cka"], row["p"], row["calibrated"]) for row in rows] == [(None, None, None)] * 4
+
+
+def test_a_layer_without_similarity_does_not_hide_the_highest() -> None:
+    """NaN in the shuffles of another pair, and NaN counts as high for the pair itself."""
+    observed = np.array([[np.nan, 0.3]])
+    shuffled = np.stack([np.array([[np.nan, value]]) for value in np.linspace(0, 0.9, 19)])
+    alone, together = (calibrate(observed, shuffled, 1.0, mask) for mask in (None, np.ones((1, 2), bool)))
+    assert alone.p[0, 1] == together.p[0, 1] == (1 + 13) / 20
+    assert alone.p[0, 0] == 1
+
+
+@pytest.mark.parametrize("metric", ["procrustes", "predictivity", "imbalance", "cka"])
+def test_a_constant_layer_has_no_p_and_takes_none_from_others(make_store: Make, metric: str) -> None:
+    x = np.random.default_rng(1).normal(size=(3, 20, 4)).astype(np.float32)
+    x[0] = 1
+    made = make_store(n=20, dim=4, n_blocks=2, top_form=None, vectors=x)
+    rows = made.store.query(metric, permutations=19, over="max").rows
+    alone = made.store.query(metric, permutations=19, over="max", layers="1,2").rows
+    assert [row["p"] for row in rows if 0 in (row["layer"], row["layer_2"])] == [None] * 5
+    assert [row["p"] for row in rows if 0 not in (row["layer"], row["layer_2"])] == [row["p"] for row in alone]
+    assert alone[1]["p"] > 0.05
+
+
+@pytest.mark.parametrize("metric", ["rsa", "overlap", "cknna"])
+def test_zero_vectors_are_left_out_of_shuffles_too(make_store: Make, metric: str) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 20, 4)).astype(np.float32)
+    x[1] = x[0] + 0.1 * x[1]
+    x[0, 3] = 0
+    made = make_store(n=20, dim=4, n_blocks=1, top_form=None, vectors=x)
+    rows = made.store.query(metric, permutations=19, **({} if metric == "rsa" else {"k": 4})).rows
+    assert [(row["n"], row["p"]) for row in rows] == [(19, 0.05), (19, 0.05), (19, 0.05), (20, 0.05)]

@@ -133,3 +133,42 @@ def test_what_cannot_be_compared(made: Synthetic, error: Any, text: str, asked: 
 def test_a_layer_that_is_not_shown_has_nothing_to_be_compared_with(made: Synthetic) -> None:
     with pytest.raises(QueryError, match="layer 2 is compared with, and not among"):
         made.store.query("similarity", dataset="rg65", layers="0,1", versus="2")
+
+
+@pytest.mark.parametrize("test", ["bootstrap", "williams", "steiger"])
+def test_the_same_layer_twice_does_not_differ(make_store: Make, test: str) -> None:
+    x = np.random.default_rng(0).normal(size=(1, 40, 4)).astype(np.float32)
+    made = make_store(n=40, dim=4, n_blocks=1, top_form=None, vectors=np.concatenate([x, 2 * x]))
+    write_pairs(made)
+    [row, _] = made.store.query("similarity", dataset="rg65", versus="1", test=test).rows
+    assert (row["difference"], row["p"], row["p_holm"]) == (0, 1, 1)
+
+
+def test_an_axis_is_placed_anew_if_its_file_changes(make_store: Make, tmp_path: Path) -> None:
+    made = make_store(n=40, dim=4, n_blocks=1, top_form=None)
+    write_columns(made, {"x": [*range(40)]})
+    file = tmp_path / "good.txt"
+    found = []
+    for text in ("text1", "text2"):
+        file.write_text(text, "utf-8")
+        given = {"column": "x", "value": "axis", "positive": str(file), "negative": ["text3"]}
+        found.append(made.store.query("correlate", **given)["spearman"])
+    assert found[0] != found[1]
+
+
+def test_rows_say_how_differences_and_shuffles_were_made(made: Synthetic) -> None:
+    plain, tested = (made.store.query("similarity", dataset="rg65", **more) for more in ({}, {"versus": "0"}))
+    assert not {"versus", "resample", "test", "differences"} & {*plain.columns}
+    assert {(row["resample"], row["test"]) for row in tested} == {("unit", "bootstrap")}
+    write_columns(made, {"lemma": [number // 4 for number in range(60)]})
+    shuffled = made.store.query("cka", permutations=19, block="lemma")
+    assert {(row["permutations"], row["over"], row["block"]) for row in shuffled} == {(19, "pair", "lemma")}
+    assert "block" not in made.store.query("cka").columns
+
+
+def test_an_explanation_has_the_columns_of_options() -> None:
+    from embstore import Store
+
+    columns = {column["name"]: column["help"] for column in Store.explain("cka").to_dict()["columns"]}
+    assert columns["calibrated"] == "0: not above the threshold, 1: alike (with permutations=)"
+    assert "with estimator=" in str(Store.explain("intrinsic-dimension"))

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets_written import write_analogies, write_lexicon, write_pairs
+from kept_columns import write_columns
 from synthetic import synthetic_store
 
 from embstore import Store
@@ -14,15 +15,34 @@ WORDS = [f"word{number}" for number in range(30)]
 SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money"]
 SETS = {"x": WORDS[:4], "y": WORDS[4:8], "a": WORDS[8:12], "b": [*WORDS[12:16], "nowhere"], "missing": "skip"}
 
-WITH_INPUTS = {
-    *("anisotropy", "correlate", "rogue-dims", "weat", "sc-weat"),
-    *("axis", "ceat", "change", "knn", "clusters", "probe"),
-}
+LABELS = {"label": "size", "spaces": "toy.word.last"}
+ASKED_BELOW = {
+    "anisotropy", "correlate", "rogue-dims", "weat", "sc-weat", "knn", "clusters", "probe", "axis", "ceat",
+    "change",  # whose groups are looked up each time, as those of all groups are
+}  # fmt: skip
 
 # Queries of each metric; several where it has more than one way to read the vectors.
 QUERIES: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in METRICS if name not in WITH_INPUTS),
+    *((name, {}) for name in METRICS if name not in ASKED_BELOW),
     ("correlate", {"column": "zipf_frequency", "value": "hubness", "k": 2}),
+    (
+        "correlate",
+        {
+            "column": "zipf_frequency",
+            "value": "axis",
+            "positive": WORDS[:2],
+            "negative": WORDS[2:4],
+            "spaces": "toy.word.last",
+        },
+    ),
+    ("knn", {**LABELS, "label_bins": "0,6,9", "k": 3}),
+    ("clusters", {**LABELS, "label_bins": "0,6,9", "runs": 2}),
+    ("probe", {**LABELS, "label_bins": "0,6,9", "control": False, "layers": "0"}),
+    ("probe", {**LABELS, "seed": 3}),
+    ("axis", {"positive": WORDS[:2], "negative": WORDS[2:4], "spaces": "toy.word.last"}),
+    ("ceat", {"x": ["bank", "river"], "y": ["money", "of"], "a": ["the"], "b": ["a", "nowhere"], "missing": "skip"}),
+    ("cka", {"permutations": 19, "over": "max", "seed": 3}),
+    ("intrinsic-dimension", {"estimator": "gride"}),
     ("anisotropy", {"std": True}),
     ("anisotropy", {"where": "length(text) > 5", "sample": 10, "seed": 3}),
     ("rogue-dims", {"k": 2, "transforms": ["center", "abtt:1"]}),
@@ -50,6 +70,7 @@ def prepare(root: Path) -> Path:
     synthetic_store(root, texts=WORDS[5:], dim=5, n_blocks=1, model="other", top_form=None, seed=1, index=False)
     synthetic_store(root, texts=SENTENCES, unit="occurrence", dim=6, n_blocks=1, index=False)
     synthetic_store(root, texts=SENTENCES, unit="sentence", pooling="mean", dim=6, n_blocks=1, index=False)
+    write_columns(made, {"size": [len(word) for word in WORDS]})
     write_pairs(made, "pairs", texts=[*WORDS, "nowhere"])
     write_lexicon(made, WORDS[:20])
     write_analogies(made, "questions", [WORDS[i : i + 4] for i in range(6)], [*"aaabbb"])

@@ -55,6 +55,16 @@ class Grid:
         """Distinct pairs of positions (i, j) with i ≤ j."""
         return list(dict.fromkeys((min(i, j), max(i, j)) for i in self.left for j in self.right))
 
+    def why_constant(self, i: int, j: int, *, by_direction: bool = False) -> str | None:
+        """Return the reason why two layers are not compared: the vectors of one, or their directions, are all equal."""
+        for side, layer in (("layer", self.layers[i]), ("layer_2", self.layers[j])):
+            sums = layer.summary
+            n = sums.n - sums.n_zero if by_direction else sums.n
+            total, square = (sums.unit_total, n) if by_direction else (sums.total, sums.norm_square_total)
+            if square - float(total @ total) / max(n, 1) <= 1e-14 * square:
+                return f"{side}: its {'directions' if by_direction else 'vectors'} are all equal"
+        return None
+
     def pairs_by_items(self, ids: Ids) -> list[tuple[Ids, list[Pair]]]:
         """Group :attr:`pairs` by the items, of all with these ids, whose vectors are non-zero in both layers.
 
@@ -82,22 +92,6 @@ def normalise(forms: Mapping[Pair, float], i: int, j: int, why_zero: str) -> tup
             return None, f"{layer}: {why_zero}"
     value = forms[min(i, j), max(i, j)] / (sqrt(forms[i, i]) * sqrt(forms[j, j]))
     return min(1.0, max(-1.0, value)), None
-
-
-def why_all_near(are_equal: Sequence[bool], i: int, j: int) -> str | None:
-    """Return the reason why a pair of layers has no neighbours: the vectors of one are all equal; None if neither's."""
-    side = "layer" if are_equal[i] else "layer_2" if are_equal[j] else None
-    return None if side is None else f"{side}: its vectors are all equal, or of one direction"
-
-
-def has_equal_vectors(layer: LayerData, *, directions: bool) -> bool:
-    """Return whether all vectors of a layer, or the directions of those that have one, are equal up to rounding."""
-    summary = layer.summary
-    total, square, n = summary.total, summary.norm_square_total, summary.n
-    if directions:
-        n = summary.n - summary.n_zero
-        total, square = summary.unit_total, float(n)
-    return square - float(total @ total) / max(n, 1) <= 1e-14 * square
 
 
 def zero_ids(layer: LayerData) -> Ids:

@@ -1,0 +1,121 @@
+"""Change of words and CEAT through a store of occurrences, by brute force from the vectors that it gives."""
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from kept_columns import write_columns
+from scipy.spatial.distance import cdist, cosine, pdist
+from synthetic import Synthetic
+
+from embstore.base.errors import UsageError
+
+Make = Callable[..., Synthetic]
+PLACES = ["river", "sea", "money", "town", "road"]
+SENTENCES = [f"{first} bank and {first} dog by {last}" for first in ("old", "new", "my") for last in PLACES]
+
+
+@pytest.fixture
+def made(make_store: Make) -> Synthetic:
+    """Occurrences of sentences of 1900, 1950 and 2000, some without a year."""
+    made = make_store(unit="occurrence", texts=SENTENCES, dim=5, n_blocks=1, top_form=None)
+    years = {"old": 1900, "new": 1950, "my": 2000}
+    write_columns(made, {"year": [
+        None if item.context.endswith("road") else years[item.context.split()[0]] for item in made.items
+    ]})  # fmt: skip
+    return made
+
+
+def test_change_is_that_of_the_vectors(made: Synthetic) -> None:
+    rows = made.store.query("change", by="year", min_contexts=3, permutations=0).rows
+    assert {(row["word"], row["group_1"], row["group_2"]) for row in rows} == {
+        (word, *years) for word in ("bank", "dog", "and", "by") for years in (("1900", "1950"), ("1950", "2000"))
+    }
+    for layer in (0, 1):
+        _, texts, vectors, years = made.store.vectors(made.space, layer, columns=["year"])
+        for row in (row for row in rows if row["layer"] == layer):
+            is_word = np.array([text == row["word"] for text in texts])
+            first, second = (
+                vectors[is_word & np.array([value == int(row[name]) for value in years])].astype(float)
+                for name in ("group_1", "group_2")
+            )
+            assert (len(first), len(second)) == (row["n_1"], row["n_2"])
+            within = (pdist(first, "cosine").mean() + pdist(second, "cosine").mean()) / 2
+            apd = cdist(first, second, "cosine").mean()
+            assert [row["apd"], row["within"], row["apd_change"], row["prt"]] == pytest.approx(
+                [apd, within, apd - within, cosine(first.mean(axis=0), second.mean(axis=0))]
+            )
+
+
+def test_requested_words_keep_their_p_and_rare_ones_say_why(made: Synthetic) -> None:
+    query = made.store.query
+    every = {
+        (row["word"], row["layer"], row["group_1"]): row["p"] for row in query("change", by="year", min_contexts=3)
+    }
+    some = query("change", by="year", min_contexts=3, word=["dog", "river"]).rows
+    assert all(row["p"] == every[row["word"], row["layer"], row["group_1"]] for row in some if row["word"] == "dog")
+    assert {row["reason"] for row in some if row["word"] == "river"} == {"fewer than 3 contexts in a group"}
+    assert {row["p"] == row["p_holm"] for row in some if row["word"] == "dog"} == {True}, "one word is tested"
+
+
+def weat_of(vectors: np.ndarray, rows: dict[str, list[int]]) -> float:
+    x = {name: vectors[at] / np.linalg.norm(vectors[at], axis=1)[:, None] for name, at in rows.items()}
+    s = {name: (x[name] @ x["a"].T).mean(axis=1) - (x[name] @ x["b"].T).mean(axis=1) for name in "xy"}
+    both = np.concatenate([s["x"], s["y"]])
+    return float((s["x"].mean() - s["y"].mean()) / both.std(ddof=1))
+
+
+def test_ceat_is_the_distribution_over_all_choices_of_occurrences(made: Synthetic) -> None:
+    sets = {"x": ["river", "sea"], "y": ["money", "town"], "a": ["road"], "b": ["old"]}
+    others = [str(item.id) for item in made.items if item.text != "old" or item.context.endswith("river")]
+    [_, row] = made.store.query("ceat", **sets, draws=4000, where=f"item_id IN ({','.join(others)})").rows
+    ids, texts, vectors = made.store.vectors(made.space, 1)
+    kept = dict(zip(ids.tolist(), range(len(ids)), strict=True))
+    olds = [kept[item.id] for item in made.items if item.text == "old" and item.context.endswith("river")]
+    places = {text: [at for at, each in enumerate(texts) if each == text] for text in PLACES} | {"old": olds}
+    words = [(name, word) for name, chosen in sets.items() for word in chosen]
+    effects = []
+    for choice in product(*(places[word] for _, word in words)):
+        rows: dict[str, list[int]] = {}
+        for (name, _), at in zip(words, choice, strict=True):
+            rows.setdefault(name, []).append(at)
+        effects.append(weat_of(vectors.astype(float), rows))
+    assert row["n"] == sum(len(places[word]) for _, word in words)
+    for name, level in {"q25": 0.25, "median": 0.5, "q75": 0.75}.items():
+        assert row[name] == pytest.approx(np.quantile(effects, level), abs=0.1)
+
+
+def test_vectors_of_occurrences_come_with_texts_and_columns(made: Synthetic) -> None:
+    """One column by its name, of part of the items, in the order of the ids; the built-in ones too."""
+    ids, texts, vectors, years, zipf = made.store.vectors(
+        made.space, "top", "text IN ('bank', 'dog')", columns=["year", "zipf_frequency"]
+    )
+    assert ids.tolist() == sorted(item.id for item in made.items if item.text in ("bank", "dog"))
+    by_id = {item.id: item for item in made.items}
+    assert texts == [by_id[item].text for item in ids.tolist()]
+    assert vectors.shape == (len(ids), 5)
+    assert [value is None for value in years] == [by_id[item].context.endswith("road") for item in ids.tolist()]
+    assert zipf.dtype == np.float64
+    assert len(made.store.vectors(made.space, 0, columns="year")) == 4
+
+
+def test_folds_of_predictivity_keep_sentences_whole(made: Synthetic) -> None:
+    """Or the items of a column; the rows differ from those of folds of single items."""
+    query = made.store.query
+    whole = query("predictivity", folds=3).rows
+    single = query("predictivity", folds=3, group="position").rows
+    assert [row["r2"] for row in whole] != [row["r2"] for row in single]
+    assert query("predictivity", folds=3, group="position").rows == single
+    assert {row["reason"] for row in query("predictivity", folds=16)} == {"fewer than 16 groups"}
+    with pytest.raises(UsageError, match="block="):
+        query("predictivity", folds=3, block="position")
+
+
+def test_shuffles_of_occurrences_move_whole_sentences(made: Synthetic) -> None:
+    """Of one sentence there is nothing to shuffle; of all of them p is that of the default blocks."""
+    query = made.store.query
+    plain: Any = query("cka", permutations=39, cache=False)
+    write_columns(made, {"each": [sorted(SENTENCES).index(item.context) for item in made.items]})
+    assert query("cka", permutations=39, block="each")["p"] == plain["p"]
