@@ -26,7 +26,7 @@ from embstore.query.layer_data import sharing_neighbours
 _MOST_ITEMS = 20_000  # number of items of a space above which metrics are computed on a sample of as many
 _MOST_SEARCHED = 10_000
 """The same for metrics that compare all items with all: their time grows with the square of this number."""
-_SLOW = ("predictivity",)  # a regression for each pair of layers and fold
+_SLOW = ("imbalance", "predictivity")  # full ranks, or a regression, for each pair of layers
 _N_CHANGED = 5
 _WIDE, _NARROW = 720, 360
 """Widths of pictures in pixels: beside the list of sections, and in a window of a telephone's width."""
