@@ -165,8 +165,7 @@ def _reproduction(found: Table, name: str, store: Reading, options: Mapping[str,
 
 def _metric_sections(store: Reading, metric: Metric, info: Table) -> Iterator[Section]:
     """Yield the section of a metric that needs no words, columns or files; none where it suits no space."""
-    needs_more = metric.needs in ("word sets", "word contexts", "column", "labels") or metric.compares_groups
-    if needs_more or metric.name in _SLOW:
+    if metric.needs in ("word sets", "word contexts", "column", "labels") or metric.name in _SLOW:
         return
     options = _sample(info, _MOST_SEARCHED if metric.needs in ("neighbours", "layers") else _MOST_ITEMS)
     intro = f"{metric.help} {metric.citation}."
