@@ -16,8 +16,6 @@ class Chart(NamedTuple):
         values: Columns that can be drawn, the default first: of several, the first that has a value in some row.
         ranges: Column → range as text, such as ``−1 to 1``, of the columns that have one.
         intervals: Column → columns of the lower and the upper limit of its interval.
-        bands: Column → the columns that give a band about it: of a deviation, or of a lower and an upper limit.
-        baselines: Column → columns that are thin lines beside its curve.
         facets: Columns, such as ``dataset``, each combination of whose values gets a panel of its own.
         items: Column, such as ``word``, whose values, if there are any, stand in a strip; None for none.
     """
@@ -28,8 +26,8 @@ class Chart(NamedTuple):
     units: tuple[tuple[str, str], ...] = ()  # column → unit of measurement, of the columns that have one
     ranges: tuple[tuple[str, str], ...] = ()
     intervals: tuple[tuple[str, tuple[str, str]], ...] = ()
-    bands: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    baselines: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    bands: tuple[tuple[str, tuple[str, ...]], ...] = ()  # column → those of the deviation, or the limits, of a band
+    baselines: tuple[tuple[str, tuple[str, ...]], ...] = ()  # column → those that are thin lines beside its curve
     facets: tuple[str, ...] = ()
     items: str | None = None
     bar_names: str | None = None  # column of arrays with the name of each bar; None to number the bars from 1

@@ -26,7 +26,7 @@ from embstore.query.layer_data import sharing_neighbours
 _MOST_ITEMS = 20_000  # number of items of a space above which metrics are computed on a sample of as many
 _MOST_SEARCHED = 10_000
 """The same for metrics that compare all items with all: their time grows with the square of this number."""
-_SLOW = ("predictivity",)  # a regression for each pair of layers and fold
+_SLOW = ("imbalance", "predictivity")  # full ranks, or a regression, for each pair of layers
 _N_CHANGED = 5
 _WIDE, _NARROW = 720, 360
 """Widths of pictures in pixels: beside the list of sections, and in a window of a telephone's width."""
@@ -165,8 +165,7 @@ def _reproduction(found: Table, name: str, store: Reading, options: Mapping[str,
 
 def _metric_sections(store: Reading, metric: Metric, info: Table) -> Iterator[Section]:
     """Yield the section of a metric that needs no words, columns or files; none where it suits no space."""
-    needs_more = metric.needs in ("word sets", "word contexts", "column", "labels") or metric.compares_groups
-    if needs_more or metric.name in _SLOW:
+    if metric.needs in ("word sets", "word contexts", "column", "labels") or metric.name in _SLOW:
         return
     options = _sample(info, _MOST_SEARCHED if metric.needs in ("neighbours", "layers") else _MOST_ITEMS)
     intro = f"{metric.help} {metric.citation}."

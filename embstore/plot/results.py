@@ -19,7 +19,6 @@ from embstore.metrics import Metric, all_metrics, get_metric
 NO_VALUE = "no value"  # name of the group of the items without a value
 
 RUN, CURVE, STEP_NAME = "run", "curve", "step_name"
-
 SAME = "no_difference"  # column of results of a test: whether no difference was found
 _LEVEL = 0.05  # adjusted p-value from which on none was
 _GROUPS = ("group_1", "group_2")
@@ -96,10 +95,11 @@ def caption(table: Table, chart: Chart, value: str) -> list[str]:
     spaces = list(dict.fromkeys(row["space"] for row in table.rows))
     second = list(dict.fromkeys(row["space_2"] for row in table.rows if "space_2" in table.columns))
     parts = [printable(name) for name in spaces] if len({*spaces, *second}) == 1 else []
-    for column in chart.facets:
+    for column in dict.fromkeys((*chart.facets, *(("layer_name",) if chart.items else ()))):  # items have no such axis
         inputs = {row[column] for row in table.rows}
         if len(inputs) == 1 and column != "space" and None not in inputs:
-            parts.append(f"{column.replace('_', ' ')}: {printable(show(inputs.pop()))}")
+            name = column.removesuffix("_name").replace("_", " ")
+            parts.append(f"{name}: {printable(show(inputs.pop()))}")
     n = sorted({row["n"] for row in table.rows if row.get("n") is not None})
     if n:
         parts.append(f"n = {n[0]:,}" if len(n) == 1 else f"n = {n[0]:,}–{n[-1]:,}")

@@ -157,11 +157,10 @@ def _compare(
         row |= {"best_share": difference.best_share, "n_common": n}
         if at != target:
             p = difference.p if parameters["test"] == "bootstrap" else _tested(parameters["test"], scores, at, target)
-            other = layer.name if place[0] == space else space
             row |= {
-                "versus": BEST if reference is None else other, "difference": difference.value,
-                "difference_low": difference.low, "difference_high": difference.high, "p": p,
-                "detectable": difference.detectable,
+                "versus": BEST if reference is None else layer.name if place[0] == space else space,
+                "difference": difference.value, "difference_low": difference.low,
+                "difference_high": difference.high, "p": p, "detectable": difference.detectable,
             }  # fmt: skip
         columns[place] = row
     largest = max(row["detectable"] or 0.0 for row in columns.values())

@@ -63,6 +63,14 @@ def test_its_tables_are_those_of_the_store(store: Synthetic, page: str) -> None:
     assert page.count("<img ") == page.count("<source ") >= 10
 
 
+def test_metrics_that_need_labels_words_or_groups_or_much_time_are_left_out(page: str) -> None:
+    sections = re.findall(r'<section id="([^"]+)"', page)
+    assert {"cka", "procrustes", "cknna"} <= {*sections}
+    needing = {"knn", "clusters", "probe", "axis", "ceat", "change", "weat", "correlate", "imbalance", "predictivity"}
+    assert not needing & {*sections}
+    assert 'class="error"' not in page
+
+
 @pytest.mark.slow
 def test_the_same_store_gives_the_same_bytes(store: Synthetic, page: str) -> None:
     assert Store(store.root).report() == page

@@ -278,6 +278,8 @@ def test_change_of_many_words_is_a_strip_for_each_pair_of_groups(groups: tuple[s
         assert [row["item"] for row in panel["data"]["values"] if row["layer_name"] == "1"] == [*words]
         [encoding] = [layer["encoding"] for layer in panel["layer"]]
         assert encoding["fillOpacity"]["condition"] == {"test": "datum['no_difference']", "value": 0}
+    assert "layer:" not in caption(figure)
+    assert "layer: 0" in caption(change(words, groups, layers=1).plot())
     if len(groups) > 2:
         assert {"[2, 10), [10, 30)", "[10, 30), [30, 40]"} <= {*texts(figure)}
 
