@@ -32,9 +32,9 @@ def cknna(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids
         k: Number of neighbours, 2 or more.
 
     Returns:
-        A row for each layer of ``left`` with each of ``right``: ``cknna``, 1 for a layer with itself, about k/(n − 1)
-        by chance, and beyond these for small k; ``n``; ``n_zero`` items omitted because their vector is zero in one of
-        the two; ``reason``.
+        A row for each layer of ``left`` with each of ``right``: ``cknna``, 1 for a layer with itself, up to about
+        k/(n − 1) by chance, and beyond these for small k; ``n``; ``n_zero`` items omitted because their vector is
+        zero in one of the two; ``reason``.
     """
     grid = Grid.of(left, right)
     rows: dict[Pair, Result] = {}
@@ -97,7 +97,7 @@ METRICS = (
     Metric(
         name="cknna", help="How alike two layers arrange items that are near each other: CKA over mutual neighbours.",
         function=cknna,
-        columns=(Column("cknna", "number", "1: alike, about k/(n − 1): by chance"), N_ZERO),
+        columns=(Column("cknna", "number", "1: alike, near 0: by chance"), N_ZERO),
         parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=2), AGAINST, *PERMUTATIONS),
         optional=(WITH_PERMUTATIONS,), similarity=Similarity("cknna"),
         formula="HSIC(K∘M, L∘M) / √(HSIC(K∘M_K, K∘M_K) HSIC(L∘M_L, L∘M_L)), M = M_K∘M_L the neighbours in both",
@@ -106,7 +106,7 @@ METRICS = (
         estimator="The variant of the authors' code: unbiased HSIC_1, cosines of unit vectors, the neighbours by "
         "cosine and exact, ties to the lower item id; but no value is clipped, and nothing is added to the "
         "denominator (they add 10⁻⁶). The formula of Gröger et al. (2026), which centres the masked matrices, is "
-        "biased. By chance it is not 0 but about k/(n − 1), the share of neighbours in common; for small k it may be "
-        "above 1 or below 0. It needs the same transform in both layers.",
+        "biased. By chance it is not 0 but up to about k/(n − 1), the share of neighbours in common; for small k it "
+        "may be above 1 or below 0. It needs the same transform in both layers.",
     ),
 )  # fmt: skip

@@ -19,12 +19,7 @@ _BLOCK_VALUES = 1 << 22
 
 
 def imbalance(
-    left: Sequence[LayerData],
-    right: Sequence[LayerData] | None,
-    ids: Ids,
-    *,
-    k: int = 1,
-    distance: str = "euclidean",
+    left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, k: int = 1, distance: str = "euclidean"
 ) -> list[Result]:
     """Compute the information imbalance of each pair of layers, in both directions (Glielmo et al. 2022, eq. 4).
 
@@ -126,8 +121,7 @@ METRICS = (
         parameters=(
             Parameter("k", 1, "Number of nearest neighbours whose ranks are averaged.", minimum=1),
             Parameter("distance", "euclidean", "euclidean, or cosine.", choices=("euclidean", "cosine")),
-            AGAINST,
-            *PERMUTATIONS,
+            AGAINST, *PERMUTATIONS,
         ),
         optional=(WITH_PERMUTATIONS,), similarity=Similarity("imbalance", is_distance=True),
         formula="Δ(A → B) = 2/n · mean rank in B of the nearest neighbour in A",

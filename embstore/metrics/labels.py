@@ -55,17 +55,12 @@ def knn(data: LayerData, *, labels: ItemLabels, k: int = 10) -> Result:
     n_right = np.bincount(own, is_right, minlength=len(sizes))
     low, high = wilson_interval(int(is_right.sum()), n)
     row: Result = {
-        "accuracy": float(is_right.mean()),
-        "low": low,
-        "high": high,
+        "accuracy": float(is_right.mean()), "low": low, "high": high,
         "balanced_accuracy": float((n_right[sizes > 0] / sizes[sizes > 0]).mean()),
         "label_share": float((near == own[:, None]).mean()),
         "chance": float((sizes * (sizes - 1)).sum() / (n * (n - 1))),
-        "majority": float(sizes.max() / n),
-        "best": None,
-        **counts,
-        "reason": None,
-    }
+        "majority": float(sizes.max() / n), "best": None, **counts, "reason": None,
+    }  # fmt: skip
     return Scored(row, Scores(ids, is_right.astype(np.float64), "mean"))
 
 

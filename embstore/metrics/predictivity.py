@@ -23,14 +23,9 @@ _NULLS: Result = dict.fromkeys(("r2", "r2_in_sample", "chance"))
 
 
 def predictivity(
-    left: Sequence[LayerData],
-    right: Sequence[LayerData] | None,
-    ids: Ids,
-    *,
-    groups: Numbers | None = None,
-    folds: int = 5,
-    seed: int = 0,
-) -> list[Result]:
+    left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, groups: Numbers | None = None,
+    folds: int = 5, seed: int = 0,
+) -> list[Result]:  # fmt: skip
     """Compute R² of a ridge regression of the second layer on the first, for each pair of layers.
 
     Each fold is predicted from the others. R² = 1 − Σ‖y − ŷ‖² / Σ‖y − ȳ‖² over all left-out items and dimensions, with
@@ -172,12 +167,7 @@ METRICS = (
             Column("r2_in_sample", "number", "that of least squares on the fitted items themselves", 0, 1, shown=False),
             Column("chance", "number", "expected r2_in_sample of unrelated layers: rank/(n − 1)", 0, 1, shown=False),
         ),
-        parameters=(
-            GROUP,
-            Parameter("folds", 5, "Number of folds of the cross-validation.", minimum=2),
-            AGAINST,
-            *PERMUTATIONS,
-        ),
+        parameters=(GROUP, Parameter("folds", 5, "Number of folds.", minimum=2), AGAINST, *PERMUTATIONS),
         optional=(WITH_PERMUTATIONS,), similarity=Similarity("r2"),
         formula="1 − Σ‖y − ŷ‖² / Σ‖y − ȳ‖² over the items of all folds, ŷ by ridge regression on the other folds",
         citation="Golub, Heath & Wahba (1979), Technometrics 21 (strength of the ridge); linear predictivity as in "

@@ -1,9 +1,11 @@
 """Hold similarities of layers against those of shuffled items: the columns p, threshold and calibrated."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embstore.base.errors import QueryError, UsageError
 from embstore.metrics import LayerData, rows_of
@@ -18,7 +20,37 @@ from embstore.query.request import MetricRequest
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 
+Positions = NDArray[np.int64]
+
 _MATRIX_BYTES = 4 << 30
+
+
+@dataclass(frozen=True)
+class ShuffledLayer(GroupLayer):
+    """The vectors of a layer in some order; its nearest neighbours are searched for once for all orders."""
+
+    order: Positions | None = None  # positions (n,) of the items that the vectors are of; None: their own
+    original: "ShuffledLayer | None" = None
+    found: dict[Any, Any] = field(default_factory=dict)
+
+    def in_order(self, order: Positions) -> "ShuffledLayer":
+        """Return the layer with the items' vectors in another order."""
+        return ShuffledLayer(self.ids, self.vectors[order], self.dims, order, self)
+
+    def neighbours(
+        self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
+    ) -> tuple[Ids, Positions, NDArray[np.float64]]:
+        """Return the k nearest others, with the ties of the original order: see :class:`LayerData`."""
+        is_whole = not distinct and (only is None or len(only) == len(self.ids))
+        if self.order is not None and self.original is not None and is_whole:
+            ids, positions, values = self.original.neighbours(k, distance)
+            if len(ids) == len(self.ids):  # else zero vectors were left out
+                return ids, np.argsort(self.order)[positions[self.order]], values[self.order]
+        if not is_whole:
+            return super().neighbours(k, distance, distinct=distinct, only=only)
+        if (k, distance) not in self.found:
+            self.found[k, distance] = super().neighbours(k, distance)
+        return cast("tuple[Ids, Positions, NDArray[np.float64]]", self.found[k, distance])
 
 
 def calibrated(
@@ -28,18 +60,11 @@ def calibrated(
     right: Sequence[LayerData] | None,
     ids: Ids,
     rows: Sequence[Row],
-    blocks: np.ndarray[Any, np.dtype[np.int64]] | None,
+    blocks: Positions | None,
 ) -> Iterator[Row]:
-    """Yield the rows of a grid of layers with the columns that compare them with shuffled items.
+    """Yield the rows of a grid of layers (None on the right: with each other) with what shuffled items give.
 
-    Args:
-        request: A request with ``permutations``.
-        arguments: Keyword arguments of the metric's function.
-        left: Layers, each with all the items.
-        right: Layers to compare with; None compares ``left`` with each other.
-        ids: Item ids (n,), ascending.
-        rows: A row for each layer of ``left`` with each of ``right``, as the metric computed it.
-        blocks: Number of the block of each item (n,), if items are shuffled in blocks.
+    The arguments are as of the metric's function; ``blocks`` (n,) are the numbers of the items' blocks, if any.
     """
     similarity, parameters = request.metric.similarity, request.parameters
     assert similarity is not None
@@ -50,12 +75,11 @@ def calibrated(
         observed, shuffled = _by_matrices(similarity, arguments, left, others, ids, orders)
     else:
         observed = similarity.scores(rows).reshape(len(left), len(others))
-        vectors = [(layer.gather(ids)[1], layer.dims) for layer in others]
+        layers = {id(each): ShuffledLayer(ids, each.gather(ids)[1], each.dims) for each in (*left, *others)}
+        firsts, seconds = ([layers[id(each)] for each in side] for side in (left, others))
         shuffled = np.array([
             similarity.scores(
-                rows_of(request.metric.function(
-                    left, [GroupLayer(ids, each[order], dims) for each, dims in vectors], ids, **arguments
-                ))
+                rows_of(request.metric.function(firsts, [each.in_order(order) for each in seconds], ids, **arguments))
             ).reshape(observed.shape)
             for order in orders
         ])  # fmt: skip
@@ -75,13 +99,9 @@ def calibrated(
 
 
 def _by_matrices(
-    similarity: Similarity,
-    arguments: Mapping[str, Any],
-    left: Sequence[LayerData],
-    right: Sequence[LayerData],
-    ids: Ids,
-    orders: Sequence[Any],
-) -> tuple[Any, Any]:
+    similarity: Similarity, arguments: Mapping[str, Any], left: Sequence[LayerData], right: Sequence[LayerData],
+    ids: Ids, orders: Sequence[Positions],
+) -> tuple[Any, Any]:  # fmt: skip
     """Return the similarities, and those of shuffled items, as sums of products of one matrix of each layer."""
     assert similarity.matrix is not None
     layers = {id(layer): layer for layer in (*left, *right)}

@@ -10,6 +10,8 @@ from synthetic import Synthetic
 
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
 from embstore.metrics.numerics.permutations import calibrate, draw_permutations, permuted_products
+from embstore.query.compute import GroupLayer
+from embstore.query.permutations import ShuffledLayer
 
 Make = Callable[..., Synthetic]
 
@@ -145,3 +147,18 @@ def test_zero_vectors_are_left_out_of_shuffles_too(make_store: Make, metric: str
     made = make_store(n=20, dim=4, n_blocks=1, top_form=None, vectors=x)
     rows = made.store.query(metric, permutations=19, **({} if metric == "rsa" else {"k": 4})).rows
     assert [(row["n"], row["p"]) for row in rows] == [(19, 0.05), (19, 0.05), (19, 0.05), (20, 0.05)]
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_neighbours_in_another_order_are_those_of_a_new_search(distance: str) -> None:
+    rng = np.random.default_rng(4)
+    ids, order = np.arange(80) * 3, rng.permutation(80)
+    vectors = rng.standard_normal((80, 6)).astype(np.float32)
+    for zeros in ([], [5, 9]):
+        vectors[zeros] = 0
+        shuffled = ShuffledLayer(ids, vectors, np.arange(6)).in_order(order)
+        anew = GroupLayer(ids, vectors[order], np.arange(6))
+        for only in (None, ids, ids[:50]):
+            found = shuffled.neighbours(4, distance, only=only)
+            assert all(map(np.array_equal, found[:2], anew.neighbours(4, distance, only=only)[:2]))
+            assert np.allclose(found[2], anew.neighbours(4, distance, only=only)[2])

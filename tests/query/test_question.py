@@ -24,7 +24,7 @@ from embstore.metrics.plugins import problems
 WORDS = [f"word{number}" for number in range(30)]
 SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money by the bank"]
 INPUTS: Mapping[str, Mapping[str, Any]] = {
-    "correlate": {"column": "freq", "positive": WORDS[:3], "negative": WORDS[3:6]},
+    "correlate": {"column": "freq"},
     "valnorm": {"pleasant": WORDS[:5], "unpleasant": WORDS[5:10]},
     "weat": {"x": WORDS[:10], "y": WORDS[10:20], "a": WORDS[20:24], "b": WORDS[24:28]},
     "sc-weat": {"word": WORDS[20:22], "a": WORDS[:10], "b": WORDS[10:20]},
@@ -68,6 +68,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def ask(store: Store, metric: str, **question: Any) -> Table:
     unit = "word" if "word" in (METRICS[metric].units or ["word"]) else "occurrence"
+    if question.get("value") == "axis":
+        question |= INPUTS["axis"]
     return store.query(metric, unit=unit, **{**INPUTS.get(metric, {}), **question})
 
 
@@ -100,7 +102,7 @@ EVERY = [(metric.name, parameter) for metric in METRICS.values() for parameter i
 def test_rows_of_two_values_of_a_parameter_say_which(store: Store, metric: str, parameter: Parameter) -> None:
     """Also where the metric has a column of that name, which the parameter fills (``std``, ``adjusted``, ``word``)."""
     if not parameter.is_in_rows:
-        assert parameter.is_input
+        assert parameter.is_input or parameter.in_rows is False
         return
     value = another(parameter)
     plain, changed = ask(store, metric), ask(store, metric, **{parameter.name: value})
