@@ -24,7 +24,7 @@ from embstore.metrics.plugins import problems
 WORDS = [f"word{number}" for number in range(30)]
 SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money by the bank"]
 INPUTS: Mapping[str, Mapping[str, Any]] = {
-    "correlate": {"column": "freq", "positive": WORDS[:3], "negative": WORDS[3:6]},
+    "correlate": {"column": "freq"},
     "valnorm": {"pleasant": WORDS[:5], "unpleasant": WORDS[5:10]},
     "weat": {"x": WORDS[:10], "y": WORDS[10:20], "a": WORDS[20:24], "b": WORDS[24:28]},
     "sc-weat": {"word": WORDS[20:22], "a": WORDS[:10], "b": WORDS[10:20]},
@@ -68,7 +68,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def ask(store: Store, metric: str, **question: Any) -> Table:
     unit = "word" if "word" in (METRICS[metric].units or ["word"]) else "occurrence"
-    return store.query(metric, unit=unit, **{**INPUTS.get(metric, {}), **question})
+    poles = INPUTS["axis"] if question.get("value") == "axis" else {}
+    return store.query(metric, unit=unit, **{**INPUTS.get(metric, {}), **poles, **question})
 
 
 def another(parameter: Parameter) -> Any:
