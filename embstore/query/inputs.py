@@ -345,7 +345,9 @@ def check_stored(card: Card, sets: Iterable[WordSet], stored: Ids, if_missing: s
     if incomplete and if_missing == "error":
         raise NotStoredError(" ".join([*notes, remedy(*_sources(incomplete), card)]))
     few = [each.name for each, missing in incomplete if len(missing) > _MANY_MISSING * len(each.words.texts)]
-    return notes + [f"{card.space} lacks more than 20 % of the {name}: WEFE gives no value then." for name in few]
+    return notes + [
+        f"{card.space}: more than 20 % of the {name} are missing: WEFE gives no value then." for name in few
+    ]
 
 
 def _sources(incomplete: Sequence[tuple[WordSet, tuple[str, ...]]]) -> tuple[list[str], tuple[str, ...]]:
@@ -444,7 +446,8 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
     if len(missing):
         raise _not_stored(catalog, card.space, occurrences.names[missing[0]], folded=by == "folded word")
     if (name := values.get("sentence_space")) is None:
-        return [Case({"contexts": occurrences})]
+        requested = {"word": tuple(words)} if metric.compares_groups else {}
+        return [Case({"contexts": occurrences, **requested})]
     return [_with_sentences(occurrences, catalog, card, _sentence_space(catalog, card, name))]
 
 
