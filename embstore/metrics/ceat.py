@@ -30,17 +30,9 @@ _BATCH_VALUES = 1 << 22
 
 
 def ceat(
-    data: LayerData,
-    *,
-    contexts: Contexts,
-    x: Words,
-    y: Words,
-    a: Words,
-    b: Words,
-    missing: str = "error",
-    draws: int = 1000,
-    seed: int = 0,
-) -> Result:
+    data: LayerData, *, contexts: Contexts, x: Words, y: Words, a: Words, b: Words, missing: str = "error",
+    draws: int = 1000, seed: int = 0,
+) -> Result:  # fmt: skip
     """Compute the distribution of WEAT effect sizes over the contexts of the words (Guo & Caliskan 2021).
 
     Each draw takes one random occurrence of each word, and computes the effect size of Caliskan et al. (2017) with

@@ -19,15 +19,9 @@ _BATCH_VALUES = 1 << 22
 
 
 def change(
-    data: LayerData,
-    *,
-    contexts: Contexts,
-    groups: Sequence[tuple[str, Ids]],
-    word: tuple[str, ...] = (),
-    min_contexts: int = 5,
-    permutations: int = 1000,
-    seed: int = 0,
-) -> list[Result]:
+    data: LayerData, *, contexts: Contexts, groups: Sequence[tuple[str, Ids]], word: tuple[str, ...] = (),
+    min_contexts: int = 5, permutations: int = 1000, seed: int = 0,
+) -> list[Result]:  # fmt: skip
     """Compare the occurrences of each word in a group with those in the next.
 
     APD: the mean cosine distance of all pairs of one occurrence of each group (Giulianelli, Del Tredici & Fernández

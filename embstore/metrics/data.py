@@ -75,23 +75,14 @@ class Analogies:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemLabels:
-    """A column of the items that have a value, which is a class or, for a probe, a number.
+    """A column of the items that have a value, which is a class or, for a probe, a number."""
 
-    Attributes:
-        ids: Item ids (n,), ascending.
-        codes: Number of the class of each, int64 (n,); zeros if values are numbers.
-        names: Names of the classes, by number.
-        values: Numbers, float64 (n,); None for classes.
-        groups: Number of the group of each item, int64 (n,), such as its sentence; None if each is its own.
-        types: Number of the type of each item, int64 (n,), such as its word; None if each is its own.
-    """
-
-    ids: Ids
-    codes: NDArray[np.int64]
-    names: tuple[str, ...]
-    values: NDArray[np.float64] | None = None
-    groups: NDArray[np.int64] | None = None
-    types: NDArray[np.int64] | None = None
+    ids: Ids  # (n,), ascending
+    codes: NDArray[np.int64]  # number of the class of each, int64 (n,); zeros if values are numbers
+    names: tuple[str, ...]  # of the classes, by number
+    values: NDArray[np.float64] | None = None  # numbers, float64 (n,); None for classes
+    groups: NDArray[np.int64] | None = None  # number of the group of each, (n,), such as its sentence; None: its own
+    types: NDArray[np.int64] | None = None  # number of the type of each, (n,), such as its word; None: its own
 
     def restricted(self, ids: Ids) -> "ItemLabels":
         """Return the labels of some of the items, ascending."""

@@ -29,19 +29,9 @@ Block = NDArray[np.floating]
 T = TypeVar("T")
 
 Need = Literal[
-    "summary",
-    "vectors",
-    "neighbours",
-    "pairs",
-    "analogies",
-    "lexicon",
-    "word sets",
-    "word contexts",
-    "contexts",
-    "column",
-    "labels",
-    "layers",
-]
+    "summary", "vectors", "neighbours", "pairs", "analogies", "lexicon", "word sets", "word contexts", "contexts",
+    "column", "labels", "layers",
+]  # fmt: skip
 """The input of a metric.
 
 ``summary``: the stored sums (vectors only if rows are filtered). ``vectors``: one or more passes over the vectors.
@@ -274,7 +264,6 @@ class Similarity:
 
     Attributes:
         column: Column of the similarity.
-        maximum: Highest value.
         is_distance: Whether the column is a distance, of which 1 − value is the similarity.
         matrix: Function from a layer, the items' ids and the metric's arguments to a matrix (n, n), so that the sum of
             products of two layers' matrices is the similarity; None to compute the metric anew for each permutation.
@@ -283,7 +272,6 @@ class Similarity:
     """
 
     column: str
-    maximum: float = 1.0
     is_distance: bool = False
     matrix: Callable[..., NDArray[np.float64]] | None = None
     has_matrix: Callable[[Mapping[str, Any]], bool] = lambda arguments: True

@@ -80,19 +80,12 @@ def predictivity(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Regression:
-    """The singular value decomposition X = U √λ Vᵀ of the centred vectors of a source, which serves all targets.
+    """The singular value decomposition X = U √λ Vᵀ of the centred vectors of a source, which serves all targets."""
 
-    Attributes:
-        mean: Mean of the vectors, (p,).
-        squares: Eigenvalues λ above rounding, (r,).
-        left: U, (n, r).
-        right: V, (p, r).
-    """
-
-    mean: Float64Array
-    squares: Float64Array
-    left: Float64Array
-    right: Float64Array
+    mean: Float64Array  # of the vectors, (p,)
+    squares: Float64Array  # eigenvalues λ above rounding, (r,)
+    left: Float64Array  # U, (n, r)
+    right: Float64Array  # V, (p, r)
 
     @classmethod
     def on(cls, vectors: Float64Array) -> "Regression":

@@ -139,10 +139,7 @@ class _Pair:
         return Answer(tuple(rows), (*notes, *groups.notes))
 
     def _calibrated(
-        self,
-        down: Sequence[LayerData | NotComputable],
-        across: Sequence[LayerData | NotComputable] | None,
-        ids: Ids,
+        self, down: Sequence[LayerData | NotComputable], across: Sequence[LayerData | NotComputable] | None, ids: Ids
     ) -> Iterable[Row]:
         """Compute the metric's rows; if it is asked for, with what shuffled items give."""
         request, catalog, card = self.request, self.side.catalog, self.side.card

@@ -54,14 +54,9 @@ class ShuffledLayer(GroupLayer):
 
 
 def calibrated(
-    request: MetricRequest,
-    arguments: Mapping[str, Any],
-    left: Sequence[LayerData],
-    right: Sequence[LayerData] | None,
-    ids: Ids,
-    rows: Sequence[Row],
-    blocks: Positions | None,
-) -> Iterator[Row]:
+    request: MetricRequest, arguments: Mapping[str, Any], left: Sequence[LayerData], right: Sequence[LayerData] | None,
+    ids: Ids, rows: Sequence[Row], blocks: Positions | None,
+) -> Iterator[Row]:  # fmt: skip
     """Yield the rows of a grid of layers (None on the right: with each other) with what shuffled items give.
 
     The arguments are as of the metric's function; ``blocks`` (n,) are the numbers of the items' blocks, if any.
@@ -87,7 +82,7 @@ def calibrated(
     compared = None
     if parameters["over"] == "max":
         compared = np.ones(observed.shape, bool) if right is not None else ~np.eye(len(left), dtype=bool)
-    found = calibrate(observed, shuffled, similarity.maximum, compared)
+    found = calibrate(observed, shuffled, compared)
     values = zip(found.p.ravel(), similarity.value_of(found.threshold).ravel(), found.calibrated.ravel(), strict=True)
     for row, (p, threshold, score) in zip(rows, values, strict=True):
         has_value = row[similarity.column] is not None

@@ -37,8 +37,8 @@ def test_p_of_shuffled_items_is_uniform_and_so_is_that_of_the_highest() -> None:
     for number in range(1000):
         left, right = ([unit_gram(rng.normal(size=(10, 3))) for _ in range(2)] for _ in range(2))
         observed, shuffled = permuted_products(left, right, draw_permutations(10, 39, number))
-        p_values.append(calibrate(observed, shuffled, 1.0).p[0, 1])
-        smallest.append(calibrate(observed, shuffled, 1.0, np.ones((2, 2), bool)).p.min())
+        p_values.append(calibrate(observed, shuffled).p[0, 1])
+        smallest.append(calibrate(observed, shuffled, np.ones((2, 2), bool)).p.min())
     assert is_uniform(p_values, 1 / 40, rng)
     assert is_uniform(smallest, 1 / 40, rng), "the highest of a grid, against the highest of each shuffle"
 
@@ -55,7 +55,7 @@ def test_p_of_ties_is_never_too_small() -> None:
                 matrix[row, rng.choice(np.delete(np.arange(9), row), 2, replace=False)] = 1 / np.sqrt(18)
             matrices.append(matrix)
         observed, shuffled = permuted_products(matrices[:1], matrices[1:], draw_permutations(9, 19, number))
-        p_values.append(calibrate(observed, shuffled, 1.0).p[0, 0])
+        p_values.append(calibrate(observed, shuffled).p[0, 0])
         exact = round(float(observed[0, 0]) * 18)
         assert p_values[-1] == (1 + (np.round(shuffled * 18) >= exact).sum()) / 20
     for level in (0.05, 0.1, 0.5):

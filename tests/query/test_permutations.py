@@ -36,7 +36,7 @@ def test_the_authors_package_gives_the_same(layers: tuple[list[np.ndarray], list
     left, right = layers
     orders = list(draw_permutations(50, 99, 0))
     observed, shuffled = permuted_products([*map(centred_gram, left)], [*map(centred_gram, right)], iter(orders))
-    ours = calibrate(observed, shuffled, 1.0)
+    ours = calibrate(observed, shuffled)
 
     def cka(x: Any, y: Any) -> Any:
         x, y = x - x.mean(0), y - y.mean(0)
@@ -51,7 +51,7 @@ def test_the_authors_package_gives_the_same(layers: tuple[list[np.ndarray], list
         expected = [float(value) for value in theirs.calibrate(x[i], y[j], cka, **options())]
         assert [ours.calibrated[i, j], ours.p[i, j], ours.threshold[i, j]] == pytest.approx(expected, abs=1e-5)
     best = np.unravel_index(observed.argmax(), observed.shape)
-    grid = calibrate(observed, shuffled, 1.0, np.ones((3, 2), bool))
+    grid = calibrate(observed, shuffled, np.ones((3, 2), bool))
     expected = [float(value) for value in theirs.calibrate_layers(x, y, cka, **options())]
     assert [grid.calibrated[best], grid.p[best], grid.threshold[best]] == pytest.approx(expected, abs=1e-5)
 
@@ -93,8 +93,8 @@ def test_p_of_unrelated_layers_is_uniform(make_store: Make) -> None:
     for _ in range(60):
         left, right = ([centred_gram(rng.normal(size=(20, 3))) for _ in range(3)] for _ in range(2))
         observed, shuffled = permuted_products(left, right, draw_permutations(20, 79, int(rng.integers(1 << 30))))
-        p_values.append(calibrate(observed, shuffled, 1.0).p[0, 0])
-        n_found += calibrate(observed, shuffled, 1.0, np.ones((3, 3), bool)).p.min() <= 0.05
+        p_values.append(calibrate(observed, shuffled).p[0, 0])
+        n_found += calibrate(observed, shuffled, np.ones((3, 3), bool)).p.min() <= 0.05
     assert abs(np.mean(p_values) - 0.5) < 4 * np.sqrt(1 / 12 / 60)
     assert n_found <= 3 + 4 * np.sqrt(60 * 0.05 * 0.95)
 
@@ -122,7 +122,7 @@ def test_a_layer_without_similarity_does_not_hide_the_highest() -> None:
     """NaN in the shuffles of another pair, and NaN counts as high for the pair itself."""
     observed = np.array([[np.nan, 0.3]])
     shuffled = np.stack([np.array([[np.nan, value]]) for value in np.linspace(0, 0.9, 19)])
-    alone, together = (calibrate(observed, shuffled, 1.0, mask) for mask in (None, np.ones((1, 2), bool)))
+    alone, together = (calibrate(observed, shuffled, mask) for mask in (None, np.ones((1, 2), bool)))
     assert alone.p[0, 1] == together.p[0, 1] == (1 + 13) / 20
     assert alone.p[0, 0] == 1
 

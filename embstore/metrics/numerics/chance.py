@@ -10,15 +10,10 @@ from embstore.metrics.declaration import Block, LayerData
 
 @dataclass(frozen=True, slots=True)
 class Spectrum:
-    """What the chance level of biased CKA needs of a layer with the centred Gram matrix K = XXᵀ.
+    """What the chance level of biased CKA needs of a layer with the centred Gram matrix K = XXᵀ."""
 
-    Attributes:
-        beta: tr(K)²/‖K‖², the participation ratio of the covariance.
-        delta: Σ Kᵢᵢ²/‖K‖².
-    """
-
-    beta: float
-    delta: float
+    beta: float  # tr(K)²/‖K‖², the participation ratio of the covariance
+    delta: float  # Σ Kᵢᵢ²/‖K‖²
 
     @classmethod
     def of(cls, layer: LayerData, form: float) -> "Spectrum":

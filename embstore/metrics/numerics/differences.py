@@ -102,23 +102,14 @@ def common_units(scores: Sequence[Scores]) -> list[Scores]:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A layer compared with a reference.
+    """A layer compared with a reference."""
 
-    Attributes:
-        value: Score of the layer minus that of the reference.
-        low: Lower limit of the 95 % percentile interval of ``value``; None without resamples.
-        high: Upper limit.
-        p: Two-sided p-value of no difference, in (0, 1]; against the best layer, one-sided, of being as good.
-        detectable: Difference that would have been found with a probability of .8.
-        best_share: Share of the resamples in which the layer has the highest score of all.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    p: float | None
-    detectable: float | None
-    best_share: float | None
+    value: float  # score of the layer minus that of the reference
+    low: float | None  # lower limit of the 95 % percentile interval of value; None without resamples
+    high: float | None  # upper limit
+    p: float | None  # two-sided, of no difference, in (0, 1]; against the best layer one-sided, of being as good
+    detectable: float | None  # difference that would have been found with a probability of .8
+    best_share: float | None  # share of the resamples in which the layer has the highest score of all
 
 
 def compare_resamples(scores: Floats, resampled: Floats, reference: int | None) -> list[Difference]:

@@ -13,21 +13,13 @@ _LARGEST = 1e6  # dimension above which the ratios are not told from 1
 
 
 class Scale(NamedTuple):
-    """The dimension at a scale: of the ratios μ of the distances of the n₂-th and the n₁-th neighbour.
+    """The dimension at a scale: of the ratios μ of the distances of the n₂-th and the n₁-th neighbour."""
 
-    Attributes:
-        neighbour: n₂.
-        dimension: Estimate; None if no ratio is above 1.
-        standard_error: Its standard error, from the Fisher information.
-        distance: Mean of the distances of both neighbours.
-        n: Number of ratios above 1.
-    """
-
-    neighbour: int
-    dimension: float | None
-    standard_error: float | None
-    distance: float
-    n: int
+    neighbour: int  # n₂
+    dimension: float | None  # None if no ratio is above 1
+    standard_error: float | None  # of dimension, from the Fisher information
+    distance: float  # mean of the distances of both neighbours
+    n: int  # number of ratios above 1
 
 
 def gride(distances: Floats) -> list[Scale]:

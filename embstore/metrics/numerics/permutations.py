@@ -75,28 +75,19 @@ def permuted_products(
 
 
 class Calibrated(NamedTuple):
-    """A grid of similarities against those of shuffled items; each float64 (left, right).
+    """A grid of similarities against those of shuffled items; each float64 (left, right)."""
 
-    Attributes:
-        p: Share of the permutations, the one that was observed included, with as high a similarity; never 0.
-        threshold: The similarity that 5 % of them reach.
-        calibrated: (similarity − threshold) / (maximum − threshold), between 0 and 1: 0 for what is not above chance.
-    """
-
-    p: Floats
-    threshold: Floats
-    calibrated: Floats
+    p: Floats  # share of the permutations, the observed one included, with as high a similarity; never 0
+    threshold: Floats  # similarity that 5 % of them reach
+    calibrated: Floats  # (similarity − threshold) / (1 − threshold), in [0, 1]: 0 for what is not above chance
 
 
-def calibrate(
-    observed: Floats, shuffled: Floats, maximum: float, compared: NDArray[np.bool_] | None = None
-) -> Calibrated:
+def calibrate(observed: Floats, shuffled: Floats, compared: NDArray[np.bool_] | None = None) -> Calibrated:
     """Calibrate a grid of similarities (Gröger et al. 2026, algorithms 1 and 2).
 
     Args:
         observed: Similarities (left, right).
         shuffled: Those of each permutation (permutations, left, right).
-        maximum: The highest possible similarity.
         compared: Which of the grid are candidates for its maximum, bool (left, right): each similarity is then held
             against the highest of these in each permutation, so that p is right for the best of the grid too
             (Westfall & Young 1993). None holds each against its own.
@@ -109,5 +100,5 @@ def calibrate(
     p = (1 + (~(shuffled < observed - _ROUNDING)).sum(axis=0)) / (n_draws + 1)  # NaN counts as high
     together = np.sort(np.concatenate([observed[None], shuffled]), axis=0)
     threshold = together[min(n_draws, max(0, math.ceil((1 - LEVEL) * (n_draws + 1)) - 1))]
-    room = np.maximum(maximum - threshold, 1e-12)
+    room = np.maximum(1 - threshold, 1e-12)
     return Calibrated(p, threshold, ((observed - threshold) / room).clip(0, 1))
