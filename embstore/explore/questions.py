@@ -323,7 +323,7 @@ def _axis(
     [case] = word_sets(get_metric("axis"), store.catalog, card, given)
     [member] = card.layers.select(layer)
     data = StoredLayer(store.catalog, card, member)
-    ids, scores = cosines_with(data, find_axis(data, **case.inputs))
+    ids, scores = cosines_with(data, find_axis(data, **case.inputs)[0])
     poles = " − ".join(", ".join(words) for words in (positive, negative))
     return _numbers(f"axis {poles}, layer {layer}", scores[np.searchsorted(ids, items.ids)])
 

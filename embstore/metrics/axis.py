@@ -1,7 +1,5 @@
 """Place items on a semantic axis between two poles of words, such as good and bad."""
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,18 +21,14 @@ from embstore.metrics.numerics.linear_algebra import unit_rows
 Floats = NDArray[np.float64]
 
 
-class Axis(NamedTuple):
-    """A direction, and how many words it is made of."""
-
-    direction: Floats  # unit vector (dim,)
-    sizes: tuple[int, int]  # positive and negative words
-
-
-def find_axis(data: LayerData, positive: Words, negative: Words, missing: str = "error", k: int = 0) -> Axis:
+def find_axis(
+    data: LayerData, positive: Words, negative: Words, missing: str = "error", k: int = 0
+) -> tuple[Floats, tuple[int, int]]:
     """Return the axis from the mean of the negative to the mean of the positive words (An, Kwak & Ahn 2018, SemAxis).
 
-    With k > 0 each word is replaced by the mean of itself and its k nearest items by cosine. Of as many positive as
-    negative words it is the mean of the differences of pairs (Kozlowski, Taddy & Evans 2019).
+    A unit vector (dim,), and how many words either pole has. With k > 0 each word is replaced by the mean of itself and
+    its k nearest items by cosine. Of as many positive as negative words it is the mean of the differences of pairs
+    (Kozlowski, Taddy & Evans 2019).
 
     Raises:
         NotComputable: A word has no vector or a zero vector and ``missing`` is ``error``, or no direction is left.
@@ -55,7 +49,7 @@ def find_axis(data: LayerData, positive: Words, negative: Words, missing: str = 
     length = float(np.linalg.norm(direction))
     if length <= 1e-12 * max(float(np.linalg.norm(pole)) for pole in poles):
         raise NotComputable("the two poles are the same")
-    return Axis(direction / length, (sizes[0], sizes[1]))
+    return direction / length, (sizes[0], sizes[1])
 
 
 def _with_nearest(data: LayerData, ids: Ids, vectors: Floats, k: int) -> Floats:
@@ -80,12 +74,12 @@ def _with_nearest(data: LayerData, ids: Ids, vectors: Floats, k: int) -> Floats:
     return means
 
 
-def cosines_with(data: LayerData, axis: Axis) -> tuple[Ids, Floats]:
+def cosines_with(data: LayerData, direction: Floats) -> tuple[Ids, Floats]:
     """Return the ids of all items (n,), ascending, and their cosines with the axis, NaN for zero vectors."""
 
     def cosines(ids: Ids, block: Block) -> tuple[Ids, Floats]:
         units, is_zero = unit_rows(block)
-        values = (units @ axis.direction).clip(-1, 1)
+        values = (units @ direction).clip(-1, 1)
         values[is_zero] = np.nan
         return ids, values
 
@@ -114,8 +108,8 @@ def axis(
     """
     empty: Result = dict.fromkeys(("item_id", "text", "score", "rank", "n_positive", "n_negative"))
     try:
-        found = find_axis(data, positive, negative, missing, k)
-        ids, values = cosines_with(data, found)
+        direction, sizes = find_axis(data, positive, negative, missing, k)
+        ids, values = cosines_with(data, direction)
     except NotComputable as error:
         return [empty | {"n": 0, "n_zero": None, "reason": str(error)}]
     has_value = np.isfinite(values)
@@ -123,7 +117,7 @@ def axis(
     order = np.argsort(-values, kind="stable")
     shown = np.arange(len(ids)) if not top else np.union1d(np.arange(len(ids))[:top], np.arange(len(ids))[-top:])
     shared: Result = {"n": len(ids), "n_zero": int((~has_value).sum()), "reason": None}
-    shared |= {"n_positive": found.sizes[0], "n_negative": found.sizes[1]}
+    shared |= {"n_positive": sizes[0], "n_negative": sizes[1]}
     rows = [
         empty | {"item_id": int(ids[order[at]]), "score": float(values[order[at]]), "rank": at + 1} | shared
         for at in shown.tolist()

@@ -1,6 +1,7 @@
 """Test associations of words over their contexts: the Contextualized Embedding Association Test (CEAT)."""
 
 import math
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -81,7 +82,7 @@ def ceat(
     row = _NULLS | {name: float(np.quantile(effects, level)) for name, level in _QUANTILES.items()}
     for suffix, variances in (("", sampling), ("_association", spreads)):
         ces, se = combine(effects, variances)
-        p = math.erfc(abs(ces / se) / math.sqrt(2)) if se else None
+        p = max(math.erfc(abs(ces / se) / math.sqrt(2)), sys.float_info.min) if se else None
         row |= {f"ces{suffix}": ces, f"se{suffix}": se, f"p{suffix}": p}
     return row | {"n": n, "sizes": sizes, "reason": None, "seed": seed}
 

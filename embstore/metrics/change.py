@@ -145,8 +145,8 @@ METRICS = (
         "each is compared with the next. APD of a word with varied uses is large without any change, so that within, "
         "the distance inside the groups, is taken off. p is the share of shuffles of the word's groups with as large a "
         "difference, the observed one included, so that it is never 0; p_holm is over the words of the same two "
-        "groups. Both depend on how often a word occurs: n_1 and n_2 are beside them. PRT is of the means of the "
-        "vectors as they are stored.",
+        "groups, and of m words at least m/(permutations + 1): raise permutations for many words. Both depend on how "
+        "often a word occurs: n_1 and n_2 are beside them. PRT is of the means of the vectors as they are stored.",
         drawn=lambda row: f"p by {row['permutations']:,} shuffles of the groups",
     ),
 )  # fmt: skip

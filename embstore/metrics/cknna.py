@@ -99,7 +99,7 @@ METRICS = (
         function=cknna,
         columns=(Column("cknna", "number", "1: alike, near 0: by chance"), N_ZERO),
         parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=2), AGAINST, *PERMUTATIONS),
-        optional=(WITH_PERMUTATIONS,), similarity=Similarity("cknna"),
+        optional=(WITH_PERMUTATIONS,), similarity=Similarity("cknna", needs_direction=True),
         formula="HSIC(K∘M, L∘M) / √(HSIC(K∘M_K, K∘M_K) HSIC(L∘M_L, L∘M_L)), M = M_K∘M_L the neighbours in both",
         citation="Huh, Cheung, Wang & Isola (2024), ICML; HSIC_1 of Song et al. (2012), JMLR",
         references=("huh2024", "song2012"), needs="layers",

@@ -64,7 +64,7 @@ def correlate(
     result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "seed"))
     try:
         if positive is not None and negative is not None:
-            ids, values = cosines_with(data, find_axis(data, positive, negative))
+            ids, values = cosines_with(data, find_axis(data, positive, negative)[0])
             all_errors = np.full(len(ids), cosine_error(data.dim))
         else:
             ids, values, all_errors = _values(data, value, contexts, k)

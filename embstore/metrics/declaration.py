@@ -245,17 +245,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class OptionalColumns:
-    """Columns that a result has only if a parameter has another value than its default.
+    """Columns that a result has only if a parameter has another value than its default."""
 
-    Attributes:
-        parameter: Name of the parameter.
-        columns: The columns, after those that the result always has.
-        recorded: Names of parameters that are columns too then, although they are inputs.
-    """
-
-    parameter: str
-    columns: tuple[Column, ...]
-    recorded: tuple[str, ...] = ()
+    parameter: str  # its name
+    columns: tuple[Column, ...]  # after those that the result always has
+    recorded: tuple[str, ...] = ()  # names of inputs that are columns too then
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +262,7 @@ class Similarity:
         matrix: Function from a layer, the items' ids and the metric's arguments to a matrix (n, n), so that the sum of
             products of two layers' matrices is the similarity; None to compute the metric anew for each permutation.
         has_matrix: Whether it has such a matrix with these arguments.
-        needs_direction: Whether zero vectors have no matrix.
+        needs_direction: Whether items that are a zero vector in some layer are left out.
     """
 
     column: str
@@ -434,15 +428,11 @@ class Metric:
 
 
 class Scored(dict[str, Value]):
-    """A row with the values of the units that its number is made of, so that layers can be compared on the same units.
-
-    Attributes:
-        scores: See :class:`embstore.metrics.numerics.differences.Scores`.
-    """
+    """A row with the values of the units that its number is made of, on which layers can be compared."""
 
     def __init__(self, row: Mapping[str, Value], scores: Any) -> None:
         super().__init__(row)
-        self.scores = scores
+        self.scores = scores  # see :class:`embstore.metrics.numerics.differences.Scores`
 
 
 def rows_of(result: Result | Sequence[Result]) -> list[Result]:

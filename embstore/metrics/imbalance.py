@@ -123,7 +123,7 @@ METRICS = (
             Parameter("distance", "euclidean", "euclidean, or cosine.", choices=("euclidean", "cosine")),
             AGAINST, *PERMUTATIONS,
         ),
-        optional=(WITH_PERMUTATIONS,), similarity=Similarity("imbalance", is_distance=True),
+        optional=(WITH_PERMUTATIONS,), similarity=Similarity("imbalance", is_distance=True, needs_direction=True),
         formula="Δ(A → B) = 2/n · mean rank in B of the nearest neighbour in A",
         citation="Glielmo, Zeni, Cheng, Csányi & Laio (2022), PNAS Nexus", references=("glielmo2022",),
         needs="layers", drawn_values=("imbalance",), sides=("from layer", "to layer"),
@@ -131,6 +131,7 @@ METRICS = (
         "draws the ranks beyond the nearest ones at random. Not symmetric: both small, the layers are equivalent; one "
         "small, the one contains the other; both near 1, they have nothing in common. The smallest value is "
         "(k + 1)/n. Distances that differ by no more than their rounding errors are ordered by item id, so that "
-        "duplicates depend on it. Of k neighbours the mean of their ranks is taken.",
+        "duplicates depend on it. Of k neighbours the mean of their ranks is taken. calibrated of equal layers is "
+        "(k + 1)/n or so below 1, since the smallest value is not 0.",
     ),
 )  # fmt: skip

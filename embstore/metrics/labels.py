@@ -11,6 +11,7 @@ from embstore.base.installation import install_command
 from embstore.metrics.data import ItemLabels
 from embstore.metrics.declaration import N_ZERO, Column, LayerData, Metric, Parameter, Result, Scored
 from embstore.metrics.numerics.differences import Scores
+from embstore.metrics.numerics.layer_pairs import Grid
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import wilson_interval
 from embstore.metrics.significance import VERSUS, WITH_VERSUS
@@ -46,7 +47,7 @@ def knn(data: LayerData, *, labels: ItemLabels, k: int = 10) -> Result:
     sizes = np.bincount(own, minlength=len(labels.names)).astype(np.float64)
     n, n_classes = len(ids), int((sizes > 0).sum())
     counts |= {"n_classes": n_classes}
-    if why := why_no_classes(n, n_classes):
+    if why := why_no_classes(n, n_classes) or Grid.of([data], None).why_constant(0, 0, by_direction=True):
         return {**_NULLS, **counts, "reason": why}
     if k >= n:
         return {**_NULLS, **counts, "reason": f"{k} neighbours of {n - 1} other items: take a smaller k"}
@@ -108,7 +109,8 @@ def clusters(data: LayerData, *, labels: ItemLabels, runs: int = 10, seed: int =
     empty |= counts | {"n_classes": len(distinct), "seed": None}
     if why := why_no_classes(len(units), len(distinct)):
         return empty | {"reason": why}
-    scores = np.array([_agreement(units, own, len(distinct), seed + run) for run in range(runs)])
+    seeds = np.random.SeedSequence(seed).generate_state(runs).tolist()
+    scores = np.array([_agreement(units, own, len(distinct), each) for each in seeds])
     ami, ari, v_measure, v_chance = scores.mean(axis=0).tolist()
     deviation = float(scores[:, 0].std(ddof=1)) if runs > 1 else None
     values: Result = {"ami": ami, "ari": ari, "v_measure": v_measure, "v_chance": v_chance, "ami_deviation": deviation}

@@ -78,7 +78,7 @@ def _at_scales(distances: NDArray[np.float64], estimator: str) -> list[Result]:
              "distance": scale.distance, "reason": None if scale.dimension is not None else f"dimension: {TOO_EQUAL}"}
             for scale in gride(distances)
         ]  # fmt: skip
-    inverse = 1 / levina_bickel(distances, unbiased=k > 2)
+    inverse = 1 / levina_bickel(distances)
     if not inverse.any():
         return [{"scale": k, "reason": f"dimension: {TOO_EQUAL}"}]
     mean = float(inverse.mean())
@@ -178,8 +178,8 @@ METRICS = (
         "148, give or take 5 from sample to sample. Compare spaces at the same n. gride takes the ratios of the "
         "distances of neighbours n₂ = 2 n₁ for n₂ = 2, 4 … 64 from one search: a dimension that does not change over "
         "several scales is to be trusted, one that falls with the scale is of noise; its first scale is the unbiased "
-        "TwoNN, and its standard errors take ratios for independent. mle is the harmonic mean over the items, with "
-        "k − 2 in the numerator, so that it is unbiased at each item.",
+        "TwoNN where no two distances are equal, and its standard errors take ratios for independent. mle is the "
+        "harmonic mean over the items, with k − 1 in the numerator, whose inverse is unbiased.",
         version=3,
     ),
     Metric(

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from embstore.base.summary import Float64Array
 from embstore.metrics.comparison import AGAINST
 from embstore.metrics.declaration import Column, Ids, LayerData, Metric, Parameter, Result, Similarity
-from embstore.metrics.numerics.folds import draw_folds
 from embstore.metrics.numerics.layer_pairs import Grid, read_vectors
 from embstore.metrics.numerics.linear_algebra import eigenvectors_of, zero_insignificant
+from embstore.metrics.numerics.statistics import draw_folds
 from embstore.metrics.significance import PERMUTATIONS, WITH_PERMUTATIONS
 
 Numbers = NDArray[np.int64]
@@ -174,7 +174,8 @@ METRICS = (
         "minimises generalised cross-validation within the fitted items, on a grid of 10⁻⁶ to 10⁴ times the mean "
         "eigenvalue. In sample, least squares predicts anything where there are more dimensions than items: "
         "r2_in_sample is shown beside its chance level for that. Rotating either layer, or scaling it as a whole, "
-        "changes nothing.",
+        "changes nothing; one dimension of an outsized variance hides what others predict: compare "
+        "⦃transform=standardize⦄.",
         drawn=lambda row: f"{row['folds']} folds",
     ),
 )  # fmt: skip

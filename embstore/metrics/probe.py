@@ -12,8 +12,7 @@ from embstore.metrics.data import ItemLabels
 from embstore.metrics.declaration import Column, LayerData, Metric, Parameter, Result, Scored
 from embstore.metrics.labels import LABEL, LABEL_BINS, LABEL_COLUMN, why_no_classes
 from embstore.metrics.numerics.differences import Scores
-from embstore.metrics.numerics.folds import draw_folds
-from embstore.metrics.numerics.statistics import percentile_interval, resampled_means, wilson_interval
+from embstore.metrics.numerics.statistics import draw_folds, percentile_interval, resampled_means, wilson_interval
 from embstore.metrics.predictivity import GROUP, Regression
 from embstore.metrics.significance import VERSUS, WITH_VERSUS
 
@@ -145,7 +144,7 @@ def _ridge(x: Floats, values: Floats, fold: Codes, seed: int) -> Result:
             values[train, None], scaled[test], values[test, None]
         )
         errors[test], totals[test] = np.vecdot(residuals, residuals), np.vecdot(deviations, deviations)
-    if totals.sum() == 0:
+    if np.ptp(values) == 0:
         return {"reason": "the values of the column are all equal", "seed": None}
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = resampled_means(errors, _RESAMPLES, seed) / resampled_means(totals, _RESAMPLES, seed)

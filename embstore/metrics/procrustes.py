@@ -17,8 +17,6 @@ from embstore.metrics.significance import PERMUTATIONS, WITH_PERMUTATIONS
 _NEAR = 1e-4
 _ROWS = 4096
 _VECTOR_BYTES = 1 << 29
-_Fit = tuple[float, bool, bool]
-"""The cosine of the angle of a pair of layers, and whether the first and the second is constant."""
 
 
 def procrustes(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids) -> list[Result]:
@@ -38,27 +36,22 @@ def procrustes(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids
         ``similarity``, cos θ, in [0, 1]; ``n``; ``reason``.
     """
     grid, n = Grid.of(left, right), len(ids)
-    fits = _fits(grid, ids) if n >= 2 else {}
+    cosines = _cosines(grid, ids) if n >= 2 else {}
     angles: dict[Pair, float] = {}
     rows: list[Result] = []
     for i, j in product(grid.left, grid.right):
         pair = min(i, j), max(i, j)
-        row: Result = {"procrustes": None, "similarity": None, "n": n, "reason": "fewer than two items"}
-        if fits:
-            cosine, *are_constant = fits[pair]
-            sides = ("layer", "layer_2") if pair == (i, j) else ("layer_2", "layer")
-            constant = [side for side, is_constant in zip(sides, are_constant, strict=True) if is_constant]
-            row["reason"] = f"{min(constant)}: its vectors are all equal" if constant else None
-            if not constant:
-                if pair not in angles:
-                    is_near = i != j and cosine > 1 - _NEAR
-                    angles[pair] = _small_angle(grid.layers[i], grid.layers[j], ids) if is_near else acos(cosine)
-                row |= {"procrustes": angles[pair], "similarity": cosine}
-        rows.append(row)
+        why = grid.why_constant(i, j) if cosines else "fewer than two items"
+        rows.append({"procrustes": None, "similarity": None, "n": n, "reason": why})
+        if why is None:
+            if pair not in angles:
+                is_near = i != j and cosines[pair] > 1 - _NEAR
+                angles[pair] = _small_angle(grid.layers[i], grid.layers[j], ids) if is_near else acos(cosines[pair])
+            rows[-1] |= {"procrustes": angles[pair], "similarity": cosines[pair]}
     return rows
 
 
-def _fits(grid: Grid, ids: Ids) -> dict[Pair, _Fit]:
+def _cosines(grid: Grid, ids: Ids) -> dict[Pair, float]:
     """Return the cosine of each pair, from n × n products where there are fewer items than dimensions."""
     dims = [layer.dim for layer in grid.layers]
     if len(ids) >= min(dims) or 8 * len(ids) * sum(dims) > _VECTOR_BYTES:
@@ -76,10 +69,8 @@ def _fits(grid: Grid, ids: Ids) -> dict[Pair, _Fit]:
     }
 
 
-def _fit(sums: PairSums) -> _Fit:
-    n, left, right = sums.n, sums.left, sums.right
-    is_same = left.shift is right.shift
-    return _cosine(_centred(sums), left, right, n, is_same=is_same)
+def _fit(sums: PairSums) -> float:
+    return _cosine(_centred(sums), sums.left, sums.right, sums.n, is_same=sums.left.shift is sums.right.shift)
 
 
 def _centred(sums: PairSums) -> Float64Array:
@@ -92,14 +83,11 @@ def _spread(side: LayerSums, n: int) -> float:
     return sqrt(side.square_total - float(side.total @ side.total) / n)
 
 
-def _cosine(centred: Float64Array, left: LayerSums, right: LayerSums, n: int, *, is_same: bool) -> _Fit:
-    are_constant = left.is_constant(n), right.is_constant(n)
-    if any(are_constant):
-        return 0.0, *are_constant
-    if is_same:
-        return 1.0, *are_constant
+def _cosine(centred: Float64Array, left: LayerSums, right: LayerSums, n: int, *, is_same: bool) -> float:
+    if is_same or left.is_constant(n) or right.is_constant(n):  # of a constant layer it is not used
+        return 1.0
     nuclear_norm = float(np.linalg.svd(centred, compute_uv=False).sum())
-    return min(1.0, nuclear_norm / (_spread(left, n) * _spread(right, n))), *are_constant
+    return min(1.0, nuclear_norm / (_spread(left, n) * _spread(right, n)))
 
 
 def _small_angle(first: LayerData, second: LayerData, ids: Ids) -> float:

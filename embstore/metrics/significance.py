@@ -8,14 +8,15 @@ from embstore.metrics.declaration import Column, Metric, OptionalColumns, Parame
 
 VERSUS_COLUMNS = (
     Column("versus", "string", "the layer it is compared with, the space of that, or best", shown=False),
-    Column("difference", "number", "value minus that of the layer it is compared with, on the units that both have",
+    Column("difference", "number", "value minus that of the layer it is compared with, on the units that all have",
            interval=("difference_low", "difference_high")),
     Column("difference_low", "number", "2.5 % quantile of the difference over the resamples"),
     Column("difference_high", "number", "97.5 % quantile of the difference over the resamples"),
     Column("p", "number", "of no difference; against the best layer, of being as good", minimum=0, maximum=1),
     Column("p_holm", "number", "p, adjusted for the number of tests shown (Holm)", minimum=0, maximum=1),
     Column("best_share", "number", "share of the resamples in which the layer is the best", 0, 1, shown=False),
-    Column("detectable", "number", "difference that is found with a probability of .8", minimum=0, shown=False),
+    Column("detectable", "number", "difference from a layer named beforehand that is found with a probability of .8",
+           minimum=0, shown=False),
     Column("n_common", "integer", "units that all compared layers have", minimum=0, shown=False),
 )  # fmt: skip
 WITH_VERSUS = OptionalColumns("versus", VERSUS_COLUMNS, ("resample", "test", "differences"))

@@ -3,7 +3,8 @@
 An answer is for one layer of a space, or for layers of a space compared with layers of the same or another space. Its
 question contains the metric with its version and package, the parameters, the selection, the transforms, hashes of the
 datasets and word files, and the shards; also the version of numpy, which determines random samples, and where items are
-selected by their texts that of DuckDB. The versions of scipy and faiss, which change rounding only, are left out.
+selected by their texts that of DuckDB. The versions of scipy and faiss, which change rounding only, are left out;
+that of scikit-learn counts where it learns.
 """
 
 import hashlib
@@ -175,6 +176,8 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
             raise UncachedError(f"a dataset cannot be read: {error}") from error
     if metric.needs in ("column", "labels") or {values.get("block"), values.get("group")} != {None}:
         hashes["columns"] = _columns(catalog)
+    if metric.name in ("clusters", "probe"):
+        hashes["scikit-learn"] = hash_of([minor_version(_installed("scikit-learn"))])
     for name, value in values.items():
         if name in SETS and is_file(value):
             hashes[name] = _file_hash(value)
@@ -196,13 +199,17 @@ def _file_hash(file: str | os.PathLike[str]) -> str:
 
 def _columns(catalog: Catalog) -> str:
     """Return a hash of what columns of items are made from: their tables, the items, and the package wordfreq."""
+    return hash_of([*catalog.item_tables, _installed("wordfreq")])
+
+
+def _installed(package: str) -> str:
+    """Return the version of a package; empty if it is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        frequencies = version("wordfreq")
+        return version(package)
     except PackageNotFoundError:
-        frequencies = ""
-    return hash_of([*catalog.item_tables, frequencies])
+        return ""
 
 
 def _as_json(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
-from embstore.base.space import Layer
+from embstore.base.space import Layer, Unit
 from embstore.metrics.declaration import Scored
 from embstore.metrics.numerics.differences import (
     Scores,
@@ -26,7 +26,7 @@ from embstore.storage.files.derived import Answer
 BEST = "best"
 _LEVEL = 0.05
 _RESAMPLES = 1000
-_FEW = 3  # units below which no difference is tested
+_FEW = 10  # units below which no difference is tested
 _UNITS = {"pairs": "pairs", "analogies": "questions", "lexicon": "words"}
 
 LayerAnswers = dict[Layer, Answer]
@@ -36,7 +36,7 @@ Place = tuple[str, Layer, int]
 
 def with_versus(catalog: Catalog, request: MetricRequest, cards: list[Card], layers: str) -> list[Card]:
     """Return the spaces with that which they are compared with; raise if they cannot be compared as requested."""
-    _check(request)
+    _check(request, cards)
     versus = request.parameters["versus"]
     shown, _ = select_layers(cards, layers)
     if {card.space for card in cards} == {versus} or (
@@ -56,15 +56,20 @@ def with_versus(catalog: Catalog, request: MetricRequest, cards: list[Card], lay
     return cards
 
 
-def _check(request: MetricRequest) -> None:
+def _check(request: MetricRequest, cards: Sequence[Card]) -> None:
     parameters = request.parameters
     if request.selection.by is not None:
         raise UsageError("⦃versus⦄ compares layers, not groups of items: leave out ⦃by⦄.")
-    if parameters["resample"] == "word" and request.metric.needs != "pairs":
-        raise UsageError(f"⦃resample=word⦄ is for pairs of words, and {request.metric.name} has none: leave it out.")
+    is_of_words = request.metric.needs == "pairs" and all(card.unit is Unit.WORD for card in cards)
+    if parameters["resample"] == "word" and not is_of_words:
+        raise UsageError("⦃resample=word⦄ is for pairs of words. Leave it out, or ask of words alone: ⦃unit=word⦄")
     if parameters["test"] != "bootstrap" and request.metric.needs not in ("pairs", "column", "lexicon"):
         test = parameters["test"]
         raise UsageError(f"⦃test={test}⦄ is for correlations, and {request.metric.name} is a share: leave it out.")
+    if parameters["test"] != "bootstrap" and parameters["versus"] == BEST:
+        raise UsageError(
+            f"⦃test={parameters['test']}⦄ does not account for choosing the best layer: name a layer, or leave it out."
+        )
 
 
 def differences(
@@ -82,6 +87,8 @@ def differences(
             notes.append("versus: nothing to compare: fewer than two layers have a value that can be resampled.")
             continue
         found, note = _compare(request, scored, reference)
+        if reference is not None and len({space for space, *_ in scored}) > 1:
+            found.pop(reference, None)  # it is compared with several
         columns |= found
         notes += [note]
     tested = [place for place, row in columns.items() if row["p"] is not None]
@@ -168,8 +175,8 @@ def _compare(
     drawn = "the words of the pairs" if by_word else f"the {units}"
     by_test = "" if test == "bootstrap" else f"; p by the test of {test.title()}, which is approximate for ranks"
     note = (
-        f"versus {name}: {n:,} {units} that all have, {n_resamples:,} resamples of {drawn}{by_test}. A single test "
-        f"would find a difference of {largest:.3f} with a probability of .8; smaller ones are often missed."
+        f"versus {name}: {n:,} {units} that all have, {n_resamples:,} resamples of {drawn}{by_test}. Against a layer "
+        f"named beforehand, a difference of {largest:.3f} is found with a probability of .8; smaller ones less often."
     )
     return columns, note
 

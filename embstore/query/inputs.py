@@ -397,8 +397,9 @@ def item_labels(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
         if not is_probe:
             raise UsageError(f"{metric.name} needs classes, and {name!r} has numbers. Cut it: ⦃label-bins=4⦄")
         column = read_column(catalog, card.space, name, ids)
-        kept = ids[~column.is_null]
-        labels = ItemLabels(kept, np.zeros(len(kept), np.int64), (), column.values[~column.is_null].astype(np.float64))
+        is_given = ~column.is_null & np.isfinite(column.values)
+        kept = ids[is_given]
+        labels = ItemLabels(kept, np.zeros(len(kept), np.int64), (), column.values[is_given].astype(np.float64))
     else:
         groups = divide(catalog, card.space, parse_grouping(name, bins, "label_bins") or Grouping(name), ids)
         classes = [group for group in groups.members if group.name is not None]

@@ -7,13 +7,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import QueryError, UsageError
+from embstore.base.errors import QueryError
 from embstore.metrics import LayerData, rows_of
 from embstore.metrics.declaration import Similarity
+from embstore.metrics.numerics import permutations as shuffles
 from embstore.metrics.numerics.layer_pairs import zero_ids
-from embstore.metrics.numerics.permutations import calibrate, draw_permutations, permuted_products
 from embstore.query.compute import GroupLayer
-from embstore.query.grouping import read_column
 from embstore.query.inputs import item_groups
 from embstore.query.provenance import Row
 from embstore.query.request import MetricRequest
@@ -64,28 +63,36 @@ def calibrated(
     similarity, parameters = request.metric.similarity, request.parameters
     assert similarity is not None
     others = left if right is None else right
-    orders = list(draw_permutations(len(ids), parameters["permutations"], request.selection.seed, blocks))
-    has_matrix = similarity.matrix is not None and similarity.has_matrix(arguments)
-    if has_matrix and not (similarity.needs_direction and any(len(zero_ids(each)) for each in (*left, *others))):
-        observed, shuffled = _by_matrices(similarity, arguments, left, others, ids, orders)
+    if similarity.needs_direction:
+        is_kept = ~np.isin(ids, np.concatenate([zero_ids(each) for each in (*left, *others)]))
+        ids, blocks = ids[is_kept], None if blocks is None else np.unique(blocks[is_kept], return_inverse=True)[1]
+    drawn = len(ids), parameters["permutations"], request.selection.seed
+    if similarity.matrix is not None and similarity.has_matrix(arguments):
+        matrices = _matrices(similarity, arguments, (*left, *others), ids)
+        firsts, seconds = matrices[: len(left)], matrices[len(left) :]
+        if blocks is None and parameters["permutations"] < len(ids):
+            observed, shuffled = shuffles.cyclic_products(firsts, seconds, *shuffles.draw_cycle(*drawn))
+        else:
+            observed, shuffled = shuffles.permuted_products(firsts, seconds, shuffles.draw_permutations(*drawn, blocks))
     else:
-        observed = similarity.scores(rows).reshape(len(left), len(others))
         layers = {id(each): ShuffledLayer(ids, each.gather(ids)[1], each.dims) for each in (*left, *others)}
-        firsts, seconds = ([layers[id(each)] for each in side] for side in (left, others))
-        shuffled = np.array([
-            similarity.scores(
-                rows_of(request.metric.function(firsts, [each.in_order(order) for each in seconds], ids, **arguments))
-            ).reshape(observed.shape)
-            for order in orders
-        ])  # fmt: skip
+        own, shown = ([layers[id(each)] for each in side] for side in (left, others))
+
+        def similarities(second: Sequence[LayerData]) -> NDArray[np.float64]:
+            found = similarity.scores(rows_of(request.metric.function(own, second, ids, **arguments)))
+            return found.reshape(len(left), len(others))
+
+        observed = similarities(shown)
+        orders = shuffles.draw_permutations(*drawn, blocks)
+        shuffled = np.array([similarities([each.in_order(order) for each in shown]) for order in orders])
     shuffled[:, np.isnan(similarity.scores(rows)).reshape(observed.shape)] = np.nan
     compared = None
     if parameters["over"] == "max":
         compared = np.ones(observed.shape, bool) if right is not None else ~np.eye(len(left), dtype=bool)
-    found = calibrate(observed, shuffled, compared)
+    found = shuffles.calibrate(observed, shuffled, compared)
     values = zip(found.p.ravel(), similarity.value_of(found.threshold).ravel(), found.calibrated.ravel(), strict=True)
     for row, (p, threshold, score) in zip(rows, values, strict=True):
-        has_value = row[similarity.column] is not None
+        has_value = row[similarity.column] is not None and np.isfinite(threshold)
         yield row | {
             "permutations": parameters["permutations"], "over": parameters["over"],
             "p": float(p) if has_value else None, "threshold": float(threshold) if has_value else None,
@@ -93,31 +100,28 @@ def calibrated(
         }  # fmt: skip
 
 
-def _by_matrices(
-    similarity: Similarity, arguments: Mapping[str, Any], left: Sequence[LayerData], right: Sequence[LayerData],
-    ids: Ids, orders: Sequence[Positions],
-) -> tuple[Any, Any]:  # fmt: skip
-    """Return the similarities, and those of shuffled items, as sums of products of one matrix of each layer."""
+def _matrices(
+    similarity: Similarity, arguments: Mapping[str, Any], layers: Sequence[LayerData], ids: Ids
+) -> list[NDArray[np.float32]]:
+    """Return a matrix of each layer, of which a sum of products is the similarity; one of a layer that is repeated."""
     assert similarity.matrix is not None
-    layers = {id(layer): layer for layer in (*left, *right)}
-    n_bytes = 12 * len(layers) * len(ids) ** 2  # the matrices in float32, and as they are multiplied
+    distinct = {id(layer): layer for layer in layers}
+    n_bytes = 12 * len(distinct) * len(ids) ** 2  # the matrices in float32, and as they are multiplied
     if n_bytes > _MATRIX_BYTES:
         raise QueryError(
-            f"permutations of {len(ids):,} items in {len(layers)} layers need {n_bytes >> 30} GiB. Draw some: "
+            f"permutations of {len(ids):,} items in {len(distinct)} layers need {n_bytes >> 30} GiB. Draw some: "
             "⦃sample=2000⦄"
         )
     # In float32, as they are multiplied, so that only one at a time is wider.
-    matrices = {key: similarity.matrix(layer, ids, **arguments).astype(np.float32) for key, layer in layers.items()}
-    return permuted_products([matrices[id(x)] for x in left], [matrices[id(x)] for x in right], iter(orders))
+    matrices = {key: similarity.matrix(layer, ids, **arguments).astype(np.float32) for key, layer in distinct.items()}
+    return [matrices[id(layer)] for layer in layers]
 
 
 def blocks_of(catalog: Catalog, card: Card, ids: Ids, column: str | None) -> Any:
-    """Return the number of the block of each item (n,): of a column, else the sentence of occurrences; else None."""
-    if column is not None and (n := int(read_column(catalog, card.space, column, ids).is_null.sum())):
-        raise UsageError(
-            f"⦃block={column}⦄ has no value for {n} of the items. Leave them out: ⦃where={column} IS NOT NULL⦄"
-        )
+    """Return the number of the block of each item (n,), by a column, else by sentence of occurrences; else None."""
     blocks = item_groups(catalog, card, ids, column)
-    if blocks is not None and len(ids) and blocks.max() < 1:
-        raise QueryError("all items are in one block: there is nothing to shuffle.")
+    if blocks is not None and len(ids) and np.bincount(np.bincount(blocks)).max() < 2:
+        raise QueryError(
+            f"the items are in {blocks.max() + 1} blocks, of which no two are of the same size: nothing to shuffle."
+        )
     return blocks

@@ -78,7 +78,7 @@ def scikit_dimension():
         return {
             "twonn_ls": float(TwoNN(discard_fraction=0.1).fit(x).dimension_),
             "twonn_ls_discard_0.3": float(TwoNN(discard_fraction=0.3).fit(x).dimension_),
-            "mle_20": float(MLE(neighborhood_based=True, unbiased=True).fit(x, n_neighbors=20, comb="mle").dimension_),
+            "mle_20": float(MLE(neighborhood_based=True).fit(x, n_neighbors=20, comb="mle").dimension_),
             "participation_ratio": float(lPCA(ver="participation_ratio").fit(x).dimension_),
         }
 

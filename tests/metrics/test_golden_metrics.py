@@ -159,7 +159,7 @@ REQUESTS_ADDED: dict[str, Callable[[], Any]] = {
     "prt": changed("prt"),
     "semaxis_k0": axis_scores,
     "gride": rows_of_metric("intrinsic-dimension", "dimension", estimator="gride", neighbours=8),
-    "levina_bickel_k6_unbiased_harmonic": of_metric("intrinsic-dimension", "dimension", estimator="mle", neighbours=6),
+    "levina_bickel_k6_harmonic": of_metric("intrinsic-dimension", "dimension", estimator="mle", neighbours=6),
 }
 
 

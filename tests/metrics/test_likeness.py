@@ -16,7 +16,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 from embstore.metrics.cknna import cknna
 from embstore.metrics.comparison import cka
 from embstore.metrics.imbalance import imbalance
-from embstore.metrics.numerics.folds import draw_folds
+from embstore.metrics.numerics.statistics import draw_folds
 from embstore.metrics.predictivity import _STRENGTHS, predictivity
 from embstore.metrics.procrustes import procrustes
 

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from synthetic import Synthetic
 
 from embstore.metrics.data import ItemLabels
-from embstore.metrics.numerics.folds import draw_folds
+from embstore.metrics.numerics.statistics import draw_folds
 from embstore.metrics.predictivity import predictivity
 from embstore.metrics.probe import STRENGTHS, probe
 

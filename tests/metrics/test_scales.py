@@ -21,7 +21,6 @@ def test_the_root_of_the_likelihood() -> None:
     assert _maximise(np.log([1.2, 1.35, 1.5, 1.15, 1.28]), 1, 3) == pytest.approx(2.904630, abs=1e-6)
     assert _maximise(np.log([1.1, 1.3, 1.25, 2, 1.05]), 0, 1) == pytest.approx(3.023991, abs=1e-6)
     assert levina_bickel(np.array([[1, 1.5, 1.8, 2.2, 2.5]]))[0] == pytest.approx(2.123758, abs=1e-6)
-    assert levina_bickel(np.array([[1, 1.5, 1.8, 2.2, 2.5]]), unbiased=True)[0] == pytest.approx(1.592818, abs=1e-6)
 
 
 def test_the_likelihood_is_highest_there() -> None:
@@ -52,7 +51,7 @@ def test_a_uniform_torus_has_its_dimension_at_each_scale(dim: int) -> None:
     for scale in gride(distances):
         assert scale.standard_error is not None
         assert scale.dimension == pytest.approx(dim, abs=4 * np.sqrt(scale.neighbour) * scale.standard_error)
-    mean = 1 / (1 / levina_bickel(distances, unbiased=True)).mean()
+    mean = 1 / (1 / levina_bickel(distances)).mean()
     assert mean == pytest.approx(dim * 30 / 31, rel=0.05)
 
 
@@ -66,7 +65,7 @@ def test_the_first_scale_is_the_unbiased_twonn_and_duplicates_count_once() -> No
     assert (first["n"], first["n_duplicates"], first["scale"]) == (100, 30, 2)
     assert [row["scale"] for row in others] == [4, 8, 16, 32, 64]
     [row] = intrinsic_dimension(Arrays(twice), estimator="mle")
-    assert row["dimension"] == pytest.approx(1 / (1 / levina_bickel(nearest(x, 20), unbiased=True)).mean())
+    assert row["dimension"] == pytest.approx(1 / (1 / levina_bickel(nearest(x, 20))).mean())
     assert 0 < row["standard_error"] < 1  # type: ignore[operator]
 
 

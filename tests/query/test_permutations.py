@@ -6,10 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 from kept_columns import write_columns
+from scipy import stats
 from synthetic import Synthetic
 
-from embstore.base.errors import QueryError, UnknownNameError, UsageError
-from embstore.metrics.numerics.permutations import calibrate, draw_permutations, permuted_products
+from embstore.base.errors import QueryError, UnknownNameError
+from embstore.metrics.numerics.permutations import (
+    calibrate,
+    cyclic_products,
+    draw_cycle,
+    draw_permutations,
+    permuted_products,
+)
 from embstore.query.compute import GroupLayer
 from embstore.query.permutations import ShuffledLayer
 
@@ -56,15 +63,60 @@ def test_the_authors_package_gives_the_same(layers: tuple[list[np.ndarray], list
     assert [grid.calibrated[best], grid.p[best], grid.threshold[best]] == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("n", [20, 21])
+def test_the_shifts_of_a_cycle_are_permutations_that_are_all_computed_at_once(n: int) -> None:
+    rng = np.random.default_rng(n)
+    left = [centred_gram(rng.normal(size=(n, 3))) for _ in range(2)]
+    right = [left[1], rng.normal(size=(n, n)) / n, left[0]]  # one is not symmetric
+    orders = [*draw_permutations(n, n - 1, 5)]
+    assert len({tuple(order) for order in orders}) == n - 1
+    assert all(sorted(order) == [*range(n)] and (order != np.arange(n)).all() for order in orders)
+    one_by_one = permuted_products(left, right, iter(orders))
+    at_once = cyclic_products(left, right, *draw_cycle(n, n - 1, 5))
+    for found, expected in zip(at_once, one_by_one, strict=True):
+        assert found == pytest.approx(expected, abs=1e-6)
+    composed = orders[3][orders[4]]  # the shifts are a group: one after the other is a third, or none
+    assert any((composed == each).all() for each in (*orders, np.arange(n)))
+
+
+def test_p_of_a_cycle_is_uniform_if_nothing_is_alike() -> None:
+    rng = np.random.default_rng(8)
+    p_values = []
+    for number in range(1000):
+        left, right = ([centred_gram(rng.normal(size=(24, 2)))] for _ in range(2))
+        found = calibrate(*cyclic_products(left, right, *draw_cycle(24, 19, number)))
+        p_values.append(found.p[0, 0])
+    assert np.isin(np.round(np.array(p_values) * 20), np.arange(1, 21)).all()
+    assert stats.kstest(np.array(p_values) - rng.uniform(0, 0.05, 1000), "uniform").pvalue > 0.01
+
+
 def test_shuffled_blocks_stay_whole() -> None:
-    """Blocks of equal size take each other's place; each item is there once."""
+    """Blocks of equal size take each other's place, and others stay where they are; each item is there once."""
     blocks = np.array([2, 0, 1, 0, 2, 1])
     members = {tuple(np.flatnonzero(blocks == block)) for block in range(3)}
     for order in draw_permutations(6, 20, 1, blocks):
         assert sorted(order) == [*range(6)]
         assert {tuple(order[blocks == block]) for block in range(3)} == members
-    sizes = np.repeat([0, 1, 2], [1, 2, 4])
-    assert all(sorted(order) == [*range(7)] for order in draw_permutations(7, 20, 1, sizes))
+    blocks = np.repeat([0, 1, 2, 3, 4], [1, 2, 4, 2, 1])
+    members = {tuple(np.flatnonzero(blocks == block)) for block in range(5)}
+    orders = [*draw_permutations(10, 20, 1, blocks)]
+    assert len({tuple(order) for order in orders}) == 4
+    for order in orders:
+        assert {tuple(order[blocks == block]) for block in range(5)} == members
+        assert order[3:7].tolist() == [3, 4, 5, 6]
+
+
+def test_p_is_valid_for_items_that_depend_within_blocks_of_any_size() -> None:
+    rng = np.random.default_rng(5)
+    n_found = 0
+    for number in range(200):
+        blocks = np.repeat(np.arange(20), np.tile([2, 3, 4, 5], 5))
+        left, right = (
+            [centred_gram(rng.normal(size=(20, 4))[blocks] + rng.normal(size=(70, 4)) / 2)] for _ in range(2)
+        )
+        products = permuted_products(left, right, draw_permutations(70, 39, number, blocks))
+        n_found += calibrate(*products).p[0, 0] <= 0.05
+    assert 1 <= n_found <= 10 + 4 * np.sqrt(200 * 0.05 * 0.95)
 
 
 OPTIONS: dict[str, dict[str, Any]] = {"overlap": {"k": 4}, "cknna": {"k": 4}}
@@ -109,9 +161,9 @@ def test_blocks_groups_and_what_cannot_be(make_store: Make) -> None:
     assert [row["n"] for row in grouped.rows] == [20] * 8
     with pytest.raises(UnknownNameError, match="Did you mean 'lemma'"):
         query("cka", permutations=19, block="lema")
-    with pytest.raises(QueryError, match="all items are in one block"):
+    with pytest.raises(QueryError, match="in 1 blocks, of which no two are of the same size"):
         query("cka", permutations=19, block="same")
-    with pytest.raises(UsageError, match="has no value for 1 of the items"):
+    with pytest.raises(QueryError, match="in 2 blocks, of which no two"):  # an item without a value is a block
         query("cka", permutations=19, block="some")
     flat = make_store("flat", n=8, dim=2, n_blocks=1, top_form=None, vectors=np.ones((2, 8, 2), np.float32))
     rows = flat.store.query("cka", permutations=7).rows

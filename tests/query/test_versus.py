@@ -118,7 +118,7 @@ def test_shares_of_items(make_store: Make) -> None:
             "unknown space or layer 'toy.word.lst'. Did you mean 'toy.word.last'",
             {"versus": "toy.word.lst"},
         ),
-        (UsageError, "is for pairs of words, and correlate has none", {"versus": "0", "resample": "word"}),
+        (UsageError, "is for pairs of words", {"versus": "0", "resample": "word"}),
         (UsageError, "not groups of items: leave out", {"versus": "0", "by": "pos"}),
         (UsageError, "differences must be at least 100", {"versus": "0", "differences": 7}),
     ],

@@ -13,13 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.metrics.declaration import Ids
-from embstore.metrics.numerics.statistics import (
-    pearson,
-    ranks,
-    resampled_means,
-    resampled_pearson,
-    resampled_spearman,
-)
+from embstore.metrics.numerics import statistics
 
 Floats = NDArray[np.float64]
 
@@ -30,25 +24,15 @@ _POWER = 2.801585  # of a two-sided test at the level .05 with a power of .8: th
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """What a layer's number is made of: a value of each unit, as the cosine of a pair, and what it is held against.
+    """What a layer's number is made of: a value of each unit, as the cosine of a pair, and what it is held against."""
 
-    Attributes:
-        units: Number or item id of each unit, int64 (n,), ascending.
-        values: Value of each unit, float64 (n,); NaN where it is undefined.
-        statistic: Function of the values: their mean, or their correlation with ``gold``.
-        gold: What they are correlated with, float64 (n,), NaN where it is missing; None for a mean.
-        error: Bound on the rounding error of each value (n,), or of all: values within it share a rank.
-        words: Ids of the two words of each unit, if units are pairs of words, each int64 (n,).
-        known: The statistic in each resample of the units with a value, if the metric has computed it for an interval.
-    """
-
-    units: Ids
-    values: Floats
-    statistic: Literal["mean", "pearson", "spearman"]
-    gold: Floats | None = None
-    error: Floats | float = 0.0
-    words: tuple[Ids, Ids] | None = None
-    known: Floats | None = None
+    units: Ids  # number or item id of each, int64 (n,), ascending
+    values: Floats  # of each unit, float64 (n,); NaN where it is undefined
+    statistic: Literal["mean", "pearson", "spearman"]  # mean of the values, or correlation with gold
+    gold: Floats | None = None  # what they are correlated with, float64 (n,), NaN where it is missing; None for a mean
+    error: Floats | float = 0.0  # bound on the rounding error of each value (n,), or of all: such values share a rank
+    words: tuple[Ids, Ids] | None = None  # ids of the two words of pairs of words, each int64 (n,)
+    known: Floats | None = None  # the statistic in each resample of the units with a value, if it is known
 
     def restricted(self, units: Ids) -> "Scores":
         """Return the scores of some of the units, ascending."""
@@ -73,8 +57,8 @@ class Scores:
         if self.gold is None:
             return float(self.values.mean())
         if self.statistic == "spearman":
-            return pearson(ranks(self.values, self.error), ranks(self.gold))
-        return pearson(self.values, self.gold)
+            return statistics.pearson(statistics.ranks(self.values, self.error), statistics.ranks(self.gold))
+        return statistics.pearson(self.values, self.gold)
 
     def resampled(self, resamples: int, seed: int, *, by_word: bool) -> Floats:
         """Return the statistic in each resample (resamples,) of the units, or of the words of pairs."""
@@ -86,10 +70,10 @@ class Scores:
             numbers = np.unique(np.concatenate(self.words), return_inverse=True)[1]
             words = numbers[: len(self.units)], numbers[len(self.units) :]
         if self.gold is None:
-            return resampled_means(self.values, resamples, seed, words)
+            return statistics.resampled_means(self.values, resamples, seed, words)
         if self.statistic == "spearman":
-            return resampled_spearman(self.values, self.gold, resamples, seed, self.error, words)
-        return resampled_pearson(self.values, self.gold, resamples, seed, words)
+            return statistics.resampled_spearman(self.values, self.gold, resamples, seed, self.error, words)
+        return statistics.resampled_pearson(self.values, self.gold, resamples, seed, words)
 
 
 def common_units(scores: Sequence[Scores]) -> list[Scores]:

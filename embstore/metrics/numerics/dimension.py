@@ -66,14 +66,13 @@ def _information(d: float, logs: Floats, a: int) -> float:
     return len(logs) / d**2 + a * float((logs**2 * np.exp(-d * logs) / share**2).sum())
 
 
-def levina_bickel(distances: Floats, *, unbiased: bool = False) -> Floats:
+def levina_bickel(distances: Floats) -> Floats:
     """Compute the dimension at each item by maximum likelihood (Levina & Bickel 2004, eq. 8).
 
-    (k − 1) / Σ_{j<k} ln(T_k / T_j) of the k nearest distances T; k − 2 in the numerator if unbiased.
+    (k − 1) / Σ_{j<k} ln(T_k / T_j) of the k nearest distances T.
 
     Args:
         distances: Euclidean distances to the k nearest others, float64 (n, k), ascending in each row, above 0.
-        unbiased: Whether to divide by k − 2.
 
     Returns:
         float64 (n,); infinite where all distances are the same.
@@ -81,5 +80,5 @@ def levina_bickel(distances: Floats, *, unbiased: bool = False) -> Floats:
     k = distances.shape[1]
     totals = np.log(distances[:, -1:] / distances[:, :-1]).sum(axis=1)
     result = np.full(len(distances), np.inf)
-    np.divide(k - 2 if unbiased else k - 1, totals, out=result, where=totals > _ROUNDING)
+    np.divide(k - 1, totals, out=result, where=totals > _ROUNDING)
     return result

@@ -11,36 +11,49 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import in_threads
+from embstore.base.arrays import in_threads, slices
 
 Floats = NDArray[np.float64]
 Matrix = NDArray[np.floating]
 Positions = NDArray[np.int64]
 
 LEVEL = 0.05
+_DIAGONALS = 64  # of a matrix at once
 _ROUNDING = 1e-6  # bound on the error of a similarity: those that differ by no more are as high
 
 
-def draw_permutations(n: int, n_draws: int, seed: int, blocks: Positions | None = None) -> Iterator[Positions]:
-    """Yield permutations of n items, int64 (n,).
+def draw_cycle(n: int, n_draws: int, seed: int) -> tuple[Positions, Positions]:
+    """Return a random order of n items, int64 (n,), and as many of its n − 1 cyclic shifts, in (0, n).
 
-    Args:
-        n: Number of items.
-        n_draws: Number of permutations.
-        seed: Random seed.
-        blocks: Number of the block of each item (n,), such as its sentence. Blocks are shuffled as a whole: the items,
-            in the order of their blocks, get those of the shuffled blocks, one after the other. None shuffles items.
+    In the permutation of shift s, the item at place i takes what belongs to that at place i + s, cyclically. All shifts
+    are a group, so that p is valid for any choice of them (Hemerik & Goeman 2018, TEST 27, theorem 2).
     """
     rng = np.random.default_rng([seed, 2])
-    if blocks is None:
+    return rng.permutation(n), 1 + rng.choice(n - 1, n_draws, replace=False)
+
+
+def draw_permutations(n: int, n_draws: int, seed: int, blocks: Positions | None = None) -> Iterator[Positions]:
+    """Yield permutations of n items, int64 (n,): fewer than n are those of :func:`draw_cycle`, more are independent.
+
+    With ``blocks``, the number from 0 of each item's block (n,), such as its sentence, blocks of the same size change
+    places as a whole: others would lose what their items have in common.
+    """
+    rng = np.random.default_rng([seed, 2])
+    if blocks is not None:
+        sizes = np.bincount(blocks)[blocks]
+        ordered = np.lexsort((blocks, sizes))
+        ends = np.flatnonzero(np.diff(sizes[ordered])) + 1
+        alike = [part.reshape(-1, sizes[part[0]]) for part in np.split(ordered, ends)]
+        for _ in range(n_draws):
+            shuffled = np.empty(n, np.int64)
+            for members in alike:
+                shuffled[members] = members[rng.permutation(len(members))]
+            yield shuffled
+    elif n_draws >= n:
         yield from (rng.permutation(n) for _ in range(n_draws))
-        return
-    ordered = np.argsort(blocks, kind="stable")
-    members = np.split(ordered, np.flatnonzero(np.diff(blocks[ordered])) + 1)
-    for _ in range(n_draws):
-        shuffled = np.empty(n, np.int64)
-        shuffled[ordered] = np.concatenate([members[number] for number in rng.permutation(len(members))])
-        yield shuffled
+    else:
+        order, shifts = draw_cycle(n, n_draws, seed)
+        yield from (np.roll(order, -shift)[np.argsort(order)] for shift in shifts.tolist())
 
 
 def permuted_products(
@@ -72,6 +85,29 @@ def permuted_products(
 
     observed, *shuffled = in_threads(products, [np.arange(n), *permutations])
     return observed, np.array(shuffled).reshape(-1, *observed.shape)
+
+
+def cyclic_products(
+    left: Sequence[Matrix], right: Sequence[Matrix], order: Positions, shifts: Positions
+) -> tuple[Floats, Floats]:
+    """Compute the same for the permutations of :func:`draw_cycle`, all at once by the convolution theorem.
+
+    For each distance t of two places, Σᵢ A[i, i + t] B[i + s, i + s + t] is a cyclic correlation of two diagonals.
+    """
+    n, places = len(order), np.arange(len(order))
+    layers = {id(matrix): np.ascontiguousarray(matrix, np.float32).ravel() for matrix in (*left, *right)}
+    total = np.zeros((n // 2 + 1, len(left), len(right)), np.complex128)
+
+    def correlate(distances: slice) -> NDArray[np.complexfloating]:
+        ahead = order[(places + np.arange(n)[distances, None]) % n]
+        found = {key: np.fft.rfft(matrix.take(order * n + ahead)) for key, matrix in layers.items()}
+        a, b = (np.stack([found[id(each)] for each in side], axis=-1).transpose(1, 0, 2) for side in (left, right))
+        return np.asarray(np.matmul(a.conj().transpose(0, 2, 1), b))
+
+    for part in in_threads(correlate, slices(n, _DIAGONALS)):
+        total += part
+    products = np.fft.irfft(total, n, axis=0)
+    return products[0], products[shifts]
 
 
 class Calibrated(NamedTuple):

@@ -1,4 +1,4 @@
-"""Correlate by Pearson and Spearman, with bootstrap and Fisher intervals, and test differences by permutation."""
+"""Correlate by Pearson and Spearman, with intervals, test differences by permutation, draw folds."""
 
 import math
 from collections.abc import Iterator
@@ -296,3 +296,25 @@ def _random_splits(n: int, n_first: int, permutations: int, seed: int) -> Iterat
         chosen = np.zeros((min(size, permutations - start), n))
         chosen[:, :n_first] = 1
         yield rng.permuted(chosen, axis=1, out=chosen)
+
+
+def draw_folds(groups: Positions, n_folds: int, seed: int) -> Positions:
+    """Return the fold of each item, int64 (n,), from 0: whole groups, drawn at random, folds of nearly equal size.
+
+    The groups are shuffled and then, the largest first, each goes to the smallest fold.
+
+    Args:
+        groups: Number of the group of each item, from 0, int64 (n,); ``numpy.arange(n)`` for no groups.
+        n_folds: Number of folds, at most the number of groups.
+        seed: Random seed.
+    """
+    sizes = np.bincount(groups)
+    shuffled = np.random.default_rng(seed).permutation(len(sizes))
+    order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
+    fold_of_group = np.empty(len(sizes), np.int64)
+    fold_sizes = np.zeros(n_folds, np.int64)
+    for group in order.tolist():
+        fold = int(fold_sizes.argmin())
+        fold_of_group[group] = fold
+        fold_sizes[fold] += sizes[group]
+    return fold_of_group[groups]
