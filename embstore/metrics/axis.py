@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.space import Unit
 from embstore.metrics.data import Words
 from embstore.metrics.declaration import (
     Block,
@@ -90,14 +91,16 @@ def cosines_with(data: LayerData, direction: Floats) -> tuple[Ids, Floats]:
 
 
 def axis(
-    data: LayerData, *, positive: Words, negative: Words, missing: str = "error", k: int = 0, top: int = 10
-) -> list[Result]:
+    data: LayerData, *, positive: Words, negative: Words, everywhere: LayerData | None = None, missing: str = "error",
+    k: int = 0, top: int = 10,
+) -> list[Result]:  # fmt: skip
     """Compute the cosine of each item with the axis between two poles; arguments as of :func:`find_axis`.
 
     Args:
         data: Vectors of a layer.
         positive: Words of the positive pole.
         negative: Words of the negative pole.
+        everywhere: Vectors that have the words, if these need not be among ``data``.
         missing: ``error`` gives no value if a word has no vector or a zero vector; ``skip`` omits such words.
         k: Number of nearest items that are added to each word.
         top: Number of items at either end; 0 for all items.
@@ -108,7 +111,7 @@ def axis(
     """
     empty: Result = dict.fromkeys(("item_id", "text", "score", "rank", "n_positive", "n_negative"))
     try:
-        direction, sizes = find_axis(data, positive, negative, missing, k)
+        direction, sizes = find_axis(everywhere or data, positive, negative, missing, k)
         ids, values = cosines_with(data, direction)
     except NotComputable as error:
         return [empty | {"n": 0, "n_zero": None, "reason": str(error)}]
@@ -150,7 +153,7 @@ METRICS = (
         ),
         formula="cos(x, p − q), p and q the means of the words of either pole",
         citation="An, Kwak & Ahn (2018), ACL; of pairs: Kozlowski, Taddy & Evans (2019), Am. Sociol. Rev. 84",
-        references=("an2018", "kozlowski2019"), needs="word sets",
+        references=("an2018", "kozlowski2019"), needs="word sets", units=(Unit.WORD, Unit.SENTENCE),
         estimator="Exact, in float64, over all items; the poles are means of raw vectors, as in SemAxis, so that long "
         "vectors count more: after ⦃transform=standardize⦄ they do less. Where all vectors share a direction, all "
         "scores have one sign: compare ⦃transform=center⦄. As many positive as negative words are pairs, in any order. "

@@ -30,17 +30,10 @@ _VALUES = ("norm", SELF_SIMILARITY, "hubness", "cosine-to-mean", "axis")
 
 
 def correlate(
-    data: LayerData,
-    *,
-    column: ItemColumn,
-    contexts: Contexts | None = None,
-    positive: Words | None = None,
-    negative: Words | None = None,
-    value: str = "norm",
-    k: int = 10,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> Result:
+    data: LayerData, *, column: ItemColumn, contexts: Contexts | None = None, positive: Words | None = None,
+    negative: Words | None = None, everywhere: LayerData | None = None, value: str = "norm", k: int = 10,
+    resamples: int = 1000, seed: int = 0,
+) -> Result:  # fmt: skip
     """Correlate a column of numbers with a value of each item.
 
     Args:
@@ -49,6 +42,7 @@ def correlate(
         contexts: Occurrences of each word, for ``self-similarity``.
         positive: Words of the positive pole, for ``axis``.
         negative: Words of the negative pole, for ``axis``.
+        everywhere: Vectors that have these words, if they need not be among ``data``.
         value: ``norm``, ``self-similarity`` (mean cosine with the other occurrences of the word), ``hubness`` (the
             number of items that have it among their k nearest), ``cosine-to-mean``, or ``axis``, the cosine with the
             axis between two poles.
@@ -64,7 +58,7 @@ def correlate(
     result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "seed"))
     try:
         if positive is not None and negative is not None:
-            ids, values = cosines_with(data, find_axis(data, positive, negative)[0])
+            ids, values = cosines_with(data, find_axis(everywhere or data, positive, negative)[0])
             all_errors = np.full(len(ids), cosine_error(data.dim))
         else:
             ids, values, all_errors = _values(data, value, contexts, k)

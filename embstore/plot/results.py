@@ -114,6 +114,8 @@ def caption(table: Table, chart: Chart, value: str) -> list[str]:
         parts.append("diamond: best layer")
     if any(row.get(SAME) for row in table.rows):
         parts.append(f"{'hollow' if chart.items else 'circle'}: {_compared(table)} was found (p_holm\u00a0≥\u00a0.05)")
+    if "p_holm" in table.columns and not any(row.get(SAME) for row in table.rows):
+        parts.append(f"{_compared(table).replace('no ', 'a ', 1)} was found everywhere (p_holm\u00a0<\u00a0.05)")
     parts += _calibration(table, value)
     for column in (*_SELECTION, *chart.settings, "seed"):
         values = {_setting(row[column]) for row in table.rows if row.get(column) is not None}
@@ -142,7 +144,7 @@ def _calibration(table: Table, value: str) -> list[str]:
     [(n, over)] = given
     shuffles = f"5 % of {n:,} shuffles of the items"
     level = f"what the highest pair reaches in {shuffles}" if over == "max" else f"what {shuffles} reach"
-    return [f"calibrated: 0 up to {level}, 1 where layers are alike"]
+    return [f"calibrated: 0 up to {level}, 1 for the highest possible value"]
 
 
 def _setting(value: Any) -> str:

@@ -78,19 +78,17 @@ def selected_layers(
 
 
 def _compute(
-    catalog: Catalog,
-    request: MetricRequest,
-    data: LayerData | NotComputable,
-    case: Case,
-    layer: Layer,
+    catalog: Catalog, request: MetricRequest, data: LayerData | NotComputable, case: Case, layer: Layer,
     whole: LayerData | NotComputable,
-) -> list[Row]:
+) -> list[Row]:  # fmt: skip
     """Compute a metric for one layer and one set of inputs; if that is impossible, return a row with the reason."""
     if isinstance(data, NotComputable):
         return _without_vectors(request, data, case)
     try:
-        sentences = {"sentences": _sentences(catalog, case.sentence_space, layer, whole)} if case.sentence_space else {}
-        return rows_of(request.metric.function(data, **case.inputs, **sentences, **request.arguments))
+        others = {"sentences": _sentences(catalog, case.sentence_space, layer, whole)} if case.sentence_space else {}
+        if "positive" in case.inputs and not isinstance(whole, NotComputable):
+            others["everywhere"] = restricted(whole, None)
+        return rows_of(request.metric.function(data, **case.inputs, **others, **request.arguments))
     except NotComputable as error:
         return [request.metric.empty(data.summary.n, str(error))]
 
@@ -191,8 +189,8 @@ def layers_of_groups(
         yield group, restricted(data, group.ids, summary)
 
 
-def restricted(data: LayerData, ids: Ids, summary: Summary | None = None) -> LayerData:
-    """Return some of the vectors of a layer, after the transform that was fitted on all of them."""
+def restricted(data: LayerData, ids: Ids | None, summary: Summary | None = None) -> LayerData:
+    """Return some of the vectors of a layer (None: all), after the transform that was fitted on those selected."""
     if isinstance(data, TransformedLayer):
         return TransformedLayer(restricted(data.layer, ids), data.transform, data.dims, summary)
     assert isinstance(data, StoredLayer)

@@ -66,10 +66,11 @@ def _check(request: MetricRequest, cards: Sequence[Card]) -> None:
     if parameters["test"] != "bootstrap" and request.metric.needs not in ("pairs", "column", "lexicon"):
         test = parameters["test"]
         raise UsageError(f"⦃test={test}⦄ is for correlations, and {request.metric.name} is a share: leave it out.")
-    if parameters["test"] != "bootstrap" and parameters["versus"] == BEST:
-        raise UsageError(
-            f"⦃test={parameters['test']}⦄ does not account for choosing the best layer: name a layer, or leave it out."
-        )
+    if parameters["test"] != "bootstrap" and (parameters["versus"] == BEST or parameters["resample"] == "word"):
+        ignored = "choosing the best layer" if parameters["versus"] == BEST else "pairs that share words"
+        raise UsageError(f"⦃test={parameters['test']}⦄ does not account for {ignored}: leave it out.")
+    if parameters["versus"] == BEST and request.metric.best is None:
+        raise UsageError(f"{request.metric.name} has no best layer, since low values may matter as much. Name a layer.")
 
 
 def differences(
@@ -84,7 +85,7 @@ def differences(
     for places, reference in _families(request, cards, space_answers):
         scored = {place: row.scores for place, row in places.items() if isinstance(row, Scored)}
         if len(scored) < 2 or (reference is not None and reference not in scored):
-            notes.append("versus: nothing to compare: fewer than two layers have a value that can be resampled.")
+            notes.append("versus: nothing to compare: fewer than two layers have values to resample, as R² has not.")
             continue
         found, note = _compare(request, scored, reference)
         if reference is not None and len({space for space, *_ in scored}) > 1:
@@ -173,10 +174,12 @@ def _compare(
     largest = max(row["detectable"] or 0.0 for row in columns.values())
     units, test = _UNITS.get(request.metric.needs, "items"), parameters["test"]
     drawn = "the words of the pairs" if by_word else f"the {units}"
-    by_test = "" if test == "bootstrap" else f"; p by the test of {test.title()}, which is approximate for ranks"
+    ranked = "" if request.metric.needs == "lexicon" else ", which is approximate for ranks"
+    by_test = "" if test == "bootstrap" else f"; p by the test of {test.title()}{ranked}"
     note = (
-        f"versus {name}: {n:,} {units} that all have, {n_resamples:,} resamples of {drawn}{by_test}. Against a layer "
-        f"named beforehand, a difference of {largest:.3f} is found with a probability of .8; smaller ones less often."
+        f"versus {name}: {n:,} {units} that all have, {n_resamples:,} resamples of {drawn} (seed "
+        f"{request.selection.seed}){by_test}. Against a layer named beforehand, a difference of {largest:.3f} is found "
+        "with a probability of .8; smaller ones less often."
     )
     return columns, note
 

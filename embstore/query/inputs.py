@@ -285,6 +285,8 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
         wanted = {"words": "target words: ⦃word=WORD⦄ or ⦃words=WORDS⦄", "x": "target words: ⦃-x=WORDS⦄ and ⦃-y=WORDS⦄"}
         needed = wanted.get(empty[0].replace("y", "x"), "words: ⦃positive=WORDS⦄ and ⦃negative=WORDS⦄")
         raise UsageError(f"{metric.name} needs {needed}, with commas, as in rose,tulip, or a file with one a line.")
+    if card.unit is Unit.OCCURRENCE and metric.needs != "word contexts":
+        raise QueryError(f"{card.space}: a word has many vectors there. Choose a space of words: ⦃unit=word⦄")
     if sum(isinstance(value, str) and value == STDIN for value in set_values.values()) > 1:
         raise UsageError(f"{metric.name}: standard input (-) is one set of words. Give the others as files or words.")
     sets = {key: read_words(value, key, card.unit) for key, value in set_values.items()}

@@ -129,6 +129,8 @@ class _Pair:
         notes += [*down_notes, *across_notes]
         if 0 < (n_draws := request.parameters.get("permutations", 0)) < _MIN_DRAWS:
             notes.append(f"{n_draws} permutations: p is {1 / (n_draws + 1):.3f} at least. Take {_MIN_DRAWS} or more.")
+        if n_draws:
+            notes.append("p, threshold, calibrated: ⦃format=json⦄, or a plot of ⦃column=calibrated⦄")
         if groups is None:
             return Answer(tuple(self._calibrated(down, across, ids)), tuple(notes))
         rows: list[Row] = []
@@ -261,12 +263,9 @@ def _with_layer_name(reason: str | None, sides: Mapping[str, tuple[_Side, Layer]
 
 
 def _matrix(
-    request: MetricRequest,
-    down: Sequence[LayerData | NotComputable],
-    across: Sequence[LayerData | NotComputable] | None,
-    ids: Ids,
-    arguments: Mapping[str, Any],
-) -> Iterator[Row]:
+    request: MetricRequest, down: Sequence[LayerData | NotComputable],
+    across: Sequence[LayerData | NotComputable] | None, ids: Ids, arguments: Mapping[str, Any],
+) -> Iterator[Row]:  # fmt: skip
     """Compute the metric's rows, for each layer down and each across (None: the same layers).
 
     Layers that cannot be transformed get rows of nulls with the reason.

@@ -1,5 +1,6 @@
 """Hold similarities of layers against those of shuffled items: the columns p, threshold and calibrated."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -22,6 +23,7 @@ from embstore.storage.files.card import Card
 Positions = NDArray[np.int64]
 
 _MATRIX_BYTES = 4 << 30
+_MIN_ORDERS = 20
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,8 @@ def _matrices(
 def blocks_of(catalog: Catalog, card: Card, ids: Ids, column: str | None) -> Any:
     """Return the number of the block of each item (n,), by a column, else by sentence of occurrences; else None."""
     blocks = item_groups(catalog, card, ids, column)
-    if blocks is not None and len(ids) and np.bincount(np.bincount(blocks)).max() < 2:
-        raise QueryError(
-            f"the items are in {blocks.max() + 1} blocks, of which no two are of the same size: nothing to shuffle."
-        )
+    if blocks is not None and len(ids):
+        n_orders = math.prod(math.factorial(min(n, 5)) for n in np.bincount(np.bincount(blocks)).tolist())
+        if n_orders < _MIN_ORDERS:
+            raise QueryError(f"{blocks.max() + 1} blocks have {n_orders} orders by size: too few for a p-value of .05.")
     return blocks

@@ -143,7 +143,7 @@ def test_calibrated_goes_from_0_to_1_and_is_explained(over: str, words: str, wid
         figure = heat_map(over, lambda a, b, value=value: value).plot(width=width, column="calibrated")  # type: ignore[misc]
         scales = [part["color"]["scale"]["domain"] for part in parts(figure.spec) if "legend" in part.get("color", {})]
         assert scales == [[0.0, 1.0]]
-        assert f"calibrated: 0 up to {words}, 1 where layers are alike" in caption(figure)
+        assert f"calibrated: 0 up to {words}, 1 for the highest possible value" in caption(figure)
         assert not faults(figure)
     assert "shuffles" not in caption(heat_map(over, lambda a, b: 0.5).plot())
 

@@ -100,31 +100,23 @@ def resampled_spearman(
     """
     order, is_start = group_ties(x, error)
     starts, scores = np.flatnonzero(is_start), y.tobytes()
-    key = None if words is None else (words[0].tobytes(), words[1].tobytes())
-    return np.concatenate(
-        [_resampled_rho(_draw_resamples(scores, size, seed, number, key), order, starts)
-         for number, size in _batches(len(y), resamples)]
-    )  # fmt: skip
+    batches = _batches(len(y), resamples, seed, words)
+    return np.concatenate([_resampled_rho(_draw_resamples(scores, *batch), order, starts) for batch in batches])
 
 
 def resampled_means(x: Floats, resamples: int, seed: int, words: Words | None = None) -> Floats:
     """Return the mean of x (n,) in each resample (resamples,); NaN for a resample without any."""
-    key = None if words is None else (words[0].tobytes(), words[1].tobytes())
-    means = []
-    for number, size in _batches(len(x), resamples):
-        counts = _draw_counts(len(x), size, seed, number, key)
-        means.append(_ratio(x @ counts, counts.sum(axis=0)))
-    return np.concatenate(means)
+    counts = (_draw_counts(len(x), *batch) for batch in _batches(len(x), resamples, seed, words))
+    return np.concatenate([_ratio(x @ each, each.sum(axis=0)) for each in counts])
 
 
 def resampled_pearson(x: Floats, y: Floats, resamples: int, seed: int, words: Words | None = None) -> Floats:
     """Return Pearson's r of x and y (n,) in each resample (resamples,), NaN where it is undefined."""
     x, y = x - x.mean(), y - y.mean()
     products = np.stack([x, y, x * x, y * y, x * y])
-    key = None if words is None else (words[0].tobytes(), words[1].tobytes())
     found = []
-    for number, size in _batches(len(x), resamples):
-        counts = _draw_counts(len(x), size, seed, number, key)
+    for batch in _batches(len(x), resamples, seed, words):
+        counts = _draw_counts(len(x), *batch)
         mean_x, mean_y, xx, yy, xy = _ratio(products @ counts, counts.sum(axis=0))
         square = (xx - mean_x**2) * (yy - mean_y**2)
         is_defined = square > (_EPSILON * xx) * (_EPSILON * yy)
@@ -139,10 +131,13 @@ def _ratio(numerator: Floats, denominator: Floats) -> Floats:
     return ratios
 
 
-def _batches(n: int, resamples: int) -> Iterator[tuple[int, int]]:
-    """Yield the number of each batch, and how many resamples are in it."""
+def _batches(
+    n: int, resamples: int, seed: int, words: Words | None
+) -> Iterator[tuple[int, int, int, "WordBytes | None"]]:
+    """Yield the size of each batch of resamples, the seed, the number of the batch, and the words, hashable."""
+    key = None if words is None else (words[0].tobytes(), words[1].tobytes())
     size = max(1, _BATCH_VALUES // n)
-    return ((number, min(size, resamples - first)) for number, first in enumerate(range(0, resamples, size)))
+    return ((min(size, resamples - first), seed, number, key) for number, first in enumerate(range(0, resamples, size)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
