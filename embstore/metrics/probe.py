@@ -192,7 +192,7 @@ METRICS = (
         "on one side, whose label cannot be learnt. Columns of numbers are predicted by ridge regression, with the "
         "strength of generalised cross-validation, and R² is of all folds together. The interval is of the items "
         "(Wilson 1927; for R² the percentile bootstrap), taken for independent, not of the choice of folds. Compare an "
-        "untrained model, with ⦃versus⦄.",
+        "untrained model, with ⦃versus⦄, which is of accuracies, not of R².",
         drawn=lambda row: f"{row['folds']} folds of groups drawn at random",
     ),
 )  # fmt: skip

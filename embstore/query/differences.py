@@ -85,7 +85,7 @@ def differences(
     for places, reference in _families(request, cards, space_answers):
         scored = {place: row.scores for place, row in places.items() if isinstance(row, Scored)}
         if len(scored) < 2 or (reference is not None and reference not in scored):
-            notes.append("versus: nothing to compare: fewer than two layers have values to resample, as R² has not.")
+            notes.append("versus: nothing to compare: fewer than two layers have a value that can be resampled.")
             continue
         found, note = _compare(request, scored, reference)
         if reference is not None and len({space for space, *_ in scored}) > 1:

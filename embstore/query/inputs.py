@@ -347,9 +347,8 @@ def check_stored(card: Card, sets: Iterable[WordSet], stored: Ids, if_missing: s
     if incomplete and if_missing == "error":
         raise NotStoredError(" ".join([*notes, remedy(*_sources(incomplete), card)]))
     few = [each.name for each, missing in incomplete if len(missing) > _MANY_MISSING * len(each.words.texts)]
-    return notes + [
-        f"{card.space}: more than 20 % of the {name} are missing: WEFE gives no value then." for name in few
-    ]
+    many = "are missing: WEFE gives no value then."
+    return notes + [f"{card.space}: more than 20 % of the {name} {many}" for name in few]
 
 
 def _sources(incomplete: Sequence[tuple[WordSet, tuple[str, ...]]]) -> tuple[list[str], tuple[str, ...]]:
@@ -409,7 +408,7 @@ def item_labels(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
         labelled = np.concatenate([np.empty(0, np.int64), *(group.ids for group in classes)])
         order = np.argsort(labelled)
         labels = ItemLabels(labelled[order], numbers[order], tuple(str(group.name) for group in classes))
-    columns: dict[str, str | None] = {"label": name}
+    columns = {"label": name}
     if is_probe:
         types = item_groups(catalog, card, labels.ids, None, "folded word")
         labels = replace(labels, groups=item_groups(catalog, card, labels.ids, values["group"]), types=types)

@@ -125,5 +125,5 @@ def blocks_of(catalog: Catalog, card: Card, ids: Ids, column: str | None) -> Any
     if blocks is not None and len(ids):
         n_orders = math.prod(math.factorial(min(n, 5)) for n in np.bincount(np.bincount(blocks)).tolist())
         if n_orders < _MIN_ORDERS:
-            raise QueryError(f"{blocks.max() + 1} blocks have {n_orders} orders by size: too few for a p-value of .05.")
+            raise QueryError(f"{card.space}: {n_orders} orders of {blocks.max() + 1} blocks: too few for a p of .05.")
     return blocks

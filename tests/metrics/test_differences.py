@@ -23,9 +23,8 @@ UNITS = np.arange(40)
 
 def counts(n: int, resamples: int, seed: int, words: Any = None) -> np.ndarray:
     """How often each unit is in each resample, (resamples, n), as it was drawn."""
-    key = None if words is None else tuple(each.tobytes() for each in words)
     return np.concatenate(
-        [statistics._draw_counts(n, size, seed, number, key).T for number, size in statistics._batches(n, resamples)]
+        [statistics._draw_counts(n, *batch).T for batch in statistics._batches(n, resamples, seed, words)]
     )
 
 

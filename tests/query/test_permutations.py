@@ -161,9 +161,9 @@ def test_blocks_groups_and_what_cannot_be(make_store: Make) -> None:
     assert [row["n"] for row in grouped.rows] == [20] * 8
     with pytest.raises(UnknownNameError, match="Did you mean 'lemma'"):
         query("cka", permutations=19, block="lema")
-    with pytest.raises(QueryError, match="1 blocks have 1 orders"):
+    with pytest.raises(QueryError, match="1 orders of 1 blocks"):
         query("cka", permutations=19, block="same")
-    with pytest.raises(QueryError, match="2 blocks have 1 orders"):  # an item without a value is a block
+    with pytest.raises(QueryError, match="1 orders of 2 blocks"):  # an item without a value is a block
         query("cka", permutations=19, block="some")
     flat = make_store("flat", n=8, dim=2, n_blocks=1, top_form=None, vectors=np.ones((2, 8, 2), np.float32))
     rows = flat.store.query("cka", permutations=7).rows

@@ -26,7 +26,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "anisotropy": {"std": True},
     "correlate": {"column": "zipf_frequency"},
     "valnorm": {"missing": "skip", "pleasant": WORDS[3:8], "unpleasant": WORDS[8:14]},
-    "axis": {"positive": LISTED[:3], "negative": LISTED[3:6], "k": 2},
+    "axis": {"positive": LISTED[:3], "negative": LISTED[3:6]},
     "knn": {"label": "zipf_frequency", "label_bins": "2", "k": 3},
     "clusters": {"label": "zipf_frequency", "label_bins": "0,5,9", "runs": 2},
     "probe": {"label": "zipf_frequency", "folds": 3},
