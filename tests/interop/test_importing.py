@@ -151,6 +151,13 @@ def test_layers_are_checked_against_the_file(store: Store) -> None:
     assert store.catalog.cards["mine"].layers.names == ("0", "6", "12")
 
 
+OPTIONS = {
+    "correlate": {"column": "freq"},
+    "ceat": {"x": ["the"], "y": ["bank"], "a": ["river"], "b": ["lends"]},
+    "change": {"by": "position", "bins": "0,1,9", "min_contexts": 2},
+}
+
+
 @pytest.mark.slow
 def test_every_metric_has_the_same_rows_for_what_was_exported_and_imported(tmp_path: Path) -> None:
     words, occurrences = tmp_path / "words", tmp_path / "occurrences"
@@ -164,8 +171,8 @@ def test_every_metric_has_the_same_rows_for_what_was_exported_and_imported(tmp_p
     for name, metric in METRICS.items():
         if metric.needs in NEED_DATASETS:
             continue
-        each = contexts if metric.needs == "contexts" else made
-        options = {"column": "freq"} if metric.needs == "column" else {}
+        each = contexts if metric.needs in ("contexts", "word contexts") else made
+        options = OPTIONS.get(name, {"label": "freq", "label_bins": "3"} if metric.needs == "labels" else {})
         table = each.store.query(name, **options)
         rows = {space: [dict(row) for row in table if row["space"] == space] for space in (each.space, "again")}
         assert len(rows["again"]) >= 1, name
