@@ -88,7 +88,7 @@ def another(parameter: Parameter) -> Any:
     return parameter.default - step if is_highest else parameter.default + step
 
 
-def said(table: Table) -> set[tuple[str, str]]:
+def named_parameters(table: Table) -> set[tuple[str, str]]:
     """Return the parameters and values that a note names, as in ``metric: k = 5, distance = cosine``."""
     listed = [note.partition(": ")[2] for note in table.notes if re.match(r"[a-z-]+: \w+ = ", note)]
     return {(name, value) for each in listed for name, value in re.findall(r"(\w+) = ([^,]+)", each)}
@@ -109,9 +109,11 @@ def test_rows_of_two_values_of_a_parameter_say_which(store: Store, metric: str, 
     if parameter in METRICS[metric].row_parameters:
         assert plain[parameter.name] == [INPUTS.get(metric, {}).get(parameter.name, parameter.default)] * len(plain)
         assert changed[parameter.name] == [value] * len(changed)
-        assert (parameter.name, "yes" if value is True else "no" if value is False else str(value)) in said(changed)
+        assert (parameter.name, "yes" if value is True else "no" if value is False else str(value)) in named_parameters(
+            changed
+        )
     given = INPUTS.get(metric, {})
-    assert {name for name, _ in said(plain)} == {
+    assert {name for name, _ in named_parameters(plain)} == {
         each.name for each in METRICS[metric].row_parameters if given.get(each.name, each.default) != each.default
     }
 
