@@ -42,6 +42,7 @@ class Size:
         one_shots: rounds of single questions to the clustered stores, a process each.
         queries: held-out vectors whose neighbours are searched.
         search_seconds: how long a contender searches in a round.
+        probed: words that are probed for a label.
         slow: the most items for those that would take minutes or gigabytes with more.
         without: peers that do not take part, by name.
     """
@@ -67,6 +68,7 @@ class Size:
     one_shots: int = 7
     queries: int = 1000
     search_seconds: float = 2.0
+    probed: int = 2_000
     slow: int = 100_000
     without: tuple[str, ...] = ()
 
@@ -79,12 +81,12 @@ FULL = Size()
 QUICK = Size(
     words=2_000, loop_words=100, builds=3, starts=7, reads=3, many=10_000, most=100_000, short=5_000, long=50_000,
     gpt2_words=500, gpt2_builds=2, deep=(13, 500, 768), growth=(1_000, 10_000), one_shots=3, queries=100,
-    search_seconds=1.0, slow=10_000,
+    search_seconds=1.0, probed=500, slow=10_000,
 )  # fmt: skip
 TINY = Size(
     words=40, loop_words=4, builds=1, starts=1, reads=1, few=20, many=60, most=60, shards=5, short=50, long=100, dim=16,
     gpt2_words=10, gpt2_builds=1, deep=(3, 20, 16), growth=(60, 90), search_dim=16, one_shots=1, queries=4,
-    search_seconds=0.01, slow=60,
+    search_seconds=0.01, probed=40, slow=60,
 )  # fmt: skip
 
 

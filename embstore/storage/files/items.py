@@ -5,6 +5,7 @@ columns. Before a table is read in bulk, it is checked against the SHA-256 in it
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ _COLUMNS = 'item_id, unit, text, context_id, start, "end"'
 Ids = NDArray[np.int64]
 Row = tuple[Any, ...]
 
+_unit = lru_cache(maxsize=8)(Unit)  # the enum's own lookup is slow for a unit per row
 _ROW_TYPES = (int, str, str, str | None, int | None, int | None)
 
 
@@ -226,6 +228,6 @@ def has_its_id(row: Row) -> bool:
 def _items(rows: Iterable[Row]) -> dict[int, Item]:
     """Return items by id, from rows of id, unit, text, text of the sentence, start and end."""
     return {
-        item: Item(Unit(unit), text, context, None if start is None else Span(start, end), item)
+        item: Item(_unit(unit), text, context, None if start is None else Span(start, end), item)
         for item, unit, text, context, start, end in rows
     }
