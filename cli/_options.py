@@ -142,17 +142,17 @@ StoreDirs = Annotated[list[str] | None, option("--store DIR",
 Models = Annotated[list[str] | None, option("--model NAME", "Keep the spaces of this checkpoint (repeatable).")]
 Spaces = Annotated[list[str] | None, option("--space NAME", "Keep this space (repeatable).")]
 Revisions = Annotated[list[str] | None, option("--revision NAMES",
-    "Keep the spaces of these revisions, as in step0,step1000 (repeatable).")]  # fmt: skip
+    "Keep the spaces of these revisions (repeatable); as in step0,step1000.")]  # fmt: skip
 UnitName = Annotated[str | None, option(f"--unit {UNITS}", "Keep the spaces of this unit.")]
 PoolingName = Annotated[str | None, option(f"--pooling {POOLINGS}|imported", "Keep the spaces of this pooling.")]
 TemplateText = Annotated[str | None, option("--template TEXT",
-    "Keep the spaces of this template, as in 'This is {text}'.")]  # fmt: skip
+    "Keep the spaces of this template; as in 'This is {text}'.")]  # fmt: skip
 Transforms = Annotated[list[str] | None, option("--transform NAME",
-    "Transform the vectors first, fitted on the selected items (repeatable, left to right): center, standardize, "
-    "abtt:K, abtt-original:K, drop:138,378 or whiten.")]  # fmt: skip
+    "Transform the vectors first (repeatable, left to right); center, standardize, abtt:K, abtt-original:K, "
+    "drop:138,378 or whiten, fitted on the selected items.")]  # fmt: skip
 Sample = Annotated[int | None, option("--sample N", "Draw N items at random, without replacement.")]
 WordFile = Annotated[str | None, option("--words FILE|WORDS",
-    "Keep the items of these words: a file with a word a line, or words with commas: rose,tulip.")]  # fmt: skip
+    "Keep the items of these words; a file with a word a line, or words with commas: rose,tulip.")]  # fmt: skip
 SingleWords = Annotated[list[str] | None, option("--word WORD", "Keep the items of this word too (repeatable).")]
 SqlTimeout = Annotated[float | None, option("--timeout SECONDS", "Time limit of --where.  [default: no limit]")]
 SqlMemory = Annotated[str | None, option("--memory SIZE",
@@ -194,14 +194,14 @@ IdsAsText = Annotated[bool, option("--ids-as-text",
     "In JSON: item ids as text. They have up to 63 bits, and JavaScript, jq and R round numbers beyond "
     "2^53.")]  # fmt: skip
 CsvSafe = Annotated[bool, option("--csv-safe",
-    "In CSV for a spreadsheet: put ' before texts that it would take for formulas (= + - @).")]  # fmt: skip
+    "In CSV: put ' before texts that a spreadsheet would take for formulas (= + - @).")]  # fmt: skip
 DeviceName = Annotated[str | None, option("--device NAME", "cpu, cuda, mps …  [default: an accelerator if any]")]
 LayerNames = Annotated[str, option("--layer LAYERS", LAYER_HELP)]
 PartLayers = Annotated[str, option("--layer --layers LAYERS", LAYER_HELP)]
 Marked = Annotated[list[str] | None, option("--text TEXT",
     'A word in its context (repeatable): --text "the [bank] of the river".')]  # fmt: skip
 AllowPickle = Annotated[bool, option("--allow-pickle",
-    "Load pickled weights, which can run code, if there are no others.")]  # fmt: skip
+    "Load pickled weights if there are no others; these can run code.")]  # fmt: skip
 DryRun = Annotated[bool, option("--dry-run", "Say what would be done, and write nothing.")]
 
 
@@ -217,7 +217,7 @@ def _encoding(
 
 
 Encoding = Annotated[dict[str, Any], _encoding]
-_QUIET = "Show no progress and no notes, only the result and errors."
+_QUIET = "Show only the result and errors; no progress and no notes."
 Quiet = Annotated[bool, option("--quiet -q", _QUIET)]
 QuietQuery = Annotated[bool, option("--quiet", _QUIET)]  # -q may be a parameter of a metric
 QuietSummary = Annotated[bool, option("--quiet -q", "Show no progress and no summary, only errors.")]

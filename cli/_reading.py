@@ -24,6 +24,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from embstore.base.errors import UsageError
 
 from ._errors import begin_verbose
+from ._help import IN_FULL, LEVEL, LaidOut
 from ._options import follow_suffix, read_store_options
 
 # Flags that stand for an option with a value.
@@ -43,12 +44,17 @@ _NOT_PLAIN = object()
 _STORE_OPTION = "store_option"
 
 
-class _Helpful:
-    """What commands and groups have in common: plain ``--help``, an example in it, and completion of options."""
+class _Helpful(LaidOut):
+    """What commands and groups have in common: plain ``--help``, ``--help-all``, and completion of options."""
 
     def get_help_option(self: Any, ctx: Any) -> Any:
         """Return the option ``--help``."""
         return _plain_help(super().get_help_option(ctx))  # type: ignore[misc]
+
+    def get_params(self: Any, ctx: Any) -> list[Any]:
+        """Return the options, with ``--help-all`` at the end."""
+        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        return [*found, _help_all(found[-1])]
 
     def shell_complete(self: Any, ctx: Any, incomplete: str) -> list[Any]:
         """Return the options that begin like a word, without the help that Typer would lay out by a slow import."""
@@ -56,23 +62,6 @@ class _Helpful:
 
         found = super().shell_complete(ctx, incomplete)  # type: ignore[misc]
         return [Completion(item.value, item.type) for item in found]
-
-    def format_epilog(self: Any, ctx: Any, formatter: Any) -> None:
-        """Write the last lines of the help: an example, and the page of the documentation that is about it."""
-        from .main import example_of
-
-        super().format_epilog(ctx, formatter)  # type: ignore[misc]
-        names = []
-        context = ctx
-        while context.parent is not None:
-            names.append(context.info_name)
-            context = context.parent
-        example = example_of(" ".join(reversed(names)), getattr(self, "needs", ""))
-        if example is None:
-            return
-        with formatter.section("Examples" if len(example.lines) > 1 else "Example"):
-            formatter.write("".join(f"{' ' * formatter.current_indent}{line}\n" for line in example.lines))
-        formatter.write(f"\nMore in {example.url}\n")
 
 
 class PlainCommand(_Helpful, TyperCommand):
@@ -222,7 +211,7 @@ def _with_store_option(parameters: list[Any]) -> list[Any]:
             option = _plain(parameter, list[str] | None)
             vars(option).update(
                 name=_STORE_OPTION, opts=["--store-option"], multiple=True, metavar="KEY=VALUE",
-                help="Option for a store at a URL, such as endpoint or region (repeatable).",
+                help="Option for a store at a URL (repeatable); such as endpoint or region.",
             )  # fmt: skip
             found.append(option)
     return found
@@ -231,6 +220,20 @@ def _with_store_option(parameters: list[Any]) -> list[Any]:
 @cache  # Typer sorts parameters by their identity
 def _plain_help(option: Any) -> Any:
     return option and _plain(option, bool)
+
+
+@cache
+def _help_all(plain_help: Any) -> Any:
+    """Return the option ``--help-all``, made from ``--help``."""
+
+    def show(ctx: Any, parameter: Any, value: bool) -> None:
+        if value:
+            ctx.meta[LEVEL] = IN_FULL
+            plain_help.callback(ctx, parameter, value)
+
+    option = _plain(plain_help, bool)
+    vars(option).update(name="help_all", opts=["--help-all"], hidden=True, callback=show)
+    return option
 
 
 def _plain(parameter: Any, its_type: Any) -> Any:

@@ -29,7 +29,7 @@ def build(
         "Files (.txt, .csv, .tsv, .jsonl, each also as .gz; .parquet), - for standard input, or datasets by name (see: "
         "embstore datasets).  [default: words]")] = None,
     model: Annotated[list[str] | None, option("--model NAME",
-        "gpt2, clip, minilm, a hub id (id@revision), a folder, or name=folder (repeatable).  [default: gpt2, "
+        "gpt2, clip, minilm, a hub id or a folder (repeatable); also id@revision and name=folder.  [default: gpt2, "
         "clip]")] = None,
     revision: Annotated[list[str] | None, option("--revision NAMES",
         "Revisions of each checkpoint on the hub, or subfolders of its folder, as in step0,step1000 (repeatable); each "
@@ -38,11 +38,11 @@ def build(
         "What a vector stands for; occurrence: each word of each sentence, in its context.  [default: what a dataset "
         "is of, each unit in a space of its own; else word]")] = None,
     pooling: Annotated[list[str] | None, option(f"--pooling {POOLINGS}",
-        "How tokens become one vector (repeatable; all but model from one forward pass); model: the checkpoint's own "
+        "How tokens become one vector (repeatable). All but model take one forward pass; model: the checkpoint's own "
         "recipe, as in sentence-transformers.  [default: last; for sentences model if the checkpoint has a recipe, "
         "else eos if a causal model's input ends with it, else mean]")] = None,
     prompt: Annotated[str | None, option("--prompt NAME",
-        "Prompt of the checkpoint's own recipe, for --pooling model; '' for none.  [default: the recipe's]")] = None,
+        "Prompt for --pooling model; '' for none.  [default: that of the checkpoint's recipe]")] = None,
     template: Annotated[str, option("--template TEXT",
         "Text around an item, as in 'This is {text}'; {bos} and {eos} are special tokens.")] = "{text}",
     layer: Annotated[str, option("--layer LAYERS", "all, or as in 0,6,12, 0-6, -1.")] = "all",
@@ -50,21 +50,21 @@ def build(
     weights_dtype: Annotated[str, option("--weights-dtype float32|bfloat16|float16",
         "Type of the weights and of the computation; 16 bits take half the memory.")] = "float32",
     untrained: Annotated[int | None, option("--untrained SEED",
-        "Random weights in place of the checkpoint's: the control for what training adds.")] = None,
+        "Take random weights, not the checkpoint's; the control for what training adds.")] = None,
     column: Annotated[list[str] | None, option("--column NAME",
         "Column of a table that holds texts (repeatable).  [default: text, or the only one]")] = None,
     keep: Annotated[list[str] | None, option("--keep NAMES",
-        "Columns of a table to store with the items, as in pos,freq (repeatable), or all; for --where, --by, sql and "
-        "export. n_tokens is stored without it.")] = None,
+        "Columns of a table to store, or all (repeatable), as in pos,freq; for --where, --by, sql and export. n_tokens "
+        "is stored without it.")] = None,
     no_header: Annotated[bool, option("--no-header",
         "CSV and TSV files begin with a text; --column 1, 2 … are their columns.")] = False,
     delimiter: Annotated[str | None, option("--delimiter CHAR",
-        "Character between the columns of CSV and TSV files, as in ';' or tab.  [default: detected]")] = None,
+        "Separator of CSV and TSV files, as in ';' or tab.  [default: detected]")] = None,
     span: Annotated[str | None, option("--span START,END",
-        "Columns with the start and end of a target in each sentence, in characters as in Python's text[start:end], or "
-        "a column with both (4:8): embed these occurrences only.")] = None,
+        "Columns with the start and end of a target in each sentence; in characters as in Python's text[start:end], or "
+        "a column with both (4:8). Only these occurrences are embedded.")] = None,
     targets: Annotated[str | None, option("--targets brackets|COLUMN",
-        "Embed only the target of each sentence: in brackets, as in 'the [bank] of the river', or named by a column "
+        "Embed only the target of each sentence; in brackets, as in 'the [bank] of the river', or named by a column "
         "and once in the text.")] = None,
     limit: Annotated[int | None, option("--limit N",
         "Stop after N texts; half a dataset is not kept as a dataset.")] = None,
@@ -78,15 +78,15 @@ def build(
         "What to do with a text longer than the context.  [default: skip; of --pooling model truncate]")] = None,
     device: DeviceName = None,
     device_map: Annotated[str | None, option("--device-map auto|balanced|sequential",
-        "Distribute a model over all devices, with accelerate.")] = None,
+        "Spread a model over all devices, by accelerate.")] = None,
     batch_tokens: Annotated[int | None, option("--batch-tokens N",
         "Number of tokens in a batch.  [default: what suits the device]")] = None,
     allow_pickle: AllowPickle = False,
     shard: Annotated[str | None, option("--shard I/N",
-        "Embed the I-th of N parts of the sources, by item id: N machines build one store between them, in a shared "
-        "folder or each in its own, to be merged.")] = None,
+        "Embed the I-th of N parts of the sources. N machines build one store between them, in a shared folder or each "
+        "in its own, to be merged; items are divided by item id.")] = None,
     on: Annotated[str | None, option("--on ray",
-        "Encode on a Ray cluster whose nodes share the store's folder.")] = None,
+        "Encode on a Ray cluster. Its nodes share the store's folder.")] = None,
     workers: Annotated[int | None, option("--workers N",
         "Number of workers on Ray.  [default: as many as fit]")] = None,
     worker_gpus: Annotated[float | None, option("--worker-gpus G",

@@ -15,36 +15,49 @@ from ._errors import begin_verbose, escape_terminals, explained
 from ._options import grouped
 from ._reading import PlainCommand, PlainGroup
 
-# Name → help, in the order in which users need them; other spellings of a name have none and are not listed.
-COMMANDS = {
-    "build": "Embed texts, every layer, and index them.",
-    "import": "Import vectors that were made elsewhere.",
-    "datasets": "List, fetch, add and store datasets.",
-    "query": "Compute a metric for each space and layer.",
-    "plot": "Draw a metric, drift, or a stored result.",
-    "neighbours": "Show the nearest items of a text (also: neighbors).",
-    "neighbors": "",
-    "cosine": "Show the cosine of two texts at every layer.",
-    "sql": "Run one SELECT over the store.",
-    "drift": "Show how the neighbourhoods of items change over layers.",
-    "map": "Map items into the plane, layer by layer.",
-    "explore": "Explore a store in a browser: maps of every layer, neighbours, metrics.",
-    "report": "Write a report on a store, as one HTML file.",
-    "export": "Write vectors in the format of another program.",
-    "index": "Bring indexes up to date, or change their kind.",
-    "reproduce": "Measure a paper's figures beside the published ones.",
-    "cite": "Write BibTeX of what a store or a result uses.",
-    "info": "Show what a store holds.",
-    "verify": "Check every file of a store.",
-    "repair": "Repair a store, and take out what is damaged.",
-    "compact": "Merge small shards into large ones.",
-    "merge": "Copy what is missing here from another store.",
-    "push": "Copy the store to another place.",
-    "pull": "Copy a store from another place.",
-    "remove": "Remove a space.",
-    "completion": "Print a script that completes commands in a shell.",
+_GROUPS = {
+    "Build": {
+        "build": "Embed texts, every layer, and index them.",
+        "import": "Import vectors that were made elsewhere.",
+        "datasets": "List, fetch, add and store datasets.",
+    },
+    "Ask": {
+        "query": "Compute a metric for each space and layer.",
+        "neighbours": "Show the nearest items of a text (also: neighbors).",
+        "cosine": "Show the cosine of two texts at every layer.",
+        "drift": "Show how the neighbourhoods of items change over layers.",
+        "sql": "Run one SELECT over the store.",
+        "reproduce": "Measure a paper's figures next to the published ones.",
+    },
+    "See": {
+        "plot": "Draw a metric, drift, or a stored result.",
+        "map": "Map items into the plane, layer by layer.",
+        "explore": "Explore a store in a browser: maps, neighbours, metrics.",
+        "report": "Write a report on a store, as one HTML file.",
+    },
+    "Share": {
+        "push": "Copy the store to another place.",
+        "pull": "Copy a store from another place.",
+        "merge": "Copy what is missing here from another store.",
+        "export": "Write vectors in the format of another program.",
+        "cite": "Write BibTeX of what a store or a result uses.",
+    },
+    "Keep": {
+        "info": "Show what a store contains.",
+        "index": "Bring indexes up to date, or change their kind.",
+        "verify": "Check every file of a store.",
+        "repair": "Repair a store; quarantine damaged files.",
+        "compact": "Merge small shards into large ones.",
+        "remove": "Remove a space.",
+        "completion": "Print a script that completes commands in a shell.",
+    },
 }
+"""Group → name → help, in the order in which users need them."""
+
 _SPELLINGS = {"neighbors": "neighbours"}
+COMMANDS = {name: text for group in _GROUPS.values() for name, text in group.items()} | dict.fromkeys(_SPELLINGS, "")
+"""Name → help; other spellings of a name have none and are not listed."""
+
 _MODULES = {
     "maintenance": ("index", "info", "verify", "repair", "compact", "remove"), "copies": ("merge", "push", "pull"),
     "vectors": ("import", "export"), "neighbours": ("neighbours", "cosine"), "maps": ("drift", "map"),
@@ -122,8 +135,10 @@ class Commands(PlainGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the name and the help of each command; none is loaded."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, text in COMMANDS.items() if text])
+        widest = max(map(len, COMMANDS))
+        for title, commands in _GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(widest), text) for name, text in commands.items()])
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of that name, if there is one."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from embstore.base.table import Table
     from embstore.metrics import Metric
 
-_NoCache = Annotated[bool, option("--no-cache", "Compute again: use nothing stored, and store nothing.")]
+_NoCache = Annotated[bool, option("--no-cache", "Compute again; use nothing stored, and store nothing.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class _Drawing:
         "Write the picture there (repeatable): .svg, .png, .pdf, .html or .vl.json.  "
         "[default: METRIC.svg]")] = None  # fmt: skip
     result: Annotated[Path | None, option("--from FILE",
-        "Draw a result that query wrote with --format json; read no store.")] = None  # fmt: skip
+        "Draw a result that query wrote as JSON; read no store.")] = None  # fmt: skip
     column: Annotated[str | None, option("--column COLUMN", "Column to draw, where the metric has several.")] = None
     title: Annotated[str | None, option("--title TEXT", "Title.  [default: the metric's name]")] = None
     width: Annotated[str, option("--width LENGTH", "Width of the picture: 80mm, 3.3in or pixels (96 an inch).")] = "640"
@@ -122,7 +122,9 @@ def _metric_command(metric: "Metric") -> Any:
     own = {parameter.name for parameter in metric.parameters}
     drawing = [parameter for parameter in parameters_of(_Drawing) if parameter.name not in own]
     run = partial(_plot_metric, own_names=own)
-    return metric_command(metric, run, [*drawing, *parameters_of(_plot_metric)])
+    command = metric_command(metric, run, [*drawing, *parameters_of(_plot_metric)])
+    command.rest = "Picture"
+    return command
 
 
 def _drift_command() -> Any:
@@ -138,10 +140,9 @@ class PlotGroup(MetricGroup):
     others = ("drift",)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the name and the help of each metric, and of drift."""
-        super().format_commands(ctx, formatter)
-        with formatter.section("Other results"):
-            formatter.write_dl([("drift", "How the neighbourhoods of items change over layers.")])
+        """Write the names of the metrics, and of drift."""
+        with formatter.section("Metrics (embstore query --help says what each is), and drift"):
+            formatter.write_text(", ".join(self.list_commands(ctx)))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a metric or of drift, or end with a message that gives the reason."""

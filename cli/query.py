@@ -30,16 +30,16 @@ def _selection(
     filters: _options.Filters,
     layer: _options.LayerNames = "all",
     where: Annotated[str | None, option("--where SQL",
-        'Keep the items for which this holds, over item_id, unit, text, context_id, start, "end" and columns (embstore '
+        'Keep the items for which this holds; over item_id, unit, text, context_id, start, "end" and columns (embstore '
         'info --columns): --where "length(text) > 3".')] = None,
     listed: _options.Listed,
     sample: _options.Sample = None,
-    seed: Annotated[int, option("--seed S", "Seed of everything that is drawn (sample, bootstrap, permutations).")] = 0,
+    seed: Annotated[int, option("--seed S", "Random seed of samples, resamples and permutations.")] = 0,
     transform: _options.Transforms = None,
     by: Annotated[str | None, option("--by COLUMN",
         "A row for each value of this column of the items: pos, position …")] = None,
     bins: Annotated[str | None, option("--bins N|EDGES",
-        "With --by, for numbers: N intervals with equally many items, or intervals between edges: 0,10,100.")] = None,
+        "With --by, for numbers: N intervals, or their edges; N with equally many items, or as in 0,10,100.")] = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the spaces, layers and items that the options select, as arguments of :meth:`Store.query`."""
     return {
@@ -62,10 +62,10 @@ def _query(
     output: _options.OutputFile = None,
     csv_safe: _options.CsvSafe = False,
     explain: Annotated[bool, option("--explain",
-        "Show formula, citation, estimator, columns and options, and which answers are stored; compute "
-        "nothing.")] = False,
+        "Explain the metric, and compute nothing; formula, citation, estimator, columns and options, and which "
+        "answers are stored.")] = False,
     no_cache: Annotated[bool, option("--no-cache",
-        "Compute all answers again: use no stored ones, and store none.")] = False,
+        "Compute all answers again; use no stored ones, and store none.")] = False,
     **options: Any,
 ) -> None:  # fmt: skip
     metric = options.pop("metric")
@@ -126,7 +126,7 @@ def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[
     app.command(metric.name, cls=PlainCommand)(command)
     built = typer.main.get_command(app)
     built.name = metric.name
-    built.needs = metric.needs  # type: ignore[attr-defined]
+    built.needs, built.own = metric.needs, own  # type: ignore[attr-defined]
     return built
 
 

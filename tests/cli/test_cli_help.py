@@ -3,15 +3,18 @@
 import re
 
 import pytest
+from embstore_cli.main import app
 from rich.cells import cell_len
+from typer.main import get_command
 
 from embstore.base.messages import as_option, rendered
 from embstore.metrics import METRICS
 from embstore.metrics.explain import flag_of
 
 ORDER = [
-    "build", "query", "neighbours", "index", "info", "verify", "repair", "compact", "merge", "push", "pull", "remove",
+    "build", "query", "neighbours", "push", "pull", "merge", "info", "index", "verify", "repair", "compact", "remove",
 ]  # fmt: skip
+NOTE = "Show the whole text of each option."
 OTHERS = ["import", "export", "neighbors", "cite", "reproduce"]
 COMMANDS = [(), *((name,) for name in ORDER + OTHERS), *(("query", metric) for metric in METRICS)]
 
@@ -26,8 +29,34 @@ def test_help_fits_80_columns_and_shows_no_python_types(cli, command: tuple[str,
 
 
 def test_commands_come_in_the_order_of_use(cli) -> None:
-    listed = re.findall(r"^  (\w+)  ", cli("--help").stdout.partition("Commands:")[2], re.MULTILINE)
+    shown = cli("--help").stdout.partition("\nBuild:")[2]
+    listed = re.findall(r"^  (\w+)  ", shown, re.MULTILINE)
     assert [name for name in listed if name in ORDER] == ORDER
+    assert re.findall(r"^(\w+):$", shown, re.MULTILINE) == ["Ask", "See", "Share", "Keep", "Examples"]
+
+
+def test_help_is_shorter_than_80_lines_and_all_of_it_is_one_option_away(cli) -> None:
+    """Of every command: what does not fit is cut to first sentences, and no option is left out."""
+    group = get_command(app)
+    paths = [(name,) for name in group.list_commands(None)]
+    for name, *_ in tuple(paths):
+        paths += [(name, sub) for sub in getattr(group.get_command(None, name), "commands", ())]
+    paths += [(name, metric) for name in ("query", "plot") for metric in METRICS]
+    for path in [(), *paths]:
+        short, full = (cli(*path, option, env={"COLUMNS": "80"}).stdout for option in ("--help", "--help-all"))
+        assert len(short.splitlines()) < 80, path
+        options = {*re.findall(r"^  (--[a-z][\w-]+)", full, re.MULTILINE)} - {"--help-all"}
+        assert options <= {*re.findall(r"--[a-z][\w-]+", short)}, path
+        if "--help-all" in short:
+            assert len(full.splitlines()) >= 80, path
+        elif path:
+            assert short.split() == [word for word in full.replace(NOTE, "").split() if word != "--help-all"], path
+
+
+def test_each_option_of_build_is_in_one_of_six_sections(cli) -> None:
+    shown = cli("build", "--help").stdout
+    titles = ["Arguments", "Models", "Texts", "Vectors", "Computation", "Several machines", "Store and output"]
+    assert re.findall(r"^([A-Z][\w ]+):$", shown, re.MULTILINE) == [*titles, "Examples"]
 
 
 def test_query_help_lists_every_metric(cli) -> None:
@@ -38,7 +67,7 @@ def test_query_help_lists_every_metric(cli) -> None:
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_help_of_a_metric_is_made_from_its_declaration(cli, metric: str) -> None:
-    declared, shown = METRICS[metric], cli("query", metric, "--help").stdout
+    declared, shown = METRICS[metric], cli("query", metric, "--help-all").stdout
     message = " ".join(shown.split())
     for text in (
         declared.help,
@@ -65,7 +94,7 @@ def test_build_help_shows_the_choices(cli) -> None:
 
 
 def test_without_a_command_help_is_shown(cli) -> None:
-    assert "Commands:" in cli().output
+    assert "Build:" in cli().output
     assert "anisotropy" in cli("query").output
 
 
