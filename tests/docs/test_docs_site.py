@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
-from docs_pages import ROOT
+from docs_pages import DOCS, ROOT
 from embstore_cli.main import EXAMPLES, app, example_of
 from typer.main import get_command
 
@@ -22,7 +22,9 @@ from embstore import metrics as metrics_package
 from embstore.metrics import METRICS
 
 pytest.importorskip("zensical")
-pytest.importorskip("mkdocstrings")
+
+sys.path.insert(0, str(DOCS))
+import _python_reference
 
 pytestmark = pytest.mark.docs
 
@@ -171,7 +173,7 @@ def _public(kind: type) -> list[str]:
 @cache
 def _names() -> list[str]:
     """Return the full names that users may import or call."""
-    own = [name for name in _public(Store) if name != "catalog"]
+    own = [name for name in _public(Store) if name not in _python_reference.INTERNAL]
     raised = [name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, Exception)]
     return [
         *(f"embstore.{name}" for name in embstore.__all__ if name not in ("__version__", "EmbstoreError")),
