@@ -214,8 +214,8 @@ def run() -> None:
     app()
 
 
-DOCS = "https://embstore.github.io/embstore/"
-"""Address of the documentation, where its pages are in folders: ``how-to/build.md`` is at ``how-to/build/``."""
+DOCS = "https://embstore.github.io/embstore/latest/"
+"""Address of the newest release's pages, which are in folders: ``how-to/build.md`` is at ``how-to/build/``."""
 
 
 class Example(NamedTuple):

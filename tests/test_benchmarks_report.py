@@ -45,14 +45,14 @@ def test_the_table_has_every_line_with_its_verdict() -> None:
 def test_the_summary_has_the_chosen_lines_in_their_order() -> None:
     text = summary(
         document(
-            Result("neighbours of a word among 20,000 × 384, one process each, to gensim", "1 s", "2 s", 0.5, 0.6),
+            Result("neighbours of a word among 20,000 × 384, one process each, to LanceDB", "1 s", "2 s", 0.5, 0.6),
             Result("anisotropy of 10,000 × 768, from the summaries, to scipy's pdist", "7 ms", "35 s", 5000, 100),
             Result("something else", "1 s", "2 s", 0.5, 0.6),
         )
     )
     assert text.split("\n")[2:] == [
         "| mean cosine over all pairs of 10,000 × 768 | 7 ms | scipy's `pdist` | 35 s |",
-        "| 10 neighbours among 20,000 × 384, whole program | 1 s | gensim | 2 s |",
+        "| 10 neighbours among 20,000 × 384, whole program | 1 s | LanceDB | 2 s |",
     ]
 
 

@@ -1,15 +1,21 @@
 """Check the form of the changelog and the README."""
 
 import re
+import shlex
 import tomllib
+from typing import Any
 
 import pytest
+import yaml
 from docs_pages import ROOT
+from embstore_cli.main import DOCS, app
+from typer.testing import CliRunner
 
 pytestmark = pytest.mark.docs
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 SECTIONS = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security", "Format"]
+README = (ROOT / "README.md").read_text("utf-8")
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
@@ -32,5 +38,54 @@ def test_each_entry_of_the_changelog_is_one_line() -> None:
     assert [line for line in entries if len(line) > 120 or line.startswith(" ")] == []
 
 
+def test_a_release_is_published_without_a_token_and_with_attestations() -> None:
+    [*_, upload] = _workflow("publish")["jobs"]["publish"]["steps"]
+    assert upload == {"uses": "pypa/gh-action-pypi-publish@release/v1", "with": {"attestations": True}}
+    assert _workflow("publish")["jobs"]["publish"]["permissions"] == {"id-token": "write"}
+
+
+def test_the_pages_of_a_release_stay_at_the_address_that_help_names() -> None:
+    site = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]
+    assert site["extra"]["version"]["provider"] == "mike"
+    assert f"{site['site_url']}latest/" == DOCS
+    commands = " ".join(step.get("run", "") for step in _workflow("docs")["jobs"]["publish"]["steps"])
+    assert 'mike deploy --push --update-aliases "${TAG#v}" latest' in commands
+
+
+def test_forms_ask_and_the_image_of_a_node_has_what_it_copies() -> None:
+    for form in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml"):
+        assert {"name", "description", "body"} <= {*yaml.safe_load(form.read_text("utf-8"))}
+    assert "- [ ]" in (ROOT / ".github" / "pull_request_template.md").read_text("utf-8")
+    image = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
+    assert len(image) < 30
+    copied = {name for line in image if line.startswith("COPY ") for name in line.split()[1:-1]}
+    assert copied == {"pyproject.toml", "README.md", "LICENSE", "cli", "embstore", "schemas"}
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def _workflow(name: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text("utf-8"))
+
+
 def test_the_readme_stays_an_overview() -> None:
-    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 150
+    assert len(README.splitlines()) <= 150
+
+
+def test_the_commands_of_the_readme_answer_ten_questions() -> None:
+    """With ``--help`` at its end a command is read, options and all, and nothing is done."""
+    rows = re.findall(r"^\| .+ \| (`embstore .+`) \|$", README, re.MULTILINE)
+    assert len(rows) == 10
+    for line in (line for row in rows for line in re.findall(r"`(embstore [^`]+)`", row)):
+        done = CliRunner().invoke(app, [*shlex.split(line)[1:], "--help"])
+        assert done.exit_code == 0, f"{line}\n{done.output}"
+
+
+def test_the_readme_links_to_every_how_to_page_in_the_groups_of_the_site_and_of_help() -> None:
+    nav = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["nav"]
+    [how_to] = [part["How-to"] for part in nav if "How-to" in part]
+    groups = {name: pages for group in how_to for name, pages in group.items()}
+    site = {name: [path for page in pages for path in page.values()] for name, pages in groups.items()}
+    readme = {name: re.findall(r"\(docs/(how-to/[^)]+)\)", README.partition(f"\n| {name} |")[2].partition("\n")[0])
+              for name in site}  # fmt: skip
+    assert readme == site
+    assert re.findall(r"^(\w+):$", CliRunner().invoke(app, ["--help"]).output, re.MULTILINE)[1:-1] == [*site]

@@ -156,8 +156,8 @@ def test_the_pages_that_help_names_are_at_the_addresses_of_the_site(pages: dict[
             name, METRICS[name.split()[-1]].needs if " " in name and name.split()[-1] in METRICS else ""
         )
         assert example is not None
-        assert example.url.startswith(address), name
-        assert f"{example.url.removeprefix(address)}index.html" in pages, name
+        assert example.url.startswith(f"{address}latest/"), name
+        assert f"{example.url.removeprefix(f'{address}latest/')}index.html" in pages, name
 
 
 def test_every_page_of_the_sources_is_in_the_navigation(site: Path, pages: dict[str, _Page]) -> None:

@@ -1,7 +1,8 @@
-"""Run the notebooks of the documentation, offline, with the packaged MiniLM: their cells in order, in one process."""
+"""Run the notebooks of the documentation in Jupyter, offline, with the packaged MiniLM."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,43 +23,31 @@ def _cells(notebook: Path) -> list[dict[str, Any]]:
     return json.loads(notebook.read_text("utf-8"))["cells"]
 
 
-def _script(notebook: Path) -> str:
-    """Return the code cells as a script that names the cell of an error."""
-    code = [(cell["id"], "".join(cell["source"])) for cell in _cells(notebook) if cell["cell_type"] == "code"]
-    return "".join(f"exec(compile({source!r}, {f'{notebook.name}, {cell}'!r}, 'exec'))\n" for cell, source in code)
-
-
-def _run(notebook: Path, folder: Path, store: Path | None, python: Path | str) -> subprocess.CompletedProcess[str]:
-    """Run a notebook in a folder that is to it as docs/notebooks is, with a store of the page Start."""
-    (own := folder / "notebooks").mkdir()
-    shutil.copytree(DOCS / "tutorials", folder / "tutorials")
-    if store is not None:
-        subprocess.run(["cp", "-al", store, own / "store"], check=True)
-    (own / "script.py").write_text(_script(notebook), "utf-8")
-    settings = {**os.environ, "HF_HUB_OFFLINE": "1", "EMBSTORE_DATA": str(folder / "data")}
-    return subprocess.run(
-        [python, "script.py"], cwd=own, env=settings, capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
-
-
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_cells_of_a_notebook_run(notebook: Path, start_folder: Path, programs: Path | None, tmp_path: Path) -> None:
-    python = programs / "preloaded-python" if programs else sys.executable
-    done = _run(notebook, tmp_path, start_folder / "store", python)
+def test_jupyter_runs_the_cells_of_a_notebook(notebook: Path, start_folder: Path, tmp_path: Path) -> None:
+    """In a folder that is to it as docs/notebooks is, with a store of the page Start."""
+    pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    (own := tmp_path / "notebooks").mkdir()
+    shutil.copytree(DOCS / "tutorials", tmp_path / "tutorials")
+    shutil.copy(notebook, own)
+    subprocess.run(["cp", "-al", start_folder / "store", own / "store"], check=True)
+    settings = {**os.environ, "HF_HUB_OFFLINE": "1", "EMBSTORE_DATA": str(tmp_path / "data")}
+    command = [sys.executable, "-c", "from nbclient.cli import main; main()", notebook.name]
+    done = subprocess.run(command, cwd=own, env=settings, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_an_error_is_named_by_its_cell(tmp_path: Path) -> None:
-    cells = [
-        {"cell_type": "markdown", "id": "a", "metadata": {}, "source": ["1 / 0"]},
-        {"cell_type": "code", "id": "b", "metadata": {}, "source": ["x = 0\n", "x"], "outputs": []},
-        {"cell_type": "code", "id": "c", "metadata": {}, "source": ["y = 1\n", "y / x"], "outputs": []},
-    ]
-    notebook = tmp_path / "wrong.ipynb"
-    notebook.write_text(json.dumps({"cells": cells}), "utf-8")
-    done = _run(notebook, tmp_path, None, sys.executable)
-    assert done.returncode == 1
-    assert 'File "wrong.ipynb, c", line 2' in done.stderr
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_opens_in_colab_and_installs_what_it_needs_there(notebook: Path) -> None:
+    words, install, *_ = ("".join(cell["source"]) for cell in _cells(notebook))
+    address = f"https://colab.research.google.com/github/embstore/embstore/blob/main/docs/notebooks/{notebook.name}"
+    assert f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({address})" in words
+    extras = re.findall(r"`(\w+)`", words.partition("with the extras ")[2].partition("network")[0])
+    assert f'"embstore[{",".join(extras)}]"' in install
+    code = "".join("".join(cell["source"]) for cell in _cells(notebook)[2:])
+    for name in re.findall(r'"\.\./tutorials/([^"]+)"', code):
+        assert f"{{tutorials}}/{name} -o ../tutorials/{name}" in install
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
