@@ -113,7 +113,7 @@ def test_ids_as_text_only_where_they_are_wanted(cli, made: Synthetic) -> None:
         assert [row["item_id"] for row in texts] == [str(row["item_id"]) for row in numbers]
         assert all(isinstance(row["item_id"], int) for row in numbers)
     assert max(row["item_id"] for row in numbers) > 2**53
-    assert "2^53" in cli("neighbours", "--help").stdout
+    assert "2^53" in cli("neighbours", "--help-all").stdout
 
 
 def test_layers_sort_by_number_in_pandas(make_store) -> None:
