@@ -38,9 +38,7 @@ _BUILD: Mapping[str, Sequence[str]] = {
     "Vectors": ("unit", "pooling", "prompt", "template", "layer", "dtype", "long", "name"),
     "Computation": ("device", "device_map", "batch_tokens"),
     "Several machines": ("shard", "on", "workers", "worker_gpus", "worker_cpus", "ray_address"),
-    "Store and output": (
-        "index", "index_memory", "store", "store_option", "dry_run", "strict", "quiet", "help",
-    ),
+    "Store and output": ("index", "index_memory", "store", "store_option", "dry_run", "strict", "quiet", "help"),
 }  # fmt: skip
 
 
