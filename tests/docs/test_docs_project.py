@@ -3,13 +3,17 @@
 import re
 import shlex
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from docs_pages import DOCS as DOCS_FOLDER
 from docs_pages import ROOT
 from embstore_cli.main import DOCS, app
 from typer.testing import CliRunner
+
+from embstore.metrics import METRICS
 
 pytestmark = pytest.mark.docs
 
@@ -50,6 +54,15 @@ def test_the_pages_of_a_release_stay_at_the_address_that_help_names() -> None:
     assert f"{site['site_url']}latest/" == DOCS
     commands = " ".join(step.get("run", "") for step in _workflow("docs")["jobs"]["publish"]["steps"])
     assert 'mike deploy --push --update-aliases "${TAG#v}" latest' in commands
+
+
+def test_the_start_page_has_pictures_and_the_glossary_each_metric() -> None:
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (DOCS_FOLDER / "index.md").read_text("utf-8"))
+    assert {Path(name).suffix for name in pictures} == {".png", ".svg"}
+    assert all((DOCS_FOLDER / name).is_file() for name in pictures)
+    assert re.search(r"pre > code \{[^}]*white-space: pre-wrap", (DOCS_FOLDER / "site.css").read_text("utf-8"))
+    glossary = (DOCS_FOLDER / "glossary.md").read_text("utf-8")
+    assert [name for name in METRICS if f"[`{name}`](reference/metrics.md#{name})" not in glossary] == []
 
 
 def test_forms_ask_and_the_image_of_a_node_has_what_it_copies() -> None:
