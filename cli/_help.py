@@ -1,7 +1,7 @@
 """How ``--help`` is laid out: options in sections, under 80 lines on a terminal of 80 columns.
 
-Where the whole text of each option does not fit, its first sentence is shown; where that does not fit either, options
-that many commands have are shown by name. ``--help-all`` shows all.
+Where the whole text of each option does not fit, its first sentence is shown; where that does not fit either, sections
+of options that many commands have are shown by name, one after the other. ``--help-all`` shows all.
 """
 
 import re
@@ -15,10 +15,10 @@ _LONGEST_DEFAULT = 12  # characters of a default that is shown after a first sen
 _WIDEST = 26  # characters of an option with its value, beside its first sentence
 _SENTENCE = re.compile(r"(?:\([^)]*\)|[^.;(]|[.;](?!\s|$))*")
 _FIRST = ("Arguments", "Options", "Picture")
-_NAMED = ("Spaces", "Layers and items")  # are of the same options in many commands
+_SHARED = ("Spaces", "Layers and items", "Picture", "Output")  # are of the same options in many commands
 
 LEVEL = "embstore.help"  # key of a context's ``meta``: how much a help shows
-IN_FULL, _BY_SENTENCE, _BY_NAME = -1, 1, 2  # 0: all, if that fits
+IN_FULL, _BY_SENTENCE = -1, 1  # 0: all, if that fits; from 2 on: the first of the shared sections by name
 
 _SECTIONS: Mapping[str, Sequence[str]] = {
     "Spaces": ("model", "revision", "space", "unit", "pooling", "template"),
@@ -51,7 +51,7 @@ class LaidOut:
     def get_help(self: Any, ctx: Any) -> str:
         """Return the help, with as much of each option as fits."""
         text: str = super().get_help(ctx)  # type: ignore[misc]
-        for level in (_BY_SENTENCE, _BY_NAME):
+        for level in range(_BY_SENTENCE, len(_SHARED) + 2):
             if ctx.meta.get(LEVEL) == IN_FULL or text.count("\n") < _MOST_LINES:
                 break
             ctx.meta[LEVEL] = level
@@ -78,7 +78,7 @@ class LaidOut:
         if level:
             list(sections.values())[-1].append(("--help-all", "Show the whole text of each option."))
         for title, rows in sections.items():
-            if level == _BY_NAME and title in _NAMED:
+            if title in _SHARED[: max(level - 1, 0)]:
                 with formatter.section(f"{title} (--help-all explains these)"):
                     formatter.write_text(", ".join(name.partition(" ")[0] for name, _ in rows))
                 continue
