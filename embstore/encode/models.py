@@ -1,6 +1,7 @@
 """Load the part of a transformers model that reads text: all of it, a text tower, an encoder, or a language model."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -334,6 +335,11 @@ def fenced(checkpoint: Checkpoint) -> Iterator[Path]:
     with TemporaryDirectory(prefix="embstore-checkpoint-") as name, _offline():
         view = Path(name)
         for file in read_files(checkpoint.folder):
+            if file.name == "tokenizer_config.json" and isinstance(config := read_json(file), dict):
+                # Before 5.8, transformers reads the files that it names, wherever they are.
+                kept = {name: value for name, value in config.items() if not name.endswith("_file")}
+                (view / file.name).write_text(json.dumps(kept), encoding="utf-8")
+                continue
             try:
                 os.symlink(file.resolve(), view / file.name)
             except OSError:  # on Windows it takes a privilege
@@ -377,7 +383,9 @@ def _offline() -> Iterator[None]:
     """Block requests to the hub and the loading of its kernels inside a ``with`` block."""
     switches: list[tuple[Any, str, Any]] = [(need("huggingface_hub.constants"), "HF_HUB_OFFLINE", True)]
     with suppress(CheckpointError):  # some versions of transformers do not have the module
-        switches.append((need("transformers.integrations.hub_kernels"), "_kernels_enabled", False))
+        kernels = need("transformers.integrations.hub_kernels")
+        name = "_kernels_enabled" if hasattr(kernels, "_kernels_enabled") else "_kernels_available"  # before 5.0
+        switches.append((kernels, name, False))
     previous = [(module, name, getattr(module, name, None)) for module, name, _ in switches]
     for module, name, value in switches:
         setattr(module, name, value)

@@ -101,13 +101,13 @@ SPECIAL: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def config_of(model_type: str, vocab_size: int, **sizes: Any) -> tf.PreTrainedConfig:
+def config_of(model_type: str, vocab_size: int, **sizes: Any) -> tf.PretrainedConfig:
     """Return a small config of an architecture: its defaults but for the sizes."""
     special = SPECIAL.get(model_type, {}) | sizes
     return _small_config(CONFIG_MAPPING[model_type], vocab_size, special)
 
 
-def _small_config(cls: type, vocab_size: int, special: dict[str, Any]) -> tf.PreTrainedConfig:
+def _small_config(cls: type, vocab_size: int, special: dict[str, Any]) -> tf.PretrainedConfig:
     """Return a config of a class with small sizes, also in the configs of its parts."""
     names = {field.name for field in fields(cls)} if is_dataclass(cls) else set(signature(cls.__init__).parameters)
     names |= set(cls.attribute_map)
@@ -115,7 +115,7 @@ def _small_config(cls: type, vocab_size: int, special: dict[str, Any]) -> tf.Pre
     parts = {}
     for name in getattr(cls, "sub_configs_defaults", {}):
         part = getattr(cls(), name, None)
-        if name not in special and isinstance(part, tf.PreTrainedConfig):
+        if name not in special and isinstance(part, tf.PretrainedConfig):
             parts[name] = _small_config(type(part), vocab_size, SPECIAL.get(part.model_type, {}))
     given = {name: value for name, value in (SMALL | ids).items() if name in names}
     return cls(**given | parts | special)
