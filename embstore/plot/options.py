@@ -1,0 +1,122 @@
+"""The options of a picture, checked before anything is computed."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from embstore.base.errors import UnknownNameError, UsageError
+from embstore.plot.axes import STYLE_NAMES
+
+X_AXES = ("layer", "step")
+
+_MM = 96 / 25.4  # CSS pixels in a millimetre
+_UNITS = {"mm": _MM, "cm": 10 * _MM, "in": 96.0, "pt": 96 / 72}
+_LIMITS = {"width": (50.0, 297.0), "height": (15.0, 297.0)}  # in millimetres; A4 is 297 mm long
+_COLOUR = re.compile(r"#(?:[0-9a-f]{3}){1,2}")
+_NAMED = {
+    "black": "#000000", "grey": "#808080", "gray": "#808080", "red": "#D00000", "orange": "#E69F00",
+    "yellow": "#F0E442", "green": "#009E73", "blue": "#0072B2", "skyblue": "#56B4E9", "vermillion": "#D55E00",
+    "purple": "#7B3FA0", "pink": "#CC79A7", "brown": "#8B5A2B",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PlotOptions:
+    """Options of a picture, as :meth:`Table.plot` documents them."""
+
+    column: str | None = None
+    title: str | None = None
+    width: float = 170 * _MM  # in CSS pixels
+    height: float | None = None  # in CSS pixels
+    style: str = "paper"
+    logy: bool = False
+    x: str = "layer"
+    logx: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    x_label: str | None = None
+    y_label: str | None = None
+    range: tuple[float, float] | None = None
+    caption: str | None = None  # None for one that is made; "" for none
+    colours: tuple[str, ...] = ()  # as #rrggbb; none for the palette of the style
+
+    def __post_init__(self) -> None:
+        if self.style not in STYLE_NAMES:
+            raise UnknownNameError("style", self.style, STYLE_NAMES)
+        if self.x not in X_AXES:
+            raise UnknownNameError("x axis", self.x, X_AXES)
+        if self.logx and self.x != "step":
+            raise UsageError("⦃logx⦄ is about training steps: add ⦃x=step⦄.")
+        if self.logy and self.range is not None and self.range[0] <= 0:
+            raise UsageError("⦃logy⦄ needs a range of positive values, such as ⦃range=0.01,1⦄.")
+
+
+def read_options(
+    *, width: str, height: str | None = None, range: str | Sequence[float] | None = None, caption: str | None = None,
+    labels: Mapping[str, str] | Sequence[str] = (), colours: str | Sequence[str] = (), **options: Any,
+) -> PlotOptions:  # fmt: skip
+    """Return options of which some are texts, as a user writes them.
+
+    Raises:
+        UsageError: An option is not of its form, or cannot work.
+        UnknownNameError: There is no such style, x axis or colour.
+    """
+    named = [*filter(None, colours.split(","))] if isinstance(colours, str) else colours
+    return PlotOptions(
+        width=read_length("width", width), height=None if height is None else read_length("height", height),
+        range=None if range is None else _read_range(range), caption="" if caption == "none" else caption,
+        labels=labels if isinstance(labels, Mapping) else dict(map(_read_label, labels)),
+        colours=tuple(map(_read_colour, named)), **options,
+    )  # fmt: skip
+
+
+def read_length(name: str, text: str) -> float:
+    """Return a length on paper, such as ``80mm``, ``12cm``, ``3.3in`` or ``240pt``, in CSS pixels (96 an inch).
+
+    Args:
+        name: Option that the length is of, ``width`` or ``height``, which has limits.
+        text: The length.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", str(text).lower())
+    if found is None or found[2] not in (*_UNITS, "", "px"):
+        raise UsageError(f"{text!r} is no length: write it as in ⦃{name}=80mm⦄; cm, in and pt are known too.")
+    number = float(found[1])
+    if found[2] in ("", "px"):
+        why = "has no unit" if not found[2] else "is in pixels, which have no size on paper"
+        size = number if not found[2] and _LIMITS[name][0] <= number <= _LIMITS[name][1] else number / _MM
+        raise UsageError(f"{text!r} {why}: write a length as in ⦃{name}={size:.4g}mm⦄; cm, in and pt are known too.")
+    low, high = _LIMITS[name]
+    length = number * _UNITS[found[2]]
+    if not low <= length / _MM <= high + 0.01:
+        raise UsageError(
+            f"{name} must be from {low:g}mm to {high:g}mm, the length of a page of A4, not {str(text).strip()}."
+        )
+    return length
+
+
+def _read_range(given: str | Sequence[float]) -> tuple[float, float]:
+    try:
+        low, high = map(float, given.split(",") if isinstance(given, str) else given)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise UsageError(f"{given!r} is no range: write two numbers, the smaller first, as in ⦃range=0,1⦄.")
+    return low, high
+
+
+def _read_label(text: str) -> tuple[str, str]:
+    space, is_there, label = text.partition("=")
+    if not (space and is_there and label):
+        raise UsageError(f"{text!r} is no label: write SPACE=TEXT, as in --label 'minilm.word.last=MiniLM, words'.")
+    return space, label
+
+
+def _read_colour(text: str) -> str:
+    found = str(text).strip().lower()
+    if _COLOUR.fullmatch(found):
+        return found if len(found) == 7 else "#" + "".join(2 * digit for digit in found[1:])
+    if found not in _NAMED:
+        hint = "Write any other as #rrggbb, as in ⦃colours=#0072B2,#D55E00⦄."
+        raise UnknownNameError("colour", str(text).strip(), _NAMED, hint)
+    return _NAMED[found]
