@@ -175,11 +175,11 @@ class Table:
             y_label: Title of the y axis.
             range: Ends of the scale of values; of colours in a heat map. What is outside is not drawn.
             caption: Caption; by default the number of vectors and what was chosen, ``"none"`` for none.
-            colours: Colours of the curves, in their order, or of a scale: ``#rrggbb`` or common names.
+            colours: Colours of the curves, in their order, or of a scale, as ``#rrggbb``.
 
         Raises:
             UsageError: The table has no picture, or an option does not suit it.
-            UnknownNameError: There is no such column, style, space or colour.
+            UnknownNameError: There is no such column, style or space.
         """
         assert _drawer is not None  # registered by embstore.store, which every table comes from
         return _drawer(

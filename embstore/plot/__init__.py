@@ -2,15 +2,16 @@
 
 figure.py     a table → its chart, with title and caption
 options.py    the options of a picture, as users write them
-charts.py     the types of charts, each a list of panels
+charts.py     curves, bars and strips, each a list of panels
+heat_map.py   heat maps of layers against layers
 results.py    a table from a JSON file; what of it is drawn; results of several revisions as curves over training steps
 spaces.py     names of spaces in words; the colour and mark of a model
 axes.py       styles; scales, axes, and how wide texts are
 rendering.py  a chart as SVG, PNG and PDF of an exact width, by vl-convert
 """
 
-from embstore.plot.figure import SUFFIXES, Figure, draw, draw_table, file_type
+from embstore.plot.figure import SUFFIXES, Figure, draw, file_type
 from embstore.plot.options import PlotOptions, read_options
 from embstore.plot.results import read_result
 
-__all__ = ["SUFFIXES", "Figure", "PlotOptions", "draw", "draw_table", "file_type", "read_options", "read_result"]
+__all__ = ["SUFFIXES", "Figure", "PlotOptions", "draw", "file_type", "read_options", "read_result"]

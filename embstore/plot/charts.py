@@ -1,4 +1,4 @@
-"""Draw the panels of the four types of charts: curves over the layers, heat maps, stacked bars, and strips of words."""
+"""Draw the panels of three types of charts: curves over the layers, stacked bars, and strips of words."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,6 @@ from embstore.plot.axes import (
     Style,
     ValueScale,
     band_encoding,
-    break_lines,
     layer_encoding,
     quoted,
     shorten,
@@ -29,7 +28,6 @@ GAP = 18.0
 _MARGIN = 5.0
 _NARROWEST = 190.0
 _CURVE_LABEL_SHARE, _ITEM_LABEL_SHARE = 0.4, 0.35
-_LARGEST_CELL, _SMALLEST_SIDE = 44.0, 130.0
 _MOST_ITEMS = 40
 
 
@@ -56,6 +54,11 @@ class Request:
     def values(self) -> list[float]:
         """The values drawn."""
         return [row[self.value] for row in self.table.rows if row[self.value] is not None]
+
+    def has_room(self, value: float) -> bool:
+        """Return whether a value is in the requested range, if there is one."""
+        limits = self.options.range
+        return limits is None or limits[0] <= value <= limits[1]
 
     @property
     def value_title(self) -> str:
@@ -134,13 +137,13 @@ def _split(rows: Sequence[Row], columns: Sequence[str]) -> list[tuple[tuple[Any,
     ]
 
 
-def _layer_names(rows: Sequence[Row], suffix: str = "") -> list[str]:
+def layer_names(rows: Sequence[Row], suffix: str = "") -> list[str]:
     """Return the names of the layers of rows, in order."""
     ordered = sorted(rows, key=lambda row: row[f"layer{suffix}"])
     return LayerAxis.of(row[f"layer_name{suffix}"] for row in ordered).names
 
 
-def _fields(*names: str) -> list[dict[str, str]]:
+def fields_of(*names: str) -> list[dict[str, str]]:
     """Return the fields of a tooltip."""
     return [{"field": name} for name in names]
 
@@ -149,6 +152,7 @@ def curve_panels(request: Request) -> tuple[list[Panel], list[str]]:
     """Return one panel for each combination of the facets, with the same scales, and notes."""
     chart, rows = request.chart, request.table.rows
     spaces = [space for (space,) in distinct(rows, (chart.series,))]
+    labels = _labels(request, spaces)
     names = [row[chart.layer_name] for row in sorted(rows, key=lambda row: row[chart.layer])]
     in_order = {name: at for at, name in enumerate(dict.fromkeys(names))}
     axis = LayerAxis(in_order) if chart.x == "groups" else LayerAxis.of(names)
@@ -156,7 +160,6 @@ def curve_panels(request: Request) -> tuple[list[Panel], list[str]]:
     limits = dict(chart.intervals).get(request.value, ())
     drawn = (request.value, *limits, *drawn_baselines(request.table, chart, request.value))
     scale = request.scale_of([row[name] for name in drawn for row in rows if row[name] is not None])
-    labels = _labels(request, spaces)
     longest = max((text_width(label, request.style.size) for label in labels), default=0.0)
     width = request.panel_width(len(facets), _NARROWEST + longest)
     return [
@@ -201,7 +204,7 @@ def _curves(
         mark = {"type": "line", "strokeWidth": 1, "strokeDash": pattern}
         layers.append({"mark": mark, "transform": [numbered], "encoding": line})
     curve = {"x": x, "y": y, "color": colours}
-    tooltip = _fields(chart.series, chart.layer_name, value, *(["n"] if "n" in rows[0] else []))
+    tooltip = fields_of(chart.series, chart.layer_name, value, *(["n"] if "n" in rows[0] else []))
     layers += [
         {"mark": {"type": "line", "strokeWidth": 1.6}, "transform": [numbered],
          "encoding": curve | {"strokeDash": dashes}},
@@ -274,6 +277,7 @@ def _end_labels(
     drawn = [row for row in rows if row[value] is not None]
     ordered = sorted(drawn, key=lambda row: axis.places[row[request.chart.layer_name]])
     ends = {row[series]: row[value] for row in ordered}
+    ends = {name: end for name, end in ends.items() if request.has_room(end)}
     places = spread([scale.at(end, height) for end in ends.values()], 1.15 * (style.size - 1), 2, height)
     data = [
         {series: printable(name), "label": shorten(printable(name), room + 2, style.size - 1), "pixels": place}
@@ -285,73 +289,6 @@ def _end_labels(
         "encoding": {"y": {"field": "pixels", "type": "quantitative", "scale": None}, "text": {"field": "label"},
                      "color": colours},
     }  # fmt: skip
-
-
-def heat_map_panels(request: Request) -> tuple[list[Panel], list[str]]:
-    """Return one panel for each pair of spaces (and group), with the same colours, and notes."""
-    pairs = request.panels_of("space", "space_2")
-    width = request.panel_width(len(pairs))
-    return [_heat_map(request, rows, pair, width, titled=len(pairs) > 1) for pair, rows in pairs], []
-
-
-def _heat_map(request: Request, rows: Sequence[Row], pair: tuple[str, ...], width: float, *, titled: bool) -> Panel:
-    style, value, values = request.style, request.value, request.values
-    down, across = _layer_names(rows), _layer_names(rows, "_2")
-    legend_width = 62.0
-    left = max(text_width(name, style.size - 1) for name in down) + 14 + 1.3 * style.size
-    inner = width - left - legend_width
-    cell = inner / len(across)
-    height = request.options.height or max(min(cell, _LARGEST_CELL) * len(down), _SMALLEST_SIDE)
-    data = [{name: row[name] for name in ("layer_name", "layer_name_2", value, "n")} for row in rows]
-    same = pair[0] == pair[1]
-    of = ["", ""] if same else [f", {printable(space)}" for space in pair[:2]]
-    first, second = (f"{side}{space}" for side, space in zip(request.chart.sides, of, strict=True))
-    first, second = request.options.y_label or first, request.x_title(second)
-    x = band_encoding("layer_name_2", across, inner, style, shorten(second, inner, style.size))
-    y = band_encoding("layer_name", down, height, style, shorten(first, height, style.size), upwards=True)
-    low, high = min(0.0, *values), max(values)
-    top = 1.0 if 0 <= high <= 1 else high
-    low, top = request.options.range or (low, top)
-    is_distance = value in request.chart.distances
-    unit = dict(request.chart.units).get(value)
-    named = f"{request.value_label} ({unit})" if unit else request.value_label
-    colour = {
-        "field": value, "type": "quantitative",
-        "scale": {**request.shades, "domain": [low, top], "clamp": True, "reverse": is_distance},
-        "legend": {"title": break_lines(named, legend_width - 6, style.size), "gradientLength": min(height, 160),
-                   "format": ".3~g"},
-    }  # fmt: skip
-    tooltip = _fields("layer_name", "layer_name_2", value, "n")
-    layers: list[dict[str, Any]] = [
-        {"mark": {"type": "rect"}, "encoding": {"x": x, "y": y, "color": colour, "tooltip": tooltip}}
-    ]
-    if not same:
-        outline = {"type": "rect", "filled": False, "stroke": "white", "strokeWidth": 1.5}
-        layers.append({"mark": outline, "data": {"values": _diagonal(down, across)}, "encoding": {"x": x, "y": y}})
-    size = style.size - 1
-    widest = max(text_width(f"{number:.2f}".replace("-", "−"), size) for number in values)
-    if cell >= widest + 3 and height / len(down) >= size + 3:
-        share = f"(datum[{value!r}] - {low!r}) / {top - low!r}"
-        share = f"1 - {share}" if is_distance else share
-        light: dict[str, Any] = {"value": "black"} if request.options.colours else {
-            "condition": {"test": f"{share} > 0.6", "value": "black"},
-            "value": "white",
-        }  # fmt: skip
-        text = {"field": value, "type": "quantitative", "format": ".2f"}
-        layers.append({"mark": {"type": "text", "fontSize": size}, "encoding": {"x": x, "y": y, "text": text,
-                                                                               "color": light}})  # fmt: skip
-    title = ", ".join((pair[0] if same else f"{pair[0]} × {pair[1]}", *pair[2:])) if titled else ""
-    return request.panel((inner, height), data, layers, title, width)
-
-
-def _diagonal(down: Sequence[str], across: Sequence[str]) -> list[dict[str, str]]:
-    """Return the cells of layers at the same relative depth, for each layer of the side that has more."""
-    n = max(len(down), len(across))
-    depths = [at / max(n - 1, 1) for at in range(n)]
-    return [
-        {"layer_name": down[round(depth * (len(down) - 1))], "layer_name_2": across[round(depth * (len(across) - 1))]}
-        for depth in depths
-    ]
 
 
 def bar_panels(request: Request) -> tuple[list[Panel], list[str]]:
@@ -380,7 +317,7 @@ def _stack(request: Request, row: Row) -> Iterator[dict[str, Any]]:
 
 
 def _bars(request: Request, rows: Sequence[Row], title: str, width: float, scale: ValueScale, n_bars: int) -> Panel:
-    style, value, names = request.style, request.value, _layer_names(rows)
+    style, value, names = request.style, request.value, layer_names(rows)
     height = request.height(width, 150.0)
     inner = width - scale.axis_width(request.y_title, height, style) - 66
     data = [datum for row in rows for datum in _stack(request, row)]
@@ -392,7 +329,7 @@ def _bars(request: Request, rows: Sequence[Row], title: str, width: float, scale
         "field": "rank", "type": "ordinal", "scale": {**request.shades, "domain": [*range(1, n_bars + 1)]},
         "legend": {"title": "rank", "values": _some(n_bars)},
     }  # fmt: skip
-    tooltip = _fields("layer_name", "rank", "name", value)
+    tooltip = fields_of("layer_name", "rank", "name", value)
     layers: list[dict[str, Any]] = [
         {"mark": {"type": "bar", "stroke": style.background, "strokeWidth": 0.5},
          "encoding": {"x": x, "y": y, "y2": {"field": "to"}, "color": rank, "tooltip": tooltip}}
@@ -463,7 +400,7 @@ def _strip(
     most = _ITEM_LABEL_SHARE * width
     labels = {item: shorten(printable(item), most, style.size - 1) for item in items}
     left = max(text_width(label, style.size - 1) for label in labels.values()) + 12
-    layers = _layer_names(rows)
+    layers = layer_names(rows)
     legend = 66 if len(layers) > 1 else 8
     inner = width - left - legend
     step = 1.35 * style.size
@@ -489,7 +426,7 @@ def _strip(
         "scale": {**request.shades, "domain": layers},
         "legend": {"title": "layer"} if len(layers) > 1 else None,
     }  # fmt: skip
-    tooltip = _fields("item", "layer_name", value, "n")
+    tooltip = fields_of("item", "layer_name", value, "n")
     dots: dict[str, Any] = {"mark": {"type": "point", "filled": True, "size": 34, "opacity": 1},
             "encoding": {"x": x, "y": lines, "color": shade, "tooltip": tooltip}}  # fmt: skip
     if any(row.get(SAME) for row in data):

@@ -13,8 +13,9 @@ from embstore.base.messages import printable
 from embstore.base.table import Table
 from embstore.plot import rendering
 from embstore.plot.axes import STYLES, SURE, Style, break_lines, shorten, text_width
-from embstore.plot.charts import GAP, Panel, Request, bar_panels, curve_panels, heat_map_panels, strip_panels
-from embstore.plot.options import PlotOptions, read_options
+from embstore.plot.charts import GAP, Panel, Request, bar_panels, curve_panels, strip_panels
+from embstore.plot.heat_map import heat_map_panels
+from embstore.plot.options import PlotOptions
 from embstore.plot.results import (
     about_results,
     caption,
@@ -110,7 +111,8 @@ class Figure:
     def to_html(self) -> str:
         """Return an interactive page that needs no network. Raises: as ``to_svg``."""
         title = rendering.escaped(" ".join(self._title))
-        return _PAGE.format(title=title, libraries=rendering.libraries(), spec=self.to_json().replace("<", "\\u003c"))
+        libraries, spec = rendering.convert("javascript_bundle"), self.to_json().replace("<", "\\u003c")
+        return _PAGE.format(title=title, libraries=libraries, spec=spec)
 
     @property
     def _about(self) -> str:
@@ -194,12 +196,10 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
     else:
         panels, panel_notes = _panels(request)
         spec = _composed(panels, options)
+    n_outside = sum(not request.has_room(each) for each in request.values) if chart.kind == "curves" else 0
+    if n_outside:
+        notes.append(f"{n_outside} of {len(request.values)} values are outside the range and not drawn.")
     return Figure(spec | about, (*notes, *panel_notes), options.width, on_paper=options.style == "paper")
-
-
-def draw_table(table: Table, **options: Any) -> Figure:
-    """Draw a table as :meth:`Table.plot` does, with options as texts such as ``80mm``."""
-    return draw(table, read_options(**options))
 
 
 def _value(table: Table, chart: Chart, options: PlotOptions) -> str:

@@ -14,12 +14,7 @@ X_AXES = ("layer", "step")
 _MM = 96 / 25.4  # CSS pixels in a millimetre
 _UNITS = {"mm": _MM, "cm": 10 * _MM, "in": 96.0, "pt": 96 / 72}
 _LIMITS = {"width": (50.0, 297.0), "height": (15.0, 297.0)}  # in millimetres; A4 is 297 mm long
-_COLOUR = re.compile(r"#(?:[0-9a-f]{3}){1,2}")
-_NAMED = {
-    "black": "#000000", "grey": "#808080", "gray": "#808080", "red": "#D00000", "orange": "#E69F00",
-    "yellow": "#F0E442", "green": "#009E73", "blue": "#0072B2", "skyblue": "#56B4E9", "vermillion": "#D55E00",
-    "purple": "#7B3FA0", "pink": "#CC79A7", "brown": "#8B5A2B",
-}  # fmt: skip
+_COLOUR = re.compile(r"#[0-9a-f]{6}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +55,7 @@ def read_options(
 
     Raises:
         UsageError: An option is not of its form, or cannot work.
-        UnknownNameError: There is no such style, x axis or colour.
+        UnknownNameError: There is no such style or x axis.
     """
     named = [*filter(None, colours.split(","))] if isinstance(colours, str) else colours
     return PlotOptions(
@@ -81,12 +76,12 @@ def read_length(name: str, text: str) -> float:
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", str(text).lower())
     if found is None or found[2] not in (*_UNITS, "", "px"):
         raise UsageError(f"{text!r} is no length: write it as in ⦃{name}=80mm⦄; cm, in and pt are known too.")
-    number = float(found[1])
+    number, (low, high) = float(found[1]), _LIMITS[name]
     if found[2] in ("", "px"):
         why = "has no unit" if not found[2] else "is in pixels, which have no size on paper"
-        size = number if not found[2] and _LIMITS[name][0] <= number <= _LIMITS[name][1] else number / _MM
+        meant = [number / _MM] if found[2] else [number, number / _MM]
+        size = next((each for each in meant if low <= each <= high), 80)
         raise UsageError(f"{text!r} {why}: write a length as in ⦃{name}={size:.4g}mm⦄; cm, in and pt are known too.")
-    low, high = _LIMITS[name]
     length = number * _UNITS[found[2]]
     if not low <= length / _MM <= high + 0.01:
         raise UsageError(
@@ -114,9 +109,6 @@ def _read_label(text: str) -> tuple[str, str]:
 
 def _read_colour(text: str) -> str:
     found = str(text).strip().lower()
-    if _COLOUR.fullmatch(found):
-        return found if len(found) == 7 else "#" + "".join(2 * digit for digit in found[1:])
-    if found not in _NAMED:
-        hint = "Write any other as #rrggbb, as in ⦃colours=#0072B2,#D55E00⦄."
-        raise UnknownNameError("colour", str(text).strip(), _NAMED, hint)
-    return _NAMED[found]
+    if not _COLOUR.fullmatch(found):
+        raise UsageError(f"{text!r} is no colour: write each as #rrggbb, as in ⦃colours=#0072B2,#D55E00⦄.")
+    return found

@@ -33,12 +33,8 @@ def convert(name: str, **arguments: Any) -> Any:
             f"pictures are drawn by vl-convert-python, which is not installed: {install_command('plot')}. "
             "Vega-Lite specifications need nothing more: embstore plot METRIC -o FIGURE.vl.json"
         ) from error
-    return getattr(vl_convert, name)(**arguments)
-
-
-def libraries() -> str:
-    """Return the JavaScript of a page that draws specifications without a network."""
-    return str(convert("javascript_bundle", vl_version=_VEGA_LITE))
+    versions = {} if name.startswith("svg") else {"vl_version": _VEGA_LITE}
+    return getattr(vl_convert, name)(**versions, **arguments)
 
 
 def escaped(text: str) -> str:
@@ -82,7 +78,7 @@ def svg(
 
 
 def _rendered(spec: Mapping[str, Any]) -> str:
-    drawn = str(convert("vegalite_to_svg", vl_spec=dict(spec), vl_version=_VEGA_LITE))
+    drawn = str(convert("vegalite_to_svg", vl_spec=dict(spec)))
     numbers: dict[str, str] = {}  # the ids of gradients and clips count on from picture to picture of a process
     return _ID.sub(lambda found: f"{found[1]}{numbers.setdefault(found[0], str(len(numbers)))}", drawn)
 

@@ -155,15 +155,21 @@ def caption(table: Table, chart: Chart, value: str, shared: str, *, is_complete:
             f"{_compared(table).replace('no ', 'a ', 1)} was found everywhere (adjusted\u00a0p\u00a0<\u00a0.05)"
         )
     parts += _calibration(table, value)
-    defaults = dict(chart.defaults)
+    parts += _settings(table, chart, is_complete=is_complete)
+    lost = [row for row in table.rows if row[value] is None]
+    if lost and len(lost) < len(table.rows):
+        parts.append(f"{len(lost)} of {len(table.rows)} without a value")
+    return parts
+
+
+def _settings(table: Table, chart: Chart, *, is_complete: bool) -> list[str]:
+    """Return the selection and the settings that all rows share; those with default values only if requested."""
+    defaults, parts = dict(chart.defaults), []
     for column in (*_SELECTION, *chart.settings, *(("seed",) if is_complete else ())):
         values = {_setting(row[column]) for row in table.rows if row.get(column) is not None}
         is_default = column in defaults and values == {_setting(defaults[column])}
         if len(values) == 1 and (is_complete or not is_default):
             parts.append(f"{column.replace('_', ' ')}: {printable(values.pop())}")
-    lost = [row for row in table.rows if row[value] is None]
-    if lost and len(lost) < len(table.rows):
-        parts.append(f"{len(lost)} of {len(table.rows)} without a value")
     return parts
 
 

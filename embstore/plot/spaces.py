@@ -33,25 +33,23 @@ def space_labels(spaces: Sequence[str]) -> tuple[dict[str, str], str]:
     A label has the parts in which the spaces differ: ``mean of tokens`` for ``minilm.word.mean`` beside
     ``minilm.word.last``, which have ``MiniLM, words`` in common. A single space has no label but its whole name.
     """
-    matches = [_PARTS.fullmatch(space) for space in spaces]
+    matches = [found for space in spaces if (found := _PARTS.fullmatch(space))]
+    if len(matches) < len(spaces):  # with names that users gave
+        return {space: space for space in spaces}, spaces[0] if len(spaces) == 1 else ""
     seeds = {found["seed"] for space in spaces if (found := _UNTRAINED.match(space))}
     parts = [
-        [space] if match is None else [
-            _model_label(match["model"], with_seed=len(seeds) > 1), _UNITS[match["unit"]],
-            _POOLINGS.get(match["pooling"], match["pooling"]), match["more"] or "",
-        ] for space, match in zip(spaces, matches, strict=True)
+        (_model_label(match["model"], with_seed=len(seeds) > 1), _UNITS[match["unit"]],
+         _POOLINGS.get(match["pooling"], match["pooling"]), match["more"] or "")
+        for match in matches
     ]  # fmt: skip
-    if None in matches:  # with names that users gave
-        return {space: space for space in spaces} if len(spaces) == 1 else _differing_parts(spaces), ""
     differs = [len({*names}) > 1 for names in zip(*parts, strict=True)]
     shared = ", ".join(name for name, is_own in zip(parts[0], differs, strict=True) if name and not is_own)
     if len(spaces) == 1:
         return {spaces[0]: shared}, shared
-    labels = {
-        space: ", ".join(name or "plain" for name, is_own in zip(names, differs, strict=True) if is_own)
-        for space, names in zip(spaces, parts, strict=True)
-    }
-    return (labels if len({*labels.values()}) == len(spaces) else _differing_parts(spaces)), shared
+    labels = [
+        ", ".join(name or "plain" for name, is_own in zip(names, differs, strict=True) if is_own) for names in parts
+    ]
+    return dict(zip(spaces, labels if len({*labels}) == len(spaces) else spaces, strict=True)), shared
 
 
 def _model_label(model: str, *, with_seed: bool) -> str:
@@ -60,26 +58,6 @@ def _model_label(model: str, *, with_seed: bool) -> str:
         seed = f" (seed {found['seed']})" if with_seed else ""
         return f"{_model_label(found['model'], with_seed=False)}{found['more']}, untrained{seed}"
     return re.sub(r"^[^-.]+", lambda first: _MODELS.get(first[0], first[0]), model)
-
-
-def _differing_parts(spaces: Sequence[str]) -> dict[str, str]:
-    """Return space → the parts of its name in which the spaces differ.
-
-    Of names with different numbers of parts, all but those that all names begin or end with.
-    """
-    parts = [space.split(".") for space in spaces]
-    if len({len(names) for names in parts}) > 1:
-        first = _n_common(parts)
-        last = _n_common([names[first:][::-1] for names in parts])
-        return {space: ".".join(names[first : len(names) - last]) for space, names in zip(spaces, parts, strict=True)}
-    differing = [at for at in range(len(parts[0])) if len({names[at] for names in parts}) > 1]
-    return {space: ".".join(names[at] for at in differing) for space, names in zip(spaces, parts, strict=True)}
-
-
-def _n_common(lists: Sequence[Sequence[str]]) -> int:
-    """Return how many elements all lists begin with, less than the length of the shortest."""
-    shortest = min(map(len, lists)) - 1
-    return next((at for at in range(shortest) if len({each[at] for each in lists}) > 1), shortest)
 
 
 def with_given_labels(found: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:

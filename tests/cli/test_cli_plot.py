@@ -114,7 +114,7 @@ def test_what_cannot_be_drawn_is_said(
         (["--width", "0mm"], "width must be from 50mm to 297mm"),
         (["--width", "640px"], "as in --width 169.3mm"),
         (["--range", "1"], "write two numbers, the smaller first, as in --range 0,1"),
-        (["--colours", "bleu"], "purple, pink, brown. Write any other as #rrggbb, as in --colours #0072B2,#D55E00"),
+        (["--colours", "bleu"], "'bleu' is no colour: write each as #rrggbb, as in --colours #0072B2,#D55E00"),
         (["--label", "MiniLM"], "'MiniLM' is no label: write SPACE=TEXT"),
     ],
 )

@@ -18,9 +18,8 @@ from embstore.plot.spaces import N_PLACES, palette_places, space_labels, with_gi
          ["MiniLM, untrained (seed 0)", "MiniLM, untrained (seed 1)"], "words, last token"),
         (["pythia-1.4b.word.last", "gpt2-medium.word.last"], ["Pythia-1.4b", "GPT-2-medium"], "words, last token"),
         (["gpt2.word.last.quick", "gpt2.word.last"], ["quick", "plain"], "GPT-2, words, last token"),
-        (["x.last.quick", "y.quick"], ["x.last", "y"], ""),
-        (["a", "a.b"], ["a", "a.b"], ""),
-        (["a.b.c"], ["a.b.c"], ""),
+        (["x.last.quick", "y.quick"], ["x.last.quick", "y.quick"], ""),
+        (["a.b.c"], ["a.b.c"], "a.b.c"),
     ],
 )  # fmt: skip
 def test_labels_are_the_parts_in_which_spaces_differ(spaces: list[str], labels: list[str], shared: str) -> None:

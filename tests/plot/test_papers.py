@@ -128,7 +128,7 @@ def test_a_model_looks_the_same_beside_others() -> None:
 def test_labels_titles_range_caption_and_colours_are_as_requested() -> None:
     figure = curves().plot(
         labels={MODELS[1]: "Random"}, x_label="block", y_label="Spearman", range=(0, 0.5), caption="Ours", title="",
-        colours=["#123456", "orange"],
+        colours=["#123456", "#E69F00"],
     )  # fmt: skip
     shown = texts(figure)
     assert {"MiniLM", "Random", "block", "Spearman", "Ours", "0.5"} <= {*shown}
@@ -184,8 +184,8 @@ def test_a_figure_goes_on_in_altair(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"range": "0,nan"}, "is no range"),
         ({"range": "0,1", "logy": True}, "logy=.* needs a range of positive values"),
         ({"labels": ["minilm"]}, "'minilm' is no label: write SPACE=TEXT"),
-        ({"colours": "#12345"}, "unknown colour '#12345'"),
-        ({"colours": "orange,bleu"}, "unknown colour 'bleu'. Did you mean 'blue'"),
+        ({"colours": "#12345"}, "'#12345' is no colour: write each as #rrggbb"),
+        ({"colours": "#123456,bleu"}, "'bleu' is no colour"),
         ({"style": "papre"}, "unknown style 'papre'"),
     ],
 )
