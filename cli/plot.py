@@ -66,9 +66,9 @@ class _Drawing:
 
     def draw(self, name: str | None, compute: Callable[[], "Table"] | None = None) -> None:
         """Draw a result into files; say where, unless they were named. A stored one may need no name."""
-        from embstore.plot import draw, file_type, read_options, read_result
+        from embstore.plot import PlotOptions, draw, file_type, read_result
 
-        options = read_options(
+        options = PlotOptions(
             column=self.column, title=self.title, width=self.width, height=self.height, style=self.style,
             logy=self.logy, x=self.x_axis, logx=self.logx, labels=self.label or (), x_label=self.x_label,
             y_label=self.y_label, range=self.range_, caption=self.caption, colours=self.colours,

@@ -11,7 +11,7 @@ rendering.py  a chart as SVG, PNG and PDF of an exact width, by vl-convert
 """
 
 from embstore.plot.figure import SUFFIXES, Figure, draw, file_type
-from embstore.plot.options import PlotOptions, read_options
+from embstore.plot.options import PlotOptions
 from embstore.plot.results import read_result
 
-__all__ = ["SUFFIXES", "Figure", "PlotOptions", "draw", "file_type", "read_options", "read_result"]
+__all__ = ["SUFFIXES", "Figure", "PlotOptions", "draw", "file_type", "read_result"]

@@ -90,7 +90,7 @@ class Request:
 
     def panel_width(self, n_panels: int, narrowest: float = _NARROWEST) -> float:
         """Return the width of a panel, as many side by side as have room, in rows of equal length where possible."""
-        room = self.options.width - 2 * _MARGIN - self.style.spare
+        room: float = self.options.width - 2 * _MARGIN - self.style.spare
         most = max(1, min(n_panels, int((room + GAP) // (narrowest + GAP))))
         columns = math.ceil(n_panels / math.ceil(n_panels / most))
         return (room - GAP * (columns - 1)) / columns

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from embstore.base.errors import UnknownNameError, UsageError
@@ -11,30 +11,35 @@ from embstore.plot.axes import STYLE_NAMES
 
 X_AXES = ("layer", "step")
 
-_MM = 96 / 25.4  # CSS pixels in a millimetre
+_MM = 96 / 25.4  # CSS pixels, of which an inch has 96, in a millimetre
 _UNITS = {"mm": _MM, "cm": 10 * _MM, "in": 96.0, "pt": 96 / 72}
 _LIMITS = {"width": (50.0, 297.0), "height": (15.0, 297.0)}  # in millimetres; A4 is 297 mm long
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PlotOptions:
-    """Options of a picture, as :meth:`Table.plot` documents them."""
+    """Options of a picture, as :meth:`Table.plot` documents them; texts of the command line are read as values.
+
+    Raises:
+        UsageError: An option is not of its form, or cannot work.
+        UnknownNameError: There is no such style or x axis.
+    """
 
     column: str | None = None
     title: str | None = None
-    width: float = 170 * _MM  # in CSS pixels
-    height: float | None = None  # in CSS pixels
+    width: Any = "170mm"  # once read, in CSS pixels
+    height: Any = None  # likewise
     style: str = "paper"
     logy: bool = False
     x: str = "layer"
     logx: bool = False
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Any = ()  # once read, space → label
     x_label: str | None = None
     y_label: str | None = None
-    range: tuple[float, float] | None = None
+    range: Any = None  # once read, two numbers
     caption: str | None = None  # None for one that is made; "" for none
-    colours: tuple[str, ...] = ()  # as #rrggbb; none for the palette of the style
+    colours: Any = ()  # once read, a tuple of #rrggbb; none for the palette of the style
 
     def __post_init__(self) -> None:
         if self.style not in STYLE_NAMES:
@@ -43,36 +48,19 @@ class PlotOptions:
             raise UnknownNameError("x axis", self.x, X_AXES)
         if self.logx and self.x != "step":
             raise UsageError("⦃logx⦄ is about training steps: add ⦃x=step⦄.")
-        if self.logy and self.range is not None and self.range[0] <= 0:
-            raise UsageError("⦃logy⦄ needs a range of positive values, such as ⦃range=0.01,1⦄.")
-
-
-def read_options(
-    *, width: str, height: str | None = None, range: str | Sequence[float] | None = None, caption: str | None = None,
-    labels: Mapping[str, str] | Sequence[str] = (), colours: str | Sequence[str] = (), **options: Any,
-) -> PlotOptions:  # fmt: skip
-    """Return options of which some are texts, as a user writes them.
-
-    Raises:
-        UsageError: An option is not of its form, or cannot work.
-        UnknownNameError: There is no such style or x axis.
-    """
-    named = [*filter(None, colours.split(","))] if isinstance(colours, str) else colours
-    return PlotOptions(
-        width=read_length("width", width), height=None if height is None else read_length("height", height),
-        range=None if range is None else _read_range(range), caption="" if caption == "none" else caption,
-        labels=labels if isinstance(labels, Mapping) else dict(map(_read_label, labels)),
-        colours=tuple(map(_read_colour, named)), **options,
-    )  # fmt: skip
+        colours = filter(None, self.colours.split(",")) if isinstance(self.colours, str) else self.colours
+        read = {
+            "width": read_length("width", self.width), "height": self.height and read_length("height", self.height),
+            "range": None if self.range is None else _read_range(self.range, is_log=self.logy),
+            "labels": dict(self.labels if isinstance(self.labels, Mapping) else map(_read_label, self.labels)),
+            "colours": tuple(map(_read_colour, colours)), "caption": "" if self.caption == "none" else self.caption,
+        }  # fmt: skip
+        for name, value in read.items():
+            object.__setattr__(self, name, value)
 
 
 def read_length(name: str, text: str) -> float:
-    """Return a length on paper, such as ``80mm``, ``12cm``, ``3.3in`` or ``240pt``, in CSS pixels (96 an inch).
-
-    Args:
-        name: Option that the length is of, ``width`` or ``height``, which has limits.
-        text: The length.
-    """
+    """Return a width or height on paper, such as ``80mm``, ``12cm``, ``3.3in`` or ``240pt``, in CSS pixels."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", str(text).lower())
     if found is None or found[2] not in (*_UNITS, "", "px"):
         raise UsageError(f"{text!r} is no length: write it as in ⦃{name}=80mm⦄; cm, in and pt are known too.")
@@ -90,13 +78,15 @@ def read_length(name: str, text: str) -> float:
     return length
 
 
-def _read_range(given: str | Sequence[float]) -> tuple[float, float]:
+def _read_range(given: str | Sequence[float], *, is_log: bool) -> tuple[float, float]:
     try:
         low, high = map(float, given.split(",") if isinstance(given, str) else given)
     except (TypeError, ValueError):
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise UsageError(f"{given!r} is no range: write two numbers, the smaller first, as in ⦃range=0,1⦄.")
+    if is_log and low <= 0:
+        raise UsageError("⦃logy⦄ needs a range of positive values, such as ⦃range=0.01,1⦄.")
     return low, high
 
 

@@ -47,12 +47,8 @@ def svg(
 ) -> str:
     """Return a specification as SVG, with text as text.
 
-    Args:
-        spec: Vega-Lite specification.
-        width: Width of the picture in CSS pixels; None for the one that the specification gives.
-        description: Text for ``desc``.
-        unit: Unit of its size: ``mm``; ``px`` or ``pt``, which are not written.
-        on_paper: Whether to leave out the background, which viewers on a screen then still show as white.
+    Its size is in millimetres, or without a unit in pixels or points. On paper it has no background, which viewers on a
+    screen then still show as white.
     """
     drawn = _rendered(spec)
     for _ in range(_MOST_FITS if width is not None else 0):

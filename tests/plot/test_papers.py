@@ -14,7 +14,7 @@ from embstore.base.chart import Chart
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.table import Table, table
 from embstore.metrics import METRICS
-from embstore.plot.options import read_length, read_options
+from embstore.plot.options import PlotOptions, read_length
 
 pytestmark = pytest.mark.slow
 
@@ -191,7 +191,7 @@ def test_a_figure_goes_on_in_altair(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_cannot_work_is_refused_with_the_right_form(options: dict[str, Any], message: str) -> None:
     with pytest.raises((UsageError, UnknownNameError), match=message):
-        read_options(**{"width": "80mm"} | options)
+        PlotOptions(**options)
 
 
 @pytest.mark.parametrize(
