@@ -34,10 +34,19 @@ class _Drawing:
         "Draw a result that query wrote as JSON; read no store.")] = None  # fmt: skip
     column: Annotated[str | None, option("--column COLUMN", "Column to draw, where the metric has several.")] = None
     title: Annotated[str | None, option("--title TEXT", "Title.  [default: the metric's name]")] = None
-    width: Annotated[str, option("--width LENGTH", "Width of the picture: 80mm, 3.3in or pixels (96 an inch).")] = "640"
+    width: Annotated[str, option("--width LENGTH", "Width of the whole picture on paper: 80mm, 3.3in.")] = "170mm"
     height: Annotated[str | None, option("--height LENGTH",
         "Height of each panel.  [default: one that suits the width]")] = None  # fmt: skip
-    theme: Annotated[str, option("--theme paper|screen|dark", "Colours and size of type.")] = "paper"
+    style: Annotated[str, option("--style paper|screen|dark",
+        "paper (black on white, small type), screen (larger type) or dark.")] = "paper"  # fmt: skip
+    label: Annotated[list[str] | None, option("--label SPACE=TEXT", "Call a space so (repeatable).")] = None
+    x_label: Annotated[str | None, option("--x-label TEXT", "Title of the x axis.")] = None
+    y_label: Annotated[str | None, option("--y-label TEXT", "Title of the y axis.")] = None
+    range_: Annotated[str | None, option("--range MIN,MAX", "Ends of the scale of values.")] = None
+    caption: Annotated[str | None, option("--caption none|TEXT",
+        "Caption.  [default: the number of vectors and what was chosen]")] = None  # fmt: skip
+    colours: Annotated[str, option("--colours LIST",
+        "Colours of the curves or the scale, with commas: #0072B2,#D55E00.")] = ""  # fmt: skip
     logy: Annotated[bool, option("--logy", "Make the scale of the values logarithmic.")] = False
     x_axis: Annotated[str, option("--x layer|step", "What the x axis shows: layers, or training steps.")] = "layer"
     logx: Annotated[bool, option("--logx", "With --x step: make its scale logarithmic.")] = False
@@ -57,8 +66,13 @@ class _Drawing:
 
     def draw(self, name: str | None, compute: Callable[[], "Table"] | None = None) -> None:
         """Draw a result into files; say where, unless they were named. A stored one may need no name."""
-        from embstore.plot import draw_table, file_type, read_result
+        from embstore.plot import PlotOptions, draw, file_type, read_result
 
+        options = PlotOptions(
+            column=self.column, title=self.title, width=self.width, height=self.height, style=self.style,
+            logy=self.logy, x=self.x_axis, logx=self.logx, labels=self.label or (), x_label=self.x_label,
+            y_label=self.y_label, range=self.range_, caption=self.caption, colours=self.colours,
+        )  # fmt: skip
         for file in self.output or ():
             _options.check_place(Path(file))
             file_type(file)
@@ -69,10 +83,7 @@ class _Drawing:
 
             with show_progress(self.quiet):
                 table = compute()
-        picture = draw_table(
-            table, column=self.column, title=self.title, width=self.width, height=self.height, theme=self.theme,
-            logy=self.logy, x=self.x_axis, logx=self.logx,
-        )  # fmt: skip
+        picture = draw(table, options)
         for note in () if self.quiet else (*table.notes, *picture.notes):
             say(note)
         for file in self.output or [f"{name or (self.result and self.result.stem)}.svg"]:

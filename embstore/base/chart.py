@@ -22,7 +22,10 @@ class Chart(NamedTuple):
 
     kind: ChartKind
     values: tuple[str, ...]
-    title: str = ""  # name of what is measured
+    title: str = ""  # name of what is measured, as a title has it
+    labels: tuple[tuple[str, str], ...] = ()  # column → what it is called on an axis, of those with a name of its own
+    defaults: tuple[tuple[str, object], ...] = ()  # setting → its default, which a caption does not state
+    distances: tuple[str, ...] = ()  # columns whose small values mean that two layers are alike
     units: tuple[tuple[str, str], ...] = ()  # column → unit of measurement, of the columns that have one
     ranges: tuple[tuple[str, str], ...] = ()
     intervals: tuple[tuple[str, tuple[str, str]], ...] = ()
@@ -42,6 +45,11 @@ class Chart(NamedTuple):
     is_ordered: bool = False  # whether the curves have an order, which their colours show
 
 
+def name_of(chart: Chart, column: str) -> str:
+    """Return what a picture calls a column."""
+    return dict(chart.labels).get(column, column.replace("_", " "))
+
+
 def with_groups(chart: Chart, *, is_ordered: bool) -> Chart:
     """Return the chart of results with the column ``group``: a curve a group and a panel a space, else a panel each.
 
@@ -53,7 +61,7 @@ def with_groups(chart: Chart, *, is_ordered: bool) -> Chart:
 
 
 COSINE = Chart(
-    "curves", ("cosine",), title="cosine", ranges=(("cosine", "−1 to 1"),), facets=("text", "text_2"),
+    "curves", ("cosine",), title="Cosine", ranges=(("cosine", "−1 to 1"),), facets=("text", "text_2"),
     settings=("transform",),
 )  # fmt: skip
 """The chart of cosines: a panel for each pair of texts, a curve for each space."""
@@ -61,7 +69,8 @@ COSINE = Chart(
 DRIFT = Chart(
     "curves",
     ("overlap", "turnover"),
-    title="drift",
+    title="Drift of neighbourhoods",
+    labels=(("overlap", "shared neighbours"), ("turnover", "turnover of neighbours")),
     ranges=(("overlap", "0 to 1"), ("turnover", "0 to 2")),
     facets=("space",),
     settings=("k",),
@@ -80,6 +89,7 @@ class Picture(Protocol):
     @property
     def notes(self) -> tuple[str, ...]: ...  # noqa: D102
     def to_json(self) -> str: ...  # noqa: D102
+    def to_altair(self) -> Any: ...  # noqa: D102
     def to_svg(self) -> str: ...  # noqa: D102
     def to_png(self) -> bytes: ...  # noqa: D102
     def to_pdf(self) -> bytes: ...  # noqa: D102

@@ -144,33 +144,48 @@ class Table:
         *,
         column: str | None = None,
         title: str | None = None,
-        width: str | float = 640,
-        height: str | float | None = None,
-        theme: str = "paper",
+        width: str = "170mm",
+        height: str | None = None,
+        style: str = "paper",
         logy: bool = False,
         x: str = "layer",
         logx: bool = False,
+        labels: Mapping[str, str] | None = None,
+        x_label: str | None = None,
+        y_label: str | None = None,
+        range: tuple[float, float] | None = None,
+        caption: str | None = None,
+        colours: Sequence[str] = (),
     ) -> Picture:
         """Draw the table; the picture shows itself in a notebook, and ``save`` writes it to a file.
 
+        ``to_altair`` returns it as a chart of Altair, to go on with.
+
         Args:
             column: Column to draw, where the metric has several.
-            title: Title; by default the name of what is measured.
-            width: Width of the picture, in pixels (96 an inch) or as in ``"80mm"``.
+            title: Title; by default the name of what is measured, ``""`` for none.
+            width: Width of the whole picture on paper, as in ``"80mm"`` or ``"3.3in"``.
             height: Height of each panel, likewise; by default one that suits the width.
-            theme: ``paper``, ``screen`` or ``dark``.
+            style: ``paper`` (black on white, small type), ``screen`` (larger type) or ``dark``.
             logy: Whether the scale of the values is logarithmic.
             x: What the x axis shows: ``layer``, or ``step`` for the training steps of several revisions.
             logx: Whether the scale of the training steps is logarithmic; it has room for step 0.
+            labels: Space → what the picture calls it.
+            x_label: Title of the x axis.
+            y_label: Title of the y axis.
+            range: Ends of the scale of values; of colours in a heat map. What is outside is not drawn.
+            caption: Caption; by default the number of vectors and what was chosen, ``"none"`` for none.
+            colours: Colours of the curves, in their order, or of a scale, as ``#rrggbb``.
 
         Raises:
             UsageError: The table has no picture, or an option does not suit it.
-            UnknownNameError: There is no such column or theme.
+            UnknownNameError: There is no such column, style or space.
         """
         assert _drawer is not None  # registered by embstore.store, which every table comes from
         return _drawer(
-            self, column=column, title=title, width=width, height=height, theme=theme, logy=logy, x=x, logx=logx
-        )
+            self, column=column, title=title, width=width, height=height, style=style, logy=logy, x=x, logx=logx,
+            labels=labels or {}, x_label=x_label, y_label=y_label, range=range, caption=caption, colours=colours,
+        )  # fmt: skip
 
     def to_latex(self) -> str:
         """Return the printed table as a LaTeX ``tabular``, for the package booktabs; the best value is bold."""

@@ -114,7 +114,7 @@ def _words(value: Any) -> list[str]:
 def _picture(found: Table, theme: str, width: float) -> dict[str, Any]:
     """Return the picture of a result as SVG, or the reason why there is none."""
     try:
-        return {"svg": found.plot(theme=theme, width=width).to_svg(), "no_picture": None}
+        return {"svg": found.plot(style=theme, width=f"{width / 96}in").to_svg(), "no_picture": None}
     except EmbstoreError as error:
         return {"svg": None, "no_picture": str(error)}
 
@@ -195,8 +195,17 @@ def overview(store: Reading) -> dict[str, Any]:
         "map_commands": {space: _map_command(store, space) for space in cards},
         "maps": {space: list(named) for space, named in stored_maps(store).items()},
         "metrics": [{name: row[name] for name in ("name", "help", "needs")} for row in metrics],
+        "distances": _distances(),
         "notes": [*info.notes, *metrics.notes], "can_plot": find_spec("vl_convert") is not None,
     }  # fmt: skip
+
+
+def _distances() -> dict[str, float | None]:
+    """Return the largest value of each column that is a distance of layers."""
+    from embstore.metrics import all_metrics
+
+    compared = [metric for metric in all_metrics()[0].values() if metric.needs == "layers"]
+    return {column.name: column.maximum for metric in compared for column in metric.columns if column.is_distance}
 
 
 def _map_command(store: Reading, space: str) -> str:

@@ -182,7 +182,7 @@ def _metric_sections(store: Reading, metric: Metric, info: Table) -> Iterator[Se
 
 def _pictures(result: Table) -> list[tuple[int, str]]:
     """Return the picture of a result for wide and for narrow windows, each with its width in pixels."""
-    return [(width, result.plot(width=width, theme="screen").to_svg()) for width in (_WIDE, _NARROW)]
+    return [(width, result.plot(width=f"{width / 96}in", style="screen").to_svg()) for width in (_WIDE, _NARROW)]
 
 
 def _page(name: str, sections: Sequence[Section], maps: Iterable[bytes], map_commands: Iterable[str]) -> str:

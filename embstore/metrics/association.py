@@ -302,10 +302,12 @@ _P_VALUE = (
 
 METRICS = (
     Metric(
-        name="valnorm", help="Correlation of words' association with pleasantness and their valence.", function=valnorm,
+        name="valnorm", label="ValNorm",
+        help="Correlation of words' association with pleasantness and their valence.", function=valnorm,
         columns=(
             Column("lexicon", "string", "the lexicon", is_key=True),
-            Column("valnorm", "number", "Pearson's r of effect size and valence", -1, 1, interval=("low", "high")),
+            Column("valnorm", "number", "Pearson's r of effect size and valence", -1, 1, interval=("low", "high"),
+                   label="Pearson's r"),
             Column("p_value", "number", "two-sided p-value of r", minimum=0, maximum=1),
             Column("low", "number", "lower end of the 95 % interval of r", minimum=-1, maximum=1),
             Column("high", "number", "upper end of the 95 % interval of r", minimum=-1, maximum=1),
@@ -343,7 +345,7 @@ METRICS = (
         units=(Unit.WORD, Unit.SENTENCE), best="valnorm", version=2,
     ),
     Metric(
-        name="weat", help="Differential association of two sets of words with two others.", function=weat,
+        name="weat", label="WEAT", help="Differential association of two sets of words with two others.", function=weat,
         columns=(
             Column("effect_size", "number", "difference of the mean associations in standard deviations"),
             Column("statistic", "number", "difference of the summed associations"),
@@ -369,7 +371,7 @@ METRICS = (
         version=2, units=(Unit.WORD, Unit.SENTENCE), drawn=_describe_splits,
     ),
     Metric(
-        name="sc-weat", help="Association of single words with two sets of words.", function=sc_weat,
+        name="sc-weat", label="SC-WEAT", help="Association of single words with two sets of words.", function=sc_weat,
         columns=(
             Column("word", "string", "the word", is_key=True),
             Column("effect_size", "number", "difference of the mean cosines in standard deviations"),

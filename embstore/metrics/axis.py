@@ -135,12 +135,13 @@ POLES = (
 
 METRICS = (
     Metric(
-        name="axis", help="Items on a semantic axis between two poles of words, such as good and bad.", function=axis,
+        name="axis", label="Semantic axis",
+        help="Items on a semantic axis between two poles of words, such as good and bad.", function=axis,
         columns=(
             Column("rank", "integer", "place from the positive end", minimum=1, is_key=True),
             Column("item_id", "integer", "id of the item", shown=False),
             Column("text", "string", "text of the item"),
-            Column("score", "number", "cosine with the axis", minimum=-1, maximum=1),
+            Column("score", "number", "cosine with the axis", minimum=-1, maximum=1, label="cosine"),
             Column("n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False),
             Column("n_positive", "integer", "words of the positive pole", minimum=0, shown=False),
             Column("n_negative", "integer", "words of the negative pole", minimum=0, shown=False),

@@ -122,13 +122,17 @@ def combine(effects: Floats, variances: Floats) -> tuple[float, float]:
 
 METRICS = (
     Metric(
-        name="ceat", help="Association of words over their contexts: the distribution of WEAT's effect size (CEAT).",
+        name="ceat", label="CEAT",
+        help="Association of words over their contexts: the distribution of WEAT's effect size (CEAT).",
         function=ceat,
         columns=(
             *(Column(name, "number", f"{level:.0%} quantile of the effect sizes", shown=name not in ("q25", "q75"),
-                     band=("q05", "q95") if name == "median" else ()) for name, level in _QUANTILES.items()),
-            Column("ces", "number", "combined effect size, weighted by the sampling variances", band=("se",)),
-            Column("se", "number", "its standard error", minimum=0),
+                     band=("q05", "q95") if name == "median" else (),
+                     label="median effect size" if name == "median" else f"{level:.0%} quantile".replace("%", " %"))
+              for name, level in _QUANTILES.items()),
+            Column("ces", "number", "combined effect size, weighted by the sampling variances", band=("se",),
+                   label="combined effect size"),
+            Column("se", "number", "its standard error", minimum=0, label="standard error"),
             Column("p", "number", "two-sided p-value of ces, which falls with the number of draws", 0, 1, shown=False),
             Column("ces_association", "number", "combined effect size, weighted as in the authors' code", shown=False),
             Column("se_association", "number", "its standard error", minimum=0, shown=False),

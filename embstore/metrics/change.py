@@ -114,17 +114,21 @@ def _distances(units: Floats, second: Floats) -> tuple[Floats, Floats]:
 
 METRICS = (
     Metric(
-        name="change", help="How the use of words changes between groups of their occurrences, such as years.",
+        name="change", label="Change of use",
+        help="How the use of words changes between groups of their occurrences, such as years.",
         function=change,
         columns=(
             Column("word", "string", "the word", is_key=True),
             Column("group_1", "string", "the first group", is_key=True),
             Column("group_2", "string", "the next one", is_key=True),
             Column("apd", "number", "mean cosine distance between occurrences of the two groups", 0, 2,
-                   baselines=("within",)),
-            Column("within", "number", "mean cosine distance within a group, averaged over both", 0, 2, shown=False),
-            Column("apd_change", "number", "apd minus within", minimum=-2, maximum=2),
-            Column("prt", "number", "cosine distance of the groups' mean vectors", minimum=0, maximum=2),
+                   baselines=("within",), label="mean distance"),
+            Column("within", "number", "mean cosine distance within a group, averaged over both", 0, 2, shown=False,
+                   label="mean distance within a group"),
+            Column("apd_change", "number", "apd minus within", minimum=-2, maximum=2,
+                   label="excess distance"),
+            Column("prt", "number", "cosine distance of the groups' mean vectors", minimum=0, maximum=2,
+                   label="distance of the mean vectors"),
             Column("p", "number", "of as large an apd_change in shuffled groups", minimum=0, maximum=1),
             Column("p_holm", "number", "p, adjusted for the number of words (Holm)", minimum=0, maximum=1),
             Column("n_1", "integer", "occurrences in the first group", minimum=0),

@@ -95,9 +95,10 @@ def _hsic1(k: "csr_array", l_: "csr_array") -> float:
 
 METRICS = (
     Metric(
-        name="cknna", help="How alike two layers arrange items that are near each other: CKA over mutual neighbours.",
+        name="cknna", label="CKNNA",
+        help="How alike two layers arrange items that are near each other: CKA over mutual neighbours.",
         function=cknna,
-        columns=(Column("cknna", "number", "1: alike, near 0: by chance"), N_ZERO),
+        columns=(Column("cknna", "number", "1: alike, near 0: by chance", label="CKNNA"), N_ZERO),
         parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=2), AGAINST, *PERMUTATIONS),
         optional=(WITH_PERMUTATIONS,), similarity=Similarity("cknna", needs_direction=True),
         formula="HSIC(K∘M, L∘M) / √(HSIC(K∘M_K, K∘M_K) HSIC(L∘M_L, L∘M_L)), M = M_K∘M_L the neighbours in both",

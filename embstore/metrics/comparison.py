@@ -388,9 +388,10 @@ _ROUTES = (
 
 METRICS = (
     Metric(
-        name="cka", help="How alike two layers arrange the items: linear centred kernel alignment.", function=cka,
+        name="cka", label="CKA",
+        help="How alike two layers arrange the items: linear centred kernel alignment.", function=cka,
         columns=(
-            Column("cka", "number", "1: alike up to rotation and scale", minimum=-1, maximum=1),
+            Column("cka", "number", "1: alike up to rotation and scale", minimum=-1, maximum=1, label="CKA"),
             Column("chance", "number", "mean over all ways to shuffle the items", minimum=0, maximum=1, shown=False),
             Column("chance_deviation", "number", "standard deviation over these", 0, shown=False),
         ),
@@ -412,10 +413,12 @@ METRICS = (
         "scaling it as a whole, changes nothing; scaling single dimensions does.",
     ),
     Metric(
-        name="rsa", help="Whether two layers find the same pairs of items similar: the correlation of their cosines.",
+        name="rsa", label="RSA",
+        help="Whether two layers find the same pairs of items similar: the correlation of their cosines.",
         function=rsa,
         columns=(
-            Column("rsa", "number", "correlation of the cosines of all pairs of items", minimum=-1, maximum=1),
+            Column("rsa", "number", "correlation of the cosines of all pairs of items", minimum=-1, maximum=1,
+                   label="RSA"),
             Column("chance", "number", "mean over all ways to shuffle the items", shown=False),
             Column("n_pairs", "integer", "pairs of items", minimum=0, shown=False),
             N_ZERO,
@@ -440,7 +443,7 @@ METRICS = (
         version=3, drawn=_describe_sample,
     ),
     Metric(
-        name="overlap",
+        name="overlap", label="Overlap of nearest neighbours",
         help="Share of their k nearest neighbours that two layers have in common: mutual k-NN alignment.",
         function=overlap,
         columns=(

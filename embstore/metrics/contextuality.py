@@ -383,7 +383,7 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
         Column("baseline", "number", f"{baseline} of all selected occurrences, with ⦃adjusted=True⦄", value.minimum, 1),
         Column(
             "adjusted", "number", f"{value.name} less the baseline, with ⦃adjusted=True⦄", value.minimum - 1,
-            1 - value.minimum,
+            1 - value.minimum, label=f"{value.label} less the baseline",
         ),
         Column(f"n_{group}s", "integer", f"{group}s that have a value", minimum=0),
         Column(f"n_{group}s_left_out", "integer", f"selected {group}s without one", minimum=0, shown=False),
@@ -393,12 +393,13 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
 
 METRICS = (
     Metric(
-        name="self-similarity", drawn_values=("adjusted", "self_similarity", "baseline"),
+        name="self-similarity", label="Self-similarity", drawn_values=("adjusted", "self_similarity", "baseline"),
         elsewhere="Words by themselves and sentences have one vector each; the mean cosine between them: embstore "
         "query anisotropy",
         help="Mean cosine between the occurrences of a word.", function=self_similarity,
         columns=_columns(
-            Column("self_similarity", "number", "mean cosine over all pairs of a word's occurrences", -1, 1),
+            Column("self_similarity", "number", "mean cosine over all pairs of a word's occurrences", -1, 1,
+                   label="mean cosine"),
             "word",
             "the mean pairwise cosine",
         ),
@@ -411,12 +412,14 @@ METRICS = (
         units=(Unit.OCCURRENCE,),
     ),
     Metric(
-        name="intra-sentence", drawn_values=("adjusted", "intra_sentence_similarity", "baseline"), version=2,
+        name="intra-sentence", label="Intra-sentence similarity",
+        drawn_values=("adjusted", "intra_sentence_similarity", "baseline"), version=2,
         elsewhere="It compares the words of a sentence with the sentence, whose vector may be one of a space of "
         "sentences: embstore query intra-sentence --sentence-space SPACE",
         help="Mean cosine between the words of a sentence and the sentence's vector.", function=intra_sentence,
         columns=_columns(
-            Column("intra_sentence_similarity", "number", "mean cosine of a sentence's words with it", -1, 1),
+            Column("intra_sentence_similarity", "number", "mean cosine of a sentence's words with it", -1, 1,
+                   label="mean cosine"),
             "sentence",
             "the mean pairwise cosine",
         ),
@@ -442,12 +445,13 @@ METRICS = (
         units=(Unit.OCCURRENCE,),
     ),
     Metric(
-        name="mev", drawn_values=("adjusted", "mev", "baseline"),
+        name="mev", label="Maximum explainable variance", drawn_values=("adjusted", "mev", "baseline"),
         elsewhere="Words by themselves and sentences have one vector each; what one direction explains of all of them: "
         "embstore query spectrum -k 1 --variant uncentred",
         help="Maximum explainable variance: how much of a word's occurrences one direction explains.", function=mev,
         columns=_columns(
-            Column("mev", "number", "share of the first component of a word's occurrences", 0, 1), "word", "the MEV"
+            Column("mev", "number", "share of the first component of a word's occurrences", 0, 1,
+                   label="share of the first component"), "word", "the MEV"
         ),
         parameters=(
             Parameter("variant", "uncentred",

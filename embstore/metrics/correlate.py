@@ -226,12 +226,15 @@ def _in_order(parts: Iterable[tuple[Ids, Floats]]) -> tuple[Ids, Floats]:
 
 METRICS = (
     Metric(
-        name="correlate", help="Correlation of a column of the items with a value of each item's vector.",
+        name="correlate", label="Correlation with a column",
+        help="Correlation of a column of the items with a value of each item's vector.",
         function=correlate,
         columns=(
             Column("column", "string", "the column", is_key=True),
-            Column("spearman", "number", "rank correlation of column and value", -1, 1, interval=("low", "high")),
-            Column("pearson", "number", "linear correlation of column and value", minimum=-1, maximum=1),
+            Column("spearman", "number", "rank correlation of column and value", -1, 1, interval=("low", "high"),
+                   label="Spearman's ρ"),
+            Column("pearson", "number", "linear correlation of column and value", minimum=-1, maximum=1,
+                   label="Pearson's r"),
             Column("low", "number", "lower limit of the 95 % interval of spearman", minimum=-1, maximum=1),
             Column("high", "number", "upper limit of the 95 % interval of spearman", minimum=-1, maximum=1),
             Column("total", "integer", "selected items", minimum=0, shown=False),

@@ -161,8 +161,9 @@ METRICS = (
     Metric(
         name="anisotropy", help="Mean cosine over all pairs of vectors, exactly.", function=anisotropy,
         columns=(
-            Column("anisotropy", "number", "mean pairwise cosine", minimum=-1, maximum=1),
-            Column("std", "number", "standard deviation of the cosines; null unless requested", minimum=0, maximum=1),
+            Column("anisotropy", "number", "mean pairwise cosine", minimum=-1, maximum=1, label="mean cosine"),
+            Column("std", "number", "standard deviation of the cosines; null unless requested", minimum=0, maximum=1,
+                   label="standard deviation of the cosines"),
             N_ZERO,
         ),
         parameters=(
@@ -179,13 +180,16 @@ METRICS = (
         version=2,
     ),
     Metric(
-        name="rogue-dims", drawn_as="bars", drawn_values=("shares", "contributions"), bar_names="dims",
+        name="rogue-dims", label="Rogue dimensions",
+        drawn_as="bars", drawn_values=("shares", "contributions"), bar_names="dims",
         help="Dimensions that contribute most to the mean cosine.", function=rogue_dims,
         columns=(
             Column("anisotropy", "number", "mean pairwise cosine", minimum=-1, maximum=1),
             Column("dims", "array of integers", "their numbers in the space, by descending contribution"),
-            Column("contributions", "array of numbers", "their parts of the mean cosine", -1, 1, shown=False),
-            Column("shares", "array of numbers", "contribution over anisotropy; null where that is zero"),
+            Column("contributions", "array of numbers", "their parts of the mean cosine", -1, 1, shown=False,
+                   label="parts of the mean cosine"),
+            Column("shares", "array of numbers", "contribution over anisotropy; null where that is zero",
+                   label="shares of the mean cosine"),
             N_ZERO,
         ),
         parameters=(Parameter("k", 5, "Number of dimensions to return.", minimum=1),),

@@ -212,6 +212,8 @@ class Column:
         interval: Names of the columns with the lower and the upper limit of its 95 % interval.
         band: Names of the columns of a band in pictures: of a deviation, or of a lower and an upper limit.
         baselines: Names of the columns that are thin lines in pictures, such as the share of the largest class.
+        label: What pictures call it, ``mean cosine``; by default the name with spaces.
+        is_distance: Whether small values mean that two layers are alike.
     """
 
     name: str
@@ -225,6 +227,8 @@ class Column:
     interval: tuple[str, str] | None = None
     band: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()
+    label: str = ""
+    is_distance: bool = False
 
     @property
     def range(self) -> str:
@@ -237,9 +241,9 @@ class Column:
 
     @property
     def range_in_words(self) -> str:
-        """Range as an axis states it, "−1 to 1" or "≥ 0"."""
+        """Range as an axis states it, "−1 to 1"; empty if it has one end or none, which says little there."""
         if self.minimum is None or self.maximum is None:
-            return self.range
+            return ""
         return f"{self.minimum:g} to {self.maximum:g}".replace("-", "−")
 
 
@@ -316,6 +320,7 @@ class Metric:
         optional: Columns that depend on a parameter; the function need not return those of ``versus``, which the query
             adds.
         sides: What a heat map calls the layers down and across.
+        label: What pictures call it, ``Anisotropy``; by default the name with spaces and a capital.
         similarity: How a metric of ``layers`` with the parameters :data:`PERMUTATIONS` is held against shuffled items.
     """
 
@@ -341,6 +346,7 @@ class Metric:
     optional: tuple[OptionalColumns, ...] = ()
     sides: tuple[str, str] = ("layer", "layer")
     similarity: Similarity | None = None
+    label: str = ""
     compares_groups: bool = False  # whether the function takes all groups of ``by``, as name and ids, instead of one
 
     def with_columns_for(self, parameters: Mapping[str, Any]) -> "Metric":
@@ -407,9 +413,12 @@ class Metric:
         return Chart(
             kind,
             values,
-            title=self.name,
+            title=self.label or self.name.replace("-", " ").capitalize(),
+            labels=tuple((column.name, column.label) for column in self.columns if column.label),
+            distances=tuple(column.name for column in self.columns if column.is_distance),
+            defaults=tuple((parameter.name, parameter.default) for parameter in self.row_parameters),
             units=tuple((column.name, column.unit) for column in self.columns if column.unit),
-            ranges=tuple((column.name, column.range_in_words) for column in self.columns if column.range),
+            ranges=tuple((column.name, words) for column in self.columns if (words := column.range_in_words)),
             intervals=tuple((column.name, column.interval) for column in self.columns if column.interval),
             bands=tuple((column.name, column.band) for column in self.columns if column.band),
             baselines=tuple((column.name, column.baselines) for column in self.columns if column.baselines),

@@ -110,11 +110,14 @@ def _rank_totals(vectors: Float64Array, neighbours: Mapping[int, Positions], dis
 
 METRICS = (
     Metric(
-        name="imbalance", help="Whether what is near in one layer is near in another: information imbalance.",
+        name="imbalance", label="Information imbalance",
+        help="Whether what is near in one layer is near in another: information imbalance.",
         function=imbalance,
         columns=(
-            Column("imbalance", "number", "from layer to layer_2: near 0 if the first says all of the second", 0, 2),
-            Column("imbalance_back", "number", "from layer_2 to layer", minimum=0, maximum=2, shown=False),
+            Column("imbalance", "number", "from layer to layer_2: near 0 if the first says all of the second", 0, 2,
+                   label="imbalance", is_distance=True),
+            Column("imbalance_back", "number", "from layer_2 to layer", minimum=0, maximum=2, shown=False,
+                   is_distance=True),
             Column("chance", "number", "of layers that have nothing in common", shown=False),
             N_ZERO,
         ),

@@ -195,7 +195,8 @@ _PRECISION = (
 
 METRICS = (
     Metric(
-        name="isoscore", help="IsoScore: how evenly the variance fills all dimensions.", function=isoscore,
+        name="isoscore", label="IsoScore",
+        help="IsoScore: how evenly the variance fills all dimensions.", function=isoscore,
         columns=(
             Column("isoscore", "number", "0: all variance in one direction; 1: the same in all", minimum=0, maximum=1),
         ),
@@ -212,9 +213,11 @@ METRICS = (
         "since the identity has none.",
     ),
     Metric(
-        name="partition", help="Isotropy of the partition function, I(W).", function=partition,
+        name="partition", label="Isotropy of the partition function",
+        help="Isotropy of the partition function, I(W).", function=partition,
         columns=(
-            Column("partition", "number", "smallest over largest Z; 1 is isotropic", minimum=0, maximum=1),
+            Column("partition", "number", "smallest over largest Z; 1 is isotropic", minimum=0, maximum=1,
+                   label="I(W)"),
             Column("log_partition", "number", "its natural logarithm", maximum=0),
             Column("first_order", "number", "first-order approximation", minimum=-1, maximum=1),
             Column("second_order", "number", "second-order approximation", minimum=-1, maximum=1),
@@ -261,7 +264,8 @@ METRICS = (
         help="Share of the variance that the top components explain.", function=spectrum,
         columns=(
             Column("top_share", "number", "share of the top components together", minimum=0, maximum=1),
-            Column("shares", "array of numbers", "share of each, largest first", minimum=0, maximum=1),
+            Column("shares", "array of numbers", "share of each, largest first", minimum=0, maximum=1,
+                   label="share of the variance"),
             Column("variances", "array of numbers", "variance along each", 0, unit="squared units of the space",
                    shown=False),
         ),

@@ -159,7 +159,8 @@ _LEFT_OUT = (
 
 METRICS = (
     Metric(
-        name="knn", help="Accuracy of a label taken from the nearest neighbours: what a layer shows of it untrained.",
+        name="knn", label="Nearest-neighbour classification",
+        help="Accuracy of a label taken from the nearest neighbours: what a layer shows of it untrained.",
         function=knn,
         columns=(
             LABEL_COLUMN,
@@ -170,7 +171,7 @@ METRICS = (
             Column("balanced_accuracy", "number", "mean accuracy of the classes", minimum=0, maximum=1),
             Column("label_share", "number", "neighbours that have the item's own label", 0, 1, shown=False),
             Column("chance", "number", "label_share, and accuracy at k = 1, by chance", 0, 1),
-            Column("majority", "number", "share of the largest class", minimum=0, maximum=1),
+            Column("majority", "number", "share of the largest class", minimum=0, maximum=1, label="largest class"),
             *LABEL_COUNTS,
             Column("best", "boolean", "whether accuracy is the highest of the requested layers of the space"),
         ),
@@ -187,16 +188,19 @@ METRICS = (
         "chance is Σ m(m − 1) / (n(n − 1)) over the class sizes m.",
     ),
     Metric(
-        name="clusters", help="Whether clusters of directions are the classes of a label: k-means, mutual information.",
+        name="clusters", label="Agreement of clusters with a label",
+        help="Whether clusters of directions are the classes of a label: k-means, mutual information.",
         function=clusters,
         columns=(
             LABEL_COLUMN,
             Column("ami", "number", "adjusted mutual information: 1 the same, 0 by chance", maximum=1,
-                   band=("ami_deviation",)),
-            Column("ari", "number", "adjusted Rand index: 1 the same, 0 by chance", minimum=-0.5, maximum=1),
+                   band=("ami_deviation",), label="adjusted mutual information"),
+            Column("ari", "number", "adjusted Rand index: 1 the same, 0 by chance", minimum=-0.5, maximum=1,
+                   label="adjusted Rand index"),
             Column("v_measure", "number", "harmonic mean of homogeneity and completeness", minimum=0, maximum=1),
             Column("v_chance", "number", "v_measure by chance", minimum=0, maximum=1),
-            Column("ami_deviation", "number", "standard deviation of ami over the runs", minimum=0, shown=False),
+            Column("ami_deviation", "number", "standard deviation of ami over the runs", minimum=0, shown=False,
+                   label="standard deviation"),
             *LABEL_COUNTS,
             Column("best", "boolean", "whether ami is the highest of the requested layers of the space"),
         ),

@@ -143,9 +143,10 @@ METRICS = (
         name="intrinsic-dimension", help="Intrinsic dimension from nearest neighbours: TwoNN, over scales, or MLE.",
         function=intrinsic_dimension,
         columns=(
-            Column("twonn_ls", "number", "least squares through the origin", minimum=0),
-            Column("twonn_mle", "number", "maximum likelihood", minimum=0),
-            Column("twonn_mle_unbiased", "number", "maximum likelihood, unbiased", minimum=0),
+            Column("twonn_ls", "number", "least squares through the origin", minimum=0, label="TwoNN"),
+            Column("twonn_mle", "number", "maximum likelihood", minimum=0, label="TwoNN by maximum likelihood"),
+            Column("twonn_mle_unbiased", "number", "maximum likelihood, unbiased", minimum=0,
+                   label="TwoNN by maximum likelihood, unbiased"),
             Column("n_duplicates", "integer", "vectors that equal another, left out", minimum=0, shown=False),
         ),
         parameters=(
@@ -159,7 +160,8 @@ METRICS = (
         optional=(
             OptionalColumns("estimator", (
                 Column("scale", "integer", "number of the farther neighbour", minimum=2, is_key=True),
-                Column("dimension", "number", "maximum likelihood at this scale", minimum=0, band=("standard_error",)),
+                Column("dimension", "number", "maximum likelihood at this scale", minimum=0, band=("standard_error",),
+                       label="Gride"),
                 Column("standard_error", "number", "of dimension", minimum=0),
                 Column("distance", "number", "mean distance of the neighbours compared", minimum=0, shown=False),
             )),
@@ -185,9 +187,11 @@ METRICS = (
     Metric(
         name="hubness", help="How unevenly items are among each other's nearest neighbours.", function=hubness,
         columns=(
-            Column("skewness", "number", "skewness of the k-occurrences"),
-            Column("hub_share", "number", "share of the items that are hubs: N_k ≥ 2k", minimum=0, maximum=1),
-            Column("antihub_share", "number", "share of the items that are no one's neighbour", minimum=0, maximum=1),
+            Column("skewness", "number", "skewness of the k-occurrences", label="skewness of the k-occurrences"),
+            Column("hub_share", "number", "share of the items that are hubs: N_k ≥ 2k", minimum=0, maximum=1,
+                   label="share of hubs"),
+            Column("antihub_share", "number", "share of the items that are no one's neighbour", minimum=0, maximum=1,
+                   label="share of antihubs"),
             Column("hub_occurrence", "number", "share of hubs in all lists of neighbours", 0, 1, shown=False),
             Column("most", "integer", "the largest k-occurrence", minimum=0, shown=False),
             N_ZERO,

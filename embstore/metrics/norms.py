@@ -76,14 +76,17 @@ def _top_norm_total(block: NDArray[np.floating], top: int) -> float:
 
 METRICS = (
     Metric(
-        name="norms", help="Vector lengths, and how few components make them.", function=norms,
+        name="norms", label="Norm", help="Vector lengths, and how few components make them.", function=norms,
         columns=(
             Column("mean", "number", "mean L2 norm", minimum=0),
-            Column("std", "number", "population standard deviation of the norms", minimum=0),
-            Column("min", "number", "smallest norm", minimum=0),
-            Column("max", "number", "largest norm", minimum=0),
-            Column("top_share", "number", "share of the largest components by signed value", minimum=0, maximum=1),
-            Column("top_share_abs", "number", "share of the largest components by absolute value", 0, 1),
+            Column("std", "number", "population standard deviation of the norms", minimum=0,
+                   label="standard deviation"),
+            Column("min", "number", "smallest norm", minimum=0, label="smallest"),
+            Column("max", "number", "largest norm", minimum=0, label="largest"),
+            Column("top_share", "number", "share of the largest components by signed value", minimum=0, maximum=1,
+                   label="share of the largest components"),
+            Column("top_share_abs", "number", "share of the largest components by absolute value", 0, 1,
+                   label="share of the largest absolute components"),
             N_ZERO,
         ),
         parameters=(Parameter("top", 5, "Number of components in the shares (0: no shares).", minimum=0),),

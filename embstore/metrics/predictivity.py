@@ -153,10 +153,12 @@ GROUP = Parameter(
 
 METRICS = (
     Metric(
-        name="predictivity", help="How well one layer predicts another linearly: R² on items left out.",
+        name="predictivity", label="Linear predictivity",
+        help="How well one layer predicts another linearly: R² on items left out.",
         function=predictivity,
         columns=(
-            Column("r2", "number", "share of the variance of layer_2 predicted from layer, on items left out", None, 1),
+            Column("r2", "number", "share of the variance of layer_2 predicted from layer, on items left out", None, 1,
+                   label="R²"),
             Column("r2_in_sample", "number", "that of least squares on the fitted items themselves", 0, 1, shown=False),
             Column("chance", "number", "expected r2_in_sample of unrelated layers: rank/(n − 1)", 0, 1, shown=False),
         ),

@@ -154,19 +154,22 @@ def _ridge(x: Floats, values: Floats, fold: Codes, seed: int) -> Result:
 
 METRICS = (
     Metric(
-        name="probe", help="How well a linear probe predicts a label from the vectors, on items it was not fitted to.",
+        name="probe", label="Linear probe",
+        help="How well a linear probe predicts a label from the vectors, on items it was not fitted to.",
         function=probe,
         columns=(
             LABEL_COLUMN,
             Column("accuracy", "number", "items of classes predicted rightly", 0, 1, interval=("low", "high"),
                    baselines=("control_accuracy", "majority")),
             Column("r2", "number", "share of the variance of numbers that is predicted", maximum=1,
-                   interval=("low", "high")),
+                   interval=("low", "high"), label="R²"),
             Column("low", "number", "lower limit of the 95 % interval", maximum=1),
             Column("high", "number", "upper limit of the 95 % interval", maximum=1),
-            Column("macro_f1", "number", "mean of the F1 scores of the classes", minimum=0, maximum=1),
-            Column("majority", "number", "share of the largest class", minimum=0, maximum=1),
-            Column("control_accuracy", "number", "accuracy in the control task", minimum=0, maximum=1, shown=False),
+            Column("macro_f1", "number", "mean of the F1 scores of the classes", minimum=0, maximum=1,
+                   label="macro F1"),
+            Column("majority", "number", "share of the largest class", minimum=0, maximum=1, label="largest class"),
+            Column("control_accuracy", "number", "accuracy in the control task", minimum=0, maximum=1, shown=False,
+                   label="control task"),
             Column("selectivity", "number", "accuracy minus control_accuracy", minimum=-1, maximum=1),
             Column("control", "string", "labels of the control task: one for each type, or shuffled", shown=False),
             Column("n_classes", "integer", "classes among the items", minimum=0, shown=False),

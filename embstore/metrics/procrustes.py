@@ -115,11 +115,14 @@ def _small_angle(first: LayerData, second: LayerData, ids: Ids) -> float:
 
 METRICS = (
     Metric(
-        name="procrustes", help="Angle between two layers after the best rotation: 0 for layers that are alike.",
+        name="procrustes", label="Procrustes distance",
+        help="Angle between two layers after the best rotation: 0 for layers that are alike.",
         function=procrustes,
         columns=(
-            Column("procrustes", "number", "angle after the best rotation", minimum=0, maximum=pi / 2, unit="radians"),
-            Column("similarity", "number", "its cosine", minimum=0, maximum=1, shown=False),
+            Column("procrustes", "number", "angle after the best rotation", minimum=0, maximum=pi / 2, unit="radians",
+                   label="angle", is_distance=True),
+            Column("similarity", "number", "its cosine", minimum=0, maximum=1, shown=False,
+                   label="cosine of the angle"),
         ),
         parameters=(AGAINST, *PERMUTATIONS),
         optional=(WITH_PERMUTATIONS,), similarity=Similarity("similarity"),

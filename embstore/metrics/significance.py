@@ -9,7 +9,7 @@ from embstore.metrics.declaration import Column, Metric, OptionalColumns, Parame
 VERSUS_COLUMNS = (
     Column("versus", "string", "the layer it is compared with, the space of that, or best", shown=False),
     Column("difference", "number", "value minus that of the layer it is compared with, on the units that all have",
-           interval=("difference_low", "difference_high")),
+           interval=("difference_low", "difference_high"), label="difference"),
     Column("difference_low", "number", "2.5 % quantile of the difference over the resamples"),
     Column("difference_high", "number", "97.5 % quantile of the difference over the resamples"),
     Column("p", "number", "of no difference; against the best layer, of being as good", minimum=0, maximum=1),

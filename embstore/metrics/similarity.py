@@ -140,11 +140,14 @@ def pair_cosines(data: LayerData, left: Ids, right: Ids) -> tuple[Floats, int]:
 
 METRICS = (
     Metric(
-        name="similarity", help="Correlation of cosines with human similarity scores.", function=similarity,
+        name="similarity", label="Agreement with human scores",
+        help="Correlation of cosines with human similarity scores.", function=similarity,
         columns=(
             Column("dataset", "string", "the dataset of pairs", is_key=True),
-            Column("spearman", "number", "rank correlation of cosine and score", -1, 1, interval=("low", "high")),
-            Column("pearson", "number", "linear correlation of cosine and score", minimum=-1, maximum=1, shown=False),
+            Column("spearman", "number", "rank correlation of cosine and score", -1, 1, interval=("low", "high"),
+                   label="Spearman's ρ"),
+            Column("pearson", "number", "linear correlation of cosine and score", minimum=-1, maximum=1, shown=False,
+                   label="Pearson's r"),
             Column("low", "number", "2.5 % quantile of spearman over the resamples", minimum=-1, maximum=1),
             Column("high", "number", "97.5 % quantile of spearman over the resamples", minimum=-1, maximum=1),
             Column("total", "integer", "pairs in the dataset", minimum=0, shown=False),

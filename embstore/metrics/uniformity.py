@@ -156,7 +156,8 @@ def _square_distances(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Ar
 METRICS = (
     Metric(
         name="uniformity", help="How evenly vectors are spread over the unit sphere.", function=uniformity,
-        columns=(Column("uniformity", "number", "log mean Gaussian potential", maximum=0), N_ZERO),
+        columns=(Column("uniformity", "number", "log mean Gaussian potential", maximum=0,
+                        label="log of the mean Gaussian potential"), N_ZERO),
         parameters=(
             Parameter("t", 2.0, "Sharpness of the Gaussian: the larger, the more near pairs count.", minimum=1e-6),
         ),
@@ -172,7 +173,8 @@ METRICS = (
         name="alignment", help="How near the unit vectors of pairs of like meaning are.", function=alignment,
         columns=(
             Column("dataset", "string", "the dataset of pairs", is_key=True),
-            Column("alignment", "number", "mean distance to the power of alpha", minimum=0),
+            Column("alignment", "number", "mean distance to the power of alpha", minimum=0,
+                   label="mean power of the distance"),
             Column("total", "integer", "pairs in the dataset that have such a score", minimum=0, shown=False),
             Column("coverage", "number", "pairs used over those", minimum=0, maximum=1),
             Column("n_zero", "integer", "pairs left out since a vector is zero", minimum=0, shown=False),

@@ -1,33 +1,30 @@
-"""Size, theme and scale of a picture; scales and axes of its panels, with ticks computed so that labels can be placed.
+"""Styles of pictures; scales and axes of its panels, with ticks computed so that labels can be placed.
 
 How wide texts are is estimated, and they are broken and shortened, before anything is rendered. The colours of curves
-are those of Okabe and Ito (2008), "Color Universal Design", safe for colour-blind readers; curves differ in dashes too,
-so that they can be told apart in grey print. Heat maps use viridis, whose lightness rises with the value.
+are those of Okabe and Ito (2008), "Color Universal Design", safe for colour-blind readers; curves differ in dashes
+and marks too, to be told apart in grey print. Heat maps use viridis, whose lightness rises with the value.
 """
 
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
-from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.errors import UsageError
 from embstore.base.messages import printable
 from embstore.plot.results import LayerAxis
 
-X_AXES = ("layer", "step")
-
-_PIXELS = {"": 1.0, "px": 1.0, "pt": 96 / 72, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96.0}
-_NARROWEST, _WIDEST = 200.0, 4000.0
 _FONT = "Helvetica, Arial, Liberation Sans, sans-serif"
-DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (6, 2), (2, 2), (8, 2, 2, 2), (10, 3), (4, 1), (1, 2))
+SHAPES = ("circle", "square", "triangle-up", "cross", "triangle-down", "triangle-right", "triangle-left")
+DASHES = ([1, 0], [6, 2], [2, 2], [8, 2, 2, 2], [10, 3], [4, 1], [1, 2])
 _LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9", "#000000")
 _DARK = ("#56B4E9", "#E69F00", "#2FC79B", "#E29AC4", "#F0E442", "#7FB8FF", "#FFFFFF")
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Colours and sizes of a theme."""
+    """Colours and sizes of a style."""
 
     background: str
     ink: str
@@ -69,46 +66,7 @@ STYLES = {
     "screen": Style("white", "#1B1F24", "#59636E", "#E4E7EB", _LIGHT, 13, 14),
     "dark": Style("#15191E", "#E8EAED", "#A8B0BA", "#333A43", _DARK, 13, 14),
 }
-THEMES = tuple(STYLES)
-
-
-@dataclass(frozen=True, slots=True)
-class PlotOptions:
-    """Options of a picture."""
-
-    column: str | None = None  # column to draw; None for the chart's own
-    title: str | None = None  # title; None for the name of what is measured
-    width: float = 640.0  # width of the whole picture, in CSS pixels (96 an inch)
-    height: float | None = None  # height of each panel, in CSS pixels; None for a height that suits the width
-    theme: str = "paper"  # ``paper`` (white, small type), ``screen`` (white, larger type) or ``dark``
-    logy: bool = False  # whether the scale of the values is logarithmic
-    x: str = "layer"  # what the x axis shows: ``layer``, or ``step`` for the training steps of revisions
-    logx: bool = False  # whether the scale of the training steps is logarithmic; it has room for step 0
-
-    def __post_init__(self) -> None:
-        if self.theme not in THEMES:
-            raise UnknownNameError("theme", self.theme, THEMES)
-        if self.x not in X_AXES:
-            raise UnknownNameError("x axis", self.x, X_AXES)
-        if self.logx and self.x != "step":
-            raise UsageError("⦃logx⦄ is about training steps: add ⦃x=step⦄.")
-        for name, length, least in (("width", self.width, _NARROWEST), ("height", self.height, 60.0)):
-            if length is not None and not least <= length <= _WIDEST:
-                raise UsageError(f"{name} must be from {least:g} to {_WIDEST:g} pixels (96 an inch), not {length:g}.")
-
-
-@overload
-def parse_length(text: str | float) -> float: ...
-@overload
-def parse_length(text: str | float | None) -> float | None: ...
-def parse_length(text: str | float | None) -> float | None:
-    """Return a length such as ``80mm``, ``3.3in``, ``12cm``, ``240pt`` or ``640`` in CSS pixels; None for None."""
-    if text is None or isinstance(text, int | float):
-        return text
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)\s*", text.lower())
-    if match is None or match[2] not in _PIXELS:
-        raise UsageError(f"{text!r} is no length: write it as in 80mm, 12cm, 3.3in, 240pt or 640 (pixels).")
-    return float(match[1]) * _PIXELS[match[2]]
+STYLE_NAMES = tuple(STYLES)
 
 
 # Widths of the characters from space to tilde in Helvetica, and so in Arial and Liberation Sans, in thousandths of an
@@ -137,8 +95,15 @@ class ValueScale:
     is_log: bool = False
 
     @classmethod
-    def covering(cls, values: Sequence[float], *, log: bool = False, with_zero: bool = False) -> "ValueScale":
-        """Return a scale that covers values."""
+    def covering(
+        cls, values: Sequence[float], *, log: bool = False, with_zero: bool = False,
+        limits: tuple[float, float] | None = None,
+    ) -> "ValueScale":  # fmt: skip
+        """Return a scale that covers values, or from one limit to the other."""
+        if limits is not None:
+            found = cls.covering(limits, log=log)
+            low, high = limits
+            return cls(low, high, tuple(tick for tick in found.ticks if low <= tick <= high), is_log=log)
         low, high = min(values), max(values)
         if log:
             if low <= 0:

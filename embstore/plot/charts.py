@@ -1,16 +1,16 @@
-"""Draw the panels of the four types of charts: curves over the layers, heat maps, stacked bars, and strips of words."""
+"""Draw the panels of three types of charts: curves over the layers, stacked bars, and strips of words."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from embstore.base.chart import Chart
+from embstore.base.chart import Chart, name_of
 from embstore.base.messages import printable
 from embstore.base.table import Row, Table, show
 from embstore.plot.axes import (
     DASHES,
-    PlotOptions,
+    SHAPES,
     Style,
     ValueScale,
     band_encoding,
@@ -21,13 +21,13 @@ from embstore.plot.axes import (
     step_encoding,
     text_width,
 )
-from embstore.plot.results import BASELINES, CURVE, NO_VALUE, SAME, LayerAxis, distinct, drawn_baselines, series_labels
+from embstore.plot.options import PlotOptions
+from embstore.plot.results import BASELINES, CURVE, NO_VALUE, SAME, LayerAxis, distinct, drawn_baselines, has_best
 
 GAP = 18.0
 _MARGIN = 5.0
 _NARROWEST = 190.0
 _CURVE_LABEL_SHARE, _ITEM_LABEL_SHARE = 0.4, 0.35
-_LARGEST_CELL, _SMALLEST_SIDE = 44.0, 130.0
 _MOST_ITEMS = 40
 
 
@@ -41,25 +41,47 @@ class Panel:
 
 @dataclass(frozen=True)
 class Request:
-    """A picture that is requested: the results and their chart, the column drawn, options and theme."""
+    """A picture that is requested: the results and their chart, the column drawn, options and style."""
 
     table: Table
     chart: Chart
     value: str
     options: PlotOptions
     style: Style
+    places: Mapping[str, int]  # label of a space → its place in the palette
 
     @property
     def values(self) -> list[float]:
         """The values drawn."""
         return [row[self.value] for row in self.table.rows if row[self.value] is not None]
 
+    def has_room(self, value: float) -> bool:
+        """Return whether a value is in the requested range, if there is one."""
+        limits = self.options.range
+        return limits is None or limits[0] <= value <= limits[1]
+
     @property
     def value_title(self) -> str:
-        """Title of the axis of values: name, unit and range."""
-        name = self.value.replace("_", " ")
-        about = [text for columns in (self.chart.units, self.chart.ranges) if (text := dict(columns).get(self.value))]
-        return f"{name} ({', '.join(about)})" if about else name
+        """Title of the axis of values: what is measured, and by which number, with its unit and range."""
+        title = self.chart.title
+        about = [] if self.value_label.casefold() == title.casefold() else [self.value_label]
+        about += [text for columns in (self.chart.units, self.chart.ranges) if (text := dict(columns).get(self.value))]
+        return f"{title} ({', '.join(about)})" if about else title
+
+    @property
+    def value_label(self) -> str:
+        """Name of the column drawn."""
+        return name_of(self.chart, self.value)
+
+    @property
+    def shades(self) -> dict[str, Any]:
+        """The range of a scale whose colours show an order."""
+        given = self.options.colours
+        return {"range": list(given)} if given else {"scheme": self.style.sequence}
+
+    def scale_of(self, values: Sequence[float], *, with_zero: bool = False) -> ValueScale:
+        """Return the scale for values of a column, or for the requested range."""
+        return ValueScale.covering(values, log=self.options.logy, with_zero=with_zero, limits=self.options.range)
 
     def panels_of(self, *columns: str) -> list[tuple[tuple[str, ...], list[Row]]]:
         """Return the distinct values of columns (and the group, if there are any) with their rows: one panel each."""
@@ -68,7 +90,7 @@ class Request:
 
     def panel_width(self, n_panels: int, narrowest: float = _NARROWEST) -> float:
         """Return the width of a panel, as many side by side as have room, in rows of equal length where possible."""
-        room = self.options.width - 2 * _MARGIN - self.style.spare
+        room: float = self.options.width - 2 * _MARGIN - self.style.spare
         most = max(1, min(n_panels, int((room + GAP) // (narrowest + GAP))))
         columns = math.ceil(n_panels / math.ceil(n_panels / most))
         return (room - GAP * (columns - 1)) / columns
@@ -77,16 +99,28 @@ class Request:
         """Return the height of a panel of this width, unless one is requested."""
         return self.options.height or max(least, min(0.6 * width, 320.0))
 
+    @property
+    def y_title(self) -> str:
+        """Title of a y axis of values."""
+        return self.value_title if self.options.y_label is None else self.options.y_label
+
+    def x_title(self, default: str) -> str:
+        """Return the title of the x axis."""
+        return default if self.options.x_label is None else self.options.x_label
+
     def y(self, scale: ValueScale, field: str, height: float) -> dict[str, Any]:
         """Return the Vega-Lite encoding of values along the y axis."""
         return {"field": field, "type": "quantitative", "scale": scale.scale,
-                "axis": scale.axis(self.value_title, height, self.style)}  # fmt: skip
+                "axis": scale.axis(self.y_title, height, self.style)}  # fmt: skip
 
     def panel(
         self, size: tuple[float, float], data: Sequence[Row], layers: Sequence[Any], title: str, width: float
     ) -> Panel:
         """Return a panel of layers in an area of this size, and its title, if it has one, cut to the area's width."""
         inner, height = size
+        if self.options.range is not None:
+            for layer in layers:
+                layer["mark"] |= {"clip": True} if layer["mark"]["type"] != "text" else {}
         spec: dict[str, Any] = {"width": inner, "height": height, "data": {"values": data}, "layer": layers}
         if title:
             size_of_text = self.style.size
@@ -103,13 +137,13 @@ def _split(rows: Sequence[Row], columns: Sequence[str]) -> list[tuple[tuple[Any,
     ]
 
 
-def _layer_names(rows: Sequence[Row], suffix: str = "") -> list[str]:
+def layer_names(rows: Sequence[Row], suffix: str = "") -> list[str]:
     """Return the names of the layers of rows, in order."""
     ordered = sorted(rows, key=lambda row: row[f"layer{suffix}"])
     return LayerAxis.of(row[f"layer_name{suffix}"] for row in ordered).names
 
 
-def _fields(*names: str) -> list[dict[str, str]]:
+def fields_of(*names: str) -> list[dict[str, str]]:
     """Return the fields of a tooltip."""
     return [{"field": name} for name in names]
 
@@ -118,15 +152,14 @@ def curve_panels(request: Request) -> tuple[list[Panel], list[str]]:
     """Return one panel for each combination of the facets, with the same scales, and notes."""
     chart, rows = request.chart, request.table.rows
     spaces = [space for (space,) in distinct(rows, (chart.series,))]
+    labels = _labels(request, spaces)
     names = [row[chart.layer_name] for row in sorted(rows, key=lambda row: row[chart.layer])]
     in_order = {name: at for at, name in enumerate(dict.fromkeys(names))}
     axis = LayerAxis(in_order) if chart.x == "groups" else LayerAxis.of(names)
     facets = _split(rows, chart.facets)
     limits = dict(chart.intervals).get(request.value, ())
     drawn = (request.value, *limits, *drawn_baselines(request.table, chart, request.value))
-    values = [row[name] for name in drawn for row in rows if row[name] is not None]
-    scale = ValueScale.covering(values, log=request.options.logy)
-    labels = _labels(request, spaces).values()
+    scale = request.scale_of([row[name] for name in drawn for row in rows if row[name] is not None])
     longest = max((text_width(label, request.style.size) for label in labels), default=0.0)
     width = request.panel_width(len(facets), _NARROWEST + longest)
     return [
@@ -135,11 +168,9 @@ def curve_panels(request: Request) -> tuple[list[Panel], list[str]]:
     ], []
 
 
-def _labels(request: Request, series: Sequence[str]) -> dict[str, str]:
-    """Return the label of each curve, short where the curves are spaces; none for a single curve of a space."""
-    if len(series) == 1 and request.chart.series in ("space", CURVE):
-        return {}
-    return series_labels(series) if request.chart.series == "space" else {name: name for name in series}
+def _labels(request: Request, series: Sequence[str]) -> Sequence[str]:
+    """Return the labels of the curves; none for a single curve of a space."""
+    return () if len(series) == 1 and request.chart.series in ("space", CURVE) else series
 
 
 def _curves(
@@ -148,18 +179,17 @@ def _curves(
 ) -> Panel:  # fmt: skip
     style, value, chart = request.style, request.value, request.chart
     labels = _labels(request, spaces)
-    room = min(
-        max((text_width(label, style.size - 1) for label in labels.values()), default=0.0), _CURVE_LABEL_SHARE * width
-    )
+    room = min(max((text_width(label, style.size - 1) for label in labels), default=0.0), _CURVE_LABEL_SHARE * width)
     height = request.height(width, 130.0)
-    inner = width - scale.axis_width(request.value_title, height, style) - (room + 12 if labels else 4)
+    inner = width - scale.axis_width(request.y_title, height, style) - (room + 12 if labels else 4)
     named = [printable(space) for space in spaces]
-    colours, dashes = _colours(request, named), _dash_patterns(request, named)
+    colours = _colours(request, named)
+    dashes, shapes = _looks(request, named, DASHES), _looks(request, named, SHAPES)
     if chart.x in ("steps", "scales"):
         kind = "log" if chart.x == "scales" else "symlog" if request.options.logx else "linear"
-        x = step_encoding([*axis.places.values()], inner, style, chart.x_title, kind)
+        x = step_encoding([*axis.places.values()], inner, style, request.x_title(chart.x_title), kind)
     else:
-        x = layer_encoding(axis, inner, style, chart.x_title)
+        x = layer_encoding(axis, inner, style, request.x_title(chart.x_title))
     y = request.y(scale, value, height)
     data = [_datum(request, row, axis) for row in rows]
     numbered = {"filter": "datum.is_numbered"}
@@ -174,29 +204,30 @@ def _curves(
         mark = {"type": "line", "strokeWidth": 1, "strokeDash": pattern}
         layers.append({"mark": mark, "transform": [numbered], "encoding": line})
     curve = {"x": x, "y": y, "color": colours}
-    tooltip = _fields(chart.series, chart.layer_name, value, *(["n"] if "n" in rows[0] else []))
+    tooltip = fields_of(chart.series, chart.layer_name, value, *(["n"] if "n" in rows[0] else []))
     layers += [
         {"mark": {"type": "line", "strokeWidth": 1.6}, "transform": [numbered],
          "encoding": curve | {"strokeDash": dashes}},
         {"mark": {"type": "point", "filled": True, "size": 22, "opacity": 1},
-         "transform": [{"filter": f"isValid(datum[{value!r}])"}], "encoding": curve | {"tooltip": tooltip}},
+         "transform": [{"filter": f"isValid(datum[{value!r}])"}],
+         "encoding": curve | {"tooltip": tooltip, "shape": shapes}},
     ]  # fmt: skip
-    if chart.best and any(row[chart.best] for row in rows) and len({row[chart.layer] for row in rows}) > 1:
+    if has_best(rows, chart, value):
         star = {"type": "point", "shape": "diamond", "size": 110, "strokeWidth": 1.6, "filled": False, "opacity": 1}
         layers.append({"mark": star, "transform": [{"filter": f"datum[{chart.best!r}]"}], "encoding": curve})
     if any(row.get(SAME) for row in rows):
         circle = {"type": "point", "size": 150, "strokeWidth": 1, "filled": False, "opacity": 1}
         layers.append({"mark": circle, "transform": [{"filter": f"datum[{SAME!r}]"}], "encoding": curve})
     if labels:
-        layers.append(_end_labels(request, rows, labels, axis, scale, (inner, height, room), colours))
+        layers.append(_end_labels(request, rows, axis, scale, (inner, height, room), colours))
     return request.panel((inner, height), data, layers, title, width)
 
 
 def _colours(request: Request, series: Sequence[str]) -> dict[str, Any]:
     """Return the encoding of the colours of curves, which show the order of ordered ones."""
-    colours = request.style.colours
-    if request.chart.is_ordered and len(series) > 2:
-        extent = [0, 0.88] if request.options.theme != "dark" else [0.2, 1]
+    given, own = request.options.colours, request.style.colours
+    if request.chart.is_ordered and len(series) > 2 and not given:
+        extent = [0, 0.88] if request.options.style != "dark" else [0.2, 1]
         ordered = [name for name in series if name != NO_VALUE]
         scale = {"domain": ordered, "scheme": {"name": request.style.sequence, "extent": extent}}
         found = {"field": request.chart.series, "type": "ordinal", "legend": None, "sort": None, "scale": scale}
@@ -204,15 +235,24 @@ def _colours(request: Request, series: Sequence[str]) -> dict[str, Any]:
             is_outside = f"datum[{request.chart.series!r}] === {NO_VALUE!r}"
             found["condition"] = {"test": is_outside, "value": request.style.faint}
         return found
-    scale = {"domain": list(series), "range": [colours[at % len(colours)] for at in range(len(series))]}
+    places = range(len(series)) if given else _places(request, series)
+    colours = given or own
+    scale = {"domain": list(series), "range": [colours[at % len(colours)] for at in places]}
     return {"field": request.chart.series, "type": "nominal", "legend": None, "scale": scale}
 
 
-def _dash_patterns(request: Request, series: Sequence[str]) -> dict[str, Any]:
-    """Return the encoding of the dashes of curves, which differ from those of earlier curves with the same colour."""
+def _places(request: Request, series: Sequence[str]) -> Sequence[int]:
+    """Return the place of each curve in the palette: of a space always the same, else in order."""
+    if all(name in request.places for name in series):
+        return [request.places[name] for name in series]
+    return range(len(series))
+
+
+def _looks(request: Request, series: Sequence[str], looks: Sequence[str | list[int]]) -> dict[str, Any]:
+    """Return the encoding of the dashes or marks of curves, different ones for curves with the same colour."""
     n_colours = len(request.style.colours)
-    patterns = [list(DASHES[(at + at // n_colours) % len(DASHES)]) for at in range(len(series))]
-    scale = {"domain": list(series), "range": patterns}
+    scale = {"domain": list(series),
+             "range": [looks[(at + at // n_colours) % len(looks)] for at in _places(request, series)]}  # fmt: skip
     return {"field": request.chart.series, "type": "nominal", "legend": None, "scale": scale}
 
 
@@ -228,21 +268,22 @@ def _datum(request: Request, row: Row, axis: LayerAxis) -> dict[str, Any]:
 
 
 def _end_labels(
-    request: Request, rows: Sequence[Row], labels: dict[str, str], axis: LayerAxis, scale: ValueScale,
-    size: tuple[float, float, float], colours: dict[str, Any],
+    request: Request, rows: Sequence[Row], axis: LayerAxis, scale: ValueScale, size: tuple[float, float, float],
+    colours: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """Return the layer with the label of each curve at the right, moved apart where they would overlap."""
-    inner, height, room = size
+    _, height, room = size
     style, value, series = request.style, request.value, request.chart.series
     drawn = [row for row in rows if row[value] is not None]
     ordered = sorted(drawn, key=lambda row: axis.places[row[request.chart.layer_name]])
     ends = {row[series]: row[value] for row in ordered}
+    ends = {name: end for name, end in ends.items() if request.has_room(end)}
     places = spread([scale.at(end, height) for end in ends.values()], 1.15 * (style.size - 1), 2, height)
     data = [
-        {series: printable(name), "label": shorten(printable(labels[name]), room + 2, style.size - 1), "pixels": place}
+        {series: printable(name), "label": shorten(printable(name), room + 2, style.size - 1), "pixels": place}
         for name, place in zip(ends, places, strict=True)
     ]
-    mark = {"type": "text", "align": "left", "baseline": "middle", "dx": 6, "x": inner}
+    mark = {"type": "text", "align": "left", "baseline": "middle", "dx": 6, "x": "width"}
     return {
         "data": {"values": data}, "mark": mark,
         "encoding": {"y": {"field": "pixels", "type": "quantitative", "scale": None}, "text": {"field": "label"},
@@ -250,68 +291,12 @@ def _end_labels(
     }  # fmt: skip
 
 
-def heat_map_panels(request: Request) -> tuple[list[Panel], list[str]]:
-    """Return one panel for each pair of spaces (and group), with the same colours, and notes."""
-    pairs = request.panels_of("space", "space_2")
-    width = request.panel_width(len(pairs))
-    return [_heat_map(request, rows, pair, width, titled=len(pairs) > 1) for pair, rows in pairs], []
-
-
-def _heat_map(request: Request, rows: Sequence[Row], pair: tuple[str, ...], width: float, *, titled: bool) -> Panel:
-    style, value, values = request.style, request.value, request.values
-    down, across = _layer_names(rows), _layer_names(rows, "_2")
-    legend_width = 62.0
-    left = max(text_width(name, style.size - 1) for name in down) + 14 + 1.3 * style.size
-    cell = min((width - left - legend_width) / len(across), max(_LARGEST_CELL, _SMALLEST_SIDE / len(across)))
-    height = request.options.height or max(cell * len(down), _SMALLEST_SIDE)
-    inner = cell * len(across)
-    data = [{name: row[name] for name in ("layer_name", "layer_name_2", value, "n")} for row in rows]
-    same = pair[0] == pair[1]
-    of = ["", ""] if same else [f" of {printable(space)}" for space in pair[:2]]
-    first, second = (f"{side}{space}" for side, space in zip(request.chart.sides, of, strict=True))
-    x = band_encoding("layer_name_2", across, inner, style, shorten(second, inner, style.size))
-    y = band_encoding("layer_name", down, height, style, shorten(first, height, style.size), upwards=True)
-    low, high = min(0.0, *values), max(values)
-    top = 1.0 if 0 <= high <= 1 else high
-    colour = {
-        "field": value, "type": "quantitative", "scale": {"scheme": style.sequence, "domain": [low, top]},
-        "legend": {"title": value.replace("_", " "), "gradientLength": min(height, 160), "format": ".3~g"},
-    }  # fmt: skip
-    tooltip = _fields("layer_name", "layer_name_2", value, "n")
-    layers: list[dict[str, Any]] = [
-        {"mark": {"type": "rect"}, "encoding": {"x": x, "y": y, "color": colour, "tooltip": tooltip}}
-    ]
-    if not same:
-        outline = {"type": "rect", "filled": False, "stroke": "white", "strokeWidth": 1.5}
-        layers.append({"mark": outline, "data": {"values": _diagonal(down, across)}, "encoding": {"x": x, "y": y}})
-    size = style.size - 2
-    widest = max(text_width(f"{number:.2f}".replace("-", "−"), size) for number in values)
-    if cell >= widest + 3 and height / len(down) >= size + 3:
-        light = {"condition": {"test": f"datum[{value!r}] > {low + 0.6 * (top - low)!r}", "value": "black"},
-                 "value": "white"}  # fmt: skip
-        text = {"field": value, "type": "quantitative", "format": ".2f"}
-        layers.append({"mark": {"type": "text", "fontSize": size}, "encoding": {"x": x, "y": y, "text": text,
-                                                                               "color": light}})  # fmt: skip
-    title = ", ".join((pair[0] if same else f"{pair[0]} × {pair[1]}", *pair[2:])) if titled else ""
-    return request.panel((inner, height), data, layers, title, width)
-
-
-def _diagonal(down: Sequence[str], across: Sequence[str]) -> list[dict[str, str]]:
-    """Return the cells of layers at the same relative depth, for each layer of the side that has more."""
-    n = max(len(down), len(across))
-    depths = [at / max(n - 1, 1) for at in range(n)]
-    return [
-        {"layer_name": down[round(depth * (len(down) - 1))], "layer_name_2": across[round(depth * (len(across) - 1))]}
-        for depth in depths
-    ]
-
-
 def bar_panels(request: Request) -> tuple[list[Panel], list[str]]:
     """Return one panel for each space, with the same scale, and notes."""
     spaces = request.panels_of("space")
     width = request.panel_width(len(spaces))
     data = [datum for row in request.table.rows for datum in _stack(request, row)]
-    scale = ValueScale.covering([datum[end] for datum in data for end in ("from", "to")], with_zero=True)
+    scale = request.scale_of([datum[end] for datum in data for end in ("from", "to")], with_zero=True)
     n_bars = max(datum["rank"] for datum in data)
     return [
         _bars(request, rows, ", ".join(space) if len(spaces) > 1 else "", width, scale, n_bars)
@@ -332,25 +317,25 @@ def _stack(request: Request, row: Row) -> Iterator[dict[str, Any]]:
 
 
 def _bars(request: Request, rows: Sequence[Row], title: str, width: float, scale: ValueScale, n_bars: int) -> Panel:
-    style, value, names = request.style, request.value, _layer_names(rows)
+    style, value, names = request.style, request.value, layer_names(rows)
     height = request.height(width, 150.0)
-    inner = width - scale.axis_width(request.value_title, height, style) - 66
+    inner = width - scale.axis_width(request.y_title, height, style) - 66
     data = [datum for row in rows for datum in _stack(request, row)]
-    x = band_encoding("layer_name", names, inner, style, "layer") | {
+    x = band_encoding("layer_name", names, inner, style, request.x_title("layer")) | {
         "scale": {"paddingInner": 0.2, "paddingOuter": 0.1}
     }
     y = request.y(scale, "from", height)
     rank = {
-        "field": "rank", "type": "ordinal", "scale": {"scheme": style.sequence, "domain": [*range(1, n_bars + 1)]},
+        "field": "rank", "type": "ordinal", "scale": {**request.shades, "domain": [*range(1, n_bars + 1)]},
         "legend": {"title": "rank", "values": _some(n_bars)},
     }  # fmt: skip
-    tooltip = _fields("layer_name", "rank", "name", value)
+    tooltip = fields_of("layer_name", "rank", "name", value)
     layers: list[dict[str, Any]] = [
         {"mark": {"type": "bar", "stroke": style.background, "strokeWidth": 0.5},
          "encoding": {"x": x, "y": y, "y2": {"field": "to"}, "color": rank, "tooltip": tooltip}}
     ]  # fmt: skip
     if request.chart.bar_names:
-        size, bar = style.size - 2, 0.8 * inner / len(names)
+        size, bar = style.size - 1, 0.8 * inner / len(names)
         labelled = [
             {**datum, "middle": (datum["from"] + datum["to"]) / 2} for datum in data
             if abs(scale.at(datum["to"], height) - scale.at(datum["from"], height)) >= size + 1
@@ -380,7 +365,7 @@ def strip_panels(request: Request) -> tuple[list[Panel], list[str]]:
         columns = columns[1:]
     parts = replace(request, table=replace(request.table, rows=rows)).panels_of(*columns)
     width = request.panel_width(len(parts))
-    scale = ValueScale.covering(request.values, log=request.options.logy)
+    scale = request.scale_of(request.values)
     panels, notes = [], []
     for names, chosen in parts:
         drawn, n_items = _items(request, chosen)
@@ -415,7 +400,7 @@ def _strip(
     most = _ITEM_LABEL_SHARE * width
     labels = {item: shorten(printable(item), most, style.size - 1) for item in items}
     left = max(text_width(label, style.size - 1) for label in labels.values()) + 12
-    layers = _layer_names(rows)
+    layers = layer_names(rows)
     legend = 66 if len(layers) > 1 else 8
     inner = width - left - legend
     step = 1.35 * style.size
@@ -430,17 +415,18 @@ def _strip(
     lines: dict[str, Any] = {
         "field": "line", "type": "quantitative",
         "scale": {"domain": [len(items) - 0.5, -0.5], "nice": False, "zero": False},
-        "axis": {"title": None, "values": [*at.values()], "labelExpr": f"{names} : ''", "grid": True, "domain": False,
-                 "ticks": False, "labelLimit": 0, "labelPadding": 7, "minExtent": left - 4, "maxExtent": left - 4},
+        "axis": {"title": request.options.y_label, "values": [*at.values()], "labelExpr": f"{names} : ''", "grid": True,
+                 "domain": False, "ticks": False, "labelLimit": 0, "labelPadding": 7,
+                 "minExtent": left - 4, "maxExtent": left - 4},
     }  # fmt: skip
     x = {"field": value, "type": "quantitative", "scale": scale.scale,
-         "axis": scale.axis_across(request.value_title, inner, style)}  # fmt: skip
+         "axis": scale.axis_across(request.x_title(request.value_title), inner, style)}  # fmt: skip
     shade = {
         "field": "layer_name", "type": "ordinal", "sort": layers,
-        "scale": {"scheme": style.sequence, "domain": layers},
+        "scale": {**request.shades, "domain": layers},
         "legend": {"title": "layer"} if len(layers) > 1 else None,
     }  # fmt: skip
-    tooltip = _fields("item", "layer_name", value, "n")
+    tooltip = fields_of("item", "layer_name", value, "n")
     dots: dict[str, Any] = {"mark": {"type": "point", "filled": True, "size": 34, "opacity": 1},
             "encoding": {"x": x, "y": lines, "color": shade, "tooltip": tooltip}}  # fmt: skip
     if any(row.get(SAME) for row in data):

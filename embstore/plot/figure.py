@@ -1,25 +1,38 @@
-"""Draw a table: choose the type of chart, compose its panels, title and caption; and render the figure."""
+"""Draw a table: choose the type of chart, compose its panels, title and caption."""
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embstore.base.chart import Chart
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.messages import printable
 from embstore.base.table import Table
-from embstore.plot.axes import STYLES, SURE, PlotOptions, Style, break_lines, parse_length, shorten, text_width
-from embstore.plot.charts import GAP, Panel, Request, bar_panels, curve_panels, heat_map_panels, strip_panels
-from embstore.plot.results import caption, over_keys, over_steps, reasons, with_band, with_group_names, with_pair_title
+from embstore.plot import rendering
+from embstore.plot.axes import STYLES, SURE, Style, break_lines, shorten, text_width
+from embstore.plot.charts import GAP, Panel, Request, bar_panels, curve_panels, strip_panels
+from embstore.plot.heat_map import heat_map_panels
+from embstore.plot.options import PlotOptions
+from embstore.plot.results import (
+    about_results,
+    caption,
+    over_keys,
+    over_steps,
+    reasons,
+    with_band,
+    with_group_names,
+    with_labels,
+    with_pair_title,
+    with_single_item,
+)
 
-_VEGA_LITE = "6.1"
+if TYPE_CHECKING:
+    import altair
+
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
-_PRINT_PPI = 300
-_ID = re.compile(r"\b(gradient_|clip)(\d+)\b")
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -51,14 +64,31 @@ class Figure:
     Attributes:
         spec: Vega-Lite specification, with the data in it.
         notes: Notes on what is drawn, for the reader.
+        width: Width of the files in CSS pixels (96 an inch); None for the one that the specification gives.
+        on_paper: Whether SVG and PDF have no background.
     """
 
     spec: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    width: float | None = None
+    on_paper: bool = False
 
     def to_json(self) -> str:
         """Return the specification as JSON."""
         return json.dumps(self.spec, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+    def to_altair(self) -> "altair.TopLevelMixin":
+        """Return the picture as a chart of Altair, to go on with.
+
+        Raises:
+            UsageError: Altair is not installed.
+        """
+        try:
+            import altair
+        except ModuleNotFoundError as error:
+            raise UsageError("to_altair needs Altair, which is not installed: pip install 'altair>=6'") from error
+        chart: altair.TopLevelMixin = altair.Chart.from_dict(dict(self.spec))
+        return chart
 
     def to_svg(self) -> str:
         """Return the picture as SVG, with text as text.
@@ -66,29 +96,32 @@ class Figure:
         Raises:
             UsageError: The extra ``plot`` is not installed.
         """
-        drawn = str(_convert("vegalite_to_svg", vl_spec=dict(self.spec)))
-        numbers: dict[str, str] = {}  # the ids of gradients and clips count on from picture to picture of a process
-        return _ID.sub(lambda found: f"{found[1]}{numbers.setdefault(found[0], str(len(numbers)))}", drawn)
+        return rendering.svg(self.spec, self.width, self._about, on_paper=self.on_paper)
 
     def to_png(self) -> bytes:
         """Return the picture as PNG, at 300 pixels an inch of its printed size. Raises: as ``to_svg``."""
-        return bytes(_convert("vegalite_to_png", vl_spec=dict(self.spec), scale=_PRINT_PPI / 96))
+        drawn = rendering.svg(self.spec, self.width, "", unit="px")
+        return rendering.png(drawn, {"Title": " ".join(self._title), "Description": self._about})
 
     def to_pdf(self) -> bytes:
         """Return the picture as PDF, with text as text. Raises: as ``to_svg``."""
-        return bytes(_convert("vegalite_to_pdf", vl_spec=dict(self.spec)))
+        drawn = rendering.svg(self.spec, self.width, "", unit="pt", on_paper=self.on_paper)
+        return rendering.pdf(drawn, {"Title": " ".join(self._title), "Subject": self._about, "Creator": "embstore"})
 
     def to_html(self) -> str:
         """Return an interactive page that needs no network. Raises: as ``to_svg``."""
-        import html  # loads a table of all entities, which the other types do not need
+        title = rendering.escaped(" ".join(self._title))
+        libraries, spec = rendering.convert("javascript_bundle"), self.to_json().replace("<", "\\u003c")
+        return _PAGE.format(title=title, libraries=libraries, spec=spec)
 
-        libraries = _convert("javascript_bundle")
-        title = html.escape(" ".join(self._title))
-        return _PAGE.format(title=title, libraries=libraries, spec=self.to_json().replace("<", "\\u003c"))
+    @property
+    def _about(self) -> str:
+        """All that is known of the picture, for the metadata of its files."""
+        return str(self.spec.get("description", ""))
 
     @property
     def _title(self) -> list[str]:
-        found = self.spec.get("title", {}).get("text", [])
+        found = (self.spec.get("title") or {}).get("text", [])
         return [found] if isinstance(found, str) else list(found)
 
     def save(self, path: "str | Path") -> None:
@@ -117,20 +150,6 @@ class Figure:
         return f"<Figure {' '.join(self._title)!r}: .save('figure.svg'), .spec>"
 
 
-def _convert(name: str, **arguments: Any) -> Any:
-    """Return what a function of vl-convert returns."""
-    try:
-        import vl_convert
-    except ModuleNotFoundError as error:
-        from embstore.base.installation import install_command  # loads importlib.metadata, which takes long
-
-        raise UsageError(
-            f"pictures are drawn by vl-convert-python, which is not installed: {install_command('plot')}. "
-            "Vega-Lite specifications need nothing more: embstore plot METRIC -o FIGURE.vl.json"
-        ) from error
-    return getattr(vl_convert, name)(vl_version=_VEGA_LITE, **arguments)
-
-
 def file_type(path: "str | Path") -> str:
     """Return the type of picture of a file, one of ``SUFFIXES``.
 
@@ -157,25 +176,30 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
     if options.x == "step":
         table, notes = over_steps(table)
     else:
-        table = over_keys(table)
+        table = with_single_item(over_keys(table))
+    table, names = with_labels(table, options.labels)
     assert table.chart is not None
     value = _value(table, table.chart, options)
-    style = STYLES[options.theme]
-    title = options.title if options.title is not None else _title(table.chart, value)
-    lines = _caption_lines(caption(table, table.chart, value), options.width, style)
+    style = STYLES[options.style]
+    drawn, chart = with_band(table, with_pair_title(table, table.chart), value)
+    request = Request(drawn, chart, value, options, style, names.places)
+    title = chart.title if options.title is None else options.title
+    parts = caption(table, table.chart, value, names.shared) if options.caption is None else [options.caption]
+    known = ". ".join(filter(None, (title, request.value_title, *about_results(table, value, names))))
+    about = {
+        "$schema": _SCHEMA, "config": style.config, "description": printable(known),
+        "title": _title(title, [*filter(None, parts)], options.width, style),
+    }  # fmt: skip
+    panel_notes: list[str] = []
     if all(row[value] is None for row in table.rows):
-        return Figure(_empty(table, value, options, style, title), tuple(notes))
-    request = Request(*with_band(table, with_pair_title(table, table.chart), value), value, options, style)
-    panels, panel_notes = _panels(request)
-    title_lines = break_lines(printable(title), SURE * options.width - 10, style.size + 2.5)
-    about = {"$schema": _SCHEMA, "title": {"text": title_lines, "subtitle": lines}, "config": style.config}
-    spec = _composed(panels, options) | about
-    return Figure(spec, (*notes, *panel_notes))
-
-
-def draw_table(table: Table, *, width: str | float, height: str | float | None, **options: Any) -> Figure:
-    """Draw a table as :meth:`Table.plot` does, with lengths as texts such as ``80mm``."""
-    return draw(table, PlotOptions(width=parse_length(width), height=parse_length(height), **options))
+        spec = _empty(table, value, options, style)
+    else:
+        panels, panel_notes = _panels(request)
+        spec = _composed(panels, options)
+    n_outside = sum(not request.has_room(each) for each in request.values) if chart.kind == "curves" else 0
+    if n_outside:
+        notes.append(f"{n_outside} of {len(request.values)} values are outside the range and not drawn.")
+    return Figure(spec | about, (*notes, *panel_notes), options.width, on_paper=options.style == "paper")
 
 
 def _value(table: Table, chart: Chart, options: PlotOptions) -> str:
@@ -188,11 +212,6 @@ def _value(table: Table, chart: Chart, options: PlotOptions) -> str:
     return next(filled, chart.values[0])
 
 
-def _title(chart: Chart, value: str) -> str:
-    name = value.replace("_", " ")
-    return chart.title if name.replace("-", " ") in (chart.title.replace("-", " "), "") else f"{chart.title}: {name}"
-
-
 def _panels(request: Request) -> tuple[list[Panel], list[str]]:
     chart = request.chart
     if chart.kind == "heat map":
@@ -202,6 +221,16 @@ def _panels(request: Request) -> tuple[list[Panel], list[str]]:
     if chart.items is not None and any(row[chart.items] is not None for row in request.table.rows):
         return strip_panels(request)
     return curve_panels(request)
+
+
+def _title(title: str, caption: list[str], width: float, style: Style) -> dict[str, Any] | None:
+    """Return title and caption in lines; of a caption alone, in its own type."""
+    lines = _caption_lines([*map(printable, caption)], width, style) if caption else []
+    if title:
+        text = break_lines(printable(title), SURE * width - 10, style.size + 2.5)
+        return {"text": text, "subtitle": lines}
+    alone = {"text": lines, "fontSize": style.size - 1, "fontWeight": "normal", "color": style.faint}
+    return alone if caption else None
 
 
 def _caption_lines(parts: list[str], width: float, style: Style) -> list[str]:
@@ -219,7 +248,7 @@ def _composed(panels: list[Panel], options: PlotOptions) -> dict[str, Any]:
     return {"concat": [panel.spec for panel in panels], "columns": n_columns, "spacing": GAP}
 
 
-def _empty(table: Table, value: str, options: PlotOptions, style: Style, title: str) -> dict[str, Any]:
+def _empty(table: Table, value: str, options: PlotOptions, style: Style) -> dict[str, Any]:
     """Return a picture that says why there are no values."""
     width = options.width - 30
     found = reasons(table, value) or ["no rows"]
@@ -231,7 +260,4 @@ def _empty(table: Table, value: str, options: PlotOptions, style: Style, title: 
     height = options.height or 40 + 1.4 * style.size * len(lines)
     text = {"type": "text", "align": "left", "baseline": "top", "x": 8, "y": 8, "fontSize": style.size,
             "lineHeight": 1.4 * style.size, "text": lines}  # fmt: skip
-    return {
-        "$schema": _SCHEMA, "title": {"text": printable(title)}, "width": width, "height": height,
-        "view": {"stroke": style.faint}, "data": {"values": [{}]}, "mark": text, "config": style.config,
-    }  # fmt: skip
+    return {"width": width, "height": height, "view": {"stroke": style.faint}, "data": {"values": [{}]}, "mark": text}

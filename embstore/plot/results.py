@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from embstore.base import disk
-from embstore.base.chart import COSINE, DRIFT, Chart, with_groups
+from embstore.base.chart import COSINE, DRIFT, Chart, name_of, with_groups
 from embstore.base.errors import UsageError
 from embstore.base.messages import printable
 from embstore.base.space import without_revision
 from embstore.base.table import Row, Table, show
 from embstore.metrics import Metric, all_metrics, get_metric
+from embstore.plot.spaces import N_PLACES, palette_places, space_labels, with_given_labels
 
 NO_VALUE = "no value"  # name of the group of the items without a value
 
@@ -50,28 +51,6 @@ class LayerAxis:
         return sorted(self.places, key=self.places.__getitem__)
 
 
-def series_labels(spaces: Sequence[str]) -> dict[str, str]:
-    """Return space → label: the parts of its name in which the spaces differ, ``mean`` of ``minilm.word.mean``.
-
-    Of names with different numbers of parts, all but those that all names begin or end with.
-    """
-    parts = [space.split(".") for space in spaces]
-    if len(spaces) == 1:
-        return {space: space for space in spaces}
-    if len({len(names) for names in parts}) > 1:
-        first = _n_common(parts)
-        last = _n_common([names[first:][::-1] for names in parts])
-        return {space: ".".join(names[first : len(names) - last]) for space, names in zip(spaces, parts, strict=True)}
-    differing = [at for at in range(len(parts[0])) if len({names[at] for names in parts}) > 1]
-    return {space: ".".join(names[at] for at in differing) for space, names in zip(spaces, parts, strict=True)}
-
-
-def _n_common(lists: Sequence[Sequence[str]]) -> int:
-    """Return how many elements all lists begin with, less than the length of the shortest."""
-    shortest = min(map(len, lists)) - 1
-    return next((at for at in range(shortest) if len({each[at] for each in lists}) > 1), shortest)
-
-
 def distinct(rows: Iterable[Row], columns: Sequence[str]) -> list[tuple[Any, ...]]:
     """Return the distinct values of columns, each as a tuple, in order of appearance."""
     return list(dict.fromkeys(tuple(row[column] for column in columns) for row in rows))
@@ -90,11 +69,65 @@ def with_group_names(table: Table) -> Table:
     return replace(table, rows=tuple({**row, "group": row["group"] or NO_VALUE} for row in table.rows))
 
 
-def caption(table: Table, chart: Chart, value: str) -> list[str]:
-    """Return the parts of the caption: spaces, inputs such as the dataset, selected items, settings, missing values."""
-    spaces = list(dict.fromkeys(row["space"] for row in table.rows))
-    second = list(dict.fromkeys(row["space_2"] for row in table.rows if "space_2" in table.columns))
-    parts = [printable(name) for name in spaces] if len({*spaces, *second}) == 1 else []
+@dataclass(frozen=True)
+class SpaceNames:
+    """The spaces of a picture: label → name and label → place in the palette; and what all have in common."""
+
+    names: Mapping[str, str]
+    places: Mapping[str, int]
+    shared: str
+
+
+def with_labels(table: Table, given: Mapping[str, str]) -> tuple[Table, SpaceNames]:
+    """Return results with labels in place of the names of spaces, and what these stand for."""
+    assert table.chart is not None
+    is_of_runs = table.chart.x == "steps"
+    columns = [name for name in ("space", "against" if is_of_runs else "space_2") if name in table.columns]
+    spaces = list(dict.fromkeys(row[column] for column in columns for row in table.rows if row[column] is not None))
+    found, shared = space_labels(spaces)
+    labels = with_given_labels(found, given)
+    if len(spaces) == 1:
+        shared = labels[spaces[0]]
+    replaced = [name for name in (*columns, "versus", RUN, CURVE) if name in table.columns]
+    rows = tuple({**row, **{name: labels.get(row[name], row[name]) for name in replaced}} for row in table.rows)
+    places = palette_places(spaces, N_PLACES)
+    names = SpaceNames({labels[space]: space for space in spaces}, {labels[space]: places[space] for space in spaces},
+                       shared)  # fmt: skip
+    return replace(table, rows=rows), names
+
+
+def with_single_item(table: Table) -> Table:
+    """Return results of one word or sentence over several layers as curves, a curve a space."""
+    chart = table.chart
+    if chart is None or chart.items is None or chart.kind != "curves" or "layer_name" in chart.facets:
+        return table
+    rows = tuple(row for row in table.rows if row[chart.items] is not None)
+    if len(distinct(rows, (chart.items,))) != 1 or len(distinct(rows, ("layer_name",))) < 2:
+        return table
+    return replace(table, rows=rows, chart=chart._replace(items=None, facets=(*chart.facets, chart.items)))
+
+
+def has_best(rows: Sequence[Row], chart: Chart, value: str) -> bool:
+    """Return whether a curve of a value marks the best of several layers."""
+    if chart.kind != "curves" or chart.items is not None or not chart.best:
+        return False
+    is_marked = any(row[chart.best] and row[value] is not None for row in rows)
+    return is_marked and len({row[chart.layer] for row in rows}) > 1
+
+
+def about_results(table: Table, value: str, names: SpaceNames) -> list[str]:
+    """Return all that is known of the results, for the metadata of a file: the caption, with every setting."""
+    assert table.chart is not None
+    spaces = [space if label in (space, names.shared) else f"{label}: {space}" for label, space in names.names.items()]
+    return [", ".join(spaces), "; ".join(caption(table, table.chart, value, "", is_complete=True))]
+
+
+def caption(table: Table, chart: Chart, value: str, shared: str, *, is_complete: bool = False) -> list[str]:
+    """Return the parts of the caption: spaces, inputs such as the dataset, selected items, settings, missing values.
+
+    Of the settings, those that are not the default, unless all are requested.
+    """
+    parts = [printable(shared)] if shared else []
     for column in dict.fromkeys((*chart.facets, *(("layer_name",) if chart.items else ()))):  # items have no such axis
         inputs = {row[column] for row in table.rows}
         if len(inputs) == 1 and column != "space" and None not in inputs:
@@ -107,23 +140,36 @@ def caption(table: Table, chart: Chart, value: str) -> list[str]:
     if low_high and any(row[low_high[0]] is not None for row in table.rows):
         parts.append("95 % intervals")
     if columns := dict(chart.bands).get(value):
-        parts.append(f"band: {'± ' * (len(columns) == 1)}{' to '.join(columns)}".replace("_", " "))
+        named = " to ".join(name_of(chart, column) for column in columns)
+        parts.append(f"band: {'± ' * (len(columns) == 1)}{named}")
     beside = zip(BASELINES, drawn_baselines(table, chart, value), strict=False)
-    parts += [f"{pattern}: {column.replace('_', ' ')}" for pattern, column in beside]
-    if chart.best and any(row[chart.best] for row in table.rows) and len({row[chart.layer] for row in table.rows}) > 1:
+    parts += [f"{pattern}: {name_of(chart, column)}" for pattern, column in beside]
+    if has_best(table.rows, chart, value):
         parts.append("diamond: best layer")
     if any(row.get(SAME) for row in table.rows):
-        parts.append(f"{'hollow' if chart.items else 'circle'}: {_compared(table)} was found (p_holm\u00a0≥\u00a0.05)")
+        parts.append(
+            f"{'hollow' if chart.items else 'circle'}: {_compared(table)} was found (adjusted\u00a0p\u00a0≥\u00a0.05)"
+        )
     if "p_holm" in table.columns and not any(row.get(SAME) for row in table.rows):
-        parts.append(f"{_compared(table).replace('no ', 'a ', 1)} was found everywhere (p_holm\u00a0<\u00a0.05)")
+        parts.append(
+            f"{_compared(table).replace('no ', 'a ', 1)} was found everywhere (adjusted\u00a0p\u00a0<\u00a0.05)"
+        )
     parts += _calibration(table, value)
-    for column in (*_SELECTION, *chart.settings, "seed"):
-        values = {_setting(row[column]) for row in table.rows if row.get(column) is not None}
-        if len(values) == 1:
-            parts.append(f"{column.replace('_', ' ')}: {printable(values.pop())}")
+    parts += _settings(table, chart, is_complete=is_complete)
     lost = [row for row in table.rows if row[value] is None]
     if lost and len(lost) < len(table.rows):
         parts.append(f"{len(lost)} of {len(table.rows)} without a value")
+    return parts
+
+
+def _settings(table: Table, chart: Chart, *, is_complete: bool) -> list[str]:
+    """Return the selection and the settings that all rows share; those with default values only if requested."""
+    defaults, parts = dict(chart.defaults), []
+    for column in (*_SELECTION, *chart.settings, *(("seed",) if is_complete else ())):
+        values = {_setting(row[column]) for row in table.rows if row.get(column) is not None}
+        is_default = column in defaults and values == {_setting(defaults[column])}
+        if len(values) == 1 and (is_complete or not is_default):
+            parts.append(f"{column.replace('_', ' ')}: {printable(values.pop())}")
     return parts
 
 
@@ -295,7 +341,7 @@ def read_result(path: str | Path, metric: str | None = None) -> Table:
     """Return the table of a file that ``embstore query METRIC --format json`` (or ``jsonl``), drift or cosine wrote."""
     path = Path(path)
     rows = _rows(path)
-    if metric in (None, DRIFT.title) and {*DRIFT.values, "mean_overlap", DRIFT.series} <= rows[0].keys():
+    if metric in (None, "drift") and {*DRIFT.values, "mean_overlap", DRIFT.series} <= rows[0].keys():
         return Table(tuple(rows[0]), tuple(rows), chart=DRIFT)
     if metric is None and _is_cosine(rows[0]):
         for name in COSINE.facets:
@@ -316,7 +362,7 @@ def read_result(path: str | Path, metric: str | None = None) -> Table:
 
 def _metric(path: Path, row: Mapping[str, Any], name: str | None) -> Metric:
     """Return the metric that a row is of: the one of that name, else the one that has its columns."""
-    if name == DRIFT.title:
+    if name == "drift":
         raise UsageError(f"{path} is no result of embstore drift.")
     if name is not None:
         declared = get_metric(name)

@@ -39,9 +39,9 @@ class Store(MaintenanceMethods, InteropMethods, FeatureMethods):
 
 
 def _draw(table: Table, **options: Any) -> Picture:
-    from embstore.plot import draw_table
+    from embstore.plot import PlotOptions, draw
 
-    return draw_table(table, **options)
+    return draw(table, PlotOptions(**options))
 
 
 register_drawer(_draw)

@@ -83,11 +83,12 @@ def test_mistakes_about_drift_are_named(
     [
         (["anisotropy", "-o", "x.gif"], "x.gif: unknown type of picture. Known: .svg, .png, .pdf, .html, .vl.json."),
         (["anisotropy", "-o", "absent/x.svg"], "absent/x.svg cannot be written: No such file or directory"),
-        (["anisotropy", "--theme", "drak"], "unknown theme 'drak'. Did you mean 'dark'?"),
-        (["anisotropy", "--width", "3 ells"], "'3 ells' is no length"),
+        (["anisotropy", "--style", "drak"], "unknown style 'drak'. Did you mean 'dark'?"),
+        (["anisotropy", "--width", "3 ells"], "'3 ells' is no length: write it as in --width 80mm"),
+        (["anisotropy", "--label", "other.word.last=Other"], "unknown space to label 'other.word.last'"),
         (["anisotropy", "--column", "stdd"], "unknown column to draw 'stdd'"),
         (["anisotropyy"], "Did you mean 'anisotropy'?"),
-        (["--theme", "dark", "anisotropy"], "Options stand after the metric"),
+        (["--style", "dark", "anisotropy"], "Options stand after the metric"),
         (["norms", "--from", "absent.json", "--layer", "0"], "is about what is computed, and --from draws a stored"),
         (["drift", "dog", "--from", "absent.json", "-k", "3"], "is about what is computed"),
         (["--from", "absent.json"], "absent.json cannot be read: No such file or directory"),
@@ -105,11 +106,39 @@ def test_what_cannot_be_drawn_is_said(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unknown_type_of_file_is_refused_before_anything_is_computed(
-    cli, made: Synthetic, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-o", "x.gif"], "unknown type of picture"),
+        (["--width", "80"], "'80' has no unit: write a length as in --width 80mm"),
+        (["--width", "0mm"], "width must be from 50mm to 297mm"),
+        (["--width", "640px"], "as in --width 169.3mm"),
+        (["--range", "1"], "write two numbers, the smaller first, as in --range 0,1"),
+        (["--colours", "bleu"], "'bleu' is no colour: write each as #rrggbb, as in --colours #0072B2,#D55E00"),
+        (["--label", "MiniLM"], "'MiniLM' is no label: write SPACE=TEXT"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_before_anything_is_computed(
+    cli, made: Synthetic, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
 ) -> None:
     monkeypatch.setattr("embstore.Store.query", lambda *_, **__: pytest.fail("it was computed"))
-    assert cli("plot", "anisotropy", "--store", made.root, "-o", "x.gif").exit_code == 2
+    done = cli("plot", "anisotropy", "--store", made.root, *options)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
+
+
+def test_the_look_of_a_picture_is_as_requested(cli, made: Synthetic, tmp_path: Path) -> None:
+    path = tmp_path / "a.vl.json"
+    options = ["--label", "toy.word.last=Ours", "--x-label", "block", "--y-label", "cosine", "--range", "0,0.5"]
+    done = cli("plot", "anisotropy", *SPACE, "--store", made.root, "-o", path, *options, "--caption", "none",
+               "--colours", "#123456", "--style", "screen")  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    spec = json.loads(path.read_text())
+    line = next(layer for layer in spec["layer"] if layer["mark"]["type"] == "line")["encoding"]
+    assert (line["x"]["axis"]["title"], line["y"]["axis"]["title"]) == ("block", ["cosine"])
+    assert line["y"]["scale"]["domain"] == [0, 0.5]
+    assert line["color"]["scale"] == {"domain": ["Ours"], "range": ["#123456"]}
+    assert spec["title"]["subtitle"] == []
 
 
 def test_without_the_extra_the_specification_is_left(

@@ -286,6 +286,33 @@ def test_a_cell_of_the_heat_map_opens_its_two_layers(visit):
     assert page.evaluate("explorer.panels.map((p) => p.depth)") == [1, 3]
 
 
+def test_other_views_open_on_the_space_of_the_map(visit):
+    page = visit.open()
+    wait_for_map(page)
+    first, *others = page.evaluate("explorer.spaces.map((space) => space.space)")
+    assert others
+    for space in (others[-1], first):
+        page = visit.open(panels=space)
+        until(page, "window.explorer?.panels.length === 1")
+        page.get_by_role("button", name="Neighbours").click()
+        assert page.get_by_label("Space").input_value() == space
+        page.get_by_role("button", name="Layers × layers").click()
+        assert page.get_by_label("Space").input_value() == space
+
+
+@pytest.mark.parametrize("metric", ["cka", "procrustes"])
+def test_equal_layers_have_the_colour_of_the_most_alike(visit, metric):
+    page = visit.open(tab="layers", metric=metric, space=SPACE)
+    page.locator("table.heat td button").first.wait_for()
+    colours = page.evaluate(
+        "[...document.querySelectorAll('table.heat tbody tr')].map((row) => [...row.querySelectorAll('td')]"
+        ".map((cell) => getComputedStyle(cell).backgroundColor))"
+    )
+    dark = "rgb(6, 48, 61)"  # the upper end of the ramp
+    assert [row.index(dark) for row in colours] == list(range(len(colours)))
+    assert sum(row.count(dark) for row in colours) == len(colours)
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_view_shows_texts_as_text_fits_400_pixels_and_is_accessible(visit, view):
     reason = "axe-core comes with axe-playwright-python (extra dev)"

@@ -84,15 +84,15 @@ def test_exactly_the_layers_without_a_difference_are_marked(versus: str, words: 
     figure = found.plot(width=width)
     assert {row["layer"] for row in data_of(figure) if row["no_difference"]} == {2, 3, 4}
     assert circles(figure) == ["datum['no_difference']"]
-    assert f"circle: no difference from {words} was found (p_holm ≥ .05)" in caption(figure)
+    assert f"circle: no difference from {words} was found (adjusted p ≥ .05)" in caption(figure)
     assert not faults(figure)
 
 
 def test_a_space_that_others_are_compared_with_is_not_marked() -> None:
     rows = similarity("b.word.last", p_holm=(0.001, 0.2)) + similarity("", "b.word.last", p_holm=(None, None))
     figure = result("similarity", rows, {"versus": "b.word.last"}).plot()
-    assert [(row["space"], row["layer"]) for row in data_of(figure) if row["no_difference"]] == [("a.word.last", 1)]
-    assert "circle: no difference from the same layer of b.word.last was found" in caption(figure)
+    assert [(row["space"], row["layer"]) for row in data_of(figure) if row["no_difference"]] == [("a", 1)]
+    assert "circle: no difference from the same layer of b was found" in caption(figure)
 
 
 def test_without_equal_layers_or_a_test_nothing_is_marked() -> None:
@@ -120,7 +120,9 @@ def test_marks_are_those_of_the_store_and_of_a_stored_result(make_store: Make, t
     named = made.store.query("similarity", dataset="rg65", versus="2")
     assert {row["versus"] for row in named if row["difference"] is not None} == {"2"}
     assert "no difference from layer 2" in caption(named.plot())
-    assert read_result(path).plot(column="difference").spec["title"]["text"] == ["similarity: difference"]
+    by_column = read_result(path).plot(column="difference")
+    assert "Agreement with human scores (difference)" in " ".join(texts(by_column))
+    assert "diamond" not in caption(by_column) + by_column.to_json()  # the best layer has no difference from itself
 
 
 def heat_map(over: str, calibrated: Callable[[int, int], float]) -> Table:
@@ -171,7 +173,7 @@ def test_a_directed_measure_says_which_layer_is_the_source() -> None:
         for other in ("a.word.last", "b.word.last") for a in range(3) for b in range(3)
     ]  # fmt: skip
     shown = texts(result("imbalance", rows).plot())
-    assert {"from layer", "to layer", "from layer of a.word.last", "to layer of b.word.last"} <= {*shown}
+    assert {"from layer", "to layer", "from layer, a", "to layer, b"} <= {*shown}
 
 
 def gride(layers: int, **more: Any) -> Table:
@@ -258,13 +260,13 @@ def test_change_of_a_few_words_is_drawn_over_the_groups(width: str) -> None:
     assert {row["group_2"]: row["place"] for row in data_of(figure)} == {"[10, 30)": 0, "[30, 40]": 1}
     assert all(row["is_numbered"] for row in data_of(figure)), "all points are joined by a line"
     assert {row["word"] for row in data_of(figure) if row["no_difference"]} == {"dog"}
-    assert "circle: no change was found (p_holm ≥ .05)" in caption(figure)
+    assert "circle: no change was found (adjusted p ≥ .05)" in caption(figure)
     shown = texts(figure)
     assert {"layer 0", "layer 1", "bank", "dog", "[10, 30)", "[30, 40]"} <= {*shown}
     assert "group, compared with the one before" in shown
     baseline = found.plot(column="apd")
     assert {row["within"] for row in data_of(baseline)} == {0.3}
-    assert "dotted: within" in caption(baseline)
+    assert "dotted: mean distance within a group" in caption(baseline)
 
 
 @pytest.mark.parametrize("groups", [GROUPS, GROUPS[:2]])
@@ -315,7 +317,7 @@ def test_accuracy_stands_beside_the_majority_and_the_control() -> None:
         for at in range(3)
     ]  # fmt: skip
     figure = result("probe", rows).plot()
-    assert "95 % intervals · dotted: control accuracy · dashed: majority" in caption(figure)
+    assert "95 % intervals · dotted: control task · dashed: largest class" in caption(figure)
     lines = [
         part for part in parts(figure.spec) if isinstance(mark := part.get("mark"), dict) and mark.get("strokeDash")
     ]
@@ -323,7 +325,7 @@ def test_accuracy_stands_beside_the_majority_and_the_control() -> None:
     low, _ = lines[0]["encoding"]["y"]["scale"]["domain"]
     assert low <= 0.3
     without = result("probe", [row | {"control_accuracy": None} for row in rows]).plot()
-    assert "dotted: majority" in caption(without)
+    assert "dotted: largest class" in caption(without)
     numbers = result("probe", [row | {"accuracy": None, "majority": None, "r2": 0.4} for row in rows]).plot()
     assert "dotted" not in caption(numbers)
     assert {row["r2"] for row in data_of(numbers)} == {0.4}
@@ -334,7 +336,7 @@ def test_the_distribution_of_effect_sizes_is_a_band() -> None:
             for at in range(2)]  # fmt: skip
     figure = result("ceat", rows).plot()
     assert [(row["median"], row["q05"], row["q95"]) for row in data_of(figure)] == [(0.2, -1.0, 1.5)] * 2
-    assert "band: q05 to q95" in caption(figure)
+    assert "band: 5 % quantile to 95 % quantile" in caption(figure)
     combined = result("ceat", rows).plot(column="ces")
     assert {(row["band_low"], row["band_high"]) for row in data_of(combined)} == {(0.3 - 0.1, 0.3 + 0.1)}
 

@@ -69,7 +69,7 @@ def test_colours_of_many_layers_follow_their_order() -> None:
 def test_runs_of_one_layer_are_curves_of_one_panel() -> None:
     figure = result(rows_of(("pythia", "olmo"), layers=("6",))).plot(x="step")
     assert "concat" not in figure.spec
-    assert {row["curve"] for row in points(figure.spec)} == {"pythia.word.last", "olmo.word.last"}
+    assert {row["curve"] for row in points(figure.spec)} == {"Pythia", "olmo"}
     assert any("layer: 6" in line for line in figure.spec["title"]["subtitle"])
 
 
@@ -88,7 +88,7 @@ def test_layers_are_compared_with_the_same_one_of_another_space() -> None:
     figure = result(rows, PAIRS).plot(x="step")
     expected = {(row["step"], row["cka"]) for row in rows if row["layer_name"] == row["layer_name_2"]}
     assert {(row["place"], row["cka"]) for row in points(figure.spec)} == expected
-    assert any("against: pythia.step143000.word.last" in line for line in figure.spec["title"]["subtitle"])
+    assert any("against: Pythia.step143000" in line for line in figure.spec["title"]["subtitle"])
     alone = [row | {"space_2": row["space"]} for row in rows]
     with pytest.raises(UsageError, match='against="SPACE"'):
         result(alone, PAIRS).plot(x="step")

@@ -73,9 +73,7 @@ def _lines(item: Mapping[str, Any], x: float, y: float) -> Iterator[Box]:
     lines = text if isinstance(text, list) else [str(text)]
     step = item.get("lineHeight", size + 2)
     bold = 1.06 if item.get("fontWeight") == "bold" else 1.0
-    above = {"top": 0.0, "middle": size / 2, "bottom": size + step * (len(lines) - 1)}.get(
-        item.get("baseline", ""), 0.8 * size
-    )
+    above = {"top": 0.0, "middle": size / 2, "bottom": size}.get(item.get("baseline", ""), 0.8 * size)  # of line 1
     for number, line in enumerate(lines):
         width = text_width(line, size) * bold
         start = {"center": -width / 2, "right": -width}.get(item.get("align", "left"), 0.0) + item.get("dx", 0)

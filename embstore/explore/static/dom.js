@@ -32,6 +32,12 @@ export function shown(text) {
   return text.replace(UNSAFE, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
 }
 
+// A text of at most n letters, with an ellipsis where it is cut.
+export function shortened(text, n) {
+  const letters = Array.from(text);
+  return letters.length > n ? `${letters.slice(0, n - 1).join("")}…` : text;
+}
+
 export function field(label, control, hint) {
   const id = control.id || (control.id = `field-${field.n = (field.n || 0) + 1}`);
   const help = hint ? h("span", { class: "hint", id: `${id}-hint` }, hint) : null;

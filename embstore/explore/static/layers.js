@@ -35,7 +35,8 @@ export function show(main, store) {
     const second = found.rows[0]?.space_2 || space.value;
     const cell = (row) => {
       if (!row || row[value] === null) return h("td", { title: row?.reason || "not computed" }, "–");
-      const colour = ramp(Math.max(0, Math.min(1, row[value]))), isDarkCell = colour[0] * 0.3 + colour[1] * 0.59 + colour[2] * 0.11 < 118;
+      const farthest = store.distances[value]; // of a distance, whose small values are alike
+      const colour = ramp(farthest ? 1 - row[value] / farthest : row[value]), isDarkCell = colour[0] * 0.3 + colour[1] * 0.59 + colour[2] * 0.11 < 118;
       const button = h("button", { type: "button", title: `${row[value]}; n = ${row.n}`, "data-value": String(row[value]), onclick: () => set({ tab: "map", make: "1", panels: `${space.value}@${row.layer_name};${second}@${row.layer_name_2}` }) }, row[value].toFixed(2));
       const element = h("td", {}, button);
       element.style.background = `rgb(${colour})`;

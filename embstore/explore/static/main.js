@@ -13,6 +13,7 @@ const main = document.getElementById("main");
 const banner = document.getElementById("banner");
 let store = null;
 let leave = null;
+let shown = null; // the module of the view
 let views_shown = 0;
 
 function theme() {
@@ -27,7 +28,7 @@ function applyTheme() {
 
 function views() {
   fill(document.getElementById("views"), VIEWS.map(([key, label]) => h("button", {
-    type: "button", "aria-current": state.tab === key ? "page" : null, onclick: () => set({ tab: key }),
+    type: "button", "aria-current": state.tab === key ? "page" : null, onclick: () => set({ ...(key !== state.tab && shown?.carried?.(store)), tab: key }),
   }, label)));
 }
 
@@ -42,7 +43,9 @@ async function show() {
   }
   const turn = views_shown += 1;
   const module = await import(entry[2]);
-  if (turn === views_shown) leave = module.show(main, store) || null; // else another view was chosen meanwhile
+  if (turn !== views_shown) return; // another view was chosen meanwhile
+  shown = module;
+  leave = module.show(main, store) || null;
 }
 
 function empty() {

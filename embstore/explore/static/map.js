@@ -53,6 +53,11 @@ export function show(main, store) {
   };
 }
 
+// What the other views begin with when they are opened from the map: the space of its first panel.
+export function carried(store) {
+  return { space: specs({ spaces: store.spaces.filter((space) => space.items) })[0].space };
+}
+
 // Panels in the address: space@layer, separated by ;. Without a layer a panel follows the slider.
 function specs(view) {
   const given = state.panels.split(";").filter(Boolean).map((text) => {

@@ -2,7 +2,7 @@
 
 import { post } from "./api.js";
 import { commands } from "./command.js";
-import { fill, h, number, select, shown } from "./dom.js";
+import { fill, h, number, select, shortened, shown } from "./dom.js";
 import { job } from "./job.js";
 import { context, marked } from "./mapdata.js";
 import { forgetText, placeText } from "./newtext.js";
@@ -137,7 +137,7 @@ export function nearSection(view) {
         h("table", { class: "across" }, h("thead", {}, h("tr", {}, layers.map((layer) => h("th", { scope: "col" }, layer)))),
           h("tbody", {}, Array.from({ length: LAYERS_BESIDE }, (_, rank) => h("tr", {}, layers.map((layer) => {
             const row = rows.find((each) => each.layer_name === layer && each.rank === rank + 1);
-            return h("td", { class: row && before(layer).has(row.item_id) && "kept", title: row && `${row.context || row.text} ${row.cosine}` }, row && row.text.slice(0, 18));
+            return h("td", { class: row && before(layer).has(row.item_id) && "kept", title: row && `${row.context || row.text} ${row.cosine}` }, row && shortened(row.text, 18));
           })))))), h("p", { class: "hint" }, "Coloured: also near in the layer before."));
     });
   }

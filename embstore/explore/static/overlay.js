@@ -1,6 +1,6 @@
 // Draw over the items: labels that do not collide, the searched text with its neighbours and trail, the lasso.
 
-import { shown } from "./dom.js";
+import { shortened, shown } from "./dom.js";
 import { placeAt } from "./mapdata.js";
 import { placedAt } from "./newtext.js";
 import { ink, shades } from "./palette.js";
@@ -103,7 +103,7 @@ function drawLabels(context, panel, width, height, at, placed, colours) {
   const label = ([x, y], name, font, colour, isForced) => {
     if (x < 0 || y < 34 || x > width || y > height - 26) return false;
     context.font = font;
-    const text = shortened(shown(name));
+    const text = shortened(shown(name), 28);
     const wide = context.measureText(text).width;
     for (const left of [x + 8, x - 8 - wide]) {
       const box = [left - 3, y - 9, left + wide + 3, y + 9];
@@ -134,9 +134,4 @@ function drawLabels(context, panel, width, height, at, placed, colours) {
     if (name(item, `12px ${family}`, colours.muted)) free--;
   }
   panel.labels = taken; // for the tests: no two overlap
-}
-
-function shortened(text) {
-  const letters = Array.from(text);
-  return letters.length > 28 ? `${letters.slice(0, 27).join("")}…` : text;
 }

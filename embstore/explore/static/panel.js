@@ -41,7 +41,7 @@ export class Panel {
     this.view ||= { ...this.whole };
     this.colour(null);
     this.layerSelect.hidden = false;
-    fill(this.layerSelect, h("option", { value: "" }, "follows the slider"), map.layers.map((name) =>
+    fill(this.layerSelect, h("option", { value: "" }, "by slider"), map.layers.map((name) =>
       h("option", { value: name, selected: name === this.host.spec.layer }, `layer ${name}`)));
     const kept = (layer) => { const share = map.kept?.[Math.round(this.depth)] ?? null; return share === null ? `layer ${layer}` : `layer ${layer} keeps ${(100 * share).toFixed(1)} % of the true ten nearest`; };
     const name = METHODS[map.method] || map.method;

@@ -1,7 +1,7 @@
 // A field for a text of the store, with suggestions: a combobox of the ARIA practices.
 
 import { get } from "./api.js";
-import { announce, fill, h } from "./dom.js";
+import { announce, fill, h, shortened } from "./dom.js";
 
 let number = 0;
 
@@ -41,7 +41,7 @@ export function searchField({ label, value, space, onpick }) {
     if (!texts.length) { announce("No suggestion."); return close(); }
     fill(list, texts.map((text, i) => h("li", {
       id: `${id}-${i}`, role: "option", "aria-selected": "false", onpointerdown: (event) => { event.preventDefault(); pick(text); },
-    }, text.slice(0, 120))));
+    }, shortened(text, 120))));
     list.hidden = false;
     active = -1;
     input.setAttribute("aria-expanded", "true");

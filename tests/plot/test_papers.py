@@ -1,0 +1,201 @@
+"""Figures for papers: exact widths, legible type, metadata, labels, colours, ranges, captions; and what is refused."""
+
+import json
+import re
+import struct
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from picture_boxes import faults, texts
+
+from embstore.base.chart import Chart
+from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.table import Table, table
+from embstore.metrics import METRICS
+from embstore.plot.options import PlotOptions, read_length
+
+pytestmark = pytest.mark.slow
+
+MODELS = ("minilm.word.last", "minilm-untrained-0.word.last")
+MM = 96 / 25.4
+
+
+def rows_of(spaces: tuple[str, ...] = MODELS, n_layers: int = 4, **columns: Any) -> list[dict[str, Any]]:
+    return [
+        {"space": space, "layer": at, "layer_name": str(at), "n": 100, "reason": None, "score": 0.1 * at + 0.2 * where}
+        | columns for where, space in enumerate(spaces) for at in range(n_layers)
+    ]  # fmt: skip
+
+
+def curves(spaces: tuple[str, ...] = MODELS, n_panels: int = 1) -> Table:
+    rows = [row for number in range(n_panels) for row in rows_of(spaces, dataset=f"set {number}")]
+    return table(rows, columns=list(rows[0]), chart=Chart("curves", ("score",), "agreement", facets=("dataset",)))
+
+
+def heat_map(n_layers: int = 4) -> Table:
+    rows = [
+        row | {"space_2": row["space"], "layer_2": at, "layer_name_2": str(at)}
+        for row in rows_of(MODELS[:1], n_layers) for at in range(n_layers)
+    ]  # fmt: skip
+    return table(rows, columns=list(rows[0]), chart=Chart("heat map", ("score",), "distance", distances=("score",)))
+
+
+def chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 8
+    while at < len(png):
+        (length,) = struct.unpack(">I", png[at : at + 4])
+        yield png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+@pytest.mark.parametrize("width", ["80mm", "170 mm", "3.3in"])
+@pytest.mark.parametrize("drawn", [curves(), curves(n_panels=5), heat_map(), heat_map(13)])
+def test_files_are_exactly_as_wide_as_requested(drawn: Table, width: str) -> None:
+    figure = drawn.plot(width=width)
+    millimetres = read_length("width", width) / MM
+    svg, png = figure.to_svg(), dict(chunks(figure.to_png()))
+    box = re.search(rb"/MediaBox ?\[([^\]]+)\]", figure.to_pdf())
+    assert box
+    left, _, right, _ = map(float, box[1].split())
+    assert (right - left) / 72 * 25.4 == pytest.approx(millimetres, abs=0.01)
+    measured = re.search(r'<svg[^>]* width="([\d.]+)mm" height="([\d.]+)mm" viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    assert measured
+    assert float(measured[1]) == pytest.approx(millimetres, abs=0.01)
+    assert float(measured[3]) / MM == pytest.approx(millimetres, abs=0.01)  # nothing is made smaller
+    pixels, per_metre, unit = *struct.unpack(">I", png[b"IHDR"][:4]), *struct.unpack(">IxxxxB", png[b"pHYs"][:9])
+    assert unit == 1
+    assert pixels / per_metre * 1000 == pytest.approx(millimetres, abs=0.1)  # of whole pixels
+    assert min(map(float, re.findall(r'font-size="([\d.]+)px"', svg))) * 0.75 >= 7  # points
+
+
+def test_the_panels_and_not_a_margin_fill_the_width() -> None:
+    svg = heat_map().plot(width="170mm").to_svg()
+    labels = re.findall(r"<rect|<text[^>]*transform=\"translate\(([\d.]+)", svg)
+    assert max(float(label) for label in labels if label) > 0.7 * 170 * MM
+
+
+def test_on_paper_nothing_lies_behind_a_figure() -> None:
+    assert 'fill="white"' not in curves().plot().to_svg()
+    assert 'fill="white"' in curves().plot(style="screen").to_svg()
+    sizes = [max(map(float, re.findall(r'font-size="([\d.]+)px"', curves().plot(style=style).to_svg())))
+             for style in ("paper", "screen")]  # fmt: skip
+    assert sizes[0] < sizes[1]
+
+
+def test_what_a_caption_leaves_out_is_in_the_files() -> None:
+    chart = Chart(
+        "curves", ("score",), "agreement", settings=("k", "variant"), defaults=(("k", 10), ("variant", "raw"))
+    )
+    rows = rows_of(MODELS[:1], k=10, variant="centred", seed=7)
+    figure = table(rows, columns=list(rows[0]), chart=chart).plot()
+    assert figure.spec["title"]["subtitle"] == ["MiniLM, words, last token · n = 100 · variant: centred"]
+    told = "minilm.word.last. n = 100; k: 10; variant: centred; seed: 7"
+    assert told in (re.search(r"<desc>(.*?)</desc>", figure.to_svg()) or [""])[0]
+    assert told.encode() in b"".join(data for name, data in chunks(figure.to_png()) if name == b"iTXt")
+    assert told.encode("utf-16-be").hex().encode() in figure.to_pdf()
+
+
+def test_a_figure_has_the_words_that_a_reader_knows() -> None:
+    metric = METRICS["anisotropy"]
+    rows = rows_of(anisotropy=0.3, std=None, n_zero=0, variant="raw")
+    shown = texts(table(rows, columns=list(rows[0]), chart=metric.chart).plot())
+    assert {"Anisotropy", "Anisotropy (mean cosine, −1 to 1)", "MiniLM", "MiniLM, untrained"} <= {*shown}
+    rows = rows_of(twonn_ls=9.0, twonn_mle=None, twonn_mle_unbiased=None)
+    found = table(rows, columns=list(rows[0]), chart=METRICS["intrinsic-dimension"].chart).plot()
+    assert "Intrinsic dimension (TwoNN)" in texts(found)
+
+
+def look_of(svg: str, label: str) -> set[tuple[str, ...]]:
+    """Return the marks and colours of the points of a curve, in an SVG."""
+    points = re.findall(rf'aria-label="[^"]*space: {label};[^"]*"[^>]*aria-roledescription="point"([^>]*)>', svg)
+    found = [re.search(r' d="([^"]+)".* fill="([^"]+)"', point) for point in points]
+    assert found, label
+    return {match.groups() for match in found if match}
+
+
+def test_a_model_looks_the_same_beside_others() -> None:
+    both = curves().plot().to_svg()
+    more = curves(("gpt2.word.last", *MODELS, "clip.word.last")).plot().to_svg()
+    for label in ("MiniLM", "MiniLM, untrained"):
+        assert look_of(both, label) == look_of(more, label)
+    looks = [look_of(more, label) for label in ("GPT-2", "MiniLM", "MiniLM, untrained", "CLIP")]
+    assert len(set.union(*looks)) == 4
+    assert {len({look[part] for each in looks for look in each}) for part in (0, 1)} == {4}
+
+
+def test_labels_titles_range_caption_and_colours_are_as_requested() -> None:
+    figure = curves().plot(
+        labels={MODELS[1]: "Random"}, x_label="block", y_label="Spearman", range=(0, 0.5), caption="Ours", title="",
+        colours=["#123456", "#E69F00"],
+    )  # fmt: skip
+    shown = texts(figure)
+    assert {"MiniLM", "Random", "block", "Spearman", "Ours", "0.5"} <= {*shown}
+    assert not {"layer", "0.6", "agreement"} & {*shown}
+    svg = figure.to_svg()
+    assert "#123456" in svg
+    assert "#E69F00".lower() in svg.lower()
+    assert '"clip": true' in figure.to_json()
+    assert not faults(figure)
+    assert curves().plot(caption="none", title="").spec["title"] is None
+    assert '"domain": [\n' in heat_map().plot(range=(0, 2)).to_json()
+    assert heat_map().plot(range=(0, 2)).spec["layer"][0]["encoding"]["color"]["scale"]["domain"] == [0, 2]
+
+
+def test_a_distance_has_the_colours_of_a_similarity_the_other_way() -> None:
+    assert heat_map().plot().spec["layer"][0]["encoding"]["color"]["scale"]["reverse"] is True
+
+
+def test_one_word_is_a_curve_over_the_layers_and_several_are_lines() -> None:
+    chart = Chart("curves", ("score",), "Self-similarity", items="word")
+    rows = rows_of(word="bank") + rows_of(word=None)
+    one = table(rows, columns=list(rows[0]), chart=chart).plot()
+    assert {"layer", "MiniLM", "MiniLM, untrained"} <= {*texts(one)}
+    assert "word: bank" in one.spec["title"]["subtitle"][0]
+    assert len([row for row in one.spec["data"]["values"] if "score" in row]) == 8
+    several = table(rows + rows_of(word="river"), columns=list(rows[0]), chart=chart).plot()
+    assert {"bank", "river"} <= {*texts(several)}
+
+
+def test_a_figure_goes_on_in_altair(monkeypatch: pytest.MonkeyPatch) -> None:
+    altair = pytest.importorskip("altair")
+    for drawn in (curves(), curves(n_panels=3), heat_map()):
+        chart = drawn.plot().to_altair()
+        assert isinstance(chart, altair.TopLevelMixin)
+        assert json.loads(chart.properties(title="Mine").to_json())["title"] == "Mine"
+    monkeypatch.setitem(sys.modules, "altair", None)
+    with pytest.raises(UsageError, match=r"Altair, which is not installed: pip install 'altair>=6'"):
+        curves().plot().to_altair()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width": "80"}, r"'80' has no unit: write a length as in width=.80mm.; cm, in and pt"),
+        ({"width": "640px"}, r"'640px' is in pixels, which have no size on paper: .* width=.169.3mm."),
+        ({"width": "0"}, "has no unit"),
+        ({"width": "0mm"}, "width must be from 50mm to 297mm, the length of a page of A4, not 0mm"),
+        ({"width": "2m"}, "'2m' is no length: write it as in width=.80mm."),
+        ({"width": "12in"}, "width must be from 50mm to 297mm"),
+        ({"height": "5mm"}, "height must be from 15mm to 297mm"),
+        ({"range": "1,0"}, "'1,0' is no range: write two numbers, the smaller first, as in range=.0,1."),
+        ({"range": "0"}, "is no range"),
+        ({"range": "0,nan"}, "is no range"),
+        ({"range": "0,1", "logy": True}, "logy=.* needs a range of positive values"),
+        ({"labels": ["minilm"]}, "'minilm' is no label: write SPACE=TEXT"),
+        ({"colours": "#12345"}, "'#12345' is no colour: write each as #rrggbb"),
+        ({"colours": "#123456,bleu"}, "'bleu' is no colour"),
+        ({"style": "papre"}, "unknown style 'papre'"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_right_form(options: dict[str, Any], message: str) -> None:
+    with pytest.raises((UsageError, UnknownNameError), match=message):
+        PlotOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("text", "inches"), [("80mm", 80 / 25.4), ("8 cm", 8 / 2.54), ("3.3in", 3.3), ("240pt", 240 / 72)]
+)
+def test_lengths_are_read_in_units(text: str, inches: float) -> None:
+    assert read_length("width", text) == pytest.approx(96 * inches)
