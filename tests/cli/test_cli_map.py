@@ -28,7 +28,7 @@ def test_it_writes_tables_of_positions_and_says_where(cli, store: Path) -> None:
     for line, layer in ((first, "0"), (second, "1")):
         cells = line.split()
         assert cells[:5] == ["toy.word.last", layer, "tsne", "made", "30"]
-        table = pq.read_table(store / cells[-1])
+        table = pq.ParquetFile(store / cells[-1]).read()
         assert (table.column_names, len(table)) == (["item_id", "x", "y"], 30)
 
 
