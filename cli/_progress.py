@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Self
 
-from embstore.base.messages import printable
+from embstore.base.messages import printable, rendered
 from embstore.base.progress import BRIEF, Clock, Progress, count, describe, ignore, observing, time_left
 
 from ._errors import escape_terminals
@@ -150,13 +150,13 @@ def _has_ended(progress: Progress) -> bool:
     return progress.done == progress.total
 
 
-def summarise(report: "BuildReport", store: str | None) -> None:
-    """Write the summary of a build of a store, as the user named it, to standard error."""
+def summarise(report: "BuildReport") -> None:
+    """Write the summary of a build to standard error."""
     *lines, last = report.lines()
     for line in lines:
         say(line)
     if (report.n_skipped or report.n_truncated) and not report.dry_run:
-        say(f"Each of them is listed by: embstore info --skipped{f' --store {store}' if store else ''}")
+        say(rendered("Each of them is listed by: ⦃embstore info --skipped⦄"))
     for note in report.notes:
         say(note)
     say(last)

@@ -22,6 +22,7 @@ from typer import BadParameter
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from embstore.base.errors import UsageError
+from embstore.base.messages import Call, set_call
 
 from ._errors import begin_verbose
 from ._options import follow_suffix, read_store_options
@@ -62,17 +63,17 @@ class _Helpful:
         from .main import example_of
 
         super().format_epilog(ctx, formatter)  # type: ignore[misc]
-        names = []
-        context = ctx
-        while context.parent is not None:
-            names.append(context.info_name)
-            context = context.parent
-        example = example_of(" ".join(reversed(names)), getattr(self, "needs", ""))
+        example = example_of(" ".join(_names(ctx)), getattr(self, "needs", ""))
         if example is None:
             return
         with formatter.section("Examples" if len(example.lines) > 1 else "Example"):
             formatter.write("".join(f"{' ' * formatter.current_indent}{line}\n" for line in example.lines))
         formatter.write(f"\nMore in {example.url}\n")
+
+
+def _names(context: Any) -> list[str]:
+    """Return the names of the groups and the command of a call."""
+    return [] if context.parent is None else [*_names(context.parent), context.info_name]
 
 
 class PlainCommand(_Helpful, TyperCommand):
@@ -84,7 +85,12 @@ class PlainCommand(_Helpful, TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; for unexpected ones, say how to give an option several values."""
+        given = [*args]
         rest = self._parsed(ctx, args)
+        stores = ctx.params.get("store")
+        if isinstance(stores, list):
+            stores = stores[0] if len(stores) == 1 else None
+        set_call(Call((*_names(ctx), *given), stores))
         read_store_options(ctx.params.pop(_STORE_OPTION, None) or (), quiet=bool(ctx.params.get("quiet")))
         return rest
 

@@ -1,15 +1,20 @@
 """Messages that name parameters: they have ``⦃name⦄`` or ``⦃name=value⦄``, which each reader sees in his own way.
 
-``⦃embed=True⦄`` is ``--embed`` on the command line, ``embed=True`` in Python, and a box to tick on the page. Commands
-in a message, as in ``Run: embstore verify --deep``, are plain text. ``⦃--column⦄`` is ``column=``, ``⦃column⦄`` is
-``columns=``, as of most methods. Messages are rendered where they are shown: by errors, and by the results that have
-notes. Control characters of texts are escaped before they are shown, since a terminal would obey them.
+``⦃embed=True⦄`` is ``--embed`` on the command line, ``embed=True`` in Python, and a box to tick on the page;
+``⦃--column⦄`` is ``column=``, ``⦃column⦄`` is ``columns=``, as of most methods. A command about the store, as in
+``Run: ⦃embstore verify --deep⦄``, gets the ``--store`` of the command that runs, so that it works as it is shown;
+``⦃again unit=word⦄`` is the command that runs with one more option. Other commands are plain text.
+
+Messages are rendered where they are shown: by errors, and by the results that have notes. Control characters of texts
+are escaped before they are shown, since a terminal would obey them.
 """
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import NamedTuple
 
 Style = Callable[[str, str | None], str]
 """Function of a parameter's name, as the command line has it, and of the value that a message gives, if any."""
@@ -19,7 +24,8 @@ PLURALS = {
     "source": "sources", "space": "spaces", "text": "texts", "transform": "transforms",
 }  # fmt: skip
 """Singular on the command line → plural in Python."""
-_PARAMETER = re.compile(r"⦃([a-z-]+)(?:=([^⦄]*))?⦄")
+_PARAMETER = re.compile(r"⦃(again )?([a-z-]+)(?:=([^⦄]*))?⦄")
+_COMMAND = re.compile("⦃(embstore [^⦄]*)⦄")
 _IN_PYTHON = {**PLURALS, "as": "format", "store": "path", "store-option": "options", "text": "marked"}
 
 
@@ -50,7 +56,15 @@ def as_option(name: str, value: str | None) -> str:
     return f"{flag} {quote}{value}{quote}"
 
 
+class Call(NamedTuple):
+    """The command that runs: its words without ``embstore``, and the only store that it names, if it names one."""
+
+    words: tuple[str, ...]
+    store: str | None
+
+
 _of_process: Style = as_argument
+_call: Call | None = None
 _of_context: ContextVar[Style | None] = ContextVar("style", default=None)
 
 
@@ -59,7 +73,13 @@ def rendered(message: str, style: Style | None = None) -> str:
     if "⦃" not in message:
         return message
     style = style or _of_context.get() or _of_process
-    return _PARAMETER.sub(lambda found: style(found[1], found[2]), message)
+    message = _COMMAND.sub(lambda found: found[1] + ("" if _call is None else _store_option(_call.store)), message)
+    again = "" if _call is None or style is not as_option else f"{shlex.join(('embstore', *_call.words))} "
+    return _PARAMETER.sub(lambda found: (again if found[1] else "") + style(found[2], found[3]), message)
+
+
+def _store_option(store: str | None) -> str:
+    return "" if store is None else " ".join(("", "--store", shlex.quote(store)))
 
 
 def rendered_all(messages: Iterable[str]) -> tuple[str, ...]:
@@ -82,11 +102,19 @@ def set_style(style: Style) -> Style:
 @contextmanager
 def command_line() -> Iterator[None]:
     """Write the messages of this process for the command line within the context."""
-    before = set_style(as_option)
+    global _call
+    before, call = set_style(as_option), _call
     try:
         yield
     finally:
         set_style(before)
+        _call = call
+
+
+def set_call(call: Call) -> None:
+    """Let the commands in messages fit the command that runs, until the context :func:`command_line` ends."""
+    global _call
+    _call = call
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -174,3 +175,16 @@ def test_a_first_line_that_may_be_a_text_is_reported_and_read_with_no_header(cli
     done = cli("build", "words.csv", "words", "--no-header", *model)
     assert done.exit_code == 2
     assert "--no-header does not fit 'words'" in done.stderr
+
+
+def test_both_commands_run_as_they_are_shown(cli, checkpoint: Path, tmp_path: Path) -> None:
+    Path("mixed.txt").write_text("dog\nA dog sleeps.\n")
+    call = ["build", "mixed.txt", "--model", f"tiny={checkpoint}", "--pooling", "mean", "--dry-run"]
+    refused = cli(*call, "--store", tmp_path / "my store")
+    assert refused.exit_code == 2
+    *_, word, sentence = (line.partition(": ")[2] for line in refused.stderr.splitlines())
+    for command, unit in ((word, "word"), (sentence, "sentence")):
+        name, *arguments = shlex.split(command)
+        assert (name, arguments[-2:]) == ("embstore", ["--unit", unit])
+        assert str(tmp_path / "my store") in arguments
+        assert f"tiny.{unit}.mean: 2 to embed" in cli(*arguments).stderr

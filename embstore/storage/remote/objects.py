@@ -66,7 +66,7 @@ class ObjectReader(ABC):
         if len(data) != end - start:
             raise RemoteError(
                 f"{self.url}/{key} is shorter than its manifest says: {len(data):,} of {end - start:,} bytes at "
-                f"{start:,}. It was changed meanwhile, or is damaged. Run: embstore verify"
+                f"{start:,}. It was changed meanwhile, or is damaged. Run: ⦃embstore verify⦄"
             )
         return data
 
