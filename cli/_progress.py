@@ -59,6 +59,8 @@ class _Shown:
             self._last = progress
             self._clock.seconds(progress)
             self._show(progress)
+            if _has_ended(progress):
+                self._clock.began.pop((progress.stage, progress.subject), None)  # it may begin again
         if self._thread is None:
             self._thread = Thread(target=self._repeat, daemon=True)
             self._thread.start()
@@ -129,19 +131,29 @@ def _bars() -> Any:
 
 
 class _Lines(_Shown):
-    """A line for a stage that takes long, then one now and then, and one at its end."""
+    """A line for a stage that takes long, then one now and then, and one at its end.
+
+    Of short stages the first one of each kind has a line at its end: those that index several spaces are of one kind.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._due: dict[_Stage, float] = {}
+        self._seen_end: set[_Stage] = set()
 
     def _show(self, progress: Progress) -> None:
         stage, seconds = (progress.stage, progress.subject), self._clock.seconds(progress)
         due = self._due.setdefault(stage, _SECONDS_TO_FIRST_LINE)
-        ends = _has_ended(progress) and (progress.stage not in BRIEF or due > _SECONDS_TO_FIRST_LINE)
+        kind = ("index", "") if progress.stage == "index" else stage
+        is_first = progress.stage not in BRIEF and kind not in self._seen_end
+        ends = _has_ended(progress) and (is_first or due > _SECONDS_TO_FIRST_LINE)
+        if _has_ended(progress):
+            self._due.pop(stage)
+            self._seen_end.add(kind)
         if seconds < due and not ends:
             return
-        self._due[stage] = seconds + _SECONDS_BETWEEN_LINES
+        if not _has_ended(progress):
+            self._due[stage] = seconds + _SECONDS_BETWEEN_LINES
         line = f"{printable(describe(progress))} {count(progress, seconds)}".rstrip()
         say(line + time_left(progress, seconds))
 

@@ -32,8 +32,8 @@ def build(
         "gpt2, clip, minilm, a hub id (id@revision), a folder, or name=folder (repeatable).  [default: gpt2, "
         "clip]")] = None,
     revision: Annotated[list[str] | None, option("--revision NAMES",
-        "Revisions of each checkpoint on the hub, or subfolders of its folder, as in step0,step1000 (repeatable); each "
-        "makes a space of its own.")] = None,
+        "Revisions of each checkpoint on the hub, or subfolders of its folder, as in step0,step1000 (repeatable), a "
+        "pattern such as 'step*', or all; each makes a space of its own.")] = None,
     unit: Annotated[str | None, option(f"--unit {UNITS}",
         "What a vector stands for; occurrence: each word of each sentence, in its context. Each unit has a space of "
         "its own.  [default: that of a dataset; of a file sentence if most of its texts have white space, word if "

@@ -1,8 +1,10 @@
 """Resolve the name of a checkpoint to a local folder, and compute the hashes of its files, without torch."""
 
+import fnmatch
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -38,6 +40,9 @@ _RECIPE = [MODULES_FILE, SETTINGS_FILE, *TRANSFORMER_FILES]
 _FILES = ["config.json", ADAPTER_FILE, *_WEIGHTS, *TOKENIZER_FILES, *_RECIPE]
 _KNOWN = ", ".join(SHORT_NAMES)
 
+ALL = "all"
+"""Name that stands for all revisions of a checkpoint."""
+_PATTERN = re.compile(r"[*?\[]")
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # environment variables that forbid downloads
 
 _PICKLES = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
@@ -94,11 +99,7 @@ def resolve(
     ``revision`` is a branch, tag or commit on the hub, or a subfolder of a local folder. An untrained model is made
     from the config alone, without ``has_weights``.
     """
-    alias, equals, target = spec.partition("=")
-    if not equals or "/" in alias or os.path.isdir(Path(spec).expanduser()):
-        alias, target = "", spec
-    else:
-        check_space_name(alias)
+    alias, target = _parts(spec)
     packaged = _packaged() if target == "minilm" and revision is None else None
     local = Path(target).expanduser()
     if packaged is not None:
@@ -127,6 +128,61 @@ def resolve(
         checkpoint = replace(checkpoint, folder=checkpoint.folder / subfolder, root=checkpoint.folder)
     check_folder(checkpoint.folder, spec, allow_pickle=allow_pickle, has_weights=has_weights)
     return replace(checkpoint, name=alias or checkpoint.name)
+
+
+def _parts(spec: str) -> tuple[str, str]:
+    """Return the name that a checkpoint is given, if any, and its short name, hub id or path."""
+    alias, equals, target = spec.partition("=")
+    if not equals or "/" in alias or os.path.isdir(Path(spec).expanduser()):
+        return "", spec
+    check_space_name(alias)
+    return alias, target
+
+
+def expand_revisions(spec: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the revisions of a checkpoint that some names stand for: ``all``, a pattern (``step*``), or one itself.
+
+    Those that exist are the branches and tags on the hub, of one commit only one, or the subfolders of a local folder
+    that are checkpoints. Those of a pattern are in the order of their steps.
+    """
+    if not any(name == ALL or _PATTERN.search(name) for name in names):
+        return tuple(names)
+    existing, found = _existing_revisions(spec), dict[str, None]()
+    for name in names:
+        is_pattern = name == ALL or _PATTERN.search(name)
+        matching = fnmatch.filter(existing, "*" if name == ALL else name) if is_pattern else [name]
+        if not matching:
+            listed = f"{', '.join(existing[:5])}{' …' if len(existing) > 5 else ''}" if existing else "none"
+            raise CheckpointError(f"no revision of {spec!r} matches {name!r}. There are {len(existing)}: {listed}.")
+        found |= dict.fromkeys(matching)
+    return tuple(found)
+
+
+def _existing_revisions(spec: str) -> list[str]:
+    """Return the names of the revisions of a checkpoint by their steps, those without one last."""
+    target = _parts(spec)[1]
+    folder = Path(target).expanduser()
+    if target not in SHORT_NAMES and os.path.isdir(folder):
+        with disk.foreign("read", folder, CheckpointAccessError):
+            names = [entry.name for entry in folder.iterdir() if is_file(entry / "config.json")]
+        return sorted(names, key=_by_step)
+    hub_id = SHORT_NAMES.get(target, target).partition("@")[0]
+    try:
+        refs = need("huggingface_hub").list_repo_refs(hub_id)
+    except Exception as error:  # httpx, ssl, os and the hub raise their own kinds
+        raise CheckpointUnavailableError(
+            f"the revisions of {hub_id!r} cannot be listed: {_reason(error)}. Name them: ⦃revision=step0,step1000⦄."
+        ) from error
+    ordered = sorted([*refs.branches, *refs.tags], key=lambda ref: _by_step(ref.name))
+    commits: dict[str, str] = {}
+    for ref in ordered:
+        commits.setdefault(ref.target_commit, ref.name)
+    return [*commits.values()]
+
+
+def _by_step(name: str) -> tuple[bool, int, str]:
+    step = step_of(name)
+    return step is None, step or 0, name
 
 
 def fingerprint(checkpoint: Checkpoint, weights_sha256: str | None = None) -> Fingerprint:

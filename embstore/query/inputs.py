@@ -116,9 +116,7 @@ def check_known(catalog: Catalog, name: str) -> None:
 def _check_pairs(name: str, columns: Columns) -> None:
     """Raise QueryError unless a dataset has pairs with scores."""
     if "item_id_4" in columns:
-        raise QueryError(
-            f"{name!r} is a dataset of analogies, not of pairs: ⦃embstore query analogies --dataset {name}⦄"
-        )
+        raise QueryError(f"{name!r} is a dataset of analogies, not of pairs: {_ANALOGIES.format(name)}")
     if "item_id_2" not in columns:
         raise QueryError(
             f"{name!r} is not a dataset of pairs. Those have two texts and a score in each row. For a lexicon: "
@@ -130,9 +128,7 @@ def _check_pairs(name: str, columns: Columns) -> None:
 def _check_lexicon(name: str, columns: Columns) -> None:
     """Raise QueryError if a dataset has pairs or analogies."""
     if "item_id_4" in columns:
-        raise QueryError(
-            f"{name!r} is a dataset of analogies, not a lexicon: ⦃embstore query analogies --dataset {name}⦄"
-        )
+        raise QueryError(f"{name!r} is a dataset of analogies, not a lexicon: {_ANALOGIES.format(name)}")
     if "item_id_2" in columns:
         raise QueryError(
             f"{name!r} is a dataset of pairs, not a lexicon. For pairs: ⦃embstore query similarity --dataset {name}⦄"
@@ -199,6 +195,7 @@ def _numbers(columns: Columns, name: str, usual: str, requested: str | None = No
     return columns[chosen or numeric[0]].astype(np.float64)
 
 
+_ANALOGIES = "⦃embstore query analogies --dataset {}⦄"
 _SEPARATOR = "\t"  # of the column ``answers``; see :mod:`embstore.sources.own`
 
 
@@ -457,8 +454,8 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
 
 def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
     """Return the card of a space of sentences; raise unless its vectors are comparable with those of ``card``."""
-    model = shlex.quote(model_argument(card))
-    command = f"⦃embstore build SOURCE --unit sentence --pooling mean --model {model}⦄"
+    words = ["embstore", "build", "SOURCE", "--unit", "sentence", "--pooling", "mean", "--model", model_argument(card)]
+    command = f"⦃{shlex.join(words)}⦄"
     if name not in catalog.cards:
         known = [each.space for each in catalog.cards.values() if each.unit is Unit.SENTENCE]
         raise UnknownNameError("space", name, known, f"Make one with: {command}")

@@ -240,7 +240,8 @@ class BuildMethods(OpenStore):
             models: Short names (``gpt2``, ``clip``, ``minilm``), hub ids with optional ``@revision``, local folders, or
                 ``name=folder``.
             revisions: Revisions of each checkpoint on the hub (branches, tags, commits), or subfolders of its folder,
-                such as ``step1000`` or ``checkpoint-1000``; each makes a space of its own, named by it.
+                such as ``step1000`` or ``checkpoint-1000``, patterns of such names (``"step*"``), or ``"all"``; each
+                makes a space of its own, named by it.
             unit: ``word``, ``sentence`` or ``occurrence`` (each word of each sentence, in its context). By default the
                 unit of a dataset, ``occurrence`` with ``span`` or ``targets``; else, for each source, ``sentence`` if
                 at least 90 % of its texts have white space between words, and ``word`` if at most 10 % have some;
