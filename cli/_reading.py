@@ -9,6 +9,7 @@ A value that is plain does not reach ``parser`` of an option, which is of use on
 
 import inspect
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -43,6 +44,7 @@ _MOST_DIGITS = 18  # of a number that is read here
 _SHORT_NAME = 4  # letters, of which one may be wrong
 _NOT_PLAIN = object()
 _STORE_OPTION = "store_option"
+_SECRET = re.compile(r"((?:--store-option=)?\w*(?:key|secret|token|sas|signature|password|credential)\w*=).*", re.I)
 
 
 class _Helpful:
@@ -72,6 +74,15 @@ class _Helpful:
         formatter.write(f"\nMore in {example.url}\n")
 
 
+def _masked(words: Sequence[str]) -> list[str]:
+    """Return the words of a command without the values of secret options of a store."""
+    before = ["", *words]
+    return [
+        _SECRET.sub(r"\1…", word) if "--store-option" in (flag, word.partition("=")[0]) else word
+        for flag, word in zip(before, words, strict=False)
+    ]
+
+
 def _names(context: Any) -> list[str]:
     """Return the names of the groups and the command of a call."""
     return [] if context.parent is None else [*_names(context.parent), context.info_name]
@@ -88,11 +99,11 @@ class PlainCommand(_Helpful, TyperCommand):
         """Read the arguments; for unexpected ones, say how to give an option several values."""
         given = [*args]
         rest = self._parsed(ctx, args)
-        stores = ctx.params.get("store")
-        if isinstance(stores, list):
-            stores = stores[0] if len(stores) == 1 else None
-        set_call(Call((*_names(ctx), *given), stores))
-        read_store_options(ctx.params.pop(_STORE_OPTION, None) or (), quiet=bool(ctx.params.get("quiet")))
+        store, options = ctx.params.get("store"), ctx.params.pop(_STORE_OPTION, None) or ()
+        named = [*store] if isinstance(store, list) else [store] if isinstance(store, str) else []
+        of_store = ["--store", *named, *(word for option in options for word in ("--store-option", option))]
+        set_call(Call((*_names(ctx), *_masked(given)), tuple(_masked(of_store)) if len(named) == 1 else ()))
+        read_store_options(options, quiet=bool(ctx.params.get("quiet")))
         return rest
 
     def _parsed(self, ctx: Any, args: list[str]) -> list[str]:

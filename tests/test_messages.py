@@ -21,12 +21,12 @@ def test_commands_name_the_store_of_the_command_that_runs() -> None:
     message = "Run: ⦃embstore verify --deep⦄, or ⦃again unit=word⦄."
     assert rendered(message) == 'Run: embstore verify --deep, or unit="word".'
     with command_line():
-        set_call(Call(("build", "a b.txt"), "my store"))
+        set_call(Call(("build", "a b.txt"), ("--store", "my store")))
         assert rendered(message) == (
             "Run: embstore verify --deep --store 'my store', or embstore build 'a b.txt' --unit word."
         )
         with command_line():
-            set_call(Call(("info",), None))
+            set_call(Call(("info",)))
             assert rendered(message) == "Run: embstore verify --deep, or embstore info --unit word."
         assert "my store" in rendered(message)
     assert "my store" not in rendered(message)

@@ -57,10 +57,10 @@ def as_option(name: str, value: str | None) -> str:
 
 
 class Call(NamedTuple):
-    """The command that runs: its words without ``embstore``, and the only store that it names, if it names one."""
+    """The command that runs: its words without ``embstore``, and those that name its store, if it names one only."""
 
     words: tuple[str, ...]
-    store: str | None
+    store: tuple[str, ...] = ()
 
 
 _of_process: Style = as_argument
@@ -73,13 +73,10 @@ def rendered(message: str, style: Style | None = None) -> str:
     if "⦃" not in message:
         return message
     style = style or _of_context.get() or _of_process
-    message = _COMMAND.sub(lambda found: found[1] + ("" if _call is None else _store_option(_call.store)), message)
+    store = "" if _call is None else "".join(f" {shlex.quote(word)}" for word in _call.store)
     again = "" if _call is None or style is not as_option else f"{shlex.join(('embstore', *_call.words))} "
+    message = _COMMAND.sub(lambda found: found[1] + store, message)
     return _PARAMETER.sub(lambda found: (again if found[1] else "") + style(found[2], found[3]), message)
-
-
-def _store_option(store: str | None) -> str:
-    return "" if store is None else " ".join(("", "--store", shlex.quote(store)))
 
 
 def rendered_all(messages: Iterable[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from embstore_cli import _progress
+from embstore_cli import _progress, _reading
 
 from embstore import Store
 
@@ -188,3 +188,21 @@ def test_both_commands_run_as_they_are_shown(cli, checkpoint: Path, tmp_path: Pa
         assert (name, arguments[-2:]) == ("embstore", ["--unit", unit])
         assert str(tmp_path / "my store") in arguments
         assert f"tiny.{unit}.mean: 2 to embed" in cli(*arguments).stderr
+
+
+def test_suggested_commands_name_the_store_and_no_secret(cli, model: list[str], tmp_path: Path) -> None:
+    store = tmp_path / "my store"
+    Path("a.txt").write_text("dog\n\ncat\n")
+    built = cli("build", "a.txt", *model, "--store", store).stderr
+    assert f"Each of them is listed by: embstore info --skipped --store '{store}'" in built
+    refused = cli("query", "similarity", "--store", store).stderr
+    assert re.search(rf"Embed one with: embstore build rg65 --model \S+ --store '{store}'$", refused.strip())
+    words = [
+        "--store-option",
+        "secret_access_key=abc",
+        "--store-option=account_key=abc",
+        "--store-option",
+        "region=abc",
+    ]
+    masked = ["--store-option", "secret_access_key=…", "--store-option=account_key=…", "--store-option", "region=abc"]
+    assert _reading._masked(words) == masked
