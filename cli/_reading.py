@@ -23,7 +23,7 @@ from typer import BadParameter
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from embstore.base.errors import UsageError
-from embstore.base.messages import Call, set_call
+from embstore.base.messages import set_call
 
 from ._errors import begin_verbose
 from ._options import follow_suffix, read_store_options
@@ -102,7 +102,7 @@ class PlainCommand(_Helpful, TyperCommand):
         store, options = ctx.params.get("store"), ctx.params.pop(_STORE_OPTION, None) or ()
         named = [*store] if isinstance(store, list) else [store] if isinstance(store, str) else []
         of_store = ["--store", *named, *(word for option in options for word in ("--store-option", option))]
-        set_call(Call((*_names(ctx), *_masked(given)), tuple(_masked(of_store)) if len(named) == 1 else ()))
+        set_call(["embstore", *_names(ctx), *_masked(given)], _masked(of_store) if len(named) == 1 else ())
         read_store_options(options, quiet=bool(ctx.params.get("quiet")))
         return rest
 

@@ -14,7 +14,6 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
 
 Style = Callable[[str, str | None], str]
 """Function of a parameter's name, as the command line has it, and of the value that a message gives, if any."""
@@ -56,15 +55,9 @@ def as_option(name: str, value: str | None) -> str:
     return f"{flag} {quote}{value}{quote}"
 
 
-class Call(NamedTuple):
-    """The command that runs: its words without ``embstore``, and those that name its store, if it names one only."""
-
-    words: tuple[str, ...]
-    store: tuple[str, ...] = ()
-
-
 _of_process: Style = as_argument
-_call: Call | None = None
+_call = _of_store = ""
+"""The command that runs, with a space after it, and the options in it that name its store, with one before them."""
 _of_context: ContextVar[Style | None] = ContextVar("style", default=None)
 
 
@@ -73,9 +66,8 @@ def rendered(message: str, style: Style | None = None) -> str:
     if "⦃" not in message:
         return message
     style = style or _of_context.get() or _of_process
-    store = "" if _call is None else "".join(f" {shlex.quote(word)}" for word in _call.store)
-    again = "" if _call is None or style is not as_option else f"{shlex.join(('embstore', *_call.words))} "
-    message = _COMMAND.sub(lambda found: found[1] + store, message)
+    again = _call if style is as_option else ""
+    message = _COMMAND.sub(lambda found: found[1] + _of_store, message)
     return _PARAMETER.sub(lambda found: (again if found[1] else "") + style(found[2], found[3]), message)
 
 
@@ -99,19 +91,22 @@ def set_style(style: Style) -> Style:
 @contextmanager
 def command_line() -> Iterator[None]:
     """Write the messages of this process for the command line within the context."""
-    global _call
-    before, call = set_style(as_option), _call
+    before, call = set_style(as_option), (_call, _of_store)
     try:
         yield
     finally:
         set_style(before)
-        _call = call
+        _set_call(*call)
 
 
-def set_call(call: Call) -> None:
-    """Let the commands in messages fit the command that runs, until the context :func:`command_line` ends."""
-    global _call
-    _call = call
+def set_call(words: Iterable[str], store: Iterable[str]) -> None:
+    """Tell the words of the command that runs, and those that name its store, until :func:`command_line` ends."""
+    _set_call(f"{shlex.join(words)} ", "".join(f" {shlex.quote(word)}" for word in store))
+
+
+def _set_call(call: str, of_store: str) -> None:
+    global _call, _of_store
+    _call, _of_store = call, of_store
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from embstore.base import disk
 from embstore.base.errors import SourceError, UsageError
@@ -52,11 +52,6 @@ class Opened(NamedTuple):
 
     source: Source
     rows: Iterator[Row | Blank]
-
-    @classmethod
-    def of(cls, source: Source) -> Self:
-        """Return a source of which nothing has been read."""
-        return cls(source, source.rows())
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +135,11 @@ class Texts:
 def read_texts(sources: Sources, staging: Staging, observe: Observer = ignore) -> Texts:
     """Read all sources, which are of one unit, and stage their distinct items."""
     reader = _Reader(sources, staging, observe)
-    opened = [*sources.opened, *(Opened.of(sources.open(name, sources.targets)) for name in sources.names)]
-    if sources.given is not None:
-        opened.append(Opened.of(sources.given.open(sources.keep)))
+    named = [sources.open(name, sources.targets) for name in sources.names]
+    named += [] if sources.given is None else [sources.given.open(sources.keep)]
+    opened = [*sources.opened, *(Opened(source, source.rows()) for source in named)]
     for each in opened:
-        reader.read(each)
+        reader.read(*each)
     staging.deduplicate()
     notes = tuple(remark for source, _ in opened for remark in source.remarks)
     return Texts(staging.unit, staging, reader.columns, reader.n_texts, reader.blanks, tuple(reader.datasets), notes)
@@ -164,15 +159,14 @@ class _Reader:
         self.blanks: Counter[str] = Counter()
         self.datasets: list[DatasetRows] = []
 
-    def read(self, opened: Opened) -> None:
+    def read(self, source: Source, rows_of: Iterator[Row | Blank]) -> None:
         """Read a source to its end or to the limit, and report it if it is large."""
         if self.n_texts >= self._limit:
             return
-        source = opened.source
         dataset, n_before = source.dataset, self.n_texts
         rows = DatasetRows(source.stored_name or source.name, "" if dataset is None else dataset.kind)
         n_rows = 0
-        for n_rows, row in enumerate(opened.rows, 1):
+        for n_rows, row in enumerate(rows_of, 1):
             if n_rows % _REPORTED_ROWS == 0:
                 self._observe(Progress("read", source.name, self.n_texts - n_before))
             if isinstance(row, Blank):

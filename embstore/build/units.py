@@ -7,19 +7,19 @@ the whole source shows something else, it is refused at its end.
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, islice
 
-from embstore.base.errors import SourceError, UsageError
+from embstore.base.errors import SourceError, UsageError, shortened
 from embstore.base.space import Unit
 from embstore.build.texts import Opened, Sources
-from embstore.sources import Blank, Row, find_dataset
+from embstore.sources import Blank, Row, Source, find_dataset
 
 MOST, FEW = 0.9, 0.1
 """Shares of texts with white space: from the first one on a source is of sentences, up to the second one of words."""
 
-_FIRST_TEXTS, _FIRST_CHARS = 10_000, 16 << 20  # that decide, and are in memory meanwhile
-_N_EXAMPLES, _SHOWN_CHARS = 2, 60
+_FIRST_ROWS = 1000  # that decide, and are in memory meanwhile
+_N_EXAMPLES = 2
 _SPACE_BETWEEN = re.compile(r"\S\s+\S")
 
 
@@ -27,17 +27,17 @@ def by_unit(sources: Sources) -> list[tuple[Unit, Sources]]:
     """Open sources whose unit was not requested, and group them by unit, in the order in which the units come first."""
     if sources.unit is not None:
         return [(sources.unit, sources)]
-    groups: dict[Unit, list[Opened]] = {}
+    found: list[tuple[Unit | None, Source]] = []
     for name in sources.names:
         dataset = find_dataset(name)
         own = dataset.unit if dataset else None if sources.targets is None else Unit.OCCURRENCE
-        targets = sources.targets if own is Unit.OCCURRENCE else None
-        unit, opened = _decided(Opened.of(sources.open(name, targets)), own, sources.limit)
-        groups.setdefault(unit, []).append(opened)
+        found.append((own, sources.open(name, sources.targets if own is Unit.OCCURRENCE else None)))
     if (given := sources.given) is not None:
-        own = None if given.targets is None else Unit.OCCURRENCE
-        unit, opened = _decided(Opened.of(given.open(sources.keep)), own, sources.limit)
-        groups.setdefault(unit, []).append(opened)
+        found.append((None if given.targets is None else Unit.OCCURRENCE, given.open(sources.keep)))
+    groups: dict[Unit, list[Opened]] = {}
+    for own, source in found:
+        unit, rows = (own, source.rows()) if own else _decided(source, sources.limit or _FIRST_ROWS)
+        groups.setdefault(unit, []).append(Opened(source, rows))
     if sources.targets is not None and Unit.OCCURRENCE not in groups:
         raise UsageError("⦃span⦄ and ⦃targets⦄ are for files of sentences, and no source is one. Leave them out.")
     return [
@@ -46,86 +46,59 @@ def by_unit(sources: Sources) -> list[tuple[Unit, Sources]]:
     ]
 
 
-def _decided(opened: Opened, own: Unit | None, limit: int | None) -> tuple[Unit, Opened]:
-    """Return the unit of a source, its own or the one that its first texts show, and the source with all its rows."""
-    if own is not None:
-        return own, opened
-    counts = _Counts(opened.source.name)
-    rows = counts.counted(opened.rows)
-    first = list(counts.first(rows, min(limit or _FIRST_TEXTS, _FIRST_TEXTS)))
-    unit = counts.decided = counts.unit()
+def _decided(source: Source, limit: int) -> tuple[Unit, Iterator[Row | Blank]]:
+    """Return the unit that the first texts of a source show, and all its rows."""
+    spacing = _Spacing(source.name)
+    rows = spacing.counted(source.rows())
+    first = list(islice(rows, min(limit, _FIRST_ROWS)))
+    unit = spacing.decided = spacing.unit()
     if unit is Unit.SENTENCE:
-        opened.source.remarks.append(counts.remark())
-    return unit, opened._replace(rows=chain(first, rows))
+        texts = (
+            f"{'first ' if len(first) == _FIRST_ROWS else ''}{sum(spacing.counts):,} texts, one in each line or row,"
+        )
+        source.remarks.append(
+            f"{source.name}: taken for sentences, since {spacing.counts[True]:,} of its {texts} have white space; for "
+            "words or phrases, add ⦃unit=word⦄."
+        )
+    return unit, chain(first, rows)
 
 
-@dataclass
-class _Counts:
-    """Counts the texts of a source with white space between words, and those without."""
+class _Spacing:
+    """Counts the texts of a source without and with white space between words, and keeps the first ones of each."""
 
-    name: str
-    decided: Unit | None = None
-    with_space: list[str] = field(default_factory=list)  # the first ones, with their places
-    without: list[str] = field(default_factory=list)
-    n: int = 0
-    n_with_space: int = 0
+    def __init__(self, name: str) -> None:
+        self.name, self.counts = name, [0, 0]
+        self.decided: Unit | None = None
+        self._examples: tuple[list[str], list[str]] = [], []
 
     def counted(self, rows: Iterable[Row | Blank]) -> Iterator[Row | Blank]:
         """Yield rows, counting their texts; at the end, raise UsageError if they show another unit than was decided."""
         for row in rows:
             if isinstance(row, Row):
-                self._count(row)
+                if "\0" in row.text:
+                    raise SourceError(
+                        f"{row.origin}: the text has NUL characters, as binary files and texts in UTF-16 have. Convert "
+                        "it to UTF-8, as with iconv; if they belong to the text, say what it is with ⦃unit⦄."
+                    )
+                has_space = _SPACE_BETWEEN.search(row.text) is not None
+                self.counts[has_space] += 1
+                if len(self._examples[has_space]) < _N_EXAMPLES:
+                    self._examples[has_space].append(f"{shortened(row.text)!r} ({row.origin})")
             yield row
-        if self.decided is not None and self.unit() is not self.decided:
+        if self.decided not in (None, self.unit()):
             raise self._mixed()
-
-    def first(self, rows: Iterator[Row | Blank], n: int) -> Iterator[Row | Blank]:
-        """Yield the rows up to the n-th text, fewer of long texts."""
-        n_chars = 0
-        for row in rows:
-            yield row
-            n_chars += len(row.text) if isinstance(row, Row) else 0
-            if self.n >= n or n_chars >= _FIRST_CHARS:
-                return
-
-    def _count(self, row: Row) -> None:
-        if "\0" in row.text:
-            raise SourceError(
-                f"{row.origin}: the text has NUL characters, as binary files and texts in UTF-16 have. Convert it to "
-                "UTF-8, as with iconv -f UTF-16 -t UTF-8; if they belong to the text, say what it is with ⦃unit⦄."
-            )
-        has_space = _SPACE_BETWEEN.search(row.text) is not None
-        self.n += 1
-        self.n_with_space += has_space
-        examples = self.with_space if has_space else self.without
-        if len(examples) < _N_EXAMPLES:
-            shown = row.text if len(row.text) <= _SHOWN_CHARS else f"{row.text[:_SHOWN_CHARS]}…"
-            examples.append(f"{shown!r} ({row.origin})")
 
     def unit(self) -> Unit:
         """Return the unit that the texts show; raise UsageError if they show none."""
-        share = self.n_with_space / max(self.n, 1)
+        share = self.counts[True] / max(1, sum(self.counts))
         if FEW < share < MOST:
             raise self._mixed()
         return Unit.SENTENCE if share >= MOST else Unit.WORD
 
-    def remark(self) -> str:
-        """Return a sentence that says that the source is of sentences, and how to choose otherwise."""
-        if self.n == 1:
-            return (
-                f"{self.name}: its only text was taken for one sentence, since it has white space. A source has one "
-                "text on each line; for a word or phrase, add ⦃unit=word⦄."
-            )
-        first = "the first " if self.n >= _FIRST_TEXTS else ""
-        return (
-            f"{self.name}: taken for sentences, since {self.n_with_space:,} of {first}{self.n:,} texts have white "
-            "space; for words or phrases, add ⦃unit=word⦄."
-        )
-
     def _mixed(self) -> UsageError:
-        n_without = self.n - self.n_with_space
+        without, with_space = map(" and ".join, self._examples)
         return UsageError(
-            f"{self.name} may be of words or of sentences: {self.n_with_space:,} of {self.n:,} texts have white space, "
-            f"such as {' and '.join(self.with_space)}; {n_without:,} have none, such as {' and '.join(self.without)}. "
-            "Say what each text is.\nA word or phrase: ⦃again unit=word⦄\nA sentence: ⦃again unit=sentence⦄"
+            f"{self.name} may be of words or of sentences: {self.counts[True]:,} of {sum(self.counts):,} texts have "
+            f"white space, such as {with_space}; {self.counts[False]:,} have none, such as {without}. Say what each "
+            "text is.\nA word or phrase: ⦃again unit=word⦄\nA sentence: ⦃again unit=sentence⦄"
         )

@@ -40,8 +40,6 @@ _RECIPE = [MODULES_FILE, SETTINGS_FILE, *TRANSFORMER_FILES]
 _FILES = ["config.json", ADAPTER_FILE, *_WEIGHTS, *TOKENIZER_FILES, *_RECIPE]
 _KNOWN = ", ".join(SHORT_NAMES)
 
-ALL = "all"
-"""Name that stands for all revisions of a checkpoint."""
 _PATTERN = re.compile(r"[*?\[]")
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # environment variables that forbid downloads
 
@@ -140,49 +138,38 @@ def _parts(spec: str) -> tuple[str, str]:
 
 
 def expand_revisions(spec: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the revisions of a checkpoint that some names stand for: ``all``, a pattern (``step*``), or one itself.
+    """Return the revisions of a checkpoint that names stand for: ``all``, a pattern (``step*``), or one by its name.
 
-    Those that exist are the branches and tags on the hub, of one commit only one, or the subfolders of a local folder
-    that are checkpoints. Those of a pattern are in the order of their steps.
+    Of a pattern they are in the order of their steps, those without a step last.
     """
-    if not any(name == ALL or _PATTERN.search(name) for name in names):
-        return tuple(names)
-    existing, found = _existing_revisions(spec), dict[str, None]()
+    patterns = {name: "*" if name == "all" else name for name in names if name == "all" or _PATTERN.search(name)}
+    existing, found = _existing_revisions(spec) if patterns else [], dict[str, None]()
     for name in names:
-        is_pattern = name == ALL or _PATTERN.search(name)
-        matching = fnmatch.filter(existing, "*" if name == ALL else name) if is_pattern else [name]
+        matching = fnmatch.filter(existing, patterns[name]) if name in patterns else [name]
         if not matching:
-            listed = f"{', '.join(existing[:5])}{' …' if len(existing) > 5 else ''}" if existing else "none"
-            raise CheckpointError(f"no revision of {spec!r} matches {name!r}. There are {len(existing)}: {listed}.")
+            listed = f": {', '.join(existing[:5])}" if existing else ""
+            raise CheckpointError(f"none of the {len(existing)} revisions of {spec!r} matches {name!r}{listed}.")
         found |= dict.fromkeys(matching)
     return tuple(found)
 
 
 def _existing_revisions(spec: str) -> list[str]:
-    """Return the names of the revisions of a checkpoint by their steps, those without one last."""
+    """Return the checkpoints in a local folder, or the branches and tags on the hub, one of each commit, by steps."""
     target = _parts(spec)[1]
     folder = Path(target).expanduser()
-    if target not in SHORT_NAMES and os.path.isdir(folder):
-        with disk.foreign("read", folder, CheckpointAccessError):
-            names = [entry.name for entry in folder.iterdir() if is_file(entry / "config.json")]
-        return sorted(names, key=_by_step)
     hub_id = SHORT_NAMES.get(target, target).partition("@")[0]
     try:
-        refs = need("huggingface_hub").list_repo_refs(hub_id)
+        if target not in SHORT_NAMES and os.path.isdir(folder):
+            found = {entry.name: entry.name for entry in folder.iterdir() if is_file(entry / "config.json")}
+        else:
+            refs = need("huggingface_hub").list_repo_refs(hub_id)
+            found = {ref.name: ref.target_commit for ref in (*refs.branches, *refs.tags)}
     except Exception as error:  # httpx, ssl, os and the hub raise their own kinds
         raise CheckpointUnavailableError(
             f"the revisions of {hub_id!r} cannot be listed: {_reason(error)}. Name them: ⦃revision=step0,step1000⦄."
         ) from error
-    ordered = sorted([*refs.branches, *refs.tags], key=lambda ref: _by_step(ref.name))
-    commits: dict[str, str] = {}
-    for ref in ordered:
-        commits.setdefault(ref.target_commit, ref.name)
-    return [*commits.values()]
-
-
-def _by_step(name: str) -> tuple[bool, int, str]:
-    step = step_of(name)
-    return step is None, step or 0, name
+    ordered = sorted(found, key=lambda name: (step_of(name) is None, step_of(name) or 0, name))
+    return [*{found[name]: name for name in reversed(ordered)}.values()][::-1]
 
 
 def fingerprint(checkpoint: Checkpoint, weights_sha256: str | None = None) -> Fingerprint:

@@ -12,15 +12,7 @@ from embstore.base.text import Item, parse_marked
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 
-_AS_A_WORD = (
-    "was encoded as one word, since {0.space} is of words: its vector is that of {1}. For texts of several words, use "
-    "a space of sentences (⦃unit=sentence⦄)."
-)
-_POOLED = {
-    Pooling.LAST: "its last token", Pooling.FIRST: "its first token", Pooling.MEAN: "the mean over its tokens",
-    Pooling.MODEL: "the checkpoint's own recipe",
-}  # fmt: skip
-
+_POOLED = {Pooling.LAST: "that of its last token", Pooling.MEAN: "the mean over its tokens"}
 Embed = Callable[[Card, Item], Mapping[int, NDArray[np.float32]]]
 """Function that encodes an item with the checkpoint of a space: layer id → vector, float32 (dim,)."""
 
@@ -68,9 +60,12 @@ class FoundQueries(NamedTuple):
         """Return a note for each text of several words that was encoded as one word of this space."""
         if self.card.unit is not Unit.WORD:
             return []
-        pooled = _POOLED.get(self.card.pooling, "a special token")
+        said = (
+            f"was encoded as one word, since {self.card.space} is of words: its vector is "
+            f"{_POOLED.get(self.card.pooling, f'by pooling {self.card.pooling}')}. For sentences: ⦃unit=sentence⦄."
+        )
         texts = [query.shown for query in self.vectors if query not in self.stored and len(query.shown.split()) > 1]
-        return [f"{shortened(text)!r} {_AS_A_WORD.format(self.card, pooled)}" for text in texts]
+        return [f"{shortened(text)!r} {said}" for text in texts]
 
 
 def look_up(
@@ -95,14 +90,14 @@ def look_up(
 
 
 def ids_of_words(
-    catalog: Catalog, card: Card, words: Sequence[str], only: NDArray[np.int64] | None, *, skips: bool
+    catalog: Catalog, card: Card, words: Sequence[str], only: NDArray[np.int64] | None, if_missing: str
 ) -> NDArray[np.int64]:
     """Return the ids of the items of a space with some texts, in their order; of ``only`` these, unless it is None."""
     unit = card.unit
     items = [parse_marked(word) if unit is Unit.OCCURRENCE else Item.whole(unit, word) for word in words]
     ids = np.array([item.id for item in items], np.int64)
     is_stored = np.isin(ids, catalog.ids(card.space) if only is None else only)
-    if not skips and not is_stored.all():
+    if if_missing == "error" and not is_stored.all():
         from embstore.query.missing import missing_note, remedy
 
         missing = [words[position] for position in np.flatnonzero(~is_stored).tolist()]

@@ -316,11 +316,8 @@ class LookupMethods(OpenStore):
             raise UnknownNameError("treatment of missing words", missing, ("error", "skip"))
         selection = Selection(where, limits=as_limits(timeout, memory))
         texts = None if words is None else read_texts(words, "words")
-        return self._ask(
-            lambda catalog: _vectors(
-                catalog, space, str(layer), selection, as_names(columns), texts, skips=missing == "skip"
-            )
-        )
+        named = as_names(columns)
+        return self._ask(lambda catalog: _vectors(catalog, space, str(layer), selection, named, texts, missing))
 
     @accepts(SpaceFilter)
     def missing(
@@ -415,15 +412,9 @@ class LookupMethods(OpenStore):
 
 
 def _vectors(
-    catalog: Catalog,
-    space: str,
-    layer: str,
-    selection: "Selection",
-    columns: tuple[str, ...],
-    words: "Sequence[str] | None",
-    *,
-    skips: bool,
-) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32], *tuple[NDArray[Any], ...]]:
+    catalog: Catalog, space: str, layer: str, selection: "Selection", columns: tuple[str, ...],
+    words: "Sequence[str] | None", missing: str,
+) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32], *tuple[NDArray[Any], ...]]:  # fmt: skip
     from embstore.query.grouping import read_column
     from embstore.query.lookup import ids_of_words
     from embstore.storage.files.vectors import LayerVectors
@@ -434,7 +425,7 @@ def _vectors(
         raise UsageError(f"vectors are of one layer, and {layer!r} names {len(layers)}.")
     only = selection.select(catalog, space)
     if words is not None:
-        listed = ids_of_words(catalog, card, words, only, skips=skips)
+        listed = ids_of_words(catalog, card, words, only, missing)
         only = distinct(listed)
     ids, vectors = LayerVectors(catalog.shards[space], layers[0].id, card.dim, only).gather()
     order = slice(None) if words is None else np.searchsorted(ids, listed)

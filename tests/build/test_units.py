@@ -44,8 +44,8 @@ def test_most_texts_decide_and_only_sentences_are_said(build: Build, source, n_s
     name = source(*SENTENCES[:n_sentences], *WORDS[: 20 - n_sentences])
     report = build(name)
     assert embedded(report) == {unit: 20}
-    said = f"{name}: taken for sentences, since {n_sentences} of 20 texts have white space; for words or phrases, add"
-    assert report.notes == ((f'{said} unit="word".',) if unit == "sentence" else ())
+    said = f"{name}: taken for sentences, since {n_sentences} of its 20 texts, one in each line or row, have white"
+    assert report.notes == ((f'{said} space; for words or phrases, add unit="word".',) if unit == "sentence" else ())
     assert build(name, unit="word").notes == ()
     assert embedded(build(texts=[*SENTENCES[:n_sentences], *WORDS[: 20 - n_sentences]])) == {unit: 20}
 
@@ -72,12 +72,12 @@ def test_a_mixed_source_is_refused_with_examples(build: Build, source, tmp_path:
 def test_a_source_is_read_once_and_refused_at_its_end_if_its_beginning_deceived(
     build: Build, source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(units, "_FIRST_TEXTS", 10)
+    monkeypatch.setattr(units, "_FIRST_ROWS", 10)
     stream = io.StringIO("".join(f"{line}\n" for line in SENTENCES))
     monkeypatch.setattr("sys.stdin", stream)
     report = build("-")
     assert embedded(report) == {"sentence": 20}
-    assert "since 10 of the first 10 texts have white space" in report.notes[0]
+    assert "since 10 of its first 10 texts, one in each" in report.notes[0]
     with pytest.raises(UsageError, match="20 of 40 texts have white space"):
         build(source(*SENTENCES, *WORDS))
     with pytest.raises(UsageError, match="190 of 200 texts have white space"):
@@ -112,6 +112,5 @@ def test_files_that_are_no_texts(build: Build, tmp_path: Path, content: bytes, m
 
 def test_a_file_of_one_line_is_said(build: Build, source) -> None:
     [note] = build(source("Many words in one line. " * 3)).notes
-    assert "its only text was taken for one sentence" in note
-    assert "one text on each line" in note
+    assert "taken for sentences, since 1 of its 1 texts, one in each line or row, have white space" in note
     assert build(source("dog")).notes == ()

@@ -97,5 +97,5 @@ def test_a_note_says_what_several_words_are_in_a_space_of_words(store: Store) ->
         said = [note for note in found.notes if "was encoded as one word" in note]
         assert len(said) == 2
         assert "since tiny.word.last is of words: its vector is that of its last token." in said[0]
-        assert "since tiny.word.mean is of words: its vector is that of the mean over its tokens." in said[1]
+        assert "since tiny.word.mean is of words: its vector is the mean over its tokens." in said[1]
     assert not [note for note in store.neighbours("lake", embed=True, k=1).notes if "one word" in note]

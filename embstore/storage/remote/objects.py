@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from embstore.base.errors import MissingObjectError, RemoteError, UsageError
 from embstore.base.installation import install_command
@@ -31,6 +30,7 @@ _PATIENT = {
     "max_retries": 100, "retry_timeout": timedelta(seconds=30), "backoff": {"max_backoff": timedelta(seconds=3)},
 }  # fmt: skip
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_LOOPBACK = r"http://(localhost|127(\.\d+){3}|\[::1\])(:\d+)?(/|$)"
 _IS_SECRET = r"(?i)key|secret|token|sas|signature|password|credential"
 _IS_REFUSED = r"status code: 40[13]\b"
 _IS_NO_BUCKET = r"NoSuchBucket|ContainerNotFound"
@@ -89,10 +89,15 @@ class ObjectStore(ObjectReader):
         self.url = check_url(url)
         options = dict(options or {})
         self._secrets = [value for name, value in options.items() if re.search(_IS_SECRET, name) and value]
-        if self.url.startswith("s3://") and "endpoint" not in options:
-            _check_endpoint(options)
-        elif options.get("endpoint", "").startswith("http://"):
-            options.setdefault("allow_http", "true")
+        of_environment = [name for name in _ENDPOINTS if self.url.startswith("s3://") and os.environ.get(name)]
+        endpoint = options.get("endpoint") or os.environ.get((of_environment or [""])[0], "")
+        if endpoint.startswith("http://") and not (options.get("allow_http") or os.environ.get("AWS_ALLOW_HTTP")):
+            if "endpoint" not in options and not re.match(_LOOPBACK, endpoint):  # a call did not name it
+                raise UsageError(
+                    f"{of_environment[0]} is {endpoint}, which is not encrypted. Set it to https://, or allow http: "
+                    "set AWS_ALLOW_HTTP=true, or add ⦃store-option=allow_http=true⦄."
+                )
+            options["allow_http"] = "true"
         client = {name: options.pop(name) for name in _CLIENT_OPTIONS if name in options}
         try:
             self._store = obstore.store.from_url(
@@ -204,24 +209,6 @@ class ObjectStore(ObjectReader):
             text = text.replace(value, "…")
         text = re.sub(_BYTES, "[…]", text)
         return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", text)
-
-
-def _check_endpoint(options: dict[str, str]) -> None:
-    """Allow an endpoint of the environment to be http:// if it is on this machine; else raise UsageError.
-
-    It is not named in the call, and what is sent without encryption can be read on the way.
-    """
-    name = next((name for name in _ENDPOINTS if os.environ.get(name)), "")
-    endpoint = os.environ.get(name, "")
-    is_allowed = options.get("allow_http", os.environ.get("AWS_ALLOW_HTTP", "")).lower() in ("true", "1")
-    if not endpoint.startswith("http://") or is_allowed:
-        return
-    if not re.fullmatch(r"localhost|127(\.\d+){3}|::1", urlsplit(endpoint).hostname or ""):
-        raise UsageError(
-            f"{name} is {endpoint}, which is not encrypted. Set it to https://, or allow http: set "
-            "AWS_ALLOW_HTTP=true, or add ⦃store-option=allow_http=true⦄."
-        )
-    options["allow_http"] = "true"
 
 
 _NO_BUCKET = (
