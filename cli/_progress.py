@@ -131,10 +131,7 @@ def _bars() -> Any:
 
 
 class _Lines(_Shown):
-    """A line for a stage that takes long, then one now and then, and one at its end.
-
-    Of short stages the first one of each kind has a line at its end: those that index several spaces are of one kind.
-    """
+    """A line for a stage that takes long, then one now and then, and one at its end; of short ones the first only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,16 +141,16 @@ class _Lines(_Shown):
     def _show(self, progress: Progress) -> None:
         stage, seconds = (progress.stage, progress.subject), self._clock.seconds(progress)
         due = self._due.setdefault(stage, _SECONDS_TO_FIRST_LINE)
-        kind = ("index", "") if progress.stage == "index" else stage
+        kind = ("index", "") if progress.stage == "index" else stage  # of several spaces
         is_first = progress.stage not in BRIEF and kind not in self._seen_end
         ends = _has_ended(progress) and (is_first or due > _SECONDS_TO_FIRST_LINE)
         if _has_ended(progress):
             self._due.pop(stage)
             self._seen_end.add(kind)
+        elif seconds >= due:
+            self._due[stage] = seconds + _SECONDS_BETWEEN_LINES
         if seconds < due and not ends:
             return
-        if not _has_ended(progress):
-            self._due[stage] = seconds + _SECONDS_BETWEEN_LINES
         line = f"{printable(describe(progress))} {count(progress, seconds)}".rstrip()
         say(line + time_left(progress, seconds))
 

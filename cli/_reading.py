@@ -41,7 +41,6 @@ _SPELLINGS = {
 _JOINED = ("--layer",)
 
 _MOST_DIGITS = 18  # of a number that is read here
-_SHORT_NAME = 4  # letters, of which one may be wrong
 _NOT_PLAIN = object()
 _STORE_OPTION = "store_option"
 _SECRET = re.compile(r"((?:--store-option=)?\w*(?:key|secret|token|sas|signature|password|credential)\w*=).*", re.I)
@@ -107,10 +106,6 @@ class PlainCommand(_Helpful, TyperCommand):
         return rest
 
     def _parsed(self, ctx: Any, args: list[str]) -> list[str]:
-        with _similar_options(self.params):
-            return self._read_arguments(ctx, args)
-
-    def _read_arguments(self, ctx: Any, args: list[str]) -> list[str]:
         if ctx.allow_extra_args:
             return super().parse_args(ctx, args)
         args = _without_verbose(args)
@@ -136,29 +131,9 @@ class PlainGroup(_Helpful, TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments of the group."""
-        with _similar_options(self.params):
-            rest = super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
         follow_suffix(ctx)
         return rest
-
-
-@contextmanager
-def _similar_options(parameters: Sequence[Any]) -> Iterator[None]:
-    """Let the error about an unknown option name those that are spelt like it, whose dashes alone do not count."""
-    try:
-        yield
-    except Exception as error:
-        if hasattr(error, "possibilities"):  # Typer does not export the class of the error
-            from difflib import get_close_matches
-
-            unknown: Any = error
-            flags = {flag.lstrip("-"): flag for parameter in parameters for flag in parameter.opts if flag[:2] == "--"}
-            if "format" in flags:
-                flags |= {flag.lstrip("-"): flag for flag in _SHORTCUTS["--format"]}
-            name = unknown.option_name.lstrip("-")
-            similar = get_close_matches(name, flags, cutoff=0.7 if len(name) <= _SHORT_NAME else 0.6)
-            unknown.possibilities = [flags[name] for name in similar]
-        raise
 
 
 class _PlainOption(TyperOption):

@@ -56,8 +56,7 @@ def as_option(name: str, value: str | None) -> str:
 
 
 _of_process: Style = as_argument
-_call = _of_store = ""
-"""The command that runs, with a space after it, and the options in it that name its store, with one before them."""
+_call: tuple[Iterable[str], Iterable[str]] = (), ()  # words of the command that runs, and those that name its store
 _of_context: ContextVar[Style | None] = ContextVar("style", default=None)
 
 
@@ -66,8 +65,9 @@ def rendered(message: str, style: Style | None = None) -> str:
     if "⦃" not in message:
         return message
     style = style or _of_context.get() or _of_process
-    again = _call if style is as_option else ""
-    message = _COMMAND.sub(lambda found: found[1] + _of_store, message)
+    words, store = _call
+    again = f"{shlex.join(words)} " if words and style is as_option else ""
+    message = _COMMAND.sub(lambda found: " ".join([found[1], *map(shlex.quote, store)]), message)
     return _PARAMETER.sub(lambda found: (again if found[1] else "") + style(found[2], found[3]), message)
 
 
@@ -91,22 +91,18 @@ def set_style(style: Style) -> Style:
 @contextmanager
 def command_line() -> Iterator[None]:
     """Write the messages of this process for the command line within the context."""
-    before, call = set_style(as_option), (_call, _of_store)
+    before, call = set_style(as_option), _call
     try:
         yield
     finally:
         set_style(before)
-        _set_call(*call)
+        set_call(*call)
 
 
 def set_call(words: Iterable[str], store: Iterable[str]) -> None:
     """Tell the words of the command that runs, and those that name its store, until :func:`command_line` ends."""
-    _set_call(f"{shlex.join(words)} ", "".join(f" {shlex.quote(word)}" for word in store))
-
-
-def _set_call(call: str, of_store: str) -> None:
-    global _call, _of_store
-    _call, _of_store = call, of_store
+    global _call
+    _call = words, store
 
 
 @contextmanager

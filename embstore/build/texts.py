@@ -9,7 +9,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from embstore.base import disk
 from embstore.base.errors import SourceError, UsageError
@@ -47,11 +47,8 @@ COLUMNS = ("dataset", "kind", "unit", "rows")
 _SHOWN = (ShownColumn("dataset"), ShownColumn("kind"), ShownColumn("unit"), ShownColumn("rows", kind="count"))
 
 
-class Opened(NamedTuple):
-    """An opened source, and its rows, which may have been read in part."""
-
-    source: Source
-    rows: Iterator[Row | Blank]
+Opened = tuple[Source, Iterator[Row | Blank]]
+"""An opened source, and its rows, of which some may be in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +134,7 @@ def read_texts(sources: Sources, staging: Staging, observe: Observer = ignore) -
     reader = _Reader(sources, staging, observe)
     named = [sources.open(name, sources.targets) for name in sources.names]
     named += [] if sources.given is None else [sources.given.open(sources.keep)]
-    opened = [*sources.opened, *(Opened(source, source.rows()) for source in named)]
+    opened = [*sources.opened, *((source, source.rows()) for source in named)]
     for each in opened:
         reader.read(*each)
     staging.deduplicate()

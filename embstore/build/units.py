@@ -18,8 +18,7 @@ from embstore.sources import Blank, Row, Source, find_dataset
 MOST, FEW = 0.9, 0.1
 """Shares of texts with white space: from the first one on a source is of sentences, up to the second one of words."""
 
-_FIRST_ROWS = 1000  # that decide, and are in memory meanwhile
-_N_EXAMPLES = 2
+_FIRST_ROWS, _N_EXAMPLES = 1000, 2  # the first rows decide, and are in memory meanwhile
 _SPACE_BETWEEN = re.compile(r"\S\s+\S")
 
 
@@ -37,7 +36,7 @@ def by_unit(sources: Sources) -> list[tuple[Unit, Sources]]:
     groups: dict[Unit, list[Opened]] = {}
     for own, source in found:
         unit, rows = (own, source.rows()) if own else _decided(source, sources.limit or _FIRST_ROWS)
-        groups.setdefault(unit, []).append(Opened(source, rows))
+        groups.setdefault(unit, []).append((source, rows))
     if sources.targets is not None and Unit.OCCURRENCE not in groups:
         raise UsageError("⦃span⦄ and ⦃targets⦄ are for files of sentences, and no source is one. Leave them out.")
     return [
@@ -72,7 +71,7 @@ class _Spacing:
         self._examples: tuple[list[str], list[str]] = [], []
 
     def counted(self, rows: Iterable[Row | Blank]) -> Iterator[Row | Blank]:
-        """Yield rows, counting their texts; at the end, raise UsageError if they show another unit than was decided."""
+        """Yield rows, counting their texts; at the end, raise UsageError as :meth:`unit` does."""
         for row in rows:
             if isinstance(row, Row):
                 if "\0" in row.text:
@@ -85,20 +84,17 @@ class _Spacing:
                 if len(self._examples[has_space]) < _N_EXAMPLES:
                     self._examples[has_space].append(f"{shortened(row.text)!r} ({row.origin})")
             yield row
-        if self.decided not in (None, self.unit()):
-            raise self._mixed()
+        self.unit()
 
     def unit(self) -> Unit:
-        """Return the unit that the texts show; raise UsageError if they show none."""
+        """Return the unit that the texts show; raise UsageError if they show none, or another than was decided."""
         share = self.counts[True] / max(1, sum(self.counts))
-        if FEW < share < MOST:
-            raise self._mixed()
-        return Unit.SENTENCE if share >= MOST else Unit.WORD
-
-    def _mixed(self) -> UsageError:
-        without, with_space = map(" and ".join, self._examples)
-        return UsageError(
-            f"{self.name} may be of words or of sentences: {self.counts[True]:,} of {sum(self.counts):,} texts have "
-            f"white space, such as {with_space}; {self.counts[False]:,} have none, such as {without}. Say what each "
-            "text is.\nA word or phrase: ⦃again unit=word⦄\nA sentence: ⦃again unit=sentence⦄"
-        )
+        unit = Unit.SENTENCE if share >= MOST else Unit.WORD
+        if FEW < share < MOST or unit is not (self.decided or unit):
+            without, with_space = map(" and ".join, self._examples)
+            raise UsageError(
+                f"{self.name} may be of words or of sentences: {self.counts[True]:,} of {sum(self.counts):,} texts "
+                f"have white space, such as {with_space}; {self.counts[False]:,} have none, such as {without}. Say "
+                "what each text is.\nA word or phrase: ⦃again unit=word⦄\nA sentence: ⦃again unit=sentence⦄"
+            )
+        return unit

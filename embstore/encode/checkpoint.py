@@ -97,7 +97,11 @@ def resolve(
     ``revision`` is a branch, tag or commit on the hub, or a subfolder of a local folder. An untrained model is made
     from the config alone, without ``has_weights``.
     """
-    alias, target = _parts(spec)
+    alias, equals, target = spec.partition("=")
+    if not equals or "/" in alias or os.path.isdir(Path(spec).expanduser()):
+        alias, target = "", spec
+    else:
+        check_space_name(alias)
     packaged = _packaged() if target == "minilm" and revision is None else None
     local = Path(target).expanduser()
     if packaged is not None:
@@ -128,20 +132,8 @@ def resolve(
     return replace(checkpoint, name=alias or checkpoint.name)
 
 
-def _parts(spec: str) -> tuple[str, str]:
-    """Return the name that a checkpoint is given, if any, and its short name, hub id or path."""
-    alias, equals, target = spec.partition("=")
-    if not equals or "/" in alias or os.path.isdir(Path(spec).expanduser()):
-        return "", spec
-    check_space_name(alias)
-    return alias, target
-
-
 def expand_revisions(spec: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the revisions of a checkpoint that names stand for: ``all``, a pattern (``step*``), or one by its name.
-
-    Of a pattern they are in the order of their steps, those without a step last.
-    """
+    """Return the revisions that names stand for: ``all``, a pattern (``step*``), both by steps, or one by its name."""
     patterns = {name: "*" if name == "all" else name for name in names if name == "all" or _PATTERN.search(name)}
     existing, found = _existing_revisions(spec) if patterns else [], dict[str, None]()
     for name in names:
@@ -155,7 +147,7 @@ def expand_revisions(spec: str, names: Sequence[str]) -> tuple[str, ...]:
 
 def _existing_revisions(spec: str) -> list[str]:
     """Return the checkpoints in a local folder, or the branches and tags on the hub, one of each commit, by steps."""
-    target = _parts(spec)[1]
+    target = spec if os.path.isdir(Path(spec).expanduser()) else spec.partition("=")[2] or spec
     folder = Path(target).expanduser()
     hub_id = SHORT_NAMES.get(target, target).partition("@")[0]
     try:

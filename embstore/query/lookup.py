@@ -58,14 +58,13 @@ class FoundQueries(NamedTuple):
 
     def notes(self) -> list[str]:
         """Return a note for each text of several words that was encoded as one word of this space."""
-        if self.card.unit is not Unit.WORD:
-            return []
-        said = (
-            f"was encoded as one word, since {self.card.space} is of words: its vector is "
-            f"{_POOLED.get(self.card.pooling, f'by pooling {self.card.pooling}')}. For sentences: ⦃unit=sentence⦄."
-        )
-        texts = [query.shown for query in self.vectors if query not in self.stored and len(query.shown.split()) > 1]
-        return [f"{shortened(text)!r} {said}" for text in texts]
+        pooled = _POOLED.get(self.card.pooling, f"by pooling {self.card.pooling}")
+        return [
+            f"{shortened(query.shown)!r} was encoded as one word, since {self.card.space} is of words: its vector is "
+            f"{pooled}. For sentences: ⦃unit=sentence⦄."
+            for query in self.vectors
+            if self.card.unit is Unit.WORD and query not in self.stored and len(query.shown.split()) > 1
+        ]
 
 
 def look_up(
@@ -89,13 +88,18 @@ def look_up(
     return FoundQueries(card, vectors, stored, ambiguous)
 
 
+def items_of_texts(unit: Unit, texts: Sequence[str]) -> list[Item]:
+    """Return the items of a unit with some texts, of occurrences marked by brackets; raise UsageError for no text."""
+    if not texts:
+        raise UsageError("there is no text in the list. Give at least one.")
+    return [parse_marked(text) if unit is Unit.OCCURRENCE else Item.whole(unit, text) for text in texts]
+
+
 def ids_of_words(
     catalog: Catalog, card: Card, words: Sequence[str], only: NDArray[np.int64] | None, if_missing: str
 ) -> NDArray[np.int64]:
     """Return the ids of the items of a space with some texts, in their order; of ``only`` these, unless it is None."""
-    unit = card.unit
-    items = [parse_marked(word) if unit is Unit.OCCURRENCE else Item.whole(unit, word) for word in words]
-    ids = np.array([item.id for item in items], np.int64)
+    ids = np.array([item.id for item in items_of_texts(card.unit, words)], np.int64)
     is_stored = np.isin(ids, catalog.ids(card.space) if only is None else only)
     if if_missing == "error" and not is_stored.all():
         from embstore.query.missing import missing_note, remedy

@@ -11,7 +11,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,9 +72,7 @@ class OwnTable:
     name: str
     # Unit of its texts. Pairs of occurrences without columns of spans have their targets in brackets.
     unit: Unit = Unit.WORD
-    header: bool = True
-    delimiter: str | None = None
-    comment: str | None = None  # with which the lines begin that are left out
+    layout: Mapping[str, Any] = field(default_factory=dict)  # options of :func:`read_records`
 
     @property
     def value(self) -> str:
@@ -87,21 +85,15 @@ class OwnTable:
             yield from self._occurrences(path)
             return
         *texts, number = self.columns
-        for place, values in self._records(path):
+        for place, values in read_records(path, self.name, self.suffix, self.columns, **self.layout):
             row_texts = [text_value(value, f"{place} ({key})") for key, value in zip(texts, values, strict=False)]
             row_values = {self.value: number_value(values[-1], f"{place} ({number})")}
             yield Row(row_texts[0], place, row_values, row_texts[1] if len(row_texts) == 2 else None)
 
-    def _records(self, path: Path) -> Iterator[tuple[str, Sequence[object]]]:
-        return read_records(
-            path, self.name, self.suffix, self.columns, header=self.header, delimiter=self.delimiter,
-            comment=self.comment,
-        )  # fmt: skip
-
     def _occurrences(self, path: Path) -> Iterator[Row]:
         """Yield the rows of a table of pairs of occurrences."""
         width = len(self.columns) // 2
-        for place, values in self._records(path):
+        for place, values in read_records(path, self.name, self.suffix, self.columns, **self.layout):
             sides = []
             for first in (0, width):
                 names, cells = self.columns[first : first + width], values[first : first + width]
@@ -128,10 +120,13 @@ def own_dataset(name: str) -> DatasetSpec | None:
 
 
 def add_own(
-    name: str, file: Path, kind: str, columns: Sequence[str], unit: str, other_names: Sequence[str], *,
-    header: bool = True, delimiter: str | None = None, comment: str | None = None,
+    name: str, file: Path, kind: str, columns: Sequence[str], unit: str, other_names: Sequence[str],
+    layout: Mapping[str, Any],
 ) -> DatasetSpec:  # fmt: skip
-    """Check a user's table, file or folder of analogies, and copy it to the folder of datasets; replace a namesake."""
+    """Check a user's table, file or folder of analogies, and copy it to the folder of datasets; replace a namesake.
+
+    ``layout`` are those options of CSV and TSV files that are given: header (False), delimiter and comment.
+    """
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot be the name of a dataset: it takes up to 64 letters, digits, - and _, the first a letter "
@@ -142,13 +137,11 @@ def add_own(
     if kind not in KINDS:
         raise UnknownNameError("kind of dataset", kind, KINDS)
     parsed_unit = parse_member(Unit, unit)
-    layout = {"⦃header=False⦄": not header, "⦃delimiter⦄": delimiter, "⦃comment⦄": comment}
-    of_tables = [option for option, value in layout.items() if value]
     if kind == ANALOGIES:
-        if of_tables or columns:
+        if columns or layout:
             raise UsageError(
-                f"{' and '.join([COLUMNS_OPTION, *of_tables])} are for tables, and analogies are lines of words. Leave "
-                "them out."
+                f"{COLUMNS_OPTION}, ⦃header=False⦄, ⦃delimiter⦄ and ⦃comment⦄ are for tables, and analogies are lines "
+                "of words. Leave them out."
             )
         if parsed_unit is not Unit.WORD:
             raise UsageError("analogies are of words: ⦃unit=word⦄.")
@@ -159,7 +152,7 @@ def add_own(
     if of_occurrences and kind != "pairs":
         raise UsageError(f"a {kind} is of words or of sentences: ⦃unit=word⦄ or ⦃unit=sentence⦄.")
     shape = OCCURRENCE_PAIRS if of_occurrences else kind
-    if not header and not columns and not of_occurrences:
+    if "header" in layout and not columns and not of_occurrences:
         columns = [str(number + 1) for number in range(_WIDTHS[shape][0])]
     if len(columns) not in _WIDTHS[shape]:
         raise UsageError(f"a dataset of the kind {shape!r} has {_N_COLUMNS[shape]}")
@@ -168,19 +161,20 @@ def add_own(
         raise SourceError(f"{file}: Parquet is packed by itself. Unpack it first: gunzip {file}")
     if suffix not in TABLES:
         raise UnknownNameError("file type", file.suffix or file.name, TABLES, "Write the table as one of these.")
-    delimiter = parse_delimiter(delimiter)
-    if of_tables and suffix not in DELIMITED:
-        raise UsageError(f"{of_tables[0]} does not fit {file}: it is for {' and '.join(DELIMITED)}. Leave it out.")
-    if comment is not None and not re.fullmatch(r"[^\w\s\"]{1,8}", comment):
+    if layout and suffix not in DELIMITED:
+        option = "⦃header=False⦄" if "header" in layout else f"⦃{next(iter(layout))}⦄"
+        raise UsageError(f"{option} does not fit {file}: it is for {' and '.join(DELIMITED)}. Leave it out.")
+    if "delimiter" in layout:
+        layout = {**layout, "delimiter": parse_delimiter(layout["delimiter"])}
+    if not re.fullmatch(r"[^\w\s\"]{1,8}", comment := layout.get("comment", "#")):
         raise UsageError(f"comments cannot begin with {comment!r}. Give signs such as '#' or '//'.")
-    table = OwnTable(tuple(columns), suffix, str(file), parsed_unit, header, delimiter, comment)
+    table = OwnTable(tuple(columns), suffix, str(file), parsed_unit, layout)
     content = _read(file)
     values = [float(row.values[table.value]) for row in table.read(file)]
     if not values:
         raise SourceError(f"{file} has no rows. Give a table with at least one.")
     document = {"columns": list(columns), "rows": len(values), "scores": [min(values), max(values)]}
-    given = {"header": None if header else False, "delimiter": delimiter, "comment": comment}
-    document |= {name: value for name, value in given.items() if value is not None}
+    document |= layout
     return _store(name, file, suffix, content, {"kind": kind, "unit": parsed_unit.value} | document)
 
 
@@ -229,10 +223,8 @@ def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
             DataFile(file, sha256, lambda path: _questions_in(file_lines(path, original), original)),
             help=f"Your own analogies, {original}.",
         )  # fmt: skip
-    table = OwnTable(
-        tuple(document["columns"]), suffix, original, unit, document.get("header", True), document.get("delimiter"),
-        document.get("comment"),
-    )  # fmt: skip
+    layout: dict[str, Any] = {name: document[name] for name in ("header", "delimiter", "comment") if name in document}
+    table = OwnTable(tuple(document["columns"]), suffix, original, unit, layout)
     low, high = document["scores"]
     kind = _PAIRS[unit] if document["kind"] == "pairs" else LEXICON
     return DatasetSpec(

@@ -11,7 +11,6 @@ from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.keywords import Names, as_names
 from embstore.base.messages import is_command_line
 from embstore.base.progress import Observer, Progress, current_observer
-from embstore.base.space import Unit
 from embstore.base.table import Table
 from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_int, as_layers, as_observer
 
@@ -131,7 +130,7 @@ class BuildMethods(OpenStore):
             SourceError: The dataset cannot be downloaded, or its file was altered.
             StoreError: There is no store, or another process writes to it.
         """
-        from embstore.base.space import parse_member
+        from embstore.base.space import Unit, parse_member
         from embstore.build.texts import store_datasets
         from embstore.sources import missing_datasets
 
@@ -160,30 +159,23 @@ class BuildMethods(OpenStore):
             allow_pickle: Whether to load pickled weights if there are no safetensors.
 
         Returns:
-            Vectors, float32 (layers, n, dim), in the order of the layers' numbers and of the texts; without the axis of
-            layers, (n, dim), where ``layers`` is a number or name of one layer, and without that of texts, (dim,) or
-            (layers, dim), where ``texts`` is a string. They are those of :meth:`vectors`, up to rounding.
+            Vectors, float32 (layers, n, dim), in the order of the layers' numbers and of the texts; up to rounding as
+            those of :meth:`vectors`. Where ``layers`` is one number or name, (n, dim); where ``texts`` is a string,
+            without n.
 
         Raises:
-            CheckpointError: The checkpoint is not on this machine, is another one, or needs what is not allowed; or the
-                vectors of the space were imported.
+            CheckpointError: The checkpoint is not on this machine, is another one, or needs what is not allowed.
             EncodeError: A text cannot be encoded, such as one longer than the context.
         """
-        from embstore.base.text import Item, parse_marked
         from embstore.query.embed import Trust, embed_items
+        from embstore.query.lookup import items_of_texts
         from embstore.storage.files.card import SpaceFilter
 
         [card] = SpaceFilter(spaces=[space]).select(self._newest().cards)
         chosen = card.layers.select(as_layers(layers))
-        given = as_names(texts)
-        if not given:
-            raise UsageError("there is no text to encode. Give at least one.")
-        is_marked = card.unit is Unit.OCCURRENCE
-        items = [parse_marked(text) if is_marked else Item.whole(card.unit, text) for text in given]
-        vectors = embed_items(card, items, Trust(download, allow_pickle))
+        vectors = embed_items(card, items_of_texts(card.unit, as_names(texts)), Trust(download, allow_pickle))
         vectors = vectors[[card.layers.ids.index(layer.id) for layer in chosen]]
-        if isinstance(texts, str):
-            vectors = vectors[:, 0]
+        vectors = vectors[:, 0] if isinstance(texts, str) else vectors
         return vectors[0] if isinstance(layers, str | int) and len(chosen) == 1 else vectors
 
     def build(
@@ -305,7 +297,7 @@ class BuildMethods(OpenStore):
             EmbstoreError: See :mod:`embstore.base.errors`. What was committed before stays; the same call continues.
         """
         from embstore.base.sharding import ShardSpec
-        from embstore.base.space import Template, parse_member, parse_pooling, parse_revisions
+        from embstore.base.space import Template, Unit, parse_member, parse_pooling, parse_revisions
         from embstore.base.text import N_TOKENS
         from embstore.build.job import Options
         from embstore.build.pipeline import build, estimate
@@ -341,10 +333,9 @@ class BuildMethods(OpenStore):
         chosen = Targets.parse(targets, span)
         of_python = None
         if given_texts is not None:
-            if not source_names:
-                _check_without_files(
-                    columns=bool(as_names(columns)), delimiter=delimiter is not None, header=not header
-                )
+            of_files = {"columns": as_names(columns), "delimiter": delimiter, "header": not header}
+            if not source_names and (option := next(filter(of_files.get, of_files), None)):
+                raise UsageError(f"{option}= is about files, and texts are given alone. Leave it out.")
             has_columns = chosen is None and given in (None, Unit.OCCURRENCE)
             of_python = GivenTexts.peek(given_texts) if has_columns else GivenTexts(given_texts, chosen)
         read = Sources(
@@ -369,12 +360,6 @@ class BuildMethods(OpenStore):
                 report = build(folder, [read], as_names(models), options, observer, cluster)
             report = report if self.url is None else replace(report, store=self.url)
         return report if note is None else replace(report, notes=(note, *report.notes))
-
-
-def _check_without_files(**given: bool) -> None:
-    """Raise UsageError for options of files, by name, that are given with texts alone."""
-    if option := next((name for name, is_given in given.items() if is_given), None):
-        raise UsageError(f"{option}= is about files, and texts are given alone. Leave it out.")
 
 
 def _cluster(

@@ -308,7 +308,7 @@ class LookupMethods(OpenStore):
             Where a value is missing, float64 has NaN, and the others are object with None.
 
         Raises:
-            NotStoredError: Some of the words have no vector, and are not to be left out; names them.
+            NotStoredError: Some of the words have no vector, and are not skipped; names them.
         """
         from embstore.query.request import Selection, read_texts
 
@@ -316,8 +316,8 @@ class LookupMethods(OpenStore):
             raise UnknownNameError("treatment of missing words", missing, ("error", "skip"))
         selection = Selection(where, limits=as_limits(timeout, memory))
         texts = None if words is None else read_texts(words, "words")
-        named = as_names(columns)
-        return self._ask(lambda catalog: _vectors(catalog, space, str(layer), selection, named, texts, missing))
+        read = partial(_vectors, space=space, layer=str(layer), selection=selection, columns=as_names(columns))
+        return self._ask(partial(read, words=texts, missing=missing))
 
     @accepts(SpaceFilter)
     def missing(
