@@ -160,8 +160,10 @@ def _existing_revisions(spec: str) -> list[str]:
         raise CheckpointUnavailableError(
             f"the revisions of {hub_id!r} cannot be listed: {_reason(error)}. Name them: ⦃revision=step0,step1000⦄."
         ) from error
-    ordered = sorted(found, key=lambda name: (step_of(name) is None, step_of(name) or 0, name))
-    return [*{found[name]: name for name in reversed(ordered)}.values()][::-1]
+    of_commits = dict[str, str]()
+    for name in sorted(found, key=lambda name: (step_of(name) is None, step_of(name) or 0, name)):
+        of_commits.setdefault(found[name], name)
+    return [*of_commits.values()]
 
 
 def fingerprint(checkpoint: Checkpoint, weights_sha256: str | None = None) -> Fingerprint:
