@@ -75,10 +75,9 @@ class _Helpful:
 
 def _masked(words: Sequence[str]) -> list[str]:
     """Return the words of a command without the values of secret options of a store."""
-    before = ["", *words]
     return [
         _SECRET.sub(r"\1…", word) if "--store-option" in (flag, word.partition("=")[0]) else word
-        for flag, word in zip(before, words, strict=False)
+        for flag, word in zip(["", *words], words, strict=False)
     ]
 
 
