@@ -60,10 +60,21 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
             say(f"embstore: {error.filename or 'standard output'}: {error.strerror or error}.")
             raise typer.Exit(MISTAKE) from None
         except Exception as error:
+            _leave_out_unlike(error)
             if hasattr(error, "format_message"):  # Typer does not export the class of its errors
                 message = _wrapped(f"{_ERROR}{error.format_message()}").removeprefix(_ERROR)
                 error.format_message = lambda: message
             raise
+
+
+def _leave_out_unlike(error: Any) -> None:
+    """Let Typer's error on an unknown option suggest those that are like it without the dashes, which all have."""
+    if similar := getattr(error, "possibilities", None):
+        from difflib import SequenceMatcher
+
+        name = error.option_name.lstrip("-")
+        ratios = {flag: SequenceMatcher(None, flag.lstrip("-"), name).ratio() for flag in similar}
+        error.possibilities = [flag for flag in similar if ratios[flag] > (0.7 if len(name) < 5 else 0.6)]
 
 
 def refuse(error: EmbstoreError) -> NoReturn:

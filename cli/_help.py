@@ -109,17 +109,17 @@ class LaidOut:
         from .main import example_of
 
         super().format_epilog(ctx, formatter)  # type: ignore[misc]
-        names = []
-        context = ctx
-        while context.parent is not None:
-            names.append(context.info_name)
-            context = context.parent
-        example = example_of(" ".join(reversed(names)), getattr(self, "needs", ""))
+        example = example_of(" ".join(call_names(ctx)), getattr(self, "needs", ""))
         if example is None:
             return
         with formatter.section("Examples" if len(example.lines) > 1 else "Example"):
             formatter.write("".join(f"{' ' * formatter.current_indent}{line}\n" for line in example.lines))
         formatter.write(f"\nMore in {example.url}\n")
+
+
+def call_names(context: Any) -> list[str]:
+    """Return the names of the groups and the command of a call."""
+    return [] if context.parent is None else [*call_names(context.parent), context.info_name]
 
 
 def _first_sentence(text: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from embstore.base.errors import UsageError
-from embstore.base.messages import printable, printable_json
+from embstore.base.messages import printable, printable_json, rendered
 
 from ._errors import say as say  # for commands, which write nothing else to standard error
 from ._options import CsvSafe, Format, IdsAsText, OutputFile, OutputFormat, Quiet, StoreDir, StoreDirs
@@ -84,7 +84,7 @@ class Shown:
         if dry_run and not self.quiet:
             say("Dry run: nothing is written.")
         if not len(done) and not self.quiet:
-            say(nothing)
+            say(rendered(nothing))
         if len(done) or self.form is not Format.TABLE or self.output is not None:
             self.emit(done)
 

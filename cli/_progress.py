@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Self
 
-from embstore.base.messages import printable
+from embstore.base.messages import printable, rendered
 from embstore.base.progress import BRIEF, Clock, Progress, count, describe, ignore, observing, time_left
 
 from ._errors import escape_terminals
@@ -59,6 +59,8 @@ class _Shown:
             self._last = progress
             self._clock.seconds(progress)
             self._show(progress)
+            if _has_ended(progress):
+                self._clock.began.pop((progress.stage, progress.subject), None)  # it may begin again
         if self._thread is None:
             self._thread = Thread(target=self._repeat, daemon=True)
             self._thread.start()
@@ -129,19 +131,26 @@ def _bars() -> Any:
 
 
 class _Lines(_Shown):
-    """A line for a stage that takes long, then one now and then, and one at its end."""
+    """A line for a stage that takes long, then one now and then, and one at its end; of short ones the first only."""
 
     def __init__(self) -> None:
         super().__init__()
         self._due: dict[_Stage, float] = {}
+        self._seen_end: set[_Stage] = set()
 
     def _show(self, progress: Progress) -> None:
         stage, seconds = (progress.stage, progress.subject), self._clock.seconds(progress)
         due = self._due.setdefault(stage, _SECONDS_TO_FIRST_LINE)
-        ends = _has_ended(progress) and (progress.stage not in BRIEF or due > _SECONDS_TO_FIRST_LINE)
+        kind = ("index", "") if progress.stage == "index" else stage  # of several spaces
+        is_first = progress.stage not in BRIEF and kind not in self._seen_end
+        ends = _has_ended(progress) and (is_first or due > _SECONDS_TO_FIRST_LINE)
+        if _has_ended(progress):
+            self._due.pop(stage)
+            self._seen_end.add(kind)
+        elif seconds >= due:
+            self._due[stage] = seconds + _SECONDS_BETWEEN_LINES
         if seconds < due and not ends:
             return
-        self._due[stage] = seconds + _SECONDS_BETWEEN_LINES
         line = f"{printable(describe(progress))} {count(progress, seconds)}".rstrip()
         say(line + time_left(progress, seconds))
 
@@ -150,13 +159,13 @@ def _has_ended(progress: Progress) -> bool:
     return progress.done == progress.total
 
 
-def summarise(report: "BuildReport", store: str | None) -> None:
-    """Write the summary of a build of a store, as the user named it, to standard error."""
+def summarise(report: "BuildReport") -> None:
+    """Write the summary of a build to standard error."""
     *lines, last = report.lines()
     for line in lines:
         say(line)
     if (report.n_skipped or report.n_truncated) and not report.dry_run:
-        say(f"Each of them is listed by: embstore info --skipped{f' --store {store}' if store else ''}")
+        say(rendered("Each of them is listed by: ⦃embstore info --skipped⦄"))
     for note in report.notes:
         say(note)
     say(last)

@@ -9,6 +9,7 @@ A value that is plain does not reach ``parser`` of an option, which is of use on
 
 import inspect
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -22,9 +23,10 @@ from typer import BadParameter
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from embstore.base.errors import UsageError
+from embstore.base.messages import set_call
 
 from ._errors import begin_verbose
-from ._help import IN_FULL, LEVEL, LaidOut
+from ._help import IN_FULL, LEVEL, LaidOut, call_names
 from ._options import follow_suffix, read_store_options
 
 # Flags that stand for an option with a value.
@@ -42,6 +44,7 @@ _JOINED = ("--layer",)
 _MOST_DIGITS = 18  # of a number that is read here
 _NOT_PLAIN = object()
 _STORE_OPTION = "store_option"
+_SECRET = re.compile(r"((?:--store-option=)?\w*(?:key|secret|token|sas|signature|password|credential)\w*=).*", re.I)
 
 
 class _Helpful(LaidOut):
@@ -64,6 +67,14 @@ class _Helpful(LaidOut):
         return [Completion(item.value, item.type) for item in found]
 
 
+def _masked(words: Sequence[str]) -> list[str]:
+    """Return the words of a command without the values of secret options of a store."""
+    return [
+        _SECRET.sub(r"\1…", word) if "--store-option" in (flag, word.partition("=")[0]) else word
+        for flag, word in zip(["", *words], words, strict=False)
+    ]
+
+
 class PlainCommand(_Helpful, TyperCommand):
     """A command that reads plain values itself, and shows its arguments by name, without the type that Typer adds."""
 
@@ -73,8 +84,13 @@ class PlainCommand(_Helpful, TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; for unexpected ones, say how to give an option several values."""
+        given = [*args]
         rest = self._parsed(ctx, args)
-        read_store_options(ctx.params.pop(_STORE_OPTION, None) or (), quiet=bool(ctx.params.get("quiet")))
+        store, options = ctx.params.get("store"), ctx.params.pop(_STORE_OPTION, None) or ()
+        named = [*store] if isinstance(store, list) else [store] if isinstance(store, str) else []
+        of_store = ["--store", *named, *(word for option in options for word in ("--store-option", option))]
+        set_call(["embstore", *call_names(ctx), *_masked(given)], _masked(of_store) if len(named) == 1 else ())
+        read_store_options(options, quiet=bool(ctx.params.get("quiet")))
         return rest
 
     def _parsed(self, ctx: Any, args: list[str]) -> list[str]:

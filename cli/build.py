@@ -32,11 +32,12 @@ def build(
         "gpt2, clip, minilm, a hub id or a folder (repeatable); also id@revision and name=folder.  [default: gpt2, "
         "clip]")] = None,
     revision: Annotated[list[str] | None, option("--revision NAMES",
-        "Revisions of each checkpoint on the hub, or subfolders of its folder, as in step0,step1000 (repeatable); each "
-        "makes a space of its own.")] = None,
+        "Revisions of each checkpoint on the hub, or subfolders of its folder, as in step0,step1000 (repeatable), a "
+        "pattern such as 'step*', or all; each makes a space of its own.")] = None,
     unit: Annotated[str | None, option(f"--unit {UNITS}",
-        "What a vector stands for; occurrence: each word of each sentence, in its context.  [default: what a dataset "
-        "is of, each unit in a space of its own; else word]")] = None,
+        "What a vector stands for; occurrence: each word of each sentence, in its context. Each unit has a space of "
+        "its own.  [default: that of a dataset; of a file sentence if most of its texts have white space, word if "
+        "hardly any have some]")] = None,
     pooling: Annotated[list[str] | None, option(f"--pooling {POOLINGS}",
         "How tokens become one vector (repeatable). All but model take one forward pass; model: the checkpoint's own "
         "recipe, as in sentence-transformers.  [default: last; for sentences model if the checkpoint has a recipe, "
@@ -118,6 +119,6 @@ def build(
                 dry_run=dry_run, observe=observe,
             )  # fmt: skip
         if not quiet:
-            summarise(report, store)
+            summarise(report)
         if strict and report.n_skipped:
             raise typer.Exit(NO)

@@ -59,12 +59,18 @@ def add(
         "For your own table: what its texts are; occurrence: targets in sentences, as in WiC.")] = "word",
     delimiter: Annotated[str | None, option("--delimiter CHAR",
         "For your own CSV or TSV table: character between its columns, as in ';' or tab.  [default: detected]")] = None,
+    no_header: Annotated[bool, option("--no-header",
+        "Your own CSV or TSV table has no header; its columns are 1, 2, 3 …")] = False,
+    comment: Annotated[str | None, option("--comment SIGN",
+        "Leave out the lines of your own CSV or TSV table that begin with it, as in '#'.")] = None,
 ) -> None:  # fmt: skip
     """Keep a local copy of a dataset (its hash is checked), or a table of your own as a dataset."""
     from embstore.store import Store
 
     chosen = [column.strip() for column in columns.split(",")] if columns else []
-    [row] = Store.add_dataset(name, file, kind=kind, columns=chosen, unit=unit, delimiter=delimiter)
+    [row] = Store.add_dataset(
+        name, file, kind=kind, columns=chosen, unit=unit, header=not no_header, delimiter=delimiter, comment=comment
+    )
     say(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}. Embed it with: embstore build {name}")
 
 

@@ -150,5 +150,5 @@ def info(
     table = opened.skipped() if skipped else opened.columns() if columns else opened.info()
     shown.emit_actions(
         table.exact_sizes() if exact else table,
-        nothing="No text was skipped." if skipped else "The store holds no space yet. Fill it with: embstore build",
+        nothing="No text was skipped." if skipped else "The store holds no space yet. Fill it with: ⦃embstore build⦄",
     )

@@ -93,7 +93,7 @@ def map(
                     f"{given[0]} out; --space, --layer and --method choose what is listed."
                 )
             stored_maps = opened.maps(method=method, layers=layer, **filters)
-            shown.emit_actions(stored_maps, nothing="No such map is stored. Make one with: embstore map")
+            shown.emit_actions(stored_maps, nothing="No such map is stored. Make one with: ⦃embstore map⦄")
             return
         with shown.progress() as observe:
             done = opened.map(

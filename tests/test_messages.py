@@ -13,8 +13,23 @@ import pytest
 
 from embstore.base import installation
 from embstore.base.errors import UsageError
-from embstore.base.messages import command_line, rendered, written_as
+from embstore.base.messages import command_line, rendered, set_call, written_as
 from embstore.base.table import Table
+
+
+def test_commands_name_the_store_of_the_command_that_runs() -> None:
+    message = "Run: ⦃embstore verify --deep⦄, or ⦃again unit=word⦄."
+    assert rendered(message) == 'Run: embstore verify --deep, or unit="word".'
+    with command_line():
+        set_call(["embstore", "build", "a b.txt"], ["--store", "my store"])
+        assert rendered(message) == (
+            "Run: embstore verify --deep --store 'my store', or embstore build 'a b.txt' --unit word."
+        )
+        with command_line():
+            set_call(["embstore", "info"], [])
+            assert rendered(message) == "Run: embstore verify --deep, or embstore info --unit word."
+        assert "my store" in rendered(message)
+    assert "my store" not in rendered(message)
 
 
 @pytest.mark.parametrize(

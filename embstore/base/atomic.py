@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _TEMPORARY = r"\.[0-9]+-[0-9a-f]+\.tmp"
 
-_RESTORE = "Restore that file from a copy; embstore verify lists all that are damaged."
+_RESTORE = "Restore that file from a copy; ⦃embstore verify⦄ lists all that are damaged."
 
 
 @contextmanager

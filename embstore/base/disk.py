@@ -107,7 +107,7 @@ def check_file(path: Path) -> None:
         raise DamagedError(f"{path} is damaged: {problem}.")
     if status.st_size > _MAX_HOLES and supplier_of(path) is None and _has_large_holes(path, status.st_size):
         raise DamagedError(
-            f"{path} is damaged: of its {status.st_size:,} bytes most were never written. Run: embstore repair"
+            f"{path} is damaged: of its {status.st_size:,} bytes most were never written. Run: ⦃embstore repair⦄"
         )
 
 

@@ -195,7 +195,9 @@ class MissingFileError(FileAccessError, FileNotFoundError):
         super().__init__(path, code, writing=writing)
 
     def __str__(self) -> str:
-        return super().__str__() if self.writing else f"{self.path} is missing. Run: embstore verify"
+        if self.writing:
+            return super().__str__()
+        return printable(rendered(f"{self.path} is missing. Run: ⦃embstore verify⦄"), lines=True)
 
 
 class RemoteError(StoreError):

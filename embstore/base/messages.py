@@ -1,12 +1,16 @@
 """Messages that name parameters: they have ``⦃name⦄`` or ``⦃name=value⦄``, which each reader sees in his own way.
 
-``⦃embed=True⦄`` is ``--embed`` on the command line, ``embed=True`` in Python, and a box to tick on the page. Commands
-in a message, as in ``Run: embstore verify --deep``, are plain text. ``⦃--column⦄`` is ``column=``, ``⦃column⦄`` is
-``columns=``, as of most methods. Messages are rendered where they are shown: by errors, and by the results that have
-notes. Control characters of texts are escaped before they are shown, since a terminal would obey them.
+``⦃embed=True⦄`` is ``--embed`` on the command line, ``embed=True`` in Python, and a box to tick on the page;
+``⦃--column⦄`` is ``column=``, ``⦃column⦄`` is ``columns=``, as of most methods. A command about the store, as in
+``Run: ⦃embstore verify --deep⦄``, gets the ``--store`` of the command that runs, so that it works as it is shown;
+``⦃again unit=word⦄`` is the command that runs with one more option. Other commands are plain text.
+
+Messages are rendered where they are shown: by errors, and by the results that have notes. Control characters of texts
+are escaped before they are shown, since a terminal would obey them.
 """
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,7 +23,8 @@ PLURALS = {
     "source": "sources", "space": "spaces", "text": "texts", "transform": "transforms",
 }  # fmt: skip
 """Singular on the command line → plural in Python."""
-_PARAMETER = re.compile(r"⦃([a-z-]+)(?:=([^⦄]*))?⦄")
+_PARAMETER = re.compile(r"⦃(again )?([a-z-]+)(?:=([^⦄]*))?⦄")
+_COMMAND = re.compile("⦃(embstore [^⦄]*)⦄")
 _IN_PYTHON = {**PLURALS, "as": "format", "store": "path", "store-option": "options", "text": "marked"}
 
 
@@ -51,6 +56,7 @@ def as_option(name: str, value: str | None) -> str:
 
 
 _of_process: Style = as_argument
+_call: tuple[Iterable[str], Iterable[str]] = (), ()  # words of the command that runs, and those that name its store
 _of_context: ContextVar[Style | None] = ContextVar("style", default=None)
 
 
@@ -59,7 +65,10 @@ def rendered(message: str, style: Style | None = None) -> str:
     if "⦃" not in message:
         return message
     style = style or _of_context.get() or _of_process
-    return _PARAMETER.sub(lambda found: style(found[1], found[2]), message)
+    words, store = _call
+    again = f"{shlex.join(words)} " if words and style is as_option else ""
+    message = _COMMAND.sub(lambda found: " ".join([found[1], *map(shlex.quote, store)]), message)
+    return _PARAMETER.sub(lambda found: (again if found[1] else "") + style(found[2], found[3]), message)
 
 
 def rendered_all(messages: Iterable[str]) -> tuple[str, ...]:
@@ -82,11 +91,18 @@ def set_style(style: Style) -> Style:
 @contextmanager
 def command_line() -> Iterator[None]:
     """Write the messages of this process for the command line within the context."""
-    before = set_style(as_option)
+    before, call = set_style(as_option), _call
     try:
         yield
     finally:
         set_style(before)
+        set_call(*call)
+
+
+def set_call(words: Iterable[str], store: Iterable[str]) -> None:
+    """Tell the words of the command that runs, and those that name its store, until :func:`command_line` ends."""
+    global _call
+    _call = words, store
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from embstore.encode import (
     Skipped,
     Tokenizer,
     Weights,
+    expand_revisions,
     fingerprint,
     read_recipe,
     reader,
@@ -256,7 +257,8 @@ def resolve_models(specs: Sequence[str], options: Options, observe: Observer = l
     """Find the files of the checkpoints of a build, without loading tokenizers or weights; repeated ones count once."""
     if not specs:
         raise UsageError("there is no checkpoint in the list (⦃model⦄). Give at least one, such as minilm.")
-    members = [(spec, revision) for spec in dict.fromkeys(specs) for revision in options.revisions or (None,)]
+    of_each = {spec: expand_revisions(spec, options.revisions) or (None,) for spec in specs}
+    members = [(spec, revision) for spec, revisions in of_each.items() for revision in revisions]
     if options.name is not None and len(members) > 1:
         raise UsageError(
             f"⦃name⦄ names one space, and {len(members)} models make {len(members)}. Build them one by one."

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from embstore.base import disk
 from embstore.base.progress import Observer
+from embstore.base.space import Unit
 from embstore.base.text import Passage
 from embstore.build.job import (
     N_LOADED,
@@ -34,6 +35,7 @@ from embstore.build.job import (
 from embstore.build.report import BuildReport, SpaceReport, reason_key
 from embstore.build.run import Run, Skips, encode_on_cluster, forget_token_counts, store_token_counts
 from embstore.build.texts import Sources, Texts, read_texts
+from embstore.build.units import by_unit
 from embstore.encode import Encoded
 from embstore.index.updating import check_memory
 from embstore.storage.catalog import Catalog
@@ -65,16 +67,17 @@ def build(
 ) -> BuildReport:
     """Embed the texts whose vectors are missing from the store, and index them.
 
-    Sources have one entry per unit; ``connect`` connects to the cluster that encodes the texts, if there is one. After
-    an error, committed shards are kept, and the next build continues from them.
+    Sources have one entry per unit, or one for all; ``connect`` connects to the cluster that encodes the texts, if
+    there is one. After an error, committed shards are kept, and the next build continues from them.
     """
     began = time.perf_counter()
+    opened = [part for each in sources for part in by_unit(each)]
     # The workers have the accelerators, and this process needs the model for the cards only.
     models = resolve_models(specs, options if connect is None else replace(options, device="cpu"), observe)
     with ExitStack() as stack:
         cluster = None if connect is None else stack.enter_context(connect(root))
         store = stack.enter_context(StoreWriter(root, options.worker))
-        texts = [_staged(stack, each, store.paths.root, observe) for each in sources]
+        texts = _staged(stack, opened, store.paths.root, observe)
         plan = plan_build(Catalog(root), texts, models, options)
         store.compare_plan([job.identity for _, jobs in plan for job in jobs])
         for job in (job for _, jobs in plan for job in jobs):
@@ -139,9 +142,9 @@ def _report(
     )  # fmt: skip
 
 
-def _staged(stack: ExitStack, sources: Sources, folder: Path, observe: Observer) -> Texts:
-    """Read sources, and stage their texts in a folder until the stack ends."""
-    return read_texts(sources, stack.enter_context(Staging(folder, sources.unit)), observe)
+def _staged(stack: ExitStack, sources: Sequence[tuple[Unit, Sources]], folder: Path, observe: Observer) -> list[Texts]:
+    """Read the sources of each unit, and stage their texts in a folder until the stack ends."""
+    return [read_texts(each, stack.enter_context(Staging(folder, unit)), observe) for unit, each in sources]
 
 
 def estimate(
@@ -153,10 +156,11 @@ def estimate(
     passages spread over the work, after a warm-up, and scaled by tokens; for writing and indexing a fixed rate is used.
     """
     began = time.perf_counter()
+    opened = [part for each in sources for part in by_unit(each)]
     models = resolve_models(specs, options, observe)
     catalog = open_catalog(root)
     with ExitStack() as stack:
-        texts = [_staged(stack, each, Path(gettempdir()), observe) for each in sources]
+        texts = _staged(stack, opened, Path(gettempdir()), observe)
         plan = plan_build(catalog, texts, models, options)
         paths = StorePaths(disk.resolved(root))
         columns = [column for part in texts for column in part.columns.write(paths, dry_run=True)]

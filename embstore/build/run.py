@@ -157,7 +157,7 @@ class Run:
                     indexes = update_indexes(self._store.paths, space.card, options.index, memory=options.index_memory)
                 except UsageError as error:
                     raise UsageError(
-                        f"{error} The vectors are kept. Go on with: embstore index --index-memory …"
+                        f"{error} The vectors are kept. Go on with: ⦃embstore index --index-memory …⦄"
                     ) from error
                 self.n_bytes += sum(index.n_bytes for index in indexes)
                 self.notes += recall_notes(space.card, indexes)

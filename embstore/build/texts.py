@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -27,7 +27,6 @@ from embstore.sources import (
     Row,
     Source,
     Targets,
-    find_dataset,
     get_datasets,
     open_source,
 )
@@ -48,12 +47,16 @@ COLUMNS = ("dataset", "kind", "unit", "rows")
 _SHOWN = (ShownColumn("dataset"), ShownColumn("kind"), ShownColumn("unit"), ShownColumn("rows", kind="count"))
 
 
+Opened = tuple[Source, Iterator[Row | Blank]]
+"""An opened source, and its rows, of which some may be in memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """The sources to read for one unit."""
 
     names: tuple[str, ...]  # files, ``-`` for standard input, or names of datasets
-    unit: Unit = Unit.WORD
+    unit: Unit | None = Unit.WORD  # None for that of each source, which :func:`.by_unit` finds
     columns: tuple[str, ...] = ()
     keep: Keep = NO_COLUMNS
     limit: int | None = None  # maximum number of texts to read; a dataset that exceeds it is not stored as a dataset
@@ -64,6 +67,7 @@ class Sources:
     # Where the target of each sentence is given, which is then the only item of it; None for all items.
     targets: Targets | None = None
     given: GivenTexts | None = None  # texts that the caller gives, which are read after the named sources
+    opened: tuple[Opened, ...] = ()  # further sources
 
     def __post_init__(self) -> None:
         if self.names.count(STDIN) > 1:
@@ -71,18 +75,26 @@ class Sources:
         for name, value in (("limit", self.limit), ("per_text", self.per_text)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
-        if self.per_text is not None and self.unit is not Unit.OCCURRENCE:
+        has_targets = self.targets is not None or (self.given is not None and self.given.targets is not None)
+        if has_targets and self.per_text is not None:
+            raise UsageError("⦃per-text⦄ draws from all words of a sentence: leave it out with ⦃span⦄ and ⦃targets⦄.")
+        if self.unit in (None, Unit.OCCURRENCE):
+            return
+        if self.per_text is not None:
             raise UsageError(
                 f"per_text draws words from sentences: it needs the unit 'occurrence', not {self.unit.value!r}."
             )
-        has_targets = self.targets is not None or (self.given is not None and self.given.targets is not None)
-        if has_targets and self.unit is not Unit.OCCURRENCE:
+        if has_targets:
             raise UsageError(
                 f"targets in sentences are occurrences, not {self.unit.value}s: give ⦃span⦄ and ⦃targets⦄ with "
                 "⦃unit=occurrence⦄, or neither."
             )
-        if has_targets and self.per_text is not None:
-            raise UsageError("⦃per-text⦄ draws from all words of a sentence: leave it out with ⦃span⦄ and ⦃targets⦄.")
+
+    def open(self, name: str, targets: Targets | None) -> Source:
+        """Open one of the named sources."""
+        return open_source(
+            name, columns=self.columns, keep=self.keep, header=self.header, delimiter=self.delimiter, targets=targets
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,35 +129,17 @@ class Texts:
     notes: tuple[str, ...] = ()
 
 
-def group_by_unit(
-    sources: Sequence[str], unit: Unit | None = None, files: Unit = Unit.WORD
-) -> dict[Unit, tuple[str, ...]]:
-    """Group sources by unit: the given unit, else the dataset's own, else that of ``files``."""
-    groups: dict[Unit, tuple[str, ...]] = {}
-    for source in sources:
-        dataset = None if unit is not None else find_dataset(source)
-        source_unit = unit or (files if dataset is None else dataset.unit)
-        groups[source_unit] = (*groups.get(source_unit, ()), source)
-    return groups
-
-
 def read_texts(sources: Sources, staging: Staging, observe: Observer = ignore) -> Texts:
-    """Read all sources, and stage their distinct items."""
+    """Read all sources, which are of one unit, and stage their distinct items."""
     reader = _Reader(sources, staging, observe)
-    opened = [
-        open_source(
-            name, columns=sources.columns, keep=sources.keep, header=sources.header, delimiter=sources.delimiter,
-            targets=sources.targets,
-        )
-        for name in sources.names
-    ]  # fmt: skip
-    if sources.given is not None:
-        opened.append(sources.given.open(sources.keep))
-    for source in opened:
-        reader.read(source)
+    named = [sources.open(name, sources.targets) for name in sources.names]
+    named += [] if sources.given is None else [sources.given.open(sources.keep)]
+    opened = [*sources.opened, *((source, source.rows()) for source in named)]
+    for each in opened:
+        reader.read(*each)
     staging.deduplicate()
-    notes = tuple(remark for source in opened for remark in source.remarks)
-    return Texts(sources.unit, staging, reader.columns, reader.n_texts, reader.blanks, tuple(reader.datasets), notes)
+    notes = tuple(remark for source, _ in opened for remark in source.remarks)
+    return Texts(staging.unit, staging, reader.columns, reader.n_texts, reader.blanks, tuple(reader.datasets), notes)
 
 
 class _Reader:
@@ -153,7 +147,7 @@ class _Reader:
 
     def __init__(self, sources: Sources, staging: Staging, observe: Observer) -> None:
         self._observe = observe
-        self._unit, self._per_text, self._seed = sources.unit, sources.per_text, sources.seed
+        self._unit, self._per_text, self._seed = staging.unit, sources.per_text, sources.seed
         self._limit = sources.limit or float("inf")
         self._staging = staging
         self.columns = StagedColumns(staging)
@@ -162,14 +156,14 @@ class _Reader:
         self.blanks: Counter[str] = Counter()
         self.datasets: list[DatasetRows] = []
 
-    def read(self, source: Source) -> None:
+    def read(self, source: Source, rows_of: Iterator[Row | Blank]) -> None:
         """Read a source to its end or to the limit, and report it if it is large."""
         if self.n_texts >= self._limit:
             return
         dataset, n_before = source.dataset, self.n_texts
         rows = DatasetRows(source.stored_name or source.name, "" if dataset is None else dataset.kind)
         n_rows = 0
-        for n_rows, row in enumerate(source.rows(), 1):
+        for n_rows, row in enumerate(rows_of, 1):
             if n_rows % _REPORTED_ROWS == 0:
                 self._observe(Progress("read", source.name, self.n_texts - n_before))
             if isinstance(row, Blank):
@@ -177,7 +171,6 @@ class _Reader:
             else:
                 self._add_row(row, rows)
             if self.n_texts >= self._limit:
-                source.check_unchanged()
                 break
         else:
             if dataset is not None:
@@ -187,6 +180,7 @@ class _Reader:
                         self._add(text, f"additional words of {dataset.name}")
                 if rows.columns and is_whole:
                     self.datasets.append(rows)
+        source.check_unchanged()
         if n_rows >= _REPORTED_ROWS:
             n = self.n_texts - n_before
             self._observe(Progress("read", source.name, n, n, 1.0))

@@ -230,7 +230,7 @@ def _compared_ids(sides: Sides, request: DriftRequest, words: Sequence[int]) -> 
     """Return the ids of the items that may be neighbours, ascending, with those of the words; and notes."""
     every = sides.ids
     if not len(every):
-        raise QueryError(f"{sides.name} have no item in common. Embed the same texts in both with: embstore build")
+        raise QueryError(f"{sides.name} have no item in common. Embed the same texts in both with: ⦃embstore build⦄")
     selection, notes = request.selection, []
     for card in sides.cards:
         selection.items.check_texts(sides.catalog, card)

@@ -91,7 +91,7 @@ def _find_words(catalog: Catalog, cards: Sequence[Card], queries: Sequence[Query
             near = [] if query.marked else catalog.nearest_texts(query.shown, missing)
             nearest = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
             raise NotStoredError(
-                f"{query.shown!r} is not in {', '.join(missing)}.{nearest} Add it with embstore build."
+                f"{query.shown!r} is not in {', '.join(missing)}.{nearest} Add it with ⦃embstore build⦄."
             )
         notes += [f"{query.shown!r} is not in {space}." for space in missing]
     return found, notes

@@ -19,7 +19,7 @@ Importing the package loads neither torch nor transformers; the first use of ``E
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from embstore.encode.checkpoint import Checkpoint, Fingerprint, fingerprint, resolve
+from embstore.encode.checkpoint import Checkpoint, Fingerprint, expand_revisions, fingerprint, resolve
 from embstore.encode.checkpoint_files import SHORT_NAMES
 from embstore.encode.extra import installed_versions
 from embstore.encode.recipe import Recipe, read_recipe
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODEL_FAILS", "SHORT_NAMES", "Checkpoint", "Encoded", "Encoder", "Fingerprint", "Long", "ModelFailsError", "Plan",
-    "Recipe", "Skipped", "Tokenizer", "TooLongError", "Weights", "default_batch_tokens", "fingerprint",
-    "installed_versions", "plan_batches", "read_recipe", "reader", "resolve",
+    "Recipe", "Skipped", "Tokenizer", "TooLongError", "Weights", "default_batch_tokens", "expand_revisions",
+    "fingerprint", "installed_versions", "plan_batches", "read_recipe", "reader", "resolve",
 ]  # fmt: skip
 
 

@@ -1,8 +1,10 @@
 """Resolve the name of a checkpoint to a local folder, and compute the hashes of its files, without torch."""
 
+import fnmatch
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -38,6 +40,7 @@ _RECIPE = [MODULES_FILE, SETTINGS_FILE, *TRANSFORMER_FILES]
 _FILES = ["config.json", ADAPTER_FILE, *_WEIGHTS, *TOKENIZER_FILES, *_RECIPE]
 _KNOWN = ", ".join(SHORT_NAMES)
 
+_PATTERN = re.compile(r"[*?\[]")
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # environment variables that forbid downloads
 
 _PICKLES = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
@@ -127,6 +130,40 @@ def resolve(
         checkpoint = replace(checkpoint, folder=checkpoint.folder / subfolder, root=checkpoint.folder)
     check_folder(checkpoint.folder, spec, allow_pickle=allow_pickle, has_weights=has_weights)
     return replace(checkpoint, name=alias or checkpoint.name)
+
+
+def expand_revisions(spec: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the revisions that names stand for: ``all``, a pattern (``step*``), both by steps, or one by its name."""
+    patterns = {name: "*" if name == "all" else name for name in names if name == "all" or _PATTERN.search(name)}
+    existing, found = _existing_revisions(spec) if patterns else [], dict[str, None]()
+    for name in names:
+        matching = fnmatch.filter(existing, patterns[name]) if name in patterns else [name]
+        if not matching:
+            listed = f": {', '.join(existing[:5])}" if existing else ""
+            raise CheckpointError(f"none of the {len(existing)} revisions of {spec!r} matches {name!r}{listed}.")
+        found |= dict.fromkeys(matching)
+    return tuple(found)
+
+
+def _existing_revisions(spec: str) -> list[str]:
+    """Return the checkpoints in a local folder, or the branches and tags on the hub, one of each commit, by steps."""
+    target = spec if os.path.isdir(Path(spec).expanduser()) else spec.partition("=")[2] or spec
+    folder = Path(target).expanduser()
+    hub_id = SHORT_NAMES.get(target, target).partition("@")[0]
+    try:
+        if target not in SHORT_NAMES and os.path.isdir(folder):
+            found = {entry.name: entry.name for entry in folder.iterdir() if is_file(entry / "config.json")}
+        else:
+            refs = need("huggingface_hub").list_repo_refs(hub_id)
+            found = {ref.name: ref.target_commit for ref in (*refs.branches, *refs.tags)}
+    except Exception as error:  # httpx, ssl, os and the hub raise their own kinds
+        raise CheckpointUnavailableError(
+            f"the revisions of {hub_id!r} cannot be listed: {_reason(error)}. Name them: ⦃revision=step0,step1000⦄."
+        ) from error
+    of_commits = dict[str, str]()
+    for name in sorted(found, key=lambda name: (step_of(name) is None, step_of(name) or 0, name)):
+        of_commits.setdefault(found[name], name)
+    return [*of_commits.values()]
 
 
 def fingerprint(checkpoint: Checkpoint, weights_sha256: str | None = None) -> Fingerprint:

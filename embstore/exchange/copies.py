@@ -103,7 +103,7 @@ def make_part(source: Catalog, stored: Catalog | None, selection: Selection, fol
     if not selection.spaces and selection.layers == "all":
         snapshot = read_snapshot(source.paths)
         if missing := next(snapshot.missing(source.paths), None):
-            raise DamagedError(f"{missing} is missing, and the manifest names it. Run: embstore repair")
+            raise DamagedError(f"{missing} is missing, and the manifest names it. Run: ⦃embstore repair⦄")
         files = {key: source.paths.file(key) for key in snapshot.files}
         for card in source.cards.values():
             files |= _derived(source, card)
@@ -399,7 +399,7 @@ def _compared(part: Part, before: RemoteState | None) -> tuple[dict[str, RemoteF
             continue
         digest = disk.sha256(path)
         if problem := content_problem(key, path, digest, part.files.__getitem__):
-            raise DamagedError(f"{path} is damaged: {problem}. Nothing was committed. Run: embstore verify")
+            raise DamagedError(f"{path} is damaged: {problem}. Nothing was committed. Run: ⦃embstore verify⦄")
         files[key] = RemoteFile(key, disk.size(path), digest)
         if old.get(key) != files[key]:
             missing.append(key)

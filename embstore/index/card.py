@@ -141,7 +141,7 @@ def _memory_message(kind: str, n: int, dim: int, memory: int) -> str:
 
 INDEX_FORMAT = 2
 _SAMPLE_BLOCKS, _BLOCK_BYTES = 16, 4096
-REMEDY = "Delete it, and an exact scan answers; embstore index makes it anew."
+REMEDY = "Delete it, and an exact scan answers; ⦃embstore index⦄ makes it anew."
 
 
 @dataclass(frozen=True, slots=True)

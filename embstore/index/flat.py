@@ -104,11 +104,11 @@ class Index(ABC):
         """Return the stored vectors of the items at some positions (n,), which are in the order of their ids."""
         ids, vectors = gather(self.ids[positions])
         if not np.array_equal(ids, self.ids[positions]):
-            raise DamagedError("an index names items that its shards do not hold. Run: embstore verify")
+            raise DamagedError("an index names items that its shards do not hold. Run: ⦃embstore verify⦄")
         if self.kind != "ivf" and (np.abs(self._units_at(positions) - unit_vectors(vectors)) > UNIT_ERROR).any():
             raise DamagedError(
                 f"the shards and the index {self.path} disagree about layer {self.layer}: one of them is damaged. Run: "
-                "embstore verify"
+                "⦃embstore verify⦄"
             )
         return vectors
 

@@ -73,8 +73,8 @@ def recall_notes(card: Card, results: Sequence[Indexed]) -> list[str]:
         effort = ", ".join(f"{name} {value}" for name, value in stored.effort.items())
         notes.append(
             f"{card.space} layer {layer.name}: the best {stored.kind} index ({effort}) has recall@10 "
-            f"{stored.recall:.4f}; {stored.wanted_recall:g} was wanted. It is kept. For exact answers: embstore "
-            "neighbours --exact, or embstore index --kind flat."
+            f"{stored.recall:.4f}; {stored.wanted_recall:g} was wanted. It is kept. For exact answers: "
+            "⦃embstore neighbours TEXT --exact⦄, or ⦃embstore index --kind flat⦄."
         )
     return notes
 

@@ -98,7 +98,7 @@ class Selected:
         for shard, ids in self._shards:
             gathered = [LayerVectors([shard], layer.id, self.card.dim, ids).gather() for layer in self.layers]
             if any(not np.array_equal(found, ids) for found, _ in gathered):
-                raise DamagedError(f"{shard.path} is damaged: its layers have different items. Run: embstore verify")
+                raise DamagedError(f"{shard.path} is damaged: its layers have different items. Run: ⦃embstore verify⦄")
             for first in range(0, len(ids), _BLOCK_ITEMS):
                 part = ids[first : first + _BLOCK_ITEMS]
                 vectors = np.stack([found[first : first + _BLOCK_ITEMS] for _, found in gathered])

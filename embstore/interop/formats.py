@@ -165,6 +165,6 @@ def find_format(path: Path) -> str:
     if suffix in (".csv", ".tsv"):
         hint = (
             "Vectors in CSV are not read: save the numbers as an array, as with numpy.save, and name this file as its "
-            f"texts: embstore import vectors.npy --texts {shlex.quote(str(path))} --column NAME"
+            f"texts: ⦃embstore import vectors.npy --texts {shlex.quote(str(path))} --column NAME⦄"
         )
     raise UnknownNameError("file type", path.suffix or path.name, dict.fromkeys(by_suffix), hint)

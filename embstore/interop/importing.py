@@ -199,7 +199,7 @@ def _staging_memory(files: Sequence[VectorFile]) -> int:
 def _check_alike(files: Sequence[VectorFile]) -> None:
     """Raise SourceError unless all files have one dimension and one number of layers."""
     if not files:
-        raise UsageError("no file is given. Give at least one: embstore import vectors.txt --name NAME")
+        raise UsageError("no file is given. Give at least one: ⦃embstore import vectors.txt --name NAME⦄")
     first = files[0]
     for file in files[1:]:
         for what, a, b in (("dimension", first.dim, file.dim), ("number of layers", first.n_layers, file.n_layers)):

@@ -115,7 +115,7 @@ class _Repair:
             work()
 
     def _leave(self, path: Path, detail: str, n_items: int | None = None) -> None:
-        self.actions.append(Action(LEFT, path, detail, n_items))
+        self.actions.append(Action(LEFT, path, rendered(detail), n_items))
 
     def _take_out(self, path: Path, problem: str) -> None:
         """Move a file of the store into the folder ``damaged``."""
@@ -201,7 +201,7 @@ class _Repair:
         try:
             card = read_card(path)
         except DamagedError as error:
-            return self._leave(path, f"{error} Else give the space up: embstore remove --space {path.stem}")
+            return self._leave(path, f"{error} Else give the space up: ⦃embstore remove --space {path.stem}⦄")
         except MissingFileError:
             return self._leave(path, f"it is missing. {card_remedy(path)}")
         except FileAccessError as error:

@@ -415,7 +415,7 @@ METRICS = (
         name="intra-sentence", label="Intra-sentence similarity",
         drawn_values=("adjusted", "intra_sentence_similarity", "baseline"), version=2,
         elsewhere="It compares the words of a sentence with the sentence, whose vector may be one of a space of "
-        "sentences: embstore query intra-sentence --sentence-space SPACE",
+        "sentences: ⦃embstore query intra-sentence --sentence-space SPACE⦄",
         help="Mean cosine between the words of a sentence and the sentence's vector.", function=intra_sentence,
         columns=_columns(
             Column("intra_sentence_similarity", "number", "mean cosine of a sentence's words with it", -1, 1,

@@ -279,7 +279,7 @@ def over_steps(table: Table) -> tuple[Table, list[str]]:
     if not any(row.get("step") is not None for row in table.rows):
         raise UsageError(
             "⦃x=step⦄ needs spaces of revisions that are named by their step (step1000, checkpoint-1000), and these "
-            "results have none. Build them with: embstore build SOURCE --model NAME --revision step0,step1000"
+            "results have none. Build them with: ⦃embstore build SOURCE --model NAME --revision step0,step1000⦄"
         )
     rows = [row for row in table.rows if row["step"] is not None]
     left_out = list(dict.fromkeys(row["space"] for row in table.rows if row["step"] is None))

@@ -1,6 +1,6 @@
-"""Encode one text with the checkpoint, pooling and template of a space."""
+"""Encode texts with the checkpoint, pooling and template of a space."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -38,9 +38,14 @@ class Trust:
 
 def embed_item(card: Card, item: Item, trust: Trust = Trust()) -> Mapping[int, NDArray[np.float32]]:
     """Encode an item; return layer id → vector, float32 (dim,)."""
+    return dict(zip(card.layers.ids, embed_items(card, [item], trust)[:, 0], strict=True))
+
+
+def embed_items(card: Card, items: Sequence[Item], trust: Trust = Trust()) -> NDArray[np.float32]:
+    """Encode items, one or more, in their order; return their vectors at all layers of the space (layers, n, dim)."""
     if card.imported is not None:
         raise CheckpointError(
-            f"{_short(item.shown)} cannot be encoded for {card.space}: its vectors were imported "
+            f"{_short(items[0].shown)} cannot be encoded for {card.space}: its vectors were imported "
             f"({card.imported['format']}), and no checkpoint that makes them is known. Leave the space out: name the "
             "others with ⦃space⦄."
         )
@@ -52,17 +57,21 @@ def embed_item(card: Card, item: Item, trust: Trust = Trust()) -> Mapping[int, N
             f"versions that made it ({made_by}), or build it anew."
         )
     bos, eos = encoder.tokenizer.template_strings(card.template)
-    passages = passages_of([item], card.template, bos=bos, eos=eos)
+    distinct = {item.id: item for item in sorted(items, key=lambda item: item.context or "")}
+    passages = passages_of([*distinct.values()], card.template, bos=bos, eos=eos)
     layers = None if card.pooling is Pooling.PROJECTION else card.layers
     # As in a build: the recipe of a checkpoint truncates texts, and others are refused.
     long: Long = "truncate" if card.pooling is Pooling.MODEL else "skip"
+    found: dict[int, NDArray[np.float32]] = {}
     for result in encoder.encode(passages, poolings=[card.pooling], layers=layers, long=long, prompt=card.prompt):
         if isinstance(result, Encoded):
-            vectors = result.vectors[card.pooling][:, 0]
-            return {layer.id: vector for layer, vector in zip(card.layers, vectors, strict=True)}
-        if isinstance(result, Skipped) and result.outcome == "skipped":
-            raise EncodeError(f"{_short(item.shown)} cannot be encoded: {result.reason}.")
-    raise EncodeError(f"{_short(item.shown)} cannot be encoded.")
+            vectors = result.vectors[card.pooling].swapaxes(0, 1)
+            found |= zip(result.item_ids.tolist(), vectors, strict=True)
+        elif isinstance(result, Skipped) and result.outcome == "skipped":
+            raise EncodeError(f"{_short(distinct[result.item_id].shown)} cannot be encoded: {result.reason}.")
+    if missing := [item for item in items if item.id not in found]:
+        raise EncodeError(f"{_short(missing[0].shown)} cannot be encoded.")
+    return np.stack([found[item.id] for item in items], axis=1)
 
 
 def _short(text: str) -> str:

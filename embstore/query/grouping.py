@@ -223,7 +223,7 @@ def check_column(catalog: Catalog, space: str, name: str) -> None:
     """Raise UnknownNameError, with the nearest names, if the items of a space have no column of that name."""
     known = item_column_types(catalog, space)
     if name not in known:
-        hint = "To store columns of a source: embstore build FILE --column text --keep NAME"
+        hint = "To store columns of a source: ⦃embstore build FILE --column text --keep NAME⦄"
         if name == N_TOKENS:
             hint = "Imported vectors have none."
         raise UnknownNameError(f"column of {space}", name, known, hint)

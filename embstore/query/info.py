@@ -50,10 +50,10 @@ def info(catalog: Catalog) -> Table:
         if not catalog.shards[space] and not catalog.missing_shards(space):
             notes.append(
                 f"{space} has no items yet: its first shard is being written, or the build that began it was stopped. "
-                f"Run the same build again, or: embstore remove --space {space}"
+                f"Run the same build again, or: ⦃embstore remove --space {space}⦄"
             )
     if catalog.columns.has_kept:
-        notes.append("The items have columns, which are listed by: embstore info --columns")
+        notes.append("The items have columns, which are listed by: ⦃embstore info --columns⦄")
     return table(rows, columns=columns_with_values(INFO_COLUMNS, rows), notes=notes, shown=_SHOWN)
 
 

@@ -116,7 +116,7 @@ def check_known(catalog: Catalog, name: str) -> None:
 def _check_pairs(name: str, columns: Columns) -> None:
     """Raise QueryError unless a dataset has pairs with scores."""
     if "item_id_4" in columns:
-        raise QueryError(f"{name!r} is a dataset of analogies, not of pairs: embstore query analogies --dataset {name}")
+        raise QueryError(f"{name!r} is a dataset of analogies, not of pairs: {_ANALOGIES.format(name)}")
     if "item_id_2" not in columns:
         raise QueryError(
             f"{name!r} is not a dataset of pairs. Those have two texts and a score in each row. For a lexicon: "
@@ -128,12 +128,10 @@ def _check_pairs(name: str, columns: Columns) -> None:
 def _check_lexicon(name: str, columns: Columns) -> None:
     """Raise QueryError if a dataset has pairs or analogies."""
     if "item_id_4" in columns:
-        raise QueryError(
-            f"{name!r} is a dataset of analogies, not a lexicon: embstore query analogies --dataset {name}"
-        )
+        raise QueryError(f"{name!r} is a dataset of analogies, not a lexicon: {_ANALOGIES.format(name)}")
     if "item_id_2" in columns:
         raise QueryError(
-            f"{name!r} is a dataset of pairs, not a lexicon. For pairs: embstore query similarity --dataset {name}"
+            f"{name!r} is a dataset of pairs, not a lexicon. For pairs: ⦃embstore query similarity --dataset {name}⦄"
         )
 
 
@@ -160,7 +158,7 @@ def _stored_pairs(catalog: Catalog, card: Card) -> dict[str, Columns]:
         name = "stsb" if card.unit is Unit.SENTENCE else "rg65"
         remedy = f"Embed one with: {build_command([name], card)}"
         if card.imported is not None:
-            remedy = f"Store one with: embstore datasets store {name}"
+            remedy = f"Store one with: ⦃embstore datasets store {name}⦄"
         raise QueryError(f"the store holds no dataset of pairs for the unit {card.unit.value}. {remedy}")
     return datasets
 
@@ -197,6 +195,7 @@ def _numbers(columns: Columns, name: str, usual: str, requested: str | None = No
     return columns[chosen or numeric[0]].astype(np.float64)
 
 
+_ANALOGIES = "⦃embstore query analogies --dataset {}⦄"
 _SEPARATOR = "\t"  # of the column ``answers``; see :mod:`embstore.sources.own`
 
 
@@ -206,8 +205,8 @@ def analogies(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
     if not names:
         raise QueryError(
             "the store holds no dataset of analogies. Add one (Google's questions-words.txt, or the folder of BATS) "
-            "with: embstore datasets add NAME FILE --kind analogies; and embed it with: embstore build NAME; or, if "
-            "its words have vectors, as imported ones, store it with: embstore datasets store NAME"
+            "with: embstore datasets add NAME FILE --kind analogies; and embed it with: ⦃embstore build NAME⦄; or, if "
+            "its words have vectors, as imported ones, store it with: ⦃embstore datasets store NAME⦄"
         )
     if values["case"] == "ignore":
         catalog.check_texts(card.space)  # a word without its text would be left out silently
@@ -373,7 +372,7 @@ def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
         if card.unit is not Unit.OCCURRENCE:
             raise QueryError(
                 f"self-similarity is of the occurrences of a word, and {card.space} is a space of {card.unit}s. Choose "
-                "another ⦃value⦄, or make occurrences with: embstore build SOURCE --unit occurrence"
+                "another ⦃value⦄, or make occurrences with: ⦃embstore build SOURCE --unit occurrence⦄"
             )
         from embstore.storage.item_lookup import group_occurrences
 
@@ -455,7 +454,8 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
 
 def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
     """Return the card of a space of sentences; raise unless its vectors are comparable with those of ``card``."""
-    command = f"embstore build SOURCE --unit sentence --pooling mean --model {shlex.quote(model_argument(card))}"
+    words = ["embstore", "build", "SOURCE", "--unit", "sentence", "--pooling", "mean", "--model", model_argument(card)]
+    command = f"⦃{shlex.join(words)}⦄"
     if name not in catalog.cards:
         known = [each.space for each in catalog.cards.values() if each.unit is Unit.SENTENCE]
         raise UnknownNameError("space", name, known, f"Make one with: {command}")
@@ -496,5 +496,5 @@ def _not_stored(catalog: Catalog, space: str, word: str, *, folded: bool) -> Not
     case = "" if folded else " To take words that differ only in case for one: ⦃fold-case=True⦄."
     return NotStoredError(
         f"{word!r} has no occurrence in {space}.{nearest}{case} To add it, build a source that has it in its "
-        "sentences: embstore build SOURCE --unit occurrence"
+        "sentences: ⦃embstore build SOURCE --unit occurrence⦄"
     )

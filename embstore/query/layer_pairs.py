@@ -96,7 +96,7 @@ class _Pair:
             catalog = self.side.catalog
             if missing := [*missing_shard_notes(catalog, card), *missing_shard_notes(catalog, other)]:
                 return message + "; ".join(missing)
-            return f"{message}Embed the same texts in both with: embstore build"
+            return f"{message}Embed the same texts in both with: ⦃embstore build⦄"
         return f"{message}Items of two units are never the same: choose spaces of one unit, with ⦃space⦄ and ⦃against⦄."
 
     def selected(self) -> Ids:

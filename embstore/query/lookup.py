@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.errors import NotStoredError, UsageError, shortened
-from embstore.base.space import Layer, Unit
+from embstore.base.space import Layer, Pooling, Unit
 from embstore.base.text import Item, parse_marked
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 
+_POOLED = {Pooling.LAST: "that of its last token", Pooling.MEAN: "the mean over its tokens"}
 Embed = Callable[[Card, Item], Mapping[int, NDArray[np.float32]]]
 """Function that encodes an item with the checkpoint of a space: layer id → vector, float32 (dim,)."""
 
@@ -55,6 +56,16 @@ class FoundQueries(NamedTuple):
     stored: Mapping[Query, int]  # query → item id, for the queries that are stored in this space
     ambiguous: Mapping[Query, Sequence[Item]]  # query → items, for the queries that match several items
 
+    def notes(self) -> list[str]:
+        """Return a note for each text of several words that was encoded as one word of this space."""
+        pooled = _POOLED.get(self.card.pooling, f"by pooling {self.card.pooling}")
+        return [
+            f"{shortened(query.shown)!r} was encoded as one word, since {self.card.space} is of words: its vector is "
+            f"{pooled}. For sentences: ⦃unit=sentence⦄."
+            for query in self.vectors
+            if self.card.unit is Unit.WORD and query not in self.stored and len(query.shown.split()) > 1
+        ]
+
 
 def look_up(
     catalog: Catalog, card: Card, queries: Sequence[Query], layers: Sequence[Layer], embed: Embed | None
@@ -75,6 +86,28 @@ def look_up(
             elif embed is not None:
                 vectors[query] = embed(card, item)
     return FoundQueries(card, vectors, stored, ambiguous)
+
+
+def items_of_texts(unit: Unit, texts: Sequence[str]) -> list[Item]:
+    """Return the items of a unit with some texts, of occurrences marked by brackets; raise UsageError for no text."""
+    if not texts:
+        raise UsageError("there is no text in the list. Give at least one.")
+    return [parse_marked(text) if unit is Unit.OCCURRENCE else Item.whole(unit, text) for text in texts]
+
+
+def ids_of_words(
+    catalog: Catalog, card: Card, words: Sequence[str], only: NDArray[np.int64] | None, if_missing: str
+) -> NDArray[np.int64]:
+    """Return the ids of the items of a space with some texts, in their order; of ``only`` these, unless it is None."""
+    ids = np.array([item.id for item in items_of_texts(card.unit, words)], np.int64)
+    is_stored = np.isin(ids, catalog.ids(card.space) if only is None else only)
+    if if_missing == "error" and not is_stored.all():
+        from embstore.query.missing import missing_note, remedy
+
+        missing = [words[position] for position in np.flatnonzero(~is_stored).tolist()]
+        note = missing_note(card, missing, f"of the {len(words)} words")
+        raise NotStoredError(f"{note} {remedy([], missing, card)}")
+    return ids[is_stored]
 
 
 def missing_query_notes(catalog: Catalog, query: Query, found: Sequence[FoundQueries]) -> list[str]:
@@ -114,7 +147,7 @@ def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotSto
     else:
         remedy = "To encode it now, add ⦃embed=True⦄"
     return NotStoredError(
-        f"{shown!r} is not in {', '.join(spaces)}.{nearest} {remedy}; to keep it, add it with embstore build."
+        f"{shown!r} is not in {', '.join(spaces)}.{nearest} {remedy}; to keep it, add it with ⦃embstore build⦄."
     )
 
 

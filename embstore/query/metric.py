@@ -253,7 +253,7 @@ def _of_metric_units(metric: Metric, cards: list[Card]) -> tuple[list[Card], lis
     if not matching:
         raise QueryError(
             f"{metric.name} is about {units} spaces, and none is among {', '.join(card.space for card in cards)}. "
-            f"Make one with: embstore build SOURCE --unit {metric.units[0]}. {metric.elsewhere}".rstrip()
+            f"Make one with: ⦃embstore build SOURCE --unit {metric.units[0]}⦄. {metric.elsewhere}".rstrip()
         )
     notes = [
         f"{card.space} is left out: {metric.name} is about {units} spaces." for card in cards if card not in matching

@@ -80,7 +80,7 @@ def _read(source: str, units: set[Unit], targets: "Targets | None") -> tuple[dic
         )
     if own is not None and own not in units:
         raise QueryError(
-            f"{source!r} is of {own.value}s, and no space that matches is. Make one with: embstore build {source}"
+            f"{source!r} is of {own.value}s, and no space that matches is. Make one with: ⦃embstore build {source}⦄"
         )
     rows = [row for row in opened.rows() if isinstance(row, Row)]
     if own is Unit.OCCURRENCE:
@@ -111,7 +111,7 @@ def missing_note(card: Card, missing: Sequence[str], total: str, source: str | N
     if source is None or len(missing) <= _N_EXAMPLES:
         return f"{card.space} lacks {len(missing)} {total}: {quoted_list(missing)}."
     command = shlex.join(["embstore", "datasets", "missing", source, "--space", card.space])
-    return f"{card.space} lacks {len(missing)} {total}: {quoted_list(missing, _N_EXAMPLES)} (all: {command})."
+    return f"{card.space} lacks {len(missing)} {total}: {quoted_list(missing, _N_EXAMPLES)} (all: ⦃{command}⦄)."
 
 
 def quoted_list(texts: Sequence[str], max_named: int = _MAX_NAMED) -> str:
@@ -137,15 +137,16 @@ def embed_command(sources: Sequence[str], missing: Sequence[str], card: Card) ->
     """Return the command that embeds missing texts into a space, from their sources or else from standard input."""
     if sources or len(missing) > _MAX_IN_COMMAND or card.imported is not None:
         return build_command(sources or ["FILE"], card)
-    return f"printf '%s\\n' {shlex.join(missing)} | {build_command(['-'], card)}"
+    is_spaced = any(len(text.split()) > 1 for text in missing)  # a build would take them for sentences
+    return f"printf '%s\\n' {shlex.join(missing)} | {build_command(['-'], card, names_unit=is_spaced)}"
 
 
-def build_command(sources: Sequence[str], card: Card) -> str:
+def build_command(sources: Sequence[str], card: Card, *, names_unit: bool = False) -> str:
     """Return the command that embeds sources into a space; one of imported vectors takes no more."""
     if card.imported is not None:
-        return "embstore import FILE --name OTHER"
+        return "⦃embstore import FILE --name OTHER⦄"
     parts = ["embstore", "build", *sources, "--model", model_argument(card)]
-    if card.unit is not Unit.WORD:
+    if card.unit is not Unit.WORD or names_unit:
         parts += ["--unit", card.unit.value]
     if card.unit is Unit.SENTENCE or card.pooling is not Pooling.LAST:  # the default depends on the unit
         parts += ["--pooling", card.pooling.value]
@@ -159,7 +160,7 @@ def build_command(sources: Sequence[str], card: Card) -> str:
         ("--name", card.space, default_space_name(card.model, card.unit, card.pooling)),
     ):  # fmt: skip
         parts += [] if value == default else [option, str(value)]
-    return shlex.join(parts)
+    return f"⦃{shlex.join(parts)}⦄"
 
 
 def model_argument(card: Card) -> str:

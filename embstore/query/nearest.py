@@ -174,7 +174,7 @@ class LayerSearch:
             return
         raise DamagedError(
             f"the vector of {query.shown!r} in {self.catalog.paths.embeddings(found.card.space)} and the index {path} "
-            f"disagree about layer {layer.name}: one of them is damaged. Run: embstore verify"
+            f"disagree about layer {layer.name}: one of them is damaged. Run: ⦃embstore verify⦄"
         )
 
     def _is_in_index(self, card: Card, layer: Layer, item: int, vector: Vectors) -> bool:

@@ -67,6 +67,7 @@ def neighbours(
     if vectors is None:
         found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
         notes += [note for query in queries for note in missing_query_notes(catalog, query, found)]
+        notes += [note for space in found for note in space.notes()]
     else:
         found = look_up_vectors(cards, vectors, chosen)
     only = candidates.ids(catalog, [space.card for space in found])
@@ -189,6 +190,7 @@ def cosines(
     chosen, notes = select_layers(cards, layers)
     found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
     notes += [note for query in queries for note in missing_query_notes(catalog, query, found)]
+    notes += [note for space in found for note in space.notes()]
     rows: list[dict[str, Any]] = []
     for space in found:
         for layer in chosen[space.card.space]:

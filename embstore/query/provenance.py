@@ -108,7 +108,7 @@ def _all_items(space: str, selection: "Selection") -> str:
 
 def missing_shard_notes(catalog: Catalog, card: Card) -> list[str]:
     """Return a note for each shard of a space that is missing."""
-    return [f"{card.space}: {shard} is missing. Run: embstore verify" for shard in catalog.missing_shards(card.space)]
+    return [f"{card.space}: {shard} is missing. Run: ⦃embstore verify⦄" for shard in catalog.missing_shards(card.space)]
 
 
 def with_missing_shards(catalog: Catalog, row: Row, *cards: Card) -> Row:

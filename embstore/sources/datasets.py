@@ -388,20 +388,22 @@ def missing_datasets(sources: Iterable[str]) -> list[str]:
 
 def add_dataset(
     name: str, file: Path, *, kind: str | None = None, columns: Sequence[str] = (), unit: str = "word",
-    delimiter: str | None = None,
+    header: bool = True, delimiter: str | None = None, comment: str | None = None,
 ) -> DatasetSpec:  # fmt: skip
     """Add a dataset: a copy of a published one, whose SHA-256 is checked, or a user's own table."""
+    given = {"header": None if header else False, "delimiter": delimiter, "comment": comment}
+    layout = {option: value for option, value in given.items() if value is not None}
     if kind is not None:
-        return add_own(name, file, kind, columns, unit, tuple(DATASETS), delimiter)
+        return add_own(name, file, kind, columns, unit, tuple(DATASETS), layout)
     if name not in DATASETS:
         hint = "For a table of your own add ⦃kind=pairs|lexicon|analogies⦄, and for a table its ⦃columns⦄."
         raise UnknownNameError("dataset", name, DATASETS, hint)
     spec = DATASETS[name]
     if not isinstance(content := spec.content, DataFile):
         raise UsageError(f"the dataset {name!r} is made by embstore: no file is needed.")
-    if columns or delimiter:
-        option = "⦃columns⦄" if columns else "⦃delimiter⦄"
-        raise UsageError(f"{option} goes with ⦃kind⦄: the columns of the dataset {name!r} are known.")
+    if columns or layout:
+        option = "columns" if columns else next(iter(layout))
+        raise UsageError(f"⦃{option}⦄ goes with ⦃kind⦄: the columns of the dataset {name!r} are known.")
     sha256 = file_sha256(file)
     if sha256 != content.sha256:
         raise SourceError(

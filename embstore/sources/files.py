@@ -193,5 +193,5 @@ def _check_utf8(line: str, place: str) -> None:
         raise SourceError(
             f"{place}: byte 0x{byte:02X} at position {position} of the line is not valid UTF-8"
             f"{', but begins a text in UTF-16' if is_utf_16 else ''}. Convert it to UTF-8 first, for instance with "
-            f"{'iconv -f UTF-16 -t UTF-8' if is_utf_16 else 'iconv'}."
+            f"{'iconv -f UTF-16 -t UTF-8' if is_utf_16 else 'iconv, if it is text at all'}."
         )

@@ -11,7 +11,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,9 +70,9 @@ class OwnTable:
     columns: tuple[str, ...]
     suffix: str
     name: str
-    delimiter: str | None = None
     # Unit of its texts. Pairs of occurrences without columns of spans have their targets in brackets.
     unit: Unit = Unit.WORD
+    layout: Mapping[str, Any] = field(default_factory=dict)  # options of :func:`read_records`
 
     @property
     def value(self) -> str:
@@ -85,7 +85,7 @@ class OwnTable:
             yield from self._occurrences(path)
             return
         *texts, number = self.columns
-        for place, values in read_records(path, self.name, self.suffix, self.columns, self.delimiter):
+        for place, values in read_records(path, self.name, self.suffix, self.columns, **self.layout):
             row_texts = [text_value(value, f"{place} ({key})") for key, value in zip(texts, values, strict=False)]
             row_values = {self.value: number_value(values[-1], f"{place} ({number})")}
             yield Row(row_texts[0], place, row_values, row_texts[1] if len(row_texts) == 2 else None)
@@ -93,7 +93,7 @@ class OwnTable:
     def _occurrences(self, path: Path) -> Iterator[Row]:
         """Yield the rows of a table of pairs of occurrences."""
         width = len(self.columns) // 2
-        for place, values in read_records(path, self.name, self.suffix, self.columns, self.delimiter):
+        for place, values in read_records(path, self.name, self.suffix, self.columns, **self.layout):
             sides = []
             for first in (0, width):
                 names, cells = self.columns[first : first + width], values[first : first + width]
@@ -121,9 +121,12 @@ def own_dataset(name: str) -> DatasetSpec | None:
 
 def add_own(
     name: str, file: Path, kind: str, columns: Sequence[str], unit: str, other_names: Sequence[str],
-    delimiter: str | None = None,
+    layout: Mapping[str, Any],
 ) -> DatasetSpec:  # fmt: skip
-    """Check a user's table, file or folder of analogies, and copy it to the folder of datasets; replace a namesake."""
+    """Check a user's table, file or folder of analogies, and copy it to the folder of datasets; replace a namesake.
+
+    ``layout`` are those options of CSV and TSV files that are given: header (False), delimiter and comment.
+    """
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot be the name of a dataset: it takes up to 64 letters, digits, - and _, the first a letter "
@@ -135,9 +138,10 @@ def add_own(
         raise UnknownNameError("kind of dataset", kind, KINDS)
     parsed_unit = parse_member(Unit, unit)
     if kind == ANALOGIES:
-        if columns or delimiter:
+        if columns or layout:
             raise UsageError(
-                f"{COLUMNS_OPTION} and ⦃delimiter⦄ are for tables, and analogies are lines of words. Leave them out."
+                f"{COLUMNS_OPTION}, ⦃header=False⦄, ⦃delimiter⦄ and ⦃comment⦄ are for tables, and analogies are lines "
+                "of words. Leave them out."
             )
         if parsed_unit is not Unit.WORD:
             raise UsageError("analogies are of words: ⦃unit=word⦄.")
@@ -148,6 +152,8 @@ def add_own(
     if of_occurrences and kind != "pairs":
         raise UsageError(f"a {kind} is of words or of sentences: ⦃unit=word⦄ or ⦃unit=sentence⦄.")
     shape = OCCURRENCE_PAIRS if of_occurrences else kind
+    if "header" in layout and not columns and not of_occurrences:
+        columns = [str(number + 1) for number in range(_WIDTHS[shape][0])]
     if len(columns) not in _WIDTHS[shape]:
         raise UsageError(f"a dataset of the kind {shape!r} has {_N_COLUMNS[shape]}")
     suffix = file_type(file)
@@ -155,16 +161,20 @@ def add_own(
         raise SourceError(f"{file}: Parquet is packed by itself. Unpack it first: gunzip {file}")
     if suffix not in TABLES:
         raise UnknownNameError("file type", file.suffix or file.name, TABLES, "Write the table as one of these.")
-    delimiter = parse_delimiter(delimiter)
-    if delimiter and suffix not in DELIMITED:
-        raise UsageError(f"⦃delimiter⦄ does not fit {file}: it is for {' and '.join(DELIMITED)}. Leave it out.")
-    table = OwnTable(tuple(columns), suffix, str(file), delimiter, parsed_unit)
+    if layout and suffix not in DELIMITED:
+        option = "⦃header=False⦄" if "header" in layout else f"⦃{next(iter(layout))}⦄"
+        raise UsageError(f"{option} does not fit {file}: it is for {' and '.join(DELIMITED)}. Leave it out.")
+    if "delimiter" in layout:
+        layout = {**layout, "delimiter": parse_delimiter(layout["delimiter"])}
+    if not re.fullmatch(r"[^\w\s\"]{1,8}", comment := layout.get("comment", "#")):
+        raise UsageError(f"comments cannot begin with {comment!r}. Give signs such as '#' or '//'.")
+    table = OwnTable(tuple(columns), suffix, str(file), parsed_unit, layout)
     content = _read(file)
     values = [float(row.values[table.value]) for row in table.read(file)]
     if not values:
         raise SourceError(f"{file} has no rows. Give a table with at least one.")
     document = {"columns": list(columns), "rows": len(values), "scores": [min(values), max(values)]}
-    document |= {"delimiter": delimiter} if delimiter else {}
+    document |= layout
     return _store(name, file, suffix, content, {"kind": kind, "unit": parsed_unit.value} | document)
 
 
@@ -213,7 +223,8 @@ def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
             DataFile(file, sha256, lambda path: _questions_in(file_lines(path, original), original)),
             help=f"Your own analogies, {original}.",
         )  # fmt: skip
-    table = OwnTable(tuple(document["columns"]), suffix, original, document.get("delimiter"), unit)
+    layout: dict[str, Any] = {name: document[name] for name in ("header", "delimiter", "comment") if name in document}
+    table = OwnTable(tuple(document["columns"]), suffix, original, unit, layout)
     low, high = document["scores"]
     kind = _PAIRS[unit] if document["kind"] == "pairs" else LEXICON
     return DatasetSpec(

@@ -39,17 +39,23 @@ class DelimitedTable(Table):
 
     is_typed = False
 
-    def __init__(self, path: Path, name: str, usual: str, *, header: bool, delimiter: str | None) -> None:
+    def __init__(
+        self, path: Path, name: str, usual: str, *, header: bool, delimiter: str | None, comment: str | None = None
+    ) -> None:
         super().__init__(path, name, hint=_NO_HEADER if header else "")
-        self._has_header = header
-        used, is_unusual = (delimiter, False) if delimiter else find_delimiter(path, name, usual, header=header)
+        self._has_header, self._comment = header, comment
+        used, is_unusual = delimiter or "", False
+        if not delimiter:
+            used, is_unusual = find_delimiter(path, name, usual, header=header, comment=comment)
         self._is_quoted, self._delimiter = not usual == used == TAB, used
         if is_unusual:
             self.first_remarks.append(
                 f"{name}: its columns are separated by {_in_words(used)}, which its first lines show. Say so with "
                 f"⦃delimiter={_as_argument(used)}⦄"
             )
-        first = next((values for _, values in self._lines(LineEnds(name)) if values or header), [])
+        records = self._lines(LineEnds(name))
+        first = next((values for _, values in records if values or (header and not comment)), [])
+        self.may_have_comments = comment is None and bool(first) and first[0].startswith("#")
         self.names = first if header else [str(number) for number in range(1, len(first) + 1)] or ["1"]
         if not self.names:
             raise SourceError(f"{name}:1: the header is missing. The first line must name the columns. {_NO_HEADER}")
@@ -66,7 +72,10 @@ class DelimitedTable(Table):
         """Yield the rows behind the header; a value beyond the end of a short row is None."""
         places = [(column, self.names.index(column)) for column in columns]
         width, ends = len(self.names), LineEnds(self.name)
-        for number, values in islice(self._lines(ends), int(self._has_header), None):
+        records = self._lines(ends)
+        if self._comment is not None:
+            records = (record for record in records if record[1])  # a comment is as an empty line
+        for number, values in islice(records, int(self._has_header), None):
             # Further values come from a delimiter in an unquoted text, which would lose its end.
             if len(values) > width and any(values[width:]):
                 raise SourceError(
@@ -82,19 +91,21 @@ class DelimitedTable(Table):
         """Yield the line on which each record begins, and its values, none for an empty line; count the line ends."""
         # The limit applies to the whole process: it is only raised, so that no other reader breaks.
         csv.field_size_limit(max(csv.field_size_limit(), MAX_TEXT_CHARS))
-        last = ""
+        last, is_first = "", True
 
         def lines() -> Iterator[str]:
-            nonlocal last
-            for last in file_lines(self.path, self.name):  # noqa: UP028
-                yield last
+            nonlocal last, is_first
+            for last in file_lines(self.path, self.name):
+                is_comment = is_first and self._comment is not None and last.startswith(self._comment)
+                is_first = False
+                yield "\n" if is_comment else last
 
         reader = csv.reader(
             lines(), delimiter=self._delimiter, strict=True,
             quoting=csv.QUOTE_MINIMAL if self._is_quoted else csv.QUOTE_NONE,
         )  # fmt: skip
         while True:
-            first_line = reader.line_num + 1
+            first_line, is_first = reader.line_num + 1, True
             try:
                 values = next(reader)
             except StopIteration:
@@ -118,7 +129,9 @@ def parse_delimiter(text: str | None) -> str | None:
     return delimiter
 
 
-def find_delimiter(path: Path, name: str, usual: str, *, header: bool = True) -> tuple[str, bool]:
+def find_delimiter(
+    path: Path, name: str, usual: str, *, header: bool = True, comment: str | None = None
+) -> tuple[str, bool]:
     """Detect the delimiter of a table; return it, and whether it differs from the usual one.
 
     A character is a possible delimiter if splitting at it gives each of the first 100 records the same number of
@@ -126,7 +139,8 @@ def find_delimiter(path: Path, name: str, usual: str, *, header: bool = True) ->
     """
     lines: list[str] = []
     try:
-        lines.extend(islice(file_lines(path, name), _N_LINES + 1))
+        rows = (line for line in file_lines(path, name) if comment is None or not line.startswith(comment))
+        lines.extend(islice(rows, _N_LINES + 1))
     except SourceAccessError:
         raise
     except SourceError:

@@ -33,13 +33,15 @@ TABLES = (*DELIMITED, ".jsonl", ".parquet")
 COLUMN_OPTION, COLUMNS_OPTION, TARGETS_OPTION = "⦃column⦄", "⦃columns⦄", "⦃span⦄ or ⦃targets⦄"
 
 
-def _table(path: Path, name: str, suffix: str, *, header: bool = True, delimiter: str | None = None) -> Table:
+def _table(
+    path: Path, name: str, suffix: str, *, header: bool = True, delimiter: str | None = None, comment: str | None = None
+) -> Table:
     """Open a table of the type that its suffix says."""
     if suffix == ".jsonl":
         return JsonLinesTable(path, name)
     if suffix == ".parquet":
         return ParquetTable(path, name)
-    return DelimitedTable(path, name, DELIMITED[suffix], header=header, delimiter=delimiter)
+    return DelimitedTable(path, name, DELIMITED[suffix], header=header, delimiter=delimiter, comment=comment)
 
 
 def open_table(
@@ -72,13 +74,16 @@ def open_table(
 
 
 def read_records(
-    path: Path, name: str, suffix: str, columns: Sequence[str], delimiter: str | None = None
-) -> Iterator[tuple[str, Sequence[object]]]:
+    path: Path, name: str, suffix: str, columns: Sequence[str], *, header: bool = True, delimiter: str | None = None,
+    comment: str | None = None,
+) -> Iterator[tuple[str, Sequence[object]]]:  # fmt: skip
     """Yield the place of each row of a table (``pairs.csv:12``) and its values in some columns, of any type.
 
-    Empty lines are left out.
+    Empty lines, and those of a CSV or TSV file that begin with ``comment``, are left out.
     """
-    table = _table(path, name, suffix, delimiter=delimiter)
+    table = _table(path, name, suffix, header=header, delimiter=delimiter, comment=comment)
+    if isinstance(table, DelimitedTable) and table.may_have_comments:
+        table.hint = f"If the lines that begin with # are comments, add ⦃comment=#⦄. {table.hint}"
     _check_columns(table, columns, COLUMNS_OPTION)
     for number, record in table.records(columns):
         if record is not None:

@@ -228,8 +228,8 @@ class Catalog:
                 found.setdefault(item, {})[layer] = row
         if any(found_layers.keys() != requested for found_layers in found.values()):
             raise DamagedError(
-                f"{self.paths.embeddings(space)} is damaged: an item has not a vector in each layer. Run: embstore "
-                "verify. To repair it, run embstore repair, and build the same sources again."
+                f"{self.paths.embeddings(space)} is damaged: an item has not a vector in each layer. Run: "
+                "⦃embstore verify⦄. To repair it, run ⦃embstore repair⦄, and build the same sources again."
             )
         return found
 

@@ -14,7 +14,7 @@ from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.item_columns import BUILT_IN, ColumnValues, computed, is_token_column, token_column
 from embstore.storage.sql import connections, interruptible
 
-_HOW_TO_KEEP = "To store columns of a source: embstore build FILE --column text --keep NAME"
+_HOW_TO_KEEP = "To store columns of a source: ⦃embstore build FILE --column text --keep NAME⦄"
 
 
 def column_types(catalog: Catalog, space: str) -> dict[str, str]:

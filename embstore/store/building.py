@@ -15,6 +15,9 @@ from embstore.base.table import Table
 from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_int, as_layers, as_observer
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from embstore.build.on_ray import Cluster
     from embstore.build.report import BuildReport
 
@@ -70,7 +73,9 @@ class BuildMethods(OpenStore):
         kind: str | None = None,
         columns: Names = (),
         unit: str = "word",
+        header: bool = True,
         delimiter: str | None = None,
+        comment: str | None = None,
     ) -> Table:
         """Keep a local copy of a published dataset, whose hash is checked, or a table of your own as a dataset.
 
@@ -84,8 +89,11 @@ class BuildMethods(OpenStore):
                 of two texts with their targets in brackets and the score.
             unit: For your own table: ``word`` (the default) or ``sentence``; of pairs also ``occurrence``, for targets
                 in sentences.
+            header: For your own CSV or TSV table: whether its first line names the columns; else they are called 1, 2,
+                3 …, and are by default the first ones.
             delimiter: For your own CSV or TSV table: character that separates its columns, or ``tab``; by default
                 detected from its first lines.
+            comment: For your own CSV or TSV table: sign that lines begin with which are left out, such as ``"#"``.
 
         Returns:
             The dataset's row of :meth:`datasets`.
@@ -97,7 +105,10 @@ class BuildMethods(OpenStore):
         """
         from embstore.sources import add_dataset, list_datasets
 
-        added = add_dataset(name, Path(file), kind=kind, columns=as_names(columns), unit=unit, delimiter=delimiter)
+        added = add_dataset(
+            name, Path(file), kind=kind, columns=as_names(columns), unit=unit, header=header, delimiter=delimiter,
+            comment=comment,
+        )  # fmt: skip
         return list_datasets([added])
 
     def store_datasets(self, names: Names, *, unit: str | None = None, observe: Observer | None = None) -> Table:
@@ -128,6 +139,44 @@ class BuildMethods(OpenStore):
         self.fetch_datasets(missing_datasets(as_names(names)), observer)
         with self._writing() as folder:
             return store_datasets(folder, as_names(names), chosen, observer)
+
+    def encode(
+        self,
+        texts: Names,
+        space: str,
+        *,
+        layers: LayerSpec = "top",
+        download: bool = False,
+        allow_pickle: bool = False,
+    ) -> "NDArray[np.float32]":
+        """Encode texts, stored or not, with the checkpoint, pooling and template of a space; nothing is stored.
+
+        Args:
+            texts: One text, or several; of a space of occurrences, sentences with one word in brackets.
+            space: Name of the space.
+            layers: Layers, as in :meth:`query`; by default ``top``.
+            download: Whether to download a checkpoint that is not on this machine, as in :meth:`neighbours`.
+            allow_pickle: Whether to load pickled weights if there are no safetensors.
+
+        Returns:
+            Vectors, float32 (layers, n, dim), in the order of the layers' numbers and of the texts; up to rounding as
+            those of :meth:`vectors`. Where ``layers`` is one number or name, (n, dim); where ``texts`` is a string,
+            without n.
+
+        Raises:
+            CheckpointError: The checkpoint is not on this machine, is another one, or needs what is not allowed.
+            EncodeError: A text cannot be encoded, such as one longer than the context.
+        """
+        from embstore.query.embed import Trust, embed_items
+        from embstore.query.lookup import items_of_texts
+        from embstore.storage.files.card import SpaceFilter
+
+        [card] = SpaceFilter(spaces=[space]).select(self._newest().cards)
+        chosen = card.layers.select(as_layers(layers))
+        vectors = embed_items(card, items_of_texts(card.unit, as_names(texts)), Trust(download, allow_pickle))
+        vectors = vectors[[card.layers.ids.index(layer.id) for layer in chosen]]
+        vectors = vectors[:, 0] if isinstance(texts, str) else vectors
+        return vectors[0] if isinstance(layers, str | int) and len(chosen) == 1 else vectors
 
     def build(
         self,
@@ -183,10 +232,12 @@ class BuildMethods(OpenStore):
             models: Short names (``gpt2``, ``clip``, ``minilm``), hub ids with optional ``@revision``, local folders, or
                 ``name=folder``.
             revisions: Revisions of each checkpoint on the hub (branches, tags, commits), or subfolders of its folder,
-                such as ``step1000`` or ``checkpoint-1000``; each makes a space of its own, named by it.
+                such as ``step1000`` or ``checkpoint-1000``, patterns of such names (``"step*"``), or ``"all"``; each
+                makes a space of its own, named by it.
             unit: ``word``, ``sentence`` or ``occurrence`` (each word of each sentence, in its context). By default the
-                unit of a dataset, ``occurrence`` with ``span`` or ``targets``, else ``word``. Each unit makes a space
-                of its own.
+                unit of a dataset, ``occurrence`` with ``span`` or ``targets``; else, for each source, ``sentence`` if
+                at least 90 % of its texts have white space between words, and ``word`` if at most 10 % have some;
+                others are refused. Each unit makes a space of its own.
             poolings: ``last``, ``first``, ``mean``, ``bos`` (or ``cls``), ``eos``, ``projection``, all from one forward
                 pass; ``model``, the checkpoint's own recipe as sentence-transformers reads it. By default ``last``; for
                 sentences ``model`` if the checkpoint declares a recipe, else ``eos`` if a causal model ends its input
@@ -250,7 +301,7 @@ class BuildMethods(OpenStore):
         from embstore.base.text import N_TOKENS
         from embstore.build.job import Options
         from embstore.build.pipeline import build, estimate
-        from embstore.build.texts import Sources, group_by_unit
+        from embstore.build.texts import Sources
         from embstore.encode import Weights
         from embstore.sources import GivenTexts, Keep, Targets, missing_datasets
         from embstore.storage.files.shards import SHARD_BYTES
@@ -259,7 +310,7 @@ class BuildMethods(OpenStore):
         source_names, given_texts, note = split_given(sources, texts, DEFAULT_SOURCES)
         given = None if unit is None else parse_member(Unit, unit)
         options = Options(
-            unit=given or Unit.WORD,
+            unit=given or Unit.SENTENCE,  # which takes every pooling: each unit checks its own
             poolings=tuple(parse_pooling(pooling) for pooling in as_names(poolings)),
             template=Template(template),
             layers=as_layers(layers),
@@ -280,42 +331,35 @@ class BuildMethods(OpenStore):
         )
         kept_columns = Keep(tuple(name for name in kept if name != N_TOKENS))
         chosen = Targets.parse(targets, span)
-        files_unit = Unit.WORD if chosen is None else Unit.OCCURRENCE
-        groups = group_by_unit(source_names, given, files_unit)
         of_python = None
-        if given_texts is not None and not source_names:
-            _check_without_files(columns=bool(as_names(columns)), delimiter=delimiter is not None, header=not header)
         if given_texts is not None:
-            of_python = GivenTexts(given_texts, chosen)
-            if chosen is None and given in (None, Unit.OCCURRENCE):
-                of_python = GivenTexts.peek(given_texts)
-            unit_of_texts = given or (Unit.WORD if of_python.targets is None else Unit.OCCURRENCE)
-            groups.setdefault(unit_of_texts, ())
-        read = [
-            Sources(
-                members, unit_of, as_names(columns), kept_columns, limit, per_text, seed, header, delimiter,
-                chosen if given or unit_of is Unit.OCCURRENCE else None,
-                of_python if of_python is not None and unit_of is unit_of_texts else None,
-            )
-            for unit_of, members in groups.items()
-        ]  # fmt: skip
-        if chosen is not None and not any(sources.targets for sources in read):
-            raise UsageError("⦃span⦄ and ⦃targets⦄ are for files of sentences, and no source is one. Leave them out.")
+            of_files = {"columns": as_names(columns), "delimiter": delimiter, "header": not header}
+            if not source_names and (option := next(filter(of_files.get, of_files), None)):
+                raise UsageError(f"{option}= is about files, and texts are given alone. Leave it out.")
+            has_columns = chosen is None and given in (None, Unit.OCCURRENCE)
+            of_python = GivenTexts.peek(given_texts) if has_columns else GivenTexts(given_texts, chosen)
+        read = Sources(
+            source_names,
+            given,
+            as_names(columns),
+            kept_columns,
+            limit,
+            per_text,
+            seed,
+            header,
+            delimiter,
+            chosen,
+            of_python,
+        )
         self.fetch_datasets(missing_datasets(source_names), observer)
         cluster = _cluster(on, workers, worker_gpus, worker_cpus, ray_address)
         if dry_run:
-            report = estimate(self._existing(), read, as_names(models), options, observer)
+            report = estimate(self._existing(), [read], as_names(models), options, observer)
         else:
             with self._writing(is_new=True) as folder:
-                report = build(folder, read, as_names(models), options, observer, cluster)
+                report = build(folder, [read], as_names(models), options, observer, cluster)
             report = report if self.url is None else replace(report, store=self.url)
         return report if note is None else replace(report, notes=(note, *report.notes))
-
-
-def _check_without_files(**given: bool) -> None:
-    """Raise UsageError for options of files, by name, that are given with texts alone."""
-    if option := next((name for name, is_given in given.items() if is_given), None):
-        raise UsageError(f"{option}= is about files, and texts are given alone. Leave it out.")
 
 
 def _cluster(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import EmbstoreError, UsageError
+from embstore.base.arrays import distinct
+from embstore.base.errors import EmbstoreError, UnknownNameError, UsageError
 from embstore.base.keywords import Names, accepts, as_names
 from embstore.base.messages import rendered
 from embstore.base.table import Table
@@ -16,7 +17,7 @@ from embstore.storage.files.card import SpaceFilter
 from embstore.store.opened import LayerSpec, OpenStore, QueryOptions, SpaceFilters, as_layers, as_limits, metric_request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import duckdb
     from numpy.typing import ArrayLike
@@ -282,6 +283,8 @@ class LookupMethods(OpenStore):
         layer: int | str,
         where: str | None = None,
         *,
+        words: "WordSource | None" = None,
+        missing: str = "error",
         columns: Names = (),
         timeout: float | None = None,
         memory: str | int | None = None,
@@ -292,19 +295,29 @@ class LookupMethods(OpenStore):
             space: Name of the space.
             layer: Number of the layer, ``top``, ``raw`` or ``normed``.
             where: SQL expression over the item columns; None for all items.
+            words: Texts of the items, as in :meth:`query`, whose vectors are returned in this order, with repetitions;
+                of a space of occurrences, sentences with one word in brackets. None for all items.
+            missing: ``error``, or ``skip`` to leave out the words that have no vector.
             columns: Columns of the items: kept by builds, or built-in.
             timeout: Time limit of ``where`` in seconds; None for no limit.
             memory: Memory limit of ``where``, as in :meth:`query`.
 
         Returns:
-            Item ids int64 (n,), ascending, and their texts (n) and vectors float32 (n, dim), in the same order; then an
-            array (n,) for each column: int64, float64, bool, or object of strings. Where a value is missing, float64
-            has NaN, and the others are object with None.
-        """
-        from embstore.query.request import Selection
+            Item ids int64 (n,), ascending or in the order of the words, and their texts (n) and vectors float32
+            (n, dim), in the same order; then an array (n,) for each column: int64, float64, bool, or object of strings.
+            Where a value is missing, float64 has NaN, and the others are object with None.
 
+        Raises:
+            NotStoredError: Some of the words have no vector, and are not skipped; names them.
+        """
+        from embstore.query.request import Selection, read_texts
+
+        if missing not in ("error", "skip"):
+            raise UnknownNameError("treatment of missing words", missing, ("error", "skip"))
         selection = Selection(where, limits=as_limits(timeout, memory))
-        return self._ask(lambda catalog: _vectors(catalog, space, str(layer), selection, as_names(columns)))
+        texts = None if words is None else read_texts(words, "words")
+        read = partial(_vectors, space=space, layer=str(layer), selection=selection, columns=as_names(columns))
+        return self._ask(partial(read, words=texts, missing=missing))
 
     @accepts(SpaceFilter)
     def missing(
@@ -399,9 +412,11 @@ class LookupMethods(OpenStore):
 
 
 def _vectors(
-    catalog: Catalog, space: str, layer: str, selection: "Selection", columns: tuple[str, ...]
-) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32], *tuple[NDArray[Any], ...]]:
+    catalog: Catalog, space: str, layer: str, selection: "Selection", columns: tuple[str, ...],
+    words: "Sequence[str] | None", missing: str,
+) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32], *tuple[NDArray[Any], ...]]:  # fmt: skip
     from embstore.query.grouping import read_column
+    from embstore.query.lookup import ids_of_words
     from embstore.storage.files.vectors import LayerVectors
 
     [card] = SpaceFilter(spaces=[space]).select(catalog.cards)
@@ -409,10 +424,15 @@ def _vectors(
     if len(layers) != 1:
         raise UsageError(f"vectors are of one layer, and {layer!r} names {len(layers)}.")
     only = selection.select(catalog, space)
+    if words is not None:
+        listed = ids_of_words(catalog, card, words, only, missing)
+        only = distinct(listed)
     ids, vectors = LayerVectors(catalog.shards[space], layers[0].id, card.dim, only).gather()
+    order = slice(None) if words is None else np.searchsorted(ids, listed)
     items = catalog.items(ids.tolist())
-    texts = [items[item].text for item in ids.tolist()]
-    return ids, texts, vectors, *(read_column(catalog, space, name, ids).with_missing() for name in columns)
+    values = (read_column(catalog, space, name, ids).with_missing()[order] for name in columns)
+    texts = [items[item].text for item in ids[order].tolist()]
+    return ids[order], texts, vectors[order], *values
 
 
 def _wanted(

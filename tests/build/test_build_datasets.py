@@ -105,7 +105,7 @@ def test_a_unit_that_is_given_wins_and_rows_of_other_units_stay(build: Build, tm
 
 @pytest.mark.usefixtures("at_hand")
 def test_files_are_words_beside_datasets_of_sentences(build: Build, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("A dog.\ncord\n")
+    (tmp_path / "notes.txt").write_text("dog\ncord\n")
     report = build(["stsb", str(tmp_path / "notes.txt"), "words:3"])
     assert {each.space: each.embedded for each in report.spaces} == {SENTENCES: 10, WORDS: 5}
 

@@ -206,7 +206,7 @@ def test_poolings_that_lack_different_items_write_each_text_once(build, source, 
     few = source(*WORDS[::3], name="few.txt")
     every = source(*WORDS, *(f"{word} {n}" for word in WORDS for n in range(8)), name="all.txt")
     build(few, poolings="last")
-    build(every, poolings=["last", "mean", "first"], shard_bytes=20_000)
+    build(every, unit="word", poolings=["last", "mean", "first"], shard_bytes=20_000)
     store = Store(tmp_path / "store")
     rows, ids = store.sql("SELECT count(*), count(DISTINCT item_id) FROM items").fetchall()[0]
     assert rows == ids == 9 * len(set(WORDS))
@@ -249,9 +249,9 @@ def test_a_text_that_one_checkpoint_could_not_hold_is_tried_again_by_another(bui
 
     long = source("far " * 12, name="long.txt")
     short = make_checkpoint(tmp_path / "short", positions=POSITIONS // 2)
-    assert build(long, models=f"tiny={short}").n_skipped == 1
+    assert build(long, unit="word", models=f"tiny={short}").n_skipped == 1
     build(source("dog"))
-    assert _done(build(long)) == {"tiny.word.last": (1, 0)}
+    assert _done(build(long, unit="word")) == {"tiny.word.last": (1, 0)}
 
 
 def test_a_pooling_has_the_same_texts_whatever_others_are_asked_for(build, source, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ def options(checkpoint: Path) -> dict[str, Any]:
 def test_texts_make_the_same_store_as_a_file_of_them(tmp_path: Path, options: dict[str, Any]) -> None:
     words = ["the sea", "river bank", "the sea", "banks"]
     (tmp_path / "words.txt").write_text("\n".join(words), "utf-8")
+    options |= {"unit": "word"}
     Store(tmp_path / "file").build(tmp_path / "words.txt", **options)
     for number, given in enumerate((words, tuple(words), iter(words), np.array(words), dict.fromkeys(words).keys())):
         report = Store(tmp_path / f"given{number}").build(texts=given, **options)
@@ -33,7 +34,7 @@ def test_texts_make_the_same_store_as_a_file_of_them(tmp_path: Path, options: di
 def test_a_list_is_texts_where_none_of_them_names_a_source(tmp_path: Path, options: dict[str, Any]) -> None:
     store = Store(tmp_path / "store")
     single = "The string was taken for a text, since it is not the name of a dataset or file."
-    assert store.build(["a cat"], dry_run=True, **options).notes == (single,)
+    assert store.build(["a cat"], dry_run=True, unit="word", **options).notes == (single,)
     assert store.build(["verb", "lex"], dry_run=True, **options).n_items == 2, "not simverb3500 and simlex999"
     assert store.build([], texts=["a cat"], dry_run=True, **options).n_items == 1
     with pytest.raises(SourceError, match="texts has no texts: it is empty"):

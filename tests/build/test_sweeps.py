@@ -11,6 +11,7 @@ import huggingface_hub.constants
 import numpy as np
 import pytest
 from embstore_cli.main import app
+from huggingface_hub.hf_api import GitRefInfo, GitRefs
 from jsonschema import Draft202012Validator
 from sweep import COMMITS, HUB_ID, STEPS, WORDS, hidden_states, write_hub_cache, write_run
 from typer.testing import CliRunner
@@ -114,6 +115,59 @@ def test_folders_of_a_training_run(run: Path, words: Path, tmp_path: Path) -> No
     store.build(str(words), models=[str(run), str(run / names[0])], layers="0", index="none")
     other = store.query("anisotropy", spaces=["run.word.last", f"{names[0]}.word.last"])
     assert (other["revision"], other["step"]) == ([None, names[0]], [None, STEPS[0]])
+
+
+@pytest.fixture
+def refs(hub: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The hub's reply to a question for the refs of a repository; yields the repositories that it is asked for."""
+    asked: list[str] = []
+    branches = [GitRefInfo(name, f"refs/heads/{name}", commit) for name, commit in COMMITS.items()]
+    branches.append(GitRefInfo("main", "refs/heads/main", COMMITS["step16"]))
+    tags = [GitRefInfo("v1", "refs/tags/v1", COMMITS["step0"])]
+
+    def reply(repo_id: str) -> GitRefs:
+        asked.append(repo_id)
+        return GitRefs(branches, [], tags)
+
+    monkeypatch.setattr(huggingface_hub, "list_repo_refs", reply)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("revisions", "expected"),
+    [
+        ("all", IN_ORDER),  # main and v1 are of commits that have a step's name
+        ("step*", IN_ORDER),
+        ("step1?,step0", ["step16", "step0"]),
+        (["step2", "step[0-2]"], ["step2", "step0"]),
+        ("step0", ["step0"]),
+    ],
+)
+def test_patterns_name_revisions_on_the_hub(
+    refs: list[str], words: Path, tmp_path: Path, revisions: str | list[str], expected: list[str]
+) -> None:
+    report = Store(tmp_path / "store").build(str(words), models=HUB_ID, revisions=revisions, layers="0", index="none")
+    assert [space.space.split(".")[1] for space in report.spaces] == expected
+    assert refs == ([] if revisions == "step0" else [HUB_ID])
+
+
+def test_patterns_name_folders_of_a_training_run(run: Path, words: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    store.build(str(words), models=str(run), revisions="all", layers="0", index="none")
+    assert store.query("anisotropy", models="run")["revision"] == [f"checkpoint-{step}" for step in STEPS]
+
+
+def test_revisions_that_cannot_be_listed_or_do_not_exist(
+    refs: list[str], words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = Store(tmp_path / "store").build
+    with pytest.raises(
+        CheckpointError, match=r"none of the 3 revisions of .* matches 'epoch\*': step0, step2, step16\."
+    ):
+        build(str(words), models=HUB_ID, revisions="epoch*")
+    monkeypatch.undo()
+    with pytest.raises(CheckpointUnavailableError, match=r"revisions of 'org/tiny-neox' cannot be listed: .*Name them"):
+        build(str(words), models=HUB_ID, revisions="all")
 
 
 def test_the_weights_of_one_checkpoint_are_loaded_at_a_time(

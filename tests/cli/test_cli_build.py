@@ -2,12 +2,13 @@
 
 import json
 import re
+import shlex
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from embstore_cli import _progress
+from embstore_cli import _progress, _reading
 
 from embstore import Store
 
@@ -174,3 +175,34 @@ def test_a_first_line_that_may_be_a_text_is_reported_and_read_with_no_header(cli
     done = cli("build", "words.csv", "words", "--no-header", *model)
     assert done.exit_code == 2
     assert "--no-header does not fit 'words'" in done.stderr
+
+
+def test_both_commands_run_as_they_are_shown(cli, checkpoint: Path, tmp_path: Path) -> None:
+    Path("mixed.txt").write_text("dog\nA dog sleeps.\n")
+    call = ["build", "mixed.txt", "--model", f"tiny={checkpoint}", "--pooling", "mean", "--dry-run"]
+    refused = cli(*call, "--store", tmp_path / "my store")
+    assert refused.exit_code == 2
+    *_, word, sentence = (line.partition(": ")[2] for line in refused.stderr.splitlines())
+    for command, unit in ((word, "word"), (sentence, "sentence")):
+        name, *arguments = shlex.split(command)
+        assert (name, arguments[-2:]) == ("embstore", ["--unit", unit])
+        assert str(tmp_path / "my store") in arguments
+        assert f"tiny.{unit}.mean: 2 to embed" in cli(*arguments).stderr
+
+
+def test_suggested_commands_name_the_store_and_no_secret(cli, model: list[str], tmp_path: Path) -> None:
+    store = tmp_path / "my store"
+    Path("a.txt").write_text("dog\n\ncat\n")
+    built = cli("build", "a.txt", *model, "--store", store).stderr
+    assert f"Each of them is listed by: embstore info --skipped --store '{store}'" in built
+    refused = cli("query", "similarity", "--store", store).stderr
+    assert re.search(rf"Embed one with: embstore build rg65 --model \S+ --store '{store}'$", refused.strip())
+    words = [
+        "--store-option",
+        "secret_access_key=abc",
+        "--store-option=account_key=abc",
+        "--store-option",
+        "region=abc",
+    ]
+    masked = ["--store-option", "secret_access_key=…", "--store-option=account_key=…", "--store-option", "region=abc"]
+    assert _reading._masked(words) == masked

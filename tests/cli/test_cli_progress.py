@@ -213,3 +213,14 @@ def test_a_file_is_written_also_where_there_is_nothing(cli, make_store, tmp_path
         file = tmp_path / f"{'-'.join(call)}.{suffix}"
         assert cli(*call, "--store", made.root, "-o", file).exit_code == 0
         assert file.exists()
+
+
+def test_short_stages_of_a_kind_have_one_line_where_it_is_piped(capsys: pytest.CaptureFixture[str]) -> None:
+    with _progress.show_progress(quiet=False) as observe:
+        for space in ("a", "b", "c"):
+            observe(Progress("load", "minilm"))
+            observe(Progress("encode", "minilm", 30, 30, 1.0))
+            for done in (6, 7, 7):
+                observe(Progress("index", space, done, 7, done / 7))
+    lines = ["loading minilm", "embedding with minilm 30 of 30", "indexing a 7 of 7 layers"]
+    assert capsys.readouterr().err.splitlines() == lines

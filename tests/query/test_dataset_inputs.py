@@ -16,6 +16,7 @@ from scipy.spatial.distance import cosine as cosine_distance
 from synthetic import Synthetic, synthetic_card, synthetic_store
 
 from embstore.base.errors import NotStoredError, QueryError, SourceError, UnknownNameError, UsageError
+from embstore.base.messages import rendered
 from embstore.base.space import Unit
 from embstore.metrics import METRICS
 from embstore.query.missing import build_command
@@ -592,6 +593,7 @@ def test_the_command_that_embeds_more_names_the_checkpoint_as_a_build_takes_it(
 ) -> None:
     folder = str(tmp_path / "tiny")
     card = synthetic_card(model=name, checkpoint=checkpoint.format(folder=folder), revision=revision)
-    command = build_command(["rg65"], replace(card, revision_name=revision_name, weights_dtype="bfloat16", space="own"))
+    own = replace(card, revision_name=revision_name, weights_dtype="bfloat16", space="own")
+    command = rendered(build_command(["rg65"], own))
     wanted = ["embstore", "build", "rg65", "--model", expected.format(folder=folder)]
     assert shlex.split(command) == [*wanted, "--weights-dtype", "bfloat16", "--name", "own"]

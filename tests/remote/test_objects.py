@@ -69,6 +69,18 @@ def test_a_server_that_cannot_be_reached_is_named_without_secrets(bucket, monkey
     assert "127.0.0.1:9" in str(caught.value)
 
 
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"])
+def test_an_endpoint_of_the_environment_may_be_http_on_this_machine_alone(bucket, variable, monkeypatch):
+    options = {name: value for name, value in bucket.options.items() if name != "endpoint"}
+    monkeypatch.setenv(variable, bucket.endpoint)
+    ObjectStore(bucket.url, options).put("over-http", b"x")
+    monkeypatch.setenv(variable, "http://minio.example:9000")
+    with pytest.raises(UsageError, match=rf"{variable} is http://minio.example:9000, .* set AWS_ALLOW_HTTP=true"):
+        ObjectStore(bucket.url, options)
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    ObjectStore(bucket.url, options)
+
+
 @pytest.mark.parametrize("url", ["s4://bucket", "s3://", "s3://key:secret@bucket/x", "s3://bucket?sig=secret", "s3:/b"])
 def test_other_urls_are_refused_without_their_credentials(url):
     with pytest.raises(UsageError, match="is no URL of a bucket") as caught:

@@ -223,3 +223,34 @@ def test_a_delimiter_that_does_not_fit(tmp_path: Path, name: str, options: dict,
     path = write(tmp_path, ".jsonl", [("a", 1)], ["word", "valence"])
     with pytest.raises(UsageError, match=message):
         add_dataset(name, path, delimiter=";", **options)
+
+
+def test_a_table_without_a_header_and_with_comments(tmp_path: Path, data: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text('# ratings, with a "quote\n\ndog,cat,3\n# more\n"#a\n# b",sea,2\n')
+    spec = add_dataset("mine", path, kind="pairs", header=False, comment="#")
+    rows = list(open_source("mine").rows())
+    assert [(row.texts, row.values["score"]) for row in rows] == [(("dog", "cat"), 3.0), (("#a\n# b", "sea"), 2.0)]
+    assert [row.origin.rpartition(":")[2] for row in rows] == ["3", "5"]
+    assert (spec.rows, spec.scores) == (2, (2.0, 3.0))
+    path.write_text("# valence\nword;v\ndog;3\n#b;1\n")
+    add_dataset("lexicon", path, kind="lexicon", columns=["word", "v"], comment="#")
+    assert [row.text for row in open_source("lexicon").rows()] == ["dog"]
+    with pytest.raises(UnknownNameError, match=r"lines that begin with # are comments, add comment=\"#\""):
+        add_dataset("lexicon", path, kind="lexicon", columns=["word", "v"])
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "options", "message"),
+    [
+        ("mine", ".jsonl", {"header": False, "kind": "lexicon"}, r"header=False does not fit .*jsonl"),
+        ("mine", ".csv", {"comment": "a", "kind": "lexicon", "columns": ["a", "b"]}, "comments cannot begin with 'a'"),
+        ("mine", ".csv", {"header": False, "kind": "pairs", "unit": "occurrence"}, "seven columns"),
+        ("mine", ".txt", {"comment": "#", "kind": "analogies"}, "are for tables, and analogies"),
+        ("rg65", ".csv", {"comment": "#"}, "comment= goes with kind="),
+    ],
+)
+def test_options_of_tables_that_do_not_fit(tmp_path: Path, name: str, suffix: str, options: dict, message: str) -> None:
+    (path := tmp_path / f"table{suffix}").write_text("dog,3\n")
+    with pytest.raises(UsageError, match=message):
+        add_dataset(name, path, **options)

@@ -222,7 +222,7 @@ def read_card(path: Path) -> Card:
     try:
         card = Card.from_dict(document)
     except (ValueError, EmbstoreError) as error:
-        raise DamagedError(f"{path} is damaged: {str(error)[:_MAX_MESSAGE_CHARS]} Run: embstore verify") from error
+        raise DamagedError(f"{path} is damaged: {str(error)[:_MAX_MESSAGE_CHARS]} Run: ⦃embstore verify⦄") from error
     if card.space != path.stem:
         raise DamagedError(f"{path} is the card of another space, {card.space!r}: it was copied or renamed. Remove it.")
     return card
@@ -269,7 +269,7 @@ class SpaceFilter:
     def select(self, cards: Mapping[str, Card]) -> list[Card]:
         """Return the cards that match the filter, in the order given."""
         if not cards:
-            raise QueryError("the store holds no space yet. Fill it with: embstore build")
+            raise QueryError("the store holds no space yet. Fill it with: ⦃embstore build⦄")
         unit = None if self.unit is None else parse_member(Unit, self.unit)
         pooling = None if self.pooling is None else parse_member(Pooling, self.pooling)
         if self.template is not None:
@@ -302,7 +302,7 @@ class SpaceFilter:
         models = dict.fromkeys(name for card in cards.values() for name in (card.model, card.checkpoint))
         for model in self.models:
             if model not in models:
-                hint = f"To add it to the store: embstore build --model {model}"
+                hint = f"To add it to the store: ⦃embstore build --model {model}⦄"
                 raise UnknownNameError("model", model, dict.fromkeys(card.model for card in cards.values()), hint)
 
         named = dict.fromkeys(card.revision_name for card in cards.values() if card.revision_name is not None)

@@ -27,7 +27,7 @@ Ids = NDArray[np.int64]
 DTYPES: Mapping[str, Any] = {"int64": np.int64, "float64": np.float64, "bool": np.bool_, "string": np.object_}
 """dtype of the values of each type of columns."""
 
-REMEDY = "To repair it, run embstore repair, and build the same sources again with the same ⦃keep⦄."
+REMEDY = "To repair it, run ⦃embstore repair⦄, and build the same sources again with the same ⦃keep⦄."
 
 
 @dataclass(frozen=True, slots=True, eq=False)

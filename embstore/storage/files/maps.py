@@ -23,7 +23,7 @@ from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import read_sealed, write_table
 
 MAPS_FORMAT = 1
-REMEDY = "It is not used, and may be deleted; embstore repair removes it."
+REMEDY = "It is not used, and may be deleted; ⦃embstore repair⦄ removes it."
 
 MAP_SCHEMA = pa.schema(
     [

@@ -165,7 +165,7 @@ def part_name(sha256: str) -> str:
 def check_content(path: Path) -> None:
     """Raise DamagedError unless the content of an immutable file has the hash in its name."""
     if path.stem != part_name(disk.sha256(path)):
-        raise DamagedError(f"{path} is damaged: its SHA-256 is not the one in its name. Run: embstore repair")
+        raise DamagedError(f"{path} is damaged: its SHA-256 is not the one in its name. Run: ⦃embstore repair⦄")
 
 
 def hash_holder(key: str) -> str:

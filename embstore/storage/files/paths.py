@@ -29,8 +29,8 @@ class Shard(NamedTuple):
     def damage(self, cause: object) -> DamagedError:
         """Return the error for a shard that was read and found wrong."""
         return DamagedError(
-            f"{self.path} is damaged: {cause}. Run: embstore verify. To repair it, run embstore repair, and build the "
-            "same sources again: exactly its items are embedded anew."
+            f"{self.path} is damaged: {cause}. Run: ⦃embstore verify⦄. To repair it, run ⦃embstore repair⦄, and build "
+            "the same sources again: exactly its items are embedded anew."
         )
 
     def check_finite(self, layer: int, vectors: NDArray[np.float32]) -> None:
@@ -90,7 +90,7 @@ class StorePaths:
     def file(self, key: str) -> Path:
         """Return the path of a file that a manifest names, given its path below the store's folder, with slashes."""
         if not names.is_file_key(key):
-            raise StoreError(f"{key[:300]!r} is no file of a store. Run: embstore verify")
+            raise StoreError(f"{key[:300]!r} is no file of a store. Run: ⦃embstore verify⦄")
         return self.root / key
 
     def files_of(self, kind: names.Kind, space: str = "") -> list[Path]:

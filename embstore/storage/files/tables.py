@@ -137,7 +137,7 @@ def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
         names.check_content(file)
         table = read_table(file, columns)
     except (OSError, pa.ArrowException) as error:
-        raise DamagedError(f"{file} cannot be read: {error}. Run: embstore repair") from error
+        raise DamagedError(f"{file} cannot be read: {error}. Run: ⦃embstore repair⦄") from error
     schemas = (ITEMS_SCHEMA, SKIPPED_SCHEMA)
     if columns is not None:
         schemas = tuple(pa.schema([each.field(name) for name in columns if name in each.names]) for each in schemas)
@@ -145,7 +145,7 @@ def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
     return table
 
 
-def read_sealed(file: Path, schema: pa.Schema | None = None, remedy: str = "Run: embstore repair") -> pa.Table:
+def read_sealed(file: Path, schema: pa.Schema | None = None, remedy: str = "Run: ⦃embstore repair⦄") -> pa.Table:
     """Read a small table that contains its own hash, such as a summary or a dataset, and has a schema, if given."""
     try:
         data = disk.read(file)
@@ -160,7 +160,7 @@ def read_sealed(file: Path, schema: pa.Schema | None = None, remedy: str = "Run:
 
 
 def _check_fields(
-    file: Path, table: pa.Table, schemas: Sequence[pa.Schema], remedy: str = "Run: embstore repair"
+    file: Path, table: pa.Table, schemas: Sequence[pa.Schema], remedy: str = "Run: ⦃embstore repair⦄"
 ) -> None:
     """Raise DamagedError unless a table has one of the schemas."""
     if not any(table.schema.equals(schema) for schema in schemas):
@@ -176,7 +176,7 @@ def read_table(source: Path | pa.NativeFile, columns: Sequence[str] | None = Non
         with disk.opening(source) if isinstance(source, Path) else nullcontext(), pq.ParquetFile(source) as file:
             _ = file.schema_arrow  # pyarrow raises if the file is not Parquet
             if isinstance(source, Path):
-                check_unpacked([source], "Run: embstore repair")
+                check_unpacked([source], "Run: ⦃embstore repair⦄")
             table = file.read(columns)
     except UnicodeDecodeError as error:
         raise pa.ArrowInvalid(f"the name of a column is no Unicode: {error}") from error

@@ -122,14 +122,14 @@ def _stage(temp: Path, paths: StorePaths, card: Card, group: Sequence[Shard]) ->
         check_content(shard.path)
     ids = LayerVectors(group, card.layers.ids[0], card.dim).ids()
     if len(duplicates := ids[1:][ids[1:] == ids[:-1]]):
-        raise DamagedError(f"item {duplicates[0]} is twice in {paths.embeddings(card.space)}. Run: embstore repair")
+        raise DamagedError(f"item {duplicates[0]} is twice in {paths.embeddings(card.space)}. Run: ⦃embstore repair⦄")
 
     def gathered(layer: Layer) -> NDArray[np.float32]:
         found, vectors = LayerVectors(group, layer.id, card.dim).gather()
         if not np.array_equal(found, ids):
             raise DamagedError(
                 f"{group[0].path.parent} is damaged: layer {layer.name} does not have the ids of layer "
-                f"{card.layers.names[0]}. Run: embstore verify"
+                f"{card.layers.names[0]}. Run: ⦃embstore verify⦄"
             )
         return vectors
 
@@ -138,7 +138,7 @@ def _stage(temp: Path, paths: StorePaths, card: Card, group: Sequence[Shard]) ->
     if not all(stored_sums(row).isclose(sums[row["layer"]]) for row in staged.summary.to_pylist()):
         raise DamagedError(
             f"{group[0].summary_path.parent} is damaged: the summaries there are not those of the shards. Run: "
-            "embstore repair"
+            "⦃embstore repair⦄"
         )
     return staged
 

@@ -130,9 +130,9 @@ class Incoming:
                         digest.update(data)
                         writer.write(data)
             except FileNotFoundError as error:
-                raise DamagedError(f"{source} cannot be read: {error.strerror}. Run: embstore verify") from error
+                raise DamagedError(f"{source} cannot be read: {error.strerror}. Run: ⦃embstore verify⦄") from error
             if problem := content_problem(key, temp, digest.hexdigest(), self._find):
-                raise DamagedError(f"{source} is damaged: {problem}. Run: embstore verify")
+                raise DamagedError(f"{source} is damaged: {problem}. Run: ⦃embstore verify⦄")
             atomic.publish(temp, target)
 
     def _find(self, key: str) -> Path:

@@ -20,6 +20,7 @@ from embstore.base.errors import (
     MissingObjectError,
     UnsupportedFormatError,
 )
+from embstore.base.messages import rendered
 from embstore.base.progress import finish_part
 from embstore.base.space import Unit
 from embstore.base.summary import Summary
@@ -199,7 +200,7 @@ def missing_files(paths: StorePaths, snapshot: Snapshot) -> Iterator[Problem]:
     """Yield the files of a snapshot that are missing; spaces whose cards are missing are named by these."""
     for path in snapshot.missing(paths):
         remedy = card_remedy(path) if path.parent == paths.spaces else "To repair it, build the same sources again"
-        yield Problem(path, f"it is missing, and the manifest names it. {remedy}")
+        yield Problem(path, rendered(f"it is missing, and the manifest names it. {remedy}"))
 
 
 @dataclass(frozen=True, slots=True)

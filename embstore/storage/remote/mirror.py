@@ -204,7 +204,7 @@ class Mirror:
     def _damaged(self, file: RemoteFile) -> DamagedError:
         return DamagedError(
             f"{self.contents.objects.url}/{file.key} is damaged: its content is not that which its manifest names. "
-            "Run: embstore verify"
+            "Run: ⦃embstore verify⦄"
         )
 
     def forget(self, path: Path) -> None:

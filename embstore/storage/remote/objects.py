@@ -29,6 +29,8 @@ _RETRIES = {"max_retries": 7, "retry_timeout": timedelta(seconds=60)}  # some tw
 _PATIENT = {
     "max_retries": 100, "retry_timeout": timedelta(seconds=30), "backoff": {"max_backoff": timedelta(seconds=3)},
 }  # fmt: skip
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_LOOPBACK = r"http://(localhost|127(\.\d+){3}|\[::1\])(:\d+)?(/|$)"
 _IS_SECRET = r"(?i)key|secret|token|sas|signature|password|credential"
 _IS_REFUSED = r"status code: 40[13]\b"
 _IS_NO_BUCKET = r"NoSuchBucket|ContainerNotFound"
@@ -66,7 +68,7 @@ class ObjectReader(ABC):
         if len(data) != end - start:
             raise RemoteError(
                 f"{self.url}/{key} is shorter than its manifest says: {len(data):,} of {end - start:,} bytes at "
-                f"{start:,}. It was changed meanwhile, or is damaged. Run: embstore verify"
+                f"{start:,}. It was changed meanwhile, or is damaged. Run: ⦃embstore verify⦄"
             )
         return data
 
@@ -87,8 +89,15 @@ class ObjectStore(ObjectReader):
         self.url = check_url(url)
         options = dict(options or {})
         self._secrets = [value for name, value in options.items() if re.search(_IS_SECRET, name) and value]
-        if options.get("endpoint", "").startswith("http://"):
-            options.setdefault("allow_http", "true")
+        of_environment = [name for name in _ENDPOINTS if self.url.startswith("s3://") and os.environ.get(name)]
+        endpoint = options.get("endpoint") or os.environ.get((of_environment or [""])[0], "")
+        if endpoint.startswith("http://") and not (options.get("allow_http") or os.environ.get("AWS_ALLOW_HTTP")):
+            if "endpoint" not in options and not re.match(_LOOPBACK, endpoint):  # a call did not name it
+                raise UsageError(
+                    f"{of_environment[0]} is {endpoint}, which is not encrypted. Set it to https://, or allow http: "
+                    "set AWS_ALLOW_HTTP=true, or add ⦃store-option=allow_http=true⦄."
+                )
+            options["allow_http"] = "true"
         client = {name: options.pop(name) for name in _CLIENT_OPTIONS if name in options}
         try:
             self._store = obstore.store.from_url(

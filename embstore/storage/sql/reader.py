@@ -24,9 +24,9 @@ NamedFiles = Mapping[str, Sequence[Path]]
 # Else DuckDB would add columns for folders above the store with names like "layer=7".
 FILES = "read_parquet($files, hive_partitioning = false)"
 
-REMEDY = "To repair it, run embstore repair, and build the same sources again: exactly its items are embedded anew."
+REMEDY = "To repair it, run ⦃embstore repair⦄, and build the same sources again: exactly its items are embedded anew."
 _TABLES = ("items", "columns", "skipped")
-TABLE_REMEDY = "To repair it, run embstore repair, and build the same sources again: its texts are written anew."
+TABLE_REMEDY = "To repair it, run ⦃embstore repair⦄, and build the same sources again: its texts are written anew."
 
 
 class Reader:
@@ -102,12 +102,12 @@ class Reader:
                     f"{where} is damaged: its columns are not those of the format ({message}). {REMEDY}"
                 )
             return StoreError(
-                f"{folder} cannot be read: {message}. Run the command again; embstore verify checks all files."
+                f"{folder} cannot be read: {message}. Run the command again; ⦃embstore verify⦄ checks all files."
             )
         if disk.exists(damaged):
             disk.sha256(damaged)  # read to the end, because a system error is not damage
         remedy = TABLE_REMEDY if damaged.parent.name in _TABLES else REMEDY
-        return DamagedError(f"{damaged} is damaged: {message}. Run: embstore verify. {remedy}")
+        return DamagedError(f"{damaged} is damaged: {message}. Run: ⦃embstore verify⦄. {remedy}")
 
     def _unreadable(self, files: Sequence[Path]) -> Path | None:
         """Return the first file that DuckDB cannot read, else one that does not match the hash in its name, or None."""

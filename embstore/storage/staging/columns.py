@@ -48,7 +48,7 @@ CREATE TABLE kept_value (row BIGINT, place INTEGER, kind VARCHAR, value VARCHAR)
 _BATCH_ROWS = 1 << 15
 _QUERY_COLUMNS = 100
 _REMEDY = (
-    "Correct the file; or give the stored values up with embstore remove --column {name!r}, and build all sources "
+    "Correct the file; or give the stored values up with ⦃embstore remove --column {name!r}⦄, and build all sources "
     "again."
 )
 

@@ -21,7 +21,7 @@ from embstore.storage.files.card import Card, read_card
 from embstore.storage.files.paths import Shard, StorePaths
 
 MANIFEST_FORMAT = 1
-REMEDY = "Run: embstore repair"
+REMEDY = "Run: ⦃embstore repair⦄"
 
 Files = Mapping[str, Mapping[str, Any]]
 """Files of a store: path below its folder, with slashes → properties; ``bytes`` of immutable files."""
@@ -157,7 +157,7 @@ def read_named_card(paths: StorePaths, space: str) -> Card:
 
 def card_remedy(path: Path) -> str:
     """Return the remedy for a card that is missing or was altered, as sentences."""
-    return f"Restore it from a copy; or give the space up and build it anew: embstore remove --space {path.stem}"
+    return f"Restore it from a copy; or give the space up and build it anew: ⦃embstore remove --space {path.stem}⦄"
 
 
 def list_parts(paths: StorePaths, folder: Path) -> PartFiles:

@@ -119,7 +119,7 @@ def not_stored(
         return UnknownNameError("layer", call.layer, map(str, ids), "In SQL a layer is its number.")
     near = nearest({"space": call.space, "layer": int(call.layer), "text": call.text[:_MAX_CHARS]})
     found = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
-    return NotStoredError(f"{shortened(call.text)!r} is not in {call.space}.{found} Add it with embstore build.")
+    return NotStoredError(f"{shortened(call.text)!r} is not in {call.space}.{found} Add it with ⦃embstore build⦄.")
 
 
 # Node types allowed in DuckDB's JSON of a SELECT. All others are refused, so that a node type that a later DuckDB adds

@@ -268,7 +268,7 @@ class Sandbox:
         if gone := next((file for file in files if not disk.exists(file)), None):
             return DamagedError(
                 f"{gone} has gone since the store was opened: its rows are in other files now, or its space was "
-                "removed. Run the query again; if it is still missing, run embstore verify."
+                "removed. Run the query again; if it is still missing, run ⦃embstore verify⦄."
             )
         if files and (view or isinstance(error, duckdb.IOException)):
             return self._store.reader.query_error(error, files)

@@ -1,0 +1,100 @@
+"""Choose the unit of each source of a build: the requested one, its own, or the one that its texts show.
+
+White space between words shows it: a source in which at least 90 % of the texts have some is of sentences, one in which
+at most 10 % have some is of words, and any other is refused. The first texts decide, so that a source is read once; if
+the whole source shows something else, it is refused at its end.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain, islice
+
+from embstore.base.errors import SourceError, UsageError, shortened
+from embstore.base.space import Unit
+from embstore.build.texts import Opened, Sources
+from embstore.sources import Blank, Row, Source, find_dataset
+
+MOST, FEW = 0.9, 0.1
+"""Shares of texts with white space: from the first one on a source is of sentences, up to the second one of words."""
+
+_FIRST_ROWS, _N_EXAMPLES = 1000, 2  # the first rows decide, and are in memory meanwhile
+_SPACE_BETWEEN = re.compile(r"\S\s+\S")
+
+
+def by_unit(sources: Sources) -> list[tuple[Unit, Sources]]:
+    """Open sources whose unit was not requested, and group them by unit, in the order in which the units come first."""
+    if sources.unit is not None:
+        return [(sources.unit, sources)]
+    found: list[tuple[Unit | None, Source]] = []
+    for name in sources.names:
+        dataset = find_dataset(name)
+        own = dataset.unit if dataset else None if sources.targets is None else Unit.OCCURRENCE
+        found.append((own, sources.open(name, sources.targets if own is Unit.OCCURRENCE else None)))
+    if (given := sources.given) is not None:
+        found.append((None if given.targets is None else Unit.OCCURRENCE, given.open(sources.keep)))
+    groups: dict[Unit, list[Opened]] = {}
+    for own, source in found:
+        unit, rows = (own, source.rows()) if own else _decided(source, sources.limit or _FIRST_ROWS)
+        groups.setdefault(unit, []).append((source, rows))
+    if sources.targets is not None and Unit.OCCURRENCE not in groups:
+        raise UsageError("⦃span⦄ and ⦃targets⦄ are for files of sentences, and no source is one. Leave them out.")
+    return [
+        (unit, replace(sources, names=(), given=None, targets=None, unit=unit, opened=tuple(opened)))
+        for unit, opened in groups.items()
+    ]
+
+
+def _decided(source: Source, limit: int) -> tuple[Unit, Iterator[Row | Blank]]:
+    """Return the unit that the first texts of a source show, and all its rows."""
+    spacing = _Spacing(source.name)
+    rows = spacing.counted(source.rows())
+    first = list(islice(rows, min(limit, _FIRST_ROWS)))
+    unit = spacing.decided = spacing.unit()
+    if unit is Unit.SENTENCE:
+        texts = (
+            f"{'first ' if len(first) == _FIRST_ROWS else ''}{sum(spacing.counts):,} texts, one in each line or row,"
+        )
+        source.remarks.append(
+            f"{source.name}: taken for sentences, since {spacing.counts[True]:,} of its {texts} have white space; for "
+            "words or phrases, add ⦃unit=word⦄."
+        )
+    return unit, chain(first, rows)
+
+
+class _Spacing:
+    """Counts the texts of a source without and with white space between words, and keeps the first ones of each."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.counts = name, [0, 0]
+        self.decided: Unit | None = None
+        self._examples: tuple[list[str], list[str]] = [], []
+
+    def counted(self, rows: Iterable[Row | Blank]) -> Iterator[Row | Blank]:
+        """Yield rows, counting their texts; at the end, raise UsageError as :meth:`unit` does."""
+        for row in rows:
+            if isinstance(row, Row):
+                if "\0" in row.text:
+                    raise SourceError(
+                        f"{row.origin}: the text has NUL characters, as binary files and texts in UTF-16 have. Convert "
+                        "it to UTF-8, as with iconv; if they belong to the text, say what it is with ⦃unit⦄."
+                    )
+                has_space = _SPACE_BETWEEN.search(row.text) is not None
+                self.counts[has_space] += 1
+                if len(self._examples[has_space]) < _N_EXAMPLES:
+                    self._examples[has_space].append(f"{shortened(row.text)!r} ({row.origin})")
+            yield row
+        self.unit()
+
+    def unit(self) -> Unit:
+        """Return the unit that the texts show; raise UsageError if they show none, or another than was decided."""
+        share = self.counts[True] / max(1, sum(self.counts))
+        unit = Unit.SENTENCE if share >= MOST else Unit.WORD
+        if FEW < share < MOST or unit is not (self.decided or unit):
+            without, with_space = map(" and ".join, self._examples)
+            raise UsageError(
+                f"{self.name} may be of words or of sentences: {self.counts[True]:,} of {sum(self.counts):,} texts "
+                f"have white space, such as {with_space}; {self.counts[False]:,} have none, such as {without}. Say "
+                "what each text is.\nA word or phrase: ⦃again unit=word⦄\nA sentence: ⦃again unit=sentence⦄"
+            )
+        return unit
