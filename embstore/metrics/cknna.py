@@ -84,11 +84,11 @@ def _edges(graph: "csr_array") -> "csr_array":
 
 
 def _hsic1(k: "csr_array", l_: "csr_array") -> float:
-    """Return HSIC_1 of two matrices (n, n) without a diagonal, which need not be symmetric."""
+    """Return HSIC_1 of two matrices (n, n) without a diagonal, the mean over their two orders if not symmetric."""
     n = k.shape[0]
     trace = float((k * l_.T).sum())
     totals = float(k.sum()) * float(l_.sum()) / ((n - 1) * (n - 2))
-    rows = float(k.sum(axis=0) @ l_.sum(axis=1))
+    rows = float(k.sum(axis=0) @ l_.sum(axis=1) + l_.sum(axis=0) @ k.sum(axis=1)) / 2  # nearest neighbours are directed
     value: float = (trace + totals - 2 * rows / (n - 2)) / (n * (n - 3))
     return value
 
@@ -105,8 +105,10 @@ METRICS = (
         references=("huh2024", "song2012"), needs="layers",
         estimator="The variant of the authors' code: unbiased HSIC_1, cosines of unit vectors, the neighbours by "
         "cosine and exact, ties to the lower item id; but no value is clipped, and nothing is added to the "
-        "denominator (they add 10⁻⁶). The formula of Gröger et al. (2026), which centres the masked matrices, is "
-        "biased. By chance it is not 0 but up to about k/(n − 1), the share of neighbours in common; for small k it "
-        "may be above 1 or below 0. It needs the same transform in both layers.",
+        "denominator (they add 10⁻⁶). Nearest neighbours are directed, so that theirs depends on the order of the two "
+        "layers, in the fourth digit or so; here it is the mean of both orders. The formula of Gröger et al. (2026), "
+        "which centres the masked matrices, is biased. By chance it is not 0 but up to about k/(n − 1), the share of "
+        "neighbours in common; for small k it may be above 1 or below 0. It needs the same transform in both layers.",
+        version=2,
     ),
 )  # fmt: skip
