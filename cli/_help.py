@@ -24,6 +24,7 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
     "Spaces": ("model", "revision", "space", "unit", "pooling", "template"),
     "Layers and items": (
         "layer", "where", "words", "word", "timeout", "memory", "sample", "seed", "transform", "by", "bins",
+        "common",
     ),
     "Output": (
         "intervals", "quiet", "store", "store_option", "form", "output", "csv_safe", "ids_as_text", "explain",

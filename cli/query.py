@@ -36,15 +36,16 @@ def _selection(
     sample: _options.Sample = None,
     seed: Annotated[int, option("--seed S", "Random seed of samples, resamples and permutations.")] = 0,
     transform: _options.Transforms = None,
-    by: Annotated[str | None, option("--by COLUMN",
-        "A row for each value of this column of the items: pos, position …")] = None,
+    by: Annotated[str | None, option("--by COLUMNS",
+        "A row for each value of this column of the items (pos, position …), or of several: genre,label.")] = None,
     bins: Annotated[str | None, option("--bins N|EDGES",
         "With --by, for numbers: N intervals, or their edges; N with equally many items, or as in 0,10,100.")] = None,
+    common: Annotated[bool, option("--common", "Keep the items that all spaces of the query have.")] = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the spaces, layers and items that the options select, as arguments of :meth:`Store.query`."""
     return {
         **filters, "layers": layer, "where": where, **listed, "sample": sample, "seed": seed,
-        "transforms": transform or (), "by": by, "bins": bins,
+        "transforms": transform or (), "by": by, "bins": bins, "common": common,
     }  # fmt: skip
 
 

@@ -54,6 +54,10 @@ _ROWS: dict[str, Any] = {
     "reason": {"type": ["string", "null"], "description": "Why a value is null."},
     "where": {"type": "string", "description": "Present if the items were filtered: the SQL."},
     "words": {"type": "string", "description": "Present if the items are those of a list of words: its file or words."},
+    "words_sha256": {
+        "type": "string",
+        "description": "Present with words: SHA-256 of the words, one a line, as of a file.",
+    },
     "words_missing": {
         "type": "integer",
         "minimum": 0,
@@ -65,6 +69,7 @@ _ROWS: dict[str, Any] = {
     },
     "by": {"type": "string", "description": "Present if the items are in groups: the column that divides them."},
     "bins": {"type": "string", "description": "Present if the groups are intervals: how many, or their edges."},
+    "common": {"type": "string", "description": "Present with common: the spaces that all have the items."},
     "sample": {"type": "integer", "minimum": 1, "description": "Present if the items were drawn: how many."},
     "seed": {"type": "integer", "description": "Present with sample: the seed of the draw."},
     "transform": {"type": "string", "description": "Present if the vectors were transformed first: how."},
@@ -114,9 +119,11 @@ def query_schema(metric: Metric) -> dict[str, Any]:
 def _parameter(parameter: Parameter) -> dict[str, Any]:
     """Return the schema of the column of a parameter, which has a value unless it has none by default."""
     if parameter.type == "array of strings":
-        return {"type": "array", "items": {"type": "string"}, "description": rendered(parameter.help, as_option)}
+        kind = ["array", "null"] if parameter.is_words else "array"
+        help = f"{rendered(parameter.help, as_option)}{' Those that were used.' * parameter.is_words}"
+        return {"type": kind, "items": {"type": "string"}, "description": help}
     schema: dict[str, Any] = {"enum": list(parameter.choices)} if parameter.choices else {"type": parameter.type}
-    if parameter.default is None or parameter.counts_draws:
+    if parameter.default is None or parameter.counts_draws or parameter.only_with is not None:
         schema = {"anyOf": [schema, {"type": "null"}]}
     limits = {"minimum": parameter.minimum, "maximum": parameter.maximum}
     return {**schema, **_given(limits), "description": rendered(parameter.help, as_option)}

@@ -1,7 +1,10 @@
 """Conversions of a table, and how it is printed."""
 
+import sys
+
 import pytest
 
+from embstore.base.errors import UsageError
 from embstore.base.table import Pivot, Table, show, table
 
 ROWS = [
@@ -97,6 +100,13 @@ def test_html_is_escaped() -> None:
     shown = table([{"text": "<script>&"}], columns=("text",))._repr_html_()
     assert "<td>&lt;script&gt;&amp;</td>" in shown
     assert "<script>" not in shown
+
+
+def test_a_package_that_is_not_installed_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("pandas", "polars"):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(UsageError, match=rf"^{package} is not installed\. Run: pip install {package}$"):
+            getattr(table([{"a": 1}], columns=("a",)), f"to_{package}")()
 
 
 @pytest.mark.parametrize(

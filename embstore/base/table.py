@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from embstore.base.chart import Chart, Picture
-from embstore.base.errors import UnknownNameError
+from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.messages import printable, rendered_all
 
 if TYPE_CHECKING:
@@ -122,7 +123,8 @@ class Table:
 
         Layer names become an ordered category, so that 2 is sorted before 10.
         """
-        import pandas
+        with _optional("pandas"):
+            import pandas
 
         frame = pandas.DataFrame(self.to_pylist(), columns=list(self.columns))
         for name, number in (("layer_name", "layer"), ("layer_name_2", "layer_2")):
@@ -134,7 +136,8 @@ class Table:
 
     def to_polars(self) -> "polars.DataFrame":
         """Return the table as a ``polars.DataFrame`` (needs polars)."""
-        import polars
+        with _optional("polars"):
+            import polars
 
         frame = polars.from_arrow(self.to_arrow())
         return frame if isinstance(frame, polars.DataFrame) else frame.to_frame()
@@ -300,6 +303,15 @@ class Table:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
 
 
+@contextmanager
+def _optional(package: str) -> Iterator[None]:
+    """If an optional package cannot be imported within the context, raise UsageError with the command to install it."""
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(f"{package} is not installed. Run: pip install {package}") from error
+
+
 _drawer: Callable[..., Picture] | None = None
 
 
@@ -340,25 +352,40 @@ def show(value: object) -> str:
     return str(value)
 
 
+_MOST_WORDS = 4  # of a list that is shown whole
+
+
+def show_parameter(value: object) -> str:
+    """Format the value of a parameter: of a long list of words the first ones, with their number and SHA-256."""
+    if not isinstance(value, list | tuple):
+        return show(value)
+    if len(value) <= _MOST_WORDS:
+        return ",".join(map(str, value)) or "none"
+    from embstore.base.text import sha256_of_words
+
+    return f"{','.join(map(str, value[:3]))} … ({len(value):,} words, SHA-256 {sha256_of_words(value)[:12]})"
+
+
 def number_format(values: Iterable[object]) -> Callable[[object], str]:
     """Return a function that formats the values of a column for printing, its numbers alike as far as they can be.
 
-    Floats have four decimals, six if some are below 0.001. Those below 0.00001 or from 100,000 on have an exponent, and
-    the others are formatted as without them. Integers have the decimals of floats if the column has any.
+    Floats have four decimals, six if all are below 0.001. Those that these would round to 0, and those from 100,000 on,
+    have an exponent. Integers have the decimals of floats if the column has any.
 
     Args:
         values: All values of the column.
     """
     if not (sizes := [abs(value) for value in _numbers(values) if isinstance(value, float)]):
         return show
-    decimals = 4 if min((size for size in sizes if size >= 1e-5), default=1.0) >= 1e-3 else 6
+    decimals = 6 if 0 < max((size for size in sizes if size < 1e5), default=0.0) < 1e-3 else 4
+    smallest = 10.0**-decimals
 
     def write(value: object) -> str:
         if isinstance(value, list | tuple):
             return " ".join(map(write, value))
         if isinstance(value, bool) or not isinstance(value, int | float):
             return show(value)
-        is_fixed = isinstance(value, int) or value == 0 or 1e-5 <= abs(value) < 1e5
+        is_fixed = isinstance(value, int) or value == 0 or smallest <= abs(value) < 1e5
         return format(value, f".{decimals}f" if is_fixed else ".3e")
 
     return write

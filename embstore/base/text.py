@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from typing import Any, NamedTuple
 
 from embstore.base.errors import UsageError
@@ -72,6 +72,11 @@ class Passage(NamedTuple):
     text: str  # string for the tokenizer, with the template applied
     spans: tuple[Span, ...]  # positions of the items in the string
     item_ids: tuple[int, ...]  # ids of the items, one per span
+
+
+def sha256_of_words(words: Iterable[str]) -> str:
+    """Return the SHA-256 of words as of a file with one a line."""
+    return sha256("".join(f"{word}\n" for word in words).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def item_id(unit: Unit, text: str, context: str | None = None, span: Span | None = None) -> int:

@@ -24,7 +24,7 @@ from embstore.metrics.declaration import (
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import NORMAL_QUANTILE, pearson, permutation_test
-from embstore.metrics.significance import VERSUS, WITH_VERSUS
+from embstore.metrics.significance import TEST, VERSUS, WITH_VERSUS
 
 Floats = NDArray[np.float64]
 
@@ -278,8 +278,9 @@ _A = word_file("a", "Attribute words A, one a line or with commas; by default th
 _B = word_file("b", "Attribute words B, one a line or with commas; by default its 25 unpleasant words.")
 _MISSING = missing_words("Words of the sets")
 _PERMUTATIONS = Parameter(
-    "permutations", 10_000, "Splits that are drawn where all are more than 100,000 (0: no p-value).", minimum=0
-)
+    "permutations", 10_000, "Splits that are drawn where all are more than 100,000 (0: no p-value).", minimum=0,
+    counts_draws=True,
+)  # fmt: skip
 
 
 def _ddof(default: int, words: str) -> Parameter:
@@ -328,7 +329,7 @@ METRICS = (
             word_file("pleasant", "Pleasant words, one a line or with commas; by default the paper's 25."),
             word_file("unpleasant", "Unpleasant words, one a line or with commas; by default the paper's 25."),
             missing_words("Attribute words"),
-            *VERSUS,
+            *VERSUS, TEST,
         ),
         optional=(WITH_VERSUS,),
         formula="Pearson(es(w), valence(w)), es(w) = (mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
@@ -381,7 +382,7 @@ METRICS = (
         ),
         parameters=(
             Parameter("word", (), "A target word.", metavar="WORD", is_input=True),
-            word_file("words", "Target words, one a line or with commas."),
+            word_file("words", "Target words, one a line or with commas.", in_rows=False),
             _A,
             _B,
             _MISSING,

@@ -425,7 +425,8 @@ METRICS = (
         ),
         parameters=(
             Parameter("correlation", "pearson", "pearson, or spearman.", choices=("pearson", "spearman")),
-            Parameter("pairs", 100_000, "Number of pairs of items that spearman samples (⦃seed⦄).", minimum=2),
+            Parameter("pairs", 100_000, "Number of pairs of items that spearman samples (⦃seed⦄).", minimum=2,
+                      counts_draws=True, only_with=("correlation", ("spearman",))),
             AGAINST,
             *PERMUTATIONS,
         ),

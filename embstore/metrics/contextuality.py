@@ -41,13 +41,14 @@ class _Baseline:
 
     value: float
     undefined: str
+    n: int  # number of vectors that it is of
 
     @classmethod
     def mean_cosine(cls, data: LayerData) -> Self:
         """Return the mean cosine over all pairs of the vectors: the anisotropy."""
         summary = data.summary
         value = mean_pairwise_cosine(summary.n - summary.n_zero, summary.unit_total, summary.unit_square_total)
-        return cls(float("nan") if value is None else value, TOO_FEW)
+        return cls(float("nan") if value is None else value, TOO_FEW, summary.n - summary.n_zero)
 
 
 def self_similarity(
@@ -185,7 +186,10 @@ def mev(
     """
     centred = variant == "centred"
     values = _explained_by_group(data, contexts, min_contexts, centred=centred)
-    baseline = _Baseline(_explained_by_moments(moments(data), centred=centred), _MEV.undefined) if adjusted else None
+    baseline = None
+    if adjusted:
+        total = moments(data)
+        baseline = _Baseline(_explained_by_moments(total, centred=centred), _MEV.undefined, total.n)
     rows = _GroupRows(values, contexts.names, min_contexts, _MEV, baseline)
     return rows.each() if word else rows.each_with_enough() if per_word else rows.mean()
 
@@ -338,14 +342,16 @@ class _GroupRows:
     ) -> Result:  # fmt: skip
         """Return a row, given the numbers of vectors used and zero, and of groups with and without a value."""
         baseline = None if self._baseline is None or math.isnan(self._baseline.value) else self._baseline.value
+        group, why = self._labels.group, None
         if self._baseline is not None and baseline is None:
-            reason = "; ".join(filter(None, (reason, f"baseline: {self._baseline.undefined}")))
-        group = self._labels.group
+            why = f"baseline: {self._baseline.undefined}"
+        elif self._baseline is not None and group == "word" and n_groups[0] == 1 and counts[0] == self._baseline.n:
+            why = "adjusted: the baseline is of the word itself, since no other is selected"
         return {
             group: name, self._labels.value: value, "baseline": baseline,
-            "adjusted": None if baseline is None or value is None else value - baseline,
+            "adjusted": None if baseline is None or value is None or why else value - baseline,
             f"n_{group}s": n_groups[0], f"n_{group}s_left_out": n_groups[1],
-            "n": counts[0], "n_zero": counts[1], "reason": reason,
+            "n": counts[0], "n_zero": counts[1], "reason": "; ".join(filter(None, (reason, why))) or None,
         }  # fmt: skip
 
 
@@ -356,7 +362,7 @@ def _count(n: int, noun: str) -> str:
 
 _WORDS = (
     Parameter("word", (), "A word that gets a row of its own; may be repeated. Without: the mean over all words."),
-    Parameter("per_word", False, "A row for every word that has enough contexts."),
+    Parameter("per_word", False, "A row for every word that has enough contexts.", only_with=("word", ((),))),
     Parameter("fold_case", False, "Take words that differ only in case for one.", is_input=True, in_rows=True),
 )
 _CITATION = "Ethayarajh (2019), EMNLP, section 3.3"
@@ -386,7 +392,8 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
             1 - value.minimum, label=f"{value.label} less the baseline",
         ),
         Column(f"n_{group}s", "integer", f"{group}s that have a value", minimum=0),
-        Column(f"n_{group}s_left_out", "integer", f"selected {group}s without one", minimum=0, shown=False),
+        Column(f"n_{group}s_left_out", "integer", f"selected {group}s without a {value.name.replace('_', '-')} value",
+               minimum=0, shown=False),
         N_ZERO,
     )  # fmt: skip
 

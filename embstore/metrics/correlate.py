@@ -16,7 +16,7 @@ from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.neighbours import TIED, are_tied
 from embstore.metrics.numerics.statistics import fisher_interval, pearson, percentile_interval, resampled_spearman
 from embstore.metrics.numerics.statistics import ranks as ranks_of
-from embstore.metrics.significance import VERSUS, WITH_VERSUS
+from embstore.metrics.significance import TEST, VERSUS, WITH_VERSUS
 
 Floats = NDArray[np.float64]
 ItemValues = tuple[Ids, Floats, Floats]
@@ -77,6 +77,8 @@ def correlate(
         "n": n, "total": len(ids), "null_left_out": int((~has_value).sum()),
         "undefined_left_out": int((has_value & ~usable).sum()),
     }  # fmt: skip
+    if value == "hubness":
+        result["k"] = min(k, max(len(ids) - 1, 1))
     x, y, errors = values[usable], other[usable], all_errors[usable]
     if reason := _why_uncorrelated(x, y, errors, value):
         return result | {"reason": reason}
@@ -249,10 +251,10 @@ METRICS = (
                 "hubness (how many items have it among their k nearest), cosine-to-mean, or axis (cosine with the axis "
                 "between two poles).", choices=_VALUES),
             *POLES,
-            Parameter("k", 10, "Number of neighbours, for hubness.", minimum=1),
+            Parameter("k", 10, "Number of neighbours, for hubness.", minimum=1, only_with=("value", ("hubness",))),
             Parameter("resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0,
                       counts_draws=True),
-            *VERSUS,
+            *VERSUS, TEST,
         ),
         optional=(WITH_VERSUS,),
         formula="ρ = Pearson(rank v(x_i), rank c_i), v(x) = ‖x‖, mean_{y of its word, y ≠ x} cos(x, y), N_k(x) or "

@@ -154,6 +154,7 @@ def rogue_dims(data: LayerData, *, k: int = 5) -> dict[str, Value]:
         result["reason"] = "shares: the anisotropy is zero"
     else:
         shares = [float(contribution) / mean_cosine for contribution in contributions[dims]]
+    result["k"] = len(dims)
     return result | {"dims": data.dims[dims].tolist(), "contributions": contributions[dims].tolist(), "shares": shares}
 
 

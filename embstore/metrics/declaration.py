@@ -120,6 +120,8 @@ class Parameter:
         is_input: Whether it names an input (a dataset, a file of words) rather than a setting of the function.
         in_rows: Whether each row has a column with its value; None for all parameters that are not inputs.
         counts_draws: Whether it is a number of random draws, which is None in a row for which nothing was drawn.
+        only_with: Another parameter, and those of its values with which this one has an effect; none for all but its
+            default. Without effect it is None in the rows.
     """
 
     name: str
@@ -133,6 +135,19 @@ class Parameter:
     is_input: bool = False
     in_rows: bool | None = None
     counts_draws: bool = False
+    only_with: tuple[str, tuple[Any, ...]] | None = None
+
+    def has_effect(self, values: Mapping[str, Any]) -> bool:
+        """Return whether the parameter has an effect with these values of all parameters."""
+        if self.only_with is None:
+            return True
+        other, allowed = self.only_with
+        return values[other] in allowed if allowed else bool(values[other])
+
+    @property
+    def is_words(self) -> bool:
+        """Whether a value is a list of words, of which a row has those that were used."""
+        return self.metavar == _WORDS
 
     @property
     def is_in_rows(self) -> bool:
@@ -147,16 +162,22 @@ class Parameter:
     @property
     def type(self) -> str:
         """JSON type of a value in the rows, as in :class:`Column`, or "array of strings"."""
+        if self.is_words:
+            return "array of strings"
         return {int: "integer", float: "number", bool: "boolean", tuple: "array of strings"}.get(self.kind, "string")
 
     def _plain(self, value: Any) -> Any:
         """Return a value with NumPy's numbers and truth values as Python's, and several strings as a tuple."""
         if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
             value = value.item()
+        if self.kind is str and isinstance(value, int | list | tuple) and not (self.is_words or value is True):
+            numbers = [value] if isinstance(value, int) else value  # as the command line has them: 0,10,100
+            if all(type(number) in (int, float) for number in numbers):
+                value = ",".join(map(str, numbers))
         if self.kind is tuple and isinstance(value, Iterable):
             value = (value,) if isinstance(value, str) else tuple(value)
         members = value if self.kind is tuple and isinstance(value, tuple) else (value,)
-        strings = (str, os.PathLike, Iterable) if self.metavar == _WORDS else (str,)  # words may be given one by one
+        strings = (str, os.PathLike, Iterable) if self.is_words else (str,)  # words may be given one by one
         if self.kind in (str, tuple) and not all(isinstance(member, strings) for member in members):
             expected = "a string" if self.kind is str else "a string or several strings"
             raise UsageError(f"{self.name} must be {expected}, not {value!r}.")
@@ -294,7 +315,8 @@ class Metric:
         help: Help text, one line.
         function: Function of a :class:`LayerData`, of the further inputs that ``needs`` names, and of the parameters
             that are not inputs, as keywords. It returns the values of the columns with ``n`` and ``reason``, or a list
-            of such rows. If ``needs`` is ``layers``, it takes ``left`` (a list of LayerData), ``right`` (another, or
+            of such rows; and under the name of a parameter the value that it was reduced to, as k where there are
+            fewer items. If ``needs`` is ``layers``, it takes ``left`` (a list of LayerData), ``right`` (another, or
             None to compare ``left`` with each other) and ``ids`` (ascending; stored in all these layers), and returns a
             row for each layer of ``left`` with each of ``right``, in this order. If it has a parameter ``seed``, it
             gets ``--seed``, and its rows have a ``seed``, which is None if nothing was sampled.
@@ -466,6 +488,6 @@ def missing_words(words: str) -> Parameter:
     return Parameter("missing", "error", help, choices=("error", "skip"))
 
 
-def word_file(name: str, help: str) -> Parameter:
+def word_file(name: str, help: str, *, in_rows: bool = True) -> Parameter:
     """Return a parameter for a file with a word a line, or for words with commas between them."""
-    return Parameter(name, None, help, value_type=str, metavar=_WORDS, is_input=True)
+    return Parameter(name, None, help, value_type=str, metavar=_WORDS, is_input=True, in_rows=in_rows)

@@ -171,7 +171,7 @@ def spectrum(data: LayerData, *, k: int = 10, variant: str = "centred") -> Resul
         "shares": shares.tolist(),
         "variances": (top / (total.n - 1 if centred else total.n)).tolist(),
     }
-    return result | {"n": total.n, "reason": None}
+    return result | {"k": len(top), "n": total.n, "reason": None}
 
 
 def _eigenvalues(data: LayerData, *, centred: bool) -> tuple[Moments, Float64Array]:

@@ -48,6 +48,7 @@ def intrinsic_dimension(
     result |= {"n": n, "n_duplicates": data.summary.n - n}
     if estimator != "twonn":
         result |= dict.fromkeys(("scale", "dimension", "standard_error", "distance"))
+        result["neighbours"] = min(k, max(n - 1, 2))
     if n < 3:
         return result | {"reason": TOO_FEW}
     if not distances[:, 0].all():
@@ -113,6 +114,7 @@ def hubness(data: LayerData, *, k: int = 10, distance: str = "cosine") -> Result
     nearest = find_nearest(data, k, distance)
     positions, n = nearest.positions, len(nearest.ids)
     shared: Result = {"n": n, "n_zero": data.summary.n_zero, "n_tied": int(nearest.are_tied.sum())}
+    shared["k"] = min(k, max(n - 1, 1))
     too_few = f"fewer than two {'non-zero ' * (distance == 'cosine')}vectors" if n < 2 else None
     if too_few or nearest.are_all_tied:
         empty: Result = dict.fromkeys(("skewness", "hub_share", "antihub_share", "hub_occurrence", "most"))
@@ -153,9 +155,9 @@ METRICS = (
             Parameter("estimator", "twonn", "twonn, gride (over the scales of 2, 4 … 64 neighbours) or mle.",
                       choices=("twonn", "gride", "mle")),
             Parameter("discard", 0.1, "Share of the largest ratios that least squares leaves out, of twonn.",
-                      minimum=0, maximum=0.9),
+                      minimum=0, maximum=0.9, only_with=("estimator", ("twonn",))),
             Parameter("neighbours", None, "Number of neighbours, of gride (else 64) and mle (else 20).",
-                      value_type=int, minimum=2),
+                      value_type=int, minimum=2, only_with=("estimator", ("gride", "mle"))),
         ),
         optional=(
             OptionalColumns("estimator", (

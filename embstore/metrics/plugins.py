@@ -30,7 +30,7 @@ COLUMN_TYPES = ("number", "integer", "string", "boolean", "array of numbers", "a
 # Columns that rows have in addition to those of the metric.
 RESERVED_COLUMNS = frozenset(
     ("store", "space", "model", "unit", "pooling", "template", "layer", "layer_name", "n", "reason", "where", "sample",
-     "seed", "transform", "words", "words_missing", "group", "by", "bins",
+     "seed", "transform", "words", "words_sha256", "words_missing", "group", "by", "bins", "common",
      "space_2", "layer_2", "layer_name_2", "revision", "step", "revision_2", "step_2")
 )  # fmt: skip
 # Options of every metric on the command line, and their names in Store.query.
@@ -38,7 +38,7 @@ RESERVED_PARAMETERS = frozenset(
     ("model", "models", "space", "spaces", "unit", "pooling", "template", "revision", "revisions", "layer",
      "layers", "where", "timeout", "memory", "sample", "seed", "transform", "transforms", "store", "format",
      "form", "output", "o", "csv_safe", "explain", "cache", "no_cache", "quiet", "help", "h", "metric", "self", "data",
-     "by", "bins")
+     "by", "bins", "common")
 )  # fmt: skip
 # Options of every metric that a metric may have itself, with a meaning of its own.
 OWN_PARAMETERS = frozenset(("word", "words"))

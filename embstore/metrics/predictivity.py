@@ -19,7 +19,7 @@ Numbers = NDArray[np.int64]
 
 _STRENGTHS = 10.0 ** np.arange(-6, 5)
 """Ridge penalties that are tried, as multiples of the mean eigenvalue of the covariance of the source."""
-_NULLS: Result = dict.fromkeys(("r2", "r2_in_sample", "chance"))
+_NULLS: Result = dict.fromkeys(("r2", "r2_in_sample", "chance", "grouped_by"))
 
 
 def predictivity(
@@ -160,6 +160,7 @@ METRICS = (
             Column("r2", "number", "share of the variance of layer_2 predicted from layer, on items left out", None, 1,
                    label="R²"),
             Column("r2_in_sample", "number", "that of least squares on the fitted items themselves", 0, 1, shown=False),
+            Column("grouped_by", "string", "column whose values are the groups, or sentence or item", shown=False),
             Column("chance", "number", "expected r2_in_sample of unrelated layers: rank/(n − 1)", 0, 1, shown=False),
         ),
         parameters=(GROUP, Parameter("folds", 5, "Number of folds.", minimum=2), AGAINST, *PERMUTATIONS),

@@ -20,18 +20,21 @@ VERSUS_COLUMNS = (
     Column("n_common", "integer", "units that all compared layers have", minimum=0, shown=False),
 )  # fmt: skip
 WITH_VERSUS = OptionalColumns("versus", VERSUS_COLUMNS, ("resample", "test", "differences"))
+_WITH_VERSUS, _WITH_PERMUTATIONS = ("versus", ()), ("permutations", ())
 VERSUS = (
     Parameter("versus", None,
         "Test each layer against a layer of its space, against the same layer of another space, or against the best "
         "layer.", value_type=str, metavar="LAYER|SPACE|best", is_input=True),
-    Parameter("resample", "unit", "Draw units, which are pairs, questions or items, or the words of pairs.",
-              choices=("unit", "word"), is_input=True),
-    Parameter("test", "bootstrap", "p of paired resamples, or of Williams' or Steiger's test of two correlations.",
-              choices=("bootstrap", "williams", "steiger"), is_input=True),
     Parameter("differences", None, "Number of resamples for the differences; by default those of the intervals, or "
-              "1,000.", value_type=int, minimum=100, is_input=True),
+              "1,000.", value_type=int, minimum=100, is_input=True, only_with=_WITH_VERSUS),
 )  # fmt: skip
 """Parameters of metrics whose rows are :class:`Scored`; see :mod:`embstore.query.differences`."""
+TEST = Parameter("test", "bootstrap", "p of paired resamples, or of Williams' or Steiger's test of two correlations.",
+                 choices=("bootstrap", "williams", "steiger"), is_input=True, only_with=_WITH_VERSUS)  # fmt: skip
+"""Further parameter of metrics that are correlations."""
+RESAMPLE = Parameter("resample", "unit", "With ⦃versus⦄, draw pairs (unit), or the words of pairs of words (word).",
+                     choices=("unit", "word"), is_input=True, only_with=_WITH_VERSUS)  # fmt: skip
+"""Further parameter of metrics of pairs."""
 
 WITH_PERMUTATIONS = OptionalColumns("permutations", (
     Column("permutations", "integer", "number of times the items were shuffled", minimum=0, shown=False),
@@ -44,17 +47,21 @@ PERMUTATIONS = (
     Parameter("permutations", 0, "Number of times that the items of the second layers are shuffled, for p and "
               "calibrated.", minimum=0, is_input=True),
     Parameter("over", "pair", "Hold each pair of layers against its own shuffles, or all against the highest of each "
-              "(max).", choices=("pair", "max"), is_input=True),
+              "(max).", choices=("pair", "max"), is_input=True, only_with=_WITH_PERMUTATIONS),
     Parameter("block", None, "Column whose items are shuffled together; by default the sentence of an occurrence.",
-              value_type=str, metavar="NAME", is_input=True),
+              value_type=str, metavar="NAME", is_input=True, only_with=_WITH_PERMUTATIONS),
 )  # fmt: skip
 """Parameters of metrics that are a similarity of two layers; see :mod:`embstore.query.permutations`."""
 
 
 def check_needed(metric: Metric, values: Mapping[str, Any]) -> None:
-    """Raise UsageError if a parameter of ``versus`` or of ``permutations`` is given without it."""
-    for needed, *others in (VERSUS, PERMUTATIONS):
-        for parameter in others if not values.get(needed.name) else ():
-            if parameter in metric.parameters and values[parameter.name] != parameter.default:
-                given = f"{parameter.name}={values[parameter.name]}"
-                raise UsageError(f"⦃{given}⦄ is of ⦃{needed.name}⦄: add that, or leave {parameter.name} out.")
+    """Raise UsageError if a parameter is given that has no effect with the values of the others."""
+    for parameter in metric.parameters:
+        if parameter.only_with is None or values[parameter.name] == parameter.default or parameter.has_effect(values):
+            continue
+        other, allowed = parameter.only_with
+        name = parameter.name.replace("_", "-")
+        if allowed == ((),):
+            raise UsageError(f"⦃{name}⦄ has no effect with ⦃{other}⦄: leave one of them out.")
+        needed = " or ".join(f"⦃{other}={value}⦄" for value in allowed) or f"⦃{other}⦄"
+        raise UsageError(f"⦃{name}={values[parameter.name]}⦄ is of {needed}: add that, or leave {name} out.")

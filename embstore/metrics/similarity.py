@@ -23,7 +23,7 @@ from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import pearson, percentile_interval, resampled_spearman
 from embstore.metrics.numerics.statistics import ranks as ranks_of
-from embstore.metrics.significance import VERSUS, WITH_VERSUS
+from embstore.metrics.significance import RESAMPLE, TEST, VERSUS, WITH_VERSUS
 
 Floats = NDArray[np.float64]
 
@@ -163,7 +163,7 @@ METRICS = (
                 choices=("number", "text")),
             Parameter("resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0,
                       counts_draws=True),
-            *VERSUS,
+            *VERSUS, RESAMPLE, TEST,
         ),
         optional=(WITH_VERSUS,),
         formula="ρ = Pearson(rank cos(x_i, y_i), rank score_i)",

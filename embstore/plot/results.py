@@ -13,7 +13,7 @@ from embstore.base.chart import COSINE, DRIFT, Chart, name_of, with_groups
 from embstore.base.errors import UsageError
 from embstore.base.messages import printable
 from embstore.base.space import without_revision
-from embstore.base.table import Row, Table, show
+from embstore.base.table import Row, Table, show, show_parameter
 from embstore.metrics import Metric, all_metrics, get_metric
 from embstore.plot.spaces import N_PLACES, palette_places, space_labels, with_given_labels
 
@@ -196,7 +196,7 @@ def _calibration(table: Table, value: str) -> list[str]:
 def _setting(value: Any) -> str:
     """Return the value of a setting as the caption has it: 0.1 and 100,000."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return show(value)
+        return show_parameter(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 

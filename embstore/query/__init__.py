@@ -4,12 +4,11 @@ metric.py          a metric over spaces and layers → a table; layer_pairs.py: 
 differences.py     a metric's rows compared with those of another layer; permutations.py: with shuffled items
 request.py         a metric, its parameters, and the items that it is computed over: filters and lists of words
 compute.py         a metric over the layers of one space, and over groups of its items
+common.py          the items that all spaces of a request have; notes where their items differ
 cache.py           the stored answers to metric requests
 provenance.py      the columns and notes that record how each row was computed
 grouping.py        groups of items by a column
 layer_data.py      the vectors of a layer, stored or transformed, and their neighbours
-differences.py     the rows of a metric compared with another layer, space or the best layer
-permutations.py    similarities of layers calibrated by shuffled items
 inputs.py          inputs of a metric: pairs, lexicons, analogies, lists of words, a column of items, occurrences
 missing.py         the texts missing from a space, and the command that embeds them
 

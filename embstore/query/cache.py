@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from embstore.query.grouping import Groups
 
 # Incremented when code that all metrics share (selection, transforms, inputs) gives other rows or notes.
-SHARED_VERSION = 3
+SHARED_VERSION = 4
 
 Question = dict[str, Any]
 
@@ -151,10 +151,11 @@ def _has_columns(metric: Metric, answer: Answer, names: Sequence[str]) -> bool:
     """Return whether a stored answer has the columns of a metric, since other programs may have written it."""
     types = {column.name: _TYPES.get(column.type, list) for column in metric.columns} | {"n": int, "reason": str}
     types |= dict.fromkeys(names, str)
+    used = {p.name: _TYPES.get(p.type, list) for p in metric.row_parameters} | {"seed": object}
     return {*answer.across} <= types.keys() and all(
-        types.keys() <= row.keys() <= types.keys() | {"seed"}
+        types.keys() <= row.keys() <= types.keys() | used.keys()
         and isinstance(row["n"], int)
-        and all(value is None or name == "seed" or isinstance(value, types[name]) for name, value in row.items())
+        and all(value is None or isinstance(value, (used | types)[name]) for name, value in row.items())
         for row in answer.rows
     )
 
@@ -166,6 +167,8 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
         raise UncachedError(f"what ⦃where⦄ selects may change from one time to the next ({name})")
     words = request.selection.words
     hashes: dict[str, str] = {} if words is None else {"selected words": words.sha256}
+    if request.selection.common:
+        hashes["common items"] = hash_of([catalog.shards_hash(space) for space in request.selection.common])
     if (space := values.get("sentence_space")) in catalog.cards:
         hashes["sentence space"] = catalog.shards_hash(space)
     if metric.needs in ("pairs", "analogies", "lexicon"):

@@ -12,6 +12,7 @@ from embstore.base.space import Layer
 from embstore.base.summary import Summary
 from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.declaration import Scored
+from embstore.query.common import source_notes
 from embstore.query.layer_data import Block, LayerMethods, StoredLayer, TransformedLayer, stored_layers, transformed
 from embstore.query.provenance import Row, sample_notes
 from embstore.query.request import Case, MetricRequest, Selection
@@ -34,6 +35,8 @@ def compute_layers(
     """Compute a metric for some layers of a space; yield each layer with its answer as soon as it is computed."""
     only = request.selection.select(catalog, card.space) if groups is None else groups.ids
     notes = [*sample_notes(request.selection, card, only), *(() if groups is None else groups.notes)]
+    notes += source_notes(catalog, request, card)
+    used = [_used(catalog, request, card, case, only) for case in cases]
     case_notes = [note for case in cases for note in case.notes]
     across = tuple(dict.fromkeys(column for case in cases for column in case.columns))
     selected = selected_layers(catalog, request.selection, card, layers, only)
@@ -46,15 +49,31 @@ def compute_layers(
         elif groups is not None:
             divided = layers_of_groups(data, groups, with_summary=with_summary)
         rows = tuple(
-            _with_columns(row, {} if group is None else {"group": group.name}, case.columns)
+            _with_columns(row, {} if group is None else {"group": group.name}, {**used[at], **case.columns})
             for group, group_data in divided
-            for case in cases
+            for at, case in enumerate(cases)
             for row in _compute(catalog, request, group_data, case, layer, data)
         )
         if "text" in request.metric.types and rows:
             rows = _with_texts(catalog, rows)
         from_sums = with_summary and groups is None and isinstance(data, StoredLayer) and not data.was_read
         yield layer, Answer(rows, (*notes, *layer_notes, *case_notes), across, from_sums=from_sums)
+
+
+def _used(catalog: Catalog, request: MetricRequest, card: Card, case: Case, only: Ids | None) -> Mapping[str, Any]:
+    """Return parameters as they are used: of lists of words, those that are selected; those of a pole need not be."""
+    used, names = dict(case.used), [p.name for p in request.metric.row_parameters if p.is_words]
+    for name in (name for name in names if name in case.inputs):
+        stored, words = catalog.ids(card.space), case.inputs[name]
+        if only is not None and name not in ("positive", "negative"):
+            stored = np.intersect1d(stored, only)
+        if request.metric.needs == "word contexts":
+            contexts = case.inputs["contexts"]
+            found = {contexts.names[group] for group in np.unique(contexts.groups[np.isin(contexts.ids, stored)])}
+        else:
+            found = {words.texts[at] for at in np.flatnonzero(np.isin(words.ids, stored))}
+        used[name] = [text for text in words.texts if text in found]
+    return used
 
 
 def _with_texts(catalog: Catalog, rows: tuple[Row, ...]) -> tuple[Row, ...]:

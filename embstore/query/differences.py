@@ -61,14 +61,12 @@ def _check(request: MetricRequest, cards: Sequence[Card]) -> None:
     if request.selection.by is not None:
         raise UsageError("⦃versus⦄ compares layers, not groups of items: leave out ⦃by⦄.")
     is_of_words = request.metric.needs == "pairs" and all(card.unit is Unit.WORD for card in cards)
-    if parameters["resample"] == "word" and not is_of_words:
+    if parameters.get("resample") == "word" and not is_of_words:
         raise UsageError("⦃resample=word⦄ is for pairs of words. Leave it out, or ask of words alone: ⦃unit=word⦄")
-    if parameters["test"] != "bootstrap" and request.metric.needs not in ("pairs", "column", "lexicon"):
-        test = parameters["test"]
-        raise UsageError(f"⦃test={test}⦄ is for correlations, and {request.metric.name} is a share: leave it out.")
-    if parameters["test"] != "bootstrap" and (parameters["versus"] == BEST or parameters["resample"] == "word"):
+    test, by_word = _test(request), parameters.get("resample") == "word"
+    if test != "bootstrap" and (parameters["versus"] == BEST or by_word):
         ignored = "choosing the best layer" if parameters["versus"] == BEST else "pairs that share words"
-        raise UsageError(f"⦃test={parameters['test']}⦄ does not account for {ignored}: leave it out.")
+        raise UsageError(f"⦃test={test}⦄ does not account for {ignored}: leave it out.")
     if parameters["versus"] == BEST and request.metric.best is None:
         raise UsageError(f"{request.metric.name} has no best layer, since low values may matter as much. Name a layer.")
 
@@ -96,7 +94,7 @@ def differences(
     for place, p in zip(tested, holm(np.array([columns[place]["p"] for place in tested])).tolist(), strict=True):
         columns[place]["p_holm"] = p
     smallest = len(tested) * (1 if request.parameters["versus"] == BEST else 2) / (_n_resamples(request) + 1)
-    if request.parameters["test"] == "bootstrap" and smallest >= _LEVEL:
+    if _test(request) == "bootstrap" and smallest >= _LEVEL:
         notes.append(f"too few resamples for {len(tested)} tests: no p_holm can be below {smallest:.2g}. Draw more: "
                      "⦃differences=10000⦄")  # fmt: skip
     return columns, list(dict.fromkeys(notes))
@@ -155,7 +153,7 @@ def _compare(
     name = f"{space} layer {layer.name}" + (", the best" if reference is None else "")
     if n < _FEW or not np.isfinite(values).all():
         return {}, f"versus {name}: {n} units in common, or values that are all equal: there is nothing to test."
-    by_word = parameters["resample"] == "word"
+    by_word, test = parameters.get("resample") == "word", _test(request)
     n_resamples = _n_resamples(request)
     resampled = np.stack([each.resampled(n_resamples, request.selection.seed, by_word=by_word) for each in scores])
     found = compare_resamples(values, resampled, None if reference is None else target)
@@ -164,7 +162,7 @@ def _compare(
         row: dict[str, Any] = dict.fromkeys(column.name for column in VERSUS_COLUMNS)
         row |= {"best_share": difference.best_share, "n_common": n}
         if at != target:
-            p = difference.p if parameters["test"] == "bootstrap" else _tested(parameters["test"], scores, at, target)
+            p = difference.p if test == "bootstrap" else _tested(test, scores, at, target)
             row |= {
                 "versus": BEST if reference is None else layer.name if place[0] == space else space,
                 "difference": difference.value, "difference_low": difference.low,
@@ -172,7 +170,7 @@ def _compare(
             }  # fmt: skip
         columns[place] = row
     largest = max(row["detectable"] or 0.0 for row in columns.values())
-    units, test = _UNITS.get(request.metric.needs, "items"), parameters["test"]
+    units = _UNITS.get(request.metric.needs, "items")
     drawn = "the words of the pairs" if by_word else f"the {units}"
     ranked = "" if request.metric.needs == "lexicon" else ", which is approximate for ranks"
     by_test = "" if test == "bootstrap" else f"; p by the test of {test.title()}{ranked}"
@@ -182,6 +180,11 @@ def _compare(
         "with a probability of .8; smaller ones less often."
     )
     return columns, note
+
+
+def _test(request: MetricRequest) -> str:
+    """Return the test that p is of; metrics that are no correlation have the bootstrap alone."""
+    return str(request.parameters.get("test", "bootstrap"))
 
 
 def _n_resamples(request: MetricRequest) -> int:

@@ -1,7 +1,7 @@
 """Divide the items of a request into groups by a column: one for each value, or for intervals of numbers."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from itertools import pairwise
@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.space import Unit
 from embstore.base.text import N_TOKENS
 from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.files.card import Card
 from embstore.storage.files.item_columns import ColumnValues
-from embstore.storage.item_lookup import column_types, column_values
+from embstore.storage.item_lookup import GroupBy, column_types, column_values, group_occurrences
 
 MAX_GROUPS = 1000
 
@@ -26,7 +28,7 @@ Numbers = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """How items are divided into groups."""
+    """How items are divided into groups: by a column, or by the values of several, with commas between their names."""
 
     column: str
     n_bins: int | None = None
@@ -36,6 +38,11 @@ class Grouping:
     def bins(self) -> str | None:
         """The intervals as they are written on the command line; None without any."""
         return str(self.n_bins) if self.n_bins is not None else ",".join(map(_shortest, self.edges)) or None
+
+    def names(self, catalog: Catalog, cards: Iterable[Card]) -> list[str]:
+        """Return the names of the columns; a name that has a comma itself is a single one."""
+        is_one = any(self.column in item_column_types(catalog, card.space) for card in cards)
+        return [self.column] if is_one else [name.strip() for name in self.column.split(",")]
 
     def columns(self) -> dict[str, str]:
         """Return the columns that describe the grouping in each row."""
@@ -93,12 +100,16 @@ class Groups:
 
 def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups:
     """Divide items of a space into groups."""
-    column = read_column(catalog, space, grouping.column, ids)
-    subject, has_value = f"{space}: {grouping.column}", ~column.is_null
+    found = [read_column(catalog, space, name, ids) for name in grouping.names(catalog, [catalog.cards[space]])]
+    column, subject = found[0], f"{space}: {grouping.column}"
+    has_value = ~np.any([each.is_null for each in found], axis=0)
     values = column.values[has_value]
     notes: list[str] = []
+    if len(found) > 1 and grouping.bins is not None:
+        raise UsageError("⦃bins⦄ are intervals of one column: name one with ⦃by⦄, or leave ⦃bins⦄ out.")
     if grouping.bins is None:
-        names, numbers = _by_value(values, subject, is_numeric=column.kind in NUMBERS)
+        parts = [_by_value(each.values[has_value], subject, is_numeric=each.kind in NUMBERS) for each in found]
+        names, numbers = _combined(parts, subject)
     elif column.kind in NUMBERS:
         names, numbers, notes = _by_interval(values.astype(np.float64), grouping, subject)
     else:
@@ -109,6 +120,20 @@ def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups
         members.append(Group(None, ids[~has_value]))
         notes.append(f"{subject} has no value for {_n_items(len(members[-1].ids))}: the last group, without a name.")
     return Groups(tuple(members), ids, tuple(notes))
+
+
+def _combined(parts: Sequence[tuple[list[str], Numbers]], subject: str) -> tuple[list[str], Numbers]:
+    """Return the combinations of the values of several columns that occur, and the number of that of each item."""
+    if len(parts) == 1:
+        return parts[0]
+    combinations, numbers = np.unique(np.stack([each for _, each in parts]), axis=1, return_inverse=True)
+    if combinations.shape[1] > MAX_GROUPS:
+        raise QueryError(f"{subject} have {combinations.shape[1]:,} combinations, and {MAX_GROUPS:,} are the most.")
+    names = [
+        ", ".join(texts[number] for (texts, _), number in zip(parts, members, strict=True))
+        for members in combinations.T.tolist()
+    ]
+    return names, numbers.ravel()
 
 
 def _by_value(values: NDArray[Any], subject: str, *, is_numeric: bool) -> tuple[list[str], Numbers]:
@@ -239,3 +264,23 @@ def read_column(catalog: Catalog, space: str, name: str, ids: Ids) -> ColumnValu
     if column.kind != "float64":
         return column
     return replace(column, is_null=column.is_null | np.isnan(np.where(column.is_null, 0, column.values)))
+
+
+def item_groups(
+    catalog: Catalog, card: Card, ids: Ids, column: str | None, by: GroupBy = "sentence"
+) -> NDArray[np.int64] | None:
+    """Return the number of each item's group (n,), from 0: by a column, else of occurrences by sentence; else None.
+
+    Items without a value in the column are each a group.
+    """
+    if column is not None:
+        found = read_column(catalog, card.space, column, ids)
+        groups = np.unique(found.values, return_inverse=True)[1].astype(np.int64)
+        groups[found.is_null] = groups.max(initial=0) + 1 + np.arange(found.is_null.sum())
+    elif card.unit is Unit.OCCURRENCE:
+        with catalog.with_own_connection() as snapshot:
+            stored, stored_groups, _ = group_occurrences(snapshot, card.space, by)
+        groups = stored_groups[np.searchsorted(stored, ids)]
+    else:
+        return None
+    return np.unique(groups, return_inverse=True)[1]

@@ -8,6 +8,7 @@ from embstore.base import disk, supply
 from embstore.base.errors import DamagedError
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index import IndexCard, shown_parameters
+from embstore.query.common import dataset_counts
 from embstore.query.provenance import REVISION_COLUMNS, columns_with_values, missing_shard_notes, revision_of
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
@@ -52,6 +53,11 @@ def info(catalog: Catalog) -> Table:
                 f"{space} has no items yet: its first shard is being written, or the build that began it was stopped. "
                 f"Run the same build again, or: ⦃embstore remove --space {space}⦄"
             )
+        sources, n_others = dataset_counts(catalog, card)
+        if sources and n_others:
+            counts = ", ".join(f"{n:,} of {name}" for name, n in sources.items())
+            example = "To measure those of one: embstore query METRIC --words NAME"
+            notes.append(f"{space}: {counts}, {n_others:,} of no dataset. {example}")
     if catalog.columns.has_kept:
         notes.append("The items have columns, which are listed by: ⦃embstore info --columns⦄")
     return table(rows, columns=columns_with_values(INFO_COLUMNS, rows), notes=notes, shown=_SHOWN)

@@ -15,7 +15,15 @@ from embstore.base.space import Unit
 from embstore.base.text import item_id
 from embstore.metrics import Metric
 from embstore.metrics.data import Analogies, Contexts, Ids, ItemColumn, ItemLabels, Lexicon, Pairs, Words
-from embstore.query.grouping import NUMBERS, Grouping, divide, item_column_types, parse_grouping, read_column
+from embstore.query.grouping import (
+    NUMBERS,
+    Grouping,
+    divide,
+    item_column_types,
+    item_groups,
+    parse_grouping,
+    read_column,
+)
 from embstore.query.missing import (
     build_command,
     embed_command,
@@ -52,7 +60,8 @@ def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
     if isinstance(columns, QueryError):
         raise columns
     words = Words(columns["item_id"], tuple(columns["text"]))
-    lexicon = Lexicon(words, _numbers(columns, name, "valence", values["value"]))
+    value = _column_of_numbers(columns, name, "valence", values["value"])
+    lexicon = Lexicon(words, columns[value].astype(np.float64))
     stored = catalog.ids(card.space)
     missing = find_missing([lexicon.words], stored)
     n = len(np.unique(lexicon.words.ids))
@@ -61,7 +70,7 @@ def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
     notes += [note for word_set in sets.values() for note in word_set.notes]
     notes += check_stored(card, sets.values(), stored, values["missing"])
     inputs = {"lexicon": lexicon} | {key: word_set.words for key, word_set in sets.items()}
-    return [Case(inputs, {"lexicon": name}, tuple(notes))]
+    return [Case(inputs, {"lexicon": name}, tuple(notes), used={"value": value})]
 
 
 def check_all_used(catalog: Catalog, cards: Sequence[Card], names: Iterable[str], used: Collection[str]) -> None:
@@ -183,8 +192,13 @@ def _pairs(columns: Columns, name: str, card: Card, stored: Ids, if_missing: str
     return Case({"pairs": dataset}, {"dataset": name}, (f"{note} {n_used} of {len(left.ids)} pairs can be used.",))
 
 
-def _numbers(columns: Columns, name: str, usual: str, requested: str | None = None) -> NDArray[np.float64]:
-    """Return a column as float64: the requested one, else the usual one, else the only numeric one."""
+def _numbers(columns: Columns, name: str, usual: str) -> NDArray[np.float64]:
+    """Return the usual column as float64, else the only numeric one."""
+    return columns[_column_of_numbers(columns, name, usual)].astype(np.float64)
+
+
+def _column_of_numbers(columns: Columns, name: str, usual: str, requested: str | None = None) -> str:
+    """Return the name of a column of numbers: the requested one, else the usual one, else the only numeric one."""
     numeric = [key for key, column in columns.items() if column.dtype.kind in "if" and not key.startswith("item_id")]
     if requested is not None and requested not in numeric:
         raise UnknownNameError(f"column of numbers of {name}", requested, numeric)
@@ -192,7 +206,7 @@ def _numbers(columns: Columns, name: str, usual: str, requested: str | None = No
     if chosen is None and len(numeric) != 1:
         numbers = f"several columns of numbers: {', '.join(numeric)}. Say which with ⦃value⦄" if numeric else "none"
         raise QueryError(f"{name!r} must have a column of numbers, and has {numbers}.")
-    return columns[chosen or numeric[0]].astype(np.float64)
+    return chosen or numeric[0]
 
 
 _ANALOGIES = "⦃embstore query analogies --dataset {}⦄"
@@ -413,26 +427,6 @@ def item_labels(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
         labels = replace(labels, groups=item_groups(catalog, card, labels.ids, values["group"]), types=types)
         columns["grouped_by"] = values["group"] or ("sentence" if card.unit is Unit.OCCURRENCE else None)
     return [Case({"labels": labels}, columns)]
-
-
-def item_groups(
-    catalog: Catalog, card: Card, ids: Ids, column: str | None, by: GroupBy = "sentence"
-) -> NDArray[np.int64] | None:
-    """Return the number of each item's group (n,), from 0: by a column, else of occurrences by sentence; else None.
-
-    Items without a value in the column are each a group.
-    """
-    if column is not None:
-        found = read_column(catalog, card.space, column, ids)
-        groups = np.unique(found.values, return_inverse=True)[1].astype(np.int64)
-        groups[found.is_null] = groups.max(initial=0) + 1 + np.arange(found.is_null.sum())
-    elif card.unit is Unit.OCCURRENCE:
-        with catalog.with_own_connection() as snapshot:
-            stored, stored_groups, _ = group_occurrences(snapshot, card.space, by)
-        groups = stored_groups[np.searchsorted(stored, ids)]
-    else:
-        return None
-    return np.unique(groups, return_inverse=True)[1]
 
 
 def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:

@@ -11,12 +11,13 @@ import numpy as np
 from embstore.base.chart import with_groups
 from embstore.base.errors import QueryError, UnknownNameError
 from embstore.base.progress import task
-from embstore.base.space import Layer
+from embstore.base.space import Layer, Unit
 from embstore.base.table import Pivot, Table, show, table
 from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.explain import CacheLookup
 from embstore.metrics.significance import WITH_PERMUTATIONS
 from embstore.query.cache import Answers, Question
+from embstore.query.common import difference_notes, source_notes
 from embstore.query.compute import restricted, selected_layers
 from embstore.query.grouping import Groups
 from embstore.query.provenance import (
@@ -124,6 +125,7 @@ class _Pair:
             notes.append(f"{side.name} and {other.name} have {len(self.common_ids)} items in common, of {sizes}.")
         ids = self.selected() if groups is None else groups.ids
         notes += sample_notes(request.selection, side.card, ids)
+        notes += source_notes(side.catalog, request, side.card)
         down, down_notes = _layers(request, side, ids)
         across, across_notes = (None, []) if self.is_one_space else _layers(request, other, ids)
         notes += [*down_notes, *across_notes]
@@ -147,12 +149,16 @@ class _Pair:
         request, catalog, card = self.request, self.side.catalog, self.side.card
         arguments = dict(request.arguments)
         if "group" in request.parameters:
-            from embstore.query.inputs import item_groups  # which other requests do not need
+            from embstore.query.grouping import item_groups  # which other requests do not need
 
             arguments["groups"] = item_groups(catalog, card, ids, request.parameters["group"])
         rows = list(_matrix(request, down, across, ids, arguments))
-        if not request.parameters.get("permutations"):
+        parameters, usual = request.parameters, "sentence" if card.unit is Unit.OCCURRENCE else None
+        if "group" in parameters:
+            rows = [row | {"grouped_by": parameters["group"] or usual or "item"} for row in rows]
+        if not parameters.get("permutations"):
             return rows
+        rows = [row | {"block": parameters["block"] or usual} for row in rows]
         from embstore.query.permutations import blocks_of, calibrated
 
         blocks = blocks_of(catalog, card, ids, request.parameters["block"])
@@ -194,7 +200,7 @@ def compare(
         rows += [row | word_columns for row in _described(request, side, other, answer)]
     if disjoint and len(disjoint) == len(pairs):
         raise QueryError(" ".join([*disjoint, *notes]))
-    return _tabulate(request, rows, [*notes, *disjoint])
+    return _tabulate(request, rows, [*notes, *difference_notes(request, rows), *disjoint])
 
 
 def stored_pairs(
@@ -305,7 +311,7 @@ def _tabulate(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str])
     metric, by = request.metric, request.selection.by
     names = [column.name for column in metric.columns]
     shown = next(column.name for column in metric.columns if column.shown)
-    notes = [*notes, *_reasons(rows, shown), *_notes_on_pairs(request, rows, notes), *parameter_notes(request)]
+    notes = [*notes, *_reasons(rows, shown), *_notes_on_pairs(request, rows, notes), *parameter_notes(request, rows)]
     down = ("layer_name",) if len({row["space"] for row in rows}) == 1 else ("space", "layer_name")
     heads = tuple("layer" if column == "layer_name" else column for column in down)
     return table(

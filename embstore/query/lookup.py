@@ -38,7 +38,10 @@ class Query(NamedTuple):
 
 def parse_queries(texts: Iterable[str], marked: Iterable[str], example: str = "neighbours dog") -> list[Query]:
     """Return queries of plain texts, and of sentences with one word in brackets."""
-    queries = [Query(text) for text in texts] + [Query(text, parse_marked(text)) for text in marked]
+    marked = [*marked]
+    queries = [  # beside a marked text, brackets in another mark a word too
+        Query(text, parse_marked(text) if marked and "[" in text else None) for text in texts
+    ] + [Query(text, parse_marked(text)) for text in marked]
     if not queries:
         raise UsageError(f"give at least one text, as in: embstore {example}")
     return queries

@@ -12,6 +12,7 @@ from embstore.metrics import Metric, as_metric
 from embstore.metrics.declaration import Need
 from embstore.metrics.significance import VERSUS_COLUMNS, check_needed
 from embstore.query.cache import Answers
+from embstore.query.common import baseline_notes, difference_notes, with_common
 from embstore.query.compute import compute_layers
 from embstore.query.provenance import (
     REVISION_TYPES,
@@ -48,12 +49,14 @@ UNGROUPED: dict[Need, str] = {
 LayerAnswers = dict[Layer, Answer]
 
 
-def make_request(metric: str | Metric, parameters: Mapping[str, Any], selection: Selection) -> MetricRequest:
+def make_request(
+    metric: str | Metric, parameters: Mapping[str, Any], selection: Selection, *, common: bool = False
+) -> MetricRequest:
     """Return the request for a metric, given by its name or as an object, with checked parameters."""
     metric = as_metric(metric)
     checked = metric.check(parameters)
     check_needed(metric, checked)
-    return MetricRequest(metric.with_columns_for(checked), checked, selection)
+    return MetricRequest(metric.with_columns_for(checked), checked, selection, common)
 
 
 def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str, *, cache: bool = True) -> Table:
@@ -64,6 +67,7 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
         from embstore.query.differences import differences, with_versus  # which other requests do not need
 
         cards = with_versus(catalog, request, cards, layers)
+    request = with_common(catalog, request, cards)
     answers = Answers(catalog, request, use=cache and versus is None)  # stored rows are without their units
     if metric.needs == "layers":
         from embstore.query.layer_pairs import compare  # which metrics of single layers do not need
@@ -96,6 +100,7 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
                 | compared.get((card.space, layer, number), no_columns)
                 for number, row in enumerate(answer.rows)
             ]
+    notes += [*difference_notes(request, rows), *baseline_notes(request)]
     if metric.best:
         notes += mark_best(metric, metric.best, rows)
     return _tabulate(request, rows, tuple(across), notes)
@@ -107,6 +112,7 @@ def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, l
     from embstore.query.layer_pairs import stored_pairs
 
     cards, _ = _suitable_spaces(catalog, request, spaces)
+    request = with_common(catalog, request, cards)
     answers = Answers(catalog, request)
     states: list[CacheLookup] = []
     if request.metric.needs == "layers":
@@ -130,7 +136,7 @@ def _suitable_spaces(catalog: Catalog, request: MetricRequest, spaces: SpaceFilt
 def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]) -> tuple[list[Card], list[str]]:
     """Return the cards of the spaces whose items have the requested columns, and a note for each of the others."""
     metric, by = request.metric, request.selection.by
-    names = [] if by is None else [by.column]
+    names = [] if by is None or not cards else by.names(catalog, cards)
     if by is not None and (reason := UNGROUPED.get(metric.needs)) is not None:
         raise UsageError(f"{metric.name} is of {reason}, not of groups of items: leave out ⦃by⦄.")
     if metric.compares_groups and by is None:
@@ -269,6 +275,9 @@ def _tabulate(
     keys = tuple(column.name for column in metric.columns if column.is_key)
     names = [column.name for column in metric.columns]
     hidden = {*keys, *(column.name for column in metric.columns if not column.shown), "best"}  # printed as a star
+    if request.parameters.get("versus") is not None:  # which leaves no room for other columns
+        value = metric.best or next(name for name in names if name not in hidden)
+        hidden |= {*names} - {value, *(column.name for column in VERSUS_COLUMNS)}
     shown = tuple(name for name in names if name not in hidden)
     down = tuple(key for key in keys if key not in across)
     # Columns without any value were not requested; if no column has one, the first is printed with dashes.
@@ -282,7 +291,7 @@ def _tabulate(
         columns=[
             *columns_with_values(SPACE_COLUMNS, rows), *group, *keys, "n", *own, "reason", *request_columns(request)
         ],
-        notes=[*notes, *counts, *parameter_notes(request)],
+        notes=[*notes, *counts, *parameter_notes(request, rows)],
         types={**REVISION_TYPES, **metric.types, **dict.fromkeys(group, "string")},
         chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
         intervals={column.name: column.interval for column in metric.columns if column.interval},

@@ -14,7 +14,7 @@ from embstore.metrics.declaration import Similarity
 from embstore.metrics.numerics import permutations as shuffles
 from embstore.metrics.numerics.layer_pairs import zero_ids
 from embstore.query.compute import GroupLayer
-from embstore.query.inputs import item_groups
+from embstore.query.grouping import item_groups
 from embstore.query.provenance import Row
 from embstore.query.request import MetricRequest
 from embstore.storage.catalog import Catalog, Ids

@@ -1,9 +1,11 @@
 """Describe how each row of a result was computed, in columns and notes."""
 
+import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from embstore.base.table import show
+from embstore.base.table import show_parameter
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 
@@ -30,6 +32,7 @@ def columns_with_values(columns: Sequence[str], rows: Sequence[Mapping[str, Any]
 
 SPACE_COLUMNS = ("space", "model", *REVISION_COLUMNS, "unit", "pooling", "template", "layer", "layer_name")
 
+_LEVEL = 0.05
 NOTHING_SELECTED = "no item is selected"  # reason of a row without vectors
 NONE_LEFT = "no item that is left is selected"
 """Beginning of the reason of a row without vectors if shards are missing; their names follow."""
@@ -48,7 +51,10 @@ def request_columns(request: "MetricRequest") -> Row:
 
     ``words_missing`` is among them, if there is a list of words, as None: see :func:`.request.missing_words`.
     """
-    values = {parameter.name: request.parameters[parameter.name] for parameter in request.metric.row_parameters}
+    given = request.parameters
+    values = {
+        p.name: None if p.is_words or not p.has_effect(given) else given[p.name] for p in request.metric.row_parameters
+    }
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     seed = {"seed": request.selection.seed} if request.metric.is_seeded else {}
     missing = {} if request.selection.words is None else {"words_missing": None}
@@ -58,9 +64,11 @@ def request_columns(request: "MetricRequest") -> Row:
 def provenance(request: "MetricRequest", row: Mapping[str, Any]) -> Row:
     """Return the parameters, seed and selection that a row was computed with.
 
-    The seed, and a parameter that counts draws, are None if nothing was drawn.
+    Values that the row itself has are those that had an effect. The seed, and a parameter that counts draws, are None
+    if nothing was drawn.
     """
     columns = request_columns(request)
+    columns |= {p.name: row[p.name] for p in request.metric.row_parameters if p.name in row}
     if "seed" not in columns or _is_drawn(request, row):
         return columns
     drawn = [parameter.name for parameter in request.metric.row_parameters if parameter.counts_draws]
@@ -73,12 +81,17 @@ def _is_drawn(request: "MetricRequest", row: Mapping[str, Any]) -> bool:
     return "seed" in request.arguments and row.get("seed", request.selection.seed) is not None
 
 
-def parameter_notes(request: "MetricRequest") -> list[str]:
+def parameter_notes(request: "MetricRequest", rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a note with the parameters that differ from their defaults, since printed tables do not show them."""
-    values = request.parameters
-    changed = {p.name: values[p.name] for p in request.metric.row_parameters if values[p.name] != p.default}
-    shown = [f"{name} = {value if isinstance(value, float) else show(value)}" for name, value in changed.items()]
-    return [f"{request.metric.name}: {', '.join(shown)}"] if shown else []
+    shown = []
+    for parameter in request.metric.row_parameters:
+        given = (row[parameter.name] for row in rows if row[parameter.name] is not None)
+        values = dict.fromkeys(tuple(value) if isinstance(value, list) else value for value in given)
+        if any(value != parameter.default for value in values):
+            texts = (value if isinstance(value, float) else show_parameter(value) for value in values)
+            shown.append(f"{parameter.name} = {' or '.join(map(str, texts))}")
+    has_words = any(parameter.is_words for parameter in request.metric.row_parameters)
+    return [f"{request.metric.name}: {('; ' if has_words else ', ').join(shown)}"] if shown else []
 
 
 def draw_notes(request: "MetricRequest", rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -87,7 +100,16 @@ def draw_notes(request: "MetricRequest", rows: Sequence[Mapping[str, Any]]) -> l
     columns = request_columns(request)
     rows = [row for row in rows if _is_drawn(request, row)]
     texts = ["drawn at random" if drawn is None else drawn({**columns, **row}) for row in rows]
-    return [f"{request.metric.name}: {text} (seed {request.selection.seed})" for text in dict.fromkeys(texts)]
+    notes = [f"{request.metric.name}: {text} (seed {request.selection.seed})" for text in dict.fromkeys(texts)]
+    if request.metric.name == "change" and request.parameters["permutations"]:
+        tests = Counter((row["group_1"], row["group_2"]) for row in rows if row["p"] is not None)
+        n_tests, n_draws = max(tests.values(), default=0), request.parameters["permutations"]
+        if n_tests / (n_draws + 1) >= _LEVEL:
+            notes.append(
+                f"too few permutations for {n_tests} words: no p_holm can be below {n_tests / (n_draws + 1):.2g}. Draw "
+                f"more: ⦃permutations={math.ceil(20 * n_tests / 1000) * 1000}⦄"
+            )
+    return notes
 
 
 def sample_notes(selection: "Selection", card: Card, ids: Ids | None) -> list[str]:

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial, reduce
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, cast
@@ -19,7 +19,7 @@ from embstore.base.arrays import distinct
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.keywords import as_names
 from embstore.base.space import Unit
-from embstore.base.text import item_id
+from embstore.base.text import item_id, sha256_of_words
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 from embstore.storage.files.vectors import LayerVectors
@@ -110,6 +110,11 @@ class WordList:
     repeated: tuple[str, ...]
 
     @property
+    def texts_sha256(self) -> str:
+        """SHA-256 of the words, one a line."""
+        return sha256_of_words(self.texts)
+
+    @property
     def sha256(self) -> str:
         """SHA-256 of the words and the name of the list, which together determine rows and notes."""
         return hashlib.sha256(json.dumps([self.name, self.texts, self.repeated]).encode()).hexdigest()
@@ -138,6 +143,7 @@ class ItemFilter:
     where: str | None = None
     words: WordList | None = None
     limits: Limits = NO_LIMITS
+    common: tuple[str, ...] = ()  # spaces that must all have an item
 
     @property
     def is_empty(self) -> bool:
@@ -151,11 +157,12 @@ class ItemFilter:
         """
         spaces = {card.space: card.unit for card in cards}
         space = next(iter(spaces)) if len(spaces) == 1 else None
-        kept = None if self.where is None else catalog.select(self.where, self.limits, space)
-        if self.words is None:
-            return kept
-        listed = distinct(np.concatenate([_ids_of_words(catalog, unit, self.words) for unit in set(spaces.values())]))
-        return listed if kept is None else np.intersect1d(kept, listed, assume_unique=True)
+        kept = [] if self.where is None else [catalog.select(self.where, self.limits, space)]
+        if self.words is not None:
+            listed = [_ids_of_words(catalog, unit, self.words) for unit in set(spaces.values())]
+            kept.append(distinct(np.concatenate(listed)))
+        kept += [catalog.ids(name) for name in self.common]
+        return reduce(partial(np.intersect1d, assume_unique=True), kept) if kept else None
 
     def check_texts(self, catalog: Catalog, card: Card) -> None:
         """Raise DamagedError if the filter reads texts, and that of an item of a space is missing."""
@@ -165,7 +172,10 @@ class ItemFilter:
     def columns(self) -> dict[str, str]:
         """Return the columns that describe the filter in each row."""
         columns = {} if self.where is None else {"where": self.where}
-        return columns if self.words is None else columns | {"words": self.words.name}
+        columns |= {"common": ",".join(self.common)} if self.common else {}
+        if self.words is None:
+            return columns
+        return columns | {"words": self.words.name, "words_sha256": self.words.texts_sha256}
 
 
 ALL_ITEMS = ItemFilter()
@@ -220,6 +230,7 @@ class Selection:
     Attributes:
         transforms: Names of transforms, applied left to right, each fitted on the selected items; ``steps``: parsed.
         by: Column that divides the items into groups, each with rows of its own; None for no groups.
+        common: Spaces that must all have an item; none for no such condition.
     """
 
     where: str | None = None  # SQL expression over the item columns; None keeps all items
@@ -229,6 +240,7 @@ class Selection:
     limits: Limits = NO_LIMITS
     words: WordList | None = None
     by: "Grouping | None" = None
+    common: tuple[str, ...] = ()
     steps: tuple["Step", ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
@@ -244,7 +256,7 @@ class Selection:
     @property
     def items(self) -> ItemFilter:
         """The filter of the items, before a sample is drawn from them."""
-        return ItemFilter(self.where, self.words, self.limits)
+        return ItemFilter(self.where, self.words, self.limits, self.common)
 
     def select(self, catalog: Catalog, space: str) -> Ids | None:
         """Return the selected ids, ascending; None for all. Without a sample, ids of other spaces may be included."""
@@ -286,6 +298,7 @@ class MetricRequest:
     metric: "Metric"
     parameters: Mapping[str, Any]
     selection: Selection
+    common: bool = False  # whether to keep the items that all spaces of the query have
 
     @property
     def grouping(self) -> "Grouping | None":
@@ -326,3 +339,4 @@ class Case(NamedTuple):
     columns: Mapping[str, Any] = MappingProxyType({})
     notes: tuple[str, ...] = ()
     sentence_space: str | None = None
+    used: Mapping[str, Any] = MappingProxyType({})  # parameters with the values that are used, in place of the given

@@ -68,11 +68,14 @@ class LookupMethods(OpenStore):
             transforms: Transforms of the vectors, applied left to right, each fitted on the selected items: ``center``,
                 ``standardize``, ``abtt:K``, ``abtt-original:K``, ``drop:138,378``, ``whiten``.
             by: Column of the items whose values divide them into groups, each with rows of its own: a column that a
-                build stored (``keep``), a built-in one (``position``, ``zipf_frequency`` …) or ``text``. Items without
+                build stored (``keep``), a built-in one (``position``, ``zipf_frequency`` …) or ``text``; or several
+                with commas (``"genre,label"``), whose combinations of values are the groups. Items without
                 a value are a group too, the last, whose name is None. Transforms are fitted on all groups together.
             bins: For a column of numbers, the intervals that are the groups: their number, with equally many items
                 each (quantiles of the selected items), or ascending edges such as ``[0, 10, 100]``. An interval has its
                 lower edge, and the last one both.
+            common: Whether to keep only the items that all spaces of the query have, so that these are measured over
+                the same items (or pairs, or questions of them).
             **parameters: Parameters of the metric; :meth:`explain` lists them.
 
         Returns:

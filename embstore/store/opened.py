@@ -207,6 +207,7 @@ class QueryOptions(SpaceFilters, total=False):
     transforms: Names
     by: str | None
     bins: "Bins | None"
+    common: bool
 
 
 def metric_request(
@@ -223,6 +224,7 @@ def metric_request(
     transforms: Names = (),
     by: str | None = None,
     bins: "Bins | None" = None,
+    common: bool = False,
     **parameters: Any,
 ) -> tuple["MetricRequest", SpaceFilter, str]:
     """Return the request for a metric, the filter of its spaces, and its layers; ``Store.query`` has the arguments."""
@@ -243,7 +245,8 @@ def metric_request(
 
         grouping = parse_grouping(by, bins)
     selection = Selection(where, as_int(sample), operator.index(seed), as_names(transforms), limits, listed, grouping)
-    return make_request(metric, parameters, selection), SpaceFilter(**filters), as_layers(layers)
+    request = make_request(metric, parameters, selection, common=common)
+    return request, SpaceFilter(**filters), as_layers(layers)
 
 
 def as_layers(layers: LayerSpec) -> str:

@@ -60,6 +60,8 @@ class Stores:
             The rows of :meth:`Store.query` for each store, with its name in the column ``store``; the notes name the
             store unless they hold for all.
         """
+        if parameters.get("common"):
+            raise UsageError("⦃common⦄ is of the spaces of one store: merge the stores, or leave it out.")
         return self._joined(lambda store: partial(store.query, metric, **parameters))
 
     @accepts(Store.neighbours)

@@ -60,8 +60,6 @@ REFUSED = {
     "similarity --dataset rg65 --versus best --differences 0": ["differences must be at least 100, not 0."],
     "similarity --dataset rg65 --test williams": ["--test williams is of --versus: add that, or leave test out."],
     "similarity --dataset rg65 --resample word": ["--resample word is of --versus"],
-    "knn --label pos --versus best --test williams": ["--test williams is for correlations, and knn is a share"],
-    "knn --label pos --versus best --resample word": ["--resample word is for pairs of words."],
     "cka --over max": ["--over max is of --permutations: add that, or leave over out."],
     "cka --block pos": ["--block pos is of --permutations"],
     "cka --permutations -1": ["permutations must be at least 0, not -1."],
@@ -153,6 +151,13 @@ def test_what_cannot_be_asked_says_what_to_do(cli: Any, stores: Stores, call: st
     assert len(result.stderr.splitlines()) == 1
     for part in REFUSED[call]:
         assert part in result.stderr
+
+
+@pytest.mark.parametrize("call", ["--test williams", "--resample word"])
+def test_tests_of_correlations_and_pairs_are_no_options_of_shares(cli: Any, stores: Stores, call: str) -> None:
+    result = run(cli, stores, f"knn --label pos --versus best {call}")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"No such option: {call.split()[0]}" in result.stderr
 
 
 @pytest.mark.parametrize("call", ANSWERED)

@@ -134,6 +134,11 @@ def test_macros_give_what_the_store_gives(made: Synthetic) -> None:
     named = store.neighbours(texts[3], spaces=space, layers=1, k=4, exact=True)
     assert named["text"] == [row[2] for row in rows]
     assert store.sql("SELECT vec('toy.word.last', 1, 'never stored')").fetchall() == [(None,)]
+    [(norm, above)] = store.sql(
+        "SELECT norm(v), list_filter(v, lambda x: x > 0) FROM (SELECT vec($s, 1, $t) AS v)", {"s": space, "t": texts[3]}
+    ).fetchall()
+    assert norm == pytest.approx(np.linalg.norm(vectors[3].astype(np.float64)), rel=1e-12)
+    assert above == [x for x in vectors[3].tolist() if x > 0]
 
 
 @pytest.mark.slow
@@ -203,6 +208,8 @@ def test_neighbours_of_what_is_not_stored_are_an_error_with_the_nearest(made: Sy
         (["SELECT * FROM item"], "no view 'item', and SQL reads nothing else. Did you mean items?"),
         (["SELECT n.text FROM items i, neighbours('toy.word.last', 1, i.text) n"], "neighbours are constants"),
         (["FROM neighbours('toy.word.last', 1, 'text\x1f3\n')"], "'text\\x1f3\\n' is not in toy.word.last. Nearest"),
+        (["SELECT * FROM embeddings WHERE layer = 'output'"], "In SQL a layer is its number"),
+        (["SELECT list_transform([1], x -> x + 1)"], "Write lambda x: x + 1 instead of x -> x + 1."),
         (["SELECT 1", "-f", "x"], "a query was given, and --file too"),
         (["SELECT $a", "-p", "a", "1", "-p", "$a=2"], "-p a was given twice"),
         (["SELECT 1", "--tables"], "--tables and a query do not go together"),

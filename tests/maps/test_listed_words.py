@@ -96,7 +96,7 @@ def test_maps_of_lists_are_stored_beside_others(made: Synthetic, tmp_path: Path)
 def test_drift_among_listed_words_is_that_of_a_store_of_them(made: Synthetic, alone: Synthetic) -> None:
     for arguments in ({"most": 4}, {"texts": ["text2", "text7"]}):
         found = made.store.drift(words=[*LIST, "absent"], k=3, **arguments)
-        assert without(found, "words", "words_missing") == without(alone.store.drift(k=3, **arguments))
+        assert without(found, "words", "words_sha256", "words_missing") == without(alone.store.drift(k=3, **arguments))
         assert {*found["words_missing"]} == {1}
         schema_check("drift", found.to_pylist())
         assert any("'absent'" in note for note in found.notes)
@@ -132,5 +132,7 @@ def test_all_occurrences_of_listed_words_are_taken(make_store: Make, tmp_path: P
     words = "bank,river,money,lake"
     assert {*made.store.map(words=words)["n"]} == {len(ids)}
     right = made.store.drift(where=where, k=2)
-    assert without(made.store.drift(words=words, k=2), "words", "words_missing") == without(right, "where")
+    assert without(made.store.drift(words=words, k=2), "words", "words_sha256", "words_missing") == without(
+        right, "where"
+    )
     assert made.store.export(tmp_path / "a.parquet", made.space, words=words).n == len(ids)

@@ -3,21 +3,23 @@
 import json
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import bibtexparser
 import pytest
+from datasets_written import write_pairs
 from embstore_schemas import generate
-from synthetic import synthetic_card, synthetic_store
+from synthetic import Synthetic, synthetic_card, synthetic_store
 
 import embstore
 from embstore import Store
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.metrics import METRICS
 from embstore.query import cite as citing
-from embstore.query.cite import CHECKPOINTS, COMMANDS, publications
+from embstore.query.cite import CHECKPOINTS, COMMANDS, TESTS, publications
 from embstore.sources.datasets import DATASETS
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +53,7 @@ def test_the_file_of_publications_is_bibtex() -> None:
 def test_every_publication_is_used_and_every_reference_is_there() -> None:
     used = {key for metric in METRICS.values() for key in metric.references}
     used |= {key for spec in DATASETS.values() for key in spec.references}
-    used |= {key for known in (CHECKPOINTS, COMMANDS) for keys in known.values() for key in keys}
+    used |= {key for known in (CHECKPOINTS, COMMANDS, TESTS) for keys in known.values() for key in keys}
     assert used == set(publications())
 
 
@@ -133,6 +135,19 @@ def test_a_result_is_cited_from_a_table_and_from_a_file(store: Store, tmp_path: 
     (tmp_path / "r.csv").write_text("space,layer\n")
     with pytest.raises(UsageError, match=r"r.csv is not a result: write it with"):
         store.cite(result=tmp_path / "r.csv")
+
+
+def test_the_tests_of_a_result_are_cited(make_store: Callable[..., Synthetic]) -> None:
+    made = make_store(n=30, index=False)
+    write_pairs(made)
+    tested = made.store.query("similarity", versus=0, test="steiger")
+    assert {"holm1979", "steiger1980"} <= {*parsed(made.store.cite(result=tested))}
+    tested = made.store.query("similarity", versus=0, test="williams")
+    assert {"holm1979", "williams1959"} <= {*parsed(made.store.cite(result=tested))}
+    shuffled = made.store.query("cka", permutations=20, layers=[0, 1])
+    assert "groger2026" in parsed(made.store.cite(result=shuffled))
+    plain = {*parsed(made.store.cite(result=made.store.query("cka", layers=[0, 1])))}
+    assert not plain & {"holm1979", "williams1959", "steiger1980", "groger2026"}
 
 
 def test_a_result_of_another_command_names_its_checkpoints(store: Store) -> None:

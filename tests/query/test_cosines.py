@@ -91,6 +91,7 @@ def test_occurrences_are_marked(tmp_path: Path) -> None:
     places = [[item.shown for item in made.items].index(text) for text in marked]
     assert found["cosine"] == [pytest.approx(right(made.layer(0), *places), abs=4e-16)]
     assert made.store.cosine("river", marked=marked[0], layers=0)["cosine"][0] < 1
+    assert made.store.cosine(marked[1], marked=marked[0], layers=0)["cosine"] == found["cosine"], "both have brackets"
     with pytest.raises(UsageError, match="'bank' occurs in 2 sentences"):
         made.store.cosine(["bank", "river"])
 

@@ -218,6 +218,24 @@ def test_pictures_have_a_curve_for_each_group(made: tuple[Synthetic, pd.DataFram
     assert [panel["title"]["text"] for panel in panels] == [*list(dict.fromkeys(table["group"]))[:-1], "no value"]
 
 
+def test_groups_of_two_columns_are_combinations_of_their_values(make_store: Make) -> None:
+    made = make_store(n=24, n_blocks=0, index=False)
+    pos = [None if number == 5 else "VN"[number % 2] for number in range(24)]
+    write_columns(made, {"pos": pos, "freq": [number % 3 for number in range(24)], "a,b": ["X"] * 24})
+    found = made.store.query("norms", by="pos, freq", layers=0)
+    assert found["group"] == [*(f"{letter}, {number}" for letter in "NV" for number in range(3)), None]
+    for row in found.rows[:-1]:
+        letter, number = row["group"].split(", ")
+        where = f"pos = '{letter}' AND freq = {number}"
+        assert row["mean"] == pytest.approx(made.store.query("norms", where=where, layers=0)["mean"][0], rel=1e-12)
+    assert {*found["by"]} == {"pos, freq"}
+    assert made.store.query("norms", by="a,b", layers=0)["group"] == ["X"], "the name of one column"
+    with pytest.raises(UnknownNameError, match=r"'frek'\. Did you mean 'freq'"):
+        made.store.query("norms", by="pos,frek")
+    with pytest.raises(UsageError, match="bins= are intervals of one column"):
+        made.store.query("norms", by="pos,freq", bins=2)
+
+
 def test_columns_and_intervals_that_cannot_be(make_store: Make) -> None:
     made = make_store(n=MAX_GROUPS + 1, dim=2, n_blocks=0, index=False)
     write_columns(made, {"freq": [*range(MAX_GROUPS + 1)], "pos": ["X"] * (MAX_GROUPS + 1)})

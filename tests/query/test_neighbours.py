@@ -158,6 +158,9 @@ def test_a_text_that_is_not_stored_names_the_nearest_and_the_remedy(make_store: 
     store = make_store(texts=["house", "horse", "zebra"]).store
     with pytest.raises(NotStoredError, match=r"'hause' is not in toy\.word\.last.*'house', 'horse'.*embed=True"):
         store.neighbours("hause")
+    store = make_store(texts=["duo", "ago", "ego", "do", "dog", "god"]).store
+    with pytest.raises(NotStoredError, match="Nearest stored texts: 'dog', "):
+        store.neighbours("dgo")
 
 
 def test_what_is_asked_wrongly(make_store: Make) -> None:

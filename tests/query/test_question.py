@@ -17,7 +17,7 @@ from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.base.errors import UsageError
-from embstore.base.table import Table
+from embstore.base.table import Table, show_parameter
 from embstore.metrics import METRICS, Parameter
 from embstore.metrics.plugins import problems
 
@@ -33,6 +33,13 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
     "change": {"by": "position", "bins": "0,3,9", "min_contexts": 2},
     **{name: {"label": "freq", "label_bins": "2"} for name in ("knn", "clusters", "probe")},
 }
+# Defaults that have another effect here, and what makes others effective.
+USED: Mapping[tuple[str, str], Any] = {
+    ("valnorm", "value"): "valence", ("spectrum", "k"): 6, ("intrinsic-dimension", "neighbours"): 20,
+    ("rsa", "pairs"): None,
+    **{(metric, "permutations"): 10_000 for metric in ("weat", "sc-weat")},
+}  # fmt: skip
+ANOTHER = {("spectrum", "k"): 3, ("rsa", "pairs"): 50}  # of which no more are there
 # Names, which a type does not give.
 TEXTS: Mapping[str, Any] = {
     "sentence_space": "toy.sentence.mean",
@@ -72,8 +79,12 @@ def ask(store: Store, metric: str, **question: Any) -> Table:
     return store.query(metric, unit=unit, **{**INPUTS.get(metric, {}), **poles, **question})
 
 
-def another(parameter: Parameter) -> Any:
-    """Return a value that is not the default."""
+def another(metric: str, parameter: Parameter) -> Any:
+    """Return a value that is not the default, nor that of INPUTS."""
+    if parameter.is_words:
+        return ["lends", "by"] if metric == "ceat" else WORDS[28:]
+    if (metric, parameter.name) in ANOTHER:
+        return ANOTHER[metric, parameter.name]
     if parameter.choices:
         choices = [choice for choice in parameter.choices if choice != parameter.default]
         return choices[-1]  # the first value of correlate is of occurrences
@@ -91,7 +102,16 @@ def another(parameter: Parameter) -> Any:
 def named_parameters(table: Table) -> set[tuple[str, str]]:
     """Return the parameters and values that a note names, as in ``metric: k = 5, distance = cosine``."""
     listed = [note.partition(": ")[2] for note in table.notes if re.match(r"[a-z-]+: \w+ = ", note)]
-    return {(name, value) for each in listed for name, value in re.findall(r"(\w+) = ([^,]+)", each)}
+    return {match for each in listed for match in re.findall(r"(\w+) = (.+?)(?=[,;] \w+ = |$)", each)}
+
+
+def used(metric: str, parameter: Parameter, question: Mapping[str, Any]) -> Any:
+    """Return the value that has an effect: of what is given, else of the default."""
+    if not parameter.has_effect({each.name: each.default for each in METRICS[metric].parameters} | dict(question)):
+        return None
+    if parameter.name in question:
+        return question[parameter.name]
+    return USED.get((metric, parameter.name), parameter.default)
 
 
 EVERY = [(metric.name, parameter) for metric in METRICS.values() for parameter in metric.parameters]
@@ -103,18 +123,21 @@ def test_rows_of_two_values_of_a_parameter_say_which(store: Store, metric: str, 
     if not parameter.is_in_rows:
         assert parameter.is_input
         return
-    value = another(parameter)
-    plain, changed = ask(store, metric), ask(store, metric, **{parameter.name: value})
+    value, given = another(metric, parameter), dict(INPUTS.get(metric, {}))
+    if parameter.only_with is not None:
+        other, allowed = parameter.only_with
+        given |= {other: allowed[-1]} if allowed != ((),) else {}
+    if metric == "correlate" and parameter.is_words:
+        given |= {"value": "axis", **INPUTS["axis"]}
+    plain, changed = ask(store, metric, **given), ask(store, metric, **given | {parameter.name: value})
     assert set(map(str, plain[parameter.name])).isdisjoint(map(str, changed[parameter.name]))
     if parameter in METRICS[metric].row_parameters:
-        assert plain[parameter.name] == [INPUTS.get(metric, {}).get(parameter.name, parameter.default)] * len(plain)
-        assert changed[parameter.name] == [value] * len(changed)
-        assert (parameter.name, "yes" if value is True else "no" if value is False else str(value)) in named_parameters(
-            changed
-        )
-    given = INPUTS.get(metric, {})
+        assert plain[parameter.name] == [used(metric, parameter, given)] * len(plain)
+        assert changed[parameter.name] == [used(metric, parameter, given | {parameter.name: value})] * len(changed)
+        text = str(value) if isinstance(value, float) else show_parameter(changed[parameter.name][0])
+        assert (parameter.name, text) in named_parameters(changed)
     assert {name for name, _ in named_parameters(plain)} == {
-        each.name for each in METRICS[metric].row_parameters if given.get(each.name, each.default) != each.default
+        each.name for each in METRICS[metric].row_parameters if used(metric, each, given) not in (None, each.default)
     }
 
 

@@ -49,6 +49,14 @@ def test_change_is_that_of_the_vectors(made: Synthetic) -> None:
             )
 
 
+def test_too_few_permutations_for_the_words_are_said(made: Synthetic) -> None:
+    few, enough = (
+        str(made.store.query("change", by="year", min_contexts=3, permutations=n, layers=0).notes) for n in (39, 99)
+    )
+    assert "too few permutations for 4 words: no p_holm can be below 0.1. Draw more: permutations=1000" in few
+    assert "too few permutations" not in enough
+
+
 def test_requested_words_keep_their_p_and_rare_ones_say_why(made: Synthetic) -> None:
     query = made.store.query
     every = {

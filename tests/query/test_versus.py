@@ -11,7 +11,7 @@ from kept_columns import write_columns
 from scipy.stats import spearmanr
 from synthetic import Synthetic
 
-from embstore.base.errors import EmbstoreError, QueryError, UsageError
+from embstore.base.errors import EmbstoreError, QueryError, UnknownNameError, UsageError
 from embstore.metrics.numerics.differences import holm
 
 Make = Callable[..., Synthetic]
@@ -43,6 +43,14 @@ def test_differences_are_of_the_numbers_shown(made: Synthetic) -> None:
     assert "versus toy.word.last layer 1: 60 pairs that all have, 1,000 resamples of the pairs" in str(table.notes)
     assert made.store.query("similarity", dataset="rg65", versus="1").rows == table.rows
     assert made.store.query("similarity", dataset="rg65", versus="1", seed=3)["p"] != table["p"]
+
+
+def test_the_printed_table_has_the_value_and_the_difference_within_80_columns(made: Synthetic) -> None:
+    table = made.store.query("similarity", dataset="rg65", versus="1")
+    shown = ["layer", "spearman", "difference", "difference_low", "difference_high", "p", "p_holm"]
+    assert table.layout()[0] == shown
+    assert max(map(len, repr(table).splitlines()[: 1 + len(table)])) <= 80
+    assert {"low", "high", "coverage"} <= {*table.columns}
 
 
 def test_too_few_resamples_for_many_tests_are_said(made: Synthetic) -> None:
@@ -118,7 +126,7 @@ def test_shares_of_items(make_store: Make) -> None:
             "unknown space or layer 'toy.word.lst'. Did you mean 'toy.word.last'",
             {"versus": "toy.word.lst"},
         ),
-        (UsageError, "is for pairs of words", {"versus": "0", "resample": "word"}),
+        (UnknownNameError, "unknown parameter of correlate 'resample'", {"versus": "0", "resample": "word"}),
         (UsageError, "not groups of items: leave out", {"versus": "0", "by": "pos"}),
         (UsageError, "differences must be at least 100", {"versus": "0", "differences": 7}),
     ],

@@ -110,7 +110,7 @@ class ItemTables:
         self.check()
         sql = f"""SELECT text FROM (SELECT DISTINCT text FROM {FILES}
                                     WHERE item_id IN (SELECT item_id FROM wanted) AND length(text) <= {_MAX_CHARS})
-                  ORDER BY damerau_levenshtein(lower(text), lower($text)),
+                  ORDER BY {connections.by_spelling("text")},
                            jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n"""
         with connections.with_ids(self._reader.connection, "wanted", ids):
             return [row[0] for row in self._reader.rows(sql, self.files, text=escaped(text)[:_MAX_CHARS], n=n)]
@@ -122,7 +122,7 @@ class ItemTables:
                   SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
                   FROM item JOIN {FILES} AS context ON context.item_id = item.context_id
                   WHERE length(item.text) <= {_MAX_CHARS} AND length(context.text) <= {_MAX_CHARS}
-                  ORDER BY damerau_levenshtein(lower(item.text), lower($text)),
+                  ORDER BY {connections.by_spelling("item.text")},
                            jaro_winkler_similarity(lower(context.text), lower($context)) DESC, context.text, item.start
                   LIMIT $n"""
         with connections.with_ids(self._reader.connection, "wanted", ids):

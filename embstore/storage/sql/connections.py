@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     import duckdb
     from fsspec import AbstractFileSystem
 
-_STRING_IS_NO_NUMBER = "Cannot compare values of type VARCHAR"
+_HINTS = {
+    "Cannot compare values of type VARCHAR": "To read strings as numbers: TRY_CAST(name AS DOUBLE).",
+    "to INT16": "In SQL a layer is its number: raw or normed, the other form of layer L, is L + 1, and output or "
+    "projection L + 2.",
+    "lambda arrow": "Write lambda x: x + 1 instead of x -> x + 1.",
+}
 _STRING = r"'[^']*'"  # a doubled quote matches as two adjacent strings
 _OF_DISK = r"(?i)No space left|max_temp_directory_size"
 _CHANGING = r"(?i)\b(?:\w*random\w*|\w*uuid\w*|\w*sample|now|today|ago|age|local(?:time|timestamp)|\w*current\w*)\b"
@@ -198,8 +203,16 @@ def user_error(error: "duckdb.Error", columns: Sequence[str] = ()) -> QueryError
         name = match[1]
         hint = f"A text stands in single quotes: '{name}', as in text = '{name}'."
         return UnknownNameError("column", name, columns, hint)
-    hint = " To read strings as numbers: TRY_CAST(name AS DOUBLE)." if _STRING_IS_NO_NUMBER in str(error) else ""
-    return QueryError(f"this SQL cannot be answered: {first_line(error)}{hint}")
+    hints = [hint for part, hint in _HINTS.items() if part in str(error)]
+    return QueryError(f"this SQL cannot be answered: {'. '.join([first_line(error).rstrip('.'), *hints])}")
+
+
+def by_spelling(column: str) -> str:
+    """Return SQL that orders texts by likeness to ``$text``: of equally near ones, exchanged letters first."""
+    return (
+        f"damerau_levenshtein(lower({column}), lower($text)), "
+        f"list_sort(string_split(lower({column}), '')) <> list_sort(string_split(lower($text), ''))"
+    )
 
 
 def exhausted(error: "duckdb.Error") -> StoreError | None:

@@ -32,8 +32,8 @@ FAILURE = f"""error('{_MARK}' || concat_ws('{_SEPARATOR}', coalesce(_space::VARC
 NEAREST = f"""SELECT text FROM (SELECT DISTINCT text FROM items SEMI JOIN
         (SELECT item_id FROM embeddings WHERE space = $space AND layer = $layer) USING (item_id)
         WHERE length(text) <= {_MAX_CHARS})
-    ORDER BY damerau_levenshtein(lower(text), lower($text)), jaro_winkler_similarity(lower(text), lower($text)) DESC,
-        text LIMIT {_N_NEAREST}"""
+    ORDER BY {connections.by_spelling("text")},
+        jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT {_N_NEAREST}"""
 """SQL of the texts of a layer with the most similar spelling, as :meth:`.ItemTables.nearest_texts` orders them."""
 
 
@@ -57,6 +57,12 @@ MACROS: Mapping[str, Macro] = {
         "Cosine of two vectors, computed in float64; NULL if one is zero.",
         frozenset(),
         "CREATE MACRO cosine(_a, _b) AS nullif(list_cosine_similarity(_a::DOUBLE[], _b::DOUBLE[]), 'NaN'::DOUBLE)",
+    ),
+    "norm": Macro(
+        "norm(v)",
+        "Euclidean length of a vector, computed in float64.",
+        frozenset(),
+        "CREATE MACRO norm(_v) AS sqrt(list_inner_product(_v::DOUBLE[], _v::DOUBLE[]))",
     ),
     "vec": Macro(
         "vec(space, layer, text)",

@@ -1,0 +1,111 @@
+"""Restrict the spaces of a query to their common items, and say where their items differ or come from datasets."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from embstore.base import supply
+from embstore.base.arrays import distinct
+from embstore.base.errors import QueryError
+from embstore.base.space import Unit
+from embstore.query.request import MetricRequest
+from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.files.card import Card
+
+
+def with_common(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]) -> MetricRequest:
+    """Return the request for the items that all of some spaces have, if only these are requested.
+
+    Raises:
+        QueryError: There are none.
+    """
+    if not request.common:
+        return request
+    spaces = {card.space: catalog.ids(card.space) for card in _with_against(catalog, request, cards)}
+    if not len(reduce(_intersect, spaces.values())):
+        sizes = ", ".join(f"{space} ({len(ids):,})" for space, ids in spaces.items())
+        raise QueryError(
+            f"no item is in all of the spaces {sizes}. Choose spaces that have items in common, with ⦃space⦄ or "
+            "⦃unit⦄, or leave out ⦃common⦄."
+        )
+    return replace(request, selection=replace(request.selection, common=tuple(spaces)))
+
+
+def difference_notes(request: MetricRequest, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a note for the spaces of each unit that are measured over different numbers of items or pairs."""
+    keys = ["layer_name", "layer_name_2", "group", *(column.name for column in request.metric.columns if column.is_key)]
+    for unit in () if request.common else dict.fromkeys(row["unit"] for row in rows):
+        of_unit = [row for row in rows if row["unit"] == unit]
+        counts: dict[tuple[Any, ...], set[int]] = {}
+        for row in (row for row in of_unit if row["n"] or not row["reason"]):
+            counts.setdefault(tuple(row.get(key) for key in keys), set()).add(row["n"])
+        differing = [n for members in counts.values() if len(members) > 1 for n in members]
+        if (n_spaces := len({row["space"] for row in of_unit})) < 2:
+            continue
+        remedy = "To take what all of them have: ⦃common=True⦄"
+        if differing:
+            n = f"{min(differing):,} to {max(differing):,}"
+            yield f"The {n_spaces} spaces of {unit}s are not measured over the same: n is {n}. {remedy}"
+        elif request.selection.sample is not None:
+            yield f"Each of the {n_spaces} spaces of {unit}s has a sample of its own items. {remedy}"
+
+
+def baseline_notes(request: MetricRequest) -> list[str]:
+    """Return a note if a baseline is not of all items."""
+    names = [name for name in ("words", "where") if getattr(request.selection, name) is not None]
+    if not request.parameters.get("adjusted") or not names:
+        return []
+    return [f"baseline: of the items that ⦃{names[0]}⦄ selects alone; without it, of all."]
+
+
+def source_notes(catalog: Catalog, request: MetricRequest, card: Card) -> list[str]:
+    """Return a note if the items of a space, all of which are measured, are partly those of datasets."""
+    is_of_items = request.metric.needs in ("summary", "vectors", "neighbours", "column", "layers")
+    if not is_of_items or request.selection.columns():
+        return []
+    sources, n_others = dataset_counts(catalog, card)
+    if not sources or not n_others:
+        return []
+    return [
+        f"{card.space}: its items include those of {', '.join(sources)}. To measure those of one source: ⦃words=SOURCE⦄"
+    ]
+
+
+def dataset_counts(catalog: Catalog, card: Card) -> tuple[dict[str, int], int]:
+    """Return the number of a space's items in each stored dataset of its unit, and the number in none.
+
+    They are not counted in a store at a URL, which would be read for it.
+    """
+    counts: dict[str, int] = {}
+    if not catalog.dataset_names or supply.supplier_of(catalog.paths.root) is not None:
+        return counts, 0
+    ids = catalog.ids(card.space)
+    is_other = np.ones(len(ids), np.bool_)
+    for name in catalog.dataset_names:
+        is_member = np.isin(ids, _ids_of(catalog, name, card.unit))
+        if is_member.any():
+            counts[name] = int(is_member.sum())
+            is_other &= ~is_member
+    return counts, int(is_other.sum())
+
+
+def _ids_of(catalog: Catalog, name: str, unit: Unit) -> Ids:
+    """Return the ids of the items of a dataset, ascending; none if it is stored for other units only."""
+    try:
+        columns = catalog.dataset(name, unit)
+    except QueryError:
+        return np.empty(0, np.int64)
+    return distinct(np.concatenate([column for key, column in columns.items() if key.startswith("item_id")]))
+
+
+def _intersect(first: Ids, second: Ids) -> Ids:
+    return np.intersect1d(first, second, assume_unique=True)
+
+
+def _with_against(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]) -> list[Card]:
+    """Return spaces with that which they are compared with."""
+    against = catalog.cards.get(str(request.parameters.get("against")))
+    return [*cards] if against is None or against in cards else [*cards, against]

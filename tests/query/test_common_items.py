@@ -1,0 +1,100 @@
+"""Spaces that are measured over the same items, and what results say of the items that they are over."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets_written import write_lexicon, write_pairs
+from synthetic import Synthetic
+
+from embstore import Store, Stores
+from embstore.base.errors import QueryError, UsageError
+
+Make = Callable[..., Synthetic]
+TEXTS = [f"text{number}" for number in range(30)]
+
+
+@pytest.fixture
+def store(make_store: Make) -> Store:
+    """Two spaces of 30 and 20 words, of which 15 are in both, with a dataset of pairs and a space of sentences."""
+    first = make_store(texts=TEXTS, index=False)
+    make_store(texts=[*TEXTS[15:], *(f"own{number}" for number in range(5))], model="other", seed=1, index=False)
+    make_store(texts=["one sentence", "another one"], unit="sentence", index=False)
+    write_pairs(first, texts=TEXTS)
+    return first.store
+
+
+ASKED: list[tuple[str, dict[str, Any]]] = [
+    ("anisotropy", {}), ("hubness", {"k": 3, "transforms": "center"}), ("cka", {"sample": 12, "seed": 3}),
+    ("similarity", {"resamples": 0}), ("isoscore", {"where": "length(text) = 6"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("metric", "options"), ASKED, ids=[metric for metric, _ in ASKED])
+def test_common_items_are_those_of_a_list_of_them(store: Store, metric: str, options: dict[str, Any]) -> None:
+    found = store.query(metric, unit="word", layers=[0, 2], common=True, **options)
+    listed = store.query(metric, unit="word", layers=[0, 2], words=TEXTS[15:], **options)
+    assert {*found["common"]} == {"other.word.last,toy.word.last"}
+    own = ("words", "words_sha256", "words_missing", "common")
+    rows = [
+        [{key: value for key, value in row.items() if key not in own} for row in table] for table in (found, listed)
+    ]
+    assert rows[0] == rows[1]
+    assert len({row["n"] for row in found}) == 1
+    assert not any("not measured over the same" in note for note in found.notes)
+    assert found.rows == store.query(metric, unit="word", layers=[0, 2], common=True, **options).rows, "as it is stored"
+
+
+def test_an_answer_over_common_items_is_computed_again_when_they_change(store: Store, make_store: Make) -> None:
+    before = store.query("hubness", k=3, unit="word", common=True)["n"]
+    make_store(texts=["own5"], model="toy", seed=4, index=False)
+    make_store(texts=["own5"], model="other", seed=5, index=False)
+    assert [n + 1 for n in before] == store.query("hubness", k=3, unit="word", common=True)["n"]
+
+
+def test_spaces_over_different_items_are_noted(store: Store) -> None:
+    note = "The 2 spaces of words are not measured over the same: n is {} to {}. To take what all of them have: "
+    note += "common=True"
+    assert note.format(20, 30) in store.query("anisotropy", layers=0).notes
+    sampled = store.query("norms", layers=0, sample=10, unit="word").notes
+    assert "Each of the 2 spaces of words has a sample of its own items. " + note.partition("{}. ")[2] in sampled
+    pairs = store.query("similarity", resamples=0, layers=0)
+    assert note.format(*sorted({*pairs["n"]})) in pairs.notes
+    same = store.query("norms", layers=0, unit="word", where="text LIKE 'text2%' AND length(text) = 6")
+    assert not any("not measured" in note for note in same.notes)
+
+
+def test_spaces_without_common_items_are_refused_with_their_sizes(store: Store, make_store: Make) -> None:
+    sizes = r"toy\.word\.last \(30\)"
+    with pytest.raises(QueryError, match=rf"no item is in all of the spaces (?=.*{sizes}).*toy\.sentence\.last \(2\)"):
+        store.query("anisotropy", common=True)
+    with pytest.raises(UsageError, match="common= is of the spaces of one store"):
+        Stores([store, make_store("second").store]).query("anisotropy", common=True)
+
+
+def test_results_and_info_name_the_datasets_that_a_space_has_items_of(make_store: Make) -> None:
+    made = make_store(texts=TEXTS, index=False)
+    assert made.store.query("norms", layers=0).notes == ("toy.word.last: n = 30",)
+    write_lexicon(made, TEXTS[:7])
+    store = Store(made.root)
+    source = 'toy.word.last: its items include those of bellezza. To measure those of one source: words="SOURCE"'
+    assert source in store.query("isoscore", layers=0).notes
+    assert source in store.query("cka", layers=0).notes
+    assert source not in store.query("isoscore", layers=0, words=TEXTS[:9]).notes
+    assert any(note.startswith("toy.word.last: 7 of bellezza, 23 of no dataset") for note in store.info().notes)
+    write_lexicon(made, TEXTS, name="whole")
+    assert not any("of no dataset" in note for note in Store(made.root).info().notes), "there is nothing else"
+
+
+def test_the_baseline_of_selected_words_is_noted_and_that_of_the_word_itself_not_subtracted(make_store: Make) -> None:
+    made = make_store(texts=[f"the bank {n}" for n in range(4)], unit="occurrence", index=False)
+    found = made.store.query("self-similarity", word="the", words="the,", adjusted=True, min_contexts=2, layers=0)
+    [row] = found
+    assert row["self_similarity"] == pytest.approx(row["baseline"])
+    assert row["adjusted"] is None
+    assert row["reason"] == "adjusted: the baseline is of the word itself, since no other is selected"
+    assert "baseline: of the items that words= selects alone; without it, of all." in found.notes
+    whole = made.store.query("self-similarity", word="the", adjusted=True, min_contexts=2, layers=0)
+    assert np.isfinite(whole["adjusted"][0])
+    assert not any(note.startswith("baseline") for note in whole.notes)
