@@ -108,7 +108,7 @@ METRICS = (
         "cosine and exact, ties to the lower item id; but no value is clipped, and nothing is added to the "
         "denominator (they add 10⁻⁶). The formula of Gröger et al. (2026), which centres the masked matrices, is "
         "biased. By chance it is not 0 but up to about k/(n − 1), the share of neighbours in common; for small k it "
-        "may be above 1 or below 0. As theirs, it depends a little on which layer comes first, since nearest neighbours "
-        "are directed. It needs the same transform in both layers.",
+        "may be above 1 or below 0. As theirs, it depends a little on which layer comes first, since neighbours are "
+        "directed. It needs the same transform in both layers.",
     ),
 )  # fmt: skip
