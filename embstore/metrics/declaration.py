@@ -119,6 +119,7 @@ class Parameter:
         metavar: Placeholder for the value in the help.
         is_input: Whether it names an input (a dataset, a file of words) rather than a setting of the function.
         in_rows: Whether each row has a column with its value; None for all parameters that are not inputs.
+        takes_numbers: Whether numbers may be given for the text that the command line has, as in 0,10,100.
         counts_draws: Whether it is a number of random draws, which is None in a row for which nothing was drawn.
         only_with: Another parameter, and those of its values with which this one has an effect; none for all but its
             default. Without effect it is None in the rows.
@@ -134,6 +135,7 @@ class Parameter:
     metavar: str | None = None
     is_input: bool = False
     in_rows: bool | None = None
+    takes_numbers: bool = False
     counts_draws: bool = False
     only_with: tuple[str, tuple[Any, ...]] | None = None
 
@@ -170,9 +172,9 @@ class Parameter:
         """Return a value with NumPy's numbers and truth values as Python's, and several strings as a tuple."""
         if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
             value = value.item()
-        if self.kind is str and isinstance(value, int | list | tuple) and not (self.is_words or value is True):
-            numbers = [value] if isinstance(value, int) else value  # as the command line has them: 0,10,100
-            if all(type(number) in (int, float) for number in numbers):
+        if self.takes_numbers and isinstance(value, int | list | tuple):
+            numbers = [value] if isinstance(value, int) else value
+            if numbers and all(type(number) in (int, float) for number in numbers):
                 value = ",".join(map(str, numbers))
         if self.kind is tuple and isinstance(value, Iterable):
             value = (value,) if isinstance(value, str) else tuple(value)

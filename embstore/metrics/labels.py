@@ -144,7 +144,7 @@ LABEL = Parameter("label", None, "Column of the items whose values are classes, 
                   value_type=str, metavar="NAME", is_input=True)  # fmt: skip
 LABEL_BINS = Parameter(
     "label_bins", None, "Cut a label of numbers into this many intervals, or at these edges, as in 0,10,100.",
-    value_type=str, metavar="N|EDGES", is_input=True, in_rows=True,
+    value_type=str, metavar="N|EDGES", takes_numbers=True, is_input=True, in_rows=True,
 )  # fmt: skip
 LABEL_COLUMN = Column("label", "string", "the column with the classes", is_key=True)
 LABEL_COUNTS = (

@@ -24,7 +24,7 @@ _WITH_VERSUS, _WITH_PERMUTATIONS = ("versus", ()), ("permutations", ())
 VERSUS = (
     Parameter("versus", None,
         "Test each layer against a layer of its space, against the same layer of another space, or against the best "
-        "layer.", value_type=str, metavar="LAYER|SPACE|best", is_input=True),
+        "layer.", value_type=str, metavar="LAYER|SPACE|best", takes_numbers=True, is_input=True),
     Parameter("differences", None, "Number of resamples for the differences; by default those of the intervals, or "
               "1,000.", value_type=int, minimum=100, is_input=True, only_with=_WITH_VERSUS),
 )  # fmt: skip

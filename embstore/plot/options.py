@@ -93,7 +93,7 @@ def _read_range(given: str | Sequence[float], *, is_log: bool) -> tuple[float, f
 def _read_label(text: str) -> tuple[str, str]:
     space, is_there, label = text.partition("=")
     if not (space and is_there and label):
-        raise UsageError(f"{text!r} is no label: write SPACE=TEXT, as in --label 'minilm.word.last=MiniLM, words'.")
+        raise UsageError(f"{text!r} is no label: write SPACE=TEXT, as in ⦃label='minilm.word.last=MiniLM, words'⦄.")
     return space, label
 
 

@@ -112,7 +112,7 @@ def test_a_recall_that_cannot_be_reached_is_said_and_the_best_kept(
     assert (table["recall"], table["wanted_recall"]) == ([0.5], [0.99])
     assert table.notes == (
         "toy.word.last layer 2: the best ivf index (n_probe 1, n_exact 48) has recall@10 0.5000; 0.99 was wanted. It "
-        "is kept. For exact answers: embstore neighbours --exact, or embstore index --kind flat.",
+        "is kept. For exact answers: embstore neighbours TEXT --exact, or embstore index --kind flat.",
     )
     notes = made.store.neighbours("text7", layers=2).notes
     assert notes == (

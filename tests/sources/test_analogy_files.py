@@ -96,7 +96,7 @@ def test_a_line_of_a_folder_is_named_with_its_file(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "questions.txt"
     path.write_text(GOOGLE)
-    with pytest.raises(UsageError, match="columns= and delimiter= are for tables"):
+    with pytest.raises(UsageError, match="columns=, header=False, delimiter= and comment= are for tables"):
         add(path, columns=["a", "b"])
     with pytest.raises(UsageError, match="analogies are of words"):
         add(path, unit="sentence")
