@@ -25,6 +25,9 @@ def test_commands_name_the_store_of_the_command_that_runs() -> None:
         assert rendered(message) == (
             "Run: embstore verify --deep --store 'my store', or embstore build 'a b.txt' --unit word."
         )
+        set_call(["embstore", "build", "--", "-a.txt"], [])
+        assert rendered("⦃again unit=word⦄") == "embstore build --unit word -- -a.txt"
+        set_call([], ["--store", "my store"])
         with command_line():
             set_call(["embstore", "info"], [])
             assert rendered(message) == "Run: embstore verify --deep, or embstore info --unit word."

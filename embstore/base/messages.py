@@ -66,9 +66,18 @@ def rendered(message: str, style: Style | None = None) -> str:
         return message
     style = style or _of_context.get() or _of_process
     words, store = _call
-    again = f"{shlex.join(words)} " if words and style is as_option else ""
+    again, rest = "", ""
+    if words and style is as_option:
+        words = [*words]
+        end = words.index("--") if "--" in words else len(words)
+        again, rest = f"{shlex.join(words[:end])} ", "".join(f" {shlex.quote(word)}" for word in words[end:])
     message = _COMMAND.sub(lambda found: " ".join([found[1], *map(shlex.quote, store)]), message)
-    return _PARAMETER.sub(lambda found: (again if found[1] else "") + style(found[2], found[3]), message)
+
+    def written(found: re.Match[str]) -> str:
+        parameter = style(found[2], found[3])
+        return f"{again}{parameter}{rest}" if found[1] else parameter
+
+    return _PARAMETER.sub(written, message)
 
 
 def rendered_all(messages: Iterable[str]) -> tuple[str, ...]:

@@ -1,14 +1,14 @@
 """Choose the unit of each source of a build: the requested one, its own, or the one that its texts show.
 
 White space between words shows it: a source in which at least 90 % of the texts have some is of sentences, one in which
-at most 10 % have some is of words, and any other is refused. The first texts decide, so that a source is read once; if
-the whole source shows something else, it is refused at its end.
+at most 10 % have some is of words, and any other is refused. The first texts decide; if the whole source
+shows something else, it is refused at its end.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 
 from embstore.base.errors import SourceError, UsageError, shortened
 from embstore.base.space import Unit
@@ -18,7 +18,7 @@ from embstore.sources import Blank, Row, Source, find_dataset
 MOST, FEW = 0.9, 0.1
 """Shares of texts with white space: from the first one on a source is of sentences, up to the second one of words."""
 
-_FIRST_ROWS, _N_EXAMPLES = 1000, 2  # the first rows decide, and are in memory meanwhile
+_FIRST_TEXTS, _N_EXAMPLES = 1000, 2  # the first texts decide, and are in memory meanwhile
 _SPACE_BETWEEN = re.compile(r"\S\s+\S")
 
 
@@ -35,7 +35,7 @@ def by_unit(sources: Sources) -> list[tuple[Unit, Sources]]:
         found.append((None if given.targets is None else Unit.OCCURRENCE, given.open(sources.keep)))
     groups: dict[Unit, list[Opened]] = {}
     for own, source in found:
-        unit, rows = (own, source.rows()) if own else _decided(source, sources.limit or _FIRST_ROWS)
+        unit, rows = (own, source.rows()) if own else _decided(source, sources.limit)
         groups.setdefault(unit, []).append((source, rows))
     if sources.targets is not None and Unit.OCCURRENCE not in groups:
         raise UsageError("⦃span⦄ and ⦃targets⦄ are for files of sentences, and no source is one. Leave them out.")
@@ -45,34 +45,42 @@ def by_unit(sources: Sources) -> list[tuple[Unit, Sources]]:
     ]
 
 
-def _decided(source: Source, limit: int) -> tuple[Unit, Iterator[Row | Blank]]:
+def _decided(source: Source, limit: int | None) -> tuple[Unit, Iterator[Row | Blank]]:
     """Return the unit that the first texts of a source show, and all its rows."""
-    spacing = _Spacing(source.name)
+    spacing, first = _Spacing(source, limit), []
     rows = spacing.counted(source.rows())
-    first = list(islice(rows, min(limit, _FIRST_ROWS)))
+    for row in rows:
+        first.append(row)
+        if sum(spacing.counts) == _FIRST_TEXTS:
+            break
     unit = spacing.decided = spacing.unit()
+    remark = ""
     if unit is Unit.SENTENCE:
-        texts = (
-            f"{'first ' if len(first) == _FIRST_ROWS else ''}{sum(spacing.counts):,} texts, one in each line or row,"
+        texts = f"{'first ' if sum(spacing.counts) == _FIRST_TEXTS else ''}{sum(spacing.counts):,} texts"
+        remark = (
+            f"{source.name}: taken for sentences, since {spacing.counts[True]:,} of its {texts}, one in each line or "
+            "row, have white space; for words or phrases, add ⦃unit=word⦄."
         )
-        source.remarks.append(
-            f"{source.name}: taken for sentences, since {spacing.counts[True]:,} of its {texts} have white space; for "
-            "words or phrases, add ⦃unit=word⦄."
-        )
-    return unit, chain(first, rows)
+    if source.file is None:  # standard input and iterables are read once
+        source.remarks.extend([remark] if remark else [])
+        return unit, chain(first, rows)
+    rows.close()  # of many files not all can be open
+    return unit, _Spacing(source, limit, unit).counted(source.rows(), remark)
 
 
 class _Spacing:
     """Counts the texts of a source without and with white space between words, and keeps the first ones of each."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.counts = name, [0, 0]
-        self.decided: Unit | None = None
+    def __init__(self, source: Source, limit: int | None, decided: Unit | None = None) -> None:
+        self._source, self._limit, self.decided, self.counts = source, limit, decided, [0, 0]
         self._examples: tuple[list[str], list[str]] = [], []
 
-    def counted(self, rows: Iterable[Row | Blank]) -> Iterator[Row | Blank]:
-        """Yield rows, counting their texts; at the end, raise UsageError as :meth:`unit` does."""
+    def counted(self, rows: Iterable[Row | Blank], remark: str = "") -> Generator[Row | Blank]:
+        """Yield rows, counting their texts; at their end or at the limit, raise UsageError as :meth:`unit` does."""
         for row in rows:
+            if remark:
+                self._source.remarks.append(remark)  # which were cleared at the first row
+                remark = ""
             if isinstance(row, Row):
                 if "\0" in row.text:
                     raise SourceError(
@@ -83,6 +91,8 @@ class _Spacing:
                 self.counts[has_space] += 1
                 if len(self._examples[has_space]) < _N_EXAMPLES:
                     self._examples[has_space].append(f"{shortened(row.text)!r} ({row.origin})")
+                if sum(self.counts) == self._limit:
+                    self.unit()
             yield row
         self.unit()
 
@@ -93,8 +103,8 @@ class _Spacing:
         if FEW < share < MOST or unit is not (self.decided or unit):
             without, with_space = map(" and ".join, self._examples)
             raise UsageError(
-                f"{self.name} may be of words or of sentences: {self.counts[True]:,} of {sum(self.counts):,} texts "
-                f"have white space, such as {with_space}; {self.counts[False]:,} have none, such as {without}. Say "
-                "what each text is.\nA word or phrase: ⦃again unit=word⦄\nA sentence: ⦃again unit=sentence⦄"
+                f"{self._source.name} may be of words or of sentences: {self.counts[True]:,} of {sum(self.counts):,} "
+                f"texts have white space, such as {with_space}; {self.counts[False]:,} have none, such as {without}. "
+                "Say what each text is.\nA word or phrase: ⦃again unit=word⦄\nA sentence: ⦃again unit=sentence⦄"
             )
         return unit

@@ -401,8 +401,8 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
 METRICS = (
     Metric(
         name="self-similarity", label="Self-similarity", drawn_values=("adjusted", "self_similarity", "baseline"),
-        elsewhere="Words by themselves and sentences have one vector each; the mean cosine between them: embstore "
-        "query anisotropy",
+        elsewhere="Words by themselves and sentences have one vector each; the mean cosine between them: "
+        "⦃embstore query anisotropy⦄",
         help="Mean cosine between the occurrences of a word.", function=self_similarity,
         columns=_columns(
             Column("self_similarity", "number", "mean cosine over all pairs of a word's occurrences", -1, 1,
@@ -454,7 +454,7 @@ METRICS = (
     Metric(
         name="mev", label="Maximum explainable variance", drawn_values=("adjusted", "mev", "baseline"),
         elsewhere="Words by themselves and sentences have one vector each; what one direction explains of all of them: "
-        "embstore query spectrum -k 1 --variant uncentred",
+        "⦃embstore query spectrum -k 1 --variant uncentred⦄",
         help="Maximum explainable variance: how much of a word's occurrences one direction explains.", function=mev,
         columns=_columns(
             Column("mev", "number", "share of the first component of a word's occurrences", 0, 1,

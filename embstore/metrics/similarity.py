@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 MIN_INTERVAL_PAIRS = 10
 NO_TEXTS = (
     "the stored dataset has no score_text, the scores as they stand in its file; stsb-wolfe2022 has them: "
-    "embstore build stsb-wolfe2022"
+    "⦃embstore build stsb-wolfe2022⦄"
 )
 _BLOCK_PAIRS = 128  # their vectors fit in the processor's cache
 

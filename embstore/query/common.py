@@ -1,5 +1,6 @@
 """Restrict the spaces of a query to their common items, and say where their items differ or come from datasets."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -14,6 +15,8 @@ from embstore.base.space import Unit
 from embstore.query.request import MetricRequest
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
+
+_MOST_NAMED = 6
 
 
 def with_common(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]) -> MetricRequest:
@@ -61,17 +64,22 @@ def baseline_notes(request: MetricRequest) -> list[str]:
     return [f"baseline: of the items that ⦃{names[0]}⦄ selects alone; without it, of all."]
 
 
-def source_notes(catalog: Catalog, request: MetricRequest, card: Card) -> list[str]:
-    """Return a note if the items of a space, all of which are measured, are partly those of datasets."""
+def source_notes(catalog: Catalog, request: MetricRequest) -> list[str]:
+    """Return a note if all items are measured, and the store has several datasets; none is read for it."""
     is_of_items = request.metric.needs in ("summary", "vectors", "neighbours", "column", "layers")
-    if not is_of_items or request.selection.columns():
+    names = sorted(catalog.dataset_names)
+    if len(names) < 2 or not is_of_items or request.selection.columns():
         return []
-    sources, n_others = dataset_counts(catalog, card)
-    if not sources or not n_others:
-        return []
+    shown = ", ".join(map(source_name, names[:_MOST_NAMED])) + (" …" if len(names) > _MOST_NAMED else "")
     return [
-        f"{card.space}: its items include those of {', '.join(sources)}. To measure those of one source: ⦃words=SOURCE⦄"
+        f"n is of all items, of whatever source. The store has {shown}; ⦃embstore info⦄ counts the items of each. To "
+        "measure those of one: ⦃words=SOURCE⦄"
     ]
+
+
+def source_name(stem: str) -> str:
+    """Return the name of a stored dataset as it is given: ``words:5000`` for ``words_5000``."""
+    return re.sub(r"^words_(\d+)$", r"words:\1", stem)
 
 
 def dataset_counts(catalog: Catalog, card: Card) -> tuple[dict[str, int], int]:
@@ -87,7 +95,7 @@ def dataset_counts(catalog: Catalog, card: Card) -> tuple[dict[str, int], int]:
     for name in catalog.dataset_names:
         is_member = np.isin(ids, _ids_of(catalog, name, card.unit))
         if is_member.any():
-            counts[name] = int(is_member.sum())
+            counts[source_name(name)] = int(is_member.sum())
             is_other &= ~is_member
     return counts, int(is_other.sum())
 

@@ -12,7 +12,6 @@ from embstore.base.space import Layer
 from embstore.base.summary import Summary
 from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.declaration import Scored
-from embstore.query.common import source_notes
 from embstore.query.layer_data import Block, LayerMethods, StoredLayer, TransformedLayer, stored_layers, transformed
 from embstore.query.provenance import Row, sample_notes
 from embstore.query.request import Case, MetricRequest, Selection
@@ -35,7 +34,6 @@ def compute_layers(
     """Compute a metric for some layers of a space; yield each layer with its answer as soon as it is computed."""
     only = request.selection.select(catalog, card.space) if groups is None else groups.ids
     notes = [*sample_notes(request.selection, card, only), *(() if groups is None else groups.notes)]
-    notes += source_notes(catalog, request, card)
     used = [_used(catalog, request, card, case, only) for case in cases]
     case_notes = [note for case in cases for note in case.notes]
     across = tuple(dict.fromkeys(column for case in cases for column in case.columns))

@@ -167,6 +167,7 @@ def _compare(
                 "versus": BEST if reference is None else layer.name if place[0] == space else space,
                 "difference": difference.value, "difference_low": difference.low,
                 "difference_high": difference.high, "p": p, "detectable": difference.detectable,
+                "differences": n_resamples, "seed": request.selection.seed,
             }  # fmt: skip
         columns[place] = row
     largest = max(row["detectable"] or 0.0 for row in columns.values())

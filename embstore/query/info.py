@@ -54,9 +54,9 @@ def info(catalog: Catalog) -> Table:
                 f"Run the same build again, or: ⦃embstore remove --space {space}⦄"
             )
         sources, n_others = dataset_counts(catalog, card)
-        if sources and n_others:
+        if any(n < catalog.count(space) for n in sources.values()):
             counts = ", ".join(f"{n:,} of {name}" for name, n in sources.items())
-            example = "To measure those of one: embstore query METRIC --words NAME"
+            example = "To measure those of one: ⦃embstore query METRIC --words NAME⦄"
             notes.append(f"{space}: {counts}, {n_others:,} of no dataset. {example}")
     if catalog.columns.has_kept:
         notes.append("The items have columns, which are listed by: ⦃embstore info --columns⦄")

@@ -129,7 +129,7 @@ def _check_pairs(name: str, columns: Columns) -> None:
     if "item_id_2" not in columns:
         raise QueryError(
             f"{name!r} is not a dataset of pairs. Those have two texts and a score in each row. For a lexicon: "
-            f"embstore query valnorm --lexicon {name}"
+            f"⦃embstore query valnorm --lexicon {name}⦄"
         )
     _numbers(columns, name, "score")
 

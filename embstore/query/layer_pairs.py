@@ -125,7 +125,6 @@ class _Pair:
             notes.append(f"{side.name} and {other.name} have {len(self.common_ids)} items in common, of {sizes}.")
         ids = self.selected() if groups is None else groups.ids
         notes += sample_notes(request.selection, side.card, ids)
-        notes += source_notes(side.catalog, request, side.card)
         down, down_notes = _layers(request, side, ids)
         across, across_notes = (None, []) if self.is_one_space else _layers(request, other, ids)
         notes += [*down_notes, *across_notes]
@@ -200,7 +199,9 @@ def compare(
         rows += [row | word_columns for row in _described(request, side, other, answer)]
     if disjoint and len(disjoint) == len(pairs):
         raise QueryError(" ".join([*disjoint, *notes]))
-    return _tabulate(request, rows, [*notes, *difference_notes(request, rows), *disjoint])
+    return _tabulate(
+        request, rows, [*notes, *source_notes(catalog, request), *difference_notes(request, rows), *disjoint]
+    )
 
 
 def stored_pairs(

@@ -12,7 +12,7 @@ from embstore.metrics import Metric, as_metric
 from embstore.metrics.declaration import Need
 from embstore.metrics.significance import VERSUS_COLUMNS, check_needed
 from embstore.query.cache import Answers
-from embstore.query.common import baseline_notes, difference_notes, with_common
+from embstore.query.common import baseline_notes, difference_notes, source_notes, with_common
 from embstore.query.compute import compute_layers
 from embstore.query.provenance import (
     REVISION_TYPES,
@@ -100,7 +100,7 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
                 | compared.get((card.space, layer, number), no_columns)
                 for number, row in enumerate(answer.rows)
             ]
-    notes += [*difference_notes(request, rows), *baseline_notes(request)]
+    notes += [*source_notes(catalog, request), *difference_notes(request, rows), *baseline_notes(request)]
     if metric.best:
         notes += mark_best(metric, metric.best, rows)
     return _tabulate(request, rows, tuple(across), notes)
@@ -143,7 +143,7 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
         raise UsageError(f"{metric.name} compares groups of occurrences. Name their column: ⦃by=year⦄")
     if metric.needs == "column":
         if not request.parameters["column"]:
-            example = f"embstore query {metric.name} --column freq"
+            example = f"⦃embstore query {metric.name} --column freq⦄"
             raise UsageError(f"{metric.name} needs a column of the items. Name it: {example}")
         names.append(request.parameters["column"])
     if metric.needs == "labels":
@@ -277,7 +277,8 @@ def _tabulate(
     hidden = {*keys, *(column.name for column in metric.columns if not column.shown), "best"}  # printed as a star
     if request.parameters.get("versus") is not None:  # which leaves no room for other columns
         value = metric.best or next(name for name in names if name not in hidden)
-        hidden |= {*names} - {value, *(column.name for column in VERSUS_COLUMNS)}
+        if any(row["difference"] is not None for row in rows):
+            hidden |= {*names} - {value, *(column.name for column in VERSUS_COLUMNS)}
     shown = tuple(name for name in names if name not in hidden)
     down = tuple(key for key in keys if key not in across)
     # Columns without any value were not requested; if no column has one, the first is printed with dashes.

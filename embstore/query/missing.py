@@ -135,9 +135,9 @@ def remedy(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
 
 def embed_command(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
     """Return the command that embeds missing texts into a space, from their sources or else from standard input."""
+    is_spaced = any(len(text.split()) > 1 for text in missing)  # a build may take them for sentences
     if sources or len(missing) > _MAX_IN_COMMAND or card.imported is not None:
-        return build_command(sources or ["FILE"], card)
-    is_spaced = any(len(text.split()) > 1 for text in missing)  # a build would take them for sentences
+        return build_command(sources or ["FILE"], card, names_unit=is_spaced)
     return f"printf '%s\\n' {shlex.join(missing)} | {build_command(['-'], card, names_unit=is_spaced)}"
 
 

@@ -205,7 +205,7 @@ class QueryOptions(SpaceFilters, total=False):
     sample: int | None
     seed: int
     transforms: Names
-    by: str | None
+    by: str | Sequence[str] | None
     bins: "Bins | None"
     common: bool
 
@@ -222,7 +222,7 @@ def metric_request(
     sample: int | None = None,
     seed: int = 0,
     transforms: Names = (),
-    by: str | None = None,
+    by: str | Sequence[str] | None = None,
     bins: "Bins | None" = None,
     common: bool = False,
     **parameters: Any,
@@ -243,7 +243,7 @@ def metric_request(
     if by is not None or bins is not None:
         from embstore.query.grouping import parse_grouping
 
-        grouping = parse_grouping(by, bins)
+        grouping = parse_grouping(by if by is None else ",".join(as_names(by)), bins)
     selection = Selection(where, as_int(sample), operator.index(seed), as_names(transforms), limits, listed, grouping)
     request = make_request(metric, parameters, selection, common=common)
     return request, SpaceFilter(**filters), as_layers(layers)

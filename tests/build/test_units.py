@@ -1,6 +1,7 @@
 """The unit of a source that nobody names: its texts show it, or the source is refused."""
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def test_a_mixed_source_is_refused_with_examples(build: Build, source, tmp_path:
 def test_a_source_is_read_once_and_refused_at_its_end_if_its_beginning_deceived(
     build: Build, source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(units, "_FIRST_ROWS", 10)
+    monkeypatch.setattr(units, "_FIRST_TEXTS", 10)
     stream = io.StringIO("".join(f"{line}\n" for line in SENTENCES))
     monkeypatch.setattr("sys.stdin", stream)
     report = build("-")
@@ -83,6 +84,24 @@ def test_a_source_is_read_once_and_refused_at_its_end_if_its_beginning_deceived(
     with pytest.raises(UsageError, match="190 of 200 texts have white space"):
         build(source(*WORDS[:10], *SENTENCES[:19] * 10))
     assert embedded(build(source(*SENTENCES, *WORDS), limit=12)) == {"sentence": 12}
+    with pytest.raises(UsageError, match="20 of 25 texts have white space"):
+        build(source(*SENTENCES, *WORDS), limit=25)
+    blank = build(source(*[""] * 12, *SENTENCES))
+    assert embedded(blank) == {"sentence": 20}
+    assert "taken for sentences" in blank.notes[0]
+    assert embedded(build(source("", *SENTENCES), limit=1)) == {"sentence": 1}
+
+
+def test_of_many_files_few_are_open(build: Build, source) -> None:
+    resource = pytest.importorskip("resource")
+    names = [source(*SENTENCES * 60, name=f"{number}.txt") for number in range(40)]
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    n_open = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 64
+    resource.setrlimit(resource.RLIMIT_NOFILE, (n_open + 30, before[1]))
+    try:
+        assert embedded(build(names)) == {"sentence": 20}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_what_declares_its_unit_keeps_it(build: Build, source, tmp_path: Path) -> None:

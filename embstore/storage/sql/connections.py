@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     import duckdb
     from fsspec import AbstractFileSystem
 
-_HINTS = {
+_HINTS = {  # by a pattern in DuckDB's message
     "Cannot compare values of type VARCHAR": "To read strings as numbers: TRY_CAST(name AS DOUBLE).",
-    "to INT16": "In SQL a layer is its number: raw or normed, the other form of layer L, is L + 1, and output or "
-    "projection L + 2.",
+    "(raw|normed|output|projection|top)' to INT16": "In SQL a layer is its number: raw or normed, the other form of "
+    "layer L, is L + 1, and output or projection L + 2.",
     "lambda arrow": "Write lambda x: x + 1 instead of x -> x + 1.",
 }
 _STRING = r"'[^']*'"  # a doubled quote matches as two adjacent strings
@@ -203,7 +203,7 @@ def user_error(error: "duckdb.Error", columns: Sequence[str] = ()) -> QueryError
         name = match[1]
         hint = f"A text stands in single quotes: '{name}', as in text = '{name}'."
         return UnknownNameError("column", name, columns, hint)
-    hints = [hint for part, hint in _HINTS.items() if part in str(error)]
+    hints = [hint for part, hint in _HINTS.items() if re.search(part, str(error))]
     return QueryError(f"this SQL cannot be answered: {'. '.join([first_line(error).rstrip('.'), *hints])}")
 
 
