@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from embstore import Store
 from embstore.metrics.probe import STRENGTHS
 
-_LENGTHS = ("short",) * 5 + ("middle",) * 2 + ("long",) * 2 + ("longest",)  # of a word's number of characters
+_LENGTHS = ("short",) * 4 + ("middle",) * 2 + ("long",) * 2 + ("longest",)  # of a word's number of characters
 
 
 def claims(space: Workspace) -> list[Result]:
@@ -70,7 +70,7 @@ def _labelled_store(space: Workspace) -> Path:
     path = space.new("labelled")
     source = space.root / "lengths.csv"
     words = [item.text for item in words_of(f"words:{space.size.words}")]
-    source.write_text("word,length\n" + "".join(f"{word},{_LENGTHS[min(len(word), 9)]}\n" for word in words))
+    source.write_text("word,length\n" + "".join(f"{word},{_LENGTHS[min(len(word), 8)]}\n" for word in words))
     Store(path).build(source, columns=["word"], keep=["length"], models="minilm")
     return path
 

@@ -81,7 +81,7 @@ def _temporaries(root: Path) -> list[Path]:
 @pytest.fixture
 def words(tmp_path: Path) -> Path:
     path = tmp_path / "words.txt"
-    path.write_text("".join(f"w{number} {'sea' * (number % 5)}\n" for number in range(120)))
+    path.write_text("".join(f"w{number}{'sea' * (number % 5)}\n" for number in range(120)))
     return path
 
 

@@ -94,6 +94,7 @@ CALLS: dict[str, list[Arguments]] = {
         of(f"FROM neighbours('{SPACE}', 0, 'text1')"),
     ],
     "sql_views": [of()],
+    "encode": [of("dog", SPACE)],
     "vectors": [of(SPACE, 0), of("toy.occurrence.last", "top", "length(text) > 3")],
     "verify": [of(), of(deep=True), of(quick=True)],
 }
