@@ -71,7 +71,7 @@ def read_length(name: str, text: str) -> float:
         size = next((each for each in meant if low <= each <= high), 80)
         raise UsageError(f"{text!r} {why}: write a length as in ⦃{name}={size:.4g}mm⦄; cm, in and pt are known too.")
     length = number * _UNITS[found[2]]
-    if not low <= length / _MM <= high + 0.01:
+    if not low - 0.01 <= length / _MM <= high + 0.01:  # of rounding, as 50mm is in pixels
         raise UsageError(
             f"{name} must be from {low:g}mm to {high:g}mm, the length of a page of A4, not {str(text).strip()}."
         )

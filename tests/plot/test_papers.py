@@ -195,7 +195,8 @@ def test_what_cannot_work_is_refused_with_the_right_form(options: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("text", "inches"), [("80mm", 80 / 25.4), ("8 cm", 8 / 2.54), ("3.3in", 3.3), ("240pt", 240 / 72)]
+    ("text", "inches"),
+    [("80mm", 80 / 25.4), ("8 cm", 8 / 2.54), ("3.3in", 3.3), ("240pt", 240 / 72), ("50mm", 50 / 25.4)],
 )
 def test_lengths_are_read_in_units(text: str, inches: float) -> None:
     assert read_length("width", text) == pytest.approx(96 * inches)
