@@ -245,6 +245,17 @@ def band_encoding(
             "scale": {"padding": 0}, "axis": axis}  # fmt: skip
 
 
+def ramp(colours: Sequence[str], n: int) -> list[str]:
+    """Return n colours, evenly spaced from the first of these to the last, each as ``#rrggbb``."""
+    last, found = len(colours) - 1, []
+    for at in range(n):
+        place, part = divmod(at * last / max(n - 1, 1), 1)
+        ends = colours[int(place)], colours[min(int(place) + 1, last)]
+        pairs = [[int(colour[channel : channel + 2], 16) for colour in ends] for channel in (1, 3, 5)]
+        found.append("#" + "".join(f"{round(low + part * (high - low)):02x}" for low, high in pairs))
+    return found
+
+
 def quoted(text: str) -> str:
     """Return a text as a string of Vega's expression language."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from embstore.base.chart import Chart, name_of
+from embstore.base.errors import UsageError
 from embstore.base.messages import printable
 from embstore.base.table import Row, Table, show
 from embstore.plot.axes import (
@@ -16,6 +17,7 @@ from embstore.plot.axes import (
     band_encoding,
     layer_encoding,
     quoted,
+    ramp,
     shorten,
     spread,
     step_encoding,
@@ -29,6 +31,7 @@ _MARGIN = 5.0
 _NARROWEST = 190.0
 _CURVE_LABEL_SHARE, _ITEM_LABEL_SHARE = 0.4, 0.35
 _MOST_ITEMS = 40
+LIGHT = 0.18  # luminance from which on black is easier to read on a colour than white
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,14 @@ class Request:
         """Name of the column drawn."""
         return name_of(self.chart, self.value)
 
-    @property
-    def shades(self) -> dict[str, Any]:
-        """The range of a scale whose colours show an order."""
+    def shades(self, n: int = 0) -> dict[str, Any]:
+        """Return the range of a scale whose colours show an order: of n colours, or continuous."""
         given = self.options.colours
-        return {"range": list(given)} if given else {"scheme": self.style.sequence}
+        if not given:
+            return {"scheme": self.style.sequence}
+        if len(given) == 1 and n != 1:
+            raise UsageError("a scale needs two or more colours, as in ⦃colours=#FFFFFF,#0072B2⦄.")
+        return {"range": ramp(given, n)} if n else {"range": [*given], "interpolate": "rgb"}
 
     def scale_of(self, values: Sequence[float], *, with_zero: bool = False) -> ValueScale:
         """Return the scale for values of a column, or for the requested range."""
@@ -326,7 +332,7 @@ def _bars(request: Request, rows: Sequence[Row], title: str, width: float, scale
     }
     y = request.y(scale, "from", height)
     rank = {
-        "field": "rank", "type": "ordinal", "scale": {**request.shades, "domain": [*range(1, n_bars + 1)]},
+        "field": "rank", "type": "ordinal", "scale": {**request.shades(n_bars), "domain": [*range(1, n_bars + 1)]},
         "legend": {"title": "rank", "values": _some(n_bars)},
     }  # fmt: skip
     tooltip = fields_of("layer_name", "rank", "name", value)
@@ -341,7 +347,10 @@ def _bars(request: Request, rows: Sequence[Row], title: str, width: float, scale
             if abs(scale.at(datum["to"], height) - scale.at(datum["from"], height)) >= size + 1
             and text_width(datum["name"], size) <= bar
         ]  # fmt: skip
-        tint = {"condition": {"test": f"datum.rank > {0.6 * n_bars!r}", "value": "black"}, "value": "white"}
+        is_light = f"datum.rank > {0.6 * n_bars!r}"
+        if request.options.colours:
+            is_light = f"luminance(scale('color', datum.rank)) > {LIGHT!r}"
+        tint = {"condition": {"test": is_light, "value": "black"}, "value": "white"}
         layers.append({
             "data": {"values": labelled}, "mark": {"type": "text", "fontSize": size, "baseline": "middle"},
             "encoding": {"x": x, "y": {**y, "field": "middle"}, "text": {"field": "name"}, "color": tint},
@@ -423,7 +432,7 @@ def _strip(
          "axis": scale.axis_across(request.x_title(request.value_title), inner, style)}  # fmt: skip
     shade = {
         "field": "layer_name", "type": "ordinal", "sort": layers,
-        "scale": {**request.shades, "domain": layers},
+        "scale": {**request.shades(len(layers)), "domain": layers},
         "legend": {"title": "layer"} if len(layers) > 1 else None,
     }  # fmt: skip
     tooltip = fields_of("item", "layer_name", value, "n")

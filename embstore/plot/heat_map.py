@@ -6,7 +6,7 @@ from typing import Any
 from embstore.base.messages import printable
 from embstore.base.table import Row
 from embstore.plot.axes import band_encoding, break_lines, shorten, text_width
-from embstore.plot.charts import Panel, Request, fields_of, layer_names
+from embstore.plot.charts import LIGHT, Panel, Request, fields_of, layer_names
 
 _LARGEST_CELL, _SMALLEST_SIDE = 44.0, 130.0  # height of a cell, and of all cells
 _LEGEND_WIDTH = 62.0
@@ -59,7 +59,7 @@ def _colours(request: Request, limits: tuple[float, float], height: float) -> di
     is_reversed = request.value in request.chart.distances and not request.options.colours
     return {
         "field": request.value, "type": "quantitative",
-        "scale": {**request.shades, "domain": [*limits], "clamp": True, "reverse": is_reversed},
+        "scale": {**request.shades(), "domain": [*limits], "clamp": True, "reverse": is_reversed},
         "legend": {"title": break_lines(named, _LEGEND_WIDTH - 6, request.style.size),
                    "gradientLength": min(height, 160), "format": ".3~g"},
     }  # fmt: skip
@@ -69,11 +69,13 @@ def _numbers(request: Request, limits: tuple[float, float], place: Mapping[str, 
     """Return the layer with the number of each cell, black on light colours."""
     low, high = limits[::-1] if request.value in request.chart.distances else limits
     is_light = f"(datum[{request.value!r}] - {low!r}) / {high - low!r} > 0.6"
+    if request.options.colours:
+        is_light = f"luminance(scale('color', datum[{request.value!r}])) > {LIGHT!r}"
     colour: dict[str, Any] = {"condition": {"test": is_light, "value": "black"}, "value": "white"}
     text = {"field": request.value, "type": "quantitative", "format": ".2f"}
     return {
         "mark": {"type": "text", "fontSize": request.style.size - 1},
-        "encoding": {**place, "text": text, "color": {"value": "black"} if request.options.colours else colour},
+        "encoding": {**place, "text": text, "color": colour},
     }
 
 

@@ -147,6 +147,19 @@ def test_a_distance_has_the_colours_of_a_similarity_the_other_way() -> None:
     assert heat_map().plot().spec["layer"][0]["encoding"]["color"]["scale"]["reverse"] is True
 
 
+def test_given_colours_are_the_ends_of_a_scale_on_which_numbers_can_be_read() -> None:
+    svg = heat_map().plot(colours=["#000000", "#ffffff"], range=(0, 0.3)).to_svg()
+    numbers = {(text, fill) for fill, text in re.findall(r'<text[^>]* fill="(black|white)"[^>]*>(0\.\d0)</text>', svg)}
+    assert numbers == {("0.00", "white"), ("0.10", "white"), ("0.20", "black"), ("0.30", "black")}
+    assert {"rgb(0, 0, 0)", "rgb(255, 255, 255)"} <= {*re.findall(r'fill="(rgb\([^"]+\))"', svg)}
+    rows = rows_of(MODELS[:1], 5, word="bank") + rows_of(MODELS[:1], 5, word="river")
+    strip = table(rows, columns=list(rows[0]), chart=Chart("curves", ("score",), "Self-similarity", items="word"))
+    scale = strip.plot(colours=["#000000", "#ff0000", "#ffffff"]).spec["layer"][0]["encoding"]["color"]["scale"]
+    assert scale["range"] == ["#000000", "#800000", "#ff0000", "#ff8080", "#ffffff"]
+    with pytest.raises(UsageError, match="a scale needs two or more colours"):
+        heat_map().plot(colours=["#000000"])
+
+
 def test_one_word_is_a_curve_over_the_layers_and_several_are_lines() -> None:
     chart = Chart("curves", ("score",), "Self-similarity", items="word")
     rows = rows_of(word="bank") + rows_of(word=None)
