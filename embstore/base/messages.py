@@ -1,7 +1,8 @@
 """Messages that name parameters: they have ``⦃name⦄`` or ``⦃name=value⦄``, which each reader sees in his own way.
 
 ``⦃embed=True⦄`` is ``--embed`` on the command line, ``embed=True`` in Python, and a box to tick on the page;
-``⦃--column⦄`` is ``column=``, ``⦃column⦄`` is ``columns=``, as of most methods. A command about the store, as in
+``⦃--column⦄`` is ``column=``, ``⦃column⦄`` is ``columns=``, as of most methods; ``⦃--label⦄``, of pictures, is
+``labels=``. A command about the store, as in
 ``Run: ⦃embstore verify --deep⦄``, gets the ``--store`` of the command that runs, so that it works as it is shown;
 ``⦃again unit=word⦄`` is the command that runs with one more option. Other commands are plain text.
 
@@ -25,7 +26,8 @@ PLURALS = {
 """Singular on the command line → plural in Python."""
 _PARAMETER = re.compile(r"⦃(again )?([a-z-]+)(?:=([^⦄]*))?⦄")
 _COMMAND = re.compile("⦃(embstore [^⦄]*)⦄")
-_IN_PYTHON = {**PLURALS, "as": "format", "store": "path", "store-option": "options", "text": "marked"}
+_IN_PYTHON = {**PLURALS, "as": "format", "store": "path", "store-option": "options", "text": "marked",
+              "--label": "labels"}  # fmt: skip
 
 
 def with_value(parameter: str, value: str) -> str:
@@ -50,7 +52,7 @@ def as_option(name: str, value: str | None) -> str:
     flag = name if name.startswith("-") else f"--{'no-' if value == 'False' else ''}{name}"
     if value is None or value in ("True", "False"):
         return flag
-    is_word = re.fullmatch(r"[^\s'\"{}();&]*[\w…][^\s'\"{}();&]*", value)
+    is_word = re.fullmatch(r"(?!#)[^\s'\"{}();&]*[\w…][^\s'\"{}();&]*", value)
     quote = "" if is_word else '"' if re.search(r"[\s']", value) and '"' not in value else "'"
     return f"{flag} {quote}{value}{quote}"
 

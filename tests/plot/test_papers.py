@@ -197,6 +197,12 @@ def test_a_figure_goes_on_in_altair(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"range": "0,nan"}, "is no range"),
         ({"range": "0,1", "logy": True}, "logy=.* needs a range of positive values"),
         ({"labels": ["minilm"]}, "'minilm' is no label: write SPACE=TEXT"),
+        ({"labels": {"minilm": 3}}, "3 is no text: write the name of a space and a label"),
+        ({"labels": {3: "MiniLM"}}, "3 is no text"),
+        ({"labels": [3]}, "'?3'? is no label"),
+        ({"labels": 3}, "'?3'? is no label"),
+        ({"colours": ","}, "'' is no colour: write each as #rrggbb"),
+        ({"colours": 3}, "'3' is no colour"),
         ({"colours": "#12345"}, "'#12345' is no colour: write each as #rrggbb"),
         ({"colours": "#123456,bleu"}, "'bleu' is no colour"),
         ({"style": "papre"}, "unknown style 'papre'"),
@@ -205,6 +211,12 @@ def test_a_figure_goes_on_in_altair(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_cannot_work_is_refused_with_the_right_form(options: dict[str, Any], message: str) -> None:
     with pytest.raises((UsageError, UnknownNameError), match=message):
         PlotOptions(**options)
+
+
+def test_what_is_meant_is_read_as_it_is_given() -> None:
+    assert PlotOptions(colours=None, labels=None) == PlotOptions(colours="") == PlotOptions()
+    assert PlotOptions(labels="a=b=c") == PlotOptions(labels={"a": "b=c"})
+    assert PlotOptions(colours="#123456,#ABCDEF") == PlotOptions(colours=["#123456", "#abcdef"])
 
 
 @pytest.mark.parametrize(
