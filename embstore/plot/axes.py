@@ -176,10 +176,11 @@ class ValueScale:
         return self.label_width(style) + 8 + 6 + 1.25 * style.size * len(_title_lines(title, height, style))
 
 
-def _title_lines(title: str, height: float, style: Style) -> list[str]:
-    """Return the title of a vertical axis in lines, broken before its unit where it is too long."""
+def _title_lines(title: str, length: float, style: Style) -> list[str]:
+    """Return the title of an axis in lines, broken before its unit where it is too long, and cut where it must be."""
     bound = re.sub(r" (?=[^(]*\))", "\u00a0", title)
-    return [line.replace("\u00a0", " ") for line in break_lines(bound, SURE * height, style.size)]
+    lines = break_lines(bound, SURE * length, style.size)
+    return [shorten(line.replace("\u00a0", " "), SURE * length, style.size) for line in lines]
 
 
 def _step(raw: float) -> float:
@@ -203,8 +204,8 @@ def layer_encoding(axis: LayerAxis, width: float, style: Style, title: str = "la
     places = list(axis.places.values())
     low, high = min(places), max(places)
     room = 0.5 if low == high else 0.02 * (high - low)
-    made: dict[str, Any] = {"title": title, "values": [axis.places[name] for name in shown], "grid": False,
-                            "labelOverlap": False}  # fmt: skip
+    made: dict[str, Any] = {"title": _title_lines(title, width, style), "grid": False, "labelOverlap": False,
+                            "values": [axis.places[name] for name in shown]}  # fmt: skip
     made["labelExpr"] = f"{named} : format(datum.value, 'd')" if named else "format(datum.value, 'd')"
     scale = {"domain": [low - room, high + room], "nice": False, "zero": False}
     return {"field": "place", "type": "quantitative", "scale": scale, "axis": made}
@@ -219,7 +220,8 @@ def step_encoding(steps: Sequence[int], width: float, style: Style, title: str, 
     room = 0.5 if low == high else 0.02 * (high - low)
     domain = [low, high] if kind != "linear" and low < high else [low - room, high + room]
     scale = {"type": kind, "domain": domain, "nice": False, "zero": False}
-    axis = {"title": title, "values": ticks, "grid": False, "labelOverlap": False, "format": ",d"}
+    axis = {"title": _title_lines(title, width, style), "values": ticks, "grid": False, "labelOverlap": False,
+            "format": ",d"}  # fmt: skip
     return {"field": "place", "type": "quantitative", "scale": scale, "axis": axis}
 
 

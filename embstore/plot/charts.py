@@ -327,7 +327,8 @@ def _bars(request: Request, rows: Sequence[Row], title: str, width: float, scale
     height = request.height(width, 150.0)
     inner = width - scale.axis_width(request.y_title, height, style) - 66
     data = [datum for row in rows for datum in _stack(request, row)]
-    x = band_encoding("layer_name", names, inner, style, request.x_title("layer")) | {
+    x_title = shorten(request.x_title("layer"), inner, style.size)
+    x = band_encoding("layer_name", names, inner, style, x_title) | {
         "scale": {"paddingInner": 0.2, "paddingOuter": 0.1}
     }
     y = request.y(scale, "from", height)
@@ -420,13 +421,14 @@ def _strip(
          value: row[value], "n": row["n"], **({SAME: row[SAME]} if SAME in row else {})}
         for row in rows if row[column] in at and row[value] is not None
     ]  # fmt: skip
+    y_label = request.options.y_label
     names = " : ".join(f"datum.value == {line} ? {quoted(labels[item])}" for item, line in at.items())
     lines: dict[str, Any] = {
         "field": "line", "type": "quantitative",
         "scale": {"domain": [len(items) - 0.5, -0.5], "nice": False, "zero": False},
-        "axis": {"title": request.options.y_label, "values": [*at.values()], "labelExpr": f"{names} : ''", "grid": True,
-                 "domain": False, "ticks": False, "labelLimit": 0, "labelPadding": 7,
-                 "minExtent": left - 4, "maxExtent": left - 4},
+        "axis": {"title": y_label and shorten(y_label, height, style.size), "values": [*at.values()],
+                 "labelExpr": f"{names} : ''", "grid": True, "domain": False, "ticks": False, "labelLimit": 0,
+                 "labelPadding": 7, "minExtent": left - 4, "maxExtent": left - 4},
     }  # fmt: skip
     x = {"field": value, "type": "quantitative", "scale": scale.scale,
          "axis": scale.axis_across(request.x_title(request.value_title), inner, style)}  # fmt: skip

@@ -227,7 +227,8 @@ def _title(title: str, caption: list[str], width: float, style: Style) -> dict[s
     """Return title and caption in lines; of a caption alone, in its own type."""
     lines = _caption_lines([*map(printable, caption)], width, style) if caption else []
     if title:
-        text = break_lines(printable(title), SURE * width - 10, style.size + 2.5)
+        room, size = SURE * width - 10, style.size + 2.5
+        text = [shorten(line, room, size) for line in break_lines(printable(title), room, size)]
         return {"text": text, "subtitle": lines}
     alone = {"text": lines, "fontSize": style.size - 1, "fontWeight": "normal", "color": style.faint}
     return alone if caption else None

@@ -70,6 +70,24 @@ def test_files_are_exactly_as_wide_as_requested(drawn: Table, width: str) -> Non
     assert min(map(float, re.findall(r'font-size="([\d.]+)px"', svg))) * 0.75 >= 7  # points
 
 
+BARS = Chart("bars", ("parts",), "share")
+STRIP = Chart("curves", ("score",), "Self-similarity", items="word")
+DRAWN = [
+    curves(), heat_map(), table(rows_of(parts=[0.4, 0.2]), columns=[*rows_of()[0], "parts"], chart=BARS),
+    table(rows_of(word="a") + rows_of(word="b"), columns=[*rows_of()[0], "word"], chart=STRIP),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("drawn", DRAWN)
+def test_a_long_word_makes_nothing_smaller(drawn: Table) -> None:
+    word = "Donaudampfschifffahrtsgesellschaft" * 5
+    figure = drawn.plot(width="80mm", title=word, x_label=word, y_label=word)
+    assert not faults(figure)
+    width = re.search(r'viewBox="0 0 ([\d.]+) ', figure.to_svg())
+    assert width
+    assert float(width[1]) / MM == pytest.approx(80, abs=0.01)
+
+
 def test_the_panels_and_not_a_margin_fill_the_width() -> None:
     svg = heat_map().plot(width="170mm").to_svg()
     labels = re.findall(r"<rect|<text[^>]*transform=\"translate\(([\d.]+)", svg)
@@ -153,7 +171,7 @@ def test_given_colours_are_the_ends_of_a_scale_on_which_numbers_can_be_read() ->
     assert numbers == {("0.00", "white"), ("0.10", "white"), ("0.20", "black"), ("0.30", "black")}
     assert {"rgb(0, 0, 0)", "rgb(255, 255, 255)"} <= {*re.findall(r'fill="(rgb\([^"]+\))"', svg)}
     rows = rows_of(MODELS[:1], 5, word="bank") + rows_of(MODELS[:1], 5, word="river")
-    strip = table(rows, columns=list(rows[0]), chart=Chart("curves", ("score",), "Self-similarity", items="word"))
+    strip = table(rows, columns=list(rows[0]), chart=STRIP)
     scale = strip.plot(colours=["#000000", "#ff0000", "#ffffff"]).spec["layer"][0]["encoding"]["color"]["scale"]
     assert scale["range"] == ["#000000", "#800000", "#ff0000", "#ff8080", "#ffffff"]
     with pytest.raises(UsageError, match="a scale needs two or more colours"):
