@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from embstore.base.errors import UsageError
 from embstore.base.messages import printable
 from embstore.plot.results import LayerAxis
@@ -179,8 +181,7 @@ class ValueScale:
 def _title_lines(title: str, length: float, style: Style) -> list[str]:
     """Return the title of an axis in lines, broken before its unit where it is too long, and cut where it must be."""
     bound = re.sub(r" (?=[^(]*\))", "\u00a0", title)
-    lines = break_lines(bound, SURE * length, style.size)
-    return [shorten(line.replace("\u00a0", " "), SURE * length, style.size) for line in lines]
+    return break_lines(bound, SURE * length, style.size)
 
 
 def _step(raw: float) -> float:
@@ -238,8 +239,8 @@ def band_encoding(
         names[at]
         for at in thin_out(["0"] * len(names) if upwards else names, room, style.size * (1.2 if upwards else 1))
     ]
-    axis: dict[str, Any] = {"title": title, "values": shown, "labelOverlap": False, "labelAngle": 0, "ticks": False,
-                            "domain": False}  # fmt: skip
+    axis: dict[str, Any] = {"title": shorten(title, room, style.size), "values": shown, "labelOverlap": False,
+                            "labelAngle": 0, "ticks": False, "domain": False}  # fmt: skip
     if upwards:
         width = math.ceil(max(text_width(name, style.size - 1) for name in names)) + 1
         axis |= {"minExtent": width + 3, "maxExtent": width + 3}
@@ -249,13 +250,9 @@ def band_encoding(
 
 def ramp(colours: Sequence[str], n: int) -> list[str]:
     """Return n colours, evenly spaced from the first of these to the last, each as ``#rrggbb``."""
-    last, found = len(colours) - 1, []
-    for at in range(n):
-        place, part = divmod(at * last / max(n - 1, 1), 1)
-        ends = colours[int(place)], colours[min(int(place) + 1, last)]
-        pairs = [[int(colour[channel : channel + 2], 16) for colour in ends] for channel in (1, 3, 5)]
-        found.append("#" + "".join(f"{round(low + part * (high - low)):02x}" for low, high in pairs))
-    return found
+    places, parts = np.linspace(0, len(colours) - 1, n), [bytes.fromhex(colour[1:]) for colour in colours]
+    channels = [np.interp(places, range(len(colours)), channel) for channel in zip(*parts, strict=True)]
+    return [f"#{bytes(map(round, mixed)).hex()}" for mixed in zip(*channels, strict=True)]
 
 
 def quoted(text: str) -> str:
@@ -277,7 +274,7 @@ def _em(character: str) -> float:
 
 
 def break_lines(text: str, width: float, size: float) -> list[str]:
-    """Return a text in lines that are no wider than ``width`` pixels, broken at spaces; long words stand alone."""
+    """Return a text in lines that are no wider than ``width`` pixels, broken at spaces that may; long words are cut."""
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()
@@ -285,7 +282,7 @@ def break_lines(text: str, width: float, size: float) -> list[str]:
             lines.append(word)
         else:
             lines[-1] = longer
-    return lines
+    return [shorten(line.replace("\u00a0", " "), width, size) for line in lines]
 
 
 def shorten(text: str, width: float, size: float) -> str:

@@ -31,7 +31,6 @@ _MARGIN = 5.0
 _NARROWEST = 190.0
 _CURVE_LABEL_SHARE, _ITEM_LABEL_SHARE = 0.4, 0.35
 _MOST_ITEMS = 40
-LIGHT = 0.18  # luminance from which on black is easier to read on a colour than white
 
 
 @dataclass(frozen=True)
@@ -84,6 +83,11 @@ class Request:
         if len(given) == 1 and n != 1:
             raise UsageError("a scale needs two or more colours, as in ⦃colours=#FFFFFF,#0072B2⦄.")
         return {"range": ramp(given, n)} if n else {"range": [*given], "interpolate": "rgb"}
+
+    def tint(self, value: str, is_light: str) -> dict[str, Any]:
+        """Return the colour of a text on that of a value: black where a style's is light, or a requested one."""
+        test = f"luminance(scale('color', {value})) > 0.18" if self.options.colours else is_light  # equal contrast
+        return {"condition": {"test": test, "value": "black"}, "value": "white"}
 
     def scale_of(self, values: Sequence[float], *, with_zero: bool = False) -> ValueScale:
         """Return the scale for values of a column, or for the requested range."""
@@ -327,8 +331,7 @@ def _bars(request: Request, rows: Sequence[Row], title: str, width: float, scale
     height = request.height(width, 150.0)
     inner = width - scale.axis_width(request.y_title, height, style) - 66
     data = [datum for row in rows for datum in _stack(request, row)]
-    x_title = shorten(request.x_title("layer"), inner, style.size)
-    x = band_encoding("layer_name", names, inner, style, x_title) | {
+    x = band_encoding("layer_name", names, inner, style, request.x_title("layer")) | {
         "scale": {"paddingInner": 0.2, "paddingOuter": 0.1}
     }
     y = request.y(scale, "from", height)
@@ -348,10 +351,7 @@ def _bars(request: Request, rows: Sequence[Row], title: str, width: float, scale
             if abs(scale.at(datum["to"], height) - scale.at(datum["from"], height)) >= size + 1
             and text_width(datum["name"], size) <= bar
         ]  # fmt: skip
-        is_light = f"datum.rank > {0.6 * n_bars!r}"
-        if request.options.colours:
-            is_light = f"luminance(scale('color', datum.rank)) > {LIGHT!r}"
-        tint = {"condition": {"test": is_light, "value": "black"}, "value": "white"}
+        tint = request.tint("datum.rank", f"datum.rank > {0.6 * n_bars!r}")
         layers.append({
             "data": {"values": labelled}, "mark": {"type": "text", "fontSize": size, "baseline": "middle"},
             "encoding": {"x": x, "y": {**y, "field": "middle"}, "text": {"field": "name"}, "color": tint},
@@ -421,12 +421,11 @@ def _strip(
          value: row[value], "n": row["n"], **({SAME: row[SAME]} if SAME in row else {})}
         for row in rows if row[column] in at and row[value] is not None
     ]  # fmt: skip
-    y_label = request.options.y_label
     names = " : ".join(f"datum.value == {line} ? {quoted(labels[item])}" for item, line in at.items())
     lines: dict[str, Any] = {
         "field": "line", "type": "quantitative",
         "scale": {"domain": [len(items) - 0.5, -0.5], "nice": False, "zero": False},
-        "axis": {"title": y_label and shorten(y_label, height, style.size), "values": [*at.values()],
+        "axis": {"title": shorten(request.options.y_label or "", height, style.size), "values": [*at.values()],
                  "labelExpr": f"{names} : ''", "grid": True, "domain": False, "ticks": False, "labelLimit": 0,
                  "labelPadding": 7, "minExtent": left - 4, "maxExtent": left - 4},
     }  # fmt: skip

@@ -49,11 +49,11 @@ class PlotOptions:
         if self.logx and self.x != "step":
             raise UsageError("⦃logx⦄ is about training steps: add ⦃x=step⦄.")
         colours = [colour for text in _each(self.colours) for colour in str(text).split(",")]
-        labels = self.labels.items() if isinstance(self.labels, Mapping) else map(_read_label, _each(self.labels))
+        labels = self.labels.items() if isinstance(self.labels, Mapping) else _each(self.labels)
         read = {
             "width": read_length("width", self.width), "height": self.height and read_length("height", self.height),
             "range": None if self.range is None else _read_range(self.range, is_log=self.logy),
-            "labels": dict(map(_check_label, labels)),
+            "labels": dict(map(_read_label, labels)),
             "colours": tuple(map(_read_colour, colours)), "caption": "" if self.caption == "none" else self.caption,
         }  # fmt: skip
         for name, value in read.items():
@@ -93,23 +93,17 @@ def _read_range(given: str | Sequence[float], *, is_log: bool) -> tuple[float, f
 
 def _each(given: Any) -> list[Any]:
     """Return the values of an option that takes several: none for None or "", a single one where it is no list."""
-    if given is None or isinstance(given, str):
+    if isinstance(given, str) or not isinstance(given, Iterable):
         return [given] if given else []
-    return [*given] if isinstance(given, Iterable) else [given]
+    return [*given]
 
 
-def _read_label(text: Any) -> tuple[str, str]:
-    space, _, label = str(text).partition("=")
-    if not (space and label):
-        raise UsageError(f"{text!r} is no label: write SPACE=TEXT, as in ⦃--label=minilm.word.last=MiniLM, words⦄.")
+def _read_label(given: Any) -> tuple[str, str]:
+    """Return the space and the text of a label, which are given as both, or as ``SPACE=TEXT``."""
+    space, label = given if isinstance(given, tuple) else str(given).partition("=")[::2]
+    if not (space and label and isinstance(space, str) and isinstance(label, str)):
+        raise UsageError(f"{given!r} is no label: write SPACE=TEXT, as in ⦃--label=minilm.word.last=MiniLM, words⦄.")
     return space, label
-
-
-def _check_label(item: tuple[Any, Any]) -> tuple[str, str]:
-    for text in item:
-        if not isinstance(text, str):
-            raise UsageError(f"{text!r} is no text: write the name of a space and a label, each in quotes.")
-    return item
 
 
 def _read_colour(text: str) -> str:

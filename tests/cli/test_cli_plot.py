@@ -135,7 +135,7 @@ def test_the_look_of_a_picture_is_as_requested(cli, made: Synthetic, tmp_path: P
     assert done.exit_code == 0, done.stderr
     spec = json.loads(path.read_text())
     line = next(layer for layer in spec["layer"] if layer["mark"]["type"] == "line")["encoding"]
-    assert (line["x"]["axis"]["title"], line["y"]["axis"]["title"]) == ("block", ["cosine"])
+    assert (line["x"]["axis"]["title"], line["y"]["axis"]["title"]) == (["block"], ["cosine"])
     assert line["y"]["scale"]["domain"] == [0, 0.5]
     assert line["color"]["scale"] == {"domain": ["Ours"], "range": ["#123456"]}
     assert spec["title"]["subtitle"] == []

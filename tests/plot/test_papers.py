@@ -88,6 +88,13 @@ def test_a_long_word_makes_nothing_smaller(drawn: Table) -> None:
     assert float(width[1]) / MM == pytest.approx(80, abs=0.01)
 
 
+def test_the_title_of_a_legend_is_whole() -> None:
+    chart = Chart("heat map", ("score",), "likeness", labels=(("score", "counterfactual agreement"),))
+    rows = heat_map().rows
+    shown = texts(table(rows, columns=list(rows[0]), chart=chart).plot(style="screen"))
+    assert {"counterfactual", "agreement"} <= {*" ".join(shown).split()}
+
+
 def test_the_panels_and_not_a_margin_fill_the_width() -> None:
     svg = heat_map().plot(width="170mm").to_svg()
     labels = re.findall(r"<rect|<text[^>]*transform=\"translate\(([\d.]+)", svg)
@@ -215,8 +222,8 @@ def test_a_figure_goes_on_in_altair(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"range": "0,nan"}, "is no range"),
         ({"range": "0,1", "logy": True}, "logy=.* needs a range of positive values"),
         ({"labels": ["minilm"]}, "'minilm' is no label: write SPACE=TEXT"),
-        ({"labels": {"minilm": 3}}, "3 is no text: write the name of a space and a label"),
-        ({"labels": {3: "MiniLM"}}, "3 is no text"),
+        ({"labels": {"minilm": 3}}, r"\('minilm', 3\) is no label: write SPACE=TEXT"),
+        ({"labels": {3: "MiniLM"}}, r"\(3, 'MiniLM'\) is no label"),
         ({"labels": [3]}, "'?3'? is no label"),
         ({"labels": 3}, "'?3'? is no label"),
         ({"colours": ","}, "'' is no colour: write each as #rrggbb"),
