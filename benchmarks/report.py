@@ -19,7 +19,7 @@ MARKER, SUMMARY = "benchmarks", "speed"
 CHOSEN = {
     "build of 8,000 words, MiniLM, 7 layers, written and indexed, to one text per call": (
         "embed 8,000 words with MiniLM, store and index 7 layers",
-        "one text per call",
+        "one text per call, scaled from 300 words",
     ),
     "build of 8,000 words, MiniLM, 7 layers, written and indexed, to SentenceTransformer.encode, one layer": (
         "the same",
@@ -35,7 +35,7 @@ CHOSEN = {
     ),
     "… p50 of one query a call, one thread, to hnswlib": (
         "10 neighbours among 1,000,000 × 384 (synthetic), recall 0.99, one thread",
-        "hnswlib",
+        "hnswlib, which was faster among 292,003 real words (425 against 496 µs)",
     ),
 }
 """The lines that the README shows: how each begins, what is measured in short, and the peer."""

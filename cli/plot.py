@@ -46,7 +46,7 @@ class _Drawing:
     caption: Annotated[str | None, option("--caption none|TEXT",
         "Caption.  [default: the number of vectors and what was chosen]")] = None  # fmt: skip
     colours: Annotated[str, option("--colours LIST",
-        "Colours of the curves or the scale, with commas: #0072B2,#D55E00.")] = ""  # fmt: skip
+        "Colours of the curves or the scale, with commas: '#0072B2,#D55E00'.")] = ""  # fmt: skip
     logy: Annotated[bool, option("--logy", "Make the scale of the values logarithmic.")] = False
     x_axis: Annotated[str, option("--x layer|step", "What the x axis shows: layers, or training steps.")] = "layer"
     logx: Annotated[bool, option("--logx", "With --x step: make its scale logarithmic.")] = False

@@ -49,6 +49,8 @@ def test_commands_name_the_store_of_the_command_that_runs() -> None:
         ("⦃text=a [word]⦄, ⦃store⦄, ⦃as=npy⦄", '--text "a [word]", --store, --as npy',
          'marked="a [word]", path=, format="npy"'),
         ("⦃template={bos}{text}⦄", "--template '{bos}{text}'", 'template="{bos}{text}"'),
+        ("⦃colours=#0072B2,#D55E00⦄", "--colours '#0072B2,#D55E00'", 'colours="#0072B2,#D55E00"'),
+        ("⦃--label=a.b=My A⦄, ⦃label=pos⦄", '--label "a.b=My A", --label pos', 'labels="a.b=My A", label="pos"'),
         ("⦃⦄ ⦃A B⦄ ⦃x", "⦃⦄ ⦃A B⦄ ⦃x", "⦃⦄ ⦃A B⦄ ⦃x"),
     ],
 )  # fmt: skip

@@ -25,7 +25,8 @@ PLURALS = {
 """Singular on the command line → plural in Python."""
 _PARAMETER = re.compile(r"⦃(again )?([a-z-]+)(?:=([^⦄]*))?⦄")
 _COMMAND = re.compile("⦃(embstore [^⦄]*)⦄")
-_IN_PYTHON = {**PLURALS, "as": "format", "store": "path", "store-option": "options", "text": "marked"}
+_IN_PYTHON = {**PLURALS, "as": "format", "store": "path", "store-option": "options", "text": "marked",
+              "--label": "labels"}  # fmt: skip  # (of pictures)
 
 
 def with_value(parameter: str, value: str) -> str:
@@ -50,7 +51,7 @@ def as_option(name: str, value: str | None) -> str:
     flag = name if name.startswith("-") else f"--{'no-' if value == 'False' else ''}{name}"
     if value is None or value in ("True", "False"):
         return flag
-    is_word = re.fullmatch(r"[^\s'\"{}();&]*[\w…][^\s'\"{}();&]*", value)
+    is_word = re.fullmatch(r"(?!#)[^\s'\"{}();&]*[\w…][^\s'\"{}();&]*", value)
     quote = "" if is_word else '"' if re.search(r"[\s']", value) and '"' not in value else "'"
     return f"{flag} {quote}{value}{quote}"
 

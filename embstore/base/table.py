@@ -158,7 +158,7 @@ class Table:
         y_label: str | None = None,
         range: tuple[float, float] | None = None,
         caption: str | None = None,
-        colours: Sequence[str] = (),
+        colours: Sequence[str] | None = (),
     ) -> Picture:
         """Draw the table; the picture shows itself in a notebook, and ``save`` writes it to a file.
 
@@ -176,9 +176,9 @@ class Table:
             labels: Space → what the picture calls it.
             x_label: Title of the x axis.
             y_label: Title of the y axis.
-            range: Ends of the scale of values; of colours in a heat map. What is outside is not drawn.
+            range: Ends of the scale of values. What is outside is not drawn; a heat map gives it the colour of the end.
             caption: Caption; by default the number of vectors and what was chosen, ``"none"`` for none.
-            colours: Colours of the curves, in their order, or of a scale, as ``#rrggbb``.
+            colours: Colours of the curves, in their order, or of a scale from its first to its last, as ``#rrggbb``.
 
         Raises:
             UsageError: The table has no picture, or an option does not suit it.

@@ -136,7 +136,8 @@ METRICS = (
             Column("n_rare", "integer", "words left out: too few contexts in a group", minimum=0, shown=False),
         ),
         parameters=(
-            Parameter("word", (), "A word; none given: all with enough contexts.", metavar="WORD", is_input=True),
+            Parameter("word", (), "A word to measure (repeatable); none given: all with enough contexts.",
+                      metavar="WORD", is_input=True),
             Parameter("min_contexts", 5, "Contexts of a word that each group must have.", minimum=2),
             Parameter("permutations", 1000, "Number of shuffles of the groups (0: no p).", minimum=0,
                       counts_draws=True),

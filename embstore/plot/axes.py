@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from embstore.base.errors import UsageError
 from embstore.base.messages import printable
 from embstore.plot.results import LayerAxis
@@ -176,10 +178,10 @@ class ValueScale:
         return self.label_width(style) + 8 + 6 + 1.25 * style.size * len(_title_lines(title, height, style))
 
 
-def _title_lines(title: str, height: float, style: Style) -> list[str]:
-    """Return the title of a vertical axis in lines, broken before its unit where it is too long."""
+def _title_lines(title: str, length: float, style: Style) -> list[str]:
+    """Return the title of an axis in lines, broken before its unit where it is too long, and cut where it must be."""
     bound = re.sub(r" (?=[^(]*\))", "\u00a0", title)
-    return [line.replace("\u00a0", " ") for line in break_lines(bound, SURE * height, style.size)]
+    return break_lines(bound, SURE * length, style.size)
 
 
 def _step(raw: float) -> float:
@@ -203,8 +205,8 @@ def layer_encoding(axis: LayerAxis, width: float, style: Style, title: str = "la
     places = list(axis.places.values())
     low, high = min(places), max(places)
     room = 0.5 if low == high else 0.02 * (high - low)
-    made: dict[str, Any] = {"title": title, "values": [axis.places[name] for name in shown], "grid": False,
-                            "labelOverlap": False}  # fmt: skip
+    made: dict[str, Any] = {"title": _title_lines(title, width, style), "grid": False, "labelOverlap": False,
+                            "values": [axis.places[name] for name in shown]}  # fmt: skip
     made["labelExpr"] = f"{named} : format(datum.value, 'd')" if named else "format(datum.value, 'd')"
     scale = {"domain": [low - room, high + room], "nice": False, "zero": False}
     return {"field": "place", "type": "quantitative", "scale": scale, "axis": made}
@@ -219,7 +221,8 @@ def step_encoding(steps: Sequence[int], width: float, style: Style, title: str, 
     room = 0.5 if low == high else 0.02 * (high - low)
     domain = [low, high] if kind != "linear" and low < high else [low - room, high + room]
     scale = {"type": kind, "domain": domain, "nice": False, "zero": False}
-    axis = {"title": title, "values": ticks, "grid": False, "labelOverlap": False, "format": ",d"}
+    axis = {"title": _title_lines(title, width, style), "values": ticks, "grid": False, "labelOverlap": False,
+            "format": ",d"}  # fmt: skip
     return {"field": "place", "type": "quantitative", "scale": scale, "axis": axis}
 
 
@@ -236,13 +239,20 @@ def band_encoding(
         names[at]
         for at in thin_out(["0"] * len(names) if upwards else names, room, style.size * (1.2 if upwards else 1))
     ]
-    axis: dict[str, Any] = {"title": title, "values": shown, "labelOverlap": False, "labelAngle": 0, "ticks": False,
-                            "domain": False}  # fmt: skip
+    axis: dict[str, Any] = {"title": shorten(title, room, style.size), "values": shown, "labelOverlap": False,
+                            "labelAngle": 0, "ticks": False, "domain": False}  # fmt: skip
     if upwards:
         width = math.ceil(max(text_width(name, style.size - 1) for name in names)) + 1
         axis |= {"minExtent": width + 3, "maxExtent": width + 3}
     return {"field": field, "type": "ordinal", "sort": [*reversed(names)] if upwards else [*names],
             "scale": {"padding": 0}, "axis": axis}  # fmt: skip
+
+
+def ramp(colours: Sequence[str], n: int) -> list[str]:
+    """Return n colours, evenly spaced from the first of these to the last, each as ``#rrggbb``."""
+    places, parts = np.linspace(0, len(colours) - 1, n), [bytes.fromhex(colour[1:]) for colour in colours]
+    channels = [np.interp(places, range(len(colours)), channel) for channel in zip(*parts, strict=True)]
+    return [f"#{bytes(map(round, mixed)).hex()}" for mixed in zip(*channels, strict=True)]
 
 
 def quoted(text: str) -> str:
@@ -264,7 +274,7 @@ def _em(character: str) -> float:
 
 
 def break_lines(text: str, width: float, size: float) -> list[str]:
-    """Return a text in lines that are no wider than ``width`` pixels, broken at spaces; long words stand alone."""
+    """Return a text in lines that are no wider than ``width`` pixels, broken at spaces that may; long words are cut."""
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()
@@ -272,7 +282,7 @@ def break_lines(text: str, width: float, size: float) -> list[str]:
             lines.append(word)
         else:
             lines[-1] = longer
-    return lines
+    return [shorten(line.replace("\u00a0", " "), width, size) for line in lines]
 
 
 def shorten(text: str, width: float, size: float) -> str:

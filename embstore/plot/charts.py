@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from embstore.base.chart import Chart, name_of
+from embstore.base.errors import UsageError
 from embstore.base.messages import printable
 from embstore.base.table import Row, Table, show
 from embstore.plot.axes import (
@@ -16,6 +17,7 @@ from embstore.plot.axes import (
     band_encoding,
     layer_encoding,
     quoted,
+    ramp,
     shorten,
     spread,
     step_encoding,
@@ -73,11 +75,19 @@ class Request:
         """Name of the column drawn."""
         return name_of(self.chart, self.value)
 
-    @property
-    def shades(self) -> dict[str, Any]:
-        """The range of a scale whose colours show an order."""
+    def shades(self, n: int = 0) -> dict[str, Any]:
+        """Return the range of a scale whose colours show an order: of n colours, or continuous."""
         given = self.options.colours
-        return {"range": list(given)} if given else {"scheme": self.style.sequence}
+        if not given:
+            return {"scheme": self.style.sequence}
+        if len(given) == 1 and n != 1:
+            raise UsageError("a scale needs two or more colours, as in ⦃colours=#FFFFFF,#0072B2⦄.")
+        return {"range": ramp(given, n)} if n else {"range": [*given], "interpolate": "rgb"}
+
+    def tint(self, value: str, is_light: str) -> dict[str, Any]:
+        """Return the colour of a text on that of a value: black where a style's is light, or a requested one."""
+        test = f"luminance(scale('color', {value})) > 0.18" if self.options.colours else is_light  # equal contrast
+        return {"condition": {"test": test, "value": "black"}, "value": "white"}
 
     def scale_of(self, values: Sequence[float], *, with_zero: bool = False) -> ValueScale:
         """Return the scale for values of a column, or for the requested range."""
@@ -326,7 +336,7 @@ def _bars(request: Request, rows: Sequence[Row], title: str, width: float, scale
     }
     y = request.y(scale, "from", height)
     rank = {
-        "field": "rank", "type": "ordinal", "scale": {**request.shades, "domain": [*range(1, n_bars + 1)]},
+        "field": "rank", "type": "ordinal", "scale": {**request.shades(n_bars), "domain": [*range(1, n_bars + 1)]},
         "legend": {"title": "rank", "values": _some(n_bars)},
     }  # fmt: skip
     tooltip = fields_of("layer_name", "rank", "name", value)
@@ -341,7 +351,7 @@ def _bars(request: Request, rows: Sequence[Row], title: str, width: float, scale
             if abs(scale.at(datum["to"], height) - scale.at(datum["from"], height)) >= size + 1
             and text_width(datum["name"], size) <= bar
         ]  # fmt: skip
-        tint = {"condition": {"test": f"datum.rank > {0.6 * n_bars!r}", "value": "black"}, "value": "white"}
+        tint = request.tint("datum.rank", f"datum.rank > {0.6 * n_bars!r}")
         layers.append({
             "data": {"values": labelled}, "mark": {"type": "text", "fontSize": size, "baseline": "middle"},
             "encoding": {"x": x, "y": {**y, "field": "middle"}, "text": {"field": "name"}, "color": tint},
@@ -415,15 +425,15 @@ def _strip(
     lines: dict[str, Any] = {
         "field": "line", "type": "quantitative",
         "scale": {"domain": [len(items) - 0.5, -0.5], "nice": False, "zero": False},
-        "axis": {"title": request.options.y_label, "values": [*at.values()], "labelExpr": f"{names} : ''", "grid": True,
-                 "domain": False, "ticks": False, "labelLimit": 0, "labelPadding": 7,
-                 "minExtent": left - 4, "maxExtent": left - 4},
+        "axis": {"title": shorten(request.options.y_label or "", height, style.size), "values": [*at.values()],
+                 "labelExpr": f"{names} : ''", "grid": True, "domain": False, "ticks": False, "labelLimit": 0,
+                 "labelPadding": 7, "minExtent": left - 4, "maxExtent": left - 4},
     }  # fmt: skip
     x = {"field": value, "type": "quantitative", "scale": scale.scale,
          "axis": scale.axis_across(request.x_title(request.value_title), inner, style)}  # fmt: skip
     shade = {
         "field": "layer_name", "type": "ordinal", "sort": layers,
-        "scale": {**request.shades, "domain": layers},
+        "scale": {**request.shades(len(layers)), "domain": layers},
         "legend": {"title": "layer"} if len(layers) > 1 else None,
     }  # fmt: skip
     tooltip = fields_of("item", "layer_name", value, "n")

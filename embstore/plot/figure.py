@@ -12,7 +12,7 @@ from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.messages import printable
 from embstore.base.table import Table
 from embstore.plot import rendering
-from embstore.plot.axes import STYLES, SURE, Style, break_lines, shorten, text_width
+from embstore.plot.axes import STYLES, SURE, Style, break_lines, text_width
 from embstore.plot.charts import GAP, Panel, Request, bar_panels, curve_panels, strip_panels
 from embstore.plot.heat_map import heat_map_panels
 from embstore.plot.options import PlotOptions
@@ -237,8 +237,7 @@ def _caption_lines(parts: list[str], width: float, style: Style) -> list[str]:
     """Return the caption in lines, broken between its parts where possible."""
     room, size = SURE * width - 10, style.size - 1
     joined = " · ".join(part if text_width(part, size) > room else part.replace(" ", "\u00a0") for part in parts)
-    lines = [line.strip("· ").replace("\u00a0", " ") for line in break_lines(joined, room, size)]
-    return [shorten(line, room, size) for line in lines]
+    return [line.strip("· ") for line in break_lines(joined, room, size)]
 
 
 def _composed(panels: list[Panel], options: PlotOptions) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from embstore.base.messages import printable
 from embstore.base.table import Row
-from embstore.plot.axes import band_encoding, break_lines, shorten, text_width
+from embstore.plot.axes import band_encoding, break_lines, text_width
 from embstore.plot.charts import Panel, Request, fields_of, layer_names
 
 _LARGEST_CELL, _SMALLEST_SIDE = 44.0, 130.0  # height of a cell, and of all cells
@@ -36,8 +36,8 @@ def _heat_map(request: Request, rows: Sequence[Row], pair: tuple[str, str], widt
     of = ["", ""] if same else [f", {printable(space)}" for space in pair]
     first, second = (f"{side}{space}" for side, space in zip(request.chart.sides, of, strict=True))
     first, second = request.options.y_label or first, request.x_title(second)
-    x = band_encoding("layer_name_2", across, inner, style, shorten(second, inner, style.size))
-    y = band_encoding("layer_name", down, height, style, shorten(first, height, style.size), upwards=True)
+    x = band_encoding("layer_name_2", across, inner, style, second)
+    y = band_encoding("layer_name", down, height, style, first, upwards=True)
     low, high = min(0.0, *request.values), max(request.values)
     limits = request.options.range or (low, 1.0 if 0 <= high <= 1 else high)
     encoding = {"x": x, "y": y, "color": _colours(request, limits, height),
@@ -57,11 +57,12 @@ def _colours(request: Request, limits: tuple[float, float], height: float) -> di
     unit = dict(request.chart.units).get(request.value)
     named = f"{request.value_label} ({unit})" if unit else request.value_label
     is_reversed = request.value in request.chart.distances and not request.options.colours
+    room = max(_LEGEND_WIDTH - 6, *(text_width(word, request.style.size) for word in named.split()))
     return {
         "field": request.value, "type": "quantitative",
-        "scale": {**request.shades, "domain": [*limits], "clamp": True, "reverse": is_reversed},
-        "legend": {"title": break_lines(named, _LEGEND_WIDTH - 6, request.style.size),
-                   "gradientLength": min(height, 160), "format": ".3~g"},
+        "scale": {**request.shades(), "domain": [*limits], "clamp": True, "reverse": is_reversed},
+        "legend": {"title": break_lines(named, room, request.style.size), "gradientLength": min(height, 160),
+                   "format": ".3~g"},
     }  # fmt: skip
 
 
@@ -69,11 +70,11 @@ def _numbers(request: Request, limits: tuple[float, float], place: Mapping[str, 
     """Return the layer with the number of each cell, black on light colours."""
     low, high = limits[::-1] if request.value in request.chart.distances else limits
     is_light = f"(datum[{request.value!r}] - {low!r}) / {high - low!r} > 0.6"
-    colour: dict[str, Any] = {"condition": {"test": is_light, "value": "black"}, "value": "white"}
+    colour = request.tint(f"datum[{request.value!r}]", is_light)
     text = {"field": request.value, "type": "quantitative", "format": ".2f"}
     return {
         "mark": {"type": "text", "fontSize": request.style.size - 1},
-        "encoding": {**place, "text": text, "color": {"value": "black"} if request.options.colours else colour},
+        "encoding": {**place, "text": text, "color": colour},
     }
 
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,11 +48,12 @@ class PlotOptions:
             raise UnknownNameError("x axis", self.x, X_AXES)
         if self.logx and self.x != "step":
             raise UsageError("⦃logx⦄ is about training steps: add ⦃x=step⦄.")
-        colours = filter(None, self.colours.split(",")) if isinstance(self.colours, str) else self.colours
+        colours = [colour for text in _each(self.colours) for colour in str(text).split(",")]
+        labels = self.labels.items() if isinstance(self.labels, Mapping) else _each(self.labels)
         read = {
             "width": read_length("width", self.width), "height": self.height and read_length("height", self.height),
             "range": None if self.range is None else _read_range(self.range, is_log=self.logy),
-            "labels": dict(self.labels if isinstance(self.labels, Mapping) else map(_read_label, self.labels)),
+            "labels": dict(map(_read_label, labels)),
             "colours": tuple(map(_read_colour, colours)), "caption": "" if self.caption == "none" else self.caption,
         }  # fmt: skip
         for name, value in read.items():
@@ -71,7 +72,7 @@ def read_length(name: str, text: str) -> float:
         size = next((each for each in meant if low <= each <= high), 80)
         raise UsageError(f"{text!r} {why}: write a length as in ⦃{name}={size:.4g}mm⦄; cm, in and pt are known too.")
     length = number * _UNITS[found[2]]
-    if not low <= length / _MM <= high + 0.01:
+    if not low - 0.01 <= length / _MM <= high + 0.01:  # of rounding, as 50mm is in pixels
         raise UsageError(
             f"{name} must be from {low:g}mm to {high:g}mm, the length of a page of A4, not {str(text).strip()}."
         )
@@ -90,10 +91,18 @@ def _read_range(given: str | Sequence[float], *, is_log: bool) -> tuple[float, f
     return low, high
 
 
-def _read_label(text: str) -> tuple[str, str]:
-    space, is_there, label = text.partition("=")
-    if not (space and is_there and label):
-        raise UsageError(f"{text!r} is no label: write SPACE=TEXT, as in ⦃label='minilm.word.last=MiniLM, words'⦄.")
+def _each(given: Any) -> list[Any]:
+    """Return the values of an option that takes several: none for None or "", a single one where it is no list."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        return [given] if given else []
+    return [*given]
+
+
+def _read_label(given: Any) -> tuple[str, str]:
+    """Return the space and the text of a label, which are given as both, or as ``SPACE=TEXT``."""
+    space, label = given if isinstance(given, tuple) else str(given).partition("=")[::2]
+    if not (space and label and isinstance(space, str) and isinstance(label, str)):
+        raise UsageError(f"{given!r} is no label: write SPACE=TEXT, as in ⦃--label=minilm.word.last=MiniLM, words⦄.")
     return space, label
 
 

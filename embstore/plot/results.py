@@ -127,7 +127,7 @@ def caption(table: Table, chart: Chart, value: str, shared: str, *, is_complete:
 
     Of the settings, those that are not the default, unless all are requested.
     """
-    parts = [printable(shared)] if shared else []
+    parts = [printable(text) for text in (shared, _against(table, chart)) if text]
     for column in dict.fromkeys((*chart.facets, *(("layer_name",) if chart.items else ()))):  # items have no such axis
         inputs = {row[column] for row in table.rows}
         if len(inputs) == 1 and column != "space" and None not in inputs:
@@ -160,6 +160,15 @@ def caption(table: Table, chart: Chart, value: str, shared: str, *, is_complete:
     if lost and len(lost) < len(table.rows):
         parts.append(f"{len(lost)} of {len(table.rows)} without a value")
     return parts
+
+
+def _against(table: Table, chart: Chart) -> str:
+    """Return which space others are compared with, as ``A against B``, where neither an axis nor a panel says it."""
+    if chart.kind == "heat map" or chart.x == "steps" or "space_2" not in table.columns:
+        return ""
+    pairs = [pair for pair in distinct(table.rows, ("space", "space_2")) if pair[0] != pair[1]]
+    first, others = ({pair[side]: None for pair in pairs} for side in (0, 1))
+    return " ".join([*(first if len(first) == 1 else ()), "against", ", ".join(others)]) if pairs else ""
 
 
 def _settings(table: Table, chart: Chart, *, is_complete: bool) -> list[str]:

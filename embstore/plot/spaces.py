@@ -72,7 +72,7 @@ def with_given_labels(found: Mapping[str, str], given: Mapping[str, str]) -> dic
             raise UnknownNameError("space to label", space, found)
     labels = {**found, **given}
     if len({*labels.values()}) < len(labels):
-        raise UsageError("two spaces have the same label: give each ⦃label=SPACE=TEXT⦄ a text of its own.")
+        raise UsageError("two spaces have the same label: give each ⦃--label=SPACE=TEXT⦄ a text of its own.")
     return labels
 
 

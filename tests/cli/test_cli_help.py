@@ -82,6 +82,7 @@ def test_the_help_of_a_metric_is_made_from_its_declaration(cli, metric: str) -> 
     assert {"--model", "--layer", "--where", "--sample", "--transform", "--format", "--explain"} <= set(options)
     assert message.count("repeat") >= 3 + sum(parameter.kind is tuple for parameter in declared.parameters)
     for parameter in declared.parameters:
+        assert len(re.split("[.;]", parameter.help)[0].split()) > 2  # the short help has this sentence alone
         if parameter.kind is not bool and parameter.default not in (None, ()):
             assert re.search(rf"\[default: {re.escape(str(parameter.default))}\]", message)
 

@@ -114,8 +114,8 @@ def test_what_cannot_be_drawn_is_said(
         (["--width", "0mm"], "width must be from 50mm to 297mm"),
         (["--width", "640px"], "as in --width 169.3mm"),
         (["--range", "1"], "write two numbers, the smaller first, as in --range 0,1"),
-        (["--colours", "bleu"], "'bleu' is no colour: write each as #rrggbb, as in --colours #0072B2,#D55E00"),
-        (["--label", "MiniLM"], "'MiniLM' is no label: write SPACE=TEXT"),
+        (["--colours", "bleu"], "'bleu' is no colour: write each as #rrggbb, as in --colours '#0072B2,#D55E00'."),
+        (["--label", "MiniLM"], 'write SPACE=TEXT, as in --label "minilm.word.last=MiniLM, words".'),
     ],
 )
 def test_options_that_cannot_work_are_refused_before_anything_is_computed(
@@ -135,7 +135,7 @@ def test_the_look_of_a_picture_is_as_requested(cli, made: Synthetic, tmp_path: P
     assert done.exit_code == 0, done.stderr
     spec = json.loads(path.read_text())
     line = next(layer for layer in spec["layer"] if layer["mark"]["type"] == "line")["encoding"]
-    assert (line["x"]["axis"]["title"], line["y"]["axis"]["title"]) == ("block", ["cosine"])
+    assert (line["x"]["axis"]["title"], line["y"]["axis"]["title"]) == (["block"], ["cosine"])
     assert line["y"]["scale"]["domain"] == [0, 0.5]
     assert line["color"]["scale"] == {"domain": ["Ours"], "range": ["#123456"]}
     assert spec["title"]["subtitle"] == []

@@ -70,6 +70,31 @@ def test_files_are_exactly_as_wide_as_requested(drawn: Table, width: str) -> Non
     assert min(map(float, re.findall(r'font-size="([\d.]+)px"', svg))) * 0.75 >= 7  # points
 
 
+BARS = Chart("bars", ("parts",), "share")
+STRIP = Chart("curves", ("score",), "Self-similarity", items="word")
+DRAWN = [
+    curves(), heat_map(), table(rows_of(parts=[0.4, 0.2]), columns=[*rows_of()[0], "parts"], chart=BARS),
+    table(rows_of(word="a") + rows_of(word="b"), columns=[*rows_of()[0], "word"], chart=STRIP),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("drawn", DRAWN)
+def test_a_long_word_makes_nothing_smaller(drawn: Table) -> None:
+    word = "Donaudampfschifffahrtsgesellschaft" * 5
+    figure = drawn.plot(width="80mm", title=word, x_label=word, y_label=word)
+    assert not faults(figure)
+    width = re.search(r'viewBox="0 0 ([\d.]+) ', figure.to_svg())
+    assert width
+    assert float(width[1]) / MM == pytest.approx(80, abs=0.01)
+
+
+def test_the_title_of_a_legend_is_whole() -> None:
+    chart = Chart("heat map", ("score",), "likeness", labels=(("score", "counterfactual agreement"),))
+    rows = heat_map().rows
+    shown = texts(table(rows, columns=list(rows[0]), chart=chart).plot(style="screen"))
+    assert {"counterfactual", "agreement"} <= {*" ".join(shown).split()}
+
+
 def test_the_panels_and_not_a_margin_fill_the_width() -> None:
     svg = heat_map().plot(width="170mm").to_svg()
     labels = re.findall(r"<rect|<text[^>]*transform=\"translate\(([\d.]+)", svg)
@@ -147,6 +172,19 @@ def test_a_distance_has_the_colours_of_a_similarity_the_other_way() -> None:
     assert heat_map().plot().spec["layer"][0]["encoding"]["color"]["scale"]["reverse"] is True
 
 
+def test_given_colours_are_the_ends_of_a_scale_on_which_numbers_can_be_read() -> None:
+    svg = heat_map().plot(colours=["#000000", "#ffffff"], range=(0, 0.3)).to_svg()
+    numbers = {(text, fill) for fill, text in re.findall(r'<text[^>]* fill="(black|white)"[^>]*>(0\.\d0)</text>', svg)}
+    assert numbers == {("0.00", "white"), ("0.10", "white"), ("0.20", "black"), ("0.30", "black")}
+    assert {"rgb(0, 0, 0)", "rgb(255, 255, 255)"} <= {*re.findall(r'fill="(rgb\([^"]+\))"', svg)}
+    rows = rows_of(MODELS[:1], 5, word="bank") + rows_of(MODELS[:1], 5, word="river")
+    strip = table(rows, columns=list(rows[0]), chart=STRIP)
+    scale = strip.plot(colours=["#000000", "#ff0000", "#ffffff"]).spec["layer"][0]["encoding"]["color"]["scale"]
+    assert scale["range"] == ["#000000", "#800000", "#ff0000", "#ff8080", "#ffffff"]
+    with pytest.raises(UsageError, match="a scale needs two or more colours"):
+        heat_map().plot(colours=["#000000"])
+
+
 def test_one_word_is_a_curve_over_the_layers_and_several_are_lines() -> None:
     chart = Chart("curves", ("score",), "Self-similarity", items="word")
     rows = rows_of(word="bank") + rows_of(word=None)
@@ -184,6 +222,12 @@ def test_a_figure_goes_on_in_altair(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"range": "0,nan"}, "is no range"),
         ({"range": "0,1", "logy": True}, "logy=.* needs a range of positive values"),
         ({"labels": ["minilm"]}, "'minilm' is no label: write SPACE=TEXT"),
+        ({"labels": {"minilm": 3}}, r"\('minilm', 3\) is no label: write SPACE=TEXT"),
+        ({"labels": {3: "MiniLM"}}, r"\(3, 'MiniLM'\) is no label"),
+        ({"labels": [3]}, "'?3'? is no label"),
+        ({"labels": 3}, "'?3'? is no label"),
+        ({"colours": ","}, "'' is no colour: write each as #rrggbb"),
+        ({"colours": 3}, "'3' is no colour"),
         ({"colours": "#12345"}, "'#12345' is no colour: write each as #rrggbb"),
         ({"colours": "#123456,bleu"}, "'bleu' is no colour"),
         ({"style": "papre"}, "unknown style 'papre'"),
@@ -194,8 +238,15 @@ def test_what_cannot_work_is_refused_with_the_right_form(options: dict[str, Any]
         PlotOptions(**options)
 
 
+def test_what_is_meant_is_read_as_it_is_given() -> None:
+    assert PlotOptions(colours=None, labels=None) == PlotOptions(colours="") == PlotOptions()
+    assert PlotOptions(labels="a=b=c") == PlotOptions(labels={"a": "b=c"})
+    assert PlotOptions(colours="#123456,#ABCDEF") == PlotOptions(colours=["#123456", "#abcdef"])
+
+
 @pytest.mark.parametrize(
-    ("text", "inches"), [("80mm", 80 / 25.4), ("8 cm", 8 / 2.54), ("3.3in", 3.3), ("240pt", 240 / 72)]
+    ("text", "inches"),
+    [("80mm", 80 / 25.4), ("8 cm", 8 / 2.54), ("3.3in", 3.3), ("240pt", 240 / 72), ("50mm", 50 / 25.4)],
 )
 def test_lengths_are_read_in_units(text: str, inches: float) -> None:
     assert read_length("width", text) == pytest.approx(96 * inches)

@@ -187,6 +187,12 @@ def test_drift_has_a_curve_for_each_item(width: str) -> None:
     assert values_of(figure, "overlap") == [row["overlap"] for row in rows]
     turnover = " ".join(texts(result(rows, DRIFT).plot(width=width, column="turnover")))
     assert "Drift of neighbourhoods (turnover of neighbours, 0 to 2)" in turnover
+    other = "minilm-untrained-0.word.last"
+    against = result([row | {"space_2": other} for row in rows], DRIFT)
+    captions = [" ".join(against.plot(labels=labels).spec["title"]["subtitle"]) for labels in ({}, {other: "Random"})]
+    assert captions[0].startswith("words, last token · MiniLM against MiniLM, untrained · n = 100")
+    assert captions[1].startswith("words, last token · MiniLM against Random · n = 100")
+    assert "against" not in str(figure.spec["title"])
 
 
 def test_overlapping_and_cut_texts_are_found() -> None:
