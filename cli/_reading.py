@@ -39,7 +39,7 @@ _SPELLINGS = {
 }  # fmt: skip
 
 # Options whose values are joined with commas where they are repeated.
-_JOINED = ("--layer",)
+_JOINED = ("--layer", "--by")
 
 _MOST_DIGITS = 18  # of a number that is read here
 _NOT_PLAIN = object()

@@ -339,8 +339,12 @@ _OF_METRICS = {
     "contexts": "--space gpt2.occurrence.last --sample 10000",
     "neighbours": "--space gpt2.word.last --sample 10000",
     "column": "--column zipf_frequency --value hubness",
+    "labels": "--label pos --layer 0,6,top",
 }
-_OF_METRIC = {"weat": "-x flowers.txt -y insects.txt", "sc-weat": "--word rose --word wasp"}
+_OF_METRIC = {
+    "weat": "-x rose,tulip,daisy,lily -y wasp,ant,flea,spider", "ceat": "-x rose,tulip,daisy -y wasp,ant,flea",
+    "sc-weat": "--word rose --word wasp", "axis": "--positive good,happy --negative bad,sad", "change": "--by year",
+}  # fmt: skip
 
 
 def example_of(path: str, needs: str = "") -> Example | None:

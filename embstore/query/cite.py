@@ -15,6 +15,7 @@ from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.messages import printable
 from embstore.encode import SHORT_NAMES
 from embstore.metrics import METRICS, Metric, all_metrics
+from embstore.query.common import source_name
 from embstore.sources.datasets import DATASETS, known_datasets
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
@@ -218,7 +219,7 @@ def _cite_metric(metric: Metric) -> _References:
 
 def _cite_dataset(name: str) -> _References:
     """Return the references of a dataset, or a note if it is a user's own."""
-    spec = DATASETS.get(name) or known_datasets().get(name)
+    spec = DATASETS.get(source_name(name).partition(":")[0]) or known_datasets().get(name)
     if spec is None or not spec.references:
         return [], [f"{name}: no reference is known for this dataset, which is a table of a user's own."]
     return [publications()[key] for key in spec.references], []

@@ -14,20 +14,22 @@ from embstore.base.errors import QueryError
 from embstore.base.space import Unit
 from embstore.query.request import MetricRequest
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files.card import Card
+from embstore.storage.files.card import Card, select_layers
 
 _MOST_NAMED = 6
 
 
-def with_common(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]) -> MetricRequest:
-    """Return the request for the items that all of some spaces have, if only these are requested.
+def with_common(catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str) -> MetricRequest:
+    """Return the request for the items that all spaces with the layers have, if only these are requested.
 
     Raises:
         QueryError: There are none.
     """
     if not request.common:
         return request
-    spaces = {card.space: catalog.ids(card.space) for card in _with_against(catalog, request, cards)}
+    chosen, _ = select_layers(cards, layers)
+    measured = [card for card in cards if card.space in chosen]
+    spaces = {card.space: catalog.ids(card.space) for card in _with_against(catalog, request, measured)}
     if not len(reduce(_intersect, spaces.values())):
         sizes = ", ".join(f"{space} ({len(ids):,})" for space, ids in spaces.items())
         raise QueryError(

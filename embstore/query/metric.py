@@ -67,7 +67,7 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
         from embstore.query.differences import differences, with_versus  # which other requests do not need
 
         cards = with_versus(catalog, request, cards, layers)
-    request = with_common(catalog, request, cards)
+    request = with_common(catalog, request, cards, layers)
     answers = Answers(catalog, request, use=cache and versus is None)  # stored rows are without their units
     if metric.needs == "layers":
         from embstore.query.layer_pairs import compare  # which metrics of single layers do not need
@@ -112,7 +112,7 @@ def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, l
     from embstore.query.layer_pairs import stored_pairs
 
     cards, _ = _suitable_spaces(catalog, request, spaces)
-    request = with_common(catalog, request, cards)
+    request = with_common(catalog, request, cards, layers)
     answers = Answers(catalog, request)
     states: list[CacheLookup] = []
     if request.metric.needs == "layers":

@@ -94,7 +94,10 @@ def _from_file(file: str, name: str) -> tuple[str, ...]:
         raise UsageError(
             f"{file} has several columns, and none is called text. Keep only that of the {name}, or call it text."
         ) from None
-    return tuple(row.text for row in source.rows() if isinstance(row, Row))
+    rows = [row.texts for row in source.rows() if isinstance(row, Row)]
+    texts = [text for row in rows for text in row]
+    is_of_pairs = any(len(row) > 1 for row in rows)  # or of analogies, whose words come again and again
+    return tuple(dict.fromkeys(texts) if is_of_pairs else texts)
 
 
 _MAX_SHOWN = 20  # words that a row names; the others are counted

@@ -53,6 +53,11 @@ def test_an_answer_over_common_items_is_computed_again_when_they_change(store: S
     assert [n + 1 for n in before] == store.query("hubness", k=3, unit="word", common=True)["n"]
 
 
+def test_a_space_without_the_layer_does_not_restrict_the_others(store: Store, make_store: Make) -> None:
+    make_store(texts=TEXTS[:2], model="low", n_blocks=0, index=False)
+    assert {*store.query("anisotropy", unit="word", layers=2, common=True)["n"]} == {15}
+
+
 def test_spaces_over_different_items_are_noted(store: Store) -> None:
     note = "The 2 spaces of words are not measured over the same: n is {} to {}. To take what all of them have: "
     note += "common=True"
