@@ -355,15 +355,18 @@ def show(value: object) -> str:
 _MOST_WORDS = 4  # of a list that is shown whole
 
 
-def show_parameter(value: object) -> str:
+def show_parameter(value: object, *, with_hash: bool = True) -> str:
     """Format the value of a parameter: of a long list of words the first ones, with their number and SHA-256."""
     if not isinstance(value, list | tuple):
         return show(value)
     if len(value) <= _MOST_WORDS:
         return ",".join(map(str, value)) or "none"
+    first = f"{','.join(map(str, value[:3]))} … ({len(value):,} words"
+    if not with_hash:
+        return f"{first})"
     from embstore.base.text import sha256_of_words
 
-    return f"{','.join(map(str, value[:3]))} … ({len(value):,} words, SHA-256 {sha256_of_words(value)[:12]})"
+    return f"{first}, SHA-256 {sha256_of_words(value)[:12]})"
 
 
 def number_format(values: Iterable[object]) -> Callable[[object], str]:

@@ -175,10 +175,11 @@ def _settings(table: Table, chart: Chart, *, is_complete: bool) -> list[str]:
     """Return the selection and the settings that all rows share; those with default values only if requested."""
     defaults, parts = dict(chart.defaults), []
     for column in (*_SELECTION, *chart.settings, *(("seed",) if is_complete else ())):
-        values = {_setting(row[column]) for row in table.rows if row.get(column) is not None}
-        is_default = column in defaults and values == {_setting(defaults[column])}
+        values = {_setting(row[column]): row[column] for row in table.rows if row.get(column) is not None}
+        is_default = column in defaults and [*values] == [_setting(defaults[column])]
         if len(values) == 1 and (is_complete or not is_default):
-            parts.append(f"{column.replace('_', ' ')}: {printable(values.pop())}")
+            [shared] = values.values()
+            parts.append(f"{column.replace('_', ' ')}: {printable(_setting(shared, with_hash=is_complete))}")
     return parts
 
 
@@ -202,10 +203,10 @@ def _calibration(table: Table, value: str) -> list[str]:
     return [f"calibrated: 0 up to {level}, 1 for the highest possible value"]
 
 
-def _setting(value: Any) -> str:
+def _setting(value: Any, *, with_hash: bool = True) -> str:
     """Return the value of a setting as the caption has it: 0.1 and 100,000."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return show_parameter(value)
+        return show_parameter(value, with_hash=with_hash)
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
