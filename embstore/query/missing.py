@@ -135,9 +135,12 @@ def remedy(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
 
 def embed_command(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
     """Return the command that embeds missing texts into a space, from their sources or else from standard input."""
+    from embstore.sources import find_dataset
+
     is_spaced = any(len(text.split()) > 1 for text in missing)  # a build may take them for sentences
     if sources or len(missing) > _MAX_IN_COMMAND or card.imported is not None:
-        return build_command(sources or ["FILE"], card, names_unit=is_spaced)
+        is_of_dataset = sources and all(find_dataset(source) for source in sources)  # which declares its unit
+        return build_command(sources or ["FILE"], card, names_unit=is_spaced and not is_of_dataset)
     return f"printf '%s\\n' {shlex.join(missing)} | {build_command(['-'], card, names_unit=is_spaced)}"
 
 

@@ -152,7 +152,7 @@ def test_a_dataset_of_pairs_lists_the_words_of_both_columns(
     Store.add_dataset("mine", tmp_path / "pairs.csv", kind="pairs", columns=["a", "b", "score"])
     made = make_store(index=False)
     assert made.store.query("norms", layers=0, words="mine")["n"] == [3]
-    assert made.store.vectors(made.space, 0, words="mine")[1].tolist() == ["text1", "text2", "text3"]
+    assert made.store.vectors(made.space, 0, words="mine")[1] == ["text1", "text2", "text3"]
 
 
 def test_lists_that_are_missing_or_empty(make_store: Make, tmp_path: Path) -> None:
