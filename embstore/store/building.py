@@ -341,18 +341,9 @@ class BuildMethods(OpenStore):
             has_columns = chosen is None and given in (None, Unit.OCCURRENCE)
             of_python = GivenTexts.peek(given_texts) if has_columns else GivenTexts(given_texts, chosen)
         read = Sources(
-            source_names,
-            given,
-            as_names(columns),
-            kept_columns,
-            limit,
-            per_text,
-            seed,
-            header,
-            delimiter,
-            chosen,
+            source_names, given, as_names(columns), kept_columns, limit, per_text, seed, header, delimiter, chosen,
             of_python,
-        )
+        )  # fmt: skip
         self.fetch_datasets(missing_datasets(source_names), observer)
         cluster = _cluster(on, workers, worker_gpus, worker_cpus, ray_address)
         if dry_run:
