@@ -15,10 +15,10 @@ from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.messages import printable
 from embstore.encode import SHORT_NAMES
 from embstore.metrics import METRICS, Metric, all_metrics
-from embstore.query.common import source_name
 from embstore.sources.datasets import DATASETS, known_datasets
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
+from embstore.storage.files.datasets import source_name
 from embstore.storage.files.derived import stored_metrics
 
 SOFTWARE = "embstore"

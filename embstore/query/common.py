@@ -1,6 +1,5 @@
 """Restrict the spaces of a query to their common items, and say where their items differ or come from datasets."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -10,11 +9,12 @@ import numpy as np
 
 from embstore.base import supply
 from embstore.base.arrays import distinct
-from embstore.base.errors import QueryError
+from embstore.base.errors import DamagedError, QueryError
 from embstore.base.space import Unit
 from embstore.query.request import MetricRequest
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card, select_layers
+from embstore.storage.files.datasets import source_name
 
 _MOST_NAMED = 6
 
@@ -79,11 +79,6 @@ def source_notes(catalog: Catalog, request: MetricRequest) -> list[str]:
     ]
 
 
-def source_name(stem: str) -> str:
-    """Return the name of a stored dataset as it is given: ``words:5000`` for ``words_5000``."""
-    return re.sub(r"^words_(\d+)$", r"words:\1", stem)
-
-
 def dataset_counts(catalog: Catalog, card: Card) -> tuple[dict[str, int], int]:
     """Return the number of a space's items in each stored dataset of its unit, and the number in none.
 
@@ -103,10 +98,10 @@ def dataset_counts(catalog: Catalog, card: Card) -> tuple[dict[str, int], int]:
 
 
 def _ids_of(catalog: Catalog, name: str, unit: Unit) -> Ids:
-    """Return the ids of the items of a dataset, ascending; none if it is stored for other units only."""
+    """Return the ids of the items of a dataset, ascending; none if it is stored for other units only, or damaged."""
     try:
         columns = catalog.dataset(name, unit)
-    except QueryError:
+    except (QueryError, DamagedError):  # which verify names
         return np.empty(0, np.int64)
     return distinct(np.concatenate([column for key, column in columns.items() if key.startswith("item_id")]))
 

@@ -94,6 +94,9 @@ def test_results_and_info_name_the_datasets_that_a_space_has_items_of(make_store
         assert source in store.query("isoscore", layers=0).notes
         assert source in store.query("cka", layers=0).notes
     assert source not in store.query("isoscore", layers=0, words=TEXTS[:9]).notes
+    [file] = made.root.glob("datasets/bellezza*")
+    file.write_bytes(file.read_bytes()[:-9])
+    assert Store(made.root).info()["items"] == [30], "a damaged dataset is not counted"
 
 
 def test_the_baseline_of_selected_words_is_noted_and_that_of_the_word_itself_not_subtracted(make_store: Make) -> None:

@@ -1,5 +1,6 @@
 """Read the rows of stored datasets: item ids, texts and scores."""
 
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,11 @@ def _damage(file: Path, problem: str) -> DamagedError:
     return DamagedError(f"{file} is damaged: {problem} {rebuild_remedy(file)}")
 
 
+def source_name(stem: str) -> str:
+    """Return the name of a stored dataset as it is given: ``words:5000`` for ``words_5000``."""
+    return re.sub(r"^words_(\d+)$", r"words:\1", stem)
+
+
 def rebuild_remedy(file: Path) -> str:
     """Return the remedy for a damaged dataset, as a sentence."""
-    return f"To repair it, build the dataset again: ⦃embstore build {file.stem}⦄"
+    return f"To repair it, build the dataset again: ⦃embstore build {source_name(file.stem)}⦄"
