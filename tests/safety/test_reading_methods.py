@@ -112,6 +112,11 @@ def test_every_public_method_is_tried() -> None:
     assert set(public) == {*CALLS, *WRITING, *SERVING, *OF_NO_STORE}
 
 
+def needs_checkpoint(name: str, arguments: Arguments) -> bool:
+    """The toy store names a checkpoint that is nowhere: its error names that, not the damaged file."""
+    return name == "encode" or "embed" in arguments[1]
+
+
 def read(store: Store, name: str, arguments: Arguments) -> None:
     """Call a method, and read what it returns."""
     member = getattr(store, name)
@@ -161,7 +166,7 @@ def test_a_method_raises_an_error_of_embstores_and_changes_nothing_outside(
                 error.add_note(call)
                 raise
             if message is not None and case.refused != NONE:
-                assert path.name in message or "embed" in arguments[1], f"{call}: {message}"
+                assert path.name in message or needs_checkpoint(name, arguments), f"{call}: {message}"
             assert outside(root) == before, call
 
 
@@ -169,7 +174,7 @@ def test_the_calls_work_on_a_sound_store(folder: Callable[[], Path]) -> None:
     """Else an error on a tampered one would say nothing."""
     folder()
     for name, arguments in [(name, arguments) for name, calls in CALLS.items() for arguments in calls]:
-        if arguments[1].get("embed"):
+        if needs_checkpoint(name, arguments):
             with pytest.raises(EmbstoreError, match="toy/checkpoint"):
                 read(Store("store"), name, arguments)
         else:
