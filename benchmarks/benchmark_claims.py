@@ -49,7 +49,7 @@ def _labels(space: Workspace) -> list[Result]:
     layers = len(card.layers)
     found = interleave(
         {"knn": query(path, "knn", label="length", layers=0), "search": timed(lambda: layer.neighbours(10))},
-        space.size.reads,
+        3 * space.size.reads,  # they differ by less than the rounds do
     )
     chosen = f"item_id IN (SELECT item_id FROM items ORDER BY item_id LIMIT {n})"
     arrays = [store.vectors(name, layer, where=chosen, columns=["length"]) for layer in range(layers)]
