@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float64Array = NDArray[np.float64]
-# Fits in the shared cache of the cores, and is large enough that threads seldom wait for Python.
-_CHUNK_BYTES = 1 << 22
+# Fits in a core's own cache, and in products of two rows with it BLAS starts no threads.
+_CHUNK_BYTES = 1 << 19
 
 
 def in_float64(vectors: NDArray[np.floating]) -> Iterator[Float64Array]:
@@ -28,11 +28,12 @@ def in_float64(vectors: NDArray[np.floating]) -> Iterator[Float64Array]:
 
 
 def weighted_sum(weights: Float64Array, x: Float64Array) -> Float64Array:
-    """Compute Σ wᵢ xᵢ (dim,) of weights (n,) and vectors (n, dim), in the calling thread alone.
+    """Compute Σ wᵢ xᵢ (dim,) of weights (n,) and a chunk of vectors (n, dim), in the calling thread alone.
 
-    For ``weights @ x``, BLAS would start threads of its own, which slow down callers that already run in threads.
+    As a product of two rows: for ``weights @ x``, BLAS would start threads of its own, which slow down callers that
+    already run in threads.
     """
-    total: Float64Array = np.einsum("n,nd->d", weights, x)
+    total: Float64Array = (np.stack([weights, weights]) @ x)[0]
     return total
 
 
@@ -68,28 +69,29 @@ class Summary:
             vectors: Float array (n, dim), converted to float64 chunk by chunk. Values that are not finite make
                 :attr:`is_finite` false.
         """
-        summary = cls.empty(vectors.shape[1])
-        with np.errstate(invalid="ignore"):
-            for chunk in in_float64(vectors):
-                summary = summary + cls._of_chunk(chunk)
-        return summary
-
-    @classmethod
-    def _of_chunk(cls, x: Float64Array) -> Self:
-        """Summarise float64 vectors (n, dim)."""
-        norm_squares = np.vecdot(x, x)
-        norms = np.sqrt(norm_squares)
-        inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+        n, dim = vectors.shape
+        totals, unit_square_total, squares = np.zeros((2, dim)), np.zeros(dim), np.empty(n)
+        weights = np.ones((2, n))
+        stop = 0
+        with np.errstate(all="ignore"):  # values that are not finite, and what BLAS flags without cause
+            for x in in_float64(vectors):
+                rows = slice(stop, stop := stop + len(x))
+                norms = np.sqrt(np.vecdot(x, x, out=squares[rows]))
+                inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+                weights[1, rows] = inverse
+                totals += weights[:, rows] @ x
+                unit_square_total += weighted_sum(inverse * inverse, np.multiply(x, x, out=x))
+            norms = np.sqrt(squares)
         return cls(
-            n=len(x),
+            n=n,
             n_zero=int(np.count_nonzero(norms == 0)),
-            total=x.sum(axis=0),
-            unit_total=weighted_sum(inverse, x),
-            unit_square_total=weighted_sum(inverse * inverse, x * x),
+            total=totals[0],
+            unit_total=totals[1],
+            unit_square_total=unit_square_total,
             norm_total=float(norms.sum()),
-            norm_square_total=float(norm_squares.sum()),
-            norm_min=float(norms.min()),
-            norm_max=float(norms.max()),
+            norm_square_total=float(squares.sum()),
+            norm_min=float(norms.min(initial=np.inf)),
+            norm_max=float(norms.max(initial=0.0)),
         )
 
     def __add__(self, other: Self) -> Self:

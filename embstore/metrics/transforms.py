@@ -146,7 +146,8 @@ class Affine:
             result = mixed
         else:
             result = y if self.dim == len(self.shift) else np.take(y, self.columns, axis=1)
-            result *= self.scale
+            if (self.scale != 1).any():
+                result *= self.scale
             if mixed is not None:
                 result += mixed
         if self.offset.any():

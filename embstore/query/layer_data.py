@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import distinct
+from embstore.base.arrays import distinct, slices
 from embstore.base.progress import current_task
 from embstore.base.summary import Summary
 from embstore.storage.catalog import Catalog, Ids
@@ -27,6 +27,7 @@ Block = NDArray[np.floating]
 T = TypeVar("T")
 
 _FEW = 256  # items whose pages are read one by one; those of more are most of a layer's
+_PART = 1 << 16  # components of vectors that are transformed at a time
 _LARGE_DIM = 8192  # a matrix of its square takes half a gigabyte
 
 
@@ -146,7 +147,12 @@ class TransformedLayer(LayerMethods):
         """The sums over the transformed vectors."""
         if self.known_summary is not None:
             return self.known_summary
-        return Summary.sum_of(self.map(Summary.of), self.dim)
+
+        def summarise(block: Block) -> Summary:  # in parts, of which the float64 vectors stay in a core's cache
+            parts = slices(len(block), max(1, _PART // block.shape[1]))
+            return Summary.sum_of((Summary.of(self.transform(block[rows])) for rows in parts), self.dim)
+
+        return Summary.sum_of(self.layer.map(summarise), self.dim)
 
     def map(self, function: Callable[[Block], T]) -> Iterator[T]:
         """Yield ``function(block)`` for each block of transformed vectors."""
