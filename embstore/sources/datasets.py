@@ -7,7 +7,6 @@ import csv
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from embstore.sources.source import (
     WORD_PAIRS,
     DataFile,
     DatasetSpec,
-    GeneratedContent,
     ProgressCallback,
     Source,
     ValueType,
@@ -42,12 +40,12 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def _read_words(size: int | None = None) -> Iterator[Row]:
+def _read_words(size: int) -> Iterator[Row]:
     """Yield the most frequent English words of wordfreq, letters only, with their ``rank`` from 1."""
     import wordfreq  # loads 25 MB of word lists, for this dataset only
 
     words = (word for word in wordfreq.iter_wordlist("en") if word.isalpha())
-    for rank, word in enumerate(islice(words, size), 1):
+    for rank, word in zip(range(1, size + 1), words, strict=False):
         yield Row(word, f"words rank {rank}", {"rank": rank})
 
 
@@ -57,7 +55,7 @@ WORDS = DatasetSpec(
     unit=Unit.WORD,
     rows=10_000,
     columns={"rank": int},
-    content=GeneratedContent(lambda: sum(1 for _ in _read_words()), _read_words),
+    content=_read_words,
     help="The most frequent English words, letters only; 10,000, or as many as words:N says.",
     scores=(1, 10_000),
     licence="CC BY-SA 4.0",
@@ -328,13 +326,13 @@ def open_dataset(spec: str, dataset: DatasetSpec) -> Source:
                 f"{dataset.name}:{dataset.rows // 2}, or ./{spec} for a file of that name."
             )
         size = int(number)
-    if colon and size > (n_available := content.count()):
+    if colon and (n_available := sum(1 for _ in content(size))) < size:
         raise SourceError(
             f"{spec}: the dataset {name!r} has {n_available:,} texts. Ask for at most {name}:{n_available}."
         )
     # With its default size it has the same name as without, so that the store does not hold it under two names.
     stored_name = name if size == dataset.rows else f"{name}:{size}"
-    return Source(stored_name, partial(content.read, size), dataset)
+    return Source(stored_name, partial(content, size), dataset)
 
 
 def fetch_dataset(name: str, report: ProgressCallback = lambda done, total: None) -> Path | None:

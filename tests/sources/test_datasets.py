@@ -10,7 +10,6 @@ import embstore
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
 from embstore.base.space import Unit
 from embstore.sources import DATASETS, Blank, Row, open_source
-from embstore.sources.source import GeneratedContent
 
 
 def words(spec: str) -> list[Row]:
@@ -59,10 +58,7 @@ def test_a_size_that_is_no_number_is_an_error(size: str) -> None:
 
 
 def test_more_words_than_there_are_is_an_error_that_says_how_many() -> None:
-    content = DATASETS["words"].content
-    assert isinstance(content, GeneratedContent)
-    most = content.count()
-    assert most == sum(word.isalpha() for word in wordfreq.top_n_list("en", 10**7))
+    most = sum(word.isalpha() for word in wordfreq.top_n_list("en", 10**7))
     for size in ("5000000", str(most + 1), "9" * 30):
         with pytest.raises(SourceError, match=rf"words:{size}: .*'words' has {most:,} texts.*at most words:{most}"):
             open_source(f"words:{size}")
