@@ -1,5 +1,6 @@
 """What a build cannot do without: the forward passes over its batches, and the machine's matrix products."""
 
+import json
 import os
 import subprocess
 import sys
@@ -26,10 +27,10 @@ _GEMM_SIZE = 1536
 
 
 @contextmanager
-def builder(space: Workspace, source: str, model: str) -> Iterator[Contender]:
+def builder(space: Workspace, source: str, model: str, **options: Any) -> Iterator[Contender]:
     """Give what builds a new store. Start-up, reading the source and loading the model are not counted."""
     script = Path(__file__).with_name("benchmark_builder.py")
-    command = (sys.executable, str(script), source, model)
+    command = (sys.executable, str(script), source, model, json.dumps(options))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         requests, answered = process.stdin, process.stdout
         if requests is None or answered is None:

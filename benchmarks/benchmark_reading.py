@@ -65,7 +65,7 @@ def centred(space: Workspace) -> list[Result]:
     shown = rate(n_bytes)
     what = f"centred anisotropy of {size.long:,} × {size.dim}, which reads all"
     return [
-        Result(f"{what}: GB/s, warm", shown(min(seconds["all"])), "", gigabytes, 1.0, True, size.reads),
+        Result(f"{what}: GB/s, warm", shown(min(seconds["all"])), "", gigabytes, 2.5, True, size.reads),
         Result("… per second of processor time", shown(_processor_seconds(long)), "", rounds=1),
         compare("… to reading the files' bytes", seconds["all"], seconds["read"], show=shown),
         Result(f"… peak memory, to that of {size.short:,}", *(f"{peak / 1e3:.0f} MB" for peak in peaks),

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from benchmark_clusters import Clusters
+from benchmark_contexts import DIM, LAYER, save_words_in_context, words_in_context
 from benchmark_peers import K
 from benchmark_searchers import CORES, EXACT, SEARCHERS, Embstore, Rows, Searcher, Vectors
-from benchmark_stores import Workspace
+from benchmark_stores import Clustered, Workspace
 from benchmark_timing import Contender, Point, Result, compare, installed, interleave
 
 _RECALL = 0.99
@@ -21,14 +22,24 @@ _ROWS = 100_000
 def search(space: Workspace) -> list[Result]:
     """Search held-out vectors among ever more clustered ones, and compare the searches of most."""
     results: list[Result] = []
+    held_out = Clusters(space.size.search_dim).held_out(space.size.queries)
     for n in space.size.growth:
-        results = _search(space, n)
+        results = _search(space, space.clustered(n), held_out)
     return results
 
 
-def _search(space: Workspace, n: int) -> list[Result]:
-    made = space.clustered(n)
-    queries = Clusters(space.size.search_dim).held_out(space.size.queries)
+def contextual(space: Workspace) -> list[Result]:
+    """Search words in other contexts than those that are stored: vectors of a language model."""
+    n, n_queries = max(space.size.growth), space.size.queries
+    made = space.indexed(f"contextual-{n}", n, DIM, lambda path: save_words_in_context(path, n))
+    queries = next(words_in_context(n_queries, seed=1))[:n_queries]
+    lines = _search(space, made, queries, f"{K} nearest of {n:,} words in contexts, MiniLM, layer {LAYER}")
+    space.points.clear()  # those are of clustered vectors
+    return lines
+
+
+def _search(space: Workspace, made: Clustered, queries: Vectors, what: str | None = None) -> list[Result]:
+    n, dim = made.vectors.shape
     nearest = exact(made.vectors, queries)
     unwanted = [kind for kind in SEARCHERS if kind.name in space.size.without]
     there = [kind for kind in SEARCHERS if kind not in unwanted and (kind is Embstore or installed(kind.package))]
@@ -49,7 +60,7 @@ def _search(space: Workspace, n: int) -> list[Result]:
         if (building := searchers[name].building) is not None:
             space.points.append(Point("building the index", name, n, building))
     return [
-        *_lines(n, space.size.search_dim, searchers, tuned, single, batch),
+        *_lines(n, what or f"{K} nearest of {n:,} × {dim}", searchers, tuned, single, batch),
         *_missing([*there, *left_out, *unwanted]),
         *(Result(f"… to {kind.name}", "", f"left out of {n:,}: the same kind of graph") for kind in left_out),
         *(Result(f"… to {kind.name}", "", "left out, as asked") for kind in unwanted),
@@ -64,7 +75,7 @@ def left_out_of(there: Sequence[type[Searcher]], n: int, slow: int) -> list[type
 
 def _lines(
     n: int,
-    dim: int,
+    what: str,
     searchers: Mapping[str, Searcher],
     tuned: Mapping[str, tuple[Any, float]],
     single: Mapping[str, list[float]],
@@ -73,9 +84,8 @@ def _lines(
     """Return embstore's recall, and its times to those of the others."""
     recall = tuned["embstore"][1]
     goal = 1.0 if n >= _LARGE else None
-    what = f"{K} nearest of {n:,} × {dim}, in one process"
-    lines = [Result(f"{what}: recall of embstore's {searchers['embstore'].how}", f"{recall:.4f}", "", recall, _RECALL,
-                    True)]  # fmt: skip
+    own = searchers["embstore"].how
+    lines = [Result(f"{what}, in one process: recall of embstore's {own}", f"{recall:.4f}", "", recall, _RECALL, True)]
     for name, searcher in searchers.items():
         if name == "embstore":
             continue

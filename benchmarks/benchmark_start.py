@@ -31,7 +31,7 @@ def start(space: Workspace) -> list[Result]:
     seconds = interleave(
         {name: _process(command, environment) for name, command in (commands | imports).items()}, space.size.starts
     )
-    goals = dict.fromkeys(questions, ("typer, duckdb, faiss", 1.6)) | {"embstore --help": ("typer", 2.0)}
+    goals = dict.fromkeys(questions, ("typer, duckdb, faiss", 1.1)) | {"embstore --help": ("typer", 2.0)}
     return [
         compare(f'{name} to python -c "import {peer}"', seconds[name], seconds[peer], goal=goal)
         for name, (peer, goal) in goals.items()

@@ -142,10 +142,14 @@ class Workspace:
     def _clustered(self, n: int) -> Clustered:
         """Return ``n`` clustered vectors: see :mod:`benchmark_clusters`."""
         dim = self.size.search_dim
+        name = f"clustered-{n}-{dim}-{_hash([Path(benchmark_clusters.__file__)])}"
+        return self.indexed(name, n, dim, lambda path: _save_clustered(path, n, dim))
+
+    def indexed(self, name: str, n: int, dim: int, save: Callable[[Path], None]) -> Clustered:
+        """Return ``n`` vectors that ``save`` puts into an .npy file, and their indexed store."""
         self.room(4 * n * dim)
         items = [Item.whole(Unit.WORD, f"w{row}") for row in range(n)]
-        name = f"clustered-{n}-{dim}-{_hash([Path(benchmark_clusters.__file__)])}"
-        file = self.made(f"{name}.npy", lambda path: _save_clustered(path, n, dim)).path
+        file = self.made(f"{name}.npy", save).path
         vectors = np.load(file, mmap_mode="r")
         made = self.made(f"{name}-{_hash(_written_by())}", lambda path: _write_clustered(path, vectors, items))
         ids = np.array([item.id for item in items], np.int64)

@@ -33,6 +33,7 @@ class Size:
         shards: of that store.
         short, long: items of the two synthetic stores of one layer.
         dim: components of a synthetic vector.
+        sentences: of some 46 tokens that are embedded.
         low_dim: those of the store of the most items.
         gpt2_words: frequent English words that the GPT-2 of full size embeds.
         gpt2_builds: rounds of that.
@@ -60,6 +61,7 @@ class Size:
     long: int = 200_000
     dim: int = 768
     low_dim: int = 16
+    sentences: int = 1_000
     gpt2_words: int = 10_000
     gpt2_builds: int = 3
     deep: tuple[int, int, int] = (34, 1_500, 1_024)
@@ -81,12 +83,12 @@ FULL = Size()
 QUICK = Size(
     words=2_000, loop_words=100, builds=3, starts=7, reads=3, many=10_000, most=100_000, short=5_000, long=50_000,
     gpt2_words=500, gpt2_builds=2, deep=(13, 500, 768), growth=(1_000, 10_000), one_shots=3, queries=100,
-    search_seconds=1.0, probed=500, slow=10_000,
+    search_seconds=1.0, probed=500, slow=10_000, sentences=200,
 )  # fmt: skip
 TINY = Size(
     words=40, loop_words=4, builds=1, starts=1, reads=1, few=20, many=60, most=60, shards=5, short=50, long=100, dim=16,
     gpt2_words=10, gpt2_builds=1, deep=(3, 20, 16), growth=(60, 90), search_dim=16, one_shots=1, queries=4,
-    search_seconds=0.01, probed=40, slow=60,
+    search_seconds=0.01, probed=40, slow=60, sentences=4,
 )  # fmt: skip
 
 

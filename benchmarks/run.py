@@ -36,7 +36,7 @@ from benchmark_neighbours import nearest
 from benchmark_people import people
 from benchmark_pictures import pictures
 from benchmark_reading import centred, scale
-from benchmark_search import search
+from benchmark_search import contextual, search
 from benchmark_searchers import SEARCHERS
 from benchmark_start import start
 from benchmark_stores import Workspace
@@ -63,6 +63,7 @@ BENCHMARKS: dict[str, Callable[[Workspace], list[Result]]] = {
     "claims": claims,
     "oneshot": oneshot,
     "search": search,
+    "contextual": contextual,
     "growth": growth,
 }
 
