@@ -39,8 +39,8 @@ def unit_vectors(vectors: Vectors) -> Units:
     n_done = 0
     for wide in in_float64(vectors):
         norms = np.sqrt(np.vecdot(wide, wide))
-        inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-        np.multiply(wide, inverse[:, None], out=units[n_done : n_done + len(wide)], casting="same_kind")
+        norms[norms == 0] = np.inf
+        np.multiply(wide, (1.0 / norms)[:, None], out=units[n_done : n_done + len(wide)], casting="same_kind")
         n_done += len(wide)
     return units
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -145,6 +145,15 @@ def units_of(graph: Any) -> Units:
     return units
 
 
+@lru_cache
+def _of_graph(ef_search: int) -> Any:
+    """Return the parameters of a search of a whole graph; to make them takes a twentieth of its time."""
+    import faiss as untyped
+
+    faiss: Any = untyped
+    return faiss.SearchParametersHNSW(efSearch=ef_search)
+
+
 def find(
     inner: Any, kind: str, units: Units, k: int, effort: dict[str, int], members: NDArray[np.bool_] | None = None
 ) -> tuple[Ids, Units]:
@@ -161,7 +170,8 @@ def find(
         selected["sel"] = faiss.IDSelectorBitmap(np.packbits(members, bitorder="little"))
     parameters = None
     if kind == "hnsw":
-        parameters = faiss.SearchParametersHNSW(efSearch=max(k, effort["ef_search"]), **selected)
+        ef = max(k, effort["ef_search"])
+        parameters = faiss.SearchParametersHNSW(efSearch=ef, **selected) if selected else _of_graph(ef)
     elif kind == "ivf":
         parameters = faiss.SearchParametersIVF(nprobe=effort["n_probe"], **selected)
     elif members is not None:
@@ -324,9 +334,14 @@ class FaissIndex(Index):
         """Return the item ids at positions of any shape; -1 where the position is -1."""
         if not len(self.ids):
             return np.full_like(positions, -1)
-        if positions.max(initial=-1) >= len(self.ids) or positions.min(initial=-1) < -1:
+        lowest = positions.min(initial=0)
+        try:
+            ids: Ids = self.ids[positions]
+        except IndexError:
+            lowest = -2
+        if lowest < -1:
             raise damage(self.path or Path("the index"), "it names positions that it does not have")
-        return np.where(positions >= 0, self.ids[positions], -1)
+        return ids if lowest == 0 else np.where(positions >= 0, ids, -1)
 
 
 def is_few(n: int, dim: int) -> bool:
