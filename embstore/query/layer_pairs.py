@@ -360,8 +360,8 @@ def _notes_on_pairs(request: MetricRequest, rows: Sequence[Row], notes: Sequence
         sampled = "" if pair[0] in whole else drawn
         yield f"{name}: n = {'–'.join(map(str, dict.fromkeys((n[0], n[-1]))))}{sampled}{after}"
         for column in request.metric.columns:
-            values = {row[column.name] for row in pair_rows}
-            if column.name == "n_tied" and len(counts := sorted(values - {None})) > 1:
-                yield f"{name}: n_tied = {counts[0]}–{counts[-1]} ({column.help})"
-            elif not column.shown and len(values) == 1 and (value := values.pop()):
+            values = {row[column.name] for row in pair_rows} - {None}
+            if column.name in ("n_tied", "chance") and len(values) > 1:
+                yield f"{name}: {column.name} = {show(min(values))}–{show(max(values))} ({column.help})"
+            elif not column.shown and len(values) == 1 and ((value := values.pop()) or column.name == "chance"):
                 yield f"{name}: {column.name} = {show(value)} ({column.help})"

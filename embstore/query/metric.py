@@ -66,7 +66,7 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
     if versus is not None:
         from embstore.query.differences import differences, with_versus  # which other requests do not need
 
-        cards = with_versus(catalog, request, cards, layers)
+        cards, layers = with_versus(catalog, request, cards, layers)
     request = with_common(catalog, request, cards, layers)
     answers = Answers(catalog, request, use=cache and versus is None)  # stored rows are without their units
     if metric.needs == "layers":
