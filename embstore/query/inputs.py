@@ -50,7 +50,12 @@ def pairs(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any
     names = tuple(dict.fromkeys(values["dataset"]))
     datasets = _named_pairs(catalog, card, names) if names else _stored_pairs(catalog, card)
     stored = catalog.ids(card.space)
-    return [_pairs(columns, name, card, stored, values["missing"]) for name, columns in datasets.items()]
+    cases = [_pairs(columns, name, card, stored, values["missing"]) for name, columns in datasets.items()]
+    sides = [[np.isin(each[key], stored) for key in ("item_id", "item_id_2")] for each in datasets.values()]
+    if not any((left & right).any() for left, right in sides):
+        command = build_command([*datasets], card)
+        raise QueryError(f"{card.space} has no pair of {', '.join(datasets)}. Embed them: {command}")
+    return cases
 
 
 def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
@@ -117,7 +122,7 @@ def check_known(catalog: Catalog, name: str) -> None:
     from embstore.sources.datasets import find_dataset, known_datasets
 
     stored = catalog.dataset_names
-    if name.replace(":", "_") not in stored and find_dataset(name) is None:
+    if name not in stored and find_dataset(name) is None:
         hint = "A table of your own becomes a dataset with: embstore datasets add NAME FILE --kind pairs"
         raise UnknownNameError("dataset", name, dict.fromkeys([*stored, *known_datasets()]), hint)
 

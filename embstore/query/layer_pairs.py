@@ -200,7 +200,7 @@ def compare(
     if disjoint and len(disjoint) == len(pairs):
         raise QueryError(" ".join([*disjoint, *notes]))
     return _tabulate(
-        request, rows, [*notes, *source_notes(catalog, request), *difference_notes(request, rows), *disjoint]
+        request, rows, [*notes, *source_notes(catalog, request), *difference_notes(catalog, request, rows), *disjoint]
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from embstore.base.errors import QueryError
 from embstore.base.space import Pooling, Unit, as_name, default_space_name
 from embstore.base.table import Table, table
-from embstore.base.text import Item, item_id
+from embstore.base.text import Item, item_id, source_name
 from embstore.metrics.data import Ids, Words
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card, SpaceFilter
@@ -50,7 +50,7 @@ def _sides(
     catalog: Catalog, source: str, units: set[Unit], targets: "Targets | None"
 ) -> tuple[dict[Unit, list[Words]], list[str]]:
     """Return unit → texts of a source (two lists for pairs), and remarks on how it was read."""
-    if source.replace(":", "_") not in catalog.datasets():
+    if source_name(source) not in catalog.datasets():
         return _read(source, units, targets)
     unit_texts: dict[Unit, list[Words]] = {}
     refused: list[QueryError] = []
