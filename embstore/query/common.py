@@ -28,9 +28,11 @@ def with_common(catalog: Catalog, request: MetricRequest, cards: Sequence[Card],
     if not request.common:
         return request
     chosen, _ = select_layers(cards, layers)
-    measured = [card for card in cards if card.space in chosen]
-    spaces = {card.space: catalog.ids(card.space) for card in _with_against(catalog, request, measured)}
-    if not len(reduce(_intersect, spaces.values())):
+    measured = [card.space for card in cards if card.space in chosen]
+    if (against := str(request.parameters.get("against"))) in catalog.cards:
+        measured.append(against)
+    spaces = {space: catalog.ids(space) for space in measured}
+    if not len(reduce(np.intersect1d, spaces.values())):
         sizes = ", ".join(f"{space} ({len(ids):,})" for space, ids in spaces.items())
         raise QueryError(
             f"no item is in all of the spaces {sizes}. Choose spaces that have items in common, with ⦃space⦄ or "
@@ -115,13 +117,3 @@ def _ids_of(catalog: Catalog, name: str, unit: Unit) -> Ids:
     except (QueryError, DamagedError):  # which verify names
         return np.empty(0, np.int64)
     return distinct(np.concatenate([column for key, column in columns.items() if key.startswith("item_id")]))
-
-
-def _intersect(first: Ids, second: Ids) -> Ids:
-    return np.intersect1d(first, second, assume_unique=True)
-
-
-def _with_against(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]) -> list[Card]:
-    """Return spaces with that which they are compared with."""
-    against = catalog.cards.get(str(request.parameters.get("against")))
-    return [*cards] if against is None or against in cards else [*cards, against]

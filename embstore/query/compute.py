@@ -24,13 +24,9 @@ if TYPE_CHECKING:
 
 
 def compute_layers(
-    catalog: Catalog,
-    request: MetricRequest,
-    card: Card,
-    layers: Sequence[Layer],
-    cases: Sequence[Case],
+    catalog: Catalog, request: MetricRequest, card: Card, layers: Sequence[Layer], cases: Sequence[Case],
     groups: "Groups | None" = None,
-) -> Iterator[tuple[Layer, Answer]]:
+) -> Iterator[tuple[Layer, Answer]]:  # fmt: skip
     """Compute a metric for some layers of a space; yield each layer with its answer as soon as it is computed."""
     only = request.selection.select(catalog, card.space) if groups is None else groups.ids
     notes = [*sample_notes(request.selection, card, only), *(() if groups is None else groups.notes)]

@@ -326,7 +326,12 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
 def read_words(value: Any, key: str, unit: Unit) -> WordSet:
     """Return a set of words, each once."""
     source = os.fspath(value) if is_file(value) else None
-    texts = _attribute_words(key) if value is None else read_texts(value, SETS[key])
+    if value is not None:
+        texts = read_texts(value, SETS[key])
+    else:
+        from embstore.sources.datasets import PLEASANT, UNPLEASANT
+
+        texts = PLEASANT if key in _PLEASANT else UNPLEASANT
     distinct = tuple(dict.fromkeys(texts))
     name = SETS[key] + (f" ({source})" if source else "")
     repeated = sorted({text for text in distinct if texts.count(text) > 1})
@@ -336,25 +341,13 @@ def read_words(value: Any, key: str, unit: Unit) -> WordSet:
     return WordSet(Words(np.array([item_id(unit, text) for text in distinct], np.int64), distinct), source, name, notes)
 
 
-def _attribute_words(key: str) -> tuple[str, ...]:
-    """Return the attribute words of ValNorm for a parameter."""
-    from embstore.sources.datasets import PLEASANT, UNPLEASANT
-
-    return PLEASANT if key in _PLEASANT else UNPLEASANT
-
-
 def check_stored(card: Card, sets: Iterable[WordSet], stored: Ids, if_missing: str) -> list[str]:
     """Return a note for each set of which a space is missing words."""
     sets = list(sets)
     incomplete = [(word_set, missing) for word_set in sets if (missing := find_missing([word_set.words], stored))]
     notes = [
-        missing_note(
-            card,
-            missing,
-            f"of the {len(word_set.words.texts)} {word_set.name}",
-            None if word_set.source == STDIN else word_set.source,
-        )
-        for word_set, missing in incomplete
+        missing_note(card, missing, f"of the {len(each.words.texts)} {each.name}", each.source)
+        for each, missing in incomplete
     ]
     n_missing = [len(missing) for _, missing in incomplete]
     if n_missing == [len(word_set.words.texts) for word_set in sets]:

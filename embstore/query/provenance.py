@@ -156,12 +156,9 @@ _MAX_NAMED = 30
 
 
 def notes_of(
-    metric: "Metric",
-    rows: Sequence[Mapping[str, Any]],
-    described: Sequence[str],
-    across: Sequence[str],
+    metric: "Metric", rows: Sequence[Mapping[str, Any]], described: Sequence[str], across: Sequence[str],
     whole: Collection[str] = (),
-) -> list[str]:
+) -> list[str]:  # fmt: skip
     """Return the notes of the rows of a metric."""
     return [*_reasons(metric, rows, described), *_left_out(metric, rows), *_counts(rows, described, across, whole)]
 

@@ -222,8 +222,7 @@ def missing_words(catalog: Catalog, words: WordList | None, *cards: Card) -> tup
         all_missing.update(missing)
         if missing:
             kind = "sentences" if card.unit is Unit.SENTENCE else "words"
-            file = None if words.source == STDIN else words.source
-            notes.append(missing_note(card, missing, total.format(kind), file))
+            notes.append(missing_note(card, missing, total.format(kind), words.source))
     if words.repeated:
         notes.append(f"{quoted_list(words.repeated)}: more than once in the list of words, which counts once.")
     return {"words_missing": len(all_missing)}, notes
