@@ -271,8 +271,7 @@ def _test_rows(values: Floats, n_first: int, permutations: int, seed: int, error
 
 
 def _describe_splits(row: Mapping[str, Any]) -> str:
-    n = row["n_permutations"]
-    return f"p-values are one-sided, from {n:,} random splits of the words into two sets of these sizes"
+    return f"one-sided p-values, from {row['n_permutations']:,} random splits of the words into two sets of these sizes"
 
 
 _A = word_file("a", "Attribute words A, one a line or with commas; by default the 25 pleasant words of ValNorm.")

@@ -157,7 +157,7 @@ def _describe_draws(row: Mapping[str, Any]) -> str:
     """Return how the folds and the labels of the control were drawn."""
     types = "the control task of Hewitt & Liang (2019): one random label for each word"
     control = "" if row["control"] is None else f"; control: {types if row['control'] == 'types' else row['control']}"
-    groups = f", none with part of a {row['grouped_by']}" if row["grouped_by"] else ""
+    groups = f", each {row['grouped_by']} in one of them" if row["grouped_by"] else ""
     return f"{row['folds']} folds drawn at random{groups}{control}"
 
 

@@ -66,9 +66,12 @@ def _items_differ(catalog: Catalog, request: MetricRequest, spaces: Sequence[str
     is_remote, selection = supply.supplier_of(catalog.paths.root) is not None, request.selection
     if is_remote or len(spaces) < 2 or request.metric.needs not in _OF_ITEMS or request.parameters.get("against"):
         return False
-    ids = {stored_ids(catalog, space).tobytes() for space in spaces}
-    if len(ids) > 1 and selection.columns():
-        ids = {stored_ids(catalog, space, selection.select(catalog, space)).tobytes() for space in spaces}
+    try:
+        ids = {stored_ids(catalog, space).tobytes() for space in spaces}
+        if len(ids) > 1 and selection.columns():
+            ids = {stored_ids(catalog, space, selection.select(catalog, space)).tobytes() for space in spaces}
+    except DamagedError:  # which verify names; the answer may need no vectors
+        return False
     return len(ids) > 1
 
 

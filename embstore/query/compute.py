@@ -110,10 +110,9 @@ def _without_vectors(request: MetricRequest, error: NotComputable, case: Case) -
     """Return the rows of a layer that cannot be transformed: as many as with vectors, each with n and the reason."""
     metric = request.metric
     if metric.needs in ("pairs", "analogies", "lexicon", "word sets", "word contexts"):
+        no_vectors = cast("LayerData", NoVectors(str(error)))
         try:
-            return rows_of(
-                metric.function(cast("LayerData", NoVectors(str(error))), **case.inputs, **request.arguments)
-            )
+            return rows_of(metric.function(no_vectors, **case.inputs, **request.arguments))
         except NotComputable:
             return [metric.empty(0, str(error))]
     row = metric.empty(error.n, str(error))

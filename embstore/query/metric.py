@@ -164,12 +164,9 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
 
 
 def _find_or_compute(
-    catalog: Catalog,
-    request: MetricRequest,
-    cards: Sequence[Card],
-    layers: Mapping[str, Sequence[Layer]],
+    catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: Mapping[str, Sequence[Layer]],
     answers: Answers,
-) -> tuple[dict[str, LayerAnswers], list[str]]:
+) -> tuple[dict[str, LayerAnswers], list[str]]:  # fmt: skip
     """Return space → layer → answer, from the store or else computed and stored now; and notes.
 
     Spaces without all of the metric's inputs are left out with a note; if all are, QueryError is raised.
@@ -191,10 +188,9 @@ def _find_or_compute(
             continue
         layer_answers = space_answers[card.space]
         missing = [layer for layer in layers[card.space] if layer not in layer_answers]
+        computed = compute_layers(catalog, request, card, missing, inputs[card.space], answers.groups(card))
         with task("compute", f"{request.metric.name} of {card.space}", len(missing)) as computing:
-            for layer, answer in compute_layers(
-                catalog, request, card, missing, inputs[card.space], answers.groups(card)
-            ):
+            for layer, answer in computed:
                 answers.store(answers.question(card, layer), answer)
                 layer_answers[layer] = answer
                 computing.finish((card.space, layer.id))

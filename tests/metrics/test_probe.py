@@ -143,12 +143,12 @@ def test_the_table_and_its_notes_say_which_control_was_used(make_store: Make) ->
     assert "probe: 5 folds drawn at random; control: shuffled labels (seed 0)" in plain.notes
     assert {"control_accuracy", "selectivity"} <= {*plain.layout()[0]}
     grouped = made.store.query("probe", label="kind", group="lemma", control=False, layers=0)
-    assert "probe: 5 folds drawn at random, none with part of a lemma (seed 0)" in grouped.notes
+    assert "probe: 5 folds drawn at random, each lemma in one of them (seed 0)" in grouped.notes
     with pytest.raises(UsageError, match=r"probe needs a column of the items: label=.*They have: text, kind, lemma"):
         made.store.query("probe")
     row = {"folds": 5, "grouped_by": "sentence", "control": "types"}
     control = "control: the control task of Hewitt & Liang (2019): one random label for each word"
-    assert METRICS["probe"].drawn(row) == f"5 folds drawn at random, none with part of a sentence; {control}"
+    assert METRICS["probe"].drawn(row) == f"5 folds drawn at random, each sentence in one of them; {control}"
 
 
 def test_r2_of_layers_is_compared_on_the_same_items(make_store: Make) -> None:
