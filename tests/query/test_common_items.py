@@ -85,6 +85,9 @@ def test_as_many_items_that_differ_are_noted(make_store: Make) -> None:
     make_store(texts=TEXTS[:10], model="other", index=False)
     make_store(texts=TEXTS[20:], index=False)
     assert not any("not measured" in each for each in store.query("norms", layers=0).notes)
+    for shard in store.path.glob("embeddings/space=other*/*.parquet"):
+        shard.write_bytes(shard.read_bytes()[:-99])
+    assert len(Store(store.path).query("anisotropy", layers=0)) == 2, "an answer from summaries needs no vectors"
 
 
 def test_a_column_that_each_space_has_of_its_own_selects_what_all_of_them_select(make_store: Make) -> None:
