@@ -149,7 +149,8 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
 
         if name is None:
             known = ", ".join(dict.fromkeys(each for card in cards for each in item_column_types(catalog, card.space)))
-            raise UsageError(f"{metric.name} needs a column of the items: ⦃{option}=NAME⦄. They have: {known}.")
+            example = f"⦃embstore query {metric.name} --{option} NAME⦄"
+            raise UsageError(f"{metric.name} needs one of the columns of the items: {known}. Name it: {example}")
         errors: dict[str, UnknownNameError] = {}
         for card in cards:
             try:

@@ -64,7 +64,7 @@ REFUSED = {
     "cka --permutations -1": ["permutations must be at least 0, not -1."],
     "cka --permutations 9 --block one": ["1 orders of 1 blocks: too few for a p of .05."],
     "cka --permutations 9 --block nope": ["unknown column of toy.word.last 'nope'. Known: text, const,"],
-    "knn": ["knn needs a column of the items: --label NAME. They have: text, const, "],
+    "knn": ["knn needs one of the columns of the items: text, const, ", "Name it: embstore query knn --label NAME"],
     "clusters --label freq": ["clusters needs classes, and 'freq' has numbers. Cut it: --label-bins 4"],
     "knn --label freq --label-bins 9,1": [
         "label_bins must be a number from 1 to 1,000, or two or more ascending edges"
