@@ -139,18 +139,20 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
     names = [] if by is None or not cards else by.names(catalog, cards)
     if by is not None and (reason := UNGROUPED.get(metric.needs)) is not None:
         raise UsageError(f"{metric.name} is of {reason}, not of groups of items: leave out ⦃by⦄.")
+    needed = {
+        "column": ("column", "needs a column of the items. Name it with ⦃--column⦄"),
+        "labels": ("label", "needs a column with labels. Name it with ⦃label⦄"),
+    }.get(metric.needs)
     if metric.compares_groups and by is None:
-        raise UsageError(f"{metric.name} compares groups of occurrences. Name their column: ⦃by=year⦄")
-    if (option := {"column": "column", "labels": "label"}.get(metric.needs)) is not None:
-        names.append(request.parameters[option])
+        raise _without_column(catalog, cards, metric, "compares groups of occurrences, by a column. Name it with ⦃by⦄")
+    if needed is not None and not request.parameters[needed[0]]:
+        raise _without_column(catalog, cards, metric, needed[1])
+    if needed is not None:
+        names.append(request.parameters[needed[0]])
     notes = []
     for name in names:
-        from embstore.query.grouping import check_column, item_column_types
+        from embstore.query.grouping import check_column
 
-        if name is None:
-            known = ", ".join(dict.fromkeys(each for card in cards for each in item_column_types(catalog, card.space)))
-            example = f"⦃embstore query {metric.name} --{option} NAME⦄"
-            raise UsageError(f"{metric.name} needs one of the columns of the items: {known}. Name it: {example}")
         errors: dict[str, UnknownNameError] = {}
         for card in cards:
             try:
@@ -164,10 +166,21 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
     return [*cards], notes
 
 
+def _without_column(catalog: Catalog, cards: Sequence[Card], metric: Metric, why: str) -> UsageError:
+    """Return the error that a column must be named; it lists those that the items of some spaces have."""
+    from embstore.query.grouping import item_column_types
+
+    known = dict.fromkeys(name for card in cards for name in item_column_types(catalog, card.space))
+    return UsageError(f"{metric.name} {why}: {', '.join(known)}.")
+
+
 def _find_or_compute(
-    catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: Mapping[str, Sequence[Layer]],
+    catalog: Catalog,
+    request: MetricRequest,
+    cards: Sequence[Card],
+    layers: Mapping[str, Sequence[Layer]],
     answers: Answers,
-) -> tuple[dict[str, LayerAnswers], list[str]]:  # fmt: skip
+) -> tuple[dict[str, LayerAnswers], list[str]]:
     """Return space → layer → answer, from the store or else computed and stored now; and notes.
 
     Spaces without all of the metric's inputs are left out with a note; if all are, QueryError is raised.

@@ -144,9 +144,7 @@ def test_the_table_and_its_notes_say_which_control_was_used(make_store: Make) ->
     assert {"control_accuracy", "selectivity"} <= {*plain.layout()[0]}
     grouped = made.store.query("probe", label="kind", group="lemma", control=False, layers=0)
     assert "probe: 5 folds drawn at random, each lemma in one of them (seed 0)" in grouped.notes
-    with pytest.raises(
-        UsageError, match=r"probe needs one of the columns of the items: text, kind, lemma.*--label NAME"
-    ):
+    with pytest.raises(UsageError, match=r"probe needs a column with labels\. Name it with label=: text, kind, lemma"):
         made.store.query("probe")
     row = {"folds": 5, "grouped_by": "sentence", "control": "types"}
     control = "control: the control task of Hewitt & Liang (2019): one random label for each word"
