@@ -311,14 +311,18 @@ def _tabulate(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str])
     notes = [*notes, *_reasons(rows, shown), *_notes_on_pairs(request, rows, notes), *parameter_notes(request, rows)]
     down = ("layer_name",) if len({row["space"] for row in rows}) == 1 else ("space", "layer_name")
     heads = tuple("layer" if column == "layer_name" else column for column in down)
-    group, head = ((), ()) if by is None else (("group",), (by.column,))
-    spaces = columns_with_values([*SPACE_COLUMNS, *SECOND_COLUMNS], rows)
     return table(
-        rows, notes=notes,
-        columns=[*spaces, *group, "n", *names, "reason", *request_columns(request)],
-        types={**REVISION_TYPES, **metric.types, "group": "string"},
+        rows,
+        columns=[
+            *columns_with_values([*SPACE_COLUMNS, *SECOND_COLUMNS], rows), *(() if by is None else ("group",)), "n",
+            *names, "reason", *request_columns(request),
+        ],
+        notes=notes, types={**REVISION_TYPES, **metric.types, "group": "string"},
         chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
-        pivot=Pivot(down=(*group, *down), across=("layer_name_2",), values=(shown,), heads=(*head, *heads)),
+        pivot=Pivot(
+            down=down if by is None else ("group", *down), across=("layer_name_2",), values=(shown,),
+            heads=heads if by is None else (by.column, *heads),
+        ),
     )  # fmt: skip
 
 
