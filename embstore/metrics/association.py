@@ -91,17 +91,9 @@ def pearson_p_value(r: float, n: int) -> float:
 
 
 def weat(
-    data: LayerData,
-    *,
-    x: Words,
-    y: Words,
-    a: Words,
-    b: Words,
-    missing: str = "error",
-    ddof: int = 1,
-    permutations: int = 10_000,
-    seed: int = 0,
-) -> Result:
+    data: LayerData, *, x: Words, y: Words, a: Words, b: Words, missing: str = "error", ddof: int = 1,
+    permutations: int = 10_000, seed: int = 0,
+) -> Result:  # fmt: skip
     """Compute the Word Embedding Association Test of two sets of target words (Caliskan et al. 2017).
 
     Args:
@@ -143,16 +135,9 @@ def weat(
 
 
 def sc_weat(
-    data: LayerData,
-    *,
-    words: Words,
-    a: Words,
-    b: Words,
-    missing: str = "error",
-    ddof: int = 0,
-    permutations: int = 10_000,
-    seed: int = 0,
-) -> list[Result]:
+    data: LayerData, *, words: Words, a: Words, b: Words, missing: str = "error", ddof: int = 0,
+    permutations: int = 10_000, seed: int = 0,
+) -> list[Result]:  # fmt: skip
     """Compute the Single-Category WEAT of each word: WEFAT of Caliskan et al. (2017).
 
     Args:
