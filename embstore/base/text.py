@@ -74,6 +74,11 @@ class Passage(NamedTuple):
     item_ids: tuple[int, ...]  # ids of the items, one per span
 
 
+def source_name(stem: str) -> str:
+    """Return the name of a stored dataset as it is given: ``words:5000`` for ``words_5000``."""
+    return re.sub(r"^words_(\d+)$", r"words:\1", stem)
+
+
 def sha256_of_words(words: Iterable[str]) -> str:
     """Return the SHA-256 of words as of a file with one a line."""
     return sha256("".join(f"{word}\n" for word in words).encode("utf-8", "surrogatepass")).hexdigest()

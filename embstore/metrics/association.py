@@ -91,17 +91,9 @@ def pearson_p_value(r: float, n: int) -> float:
 
 
 def weat(
-    data: LayerData,
-    *,
-    x: Words,
-    y: Words,
-    a: Words,
-    b: Words,
-    missing: str = "error",
-    ddof: int = 1,
-    permutations: int = 10_000,
-    seed: int = 0,
-) -> Result:
+    data: LayerData, *, x: Words, y: Words, a: Words, b: Words, missing: str = "error", ddof: int = 1,
+    permutations: int = 10_000, seed: int = 0,
+) -> Result:  # fmt: skip
     """Compute the Word Embedding Association Test of two sets of target words (Caliskan et al. 2017).
 
     Args:
@@ -143,16 +135,9 @@ def weat(
 
 
 def sc_weat(
-    data: LayerData,
-    *,
-    words: Words,
-    a: Words,
-    b: Words,
-    missing: str = "error",
-    ddof: int = 0,
-    permutations: int = 10_000,
-    seed: int = 0,
-) -> list[Result]:
+    data: LayerData, *, words: Words, a: Words, b: Words, missing: str = "error", ddof: int = 0,
+    permutations: int = 10_000, seed: int = 0,
+) -> list[Result]:  # fmt: skip
     """Compute the Single-Category WEAT of each word: WEFAT of Caliskan et al. (2017).
 
     Args:
@@ -271,7 +256,7 @@ def _test_rows(values: Floats, n_first: int, permutations: int, seed: int, error
 
 
 def _describe_splits(row: Mapping[str, Any]) -> str:
-    return f"p-values from {row['n_permutations']:,} splits drawn at random"
+    return f"one-sided p-values, from {row['n_permutations']:,} random splits of the words into two sets of these sizes"
 
 
 _A = word_file("a", "Attribute words A, one a line or with commas; by default the 25 pleasant words of ValNorm.")

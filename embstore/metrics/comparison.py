@@ -147,14 +147,9 @@ def biased_gram(vectors: CentredVectors) -> GramMatrix:
 
 
 def rsa(
-    left: Sequence[LayerData],
-    right: Sequence[LayerData] | None,
-    ids: Ids,
-    *,
-    correlation: str = "pearson",
-    pairs: int = 100_000,
-    seed: int = 0,
-) -> list[Result]:
+    left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, correlation: str = "pearson",
+    pairs: int = 100_000, seed: int = 0,
+) -> list[Result]:  # fmt: skip
     """Compute the correlation of the cosines of all pairs of items, for each pair of layers.
 
     Kriegeskorte et al. (2008), with the cosine distance. Items whose vector is zero in one of two layers are omitted.
@@ -190,15 +185,8 @@ def rsa(
         too_few = (None, "fewer than three items with a direction")
         value, reason = normalise(forms, i, j, "all its cosines are alike") if forms else too_few
         counts: Result = {"n": n, "n_pairs": pairs if is_sample else all_pairs, "n_zero": len(ids) - n}
-        rows.append(
-            {
-                "rsa": value,
-                "chance": None if value is None else 0.0,
-                **counts,
-                "reason": reason,
-                "seed": seed if is_sample else None,
-            }
-        )
+        chance, drawn = None if value is None else 0.0, seed if is_sample else None
+        rows.append({"rsa": value, "chance": chance, **counts, "reason": reason, "seed": drawn})
     return rows
 
 

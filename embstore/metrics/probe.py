@@ -1,6 +1,7 @@
 """Probe a layer for a label: logistic or ridge regression on folds that no group is divided between, and a control."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from embstore.metrics.data import ItemLabels
 from embstore.metrics.declaration import Column, LayerData, Metric, Parameter, Result, Scored
 from embstore.metrics.labels import LABEL, LABEL_BINS, LABEL_COLUMN, why_no_classes
 from embstore.metrics.numerics.differences import Scores
-from embstore.metrics.numerics.statistics import draw_folds, percentile_interval, resampled_means, wilson_interval
+from embstore.metrics.numerics.statistics import draw_folds, percentile_interval, wilson_interval
 from embstore.metrics.predictivity import GROUP, Regression
 from embstore.metrics.significance import VERSUS, WITH_VERSUS
 
@@ -58,13 +59,14 @@ def probe(data: LayerData, *, labels: ItemLabels, folds: int = 5, control: bool 
     row = _NULLS | {"n": len(ids), "null_left_out": data.summary.n - len(ids), "n_groups": n_groups}
     row |= {"n_classes": n_classes, "seed": None}
     if n_groups < max(folds, 2 * _INNER_FOLDS):
-        return row | {"reason": f"fewer than {max(folds, 2 * _INNER_FOLDS)} groups of items"}
+        items = "items" if labels.groups is None else "groups of items"
+        return row | {"reason": f"fewer than {max(folds, 2 * _INNER_FOLDS)} {items}"}
     if n_classes is not None and (why := why_no_classes(len(ids), n_classes)):
         return row | {"reason": why}
     x, fold = vectors.astype(np.float64), draw_folds(groups, folds, seed)
     row |= {"reason": None, "seed": seed}
     if labels.values is not None:
-        return row | _ridge(x, labels.values, fold, seed)
+        return _ridge(row, x, labels, labels.values, fold, seed)
     found = _classify(x, labels.codes, fold, groups, seed)
     from sklearn.metrics import f1_score  # which is installed, since a probe was fitted
 
@@ -133,8 +135,8 @@ def _fitted(x: Floats, codes: Codes, strength: float) -> Any:
         return LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS, solver="newton-cg").fit(x, codes)
 
 
-def _ridge(x: Floats, values: Floats, fold: Codes, seed: int) -> Result:
-    """Return R² of numbers on left-out items, as of :func:`.predictivity.predictivity`, with its interval."""
+def _ridge(row: Result, x: Floats, labels: ItemLabels, values: Floats, fold: Codes, seed: int) -> Result:
+    """Return the row with R² of numbers on left-out items, as of :func:`.predictivity.predictivity`, and interval."""
     errors, totals = np.empty(len(x)), np.empty(len(x))
     for number in range(int(fold.max()) + 1):
         train, test = fold != number, fold == number
@@ -145,11 +147,18 @@ def _ridge(x: Floats, values: Floats, fold: Codes, seed: int) -> Result:
         )
         errors[test], totals[test] = np.vecdot(residuals, residuals), np.vecdot(deviations, deviations)
     if np.ptp(values) == 0:
-        return {"reason": "the values of the column are all equal", "seed": None}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = resampled_means(errors, _RESAMPLES, seed) / resampled_means(totals, _RESAMPLES, seed)
-    low, high = percentile_interval(1 - ratios)
-    return {"r2": 1 - float(errors.sum() / totals.sum()), "low": low, "high": high}
+        return row | {"reason": "the values of the column are all equal", "seed": None}
+    scores = Scores(labels.ids, errors, "r2", totals)
+    low, high = percentile_interval(scores.resampled(_RESAMPLES, seed, by_word=False))
+    return Scored(row | {"r2": scores.value, "low": low, "high": high}, scores)
+
+
+def _describe_draws(row: Mapping[str, Any]) -> str:
+    """Return how the folds and the labels of the control were drawn."""
+    types = "the control task of Hewitt & Liang (2019): one random label for each word"
+    control = "" if row["control"] is None else f"; control: {types if row['control'] == 'types' else row['control']}"
+    groups = f", each {row['grouped_by']} in one of them" if row["grouped_by"] else ""
+    return f"{row['folds']} folds drawn at random{groups}{control}"
 
 
 METRICS = (
@@ -166,9 +175,9 @@ METRICS = (
             Column("low", "number", "lower limit of the 95 % interval", maximum=1),
             Column("high", "number", "upper limit of the 95 % interval", maximum=1),
             Column("macro_f1", "number", "mean of the F1 scores of the classes", minimum=0, maximum=1,
-                   label="macro F1"),
+                   shown=False, label="macro F1"),
             Column("majority", "number", "share of the largest class", minimum=0, maximum=1, label="largest class"),
-            Column("control_accuracy", "number", "accuracy in the control task", minimum=0, maximum=1, shown=False,
+            Column("control_accuracy", "number", "accuracy in the control task", minimum=0, maximum=1,
                    label="control task"),
             Column("selectivity", "number", "accuracy minus control_accuracy", minimum=-1, maximum=1),
             Column("control", "string", "labels of the control task: one for each type, or shuffled", shown=False),
@@ -195,7 +204,7 @@ METRICS = (
         "on one side, whose label cannot be learnt. Columns of numbers are predicted by ridge regression, with the "
         "strength of generalised cross-validation, and R² is of all folds together. The interval is of the items "
         "(Wilson 1927; for R² the percentile bootstrap), taken for independent, not of the choice of folds. Compare an "
-        "untrained model, with ⦃versus⦄, which is of accuracies, not of R².",
-        drawn=lambda row: f"{row['folds']} folds of groups drawn at random",
+        "untrained model, with ⦃versus⦄, which is of accuracies, or of R².",
+        drawn=_describe_draws,
     ),
 )  # fmt: skip

@@ -15,10 +15,9 @@ from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.messages import printable
 from embstore.encode import SHORT_NAMES
 from embstore.metrics import METRICS, Metric, all_metrics
-from embstore.sources.datasets import DATASETS, known_datasets
+from embstore.sources.datasets import find_dataset, known_datasets
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
-from embstore.storage.files.datasets import source_name
 from embstore.storage.files.derived import stored_metrics
 
 SOFTWARE = "embstore"
@@ -130,7 +129,7 @@ def _cite_name(name: str, catalog: Callable[[], Catalog | None]) -> _References:
         return _cite_command(name)
     if name in METRICS or name in (metrics := all_metrics()[0]):
         return _cite_metric(METRICS.get(name) or metrics[name])
-    if name in DATASETS or name in known_datasets():
+    if name in known_datasets():
         return _cite_dataset(name)
     if name in publications():
         return [publications()[name]], []
@@ -219,7 +218,7 @@ def _cite_metric(metric: Metric) -> _References:
 
 def _cite_dataset(name: str) -> _References:
     """Return the references of a dataset, or a note if it is a user's own."""
-    spec = DATASETS.get(source_name(name).partition(":")[0]) or known_datasets().get(name)
+    spec = find_dataset(name)
     if spec is None or not spec.references:
         return [], [f"{name}: no reference is known for this dataset, which is a table of a user's own."]
     return [publications()[key] for key in spec.references], []

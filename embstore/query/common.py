@@ -11,12 +11,12 @@ from embstore.base import supply
 from embstore.base.arrays import distinct
 from embstore.base.errors import DamagedError, QueryError
 from embstore.base.space import Unit
-from embstore.query.request import MetricRequest
+from embstore.query.request import MetricRequest, stored_ids
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card, select_layers
-from embstore.storage.files.datasets import source_name
 
 _MOST_NAMED = 6
+_OF_ITEMS = ("summary", "vectors", "neighbours", "layers")
 
 
 def with_common(catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str) -> MetricRequest:
@@ -28,9 +28,11 @@ def with_common(catalog: Catalog, request: MetricRequest, cards: Sequence[Card],
     if not request.common:
         return request
     chosen, _ = select_layers(cards, layers)
-    measured = [card for card in cards if card.space in chosen]
-    spaces = {card.space: catalog.ids(card.space) for card in _with_against(catalog, request, measured)}
-    if not len(reduce(_intersect, spaces.values())):
+    measured = [card.space for card in cards if card.space in chosen]
+    if (against := str(request.parameters.get("against"))) in catalog.cards:
+        measured.append(against)
+    spaces = {space: catalog.ids(space) for space in measured}
+    if not len(reduce(np.intersect1d, spaces.values())):
         sizes = ", ".join(f"{space} ({len(ids):,})" for space, ids in spaces.items())
         raise QueryError(
             f"no item is in all of the spaces {sizes}. Choose spaces that have items in common, with ⦃space⦄ or "
@@ -39,23 +41,38 @@ def with_common(catalog: Catalog, request: MetricRequest, cards: Sequence[Card],
     return replace(request, selection=replace(request.selection, common=tuple(spaces)))
 
 
-def difference_notes(request: MetricRequest, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a note for the spaces of each unit that are measured over different numbers of items or pairs."""
+def difference_notes(catalog: Catalog, request: MetricRequest, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a note for the spaces of each unit that are measured over different items or pairs."""
     keys = ["layer_name", "layer_name_2", "group", *(column.name for column in request.metric.columns if column.is_key)]
-    for unit in () if request.common else dict.fromkeys(row["unit"] for row in rows):
-        of_unit = [row for row in rows if row["unit"] == unit]
+    by = request.selection.by
+    for unit in dict.fromkeys(row["unit"] for row in rows):
+        of_unit = [row for row in rows if row["unit"] == unit and (row["n"] or not row["reason"])]
         counts: dict[tuple[Any, ...], set[int]] = {}
-        for row in (row for row in of_unit if row["n"] or not row["reason"]):
+        for row in of_unit:
             counts.setdefault(tuple(row.get(key) for key in keys), set()).add(row["n"])
         differing = [n for members in counts.values() if len(members) > 1 for n in members]
-        if (n_spaces := len({row["space"] for row in of_unit})) < 2:
-            continue
-        remedy = "To take what all of them have: ⦃common=True⦄"
+        spaces = [*dict.fromkeys(row["space"] for row in of_unit)]
+        subject, n = f"The {len(spaces)} spaces of {unit}s", "n is equal, but the items differ"
         if differing:
-            n = f"{min(differing):,} to {max(differing):,}"
-            yield f"The {n_spaces} spaces of {unit}s are not measured over the same: n is {n}. {remedy}"
-        elif request.selection.sample is not None:
-            yield f"Each of the {n_spaces} spaces of {unit}s has a sample of its own items. {remedy}"
+            n = f"n is {min(differing):,} to {max(differing):,}"
+        if not request.common and (differing or _items_differ(catalog, request, spaces)):
+            yield f"{subject} are not measured over the same: {n}. To take what all of them have: ⦃common=True⦄"
+        elif differing and by is not None:
+            yield f"{subject} have the same items, but differ in their {by.column}: {n}."
+
+
+def _items_differ(catalog: Catalog, request: MetricRequest, spaces: Sequence[str]) -> bool:
+    """Return whether spaces have different items; no for a store at a URL, which would be read for it."""
+    is_remote, selection = supply.supplier_of(catalog.paths.root) is not None, request.selection
+    if is_remote or len(spaces) < 2 or request.metric.needs not in _OF_ITEMS or request.parameters.get("against"):
+        return False
+    try:
+        ids = {stored_ids(catalog, space).tobytes() for space in spaces}
+        if len(ids) > 1 and selection.columns():
+            ids = {stored_ids(catalog, space, selection.select(catalog, space)).tobytes() for space in spaces}
+    except DamagedError:  # which verify names; the answer may need no vectors
+        return False
+    return len(ids) > 1
 
 
 def baseline_notes(request: MetricRequest) -> list[str]:
@@ -68,11 +85,10 @@ def baseline_notes(request: MetricRequest) -> list[str]:
 
 def source_notes(catalog: Catalog, request: MetricRequest) -> list[str]:
     """Return a note if all items are measured, and the store has several datasets; none is read for it."""
-    is_of_items = request.metric.needs in ("summary", "vectors", "neighbours", "column", "layers")
     names = sorted(catalog.dataset_names)
-    if len(names) < 2 or not is_of_items or request.selection.columns():
+    if len(names) < 2 or request.metric.needs not in (*_OF_ITEMS, "column") or request.selection.columns():
         return []
-    shown = ", ".join(map(source_name, names[:_MOST_NAMED])) + (" …" if len(names) > _MOST_NAMED else "")
+    shown = ", ".join(names[:_MOST_NAMED]) + (" …" if len(names) > _MOST_NAMED else "")
     return [
         f"n is of all items, of whatever source. The store has {shown}; ⦃embstore info⦄ counts the items of each. To "
         "measure those of one: ⦃words=SOURCE⦄"
@@ -92,7 +108,7 @@ def dataset_counts(catalog: Catalog, card: Card) -> tuple[dict[str, int], int]:
     for name in catalog.dataset_names:
         is_member = np.isin(ids, _ids_of(catalog, name, card.unit))
         if is_member.any():
-            counts[source_name(name)] = int(is_member.sum())
+            counts[name] = int(is_member.sum())
             is_other &= ~is_member
     return counts, int(is_other.sum())
 
@@ -104,13 +120,3 @@ def _ids_of(catalog: Catalog, name: str, unit: Unit) -> Ids:
     except (QueryError, DamagedError):  # which verify names
         return np.empty(0, np.int64)
     return distinct(np.concatenate([column for key, column in columns.items() if key.startswith("item_id")]))
-
-
-def _intersect(first: Ids, second: Ids) -> Ids:
-    return np.intersect1d(first, second, assume_unique=True)
-
-
-def _with_against(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]) -> list[Card]:
-    """Return spaces with that which they are compared with."""
-    against = catalog.cards.get(str(request.parameters.get("against")))
-    return [*cards] if against is None or against in cards else [*cards, against]

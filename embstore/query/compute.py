@@ -24,13 +24,9 @@ if TYPE_CHECKING:
 
 
 def compute_layers(
-    catalog: Catalog,
-    request: MetricRequest,
-    card: Card,
-    layers: Sequence[Layer],
-    cases: Sequence[Case],
+    catalog: Catalog, request: MetricRequest, card: Card, layers: Sequence[Layer], cases: Sequence[Case],
     groups: "Groups | None" = None,
-) -> Iterator[tuple[Layer, Answer]]:
+) -> Iterator[tuple[Layer, Answer]]:  # fmt: skip
     """Compute a metric for some layers of a space; yield each layer with its answer as soon as it is computed."""
     only = request.selection.select(catalog, card.space) if groups is None else groups.ids
     notes = [*sample_notes(request.selection, card, only), *(() if groups is None else groups.notes)]
@@ -114,10 +110,9 @@ def _without_vectors(request: MetricRequest, error: NotComputable, case: Case) -
     """Return the rows of a layer that cannot be transformed: as many as with vectors, each with n and the reason."""
     metric = request.metric
     if metric.needs in ("pairs", "analogies", "lexicon", "word sets", "word contexts"):
+        no_vectors = cast("LayerData", NoVectors(str(error)))
         try:
-            return rows_of(
-                metric.function(cast("LayerData", NoVectors(str(error))), **case.inputs, **request.arguments)
-            )
+            return rows_of(metric.function(no_vectors, **case.inputs, **request.arguments))
         except NotComputable:
             return [metric.empty(0, str(error))]
     row = metric.empty(error.n, str(error))

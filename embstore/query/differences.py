@@ -34,26 +34,25 @@ Place = tuple[str, Layer, int]
 """A space, a layer, and the number of a row of its answer."""
 
 
-def with_versus(catalog: Catalog, request: MetricRequest, cards: list[Card], layers: str) -> list[Card]:
-    """Return the spaces with that which they are compared with; raise if they cannot be compared as requested."""
+def with_versus(catalog: Catalog, request: MetricRequest, cards: list[Card], layers: str) -> tuple[list[Card], str]:
+    """Return spaces and layers with those they are compared with; raise if they cannot be compared as requested."""
     _check(request, cards)
     versus = request.parameters["versus"]
+    names = {"top", *(layer.name for card in cards for layer in card.layers.members)}
+    if versus != BEST and versus not in catalog.cards:
+        if not any(character.isdigit() for character in versus) and versus not in names:
+            raise UnknownNameError("space or layer", versus, [BEST, *catalog.cards])
+        for card in cards:
+            _layer(card, versus)
+        layers = f"{layers},{versus}"
     shown, _ = select_layers(cards, layers)
     if {card.space for card in cards} == {versus} or (
         versus not in catalog.cards and max(map(len, shown.values()), default=0) < 2
     ):
         raise UsageError(f"⦃versus={versus}⦄: there is nothing to compare it with. Take more layers, or another space.")
-    if versus in catalog.cards:
-        return cards if versus in {card.space for card in cards} else [*cards, catalog.cards[versus]]
-    if versus == BEST:
-        return cards
-    names = {"top", *(layer.name for card in cards for layer in card.layers.members)}
-    if not any(character.isdigit() for character in versus) and versus not in names:
-        raise UnknownNameError("space or layer", versus, [BEST, *catalog.cards])
-    for card in cards:
-        if card.space in shown and _layer(card, versus) not in shown[card.space]:
-            raise QueryError(f"{card.space}: layer {versus} is compared with, and not among ⦃layer={layers}⦄: add it.")
-    return cards
+    if versus in catalog.cards and versus not in {card.space for card in cards}:
+        cards = [*cards, catalog.cards[versus]]
+    return cards, layers
 
 
 def _check(request: MetricRequest, cards: Sequence[Card]) -> None:

@@ -50,7 +50,12 @@ def pairs(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any
     names = tuple(dict.fromkeys(values["dataset"]))
     datasets = _named_pairs(catalog, card, names) if names else _stored_pairs(catalog, card)
     stored = catalog.ids(card.space)
-    return [_pairs(columns, name, card, stored, values["missing"]) for name, columns in datasets.items()]
+    cases = [_pairs(columns, name, card, stored, values["missing"]) for name, columns in datasets.items()]
+    sides = [[np.isin(each[key], stored) for key in ("item_id", "item_id_2")] for each in datasets.values()]
+    if not any((left & right).any() for left, right in sides):
+        command = build_command([*datasets], card)
+        raise QueryError(f"{card.space} has no pair of {', '.join(datasets)}. Embed them: {command}")
+    return cases
 
 
 def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
@@ -117,7 +122,7 @@ def check_known(catalog: Catalog, name: str) -> None:
     from embstore.sources.datasets import find_dataset, known_datasets
 
     stored = catalog.dataset_names
-    if name.replace(":", "_") not in stored and find_dataset(name) is None:
+    if name not in stored and find_dataset(name) is None:
         hint = "A table of your own becomes a dataset with: embstore datasets add NAME FILE --kind pairs"
         raise UnknownNameError("dataset", name, dict.fromkeys([*stored, *known_datasets()]), hint)
 
@@ -321,7 +326,12 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
 def read_words(value: Any, key: str, unit: Unit) -> WordSet:
     """Return a set of words, each once."""
     source = os.fspath(value) if is_file(value) else None
-    texts = _attribute_words(key) if value is None else read_texts(value, SETS[key])
+    if value is not None:
+        texts = read_texts(value, SETS[key])
+    else:
+        from embstore.sources.datasets import PLEASANT, UNPLEASANT
+
+        texts = PLEASANT if key in _PLEASANT else UNPLEASANT
     distinct = tuple(dict.fromkeys(texts))
     name = SETS[key] + (f" ({source})" if source else "")
     repeated = sorted({text for text in distinct if texts.count(text) > 1})
@@ -331,25 +341,13 @@ def read_words(value: Any, key: str, unit: Unit) -> WordSet:
     return WordSet(Words(np.array([item_id(unit, text) for text in distinct], np.int64), distinct), source, name, notes)
 
 
-def _attribute_words(key: str) -> tuple[str, ...]:
-    """Return the attribute words of ValNorm for a parameter."""
-    from embstore.sources.datasets import PLEASANT, UNPLEASANT
-
-    return PLEASANT if key in _PLEASANT else UNPLEASANT
-
-
 def check_stored(card: Card, sets: Iterable[WordSet], stored: Ids, if_missing: str) -> list[str]:
     """Return a note for each set of which a space is missing words."""
     sets = list(sets)
     incomplete = [(word_set, missing) for word_set in sets if (missing := find_missing([word_set.words], stored))]
     notes = [
-        missing_note(
-            card,
-            missing,
-            f"of the {len(word_set.words.texts)} {word_set.name}",
-            None if word_set.source == STDIN else word_set.source,
-        )
-        for word_set, missing in incomplete
+        missing_note(card, missing, f"of the {len(each.words.texts)} {each.name}", each.source)
+        for each, missing in incomplete
     ]
     n_missing = [len(missing) for _, missing in incomplete]
     if n_missing == [len(word_set.words.texts) for word_set in sets]:

@@ -170,13 +170,9 @@ class _Pair:
 
 
 def compare(
-    catalog: Catalog,
-    request: MetricRequest,
-    cards: Sequence[Card],
-    layers: str,
-    answers: Answers,
+    catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str, answers: Answers,
     notes: Sequence[str] = (),
-) -> Table:
+) -> Table:  # fmt: skip
     """Compute a metric of two layers for each pair of layers; notes on the choice of the spaces come first."""
     pairs, missing = _pairs(catalog, request, cards, layers)
     rows: list[Row] = []
@@ -200,7 +196,7 @@ def compare(
     if disjoint and len(disjoint) == len(pairs):
         raise QueryError(" ".join([*disjoint, *notes]))
     return _tabulate(
-        request, rows, [*notes, *source_notes(catalog, request), *difference_notes(request, rows), *disjoint]
+        request, rows, [*notes, *source_notes(catalog, request), *difference_notes(catalog, request, rows), *disjoint]
     )
 
 
@@ -318,23 +314,16 @@ def _tabulate(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str])
     return table(
         rows,
         columns=[
-            *columns_with_values([*SPACE_COLUMNS, *SECOND_COLUMNS], rows),
-            *(() if by is None else ("group",)),
-            "n",
-            *names,
-            "reason",
-            *request_columns(request),
+            *columns_with_values([*SPACE_COLUMNS, *SECOND_COLUMNS], rows), *(() if by is None else ("group",)), "n",
+            *names, "reason", *request_columns(request),
         ],
-        notes=notes,
-        types={**REVISION_TYPES, **metric.types, "group": "string"},
+        notes=notes, types={**REVISION_TYPES, **metric.types, "group": "string"},
         chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
         pivot=Pivot(
-            down=down if by is None else ("group", *down),
-            across=("layer_name_2",),
-            values=(shown,),
+            down=down if by is None else ("group", *down), across=("layer_name_2",), values=(shown,),
             heads=heads if by is None else (by.column, *heads),
         ),
-    )
+    )  # fmt: skip
 
 
 def _reasons(rows: Sequence[Row], shown: str) -> Iterator[str]:
@@ -360,8 +349,8 @@ def _notes_on_pairs(request: MetricRequest, rows: Sequence[Row], notes: Sequence
         sampled = "" if pair[0] in whole else drawn
         yield f"{name}: n = {'–'.join(map(str, dict.fromkeys((n[0], n[-1]))))}{sampled}{after}"
         for column in request.metric.columns:
-            values = {row[column.name] for row in pair_rows}
-            if column.name == "n_tied" and len(counts := sorted(values - {None})) > 1:
-                yield f"{name}: n_tied = {counts[0]}–{counts[-1]} ({column.help})"
-            elif not column.shown and len(values) == 1 and (value := values.pop()):
+            values = {row[column.name] for row in pair_rows} - {None}
+            if column.name in ("n_tied", "chance") and len(values) > 1:
+                yield f"{name}: {column.name} = {show(min(values))}–{show(max(values))} ({column.help})"
+            elif not column.shown and len(values) == 1 and ((value := values.pop()) or column.name == "chance"):
                 yield f"{name}: {column.name} = {show(value)} ({column.help})"

@@ -66,7 +66,7 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
     if versus is not None:
         from embstore.query.differences import differences, with_versus  # which other requests do not need
 
-        cards = with_versus(catalog, request, cards, layers)
+        cards, layers = with_versus(catalog, request, cards, layers)
     request = with_common(catalog, request, cards, layers)
     answers = Answers(catalog, request, use=cache and versus is None)  # stored rows are without their units
     if metric.needs == "layers":
@@ -100,7 +100,7 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
                 | compared.get((card.space, layer, number), no_columns)
                 for number, row in enumerate(answer.rows)
             ]
-    notes += [*source_notes(catalog, request), *difference_notes(request, rows), *baseline_notes(request)]
+    notes += [*source_notes(catalog, request), *difference_notes(catalog, request, rows), *baseline_notes(request)]
     if metric.best:
         notes += mark_best(metric, metric.best, rows)
     return _tabulate(request, rows, tuple(across), notes)
@@ -139,17 +139,16 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
     names = [] if by is None or not cards else by.names(catalog, cards)
     if by is not None and (reason := UNGROUPED.get(metric.needs)) is not None:
         raise UsageError(f"{metric.name} is of {reason}, not of groups of items: leave out ⦃by⦄.")
+    needed = {
+        "column": ("column", "needs a column of the items. Name it with ⦃--column⦄"),
+        "labels": ("label", "needs a column with labels. Name it with ⦃label⦄"),
+    }.get(metric.needs)
     if metric.compares_groups and by is None:
-        raise UsageError(f"{metric.name} compares groups of occurrences. Name their column: ⦃by=year⦄")
-    if metric.needs == "column":
-        if not request.parameters["column"]:
-            example = f"⦃embstore query {metric.name} --column freq⦄"
-            raise UsageError(f"{metric.name} needs a column of the items. Name it: {example}")
-        names.append(request.parameters["column"])
-    if metric.needs == "labels":
-        if not request.parameters["label"]:
-            raise UsageError(f"{metric.name} needs a column with labels. Name it: ⦃label=pos⦄")
-        names.append(request.parameters["label"])
+        raise _without_column(catalog, cards, metric, "compares groups of occurrences, by a column. Name it with ⦃by⦄")
+    if needed is not None and not request.parameters[needed[0]]:
+        raise _without_column(catalog, cards, metric, needed[1])
+    if needed is not None:
+        names.append(request.parameters[needed[0]])
     notes = []
     for name in names:
         from embstore.query.grouping import check_column
@@ -167,6 +166,14 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
     return [*cards], notes
 
 
+def _without_column(catalog: Catalog, cards: Sequence[Card], metric: Metric, why: str) -> UsageError:
+    """Return the error that a column must be named; it lists those that the items of some spaces have."""
+    from embstore.query.grouping import item_column_types
+
+    known = dict.fromkeys(name for card in cards for name in item_column_types(catalog, card.space))
+    return UsageError(f"{metric.name} {why}: {', '.join(known)}.")
+
+
 def _find_or_compute(
     catalog: Catalog,
     request: MetricRequest,
@@ -176,7 +183,7 @@ def _find_or_compute(
 ) -> tuple[dict[str, LayerAnswers], list[str]]:
     """Return space → layer → answer, from the store or else computed and stored now; and notes.
 
-    Spaces without the metric's inputs are left out with a note; if all are, QueryError is raised.
+    Spaces without all of the metric's inputs are left out with a note; if all are, QueryError is raised.
     """
     space_answers: dict[str, LayerAnswers] = {card.space: {} for card in cards}
     for card in cards:
@@ -195,10 +202,9 @@ def _find_or_compute(
             continue
         layer_answers = space_answers[card.space]
         missing = [layer for layer in layers[card.space] if layer not in layer_answers]
+        computed = compute_layers(catalog, request, card, missing, inputs[card.space], answers.groups(card))
         with task("compute", f"{request.metric.name} of {card.space}", len(missing)) as computing:
-            for layer, answer in compute_layers(
-                catalog, request, card, missing, inputs[card.space], answers.groups(card)
-            ):
+            for layer, answer in computed:
                 answers.store(answers.question(card, layer), answer)
                 layer_answers[layer] = answer
                 computing.finish((card.space, layer.id))
@@ -220,13 +226,11 @@ def _inputs(
     for card in cards:
         try:
             inputs[card.space] = _cases(request.metric, catalog, card, request.parameters)
-        except NotStoredError:
-            raise
         except QueryError as error:
             errors.append(error)
             notes.append(f"{card.space} is left out: {error}")
     if errors and not inputs and not n_known:
-        raise errors[0]
+        raise min(errors, key=lambda error: not isinstance(error, NotStoredError))
     return inputs, notes
 
 
@@ -275,14 +279,13 @@ def _tabulate(
     keys = tuple(column.name for column in metric.columns if column.is_key)
     names = [column.name for column in metric.columns]
     hidden = {*keys, *(column.name for column in metric.columns if not column.shown), "best"}  # printed as a star
-    if request.parameters.get("versus") is not None:  # which leaves no room for other columns
-        value = metric.best or next(name for name in names if name not in hidden)
-        if any(row["difference"] is not None for row in rows):
-            hidden |= {*names} - {value, *(column.name for column in VERSUS_COLUMNS)}
     shown = tuple(name for name in names if name not in hidden)
     down = tuple(key for key in keys if key not in across)
     # Columns without any value were not requested; if no column has one, the first is printed with dashes.
     printed = tuple(name for name in shown if any(row[name] is not None for row in rows)) or shown[:1]
+    if "difference" in printed:  # which leaves no room for other columns
+        value = metric.best if metric.best in printed else printed[0]
+        printed = tuple(name for name in printed if name in (value, *(column.name for column in VERSUS_COLUMNS)))
     own = [name for name in names if name not in keys]
     whole = whole_samples(request.selection, {row["space"] for row in rows}, notes)
     counts = notes_of(metric, rows, [*request.selection.columns()], across, whole)

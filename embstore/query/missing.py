@@ -9,8 +9,9 @@ import numpy as np
 from embstore.base.errors import QueryError
 from embstore.base.space import Pooling, Unit, as_name, default_space_name
 from embstore.base.table import Table, table
-from embstore.base.text import Item, item_id
+from embstore.base.text import Item, item_id, source_name
 from embstore.metrics.data import Ids, Words
+from embstore.query.request import STDIN
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card, SpaceFilter
 
@@ -50,7 +51,7 @@ def _sides(
     catalog: Catalog, source: str, units: set[Unit], targets: "Targets | None"
 ) -> tuple[dict[Unit, list[Words]], list[str]]:
     """Return unit → texts of a source (two lists for pairs), and remarks on how it was read."""
-    if source.replace(":", "_") not in catalog.datasets():
+    if source_name(source) not in catalog.datasets():
         return _read(source, units, targets)
     unit_texts: dict[Unit, list[Words]] = {}
     refused: list[QueryError] = []
@@ -108,9 +109,9 @@ def find_missing(words: Sequence[Words], stored: Ids) -> tuple[str, ...]:
 
 def missing_note(card: Card, missing: Sequence[str], total: str, source: str | None = None) -> str:
     """Return a sentence with the number of texts missing from a space, and the first of them."""
-    if source is None or len(missing) <= _N_EXAMPLES:
+    if source in (None, STDIN) or len(missing) <= _N_EXAMPLES:
         return f"{card.space} lacks {len(missing)} {total}: {quoted_list(missing)}."
-    command = shlex.join(["embstore", "datasets", "missing", source, "--space", card.space])
+    command = shlex.join(["embstore", "datasets", "missing", str(source), "--space", card.space])
     return f"{card.space} lacks {len(missing)} {total}: {quoted_list(missing, _N_EXAMPLES)} (all: ⦃{command}⦄)."
 
 

@@ -85,6 +85,8 @@ def parameter_notes(request: "MetricRequest", rows: Sequence[Mapping[str, Any]])
     """Return a note with the parameters that differ from their defaults, since printed tables do not show them."""
     shown = []
     for parameter in request.metric.row_parameters:
+        if parameter.only_with == ("versus", ()):  # the note on versus says them
+            continue
         given = (row[parameter.name] for row in rows if row[parameter.name] is not None)
         values = dict.fromkeys(tuple(value) if isinstance(value, list) else value for value in given)
         if any(value != parameter.default for value in values):
@@ -98,9 +100,15 @@ def draw_notes(request: "MetricRequest", rows: Sequence[Mapping[str, Any]]) -> l
     """Return notes on what the metric drew at random for some rows, with the seed."""
     drawn = request.metric.drawn
     columns = request_columns(request)
+    splits = dict.fromkeys(row["n_permutations"] for row in rows if row.get("exact") and "n_permutations" in row)
+    notes = [
+        f"{request.metric.name}: p_value is one-sided and exact, over all {n:,} splits of the words into two sets of "
+        f"these sizes: at least {1 / n:.2g}"
+        for n in splits
+    ]
     rows = [row for row in rows if _is_drawn(request, row)]
     texts = ["drawn at random" if drawn is None else drawn({**columns, **row}) for row in rows]
-    notes = [f"{request.metric.name}: {text} (seed {request.selection.seed})" for text in dict.fromkeys(texts)]
+    notes += [f"{request.metric.name}: {text} (seed {request.selection.seed})" for text in dict.fromkeys(texts)]
     if request.metric.name == "change" and request.parameters["permutations"]:
         tests = Counter((row["group_1"], row["group_2"]) for row in rows if row["p"] is not None)
         n_tests, n_draws = max(tests.values(), default=0), request.parameters["permutations"]
@@ -148,12 +156,9 @@ _MAX_NAMED = 30
 
 
 def notes_of(
-    metric: "Metric",
-    rows: Sequence[Mapping[str, Any]],
-    described: Sequence[str],
-    across: Sequence[str],
+    metric: "Metric", rows: Sequence[Mapping[str, Any]], described: Sequence[str], across: Sequence[str],
     whole: Collection[str] = (),
-) -> list[str]:
+) -> list[str]:  # fmt: skip
     """Return the notes of the rows of a metric."""
     return [*_reasons(metric, rows, described), *_left_out(metric, rows), *_counts(rows, described, across, whole)]
 

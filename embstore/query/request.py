@@ -19,7 +19,7 @@ from embstore.base.arrays import distinct
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.keywords import as_names
 from embstore.base.space import Unit
-from embstore.base.text import item_id, sha256_of_words
+from embstore.base.text import N_TOKENS, item_id, sha256_of_words
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 from embstore.storage.files.vectors import LayerVectors
@@ -156,11 +156,14 @@ class ItemFilter:
     def ids(self, catalog: Catalog, cards: Iterable[Card]) -> Ids | None:
         """Return the ids of the items to keep, ascending, for some spaces; None for all items.
 
-        Ids may be among them that a space does not have. Of a single space, ``n_tokens`` is a column of ``where``.
+        Ids may be among them that a space does not have. Of a single space, ``n_tokens`` is a column of ``where``; of
+        items in common, that of each space.
         """
         spaces = {card.space: card.unit for card in cards}
-        space = next(iter(spaces)) if len(spaces) == 1 else None
-        kept = [] if self.where is None else [catalog.select(self.where, self.limits, space)]
+        own: tuple[str | None, ...] = (next(iter(spaces)) if len(spaces) == 1 else None,)
+        if self.common and N_TOKENS in (self.where or ""):
+            own = self.common
+        kept = [] if self.where is None else [catalog.select(self.where, self.limits, space) for space in own]
         if self.words is not None:
             listed = [_ids_of_words(catalog, unit, self.words) for unit in set(spaces.values())]
             kept.append(distinct(np.concatenate(listed)))
@@ -219,8 +222,7 @@ def missing_words(catalog: Catalog, words: WordList | None, *cards: Card) -> tup
         all_missing.update(missing)
         if missing:
             kind = "sentences" if card.unit is Unit.SENTENCE else "words"
-            file = None if words.source == STDIN else words.source
-            notes.append(missing_note(card, missing, total.format(kind), file))
+            notes.append(missing_note(card, missing, total.format(kind), words.source))
     if words.repeated:
         notes.append(f"{quoted_list(words.repeated)}: more than once in the list of words, which counts once.")
     return {"words_missing": len(all_missing)}, notes

@@ -13,6 +13,7 @@ from typing import Any
 from embstore.base.errors import SourceAccessError, SourceError, UnknownNameError, UsageError
 from embstore.base.space import Unit
 from embstore.base.table import Pivot, Table, table
+from embstore.base.text import source_name
 from embstore.sources.files import decode_lines, file_sha256, is_file, open_binary, read_binary, strip_terminator
 from embstore.sources.own import add_own, own_dataset, own_datasets
 from embstore.sources.rows import Row, Value, number_value, text_value
@@ -296,7 +297,7 @@ def known_datasets() -> dict[str, DatasetSpec]:
 
 def find_dataset(spec: str) -> DatasetSpec | None:
     """Return the dataset named by ``name`` or ``name:size``; None if there is none."""
-    name = spec.partition(":")[0]
+    name = source_name(spec).partition(":")[0]
     return DATASETS.get(name) or own_dataset(name)
 
 
@@ -312,7 +313,7 @@ def get_datasets(specs: Iterable[str]) -> dict[str, DatasetSpec]:
 
 def open_dataset(spec: str, dataset: DatasetSpec) -> Source:
     """Open a dataset."""
-    name, colon, number = spec.partition(":")
+    name, colon, number = source_name(spec).partition(":")
     if isinstance(content := dataset.content, DataFile):
         if colon:
             raise UsageError(f"{spec!r}: the dataset {name!r} is always whole. Write {name}, without a number.")

@@ -15,7 +15,7 @@ from embstore.base.arrays import distinct
 from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
 from embstore.base.summary import Summary
-from embstore.base.text import Item
+from embstore.base.text import Item, source_name
 from embstore.storage.files import names
 from embstore.storage.files.datasets import rebuild_remedy, stored_kinds, stored_rows
 from embstore.storage.files.derived import add_summaries, check_summary, read_merged
@@ -248,7 +248,7 @@ class Catalog:
     @property
     def dataset_names(self) -> tuple[str, ...]:
         """Names of the stored datasets, which are not read."""
-        return tuple(file.stem for file in self._dataset_files)
+        return tuple(source_name(file.stem) for file in self._dataset_files)
 
     def dataset(self, name: str, unit: Unit) -> dict[str, NDArray[Any]]:
         """Return the rows of a dataset for a unit, as columns; see :func:`.datasets.stored_rows`."""

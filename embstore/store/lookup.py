@@ -315,6 +315,8 @@ class LookupMethods(OpenStore):
         """
         from embstore.query.request import Selection, read_texts
 
+        if not isinstance(layer, int | str | np.integer):
+            raise UsageError(f"vectors are of one layer. Of several: [store.vectors(space, n) for n in {layer}]")
         if missing not in ("error", "skip"):
             raise UnknownNameError("treatment of missing words", missing, ("error", "skip"))
         selection = Selection(where, limits=as_limits(timeout, memory))
@@ -425,7 +427,7 @@ def _vectors(
     [card] = SpaceFilter(spaces=[space]).select(catalog.cards)
     layers = card.layers.select(layer).members
     if len(layers) != 1:
-        raise UsageError(f"vectors are of one layer, and {layer!r} names {len(layers)}.")
+        raise UsageError(f"vectors are of one layer, and {layer!r} names {len(layers)}. Ask for one after the other.")
     only = selection.select(catalog, space)
     if words is not None:
         listed = ids_of_words(catalog, card, words, only, missing)

@@ -13,7 +13,7 @@ from synthetic import Synthetic
 from tiny_checkpoint import content
 
 from embstore import Store
-from embstore.base.errors import DamagedError, QueryError, UsageError
+from embstore.base.errors import DamagedError, QueryError, UnknownNameError, UsageError
 from embstore.base.progress import Progress
 from embstore.base.space import Unit
 from embstore.base.text import Item
@@ -186,13 +186,16 @@ def test_a_dataset_that_the_store_lacks_names_those_that_it_holds(make_store: Ca
     write_dataset(made.paths, "mine", "word pairs", Unit.WORD, pairs_of(made))
     write_dataset(made.paths, "words_20", "word list", Unit.WORD, {"item_id": [1], "text": ["a"], "rank": [1]})
     catalog = made.store.catalog
-    with pytest.raises(QueryError, match="'rg65' is not in the store, which holds mine, words_20"):
+    with pytest.raises(QueryError, match="'rg65' is not in the store, which holds mine, words:20"):
         catalog.dataset("rg65", Unit.WORD)
     with pytest.raises(QueryError, match=r"'mine' for the unit word, not for sentence\. .*build mine --unit sentence"):
         catalog.dataset("mine", Unit.SENTENCE)
-    assert catalog.datasets() == {"mine": "word pairs", "words_20": "word list"}
+    assert catalog.datasets() == {"mine": "word pairs", "words:20": "word list"}
     assert catalog.datasets(["word pairs", "lexicon"]) == {"mine": "word pairs"}
     assert catalog.dataset("words:20", Unit.WORD)["rank"].tolist() == [1]
+    assert catalog.dataset("words_20", Unit.WORD)["rank"].tolist() == [1]
+    with pytest.raises(UnknownNameError, match=r"unknown dataset 'word:20'\. Did you mean 'words:20'"):
+        made.store.query("similarity", dataset="word:20")
 
 
 def test_another_tables_rows_do_not_stay_under_its_name(make_store: Callable[..., Synthetic]) -> None:

@@ -12,6 +12,8 @@ from sklearn.metrics import f1_score
 from sklearn.preprocessing import StandardScaler
 from synthetic import Synthetic
 
+from embstore.base.errors import UsageError
+from embstore.metrics import METRICS
 from embstore.metrics.data import ItemLabels
 from embstore.metrics.numerics.statistics import draw_folds
 from embstore.metrics.predictivity import predictivity
@@ -112,7 +114,7 @@ def test_numbers_are_predicted_by_ridge_regression() -> None:
     [
         ([1] * 20, {}, "fewer than two classes"),
         ([0, 1] * 10, {"groups": np.zeros(20, np.int64)}, "fewer than 6 groups of items"),
-        ([0, 1], {}, "fewer than 6 groups of items"),
+        ([0, 1], {}, "fewer than 6 items"),
         ([0, 1] * 9 + [2, 2], {}, "accuracy: 1 of 3 classes have fewer items than there are folds"),
     ],
 )
@@ -131,3 +133,31 @@ def test_a_store_is_probed_by_the_name_of_a_column(make_store: Make) -> None:
     assert made.store.query("probe", label="freq").rows[0]["r2"] < 1
     assert made.store.query("probe", label="freq", label_bins="0,30,60").rows[0]["n_classes"] == 2
     assert made.store.query("probe", label="pos").rows[0]["reason"] == "fewer than two classes"
+
+
+def test_the_table_and_its_notes_say_which_control_was_used(make_store: Make) -> None:
+    made = make_store(n=60, dim=4, n_blocks=1)
+    lemma = [number // 4 for number in range(60)]
+    write_columns(made, {"kind": ["AB"[number % 2] for number in range(60)], "lemma": lemma})
+    plain = made.store.query("probe", label="kind", layers=0)
+    assert "probe: 5 folds drawn at random; control: shuffled labels (seed 0)" in plain.notes
+    assert {"control_accuracy", "selectivity"} <= {*plain.layout()[0]}
+    grouped = made.store.query("probe", label="kind", group="lemma", control=False, layers=0)
+    assert "probe: 5 folds drawn at random, each lemma in one of them (seed 0)" in grouped.notes
+    with pytest.raises(UsageError, match=r"probe needs a column with labels\. Name it with label=: text, kind, lemma"):
+        made.store.query("probe")
+    row = {"folds": 5, "grouped_by": "sentence", "control": "types"}
+    control = "control: the control task of Hewitt & Liang (2019): one random label for each word"
+    assert METRICS["probe"].drawn(row) == f"5 folds drawn at random, each sentence in one of them; {control}"
+
+
+def test_r2_of_layers_is_compared_on_the_same_items(make_store: Make) -> None:
+    x = np.random.default_rng(7).normal(size=(2, 80, 4)).astype(np.float32)
+    made = make_store(n=80, dim=4, n_blocks=1, top_form=None, vectors=x)
+    write_columns(made, {"freq": x[1, :, 0].astype(float).tolist()})
+    table = made.store.query("probe", label="freq", versus="0")
+    first, second = table.rows
+    assert second["difference"] == pytest.approx(second["r2"] - first["r2"])
+    assert second["difference_low"] < second["difference"] < second["difference_high"]
+    assert second["p"] < 0.01
+    assert table.layout()[0][:3] == ["layer", "r2", "difference"]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets_written import write_lexicon, write_pairs
+from kept_columns import write_columns
 from synthetic import Synthetic
 
 from embstore import Store, Stores
@@ -63,11 +64,42 @@ def test_spaces_over_different_items_are_noted(store: Store) -> None:
     note += "common=True"
     assert note.format(20, 30) in store.query("anisotropy", layers=0).notes
     sampled = store.query("norms", layers=0, sample=10, unit="word").notes
-    assert "Each of the 2 spaces of words has a sample of its own items. " + note.partition("{}. ")[2] in sampled
+    equal = note.replace("n is {} to {}", "n is equal, but the items differ")
+    assert equal in sampled
+    assert equal in store.query("norms", layers=0, words=[*TEXTS[:6], "own1", *TEXTS[20:25]], sample=6).notes
+    assert equal not in store.query("norms", layers=0, words=TEXTS[15:], sample=6, unit="word").notes
     pairs = store.query("similarity", resamples=0, layers=0)
     assert note.format(*sorted({*pairs["n"]})) in pairs.notes
     same = store.query("norms", layers=0, unit="word", where="text LIKE 'text2%' AND length(text) = 6")
     assert not any("not measured" in note for note in same.notes)
+
+
+def test_as_many_items_that_differ_are_noted(make_store: Make) -> None:
+    store = make_store(texts=TEXTS[:20], index=False).store
+    make_store(texts=TEXTS[10:], model="other", index=False)
+    note = "The 2 spaces of words are not measured over the same: n is equal, but the items differ. To take"
+    for metric in ("norms", "cka"):
+        for _ in range(2):  # computed, and stored
+            assert any(each.startswith(note) for each in store.query(metric, layers=0).notes)
+        assert not any("not measured" in each for each in store.query(metric, layers=0, common=True).notes)
+    make_store(texts=TEXTS[:10], model="other", index=False)
+    make_store(texts=TEXTS[20:], index=False)
+    assert not any("not measured" in each for each in store.query("norms", layers=0).notes)
+    for shard in store.path.glob("embeddings/space=other*/*.parquet"):
+        shard.write_bytes(shard.read_bytes()[:-99])
+    assert len(Store(store.path).query("anisotropy", layers=0)) == 2, "an answer from summaries needs no vectors"
+
+
+def test_a_column_that_each_space_has_of_its_own_selects_what_all_of_them_select(make_store: Make) -> None:
+    made = make_store(texts=TEXTS, index=False)
+    other = make_store(texts=TEXTS, model="other", index=False)
+    write_columns(made, {f"n_tokens.{made.space}": [1] * 20 + [2] * 10})
+    write_columns(other, {f"n_tokens.{other.space}": [2] * 5 + [1] * 25})
+    found = made.store.query("norms", layers=0, where="n_tokens = 1", common=True)
+    assert found["n"] == [15, 15]
+    assert found["mean"] == made.store.query("norms", layers=0, words=TEXTS[5:20])["mean"]
+    grouped = made.store.query("norms", layers=0, by="n_tokens", common=True)
+    assert "The 2 spaces of words have the same items, but differ in their n_tokens: n is 5 to 25." in grouped.notes
 
 
 def test_spaces_without_common_items_are_refused_with_their_sizes(store: Store, make_store: Make) -> None:

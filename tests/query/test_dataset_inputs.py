@@ -520,6 +520,43 @@ def test_a_space_that_holds_no_word_of_the_sets_is_left_out_if_another_does(make
         made.store.query("weat", **sets | {"y": ["text2", "absent"]})
 
 
+def test_a_space_without_all_that_is_needed_is_left_out_if_another_has_it(make_store: Make) -> None:
+    made = make_store(n=10, index=False)
+    make_store(texts=made.texts[:6], model="small", index=False)
+    sets = {"x": ["text1", "text2"], "y": ["text3"], "a": ["text4", "text5"], "b": ["text7"]}
+    found = made.store.query("weat", **sets)
+    assert set(found["space"]) == {"toy.word.last"}
+    assert found.notes[0].startswith(
+        "small.word.last is left out: small.word.last lacks 1 of the 1 words of B: 'text7'."
+    )
+    with pytest.raises(NotStoredError, match="lacks 1 of the 1 words of B"):
+        made.store.query("weat", **sets, spaces="small.word.last")
+
+
+def test_a_space_without_any_pair_is_left_out_with_one_note(make_store: Make) -> None:
+    made = make_store(n=10, index=False)
+    make_store(texts=["own1", "text1"], model="small", index=False)
+    write_pairs(made)
+    found = made.store.query("similarity", resamples=0)
+    assert set(found["space"]) == {"toy.word.last"}
+    [note] = [note for note in found.notes if "small" in note]
+    assert note.startswith(
+        "small.word.last is left out: small.word.last has no pair of rg65. Embed them: embstore build"
+    )
+    with pytest.raises(QueryError, match=r"small\.word\.last has no pair of rg65"):
+        made.store.query("similarity", spaces="small.word.last")
+
+
+def test_the_smallest_p_of_few_words_is_noted(make_store: Make) -> None:
+    sets = {"x": ["text1", "text2", "text3"], "y": ["text4", "text5", "text6"], "a": ["text7"], "b": ["text8"]}
+    table = make_store(n=10, index=False).store.query("weat", **sets)
+    note = (
+        "weat: p_value is one-sided and exact, over all 20 splits of the words into two sets of these sizes: at least "
+    )
+    assert table.notes.count(note + "0.05") == 1
+    assert min(table["p_value"]) >= 0.05
+
+
 def test_words_in_both_sets_are_said(make_store: Make) -> None:
     made = make_store(n=10, index=False)
     table = made.store.query(

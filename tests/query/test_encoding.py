@@ -88,6 +88,13 @@ def test_words_without_a_vector_are_named_or_left_out(store: Store) -> None:
         store.vectors("tiny.word.last", 1, words=["sea"], missing="drop")
 
 
+def test_vectors_of_several_layers_are_asked_for_one_after_the_other(store: Store) -> None:
+    with pytest.raises(UsageError, match=r"of one layer\. Of several: \[store\.vectors\(space, n\) for n in \[0, 1\]"):
+        store.vectors("tiny.word.last", [0, 1])  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"'0-1' names 2\. Ask for one after the other"):
+        store.vectors("tiny.word.last", "0-1")
+
+
 def test_a_note_says_what_several_words_are_in_a_space_of_words(store: Store) -> None:
     spaces = ["tiny.word.last", "tiny.word.mean", "tiny.sentence.mean"]
     for found in (

@@ -168,17 +168,18 @@ def test_a_row_without_a_value_says_how_it_was_asked_too(store: Store) -> None:
     assert (row["spearman"], row["ranks"], row["seed"], row["resamples"]) == (None, "number", None, None)
 
 
+SPLITS = "one-sided p-values, from 50 random splits of the words into two sets of these sizes (seed 5)"
 DRAWN: list[tuple[str, dict[str, Any], str]] = [
     ("correlate", {}, "correlate: intervals from 1,000 resamples of the items (seed 5)"),
     ("similarity", {}, "similarity: intervals from 1,000 resamples of the pairs (seed 5)"),
-    ("weat", {"permutations": 50}, "weat: p-values from 50 splits drawn at random (seed 5)"),
-    ("sc-weat", {"permutations": 50}, "sc-weat: p-values from 50 splits drawn at random (seed 5)"),
+    ("weat", {"permutations": 50}, f"weat: {SPLITS}"),
+    ("sc-weat", {"permutations": 50}, f"sc-weat: {SPLITS}"),
     ("rsa", {"correlation": "spearman", "pairs": 50}, "rsa: a random sample of 50 of 435 pairs of items (seed 5)"),
     ("ceat", {"draws": 50}, "ceat: 50 draws of one occurrence of each word (seed 5)"),
     ("change", {"word": ["the"]}, "change: p by 1,000 shuffles of the groups (seed 5)"),
     ("clusters", {"runs": 2}, "clusters: 2 random starts of k-means (seed 5)"),
     ("predictivity", {}, "predictivity: 5 folds (seed 5)"),
-    ("probe", {"control": False}, "probe: 5 folds of groups drawn at random (seed 5)"),
+    ("probe", {"control": False}, "probe: 5 folds drawn at random (seed 5)"),
 ]
 NOT_DRAWN: list[tuple[str, dict[str, Any]]] = [
     ("correlate", {"resamples": 0}),

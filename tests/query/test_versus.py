@@ -138,9 +138,11 @@ def test_what_cannot_be_compared(made: Synthetic, error: Any, text: str, asked: 
     assert text in str(caught.value)
 
 
-def test_a_layer_that_is_not_shown_has_nothing_to_be_compared_with(made: Synthetic) -> None:
-    with pytest.raises(QueryError, match="layer 2 is compared with, and not among"):
-        made.store.query("similarity", dataset="rg65", layers="0,1", versus="2")
+def test_the_layer_that_others_are_compared_with_is_added_to_them(made: Synthetic) -> None:
+    found = made.store.query("similarity", dataset="rg65", layers="0,1", versus="2")
+    assert found.rows == made.store.query("similarity", dataset="rg65", layers="0-2", versus="2").rows
+    assert found["versus"] == ["2", "2", None]
+    assert not any("differences = " in note for note in found.notes), "the note on versus has their number"
 
 
 @pytest.mark.parametrize("test", ["bootstrap", "williams", "steiger"])

@@ -39,6 +39,7 @@ def test_words_have_their_rank() -> None:
         ("words", "words", "words"),
         ("words:5000", "words:5000", "words_5000"),
         ("words:05000", "words:5000", "words_5000"),
+        ("words_5000", "words:5000", "words_5000"),
         ("words:10000", "words", "words"),
         ("words:1", "words:1", "words_1"),
     ],

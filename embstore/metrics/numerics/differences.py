@@ -28,8 +28,9 @@ class Scores:
 
     units: Ids  # number or item id of each, int64 (n,), ascending
     values: Floats  # of each unit, float64 (n,); NaN where it is undefined
-    statistic: Literal["mean", "pearson", "spearman"]  # mean of the values, or correlation with gold
-    gold: Floats | None = None  # what they are correlated with, float64 (n,), NaN where it is missing; None for a mean
+    # mean of the values; their correlation with gold; or 1 − their sum ÷ that of gold: squared errors and deviations
+    statistic: Literal["mean", "pearson", "spearman", "r2"]
+    gold: Floats | None = None  # what they are held against, float64 (n,), NaN where it is missing; None for a mean
     error: Floats | float = 0.0  # bound on the rounding error of each value (n,), or of all: such values share a rank
     words: tuple[Ids, Ids] | None = None  # ids of the two words of pairs of words, each int64 (n,)
     known: Floats | None = None  # the statistic in each resample of the units with a value, if it is known
@@ -56,6 +57,8 @@ class Scores:
         """The statistic; all units must be usable."""
         if self.gold is None:
             return float(self.values.mean())
+        if self.statistic == "r2":
+            return 1 - float(self.values.sum() / self.gold.sum())
         if self.statistic == "spearman":
             return statistics.pearson(statistics.ranks(self.values, self.error), statistics.ranks(self.gold))
         return statistics.pearson(self.values, self.gold)
@@ -71,6 +74,10 @@ class Scores:
             words = numbers[: len(self.units)], numbers[len(self.units) :]
         if self.gold is None:
             return statistics.resampled_means(self.values, resamples, seed, words)
+        if self.statistic == "r2":
+            errors, totals = (statistics.resampled_means(x, resamples, seed) for x in (self.values, self.gold))
+            ratios: Floats = errors / np.where(totals > 0, totals, np.nan)
+            return 1 - ratios
         if self.statistic == "spearman":
             return statistics.resampled_spearman(self.values, self.gold, resamples, seed, self.error, words)
         return statistics.resampled_pearson(self.values, self.gold, resamples, seed, words)

@@ -1,6 +1,5 @@
 """Read the rows of stored datasets: item ids, texts and scores."""
 
-import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from embstore.base import checksum, disk
 from embstore.base.errors import DamagedError, QueryError, nearest
 from embstore.base.space import Unit
+from embstore.base.text import source_name
 from embstore.storage.files.unpacked import check_unpacked
 from embstore.storage.sql import connections, interruptible
 
@@ -33,7 +33,7 @@ def stored_kinds(
     found = {}
     for file in files:
         rows = _read(connection, file, interruptible.rows, _KIND)
-        found[file.stem] = rows[0][0] if rows else ""
+        found[source_name(file.stem)] = rows[0][0] if rows else ""
     return {name: kind for name, kind in found.items() if not kinds or kind in kinds}
 
 
@@ -45,9 +45,10 @@ def stored_rows(connection: "duckdb.DuckDBPyConnection", files: Sequence[Path], 
         ``text_4``, then the dataset's own columns; strings have dtype object. Missing numbers are NaN and missing
         strings None.
     """
-    file = next((file for file in files if file.stem == name.replace(":", "_")), None)
+    name = source_name(name)
+    file = next((file for file in files if source_name(file.stem) == name), None)
     if file is None:
-        stored = [file.stem for file in files]
+        stored = [source_name(file.stem) for file in files]
         suggestion = "".join(f"Did you mean {near!r}? " for near in nearest(name, stored, n=1))
         raise QueryError(
             f"the dataset {name!r} is not in the store, which holds {', '.join(stored) or 'none'}. {suggestion}"
@@ -118,11 +119,6 @@ def _read(connection: "duckdb.DuckDBPyConnection", file: Path, fetch: Any, sql: 
 
 def _damage(file: Path, problem: str) -> DamagedError:
     return DamagedError(f"{file} is damaged: {problem} {rebuild_remedy(file)}")
-
-
-def source_name(stem: str) -> str:
-    """Return the name of a stored dataset as it is given: ``words:5000`` for ``words_5000``."""
-    return re.sub(r"^words_(\d+)$", r"words:\1", stem)
 
 
 def rebuild_remedy(file: Path) -> str:
