@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise, starmap
 from typing import Any
 
 import numpy as np
@@ -197,16 +198,15 @@ def _number(value: float) -> str:
 
 def layer_encoding(axis: LayerAxis, width: float, style: Style, title: str = "layer") -> dict[str, Any]:
     """Return the Vega-Lite encoding of layers along the x axis, for marks at points."""
-    names = axis.names
-    shown = [names[at] for at in thin_out(names, width, style.size - 1)]
+    names, places = axis.names, sorted(axis.places.values())
+    shown = [places[at] for at in thin_out(names, width, style.size - 1, places)]
     named = " : ".join(
         f"datum.value == {at} ? {quoted(printable(name))}" for name, at in axis.places.items() if name != str(at)
     )
-    places = list(axis.places.values())
-    low, high = min(places), max(places)
+    low, high = places[0], places[-1]
     room = 0.5 if low == high else 0.02 * (high - low)
     made: dict[str, Any] = {"title": _title_lines(title, width, style), "grid": False, "labelOverlap": False,
-                            "values": [axis.places[name] for name in shown]}  # fmt: skip
+                            "values": shown}  # fmt: skip
     made["labelExpr"] = f"{named} : format(datum.value, 'd')" if named else "format(datum.value, 'd')"
     scale = {"domain": [low - room, high + room], "nice": False, "zero": False}
     return {"field": "place", "type": "quantitative", "scale": scale, "axis": made}
@@ -235,10 +235,8 @@ def band_encoding(
     field: str, names: Sequence[str], room: float, style: Style, title: str, *, upwards: bool = False
 ) -> dict[str, Any]:
     """Return the Vega-Lite encoding of layers as bands of equal width."""
-    shown = [
-        names[at]
-        for at in thin_out(["0"] * len(names) if upwards else names, room, style.size * (1.2 if upwards else 1))
-    ]
+    labels, size = (["0"] * len(names), 1.2 * style.size) if upwards else (names, style.size)
+    shown = [names[at] for at in thin_out(labels, room, size, range(len(names)))]
     axis: dict[str, Any] = {"title": shorten(title, room, style.size), "values": shown, "labelOverlap": False,
                             "labelAngle": 0, "ticks": False, "domain": False}  # fmt: skip
     if upwards:
@@ -294,13 +292,25 @@ def shorten(text: str, width: float, size: float) -> str:
     return f"{text.rstrip()}…"
 
 
-def thin_out(labels: Sequence[str], room: float, size: float) -> list[int]:
-    """Return the positions of labels, evenly spaced from the first, that fit side by side in ``room`` pixels."""
-    if not labels:
-        return []
-    widest = max(text_width(label, size) for label in labels) + size * 0.6
-    step = next((s for s in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20) if widest * len(labels) / s <= room), len(labels))
-    return list(range(0, len(labels), step))
+def thin_out(labels: Sequence[str], room: float, size: float, places: Sequence[int] = ()) -> list[int]:
+    """Return the positions of labels that fit side by side in ``room`` pixels, evenly spaced from the first.
+
+    Of layers, which have places on their axis, the last has a label too, and others give way to it.
+    """
+    last, at = len(labels) - 1, places or range(len(labels))
+    widths = [text_width(label, size) + size * 0.6 for label in labels]
+
+    def fit(before: int, after: int) -> bool:
+        return (widths[before] + widths[after]) / 2 <= room * (at[after] - at[before]) / (at[-1] - at[0] + 1)
+
+    for step in range(1, len(labels) + 1):
+        shown = list(range(0, len(labels), step))
+        if places:
+            shown = [each for each in shown if each in (0, last) or fit(each, last)]
+            shown += [last] if shown[-1] != last else []
+        if all(starmap(fit, pairwise(shown))):
+            return shown
+    return [0] if labels else []
 
 
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:

@@ -78,6 +78,20 @@ DRAWN = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("names", [[*map(str, range(7)), "output"], [*map(str, range(12)), "raw", "normed"],
+                                   [*map(str, range(24))], ["0", "11", "12"]])  # fmt: skip
+@pytest.mark.parametrize("drawn", [curves(MODELS[:1]), heat_map()])
+def test_the_first_and_the_last_layer_are_labelled(drawn: Table, names: list[str]) -> None:
+    pairs = [
+        (at, other) for at in range(len(names)) for other in range(len(names) if "layer_2" in drawn.columns else 1)
+    ]
+    rows = [{**drawn.rows[0], "layer": at, "layer_name": names[at], "layer_2": other, "layer_name_2": names[other]}
+            for at, other in pairs]  # fmt: skip
+    figure = table(rows, columns=drawn.columns, chart=drawn.chart).plot(width="80mm")
+    assert {names[0], names[-1]} <= {*texts(figure)}
+    assert not faults(figure)
+
+
 @pytest.mark.parametrize("drawn", DRAWN)
 def test_a_long_word_makes_nothing_smaller(drawn: Table) -> None:
     word = "Donaudampfschifffahrtsgesellschaft" * 5
