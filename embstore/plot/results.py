@@ -11,11 +11,12 @@ from typing import Any
 from embstore.base import disk
 from embstore.base.chart import COSINE, DRIFT, Chart, name_of, with_groups
 from embstore.base.errors import UsageError
+from embstore.base.labels import labelled
 from embstore.base.messages import printable
 from embstore.base.space import without_revision
 from embstore.base.table import Row, Table, show, show_parameter
 from embstore.metrics import Metric, all_metrics, get_metric
-from embstore.plot.spaces import N_PLACES, palette_places, space_labels, with_given_labels
+from embstore.plot.spaces import N_PLACES, palette_places
 
 NO_VALUE = "no value"  # name of the group of the items without a value
 
@@ -83,16 +84,10 @@ def with_labels(table: Table, given: Mapping[str, str]) -> tuple[Table, SpaceNam
     assert table.chart is not None
     is_of_runs = table.chart.x == "steps"
     columns = [name for name in ("space", "against" if is_of_runs else "space_2") if name in table.columns]
-    spaces = list(dict.fromkeys(row[column] for column in columns for row in table.rows if row[column] is not None))
-    found, shared = space_labels(spaces)
-    labels = with_given_labels(found, given)
-    if len(spaces) == 1:
-        shared = labels[spaces[0]]
-    replaced = [name for name in (*columns, "versus", RUN, CURVE) if name in table.columns]
-    rows = tuple({**row, **{name: labels.get(row[name], row[name]) for name in replaced}} for row in table.rows)
-    places = palette_places(spaces, N_PLACES)
-    names = SpaceNames({labels[space]: space for space in spaces}, {labels[space]: places[space] for space in spaces},
-                       shared)  # fmt: skip
+    rows, labels, shared = labelled(table.rows, columns, ("versus", RUN, CURVE), given)
+    places = palette_places([*labels], N_PLACES)
+    names = SpaceNames({label: space for space, label in labels.items()},
+                       {label: places[space] for space, label in labels.items()}, shared)  # fmt: skip
     return replace(table, rows=rows), names
 
 
