@@ -152,8 +152,15 @@ def caption(table: Table, chart: Chart, value: str, shared: str, *, is_complete:
     parts += _calibration(table, value)
     parts += _settings(table, chart, is_complete=is_complete)
     lost = [row for row in table.rows if row[value] is None]
-    if lost and len(lost) < len(table.rows):
-        parts.append(f"{len(lost)} of {len(table.rows)} without a value")
+    if len(lost) == len(table.rows):
+        return parts
+    item = chart.items or ""
+    drawn = {row.get(item) for row in table.rows if row[value] is not None} | {None}
+    items = list(dict.fromkeys(row[item] for row in lost if row.get(item) not in drawn))
+    if items:  # which a strip has no line for
+        parts.append(f"without a value: {printable(show_parameter(items, with_hash=False))}")
+    if n_lost := sum(row.get(item) in drawn for row in lost):
+        parts.append(f"{n_lost} of {len(table.rows)} without a value")
     return parts
 
 

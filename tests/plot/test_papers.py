@@ -210,6 +210,19 @@ def test_one_word_is_a_curve_over_the_layers_and_several_are_lines() -> None:
     assert {"bank", "river"} <= {*texts(several)}
 
 
+def test_items_without_a_value_are_named_in_the_caption() -> None:
+    rows = [*rows_of(MODELS[:1], 2, word="bank"), *rows_of(MODELS[:1], 2, word="river")]
+    rows += [row | {"score": None} for row in rows_of(MODELS[:1], 2, word="xyzzy")]
+    chart = Chart("curves", ("score",), "Self-similarity", items="word")
+    shown = " ".join(texts(table(rows, columns=list(rows[0]), chart=chart).plot()))
+    assert shown.endswith("without a value: xyzzy") or "· without a value: xyzzy" in shown
+    assert "2 of 6" not in shown
+    rows[0]["score"] = None
+    assert "without a value: xyzzy · 1 of 6 without" in " ".join(
+        texts(table(rows, columns=list(rows[0]), chart=chart).plot())
+    )
+
+
 def test_a_figure_goes_on_in_altair(monkeypatch: pytest.MonkeyPatch) -> None:
     altair = pytest.importorskip("altair")
     for drawn in (curves(), curves(n_panels=3), heat_map()):
