@@ -118,6 +118,7 @@ SELECTION = parameters_of(_selection)  # options of all metrics that select spac
 
 def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[inspect.Parameter]) -> Any:
     """Return the command of a metric."""
+    from embstore.metrics.explain import UNGROUPED
 
     def command(**options: Any) -> None:
         run(metric=metric.name, **options)
@@ -132,6 +133,8 @@ def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[
     built = typer.main.get_command(app)
     built.name = metric.name
     built.needs, built.own = metric.needs, own  # type: ignore[attr-defined]
+    for parameter in built.params if metric.needs in UNGROUPED else ():  # is still there, and refused with the reason
+        parameter.hidden = parameter.hidden or parameter.name in ("by", "bins")  # type: ignore[attr-defined]
     return built
 
 

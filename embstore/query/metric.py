@@ -9,7 +9,7 @@ from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.base.table import Pivot, Table, table
 from embstore.metrics import Metric, as_metric
-from embstore.metrics.declaration import Need
+from embstore.metrics.explain import UNGROUPED
 from embstore.metrics.significance import VERSUS_COLUMNS, check_needed
 from embstore.query.cache import Answers
 from embstore.query.common import baseline_notes, difference_notes, source_notes, with_common
@@ -36,15 +36,6 @@ from embstore.storage.files.derived import Answer
 if TYPE_CHECKING:
     from embstore.metrics.explain import CacheState
     from embstore.query.differences import Place
-
-# What metrics of other inputs than the vectors of items are of, by what they need.
-UNGROUPED: dict[Need, str] = {
-    "pairs": "the pairs of a dataset (of part of them with ⦃where⦄ or ⦃words⦄)",
-    "analogies": "the questions of a dataset (answered among part of the items with ⦃where⦄ or ⦃words⦄)",
-    "lexicon": "the words of a lexicon (of part of them with ⦃where⦄ or ⦃words⦄)",
-    "word sets": "lists of words",
-    "word contexts": "lists of words",
-}
 
 LayerAnswers = dict[Layer, Answer]
 
@@ -139,17 +130,16 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
     names = [] if by is None or not cards else by.names(catalog, cards)
     if by is not None and (reason := UNGROUPED.get(metric.needs)) is not None:
         raise UsageError(f"{metric.name} is of {reason}, not of groups of items: leave out ⦃by⦄.")
+    needed = {
+        "column": ("column", "needs a column of the items. Name it with ⦃--column⦄"),
+        "labels": ("label", "needs a column with labels. Name it with ⦃label⦄"),
+    }.get(metric.needs)
     if metric.compares_groups and by is None:
-        raise UsageError(f"{metric.name} compares groups of occurrences. Name their column: ⦃by=year⦄")
-    if metric.needs == "column":
-        if not request.parameters["column"]:
-            example = f"⦃embstore query {metric.name} --column freq⦄"
-            raise UsageError(f"{metric.name} needs a column of the items. Name it: {example}")
-        names.append(request.parameters["column"])
-    if metric.needs == "labels":
-        if not request.parameters["label"]:
-            raise UsageError(f"{metric.name} needs a column with labels. Name it: ⦃label=pos⦄")
-        names.append(request.parameters["label"])
+        raise _without_column(catalog, cards, metric, "compares groups of occurrences, by a column. Name it with ⦃by⦄")
+    if needed is not None and not request.parameters[needed[0]]:
+        raise _without_column(catalog, cards, metric, needed[1])
+    if needed is not None:
+        names.append(request.parameters[needed[0]])
     notes = []
     for name in names:
         from embstore.query.grouping import check_column
@@ -165,6 +155,14 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
         notes += [f"{space} is left out: its items have no column {name!r}." for space in errors]
         cards = [card for card in cards if card.space not in errors]
     return [*cards], notes
+
+
+def _without_column(catalog: Catalog, cards: Sequence[Card], metric: Metric, why: str) -> UsageError:
+    """Return the error that a column must be named; it lists those that the items of some spaces have."""
+    from embstore.query.grouping import item_column_types
+
+    known = dict.fromkeys(name for card in cards for name in item_column_types(catalog, card.space))
+    return UsageError(f"{metric.name} {why}: {', '.join(known)}.")
 
 
 def _find_or_compute(

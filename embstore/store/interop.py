@@ -1,14 +1,17 @@
 """Methods of Store that import and export vectors."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from embstore.base.errors import UsageError
 from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer
+from embstore.base.space import SPACE_NAME
 from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_layers, as_limits, as_observer
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ class InteropMethods(OpenStore):
     def import_vectors(
         self,
         files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-        name: str,
+        name: str | None = None,
         *,
         format: str | None = None,
         unit: str | None = None,
@@ -46,7 +49,7 @@ class InteropMethods(OpenStore):
 
         Args:
             files: One file, or several that become one space.
-            name: Name of the space.
+            name: Name of the space; by default that of the only file, without its suffix.
             format: Name of the format; by default found by suffix and content. See the how-to "Bring vectors".
             unit: ``word``, ``sentence`` or ``occurrence`` (a word with its sentence, in the columns ``context``,
                 ``start`` and ``end``); by default ``word``.
@@ -74,8 +77,11 @@ class InteropMethods(OpenStore):
         from embstore.interop.importing import import_vectors
         from embstore.interop.vector_file import ReadOptions
 
-        options = _options(name, unit, layers, dtype, index, index_memory)
         paths = [Path(files)] if isinstance(files, str | os.PathLike) else [Path(file) for file in files]
+        stem = Path(paths[0].name.removesuffix(".gz")).stem
+        if name is None and not (len(paths) == 1 and re.fullmatch(SPACE_NAME, stem)):
+            raise UsageError("name the space that the files become: ⦃again name=NAME⦄")
+        options = _options(name or stem, unit, layers, dtype, index, index_memory)
         read = ReadOptions(None if texts is None else Path(texts), column, vector_column, allow_pickle)
         opened = [open_vectors(path, format, read) for path in paths]
         with self._writing(is_new=True) as folder:
@@ -131,7 +137,7 @@ class InteropMethods(OpenStore):
     def export(
         self,
         dest: str | os.PathLike[str],
-        space: str,
+        space: str | None = None,
         *,
         format: str | None = None,
         layers: "LayerSpec | None" = None,
@@ -152,7 +158,7 @@ class InteropMethods(OpenStore):
 
         Args:
             dest: File or folder to write.
-            space: Name of the space.
+            space: Name of the space; by default the only one of the store.
             format: Name of the format; by default found by the suffix of ``dest``. See the how-to "Take vectors
                 elsewhere".
             layers: Layers, as in :meth:`query`; by default all, or ``top`` if the format has room for one.

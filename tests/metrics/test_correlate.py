@@ -174,7 +174,7 @@ def test_what_cannot_be_computed_has_a_reason(
 def test_columns_that_cannot_be_correlated(made: tuple[Synthetic, Floats], make_store: Make) -> None:
     store = made[0].store
     for error, message, options in [
-        (UsageError, r"correlate needs a column of the items\. Name it: .* --column freq", {}),
+        (UsageError, r"correlate needs a column of the items\. Name it with column=: .*freq", {}),
         (UsageError, r"needs a column of numbers, and 'pos' has text\. Columns of numbers: freq, position",
          {"column": "pos"}),
         (UnknownNameError, r"unknown column of toy\.occurrence\.last 'frek'\. Did you mean 'freq'", {"column": "frek"}),

@@ -134,7 +134,7 @@ def test_a_store_is_asked_by_the_name_of_a_column(made: Synthetic) -> None:
 @pytest.mark.parametrize(
     ("error", "text", "asked"),
     [
-        (UsageError, 'knn needs a column with labels. Name it: label="pos"', {}),
+        (UsageError, "knn needs a column with labels. Name it with label=: ", {}),
         (UnknownNameError, "Did you mean 'pos'", {"label": "poss"}),
         (UsageError, "needs classes, and 'freq' has numbers. Cut it: label_bins=4", {"label": "freq"}),
         (
