@@ -65,7 +65,7 @@ REFUSED = {
     "cka --permutations -1": ["permutations must be at least 0, not -1."],
     "cka --permutations 9 --block one": ["1 orders of 1 blocks: too few for a p of .05."],
     "cka --permutations 9 --block nope": ["unknown column of toy.word.last 'nope'. Known: text, const,"],
-    "knn": ["knn needs a column with labels. Name it with --label: text, n_tokens"],
+    "knn": ["knn needs a column with labels. Name it with --label: text, "],
     "clusters --label freq": ["clusters needs classes, and 'freq' has numbers. Cut it: --label-bins 4"],
     "knn --label freq --label-bins 9,1": [
         "label_bins must be a number from 1 to 1,000, or two or more ascending edges"
@@ -91,7 +91,7 @@ REFUSED = {
     ],
     "ceat -x text1, -y text2, -a text3, -b text4,": ["ceat is about occurrence spaces, and none is among"],
     "change --by pos": ["change is about occurrence spaces"],
-    "change @uses": ["change compares groups of occurrences, by a column. Name it with --by: text, n_tokens"],
+    "change @uses": ["change compares groups of occurrences, by a column. Name it with --by: text, same, year"],
     "change --by nope @uses": ["unknown column of toy.occurrence.last 'nope'"],
     "change --by year --word zebra @uses": ["'zebra' has no occurrence"],
     "change --by year --min-contexts 1 @uses": ["min_contexts must be at least 2, not 1."],
