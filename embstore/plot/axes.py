@@ -180,9 +180,10 @@ class ValueScale:
 
 
 def _title_lines(title: str, length: float, style: Style) -> list[str]:
-    """Return the title of an axis in lines, broken before its unit where it is too long, and cut where it must be."""
+    """Return the title of an axis in lines, broken before its unit if it is too long, and within it if that is too."""
     bound = re.sub(r" (?=[^(]*\))", "\u00a0", title)
-    return break_lines(bound, SURE * length, style.size)
+    lines = break_lines(bound, SURE * length, style.size)
+    return break_lines(title, SURE * length, style.size) if any(line.endswith("…") for line in lines) else lines
 
 
 def _step(raw: float) -> float:

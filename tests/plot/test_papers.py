@@ -223,6 +223,31 @@ def test_items_without_a_value_are_named_in_the_caption() -> None:
     )
 
 
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if metric.chart.kind == "curves"])
+def test_the_title_of_an_axis_is_whole_at_80_mm(name: str) -> None:
+    chart = METRICS[name].chart._replace(items=None, facets=(), intervals=(), bands=(), baselines=(), best=None)
+    for column in chart.values:
+        rows = [row | {column: 0.1 * row["layer"]} for row in rows_of(MODELS[:1])]
+        spec = table(rows, columns=list(rows[0]), chart=chart).plot(width="80mm", column=column).spec
+        assert "…" not in " ".join(spec["layer"][0]["encoding"]["y"]["axis"]["title"]), column
+
+
+def test_the_panels_of_a_strip_are_equally_wide() -> None:
+    rows = [row | {"word": word} for word in ("a", "b") for row in rows_of(MODELS, 2)]
+    rows += [row | {"word": "accusations"} for row in rows_of(MODELS[:1], 2)]
+    panels = table(rows, columns=list(rows[0]), chart=STRIP).plot(width="80mm").spec["concat"]
+    assert len({panel["width"] for panel in panels}) == 1
+
+
+def test_labels_keep_off_the_circles_round_points() -> None:
+    def gap(same: bool) -> float:
+        rows = rows_of(no_difference=same, dataset="rg65")
+        label = table(rows, columns=list(rows[0]), chart=curves().chart).plot().spec["layer"][-1]
+        return float(label["mark"]["dx"])
+
+    assert gap(True) >= 1 + (150 / 3.14159) ** 0.5 > gap(False)
+
+
 def test_a_figure_goes_on_in_altair(monkeypatch: pytest.MonkeyPatch) -> None:
     altair = pytest.importorskip("altair")
     for drawn in (curves(), curves(n_panels=3), heat_map()):
