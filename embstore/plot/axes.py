@@ -183,7 +183,9 @@ def _title_lines(title: str, length: float, style: Style) -> list[str]:
     """Return the title of an axis in lines, broken before its unit if it is too long, and within it if that is too."""
     bound = re.sub(r" (?=[^(]*\))", "\u00a0", title)
     lines = break_lines(bound, SURE * length, style.size)
-    return break_lines(title, SURE * length, style.size) if any(line.endswith("…") for line in lines) else lines
+    if any(line.endswith("…") for line in lines):
+        lines = break_lines(re.sub(r" to (?=\S+\)$)", "\u00a0to\u00a0", title), SURE * length, style.size)
+    return lines
 
 
 def _step(raw: float) -> float:
