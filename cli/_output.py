@@ -29,15 +29,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def emit(
-    table: "Table",
-    form: Format,
-    output: Path | None = None,
-    *,
-    csv_safe: bool = False,
-    ids_as_text: bool = False,
-    quiet: bool = False,
-    labels: Sequence[str] = (),
-) -> None:
+    table: "Table", form: Format, output: Path | None = None, *, csv_safe: bool = False, ids_as_text: bool = False,
+    quiet: bool = False, labels: Sequence[str] = (),
+) -> None:  # fmt: skip
     """Write a table to standard output or a file, and its notes to standard error.
 
     A printed one has labels (``SPACE=TEXT``) in place of the names of spaces, in LaTeX always.

@@ -95,14 +95,9 @@ def _query(
 
 
 def _explain(
-    metric: str,
-    store: Sequence[str] | None,
-    options: dict[str, Any],
-    form: _options.Format,
-    output: Path | None,
-    *,
+    metric: str, store: Sequence[str] | None, options: dict[str, Any], form: _options.Format, output: Path | None, *,
     cache: bool,
-) -> None:
+) -> None:  # fmt: skip
     if form not in (_options.Format.TABLE, _options.Format.JSON, _options.Format.JSONL):
         raise UsageError(f"--explain is written as table (text), json or jsonl, not as {form.value}.")
     explanation = open_single(store, "--explain").explain_query(metric, cache=cache, **options)

@@ -28,16 +28,11 @@ def latex(table: "Table") -> str:
     columns = list(zip(*lines, strict=True)) if lines else [()] * len(header)
     sides = ["r" if column and all(map(_is_number, column)) else "l" for column in columns]
     rows = [" & ".join(map(_cell, line)) + r" \\" for line in lines]
+    head = " & ".join(map(escaped, header)) + r" \\"
     body = [
-        *(f"% {printable(note)}" for note in table.notes),
-        rf"\begin{{tabular}}{{{''.join(sides)}}}",
-        r"\toprule",
-        " & ".join(map(escaped, header)) + r" \\",
-        r"\midrule",
-        *rows,
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
+        *(f"% {printable(note)}" for note in table.notes), rf"\begin{{tabular}}{{{''.join(sides)}}}",
+        r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}",
+    ]  # fmt: skip
     return "\n".join(body) + "\n"
 
 
@@ -52,7 +47,5 @@ def _is_number(cell: str) -> bool:
 
 def _cell(cell: str) -> str:
     text = cell.removeprefix(_BEST)
-    written = (
-        _MINUS.sub("$-$", escaped(text)) if _is_number(text) and text != "-" else {"-": "--"}.get(text, escaped(text))
-    )
+    written = "--" if text == "-" else _MINUS.sub("$-$", escaped(text)) if _is_number(text) else escaped(text)
     return rf"\textbf{{{written}}}" if cell.startswith(_BEST) else written

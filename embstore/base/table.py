@@ -143,23 +143,11 @@ class Table:
         return frame if isinstance(frame, polars.DataFrame) else frame.to_frame()
 
     def plot(
-        self,
-        *,
-        column: str | None = None,
-        title: str | None = None,
-        width: str = "170mm",
-        height: str | None = None,
-        style: str = "paper",
-        logy: bool = False,
-        x: str = "layer",
-        logx: bool = False,
-        labels: Mapping[str, str] | None = None,
-        x_label: str | None = None,
-        y_label: str | None = None,
-        range: tuple[float, float] | None = None,
-        caption: str | None = None,
-        colours: Sequence[str] | None = (),
-    ) -> Picture:
+        self, *, column: str | None = None, title: str | None = None, width: str = "170mm", height: str | None = None,
+        style: str = "paper", logy: bool = False, x: str = "layer", logx: bool = False,
+        labels: Mapping[str, str] | None = None, x_label: str | None = None, y_label: str | None = None,
+        range: tuple[float, float] | None = None, caption: str | None = None, colours: Sequence[str] | None = (),
+    ) -> Picture:  # fmt: skip
         """Draw the table; the picture shows itself in a notebook, and ``save`` writes it to a file.
 
         ``to_altair`` returns it as a chart of Altair, to go on with.
@@ -434,16 +422,10 @@ _KINDS: Mapping[str, Callable[[object], str]] = {"bytes": show_size, "count": sh
 
 
 def table(
-    rows: Sequence[Row],
-    *,
-    columns: Sequence[str],
-    notes: Sequence[str] = (),
-    pivot: Pivot | None = None,
-    types: Mapping[str, str] | None = None,
-    shown: Sequence[ShownColumn] = (),
-    intervals: Mapping[str, tuple[str, str]] | None = None,
-    chart: Chart | None = None,
-) -> Table:
+    rows: Sequence[Row], *, columns: Sequence[str], notes: Sequence[str] = (), pivot: Pivot | None = None,
+    types: Mapping[str, str] | None = None, shown: Sequence[ShownColumn] = (),
+    intervals: Mapping[str, tuple[str, str]] | None = None, chart: Chart | None = None,
+) -> Table:  # fmt: skip
     """Return a :class:`Table` of rows with the given columns, which every row must have, and with each note once."""
     complete, once = tuple({column: row[column] for column in columns} for row in rows), tuple(dict.fromkeys(notes))
     return Table(tuple(columns), complete, once, pivot, types or {}, tuple(shown), intervals or {}, chart)

@@ -7,14 +7,16 @@ and marks too, to be told apart in grey print. Heat maps use viridis, whose ligh
 
 import math
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise, starmap
+from itertools import count, pairwise, starmap
 from typing import Any
 
 import numpy as np
 
 from embstore.base.errors import UsageError
+from embstore.base.labels import model_of
 from embstore.base.messages import printable
 from embstore.plot.results import LayerAxis
 
@@ -22,6 +24,8 @@ _FONT = "Helvetica, Arial, Liberation Sans, sans-serif"
 SHAPES = ("circle", "square", "triangle-up", "cross", "triangle-down", "triangle-right", "triangle-left")
 DASHES = ([1, 0], [6, 2], [2, 2], [8, 2, 2, 2], [10, 3], [4, 1], [1, 2])
 _LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9", "#000000")
+N_PLACES = len(_LIGHT)
+_SALT = b"8599"  # gives MiniLM, the same untrained, GPT-2, CLIP, BERT, RoBERTa and Pythia different places
 _DARK = ("#56B4E9", "#E69F00", "#2FC79B", "#E29AC4", "#F0E442", "#7FB8FF", "#FFFFFF")
 
 
@@ -254,6 +258,24 @@ def ramp(colours: Sequence[str], n: int) -> list[str]:
     places, parts = np.linspace(0, len(colours) - 1, n), [bytes.fromhex(colour[1:]) for colour in colours]
     channels = [np.interp(places, range(len(colours)), channel) for channel in zip(*parts, strict=True)]
     return [f"#{bytes(map(round, mixed)).hex()}" for mixed in zip(*channels, strict=True)]
+
+
+def palette_places(spaces: Sequence[str], n: int) -> dict[str, int]:
+    """Return space → its place in a palette of n colours; places from n on have the colour of place − n.
+
+    The place is a hash of the model's name, so that it does not depend on what else is drawn or stored. Where several
+    spaces have the same place, the first in alphabetical order keeps it, and the others take the next free ones.
+    """
+    wanted = {space: zlib.crc32(_SALT + model_of(space).encode()) % n for space in sorted(spaces)}
+    owners: dict[int, str] = {}
+    for space, place in wanted.items():
+        owners.setdefault(place, space)
+    for space, place in wanted.items():
+        if owners[place] != space:
+            free = next(at for turn in count() for step in range(n)
+                        if (at := n * turn + (place + step) % n) not in owners)  # fmt: skip
+            owners[free] = space
+    return {space: place for place, space in owners.items()}
 
 
 def quoted(text: str) -> str:

@@ -382,8 +382,8 @@ def strip_panels(request: Request) -> tuple[list[Panel], list[str]]:
     width = request.panel_width(len(parts))
     scale = request.scale_of(request.values)
     items = [_items(request, chosen) for _, chosen in parts]
-    labels = [_line_label(request, item, width) for drawn, _ in items for item in drawn]
-    left = max(text_width(label, request.style.size - 1) for label in labels) + 12
+    most, size = _ITEM_LABEL_SHARE * width, request.style.size - 1
+    labels = {item: shorten(printable(item), most, size) for drawn, _ in items for item in drawn}
     panels, notes = [], []
     for (names, chosen), (drawn, n_items) in zip(parts, items, strict=True):
         named = zip((*columns, "group"), names, strict=False)
@@ -393,7 +393,7 @@ def strip_panels(request: Request) -> tuple[list[Panel], list[str]]:
                 f"{title}: the {len(drawn) // 2} lowest and the {len(drawn) // 2} highest of {n_items:,} in the last "
                 "layer are drawn."
             )
-        panels.append(_strip(request, chosen, drawn, (width, left), scale, title if len(parts) > 1 else ""))
+        panels.append(_strip(request, chosen, drawn, labels, width, scale, title if len(parts) > 1 else ""))
     return panels, notes
 
 
@@ -410,17 +410,12 @@ def _items(request: Request, rows: Sequence[Row]) -> tuple[list[str], int]:
     return [*order[: _MOST_ITEMS // 2], *order[-_MOST_ITEMS // 2 :]], len(order)
 
 
-def _line_label(request: Request, item: str, width: float) -> str:
-    """Return the label of an item's line in a panel of this width."""
-    return shorten(printable(item), _ITEM_LABEL_SHARE * width, request.style.size - 1)
-
-
 def _strip(
-    request: Request, rows: Sequence[Row], items: Sequence[str], widths: tuple[float, float], scale: ValueScale,
-    title: str,
+    request: Request, rows: Sequence[Row], items: Sequence[str], labels: Mapping[str, str], width: float,
+    scale: ValueScale, title: str,
 ) -> Panel:  # fmt: skip
     style, value, column = request.style, request.value, request.chart.items or ""
-    width, left = widths  # of the panel, and of the labels of its lines
+    left = max(text_width(label, style.size - 1) for label in labels.values()) + 12  # in all panels
     layers = layer_names(rows)
     legend = 66 if len(layers) > 1 else 8
     inner = width - left - legend
@@ -432,8 +427,7 @@ def _strip(
          value: row[value], "n": row["n"], **({SAME: row[SAME]} if SAME in row else {})}
         for row in rows if row[column] in at and row[value] is not None
     ]  # fmt: skip
-    labels = {line: quoted(_line_label(request, item, width)) for item, line in at.items()}
-    names = " : ".join(f"datum.value == {line} ? {label}" for line, label in labels.items())
+    names = " : ".join(f"datum.value == {line} ? {quoted(labels[item])}" for item, line in at.items())
     lines: dict[str, Any] = {
         "field": "line", "type": "quantitative",
         "scale": {"domain": [len(items) - 0.5, -0.5], "nice": False, "zero": False},

@@ -16,7 +16,6 @@ from embstore.base.messages import printable
 from embstore.base.space import without_revision
 from embstore.base.table import Row, Table, show, show_parameter
 from embstore.metrics import Metric, all_metrics, get_metric
-from embstore.plot.spaces import N_PLACES, palette_places
 
 NO_VALUE = "no value"  # name of the group of the items without a value
 
@@ -70,25 +69,13 @@ def with_group_names(table: Table) -> Table:
     return replace(table, rows=tuple({**row, "group": row["group"] or NO_VALUE} for row in table.rows))
 
 
-@dataclass(frozen=True)
-class SpaceNames:
-    """The spaces of a picture: label → name and label → place in the palette; and what all have in common."""
-
-    names: Mapping[str, str]
-    places: Mapping[str, int]
-    shared: str
-
-
-def with_labels(table: Table, given: Mapping[str, str]) -> tuple[Table, SpaceNames]:
-    """Return results with labels in place of the names of spaces, and what these stand for."""
+def with_labels(table: Table, given: Mapping[str, str]) -> tuple[Table, dict[str, str], str]:
+    """Return results with labels in place of the names of spaces, space → label, and what all spaces have in common."""
     assert table.chart is not None
-    is_of_runs = table.chart.x == "steps"
-    columns = [name for name in ("space", "against" if is_of_runs else "space_2") if name in table.columns]
+    second = "against" if table.chart.x == "steps" else "space_2"
+    columns = [name for name in ("space", second) if name in table.columns]
     rows, labels, shared = labelled(table.rows, columns, ("versus", RUN, CURVE), given)
-    places = palette_places([*labels], N_PLACES)
-    names = SpaceNames({label: space for space, label in labels.items()},
-                       {label: places[space] for space, label in labels.items()}, shared)  # fmt: skip
-    return replace(table, rows=rows), names
+    return replace(table, rows=rows), labels, shared
 
 
 def with_single_item(table: Table) -> Table:
@@ -110,10 +97,10 @@ def has_best(rows: Sequence[Row], chart: Chart, value: str) -> bool:
     return is_marked and len({row[chart.layer] for row in rows}) > 1
 
 
-def about_results(table: Table, value: str, names: SpaceNames) -> list[str]:
+def about_results(table: Table, value: str, labels: Mapping[str, str], shared: str) -> list[str]:
     """Return all that is known of the results, for the metadata of a file: the caption, with every setting."""
     assert table.chart is not None
-    spaces = [space if label in (space, names.shared) else f"{label}: {space}" for label, space in names.names.items()]
+    spaces = [space if label in (space, shared) else f"{label}: {space}" for space, label in labels.items()]
     return [", ".join(spaces), "; ".join(caption(table, table.chart, value, "", is_complete=True))]
 
 

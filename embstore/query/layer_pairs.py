@@ -318,23 +318,16 @@ def _tabulate(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str])
     return table(
         rows,
         columns=[
-            *columns_with_values([*SPACE_COLUMNS, *SECOND_COLUMNS], rows),
-            *(() if by is None else ("group",)),
-            "n",
-            *names,
-            "reason",
-            *request_columns(request),
+            *columns_with_values([*SPACE_COLUMNS, *SECOND_COLUMNS], rows), *(() if by is None else ("group",)), "n",
+            *names, "reason", *request_columns(request),
         ],
-        notes=notes,
-        types={**REVISION_TYPES, **metric.types, "group": "string"},
+        notes=notes, types={**REVISION_TYPES, **metric.types, "group": "string"},
         chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
         pivot=Pivot(
-            down=down if by is None else ("group", *down),
-            across=("layer_name_2",),
-            values=(shown,),
+            down=down if by is None else ("group", *down), across=("layer_name_2",), values=(shown,),
             heads=heads if by is None else (by.column, *heads),
         ),
-    )
+    )  # fmt: skip
 
 
 def _reasons(rows: Sequence[Row], shown: str) -> Iterator[str]:

@@ -295,11 +295,9 @@ def _tabulate(
         chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
         intervals={column.name: column.interval for column in metric.columns if column.interval},
         pivot=Pivot(
-            down=("layer_name", *group, *down),
-            across=("space", *across),
+            down=("layer_name", *group, *down), across=("space", *across),
             values=(*(() if by is None else ("n",)), *printed),
-            heads=("layer", *(() if by is None else (by.column,)), *down),
-            order="layer",
+            heads=("layer", *(() if by is None else (by.column,)), *down), order="layer",
             mark="best" if metric.best else None,
         ),
     )  # fmt: skip

@@ -26,22 +26,12 @@ class InteropMethods(OpenStore):
     """Import vectors that were made elsewhere, and export vectors to other formats."""
 
     def import_vectors(
-        self,
-        files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-        name: str | None = None,
-        *,
-        format: str | None = None,
-        unit: str | None = None,
-        layers: str | int | Sequence[int] | None = None,
-        texts: str | os.PathLike[str] | None = None,
-        column: str | None = None,
-        vector_column: str | None = None,
-        dtype: str | None = None,
-        index: str = "auto",
-        index_memory: str | int | None = None,
-        allow_pickle: bool = False,
-        observe: Observer | None = None,
-    ) -> "ImportReport":
+        self, files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], name: str | None = None, *,
+        format: str | None = None, unit: str | None = None, layers: str | int | Sequence[int] | None = None,
+        texts: str | os.PathLike[str] | None = None, column: str | None = None, vector_column: str | None = None,
+        dtype: str | None = None, index: str = "auto", index_memory: str | int | None = None,
+        allow_pickle: bool = False, observe: Observer | None = None,
+    ) -> "ImportReport":  # fmt: skip
         """Import vectors from files into a space of their own, and index them.
 
         Memory does not grow with the files. An import that was interrupted goes on when it is called again; one that is
@@ -89,18 +79,10 @@ class InteropMethods(OpenStore):
         return report if self.url is None else replace(report, store=self.url)
 
     def add_vectors(
-        self,
-        name: str,
-        texts: Sequence[str],
-        array: "ArrayLike",
-        *,
-        unit: str = "word",
-        layers: str | int | Sequence[int] | None = None,
-        dtype: str | None = None,
-        index: str = "auto",
-        index_memory: str | int | None = None,
-        observe: Observer | None = None,
-    ) -> "ImportReport":
+        self, name: str, texts: Sequence[str], array: "ArrayLike", *, unit: str = "word",
+        layers: str | int | Sequence[int] | None = None, dtype: str | None = None, index: str = "auto",
+        index_memory: str | int | None = None, observe: Observer | None = None,
+    ) -> "ImportReport":  # fmt: skip
         """Store an array of vectors as a space of its own, and index it.
 
         The same call again writes nothing; other vectors under the same name are refused.
@@ -135,22 +117,11 @@ class InteropMethods(OpenStore):
         return report if self.url is None else replace(report, store=self.url)
 
     def export(
-        self,
-        dest: str | os.PathLike[str],
-        space: str | None = None,
-        *,
-        format: str | None = None,
-        layers: "LayerSpec | None" = None,
-        where: str | None = None,
-        words: "WordSource | None" = None,
-        word: Names = (),
-        timeout: float | None = None,
-        memory: str | int | None = None,
-        transforms: Names = (),
-        keep: Names = (),
-        force: bool = False,
-        observe: Observer | None = None,
-    ) -> "ExportReport":
+        self, dest: str | os.PathLike[str], space: str | None = None, *, format: str | None = None,
+        layers: "LayerSpec | None" = None, where: str | None = None, words: "WordSource | None" = None,
+        word: Names = (), timeout: float | None = None, memory: str | int | None = None, transforms: Names = (),
+        keep: Names = (), force: bool = False, observe: Observer | None = None,
+    ) -> "ExportReport":  # fmt: skip
         """Write the vectors of a space to a file or folder in the format of another program.
 
         Memory does not grow with the space, and what is written appears whole or not at all, with the card of the space
@@ -193,13 +164,9 @@ class InteropMethods(OpenStore):
 
 
 def _options(
-    name: str,
-    unit: str | None,
-    layers: str | int | Sequence[int] | None,
-    dtype: str | None,
-    index: str,
+    name: str, unit: str | None, layers: str | int | Sequence[int] | None, dtype: str | None, index: str,
     memory: str | int | None,
-) -> "ImportOptions":
+) -> "ImportOptions":  # fmt: skip
     """Return the options of an import."""
     from embstore.base.space import Unit, parse_member
     from embstore.interop.importing import ImportOptions

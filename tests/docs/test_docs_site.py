@@ -111,7 +111,7 @@ def _is_well_formed(link: str) -> bool:
     return path is None or (ROOT / unquote(path[1])).exists()
 
 
-@pytest.mark.parametrize("path", ["", "gallery/", "how-to/datasets/", "how-to/plot/", "reference/environment/"])
+@pytest.mark.parametrize("path", ["", "gallery/", "how-to/plot/", "how-to/sql/", "reference/choose/"])
 def test_a_page_is_accessible(site: Path, path: str) -> None:
     sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright (extra dev)")
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core (extra dev)")
