@@ -61,6 +61,8 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
             raise typer.Exit(MISTAKE) from None
         except Exception as error:
             _leave_out_unlike(error)
+            if (missing := getattr(error, "param", None)) is not None and hasattr(error, "param_type"):
+                error.message = missing.help  # type: ignore[attr-defined]
             if hasattr(error, "format_message"):  # Typer does not export the class of its errors
                 message = _wrapped(f"{_ERROR}{error.format_message()}").removeprefix(_ERROR)
                 error.format_message = lambda: message

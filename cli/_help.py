@@ -27,8 +27,8 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
         "common",
     ),
     "Output": (
-        "intervals", "quiet", "store", "store_option", "form", "output", "csv_safe", "ids_as_text", "explain",
-        "no_cache", "help",
+        "intervals", "space_label", "quiet", "store", "store_option", "form", "output", "csv_safe", "ids_as_text",
+        "explain", "no_cache", "help",
     ),
 }  # fmt: skip
 """Names of the options of each section, in all commands but ``build``; all others come before them."""

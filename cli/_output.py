@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from embstore.base.errors import UsageError
+from embstore.base.labels import read_labels
 from embstore.base.messages import printable, printable_json, rendered
 
 from ._errors import say as say  # for commands, which write nothing else to standard error
@@ -28,15 +29,15 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def emit(
-    table: "Table",
-    form: Format,
-    output: Path | None = None,
-    *,
-    csv_safe: bool = False,
-    ids_as_text: bool = False,
-    quiet: bool = False,
-) -> None:
-    """Write a table to standard output or a file, and its notes to standard error."""
+    table: "Table", form: Format, output: Path | None = None, *, csv_safe: bool = False, ids_as_text: bool = False,
+    quiet: bool = False, labels: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Write a table to standard output or a file, and its notes to standard error.
+
+    A printed one has labels (``SPACE=TEXT``) in place of the names of spaces, in LaTeX always.
+    """
+    if form is Format.LATEX or labels:
+        table = table.with_labels(read_labels(labels))
     if ids_as_text and form in (Format.JSON, Format.JSONL):
         ids = [column for column in table.columns if column.startswith("item_id")]
         rows = ({**row, **{name: None if row[name] is None else str(row[name]) for name in ids}} for row in table)
@@ -119,7 +120,9 @@ def _text(table: "Table", form: Format, width: int | None) -> str:
     if form is Format.TABLE:
         return _aligned(table, width)
     if form is Format.LATEX:
-        return table.to_latex()
+        from embstore.base.latex import latex
+
+        return latex(table)
     if form is Format.MARKDOWN:
         header, lines = table.layout()
         rows = [header, ["---"] * len(header), *lines]

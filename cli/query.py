@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embstore.base.errors import EmbstoreError, UnknownNameError, UsageError
+from embstore.base.labels import read_labels
 from embstore.base.messages import as_option, rendered
 
 from . import _options
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _Intervals = Annotated[str | None, option("--intervals columns|inline",
     "In a printed table: columns of their own, or value [low, high].  [default: columns]")]  # fmt: skip
+_Labels = Annotated[list[str] | None, option("--label SPACE=TEXT",
+    "In a printed table: call a space so (repeatable); LaTeX has the labels of figures by default.")]  # fmt: skip
 
 
 @grouped
@@ -70,14 +73,15 @@ def _query(
     **options: Any,
 ) -> None:  # fmt: skip
     metric = options.pop("metric")
-    intervals = options.pop("intervals", None)
+    intervals, labels = options.pop("intervals", None), options.pop("space_label", None) or ()
     options = query_arguments(options)
     if intervals not in (None, "columns", "inline"):
         raise UnknownNameError("layout of intervals", intervals, ("columns", "inline"))
-    if intervals == "inline" and form not in (_options.Format.TABLE, _options.Format.MARKDOWN, _options.Format.LATEX):
-        raise UsageError(
-            f"--intervals inline is for table, markdown and latex: {form.value} has low and high in columns."
-        )
+    is_printed = form in (_options.Format.TABLE, _options.Format.MARKDOWN, _options.Format.LATEX)
+    if not is_printed and (intervals == "inline" or labels):
+        given, kept = ("--label", "spaces by name") if labels else ("--intervals inline", "low and high in columns")
+        raise UsageError(f"{given} is for table, markdown and latex: {form.value} has {kept}. Leave it out.")
+    read_labels(labels)
     if explain:
         _explain(metric, store, options, form, output, cache=not no_cache)
         return
@@ -87,18 +91,13 @@ def _query(
     with show_progress(quiet):
         found = open_stores(store).query(metric, cache=not no_cache, **options)
     shown = found.inline_intervals() if intervals == "inline" else found
-    emit(shown, form, output, csv_safe=csv_safe, quiet=quiet)
+    emit(shown, form, output, csv_safe=csv_safe, quiet=quiet, labels=labels)
 
 
 def _explain(
-    metric: str,
-    store: Sequence[str] | None,
-    options: dict[str, Any],
-    form: _options.Format,
-    output: Path | None,
-    *,
+    metric: str, store: Sequence[str] | None, options: dict[str, Any], form: _options.Format, output: Path | None, *,
     cache: bool,
-) -> None:
+) -> None:  # fmt: skip
     if form not in (_options.Format.TABLE, _options.Format.JSON, _options.Format.JSONL):
         raise UsageError(f"--explain is written as table (text), json or jsonl, not as {form.value}.")
     explanation = open_single(store, "--explain").explain_query(metric, cache=cache, **options)
@@ -114,6 +113,7 @@ SELECTION = parameters_of(_selection)  # options of all metrics that select spac
 
 def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[inspect.Parameter]) -> Any:
     """Return the command of a metric."""
+    from embstore.metrics.explain import UNGROUPED
 
     def command(**options: Any) -> None:
         run(metric=metric.name, **options)
@@ -128,6 +128,8 @@ def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[
     built = typer.main.get_command(app)
     built.name = metric.name
     built.needs, built.own = metric.needs, own  # type: ignore[attr-defined]
+    for parameter in built.params if metric.needs in UNGROUPED else ():  # is still there, and refused with the reason
+        parameter.hidden = parameter.hidden or parameter.name in ("by", "bins")  # type: ignore[attr-defined]
     return built
 
 
@@ -148,11 +150,12 @@ def _parameter(parameter: "Parameter") -> inspect.Parameter:
 
 
 def _query_command(metric: "Metric") -> Any:
-    shared = parameters_of(_query)
-    if any(column.interval for column in metric.columns):
-        kind = inspect.Parameter.KEYWORD_ONLY
-        shared.insert(0, inspect.Parameter("intervals", kind, default=None, annotation=_Intervals))
-    return metric_command(metric, _query, shared)
+    more = {"intervals": _Intervals} if any(column.interval for column in metric.columns) else {}
+    if "label" not in (parameter.name for parameter in metric.parameters):
+        more["space_label"] = _Labels
+    kind = inspect.Parameter.KEYWORD_ONLY
+    shown = [inspect.Parameter(name, kind, default=None, annotation=option) for name, option in more.items()]
+    return metric_command(metric, _query, [*shown, *parameters_of(_query)])
 
 
 class MetricGroup(PlainGroup):

@@ -11,7 +11,8 @@ from ._options import UNITS, IndexMemory, QuietSummary, StoreDir, argument, open
 def import_(
     files: Annotated[list[str], argument("FILE",
         "Files of vectors, which become one space; text formats also as .gz.")],
-    name: Annotated[str, option("--name NAME", "Name of the space.")],
+    name: Annotated[str | None, option("--name NAME",
+        "Name of the space.  [default: that of the only file, without its suffix]")] = None,
     form: Annotated[str | None, option("--as FORMAT",
         "Format of the files, such as npy, word2vec or glove.  [default: found by suffix and content]")] = None,
     unit: Annotated[str, option(f"--unit {UNITS}",
@@ -52,7 +53,8 @@ def import_(
 
 def export(
     dest: Annotated[Path, argument("DEST", "File or folder to write.")],
-    space: Annotated[str, option("--space NAME", "Space to export.")],
+    space: Annotated[str | None, option("--space NAME",
+        "Space to export.  [default: the only one of the store]")] = None,
     form: Annotated[str | None, option("--as FORMAT",
         "Format, such as parquet, npy or word2vec.  [default: found by the suffix of DEST]")] = None,
     layer: Annotated[str | None, option("--layer LAYERS",

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from embstore.base.table import Pivot, Table, latex_escaped, table
+from embstore.base.errors import UnknownNameError
+from embstore.base.latex import escaped
+from embstore.base.table import Pivot, Table, table
 
 ROWS = [
     {"layer_name": name, "layer": at, "space": space, "r": value, "low": low, "high": high, "best": best}
@@ -25,15 +27,32 @@ def result(notes: tuple[str, ...] = ()) -> Table:
 def test_a_table_has_rules_intervals_and_the_best_in_bold() -> None:
     assert result(("n = 5",)).to_latex() == (
         "% n = 5\n"
+        "% gpt2_xl: gpt2_xl.word.last\n"
+        "% a&b: a&b.word.last\n"
         "\\begin{tabular}{rrr}\n"
         "\\toprule\n"
-        "layer & gpt2\\_xl.word.last & a\\&b.word.last \\\\\n"
+        "layer & gpt2\\_xl & a\\&b \\\\\n"
         "\\midrule\n"
         "0 & 0.5000 [0.2500, 0.7500] & \\textbf{0.5000 [0.2500, 0.7500]} \\\\\n"
         "1 & \\textbf{$-$0.1250 [$-$0.5000, 0.2500]} & $-$0.1250 [$-$0.5000, 0.2500] \\\\\n"
         "\\bottomrule\n"
         "\\end{tabular}\n"
     )
+
+
+def test_spaces_are_called_as_in_figures_or_as_requested() -> None:
+    models = {"gpt2_xl.word.last": "minilm-untrained-0.word.last", "a&b.word.last": "minilm.word.last"}
+    rows = [{**row, "space": models[row["space"]]} for row in ROWS]
+    found = table(rows, columns=list(rows[0]), pivot=PIVOT)
+    head = next(line for line in found.to_latex().splitlines() if line.startswith("layer"))
+    assert head.startswith("layer & MiniLM, untrained r & MiniLM, untrained low")
+    written = found.to_latex({"minilm.word.last": "Ours"})
+    assert "% MiniLM, untrained: minilm-untrained-0.word.last\n% Ours: minilm.word.last\n" in written
+    assert "& Ours r & Ours low" in written
+    assert "Ours low" in repr(found.with_labels({"minilm.word.last": "Ours"}))
+    assert "Ours" not in repr(found)
+    with pytest.raises(UnknownNameError, match=r"space to label 'b.*Known: minilm-untrained-0.word.last, minilm"):
+        found.to_latex({"b.word.last": "Ours"})
 
 
 def test_texts_are_left_and_a_missing_value_is_a_dash() -> None:
@@ -48,7 +67,7 @@ def test_texts_are_left_and_a_missing_value_is_a_dash() -> None:
 
 @pytest.mark.parametrize("text", ["100% & $5 #1 a_b {x} ~ ^ \\input{/etc/passwd}", '<a|b>"', "\x1b[31m\x07"])
 def test_special_characters_are_escaped(text: str) -> None:
-    written = latex_escaped(text)
+    written = escaped(text)
     assert "\x1b" not in written
     unescaped = re.sub(r"\\[#$%&_{}]|\\text[a-z]+\{\}", "", written)
     assert not set(unescaped) & set('\\{}$&#%_^~<>|"')

@@ -3,6 +3,7 @@
 errors            errors with their remedies
 space, text       names of spaces, layers and revisions; items, their ids, words and columns
 table, chart      results, how they are printed, and the chart that shows them
+labels, latex     names of spaces in words; tables in LaTeX
 arrays, summary   cosines, norms and sums of vectors
 progress          tasks that report how far they are, also in notebooks
 disk, supply      each operation on a file; bytes that come from afar when they are needed

@@ -1,6 +1,5 @@
 """Define ``Table``, the result of every query, and how it is printed."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from embstore.base.chart import Chart, Picture
 from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.labels import labelled
 from embstore.base.messages import printable, rendered_all
 
 if TYPE_CHECKING:
@@ -143,23 +143,11 @@ class Table:
         return frame if isinstance(frame, polars.DataFrame) else frame.to_frame()
 
     def plot(
-        self,
-        *,
-        column: str | None = None,
-        title: str | None = None,
-        width: str = "170mm",
-        height: str | None = None,
-        style: str = "paper",
-        logy: bool = False,
-        x: str = "layer",
-        logx: bool = False,
-        labels: Mapping[str, str] | None = None,
-        x_label: str | None = None,
-        y_label: str | None = None,
-        range: tuple[float, float] | None = None,
-        caption: str | None = None,
-        colours: Sequence[str] | None = (),
-    ) -> Picture:
+        self, *, column: str | None = None, title: str | None = None, width: str = "170mm", height: str | None = None,
+        style: str = "paper", logy: bool = False, x: str = "layer", logx: bool = False,
+        labels: Mapping[str, str] | None = None, x_label: str | None = None, y_label: str | None = None,
+        range: tuple[float, float] | None = None, caption: str | None = None, colours: Sequence[str] | None = (),
+    ) -> Picture:  # fmt: skip
         """Draw the table; the picture shows itself in a notebook, and ``save`` writes it to a file.
 
         ``to_altair`` returns it as a chart of Altair, to go on with.
@@ -190,9 +178,23 @@ class Table:
             labels=labels or {}, x_label=x_label, y_label=y_label, range=range, caption=caption, colours=colours,
         )  # fmt: skip
 
-    def to_latex(self) -> str:
-        """Return the printed table as a LaTeX ``tabular``, for the package booktabs; the best value is bold."""
-        return to_latex(self)
+    def with_labels(self, labels: Mapping[str, str]) -> "Table":
+        """Return a result with the given labels for its spaces, else those of figures; notes have their names."""
+        if self.pivot is None:
+            return self
+        rows, found, _ = labelled(self.rows, ("space", "space_2"), ("versus",), labels)
+        notes = [f"{label}: {space}" for space, label in found.items() if label != space]
+        return replace(self, rows=rows, notes=(*self.notes, *notes))
+
+    def to_latex(self, labels: Mapping[str, str] | None = None) -> str:
+        """Return the printed table as a LaTeX ``tabular``, for the package booktabs; the best value is bold.
+
+        Args:
+            labels: Space → what the table calls it; by default what figures call it.
+        """
+        from embstore.base.latex import latex
+
+        return latex(self.with_labels(labels or {}))
 
     def layout(
         self, cut: Callable[[str], str] = str, mark: Callable[[str], str] = "{}*".format
@@ -420,16 +422,10 @@ _KINDS: Mapping[str, Callable[[object], str]] = {"bytes": show_size, "count": sh
 
 
 def table(
-    rows: Sequence[Row],
-    *,
-    columns: Sequence[str],
-    notes: Sequence[str] = (),
-    pivot: Pivot | None = None,
-    types: Mapping[str, str] | None = None,
-    shown: Sequence[ShownColumn] = (),
-    intervals: Mapping[str, tuple[str, str]] | None = None,
-    chart: Chart | None = None,
-) -> Table:
+    rows: Sequence[Row], *, columns: Sequence[str], notes: Sequence[str] = (), pivot: Pivot | None = None,
+    types: Mapping[str, str] | None = None, shown: Sequence[ShownColumn] = (),
+    intervals: Mapping[str, tuple[str, str]] | None = None, chart: Chart | None = None,
+) -> Table:  # fmt: skip
     """Return a :class:`Table` of rows with the given columns, which every row must have, and with each note once."""
     complete, once = tuple({column: row[column] for column in columns} for row in rows), tuple(dict.fromkeys(notes))
     return Table(tuple(columns), complete, once, pivot, types or {}, tuple(shown), intervals or {}, chart)
@@ -442,55 +438,3 @@ def write_batches(schema: "pyarrow.Schema", batches: "Iterable[pyarrow.RecordBat
     with pyarrow.parquet.ParquetWriter(target, schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
-
-
-_LATEX_SPECIAL = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}",
-}  # fmt: skip
-_BEST = "\ue000"  # marks a cell until it is escaped; no printable text has it
-_NUMBER = re.compile(r"[+-]?\d[\d,.]*(e[+-]?\d+)?( \[.*\])?|-")
-_MINUS = re.compile(r"(?<![\w.])-(?=\d)")
-
-
-def to_latex(table: "Table") -> str:
-    r"""Return the printed layout of a table as a ``tabular`` with booktabs' rules.
-
-    Intervals stand beside their values, the best value is bold, and the notes are comments above it. Requires
-    ``\usepackage{booktabs}``.
-    """
-    header, lines = table.inline_intervals().layout(mark=lambda text: _BEST + text)
-    columns = list(zip(*lines, strict=True)) if lines else [()] * len(header)
-    sides = ["r" if column and all(map(_is_latex_number, column)) else "l" for column in columns]
-    rows = [" & ".join(map(_latex_cell, line)) + r" \\" for line in lines]
-    body = [
-        *(f"% {printable(note)}" for note in table.notes),
-        rf"\begin{{tabular}}{{{''.join(sides)}}}",
-        r"\toprule",
-        " & ".join(map(latex_escaped, header)) + r" \\",
-        r"\midrule",
-        *rows,
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    return "\n".join(body) + "\n"
-
-
-def latex_escaped(text: str) -> str:
-    """Return a text with LaTeX's special characters, and control characters, escaped."""
-    return "".join(_LATEX_SPECIAL.get(character, character) for character in printable(text))
-
-
-def _is_latex_number(cell: str) -> bool:
-    return not cell or _NUMBER.fullmatch(cell.removeprefix(_BEST)) is not None
-
-
-def _latex_cell(cell: str) -> str:
-    text = cell.removeprefix(_BEST)
-    written = (
-        _MINUS.sub("$-$", latex_escaped(text))
-        if _is_latex_number(text) and text != "-"
-        else {"-": "--"}.get(text, latex_escaped(text))
-    )
-    return rf"\textbf{{{written}}}" if cell.startswith(_BEST) else written

@@ -6,6 +6,7 @@ shows something else, it is refused at its end.
 """
 
 import re
+import shlex
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
@@ -105,6 +106,15 @@ class _Spacing:
             raise UsageError(
                 f"{self._source.name} may be of words or of sentences: {self.counts[True]:,} of {sum(self.counts):,} "
                 f"texts have white space, such as {with_space}; {self.counts[False]:,} have none, such as {without}. "
-                "Say what each text is.\nA word or phrase: ⦃again unit=word⦄\nA sentence: ⦃again unit=sentence⦄"
+                "Say what they are.\nAll words or phrases: ⦃again unit=word⦄\nAll sentences, some of one word: "
+                f"⦃again unit=sentence⦄\nBoth: build a file of each{self._division()}"
             )
         return unit
+
+    def _division(self) -> str:
+        """Return the commands that divide a file of lines into one of sentences and one of words."""
+        if self._source.file is None or self._source.file.path.suffix != ".txt":
+            return "."
+        name, stem = map(shlex.quote, (self._source.name, self._source.file.path.stem))
+        parts = {"-E": f"{stem}-sentences.txt", "-vE": f"{stem}-words.txt"}
+        return ":" + "".join(f"\ngrep {option} '\\S\\s+\\S' {name} > {part}" for option, part in parts.items())

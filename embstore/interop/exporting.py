@@ -159,7 +159,7 @@ class ExportRequest:
     """What to export, and where to."""
 
     dest: Path
-    space: str
+    space: str | None  # None for the only one of the store
     layers: str | None  # in the notation of Layers.select; None for all if the format has room, else the top layer
     format: str | None  # None to find it by the suffix of ``dest``
     selection: Selection
@@ -171,7 +171,9 @@ def export(catalog: Catalog, request: ExportRequest, observe: Observer) -> Expor
     """Write the selected vectors of a space to a file or folder."""
     name, dest = find_writer(request.dest, request.format), request.dest
     writer = WRITERS[name]
-    [card] = SpaceFilter(spaces=[request.space]).select(catalog.cards)
+    card, *others = SpaceFilter(spaces=[request.space] if request.space else []).select(catalog.cards)
+    if others:
+        raise UsageError(f"the store has several spaces: {', '.join(catalog.cards)}. Name one: ⦃again --space=NAME⦄")
     if not catalog.shards[card.space]:
         raise UsageError(f"{card.space} has no vectors yet: its build was interrupted. Run it again.")
     layers = card.layers.select(request.layers or ("all" if writer.several_layers else "top"))

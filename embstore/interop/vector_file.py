@@ -132,7 +132,7 @@ class _Unpacked(io.RawIOBase):
         return len(data)
 
 
-NO_TEXTS = "An array has no texts. Name the file that has them, one a line in the order of the rows: ⦃texts=FILE⦄"
+NO_TEXTS = "An array has no texts. Name the file that has them, one a line in the order of the rows: ⦃again texts=FILE⦄"
 
 Texts = Iterator[tuple[Sequence[str], Sequence[str] | None, Sequence[Span] | None]]
 """Texts, some rows at a time; of occurrences with their sentences and spans."""

@@ -203,9 +203,10 @@ def _planned(folder: Path, files: Sequence[Path], noun: str) -> Action:
 def remove(root: Path, spaces: Sequence[str], columns: Sequence[str] = (), *, dry_run: bool = False) -> Table:
     """Remove spaces and columns: first from the manifest, which hides them from readers, then their files."""
     paths = StorePaths(disk.resolved(root))
-    if not spaces and not columns:
-        raise UsageError("name the space to remove with ⦃space⦄, or the column of items with ⦃column⦄.")
     check_marker(paths)
+    if not spaces and not columns:
+        known = ", ".join(sorted(read_snapshot(paths).spaces))
+        raise UsageError(f"name the space to remove with ⦃space⦄ ({known}), or the column of items with ⦃column⦄.")
     if dry_run:
         return tabulate(_described(paths, spaces, columns), paths.root, dry_run=True)
     resumed = {space for space in leftover_spaces(paths, read_snapshot(paths)) if space in spaces}

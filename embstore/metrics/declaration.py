@@ -434,25 +434,21 @@ class Metric:
         values = (*self.drawn_values, *(c.name for c in ordered if c.name in optional or not self.drawn_values))
         items = next((column.name for column in self.columns if column.name in ITEM_COLUMNS), None)
         keys = [column for column in self.columns if column.is_key and column.name != items]  # integers rank items
+        own = [(column.name, column) for column in self.columns]
         return Chart(
-            kind,
-            values,
-            title=self.label or self.name.replace("-", " ").capitalize(),
-            labels=tuple((column.name, column.label) for column in self.columns if column.label),
-            distances=tuple(column.name for column in self.columns if column.is_distance),
+            kind, values, title=self.label or self.name.replace("-", " ").capitalize(),
+            labels=tuple((name, column.label) for name, column in own if column.label),
+            distances=tuple(name for name, column in own if column.is_distance),
             defaults=tuple((parameter.name, parameter.default) for parameter in self.row_parameters),
-            units=tuple((column.name, column.unit) for column in self.columns if column.unit),
-            ranges=tuple((column.name, words) for column in self.columns if (words := column.range_in_words)),
-            intervals=tuple((column.name, column.interval) for column in self.columns if column.interval),
-            bands=tuple((column.name, column.band) for column in self.columns if column.band),
-            baselines=tuple((column.name, column.baselines) for column in self.columns if column.baselines),
-            facets=tuple("layer_name" if items and key.type == "integer" else key.name for key in keys),
-            items=items,
-            bar_names=self.bar_names,
-            settings=tuple(parameter.name for parameter in self.row_parameters),
-            best="best" if self.best else None,
-            sides=self.sides,
-        )
+            units=tuple((name, column.unit) for name, column in own if column.unit),
+            ranges=tuple((name, words) for name, column in own if (words := column.range_in_words)),
+            intervals=tuple((name, column.interval) for name, column in own if column.interval),
+            bands=tuple((name, column.band) for name, column in own if column.band),
+            baselines=tuple((name, column.baselines) for name, column in own if column.baselines),
+            facets=tuple("layer_name" if items and key.type == "integer" else key.name for key in keys), items=items,
+            bar_names=self.bar_names, settings=tuple(parameter.name for parameter in self.row_parameters),
+            best="best" if self.best else None, sides=self.sides,
+        )  # fmt: skip
 
     def empty(self, n: int, reason: str) -> Result:
         """Return a row of nulls with the reason, for a value that cannot be computed."""

@@ -22,6 +22,14 @@ NEEDS: dict[Need, str] = {
     "labels": "a column of the items with classes, and the vectors of a layer in memory",
     "layers": "two layers over the items that both have, of one space or of two",
 }
+UNGROUPED: dict[Need, str] = {
+    "pairs": "the pairs of a dataset (of part of them with ⦃where⦄ or ⦃words⦄)",
+    "analogies": "the questions of a dataset (answered among part of the items with ⦃where⦄ or ⦃words⦄)",
+    "lexicon": "the words of a lexicon (of part of them with ⦃where⦄ or ⦃words⦄)",
+    "word sets": "lists of words",
+    "word contexts": "lists of words",
+}
+"""What metrics are of that cannot be divided into groups of items (⦃by⦄)."""
 _WIDTH = 80
 
 

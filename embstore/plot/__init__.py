@@ -5,8 +5,7 @@ options.py    the options of a picture, as users write them
 charts.py     curves, bars and strips, each a list of panels
 heat_map.py   heat maps of layers against layers
 results.py    a table from a JSON file; what of it is drawn; results of several revisions as curves over training steps
-spaces.py     names of spaces in words; the colour and mark of a model
-axes.py       styles; scales, axes, and how wide texts are
+axes.py       styles, with the colour of each model; scales, axes, and how wide texts are
 rendering.py  a chart as SVG, PNG and PDF of an exact width, by vl-convert
 """
 

@@ -7,13 +7,16 @@ and marks too, to be told apart in grey print. Heat maps use viridis, whose ligh
 
 import math
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count, pairwise, starmap
 from typing import Any
 
 import numpy as np
 
 from embstore.base.errors import UsageError
+from embstore.base.labels import model_of
 from embstore.base.messages import printable
 from embstore.plot.results import LayerAxis
 
@@ -21,6 +24,8 @@ _FONT = "Helvetica, Arial, Liberation Sans, sans-serif"
 SHAPES = ("circle", "square", "triangle-up", "cross", "triangle-down", "triangle-right", "triangle-left")
 DASHES = ([1, 0], [6, 2], [2, 2], [8, 2, 2, 2], [10, 3], [4, 1], [1, 2])
 _LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9", "#000000")
+N_PLACES = len(_LIGHT)
+_SALT = b"8599"  # gives MiniLM, the same untrained, GPT-2, CLIP, BERT, RoBERTa and Pythia different places
 _DARK = ("#56B4E9", "#E69F00", "#2FC79B", "#E29AC4", "#F0E442", "#7FB8FF", "#FFFFFF")
 
 
@@ -179,9 +184,12 @@ class ValueScale:
 
 
 def _title_lines(title: str, length: float, style: Style) -> list[str]:
-    """Return the title of an axis in lines, broken before its unit where it is too long, and cut where it must be."""
+    """Return the title of an axis in lines, broken before its unit if it is too long, and within it if that is too."""
     bound = re.sub(r" (?=[^(]*\))", "\u00a0", title)
-    return break_lines(bound, SURE * length, style.size)
+    lines = break_lines(bound, SURE * length, style.size)
+    if any(line.endswith("…") for line in lines):
+        lines = break_lines(re.sub(r" to (?=\S+\)$)", "\u00a0to\u00a0", title), SURE * length, style.size)
+    return lines
 
 
 def _step(raw: float) -> float:
@@ -197,16 +205,15 @@ def _number(value: float) -> str:
 
 def layer_encoding(axis: LayerAxis, width: float, style: Style, title: str = "layer") -> dict[str, Any]:
     """Return the Vega-Lite encoding of layers along the x axis, for marks at points."""
-    names = axis.names
-    shown = [names[at] for at in thin_out(names, width, style.size - 1)]
+    names, places = axis.names, sorted(axis.places.values())
+    shown = [places[at] for at in thin_out(names, width, style.size - 1, places)]
     named = " : ".join(
         f"datum.value == {at} ? {quoted(printable(name))}" for name, at in axis.places.items() if name != str(at)
     )
-    places = list(axis.places.values())
-    low, high = min(places), max(places)
+    low, high = places[0], places[-1]
     room = 0.5 if low == high else 0.02 * (high - low)
     made: dict[str, Any] = {"title": _title_lines(title, width, style), "grid": False, "labelOverlap": False,
-                            "values": [axis.places[name] for name in shown]}  # fmt: skip
+                            "values": shown}  # fmt: skip
     made["labelExpr"] = f"{named} : format(datum.value, 'd')" if named else "format(datum.value, 'd')"
     scale = {"domain": [low - room, high + room], "nice": False, "zero": False}
     return {"field": "place", "type": "quantitative", "scale": scale, "axis": made}
@@ -235,10 +242,8 @@ def band_encoding(
     field: str, names: Sequence[str], room: float, style: Style, title: str, *, upwards: bool = False
 ) -> dict[str, Any]:
     """Return the Vega-Lite encoding of layers as bands of equal width."""
-    shown = [
-        names[at]
-        for at in thin_out(["0"] * len(names) if upwards else names, room, style.size * (1.2 if upwards else 1))
-    ]
+    labels, size = (["0"] * len(names), 1.2 * style.size) if upwards else (names, style.size)
+    shown = [names[at] for at in thin_out(labels, room, size, range(len(names)))]
     axis: dict[str, Any] = {"title": shorten(title, room, style.size), "values": shown, "labelOverlap": False,
                             "labelAngle": 0, "ticks": False, "domain": False}  # fmt: skip
     if upwards:
@@ -253,6 +258,24 @@ def ramp(colours: Sequence[str], n: int) -> list[str]:
     places, parts = np.linspace(0, len(colours) - 1, n), [bytes.fromhex(colour[1:]) for colour in colours]
     channels = [np.interp(places, range(len(colours)), channel) for channel in zip(*parts, strict=True)]
     return [f"#{bytes(map(round, mixed)).hex()}" for mixed in zip(*channels, strict=True)]
+
+
+def palette_places(spaces: Sequence[str], n: int) -> dict[str, int]:
+    """Return space → its place in a palette of n colours; places from n on have the colour of place − n.
+
+    The place is a hash of the model's name, so that it does not depend on what else is drawn or stored. Where several
+    spaces have the same place, the first in alphabetical order keeps it, and the others take the next free ones.
+    """
+    wanted = {space: zlib.crc32(_SALT + model_of(space).encode()) % n for space in sorted(spaces)}
+    owners: dict[int, str] = {}
+    for space, place in wanted.items():
+        owners.setdefault(place, space)
+    for space, place in wanted.items():
+        if owners[place] != space:
+            free = next(at for turn in count() for step in range(n)
+                        if (at := n * turn + (place + step) % n) not in owners)  # fmt: skip
+            owners[free] = space
+    return {space: place for place, space in owners.items()}
 
 
 def quoted(text: str) -> str:
@@ -294,13 +317,25 @@ def shorten(text: str, width: float, size: float) -> str:
     return f"{text.rstrip()}…"
 
 
-def thin_out(labels: Sequence[str], room: float, size: float) -> list[int]:
-    """Return the positions of labels, evenly spaced from the first, that fit side by side in ``room`` pixels."""
-    if not labels:
-        return []
-    widest = max(text_width(label, size) for label in labels) + size * 0.6
-    step = next((s for s in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20) if widest * len(labels) / s <= room), len(labels))
-    return list(range(0, len(labels), step))
+def thin_out(labels: Sequence[str], room: float, size: float, places: Sequence[int] = ()) -> list[int]:
+    """Return the positions of labels that fit side by side in ``room`` pixels, evenly spaced from the first.
+
+    Of layers, which have places on their axis, the last has a label too, and others give way to it.
+    """
+    last, at = len(labels) - 1, places or range(len(labels))
+    widths = [text_width(label, size) + size * 0.6 for label in labels]
+
+    def fit(before: int, after: int) -> bool:
+        return (widths[before] + widths[after]) / 2 <= room * (at[after] - at[before]) / (at[-1] - at[0] + 1)
+
+    for step in range(1, len(labels) + 1):
+        shown = list(range(0, len(labels), step))
+        if places:
+            shown = [each for each in shown if each in (0, last) or fit(each, last)]
+            shown += [last] if shown[-1] != last else []
+        if all(starmap(fit, pairwise(shown))):
+            return shown
+    return [0] if labels else []
 
 
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:

@@ -110,6 +110,11 @@ class Request:
         return self.options.height or max(least, min(0.6 * width, 320.0))
 
     @property
+    def label_gap(self) -> float:
+        """Distance of a curve's label from its last point, round which there may be a circle, in pixels."""
+        return 10 if any(row.get(SAME) for row in self.table.rows) else 6
+
+    @property
     def y_title(self) -> str:
         """Title of a y axis of values."""
         return self.value_title if self.options.y_label is None else self.options.y_label
@@ -191,7 +196,7 @@ def _curves(
     labels = _labels(request, spaces)
     room = min(max((text_width(label, style.size - 1) for label in labels), default=0.0), _CURVE_LABEL_SHARE * width)
     height = request.height(width, 130.0)
-    inner = width - scale.axis_width(request.y_title, height, style) - (room + 12 if labels else 4)
+    inner = width - scale.axis_width(request.y_title, height, style) - (room + 6 + request.label_gap if labels else 4)
     named = [printable(space) for space in spaces]
     colours = _colours(request, named)
     dashes, shapes = _looks(request, named, DASHES), _looks(request, named, SHAPES)
@@ -293,7 +298,7 @@ def _end_labels(
         {series: printable(name), "label": shorten(printable(name), room + 2, style.size - 1), "pixels": place}
         for name, place in zip(ends, places, strict=True)
     ]
-    mark = {"type": "text", "align": "left", "baseline": "middle", "dx": 6, "x": "width"}
+    mark = {"type": "text", "align": "left", "baseline": "middle", "dx": request.label_gap, "x": "width"}
     return {
         "data": {"values": data}, "mark": mark,
         "encoding": {"y": {"field": "pixels", "type": "quantitative", "scale": None}, "text": {"field": "label"},
@@ -376,9 +381,11 @@ def strip_panels(request: Request) -> tuple[list[Panel], list[str]]:
     parts = replace(request, table=replace(request.table, rows=rows)).panels_of(*columns)
     width = request.panel_width(len(parts))
     scale = request.scale_of(request.values)
+    items = [_items(request, chosen) for _, chosen in parts]
+    most, size = _ITEM_LABEL_SHARE * width, request.style.size - 1
+    labels = {item: shorten(printable(item), most, size) for drawn, _ in items for item in drawn}
     panels, notes = [], []
-    for names, chosen in parts:
-        drawn, n_items = _items(request, chosen)
+    for (names, chosen), (drawn, n_items) in zip(parts, items, strict=True):
         named = zip((*columns, "group"), names, strict=False)
         title = ", ".join(f"layer {name}" if column == "layer_name" else show(name) for column, name in named)
         if len(drawn) < n_items:
@@ -386,7 +393,7 @@ def strip_panels(request: Request) -> tuple[list[Panel], list[str]]:
                 f"{title}: the {len(drawn) // 2} lowest and the {len(drawn) // 2} highest of {n_items:,} in the last "
                 "layer are drawn."
             )
-        panels.append(_strip(request, chosen, drawn, width, scale, title if len(parts) > 1 else ""))
+        panels.append(_strip(request, chosen, drawn, labels, width, scale, title if len(parts) > 1 else ""))
     return panels, notes
 
 
@@ -404,12 +411,11 @@ def _items(request: Request, rows: Sequence[Row]) -> tuple[list[str], int]:
 
 
 def _strip(
-    request: Request, rows: Sequence[Row], items: Sequence[str], width: float, scale: ValueScale, title: str
-) -> Panel:
+    request: Request, rows: Sequence[Row], items: Sequence[str], labels: Mapping[str, str], width: float,
+    scale: ValueScale, title: str,
+) -> Panel:  # fmt: skip
     style, value, column = request.style, request.value, request.chart.items or ""
-    most = _ITEM_LABEL_SHARE * width
-    labels = {item: shorten(printable(item), most, style.size - 1) for item in items}
-    left = max(text_width(label, style.size - 1) for label in labels.values()) + 12
+    left = max(text_width(label, style.size - 1) for label in labels.values()) + 12  # in all panels
     layers = layer_names(rows)
     legend = 66 if len(layers) > 1 else 8
     inner = width - left - legend

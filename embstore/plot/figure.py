@@ -12,7 +12,7 @@ from embstore.base.errors import UnknownNameError, UsageError
 from embstore.base.messages import printable
 from embstore.base.table import Table
 from embstore.plot import rendering
-from embstore.plot.axes import STYLES, SURE, Style, break_lines, text_width
+from embstore.plot.axes import N_PLACES, STYLES, SURE, Style, break_lines, palette_places, text_width
 from embstore.plot.charts import GAP, Panel, Request, bar_panels, curve_panels, strip_panels
 from embstore.plot.heat_map import heat_map_panels
 from embstore.plot.options import PlotOptions
@@ -177,15 +177,16 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
         table, notes = over_steps(table)
     else:
         table = with_single_item(over_keys(table))
-    table, names = with_labels(table, options.labels)
+    table, labels, shared = with_labels(table, options.labels)
+    places = {labels[space]: place for space, place in palette_places([*labels], N_PLACES).items()}
     assert table.chart is not None
     value = _value(table, table.chart, options)
     style = STYLES[options.style]
     drawn, chart = with_band(table, with_pair_title(table, table.chart), value)
-    request = Request(drawn, chart, value, options, style, names.places)
+    request = Request(drawn, chart, value, options, style, places)
     title = chart.title if options.title is None else options.title
-    parts = caption(table, table.chart, value, names.shared) if options.caption is None else [options.caption]
-    known = ". ".join(filter(None, (title, request.value_title, *about_results(table, value, names))))
+    parts = caption(table, table.chart, value, shared) if options.caption is None else [options.caption]
+    known = ". ".join(filter(None, (title, request.value_title, *about_results(table, value, labels, shared))))
     about = {
         "$schema": _SCHEMA, "config": style.config, "description": printable(known),
         "title": _title(title, [*filter(None, parts)], options.width, style),

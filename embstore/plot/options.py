@@ -2,11 +2,12 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.labels import as_list, read_labels
 from embstore.plot.axes import STYLE_NAMES
 
 X_AXES = ("layer", "step")
@@ -48,12 +49,11 @@ class PlotOptions:
             raise UnknownNameError("x axis", self.x, X_AXES)
         if self.logx and self.x != "step":
             raise UsageError("⦃logx⦄ is about training steps: add ⦃x=step⦄.")
-        colours = [colour for text in _each(self.colours) for colour in str(text).split(",")]
-        labels = self.labels.items() if isinstance(self.labels, Mapping) else _each(self.labels)
+        colours = [colour for text in as_list(self.colours) for colour in str(text).split(",")]
         read = {
             "width": read_length("width", self.width), "height": self.height and read_length("height", self.height),
             "range": None if self.range is None else _read_range(self.range, is_log=self.logy),
-            "labels": dict(map(_read_label, labels)),
+            "labels": read_labels(self.labels),
             "colours": tuple(map(_read_colour, colours)), "caption": "" if self.caption == "none" else self.caption,
         }  # fmt: skip
         for name, value in read.items():
@@ -89,21 +89,6 @@ def _read_range(given: str | Sequence[float], *, is_log: bool) -> tuple[float, f
     if is_log and low <= 0:
         raise UsageError("⦃logy⦄ needs a range of positive values, such as ⦃range=0.01,1⦄.")
     return low, high
-
-
-def _each(given: Any) -> list[Any]:
-    """Return the values of an option that takes several: none for None or "", a single one where it is no list."""
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        return [given] if given else []
-    return [*given]
-
-
-def _read_label(given: Any) -> tuple[str, str]:
-    """Return the space and the text of a label, which are given as both, or as ``SPACE=TEXT``."""
-    space, label = given if isinstance(given, tuple) else str(given).partition("=")[::2]
-    if not (space and label and isinstance(space, str) and isinstance(label, str)):
-        raise UsageError(f"{given!r} is no label: write SPACE=TEXT, as in ⦃--label=minilm.word.last=MiniLM, words⦄.")
-    return space, label
 
 
 def _read_colour(text: str) -> str:

@@ -11,11 +11,11 @@ from typing import Any
 from embstore.base import disk
 from embstore.base.chart import COSINE, DRIFT, Chart, name_of, with_groups
 from embstore.base.errors import UsageError
+from embstore.base.labels import labelled
 from embstore.base.messages import printable
 from embstore.base.space import without_revision
 from embstore.base.table import Row, Table, show, show_parameter
 from embstore.metrics import Metric, all_metrics, get_metric
-from embstore.plot.spaces import N_PLACES, palette_places, space_labels, with_given_labels
 
 NO_VALUE = "no value"  # name of the group of the items without a value
 
@@ -69,31 +69,13 @@ def with_group_names(table: Table) -> Table:
     return replace(table, rows=tuple({**row, "group": row["group"] or NO_VALUE} for row in table.rows))
 
 
-@dataclass(frozen=True)
-class SpaceNames:
-    """The spaces of a picture: label → name and label → place in the palette; and what all have in common."""
-
-    names: Mapping[str, str]
-    places: Mapping[str, int]
-    shared: str
-
-
-def with_labels(table: Table, given: Mapping[str, str]) -> tuple[Table, SpaceNames]:
-    """Return results with labels in place of the names of spaces, and what these stand for."""
+def with_labels(table: Table, given: Mapping[str, str]) -> tuple[Table, dict[str, str], str]:
+    """Return results with labels in place of the names of spaces, space → label, and what all spaces have in common."""
     assert table.chart is not None
-    is_of_runs = table.chart.x == "steps"
-    columns = [name for name in ("space", "against" if is_of_runs else "space_2") if name in table.columns]
-    spaces = list(dict.fromkeys(row[column] for column in columns for row in table.rows if row[column] is not None))
-    found, shared = space_labels(spaces)
-    labels = with_given_labels(found, given)
-    if len(spaces) == 1:
-        shared = labels[spaces[0]]
-    replaced = [name for name in (*columns, "versus", RUN, CURVE) if name in table.columns]
-    rows = tuple({**row, **{name: labels.get(row[name], row[name]) for name in replaced}} for row in table.rows)
-    places = palette_places(spaces, N_PLACES)
-    names = SpaceNames({labels[space]: space for space in spaces}, {labels[space]: places[space] for space in spaces},
-                       shared)  # fmt: skip
-    return replace(table, rows=rows), names
+    second = "against" if table.chart.x == "steps" else "space_2"
+    columns = [name for name in ("space", second) if name in table.columns]
+    rows, labels, shared = labelled(table.rows, columns, ("versus", RUN, CURVE), given)
+    return replace(table, rows=rows), labels, shared
 
 
 def with_single_item(table: Table) -> Table:
@@ -115,10 +97,10 @@ def has_best(rows: Sequence[Row], chart: Chart, value: str) -> bool:
     return is_marked and len({row[chart.layer] for row in rows}) > 1
 
 
-def about_results(table: Table, value: str, names: SpaceNames) -> list[str]:
+def about_results(table: Table, value: str, labels: Mapping[str, str], shared: str) -> list[str]:
     """Return all that is known of the results, for the metadata of a file: the caption, with every setting."""
     assert table.chart is not None
-    spaces = [space if label in (space, names.shared) else f"{label}: {space}" for label, space in names.names.items()]
+    spaces = [space if label in (space, shared) else f"{label}: {space}" for space, label in labels.items()]
     return [", ".join(spaces), "; ".join(caption(table, table.chart, value, "", is_complete=True))]
 
 
@@ -157,8 +139,15 @@ def caption(table: Table, chart: Chart, value: str, shared: str, *, is_complete:
     parts += _calibration(table, value)
     parts += _settings(table, chart, is_complete=is_complete)
     lost = [row for row in table.rows if row[value] is None]
-    if lost and len(lost) < len(table.rows):
-        parts.append(f"{len(lost)} of {len(table.rows)} without a value")
+    if len(lost) == len(table.rows):
+        return parts
+    item = chart.items or ""
+    drawn = {row.get(item) for row in table.rows if row[value] is not None} | {None}
+    items = list(dict.fromkeys(row[item] for row in lost if row.get(item) not in drawn))
+    if items:  # which a strip has no line for
+        parts.append(f"without a value: {printable(show_parameter(items, with_hash=False))}")
+    if n_lost := sum(row.get(item) in drawn for row in lost):
+        parts.append(f"{n_lost} of {len(table.rows)} without a value")
     return parts
 
 

@@ -9,7 +9,7 @@ from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.base.table import Pivot, Table, table
 from embstore.metrics import Metric, as_metric
-from embstore.metrics.declaration import Need
+from embstore.metrics.explain import UNGROUPED
 from embstore.metrics.significance import VERSUS_COLUMNS, check_needed
 from embstore.query.cache import Answers
 from embstore.query.common import baseline_notes, difference_notes, source_notes, with_common
@@ -36,15 +36,6 @@ from embstore.storage.files.derived import Answer
 if TYPE_CHECKING:
     from embstore.metrics.explain import CacheState
     from embstore.query.differences import Place
-
-# What metrics of other inputs than the vectors of items are of, by what they need.
-UNGROUPED: dict[Need, str] = {
-    "pairs": "the pairs of a dataset (of part of them with ⦃where⦄ or ⦃words⦄)",
-    "analogies": "the questions of a dataset (answered among part of the items with ⦃where⦄ or ⦃words⦄)",
-    "lexicon": "the words of a lexicon (of part of them with ⦃where⦄ or ⦃words⦄)",
-    "word sets": "lists of words",
-    "word contexts": "lists of words",
-}
 
 LayerAnswers = dict[Layer, Answer]
 
@@ -300,11 +291,9 @@ def _tabulate(
         chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
         intervals={column.name: column.interval for column in metric.columns if column.interval},
         pivot=Pivot(
-            down=("layer_name", *group, *down),
-            across=("space", *across),
+            down=("layer_name", *group, *down), across=("space", *across),
             values=(*(() if by is None else ("n",)), *printed),
-            heads=("layer", *(() if by is None else (by.column,)), *down),
-            order="layer",
+            heads=("layer", *(() if by is None else (by.column,)), *down), order="layer",
             mark="best" if metric.best else None,
         ),
     )  # fmt: skip

@@ -20,7 +20,7 @@ from embstore.base.text import item_id, words_in
 from embstore.encode import Tokenizer, resolve
 from embstore.metrics import get_metric
 from embstore.metrics.cosine import TOO_FEW, mean_pairwise_cosine
-from embstore.query.metric import UNGROUPED
+from embstore.metrics.explain import UNGROUPED
 from embstore.query.request import check_seed
 from embstore.recipes.recipe import BuildStep, CheckpointTraits, Plan, PlannedQuery, Population, Recipe, Sentences, plan
 from embstore.recipes.recipe_file import load_recipe

@@ -1,14 +1,17 @@
 """Methods of Store that import and export vectors."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from embstore.base.errors import UsageError
 from embstore.base.keywords import Names, as_names
 from embstore.base.progress import Observer
+from embstore.base.space import SPACE_NAME
 from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_layers, as_limits, as_observer
 
 if TYPE_CHECKING:
@@ -23,22 +26,12 @@ class InteropMethods(OpenStore):
     """Import vectors that were made elsewhere, and export vectors to other formats."""
 
     def import_vectors(
-        self,
-        files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-        name: str,
-        *,
-        format: str | None = None,
-        unit: str | None = None,
-        layers: str | int | Sequence[int] | None = None,
-        texts: str | os.PathLike[str] | None = None,
-        column: str | None = None,
-        vector_column: str | None = None,
-        dtype: str | None = None,
-        index: str = "auto",
-        index_memory: str | int | None = None,
-        allow_pickle: bool = False,
-        observe: Observer | None = None,
-    ) -> "ImportReport":
+        self, files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], name: str | None = None, *,
+        format: str | None = None, unit: str | None = None, layers: str | int | Sequence[int] | None = None,
+        texts: str | os.PathLike[str] | None = None, column: str | None = None, vector_column: str | None = None,
+        dtype: str | None = None, index: str = "auto", index_memory: str | int | None = None,
+        allow_pickle: bool = False, observe: Observer | None = None,
+    ) -> "ImportReport":  # fmt: skip
         """Import vectors from files into a space of their own, and index them.
 
         Memory does not grow with the files. An import that was interrupted goes on when it is called again; one that is
@@ -46,7 +39,7 @@ class InteropMethods(OpenStore):
 
         Args:
             files: One file, or several that become one space.
-            name: Name of the space.
+            name: Name of the space; by default that of the only file, without its suffix.
             format: Name of the format; by default found by suffix and content. See the how-to "Bring vectors".
             unit: ``word``, ``sentence`` or ``occurrence`` (a word with its sentence, in the columns ``context``,
                 ``start`` and ``end``); by default ``word``.
@@ -74,8 +67,11 @@ class InteropMethods(OpenStore):
         from embstore.interop.importing import import_vectors
         from embstore.interop.vector_file import ReadOptions
 
-        options = _options(name, unit, layers, dtype, index, index_memory)
         paths = [Path(files)] if isinstance(files, str | os.PathLike) else [Path(file) for file in files]
+        stem = Path(paths[0].name.removesuffix(".gz")).stem
+        if name is None and not (len(paths) == 1 and re.fullmatch(SPACE_NAME, stem)):
+            raise UsageError("name the space that the files become: ⦃again name=NAME⦄")
+        options = _options(name or stem, unit, layers, dtype, index, index_memory)
         read = ReadOptions(None if texts is None else Path(texts), column, vector_column, allow_pickle)
         opened = [open_vectors(path, format, read) for path in paths]
         with self._writing(is_new=True) as folder:
@@ -83,18 +79,10 @@ class InteropMethods(OpenStore):
         return report if self.url is None else replace(report, store=self.url)
 
     def add_vectors(
-        self,
-        name: str,
-        texts: Sequence[str],
-        array: "ArrayLike",
-        *,
-        unit: str = "word",
-        layers: str | int | Sequence[int] | None = None,
-        dtype: str | None = None,
-        index: str = "auto",
-        index_memory: str | int | None = None,
-        observe: Observer | None = None,
-    ) -> "ImportReport":
+        self, name: str, texts: Sequence[str], array: "ArrayLike", *, unit: str = "word",
+        layers: str | int | Sequence[int] | None = None, dtype: str | None = None, index: str = "auto",
+        index_memory: str | int | None = None, observe: Observer | None = None,
+    ) -> "ImportReport":  # fmt: skip
         """Store an array of vectors as a space of its own, and index it.
 
         The same call again writes nothing; other vectors under the same name are refused.
@@ -129,22 +117,11 @@ class InteropMethods(OpenStore):
         return report if self.url is None else replace(report, store=self.url)
 
     def export(
-        self,
-        dest: str | os.PathLike[str],
-        space: str,
-        *,
-        format: str | None = None,
-        layers: "LayerSpec | None" = None,
-        where: str | None = None,
-        words: "WordSource | None" = None,
-        word: Names = (),
-        timeout: float | None = None,
-        memory: str | int | None = None,
-        transforms: Names = (),
-        keep: Names = (),
-        force: bool = False,
-        observe: Observer | None = None,
-    ) -> "ExportReport":
+        self, dest: str | os.PathLike[str], space: str | None = None, *, format: str | None = None,
+        layers: "LayerSpec | None" = None, where: str | None = None, words: "WordSource | None" = None,
+        word: Names = (), timeout: float | None = None, memory: str | int | None = None, transforms: Names = (),
+        keep: Names = (), force: bool = False, observe: Observer | None = None,
+    ) -> "ExportReport":  # fmt: skip
         """Write the vectors of a space to a file or folder in the format of another program.
 
         Memory does not grow with the space, and what is written appears whole or not at all, with the card of the space
@@ -152,7 +129,7 @@ class InteropMethods(OpenStore):
 
         Args:
             dest: File or folder to write.
-            space: Name of the space.
+            space: Name of the space; by default the only one of the store.
             format: Name of the format; by default found by the suffix of ``dest``. See the how-to "Take vectors
                 elsewhere".
             layers: Layers, as in :meth:`query`; by default all, or ``top`` if the format has room for one.
@@ -187,13 +164,9 @@ class InteropMethods(OpenStore):
 
 
 def _options(
-    name: str,
-    unit: str | None,
-    layers: str | int | Sequence[int] | None,
-    dtype: str | None,
-    index: str,
+    name: str, unit: str | None, layers: str | int | Sequence[int] | None, dtype: str | None, index: str,
     memory: str | int | None,
-) -> "ImportOptions":
+) -> "ImportOptions":  # fmt: skip
     """Return the options of an import."""
     from embstore.base.space import Unit, parse_member
     from embstore.interop.importing import ImportOptions

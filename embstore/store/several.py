@@ -99,17 +99,13 @@ def join(tables: Mapping[str, Table], notes: Sequence[str] = ()) -> Table:
         for row in found
     ]
     types = {column: kind for found in tables.values() for column, kind in found.types.items()}
+    chart = first.chart if first.chart is not None and first.chart.kind == "curves" else None
     return Table(
-        columns=(COLUMN, *columns),
-        rows=tuple(rows),
-        notes=(*notes, *_notes(tables)),
+        columns=(COLUMN, *columns), rows=tuple(rows), notes=(*notes, *_notes(tables)),
         pivot=_pivot([found.pivot for found in tables.values() if found.pivot is not None]),
-        types={COLUMN: "string"} | types,
-        intervals=first.intervals,
-        chart=first.chart._replace(facets=(COLUMN, *first.chart.facets))
-        if first.chart is not None and first.chart.kind == "curves"
-        else None,
-    )
+        types={COLUMN: "string"} | types, intervals=first.intervals,
+        chart=chart and chart._replace(facets=(COLUMN, *chart.facets)),
+    )  # fmt: skip
 
 
 def _notes(tables: Mapping[str, Table]) -> list[str]:

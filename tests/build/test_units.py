@@ -2,6 +2,7 @@
 
 import io
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,16 @@ def test_a_mixed_source_is_refused_with_examples(build: Build, source, tmp_path:
         build(name, dry_run=False, models="no/such")
     assert f"{n_sentences} of 20 texts have white space, such as 'This is sentence 0.' ({name}:1)" in str(refused.value)
     assert f"{20 - n_sentences} have none, such as 'word0' ({name}:{n_sentences + 1})" in str(refused.value)
-    assert 'unit="word"' in str(refused.value)
-    assert 'unit="sentence"' in str(refused.value)
+    assert 'All words or phrases: unit="word"' in str(refused.value)
+    assert 'All sentences, some of one word: unit="sentence"' in str(refused.value)
     assert not (tmp_path / "store").exists()
+    *_, both, first, second = str(refused.value).splitlines()
+    assert both == "Both: build a file of each:"
+    subprocess.run(["sh", "-ec", f"{first}\n{second}"], check=True, cwd=tmp_path)  # the commands work as they are shown
+    parts = [line.partition("> ")[2] for line in (first, second)]
+    assert [embedded(build(str(tmp_path / part))) for part in parts] == [
+        {"sentence": n_sentences}, {"word": 20 - n_sentences}
+    ]  # fmt: skip
 
 
 def test_a_source_is_read_once_and_refused_at_its_end_if_its_beginning_deceived(

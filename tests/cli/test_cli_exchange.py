@@ -1,7 +1,9 @@
 """``embstore import`` and ``embstore export``."""
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 
@@ -32,8 +34,21 @@ def test_vectors_come_in_are_asked_and_go_out(cli, vectors: Path) -> None:
 def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, vectors: Path) -> None:
     cli("import", vectors, "--name", "mine")
     Path("spaced.txt").write_text("1 2\nnew york 1 0\n")
+    np.save("mine.npy", np.ones((3, 2)))
+    Path("no name.txt").write_text("1 2\ndog 1 0\n")
+    shutil.copy(vectors, "w.txt")
+    assert "w: 3 imported" in cli("import", "w.txt").stderr
     calls = {
-        ("import", vectors): "Missing option '--name'",
+        (
+            "import",
+            vectors,
+            vectors,
+        ): f"become: embstore import {vectors} {vectors} --name NAME",
+        ("import", "mine.npy", "--layer", "3"): "embstore import mine.npy --layer 3 --texts FILE",
+        ("import", "no name.txt"): "embstore import 'no name.txt' --name NAME",
+        ("export", "out.vec"): "the store has several spaces: mine, w. Name one: embstore export out.vec --space NAME",
+        ("remove",): "name the space to remove with --space (mine, w)",
+        ("merge",): "Missing argument 'OTHER'. The folder of the other store",
         ("import", "spaced.txt", "--name", "b"): "spaced.txt:2: the key 'new york' has a space",
         ("import", vectors, "--name", "b", "--as", "wordvec"): "Did you mean 'word2vec'",
         ("import", vectors, "--name", "mine", "--layer", "3"): "layers is 0, not 3",

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -128,3 +129,20 @@ def test_words_are_added_and_subtracted_by_lists_with_commas(cli, made: Syntheti
     assert "'a [bank], lends,' is not in" in cli("neighbours", *occurrences).stderr
     sentence = ["--positive", "Well, I see,text1", "--space", made.space, "--store", made.root]
     assert "'Well, I see' is not in" in cli("neighbours", *sentence).stderr
+
+
+def test_printed_tables_have_the_labels_of_figures_or_given_ones(cli, made: Synthetic) -> None:
+    call = ["query", "anisotropy", *CALL[2:], "--store", made.root]
+    assert "\nlayer & toy, words, last token " in cli(*call, "--format", "latex").stdout
+    for form in ("table", "markdown", "latex"):
+        result = cli(*call, "--label", "toy.word.last=Ours", "--format", form)
+        assert "Ours: toy.word.last" in result.stderr
+        assert "toy.word.last" not in "".join(re.sub("^%.*\n", "", result.stdout, flags=re.M))
+    for label, form, message in (
+        ("toy.word.lats=Ours", "table", "unknown space to label 'toy.word.lats'. Did you mean 'toy.word.last'?"),
+        ("Ours", "table", "'Ours' is no label: write SPACE=TEXT"),
+        ("toy.word.last=Ours", "csv", "--label is for table, markdown and latex: csv has spaces by name."),
+    ):
+        result = cli(*call, "--label", label, "--format", form)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert message in result.stderr

@@ -9,7 +9,7 @@ from typer.main import get_command
 
 from embstore.base.messages import as_option, rendered
 from embstore.metrics import METRICS
-from embstore.metrics.explain import flag_of
+from embstore.metrics.explain import UNGROUPED, flag_of
 
 ORDER = [
     "build", "query", "neighbours", "push", "pull", "merge", "info", "index", "verify", "repair", "compact", "remove",
@@ -80,6 +80,7 @@ def test_the_help_of_a_metric_is_made_from_its_declaration(cli, metric: str) -> 
     own = [flag_of(parameter).partition("/")[0] for parameter in declared.parameters]
     assert options[: len(own)] == own
     assert {"--model", "--layer", "--where", "--sample", "--transform", "--format", "--explain"} <= set(options)
+    assert ({"--by", "--bins"} <= {*options}) is (declared.needs not in UNGROUPED)
     assert message.count("repeat") >= 3 + sum(parameter.kind is tuple for parameter in declared.parameters)
     for parameter in declared.parameters:
         assert len(re.split("[.;]", parameter.help)[0].split()) > 2  # the short help has this sentence alone

@@ -14,7 +14,9 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 from docs_pages import DOCS, ROOT
 from embstore_cli.main import EXAMPLES, app, example_of
+from explorer_page import CHROMIUM, launch
 from typer.main import get_command
+from web_server import serving
 
 import embstore
 from embstore import Store, errors
@@ -107,6 +109,23 @@ def _is_well_formed(link: str) -> bool:
         return False
     path = re.match(rf"{REPOSITORY}/(?:blob|tree)/main/([^#?]+)", link)
     return path is None or (ROOT / unquote(path[1])).exists()
+
+
+@pytest.mark.parametrize("path", ["", "gallery/", "how-to/plot/", "how-to/sql/", "reference/choose/"])
+def test_a_page_is_accessible(site: Path, path: str) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright (extra dev)")
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core (extra dev)")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium: apt-get install chromium")
+    with serving(site) as server, sync_api.sync_playwright() as playwright, launch(playwright) as browser:
+        for width, scheme in ((1200, "dark"), (400, "light")):
+            page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+            page.route(re.compile(f"^(?!{server.url})"), lambda route: route.abort())  # fonts, which are elsewhere
+            page.goto(f"{server.url}/{path}index.html")
+            found = axe.Axe().run(page).response["violations"]
+            serious = [each for each in found if each["impact"] in ("serious", "critical")]
+            nodes = [(each["id"], node["html"][:200]) for each in serious for node in each["nodes"]]
+            assert nodes == [], (width, scheme)
 
 
 def test_no_link_of_the_site_is_broken(site: Path, pages: dict[str, _Page]) -> None:

@@ -5,7 +5,8 @@ from itertools import combinations
 import pytest
 
 from embstore.base.errors import UnknownNameError, UsageError
-from embstore.plot.spaces import N_PLACES, palette_places, space_labels, with_given_labels
+from embstore.base.labels import labelled, space_labels
+from embstore.plot.axes import N_PLACES, palette_places
 
 
 @pytest.mark.parametrize(
@@ -27,12 +28,14 @@ def test_labels_are_the_parts_in_which_spaces_differ(spaces: list[str], labels: 
 
 
 def test_labels_that_users_give_are_of_shown_spaces_and_differ() -> None:
-    found = {"a.word.last": "a", "b.word.last": "b"}
-    assert with_given_labels(found, {"b.word.last": "Ours"}) == {"a.word.last": "a", "b.word.last": "Ours"}
+    rows = [{"space": "a.word.last", "versus": "best"}, {"space": "b.word.last", "versus": "a.word.last"}]
+    changed, labels, shared = labelled(rows, ["space", "space_2"], ["versus"], {"b.word.last": "Ours"})
+    assert changed == ({"space": "a", "versus": "best"}, {"space": "Ours", "versus": "a"})
+    assert (labels, shared) == ({"a.word.last": "a", "b.word.last": "Ours"}, "words, last token")
     with pytest.raises(UnknownNameError, match=r"space to label 'b.word.lats'.*Did you mean 'b.word.last'"):
-        with_given_labels(found, {"b.word.lats": "Ours"})
+        labelled(rows, ["space"], [], {"b.word.lats": "Ours"})
     with pytest.raises(UsageError, match="two spaces have the same label"):
-        with_given_labels(found, {"b.word.last": "a"})
+        labelled(rows, ["space"], [], {"b.word.last": "a"})
 
 
 def test_a_model_has_one_place_whatever_else_is_drawn() -> None:

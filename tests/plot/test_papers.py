@@ -78,6 +78,20 @@ DRAWN = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("names", [[*map(str, range(7)), "output"], [*map(str, range(12)), "raw", "normed"],
+                                   [*map(str, range(24))], ["0", "11", "12"]])  # fmt: skip
+@pytest.mark.parametrize("drawn", [curves(MODELS[:1]), heat_map()])
+def test_the_first_and_the_last_layer_are_labelled(drawn: Table, names: list[str]) -> None:
+    pairs = [
+        (at, other) for at in range(len(names)) for other in range(len(names) if "layer_2" in drawn.columns else 1)
+    ]
+    rows = [{**drawn.rows[0], "layer": at, "layer_name": names[at], "layer_2": other, "layer_name_2": names[other]}
+            for at, other in pairs]  # fmt: skip
+    figure = table(rows, columns=drawn.columns, chart=drawn.chart).plot(width="80mm")
+    assert {names[0], names[-1]} <= {*texts(figure)}
+    assert not faults(figure)
+
+
 @pytest.mark.parametrize("drawn", DRAWN)
 def test_a_long_word_makes_nothing_smaller(drawn: Table) -> None:
     word = "Donaudampfschifffahrtsgesellschaft" * 5
@@ -194,6 +208,44 @@ def test_one_word_is_a_curve_over_the_layers_and_several_are_lines() -> None:
     assert len([row for row in one.spec["data"]["values"] if "score" in row]) == 8
     several = table(rows + rows_of(word="river"), columns=list(rows[0]), chart=chart).plot()
     assert {"bank", "river"} <= {*texts(several)}
+
+
+def test_items_without_a_value_are_named_in_the_caption() -> None:
+    rows = [*rows_of(MODELS[:1], 2, word="bank"), *rows_of(MODELS[:1], 2, word="river")]
+    rows += [row | {"score": None} for row in rows_of(MODELS[:1], 2, word="xyzzy")]
+    chart = Chart("curves", ("score",), "Self-similarity", items="word")
+    shown = " ".join(texts(table(rows, columns=list(rows[0]), chart=chart).plot()))
+    assert shown.endswith("without a value: xyzzy") or "· without a value: xyzzy" in shown
+    assert "2 of 6" not in shown
+    rows[0]["score"] = None
+    assert "without a value: xyzzy · 1 of 6 without" in " ".join(
+        texts(table(rows, columns=list(rows[0]), chart=chart).plot())
+    )
+
+
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if metric.chart.kind == "curves"])
+def test_the_title_of_an_axis_is_whole_at_80_mm(name: str) -> None:
+    chart = METRICS[name].chart._replace(items=None, facets=(), intervals=(), bands=(), baselines=(), best=None)
+    for column in chart.values:
+        rows = [row | {column: 0.1 * row["layer"]} for row in rows_of(MODELS[:1])]
+        spec = table(rows, columns=list(rows[0]), chart=chart).plot(width="80mm", column=column).spec
+        assert "…" not in " ".join(spec["layer"][0]["encoding"]["y"]["axis"]["title"]), column
+
+
+def test_the_panels_of_a_strip_are_equally_wide() -> None:
+    rows = [row | {"word": word} for word in ("a", "b") for row in rows_of(MODELS, 2)]
+    rows += [row | {"word": "accusations"} for row in rows_of(MODELS[:1], 2)]
+    panels = table(rows, columns=list(rows[0]), chart=STRIP).plot(width="80mm").spec["concat"]
+    assert len({panel["width"] for panel in panels}) == 1
+
+
+def test_labels_keep_off_the_circles_round_points() -> None:
+    def gap(same: bool) -> float:
+        rows = rows_of(no_difference=same, dataset="rg65")
+        label = table(rows, columns=list(rows[0]), chart=curves().chart).plot().spec["layer"][-1]
+        return float(label["mark"]["dx"])
+
+    assert gap(True) >= 1 + (150 / 3.14159) ** 0.5 > gap(False)
 
 
 def test_a_figure_goes_on_in_altair(monkeypatch: pytest.MonkeyPatch) -> None:

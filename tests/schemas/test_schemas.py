@@ -20,8 +20,8 @@ from embstore import Store
 from embstore.base.messages import command_line
 from embstore.base.space import Pooling, Unit
 from embstore.metrics import METRICS, Column, Parameter
+from embstore.metrics.explain import UNGROUPED
 from embstore.metrics.plugins import COLUMN_TYPES
-from embstore.query.metric import UNGROUPED
 from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.transaction.commit import write_dataset
 

@@ -1,14 +1,8 @@
-"""Name spaces in words, and give each model its own colour and mark.
-
-The place of a model in the palette is a hash of its name, so that it does not depend on what else is drawn or stored.
-Where several shown spaces have the same place, the first in alphabetical order keeps it, and the others take the next
-free ones.
-"""
+"""Name spaces in words, for figures and for tables in papers."""
 
 import re
-import zlib
-from collections.abc import Mapping, Sequence
-from itertools import count
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from embstore.base.errors import UnknownNameError, UsageError
 
@@ -23,8 +17,6 @@ _MODELS = {
     "minilm": "MiniLM", "gpt2": "GPT-2", "clip": "CLIP", "bert": "BERT", "roberta": "RoBERTa", "pythia": "Pythia",
     "distilbert": "DistilBERT", "mpnet": "MPNet",
 }  # fmt: skip
-N_PLACES = 7  # colours of a palette
-_SALT = b"8599"  # gives MiniLM, the same untrained, GPT-2, CLIP, BERT, RoBERTa and Pythia different places
 
 
 def space_labels(spaces: Sequence[str]) -> tuple[dict[str, str], str]:
@@ -34,7 +26,7 @@ def space_labels(spaces: Sequence[str]) -> tuple[dict[str, str], str]:
     ``minilm.word.last``, which have ``MiniLM, words`` in common. A single space has no label but its whole name.
     """
     matches = [found for space in spaces if (found := _PARTS.fullmatch(space))]
-    if len(matches) < len(spaces):  # with names that users gave
+    if not spaces or len(matches) < len(spaces):  # with names that users gave
         return {space: space for space in spaces}, spaces[0] if len(spaces) == 1 else ""
     seeds = {found["seed"] for space in spaces if (found := _UNTRAINED.match(space))}
     parts = [
@@ -60,36 +52,46 @@ def _model_label(model: str, *, with_seed: bool) -> str:
     return re.sub(r"^[^-.]+", lambda first: _MODELS.get(first[0], first[0]), model)
 
 
-def with_given_labels(found: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-    """Return space → label with those that a user gave.
+def labelled(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], beside: Sequence[str], given: Mapping[str, str]
+) -> tuple[tuple[dict[str, Any], ...], dict[str, str], str]:
+    """Return rows with labels in place of the names of spaces, space → label, and what all spaces have in common.
 
-    Raises:
-        UnknownNameError: A label is given for a space that is not drawn.
-        UsageError: Two spaces have the same label.
+    Names are replaced in the columns of spaces, and in those beside them, which may have other texts too. Labels that a
+    user gave must be of spaces in the rows, and each of another text than all others.
     """
-    for space in given:
-        if space not in found:
-            raise UnknownNameError("space to label", space, found)
+    spaces = list(dict.fromkeys(row[name] for name in columns for row in rows if row.get(name) is not None))
+    found, shared = space_labels(spaces)
+    if unknown := [space for space in given if space not in found]:
+        raise UnknownNameError("space to label", unknown[0], found)
     labels = {**found, **given}
     if len({*labels.values()}) < len(labels):
         raise UsageError("two spaces have the same label: give each ⦃--label=SPACE=TEXT⦄ a text of its own.")
+    names = (*columns, *beside)
+    replaced = ({name: labels.get(row[name], row[name]) for name in names if name in row} for row in rows)
+    changed = tuple({**row, **more} for row, more in zip(rows, replaced, strict=True))
+    return changed, labels, labels[spaces[0]] if len(spaces) == 1 else shared
+
+
+def read_labels(given: Any) -> dict[str, str]:
+    """Return space → label of a mapping, of pairs, or of texts ``SPACE=TEXT``."""
+    labels = {}
+    for each in given.items() if isinstance(given, Mapping) else as_list(given):
+        space, label = each if isinstance(each, tuple) else str(each).partition("=")[::2]
+        if not (space and label and isinstance(space, str) and isinstance(label, str)):
+            raise UsageError(f"{each!r} is no label: write SPACE=TEXT, as in ⦃--label=minilm.word.last=MiniLM, words⦄.")
+        labels[space] = label
     return labels
 
 
-def palette_places(spaces: Sequence[str], n: int) -> dict[str, int]:
-    """Return space → its place in a palette of n colours; places from n on have the colour of place − n."""
-    wanted = {space: _hash(space) % n for space in sorted(spaces)}
-    owners: dict[int, str] = {}
-    for space, place in wanted.items():
-        owners.setdefault(place, space)
-    for space, place in wanted.items():
-        if owners[place] != space:
-            free = next(at for turn in count() for step in range(n)
-                        if (at := n * turn + (place + step) % n) not in owners)  # fmt: skip
-            owners[free] = space
-    return {space: place for place, space in owners.items()}
+def as_list(given: Any) -> list[Any]:
+    """Return the values of an option that takes several: none for None or "", a single one where it is no list."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        return [given] if given else []
+    return [*given]
 
 
-def _hash(space: str) -> int:
+def model_of(space: str) -> str:
+    """Return the part of a space's name that is its model; the whole of a name that a user gave."""
     match = _PARTS.fullmatch(space)
-    return zlib.crc32(_SALT + (match["model"] if match else space).encode())
+    return match["model"] if match else space
