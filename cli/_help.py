@@ -11,7 +11,7 @@ from typing import Any
 
 _MOST_LINES = 79
 _MOST_OPTIONS = 12  # more are divided into sections
-_LONGEST_DEFAULT = 12  # characters of a default that is shown after a first sentence
+_LONGEST_DEFAULT = 14  # characters of a default that is shown after a first sentence
 _WIDEST = 26  # characters of an option with its value, beside its first sentence
 _SENTENCE = re.compile(r"(?:\([^)]*\)|[^.;(]|[.;](?!\s|$))*")
 _FIRST = ("Arguments", "Options", "Picture")

@@ -173,7 +173,7 @@ def export(catalog: Catalog, request: ExportRequest, observe: Observer) -> Expor
     writer = WRITERS[name]
     card, *others = SpaceFilter(spaces=[request.space] if request.space else []).select(catalog.cards)
     if others:
-        raise UsageError(f"the store has several spaces: {', '.join(catalog.cards)}. Name one: ⦃again --space=NAME⦄")
+        raise UsageError(f"the store has several spaces: {', '.join(catalog.cards)}. Name one: ⦃again space=NAME⦄")
     if not catalog.shards[card.space]:
         raise UsageError(f"{card.space} has no vectors yet: its build was interrupted. Run it again.")
     layers = card.layers.select(request.layers or ("all" if writer.several_layers else "top"))

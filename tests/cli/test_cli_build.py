@@ -182,7 +182,8 @@ def test_both_commands_run_as_they_are_shown(cli, checkpoint: Path, tmp_path: Pa
     call = ["build", "mixed.txt", "--model", f"tiny={checkpoint}", "--pooling", "mean", "--dry-run"]
     refused = cli(*call, "--store", tmp_path / "my store")
     assert refused.exit_code == 2
-    *_, word, sentence = (line.partition(": ")[2] for line in refused.stderr.splitlines())
+    lines = (line.partition(": ") for line in refused.stderr.splitlines())
+    word, sentence = (command for what, _, command in lines if what.startswith("All "))
     for command, unit in ((word, "word"), (sentence, "sentence")):
         name, *arguments = shlex.split(command)
         assert (name, arguments[-2:]) == ("embstore", ["--unit", unit])
