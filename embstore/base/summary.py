@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float64Array = NDArray[np.float64]
-# Fits in a core's own cache, and in products of two rows with it BLAS starts no threads.
-_CHUNK_BYTES = 1 << 19
+# About a core's own cache; smaller, threads would wait for Python's lock; larger, products of two rows start threads.
+_CHUNK_BYTES = 1 << 20
 
 
 def in_float64(vectors: NDArray[np.floating]) -> Iterator[Float64Array]:
