@@ -203,9 +203,9 @@ METRICS = (
         "get shuffled labels, and selectivity is then the distance from chance; so it is where ⦃group⦄ keeps each type "
         "on one side, whose label cannot be learnt. Columns of numbers are predicted by ridge regression, with the "
         "strength of generalised cross-validation, and R² is of all folds together. The interval is of the items "
-        "(Wilson 1927; for R² the percentile bootstrap), taken for independent, not of the choice of folds: folds share "
-        "training items, and of 1,000 sets of 200 items with random labels 85 % had chance in it. Compare an untrained "
-        "model, with ⦃versus⦄, which is of accuracies, or of R².",
+        "(Wilson 1927; for R² the percentile bootstrap), taken for independent, though folds share training items: of "
+        "1,000 sets of 200 items with random labels, 85 % had chance in it. Compare an untrained model, with ⦃versus⦄, "
+        "which is of accuracies, or of R².",
         drawn=_describe_draws,
     ),
 )  # fmt: skip
