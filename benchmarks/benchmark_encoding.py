@@ -12,6 +12,8 @@ from benchmark_start import process, program
 from benchmark_stores import Workspace
 from benchmark_timing import Result, compare, interleave, timed
 
+from embstore.base.space import Unit
+from embstore.base.text import Item
 from embstore.encode import Tokenizer, resolve
 
 _SENTENCE_WORDS = 44  # of some 46 tokens
@@ -57,12 +59,12 @@ def encoding(space: Workspace) -> list[Result]:
         compare(f"… with batches of {_BEST_BATCH}, sorted by length", ours, seconds["best"], faster=True),
         Result("share of the float32 GEMM rate: the build, the bare passes", f"{shares[0]:.0%}", f"{shares[1]:.0%}",
                rounds=len(ours)),
-        *_sentences(space, sentences),
+        *_sentences(space, sentences, model, Tokenizer.load(checkpoint)),
         _first(space),
     ]  # fmt: skip
 
 
-def _sentences(space: Workspace, peer: Any) -> list[Result]:
+def _sentences(space: Workspace, peer: Any, model: Any, tokenizer: Tokenizer) -> list[Result]:
     """Build a store of sentences of some 46 tokens, one layer and all, against one layer of sentence-transformers."""
     words = [item.text for item in words_of(f"words:{space.size.words}")]
     chosen = np.random.default_rng(0).integers(0, len(words), (space.size.sentences, _SENTENCE_WORDS))
@@ -70,17 +72,24 @@ def _sentences(space: Workspace, peer: Any) -> list[Result]:
     source = space.root / "sentences.txt"
     source.write_text("\n".join(texts), "utf-8")
     n_tokens = sum(map(len, peer.tokenizer(texts)["input_ids"])) / len(texts)
+    inputs = batches(model, tokenizer, [Item.whole(Unit.SENTENCE, text) for text in texts])
     options = {"unit": "sentence", "poolings": "mean"}
     with (
         builder(space, str(source), "minilm", **options, layers="top") as one,
         builder(space, str(source), "minilm", **options) as all_layers,
     ):
-        contenders = {"one": one, "all": all_layers, "peer": timed(lambda: peer.encode(texts, show_progress_bar=False))}
+        contenders = {
+            "one": one,
+            "all": all_layers,
+            "bare": lambda: bare(model, inputs),
+            "peer": timed(lambda: peer.encode(texts, show_progress_bar=False)),
+        }
         seconds = interleave(contenders, space.size.builds)
     what = f"build of {len(texts):,} sentences of {n_tokens:.0f} tokens, MiniLM, the top layer, written and indexed,"
     return [
         compare(f"{what} to SentenceTransformer.encode", seconds["one"], seconds["peer"], goal=1.8, faster=True),
         compare("… all 7 layers, to the same", seconds["all"], seconds["peer"], faster=True),
+        compare("… the bare forward passes, to the same: the limit", seconds["bare"], seconds["peer"], faster=True),
     ]
 
 
