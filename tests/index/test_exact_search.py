@@ -3,7 +3,9 @@
 import math
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +24,16 @@ Make = Callable[..., Synthetic]
 SHARDS = ["part-" + "a" * 16]
 
 
+def added(values: Iterable[float]) -> float:
+    """Add one after the other, as ``sum`` does up to Python 3.11; later it compensates rounding."""
+    return reduce(add, values, 0.0)
+
+
 def by_definition(ids: NDArray[np.int64], x: NDArray[np.float32], query: NDArray[np.float32], k: int) -> list[tuple]:
     """The k best of all cosines, component by component in float64 of the vectors themselves; ties by id."""
     rows, wide = x.astype(np.float64).tolist(), query.astype(np.float64).tolist()
-    products = [sum(a * b for a, b in zip(row, wide, strict=True)) for row in rows]
-    squares = [sum(a * a for a in row) * sum(b * b for b in wide) for row in rows]
+    products = [added(a * b for a, b in zip(row, wide, strict=True)) for row in rows]
+    squares = [added(a * a for a in row) * added(b * b for b in wide) for row in rows]
     cosines = [product / math.sqrt(square) for product, square in zip(products, squares, strict=True)]
     return sorted(zip(ids.tolist(), cosines, strict=True), key=lambda hit: (-min(1, hit[1]), hit[0]))[:k]
 
