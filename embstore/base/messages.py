@@ -1,7 +1,8 @@
 """Messages that name parameters: they have ``⦃name⦄`` or ``⦃name=value⦄``, which each reader sees in his own way.
 
 ``⦃embed=True⦄`` is ``--embed`` on the command line, ``embed=True`` in Python, and a box to tick on the page;
-``⦃--column⦄`` is ``column=``, ``⦃column⦄`` is ``columns=``, as of most methods. A command about the store, as in
+``⦃--column⦄`` is ``column=``, ``⦃column⦄`` is ``columns=``, as of most methods; ``⦃--label⦄`` is ``labels=``, of
+pictures and tables. A command about the store, as in
 ``Run: ⦃embstore verify --deep⦄``, gets the ``--store`` of the command that runs, so that it works as it is shown;
 ``⦃again unit=word⦄`` is the command that runs with one more option. Other commands are plain text.
 
@@ -26,7 +27,7 @@ PLURALS = {
 _PARAMETER = re.compile(r"⦃(again )?([a-z-]+)(?:=([^⦄]*))?⦄")
 _COMMAND = re.compile("⦃(embstore [^⦄]*)⦄")
 _IN_PYTHON = {**PLURALS, "as": "format", "store": "path", "store-option": "options", "text": "marked",
-              "--label": "labels"}  # fmt: skip  # (of pictures)
+              "--label": "labels"}  # fmt: skip
 
 
 def with_value(parameter: str, value: str) -> str:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -145,15 +145,6 @@ def units_of(graph: Any) -> Units:
     return units
 
 
-@lru_cache
-def _of_graph(ef_search: int) -> Any:
-    """Return the parameters of a search of a whole graph; to make them takes a twentieth of its time."""
-    import faiss as untyped
-
-    faiss: Any = untyped
-    return faiss.SearchParametersHNSW(efSearch=ef_search)
-
-
 def find(
     inner: Any, kind: str, units: Units, k: int, effort: dict[str, int], members: NDArray[np.bool_] | None = None
 ) -> tuple[Ids, Units]:
@@ -170,8 +161,7 @@ def find(
         selected["sel"] = faiss.IDSelectorBitmap(np.packbits(members, bitorder="little"))
     parameters = None
     if kind == "hnsw":
-        ef = max(k, effort["ef_search"])
-        parameters = faiss.SearchParametersHNSW(efSearch=ef, **selected) if selected else _of_graph(ef)
+        parameters = faiss.SearchParametersHNSW(efSearch=max(k, effort["ef_search"]), **selected)
     elif kind == "ivf":
         parameters = faiss.SearchParametersIVF(nprobe=effort["n_probe"], **selected)
     elif members is not None:

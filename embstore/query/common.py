@@ -16,6 +16,7 @@ from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card, select_layers
 
 _MOST_NAMED = 6
+_MOST_COMPARED = 20_000  # items of a space, whose ids are read in a few milliseconds
 _OF_ITEMS = ("summary", "vectors", "neighbours", "layers")
 
 
@@ -62,11 +63,14 @@ def difference_notes(catalog: Catalog, request: MetricRequest, rows: Sequence[Ma
 
 
 def _items_differ(catalog: Catalog, request: MetricRequest, spaces: Sequence[str]) -> bool:
-    """Return whether spaces have different items; no for a store at a URL, which would be read for it."""
+    """Return whether spaces have different items; no where all of many would be read for it, or any from a URL."""
     is_remote, selection = supply.supplier_of(catalog.paths.root) is not None, request.selection
     if is_remote or len(spaces) < 2 or request.metric.needs not in _OF_ITEMS or request.parameters.get("against"):
         return False
     try:
+        most = max((each.n for space in spaces for each in catalog.summaries(space).values()), default=0)
+        if most > _MOST_COMPARED and not selection.columns():
+            return False
         ids = {stored_ids(catalog, space).tobytes() for space in spaces}
         if len(ids) > 1 and selection.columns():
             ids = {stored_ids(catalog, space, selection.select(catalog, space)).tobytes() for space in spaces}

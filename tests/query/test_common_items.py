@@ -11,6 +11,7 @@ from synthetic import Synthetic
 
 from embstore import Store, Stores
 from embstore.base.errors import QueryError, UsageError
+from embstore.query import common
 
 Make = Callable[..., Synthetic]
 TEXTS = [f"text{number}" for number in range(30)]
@@ -74,9 +75,13 @@ def test_spaces_over_different_items_are_noted(store: Store) -> None:
     assert not any("not measured" in note for note in same.notes)
 
 
-def test_as_many_items_that_differ_are_noted(make_store: Make) -> None:
+def test_as_many_items_that_differ_are_noted(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make_store(texts=TEXTS[:20], index=False).store
     make_store(texts=TEXTS[10:], model="other", index=False)
+    with monkeypatch.context() as few:
+        few.setattr(common, "_MOST_COMPARED", 19)
+        assert not any("not measured" in each for each in store.query("norms", layers=0).notes)
+        assert any("not measured" in each for each in store.query("norms", layers=0, sample=9).notes)
     note = "The 2 spaces of words are not measured over the same: n is equal, but the items differ. To take"
     for metric in ("norms", "cka"):
         for _ in range(2):  # computed, and stored
