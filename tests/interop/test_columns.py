@@ -26,7 +26,7 @@ def made(tmp_path: Path) -> Synthetic:
 def read(dest: Path, name: str) -> pd.DataFrame:
     """An export as another program reads it, a row for each item."""
     if name == "csv":
-        found = pd.read_csv(dest, dtype_backend="pyarrow", float_precision="round_trip")
+        found = pd.read_csv(dest, engine="pyarrow", dtype_backend="pyarrow")
     elif name == "arrow":
         with pa.ipc.open_file(dest) as file:
             found = file.read_all().to_pandas(types_mapper=pd.ArrowDtype)

@@ -116,6 +116,7 @@ def test_gensims_own_format_needs_consent(store: Store, tmp_path: Path) -> None:
     assert len(store.catalog.cards["mine"].imported["files"]) == 2
 
 
+@pytest.mark.filterwarnings("ignore:The 'future.infer_string' option is deprecated")  # of anndata's, not of ours
 @pytest.mark.parametrize("sparse", [False, True])
 def test_anndata_is_read(store: Store, tmp_path: Path, sparse: bool) -> None:
     anndata = pytest.importorskip("anndata")
