@@ -71,7 +71,7 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
 
 def _leave_out_unlike(error: Any) -> None:
     """Let Typer's error on an unknown option suggest those that are like it without the dashes, which all have."""
-    if (similar := getattr(error, "possibilities", None)) and hasattr(error, "option_name"):  # else of a command
+    if similar := getattr(error, "possibilities", None):
         from difflib import SequenceMatcher
 
         name = error.option_name.lstrip("-")

@@ -193,15 +193,21 @@ def test_the_report_of_a_build_is_readable(checkpoint: Path, tmp_path: Path) -> 
     assert report._repr_html_().startswith("<p>tiny.word.last: 2 embedded, 0 already there</p><p>1 row of")
 
 
+def state(root: Path) -> list[tuple[Path, int, int]]:
+    """The files of a store, with their sizes and when they were written; a lock is touched by old filelock."""
+    found = {path: path.stat() for path in sorted(root.rglob("*"))}
+    return [(path, at.st_size, path.name != ".lock" and at.st_mtime_ns) for path, at in found.items()]
+
+
 @pytest.mark.parametrize("call", [["compact"], ["repair"], ["merge", "{}"], ["remove", "--space", "toy.word.last"]])
 def test_dry_runs_say_so_alike(cli, make_store, tmp_path: Path, call: list[str]) -> None:
     made = make_store(texts=["dog", "cat"])
-    before = sorted((path, path.stat().st_mtime_ns) for path in made.root.rglob("*"))
+    before = state(made.root)
     other = make_store("other", texts=["sea"], model="other")
     done = cli(*(word.format(other.root) for word in call), "--dry-run", "--store", made.root)
     assert done.exit_code == 0
     assert done.stderr.splitlines()[0] == "Dry run: nothing is written."
-    assert sorted((path, path.stat().st_mtime_ns) for path in made.root.rglob("*")) == before
+    assert state(made.root) == before
     help_text = " ".join(cli(call[0], "--help").stdout.split())
     assert "--dry-run Say what would be done, and write nothing." in help_text
 
