@@ -30,6 +30,7 @@ def words_in_context(n: int, seed: int) -> Iterator[NDArray[np.float32]]:
 
     folder = resolve("minilm").folder
     model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    del model.encoder.layer[LAYER:]  # those above are not asked for
     frequencies = {word: value for word, value in wordfreq.get_frequency_dict("en").items() if word.isalpha()}
     words = sorted(frequencies, key=lambda word: (-frequencies[word], word))[:_VOCABULARY]
     shares = np.array([frequencies[word] for word in words])
@@ -38,7 +39,7 @@ def words_in_context(n: int, seed: int) -> Iterator[NDArray[np.float32]]:
         drawn = rng.choice(len(words), (_SEQUENCES, _WORDS), p=shares / shares.sum())
         texts = [[words[number] for number in row] for row in drawn]
         inputs = tokenizer(texts, is_split_into_words=True, padding=True, return_tensors="pt")
-        states = model(**inputs, output_hidden_states=True).hidden_states[LAYER].numpy()
+        states = model(**inputs, output_hidden_states=True).hidden_states[-1].numpy()
         block = []
         for row in range(len(texts)):
             last = {word: at for at, word in enumerate(inputs.word_ids(row)) if word is not None}
