@@ -2,6 +2,7 @@
 
 import hashlib
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from embstore.base import checksum
 from embstore.storage.files.shards import embeddings_schema
 from embstore.storage.parquet import thrift
+from embstore.storage.parquet.reader import read_rows
 from embstore.storage.parquet.writer import ROW_GROUP_ROWS, WRITER_OPTIONS, ShardFile
 
 Vectors = np.ndarray
@@ -58,6 +60,16 @@ def test_the_bytes_are_those_of_pyarrow(n: int, dim: int, layers: list[int], dty
     data, digest = stamped(layers, ids, vectors)
     assert data == by_pyarrow(layers, ids, vectors)
     assert digest == hashlib.sha256(data).hexdigest()
+
+
+def test_no_vector_is_divided_between_pages(tmp_path: Path) -> None:
+    """As pyarrow did before version 23, and single vectors are read from their pages."""
+    vectors = np.random.default_rng(0).standard_normal((1, 2000, 385), dtype=np.float32)
+    path = tmp_path / "part.parquet"
+    path.write_bytes(stamped([0], np.arange(2000), vectors)[0])
+    for number, part in ((0, vectors[0, :1024]), (1, vectors[0, 1024:])):
+        column = pq.read_metadata(path).row_group(number).column(2)
+        assert (read_rows(path, column, np.arange(len(part)), 385) == part).all()
 
 
 @settings(deadline=None, max_examples=100)

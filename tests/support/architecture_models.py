@@ -91,7 +91,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
         },
         "vocab_size": 400,
     },
-    "zamba": {"num_hidden_layers": 12, "num_key_value_heads": 4},
+    "zamba": {"num_hidden_layers": 12, "num_key_value_heads": 4, "use_mamba_kernels": False},
     "zamba2": {
         "layers_block_type": ["mamba", "hybrid", "mamba", "hybrid"], "num_key_value_heads": 4,
         "attention_head_dim": 16, "n_mamba_heads": 8, "mamba_headdim": 8, "mamba_d_state": 8, "mamba_ngroups": 1,
@@ -113,7 +113,7 @@ def _small_config(cls: type, vocab_size: int, special: dict[str, Any]) -> tf.Pre
     names |= set(cls.attribute_map)
     ids = {"vocab_size": vocab_size, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     parts = {}
-    for name in getattr(cls, "sub_configs_defaults", {}):
+    for name in getattr(cls, "sub_configs_defaults", cls.sub_configs):  # as it was called before
         part = getattr(cls(), name, None)
         if name not in special and isinstance(part, tf.PretrainedConfig):
             parts[name] = _small_config(type(part), vocab_size, SPECIAL.get(part.model_type, {}))
