@@ -1,5 +1,7 @@
 """Place items on a semantic axis between two poles of words, such as good and bad."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,7 +78,7 @@ def _with_nearest(data: LayerData, ids: Ids, vectors: Floats, k: int) -> Floats:
 
 
 def cosines_with(data: LayerData, direction: Floats) -> tuple[Ids, Floats]:
-    """Return the ids of all items (n,), ascending, and their cosines with the axis, NaN for zero vectors."""
+    """Return the ids of all items (n,), ascending, and their cosines with a unit vector, NaN for zero vectors."""
 
     def cosines(ids: Ids, block: Block) -> tuple[Ids, Floats]:
         units, is_zero = unit_rows(block)
@@ -84,8 +86,13 @@ def cosines_with(data: LayerData, direction: Floats) -> tuple[Ids, Floats]:
         values[is_zero] = np.nan
         return ids, values
 
-    parts = [(np.empty(0, np.int64), np.empty(0)), *data.map_with_ids(cosines)]
-    ids, values = (np.concatenate([part[at] for part in parts]) for at in (0, 1))
+    return in_order(data.map_with_ids(cosines))
+
+
+def in_order(parts: Iterable[tuple[Ids, Floats]]) -> tuple[Ids, Floats]:
+    """Return the ids and values of all blocks, by ascending id."""
+    found = [(np.empty(0, np.int64), np.empty(0)), *parts]
+    ids, values = (np.concatenate([part[at] for part in found]) for at in (0, 1))
     order = np.argsort(ids)
     return ids[order], values[order]
 

@@ -1,19 +1,18 @@
 """Correlate a column of the items with a value of each item's vector, by rank and linearly."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import cosine_error, rounding_error_bound
-from embstore.metrics.axis import POLES, cosines_with, find_axis
+from embstore.metrics.axis import POLES, cosines_with, find_axis, in_order
 from embstore.metrics.data import Contexts, ItemColumn, Words
 from embstore.metrics.declaration import Block, Column, Ids, LayerData, Metric, NotComputable, Parameter, Result, Scored
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.groups import BATCH_BYTES
 from embstore.metrics.numerics.linear_algebra import unit_rows
-from embstore.metrics.numerics.neighbours import TIED, are_tied
+from embstore.metrics.numerics.neighbours import TIED, find_nearest
 from embstore.metrics.numerics.statistics import fisher_interval, pearson, percentile_interval, resampled_spearman
 from embstore.metrics.numerics.statistics import ranks as ranks_of
 from embstore.metrics.significance import TEST, VERSUS, WITH_VERSUS
@@ -101,7 +100,7 @@ def correlate(
 def _values(data: LayerData, value: str, contexts: Contexts | None, k: int) -> ItemValues:
     """Return the value of each item, with bounds on their rounding errors; raise NotComputable if there are none."""
     if value == "norm":
-        ids, norms = _in_order(data.map_with_ids(lambda ids, block: (ids, _norms(block))))
+        ids, norms = in_order(data.map_with_ids(lambda ids, block: (ids, _norms(block))))
         return ids, norms, rounding_error_bound(data.dim, np.float64) * norms
     if value == "hubness":
         return _k_occurrences(data, k)
@@ -127,26 +126,19 @@ def _cosines_to_mean(data: LayerData) -> ItemValues:
     length = float(np.linalg.norm(mean))
     if length <= 64 * rounding_error_bound(data.dim, np.float64) * summary.norm_total / max(summary.n, 1):
         raise NotComputable("the mean vector is zero, and has no direction", summary.n)  # as after center
-    direction = mean / length
-
-    def cosines(ids: Ids, block: Block) -> tuple[Ids, Floats]:
-        units, is_zero = unit_rows(block)
-        values: Floats = (units @ direction).clip(-1, 1)
-        values[is_zero] = np.nan
-        return ids, values
-
-    ids, values = _in_order(data.map_with_ids(cosines))
+    ids, values = cosines_with(data, mean / length)
     return ids, values, np.full(len(ids), cosine_error(data.dim))
 
 
 def _k_occurrences(data: LayerData, k: int) -> ItemValues:
     """Return how many others have each item among their k nearest neighbours by cosine; NaN for zero vectors."""
-    found, positions, nearness = data.neighbours(k)
+    nearest = find_nearest(data, k)
+    found = nearest.ids
     if len(found) < 2:
         raise NotComputable("fewer than two non-zero vectors", len(found))
-    if are_tied(data, k, nearness):
+    if nearest.are_all_tied:
         raise NotComputable(TIED, len(found))
-    counts = np.bincount(positions.ravel(), minlength=len(found)).astype(np.float64)
+    counts = np.bincount(nearest.positions.ravel(), minlength=len(found)).astype(np.float64)
     if data.summary.n_zero == 0:
         return found, counts, np.zeros(len(found))
     ids = np.sort(np.concatenate([*data.map_with_ids(lambda ids, _: ids)]))
@@ -170,7 +162,7 @@ def _self_similarities(data: LayerData, contexts: Contexts) -> ItemValues:
         for rows, units in data.map_with_ids(words.units):
             np.add.at(words.counts, rows, 1)
             np.add.at(words.totals, rows, units)
-        parts.append(_in_order(data.map_with_ids(words.mean_cosines)))
+        parts.append(in_order(data.map_with_ids(words.mean_cosines)))
     ids, values = parts[0]
     for _, others in parts[1:]:
         values = np.where(np.isnan(values), others, values)
@@ -216,14 +208,6 @@ def _norms(block: Block) -> Floats:
     wide = block.astype(np.float64)
     lengths: Floats = np.sqrt(np.vecdot(wide, wide))
     return lengths
-
-
-def _in_order(parts: Iterable[tuple[Ids, Floats]]) -> tuple[Ids, Floats]:
-    """Return the ids and values of all blocks, by ascending id."""
-    found = [(np.empty(0, np.int64), np.empty(0)), *parts]
-    ids, values = (np.concatenate([part[at] for part in found]) for at in (0, 1))
-    order = np.argsort(ids)
-    return ids[order], values[order]
 
 
 METRICS = (

@@ -19,7 +19,6 @@ class Scale(NamedTuple):
     dimension: float | None  # None if no ratio is above 1
     standard_error: float | None  # of dimension, from the Fisher information
     distance: float  # mean of the distances of both neighbours
-    n: int  # number of ratios above 1
 
 
 def gride(distances: Floats) -> list[Scale]:
@@ -40,7 +39,7 @@ def gride(distances: Floats) -> list[Scale]:
         logs = logs[logs > _ROUNDING]
         dimension = _maximise(logs, n_2 - n_2 // 2 - 1, n_2 - 1)
         error = None if dimension is None else 1 / math.sqrt(_information(dimension, logs, n_2 - n_2 // 2 - 1))
-        found.append(Scale(n_2, dimension, error, float((near.mean() + far.mean()) / 2), len(logs)))
+        found.append(Scale(n_2, dimension, error, float((near.mean() + far.mean()) / 2)))
         n_2 *= 2
     return found
 
