@@ -6,7 +6,7 @@ from typing import Any
 from embstore.base.chart import DRIFT
 from embstore.base.errors import NotStoredError, StoreError, UnknownNameError, UsageError
 from embstore.base.table import Pivot, ShownColumn, Table, table
-from embstore.drift.measure import DriftRequest, Measured, Sides, find_sides, measure
+from embstore.drift.measure import DriftRequest, Sides, find_sides, measure
 from embstore.query.cache import question_about, vectors_key
 from embstore.query.lookup import Query
 from embstore.query.missing import quoted_list
@@ -97,18 +97,17 @@ def _find_words(catalog: Catalog, cards: Sequence[Card], queries: Sequence[Query
     return found, notes
 
 
-def _stored_or_measured(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Measured:
+def _stored_or_measured(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Answer:
     """Return the stored drift of the same items; else measure it, and store it where the store can be written."""
     selection, paths = request.selection, sides.catalog.paths
     if selection.where is not None and changing_part(selection.where) is not None:
         return measure(sides, request, words)  # the condition may select other items another time
     question = _question(sides, request, words)
-    answer = read_answer(paths, question)
-    if answer is not None:
-        return Measured(answer.rows, answer.notes)
+    if (answer := read_answer(paths, question)) is not None:
+        return answer
     measured = measure(sides, request, words)
     try:
-        write_answer(paths, question, Answer(measured.values, measured.notes))
+        write_answer(paths, question, measured)
         trim_answers(paths)
     except StoreError:
         pass  # a read-only store or a full disk: the next request measures it again
@@ -127,12 +126,12 @@ def _question(sides: Sides, request: DriftRequest, words: Sequence[int]) -> dict
     ) | {"of": [part for card, layers in compared for part in vectors_key(catalog, card, layers)]}  # fmt: skip
 
 
-def _rows_of(sides: Sides, request: DriftRequest, measured: Measured) -> list[Row]:
+def _rows_of(sides: Sides, request: DriftRequest, measured: Answer) -> list[Row]:
     """Return the rows of the drift of items, with the names of the layers and the texts of the items."""
-    wanted = {item for row in measured.values for item in (row["item_id"], *row["lost"], *row["gained"])}
+    wanted = {item for row in measured.rows for item in (row["item_id"], *row["lost"], *row["gained"])}
     items = sides.catalog.items(wanted) if wanted else {}
     rows = []
-    for row in measured.values:
+    for row in measured.rows:
         (side, layer), (side_2, layer_2) = sides.pairs[row["pair"]]
         item = items[row["item_id"]]
         names = describe(sides.cards[side], layer)

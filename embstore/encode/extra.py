@@ -76,10 +76,7 @@ def quiet() -> Iterator[None]:
             logging.set_verbosity(verbosity)
             if bars:
                 logging.enable_progress_bar()
-            if hub_bars:
-                hub.enable_progress_bars()
-            else:
-                hub.disable_progress_bars()
+            (hub.enable_progress_bars if hub_bars else hub.disable_progress_bars)()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

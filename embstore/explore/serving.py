@@ -116,7 +116,10 @@ def _listen(host: str, port: int) -> tuple[socket.socket, list[str]]:
         raise UsageError(f"port must be from 0 to 65535, not {port}.")
     for number in range(port, min(port + _TRIED, 65_536)):
         try:
-            listening = _bind(host, number)
+            listening = socket.create_server(
+                (host, number), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128,
+                dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
+            )  # fmt: skip
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 continue
@@ -128,18 +131,3 @@ def _listen(host: str, port: int) -> tuple[socket.socket, list[str]]:
             notes.append(f"Port {port} is in use: {number} is used instead.")
         return listening, notes
     raise UsageError(f"ports {port} to {port + _TRIED - 1} are in use. Choose another ⦃port⦄.")
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if socket.has_dualstack_ipv6() and host == "::":
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(128)
-    except BaseException:
-        listening.close()
-        raise
-    return listening
