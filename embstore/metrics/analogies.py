@@ -12,7 +12,7 @@ from embstore.metrics.declaration import Column, Ids, LayerData, Metric, NotComp
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags, unit_rows
 from embstore.metrics.numerics.statistics import wilson_interval
-from embstore.metrics.significance import VERSUS, WITH_VERSUS
+from embstore.metrics.significance import VERSUS
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -294,7 +294,6 @@ METRICS = (
             Parameter("per_section", False, "A row for each section too."),
             *VERSUS,
         ),
-        optional=(WITH_VERSUS,),
         formula="#{(a, b, c, d): argmax_x s(x) = d} / n; 3cosadd: s(x) = cos(x, b − a + c), of unit vectors; 3cosmul: "
         "s(x) = cos⁺(x, b) cos⁺(x, c) / (cos⁺(x, a) + 10⁻⁶), cos⁺ = (1 + cos) / 2",
         citation="Mikolov, Yih & Zweig (2013), NAACL; 3cosmul: Levy & Goldberg (2014), CoNLL; several answers: "

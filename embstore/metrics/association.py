@@ -24,7 +24,7 @@ from embstore.metrics.declaration import (
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import NORMAL_QUANTILE, pearson, permutation_test
-from embstore.metrics.significance import TEST, VERSUS, WITH_VERSUS
+from embstore.metrics.significance import TEST, VERSUS
 
 Floats = NDArray[np.float64]
 
@@ -316,7 +316,6 @@ METRICS = (
             missing_words("Attribute words"),
             *VERSUS, TEST,
         ),
-        optional=(WITH_VERSUS,),
         formula="Pearson(es(w), valence(w)), es(w) = (mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
         citation="Toney-Wails & Caliskan (2021), EMNLP; Wolfe & Caliskan (2022), ACL; words: Bellezza et al. (1986)",
         references=("toney2021", "wolfe2022", "bellezza1986"), needs="lexicon",

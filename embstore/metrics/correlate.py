@@ -15,7 +15,7 @@ from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.neighbours import TIED, find_nearest
 from embstore.metrics.numerics.statistics import fisher_interval, pearson, percentile_interval, resampled_spearman
 from embstore.metrics.numerics.statistics import ranks as ranks_of
-from embstore.metrics.significance import TEST, VERSUS, WITH_VERSUS
+from embstore.metrics.significance import TEST, VERSUS
 
 Floats = NDArray[np.float64]
 ItemValues = tuple[Ids, Floats, Floats]
@@ -240,7 +240,6 @@ METRICS = (
                       counts_draws=True),
             *VERSUS, TEST,
         ),
-        optional=(WITH_VERSUS,),
         formula="ρ = Pearson(rank v(x_i), rank c_i), v(x) = ‖x‖, mean_{y of its word, y ≠ x} cos(x, y), N_k(x) or "
         "cos(x, mean)",
         citation="Spearman (1904), Am. J. Psychol. 15; intervals: Efron & Tibshirani (1993), chapter 13; Bonett & "

@@ -14,7 +14,7 @@ from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.layer_pairs import Grid
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import wilson_interval
-from embstore.metrics.significance import VERSUS, WITH_VERSUS
+from embstore.metrics.significance import VERSUS
 
 Codes = NDArray[np.int64]
 
@@ -176,7 +176,6 @@ METRICS = (
             Column("best", "boolean", "whether accuracy is the highest of the requested layers of the space"),
         ),
         parameters=(LABEL, LABEL_BINS, Parameter("k", 10, "Number of nearest neighbours.", minimum=1), *VERSUS),
-        optional=(WITH_VERSUS,),
         formula="share of items i whose label is the most frequent one of their k nearest others by cosine",
         citation="Fix & Hodges (1951); leave-one-out as in Cover & Hart (1967), IEEE Trans. Inf. Theory 13; interval: "
         "Wilson (1927), JASA 22",

@@ -15,7 +15,7 @@ from embstore.metrics.labels import LABEL, LABEL_BINS, LABEL_COLUMN, why_no_clas
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.statistics import draw_folds, percentile_interval, wilson_interval
 from embstore.metrics.predictivity import GROUP, Regression
-from embstore.metrics.significance import VERSUS, WITH_VERSUS
+from embstore.metrics.significance import VERSUS
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -191,7 +191,6 @@ METRICS = (
             LABEL, LABEL_BINS, GROUP, Parameter("folds", 5, "Number of folds.", minimum=2),
             Parameter("control", True, "Run the control task, which takes as long again."), *VERSUS,
         ),
-        optional=(WITH_VERSUS,),
         formula="share of items i with argmax_c w_c·z_i + b_c = c_i, fitted to the folds without i; z standardised",
         citation="Hewitt & Liang (2019), EMNLP (control task and selectivity); Alain & Bengio (2017), ICLR workshop",
         references=("hewitt2019", "alain2017"), needs="labels", best="accuracy",

@@ -23,7 +23,7 @@ from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import pearson, percentile_interval, resampled_spearman
 from embstore.metrics.numerics.statistics import ranks as ranks_of
-from embstore.metrics.significance import RESAMPLE, TEST, VERSUS, WITH_VERSUS
+from embstore.metrics.significance import RESAMPLE, TEST, VERSUS
 
 Floats = NDArray[np.float64]
 
@@ -165,7 +165,6 @@ METRICS = (
                       counts_draws=True),
             *VERSUS, RESAMPLE, TEST,
         ),
-        optional=(WITH_VERSUS,),
         formula="ρ = Pearson(rank cos(x_i, y_i), rank score_i)",
         citation="Wolfe & Caliskan (2022), ACL; interval: Efron & Tibshirani (1993), chapter 13",
         references=("wolfe2022", "efron1993"), needs="pairs",

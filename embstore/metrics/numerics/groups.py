@@ -34,13 +34,6 @@ class GroupSums:
     total: Float64Array  # Σx, (g, dim); (g, 0) if not requested
     norm_total: Float64Array  # Σ‖x‖, (g,)
 
-    @classmethod
-    def empty(cls, n_groups: int, dim: int, *, with_total: bool) -> Self:
-        """Return sums of no vectors."""
-        total = np.zeros((n_groups, dim if with_total else 0))
-        n = np.zeros(n_groups, np.int64)
-        return cls(n, np.zeros((n_groups, dim)), np.zeros(n_groups), total, np.zeros(n_groups))
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupValues:
@@ -116,7 +109,11 @@ def _sum_groups(
     """Return the sums of a batch of groups, and set the numbers of vectors of all groups in ``result``."""
     row_of_group = np.full(len(contexts.names), -1)
     row_of_group[batch] = np.arange(len(batch))
-    sums = GroupSums.empty(len(batch), data.dim, with_total=with_total)
+    n_groups = len(batch)
+    sums = GroupSums(
+        np.zeros(n_groups, np.int64), np.zeros((n_groups, data.dim)), np.zeros(n_groups),
+        np.zeros((n_groups, data.dim if with_total else 0)), np.zeros(n_groups),
+    )  # fmt: skip
     result.n[:] = result.n_zero[:] = 0
     parts = read_groups(data, contexts, lambda groups, x: _sum_block(groups, x, row_of_group, with_total))
     for groups, n, n_zero, part in parts:
@@ -124,11 +121,8 @@ def _sum_groups(
         result.n_zero[groups] += n_zero
         rows = row_of_group[groups]
         rows = rows[rows >= 0]
-        sums.n[rows] += part.n
-        sums.unit_total[rows] += part.unit_total
-        sums.unit_square_total[rows] += part.unit_square_total
-        sums.total[rows] += part.total
-        sums.norm_total[rows] += part.norm_total
+        for name in GroupSums.__slots__:
+            getattr(sums, name)[rows] += getattr(part, name)
     return sums
 
 
