@@ -5,10 +5,8 @@ from itertools import product
 from math import sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 
-from embstore.base.arrays import cosine_error, slices
-from embstore.base.summary import Float64Array
+from embstore.base.arrays import Float64Array, Positions, cosine_error, slices
 from embstore.metrics.declaration import (
     N_TIED,
     N_ZERO,
@@ -38,8 +36,6 @@ from embstore.metrics.numerics.layer_pairs import (
 from embstore.metrics.numerics.neighbours import TIED, Nearest, find_nearest, n_shared
 from embstore.metrics.numerics.statistics import ranks
 from embstore.metrics.significance import PERMUTATIONS
-
-Positions = NDArray[np.int64]
 
 _ROUNDING = 1e-13  # share of the summed terms up to which their sum is rounding
 _MIN_CKA_ITEMS = {"unbiased": 4, "biased": 2}

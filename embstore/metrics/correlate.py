@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import cosine_error, rounding_error_bound
+from embstore.base.arrays import Float64Array, cosine_error, rounding_error_bound
 from embstore.metrics.axis import POLES, cosines_with, find_axis, in_order
 from embstore.metrics.data import Contexts, ItemColumn, Words
 from embstore.metrics.declaration import Block, Column, Ids, LayerData, Metric, NotComputable, Parameter, Result, Scored
@@ -17,8 +17,7 @@ from embstore.metrics.numerics.statistics import fisher_interval, pearson, perce
 from embstore.metrics.numerics.statistics import ranks as ranks_of
 from embstore.metrics.significance import TEST, VERSUS
 
-Floats = NDArray[np.float64]
-ItemValues = tuple[Ids, Floats, Floats]
+ItemValues = tuple[Ids, Float64Array, Float64Array]
 """Item ids (n,), ascending; the value of each, NaN where it is undefined; and bounds on their rounding errors, (n,)."""
 
 MIN_INTERVAL_ITEMS = 10  # as of similarity
@@ -110,7 +109,7 @@ def _values(data: LayerData, value: str, contexts: Contexts | None, k: int) -> I
     return _self_similarities(data, contexts)
 
 
-def _why_uncorrelated(x: Floats, y: Floats, errors: Floats, value: str) -> str | None:
+def _why_uncorrelated(x: Float64Array, y: Float64Array, errors: Float64Array, value: str) -> str | None:
     """Return the reason why values x, exact to ``errors``, and a column y have no correlation; None if they have."""
     if len(x) < 2:
         return "fewer than two items have both values"
@@ -156,7 +155,7 @@ def _self_similarities(data: LayerData, contexts: Contexts) -> ItemValues:
     """
     candidates = np.flatnonzero(np.bincount(contexts.groups, minlength=len(contexts.names)) > 1)
     size = max(1, BATCH_BYTES // (8 * data.dim))
-    parts: list[tuple[Ids, Floats]] = []
+    parts: list[tuple[Ids, Float64Array]] = []
     for start in range(0, max(1, len(candidates)), size):
         words = _Words(contexts, candidates[start : start + size], data.dim)
         for rows, units in data.map_with_ids(words.units):
@@ -186,13 +185,13 @@ class _Words:
         places = np.searchsorted(stored, ids).clip(max=len(stored) - 1)
         return self._row_of_word[np.where(stored[places] == ids, groups[places], -1)]
 
-    def units(self, ids: Ids, block: Block) -> tuple[NDArray[np.int64], Floats]:
+    def units(self, ids: Ids, block: Block) -> tuple[NDArray[np.int64], Float64Array]:
         """Return the rows of the words of the non-zero vectors of a block (n,), and their unit vectors (n, dim)."""
         rows, (units, is_zero) = self._rows(ids), unit_rows(block)
         used = (rows >= 0) & ~is_zero
         return rows[used], units[used]
 
-    def mean_cosines(self, ids: Ids, block: Block) -> tuple[Ids, Floats]:
+    def mean_cosines(self, ids: Ids, block: Block) -> tuple[Ids, Float64Array]:
         """Return ids, and the mean cosine of each vector of a block with the others of its word (n,); NaN for none."""
         rows, (units, is_zero) = self._rows(ids), unit_rows(block)
         values = np.full(len(ids), np.nan)
@@ -204,9 +203,9 @@ class _Words:
         return ids, values
 
 
-def _norms(block: Block) -> Floats:
+def _norms(block: Block) -> Float64Array:
     wide = block.astype(np.float64)
-    lengths: Floats = np.sqrt(np.vecdot(wide, wide))
+    lengths: Float64Array = np.sqrt(np.vecdot(wide, wide))
     return lengths
 
 

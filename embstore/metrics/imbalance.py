@@ -4,16 +4,12 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
-from embstore.base.arrays import cosine_error, rounding_error_bound, slices
-from embstore.base.summary import Float64Array
+from embstore.base.arrays import Float64Array, Positions, cosine_error, rounding_error_bound, slices
 from embstore.metrics.comparison import AGAINST, normalise_rows
 from embstore.metrics.declaration import N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result, Similarity
 from embstore.metrics.numerics.layer_pairs import Grid, check_complete, read_vectors
 from embstore.metrics.significance import PERMUTATIONS
-
-Positions = NDArray[np.int64]
 
 _BLOCK_VALUES = 1 << 22
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import Float64Array
 from embstore.base.errors import UsageError
 from embstore.base.installation import install_command
 from embstore.metrics.data import ItemLabels
@@ -18,7 +19,6 @@ from embstore.metrics.predictivity import GROUP, Regression
 from embstore.metrics.significance import VERSUS
 
 Codes = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Values of scikit-learn's C that are tried, the strongest regularisation first."""
@@ -96,7 +96,7 @@ def _control_labels(labels: ItemLabels, seed: int) -> tuple[Codes, str]:
     return rng.choice(labels.codes, int(types.max()) + 1)[types], "types"
 
 
-def _classify(x: Floats, codes: Codes, fold: Codes, groups: Codes, seed: int) -> Codes:
+def _classify(x: Float64Array, codes: Codes, fold: Codes, groups: Codes, seed: int) -> Codes:
     """Return the class (n,) of each item as predicted from the folds that it is not in."""
     found = np.empty_like(codes)
     for number in range(int(fold.max()) + 1):
@@ -108,7 +108,7 @@ def _classify(x: Floats, codes: Codes, fold: Codes, groups: Codes, seed: int) ->
     return found
 
 
-def _strength(x: Floats, codes: Codes, groups: Codes, seed: int) -> float:
+def _strength(x: Float64Array, codes: Codes, groups: Codes, seed: int) -> float:
     """Return the value of C with the highest accuracy on inner folds, of equally good ones the smallest."""
     inner = draw_folds(np.unique(groups, return_inverse=True)[1], _INNER_FOLDS, seed)
     n_right = np.zeros(len(STRENGTHS))
@@ -121,7 +121,7 @@ def _strength(x: Floats, codes: Codes, groups: Codes, seed: int) -> float:
     return STRENGTHS[int(n_right.argmax())]
 
 
-def _fitted(x: Floats, codes: Codes, strength: float) -> Any:
+def _fitted(x: Float64Array, codes: Codes, strength: float) -> Any:
     """Return a fitted model; of a single class, one that always predicts it."""
     try:
         from sklearn.dummy import DummyClassifier
@@ -135,7 +135,7 @@ def _fitted(x: Floats, codes: Codes, strength: float) -> Any:
         return LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS, solver="newton-cg").fit(x, codes)
 
 
-def _ridge(row: Result, x: Floats, labels: ItemLabels, values: Floats, fold: Codes, seed: int) -> Result:
+def _ridge(row: Result, x: Float64Array, labels: ItemLabels, values: Float64Array, fold: Codes, seed: int) -> Result:
     """Return the row with R² of numbers on left-out items, as of :func:`.predictivity.predictivity`, and interval."""
     errors, totals = np.empty(len(x)), np.empty(len(x))
     for number in range(int(fold.max()) + 1):

@@ -5,10 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import DISTANCE_ERROR, cosine_error
+from embstore.base.arrays import DISTANCE_ERROR, Positions, cosine_error
 from embstore.metrics.declaration import Ids, LayerData
-
-Positions = NDArray[np.int64]
 
 TIED = "all items are equally near each other"
 _MORE = 5  # candidates in the plane beyond k and the point itself
