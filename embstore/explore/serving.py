@@ -9,13 +9,12 @@ import sys
 import time
 import webbrowser
 from collections.abc import Callable
-from importlib import import_module
 from threading import Thread
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from embstore.base.errors import UsageError
-from embstore.base.installation import install_command
+from embstore.base.installation import needing
 from embstore.explore.items import Reading
 
 PORT = 8765
@@ -34,10 +33,10 @@ class Server:
     """
 
     def __init__(self, store: Reading, host: str, port: int, report: Callable[[str], None]) -> None:
-        uvicorn = _need("uvicorn")
-        _need("starlette")
-        from embstore.explore.app import Door, make_app
+        with needing("the explorer needs uvicorn and starlette", "explore"):
+            import uvicorn
 
+            from embstore.explore.app import Door, make_app
         store.refresh()
         assert store.catalog is not None  # raises StoreError if there is no store
         store.refresh()
@@ -93,15 +92,6 @@ class Server:
 
     def _repr_html_(self) -> str:
         return f'<a href="{html.escape(self.url)}" target="_blank" rel="noopener">{html.escape(self.url)}</a>'
-
-
-def _need(module: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise UsageError(
-            f"the explorer needs {module}, which cannot be imported ({error}): {install_command('explore')}"
-        ) from error
 
 
 def _listen(host: str, port: int) -> tuple[socket.socket, list[str]]:

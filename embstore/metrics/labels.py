@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import slices
-from embstore.base.errors import UsageError
-from embstore.base.installation import install_command
+from embstore.base.installation import needing
 from embstore.metrics.data import ItemLabels
 from embstore.metrics.declaration import N_ZERO, Column, LayerData, Metric, Parameter, Result, Scored
 from embstore.metrics.numerics.differences import Scores
@@ -119,14 +118,12 @@ def clusters(data: LayerData, *, labels: ItemLabels, runs: int = 10, seed: int =
 
 def _agreement(units: NDArray[np.float64], own: Codes, k: int, seed: int) -> tuple[float, float, float, float]:
     """Return AMI, ARI, V-measure and its value by chance, of one run of k-means."""
-    try:
+    with needing("clusters need scikit-learn", "probe"):
         from scipy.stats import entropy
         from sklearn import metrics
         from sklearn.cluster import KMeans
         from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
         from threadpoolctl import threadpool_limits
-    except ImportError as error:
-        raise UsageError(f"clusters need scikit-learn. Run: {install_command('probe')}") from error
     # One thread, since several add up in any order; a warning is of fewer different directions than clusters.
     with warnings.catch_warnings(action="ignore"), threadpool_limits(1):
         found = KMeans(k, n_init=1, random_state=seed).fit_predict(units)

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import Float64Array
-from embstore.base.errors import UsageError
-from embstore.base.installation import install_command
+from embstore.base.installation import needing
 from embstore.metrics.data import ItemLabels
 from embstore.metrics.declaration import Column, LayerData, Metric, Parameter, Result, Scored
 from embstore.metrics.labels import LABEL, LABEL_BINS, LABEL_COLUMN, why_no_classes
@@ -123,11 +122,9 @@ def _strength(x: Float64Array, codes: Codes, groups: Codes, seed: int) -> float:
 
 def _fitted(x: Float64Array, codes: Codes, strength: float) -> Any:
     """Return a fitted model; of a single class, one that always predicts it."""
-    try:
+    with needing("probes need scikit-learn", "probe"):
         from sklearn.dummy import DummyClassifier
         from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise UsageError(f"probes need scikit-learn. Run: {install_command('probe')}") from error
     if (codes == codes[0]).all():
         return DummyClassifier(strategy="most_frequent").fit(x, codes)
     with warnings.catch_warnings():

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import QueryError, UsageError
-from embstore.base.installation import install_command
+from embstore.base.errors import QueryError
+from embstore.base.installation import needing
 from embstore.base.progress import counting_as, untracked
 from embstore.index import unit_vectors
 from embstore.metrics import LayerData
@@ -244,13 +244,8 @@ def _spread(components: Positions, seed: int) -> NDArray[np.float64]:
 
 
 def _open_tsne() -> Any:
-    try:
+    with needing("t-SNE needs openTSNE", "map", more=". The method pca needs nothing more."):
         return import_module("openTSNE")
-    except ImportError as error:
-        raise UsageError(
-            f"t-SNE needs openTSNE, which cannot be imported ({error}): {install_command('map')}. The method pca "
-            "needs nothing more."
-        ) from error
 
 
 _SEARCH = 0.3  # share of the time of a layer that the search for neighbours takes: less for few items, more for many
