@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import Float64Array, Positions, Vectors, has_direction, in_threads, slices
-from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.errors import QueryError, UsageError, check_known
 from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.metrics.numerics.neighbours import are_equal, n_shared
@@ -48,8 +48,7 @@ class DriftRequest:
     selection: Selection  # items that may be neighbours, without transforms
 
     def __post_init__(self) -> None:
-        if self.pairs not in PAIRS:
-            raise UnknownNameError("choice of pairs", self.pairs, PAIRS)
+        check_known("choice of pairs", self.pairs, PAIRS)
         if self.k < 1:
             raise UsageError(f"k must be at least 1, not {self.k}.")
         if self.queries and self.n_most is not None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from embstore.base.chart import DRIFT
-from embstore.base.errors import NotStoredError, StoreError, UnknownNameError, UsageError
+from embstore.base.errors import NotStoredError, StoreError, UsageError, check_known
 from embstore.base.table import Pivot, ShownColumn, Table, table
 from embstore.drift.measure import DriftRequest, Sides, find_sides, measure
 from embstore.query.cache import question_about, vectors_key
@@ -46,8 +46,7 @@ def drift(catalog: Catalog, request: DriftRequest, spaces: SpaceFilter, layers: 
     Arguments and errors are those of :meth:`embstore.Store.drift`.
     """
     cards = spaces.select(catalog.cards)
-    if request.against is not None and request.against not in catalog.cards:
-        raise UnknownNameError("space", request.against, catalog.cards)
+    check_known("space", request.against, catalog.cards)
     others = [] if request.against is None else [catalog.cards[request.against]]
     cards = [card for card in cards if card.space != request.against] or cards
     chosen, missing = select_layers([*cards, *others], layers)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import EncodeError, UnknownNameError, UsageError
+from embstore.base.errors import EncodeError, UsageError, check_known
 from embstore.base.space import Pooling
 
 Long = Literal["skip", "truncate", "error"]  # treatment of a text longer than the model's context
@@ -123,10 +123,8 @@ class Weights:
     device_map: str | None = None
 
     def __post_init__(self) -> None:
-        if self.dtype not in WEIGHT_DTYPES:
-            raise UnknownNameError("dtype of weights", self.dtype, WEIGHT_DTYPES)
-        if self.device_map is not None and self.device_map not in DEVICE_MAPS:
-            raise UnknownNameError("device map", self.device_map, DEVICE_MAPS)
+        check_known("dtype of weights", self.dtype, WEIGHT_DTYPES)
+        check_known("device map", self.device_map, DEVICE_MAPS)
         if self.device_map is not None and self.untrained is not None:
             raise UsageError("an untrained model is made on one device: leave out ⦃device-map⦄ or ⦃untrained⦄.")
         if self.untrained is not None and not 0 <= self.untrained < _SEEDS:

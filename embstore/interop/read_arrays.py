@@ -17,7 +17,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError, check_known
 from embstore.base.space import Unit
 from embstore.base.text import Span, parse_marked
 from embstore.interop.records import CARD_FILE, read_record, with_record
@@ -174,8 +174,7 @@ def _load_member(path: Path, name: str, allow_pickle: bool) -> NDArray[Any]:
 def _chosen_array(path: Path, names: list[str], requested: str | None) -> str:
     """Return the name of the array of vectors in an archive."""
     if requested is not None:
-        if requested not in names:
-            raise UnknownNameError("array", requested, names)
+        check_known("array", requested, names)
         return requested
     others = [name for name in names if name not in _TEXT_ARRAYS and name != "ids"]
     if len(others) != 1:

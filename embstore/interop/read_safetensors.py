@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from embstore.base import documents
 from embstore.base.arrays import slices
-from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UsageError, check_known
 from embstore.base.text import Span
 from embstore.interop.read_arrays import RawArray
 from embstore.interop.records import METADATA_KEY, parse_record, with_record
@@ -102,8 +102,7 @@ def _tensor(path: Path, entry: dict[str, Any], begin: int, size: int) -> RawArra
 def _vectors(path: Path, tensors: dict[str, RawArray], requested: str | None) -> list[RawArray]:
     """Return the tensors of vectors: the one requested, else one for each layer, else the only one that fits."""
     if requested is not None:
-        if requested not in tensors:
-            raise UnknownNameError("tensor", requested, tensors)
+        check_known("tensor", requested, tensors)
         return [tensors[requested]]
     layers = [name for name in tensors if re.fullmatch(r"layer_(\d+|raw|normed|projection|output)", name)]
     if layers:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UsageError, check_known
 from embstore.base.text import Span
 from embstore.interop.records import METADATA_KEY, parse_record, read_record, with_record
 from embstore.interop.vector_file import Block, Marked, ReadOptions, VectorFile, check_regular, rows_per_block
@@ -154,8 +154,7 @@ def _text_column(source: VectorTable, requested: str | None) -> str:
     """Return the column with the texts."""
     names = source.schema.names
     if requested is not None:
-        if requested not in names:
-            raise UnknownNameError("column", requested, names)
+        check_known("column", requested, names)
         return requested
     strings = [field.name for field in source.schema if _is_string(field.type)]
     found = next((name for name in _TEXT_COLUMNS if name in strings), strings[0] if len(strings) == 1 else None)
@@ -170,8 +169,7 @@ def _vector_columns(source: VectorTable, requested: str | None) -> list[str]:
     """Return the columns with vectors, one for each layer."""
     lists = [field.name for field in source.schema if _is_vector(field.type)]
     if requested is not None:
-        if requested not in source.schema.names:
-            raise UnknownNameError("column", requested, source.schema.names)
+        check_known("column", requested, source.schema.names)
         if requested not in lists:
             kind = source.schema.field(requested).type
             raise UsageError(

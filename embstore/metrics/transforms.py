@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.errors import UsageError, check_known
 from embstore.base.space import same_spelling
 from embstore.base.summary import Float64Array
 from embstore.metrics.declaration import LayerData, NotComputable
@@ -85,8 +85,7 @@ def _parse(name: str) -> Step:
     """Parse the name of one transform."""
     kind, colon, argument = (part.strip() for part in name.partition(":"))
     kind = same_spelling(kind, _ARGUMENTS)
-    if kind not in _ARGUMENTS:
-        raise UnknownNameError("transform", kind, _ARGUMENTS)
+    check_known("transform", kind, _ARGUMENTS)
     expected = _ARGUMENTS[kind]
     if expected is None:
         if colon:

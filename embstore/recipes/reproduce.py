@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from embstore.base.errors import CheckpointError, QueryError, UnknownNameError, UsageError
+from embstore.base.errors import CheckpointError, QueryError, UsageError, check_known
 from embstore.base.progress import Observer, Progress
 from embstore.base.space import Layer, Unit
 from embstore.base.summary import Summary
@@ -127,8 +127,7 @@ def check_metrics(recipe: Recipe) -> None:
         if measure.by is not None and (of := UNGROUPED.get(metric.needs)) is not None:
             raise UsageError(f"{measure.figure!r}: {metric.name} is of {of}, not of groups of items: leave out by.")
         columns = [column.name for column in metric.columns if column.type in ("number", "integer")]
-        if measure.column not in columns:
-            raise UnknownNameError(f"column of {metric.name}", measure.column, columns)
+        check_known(f"column of {metric.name}", measure.column, columns)
         for space in measure.spaces:
             unit = recipe.spaces[space].unit
             if metric.units and unit not in metric.units:
