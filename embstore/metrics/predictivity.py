@@ -73,7 +73,7 @@ def predictivity(
             row |= {
                 "r2": 1 - error / total,
                 "r2_in_sample": whole.share_in_sample(target),
-                "chance": whole.rank / (n - 1),
+                "chance": len(whole.squares) / (n - 1),
             }
     return rows
 
@@ -100,11 +100,6 @@ class Regression:
         squares, basis = squares[is_kept], basis[:, is_kept]
         other = (x.T @ basis if is_wide else x @ basis) / np.sqrt(squares)
         return cls(mean, squares, *((basis, other) if is_wide else (other, basis)))
-
-    @property
-    def rank(self) -> int:
-        """Number of dimensions in which the source varies."""
-        return len(self.squares)
 
     def share_in_sample(self, target: Float64Array) -> float:
         """Return the share of the variance of a target (n, q) that least squares explains on the fitted items."""
