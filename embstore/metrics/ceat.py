@@ -10,16 +10,7 @@ from numpy.typing import NDArray
 from embstore.base.arrays import Float64Array
 from embstore.base.space import Unit
 from embstore.metrics.data import Contexts, Words
-from embstore.metrics.declaration import (
-    Column,
-    LayerData,
-    Metric,
-    NotComputable,
-    Parameter,
-    Result,
-    missing_words,
-    word_file,
-)
+from embstore.metrics.declaration import Column, LayerData, Metric, Parameter, Result, missing_words, word_file
 from embstore.metrics.numerics.linear_algebra import unit_rows
 
 _QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
@@ -55,10 +46,7 @@ def ceat(
         ``ces_association``, ``se_association``, ``p_association``, weighted by the variance of the associations, as the
         authors' code does. ``sizes`` of X, Y, A and B; ``n`` occurrences drawn from; ``reason``; ``seed``.
     """
-    try:
-        ids, vectors = data.gather(contexts.ids)
-    except NotComputable as error:
-        return _NULLS | {"n": 0, "reason": str(error)}
+    ids, vectors = data.gather(contexts.ids)
     units, is_zero = unit_rows(vectors)
     groups = contexts.groups[np.searchsorted(contexts.ids, ids)]
     members = {name: np.flatnonzero((groups == number) & ~is_zero) for number, name in enumerate(contexts.names)}

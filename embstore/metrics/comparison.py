@@ -7,17 +7,7 @@ from math import sqrt
 import numpy as np
 
 from embstore.base.arrays import Float64Array, Positions, cosine_error, slices
-from embstore.metrics.declaration import (
-    N_TIED,
-    N_ZERO,
-    Column,
-    Ids,
-    LayerData,
-    Metric,
-    Parameter,
-    Result,
-    Similarity,
-)
+from embstore.metrics.declaration import N_TIED, N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result, Similarity
 from embstore.metrics.numerics.chance import UNBIASED, Spectrum, cka_by_chance
 from embstore.metrics.numerics.layer_pairs import (
     CentredVectors,

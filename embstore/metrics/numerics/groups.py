@@ -34,6 +34,13 @@ class GroupSums:
     total: Float64Array  # Σx, (g, dim); (g, 0) if not requested
     norm_total: Float64Array  # Σ‖x‖, (g,)
 
+    @classmethod
+    def empty(cls, n_groups: int, dim: int, *, with_total: bool) -> Self:
+        """Return sums of no vectors."""
+        total = np.zeros((n_groups, dim if with_total else 0))
+        n = np.zeros(n_groups, np.int64)
+        return cls(n, np.zeros((n_groups, dim)), np.zeros(n_groups), total, np.zeros(n_groups))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupValues:
@@ -109,11 +116,7 @@ def _sum_groups(
     """Return the sums of a batch of groups, and set the numbers of vectors of all groups in ``result``."""
     row_of_group = np.full(len(contexts.names), -1)
     row_of_group[batch] = np.arange(len(batch))
-    n_groups = len(batch)
-    sums = GroupSums(
-        np.zeros(n_groups, np.int64), np.zeros((n_groups, data.dim)), np.zeros(n_groups),
-        np.zeros((n_groups, data.dim if with_total else 0)), np.zeros(n_groups),
-    )  # fmt: skip
+    sums = GroupSums.empty(len(batch), data.dim, with_total=with_total)
     result.n[:] = result.n_zero[:] = 0
     parts = read_groups(data, contexts, lambda groups, x: _sum_block(groups, x, row_of_group, with_total))
     for groups, n, n_zero, part in parts:
