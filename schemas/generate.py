@@ -94,10 +94,10 @@ def query_schema(metric: Metric) -> dict[str, Any]:
     identity = _IDENTITIES.get(metric.needs, _SPACE)
     columns = {column.name: _column(column) for column in metric.columns}
     optional = {
-        column.name: {**(schema := _column(column)), "description": f"With {each.parameter}: {schema['description']}"}
-        for each in metric.optional
+        column.name: {**(schema := _column(column)), "description": f"With {each.name}: {schema['description']}"}
+        for each in metric.parameters
         for column in each.columns
-    } | {p.name: _parameter(p) for each in metric.optional for p in metric.parameters if p.name in each.recorded}
+    } | {parameter.name: _parameter(parameter) for parameter in metric.recorded}
     row_parameters = {parameter.name: _parameter(parameter) for parameter in metric.row_parameters} | (
         _SEED if metric.is_seeded else {}
     )

@@ -97,6 +97,13 @@ class UnknownNameError(EmbstoreError):
         super().__init__(" ".join(parts))
 
 
+def check_known(kind: str, name: str | None, known: Iterable[str]) -> None:
+    """Raise UnknownNameError for a name that is not among the known ones; None is no name."""
+    known = tuple(known)
+    if name is not None and name not in known:
+        raise UnknownNameError(kind, name, known)
+
+
 class SourceError(EmbstoreError):
     """A file, a line of it, or a dataset that cannot be read."""
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self
 
 from embstore.base import atomic, disk
 from embstore.base.errors import ClusterError, EmbstoreError, UsageError
-from embstore.base.installation import install_command
+from embstore.base.installation import needing
 from embstore.base.progress import Observer, Progress
 from embstore.build.job import Model
 from embstore.build.ranges import RangeResult, RangeTask, RangeWorker, Requirement
@@ -164,10 +164,8 @@ def _connected(address: str | None) -> Iterator[Any]:
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if address != "local":
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # attempts to connect, 40 s each; Ray makes 20 of them
-    try:
+    with needing("⦃on=ray⦄ needs Ray", "ray"):
         import ray
-    except ImportError as error:
-        raise UsageError(f"⦃on=ray⦄ needs Ray, which cannot be imported ({error}): {install_command('ray')}") from error
     if ray.is_initialized():
         yield ray
         return

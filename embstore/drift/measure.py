@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import Float64Array, Positions, Vectors, has_direction, in_threads, slices
-from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.errors import QueryError, UsageError, check_known
 from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.metrics.numerics.neighbours import are_equal, n_shared
@@ -30,6 +30,7 @@ from embstore.query.provenance import sample_notes
 from embstore.query.request import Selection, stored_ids
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
+from embstore.storage.files.derived import Answer
 
 PAIRS = ("adjacent", "all")
 N_MOST = 10
@@ -47,8 +48,7 @@ class DriftRequest:
     selection: Selection  # items that may be neighbours, without transforms
 
     def __post_init__(self) -> None:
-        if self.pairs not in PAIRS:
-            raise UnknownNameError("choice of pairs", self.pairs, PAIRS)
+        check_known("choice of pairs", self.pairs, PAIRS)
         if self.k < 1:
             raise UsageError(f"k must be at least 1, not {self.k}.")
         if self.queries and self.n_most is not None:
@@ -149,13 +149,6 @@ _ROWS = 256
 _ROUNDING = 1e-24  # turnover below which two layers differ by the rounding of float64, and not of the float32 vectors
 
 
-class Measured(NamedTuple):
-    """The drift of items, item by item and by pairs of layers, without texts and names, and notes on the items."""
-
-    values: tuple[dict[str, Any], ...]
-    notes: tuple[str, ...]
-
-
 class Neighbourhoods(NamedTuple):
     """The nearest neighbours of some items in a layer.
 
@@ -182,8 +175,10 @@ class _Change(NamedTuple):
     are_tied: NDArray[np.bool_]
 
 
-def measure(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Measured:
+def measure(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Answer:
     """Measure the drift of words, given their ids; without words, find the items that change most and least.
+
+    The rows, item by item and by pairs of layers, are without texts and names.
 
     Raises:
         QueryError: There are too few items, or two spaces have none in common.
@@ -223,7 +218,7 @@ def measure(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Measur
         )
     lists = [[near[end].near for end in pair] for pair in sides.pairs]
     values = [row for place, rank in chosen for row in _values(place, rank, int(items[place]), ids, lists, changes)]
-    return Measured(tuple(values), tuple(notes))
+    return Answer(tuple(values), tuple(notes))
 
 
 def _compared_ids(sides: Sides, request: DriftRequest, words: Sequence[int]) -> tuple[Ids, list[str]]:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from embstore.base.chart import DRIFT
-from embstore.base.errors import NotStoredError, StoreError, UnknownNameError, UsageError
+from embstore.base.errors import NotStoredError, StoreError, UsageError, check_known
 from embstore.base.table import Pivot, ShownColumn, Table, table
-from embstore.drift.measure import DriftRequest, Measured, Sides, find_sides, measure
+from embstore.drift.measure import DriftRequest, Sides, find_sides, measure
 from embstore.query.cache import question_about, vectors_key
 from embstore.query.lookup import Query
 from embstore.query.missing import quoted_list
@@ -46,8 +46,7 @@ def drift(catalog: Catalog, request: DriftRequest, spaces: SpaceFilter, layers: 
     Arguments and errors are those of :meth:`embstore.Store.drift`.
     """
     cards = spaces.select(catalog.cards)
-    if request.against is not None and request.against not in catalog.cards:
-        raise UnknownNameError("space", request.against, catalog.cards)
+    check_known("space", request.against, catalog.cards)
     others = [] if request.against is None else [catalog.cards[request.against]]
     cards = [card for card in cards if card.space != request.against] or cards
     chosen, missing = select_layers([*cards, *others], layers)
@@ -97,18 +96,17 @@ def _find_words(catalog: Catalog, cards: Sequence[Card], queries: Sequence[Query
     return found, notes
 
 
-def _stored_or_measured(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Measured:
+def _stored_or_measured(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Answer:
     """Return the stored drift of the same items; else measure it, and store it where the store can be written."""
     selection, paths = request.selection, sides.catalog.paths
     if selection.where is not None and changing_part(selection.where) is not None:
         return measure(sides, request, words)  # the condition may select other items another time
     question = _question(sides, request, words)
-    answer = read_answer(paths, question)
-    if answer is not None:
-        return Measured(answer.rows, answer.notes)
+    if (answer := read_answer(paths, question)) is not None:
+        return answer
     measured = measure(sides, request, words)
     try:
-        write_answer(paths, question, Answer(measured.values, measured.notes))
+        write_answer(paths, question, measured)
         trim_answers(paths)
     except StoreError:
         pass  # a read-only store or a full disk: the next request measures it again
@@ -127,12 +125,12 @@ def _question(sides: Sides, request: DriftRequest, words: Sequence[int]) -> dict
     ) | {"of": [part for card, layers in compared for part in vectors_key(catalog, card, layers)]}  # fmt: skip
 
 
-def _rows_of(sides: Sides, request: DriftRequest, measured: Measured) -> list[Row]:
+def _rows_of(sides: Sides, request: DriftRequest, measured: Answer) -> list[Row]:
     """Return the rows of the drift of items, with the names of the layers and the texts of the items."""
-    wanted = {item for row in measured.values for item in (row["item_id"], *row["lost"], *row["gained"])}
+    wanted = {item for row in measured.rows for item in (row["item_id"], *row["lost"], *row["gained"])}
     items = sides.catalog.items(wanted) if wanted else {}
     rows = []
-    for row in measured.values:
+    for row in measured.rows:
         (side, layer), (side_2, layer_2) = sides.pairs[row["pair"]]
         item = items[row["item_id"]]
         names = describe(sides.cards[side], layer)

@@ -239,8 +239,10 @@ def snapshot(
     folder = None
     with suppress(OSError, ValueError):
         folder = Path(need("huggingface_hub").snapshot_download(hub_id, revision=revision, local_files_only=True))
-    if folder is not None and _is_usable(folder / model_subfolder(folder), allow_pickle, has_weights):
-        return folder
+    if folder is not None:
+        with suppress(CheckpointError):
+            check_folder(folder / model_subfolder(folder), spec, allow_pickle=allow_pickle, has_weights=has_weights)
+            return folder
     if not download:
         if folder is None:
             raise CheckpointUnavailableError(f"the checkpoint {hub_id!r} is not on this machine")
@@ -287,16 +289,6 @@ def _pickle(hub_id: str, commit: str, subfolder: str) -> str | None:
         return None
     pickles = _below(subfolder, ["pytorch_model.bin", "pytorch_model.bin.index.json"])
     return next((name for name in pickles if name in names), None)
-
-
-def _is_usable(folder: Path, allow_pickle: bool, has_weights: bool) -> bool:
-    """Return whether a folder has config, tokenizer and, if they are needed, weights that may be loaded."""
-    if not is_file(folder / "config.json") or not tokenizer_files(folder):
-        return False
-    weights = weight_files(folder) if has_weights else []
-    return not has_weights or (
-        bool(weights) and all(map(is_file, weights)) and (allow_pickle or has_safetensors(folder))
-    )
 
 
 def _download(spec: str, hub_id: str, revision: str | None, patterns: list[str]) -> Path:

@@ -203,7 +203,7 @@ class Encoder:
                 for texts, skipped in tokenizer.windows(window, poolings=poolings, long=long):
                     yield from skipped
                     for batch in plan_batches([len(text.ids) for text in texts], budget, pad=self._contract.pads):
-                        yield [texts[row] for row in batch.rows]
+                        yield [texts[row] for row in batch]
 
         return run(forward, stream(), budget, steady=steady)
 

@@ -8,7 +8,7 @@ from importlib import import_module, metadata
 from typing import Any
 
 from embstore.base.errors import CheckpointError, UsageError
-from embstore.base.installation import install_command
+from embstore.base.installation import needing
 
 _OUT_OF_MEMORY = re.compile(
     r"can't allocate memory|not enough memory|cannot allocate memory|DefaultCPUAllocator|out of memory", re.I
@@ -17,16 +17,11 @@ _OUT_OF_MEMORY = re.compile(
 
 def need(module: str) -> Any:
     """Import ``torch``, ``transformers``, ``huggingface_hub`` or one of their submodules."""
-    try:
-        with warnings.catch_warnings():
-            # tqdm, about its bars in notebooks without ipywidgets: embstore shows its own.
-            warnings.filterwarnings("ignore", message="IProgress not found")
-            return import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0]
-        raise CheckpointError(
-            f"encoding needs {package}, which cannot be imported ({error}): {install_command('build')}"
-        ) from error
+    package = module.partition(".")[0]
+    with warnings.catch_warnings(), needing(f"encoding needs {package}", "build", CheckpointError):
+        # tqdm, about its bars in notebooks without ipywidgets: embstore shows its own.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        return import_module(module)
 
 
 def versions() -> dict[str, str]:
@@ -76,10 +71,7 @@ def quiet() -> Iterator[None]:
             logging.set_verbosity(verbosity)
             if bars:
                 logging.enable_progress_bar()
-            if hub_bars:
-                hub.enable_progress_bars()
-            else:
-                hub.disable_progress_bars()
+            (hub.enable_progress_bars if hub_bars else hub.disable_progress_bars)()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -90,11 +90,6 @@ class TextPart:
             kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
         )
 
-    @property
-    def has_positions(self) -> bool:
-        """Whether the config states the maximum length in tokens."""
-        return self.loaded.model_type not in _RELATIVE
-
 
 def text_part(config: Any) -> TextPart | None:
     """Return the part of a model with a config that reads text; None if embstore can read none."""
@@ -141,7 +136,7 @@ def max_tokens(hf: Any, part: TextPart) -> int | None:
     family have relative positions, and only the tokenizer's limit.
     """
     limits = [int(hf.model_max_length)] if hf.model_max_length < _MAX_LIMIT else []
-    if part.has_positions:
+    if part.loaded.model_type not in _RELATIVE:
         text = part.config
         stated = (getattr(text, name, None) for name in _POSITIONS)
         positions = next((n for n in stated if isinstance(n, int) and n > 0), None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
-from embstore.base.errors import CheckpointError, UnknownNameError, UsageError, nearest
+from embstore.base.errors import CheckpointError, UsageError, check_known, nearest
 from embstore.base.space import Layers, TopForm
 from embstore.encode.checkpoint_files import MODULES_FILE, is_file, model_subfolder, read_json, sha256
 
@@ -118,8 +118,7 @@ class Recipe:
                 f"no prompt {name!r}: {checkpoint!r} has no prompts (config_sentence_transformers.json). Put a text "
                 "before each item with a template, as in 'query: {text}'."
             )
-        if name not in self.prompts:
-            raise UnknownNameError("prompt", name, self.prompts)
+        check_known("prompt", name, self.prompts)
         return self.prompts[name]
 
     def to_document(self, prompt: str = "") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import EncodeError, UnknownNameError, UsageError
+from embstore.base.errors import EncodeError, UsageError, check_known
 from embstore.base.space import Pooling
 
 Long = Literal["skip", "truncate", "error"]  # treatment of a text longer than the model's context
@@ -82,39 +82,27 @@ class Plan:
     skipped: tuple[Skipped, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Texts of one forward pass, by position, and the length of the longest one in tokens."""
-
-    rows: tuple[int, ...]
-    width: int
-
-
 def default_batch_tokens(device: str) -> int:
     """Return the default number of tokens per batch: 1,024 (about a CPU's caches) on a CPU, 16,384 elsewhere."""
     return CPU_BATCH_TOKENS if device == "cpu" else GPU_BATCH_TOKENS
 
 
-def plan_batches(lengths: Sequence[int], batch_tokens: int, *, pad: bool = True) -> list[Batch]:
+def plan_batches(lengths: Sequence[int], batch_tokens: int, *, pad: bool = True) -> list[list[int]]:
     """Group texts, given by their lengths in tokens, into batches of similar length, the longest first.
+
+    A batch is a list of the positions of its texts, of which the first is the longest.
 
     The longest text of a batch exceeds any other by at most an eighth of the other's length (not without ``pad``), and
     texts × width is at most ``batch_tokens``, except for a batch of one longer text. Every text is in one batch.
     """
-    batches: list[Batch] = []
-    rows: list[int] = []
-    width = 0
+    batches: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
-        length = lengths[row]
+        length, width = lengths[row], lengths[batches[-1][0]] if batches else 0
         is_similar = width - length <= (length // 8 if pad else 0)
-        if rows and not (is_similar and (len(rows) + 1) * width <= batch_tokens):
-            batches.append(Batch(tuple(rows), width))
-            rows = []
-        if not rows:
-            width = length
-        rows.append(row)
-    if rows:
-        batches.append(Batch(tuple(rows), width))
+        if batches and is_similar and (len(batches[-1]) + 1) * width <= batch_tokens:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
     return batches
 
 
@@ -135,10 +123,8 @@ class Weights:
     device_map: str | None = None
 
     def __post_init__(self) -> None:
-        if self.dtype not in WEIGHT_DTYPES:
-            raise UnknownNameError("dtype of weights", self.dtype, WEIGHT_DTYPES)
-        if self.device_map is not None and self.device_map not in DEVICE_MAPS:
-            raise UnknownNameError("device map", self.device_map, DEVICE_MAPS)
+        check_known("dtype of weights", self.dtype, WEIGHT_DTYPES)
+        check_known("device map", self.device_map, DEVICE_MAPS)
         if self.device_map is not None and self.untrained is not None:
             raise UsageError("an untrained model is made on one device: leave out ⦃device-map⦄ or ⦃untrained⦄.")
         if self.untrained is not None and not 0 <= self.untrained < _SEEDS:

@@ -110,16 +110,10 @@ class Piece:
     start: int
 
 
-class NoPieceError(Exception):
-    """The first or last ``n_chars`` do not fill the context, and the text is too long to tokenise whole."""
-
-    def __init__(self, n_chars: int) -> None:
-        super().__init__()
-        self.n_chars = n_chars
-
-
-def find_piece(text: str, limit: int | None, tokenise: Callable[[str], Any], *, from_end: bool) -> Piece | None:
+def find_piece(text: str, limit: int | None, tokenise: Callable[[str], Any], *, from_end: bool) -> Piece | int | None:
     """Return a part of a very long text with the same truncated tokens; None for a text to be tokenised whole.
+
+    A number if so many characters at the beginning or end do not fill the context, and the text is too long for that.
 
     A tokenizer uses about 300 bytes per character, and the model reads only the beginning of a text longer than its
     context, or the end (``from_end``). A part suffices if it has more tokens than the context and a part twice as long
@@ -141,9 +135,7 @@ def find_piece(text: str, limit: int | None, tokenise: Callable[[str], Any], *, 
                 return previous[0]
             previous = candidate
         n_chars *= 2
-    if len(text) <= max_chars:
-        return None
-    raise NoPieceError(max_chars)
+    return None if len(text) <= max_chars else max_chars
 
 
 def _token_positions(tokens: Any, start: int) -> list[tuple[int, int]]:

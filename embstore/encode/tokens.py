@@ -12,7 +12,7 @@ from embstore.encode.extra import first_sentence, need, quiet
 from embstore.encode.models import fenced, load_config, max_tokens, text_part
 from embstore.encode.recipe import read_recipe
 from embstore.encode.records import CPU_BATCH_TOKENS, Long, Plan, Skipped, TooLongError, plan_batches
-from embstore.encode.spans import NoPieceError, Piece, Text, add_items, find_piece, shifted, skip_all
+from embstore.encode.spans import Piece, Text, add_items, find_piece, shifted, skip_all
 
 if TYPE_CHECKING:
     from embstore.encode.recipe import Recipe
@@ -202,11 +202,10 @@ class Tokenizer:
         limit, from_end = self.max_tokens, self._hf.truncation_side == "left"
         if len(passages) == 1:
             [passage] = passages
-            try:
-                piece = find_piece(passage.text, limit, self._truncated, from_end=from_end)
-            except NoPieceError as error:
+            piece = find_piece(passage.text, limit, self._truncated, from_end=from_end)
+            if isinstance(piece, int):
                 end = "last" if from_end else "first"
-                cut = f"its {end} {error.n_chars:,} characters do not fill {self.context}, {limit} tokens"
+                cut = f"its {end} {piece:,} characters do not fill {self.context}, {limit} tokens"
                 yield self._shorten(passage, None, f"{cut}, and no more are read", None, poolings, long)
                 return
             if piece is not None:

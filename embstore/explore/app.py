@@ -12,15 +12,14 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from http.cookies import CookieError, SimpleCookie
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from embstore.base.errors import EmbstoreError, UsageError
@@ -85,23 +84,19 @@ class Door:
         if port != str(self.port) or not (host in self.hosts or (self.any_address and _is_address(host))):
             raise Refusal(421, "the Host header names another server. Open the URL that embstore explore printed.")
 
-    def check_origin(self, headers: dict[str, str], path: str) -> None:
+    def check_origin(self, request: Request) -> None:
         """Raise Refusal for a request that another page makes; a link to the page itself is followed."""
-        origin = headers.get("origin")
-        if origin is not None and origin != f"http://{headers['host']}":
+        headers = request.headers
+        if headers.get("origin") not in (None, f"http://{headers['host']}"):
             raise Refusal(403, "the request comes from another page (Origin).")
-        if path != "/" and headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        if request["path"] != "/" and headers.get("sec-fetch-site") not in (None, "same-origin", "none"):
             raise Refusal(403, "the request comes from another page (Sec-Fetch-Site).")
 
-    def check_token(self, headers: dict[str, str], query: bytes, path: str) -> None:
+    def check_token(self, request: Request) -> None:
         """Raise Refusal unless the cookie, or at the page's own address the URL, has the token."""
-        try:
-            found = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
-        except CookieError:
-            found = None
-        tokens = [] if found is None else [found.value]
-        if path == "/":
-            tokens += parse_qs(query.decode("latin-1")).get("token", [])
+        tokens = [request.cookies.get(self.cookie, "")]
+        if request["path"] == "/":
+            tokens += request.query_params.getlist("token")
         if not any(hmac.compare_digest(token.encode(), self.token.encode()) for token in tokens):
             raise Refusal(403, "the token is missing or wrong. Open the URL that embstore explore printed.")
 
@@ -129,7 +124,9 @@ class Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = dict(message) | {"headers": _with_defaults(message.get("headers", []))}
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         try:
@@ -140,13 +137,13 @@ class Guard:
             await refusal_response(refusal)(scope, receive, send_with_headers)
 
     def _check(self, scope: Scope) -> None:
-        names = [name for name, _ in scope["headers"]]
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        if names.count(b"host") != 1 or names.count(b"origin") > 1:
+        request = Request(scope)
+        headers = request.headers
+        if len(headers.getlist("host")) != 1 or len(headers.getlist("origin")) > 1:
             raise Refusal(400, "the request must have one Host header, and at most one Origin.")
         self._door.check_host(headers["host"])
-        self._door.check_origin(headers, scope["path"])
-        self._door.check_token(headers, scope["query_string"], scope["path"])
+        self._door.check_origin(request)
+        self._door.check_token(request)
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()) or len(length) > 9 or int(length) > LARGEST_BODY:
             raise _too_large()
@@ -176,16 +173,8 @@ def _limited(receive: Receive) -> Receive:
     return limited
 
 
-def _with_defaults(headers: Any) -> list[tuple[bytes, bytes]]:
-    there = [(bytes(name).lower(), bytes(value)) for name, value in headers]
-    names = {name for name, _ in there}
-    return there + [(n.encode(), v.encode()) for n, v in _HEADERS.items() if n.encode() not in names]
-
-
-def refusal_response(refusal: Refusal) -> Any:
-    """Return the answer to a refused request, as a response of starlette; what is left of its body is not read."""
-    from starlette.responses import PlainTextResponse
-
+def refusal_response(refusal: Refusal) -> Response:
+    """Return the answer to a refused request; what is left of its body is not read."""
     return PlainTextResponse(f"embstore explore: {refusal.reason}\n", refusal.status, {"connection": "close"})
 
 
@@ -324,8 +313,7 @@ def _answering(answer: Answer, report: Callable[[str], None]) -> Answer:
                     return _json({"error": str(error), "kind": type(error).__name__}, 422)
         except Refusal as refusal:
             report(report_line(request.scope, refusal))
-            response: Response = refusal_response(refusal)
-            return response
+            return refusal_response(refusal)
         except Cancelled:
             return Response(status_code=499)
         except Exception as error:

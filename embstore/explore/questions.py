@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embstore.base.arrays import cosines_of, has_direction, square_norms
-from embstore.base.errors import EmbstoreError, QueryError, UnknownNameError, UsageError
+from embstore.base.errors import EmbstoreError, QueryError, UnknownNameError, UsageError, check_known
 from embstore.base.summary import in_float64
 from embstore.base.table import Table
 from embstore.base.text import N_TOKENS
@@ -97,8 +97,7 @@ def _parameters(store: Reading, name: str, given: Mapping[str, Any]) -> dict[str
     declared = {each["name"]: each for each in store.explain(name).to_dict()["parameters"]}
     found: dict[str, Any] = {}
     for key, value in given.items():
-        if key not in declared:
-            raise UnknownNameError(f"parameter of {name}", key, declared)
+        check_known(f"parameter of {name}", key, declared)
         if value in (None, "", []):
             continue
         found[key] = _words(value) if key in SETS or declared[key]["repeatable"] else value
@@ -147,11 +146,9 @@ def table_json(found: Table) -> dict[str, Any]:
 def residuals(store: Reading, dataset: str, space: str, layer: str) -> dict[str, Any]:
     """Return the pairs with the largest difference between the rank of the cosine and the rank of the score."""
     known = [name for name, kind in store.catalog.datasets().items() if kind.endswith("pairs")]
-    if dataset not in known:
-        raise UnknownNameError("dataset of pairs", dataset, known)
+    check_known("dataset of pairs", dataset, known)
     layers = layer_names(store, space)
-    if layer not in layers:
-        raise UnknownNameError("layer", layer, layers)
+    check_known("layer", layer, layers)
     card = store.catalog.cards[space]
     total = len(store.catalog.dataset(dataset, card.unit)["item_id"])
     found = store.sql(_pairs_select(dataset, card, layer, ", count(*) OVER () AS n"))

@@ -9,13 +9,12 @@ import sys
 import time
 import webbrowser
 from collections.abc import Callable
-from importlib import import_module
 from threading import Thread
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from embstore.base.errors import UsageError
-from embstore.base.installation import install_command
+from embstore.base.installation import needing
 from embstore.explore.items import Reading
 
 PORT = 8765
@@ -34,10 +33,10 @@ class Server:
     """
 
     def __init__(self, store: Reading, host: str, port: int, report: Callable[[str], None]) -> None:
-        uvicorn = _need("uvicorn")
-        _need("starlette")
-        from embstore.explore.app import Door, make_app
+        with needing("the explorer needs uvicorn and starlette", "explore"):
+            import uvicorn
 
+            from embstore.explore.app import Door, make_app
         store.refresh()
         assert store.catalog is not None  # raises StoreError if there is no store
         store.refresh()
@@ -95,15 +94,6 @@ class Server:
         return f'<a href="{html.escape(self.url)}" target="_blank" rel="noopener">{html.escape(self.url)}</a>'
 
 
-def _need(module: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise UsageError(
-            f"the explorer needs {module}, which cannot be imported ({error}): {install_command('explore')}"
-        ) from error
-
-
 def _listen(host: str, port: int) -> tuple[socket.socket, list[str]]:
     """Return a socket that listens on a port or on the next one that is free, and notes."""
     notes = []
@@ -116,7 +106,10 @@ def _listen(host: str, port: int) -> tuple[socket.socket, list[str]]:
         raise UsageError(f"port must be from 0 to 65535, not {port}.")
     for number in range(port, min(port + _TRIED, 65_536)):
         try:
-            listening = _bind(host, number)
+            listening = socket.create_server(
+                (host, number), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128,
+                dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
+            )  # fmt: skip
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 continue
@@ -128,18 +121,3 @@ def _listen(host: str, port: int) -> tuple[socket.socket, list[str]]:
             notes.append(f"Port {port} is in use: {number} is used instead.")
         return listening, notes
     raise UsageError(f"ports {port} to {port + _TRIED - 1} are in use. Choose another ⦃port⦄.")
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if socket.has_dualstack_ipv6() and host == "::":
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(128)
-    except BaseException:
-        listening.close()
-        raise
-    return listening

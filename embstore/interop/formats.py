@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError, check_known
 from embstore.interop.records import with_record_beside
 from embstore.interop.vector_file import ReadOptions, VectorFile, check_regular, is_folder, open_stream
 from embstore.sources.files import file_type
@@ -113,8 +113,7 @@ def _function(place: str) -> Callable[..., Any]:
 def find_writer(dest: Path, format_name: str | None) -> str:
     """Return the name of the format of an export: the one given, else by the suffix of its place."""
     if format_name is not None:
-        if format_name not in WRITERS:
-            raise UnknownNameError("format", format_name, WRITERS)
+        check_known("format", format_name, WRITERS)
         return format_name
     by_suffix = {suffix: name for name, writer in WRITERS.items() for suffix in writer.suffixes}
     if dest.suffix.lower() not in by_suffix:
@@ -132,8 +131,7 @@ _FIRST_BYTES = {b"\x93NUMPY": "npy", b"PAR1": "parquet", b"ARROW1": "arrow", b"\
 
 def open_vectors(path: Path, format_name: str | None, options: ReadOptions) -> VectorFile:
     """Open a file of vectors."""
-    if format_name is not None and format_name not in READERS:
-        raise UnknownNameError("format", format_name, READERS)
+    check_known("format", format_name, READERS)
     name = format_name or find_format(path)
     file = READERS[name].open(path, options)
     has_no_record = name in ("word2vec", "word2vec-binary")

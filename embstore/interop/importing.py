@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from embstore.base import __version__, disk
-from embstore.base.errors import SourceError, StoreError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, StoreError, UsageError, check_known
 from embstore.base.progress import Observer, Progress, observing
 from embstore.base.sharding import Parts, ShardSpec
 from embstore.base.space import Layer, Layers, Pooling, Template, Unit, check_space_name
@@ -54,10 +54,8 @@ class ImportOptions:
 
     def __post_init__(self) -> None:
         check_space_name(self.name)
-        if self.dtype is not None and self.dtype not in DTYPES:
-            raise UnknownNameError("dtype", self.dtype, DTYPES)
-        if self.index not in KINDS:
-            raise UnknownNameError("kind of index", self.index, KINDS)
+        check_known("dtype", self.dtype, DTYPES)
+        check_known("kind of index", self.index, KINDS)
         if self.shard_bytes < 1:
             raise UsageError(f"shard_bytes must be at least 1, not {self.shard_bytes}.")
 

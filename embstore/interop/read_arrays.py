@@ -6,7 +6,7 @@ gensim's own format, which is a pickle, and AnnData (.h5ad), which their package
 
 import hashlib
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -17,23 +17,21 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError, check_known
 from embstore.base.space import Unit
-from embstore.base.text import parse_marked
-from embstore.interop.records import CARD_FILE, read_record, recorded_layers, recorded_origin
+from embstore.base.text import Span, parse_marked
+from embstore.interop.records import CARD_FILE, read_record, with_record
 from embstore.interop.vector_file import (
     NO_TEXTS,
-    Block,
+    Marked,
     ReadOptions,
     Texts,
     VectorFile,
     array_texts,
-    batched,
     check_expansion,
     check_regular,
+    file_of_rows,
     file_texts,
-    rows_per_block,
-    with_vectors,
 )
 from embstore.sources.files import open_binary
 
@@ -54,11 +52,7 @@ class RawArray:
     dtype: np.dtype[np.generic]  # with its byte order
     offset: int = 0  # of its first byte in the file
     fortran: bool = False  # the first index varies fastest
-
-    @property
-    def n_layers(self) -> int:
-        """Number of layers."""
-        return self.shape[0] if len(self.shape) == 3 else 1
+    is_bfloat16: bool = False  # its numbers are the upper halves of float32, and ``dtype`` is uint16
 
     def mapped(self) -> NDArray[Any]:
         """Return the array mapped into memory; its pages count as memory as long as the mapping is referred to."""
@@ -66,52 +60,24 @@ class RawArray:
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order)
 
     def rows(self, start: int, end: int) -> NDArray[Any]:
-        """Return the vectors of some rows (layers, end - start, dim)."""
+        """Return the vectors of some rows, (end - start, dim) or (layers, end - start, dim)."""
         try:
             found = np.array(self.mapped()[..., start:end, :])
         except ValueError as error:
             raise SourceError(f"{self.path} ends too early, or is damaged: {error}. Copy it again.") from error
-        return found if found.ndim == 3 else found[None]
+        return (found.astype(np.uint32) << 16).view(np.float32) if self.is_bfloat16 else found
 
-
-def check_vectors(name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
-    """Raise SourceError unless an array has vectors of one layer (n, dim) or of all (layers, n, dim), at least one."""
-    if dtype.kind not in "fiu":
-        raise SourceError(f"{name} has values of type {dtype}, and vectors are real numbers. Convert it to float32.")
-    if len(shape) not in (2, 3):
-        raise SourceError(
-            f"{name} has {len(shape)} axes, {tuple(shape)}. Vectors of one layer have 2, (n, dim), and of all layers "
-            "3, (layers, n, dim)."
-        )
-    if 0 in shape:
-        raise SourceError(f"{name} has no vectors: its shape is {tuple(shape)}. Give a file with at least one vector.")
+    def file(self, format_name: str, texts: Callable[[], Texts], hashed: tuple[Path, ...]) -> VectorFile:
+        """Return it with its texts as a file of vectors."""
+        return file_of_rows(str(self.path), format_name, self.shape, self.dtype, self.rows, texts, hashed=hashed)
 
 
 def memory_file(
-    name: str, format_name: str, vectors: NDArray[Any], texts: "partial[Texts]", hashed: tuple[Path, ...] = (),
-    notes: tuple[str, ...] = (),
-) -> VectorFile:  # fmt: skip
+    name: str, format_name: str, vectors: NDArray[Any], texts: Callable[[], Texts], **more: Any
+) -> VectorFile:
     """Return an array in memory, (n, dim) or (layers, n, dim), with a function that yields its texts, as a file."""
-    layered = vectors if vectors.ndim == 3 else vectors[None]
-    n_layers, n, dim = layered.shape
-    return VectorFile(
-        name, format_name, n_layers, dim, vectors.dtype.str,
-        lambda: with_vectors(
-            name, n, lambda start, end: layered[:, start:end], texts(rows=rows_per_block(n_layers, dim))
-        ),
-        hashed=hashed, notes=notes,
-    )  # fmt: skip
-
-
-def _raw_file(array: RawArray, format_name: str, texts: "partial[Texts]") -> VectorFile:
-    """Return an array in a file, read block by block, as a file of vectors."""
-    check_vectors(str(array.path), array.shape, array.dtype)
-    n, dim = array.shape[-2:]
-    rows = rows_per_block(array.n_layers, dim, array.dtype.itemsize)
-    return VectorFile(
-        str(array.path), format_name, array.n_layers, dim, array.dtype.str,
-        lambda: with_vectors(str(array.path), n, array.rows, texts(rows=rows)), n=n,
-    )  # fmt: skip
+    shape, dtype = vectors.shape, vectors.dtype
+    return file_of_rows(name, format_name, shape, dtype, lambda a, b: vectors[..., a:b, :], texts, **more)
 
 
 def open_npy(path: Path, options: ReadOptions) -> VectorFile:
@@ -123,7 +89,7 @@ def open_npy(path: Path, options: ReadOptions) -> VectorFile:
     with open_binary(path, str(path)) as file:
         array = _read_header(file, path)
     if not array.dtype.hasobject:
-        return replace(_raw_file(array, "npy", texts), hashed=hashed)
+        return array.file("npy", texts, hashed)
     if not options.allow_pickle:
         raise SourceError(f"{path} {_PICKLED}")
     with open_binary(path, str(path)) as file:
@@ -132,8 +98,7 @@ def open_npy(path: Path, options: ReadOptions) -> VectorFile:
         vectors = np.array([np.asarray(row, np.float64) for row in loaded])
     except (ValueError, TypeError) as error:
         raise SourceError(f"{path}: its rows are not vectors of one length ({error}). Give one length.") from error
-    check_vectors(str(path), vectors.shape, vectors.dtype)
-    return memory_file(str(path), "npy", vectors, texts, hashed, (unpickled_note(path),))
+    return memory_file(str(path), "npy", vectors, texts, hashed=hashed, notes=(unpickled_note(path),))
 
 
 def unpickled_note(path: Path) -> str:
@@ -144,9 +109,7 @@ def unpickled_note(path: Path) -> str:
 def open_npy_folder(path: Path, options: ReadOptions) -> VectorFile:
     """Open a folder with vectors.npy and texts.jsonl; card.json names the layers."""
     file = open_npy(path / "vectors.npy", replace(options, texts=options.texts or path / "texts.jsonl"))
-    record = read_record(path / CARD_FILE)
-    layers = recorded_layers(record, file.n_layers)
-    return replace(file, name=str(path), format="npy-folder", layers=layers, origin=recorded_origin(record))
+    return with_record(replace(file, name=str(path), format="npy-folder"), read_record(path / CARD_FILE))
 
 
 def open_npz(path: Path, options: ReadOptions) -> VectorFile:
@@ -167,11 +130,6 @@ def open_npz(path: Path, options: ReadOptions) -> VectorFile:
             remedy = "save it with numpy.savez, which does not compress"
             check_expansion(str(path), info.file_size, info.compress_size, remedy)
     array = _uncompressed(path, members[chosen])
-    vectors = _load_member(path, chosen, options.allow_pickle) if array is None else np.empty(0)
-    source = array or vectors
-    if source.dtype.hasobject:
-        raise SourceError(f"{path} {_PICKLED}")
-    check_vectors(str(path), source.shape, source.dtype)
     hashed: tuple[Path, ...] = (path,)
     if options.texts is not None:
         texts, hashed = partial(file_texts, options.texts, options.column), (path, options.texts)
@@ -179,9 +137,10 @@ def open_npz(path: Path, options: ReadOptions) -> VectorFile:
         texts = partial(array_texts, _load_member(path, labels, options.allow_pickle), str(path))
     else:
         raise UsageError(f"{path}: {NO_TEXTS}")
-    if array is None:
-        return memory_file(str(path), "npz", vectors, texts, hashed)
-    return replace(_raw_file(array, "npz", texts), hashed=hashed, n=None)
+    if array is not None:
+        return array.file("npz", texts, hashed)
+    vectors = _load_member(path, chosen, options.allow_pickle)
+    return memory_file(str(path), "npz", vectors, texts, hashed=hashed)
 
 
 def _read_header(file: IO[bytes], path: Path) -> RawArray:
@@ -215,8 +174,7 @@ def _load_member(path: Path, name: str, allow_pickle: bool) -> NDArray[Any]:
 def _chosen_array(path: Path, names: list[str], requested: str | None) -> str:
     """Return the name of the array of vectors in an archive."""
     if requested is not None:
-        if requested not in names:
-            raise UnknownNameError("array", requested, names)
+        check_known("array", requested, names)
         return requested
     others = [name for name in names if name not in _TEXT_ARRAYS and name != "ids"]
     if len(others) != 1:
@@ -241,8 +199,7 @@ def array_file(texts: Sequence[str], array: NDArray[Any], unit: Unit) -> VectorF
     for text in texts:
         if not isinstance(text, str):
             raise SourceError(f"texts are strings, and one is {type(text).__name__}: {text!r}.")
-    check_vectors(_IN_MEMORY, array.shape, array.dtype)
-    return memory_file(_IN_MEMORY, "array", array, partial(_given_texts, texts, unit))
+    return memory_file(_IN_MEMORY, "array", array, lambda: map(_marked if unit is Unit.OCCURRENCE else str, texts))
 
 
 def array_digest(texts: Sequence[str], array: NDArray[Any]) -> str:
@@ -256,15 +213,9 @@ def array_digest(texts: Sequence[str], array: NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def _given_texts(texts: Sequence[str], unit: Unit, rows: int) -> Texts:
-    """Yield texts, some rows at a time; of occurrences with their sentences."""
-    for part, _, _ in batched(texts, rows):
-        if unit is Unit.OCCURRENCE:
-            items = [parse_marked(text) for text in part]
-            spans = [item.span for item in items if item.span is not None]
-            yield [item.text for item in items], [item.context or "" for item in items], spans
-        else:
-            yield part, None, None
+def _marked(text: str) -> Marked:
+    item = parse_marked(text)
+    return Marked(item.text, item.context or "", item.span or Span(0, 0))
 
 
 def open_gensim(path: Path, options: ReadOptions) -> VectorFile:
@@ -288,8 +239,8 @@ def open_gensim(path: Path, options: ReadOptions) -> VectorFile:
             f"{path} has no keyed vectors, but a {type(loaded).__name__}. Save its vectors: model.wv.save"
         )
     beside = sorted(file for file in path.parent.glob(f"{path.name}.*.npy") if file.is_file())
-    names = partial(batched, [str(text) for text in texts])
-    return memory_file(str(path), "gensim", vectors, names, (path, *beside), (unpickled_note(path),))
+    hashed, notes = (path, *beside), (unpickled_note(path),)
+    return memory_file(str(path), "gensim", vectors, lambda: map(str, texts), hashed=hashed, notes=notes)
 
 
 def open_anndata(path: Path, options: ReadOptions) -> VectorFile:
@@ -308,19 +259,16 @@ def open_anndata(path: Path, options: ReadOptions) -> VectorFile:
     if known.get(name) is None:
         raise UnknownNameError("matrix", name, [key for key, matrix in known.items() if matrix is not None])
     matrix: Any = known[name]
-    check_vectors(str(path), matrix.shape, np.dtype(matrix.dtype))
     if options.column is not None and options.column not in opened.obs:
         raise UnknownNameError("column", options.column, opened.obs.columns)
     texts = [str(text) for text in (opened.obs_names if options.column is None else opened.obs[options.column])]
-    rows = rows_per_block(1, matrix.shape[1])
 
-    def blocks() -> Iterator[Block]:
-        for start in range(0, len(texts), rows):
-            part = matrix[start : start + rows]
-            dense = part.toarray() if hasattr(part, "toarray") else np.asarray(part)
-            yield Block(texts[start : start + rows], dense[None], start + 1)
+    def rows(start: int, end: int) -> NDArray[Any]:
+        part = matrix[start:end]
+        return np.asarray(part.toarray() if hasattr(part, "toarray") else part)
 
-    return VectorFile(str(path), "anndata", 1, matrix.shape[1], np.dtype(matrix.dtype).str, blocks, hashed=(path,))
+    dtype = np.dtype(matrix.dtype)
+    return file_of_rows(str(path), "anndata", matrix.shape, dtype, rows, lambda: iter(texts), hashed=(path,))
 
 
 def _package(module: str, missing: str) -> Any:

@@ -6,27 +6,30 @@ by its library, since that one knows no bfloat16 in NumPy and loads whole tensor
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base import documents
-from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.arrays import slices
+from embstore.base.errors import SourceError, UsageError, check_known
 from embstore.base.text import Span
-from embstore.interop.read_arrays import RawArray, check_vectors
-from embstore.interop.records import METADATA_KEY, parse_record, recorded_layers, recorded_origin
+from embstore.interop.read_arrays import RawArray
+from embstore.interop.records import METADATA_KEY, parse_record, with_record
 from embstore.interop.vector_file import (
     NO_TEXTS,
+    TEXTS_AT_ONCE,
+    Marked,
     ReadOptions,
     Texts,
     VectorFile,
     check_regular,
+    file_of_rows,
     file_texts,
-    rows_per_block,
-    with_vectors,
 )
 from embstore.sources.files import open_binary
 
@@ -38,23 +41,6 @@ _DTYPES = {
 _NOT_VECTORS = ("item_ids", "texts", "text_offsets", "contexts", "context_offsets", "starts", "ends")
 
 
-class Tensor(NamedTuple):
-    """A tensor of a file."""
-
-    array: RawArray
-    is_bfloat16: bool
-
-    @property
-    def dtype(self) -> str:
-        """Name of its type."""
-        return "bfloat16" if self.is_bfloat16 else self.array.dtype.str
-
-    def rows(self, start: int, end: int) -> NDArray[Any]:
-        """Return the vectors of some rows (layers, end - start, dim)."""
-        found = self.array.rows(start, end)
-        return (found.astype(np.uint32) << 16).view(np.float32) if self.is_bfloat16 else found
-
-
 def open_safetensors(path: Path, options: ReadOptions) -> VectorFile:
     """Open a safetensors file, whose texts are its own or in the file of ``--texts``."""
     size = check_regular(path)
@@ -62,31 +48,28 @@ def open_safetensors(path: Path, options: ReadOptions) -> VectorFile:
     chosen = _vectors(path, tensors, options.vector_column)
     first = chosen[0]
     for tensor in chosen:
-        check_vectors(str(path), tensor.array.shape, np.dtype(np.float32) if tensor.is_bfloat16 else tensor.array.dtype)
-        if (tensor.array.shape, tensor.dtype) != (first.array.shape, first.dtype):
-            raise SourceError(f"{path}: its layers differ in shape or type: {first.array.shape}, {tensor.array.shape}.")
-    n_layers = sum(tensor.array.n_layers for tensor in chosen)
-    n, dim = first.array.shape[-2:]
-    rows = rows_per_block(n_layers, dim, first.array.dtype.itemsize)
-    own = {name: tensors[name].array for name in _NOT_VECTORS if name in tensors}
+        if (tensor.shape, tensor.dtype, tensor.is_bfloat16) != (first.shape, first.dtype, first.is_bfloat16):
+            raise SourceError(f"{path}: its layers differ in shape or type: {first.shape}, {tensor.shape}.")
+    own = {name: tensors[name] for name in _NOT_VECTORS if name in tensors}
     if options.texts is None and "texts" not in own:
         raise UsageError(f"{path}: {NO_TEXTS}")
 
     def texts() -> Texts:
-        return _own_texts(own, path, rows) if options.texts is None else file_texts(options.texts, options.column, rows)
+        return _own_texts(own, path) if options.texts is None else file_texts(options.texts, options.column)
 
-    def vectors(start: int, end: int) -> NDArray[Any]:
-        return np.concatenate([tensor.rows(start, end) for tensor in chosen])
+    def rows(start: int, end: int) -> NDArray[Any]:
+        return np.stack([tensor.rows(start, end) for tensor in chosen])
 
-    record = parse_record(metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None)
-    return VectorFile(
-        str(path), "safetensors", n_layers, dim, first.dtype, lambda: with_vectors(str(path), n, vectors, texts()),
-        layers=recorded_layers(record, n_layers), origin=recorded_origin(record),
-        hashed=(path,) if options.texts is None else (path, options.texts), n=n,
-    )  # fmt: skip
+    shape = first.shape if len(chosen) == 1 else (len(chosen), *first.shape)
+    rows_of = first.rows if len(chosen) == 1 else rows
+    hashed = (path,) if options.texts is None else (path, options.texts)
+    file = file_of_rows(str(path), "safetensors", shape, first.dtype, rows_of, texts, hashed=hashed)
+    if first.is_bfloat16:
+        file = replace(file, dtype="bfloat16")
+    return with_record(file, parse_record(metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None))
 
 
-def _read_header(path: Path, size: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read_header(path: Path, size: int) -> tuple[dict[str, RawArray], dict[str, Any]]:
     """Return the tensors of a file by name, and its metadata; every tensor lies within the file."""
     with open_binary(path, str(path)) as file:
         length = int.from_bytes(file.read(8), "little")
@@ -101,7 +84,7 @@ def _read_header(path: Path, size: int) -> tuple[dict[str, Tensor], dict[str, An
     return tensors, metadata
 
 
-def _tensor(path: Path, entry: dict[str, Any], begin: int, size: int) -> Tensor:
+def _tensor(path: Path, entry: dict[str, Any], begin: int, size: int) -> RawArray:
     """Return the tensor of an entry of the header, after checking that it lies within the file."""
     shape, (start, end) = tuple(map(int, entry["shape"])), map(int, entry["data_offsets"])
     name = entry["dtype"]
@@ -113,19 +96,18 @@ def _tensor(path: Path, entry: dict[str, Any], begin: int, size: int) -> Tensor:
         raise ValueError(f"a tensor at {start} to {end} of {size - begin} bytes")
     if name in _DTYPES and end - start != n_bytes:
         raise ValueError(f"{end - start} bytes for the shape {shape}")
-    return Tensor(RawArray(path, shape, dtype, begin + start), name == "BF16")
+    return RawArray(path, shape, dtype, begin + start, is_bfloat16=name == "BF16")
 
 
-def _vectors(path: Path, tensors: dict[str, Tensor], requested: str | None) -> list[Tensor]:
+def _vectors(path: Path, tensors: dict[str, RawArray], requested: str | None) -> list[RawArray]:
     """Return the tensors of vectors: the one requested, else one for each layer, else the only one that fits."""
     if requested is not None:
-        if requested not in tensors:
-            raise UnknownNameError("tensor", requested, tensors)
+        check_known("tensor", requested, tensors)
         return [tensors[requested]]
     layers = [name for name in tensors if re.fullmatch(r"layer_(\d+|raw|normed|projection|output)", name)]
     if layers:
         return [tensors[name] for name in sorted(layers, key=_position)]
-    found = [name for name, it in tensors.items() if name not in _NOT_VECTORS and len(it.array.shape) in (2, 3)]
+    found = [name for name, it in tensors.items() if name not in _NOT_VECTORS and len(it.shape) in (2, 3)]
     if len(found) != 1:
         raise UsageError(
             f"{path} has {len(tensors)} tensors: {', '.join(list(tensors)[:20])}. Name that of the vectors: "
@@ -140,37 +122,35 @@ def _position(name: str) -> tuple[bool, int]:
     return (not layer.isdigit(), int(layer) if layer.isdigit() else 0)
 
 
-def _own_texts(arrays: Mapping[str, RawArray], path: Path, rows: int) -> Texts:
+def _own_texts(arrays: Mapping[str, RawArray], path: Path) -> Texts:
     """Yield the texts that an export stores as tensors: their UTF-8 in one, and where each ends in another.
 
     Args:
         arrays: ``texts`` (bytes), ``text_offsets`` (n + 1), of occurrences also ``contexts``, ``context_offsets``
             (n + 1), ``starts`` (n) and ``ends`` (n).
         path: The file.
-        rows: Number of texts of a block.
     """
     if "text_offsets" not in arrays:
         raise SourceError(f"{path} has texts without text_offsets. Name a file with the texts: ⦃texts=FILE⦄")
     n = arrays["text_offsets"].shape[0] - 1
     has_spans = {"contexts", "context_offsets", "starts", "ends"} <= {*arrays}
-    for start in range(0, n, rows):
-        end = min(start + rows, n)
-        texts = _strings(arrays["texts"], arrays["text_offsets"], start, end, path)
+    for part in slices(n, TEXTS_AT_ONCE):
+        texts = _strings(arrays["texts"], arrays["text_offsets"], part, path)
         if not has_spans:
-            yield texts, None, None
+            yield from texts
             continue
-        contexts = _strings(arrays["contexts"], arrays["context_offsets"], start, end, path)
-        starts, ends = (arrays[name].mapped()[start:end].tolist() for name in ("starts", "ends"))
-        yield texts, contexts, [Span(*pair) for pair in zip(starts, ends, strict=True)]
+        contexts = _strings(arrays["contexts"], arrays["context_offsets"], part, path)
+        spans = map(Span, *(arrays[name].mapped()[part].tolist() for name in ("starts", "ends")))
+        yield from map(Marked, texts, contexts, spans)
 
 
-def _strings(data: RawArray, offsets: RawArray, start: int, end: int, path: Path) -> list[str]:
+def _strings(data: RawArray, offsets: RawArray, part: slice, path: Path) -> list[str]:
     """Return the strings of some rows."""
-    bounds: list[int] = offsets.mapped()[start : end + 1].tolist()
+    bounds: list[int] = offsets.mapped()[part.start : part.stop + 1].tolist()
     if any(a > b for a, b in pairwise(bounds)) or not 0 <= bounds[0] <= bounds[-1] <= data.shape[0]:
         raise SourceError(f"{path} is damaged: its texts end in no order. Copy it again.")
     if bounds[-1] == bounds[0]:
-        return [""] * (end - start)
+        return [""] * (len(bounds) - 1)
     whole = np.array(data.mapped()[bounds[0] : bounds[-1]]).tobytes()
     try:
         return [whole[a - bounds[0] : b - bounds[0]].decode() for a, b in pairwise(bounds)]

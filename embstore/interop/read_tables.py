@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UsageError, check_known
 from embstore.base.text import Span
-from embstore.interop.records import METADATA_KEY, parse_record, read_record, recorded_layers, recorded_origin
-from embstore.interop.vector_file import Block, ReadOptions, VectorFile, check_regular, rows_per_block
+from embstore.interop.records import METADATA_KEY, parse_record, read_record, with_record
+from embstore.interop.vector_file import Block, Marked, ReadOptions, VectorFile, check_regular, rows_per_block
 from embstore.sources.files import is_file, open_binary
 
 _TEXT_COLUMNS = ("text", "word", "token", "key", "sentence")
@@ -143,18 +143,18 @@ def open_table(source: VectorTable, options: ReadOptions) -> VectorFile:
     n_layers = len(ids) or len(vectors)
     rows = rows_per_block(n_layers, dim)
     read = partial(_long_blocks, ids=ids) if ids else _wide_blocks
-    return VectorFile(
+    file = VectorFile(
         source.name, source.format, n_layers, dim, dtype, lambda: read(source, [text, *spans], vectors, dim, rows),
-        layers=recorded_layers(record, n_layers), origin=recorded_origin(record), hashed=source.files,
+        hashed=source.files,
     )  # fmt: skip
+    return with_record(file, record)
 
 
 def _text_column(source: VectorTable, requested: str | None) -> str:
     """Return the column with the texts."""
     names = source.schema.names
     if requested is not None:
-        if requested not in names:
-            raise UnknownNameError("column", requested, names)
+        check_known("column", requested, names)
         return requested
     strings = [field.name for field in source.schema if _is_string(field.type)]
     found = next((name for name in _TEXT_COLUMNS if name in strings), strings[0] if len(strings) == 1 else None)
@@ -169,8 +169,7 @@ def _vector_columns(source: VectorTable, requested: str | None) -> list[str]:
     """Return the columns with vectors, one for each layer."""
     lists = [field.name for field in source.schema if _is_vector(field.type)]
     if requested is not None:
-        if requested not in source.schema.names:
-            raise UnknownNameError("column", requested, source.schema.names)
+        check_known("column", requested, source.schema.names)
         if requested not in lists:
             kind = source.schema.field(requested).type
             raise UsageError(
@@ -310,7 +309,7 @@ def _block(batch: pa.RecordBatch, columns: list[str], vectors: NDArray[Any], nam
             raise SourceError(f"{name}:{first + values.index(None)}: {column} is null, and each vector needs its text.")
     if not all(isinstance(text, str) for text in texts):
         raise SourceError(f"{name}: the column {columns[0]!r} is not of texts. Name another: ⦃--column=NAME⦄")
-    if not spans:
-        return Block(texts, vectors, first)
-    contexts, starts, ends = spans
-    return Block(texts, vectors, first, contexts, [Span(*span) for span in zip(starts, ends, strict=True)])
+    if spans:
+        rows = zip(texts, *spans, strict=True)
+        texts = [Marked(text, context, Span(start, end)) for text, context, start, end in rows]
+    return Block(texts, vectors, first)

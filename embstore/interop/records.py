@@ -47,20 +47,20 @@ def parse_record(data: Any) -> Any:
         return None
 
 
-def with_record_beside(file: VectorFile, path: Path) -> VectorFile:
-    """Return a file of vectors with the layers and the origin that the record beside it names, if they fit it."""
-    record = read_record(path.with_name(f"{path.name}.{CARD_FILE}"))
-    origin = recorded_origin(record)
-    if origin is None or origin["dim"] != file.dim:
-        return file
-    return replace(file, layers=recorded_layers(record, file.n_layers), origin=origin)
-
-
-def recorded_layers(record: Any, n_layers: int) -> Layers | None:
-    """Return the layers that a record names; None if it names none, or not as many as there are."""
+def with_record(file: VectorFile, record: Any) -> VectorFile:
+    """Return a file of vectors with the layers and the card that the record of an export names, if it is one."""
     card = _card(record)
-    if card is None or not isinstance(record.get("layers"), list):
-        return None
+    return file if card is None else replace(file, layers=_layers(record, card, file.n_layers), origin=card.to_dict())
+
+
+def with_record_beside(file: VectorFile, path: Path) -> VectorFile:
+    """Return a file of vectors with what the record beside it names, if its vectors are of that dimension."""
+    found = with_record(file, read_record(path.with_name(f"{path.name}.{CARD_FILE}")))
+    return found if found.origin is not None and found.origin["dim"] == file.dim else file
+
+
+def _layers(record: Any, card: Card, n_layers: int) -> Layers | None:
+    """Return the layers that a record names; None if it names none, or not as many as there are."""
     try:
         members = tuple(Layer(int(layer["id"]), str(layer["name"])) for layer in record["layers"])
     except (KeyError, TypeError, ValueError):
@@ -69,12 +69,6 @@ def recorded_layers(record: Any, n_layers: int) -> Layers | None:
     if len(members) != n_layers or not is_of_card:
         return None
     return Layers(members, card.layers.n_blocks, card.layers.top_form)
-
-
-def recorded_origin(record: Any) -> dict[str, object] | None:
-    """Return the card of the space that a file was exported from; None if it names none."""
-    card = _card(record)
-    return None if card is None else card.to_dict()
 
 
 def _card(record: Any) -> Card | None:

@@ -16,8 +16,8 @@ from embstore.base import atomic, disk
 from embstore.base.errors import SourceError
 from embstore.base.progress import Observer, Progress
 from embstore.base.space import Unit
-from embstore.base.text import Item, Span, is_unicode
-from embstore.interop.vector_file import Block, VectorFile
+from embstore.base.text import Item, is_unicode
+from embstore.interop.vector_file import Block, Marked, VectorFile
 from embstore.storage.files.card import Card
 from embstore.storage.files.shards import FLOAT16_MAX
 from embstore.storage.parquet.writer import ROW_GROUP_ROWS
@@ -191,7 +191,7 @@ class Stager:
         if not len(bad):
             return
         row = int(bad[0])
-        place = f"{file.place(block.first + row)}: the vector of {block.texts[row][:_SHOWN]!r}"
+        place = f"{file.place(block.first + row)}: the vector of {_text(block.texts[row])[:_SHOWN]!r}"
         if not np.isfinite(found[:, row].astype(np.float64)).all():
             raise SourceError(f"{place} is not finite (NaN or infinite). Remove the row, or correct it.")
         largest = float(np.abs(found[:, row].astype(np.float64)).max())
@@ -203,20 +203,20 @@ class Stager:
     def _stage(self, block: Block, file: VectorFile) -> tuple[Ids, Ids]:
         """Stage the texts of a block, and return their ids and keys (n)."""
         unit = self._card.unit
-        if (unit is Unit.OCCURRENCE) != (block.contexts is not None):
-            raise _wrong_unit(unit, file)
         ids, keys = [], []
-        for offset, text in enumerate(block.texts):
-            place = file.place(block.first + offset)
+        for number, given in enumerate(block.texts, block.first):
+            place, text = file.place(number), _text(given)
+            if (unit is Unit.OCCURRENCE) != isinstance(given, Marked):
+                raise _wrong_unit(unit, file)
             if not text or text.isspace():
                 raise SourceError(
                     f"{place}: the key is empty, and each vector needs its text. Remove the row, or give it a text."
                 )
             if not is_unicode(text):
                 raise SourceError(f"{place}: the key {text[:_SHOWN]!r} is not valid Unicode.")
-            if block.contexts is not None and block.spans is not None:
-                item = _occurrence(text, block.contexts[offset], block.spans[offset], place)
-                keys.append(self._staging.add_occurrences(block.contexts[offset], [item], place))
+            if isinstance(given, Marked):
+                item = _occurrence(given, place)
+                keys.append(self._staging.add_occurrences(given.context, [item], place))
                 ids.append(item.id)
             else:
                 ids.append(self._staging.add(text, place))
@@ -224,8 +224,13 @@ class Stager:
         return np.array(ids, np.int64), np.array(keys or ids, np.int64)
 
 
-def _occurrence(text: str, context: str, span: Span, place: str) -> Item:
+def _text(given: str | Marked) -> str:
+    return given.text if isinstance(given, Marked) else given
+
+
+def _occurrence(given: Marked, place: str) -> Item:
     """Return the occurrence of a text in its sentence; raise SourceError if it is not at the span."""
+    text, context, span = given
     if not 0 <= span.start < span.end <= len(context) or context[span.start : span.end] != text:
         raise SourceError(
             f"{place}: the characters {span.start} to {span.end} of its context are not {text[:_SHOWN]!r}. "

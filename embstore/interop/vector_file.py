@@ -5,18 +5,19 @@ for occurrences with ``context``, ``start`` and ``end``; of .csv, .tsv and .parq
 """
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base import documents
+from embstore.base.arrays import slices
 from embstore.base.errors import SourceError
 from embstore.base.space import Layers
 from embstore.base.text import Span
@@ -25,21 +26,31 @@ from embstore.sources.files import GZIP_SUFFIX, file_lines, file_type, open_deco
 
 BLOCK_BYTES = 8 << 20  # approximate bytes of the vectors of a block
 MAX_DIM = 1 << 20  # largest dimension that the header of a file may claim
+TEXTS_AT_ONCE = 8192  # of those that are stored as an array
 _BOMB_BYTES, _BOMB_RATIO = 64 << 20, 200
+
+
+class Marked(NamedTuple):
+    """The text of an occurrence, with its sentence and its place in it."""
+
+    text: str
+    context: str
+    span: Span
+
+
+Texts = Iterator[str | Marked]
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Some rows of a file: texts (n), vectors (layers, n, dim) of the file's type, for occurrences contexts and spans.
+    """Some rows of a file: texts (n), and vectors (layers, n, dim) of the file's type.
 
     ``first`` is the number of the first row, from 1: a line of text formats.
     """
 
-    texts: Sequence[str]
+    texts: Sequence[str | Marked]
     vectors: NDArray[np.generic]
     first: int
-    contexts: Sequence[str] | None = None
-    spans: Sequence[Span] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,56 +145,68 @@ class _Unpacked(io.RawIOBase):
 
 NO_TEXTS = "An array has no texts. Name the file that has them, one a line in the order of the rows: ⦃again texts=FILE⦄"
 
-Texts = Iterator[tuple[Sequence[str], Sequence[str] | None, Sequence[Span] | None]]
-"""Texts, some rows at a time; of occurrences with their sentences and spans."""
 
-
-def with_vectors(name: str, n: int, rows: Callable[[int, int], NDArray[Any]], texts: Texts) -> Iterator[Block]:
-    """Yield blocks of n rows with their texts; raise SourceError if there are more or fewer texts.
+def file_of_rows(
+    name: str, format_name: str, shape: Sequence[int], dtype: np.dtype[Any],
+    rows: Callable[[int, int], NDArray[Any]], texts: Callable[[], Texts], **more: Any,
+) -> VectorFile:  # fmt: skip
+    """Return vectors of one layer (n, dim) or of all (layers, n, dim) as a file, which is read block by block.
 
     Args:
         name: Name of the file in messages.
-        n: Number of rows.
-        rows: Function that returns the vectors of rows start to end, (layers, end - start, dim).
-        texts: Texts of the rows in their order.
+        format_name: Name of the format.
+        shape: Shape of the vectors.
+        dtype: Type of the vectors.
+        rows: Function that returns the vectors of rows start to end, (end - start, dim) or (layers, end - start, dim).
+        texts: Function that yields the texts of the rows in their order; SourceError if there are more or fewer.
+        more: Further members of the file.
     """
-    start = 0
-    for part, contexts, spans in texts:
-        end = start + len(part)
-        if end > n:
-            raise SourceError(f"{name} has {n:,} vectors, and there are more texts. Give one for each vector.")
-        yield Block(part, rows(start, end), start + 1, contexts, spans)
-        start = end
-    if start < n:
-        raise SourceError(f"{name} has {n:,} vectors, and there are {start:,} texts. Give one for each vector.")
+    if dtype.kind not in "fiu":
+        raise SourceError(f"{name} has values of type {dtype}, and vectors are real numbers. Convert it to float32.")
+    if len(shape) not in (2, 3):
+        raise SourceError(
+            f"{name} has {len(shape)} axes, {tuple(shape)}. Vectors of one layer have 2, (n, dim), and of all layers "
+            "3, (layers, n, dim)."
+        )
+    if 0 in shape:
+        raise SourceError(f"{name} has no vectors: its shape is {tuple(shape)}. Give a file with at least one vector.")
+    n_layers, n, dim = (1, *shape)[-3:]
+    fit = rows_per_block(n_layers, dim, dtype.itemsize)
+
+    def blocks() -> Iterator[Block]:
+        start, unread = 0, texts()
+        while part := list(islice(unread, fit)):
+            end = start + len(part)
+            if end > n:
+                raise SourceError(f"{name} has {n:,} vectors, and there are more texts. Give one for each vector.")
+            vectors = rows(start, end)
+            yield Block(part, vectors if vectors.ndim == 3 else vectors[None], start + 1)
+            start = end
+        if start < n:
+            raise SourceError(f"{name} has {n:,} vectors, and there are {start:,} texts. Give one for each vector.")
+
+    return VectorFile(name, format_name, n_layers, dim, dtype.str, blocks, n=n, **more)
 
 
-def batched(texts: Iterable[str], rows: int) -> Texts:
-    """Yield texts, some rows at a time."""
-    iterator = iter(texts)
-    while part := list(islice(iterator, rows)):
-        yield part, None, None
-
-
-def file_texts(path: Path, column: str | None, rows: int) -> Texts:
-    """Yield the texts in a file, some rows at a time; ``column`` None is a table's only one, or ``text``."""
+def file_texts(path: Path, column: str | None) -> Texts:
+    """Return the texts in a file; ``column`` None is a table's only one, or ``text``."""
     check_regular(path)
     kind = file_type(path)
     if kind == ".npy":
-        return array_texts(_load_array(path), str(path), rows)
+        return array_texts(_load_array(path), str(path))
     if kind == ".jsonl":
-        return _jsonl_texts(path, rows)
-    return batched(_column(path, column) if kind in (".csv", ".tsv", ".parquet") else _lines(path), rows)
+        return _jsonl_texts(path)
+    return _column(path, column) if kind in (".csv", ".tsv", ".parquet") else _lines(path)
 
 
-def array_texts(texts: NDArray[Any], name: str, rows: int) -> Texts:
-    """Yield an array of strings (n), some rows at a time; raise SourceError if it is none."""
+def array_texts(texts: NDArray[Any], name: str) -> Texts:
+    """Yield an array of strings (n); raise SourceError if it is none."""
     if texts.ndim != 1 or texts.dtype.kind != "U":
         raise SourceError(
             f"{name} has an array of {texts.dtype}, {texts.shape}, and texts are strings, one for each row."
         )
-    for start in range(0, len(texts), rows):
-        yield texts[start : start + rows].tolist(), None, None
+    for part in slices(len(texts), TEXTS_AT_ONCE):
+        yield from texts[part].tolist()
 
 
 def _load_array(path: Path) -> NDArray[Any]:
@@ -206,24 +229,18 @@ def _column(path: Path, column: str | None) -> Iterator[str]:
         yield row.text
 
 
-def _jsonl_texts(path: Path, rows: int) -> Texts:
+def _jsonl_texts(path: Path) -> Texts:
     """Yield the texts of a JSON Lines file, of occurrences with their sentences and spans."""
-    lines, first = file_lines(path, str(path), newline="\n"), 1
-    while part := [_record(line, f"{path}:{number}") for number, line in enumerate(islice(lines, rows), first)]:
-        texts = [record["text"] for record in part]
-        with_context = ["context" in record for record in part]
-        if len({*with_context}) > 1:
-            number = first + with_context.index(not with_context[0])
+    kinds = set()
+    for number, line in enumerate(file_lines(path, str(path), newline="\n"), 1):
+        text = _parsed(line, f"{path}:{number}")
+        kinds.add(type(text))
+        if len(kinds) > 1:
             raise SourceError(f"{path}:{number}: some rows have a context, and some have none. Give all or none.")
-        if with_context[0]:
-            spans = [Span(record["start"], record["end"]) for record in part]
-            yield texts, [record["context"] for record in part], spans
-        else:
-            yield texts, None, None
-        first += len(part)
+        yield text
 
 
-def _record(line: str, place: str) -> dict[str, Any]:
+def _parsed(line: str, place: str) -> str | Marked:
     """Parse a line of JSON Lines, and check its members."""
     try:
         record = documents.parse_foreign(line)
@@ -231,9 +248,9 @@ def _record(line: str, place: str) -> dict[str, Any]:
         raise SourceError(f"{place}: not JSON ({error}). Write one object a line, with a text.") from error
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
         raise SourceError(f'{place}: an object with a text is needed, as in {{"text": "dog"}}.')
-    context, start, end = (record.get(name) for name in ("context", "start", "end"))
+    text, context, start, end = (record.get(name) for name in ("text", "context", "start", "end"))
     if context is start is end is None:
-        return {"text": record["text"]}
+        return str(text)
     if not isinstance(context, str) or type(start) is not int or type(end) is not int:
         raise SourceError(f"{place}: an occurrence has its sentence as context (text), start and end (whole numbers).")
-    return record
+    return Marked(str(text), context, Span(start, end))

@@ -5,14 +5,13 @@ The library safetensors writes tensors that are in memory as a whole, so that th
 """
 
 import json
-from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy_format
 
-from embstore.base import atomic, disk
+from embstore.base import disk
 from embstore.base.space import Unit
 from embstore.base.text import Item
 from embstore.interop.exporting import Rows, Selected
@@ -63,64 +62,46 @@ def _text_line(item: Item) -> bytes:
     return (json.dumps(record, ensure_ascii=False) + "\n").encode()
 
 
-class _TextSpool:
-    """Texts in a temporary file, since their bytes come after the vectors and are not counted before."""
-
-    def __init__(self, folder: Path, stack: ExitStack, n: int) -> None:
-        self.path = atomic.temporary_path(folder)
-        stack.callback(atomic.discard, self.path)
-        self.file = stack.enter_context(disk.writing(self.path))
-        self.offsets = np.zeros(n + 1, np.int64)
-        self._n = 0
-
-    def add(self, text: str) -> None:
-        """Append a text."""
-        data = text.encode()
-        self.file.write(data)
-        self._n += 1
-        self.offsets[self._n] = self.offsets[self._n - 1] + len(data)
-
-
 def write_safetensors(file: Path, selected: Selected) -> None:
     """Write ``layer_0`` …, ``item_ids``, ``texts`` and ``text_offsets``, and the spans of occurrences."""
     n = selected.n
     has_spans = selected.card.unit is Unit.OCCURRENCE
-    fixed: _Entries = {f"layer_{layer.name}": (selected.dtype.name, (n, selected.dim)) for layer in selected.layers}
-    fixed |= dict.fromkeys(("item_ids", *(("starts", "ends") if has_spans else ())), ("int64", (n,)))
-    names = ("text", "context") if has_spans else ("text",)
-    texts: _Entries = {f"{name}_offsets": ("int64", (n + 1,)) for name in names}
-    texts |= {f"{name}s": ("uint8", (0,)) for name in names}
-    room = len(_header(fixed | texts, selected)) + 4 * _DIGITS * len(texts)
+    entries: _Entries = {f"layer_{layer.name}": (selected.dtype.name, (n, selected.dim)) for layer in selected.layers}
+    entries |= dict.fromkeys(("item_ids", *(("starts", "ends") if has_spans else ())), ("int64", (n,)))
+    names = ("context", "text") if has_spans else ("text",)
+    entries |= {f"{name}_offsets": ("int64", (n + 1,)) for name in names}
+    entries |= {f"{name}s": ("uint8", (0,)) for name in names}
+    room = len(_header(entries, selected)) + 4 * _DIGITS * 2 * len(names)
     room += -room % 8
-    begins = {name: 8 + room + start for name, (start, _) in _places(fixed).items()}
-    with ExitStack() as stack:
-        stream = stack.enter_context(disk.writing(file))
-        spools = {name: _TextSpool(file.parent, stack, n) for name in names}
+    begins = {name: 8 + room + start for name, (start, _) in _places(entries).items()}
+    offsets = {name: np.zeros(n + 1, np.int64) for name in names}
+    words = bytearray()  # of occurrences: their number of bytes, and so their place, is known at the end
+    with disk.writing(file) as stream:
         for rows in selected.rows():
+            end = rows.start + len(rows.items)
             _write_vectors(stream, rows, [begins[f"layer_{layer.name}"] for layer in selected.layers])
             numbers = {"item_ids": [item.id for item in rows.items]}
+            texts = {"text": [item.text.encode() for item in rows.items]}
             if has_spans:
                 spans = [item.span or (0, 0) for item in rows.items]
                 numbers |= {"starts": [start for start, _ in spans], "ends": [end for _, end in spans]}
+                texts["context"] = [(item.context or "").encode() for item in rows.items]
             for name, values in numbers.items():
                 stream.seek(begins[name] + 8 * rows.start)
                 stream.write(np.array(values, "<i8").data)
-            for item in rows.items:
-                spools["text"].add(item.text)
-                if has_spans:
-                    spools["context"].add(item.context or "")
-        stream.seek(8 + room + sum(map(_n_bytes, fixed.values())))
-        for spool in spools.values():
-            spool.file.flush()
-            stream.write(spool.offsets.data)
-        for name, spool in spools.items():
-            with disk.reading(spool.path) as data:
-                while part := data.read(1 << 20):
-                    stream.write(part)
-            texts[f"{name}s"] = ("uint8", (int(spool.offsets[-1]),))
-        header = _header(fixed | texts, selected)
+            for name in names:
+                before = offsets[name][rows.start]
+                offsets[name][rows.start + 1 : end + 1] = before + np.cumsum([*map(len, texts[name])])
+            stream.seek(begins[f"{names[0]}s"] + int(offsets[names[0]][rows.start]))
+            stream.write(b"".join(texts[names[0]]))
+            words += b"".join(texts["text"] if has_spans else ())
+        stream.write(words)
+        for name in names:
+            stream.seek(begins[f"{name}_offsets"])
+            stream.write(offsets[name].data)
+            entries[f"{name}s"] = ("uint8", (int(offsets[name][-1]),))
         stream.seek(0)
-        stream.write(room.to_bytes(8, "little") + header.ljust(room))
+        stream.write(room.to_bytes(8, "little") + _header(entries, selected).ljust(room))
 
 
 def _n_bytes(entry: tuple[str, tuple[int, ...]]) -> int:

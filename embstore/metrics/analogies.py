@@ -5,17 +5,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import in_threads, rounding_error_bound, slices
+from embstore.base.arrays import Float64Array, Positions, in_threads, rounding_error_bound, slices
 from embstore.base.space import Unit
 from embstore.metrics.data import Analogies
 from embstore.metrics.declaration import Column, Ids, LayerData, Metric, NotComputable, Parameter, Result, Scored
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import ignore_spurious_flags, unit_rows
 from embstore.metrics.numerics.statistics import wilson_interval
-from embstore.metrics.significance import VERSUS, WITH_VERSUS
+from embstore.metrics.significance import VERSUS
 
-Floats = NDArray[np.float64]
-Positions = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 TOTAL = "total"  # name of the section of all questions
@@ -80,7 +78,7 @@ def analogies(
 class _Words(NamedTuple):
     """The words of questions in a layer."""
 
-    units: Floats  # unit vectors of the stored words, float64 (r, dim)
+    units: Float64Array  # unit vectors of the stored words, float64 (r, dim)
     rows: Positions  # position in ``units`` of each word of the questions (w,); -1 for a missing one
     is_zero: Mask  # whether each word is stored, and a zero vector (w,)
 
@@ -147,21 +145,21 @@ def _score(result: Result, n: int, n_correct: int, missing: str) -> Result:
 class _Questions(NamedTuple):
     """Analogies a : b = c : ?, of q questions over w words."""
 
-    units: Floats  # unit vectors of the words, float64 (w, dim)
+    units: Float64Array  # unit vectors of the words, float64 (w, dim)
     words: Positions  # positions of a, b and c in ``units`` (q, 3)
     groups: Positions  # numbers of the groups of a, b and c (q, 3), of which no item may be the answer
     grouped_ids: Ids  # ids of the items of all groups (r,), ascending
     group_of: Positions  # group of each of these (r,)
     method: str  # ``3cosadd`` or ``3cosmul``
 
-    def scores(self, questions: Positions, items: Floats) -> Floats:
+    def scores(self, questions: Positions, items: Float64Array) -> Float64Array:
         """Return the scores (n,) of items (n, dim), each for one question (n,), in float64."""
         a, b, c = (self.units[self.words[questions, place]] for place in range(3))
         if self.method == "3cosadd":
-            added: Floats = np.vecdot(items, b - a + c)
+            added: Float64Array = np.vecdot(items, b - a + c)
             return added
         shifted = [(1 + np.vecdot(items, word).clip(-1, 1)) / 2 for word in (a, b, c)]
-        product: Floats = shifted[1] * shifted[2] / (shifted[0] + _EPSILON)
+        product: Float64Array = shifted[1] * shifted[2] / (shifted[0] + _EPSILON)
         return product
 
 
@@ -169,9 +167,9 @@ class _Best(NamedTuple):
     """The best item of each question so far: item ids (q,), -1 for none, and their scores, float64 (q,)."""
 
     ids: Ids
-    scores: Floats
+    scores: Float64Array
 
-    def update(self, questions: Positions, ids: Ids, scores: Floats) -> None:
+    def update(self, questions: Positions, ids: Ids, scores: Float64Array) -> None:
         """Replace the items of questions (n,) by others (n,) with higher scores, or lower ids and the same score."""
         order = np.lexsort((ids, -scores, questions))
         first = order[np.unique(questions[order], return_index=True)[1]]
@@ -213,7 +211,7 @@ class _Block:
     """
 
     def __init__(
-        self, questions: _Questions, best: _Best, ids: Ids, items: Floats, products: NDArray[np.float32]
+        self, questions: _Questions, best: _Best, ids: Ids, items: Float64Array, products: NDArray[np.float32]
     ) -> None:
         self._questions, self._best, self._ids, self._items, self._products = questions, best, ids, items, products
         self._error: np.float32 = np.float32(2 * rounding_error_bound(items.shape[1], np.float32))
@@ -294,7 +292,6 @@ METRICS = (
             Parameter("per_section", False, "A row for each section too."),
             *VERSUS,
         ),
-        optional=(WITH_VERSUS,),
         formula="#{(a, b, c, d): argmax_x s(x) = d} / n; 3cosadd: s(x) = cos(x, b − a + c), of unit vectors; 3cosmul: "
         "s(x) = cos⁺(x, b) cos⁺(x, c) / (cos⁺(x, a) + 10⁻⁶), cos⁺ = (1 + cos) / 2",
         citation="Mikolov, Yih & Zweig (2013), NAACL; 3cosmul: Levy & Goldberg (2014), CoNLL; several answers: "

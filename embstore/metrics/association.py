@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import cosine_error
+from embstore.base.arrays import Float64Array, cosine_error
 from embstore.base.space import Unit
 from embstore.metrics.data import Lexicon, Words
 from embstore.metrics.declaration import (
@@ -24,9 +24,7 @@ from embstore.metrics.declaration import (
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import NORMAL_QUANTILE, pearson, permutation_test
-from embstore.metrics.significance import TEST, VERSUS, WITH_VERSUS
-
-Floats = NDArray[np.float64]
+from embstore.metrics.significance import TEST, VERSUS
 
 MIN_INTERVAL_WORDS = 4
 
@@ -184,7 +182,7 @@ def sc_weat(
 class _Directions(NamedTuple):
     """The unit vectors of a list of words."""
 
-    units: Floats  # unit vectors, float64 (m, dim)
+    units: Float64Array  # unit vectors, float64 (m, dim)
     positions: NDArray[np.int64]  # positions of their words in the list, int64 (m,)
     n_zero: int  # number of words omitted because their vector is zero
     missing: tuple[str, ...]  # words omitted because their vector is missing or zero
@@ -218,19 +216,19 @@ def _gather_directions(
     return directions[: len(targets)], needed
 
 
-def _mean_differences(values: Floats, n_first: int) -> Floats:
+def _mean_differences(values: Float64Array, n_first: int) -> Float64Array:
     """Return the mean of the first ``n_first`` columns minus the mean of the others, for each row of ``values``."""
-    difference: Floats = values[:, :n_first].mean(axis=1) - values[:, n_first:].mean(axis=1)
+    difference: Float64Array = values[:, :n_first].mean(axis=1) - values[:, n_first:].mean(axis=1)
     return difference
 
 
-def _cosines_with(targets: _Directions, a: _Directions, b: _Directions) -> Floats:
+def _cosines_with(targets: _Directions, a: _Directions, b: _Directions) -> Float64Array:
     """Return the cosines of the target words (rows) with the words of ``a`` and then those of ``b`` (columns)."""
-    cosines: Floats = targets.units @ np.concatenate([a.units, b.units]).T
+    cosines: Float64Array = targets.units @ np.concatenate([a.units, b.units]).T
     return cosines
 
 
-def _effect_sizes(cosines: Floats, n_first: int, ddof: int, error: float) -> tuple[Floats, Floats]:
+def _effect_sizes(cosines: Float64Array, n_first: int, ddof: int, error: float) -> tuple[Float64Array, Float64Array]:
     """Return the difference of the means of two groups of columns in standard deviations of the row, (rows,).
 
     The effect size d of Caliskan et al. (2017), after Cohen; NaN for a row of equal values. Also return bounds on its
@@ -238,15 +236,15 @@ def _effect_sizes(cosines: Floats, n_first: int, ddof: int, error: float) -> tup
     """
     spread = cosines.std(axis=1, ddof=ddof)
     has_spread = np.ptp(cosines, axis=1) > 2 * error
-    effects: Floats = np.full(len(cosines), np.nan)
+    effects: Float64Array = np.full(len(cosines), np.nan)
     np.divide(_mean_differences(cosines, n_first), spread, out=effects, where=has_spread)
     # The error of a difference of two means is at most twice that of a cosine, that of the std at most once.
-    errors: Floats = np.full(len(cosines), np.nan)
+    errors: Float64Array = np.full(len(cosines), np.nan)
     np.divide(error * (2 + np.abs(effects)), spread, out=errors, where=has_spread)
     return effects, errors
 
 
-def _test_rows(values: Floats, n_first: int, permutations: int, seed: int, error: float) -> list[Result]:
+def _test_rows(values: Float64Array, n_first: int, permutations: int, seed: int, error: float) -> list[Result]:
     """Return the columns of :func:`permutation_test` for each row of ``values``, or the reason if none is requested."""
     if permutations == 0 or not len(values):
         return [{"reason": "p_value: not asked for (permutations 0)"} for _ in values]
@@ -316,7 +314,6 @@ METRICS = (
             missing_words("Attribute words"),
             *VERSUS, TEST,
         ),
-        optional=(WITH_VERSUS,),
         formula="Pearson(es(w), valence(w)), es(w) = (mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
         citation="Toney-Wails & Caliskan (2021), EMNLP; Wolfe & Caliskan (2022), ACL; words: Bellezza et al. (1986)",
         references=("toney2021", "wolfe2022", "bellezza1986"), needs="lexicon",

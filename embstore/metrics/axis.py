@@ -1,8 +1,10 @@
 """Place items on a semantic axis between two poles of words, such as good and bad."""
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterable
 
+import numpy as np
+
+from embstore.base.arrays import Float64Array
 from embstore.base.space import Unit
 from embstore.metrics.data import Words
 from embstore.metrics.declaration import (
@@ -19,12 +21,10 @@ from embstore.metrics.declaration import (
 )
 from embstore.metrics.numerics.linear_algebra import unit_rows
 
-Floats = NDArray[np.float64]
-
 
 def find_axis(
     data: LayerData, positive: Words, negative: Words, missing: str = "error", k: int = 0
-) -> tuple[Floats, tuple[int, int]]:
+) -> tuple[Float64Array, tuple[int, int]]:
     """Return the axis from the mean of the negative to the mean of the positive words (An, Kwak & Ahn 2018, SemAxis).
 
     A unit vector (dim,), and how many words either pole has. With k > 0 each word is replaced by the mean of itself and
@@ -53,11 +53,11 @@ def find_axis(
     return direction / length, (sizes[0], sizes[1])
 
 
-def _with_nearest(data: LayerData, ids: Ids, vectors: Floats, k: int) -> Floats:
+def _with_nearest(data: LayerData, ids: Ids, vectors: Float64Array, k: int) -> Float64Array:
     """Return the mean of each vector (n, dim) and those of its k nearest other items."""
     units, _ = unit_rows(vectors)
 
-    def nearest(block_ids: Ids, block: Block) -> tuple[Floats, Ids]:
+    def nearest(block_ids: Ids, block: Block) -> tuple[Float64Array, Ids]:
         others, is_zero = unit_rows(block)
         cosines = others @ units.T
         cosines[is_zero] = -np.inf
@@ -75,17 +75,22 @@ def _with_nearest(data: LayerData, ids: Ids, vectors: Floats, k: int) -> Floats:
     return means
 
 
-def cosines_with(data: LayerData, direction: Floats) -> tuple[Ids, Floats]:
-    """Return the ids of all items (n,), ascending, and their cosines with the axis, NaN for zero vectors."""
+def cosines_with(data: LayerData, direction: Float64Array) -> tuple[Ids, Float64Array]:
+    """Return the ids of all items (n,), ascending, and their cosines with a unit vector, NaN for zero vectors."""
 
-    def cosines(ids: Ids, block: Block) -> tuple[Ids, Floats]:
+    def cosines(ids: Ids, block: Block) -> tuple[Ids, Float64Array]:
         units, is_zero = unit_rows(block)
         values = (units @ direction).clip(-1, 1)
         values[is_zero] = np.nan
         return ids, values
 
-    parts = [(np.empty(0, np.int64), np.empty(0)), *data.map_with_ids(cosines)]
-    ids, values = (np.concatenate([part[at] for part in parts]) for at in (0, 1))
+    return in_order(data.map_with_ids(cosines))
+
+
+def in_order(parts: Iterable[tuple[Ids, Float64Array]]) -> tuple[Ids, Float64Array]:
+    """Return the ids and values of all blocks, by ascending id."""
+    found = [(np.empty(0, np.int64), np.empty(0)), *parts]
+    ids, values = (np.concatenate([part[at] for part in found]) for at in (0, 1))
     order = np.argsort(ids)
     return ids[order], values[order]
 

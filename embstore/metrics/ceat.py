@@ -7,21 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import Float64Array
 from embstore.base.space import Unit
 from embstore.metrics.data import Contexts, Words
-from embstore.metrics.declaration import (
-    Column,
-    LayerData,
-    Metric,
-    NotComputable,
-    Parameter,
-    Result,
-    missing_words,
-    word_file,
-)
+from embstore.metrics.declaration import Column, LayerData, Metric, Parameter, Result, missing_words, word_file
 from embstore.metrics.numerics.linear_algebra import unit_rows
-
-Floats = NDArray[np.float64]
 
 _QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
 _NULLS: Result = dict.fromkeys(
@@ -56,10 +46,7 @@ def ceat(
         ``ces_association``, ``se_association``, ``p_association``, weighted by the variance of the associations, as the
         authors' code does. ``sizes`` of X, Y, A and B; ``n`` occurrences drawn from; ``reason``; ``seed``.
     """
-    try:
-        ids, vectors = data.gather(contexts.ids)
-    except NotComputable as error:
-        return _NULLS | {"n": 0, "reason": str(error)}
+    ids, vectors = data.gather(contexts.ids)
     units, is_zero = unit_rows(vectors)
     groups = contexts.groups[np.searchsorted(contexts.ids, ids)]
     members = {name: np.flatnonzero((groups == number) & ~is_zero) for number, name in enumerate(contexts.names)}
@@ -87,7 +74,9 @@ def ceat(
     return row | {"n": n, "sizes": sizes, "reason": None, "seed": seed}
 
 
-def _draw(units: Floats, sets: Sequence[Sequence[NDArray[np.int64]]], draws: int, seed: int) -> tuple[Floats, Floats]:
+def _draw(
+    units: Float64Array, sets: Sequence[Sequence[NDArray[np.int64]]], draws: int, seed: int
+) -> tuple[Float64Array, Float64Array]:
     """Return the effect size of each draw, NaN if all associations are equal, and the variance of the associations."""
     rng = np.random.default_rng(seed)
     n_x, effects, variances = len(sets[0]), [], []
@@ -105,7 +94,7 @@ def _draw(units: Floats, sets: Sequence[Sequence[NDArray[np.int64]]], draws: int
     return np.concatenate(effects), np.concatenate(variances)
 
 
-def combine(effects: Floats, variances: Floats) -> tuple[float, float]:
+def combine(effects: Float64Array, variances: Float64Array) -> tuple[float, float]:
     """Combine effect sizes (n,) with their variances (n,) by a random-effects model; return the mean and its error.
 
     DerSimonian & Laird (1986), Controlled Clinical Trials 7: the variance between the effects is

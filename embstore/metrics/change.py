@@ -6,13 +6,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.base.arrays import Float64Array
 from embstore.base.space import Unit
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import Column, Ids, LayerData, Metric, Parameter, Result
 from embstore.metrics.numerics.differences import holm
 from embstore.metrics.numerics.linear_algebra import unit_rows
-
-Floats = NDArray[np.float64]
 
 _COLUMNS = ("apd", "within", "apd_change", "prt", "p", "p_holm", "n_1", "n_2")
 _BATCH_VALUES = 1 << 22
@@ -76,7 +75,7 @@ def change(
 
 
 def _compare(
-    units: Floats, is_second: NDArray[np.bool_], permutations: int, seed: list[int]
+    units: Float64Array, is_second: NDArray[np.bool_], permutations: int, seed: list[int]
 ) -> tuple[Result, float | None]:
     """Return apd, within and their difference, and the p-value, of unit vectors (n, dim) in two groups."""
     n, n_2 = len(units), int(is_second.sum())
@@ -96,7 +95,7 @@ def _compare(
     return values, (n_large + 1) / (permutations + 1)
 
 
-def _distances(units: Floats, second: Floats) -> tuple[Floats, Floats]:
+def _distances(units: Float64Array, second: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Return the mean distances between and within two groups, (b,), for b choices (b, n) of the second: 1 or 0."""
     total, squares = units.sum(axis=0), np.vecdot(units, units)
     sums_2 = second @ units

@@ -10,7 +10,7 @@ import numpy as np
 from embstore.metrics.comparison import AGAINST
 from embstore.metrics.declaration import N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result, Similarity
 from embstore.metrics.numerics.layer_pairs import Grid, Pair, check_complete
-from embstore.metrics.significance import PERMUTATIONS, WITH_PERMUTATIONS
+from embstore.metrics.significance import PERMUTATIONS
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -100,7 +100,7 @@ METRICS = (
         function=cknna,
         columns=(Column("cknna", "number", "1: alike, near 0: by chance", label="CKNNA"), N_ZERO),
         parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=2), AGAINST, *PERMUTATIONS),
-        optional=(WITH_PERMUTATIONS,), similarity=Similarity("cknna", needs_direction=True),
+        similarity=Similarity("cknna", needs_direction=True),
         formula="HSIC(K∘M, L∘M) / √(HSIC(K∘M_K, K∘M_K) HSIC(L∘M_L, L∘M_L)), M = M_K∘M_L the neighbours in both",
         citation="Huh, Cheung, Wang & Isola (2024), ICML; HSIC_1 of Song et al. (2012), JMLR",
         references=("huh2024", "song2012"), needs="layers",

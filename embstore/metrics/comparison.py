@@ -1,26 +1,13 @@
 """Compare layers, of one space with each other or with those of another space: CKA, RSA, overlap of neighbours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import product
 from math import sqrt
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from embstore.base.arrays import cosine_error, slices
-from embstore.base.summary import Float64Array
-from embstore.metrics.declaration import (
-    N_TIED,
-    N_ZERO,
-    Column,
-    Ids,
-    LayerData,
-    Metric,
-    Parameter,
-    Result,
-    Similarity,
-)
+from embstore.base.arrays import Float64Array, Positions, cosine_error, slices
+from embstore.metrics.declaration import N_TIED, N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result, Similarity
 from embstore.metrics.numerics.chance import UNBIASED, Spectrum, cka_by_chance
 from embstore.metrics.numerics.layer_pairs import (
     CentredVectors,
@@ -38,9 +25,7 @@ from embstore.metrics.numerics.layer_pairs import (
 )
 from embstore.metrics.numerics.neighbours import TIED, Nearest, find_nearest, n_shared
 from embstore.metrics.numerics.statistics import ranks
-from embstore.metrics.significance import PERMUTATIONS, WITH_PERMUTATIONS
-
-Positions = NDArray[np.int64]
+from embstore.metrics.significance import PERMUTATIONS
 
 _ROUNDING = 1e-13  # share of the summed terms up to which their sum is rounding
 _MIN_CKA_ITEMS = {"unbiased": 4, "biased": 2}
@@ -81,10 +66,6 @@ def cka(
         mean, deviation = (None, None) if value is None else cka_by_chance(spectra[i], spectra[j], n)
         rows.append({"cka": value, "chance": mean, "chance_deviation": deviation, "n": n, "reason": reason})
     return rows
-
-
-def _cka_matrix(layer: LayerData, ids: Ids, *, variant: str) -> Float64Array:
-    return unit_gram(read_vectors(layer, ids), hsic1_gram if variant == "unbiased" else biased_gram)
 
 
 def hsic1(sums: PairSums) -> float:
@@ -190,10 +171,6 @@ def rsa(
     return rows
 
 
-def _describe_sample(row: Mapping[str, Any]) -> str:
-    return f"a random sample of {row['n_pairs']:,} of {row['n'] * (row['n'] - 1) // 2:,} pairs of items"
-
-
 def normalise_rows(block: Float64Array) -> Float64Array:
     """Divide each row of a block (n, dim) by its norm, in place, and return the block."""
     block /= np.sqrt(np.vecdot(block, block))[:, None]
@@ -235,10 +212,6 @@ def cosine_gram(vectors: CentredVectors) -> GramMatrix:
     offsets = vectors.x @ sums.shift - mean / 2
     error = max(1e-24, _ROUNDING * mean**2)
     return GramMatrix(offsets, has_diagonal=False, scale=1 / (n * (n - 1)), rounding_error=error)
-
-
-def _rsa_matrix(layer: LayerData, ids: Ids, **_: Any) -> Float64Array:
-    return unit_gram(normalise_rows(read_vectors(layer, ids)), cosine_gram)
 
 
 def _deviation_total(n: int, sums: LayerSums) -> float:
@@ -389,7 +362,8 @@ METRICS = (
             AGAINST,
             *PERMUTATIONS,
         ),
-        optional=(WITH_PERMUTATIONS,), similarity=Similarity("cka", matrix=_cka_matrix),
+        similarity=Similarity("cka", matrix=lambda layer, ids, *, variant: unit_gram(
+            read_vectors(layer, ids), hsic1_gram if variant == "unbiased" else biased_gram)),
         formula="HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), K = XXᵀ, L = YYᵀ",
         citation="Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et al. (2021), ICLR; "
         "chance: Kazi-Aoual et al. (1995), CSDA 20; Josse, Pagès & Husson (2008), CSDA 53",
@@ -418,9 +392,9 @@ METRICS = (
             AGAINST,
             *PERMUTATIONS,
         ),
-        optional=(WITH_PERMUTATIONS,),
-        similarity=Similarity("rsa", matrix=_rsa_matrix, has_matrix=lambda given: given["correlation"] == "pearson",
-                              needs_direction=True),
+        similarity=Similarity(
+            "rsa", matrix=lambda layer, ids, **_: unit_gram(normalise_rows(read_vectors(layer, ids)), cosine_gram),
+            has_matrix=lambda given: given["correlation"] == "pearson", needs_direction=True),
         formula="corr over i < j of cos(xᵢ, xⱼ) and cos(yᵢ, yⱼ)",
         citation="Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience", references=("kriegeskorte2008",),
         needs="layers",
@@ -429,7 +403,8 @@ METRICS = (
         "are no more than that; n_pairs says how many. Cosines that differ by no more than their rounding errors share "
         "a rank. Items that are a zero vector in one of the two layers are left out and counted in n_zero. Cosine "
         "distances give the same number as cosines.",
-        version=3, drawn=_describe_sample,
+        version=3,
+        drawn=lambda row: f"a random sample of {row['n_pairs']:,} of {row['n'] * (row['n'] - 1) // 2:,} pairs of items",
     ),
     Metric(
         name="overlap", label="Overlap of nearest neighbours",
@@ -444,7 +419,6 @@ METRICS = (
             N_TIED,
         ),
         parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=1), AGAINST, *PERMUTATIONS),
-        optional=(WITH_PERMUTATIONS,),
         similarity=Similarity("overlap", matrix=_overlap_matrix, needs_direction=True),
         formula="mean over items of |A∩B| / k, A and B the k nearest in either layer by cosine",
         citation="Mutual k-nearest-neighbour alignment: Huh et al. (2024), ICML; jaccard: index of the same lists",

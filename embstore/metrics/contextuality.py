@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embstore.base.space import Unit
 from embstore.base.summary import Float64Array
@@ -276,79 +277,71 @@ def _select(contexts: Contexts, batch: Groups | Sequence[int]) -> Contexts:
     return Contexts(contexts.ids[rows], contexts.groups[rows], contexts.names)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class _GroupRows:
-    """Makes the rows of a metric with one value per group: one row per group, or one with their mean.
+    """Makes the rows of a metric with one value per group: one row per group, or one with their mean."""
 
-    Args:
-        values: Value and numbers of vectors of each group.
-        names: Name of each group.
-        minimum: Minimum number of vectors of a group.
-        labels: Words for groups and their members.
-        baseline: Value to subtract; None for none.
-    """
+    values: GroupValues  # value and numbers of vectors of each group
+    names: Sequence[str]  # name of each group
+    minimum: int  # minimum number of vectors of a group
+    labels: _Labels  # words for groups and their members
+    baseline: _Baseline | None  # value to subtract; None for none
 
-    def __init__(
-        self, values: GroupValues, names: Sequence[str], minimum: int, labels: _Labels, baseline: _Baseline | None
-    ) -> None:
-        self._values, self._names, self._minimum, self._labels, self._baseline = (
-            values,
-            names,
-            minimum,
-            labels,
-            baseline,
-        )
-        self._has_enough = values.n >= minimum
+    @property
+    def has_enough(self) -> NDArray[np.bool_]:
+        """Whether each group has enough vectors."""
+        return self.values.n >= self.minimum
 
     def each(self) -> list[Result]:
         """Return a row for each group, with the reason where it has no value."""
-        return [self._group(group) for group in range(len(self._names))]
+        return [self._group(group) for group in range(len(self.names))]
 
     def each_with_enough(self) -> list[Result]:
         """Return a row for each group with enough vectors; if there is none, one row with the reason."""
-        return [self._group(group) for group in np.flatnonzero(self._has_enough).tolist()] or self.mean()
+        return [self._group(group) for group in np.flatnonzero(self.has_enough).tolist()] or self.mean()
 
     def mean(self) -> list[Result]:
         """Return one row: the mean over the groups that have a value, each counted once.
 
         Its ``n`` counts their vectors; if no group has a value, the vectors of all groups.
         """
-        values, labels, n = self._values.value, self._labels, self._values.n
-        is_used = self._has_enough & ~np.isnan(values)
-        n_used, n_undefined = int(is_used.sum()), int((self._has_enough & np.isnan(values)).sum())
-        has_vectors = n + self._values.n_zero > 0
+        values, labels, n = self.values.value, self.labels, self.values.n
+        is_used = self.has_enough & ~np.isnan(values)
+        n_used, n_undefined = int(is_used.sum()), int((self.has_enough & np.isnan(values)).sum())
+        has_vectors = n + self.values.n_zero > 0
         reason = f"{_count(n_undefined, labels.group)} left out: {labels.undefined}" if n_undefined else None
         if not n_used and not n_undefined:
-            reason = f"no {labels.group} has {_count(self._minimum, labels.member)} or more"
+            reason = f"no {labels.group} has {_count(self.minimum, labels.member)} or more"
             if n.any():
-                reason += f"; the most has {self._names[int(n.argmax())]!r}: {n.max()}"
+                reason += f"; the most has {self.names[int(n.argmax())]!r}: {n.max()}"
         value = float(values[is_used].mean()) if n_used else None
-        counts = (int(n[is_used if n_used else has_vectors].sum()), int(self._values.n_zero.sum()))
+        counts = (int(n[is_used if n_used else has_vectors].sum()), int(self.values.n_zero.sum()))
         return [self._row(None, value, counts, (n_used, int((has_vectors & ~is_used).sum())), reason)]
 
     def _group(self, group: int) -> Result:
         """Return the row of the group with this number."""
-        n, n_zero, value = (each[group].item() for each in (self._values.n, self._values.n_zero, self._values.value))
+        n, n_zero, value = (each[group].item() for each in (self.values.n, self.values.n_zero, self.values.value))
         reason = None
-        if n < self._minimum:
-            reason = f"{_count(n, self._labels.member)}, and at least {self._minimum} are needed"
+        if n < self.minimum:
+            reason = f"{_count(n, self.labels.member)}, and at least {self.minimum} are needed"
         elif math.isnan(value):
-            reason = self._labels.undefined
+            reason = self.labels.undefined
         n_groups = (int(reason is None), int(reason is not None))
-        return self._row(self._names[group], value if reason is None else None, (n, n_zero), n_groups, reason)
+        return self._row(self.names[group], value if reason is None else None, (n, n_zero), n_groups, reason)
 
     def _row(
         self, name: str | None, value: float | None, counts: tuple[int, int], n_groups: tuple[int, int],
         reason: str | None,
     ) -> Result:  # fmt: skip
         """Return a row, given the numbers of vectors used and zero, and of groups with and without a value."""
-        baseline = None if self._baseline is None or math.isnan(self._baseline.value) else self._baseline.value
-        group, why = self._labels.group, None
-        if self._baseline is not None and baseline is None:
-            why = f"baseline: {self._baseline.undefined}"
-        elif self._baseline is not None and group == "word" and n_groups[0] == 1 and counts[0] == self._baseline.n:
+        baseline = None if self.baseline is None or math.isnan(self.baseline.value) else self.baseline.value
+        group, why = self.labels.group, None
+        if self.baseline is not None and baseline is None:
+            why = f"baseline: {self.baseline.undefined}"
+        elif self.baseline is not None and group == "word" and n_groups[0] == 1 and counts[0] == self.baseline.n:
             why = "adjusted: the baseline is of the word itself, since no other is selected"
         return {
-            group: name, self._labels.value: value, "baseline": baseline,
+            group: name, self.labels.value: value, "baseline": baseline,
             "adjusted": None if baseline is None or value is None or why else value - baseline,
             f"n_{group}s": n_groups[0], f"n_{group}s_left_out": n_groups[1],
             "n": counts[0], "n_zero": counts[1], "reason": "; ".join(filter(None, (reason, why))) or None,

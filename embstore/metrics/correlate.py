@@ -1,25 +1,23 @@
 """Correlate a column of the items with a value of each item's vector, by rank and linearly."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import cosine_error, rounding_error_bound
-from embstore.metrics.axis import POLES, cosines_with, find_axis
+from embstore.base.arrays import Float64Array, cosine_error, rounding_error_bound
+from embstore.metrics.axis import POLES, cosines_with, find_axis, in_order
 from embstore.metrics.data import Contexts, ItemColumn, Words
 from embstore.metrics.declaration import Block, Column, Ids, LayerData, Metric, NotComputable, Parameter, Result, Scored
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.groups import BATCH_BYTES
 from embstore.metrics.numerics.linear_algebra import unit_rows
-from embstore.metrics.numerics.neighbours import TIED, are_tied
+from embstore.metrics.numerics.neighbours import TIED, find_nearest
 from embstore.metrics.numerics.statistics import fisher_interval, pearson, percentile_interval, resampled_spearman
 from embstore.metrics.numerics.statistics import ranks as ranks_of
-from embstore.metrics.significance import TEST, VERSUS, WITH_VERSUS
+from embstore.metrics.significance import TEST, VERSUS
 
-Floats = NDArray[np.float64]
-ItemValues = tuple[Ids, Floats, Floats]
+ItemValues = tuple[Ids, Float64Array, Float64Array]
 """Item ids (n,), ascending; the value of each, NaN where it is undefined; and bounds on their rounding errors, (n,)."""
 
 MIN_INTERVAL_ITEMS = 10  # as of similarity
@@ -101,7 +99,7 @@ def correlate(
 def _values(data: LayerData, value: str, contexts: Contexts | None, k: int) -> ItemValues:
     """Return the value of each item, with bounds on their rounding errors; raise NotComputable if there are none."""
     if value == "norm":
-        ids, norms = _in_order(data.map_with_ids(lambda ids, block: (ids, _norms(block))))
+        ids, norms = in_order(data.map_with_ids(lambda ids, block: (ids, _norms(block))))
         return ids, norms, rounding_error_bound(data.dim, np.float64) * norms
     if value == "hubness":
         return _k_occurrences(data, k)
@@ -111,7 +109,7 @@ def _values(data: LayerData, value: str, contexts: Contexts | None, k: int) -> I
     return _self_similarities(data, contexts)
 
 
-def _why_uncorrelated(x: Floats, y: Floats, errors: Floats, value: str) -> str | None:
+def _why_uncorrelated(x: Float64Array, y: Float64Array, errors: Float64Array, value: str) -> str | None:
     """Return the reason why values x, exact to ``errors``, and a column y have no correlation; None if they have."""
     if len(x) < 2:
         return "fewer than two items have both values"
@@ -127,26 +125,19 @@ def _cosines_to_mean(data: LayerData) -> ItemValues:
     length = float(np.linalg.norm(mean))
     if length <= 64 * rounding_error_bound(data.dim, np.float64) * summary.norm_total / max(summary.n, 1):
         raise NotComputable("the mean vector is zero, and has no direction", summary.n)  # as after center
-    direction = mean / length
-
-    def cosines(ids: Ids, block: Block) -> tuple[Ids, Floats]:
-        units, is_zero = unit_rows(block)
-        values: Floats = (units @ direction).clip(-1, 1)
-        values[is_zero] = np.nan
-        return ids, values
-
-    ids, values = _in_order(data.map_with_ids(cosines))
+    ids, values = cosines_with(data, mean / length)
     return ids, values, np.full(len(ids), cosine_error(data.dim))
 
 
 def _k_occurrences(data: LayerData, k: int) -> ItemValues:
     """Return how many others have each item among their k nearest neighbours by cosine; NaN for zero vectors."""
-    found, positions, nearness = data.neighbours(k)
+    nearest = find_nearest(data, k)
+    found = nearest.ids
     if len(found) < 2:
         raise NotComputable("fewer than two non-zero vectors", len(found))
-    if are_tied(data, k, nearness):
+    if nearest.are_all_tied:
         raise NotComputable(TIED, len(found))
-    counts = np.bincount(positions.ravel(), minlength=len(found)).astype(np.float64)
+    counts = np.bincount(nearest.positions.ravel(), minlength=len(found)).astype(np.float64)
     if data.summary.n_zero == 0:
         return found, counts, np.zeros(len(found))
     ids = np.sort(np.concatenate([*data.map_with_ids(lambda ids, _: ids)]))
@@ -164,13 +155,13 @@ def _self_similarities(data: LayerData, contexts: Contexts) -> ItemValues:
     """
     candidates = np.flatnonzero(np.bincount(contexts.groups, minlength=len(contexts.names)) > 1)
     size = max(1, BATCH_BYTES // (8 * data.dim))
-    parts: list[tuple[Ids, Floats]] = []
+    parts: list[tuple[Ids, Float64Array]] = []
     for start in range(0, max(1, len(candidates)), size):
         words = _Words(contexts, candidates[start : start + size], data.dim)
         for rows, units in data.map_with_ids(words.units):
             np.add.at(words.counts, rows, 1)
             np.add.at(words.totals, rows, units)
-        parts.append(_in_order(data.map_with_ids(words.mean_cosines)))
+        parts.append(in_order(data.map_with_ids(words.mean_cosines)))
     ids, values = parts[0]
     for _, others in parts[1:]:
         values = np.where(np.isnan(values), others, values)
@@ -194,13 +185,13 @@ class _Words:
         places = np.searchsorted(stored, ids).clip(max=len(stored) - 1)
         return self._row_of_word[np.where(stored[places] == ids, groups[places], -1)]
 
-    def units(self, ids: Ids, block: Block) -> tuple[NDArray[np.int64], Floats]:
+    def units(self, ids: Ids, block: Block) -> tuple[NDArray[np.int64], Float64Array]:
         """Return the rows of the words of the non-zero vectors of a block (n,), and their unit vectors (n, dim)."""
         rows, (units, is_zero) = self._rows(ids), unit_rows(block)
         used = (rows >= 0) & ~is_zero
         return rows[used], units[used]
 
-    def mean_cosines(self, ids: Ids, block: Block) -> tuple[Ids, Floats]:
+    def mean_cosines(self, ids: Ids, block: Block) -> tuple[Ids, Float64Array]:
         """Return ids, and the mean cosine of each vector of a block with the others of its word (n,); NaN for none."""
         rows, (units, is_zero) = self._rows(ids), unit_rows(block)
         values = np.full(len(ids), np.nan)
@@ -212,18 +203,10 @@ class _Words:
         return ids, values
 
 
-def _norms(block: Block) -> Floats:
+def _norms(block: Block) -> Float64Array:
     wide = block.astype(np.float64)
-    lengths: Floats = np.sqrt(np.vecdot(wide, wide))
+    lengths: Float64Array = np.sqrt(np.vecdot(wide, wide))
     return lengths
-
-
-def _in_order(parts: Iterable[tuple[Ids, Floats]]) -> tuple[Ids, Floats]:
-    """Return the ids and values of all blocks, by ascending id."""
-    found = [(np.empty(0, np.int64), np.empty(0)), *parts]
-    ids, values = (np.concatenate([part[at] for part in found]) for at in (0, 1))
-    order = np.argsort(ids)
-    return ids[order], values[order]
 
 
 METRICS = (
@@ -256,7 +239,6 @@ METRICS = (
                       counts_draws=True),
             *VERSUS, TEST,
         ),
-        optional=(WITH_VERSUS,),
         formula="ρ = Pearson(rank v(x_i), rank c_i), v(x) = ‖x‖, mean_{y of its word, y ≠ x} cos(x, y), N_k(x) or "
         "cos(x, mean)",
         citation="Spearman (1904), Am. J. Psychol. 15; intervals: Efron & Tibshirani (1993), chapter 13; Bonett & "

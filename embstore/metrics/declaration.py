@@ -123,6 +123,9 @@ class Parameter:
         counts_draws: Whether it is a number of random draws, which is None in a row for which nothing was drawn.
         only_with: Another parameter, and those of its values with which this one has an effect; none for all but its
             default. Without effect it is None in the rows.
+        columns: Columns that a result has only if the parameter has another value than its default, after those that it
+            always has; inputs that have an effect only with it are columns then too. The function need not return those
+            of ``versus``, which the query adds.
     """
 
     name: str
@@ -138,6 +141,7 @@ class Parameter:
     takes_numbers: bool = False
     counts_draws: bool = False
     only_with: tuple[str, tuple[Any, ...]] | None = None
+    columns: "tuple[Column, ...]" = ()
 
     def has_effect(self, values: Mapping[str, Any]) -> bool:
         """Return whether the parameter has an effect with these values of all parameters."""
@@ -271,15 +275,6 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class OptionalColumns:
-    """Columns that a result has only if a parameter has another value than its default."""
-
-    parameter: str  # its name
-    columns: tuple[Column, ...]  # after those that the result always has
-    recorded: tuple[str, ...] = ()  # names of inputs that are columns too then
-
-
-@dataclass(frozen=True, slots=True)
 class Similarity:
     """How a metric of two layers is held against shuffled items.
 
@@ -341,8 +336,6 @@ class Metric:
         drawn_values: Columns that a chart can draw, the default first; none for all columns of numbers, those that
             the printed table has first.
         bar_names: Column of arrays with the names of the bars, if it is drawn as ``bars``.
-        optional: Columns that depend on a parameter; the function need not return those of ``versus``, which the query
-            adds.
         sides: What a heat map calls the layers down and across.
         label: What pictures call it, ``Anisotropy``; by default the name with spaces and a capital.
         similarity: How a metric of ``layers`` with the parameters :data:`PERMUTATIONS` is held against shuffled items.
@@ -367,7 +360,6 @@ class Metric:
     drawn_as: ChartKind | None = None
     drawn_values: tuple[str, ...] = ()
     bar_names: str | None = None
-    optional: tuple[OptionalColumns, ...] = ()
     sides: tuple[str, str] = ("layer", "layer")
     similarity: Similarity | None = None
     label: str = ""
@@ -375,13 +367,25 @@ class Metric:
 
     def with_columns_for(self, parameters: Mapping[str, Any]) -> "Metric":
         """Return the declaration with the columns that the result has for these values of the parameters."""
-        defaults = {parameter.name: parameter.default for parameter in self.parameters}
-        used = [each for each in self.optional if parameters[each.parameter] != defaults[each.parameter]]
-        recorded = {name for each in used for name in each.recorded}
+        used = [each for each in self.parameters if parameters[each.name] != each.default]
+        recorded = {p.name for p in self.recorded if p.only_with and p.only_with[0] in {each.name for each in used}}
         return replace(
             self, columns=(*self.columns, *(column for each in used for column in each.columns)),
             parameters=tuple(replace(p, in_rows=True) if p.name in recorded else p for p in self.parameters),
         )  # fmt: skip
+
+    @property
+    def optional(self) -> tuple[Column, ...]:
+        """Columns that a result has only with some parameter."""
+        return tuple(column for parameter in self.parameters for column in parameter.columns)
+
+    @property
+    def recorded(self) -> tuple[Parameter, ...]:
+        """Inputs that are columns too where the parameter that they have an effect with has columns."""
+        others = {parameter.name for parameter in self.parameters if parameter.columns}
+        names = {column.name for column in self.optional}
+        inputs = [p for p in self.parameters if p.is_input and p.only_with and p.only_with[0] in others]
+        return tuple(p for p in inputs if p.name not in names)
 
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Check the values of parameters, and return the values of all parameters, with defaults for missing ones.
@@ -430,7 +434,7 @@ class Metric:
         limits = {limit for column in self.columns for limit in column.interval or ()}
         candidates = [column for column in self.columns if column.type == drawable and column.name not in limits]
         ordered = sorted(candidates, key=lambda column: not column.shown)
-        optional = {column.name for each in self.optional for column in each.columns}
+        optional = {column.name for column in self.optional}
         values = (*self.drawn_values, *(c.name for c in ordered if c.name in optional or not self.drawn_values))
         items = next((column.name for column in self.columns if column.name in ITEM_COLUMNS), None)
         keys = [column for column in self.columns if column.is_key and column.name != items]  # integers rank items

@@ -103,8 +103,8 @@ class Explanation:
         """The columns, with those of a parameter, which their help names."""
         return [
             *self.metric.columns,
-            *(replace(column, help=f"{column.help} (with ⦃{each.parameter}⦄)")
-              for each in self.metric.optional for column in each.columns),
+            *(replace(column, help=f"{column.help} (with ⦃{each.name}⦄)")
+              for each in self.metric.parameters for column in each.columns),
         ]  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:

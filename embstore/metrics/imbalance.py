@@ -4,16 +4,12 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
-from embstore.base.arrays import cosine_error, rounding_error_bound, slices
-from embstore.base.summary import Float64Array
+from embstore.base.arrays import Float64Array, Positions, cosine_error, rounding_error_bound, slices
 from embstore.metrics.comparison import AGAINST, normalise_rows
 from embstore.metrics.declaration import N_ZERO, Column, Ids, LayerData, Metric, Parameter, Result, Similarity
 from embstore.metrics.numerics.layer_pairs import Grid, check_complete, read_vectors
-from embstore.metrics.significance import PERMUTATIONS, WITH_PERMUTATIONS
-
-Positions = NDArray[np.int64]
+from embstore.metrics.significance import PERMUTATIONS
 
 _BLOCK_VALUES = 1 << 22
 
@@ -126,7 +122,7 @@ METRICS = (
             Parameter("distance", "euclidean", "euclidean, or cosine.", choices=("euclidean", "cosine")),
             AGAINST, *PERMUTATIONS,
         ),
-        optional=(WITH_PERMUTATIONS,), similarity=Similarity("imbalance", is_distance=True, needs_direction=True),
+        similarity=Similarity("imbalance", is_distance=True, needs_direction=True),
         formula="Δ(A → B) = 2/n · mean rank in B of the nearest neighbour in A",
         citation="Glielmo, Zeni, Cheng, Csányi & Laio (2022), PNAS Nexus", references=("glielmo2022",),
         needs="layers", drawn_values=("imbalance",), sides=("from layer", "to layer"),

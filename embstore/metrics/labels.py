@@ -6,15 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import slices
-from embstore.base.errors import UsageError
-from embstore.base.installation import install_command
+from embstore.base.installation import needing
 from embstore.metrics.data import ItemLabels
 from embstore.metrics.declaration import N_ZERO, Column, LayerData, Metric, Parameter, Result, Scored
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.layer_pairs import Grid
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import wilson_interval
-from embstore.metrics.significance import VERSUS, WITH_VERSUS
+from embstore.metrics.significance import VERSUS
 
 Codes = NDArray[np.int64]
 
@@ -119,14 +118,12 @@ def clusters(data: LayerData, *, labels: ItemLabels, runs: int = 10, seed: int =
 
 def _agreement(units: NDArray[np.float64], own: Codes, k: int, seed: int) -> tuple[float, float, float, float]:
     """Return AMI, ARI, V-measure and its value by chance, of one run of k-means."""
-    try:
+    with needing("clusters need scikit-learn", "probe"):
         from scipy.stats import entropy
         from sklearn import metrics
         from sklearn.cluster import KMeans
         from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
         from threadpoolctl import threadpool_limits
-    except ImportError as error:
-        raise UsageError(f"clusters need scikit-learn. Run: {install_command('probe')}") from error
     # One thread, since several add up in any order; a warning is of fewer different directions than clusters.
     with warnings.catch_warnings(action="ignore"), threadpool_limits(1):
         found = KMeans(k, n_init=1, random_state=seed).fit_predict(units)
@@ -176,7 +173,6 @@ METRICS = (
             Column("best", "boolean", "whether accuracy is the highest of the requested layers of the space"),
         ),
         parameters=(LABEL, LABEL_BINS, Parameter("k", 10, "Number of nearest neighbours.", minimum=1), *VERSUS),
-        optional=(WITH_VERSUS,),
         formula="share of items i whose label is the most frequent one of their k nearest others by cosine",
         citation="Fix & Hodges (1951); leave-one-out as in Cover & Hart (1967), IEEE Trans. Inf. Theory 13; interval: "
         "Wilson (1927), JASA 22",

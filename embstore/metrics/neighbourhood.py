@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.metrics.declaration import N_TIED, N_ZERO, Column, LayerData, Metric, OptionalColumns, Parameter, Result
+from embstore.metrics.declaration import N_TIED, N_ZERO, Column, LayerData, Metric, Parameter, Result
 from embstore.metrics.numerics.dimension import gride, levina_bickel
 from embstore.metrics.numerics.neighbours import TIED, find_nearest
 
@@ -140,6 +140,14 @@ def hubness(data: LayerData, *, k: int = 10, distance: str = "cosine") -> Result
     }
 
 
+_OF_SCALES = (
+    Column("scale", "integer", "number of the farther neighbour", minimum=2, is_key=True),
+    Column("dimension", "number", "maximum likelihood at this scale", minimum=0, band=("standard_error",),
+           label="Gride"),
+    Column("standard_error", "number", "of dimension", minimum=0),
+    Column("distance", "number", "mean distance of the neighbours compared", minimum=0, shown=False),
+)  # fmt: skip
+
 METRICS = (
     Metric(
         name="intrinsic-dimension", help="Intrinsic dimension from nearest neighbours: TwoNN, over scales, or MLE.",
@@ -153,20 +161,11 @@ METRICS = (
         ),
         parameters=(
             Parameter("estimator", "twonn", "twonn, gride (over the scales of 2, 4 … 64 neighbours) or mle.",
-                      choices=("twonn", "gride", "mle")),
+                      choices=("twonn", "gride", "mle"), columns=_OF_SCALES),
             Parameter("discard", 0.1, "Share of the largest ratios that least squares leaves out, of twonn.",
                       minimum=0, maximum=0.9, only_with=("estimator", ("twonn",))),
             Parameter("neighbours", None, "Number of neighbours, of gride (else 64) and mle (else 20).",
                       value_type=int, minimum=2, only_with=("estimator", ("gride", "mle"))),
-        ),
-        optional=(
-            OptionalColumns("estimator", (
-                Column("scale", "integer", "number of the farther neighbour", minimum=2, is_key=True),
-                Column("dimension", "number", "maximum likelihood at this scale", minimum=0, band=("standard_error",),
-                       label="Gride"),
-                Column("standard_error", "number", "of dimension", minimum=0),
-                Column("distance", "number", "mean distance of the neighbours compared", minimum=0, shown=False),
-            )),
         ),
         formula="Σxy/Σx², x = ln(r₂/r₁), y = −ln(1 − F(x)); n/Σx",
         citation="Facco, d'Errico, Rodriguez & Laio (2017), Scientific Reports 7:12140; gride: Denti, Doimo, Laio & "

@@ -13,7 +13,7 @@ from embstore.metrics.declaration import Column, Ids, LayerData, Metric, Paramet
 from embstore.metrics.numerics.layer_pairs import Grid, read_vectors
 from embstore.metrics.numerics.linear_algebra import eigenvectors_of, zero_insignificant
 from embstore.metrics.numerics.statistics import draw_folds
-from embstore.metrics.significance import PERMUTATIONS, WITH_PERMUTATIONS
+from embstore.metrics.significance import PERMUTATIONS
 
 Numbers = NDArray[np.int64]
 
@@ -73,7 +73,7 @@ def predictivity(
             row |= {
                 "r2": 1 - error / total,
                 "r2_in_sample": whole.share_in_sample(target),
-                "chance": whole.rank / (n - 1),
+                "chance": len(whole.squares) / (n - 1),
             }
     return rows
 
@@ -100,11 +100,6 @@ class Regression:
         squares, basis = squares[is_kept], basis[:, is_kept]
         other = (x.T @ basis if is_wide else x @ basis) / np.sqrt(squares)
         return cls(mean, squares, *((basis, other) if is_wide else (other, basis)))
-
-    @property
-    def rank(self) -> int:
-        """Number of dimensions in which the source varies."""
-        return len(self.squares)
 
     def share_in_sample(self, target: Float64Array) -> float:
         """Return the share of the variance of a target (n, q) that least squares explains on the fitted items."""
@@ -164,7 +159,7 @@ METRICS = (
             Column("chance", "number", "expected r2_in_sample of unrelated layers: rank/(n − 1)", 0, 1, shown=False),
         ),
         parameters=(GROUP, Parameter("folds", 5, "Number of folds.", minimum=2), AGAINST, *PERMUTATIONS),
-        optional=(WITH_PERMUTATIONS,), similarity=Similarity("r2"),
+        similarity=Similarity("r2"),
         formula="1 − Σ‖y − ŷ‖² / Σ‖y − ȳ‖² over the items of all folds, ŷ by ridge regression on the other folds",
         citation="Golub, Heath & Wahba (1979), Technometrics 21 (strength of the ridge); linear predictivity as in "
         "Yamins et al. (2014), PNAS",

@@ -7,18 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import UsageError
-from embstore.base.installation import install_command
+from embstore.base.arrays import Float64Array
+from embstore.base.installation import needing
 from embstore.metrics.data import ItemLabels
 from embstore.metrics.declaration import Column, LayerData, Metric, Parameter, Result, Scored
 from embstore.metrics.labels import LABEL, LABEL_BINS, LABEL_COLUMN, why_no_classes
 from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.statistics import draw_folds, percentile_interval, wilson_interval
 from embstore.metrics.predictivity import GROUP, Regression
-from embstore.metrics.significance import VERSUS, WITH_VERSUS
+from embstore.metrics.significance import VERSUS
 
 Codes = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Values of scikit-learn's C that are tried, the strongest regularisation first."""
@@ -96,7 +95,7 @@ def _control_labels(labels: ItemLabels, seed: int) -> tuple[Codes, str]:
     return rng.choice(labels.codes, int(types.max()) + 1)[types], "types"
 
 
-def _classify(x: Floats, codes: Codes, fold: Codes, groups: Codes, seed: int) -> Codes:
+def _classify(x: Float64Array, codes: Codes, fold: Codes, groups: Codes, seed: int) -> Codes:
     """Return the class (n,) of each item as predicted from the folds that it is not in."""
     found = np.empty_like(codes)
     for number in range(int(fold.max()) + 1):
@@ -108,7 +107,7 @@ def _classify(x: Floats, codes: Codes, fold: Codes, groups: Codes, seed: int) ->
     return found
 
 
-def _strength(x: Floats, codes: Codes, groups: Codes, seed: int) -> float:
+def _strength(x: Float64Array, codes: Codes, groups: Codes, seed: int) -> float:
     """Return the value of C with the highest accuracy on inner folds, of equally good ones the smallest."""
     inner = draw_folds(np.unique(groups, return_inverse=True)[1], _INNER_FOLDS, seed)
     n_right = np.zeros(len(STRENGTHS))
@@ -121,13 +120,11 @@ def _strength(x: Floats, codes: Codes, groups: Codes, seed: int) -> float:
     return STRENGTHS[int(n_right.argmax())]
 
 
-def _fitted(x: Floats, codes: Codes, strength: float) -> Any:
+def _fitted(x: Float64Array, codes: Codes, strength: float) -> Any:
     """Return a fitted model; of a single class, one that always predicts it."""
-    try:
+    with needing("probes need scikit-learn", "probe"):
         from sklearn.dummy import DummyClassifier
         from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise UsageError(f"probes need scikit-learn. Run: {install_command('probe')}") from error
     if (codes == codes[0]).all():
         return DummyClassifier(strategy="most_frequent").fit(x, codes)
     with warnings.catch_warnings():
@@ -135,7 +132,7 @@ def _fitted(x: Floats, codes: Codes, strength: float) -> Any:
         return LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS, solver="newton-cg").fit(x, codes)
 
 
-def _ridge(row: Result, x: Floats, labels: ItemLabels, values: Floats, fold: Codes, seed: int) -> Result:
+def _ridge(row: Result, x: Float64Array, labels: ItemLabels, values: Float64Array, fold: Codes, seed: int) -> Result:
     """Return the row with R² of numbers on left-out items, as of :func:`.predictivity.predictivity`, and interval."""
     errors, totals = np.empty(len(x)), np.empty(len(x))
     for number in range(int(fold.max()) + 1):
@@ -191,7 +188,6 @@ METRICS = (
             LABEL, LABEL_BINS, GROUP, Parameter("folds", 5, "Number of folds.", minimum=2),
             Parameter("control", True, "Run the control task, which takes as long again."), *VERSUS,
         ),
-        optional=(WITH_VERSUS,),
         formula="share of items i with argmax_c w_c·z_i + b_c = c_i, fitted to the folds without i; z standardised",
         citation="Hewitt & Liang (2019), EMNLP (control task and selectivity); Alain & Bengio (2017), ICLR workshop",
         references=("hewitt2019", "alain2017"), needs="labels", best="accuracy",

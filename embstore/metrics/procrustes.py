@@ -11,7 +11,7 @@ from embstore.base.summary import Float64Array
 from embstore.metrics.comparison import AGAINST
 from embstore.metrics.declaration import Column, Ids, LayerData, Metric, Result, Similarity
 from embstore.metrics.numerics.layer_pairs import Grid, LayerSums, Pair, PairSums, read_vectors, reduce_pairs
-from embstore.metrics.significance import PERMUTATIONS, WITH_PERMUTATIONS
+from embstore.metrics.significance import PERMUTATIONS
 
 # 1 − cos θ up to which θ is computed from the residual: arccos of a number near 1 has lost half of its digits.
 _NEAR = 1e-4
@@ -125,7 +125,7 @@ METRICS = (
                    label="cosine of the angle"),
         ),
         parameters=(AGAINST, *PERMUTATIONS),
-        optional=(WITH_PERMUTATIONS,), similarity=Similarity("similarity"),
+        similarity=Similarity("similarity"),
         formula="θ = arccos(‖XᵀY‖₊ / (‖X‖ ‖Y‖)), X and Y centred",
         citation="Williams, Kunz, Kornblith & Linderman (2021), NeurIPS", references=("williams2021",), needs="layers",
         estimator="Exact, in float64: the nuclear norm from the singular values of the product of two layers, of one "

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from embstore.base.errors import UsageError
-from embstore.metrics.declaration import Column, Metric, OptionalColumns, Parameter
+from embstore.metrics.declaration import Column, Metric, Parameter
 
 VERSUS_COLUMNS = (
     Column("versus", "string", "the layer it is compared with, the space of that, or best", shown=False),
@@ -19,12 +19,12 @@ VERSUS_COLUMNS = (
            minimum=0, shown=False),
     Column("n_common", "integer", "units that all compared layers have", minimum=0, shown=False),
 )  # fmt: skip
-WITH_VERSUS = OptionalColumns("versus", VERSUS_COLUMNS, ("resample", "test", "differences"))
 _WITH_VERSUS, _WITH_PERMUTATIONS = ("versus", ()), ("permutations", ())
 VERSUS = (
     Parameter("versus", None,
         "Test each layer against a layer of its space, against the same layer of another space, or against the best "
-        "layer.", value_type=str, metavar="LAYER|SPACE|best", takes_numbers=True, is_input=True),
+        "layer.", value_type=str, metavar="LAYER|SPACE|best", takes_numbers=True, is_input=True,
+        columns=VERSUS_COLUMNS),
     Parameter("differences", None, "Number of resamples for the differences; by default those of the intervals, or "
               "1,000.", value_type=int, minimum=100, is_input=True, only_with=_WITH_VERSUS),
 )  # fmt: skip
@@ -36,16 +36,16 @@ RESAMPLE = Parameter("resample", "unit", "With ⦃versus⦄, draw pairs (unit), 
                      choices=("unit", "word"), is_input=True, only_with=_WITH_VERSUS)  # fmt: skip
 """Further parameter of metrics of pairs."""
 
-WITH_PERMUTATIONS = OptionalColumns("permutations", (
+PERMUTATION_COLUMNS = (
     Column("permutations", "integer", "number of times the items were shuffled", minimum=0, shown=False),
     Column("over", "string", "pair: each pair has a threshold of its own; max: that of the highest pair", shown=False),
     Column("p", "number", "share of the permutations with as high a similarity", minimum=0, maximum=1, shown=False),
     Column("threshold", "number", "similarity that 5 % of the permutations reach", shown=False),
     Column("calibrated", "number", "0: not above the threshold, 1: alike", minimum=0, maximum=1, shown=False),
-), ("block",))  # fmt: skip
+)  # fmt: skip
 PERMUTATIONS = (
     Parameter("permutations", 0, "Number of times that the items of the second layers are shuffled, for p and "
-              "calibrated.", minimum=0, is_input=True),
+              "calibrated.", minimum=0, is_input=True, columns=PERMUTATION_COLUMNS),
     Parameter("over", "pair", "Hold each pair of layers against its own shuffles, or all against the highest of each "
               "(max).", choices=("pair", "max"), is_input=True, only_with=_WITH_PERMUTATIONS),
     Parameter("block", None, "Column whose items are shuffled together; by default the sentence of an occurrence.",

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import cosine_error
+from embstore.base.arrays import Float64Array, cosine_error
 from embstore.base.space import Unit
 from embstore.metrics.data import Ids, Pairs
 from embstore.metrics.declaration import (
@@ -23,9 +23,7 @@ from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.statistics import pearson, percentile_interval, resampled_spearman
 from embstore.metrics.numerics.statistics import ranks as ranks_of
-from embstore.metrics.significance import RESAMPLE, TEST, VERSUS, WITH_VERSUS
-
-Floats = NDArray[np.float64]
+from embstore.metrics.significance import RESAMPLE, TEST, VERSUS
 
 # With fewer pairs, so few resamples are distinct that the ends of the interval lie on a coarse grid.
 MIN_INTERVAL_PAIRS = 10
@@ -96,7 +94,7 @@ def similarity(
     return Scored(result | {"low": low, "high": high, "seed": seed}, replace(scores, known=resampled))
 
 
-def _why_uncorrelated(x: Floats, y: Floats, error: float) -> str | None:
+def _why_uncorrelated(x: Float64Array, y: Float64Array, error: float) -> str | None:
     """Return the reason why the correlation of cosines x, exact to ``error``, and scores y is undefined, else None."""
     if len(x) < 2:
         return "fewer than two pairs with a cosine and a score"
@@ -105,7 +103,7 @@ def _why_uncorrelated(x: Floats, y: Floats, error: float) -> str | None:
     return "the scores are all equal" if np.ptp(y) == 0 else None
 
 
-def text_codes(values: Floats | NDArray[np.str_]) -> Floats:
+def text_codes(values: Float64Array | NDArray[np.str_]) -> Float64Array:
     """Return numbers in the order of the values as text: "-0.1" < "-0.2" < "0.1" < "1e-06" < "4" < "4.0".
 
     This is what ``scipy.stats.spearmanr`` ranks if one list has numbers and the other strings: numpy converts both to
@@ -116,7 +114,7 @@ def text_codes(values: Floats | NDArray[np.str_]) -> Floats:
     return codes.astype(np.float64)
 
 
-def pair_cosines(data: LayerData, left: Ids, right: Ids) -> tuple[Floats, int]:
+def pair_cosines(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Array, int]:
     """Compute the cosine of each pair of items, given their ids (n,).
 
     Returns:
@@ -165,7 +163,6 @@ METRICS = (
                       counts_draws=True),
             *VERSUS, RESAMPLE, TEST,
         ),
-        optional=(WITH_VERSUS,),
         formula="ρ = Pearson(rank cos(x_i, y_i), rank score_i)",
         citation="Wolfe & Caliskan (2022), ACL; interval: Efron & Tibshirani (1993), chapter 13",
         references=("wolfe2022", "efron1993"), needs="pairs",

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.errors import UsageError, check_known
 from embstore.base.space import same_spelling
 from embstore.base.summary import Float64Array
 from embstore.metrics.declaration import LayerData, NotComputable
@@ -85,8 +85,7 @@ def _parse(name: str) -> Step:
     """Parse the name of one transform."""
     kind, colon, argument = (part.strip() for part in name.partition(":"))
     kind = same_spelling(kind, _ARGUMENTS)
-    if kind not in _ARGUMENTS:
-        raise UnknownNameError("transform", kind, _ARGUMENTS)
+    check_known("transform", kind, _ARGUMENTS)
     expected = _ARGUMENTS[kind]
     if expected is None:
         if colon:
@@ -162,10 +161,6 @@ class Affine:
         result[self.columns] += self.scale[:, None] * vectors
         return result
 
-    def centred(self, mean: Float64Array) -> "Affine":
-        """Return the map with another shift and offset, so that the mean of its results is zero, given that of x."""
-        return replace(self, shift=mean, offset=np.zeros(self.dim))
-
     def scaled(self, factors: Float64Array) -> "Affine":
         """Return the map followed by a multiplication of each component by its factor, (dim,)."""
         right = None if self.right is None else self.right * factors
@@ -188,10 +183,6 @@ class Affine:
         left = np.concatenate([self.left, -self.times(directions)], axis=1)
         right = np.eye(self.dim) if self.right is None else self.right
         return replace(self, left=left, right=np.concatenate([right, directions.T]))
-
-    def multiplied(self, left: Float64Array, right: Float64Array) -> "Affine":
-        """Return the map with its linear part times left · right, of shapes (dim, rank) and (rank, dim)."""
-        return replace(self, scale=np.zeros(self.dim), left=self.times(left), right=right)
 
     def collapsed(self) -> "Affine":
         """Return the same map with the factors multiplied into one matrix, if that is cheaper to apply."""
@@ -229,9 +220,9 @@ class _Fitting:
             raise NotComputable("no vectors")
 
     def center(self) -> None:
-        """Subtract the mean."""
+        """Subtract the mean: the mean of the results so far is zero with this shift, and without an offset."""
         self._is_centred = True
-        self._set_affine(self.affine.centred(self._mean))
+        self._set_affine(replace(self.affine, shift=self._mean, offset=np.zeros(self.affine.dim)))
 
     def standardize(self, name: str) -> None:
         """Scale each component to mean 0 and standard deviation 1 (divisor n); components without variance become 0."""
@@ -294,7 +285,8 @@ class _Fitting:
         used = vectors[:, has_variance]
         factors = np.sqrt((self._n - 1) / eigenvalues[has_variance])
         self.center()
-        self._set_affine(self.affine.multiplied(used * factors, used.T))
+        left = self.affine.times(used * factors)
+        self._set_affine(replace(self.affine, scale=np.zeros(self.affine.dim), left=left, right=used.T))
         self._scatter = None
         if rank < len(eigenvalues):
             n_constant = len(eigenvalues) - rank

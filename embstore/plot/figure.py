@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embstore.base.chart import Chart
-from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.errors import UsageError, check_known
 from embstore.base.messages import printable
 from embstore.base.table import Table
 from embstore.plot import rendering
@@ -206,8 +206,7 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
 def _value(table: Table, chart: Chart, options: PlotOptions) -> str:
     """Return the column to draw: the requested one, or the first of the chart's that has a value."""
     if options.column is not None:
-        if options.column not in chart.values:
-            raise UnknownNameError("column to draw", options.column, chart.values)
+        check_known("column to draw", options.column, chart.values)
         return options.column
     filled = (column for column in chart.values if any(row[column] is not None for row in table.rows))
     return next(filled, chart.values[0])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.errors import UsageError, check_known
 from embstore.base.labels import as_list, read_labels
 from embstore.plot.axes import STYLE_NAMES
 
@@ -43,10 +43,8 @@ class PlotOptions:
     colours: Any = ()  # once read, a tuple of #rrggbb; none for the palette of the style
 
     def __post_init__(self) -> None:
-        if self.style not in STYLE_NAMES:
-            raise UnknownNameError("style", self.style, STYLE_NAMES)
-        if self.x not in X_AXES:
-            raise UnknownNameError("x axis", self.x, X_AXES)
+        check_known("style", self.style, STYLE_NAMES)
+        check_known("x axis", self.x, X_AXES)
         if self.logx and self.x != "step":
             raise UsageError("⦃logx⦄ is about training steps: add ⦃x=step⦄.")
         colours = [colour for text in as_list(self.colours) for colour in str(text).split(",")]

@@ -352,7 +352,7 @@ def read_result(path: str | Path, metric: str | None = None) -> Table:
         if column.type == "number" or column.type.startswith("array"):
             kind = list if column.type.startswith("array") else int | float
             _check(path, rows, column.name, kind, f"of type {column.type}")
-    optional = (column for each in declared.optional for column in each.columns if column.name in rows[0])
+    optional = (column for column in declared.optional if column.name in rows[0])
     chart = replace(declared, columns=(*declared.columns, *optional)).chart
     if "group" in rows[0]:
         chart = with_groups(chart, is_ordered="bins" in rows[0])

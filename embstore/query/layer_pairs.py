@@ -15,7 +15,7 @@ from embstore.base.space import Layer, Unit
 from embstore.base.table import Pivot, Table, show, table
 from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.explain import CacheLookup
-from embstore.metrics.significance import WITH_PERMUTATIONS
+from embstore.metrics.significance import PERMUTATION_COLUMNS
 from embstore.query.cache import Answers, Question
 from embstore.query.common import difference_notes, source_notes
 from embstore.query.compute import restricted, selected_layers
@@ -165,7 +165,7 @@ class _Pair:
         right = None if across is None else [layer for layer in across if not isinstance(layer, NotComputable)]
         first = request.metric.similarity.column if request.metric.similarity else ""
         if len(left) < len(down) or len(right or left) < len(across or down) or all(row[first] is None for row in rows):
-            return [dict.fromkeys(column.name for column in WITH_PERMUTATIONS.columns) | row for row in rows]
+            return [dict.fromkeys(column.name for column in PERMUTATION_COLUMNS) | row for row in rows]
         return calibrated(request, arguments, left, right, ids, rows, blocks)
 
 

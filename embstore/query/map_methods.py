@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.errors import QueryError, UsageError
-from embstore.base.installation import install_command
+from embstore.base.errors import QueryError
+from embstore.base.installation import needing
 from embstore.base.progress import counting_as, untracked
 from embstore.index import unit_vectors
 from embstore.metrics import LayerData
 from embstore.metrics.numerics.linear_algebra import Moments, one_thread
-from embstore.metrics.numerics.neighbours import TIED, are_equal, are_tied, n_shared, nearest_in_plane
+from embstore.metrics.numerics.neighbours import TIED, are_equal, n_shared, nearest_in_plane
 from embstore.query.layer_data import neighbours_of
 from embstore.storage.files.maps import Ids, LayerMap, Positions
 
@@ -126,20 +126,18 @@ class Kept(NamedTuple):
     reason: str | None = None
 
 
-def kept_of_all(data: LayerData, near: Near, cosines: NDArray[np.float64], positions: Positions) -> Kept:
+def kept_of_all(dim: int, near: Near, cosines: NDArray[np.float64], positions: Positions) -> Kept:
     """Return the share over all n items of a map, from their positions (n, 2).
 
     Args:
-        data: Vectors of the layer.
-        near: Nearest other items of each item, as positions (n, k), k ≥ 10 if there are as many, nearest first.
+        dim: Number of components of a vector.
+        near: Nearest other items of each item, as positions (n, k), k > 10 if there are as many, nearest first.
         cosines: Cosines with them (n, k).
         positions: Positions on the map (n, 2).
     """
     if reason := _too_few(len(near)):
         return Kept(None, 0, reason)
-    if are_tied(data, K, cosines[:, :K]):
-        return Kept(None, 0, TIED)
-    return _share(np.arange(len(near)), near[:, :K], positions)
+    return _kept(dim, np.arange(len(near)), near, cosines, positions)
 
 
 def kept_of_some(data: LayerData, ids: Ids, positions: Positions, seed: int) -> Kept:
@@ -147,12 +145,11 @@ def kept_of_some(data: LayerData, ids: Ids, positions: Positions, seed: int) -> 
     if reason := _too_few(len(ids)):
         return Kept(None, 0, reason)
     if len(ids) <= SAMPLE:
-        _, near, cosines = data.neighbours(K)
-        return kept_of_all(data, near, cosines, positions)
+        _, near, cosines = data.neighbours(K + 1)
+        return kept_of_all(data.dim, near, cosines, positions)
     drawn = np.random.default_rng(seed).choice(ids, SAMPLE, replace=False, shuffle=False)
-    # One neighbour more shows whether the choice of ten is arbitrary.
     _, rows, near, cosines = neighbours_of(data, np.sort(drawn), K + 1)
-    return Kept(None, 0, TIED) if are_equal(cosines.ravel(), data.dim) else _share(rows, near[:, :K], positions)
+    return _kept(data.dim, rows, near, cosines, positions)
 
 
 def _too_few(n: int) -> str | None:
@@ -161,7 +158,10 @@ def _too_few(n: int) -> str | None:
     return f"n = {n}: the ten nearest items are all others" if n <= K + 1 else None
 
 
-def _share(rows: NDArray[np.int64], near: Near, positions: Positions) -> Kept:
+def _kept(dim: int, rows: NDArray[np.int64], near: Near, cosines: NDArray[np.float64], positions: Positions) -> Kept:
+    if are_equal(cosines[:, : K + 1].ravel(), dim):  # one neighbour more shows whether the choice of ten is arbitrary
+        return Kept(None, 0, TIED)
+    near = near[:, :K]
     on_map = nearest_in_plane(positions, K, rows)
     shared = n_shared(*(np.sort(lists.astype(np.int32), axis=1) for lists in (near, on_map)))
     return Kept(float(shared.mean() / K), len(rows))
@@ -244,13 +244,8 @@ def _spread(components: Positions, seed: int) -> NDArray[np.float64]:
 
 
 def _open_tsne() -> Any:
-    try:
+    with needing("t-SNE needs openTSNE", "map", more=". The method pca needs nothing more."):
         return import_module("openTSNE")
-    except ImportError as error:
-        raise UsageError(
-            f"t-SNE needs openTSNE, which cannot be imported ({error}): {install_command('map')}. The method pca "
-            "needs nothing more."
-        ) from error
 
 
 _SEARCH = 0.3  # share of the time of a layer that the search for neighbours takes: less for few items, more for many
@@ -300,7 +295,7 @@ class Neighbourhoods:
                 near, cosines, initial, below=below is not None, seed=self._seed,
                 report=lambda share: report(_SEARCH + (1 - _SEARCH) * share),
             )  # fmt: skip
-        return ids, positions, kept_of_all(data, near, cosines, positions)
+        return ids, positions, kept_of_all(data.dim, near, cosines, positions)
 
 
 def _positions_below(below: LayerMap, ids: Ids, near: Ids) -> Positions:

@@ -5,7 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import StrEnum
 from importlib import resources
 from math import isfinite
@@ -136,31 +136,26 @@ _READERS: dict[Any, tuple[Callable[[Any], bool], str, Callable[[Any], Any]]] = {
 """The types of keys: whether a value is of the type, a description of valid values, and a conversion of these."""
 
 
+@dataclass(frozen=True, slots=True)
 class _Fields:
-    """A TOML or JSON table with typed access to its keys. Methods raise UsageError for a missing or invalid value.
+    """A TOML or JSON table with typed access to its keys. Methods raise UsageError for a missing or invalid value."""
 
-    Args:
-        values: Keys and values of the table.
-        place: File and path of the table in messages: ``paper.toml: measures[2]``.
-    """
-
-    def __init__(self, values: Mapping[str, Any], place: str) -> None:
-        self.values = values
-        self._place = place
-        self._read_keys: list[str] = []
+    values: Mapping[str, Any]
+    place: str  # file and path of the table in messages: ``paper.toml: measures[2]``
+    read_keys: list[str] = field(default_factory=list)
 
     def take(self, key: str, default: Any = MISSING) -> Any:
         """Return the value of a key, of any type; the default, if there is one, for a missing key."""
-        self._read_keys.append(key)
+        self.read_keys.append(key)
         if key in self.values:
             return self.values[key]
         if default is MISSING:
-            raise UsageError(f"{self._place} has no {key!r}. Add it.")
+            raise UsageError(f"{self.place} has no {key!r}. Add it.")
         return default
 
     def invalid(self, key: str, expected: str) -> UsageError:
         """Return the error for a value of the wrong type or range; ``expected`` says what it must be."""
-        return UsageError(f"{self._place}: {key} must be {expected}, not {self.values[key]!r}.")
+        return UsageError(f"{self.place}: {key} must be {expected}, not {self.values[key]!r}.")
 
     def read(self, key: str, kind: Any, default: Any = MISSING) -> Any:
         """Return the value of a key of one of the types in ``_READERS``, an enumeration, Template or Population."""
@@ -173,7 +168,7 @@ class _Fields:
         if kind is Template:
             return self.located(Template, self.read(key, str))
         if kind is Population:
-            return _Fields(self.read(key, Mapping[str, Any]), f"{self._place}: {key}").record(Population)
+            return _Fields(self.read(key, Mapping[str, Any]), f"{self.place}: {key}").record(Population)
         is_valid, expected, convert = _READERS[kind]
         if not is_valid(value):
             raise self.invalid(key, expected)
@@ -200,25 +195,25 @@ class _Fields:
         value = self.take(key, [] if optional else MISSING)
         if not (value == [] and optional) and not _is_list(value, lambda entry: isinstance(entry, dict)):
             raise self.invalid(key, "a list of tables")
-        return (_Fields(entry, f"{self._place}: {key}[{i}]") for i, entry in enumerate(value))
+        return (_Fields(entry, f"{self.place}: {key}[{i}]") for i, entry in enumerate(value))
 
     def check_known(self, kind: str, names: Iterable[Any], known: Iterable[str]) -> None:
         """Raise UnknownNameError for the first of ``names`` that is not in ``known``; ``kind`` is a noun for them."""
         known = list(known)
         for name in names:
             if name not in known:
-                raise UnknownNameError(kind, str(name), known, f"It stands in {self._place}.")
+                raise UnknownNameError(kind, str(name), known, f"It stands in {self.place}.")
 
     def check_all_read(self) -> None:
         """Raise UnknownNameError if the table has a key that was never read, and so is unknown."""
-        self.check_known("key", self.values, dict.fromkeys(self._read_keys))
+        self.check_known("key", self.values, dict.fromkeys(self.read_keys))
 
     def located(self, check: Callable[..., _T], *values: Any) -> _T:
         """Return ``check(*values)``; convert its errors to a UsageError that names the place of the table."""
         try:
             return check(*values)
         except EmbstoreError as error:
-            raise UsageError(f"{self._place}: {error}") from error
+            raise UsageError(f"{self.place}: {error}") from error
 
 
 def parse_recipe(document: Mapping[str, Any], place: str, figures: Callable[[str], Any]) -> Recipe:

@@ -1,6 +1,5 @@
 """Reproduce a paper: build the spaces of its recipe, query its metrics, and compare with the published numbers."""
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from embstore.base import disk
-from embstore.base.errors import CheckpointError, QueryError, SourceError, UnknownNameError, UsageError
+from embstore.base.errors import CheckpointError, QueryError, UsageError, check_known
 from embstore.base.progress import Observer, Progress
 from embstore.base.space import Layer, Unit
 from embstore.base.summary import Summary
@@ -25,6 +23,7 @@ from embstore.query.request import check_seed
 from embstore.recipes.recipe import BuildStep, CheckpointTraits, Plan, PlannedQuery, Population, Recipe, Sentences, plan
 from embstore.recipes.recipe_file import load_recipe
 from embstore.recipes.verdicts import COLUMNS, TYPES, LayerValue, judge, summary_of
+from embstore.sources.files import file_sha256
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.vectors import LayerVectors
 
@@ -128,8 +127,7 @@ def check_metrics(recipe: Recipe) -> None:
         if measure.by is not None and (of := UNGROUPED.get(metric.needs)) is not None:
             raise UsageError(f"{measure.figure!r}: {metric.name} is of {of}, not of groups of items: leave out by.")
         columns = [column.name for column in metric.columns if column.type in ("number", "integer")]
-        if measure.column not in columns:
-            raise UnknownNameError(f"column of {metric.name}", measure.column, columns)
+        check_known(f"column of {metric.name}", measure.column, columns)
         for space in measure.spaces:
             unit = recipe.spaces[space].unit
             if metric.units and unit not in metric.units:
@@ -142,11 +140,7 @@ def check_metrics(recipe: Recipe) -> None:
 def _sentences(path: str) -> Sentences:
     """Return the user's file of sentences, with the tag from its name and hash; raise SourceError if unreadable."""
     file = Path(path)
-    try:
-        digest = hashlib.sha256(disk.read_foreign(file)).hexdigest()[:8]
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}. Give a file with a sentence a line.") from error
-    return Sentences(path, f"{re.sub(r'[^A-Za-z0-9_-]', '-', file.stem)}-{digest}")
+    return Sentences(path, f"{re.sub(r'[^A-Za-z0-9_-]', '-', file.stem)}-{file_sha256(file)[:8]}")
 
 
 def _traits(spec: str, recipe: Recipe, options: ReproduceOptions) -> CheckpointTraits:

@@ -10,13 +10,13 @@ def test_batches_hold_every_text_once_alike_in_length_within_the_budget(
     lengths: list[int], budget: int, pad: bool
 ) -> None:
     batches = plan_batches(lengths, budget, pad=pad)
-    assert sorted(row for batch in batches for row in batch.rows) == list(range(len(lengths)))
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     for batch in batches:
-        inside = [lengths[row] for row in batch.rows]
-        assert batch.width == max(inside)
+        inside = [lengths[row] for row in batch]
+        assert lengths[batch[0]] == max(inside)
         assert max(inside) - min(inside) <= (min(inside) // 8 if pad else 0)
-        assert len(batch.rows) * batch.width <= budget or len(batch.rows) == 1
-    widths = [batch.width for batch in batches]
+        assert len(batch) * max(inside) <= budget or len(batch) == 1
+    widths = [lengths[batch[0]] for batch in batches]
     assert widths == sorted(widths, reverse=True), "the longest come first"
 
 

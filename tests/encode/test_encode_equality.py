@@ -74,7 +74,7 @@ def test_equals_a_batch_of_one(tiny, witness, name: str, unit: Unit, pattern: st
         [(texts, _)] = encoder.tokenizer.windows(passages(items(unit), encoder), poolings=[], long="skip")
         lengths = [len(text.ids) for text in texts]
         batches = plan_batches(lengths, 200, pad=encoder._contract.pads)
-        assert any(len({lengths[row] for row in batch.rows}) > 1 for batch in batches)
+        assert any(len({lengths[row] for row in batch}) > 1 for batch in batches)
 
 
 @pytest.mark.parametrize("name", TINY)

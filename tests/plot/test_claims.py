@@ -16,7 +16,6 @@ from synthetic import Synthetic
 
 from embstore.base.table import Table, table
 from embstore.metrics import METRICS, get_metric
-from embstore.metrics.significance import WITH_PERMUTATIONS
 from embstore.plot import Figure, read_result
 
 pytestmark = pytest.mark.slow
@@ -150,9 +149,7 @@ def test_calibrated_goes_from_0_to_1_and_is_explained(over: str, words: str, wid
     assert "shuffles" not in caption(heat_map(over, lambda a, b: 0.5).plot())
 
 
-@pytest.mark.parametrize(
-    "metric", [name for name, metric in METRICS.items() if WITH_PERMUTATIONS in metric.optional]
-)  # fmt: skip
+@pytest.mark.parametrize("metric", [name for name, metric in METRICS.items() if metric.similarity is not None])
 def test_all_similarities_of_layers_can_be_drawn_calibrated(metric: str, make_store: Make, tmp_path: Path) -> None:
     made = make_store(n=30, dim=4, n_blocks=1, top_form=None)
     more = {"k": 5} if metric in ("cknna", "overlap") else {}
@@ -344,8 +341,8 @@ def test_the_distribution_of_effect_sizes_is_a_band() -> None:
 @pytest.mark.parametrize("name", METRICS)
 def test_charts_name_columns_of_their_metric(name: str) -> None:
     metric = METRICS[name]
-    for optional in (None, *metric.optional):
-        columns = (*metric.columns, *(optional.columns if optional else ()))
+    for optional in ((), *(parameter.columns for parameter in metric.parameters if parameter.columns)):
+        columns = (*metric.columns, *optional)
         declared = metric.__class__(
             **{field: getattr(metric, field) for field in metric.__slots__} | {"columns": columns}
         )

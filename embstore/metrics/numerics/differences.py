@@ -10,12 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from embstore.base.arrays import Float64Array
 from embstore.metrics.declaration import Ids
 from embstore.metrics.numerics import statistics
-
-Floats = NDArray[np.float64]
 
 _LEVEL = 0.95
 _ROUNDING = 1e-12  # of correlations, up to which they are 1
@@ -27,13 +25,17 @@ class Scores:
     """What a layer's number is made of: a value of each unit, as the cosine of a pair, and what it is held against."""
 
     units: Ids  # number or item id of each, int64 (n,), ascending
-    values: Floats  # of each unit, float64 (n,); NaN where it is undefined
+    values: Float64Array  # of each unit, float64 (n,); NaN where it is undefined
     # mean of the values; their correlation with gold; or 1 − their sum ÷ that of gold: squared errors and deviations
     statistic: Literal["mean", "pearson", "spearman", "r2"]
-    gold: Floats | None = None  # what they are held against, float64 (n,), NaN where it is missing; None for a mean
-    error: Floats | float = 0.0  # bound on the rounding error of each value (n,), or of all: such values share a rank
+    gold: Float64Array | None = (
+        None  # what they are held against, float64 (n,), NaN where it is missing; None for a mean
+    )
+    error: Float64Array | float = (
+        0.0  # bound on the rounding error of each value (n,), or of all: such values share a rank
+    )
     words: tuple[Ids, Ids] | None = None  # ids of the two words of pairs of words, each int64 (n,)
-    known: Floats | None = None  # the statistic in each resample of the units with a value, if it is known
+    known: Float64Array | None = None  # the statistic in each resample of the units with a value, if it is known
 
     def restricted(self, units: Ids) -> "Scores":
         """Return the scores of some of the units, ascending."""
@@ -63,7 +65,7 @@ class Scores:
             return statistics.pearson(statistics.ranks(self.values, self.error), statistics.ranks(self.gold))
         return statistics.pearson(self.values, self.gold)
 
-    def resampled(self, resamples: int, seed: int, *, by_word: bool) -> Floats:
+    def resampled(self, resamples: int, seed: int, *, by_word: bool) -> Float64Array:
         """Return the statistic in each resample (resamples,) of the units, or of the words of pairs."""
         words = None
         if self.known is not None and len(self.known) == resamples and not by_word:
@@ -76,7 +78,7 @@ class Scores:
             return statistics.resampled_means(self.values, resamples, seed, words)
         if self.statistic == "r2":
             errors, totals = (statistics.resampled_means(x, resamples, seed) for x in (self.values, self.gold))
-            ratios: Floats = errors / np.where(totals > 0, totals, np.nan)
+            ratios: Float64Array = errors / np.where(totals > 0, totals, np.nan)
             return 1 - ratios
         if self.statistic == "spearman":
             return statistics.resampled_spearman(self.values, self.gold, resamples, seed, self.error, words)
@@ -103,7 +105,7 @@ class Difference:
     best_share: float | None  # share of the resamples in which the layer has the highest score of all
 
 
-def compare_resamples(scores: Floats, resampled: Floats, reference: int | None) -> list[Difference]:
+def compare_resamples(scores: Float64Array, resampled: Float64Array, reference: int | None) -> list[Difference]:
     """Compare each of several layers with one of them, or with the best.
 
     Against one layer, p = 2 min(1 + #{d* ≤ 0}, 1 + #{d* ≥ 0}) / (B + 1) over the differences d* in the resamples, at
@@ -140,7 +142,7 @@ def compare_resamples(scores: Floats, resampled: Floats, reference: int | None) 
     return found
 
 
-def holm(p_values: Floats) -> Floats:
+def holm(p_values: Float64Array) -> Float64Array:
     """Adjust p-values (m,) for their number by Holm (1979): valid for any dependence. The order is kept."""
     m = len(p_values)
     order = np.argsort(p_values, kind="stable")

@@ -4,9 +4,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from embstore.base.arrays import Float64Array
 
 _ROUNDING = 1e-9  # of ln μ, up to which two distances are the same: ten times that of distances
 _LARGEST = 1e6  # dimension above which the ratios are not told from 1
@@ -19,10 +18,9 @@ class Scale(NamedTuple):
     dimension: float | None  # None if no ratio is above 1
     standard_error: float | None  # of dimension, from the Fisher information
     distance: float  # mean of the distances of both neighbours
-    n: int  # number of ratios above 1
 
 
-def gride(distances: Floats) -> list[Scale]:
+def gride(distances: Float64Array) -> list[Scale]:
     """Estimate the dimension at the scales n₂ = 2, 4, 8, … by GRIDE (Denti, Doimo, Laio & Mira 2022).
 
     The ratio μ of the distances of the n₂-th and the n₁-th neighbour, n₂ = 2 n₁, has the density
@@ -40,12 +38,12 @@ def gride(distances: Floats) -> list[Scale]:
         logs = logs[logs > _ROUNDING]
         dimension = _maximise(logs, n_2 - n_2 // 2 - 1, n_2 - 1)
         error = None if dimension is None else 1 / math.sqrt(_information(dimension, logs, n_2 - n_2 // 2 - 1))
-        found.append(Scale(n_2, dimension, error, float((near.mean() + far.mean()) / 2), len(logs)))
+        found.append(Scale(n_2, dimension, error, float((near.mean() + far.mean()) / 2)))
         n_2 *= 2
     return found
 
 
-def _maximise(logs: Floats, a: int, b: int) -> float | None:
+def _maximise(logs: Float64Array, a: int, b: int) -> float | None:
     """Return d with (n − 1)/d + a Σ ln μ / (1 − μ^−d) − b Σ ln μ = 0, which falls in d; None if there is none."""
     from scipy.optimize import brentq  # slow to import
 
@@ -60,13 +58,13 @@ def _maximise(logs: Floats, a: int, b: int) -> float | None:
     return float(brentq(score, low, high, xtol=1e-13, rtol=1e-13)) if score(low) > 0 > score(high) else None
 
 
-def _information(d: float, logs: Floats, a: int) -> float:
+def _information(d: float, logs: Float64Array, a: int) -> float:
     """Return the observed Fisher information n/d² + a Σ (ln μ)² μ^−d / (1 − μ^−d)²."""
     share = -np.expm1(-d * logs)
     return len(logs) / d**2 + a * float((logs**2 * np.exp(-d * logs) / share**2).sum())
 
 
-def levina_bickel(distances: Floats) -> Floats:
+def levina_bickel(distances: Float64Array) -> Float64Array:
     """Compute the dimension at each item by maximum likelihood (Levina & Bickel 2004, eq. 8).
 
     (k − 1) / Σ_{j<k} ln(T_k / T_j) of the k nearest distances T.

@@ -124,11 +124,8 @@ def _sum_groups(
         result.n_zero[groups] += n_zero
         rows = row_of_group[groups]
         rows = rows[rows >= 0]
-        sums.n[rows] += part.n
-        sums.unit_total[rows] += part.unit_total
-        sums.unit_square_total[rows] += part.unit_square_total
-        sums.total[rows] += part.total
-        sums.norm_total[rows] += part.norm_total
+        for name in GroupSums.__slots__:
+            getattr(sums, name)[rows] += getattr(part, name)
     return sums
 
 

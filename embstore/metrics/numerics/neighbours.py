@@ -5,10 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import DISTANCE_ERROR, cosine_error
+from embstore.base.arrays import DISTANCE_ERROR, Positions, cosine_error
 from embstore.metrics.declaration import Ids, LayerData
-
-Positions = NDArray[np.int64]
 
 TIED = "all items are equally near each other"
 _MORE = 5  # candidates in the plane beyond k and the point itself
@@ -25,7 +23,7 @@ class Nearest(NamedTuple):
     ids: Ids  # ids of the items, int64 (n,), ascending
     positions: NDArray[np.integer]
     are_tied: NDArray[np.bool_]  # whether the next item is as near as the last of the k, so that ids decide, bool (n,)
-    are_all_tied: bool  # whether this is so of all k + 1 of all items: see :func:`are_tied`
+    are_all_tied: bool  # whether all k + 1 nearest of all items are at one distance, so that the choice is arbitrary
 
 
 def find_nearest(data: LayerData, k: int, distance: str = "cosine", only: Ids | None = None) -> Nearest:
@@ -38,24 +36,6 @@ def find_nearest(data: LayerData, k: int, distance: str = "cosine", only: Ids | 
         return Nearest(ids, positions, np.zeros(len(ids), np.bool_), are_all_tied=False)
     are_last_tied = are_equal(nearness[:, k - 1 :], data.dim, distance)
     return Nearest(ids, positions[:, :k], are_last_tied, bool(are_equal(nearness.ravel(), data.dim, distance)))
-
-
-def are_tied(data: LayerData, k: int, nearness: NDArray[np.float64]) -> bool:
-    """Return whether all neighbours are at one distance, so that the choice of the k nearest is arbitrary.
-
-    These are the k + 1 nearest neighbours of every item: all of their cosines, over all items, are equal up to
-    rounding. False if k neighbours are all there are.
-
-    Args:
-        data: Vectors of a layer.
-        k: Number of neighbours.
-        nearness: Cosines (n, k) of the k nearest, from :meth:`LayerData.neighbours`.
-    """
-    n, n_neighbours = nearness.shape
-    if n_neighbours >= n - 1 or not are_equal(nearness.ravel(), data.dim):
-        return False
-    # With one more neighbour: in a lattice, the k nearest may be equally near and the next farther away.
-    return bool(are_equal(data.neighbours(k + 1)[2].ravel(), data.dim))
 
 
 def are_equal(nearness: NDArray[np.float64], dim: int, distance: str = "cosine") -> NDArray[np.bool_]:

@@ -11,11 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import in_threads, slices
+from embstore.base.arrays import Float64Array, Positions, in_threads, slices
 
-Floats = NDArray[np.float64]
 Matrix = NDArray[np.floating]
-Positions = NDArray[np.int64]
 
 LEVEL = 0.05
 _DIAGONALS = 64  # of a matrix at once
@@ -58,7 +56,7 @@ def draw_permutations(n: int, n_draws: int, seed: int, blocks: Positions | None 
 
 def permuted_products(
     left: Sequence[Matrix], right: Sequence[Matrix], permutations: Iterator[Positions]
-) -> tuple[Floats, Floats]:
+) -> tuple[Float64Array, Float64Array]:
     """Compute Σ AᵢⱼBᵢⱼ of matrices (n, n), of each on the left with each on the right, shuffled and not.
 
     The products are summed in float32 within a row, which is enough to tell the observed ones from shuffled ones.
@@ -77,7 +75,7 @@ def permuted_products(
     for row in range(n):
         np.stack([matrix[row] for matrix in right], axis=-1, out=seconds[row], casting="same_kind")
 
-    def products(order: Positions) -> Floats:
+    def products(order: Positions) -> Float64Array:
         total = np.zeros((len(left), len(right)))
         for row, first in enumerate(firsts):
             total += first @ seconds[order[row]].take(order[row * is_half :], axis=0)
@@ -89,7 +87,7 @@ def permuted_products(
 
 def cyclic_products(
     left: Sequence[Matrix], right: Sequence[Matrix], order: Positions, shifts: Positions
-) -> tuple[Floats, Floats]:
+) -> tuple[Float64Array, Float64Array]:
     """Compute the same for the permutations of :func:`draw_cycle`, all at once by the convolution theorem.
 
     For each distance t of two places, Σᵢ A[i, i + t] B[i + s, i + s + t] is a cyclic correlation of two diagonals.
@@ -113,12 +111,12 @@ def cyclic_products(
 class Calibrated(NamedTuple):
     """A grid of similarities against those of shuffled items; each float64 (left, right)."""
 
-    p: Floats  # share of the permutations, the observed one included, with as high a similarity; never 0
-    threshold: Floats  # similarity that 5 % of them reach
-    calibrated: Floats  # (similarity − threshold) / (1 − threshold), in [0, 1]: 0 for what is not above chance
+    p: Float64Array  # share of the permutations, the observed one included, with as high a similarity; never 0
+    threshold: Float64Array  # similarity that 5 % of them reach
+    calibrated: Float64Array  # (similarity − threshold) / (1 − threshold), in [0, 1]: 0 for what is not above chance
 
 
-def calibrate(observed: Floats, shuffled: Floats, compared: NDArray[np.bool_] | None = None) -> Calibrated:
+def calibrate(observed: Float64Array, shuffled: Float64Array, compared: NDArray[np.bool_] | None = None) -> Calibrated:
     """Calibrate a grid of similarities (Gröger et al. 2026, algorithms 1 and 2).
 
     Args:

@@ -9,10 +9,8 @@ from itertools import combinations, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import group_ties
+from embstore.base.arrays import Float64Array, Positions, group_ties
 
-Floats = NDArray[np.float64]
-Positions = NDArray[np.int64]
 Counts = NDArray[np.floating]
 
 NORMAL_QUANTILE = 1.959963984540054  # of 0.975
@@ -26,7 +24,7 @@ _BLOCK_ROWS = 512
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
-def pearson(x: Floats, y: Floats) -> float:
+def pearson(x: Float64Array, y: Float64Array) -> float:
     """Return Pearson's r, in [-1, 1], of two arrays (n,) that are not constant."""
     x, y = x - x.mean(), y - y.mean()
     return float(np.clip((x / np.linalg.norm(x)) @ (y / np.linalg.norm(y)), -1, 1))
@@ -54,7 +52,7 @@ def wilson_interval(n_correct: int, n: int) -> tuple[float, float]:
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
-def ranks(values: Floats, error: Floats | float = 0.0) -> Floats:
+def ranks(values: Float64Array, error: Float64Array | float = 0.0) -> Float64Array:
     """Return the rank of each value, from 1; values that are equal up to rounding share the mean of their ranks.
 
     Args:
@@ -69,7 +67,7 @@ def ranks(values: Floats, error: Floats | float = 0.0) -> Floats:
     return result
 
 
-def percentile_interval(resampled: Floats) -> tuple[float, float] | tuple[None, None]:
+def percentile_interval(resampled: Float64Array) -> tuple[float, float] | tuple[None, None]:
     """Return the 2.5 % and 97.5 % quantiles of the values that are not NaN; None if none is."""
     resampled = resampled[np.isfinite(resampled)]
     if not len(resampled):
@@ -83,8 +81,13 @@ Words = tuple[Positions, Positions]
 
 
 def resampled_spearman(
-    x: Floats, y: Floats, resamples: int, seed: int, error: Floats | float = 0.0, words: Words | None = None
-) -> Floats:
+    x: Float64Array,
+    y: Float64Array,
+    resamples: int,
+    seed: int,
+    error: Float64Array | float = 0.0,
+    words: Words | None = None,
+) -> Float64Array:
     """Return Spearman's rho in each resample (Efron & Tibshirani 1993, section 13.3), NaN where it is undefined.
 
     n pairs are drawn with replacement, and each resample is ranked again. A resample is stored as the count of each
@@ -104,13 +107,15 @@ def resampled_spearman(
     return np.concatenate([_resampled_rho(_draw_resamples(scores, *batch), order, starts) for batch in batches])
 
 
-def resampled_means(x: Floats, resamples: int, seed: int, words: Words | None = None) -> Floats:
+def resampled_means(x: Float64Array, resamples: int, seed: int, words: Words | None = None) -> Float64Array:
     """Return the mean of x (n,) in each resample (resamples,); NaN for a resample without any."""
     counts = (_draw_counts(len(x), *batch) for batch in _batches(len(x), resamples, seed, words))
     return np.concatenate([_ratio(x @ each, each.sum(axis=0)) for each in counts])
 
 
-def resampled_pearson(x: Floats, y: Floats, resamples: int, seed: int, words: Words | None = None) -> Floats:
+def resampled_pearson(
+    x: Float64Array, y: Float64Array, resamples: int, seed: int, words: Words | None = None
+) -> Float64Array:
     """Return Pearson's r of x and y (n,) in each resample (resamples,), NaN where it is undefined."""
     x, y = x - x.mean(), y - y.mean()
     products = np.stack([x, y, x * x, y * y, x * y])
@@ -124,7 +129,7 @@ def resampled_pearson(x: Floats, y: Floats, resamples: int, seed: int, words: Wo
     return np.concatenate(found)
 
 
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+def _ratio(numerator: Float64Array, denominator: Float64Array) -> Float64Array:
     """Divide; NaN where the denominator is zero."""
     ratios = np.full(numerator.shape, np.nan)
     np.divide(numerator, denominator, out=ratios, where=denominator > 0)
@@ -146,10 +151,10 @@ class _Resamples:
 
     counts: Counts  # number of times that each pair is in each resample, float32 or float64 (n, b)
     weighted: Counts  # that count times the rank of the pair's y in the resample, likewise (n, b)
-    total: Floats  # Σ count, float64 (b,): n, unless words are drawn
-    rank_spread: Floats  # Σ (rank of y − mean rank)² over the resample, float64 (b,)
-    weighted_total: Floats  # Σ count · weighted, float64 (b,)
-    cube_total: Floats  # Σ count³, float64 (b,)
+    total: Float64Array  # Σ count, float64 (b,): n, unless words are drawn
+    rank_spread: Float64Array  # Σ (rank of y − mean rank)² over the resample, float64 (b,)
+    weighted_total: Float64Array  # Σ count · weighted, float64 (b,)
+    cube_total: Float64Array  # Σ count³, float64 (b,)
 
 
 WordBytes = tuple[bytes, bytes]
@@ -203,7 +208,7 @@ def _draw_resamples(y: bytes, size: int, seed: int, number: int, words: WordByte
     return _Resamples(counts, weighted, total, rank_spread, weighted_total, cube_total)
 
 
-def _resampled_rho(resamples: _Resamples, order: Positions, starts: Positions) -> Floats:
+def _resampled_rho(resamples: _Resamples, order: Positions, starts: Positions) -> Float64Array:
     """Return Spearman's rho of x and y in each resample (b,), NaN where it is undefined.
 
     The rank of x is the cumulative count less (count − 1)/2, with the counts of tied x added up; Σ rank · weighted is
@@ -235,8 +240,8 @@ def _resampled_rho(resamples: _Resamples, order: Positions, starts: Positions) -
 
 
 def permutation_test(
-    values: Floats, n_first: int, permutations: int, seed: int, error: float = 0.0
-) -> tuple[Floats, int, bool]:
+    values: Float64Array, n_first: int, permutations: int, seed: int, error: float = 0.0
+) -> tuple[Float64Array, int, bool]:
     """Compute the one-sided p-values of a permutation test of the mean of the first group.
 
     p is the share of splits into groups of the same sizes whose first group has a sum as large or larger. Sums that
@@ -273,7 +278,7 @@ def permutation_test(
     return (hits + 1) / (permutations + 1), permutations, False
 
 
-def _all_splits(n: int, n_first: int) -> Iterator[Floats]:
+def _all_splits(n: int, n_first: int) -> Iterator[Float64Array]:
     """Yield all choices of n_first out of n, in blocks (b, n) with 1 for chosen values and 0 for others."""
     size = max(1, _BLOCK_VALUES // n)
     choices = combinations(range(n), n_first)
@@ -283,7 +288,7 @@ def _all_splits(n: int, n_first: int) -> Iterator[Floats]:
         yield chosen
 
 
-def _random_splits(n: int, n_first: int, permutations: int, seed: int) -> Iterator[Floats]:
+def _random_splits(n: int, n_first: int, permutations: int, seed: int) -> Iterator[Float64Array]:
     """Yield random choices of n_first out of n, in blocks (b, n) with 1 for chosen values and 0 for others."""
     rng = np.random.default_rng(seed)
     size = max(1, _BLOCK_VALUES // n)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from embstore.base.errors import MissingObjectError, RemoteError, UsageError
-from embstore.base.installation import install_command
+from embstore.base.installation import needing
 from embstore.base.supply import Range
 
 SCHEMES = ("s3", "gs", "az")
@@ -81,10 +81,8 @@ class ObjectStore(ObjectReader):
     """The objects below a URL ``s3://bucket/prefix``, ``gs://…`` or ``az://…``."""
 
     def __init__(self, url: str, options: Mapping[str, str] | None = None, *, is_patient: bool = False) -> None:
-        try:
+        with needing("stores at URLs need obstore", "remote", RemoteError):
             import obstore
-        except ImportError as error:
-            raise RemoteError(f"stores at URLs need obstore. Run: {install_command('remote')}") from error
         self._obstore = obstore
         self.url = check_url(url)
         options = dict(options or {})

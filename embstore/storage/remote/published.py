@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 from embstore.base.errors import MissingObjectError, RemoteError, StoreError, UsageError
-from embstore.base.installation import install_command
+from embstore.base.installation import needing
 from embstore.base.supply import Range
 from embstore.storage.remote.objects import MAX_BYTES, ObjectReader, check_url
 
@@ -228,12 +228,10 @@ class HubDataset:
                 f"{url} is no dataset repository: give hf://datasets/owner/name or hf://datasets/owner/name@revision."
             )
         self.repo, self.revision = match[1], match[2] or "main"
-        try:
+        with needing("datasets on the hub need huggingface_hub", "remote", RemoteError):
             self._hub: Any = import_module("huggingface_hub")
             for name in ("constants", "errors", "utils"):  # its attributes once they were imported
                 import_module(f"huggingface_hub.{name}")
-        except ImportError as error:
-            raise RemoteError(f"datasets on the hub need huggingface_hub. Run: {install_command('remote')}") from error
         self._endpoint = (os.environ.get("HF_ENDPOINT") or self._hub.constants.ENDPOINT).rstrip("/")
         self._api = self._hub.HfApi(endpoint=self._endpoint)
 
