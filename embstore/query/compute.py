@@ -86,7 +86,7 @@ def selected_layers(
     catalog: Catalog, selection: Selection, card: Card, layers: Sequence[Layer], only: Ids | None
 ) -> Iterator[tuple[LayerData | NotComputable, list[str]]]:
     """Return the vectors of some layers of a space, transformed, with notes; for one that cannot be, the reason."""
-    selection.items.check_texts(catalog, card)
+    selection.check_texts(catalog, card)
     return (transformed(data, selection.steps) for data in stored_layers(catalog, card, layers, only))
 
 

@@ -205,7 +205,7 @@ def _stored(catalog: Catalog, request: MapRequest, layer: Layer) -> LayerMap | N
 
 def _selected(catalog: Catalog, request: MapRequest) -> Ids:
     """Return the ids of the selected items of the space, ascending."""
-    request.selection.items.check_texts(catalog, catalog.cards[request.space])
+    request.selection.check_texts(catalog, catalog.cards[request.space])
     return stored_ids(catalog, request.space, request.selection.select(catalog, request.space))
 
 

@@ -103,7 +103,7 @@ class _Pair:
     def selected(self) -> Ids:
         """Return the ids of the selected items that both spaces have, ascending."""
         selection, ids = self.request.selection, self.common_ids
-        kept = selection.items.ids(self.side.catalog, [self.side.card, self.other.card])
+        kept = selection.ids(self.side.catalog, [self.side.card, self.other.card])
         if kept is not None:
             ids = np.intersect1d(ids, kept, assume_unique=True)
         return selection.draw(ids)

@@ -19,7 +19,7 @@ from embstore.query.layer_data import TransformedLayer, stored_layers, transform
 from embstore.query.lookup import Embed, FoundQueries, Query, look_up, look_up_vectors, missing_query_notes
 from embstore.query.nearest import CombinationSearch, LayerSearch, Vectors, with_all_words
 from embstore.query.provenance import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, describe
-from embstore.query.request import ALL_ITEMS, ItemFilter, missing_words
+from embstore.query.request import ALL_ITEMS, Selection, missing_words
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card, SpaceFilter, select_layers
 
@@ -41,7 +41,7 @@ def neighbours(
     embed: Embed | None = None,
     transforms: "Sequence[Step]" = (),
     *,
-    candidates: ItemFilter = ALL_ITEMS,
+    candidates: Selection = ALL_ITEMS,
     exact: bool = False,
     combination: "Combination | None" = None,
     vectors: Mapping[Query, Vectors] | None = None,
