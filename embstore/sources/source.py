@@ -123,6 +123,7 @@ ProgressCallback = Callable[[int, int], None]
 """Callback for progress: bytes received, and total bytes (0 if unknown)."""
 
 TIMEOUT_SECONDS = 30
+_CHUNK_BYTES = 1024
 
 
 def data_folder() -> Path:
@@ -182,13 +183,16 @@ def write_file(path: Path, data: bytes) -> None:
 
 def download(spec: DatasetSpec, file: DataFile, report: ProgressCallback) -> None:
     """Download the file of a dataset, check its SHA-256, and write it to the folder of datasets."""
-    import pooch  # type: ignore[import-untyped, unused-ignore]
     import requests  # type: ignore[import-untyped, unused-ignore]
 
     data = BytesIO()
-    get = pooch.HTTPDownloader(progressbar=_ProgressBar(report), timeout=TIMEOUT_SECONDS)
     try:
-        get(file.address, data, None)
+        with requests.get(file.address, stream=True, timeout=TIMEOUT_SECONDS) as response:
+            response.raise_for_status()
+            total = int(response.headers.get("content-length", 0))  # of what is sent, which may be compressed
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                data.write(chunk)
+                report(min(data.tell(), total or data.tell()), total)
     except requests.RequestException as error:
         raise SourceError(
             f"{spec.name!r} cannot be downloaded: {_reason(error)}. Download {file.address} by hand, and give the "
@@ -202,30 +206,6 @@ def download(spec: DatasetSpec, file: DataFile, report: ProgressCallback) -> Non
             f"embstore datasets add {spec.name} {file.name}"
         )
     write_file(path_of(file), data.getvalue())
-
-
-class _ProgressBar:
-    """A progress bar for pooch, with tqdm's interface, that reports to a callback."""
-
-    def __init__(self, report: ProgressCallback) -> None:
-        self._report = report
-        self.total = 0
-        self._done = self._last = 0
-
-    def update(self, n_bytes: int) -> None:
-        """Count received bytes, and report the total so far."""
-        self._done += n_bytes
-        # pooch counts whole chunks, so the last one too much, and at the end all bytes once more.
-        now = min(self._done, self.total) if self.total else self._done
-        if now > self._last:
-            self._last = now
-            self._report(now, self.total)
-
-    def reset(self) -> None:
-        self._done = 0
-
-    def close(self) -> None:
-        pass
 
 
 def _reason(error: Exception) -> str:
