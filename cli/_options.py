@@ -139,46 +139,36 @@ StoreDir = Annotated[str | None, option("--store DIR",
 StoreDirs = Annotated[list[str] | None, option("--store DIR",
     "The store's folder, or its URL: s3://, gs://, az://, hf:// or https:// (repeatable: one query of several).  "
     "[default: $EMBSTORE_STORE, else ./store]")]  # fmt: skip
-Models = Annotated[list[str] | None, option("--model NAME", "Keep the spaces of this checkpoint (repeatable).")]
 Spaces = Annotated[list[str] | None, option("--space NAME", "Keep this space (repeatable).")]
-Revisions = Annotated[list[str] | None, option("--revision NAMES",
-    "Keep the spaces of these revisions (repeatable); as in step0,step1000.")]  # fmt: skip
-UnitName = Annotated[str | None, option(f"--unit {UNITS}", "Keep the spaces of this unit.")]
-PoolingName = Annotated[str | None, option(f"--pooling {POOLINGS}|imported", "Keep the spaces of this pooling.")]
-TemplateText = Annotated[str | None, option("--template TEXT",
-    "Keep the spaces of this template; as in 'This is {text}'.")]  # fmt: skip
 Transforms = Annotated[list[str] | None, option("--transform NAME",
     "Transform the vectors first (repeatable, left to right); center, standardize, abtt:K, abtt-original:K, "
     "drop:138,378 or whiten, fitted on the selected items.")]  # fmt: skip
 Sample = Annotated[int | None, option("--sample N", "Draw N items at random, without replacement.")]
-WordFile = Annotated[str | None, option("--words FILE|WORDS",
-    "Keep the items of these words; a file with a word a line, or words with commas: rose,tulip.")]  # fmt: skip
-SingleWords = Annotated[list[str] | None, option("--word WORD", "Keep the items of this word too (repeatable).")]
-SqlTimeout = Annotated[float | None, option("--timeout SECONDS", "Time limit of --where.  [default: no limit]")]
-SqlMemory = Annotated[str | None, option("--memory SIZE",
-    "Memory limit of --where, as in 2GB.  [default: half of the machine's memory]")]  # fmt: skip
 
 
 def _filters(
-    model: Models = None,
-    revision: Revisions = None,
-    space: Spaces = None,
-    unit: UnitName = None,
-    pooling: PoolingName = None,
-    template: TemplateText = None,
-) -> dict[str, Any]:
-    """Return the filters of spaces that the options give, as arguments of the methods of Store."""
-    return {
-        "models": model or (), "revisions": revision or (), "spaces": space or (), "unit": unit, "pooling": pooling,
-        "template": template,
-    }  # fmt: skip
+    models: Annotated[list[str] | None, option("--model NAME",
+        "Keep the spaces of this checkpoint (repeatable).")] = None,
+    revisions: Annotated[list[str] | None, option("--revision NAMES",
+        "Keep the spaces of these revisions (repeatable); as in step0,step1000.")] = None,
+    spaces: Spaces = None,
+    unit: Annotated[str | None, option(f"--unit {UNITS}", "Keep the spaces of this unit.")] = None,
+    pooling: Annotated[str | None, option(f"--pooling {POOLINGS}|imported", "Keep the spaces of this pooling.")] = None,
+    template: Annotated[str | None, option("--template TEXT",
+        "Keep the spaces of this template; as in 'This is {text}'.")] = None,
+) -> None:  # fmt: skip
+    """Declare the filters of spaces, which are arguments of the methods of Store."""
 
 
 def _listed(
-    words: WordFile = None, word: SingleWords = None, timeout: SqlTimeout = None, memory: SqlMemory = None
-) -> dict[str, Any]:
-    """Return the words that restrict a query, and the limits of its SQL, as arguments of the methods of Store."""
-    return {"words": words, "word": word or (), "timeout": timeout, "memory": memory}
+    words: Annotated[str | None, option("--words FILE|WORDS",
+        "Keep the items of these words; a file with a word a line, or words with commas: rose,tulip.")] = None,
+    word: Annotated[list[str] | None, option("--word WORD", "Keep the items of this word too (repeatable).")] = None,
+    timeout: Annotated[float | None, option("--timeout SECONDS", "Time limit of --where.  [default: no limit]")] = None,
+    memory: Annotated[str | None, option("--memory SIZE",
+        "Memory limit of --where, as in 2GB.  [default: half of the machine's memory]")] = None,
+) -> None:  # fmt: skip
+    """Declare the words that restrict a query, and the limits of its SQL, which are arguments of methods of Store."""
 
 
 Filters = Annotated[dict[str, Any], _filters]
@@ -211,9 +201,8 @@ def _encoding(
     download: Annotated[bool, option("--download",
         "With --embed: download checkpoints that are not on this machine.")] = False,
     allow_pickle: AllowPickle = False,
-) -> dict[str, Any]:  # fmt: skip
-    """Return whether texts are encoded now, as arguments of the methods of Store."""
-    return {"embed": embed, "download": download, "allow_pickle": allow_pickle}
+) -> None:  # fmt: skip
+    """Declare whether texts are encoded now, which are arguments of the methods of Store."""
 
 
 Encoding = Annotated[dict[str, Any], _encoding]
@@ -231,39 +220,40 @@ def split_names(values: list[str] | None) -> list[str]:
 def grouped(command: F) -> F:
     """Let each parameter that is annotated with a group stand for its options, in its place.
 
-    A group is a dataclass whose fields are options, or ``Annotated[type, function]`` with a function of options.
+    A group is a dataclass whose fields are options, or ``Annotated[dict[str, Any], function]`` for the options that a
+    function declares, by name.
     """
-    shown: list[inspect.Parameter] = []
-    groups: dict[str, tuple[Callable[..., Any], list[str]]] = {}
-    for parameter in parameters_of(command):
-        members = [parameter]
-        if (make := _maker(parameter.annotation)) is not None:
-            members = parameters_of(make)
-            groups[parameter.name] = make, [member.name for member in members]
-        shown += members
+    parameters = inspect.signature(command).parameters.values()
+    groups = {each.name: group for each in parameters if (group := _group(each.annotation)) is not None}
 
     @wraps(command)
     def run(**options: Any) -> Any:
-        for name, (make, members) in groups.items():
-            options[name] = make(**{member: options.pop(member) for member in members if member in options})
+        for name, group in groups.items():
+            given = {each.name: options.pop(each.name) for each in parameters_of(group) if each.name in options}
+            options[name] = group(**given) if isinstance(group, type) else given
         return command(**options)
 
-    set_parameters(run, shown)
+    set_parameters(run, parameters_of(command))
     del run.__wrapped__  # its parameters are not those of the options
     return run  # type: ignore[return-value]
 
 
-def _maker(annotation: Any) -> Callable[..., Any] | None:
-    """Return the dataclass or function that makes a group from its options; None for a single option."""
+def _group(annotation: Any) -> Callable[..., Any] | None:
+    """Return the dataclass or function that declares a group of options; None for a single option."""
     if is_dataclass(annotation) and isinstance(annotation, type):
         return annotation
     return next((each for each in get_args(annotation)[1:] if inspect.isfunction(each)), None)
 
 
 def parameters_of(declaring: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return the parameters of a function or class, by name only; without ``**options``."""
-    parameters = inspect.signature(declaring).parameters.values()
-    return [each.replace(kind=each.KEYWORD_ONLY) for each in parameters if each.kind is not each.VAR_KEYWORD]
+    """Return the options that a function or class declares, those of a group in its place; without ``**options``."""
+    found = []
+    for each in inspect.signature(declaring).parameters.values():
+        if (group := _group(each.annotation)) is not None:
+            found += parameters_of(group)
+        elif each.kind is not each.VAR_KEYWORD:
+            found.append(each.replace(kind=each.KEYWORD_ONLY))
+    return found
 
 
 def set_parameters(command: Callable[..., Any], parameters: list[inspect.Parameter]) -> None:

@@ -2,12 +2,12 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Self
 
-from embstore.base.messages import printable, rendered
+from embstore.base.messages import Report, printable, rendered
 from embstore.base.progress import BRIEF, Clock, Progress, count, describe, ignore, observing, time_left
 
 from ._errors import escape_terminals
@@ -24,16 +24,16 @@ _Stage = tuple[str, str]
 
 
 @contextmanager
-def show_progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """Yield the observer that shows the progress of a task, and of all tasks that begin in the context."""
+def show_progress(quiet: bool) -> Iterator[None]:
+    """Show the progress of all tasks that begin in the context, unless the command is quiet."""
     if quiet:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the hub's own, which it shows for downloads
         with observing(ignore):
-            yield ignore
+            yield
         return
     shown = _Bar() if sys.stderr.isatty() else _Lines()
     with shown, observing(shown.observe):
-        yield shown.observe
+        yield
 
 
 class _Shown:
@@ -157,6 +157,12 @@ class _Lines(_Shown):
 
 def _has_ended(progress: Progress) -> bool:
     return progress.done == progress.total
+
+
+def tell(report: Report) -> None:
+    """Write a report, and its notes before, to standard error."""
+    for line in [*report.notes, *report.lines()]:
+        say(line)
 
 
 def summarise(report: "BuildReport") -> None:

@@ -14,7 +14,7 @@ from . import _options, maps
 from ._errors import say
 from ._options import grouped, open_store, option, parameters_of
 from ._reading import PlainCommand
-from .query import MetricGroup, metric_command, query_arguments
+from .query import MetricGroup, metric_command
 
 if TYPE_CHECKING:
     from embstore.base.table import Table
@@ -103,7 +103,7 @@ def _plot_metric(
     drawing = _Drawing.taken_from(options)
 
     def compute() -> "Table":
-        return open_store(store).query(metric, cache=not no_cache, **query_arguments(options), **own)
+        return open_store(store).query(metric, cache=not no_cache, **options, **own)
 
     drawing.check_stored_result(context)
     drawing.draw(metric, compute)

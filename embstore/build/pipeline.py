@@ -144,7 +144,9 @@ def _staged(stack: ExitStack, sources: Sequence[tuple[Unit, Sources]], folder: P
     return [read_texts(each, stack.enter_context(Staging(folder, unit)), observe) for unit, each in sources]
 
 
-def estimate(root: Path, sources: Sequence[Sources], specs: Sequence[str], options: Options, observe: Observer) -> BuildReport:
+def estimate(
+    root: Path, sources: Sequence[Sources], specs: Sequence[str], options: Options, observe: Observer
+) -> BuildReport:
     """Estimate the tokens, forward passes, bytes and seconds of a build without running it.
 
     Texts, tokens and forward passes are counted exactly, bytes computed. Encoding time is measured on a sample of
