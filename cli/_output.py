@@ -66,7 +66,7 @@ class Shown:
     csv_safe: CsvSafe = False
     ids_as_text: ClassVar[bool] = False
 
-    def progress(self) -> AbstractContextManager[None]:
+    def progress(self) -> AbstractContextManager[object]:
         """Return the context in which the progress of the command is shown, unless it is quiet."""
         from ._progress import show_progress
 

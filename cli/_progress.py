@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Self
@@ -24,16 +24,16 @@ _Stage = tuple[str, str]
 
 
 @contextmanager
-def show_progress(quiet: bool) -> Iterator[None]:
-    """Show the progress of all tasks that begin in the context, unless the command is quiet."""
+def show_progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """Yield the observer that shows the progress of all tasks that begin in the context."""
     if quiet:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the hub's own, which it shows for downloads
         with observing(ignore):
-            yield
+            yield ignore
         return
     shown = _Bar() if sys.stderr.isatty() else _Lines()
     with shown, observing(shown.observe):
-        yield
+        yield shown.observe
 
 
 class _Shown:

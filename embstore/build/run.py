@@ -136,8 +136,10 @@ class Run(Counts):
         if result is None:
             self.lost += [item for window in task.windows for item in window.items()]
             return
-        for card, ids, shard in zip(group.cards, task.embedded(result.steps), result.shards, strict=True):
-            if shard is not None:
+        lengths = result.steps[0].lengths  # of all items with vectors
+        for at, (card, shard) in enumerate(zip(group.cards, result.shards, strict=True)):
+            if shard is not None and lengths is not None:
+                ids = lengths.ids[lengths.is_new[at]]
                 self._store.commit(card, ids, self._item_texts.write, shard)
                 self.embedded[card.space] = self.embedded.get(card.space, 0) + len(ids)
                 self.n_bytes += disk.size(shard.shard.path)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import distinct, slices
+from embstore.base.arrays import distinct, distinct_rows, has_direction, slices
 from embstore.base.progress import current_task
 from embstore.base.summary import Summary
 from embstore.storage.catalog import Catalog, Ids
@@ -38,7 +38,6 @@ class LayerMethods:
         self: "LayerData", k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
         """Return the k nearest other items of every item, by an exact search: see :class:`LayerData`."""
-        from embstore.base.arrays import distinct_rows, has_direction
         from embstore.index.exact_knn import neighbours_of_all
 
         ids, vectors = self.gather(only)
@@ -164,8 +163,6 @@ class TransformedLayer(LayerMethods):
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
         """Return the item ids int64 (n,), ascending, and transformed vectors (n, dim); equal vectors stay equal."""
-        from embstore.base.arrays import distinct_rows
-
         found_ids, vectors = self.layer.gather(ids)
         first, labels = distinct_rows(vectors)
         if len(first) == len(found_ids):
@@ -234,7 +231,6 @@ def neighbours_of(
         Ids of all n items with a direction, ascending; positions in them of the requested items (m,), and of their
         neighbours (m, k), nearest first, ties by ascending id; and cosines (m, k).
     """
-    from embstore.base.arrays import has_direction
     from embstore.index.exact_knn import neighbours_of_rows
 
     ids, vectors = data.gather()

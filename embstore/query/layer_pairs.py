@@ -19,7 +19,7 @@ from embstore.metrics.significance import WITH_PERMUTATIONS
 from embstore.query.cache import Answers, Question
 from embstore.query.common import difference_notes, source_notes
 from embstore.query.compute import restricted, selected_layers
-from embstore.query.grouping import Groups
+from embstore.query.grouping import Groups, item_groups
 from embstore.query.provenance import (
     NOTHING_SELECTED,
     REVISION_TYPES,
@@ -148,8 +148,6 @@ class _Pair:
         request, catalog, card = self.request, self.side.catalog, self.side.card
         arguments = dict(request.arguments)
         if "group" in request.parameters:
-            from embstore.query.grouping import item_groups  # which other requests do not need
-
             arguments["groups"] = item_groups(catalog, card, ids, request.parameters["group"])
         rows = list(_matrix(request, down, across, ids, arguments))
         parameters, usual = request.parameters, "sentence" if card.unit is Unit.OCCURRENCE else None

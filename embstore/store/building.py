@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.errors import UnknownNameError, UsageError, nearest
 from embstore.base.keywords import Names, as_names
 from embstore.base.messages import is_command_line
 from embstore.base.progress import Observer, Progress, current_observer
@@ -420,7 +420,6 @@ def _are_names(names: Sequence[str]) -> bool:
 
 def _is_name(name: str, *, may_be_misspelt: bool) -> bool:
     """Return whether a string is, or resembles, the name of a source."""
-    from embstore.base.errors import nearest
     from embstore.sources.datasets import find_dataset, known_datasets
     from embstore.sources.opening import is_known_type
 

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from embstore.base.errors import UsageError
 from embstore.base.keywords import Names, accepts, as_names
 from embstore.base.progress import Observer
-from embstore.base.space import SPACE_NAME
+from embstore.base.space import SPACE_NAME, Unit, parse_member
 from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_layers, as_observer, item_filter
 
 if TYPE_CHECKING:
@@ -60,8 +61,6 @@ class InteropMethods(OpenStore):
                 finite; names the row.
             SpaceMismatchError: There is another space of this name; names the differences.
         """
-        from pathlib import Path
-
         from embstore.interop.formats import open_vectors
         from embstore.interop.importing import import_vectors
         from embstore.interop.vector_file import ReadOptions
@@ -147,7 +146,6 @@ class InteropMethods(OpenStore):
             QueryError: No item is selected, or a text does not fit the format; names it.
         """
         from functools import partial
-        from pathlib import Path
 
         from embstore.interop.exporting import ExportRequest, export
 
@@ -162,7 +160,6 @@ def _options(
     memory: str | int | None,
 ) -> "ImportOptions":  # fmt: skip
     """Return the options of an import."""
-    from embstore.base.space import Unit, parse_member
     from embstore.interop.importing import ImportOptions
 
     chosen = None if layers is None else as_layers(layers)

@@ -265,8 +265,8 @@ def metric_request(
 ) -> tuple["MetricRequest", SpaceFilter, str]:
     """Return the request for a metric, the filter of its spaces, and its layers; ``Store.query`` has the arguments."""
     from embstore.metrics import as_metric
-    from embstore.query.metric import make_request
-    from embstore.query.request import as_given
+    from embstore.metrics.significance import check_needed
+    from embstore.query.request import MetricRequest, as_given
 
     options, parameters = _divided(parameters, SelectionOptions)
     metric, grouping = as_metric(metric), None
@@ -280,8 +280,9 @@ def metric_request(
         grouping = parse_grouping(by if by is None else ",".join(as_names(by)), bins)
     spaces, selection = as_filters(options, selection_of)
     selection = replace(selection, transforms=as_names(transforms), by=grouping)
-    request = make_request(metric, parameters, selection, common=common)
-    return request, spaces, as_layers(layers)
+    checked = metric.check(parameters)
+    check_needed(metric, checked)
+    return MetricRequest(metric.with_columns_for(checked), checked, selection, common), spaces, as_layers(layers)
 
 
 def as_layers(layers: LayerSpec) -> str:
