@@ -66,30 +66,24 @@ _MODULES = {
 """Modules with a family of commands; all others have one of their name."""
 
 
-_NEIGHBOURS = "Did you mean 'embstore neighbours TEXT'?"
-_BUILD = "Did you mean 'embstore build SOURCE'?"
-_INFO = "Did you mean 'embstore info'?"
-_METRICS = "'embstore query --help' lists the metrics."
 _ELSEWHERE = {
-    **dict.fromkeys(("search", "similar", "nearest", "knn", "nn"), _NEIGHBOURS),
-    **dict.fromkeys(("embed", "encode", "add", "create", "init"), _BUILD),
-    **dict.fromkeys(("list", "ls", "show", "status", "spaces", "stats"), _INFO),
-    **dict.fromkeys(("metric", "metrics", "compute", "measure", "eval", "evaluate"), _METRICS),
-    **dict.fromkeys(("pca", "tsne", "t-sne", "umap", "project"), "Did you mean 'embstore map --method tsne'?"),
-    **dict.fromkeys(("download", "fetch"), "Did you mean 'embstore datasets fetch NAME'?"),
-    **dict.fromkeys(("delete", "rm", "drop"), "Did you mean 'embstore remove --space NAME'?"),
-    **dict.fromkeys(("upload", "publish", "share"), "Did you mean 'embstore push DEST'?"),
-    **dict.fromkeys(("clone", "sync"), "Did you mean 'embstore pull SOURCE'?"),
-    **dict.fromkeys(("check", "validate", "fsck"), "Did you mean 'embstore verify'?"),
-    **dict.fromkeys(("fix", "clean"), "Did you mean 'embstore repair'?"),
-    **dict.fromkeys(("load", "bring"), "Did you mean 'embstore import FILE --name NAME'?"),
-    **dict.fromkeys(
-        ("save", "dump", "convert", "write"), "Did you mean 'embstore export DEST --space NAME --layer N'?"
-    ),
-    "help": "Did you mean 'embstore --help'?",
-    "version": "Did you mean 'embstore --version'?",
+    "neighbours TEXT": ("search", "similar", "nearest", "knn", "nn"),
+    "build SOURCE": ("embed", "encode", "add", "create", "init"),
+    "info": ("list", "ls", "show", "status", "spaces", "stats"),
+    "query --help": ("metric", "metrics", "compute", "measure", "eval", "evaluate"),
+    "map --method tsne": ("pca", "tsne", "t-sne", "umap", "project"),
+    "datasets fetch NAME": ("download", "fetch"),
+    "remove --space NAME": ("delete", "rm", "drop"),
+    "push DEST": ("upload", "publish", "share"),
+    "pull SOURCE": ("clone", "sync"),
+    "verify": ("check", "validate", "fsck"),
+    "repair": ("fix", "clean"),
+    "import FILE --name NAME": ("load", "bring"),
+    "export DEST --space NAME --layer N": ("save", "dump", "convert", "write"),
+    "--help": ("help",),
+    "--version": ("version",),
 }
-"""Suggestions for the names that other programs give to a task."""
+"""What to run instead → the names that other programs give to the task."""
 
 
 class Commands(PlainGroup):
@@ -151,8 +145,8 @@ class Commands(PlainGroup):
 def _hint(name: str) -> str | None:
     """Return what to run instead of an unknown command; None if a command has a similar name."""
     lowered = name.lower()
-    if lowered in _ELSEWHERE:
-        return _ELSEWHERE[lowered]
+    if call := next((call for call, names in _ELSEWHERE.items() if lowered in names), ""):
+        return f"Did you mean 'embstore {call}'?"
     from embstore.metrics import METRICS
 
     if lowered not in METRICS and nearest(name, COMMANDS):

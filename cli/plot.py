@@ -52,11 +52,6 @@ class _Drawing:
     logx: Annotated[bool, option("--logx", "With --x step: make its scale logarithmic.")] = False
     quiet: _options.QuietQuery = False
 
-    @classmethod
-    def taken_from(cls, options: dict[str, Any]) -> "_Drawing":
-        """Remove these options from all options of a command, and return them."""
-        return cls(**{name: options.pop(name) for field in fields(cls) if (name := field.name) in options})
-
     def check_stored_result(self, context: typer.Context) -> None:
         """Raise UsageError if a stored result is drawn, and options are given of what would be computed."""
         if self.result is not None and (given := _options.given_options(context, _NAMES)):
@@ -100,7 +95,7 @@ def _plot_metric(
 ) -> None:
     metric = options.pop("metric")
     own = {name: options.pop(name) for name in options.pop("own_names") if name in _NAMES}
-    drawing = _Drawing.taken_from(options)
+    drawing = _Drawing(**{name: options.pop(name) for name in _NAMES & options.keys()})
 
     def compute() -> "Table":
         return open_store(store).query(metric, cache=not no_cache, **options, **own)

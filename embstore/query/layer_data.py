@@ -40,9 +40,7 @@ class LayerMethods:
         """Return the k nearest other items of every item, by an exact search: see :class:`LayerData`."""
         from embstore.index.exact_knn import neighbours_of_all
 
-        ids, vectors = self.gather(only)
-        if distance == "cosine" and not (keep := has_direction(vectors)).all():
-            ids, vectors = ids[keep], vectors[keep]
+        ids, vectors = _with_direction(*self.gather(only)) if distance == "cosine" else self.gather(only)
         if distinct and len(first := distinct_rows(vectors)[0]) < len(ids):
             ids, vectors = ids[first], vectors[first]
         if isinstance(self, StoredLayer) and distance == "cosine" and not distinct:
@@ -196,6 +194,11 @@ def transformed(
     return TransformedLayer(data, transform, transform.columns), notes
 
 
+def _with_direction(ids: Ids, vectors: Block) -> tuple[Ids, Block]:
+    keep = has_direction(vectors)
+    return (ids, vectors) if keep.all() else (ids[keep], vectors[keep])
+
+
 def _shared(data: StoredLayer, ids: Ids, vectors: Block, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the neighbours of all of some items, searched once where several metrics share them."""
     from embstore.index.exact_knn import neighbours_of_all
@@ -233,9 +236,7 @@ def neighbours_of(
     """
     from embstore.index.exact_knn import neighbours_of_rows
 
-    ids, vectors = data.gather()
-    if not (keep := has_direction(vectors)).all():
-        ids, vectors = ids[keep], vectors[keep]
+    ids, vectors = _with_direction(*data.gather())
     rows = np.flatnonzero(np.isin(ids, items, assume_unique=True))
     if len(rows) == len(ids) and isinstance(data, StoredLayer):
         return ids, rows, *_shared(data, ids, vectors, k)

@@ -53,9 +53,7 @@ def neighbours(
     """
     if k < 1:
         raise UsageError(f"k must be at least 1, not {k}.")
-    cards = spaces.select(catalog.cards)
-    if all(query.marked for query in queries):  # only occurrences have brackets
-        cards = [card for card in cards if card.unit is Unit.OCCURRENCE] or cards
+    cards = _cards(catalog, queries, spaces)
     chosen, notes = select_layers(cards, layers)
     if not exact and not transforms:
         index.open_in_background(
@@ -93,6 +91,13 @@ def neighbours(
     rows = [row | _text_of(items[row["item_id"]]) | columns | missing[row["space"]] for row in rows]
     several = combination is None and len(queries) > 1
     return _tabulate(rows, notes, [*columns], search.value, several=several)
+
+
+def _cards(catalog: Catalog, queries: Sequence[Query], spaces: SpaceFilter) -> list[Card]:
+    """Return the spaces to look queries up in: of occurrences alone if all are marked."""
+    cards = spaces.select(catalog.cards)
+    is_marked = all(query.marked for query in queries)
+    return [card for card in cards if is_marked and card.unit is Unit.OCCURRENCE] or cards
 
 
 def _maybe_one_sentence(queries: Sequence[Query], cards: Sequence[Card], embed: Embed | None) -> list[str]:
@@ -184,9 +189,7 @@ def cosines(
     queries = list(dict.fromkeys(queries))
     if len(queries) < 2:
         raise UsageError("give at least two different texts, as in: embstore cosine bank river")
-    cards = spaces.select(catalog.cards)
-    if all(query.marked for query in queries):  # only occurrences have brackets
-        cards = [card for card in cards if card.unit is Unit.OCCURRENCE] or cards
+    cards = _cards(catalog, queries, spaces)
     chosen, notes = select_layers(cards, layers)
     found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
     notes += [note for query in queries for note in missing_query_notes(catalog, query, found)]

@@ -81,31 +81,24 @@ class OwnTable:
 
     def read(self, path: Path) -> Iterator[Row]:
         """Yield the rows of the table."""
-        if self.unit is Unit.OCCURRENCE:
-            yield from self._occurrences(path)
-            return
         *texts, number = self.columns
+        width = 3 if len(texts) == 6 else 1
+        read_number = label_value if self.unit is Unit.OCCURRENCE else number_value
         for place, values in read_records(path, self.name, self.suffix, self.columns, **self.layout):
-            row_texts = [text_value(value, f"{place} ({key})") for key, value in zip(texts, values, strict=False)]
-            row_values = {self.value: number_value(values[-1], f"{place} ({number})")}
-            yield Row(row_texts[0], place, row_values, row_texts[1] if len(row_texts) == 2 else None)
+            sides = [self._side(range(at, at + width), values, place) for at in range(0, len(texts), width)]
+            row_values = {self.value: read_number(values[-1], f"{place} ({number})")}
+            spans = tuple(span for side in sides for span in side.spans)
+            yield Row(sides[0].text, place, row_values, sides[1].text if len(sides) == 2 else None, spans=spans)
 
-    def _occurrences(self, path: Path) -> Iterator[Row]:
-        """Yield the rows of a table of pairs of occurrences."""
-        width = len(self.columns) // 2
-        for place, values in read_records(path, self.name, self.suffix, self.columns, **self.layout):
-            sides = []
-            for first in (0, width):
-                names, cells = self.columns[first : first + width], values[first : first + width]
-                row = Row(text_value(cells[0], f"{place} ({names[0]})"), f"{place} ({names[0]})")
-                if width == 1:
-                    row = remove_brackets(row)
-                else:
-                    row = replace(row, spans=(Targets(span=names[1:]).find(row.text, cells[1:], row.origin),))
-                sides.append(row)
-            score = label_value(values[-1], f"{place} ({self.columns[-1]})")
-            left, right = sides
-            yield Row(left.text, place, {self.value: score}, right.text, spans=(*left.spans, *right.spans))
+    def _side(self, at: range, values: Sequence[object], place: str) -> Row:
+        """Return the text in some columns, with its target if it is of an occurrence."""
+        text, *span = (self.columns[column] for column in at)
+        row = Row(text_value(values[at[0]], f"{place} ({text})"), f"{place} ({text})")
+        if self.unit is not Unit.OCCURRENCE:
+            return row
+        if not span:
+            return remove_brackets(row)
+        return replace(row, spans=(Targets(span=tuple(span)).find(row.text, values[at[1] : at[-1] + 1], row.origin),))
 
 
 def own_datasets() -> dict[str, DatasetSpec]:

@@ -287,7 +287,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         """
         from embstore.explore.serving import Server
 
-        server = Server(self._pinned(), host, port, report or _ignore)
+        server = Server(self._pinned(), host, port, report or (lambda _line: None))
         if open:
             server.open()
         return server
@@ -323,7 +323,3 @@ class FeatureMethods(BuildMethods, LookupMethods):
         reproduction = self.reproduce(recipe, models=models, sentences=sentences, quick=quick)
         options = {"models": as_names(models), "sentences": sentences, "quick": quick or None}
         return report(self._pinned(), reproduction, recipe, options)
-
-
-def _ignore(_line: str) -> None:
-    """Report nothing."""

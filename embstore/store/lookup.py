@@ -323,8 +323,8 @@ class LookupMethods(OpenStore):
             raise UnknownNameError("treatment of missing words", missing, ("error", "skip"))
         selection = Selection(where, limits=as_limits(timeout, memory))
         texts = None if words is None else read_texts(words, "words")
-        read = partial(_vectors, space=space, layer=str(layer), selection=selection, columns=as_names(columns))
-        return self._ask(partial(read, words=texts, missing=missing))
+        names = as_names(columns)
+        return self._ask(lambda catalog: _vectors(catalog, space, str(layer), selection, names, texts, missing))
 
     @accepts(SpaceFilter)
     def missing(
