@@ -17,7 +17,7 @@ from embstore.base.table import Pivot, Table, table
 from embstore.base.text import Item
 from embstore.query.layer_data import TransformedLayer, stored_layers, transformed
 from embstore.query.lookup import Embed, FoundQueries, Query, look_up, look_up_vectors, missing_query_notes
-from embstore.query.nearest import CombinationSearch, LayerSearch, Vectors, with_all_words
+from embstore.query.nearest import LayerSearch, Vectors, with_all_words
 from embstore.query.provenance import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, describe
 from embstore.query.request import ALL_ITEMS, Selection, missing_words
 from embstore.storage.catalog import Catalog
@@ -69,9 +69,8 @@ def neighbours(
     else:
         found = look_up_vectors(cards, vectors, chosen)
     only = candidates.ids(catalog, [space.card for space in found])
-    search = LayerSearch(catalog, k, only, exact)
+    search = LayerSearch(catalog, k, only, exact, combination)
     if combination is not None:
-        search = CombinationSearch(catalog, k, only, exact, combination=combination)
         found, space_notes = with_all_words(found, combination)
         notes += space_notes
     missing: dict[str, dict[str, Any]] = {}

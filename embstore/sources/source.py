@@ -10,6 +10,7 @@ from typing import Self
 
 from embstore.base import atomic, installation
 from embstore.base.errors import SourceError, StoreError
+from embstore.base.progress import Progress, current_observer, ignore
 from embstore.base.space import Unit
 from embstore.sources.files import file_sha256, is_file, status
 from embstore.sources.rows import Blank, Remark, Row, Rows, no_texts
@@ -119,9 +120,6 @@ class File:
 
 VARIABLE = "EMBSTORE_DATA"
 
-ProgressCallback = Callable[[int, int], None]
-"""Callback for progress: bytes received, and total bytes (0 if unknown)."""
-
 TIMEOUT_SECONDS = 30
 _CHUNK_BYTES = 1024
 
@@ -181,18 +179,19 @@ def write_file(path: Path, data: bytes) -> None:
         ) from error
 
 
-def download(spec: DatasetSpec, file: DataFile, report: ProgressCallback) -> None:
+def download(spec: DatasetSpec, file: DataFile) -> None:
     """Download the file of a dataset, check its SHA-256, and write it to the folder of datasets."""
     import requests  # type: ignore[import-untyped, unused-ignore]
 
-    data = BytesIO()
+    data, observe = BytesIO(), current_observer() or ignore
     try:
         with requests.get(file.address, stream=True, timeout=TIMEOUT_SECONDS) as response:
             response.raise_for_status()
             total = int(response.headers.get("content-length", 0))  # of what is sent, which may be compressed
             for chunk in response.iter_content(_CHUNK_BYTES):
                 data.write(chunk)
-                report(min(data.tell(), total or data.tell()), total)
+                done = min(data.tell(), total or data.tell())
+                observe(Progress("fetch", spec.name, done, total, done / total if total else 0.0))
     except requests.RequestException as error:
         raise SourceError(
             f"{spec.name!r} cannot be downloaded: {_reason(error)}. Download {file.address} by hand, and give the "
