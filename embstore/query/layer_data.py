@@ -34,6 +34,20 @@ _LARGE_DIM = 8192  # a matrix of its square takes half a gigabyte
 class LayerMethods:
     """What the layers of this package have in common."""
 
+    @property
+    def dim(self: "LayerData") -> int:
+        """Number of components of a vector."""
+        return len(self.dims)
+
+    @cached_property
+    def summary(self: "LayerData") -> Summary:
+        """The sums over the vectors."""
+        return Summary.sum_of(self.map(Summary.of), self.dim)
+
+    def map(self: "LayerData", function: Callable[[Block], T]) -> Iterator[T]:
+        """Yield ``function(block)`` for each block of vectors."""
+        return self.map_with_ids(lambda _, block: function(block))
+
     def neighbours(
         self: "LayerData", k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
@@ -80,19 +94,9 @@ class StoredLayer(LayerMethods):
         """The stored summary, or the sums over the selected vectors."""
         return self.known_summary if self.known_summary is not None else self._vectors(self.only).summary
 
-    def map(self, function: Callable[[Block], T]) -> Iterator[T]:
-        """Yield ``function(block)`` for each block of vectors."""
-        return self._tracked(self._vectors(self.only).map, function)
-
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
-        """Yield ``function(item_ids, block)`` for each block of vectors."""
-        return self._tracked(self._vectors(self.only).map_with_ids, function)
-
-    def _tracked(
-        self, map_blocks: Callable[[Callable[..., T]], Iterator[T]], function: Callable[..., T]
-    ) -> Iterator[T]:
-        """Yield the result of a function for each block, and report the vectors read to the current task."""
-        task = current_task()
+        """Yield ``function(item_ids, block)`` for each block, and report the vectors read to the current task."""
+        task, map_blocks = current_task(), self._vectors(self.only).map_with_ids
         n_known = self.known_summary.n if self.known_summary is not None else 0
         n = n_known if self.only is None else len(self.only)
         if task is None or not n:
@@ -134,11 +138,6 @@ class TransformedLayer(LayerMethods):
     dims: NDArray[np.int64]  # index in the stored vectors of each component of the transformed ones, int64 (dim,)
     known_summary: Summary | None = None  # sums over the transformed vectors, if they are known; None to compute them
 
-    @property
-    def dim(self) -> int:
-        """Number of components of a transformed vector."""
-        return len(self.dims)
-
     @cached_property
     def summary(self) -> Summary:
         """The sums over the transformed vectors."""
@@ -150,10 +149,6 @@ class TransformedLayer(LayerMethods):
             return Summary.sum_of((Summary.of(self.transform(block[rows])) for rows in parts), self.dim)
 
         return Summary.sum_of(self.layer.map(summarise), self.dim)
-
-    def map(self, function: Callable[[Block], T]) -> Iterator[T]:
-        """Yield ``function(block)`` for each block of transformed vectors."""
-        return self.layer.map(lambda block: function(self.transform(block)))
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
         """Yield ``function(item_ids, block)`` for each block of transformed vectors."""
