@@ -197,19 +197,13 @@ class Run(Counts):
         staging = self.job.missing.staging
         try:
             yield
-        except TooLongError as error:
-            _, place = staging.find(error.item_id)
-            raise EncodeError(f"{error} It stands at {place}.") from error
-        except ModelFailsError as error:
+        except (TooLongError, ModelFailsError, InvalidVectorError) as error:
             item, place = staging.find(error.item_id)
-            raise EncodeError(f"{error} The first is {item.shown[:200]!r} ({place}).") from error
-        except InvalidVectorError as error:
-            item, place = staging.find(error.item_id)
-            checkpoint = self.model.checkpoint
-            raise EncodeError(
-                f"{error} The text is {item.shown[:200]!r} ({place}), the checkpoint "
-                f"{self.model.label!r} ({checkpoint.folder}). What was written before is whole."
-            ) from error
+            which, more = "The first" if isinstance(error, ModelFailsError) else "The text", "."
+            if isinstance(error, InvalidVectorError):
+                folder = self.model.checkpoint.folder
+                more = f", the checkpoint {self.model.label!r} ({folder}). What was written before is whole."
+            raise EncodeError(f"{error} {which} is {item.shown[:200]!r} ({place}){more}") from error
 
 
 def forget_token_counts(job: Job, paths: StorePaths) -> None:
