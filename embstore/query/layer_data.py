@@ -244,21 +244,8 @@ Search = Callable[[int], Lists]
 _LEAST = 11  # what all three need for k = 10: one more neighbour shows whether the choice of ten is arbitrary
 
 
-@dataclass(eq=False)
-class _Kept:
-    """Lists of neighbours, by layer and items, at most so many bytes of them: the oldest are forgotten."""
-
-    most_bytes: int
-    lists: dict[tuple[str, int, bytes], Lists] = field(default_factory=dict)
-
-    def add(self, key: tuple[str, int, bytes], found: Lists) -> None:
-        self.lists.pop(key, None)
-        self.lists[key] = found
-        while len(self.lists) > 1 and sum(_size(each) for each in self.lists.values()) > self.most_bytes:
-            del self.lists[next(iter(self.lists))]
-
-
-_kept: ContextVar[_Kept | None] = ContextVar("kept", default=None)
+# The lists that are kept, by layer and items, and how many bytes of them at most.
+_kept: ContextVar[tuple[dict[tuple[str, int, bytes], Lists], int] | None] = ContextVar("kept", default=None)
 
 
 @contextmanager
@@ -267,7 +254,7 @@ def sharing_neighbours(most_bytes: int = 1 << 28) -> Iterator[None]:
 
     The store must stay the same within it.
     """
-    token = _kept.set(_Kept(most_bytes))
+    token = _kept.set(({}, most_bytes))
     try:
         yield
     finally:
@@ -276,17 +263,15 @@ def sharing_neighbours(most_bytes: int = 1 << 28) -> Iterator[None]:
 
 def found_once(space: str, layer: int, ids: Ids, k: int, search: Search) -> Lists:
     """Return the k nearest other items of each item by cosine, from an earlier search or a new one."""
-    kept = _kept.get()
-    if kept is None:
+    if (kept := _kept.get()) is None:
         return search(k)
+    lists, most_bytes = kept
     key = (space, layer, hashlib.sha256(ids.tobytes()).digest())
-    found = kept.lists.get(key)
+    found = lists.get(key)
     if found is None or found[0].shape[1] < min(k, len(ids) - 1):
         positions, cosines = search(max(k, _LEAST))
-        found = positions.astype(np.int32), cosines
-        kept.add(key, found)
+        lists.pop(key, None)
+        lists[key] = found = positions.astype(np.int32), cosines
+        while len(lists) > 1 and sum(array.nbytes for arrays in lists.values() for array in arrays) > most_bytes:
+            del lists[next(iter(lists))]  # the oldest
     return found[0][:, :k].astype(np.int64), found[1][:, :k]
-
-
-def _size(found: Lists) -> int:
-    return sum(each.nbytes for each in found)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import permutations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from embstore.base import documents
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
@@ -226,12 +226,7 @@ def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
     )  # fmt: skip
 
 
-class _Pair(NamedTuple):
-    """A word with its right answers, and its place in the file."""
-
-    word: str
-    answers: tuple[str, ...]
-    origin: str
+_Pair = tuple[str, tuple[str, ...], str]  # a word, its right answers, and its place in the file
 
 
 def _questions_in(lines: Iterable[str], name: str) -> Iterator[Row]:
@@ -255,7 +250,7 @@ def _questions_in(lines: Iterable[str], name: str) -> Iterator[Row]:
                     raise SourceError(
                         f"{place}: a pair is a word, a tab and its answers (b1/b2), and one of them is empty."
                     )
-                pairs.append(_Pair(word, distinct, place))
+                pairs.append((word, distinct, place))
             else:
                 raise SourceError(
                     f"{place}: {len(words)} {'word' if len(words) == 1 else 'words'}. A line is a section (: name), "
@@ -266,8 +261,8 @@ def _questions_in(lines: Iterable[str], name: str) -> Iterator[Row]:
 
 def _questions(section: str, pairs: list[_Pair]) -> Iterator[Row]:
     """Yield a question for each ordered pair of pairs; the first answer of the first pair is in the question."""
-    for first, second in permutations(pairs, 2):
-        yield _question(section, (first.word, first.answers[0], second.word), second.answers, second.origin)
+    for (first, (answer, *_), _), (second, answers, origin) in permutations(pairs, 2):
+        yield _question(section, (first, answer, second), answers, origin)
 
 
 def _question(section: str, words: tuple[str, str, str], answers: tuple[str, ...], origin: str) -> Row:
