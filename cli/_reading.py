@@ -10,7 +10,7 @@ A value that is plain does not reach ``parser`` of an option, which is of use on
 import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import cache
@@ -19,6 +19,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, get_args, get_type_hints
 
+import typer
 from typer import BadParameter
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
@@ -27,7 +28,7 @@ from embstore.base.messages import set_call
 
 from ._errors import begin_verbose
 from ._help import IN_FULL, LEVEL, LaidOut, call_names
-from ._options import follow_suffix, read_store_options
+from ._options import follow_suffix, grouped, read_store_options
 
 # Flags that stand for an option with a value.
 _SHORTCUTS: Mapping[str, Mapping[str, str]] = {"--format": {"--json": "json", "--csv": "csv"}}
@@ -110,8 +111,29 @@ class PlainCommand(_Helpful, TyperCommand):
         return extra
 
 
+def made(function: Any, name: str, kind: type[TyperCommand] = PlainCommand, **options: Any) -> Any:
+    """Return the command that a function is."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(name, cls=kind, **options)(grouped(function))
+    command = typer.main.get_command(app)
+    command.name = name
+    return command
+
+
 class PlainGroup(_Helpful, TyperGroup):
     """A group of commands that reads plain values itself."""
+
+    def names(self) -> Iterable[str]:
+        """Return the names of the commands that a shell completes; none is loaded."""
+        return self.commands
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Return the commands, or options, that begin like a word."""
+        from ._completion import Completion
+
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [Completion(name) for name in self.names() if name.startswith(incomplete)]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments of the group."""

@@ -12,8 +12,7 @@ from embstore.base.errors import UsageError, nearest
 from embstore.base.messages import is_utf8
 
 from ._errors import begin_verbose, escape_terminals, explained
-from ._options import grouped
-from ._reading import PlainCommand, PlainGroup
+from ._reading import PlainCommand, PlainGroup, made
 
 _GROUPS = {
     "Build": {
@@ -114,14 +113,9 @@ class Commands(PlainGroup):
             ctx.fail(f"No such command {name!r}. {hint}")
         return super().resolve_command(ctx, args)
 
-    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """Return the commands, or options, that begin like a word; no command is loaded."""
-        from ._completion import Completion
-
-        if incomplete.startswith("-"):
-            return super().shell_complete(ctx, incomplete)
-        shown = [name for name, text in COMMANDS.items() if text]
-        return [Completion(name) for name in shown if name.startswith(incomplete)]
+    def names(self) -> list[str]:
+        """Return the commands, but for other spellings."""
+        return [name for name, text in COMMANDS.items() if text]
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
@@ -159,15 +153,12 @@ def _load(name: str) -> Any:
     text, own_name = COMMANDS[name], _SPELLINGS.get(name, name)
     place = next((module for module, names in _MODULES.items() if own_name in names), own_name)
     module = import_module(f".{place}", __package__)
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
     if hasattr(module, "app"):
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
         app.add_typer(module.app, name=name, short_help=text)
-    else:
-        kind = getattr(module, "COMMAND", PlainCommand)
-        app.command(name, cls=kind, short_help=text, hidden=not text)(
-            grouped(getattr(module, f"{own_name}_" if iskeyword(own_name) else own_name))
-        )
-    return typer.main.get_group(app).commands[name]
+        return typer.main.get_group(app).commands[name]
+    function = getattr(module, f"{own_name}_" if iskeyword(own_name) else own_name)
+    return made(function, name, getattr(module, "COMMAND", PlainCommand), short_help=text, hidden=not text)
 
 
 app = typer.Typer(

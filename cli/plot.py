@@ -13,7 +13,7 @@ from embstore.base.errors import UsageError
 from . import _options, maps
 from ._errors import say
 from ._options import grouped, open_store, option, parameters_of
-from ._reading import PlainCommand
+from ._reading import made
 from .query import MetricGroup, metric_command
 
 if TYPE_CHECKING:
@@ -104,7 +104,6 @@ def _plot_metric(
     drawing.draw(metric, compute)
 
 
-@grouped
 def _plot_drift(
     *,
     context: typer.Context,
@@ -133,12 +132,6 @@ def _metric_command(metric: "Metric") -> Any:
     return command
 
 
-def _drift_command() -> Any:
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command("drift", cls=PlainCommand)(_plot_drift)
-    return typer.main.get_command(app)
-
-
 class PlotGroup(MetricGroup):
     """The group of commands that draw a metric, and of the one that draws drift."""
 
@@ -152,7 +145,7 @@ class PlotGroup(MetricGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a metric or of drift, or end with a message that gives the reason."""
-        return _drift_command() if cmd_name == "drift" else super().get_command(ctx, cmd_name)
+        return made(_plot_drift, "drift") if cmd_name == "drift" else super().get_command(ctx, cmd_name)
 
 
 app = typer.Typer(

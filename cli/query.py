@@ -1,7 +1,7 @@
 """``embstore query``: one command per metric, made from the table of metrics."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,7 @@ from . import _options
 from ._errors import refuse, wrapped
 from ._options import open_single, open_stores, option, parameters_of, set_parameters
 from ._output import emit, json_text, write
-from ._reading import PlainCommand, PlainGroup
+from ._reading import PlainGroup, made
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric, Parameter
@@ -110,13 +110,10 @@ def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[
     everything = [*map(_parameter, metric.parameters), *selecting, *shared]
     set_parameters(command, everything)
     command.__doc__ = f"{metric.help}\n\n{metric.formula}\n\n{metric.citation}"
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(metric.name, cls=PlainCommand)(command)
-    built = typer.main.get_command(app)
-    built.name = metric.name
-    built.needs, built.own = metric.needs, own  # type: ignore[attr-defined]
+    built = made(command, metric.name)
+    built.needs, built.own = metric.needs, own
     for parameter in built.params if metric.needs in UNGROUPED else ():  # is still there, and refused with the reason
-        parameter.hidden = parameter.hidden or parameter.name in ("by", "bins")  # type: ignore[attr-defined]
+        parameter.hidden = parameter.hidden or parameter.name in ("by", "bins")
     return built
 
 
@@ -182,18 +179,14 @@ class MetricGroup(PlainGroup):
                 for problem in refused:
                     formatter.write(f"{wrapped(problem, formatter.width, ' ' * formatter.current_indent)}\n")
 
-    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """Return the metrics, or options, that begin like a word; packages are named, and none is imported."""
+    def names(self) -> Iterable[str]:
+        """Return the metrics, and the other commands; packages are named, and none is imported."""
         from importlib.metadata import entry_points
 
-        from ._completion import METRICS, Completion
+        from ._completion import METRICS
 
-        if incomplete.startswith("-"):
-            return super().shell_complete(ctx, incomplete)
-        names = dict.fromkeys(
-            [*self.others, *METRICS, *(point.name for point in entry_points(group="embstore.metrics"))]
-        )
-        return [Completion(name) for name in names if name.startswith(incomplete)]
+        points = entry_points(group="embstore.metrics")
+        return dict.fromkeys([*self.others, *METRICS, *(point.name for point in points)])
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a metric, or end with a message that gives the reason and the nearest name."""

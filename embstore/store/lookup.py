@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from embstore.metrics import Metric
     from embstore.metrics.explain import CacheState, Explanation
-    from embstore.metrics.transforms import Step
     from embstore.query.lookup import Embed
     from embstore.query.request import Selection, WordSource
 
@@ -227,8 +226,10 @@ class LookupMethods(OpenStore):
             UnknownNameError: A transform is not known; lists the nearest.
         """
         from embstore.query.neighbours import neighbours
+        from embstore.query.request import Selection
 
-        wanted, steps = _wanted(texts, marked, positive, negative, method, vector), _steps(as_names(transforms))
+        wanted = _wanted(texts, marked, positive, negative, method, vector)
+        steps = Selection(transforms=as_names(transforms)).steps
         spaces, candidates = as_filters(filters, item_filter)
         embedder = _embedder(embed=embed, download=download, allow_pickle=allow_pickle)
         return self._ask(
@@ -276,10 +277,11 @@ class LookupMethods(OpenStore):
         """
         from embstore.query.lookup import parse_queries
         from embstore.query.neighbours import cosines
+        from embstore.query.request import Selection
 
         queries = parse_queries(as_names(texts), as_names(marked), "cosine bank river")
         embedder = _embedder(embed=embed, download=download, allow_pickle=allow_pickle)
-        steps, spaces = _steps(as_names(transforms)), SpaceFilter(**filters)
+        steps, spaces = Selection(transforms=as_names(transforms)).steps, SpaceFilter(**filters)
         return self._ask(lambda catalog: cosines(catalog, queries, spaces, as_layers(layers), embedder, steps))
 
     def vectors(
@@ -471,14 +473,6 @@ def _wanted(
         combination = parse_combination(positive, negative, method)
         return {"queries": combination.queries, "combination": combination}
     return {"queries": parse_queries(texts, marked)}
-
-
-def _steps(names: tuple[str, ...]) -> "tuple[Step, ...]":
-    if not names:
-        return ()
-    from embstore.metrics.transforms import parse_transforms  # which most questions do not need
-
-    return parse_transforms(names)
 
 
 def _embedder(*, embed: bool, **trust: bool) -> "Embed | None":
