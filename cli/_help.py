@@ -21,7 +21,7 @@ LEVEL = "embstore.help"  # key of a context's ``meta``: how much a help shows
 IN_FULL, _BY_SENTENCE = -1, 1  # 0: all, if that fits; from 2 on: the first of the shared sections by name
 
 _SECTIONS: Mapping[str, Sequence[str]] = {
-    "Spaces": ("models", "revisions", "spaces", "unit", "pooling", "template"),
+    "Spaces": ("models", "revisions", "spaces", "space", "unit", "pooling", "template"),
     "Layers and items": (
         "layers", "where", "words", "word", "timeout", "memory", "sample", "seed", "transforms", "by", "bins",
         "common",
