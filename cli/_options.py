@@ -280,11 +280,17 @@ def read_store_options(values: Sequence[str], *, quiet: bool = False) -> None:
         _options[key] = given
 
 
-def open_store(store: str | None) -> "Store":
-    """Return the store of this folder or URL; by default ``$EMBSTORE_STORE``, else ``./store``."""
+def open_store(store: str | None, *, takes_options: bool = True) -> "Store":
+    """Return the store of this folder or URL; by default ``$EMBSTORE_STORE``, else ``./store``.
+
+    Unless the command is quiet, say that a web server sends only whole files.
+    """
     from embstore.store import Store
 
-    return _noted(Store(store, options=_options or None))
+    found = Store(store, options=(_options if takes_options else None) or None)
+    if found.url is not None and found.url.startswith("http") and not _is_quiet and not found.has_ranges:
+        say(f"{found.url}: the server does not send parts of files, so each file that is needed is fetched whole.")
+    return found
 
 
 def open_all(store: str | None, remedy: str) -> "Store":
@@ -303,11 +309,10 @@ def open_stores(stores: Sequence[str] | None) -> "Store | Stores":
     names = list(dict.fromkeys(stores or ()))
     if len(names) < 2:
         return open_store(names[0] if names else None)
-    from embstore.store import Store
     from embstore.store.several import Stores
 
     # --store-option is for those in a bucket.
-    return Stores(name if not name.startswith(_BUCKETS) else Store(name, options=_options or None) for name in names)
+    return Stores(open_store(name) if name.startswith(_BUCKETS) else name for name in names)
 
 
 def open_single(stores: Sequence[str] | None, what: str) -> "Store":
@@ -323,16 +328,7 @@ def open_both(store: str | None, other: str) -> "tuple[Store, dict[str, str] | N
 
     ``--store-option`` is for each of the two that is in a bucket.
     """
-    from embstore.store import Store
-
     own = store or os.environ.get("EMBSTORE_STORE") or ""
     for_own, for_other = own.startswith(_BUCKETS), other.startswith(_BUCKETS)
-    is_for_own = for_own or not for_other  # without any bucket, the store refuses them
-    return _noted(Store(store, options=(_options if is_for_own else None) or None)), _options if for_other else None
-
-
-def _noted(store: "Store") -> "Store":
-    """Say that a web server sends only whole files, unless the command is quiet; return the store."""
-    if store.url is not None and store.url.startswith("http") and not _is_quiet and not store.has_ranges:
-        say(f"{store.url}: the server does not send parts of files, so each file that is needed is fetched whole.")
-    return store
+    # Without any bucket, the store refuses them.
+    return open_store(store, takes_options=for_own or not for_other), _options if for_other else None
