@@ -111,19 +111,15 @@ def _datasets(context: Any) -> list[str]:
     return sorted(path.stem for path in (_folder(context) / "datasets").glob("*.parquet"))
 
 
-def _fixed(*values: str) -> Callable[[Any], Iterable[str]]:
-    return lambda _: values
-
-
 _VALUES: tuple[tuple[set[str], Callable[[Any], Iterable[str]]], ...] = (
     ({"--space", "--against", "--sentence-space", "SPACE"}, _spaces),
     ({"--model"}, _models),
     ({"--revision"}, _revisions),
     ({"--dataset", "--lexicon", "SOURCE", "DATASET", "ENTRY"}, _datasets),
-    ({"--layer"}, _fixed(*_LAYERS)),
-    ({"--transform"}, _fixed(*_TRANSFORMS)),
-    ({"RECIPE"}, _fixed("wolfe2022")),
-    ({"SHELL"}, _fixed(*SHELLS)),
+    ({"--layer"}, lambda _: _LAYERS),
+    ({"--transform"}, lambda _: _TRANSFORMS),
+    ({"RECIPE"}, lambda _: ("wolfe2022",)),
+    ({"SHELL"}, lambda _: SHELLS),
 )
 
 

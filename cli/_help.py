@@ -21,22 +21,22 @@ LEVEL = "embstore.help"  # key of a context's ``meta``: how much a help shows
 IN_FULL, _BY_SENTENCE = -1, 1  # 0: all, if that fits; from 2 on: the first of the shared sections by name
 
 _SECTIONS: Mapping[str, Sequence[str]] = {
-    "Spaces": ("model", "revision", "space", "unit", "pooling", "template"),
+    "Spaces": ("models", "revisions", "spaces", "space", "unit", "pooling", "template"),
     "Layers and items": (
-        "layer", "where", "words", "word", "timeout", "memory", "sample", "seed", "transform", "by", "bins",
+        "layers", "where", "words", "word", "timeout", "memory", "sample", "seed", "transforms", "by", "bins",
         "common",
     ),
     "Output": (
-        "intervals", "space_label", "quiet", "store", "store_option", "form", "output", "csv_safe", "ids_as_text",
-        "explain", "no_cache", "help",
+        "intervals", "space_label", "quiet", "store", "store_option", "form", "format", "output", "csv_safe",
+        "ids_as_text", "explain", "no_cache", "help",
     ),
 }  # fmt: skip
 """Names of the options of each section, in all commands but ``build``; all others come before them."""
 
 _BUILD: Mapping[str, Sequence[str]] = {
-    "Models": ("model", "revision", "untrained", "weights_dtype", "allow_pickle"),
-    "Texts": ("column", "no_header", "delimiter", "keep", "span", "targets", "limit", "per_text", "seed"),
-    "Vectors": ("unit", "pooling", "prompt", "template", "layer", "dtype", "long", "name"),
+    "Models": ("models", "revisions", "untrained", "weights_dtype", "allow_pickle"),
+    "Texts": ("columns", "no_header", "delimiter", "keep", "span", "targets", "limit", "per_text", "seed"),
+    "Vectors": ("unit", "poolings", "prompt", "template", "layers", "dtype", "long", "name"),
     "Computation": ("device", "device_map", "batch_tokens"),
     "Several machines": ("shard", "on", "workers", "worker_gpus", "worker_cpus", "ray_address"),
     "Store and output": ("index", "index_memory", "store", "store_option", "dry_run", "strict", "quiet", "help"),

@@ -139,46 +139,36 @@ StoreDir = Annotated[str | None, option("--store DIR",
 StoreDirs = Annotated[list[str] | None, option("--store DIR",
     "The store's folder, or its URL: s3://, gs://, az://, hf:// or https:// (repeatable: one query of several).  "
     "[default: $EMBSTORE_STORE, else ./store]")]  # fmt: skip
-Models = Annotated[list[str] | None, option("--model NAME", "Keep the spaces of this checkpoint (repeatable).")]
 Spaces = Annotated[list[str] | None, option("--space NAME", "Keep this space (repeatable).")]
-Revisions = Annotated[list[str] | None, option("--revision NAMES",
-    "Keep the spaces of these revisions (repeatable); as in step0,step1000.")]  # fmt: skip
-UnitName = Annotated[str | None, option(f"--unit {UNITS}", "Keep the spaces of this unit.")]
-PoolingName = Annotated[str | None, option(f"--pooling {POOLINGS}|imported", "Keep the spaces of this pooling.")]
-TemplateText = Annotated[str | None, option("--template TEXT",
-    "Keep the spaces of this template; as in 'This is {text}'.")]  # fmt: skip
 Transforms = Annotated[list[str] | None, option("--transform NAME",
     "Transform the vectors first (repeatable, left to right); center, standardize, abtt:K, abtt-original:K, "
     "drop:138,378 or whiten, fitted on the selected items.")]  # fmt: skip
 Sample = Annotated[int | None, option("--sample N", "Draw N items at random, without replacement.")]
-WordFile = Annotated[str | None, option("--words FILE|WORDS",
-    "Keep the items of these words; a file with a word a line, or words with commas: rose,tulip.")]  # fmt: skip
-SingleWords = Annotated[list[str] | None, option("--word WORD", "Keep the items of this word too (repeatable).")]
-SqlTimeout = Annotated[float | None, option("--timeout SECONDS", "Time limit of --where.  [default: no limit]")]
-SqlMemory = Annotated[str | None, option("--memory SIZE",
-    "Memory limit of --where, as in 2GB.  [default: half of the machine's memory]")]  # fmt: skip
 
 
 def _filters(
-    model: Models = None,
-    revision: Revisions = None,
-    space: Spaces = None,
-    unit: UnitName = None,
-    pooling: PoolingName = None,
-    template: TemplateText = None,
-) -> dict[str, Any]:
-    """Return the filters of spaces that the options give, as arguments of the methods of Store."""
-    return {
-        "models": model or (), "revisions": revision or (), "spaces": space or (), "unit": unit, "pooling": pooling,
-        "template": template,
-    }  # fmt: skip
+    models: Annotated[list[str] | None, option("--model NAME",
+        "Keep the spaces of this checkpoint (repeatable).")] = None,
+    revisions: Annotated[list[str] | None, option("--revision NAMES",
+        "Keep the spaces of these revisions (repeatable); as in step0,step1000.")] = None,
+    spaces: Spaces = None,
+    unit: Annotated[str | None, option(f"--unit {UNITS}", "Keep the spaces of this unit.")] = None,
+    pooling: Annotated[str | None, option(f"--pooling {POOLINGS}|imported", "Keep the spaces of this pooling.")] = None,
+    template: Annotated[str | None, option("--template TEXT",
+        "Keep the spaces of this template; as in 'This is {text}'.")] = None,
+) -> None:  # fmt: skip
+    """Declare the filters of spaces, which are arguments of the methods of Store."""
 
 
 def _listed(
-    words: WordFile = None, word: SingleWords = None, timeout: SqlTimeout = None, memory: SqlMemory = None
-) -> dict[str, Any]:
-    """Return the words that restrict a query, and the limits of its SQL, as arguments of the methods of Store."""
-    return {"words": words, "word": word or (), "timeout": timeout, "memory": memory}
+    words: Annotated[str | None, option("--words FILE|WORDS",
+        "Keep the items of these words; a file with a word a line, or words with commas: rose,tulip.")] = None,
+    word: Annotated[list[str] | None, option("--word WORD", "Keep the items of this word too (repeatable).")] = None,
+    timeout: Annotated[float | None, option("--timeout SECONDS", "Time limit of --where.  [default: no limit]")] = None,
+    memory: Annotated[str | None, option("--memory SIZE",
+        "Memory limit of --where, as in 2GB.  [default: half of the machine's memory]")] = None,
+) -> None:  # fmt: skip
+    """Declare the words that restrict a query, and the limits of its SQL, which are arguments of methods of Store."""
 
 
 Filters = Annotated[dict[str, Any], _filters]
@@ -211,9 +201,8 @@ def _encoding(
     download: Annotated[bool, option("--download",
         "With --embed: download checkpoints that are not on this machine.")] = False,
     allow_pickle: AllowPickle = False,
-) -> dict[str, Any]:  # fmt: skip
-    """Return whether texts are encoded now, as arguments of the methods of Store."""
-    return {"embed": embed, "download": download, "allow_pickle": allow_pickle}
+) -> None:  # fmt: skip
+    """Declare whether texts are encoded now, which are arguments of the methods of Store."""
 
 
 Encoding = Annotated[dict[str, Any], _encoding]
@@ -231,39 +220,40 @@ def split_names(values: list[str] | None) -> list[str]:
 def grouped(command: F) -> F:
     """Let each parameter that is annotated with a group stand for its options, in its place.
 
-    A group is a dataclass whose fields are options, or ``Annotated[type, function]`` with a function of options.
+    A group is a dataclass whose fields are options, or ``Annotated[dict[str, Any], function]`` for the options that a
+    function declares, by name.
     """
-    shown: list[inspect.Parameter] = []
-    groups: dict[str, tuple[Callable[..., Any], list[str]]] = {}
-    for parameter in parameters_of(command):
-        members = [parameter]
-        if (make := _maker(parameter.annotation)) is not None:
-            members = parameters_of(make)
-            groups[parameter.name] = make, [member.name for member in members]
-        shown += members
+    parameters = inspect.signature(command).parameters.values()
+    groups = {each.name: group for each in parameters if (group := _group(each.annotation)) is not None}
 
     @wraps(command)
     def run(**options: Any) -> Any:
-        for name, (make, members) in groups.items():
-            options[name] = make(**{member: options.pop(member) for member in members if member in options})
+        for name, group in groups.items():
+            given = {each.name: options.pop(each.name) for each in parameters_of(group) if each.name in options}
+            options[name] = group(**given) if isinstance(group, type) else given
         return command(**options)
 
-    set_parameters(run, shown)
+    set_parameters(run, parameters_of(command))
     del run.__wrapped__  # its parameters are not those of the options
     return run  # type: ignore[return-value]
 
 
-def _maker(annotation: Any) -> Callable[..., Any] | None:
-    """Return the dataclass or function that makes a group from its options; None for a single option."""
+def _group(annotation: Any) -> Callable[..., Any] | None:
+    """Return the dataclass or function that declares a group of options; None for a single option."""
     if is_dataclass(annotation) and isinstance(annotation, type):
         return annotation
     return next((each for each in get_args(annotation)[1:] if inspect.isfunction(each)), None)
 
 
 def parameters_of(declaring: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return the parameters of a function or class, by name only; without ``**options``."""
-    parameters = inspect.signature(declaring).parameters.values()
-    return [each.replace(kind=each.KEYWORD_ONLY) for each in parameters if each.kind is not each.VAR_KEYWORD]
+    """Return the options that a function or class declares, those of a group in its place; without ``**options``."""
+    found = []
+    for each in inspect.signature(declaring).parameters.values():
+        if (group := _group(each.annotation)) is not None:
+            found += parameters_of(group)
+        elif each.kind is not each.VAR_KEYWORD:
+            found.append(each.replace(kind=each.KEYWORD_ONLY))
+    return found
 
 
 def set_parameters(command: Callable[..., Any], parameters: list[inspect.Parameter]) -> None:
@@ -290,11 +280,17 @@ def read_store_options(values: Sequence[str], *, quiet: bool = False) -> None:
         _options[key] = given
 
 
-def open_store(store: str | None) -> "Store":
-    """Return the store of this folder or URL; by default ``$EMBSTORE_STORE``, else ``./store``."""
+def open_store(store: str | None, *, takes_options: bool = True) -> "Store":
+    """Return the store of this folder or URL; by default ``$EMBSTORE_STORE``, else ``./store``.
+
+    Unless the command is quiet, say that a web server sends only whole files.
+    """
     from embstore.store import Store
 
-    return _noted(Store(store, options=_options or None))
+    found = Store(store, options=(_options if takes_options else None) or None)
+    if found.url is not None and found.url.startswith("http") and not _is_quiet and not found.has_ranges:
+        say(f"{found.url}: the server does not send parts of files, so each file that is needed is fetched whole.")
+    return found
 
 
 def open_all(store: str | None, remedy: str) -> "Store":
@@ -313,11 +309,10 @@ def open_stores(stores: Sequence[str] | None) -> "Store | Stores":
     names = list(dict.fromkeys(stores or ()))
     if len(names) < 2:
         return open_store(names[0] if names else None)
-    from embstore.store import Store
     from embstore.store.several import Stores
 
     # --store-option is for those in a bucket.
-    return Stores(name if not name.startswith(_BUCKETS) else Store(name, options=_options or None) for name in names)
+    return Stores(open_store(name) if name.startswith(_BUCKETS) else name for name in names)
 
 
 def open_single(stores: Sequence[str] | None, what: str) -> "Store":
@@ -333,16 +328,7 @@ def open_both(store: str | None, other: str) -> "tuple[Store, dict[str, str] | N
 
     ``--store-option`` is for each of the two that is in a bucket.
     """
-    from embstore.store import Store
-
     own = store or os.environ.get("EMBSTORE_STORE") or ""
     for_own, for_other = own.startswith(_BUCKETS), other.startswith(_BUCKETS)
-    is_for_own = for_own or not for_other  # without any bucket, the store refuses them
-    return _noted(Store(store, options=(_options if is_for_own else None) or None)), _options if for_other else None
-
-
-def _noted(store: "Store") -> "Store":
-    """Say that a web server sends only whole files, unless the command is quiet; return the store."""
-    if store.url is not None and store.url.startswith("http") and not _is_quiet and not store.has_ranges:
-        say(f"{store.url}: the server does not send parts of files, so each file that is needed is fetched whole.")
-    return store
+    # Without any bucket, the store refuses them.
+    return open_store(store, takes_options=for_own or not for_other), _options if for_other else None

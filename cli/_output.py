@@ -21,7 +21,6 @@ from ._errors import say as say  # for commands, which write nothing else to sta
 from ._options import CsvSafe, Format, IdsAsText, OutputFile, OutputFormat, Quiet, StoreDir, StoreDirs
 
 if TYPE_CHECKING:
-    from embstore.base.progress import Progress
     from embstore.base.table import Table
 
 # What a spreadsheet takes for the beginning of a formula: https://owasp.org/www-community/attacks/CSV_Injection
@@ -67,7 +66,7 @@ class Shown:
     csv_safe: CsvSafe = False
     ids_as_text: ClassVar[bool] = False
 
-    def progress(self) -> AbstractContextManager[Callable[["Progress"], None]]:
+    def progress(self) -> AbstractContextManager[object]:
         """Return the context in which the progress of the command is shown, unless it is quiet."""
         from ._progress import show_progress
 

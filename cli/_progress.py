@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Self
 
-from embstore.base.messages import printable, rendered
+from embstore.base.messages import Report, printable, rendered
 from embstore.base.progress import BRIEF, Clock, Progress, count, describe, ignore, observing, time_left
 
 from ._errors import escape_terminals
@@ -25,7 +25,7 @@ _Stage = tuple[str, str]
 
 @contextmanager
 def show_progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """Yield the observer that shows the progress of a task, and of all tasks that begin in the context."""
+    """Yield the observer that shows the progress of all tasks that begin in the context."""
     if quiet:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the hub's own, which it shows for downloads
         with observing(ignore):
@@ -157,6 +157,12 @@ class _Lines(_Shown):
 
 def _has_ended(progress: Progress) -> bool:
     return progress.done == progress.total
+
+
+def tell(report: Report) -> None:
+    """Write a report, and its notes before, to standard error."""
+    for line in [*report.notes, *report.lines()]:
+        say(line)
 
 
 def summarise(report: "BuildReport") -> None:

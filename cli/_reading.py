@@ -10,7 +10,7 @@ A value that is plain does not reach ``parser`` of an option, which is of use on
 import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import cache
@@ -19,6 +19,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, get_args, get_type_hints
 
+import typer
 from typer import BadParameter
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
@@ -27,7 +28,7 @@ from embstore.base.messages import set_call
 
 from ._errors import begin_verbose
 from ._help import IN_FULL, LEVEL, LaidOut, call_names
-from ._options import follow_suffix, read_store_options
+from ._options import follow_suffix, grouped, read_store_options
 
 # Flags that stand for an option with a value.
 _SHORTCUTS: Mapping[str, Mapping[str, str]] = {"--format": {"--json": "json", "--csv": "csv"}}
@@ -48,7 +49,11 @@ _SECRET = re.compile(r"((?:--store-option=)?\w*(?:key|secret|token|sas|signature
 
 
 class _Helpful(LaidOut):
-    """What commands and groups have in common: plain ``--help``, ``--help-all``, and completion of options."""
+    """What commands and groups have in common: plain values, plain ``--help``, ``--help-all``, and completion."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.params = _all_plain(self)
 
     def get_help_option(self: Any, ctx: Any) -> Any:
         """Return the option ``--help``."""
@@ -78,10 +83,6 @@ def _masked(words: Sequence[str]) -> list[str]:
 class PlainCommand(_Helpful, TyperCommand):
     """A command that reads plain values itself, and shows its arguments by name, without the type that Typer adds."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.params = _with_store_option(_all_plain(self))
-
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; for unexpected ones, say how to give an option several values."""
         given = [*args]
@@ -110,12 +111,29 @@ class PlainCommand(_Helpful, TyperCommand):
         return extra
 
 
+def made(function: Any, name: str, kind: type[TyperCommand] = PlainCommand, **options: Any) -> Any:
+    """Return the command that a function is."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(name, cls=kind, **options)(grouped(function))
+    command = typer.main.get_command(app)
+    command.name = name
+    return command
+
+
 class PlainGroup(_Helpful, TyperGroup):
     """A group of commands that reads plain values itself."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.params = _all_plain(self)
+    def names(self) -> Iterable[str]:
+        """Return the names of the commands that a shell completes; none is loaded."""
+        return self.commands
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Return the commands, or options, that begin like a word."""
+        from ._completion import Completion
+
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [Completion(name) for name in self.names() if name.startswith(incomplete)]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments of the group."""
@@ -124,9 +142,26 @@ class PlainGroup(_Helpful, TyperGroup):
         return rest
 
 
-class _PlainOption(TyperOption):
+class _Plain:
+    """An option or argument that reads plain values itself."""
+
     plain_type: Any
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Return the values that begin like a word."""
+        from ._completion import Completion, values_of
+
+        return [Completion(value) for value in values_of(self, ctx) if value.startswith(incomplete)]
+
+    def process_value(self: Any, ctx: Any, value: Any) -> Any:
+        read = _read(value, self.plain_type, self.required)
+        if read is _NOT_PLAIN:
+            with _clearly(value, self.plain_type):
+                return super().process_value(ctx, value)  # type: ignore[misc]
+        return read if self.callback is None else self.callback(ctx, self, read)
+
+
+class _PlainOption(_Plain, TyperOption):
     def add_to_parser(self, parser: Any, ctx: Any) -> None:
         """Register the flags of the option, its other spelling and its shortcuts; keep all values."""
         if self.is_flag or self.count:
@@ -138,10 +173,6 @@ class _PlainOption(TyperOption):
         for flag in self.opts:
             for shortcut, value in _SHORTCUTS.get(flag, {}).items():
                 parser.add_option(obj=self, opts=[shortcut], dest=self.name, action="append_const", const=value)
-
-    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """Return the values that begin like a word."""
-        return _completed(self, ctx, incomplete)
 
     def consume_value(self, ctx: Any, opts: Any) -> Any:
         """Return the value and its source; refuse two different values of an option that takes a single value."""
@@ -159,27 +190,10 @@ class _PlainOption(TyperOption):
             raise UsageError(f"{flag} takes one value, and {listed} were given. Keep one of them.")
         return values[-1]
 
-    def process_value(self, ctx: Any, value: Any) -> Any:
-        read = _read(value, self.plain_type, self.required)
-        if read is not _NOT_PLAIN:
-            return _called(self, ctx, read)
-        with _clearly(value, self.plain_type):
-            return super().process_value(ctx, value)
 
-
-class _PlainArgument(TyperArgument):
-    plain_type: Any
-
-    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """Return the values that begin like a word."""
-        return _completed(self, ctx, incomplete)
-
+class _PlainArgument(_Plain, TyperArgument):
     def display_type_rich(self, ctx: Any) -> None:
         """Return no type, which help would add to the name (``<list[str]>``)."""
-
-    def process_value(self, ctx: Any, value: Any) -> Any:
-        read = _read(value, self.plain_type, self.required)
-        return super().process_value(ctx, value) if read is _NOT_PLAIN else _called(self, ctx, read)
 
 
 def _without_verbose(args: Sequence[str]) -> list[str]:
@@ -189,12 +203,6 @@ def _without_verbose(args: Sequence[str]) -> list[str]:
     if len(options) < end:
         begin_verbose()
     return [*options, *args[end:]]
-
-
-def _completed(parameter: Any, ctx: Any, incomplete: str) -> list[Any]:
-    from ._completion import Completion, values_of
-
-    return [Completion(value) for value in values_of(parameter, ctx) if value.startswith(incomplete)]
 
 
 def _repeated(parameters: Sequence[Any], given: Sequence[str], extra: str) -> str:
@@ -211,18 +219,13 @@ def _repeated(parameters: Sequence[Any], given: Sequence[str], extra: str) -> st
     return ""
 
 
-def _all_plain(command: PlainCommand | PlainGroup) -> list[Any]:
-    # From 3.14 on, functools.wraps does not copy annotations that were set, as those of a metric's command are.
-    callback: Any = command.callback
-    types = get_type_hints(inspect.unwrap(callback))
-    return [_plain(parameter, types[parameter.name]) for parameter in command.params]
-
-
-def _with_store_option(parameters: list[Any]) -> list[Any]:
+def _all_plain(command: Any) -> list[Any]:
     """Return the parameters of a command, with ``--store-option`` after ``--store`` if it has that."""
+    # From 3.14 on, functools.wraps does not copy annotations that were set, as those of a metric's command are.
+    types = get_type_hints(inspect.unwrap(command.callback))
     found = []
-    for parameter in parameters:
-        found.append(parameter)
+    for parameter in command.params:
+        found.append(_plain(parameter, types[parameter.name]))
         if parameter.name == "store":
             option = _plain(parameter, list[str] | None)
             vars(option).update(
@@ -270,10 +273,6 @@ def _clearly(value: Any, its_type: Any) -> Iterator[None]:
         if kind in (int, float):
             error.message = f"{value!r} is not a {'whole ' if kind is int else ''}number."
         raise
-
-
-def _called(parameter: Any, ctx: Any, value: Any) -> Any:
-    return value if parameter.callback is None else parameter.callback(ctx, parameter, value)
 
 
 def _read(value: Any, its_type: Any, required: bool) -> Any:

@@ -3,16 +3,15 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from embstore.base.table import Pivot, Table, show, table
 
 from ._options import Format
 from ._output import _terminal_width, _text, _wide, write
 
-if TYPE_CHECKING:
-    from embstore.base.table import Table
-
 Row = Mapping[str, Any]
-Section = tuple[str, "Table"]
+Section = tuple[str, Table]
 
 _NOT_MEASURED = "not measured"
 
@@ -29,8 +28,6 @@ def emit_sections(sections: Sequence[Section], form: Format, output: Path | None
 
 def _that_fit(section: Section, width: int) -> list[Section]:
     """Return the section; if it is too wide, a section per variant, named in its heading."""
-    from embstore.base.table import Table
-
     head, whole = section
     widest = max(map(_wide, _text(whole, Format.TABLE, None).splitlines()))
     if widest <= width or whole.pivot or "variant" not in whole.columns:
@@ -41,7 +38,7 @@ def _that_fit(section: Section, width: int) -> list[Section]:
     return [(f"{head}; {variant}" if variant else head, Table(columns, rows)) for variant, rows in parts.items()]
 
 
-def result_sections(result: "Table", helps: Mapping[str, str]) -> list[Section]:
+def result_sections(result: Table, helps: Mapping[str, str]) -> list[Section]:
     """Return a heading and a table for each figure, and at the end for each reason what was not measured."""
     sections: list[Section] = []
     for figure in dict.fromkeys(result["figure"]):
@@ -60,19 +57,17 @@ def _heading(figure: str, helps: Mapping[str, str], what: str) -> str:
     return f"{figure}: {helps[figure]}; {what}" if figure in helps else f"{figure}; {what}"
 
 
-def plan_sections(plan: "Table") -> list[Section]:
+def plan_sections(plan: Table) -> list[Section]:
     """Return a heading and a table for the builds and for the queries of a dry run."""
-    from embstore.base.table import table
+    steps = {
+        "build": ("builds", ("space", "sources", "template")),
+        "query": ("queries", ("space", "metric", "column", "figure")),
+    }
+    parts = [([row for row in plan if row["step"] == step], *shown) for step, shown in steps.items()]
+    return [(f"{len(rows)} {head}", table(rows, columns=columns)) for rows, head, columns in parts if rows]
 
-    columns = {"build": ("space", "sources", "template"), "query": ("space", "metric", "column", "figure")}
-    parts = [(step, [row for row in plan if row["step"] == step]) for step in columns]
-    heads = {"build": "builds", "query": "queries"}
-    return [(f"{len(rows)} {heads[step]}", table(rows, columns=columns[step])) for step, rows in parts if rows]
 
-
-def _compared(rows: Sequence[Row]) -> "Table":
-    from embstore.base.table import table
-
+def _compared(rows: Sequence[Row]) -> Table:
     shown = [
         {
             "model": row["model"], "variant": row["variant"], "layer": _layer(row), "published": _published(row),
@@ -80,7 +75,7 @@ def _compared(rows: Sequence[Row]) -> "Table":
         }
         for row in rows
     ]  # fmt: skip
-    return table(shown, columns=("model", "variant", "layer", "published", "band", "measured", "verdict"))
+    return table(shown, columns=tuple(shown[0]))
 
 
 def _layer(row: Row) -> str:
@@ -94,8 +89,6 @@ def _layer(row: Row) -> str:
 
 
 def _published(row: Row) -> str:
-    from embstore.base.table import show
-
     if row["published"] is None:
         return str(row["relation"])
     relation = "" if row["relation"] == "=" else f"{row['relation']} "
@@ -125,17 +118,13 @@ def _value(row: Row) -> float | str:
     return f"{measured:.0f} steps {'rise' if row['relation'] == 'falling' else 'fall'}"
 
 
-def _measured(rows: Sequence[Row]) -> "Table":
-    from embstore.base.table import Pivot, table
-
+def _measured(rows: Sequence[Row]) -> Table:
     pivot = Pivot(("layers",), ("model", "variant"), ("measured",), heads=("layer",), order="layer")
     return table(rows, columns=tuple(rows[0]), pivot=pivot)
 
 
-def _unmeasured(rows: Iterable[Row]) -> "Table":
+def _unmeasured(rows: Iterable[Row]) -> Table:
     """Return one row for all numbers of a figure that were not measured, with the count of those published."""
-    from embstore.base.table import table
-
     counts: dict[tuple[str, str], dict[str, int]] = {}
     for row in rows:
         figure = row["figure"] + (f" ({row['variant']})" if row["variant"] else "")

@@ -1,6 +1,6 @@
 """``embstore build``."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,21 +24,21 @@ _STOPPED = "Interrupted."
 _INTERRUPTED = "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
 
 
-def build(
+def _arguments(
     sources: Annotated[list[str] | None, argument("SOURCE",
         "Files (.txt, .csv, .tsv, .jsonl, each also as .gz; .parquet), - for standard input, or datasets by name (see: "
         "embstore datasets).  [default: words]")] = None,
-    model: Annotated[list[str] | None, option("--model NAME",
+    models: Annotated[list[str] | None, option("--model NAME",
         "gpt2, clip, minilm, a hub id or a folder (repeatable); also id@revision and name=folder.  [default: gpt2, "
         "clip]")] = None,
-    revision: Annotated[list[str] | None, option("--revision NAMES",
+    revisions: Annotated[list[str] | None, option("--revision NAMES",
         "Revisions of each checkpoint on the hub, or subfolders of its folder, as in step0,step1000 (repeatable), a "
         "pattern such as 'step*', or all; each makes a space of its own.")] = None,
     unit: Annotated[str | None, option(f"--unit {UNITS}",
         "What a vector stands for; occurrence: each word of each sentence, in its context. Each unit has a space of "
         "its own.  [default: that of a dataset; of a file sentence if most of its texts have white space, word if "
         "hardly any have some]")] = None,
-    pooling: Annotated[list[str] | None, option(f"--pooling {POOLINGS}",
+    poolings: Annotated[list[str] | None, option(f"--pooling {POOLINGS}",
         "How tokens become one vector (repeatable). All but model take one forward pass; model: the checkpoint's own "
         "recipe, as in sentence-transformers.  [default: last; for sentences model if the checkpoint has a recipe, "
         "else eos if a causal model's input ends with it, else mean]")] = None,
@@ -46,17 +46,17 @@ def build(
         "Prompt for --pooling model; '' for none.  [default: that of the checkpoint's recipe]")] = None,
     template: Annotated[str, option("--template TEXT",
         "Text around an item, as in 'This is {text}'; {bos} and {eos} are special tokens.")] = "{text}",
-    layer: Annotated[str, option("--layer LAYERS", "all, or as in 0,6,12, 0-6, -1.")] = "all",
+    layers: Annotated[str, option("--layer LAYERS", "all, or as in 0,6,12, 0-6, -1.")] = "all",
     dtype: Annotated[str, option("--dtype float32|float16", "Type of the stored vectors.")] = "float32",
     weights_dtype: Annotated[str, option("--weights-dtype float32|bfloat16|float16",
         "Type of the weights and of the computation; 16 bits take half the memory.")] = "float32",
     untrained: Annotated[int | None, option("--untrained SEED",
         "Take random weights, not the checkpoint's; the control for what training adds.")] = None,
-    column: Annotated[list[str] | None, option("--column NAME",
+    columns: Annotated[list[str] | None, option("--column NAME",
         "Column of a table that holds texts (repeatable).  [default: text, or the only one]")] = None,
     keep: Annotated[list[str] | None, option("--keep NAMES",
         "Columns of a table to store, or all (repeatable), as in pos,freq; for --where, --by, sql and export. n_tokens "
-        "is stored without it.")] = None,
+        "is stored without it.", callback=split_names)] = None,
     no_header: Annotated[bool, option("--no-header",
         "CSV and TSV files begin with a text; --column 1, 2 … are their columns.")] = False,
     delimiter: Annotated[str | None, option("--delimiter CHAR",
@@ -97,27 +97,26 @@ def build(
     ray_address: Annotated[str | None, option("--ray-address HOST:PORT",
         "Address of the Ray cluster.  [default: $RAY_ADDRESS; without, Ray is started for this build]")] = None,
     dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Declare the arguments of :meth:`Store.build`; without a header a table has ``no_header``."""
+
+
+def build(
+    *,
+    given: Annotated[dict[str, Any], _arguments],
     strict: Annotated[bool, option("--strict", "Exit with 1 if any text was skipped.")] = False,
     quiet: QuietSummary = False,
     store: StoreDir = None,
-) -> None:  # fmt: skip
+) -> None:
     """Embed the texts that are not stored yet, at every layer, and index them."""
-    with explained(_STOPPED if dry_run else _INTERRUPTED):
-        from embstore.store import DEFAULT_MODELS, DEFAULT_SOURCES
+    with explained(_STOPPED if given["dry_run"] else _INTERRUPTED):
+        from embstore.store import DEFAULT_MODELS
 
         from ._progress import show_progress, summarise
 
-        with show_progress(quiet) as observe:
-            report = open_store(store).build(
-                sources or DEFAULT_SOURCES, models=model or DEFAULT_MODELS, revisions=revision or (), unit=unit,
-                poolings=pooling or (), template=template, prompt=prompt, layers=layer, dtype=dtype,
-                weights_dtype=weights_dtype, untrained=untrained, device_map=device_map, columns=column or (),
-                keep=split_names(keep), header=not no_header, delimiter=delimiter, span=span or (), targets=targets,
-                limit=limit, per_text=per_text, seed=seed, name=name, index=index, index_memory=index_memory,
-                long=long, device=device, batch_tokens=batch_tokens, allow_pickle=allow_pickle, shard=shard, on=on,
-                workers=workers, worker_gpus=worker_gpus, worker_cpus=worker_cpus, ray_address=ray_address,
-                dry_run=dry_run, observe=observe,
-            )  # fmt: skip
+        given["models"] = given["models"] or DEFAULT_MODELS
+        with show_progress(quiet):
+            report = open_store(store).build(given.pop("sources") or None, header=not given.pop("no_header"), **given)
         if not quiet:
             summarise(report)
         if strict and report.n_skipped:

@@ -10,7 +10,7 @@ from ._output import Shown
 
 def merge(
     other: Annotated[Path, argument("OTHER", "The folder of the other store; it is only read.")],
-    space: Spaces = None,
+    spaces: Spaces = None,
     dry_run: DryRun = False,
     *,
     shown: Shown,
@@ -21,16 +21,16 @@ def merge(
     of the same name with another checkpoint, template or layers is refused, and the difference shown.
     """
     with explained("Interrupted. What was not taken in whole is undone; run the same command again."):
-        with shown.progress() as observe:
-            done = open_store(shown.store).merge(other, spaces=space or (), dry_run=dry_run, observe=observe)
-        shown.emit_actions(done, nothing="There is nothing new to take in.", dry_run=dry_run)  # fmt: skip
+        with shown.progress():
+            done = open_store(shown.store).merge(other, spaces=spaces or (), dry_run=dry_run)
+        shown.emit_actions(done, nothing="There is nothing new to take in.", dry_run=dry_run)
 
 
 def push(
     dest: Annotated[str, argument("DEST",
         "Folder, s3://, gs://, az:// or hf://datasets/OWNER/NAME: empty, or with an earlier copy.")],
-    space: Spaces = None,
-    layer: PartLayers = "all",
+    spaces: Spaces = None,
+    layers: PartLayers = "all",
     dry_run: DryRun = False,
     *,
     shown: Shown,
@@ -42,17 +42,17 @@ def push(
     with other content is refused; with --space, its other spaces stay.
     """
     with explained("Interrupted. Nothing was committed; the same command goes on with what is missing."):
-        with shown.progress() as observe:
+        with shown.progress():
             here, options = open_both(shown.store, dest)
-            done = here.push(dest, spaces=space or (), layers=layer, options=options, dry_run=dry_run, observe=observe)
+            done = here.push(dest, spaces=spaces or (), layers=layers, options=options, dry_run=dry_run)
         shown.emit_actions(done, nothing="There is nothing new to copy.", dry_run=dry_run)
 
 
 def pull(
     source: Annotated[str, argument("SOURCE",
         "Folder, s3://, gs://, az://, hf://datasets/OWNER/NAME[@REVISION] or https://; only read.")],
-    space: Spaces = None,
-    layer: PartLayers = "all",
+    spaces: Spaces = None,
+    layers: PartLayers = "all",
     dry_run: DryRun = False,
     *,
     shown: Shown,
@@ -64,9 +64,7 @@ def pull(
     an interruption.
     """
     with explained("Interrupted. Nothing was committed; the same command goes on with what is missing."):
-        with shown.progress() as observe:
+        with shown.progress():
             here, options = open_both(shown.store, source)
-            done = here.pull(
-                source, spaces=space or (), layers=layer, options=options, dry_run=dry_run, observe=observe
-            )
+            done = here.pull(source, spaces=spaces or (), layers=layers, options=options, dry_run=dry_run)
         shown.emit_actions(done, nothing="There is nothing new to copy.", dry_run=dry_run)

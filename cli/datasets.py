@@ -38,8 +38,8 @@ def fetch(
 
     from ._progress import show_progress
 
-    with show_progress(quiet) as observe:
-        files = Store.fetch_datasets(names, observe)
+    with show_progress(quiet):
+        files = Store.fetch_datasets(names)
     if not quiet:
         for name, file in files.items():
             say(f"{name}: {'made here, nothing to download' if file is None else file}")
@@ -85,8 +85,8 @@ def store_(
     """Store the rows of datasets without embedding them, for spaces that have their texts, such as imported ones."""
     from ._progress import show_progress
 
-    with show_progress(quiet) as observe:
-        stored = open_store(store).store_datasets(names, unit=unit, observe=observe)
+    with show_progress(quiet):
+        stored = open_store(store).store_datasets(names, unit=unit)
     if not quiet:
         for row in stored:
             say(f"{row['dataset']}: {row['rows']:,} rows ({row['kind']}) stored for spaces of {row['unit']}s")
@@ -105,5 +105,4 @@ def missing(
     shown: ShownItems,
 ) -> None:  # fmt: skip
     """List the texts of datasets and files that are missing in the spaces of a store."""
-    found = open_store(shown.store).missing(sources, span=span or (), targets=targets, **filters)
-    shown.emit(found)
+    shown.emit(open_store(shown.store).missing(sources, span=span or (), targets=targets, **filters))

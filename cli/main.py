@@ -12,8 +12,7 @@ from embstore.base.errors import UsageError, nearest
 from embstore.base.messages import is_utf8
 
 from ._errors import begin_verbose, escape_terminals, explained
-from ._options import grouped
-from ._reading import PlainCommand, PlainGroup
+from ._reading import PlainCommand, PlainGroup, made
 
 _GROUPS = {
     "Build": {
@@ -66,30 +65,24 @@ _MODULES = {
 """Modules with a family of commands; all others have one of their name."""
 
 
-_NEIGHBOURS = "Did you mean 'embstore neighbours TEXT'?"
-_BUILD = "Did you mean 'embstore build SOURCE'?"
-_INFO = "Did you mean 'embstore info'?"
-_METRICS = "'embstore query --help' lists the metrics."
 _ELSEWHERE = {
-    **dict.fromkeys(("search", "similar", "nearest", "knn", "nn"), _NEIGHBOURS),
-    **dict.fromkeys(("embed", "encode", "add", "create", "init"), _BUILD),
-    **dict.fromkeys(("list", "ls", "show", "status", "spaces", "stats"), _INFO),
-    **dict.fromkeys(("metric", "metrics", "compute", "measure", "eval", "evaluate"), _METRICS),
-    **dict.fromkeys(("pca", "tsne", "t-sne", "umap", "project"), "Did you mean 'embstore map --method tsne'?"),
-    **dict.fromkeys(("download", "fetch"), "Did you mean 'embstore datasets fetch NAME'?"),
-    **dict.fromkeys(("delete", "rm", "drop"), "Did you mean 'embstore remove --space NAME'?"),
-    **dict.fromkeys(("upload", "publish", "share"), "Did you mean 'embstore push DEST'?"),
-    **dict.fromkeys(("clone", "sync"), "Did you mean 'embstore pull SOURCE'?"),
-    **dict.fromkeys(("check", "validate", "fsck"), "Did you mean 'embstore verify'?"),
-    **dict.fromkeys(("fix", "clean"), "Did you mean 'embstore repair'?"),
-    **dict.fromkeys(("load", "bring"), "Did you mean 'embstore import FILE --name NAME'?"),
-    **dict.fromkeys(
-        ("save", "dump", "convert", "write"), "Did you mean 'embstore export DEST --space NAME --layer N'?"
-    ),
-    "help": "Did you mean 'embstore --help'?",
-    "version": "Did you mean 'embstore --version'?",
+    "neighbours TEXT": ("search", "similar", "nearest", "knn", "nn"),
+    "build SOURCE": ("embed", "encode", "add", "create", "init"),
+    "info": ("list", "ls", "show", "status", "spaces", "stats"),
+    "query --help": ("metric", "metrics", "compute", "measure", "eval", "evaluate"),
+    "map --method tsne": ("pca", "tsne", "t-sne", "umap", "project"),
+    "datasets fetch NAME": ("download", "fetch"),
+    "remove --space NAME": ("delete", "rm", "drop"),
+    "push DEST": ("upload", "publish", "share"),
+    "pull SOURCE": ("clone", "sync"),
+    "verify": ("check", "validate", "fsck"),
+    "repair": ("fix", "clean"),
+    "import FILE --name NAME": ("load", "bring"),
+    "export DEST --space NAME --layer N": ("save", "dump", "convert", "write"),
+    "--help": ("help",),
+    "--version": ("version",),
 }
-"""Suggestions for the names that other programs give to a task."""
+"""What to run instead → the names that other programs give to the task."""
 
 
 class Commands(PlainGroup):
@@ -120,14 +113,9 @@ class Commands(PlainGroup):
             ctx.fail(f"No such command {name!r}. {hint}")
         return super().resolve_command(ctx, args)
 
-    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """Return the commands, or options, that begin like a word; no command is loaded."""
-        from ._completion import Completion
-
-        if incomplete.startswith("-"):
-            return super().shell_complete(ctx, incomplete)
-        shown = [name for name, text in COMMANDS.items() if text]
-        return [Completion(name) for name in shown if name.startswith(incomplete)]
+    def names(self) -> list[str]:
+        """Return the commands, but for other spellings."""
+        return [name for name, text in COMMANDS.items() if text]
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
@@ -151,8 +139,8 @@ class Commands(PlainGroup):
 def _hint(name: str) -> str | None:
     """Return what to run instead of an unknown command; None if a command has a similar name."""
     lowered = name.lower()
-    if lowered in _ELSEWHERE:
-        return _ELSEWHERE[lowered]
+    if call := next((call for call, names in _ELSEWHERE.items() if lowered in names), ""):
+        return f"Did you mean 'embstore {call}'?"
     from embstore.metrics import METRICS
 
     if lowered not in METRICS and nearest(name, COMMANDS):
@@ -165,15 +153,12 @@ def _load(name: str) -> Any:
     text, own_name = COMMANDS[name], _SPELLINGS.get(name, name)
     place = next((module for module, names in _MODULES.items() if own_name in names), own_name)
     module = import_module(f".{place}", __package__)
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
     if hasattr(module, "app"):
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
         app.add_typer(module.app, name=name, short_help=text)
-    else:
-        kind = getattr(module, "COMMAND", PlainCommand)
-        app.command(name, cls=kind, short_help=text, hidden=not text)(
-            grouped(getattr(module, f"{own_name}_" if iskeyword(own_name) else own_name))
-        )
-    return typer.main.get_group(app).commands[name]
+        return typer.main.get_group(app).commands[name]
+    function = getattr(module, f"{own_name}_" if iskeyword(own_name) else own_name)
+    return made(function, name, getattr(module, "COMMAND", PlainCommand), short_help=text, hidden=not text)
 
 
 app = typer.Typer(

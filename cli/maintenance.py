@@ -23,18 +23,17 @@ def index(
     recall: Annotated[float | None, option("--recall R",
         "Recall@10 to tune for, if not exact.  [default: 0.99]")] = None,
     force: Annotated[bool, option("--force", "Rebuild indexes that are up to date, too.")] = False,
-    layer: _options.LayerNames = "all",
+    layers: _options.LayerNames = "all",
     *,
     filters: _options.Filters,
     shown: Shown,
 ) -> None:  # fmt: skip
     """Bring the indexes for neighbours up to date, or change their kind. Exit 1 if a recall is not reached."""
     with explained("Interrupted. The indexes that were done are kept; the others are as they were."):
-        with shown.progress() as observe:
+        with shown.progress():
             done = open_store(shown.store).index(
-                **filters, layers=layer, kind=kind, memory=index_memory, recall=recall, force=force,
-                observe=observe,
-            )  # fmt: skip
+                **filters, layers=layers, kind=kind, memory=index_memory, recall=recall, force=force
+            )
         if not len(done) and not shown.quiet:
             say("There is nothing to index: no space has a shard.")
         shown.emit(done)
@@ -76,10 +75,9 @@ def repair(dry_run: DryRun = False, *, shown: Shown) -> None:
     with explained("Interrupted. What was repaired stays; run the same command again."):
         from embstore.maintain.repair import LEFT
 
-        with shown.progress() as observe:
-            opened = open_all(shown.store, "begin with embstore verify --quick.")
-            done = opened.repair(dry_run=dry_run, observe=observe)
-        shown.emit_actions(done, nothing="There is nothing to repair.", dry_run=dry_run)  # fmt: skip
+        with shown.progress():
+            done = open_all(shown.store, "begin with embstore verify --quick.").repair(dry_run=dry_run)
+        shown.emit_actions(done, nothing="There is nothing to repair.", dry_run=dry_run)
         if LEFT in done["action"]:
             raise typer.Exit(NO)
 
@@ -94,14 +92,14 @@ def compact(
 ) -> None:
     """Merge small shards into large ones, and small tables of texts; every answer stays what it was."""
     with explained("Interrupted. The store is as it was, but for what was merged already."):
-        with shown.progress() as observe:
-            done = open_store(shown.store).compact(dry_run=dry_run, shard_bytes=shard_megabytes << 20, observe=observe)
-        shown.emit_actions(done, nothing="There is nothing to merge.", dry_run=dry_run)  # fmt: skip
+        with shown.progress():
+            done = open_store(shown.store).compact(dry_run=dry_run, shard_bytes=shard_megabytes << 20)
+        shown.emit_actions(done, nothing="There is nothing to merge.", dry_run=dry_run)
 
 
 def remove(
-    space: Annotated[list[str] | None, option("--space NAME", "Remove this space (repeatable).")] = None,
-    column: Annotated[list[str] | None, option("--column NAME",
+    spaces: Annotated[list[str] | None, option("--space NAME", "Remove this space (repeatable).")] = None,
+    columns: Annotated[list[str] | None, option("--column NAME",
         "Remove this column of all items (repeatable).")] = None,
     yes: Annotated[bool, option("--yes -y", "Do not ask first.")] = False,
     dry_run: DryRun = False,
@@ -114,11 +112,11 @@ def remove(
     """
     with explained("Interrupted. The next command that writes finishes what was begun."):
         opened = open_store(shown.store)
-        planned = opened.remove(space or (), columns=column or (), dry_run=True)
+        planned = opened.remove(spaces or (), columns=columns or (), dry_run=True)
         if not dry_run and not yes and not _agreed(planned):
             say("Nothing was removed.")
             raise typer.Exit(NO)
-        done = planned if dry_run else opened.remove(space or (), columns=column or ())
+        done = planned if dry_run else opened.remove(spaces or (), columns=columns or ())
         shown.emit_actions(done, nothing="There is nothing to remove.", dry_run=dry_run)
 
 

@@ -8,11 +8,10 @@ from embstore.base.errors import UsageError
 
 from . import _options
 from ._errors import explained
-from ._options import argument, grouped, open_store, option
+from ._options import argument, open_store, option
 from ._output import Shown, ShownItems
 
 
-@grouped
 def arguments(
     texts: Annotated[list[str] | None, argument("WORD",
         "Words or sentences.  [default: those that change most and least]")] = None,
@@ -24,7 +23,7 @@ def arguments(
         "Compare each layer with the next, or all with all.")] = "adjacent",
     against: Annotated[str | None, option("--against SPACE",
         "Compare with the layers of this space, the first with the first, and so on.")] = None,
-    layer: _options.LayerNames = "all",
+    layers: _options.LayerNames = "all",
     *,
     filters: _options.Filters,
     where: Annotated[str | None, option("--where SQL",
@@ -32,12 +31,8 @@ def arguments(
     listed: _options.Listed,
     sample: _options.Sample = None,
     seed: Annotated[int, option("--seed S", "Seed of the sample.")] = 0,
-) -> dict[str, Any]:  # fmt: skip
-    """Return the arguments of :meth:`Store.drift` that the options give."""
-    return {
-        "texts": texts or (), "marked": marked or (), "most": most, "k": k, "pairs": pairs, "against": against,
-        "layers": layer, **filters, "where": where, **listed, "sample": sample, "seed": seed,
-    }  # fmt: skip
+) -> None:  # fmt: skip
+    """Declare the arguments of :meth:`Store.drift`."""
 
 
 def drift(
@@ -56,7 +51,7 @@ def drift(
 
 
 _OF_LIST = (
-    "method", "layer", "model", "revision", "space", "unit", "pooling", "template", "stored", "quiet", "store",
+    "method", "layers", "models", "revisions", "spaces", "unit", "pooling", "template", "stored", "quiet", "store",
     "store_option", "form", "output", "csv_safe",
 )  # fmt: skip
 """Parameters that suit a list of stored maps."""
@@ -67,7 +62,7 @@ def map(
     method: Annotated[str | None, option("--method pca|tsne",
         "pca: principal components, with axes that all layers share; instant. tsne: t-SNE on exact nearest neighbours, "
         "each layer starting from the one below; keeps more of them.  [default: pca]")] = None,
-    layer: _options.LayerNames = "all",
+    layers: _options.LayerNames = "all",
     *,
     filters: _options.Filters,
     where: Annotated[str | None, option("--where SQL",
@@ -92,12 +87,12 @@ def map(
                     f"--list lists stored maps with their settings, and {given[0]} is about new ones. Leave "
                     f"{given[0]} out; --space, --layer and --method choose what is listed."
                 )
-            stored_maps = opened.maps(method=method, layers=layer, **filters)
+            stored_maps = opened.maps(method=method, layers=layers, **filters)
             shown.emit_actions(stored_maps, nothing="No such map is stored. Make one with: ⦃embstore map⦄")
             return
-        with shown.progress() as observe:
+        with shown.progress():
             done = opened.map(
-                method=method or "pca", layers=layer, **filters, where=where, **listed,
-                sample=sample, seed=seed, force=force, observe=observe,
+                method=method or "pca", layers=layers, where=where, sample=sample, seed=seed, force=force,
+                **filters, **listed,
             )  # fmt: skip
         shown.emit(done)

@@ -39,7 +39,7 @@ def report(
     output: Annotated[Path, option("--output -o FILE", "File to write; - for standard output.")] = Path("report.html"),
     recipe: Annotated[str | None, option("--recipe NAME",
         "Begin with the reproduction of this paper, as embstore reproduce.")] = None,
-    model: Annotated[list[str] | None, option("--model NAME",
+    models: Annotated[list[str] | None, option("--model NAME",
         "With --recipe: checkpoint, as in embstore reproduce (repeatable).")] = None,
     sentences: Annotated[str | None, option("--sentences FILE",
         "With --recipe: draw occurrences from these sentences.")] = None,
@@ -57,7 +57,7 @@ def report(
         raise UsageError(f"--output {output}: a report is an HTML page. Name it {output.with_suffix('.html').name}.")
 
     with show_progress(quiet):
-        page = open_store(store).report(recipe=recipe, models=model or (), sentences=sentences, quick=quick)
+        page = open_store(store).report(recipe=recipe, models=models or (), sentences=sentences, quick=quick)
     write(page, output)
     if output is not None and not quiet:
         say(f"Written: {output}")

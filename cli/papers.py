@@ -18,7 +18,7 @@ _STOPPED = "Interrupted. What was embedded is kept: run the same command again a
 
 def reproduce(
     recipe: Annotated[str, argument("RECIPE", "wolfe2022, or the path of a recipe of your own (.toml).")],
-    model: Annotated[list[str] | None, option("--model NAME",
+    models: Annotated[list[str] | None, option("--model NAME",
         "gpt2, clip, minilm, a hub id, a folder, or name=folder (repeatable); published numbers are those of the name. "
         " [default: the paper's models]")] = None,
     sentences: Annotated[str | None, option("--sentences FILE",
@@ -34,10 +34,10 @@ def reproduce(
 ) -> None:  # fmt: skip
     """Reproduce a paper: build what it needs, measure, and show measured beside published."""
     with explained(_STOPPED):
-        with shown.progress() as observe:
+        with shown.progress():
             result = open_store(shown.store).reproduce(
-                recipe, models=model or (), sentences=sentences, quick=quick, seed=seed, device=device,
-                allow_pickle=allow_pickle, dry_run=dry_run, observe=observe,
+                recipe, models=models or (), sentences=sentences, quick=quick, seed=seed, device=device,
+                allow_pickle=allow_pickle, dry_run=dry_run,
             )  # fmt: skip
         _show(result, recipe, shown, dry_run=dry_run)
         if strict and not dry_run and "miss" in result["verdict"]:

@@ -13,8 +13,8 @@ from embstore.base.errors import UsageError
 from . import _options, maps
 from ._errors import say
 from ._options import grouped, open_store, option, parameters_of
-from ._reading import PlainCommand
-from .query import MetricGroup, metric_command, query_arguments
+from ._reading import made
+from .query import MetricGroup, metric_command
 
 if TYPE_CHECKING:
     from embstore.base.table import Table
@@ -51,11 +51,6 @@ class _Drawing:
     x_axis: Annotated[str, option("--x layer|step", "What the x axis shows: layers, or training steps.")] = "layer"
     logx: Annotated[bool, option("--logx", "With --x step: make its scale logarithmic.")] = False
     quiet: _options.QuietQuery = False
-
-    @classmethod
-    def taken_from(cls, options: dict[str, Any]) -> "_Drawing":
-        """Remove these options from all options of a command, and return them."""
-        return cls(**{name: options.pop(name) for field in fields(cls) if (name := field.name) in options})
 
     def check_stored_result(self, context: typer.Context) -> None:
         """Raise UsageError if a stored result is drawn, and options are given of what would be computed."""
@@ -100,16 +95,15 @@ def _plot_metric(
 ) -> None:
     metric = options.pop("metric")
     own = {name: options.pop(name) for name in options.pop("own_names") if name in _NAMES}
-    drawing = _Drawing.taken_from(options)
+    drawing = _Drawing(**{name: options.pop(name) for name in _NAMES & options.keys()})
 
     def compute() -> "Table":
-        return open_store(store).query(metric, cache=not no_cache, **query_arguments(options), **own)
+        return open_store(store).query(metric, cache=not no_cache, **options, **own)
 
     drawing.check_stored_result(context)
     drawing.draw(metric, compute)
 
 
-@grouped
 def _plot_drift(
     *,
     context: typer.Context,
@@ -138,12 +132,6 @@ def _metric_command(metric: "Metric") -> Any:
     return command
 
 
-def _drift_command() -> Any:
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command("drift", cls=PlainCommand)(_plot_drift)
-    return typer.main.get_command(app)
-
-
 class PlotGroup(MetricGroup):
     """The group of commands that draw a metric, and of the one that draws drift."""
 
@@ -157,7 +145,7 @@ class PlotGroup(MetricGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a metric or of drift, or end with a message that gives the reason."""
-        return _drift_command() if cmd_name == "drift" else super().get_command(ctx, cmd_name)
+        return made(_plot_drift, "drift") if cmd_name == "drift" else super().get_command(ctx, cmd_name)
 
 
 app = typer.Typer(

@@ -1,7 +1,7 @@
 """``embstore query``: one command per metric, made from the table of metrics."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +13,9 @@ from embstore.base.messages import as_option, rendered
 
 from . import _options
 from ._errors import refuse, wrapped
-from ._options import grouped, open_single, open_stores, option, parameters_of, set_parameters
+from ._options import open_single, open_stores, option, parameters_of, set_parameters
 from ._output import emit, json_text, write
-from ._reading import PlainCommand, PlainGroup
+from ._reading import PlainGroup, made
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric, Parameter
@@ -27,36 +27,27 @@ _Labels = Annotated[list[str] | None, option("--label SPACE=TEXT",
     "In a printed table: call a space so (repeatable); LaTeX has the labels of figures by default.")]  # fmt: skip
 
 
-@grouped
 def _selection(
     *,
     filters: _options.Filters,
-    layer: _options.LayerNames = "all",
+    layers: _options.LayerNames = "all",
     where: Annotated[str | None, option("--where SQL",
         'Keep the items for which this holds; over item_id, unit, text, context_id, start, "end" and columns (embstore '
         'info --columns): --where "length(text) > 3".')] = None,
     listed: _options.Listed,
     sample: _options.Sample = None,
     seed: Annotated[int, option("--seed S", "Random seed of samples, resamples and permutations.")] = 0,
-    transform: _options.Transforms = None,
+    transforms: _options.Transforms = None,
     by: Annotated[str | None, option("--by COLUMNS",
         "A row for each value of this column of the items (pos, position …), or of several: genre,label.")] = None,
     bins: Annotated[str | None, option("--bins N|EDGES",
         "With --by, for numbers: N intervals, or their edges; N with equally many items, or as in 0,10,100.")] = None,
     common: Annotated[bool, option("--common", "Keep the items that all spaces of the query have.")] = False,
-) -> dict[str, Any]:  # fmt: skip
-    """Return the spaces, layers and items that the options select, as arguments of :meth:`Store.query`."""
-    return {
-        **filters, "layers": layer, "where": where, **listed, "sample": sample, "seed": seed,
-        "transforms": transform or (), "by": by, "bins": bins, "common": common,
-    }  # fmt: skip
+) -> None:  # fmt: skip
+    """Declare the options of all metrics that select spaces, layers and items, as arguments of :meth:`Store.query`."""
 
 
-def query_arguments(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of :meth:`Store.query` for the options that select, and for a metric's own."""
-    selecting = {parameter.name for parameter in SELECTION}
-    own = {name: value for name, value in options.items() if name not in selecting}
-    return _selection(**{name: options[name] for name in selecting if name in options}) | own
+SELECTION = parameters_of(_selection)
 
 
 def _query(
@@ -74,7 +65,6 @@ def _query(
 ) -> None:  # fmt: skip
     metric = options.pop("metric")
     intervals, labels = options.pop("intervals", None), options.pop("space_label", None) or ()
-    options = query_arguments(options)
     if intervals not in (None, "columns", "inline"):
         raise UnknownNameError("layout of intervals", intervals, ("columns", "inline"))
     is_printed = form in (_options.Format.TABLE, _options.Format.MARKDOWN, _options.Format.LATEX)
@@ -108,9 +98,6 @@ def _explain(
     write(f"{text}\n", output, is_data=form is not _options.Format.TABLE)
 
 
-SELECTION = parameters_of(_selection)  # options of all metrics that select spaces, layers and items
-
-
 def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[inspect.Parameter]) -> Any:
     """Return the command of a metric."""
     from embstore.metrics.explain import UNGROUPED
@@ -123,13 +110,10 @@ def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[
     everything = [*map(_parameter, metric.parameters), *selecting, *shared]
     set_parameters(command, everything)
     command.__doc__ = f"{metric.help}\n\n{metric.formula}\n\n{metric.citation}"
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(metric.name, cls=PlainCommand)(command)
-    built = typer.main.get_command(app)
-    built.name = metric.name
-    built.needs, built.own = metric.needs, own  # type: ignore[attr-defined]
+    built = made(command, metric.name)
+    built.needs, built.own = metric.needs, own
     for parameter in built.params if metric.needs in UNGROUPED else ():  # is still there, and refused with the reason
-        parameter.hidden = parameter.hidden or parameter.name in ("by", "bins")  # type: ignore[attr-defined]
+        parameter.hidden = parameter.hidden or parameter.name in ("by", "bins")
     return built
 
 
@@ -195,18 +179,14 @@ class MetricGroup(PlainGroup):
                 for problem in refused:
                     formatter.write(f"{wrapped(problem, formatter.width, ' ' * formatter.current_indent)}\n")
 
-    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """Return the metrics, or options, that begin like a word; packages are named, and none is imported."""
+    def names(self) -> Iterable[str]:
+        """Return the metrics, and the other commands; packages are named, and none is imported."""
         from importlib.metadata import entry_points
 
-        from ._completion import METRICS, Completion
+        from ._completion import METRICS
 
-        if incomplete.startswith("-"):
-            return super().shell_complete(ctx, incomplete)
-        names = dict.fromkeys(
-            [*self.others, *METRICS, *(point.name for point in entry_points(group="embstore.metrics"))]
-        )
-        return [Completion(name) for name in names if name.startswith(incomplete)]
+        points = entry_points(group="embstore.metrics")
+        return dict.fromkeys([*self.others, *METRICS, *(point.name for point in points)])
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a metric, or end with a message that gives the reason and the nearest name."""

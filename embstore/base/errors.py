@@ -175,9 +175,6 @@ class FileAccessError(StoreError):
     It does not mean that the content is damaged.
     """
 
-    _content = " This does not mean that it is damaged."
-    """Sentence about the content of a file that cannot be read."""
-
     def __init__(self, path: "str | os.PathLike[str]", code: int, *, writing: bool = False) -> None:
         name, description = os.fspath(path), os.strerror(code)
         to_write, to_read = _REMEDIES.get(code, ("", f"The system calls this error {code}."))
@@ -186,8 +183,10 @@ class FileAccessError(StoreError):
             message = f"no space left for {name}: {description}. {_RESUMABLE}"
         elif writing:
             message = f"{name} cannot be written: {self.reason}"
-        else:
-            message = f"{name} cannot be read: {self.reason}{self._content}"
+        elif isinstance(self, SourceError | CheckpointError | UsageError):
+            message = f"{name} cannot be read: {self.reason}"
+        else:  # only a store's files have a check that could call them damaged
+            message = f"{name} cannot be read: {self.reason} This does not mean that it is damaged."
         super().__init__(message)
         self.path, self.filename, self.writing = name, name, writing
         self.code = code
@@ -218,19 +217,13 @@ class MissingObjectError(RemoteError):
 class SourceAccessError(FileAccessError, SourceError):
     """The system does not open or read a file of texts, a dataset or standard input."""
 
-    _content = ""  # only a store's files have a check that could call them damaged
-
 
 class CheckpointAccessError(FileAccessError, CheckpointError):
     """The system does not open or read a file of a checkpoint."""
 
-    _content = ""
-
 
 class RecipeAccessError(FileAccessError, UsageError):
     """The system does not open or read a recipe, or the file of its published numbers."""
-
-    _content = ""
 
 
 class SpaceMismatchError(StoreError):

@@ -32,7 +32,7 @@ def install_command(extra: str) -> str:
         requirement, is_editable = _requirement(distribution("embstore"), extra)
     except PackageNotFoundError:  # run from its source tree, without an installation
         requirement, is_editable = f"embstore[{extra}]", False
-    return f"pip install {'-e ' if is_editable else ''}{_quoted(requirement)}"
+    return f"pip install {'-e ' if is_editable else ''}{shlex.quote(requirement)}"
 
 
 def _requirement(installed: Distribution, extra: str) -> tuple[str, bool]:
@@ -49,10 +49,6 @@ def _requirement(installed: Distribution, extra: str) -> tuple[str, bool]:
     if vcs := origin.get("vcs_info"):
         return f"{requirement} @ {vcs['vcs']}+{url}@{vcs['commit_id']}", False
     return (f"{requirement} @ {url}" if url else requirement), False
-
-
-def _quoted(requirement: str) -> str:
-    return f"'{requirement}'" if "'" not in requirement else shlex.quote(requirement)
 
 
 def user_cache_folder(name: str) -> Path:

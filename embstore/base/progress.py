@@ -99,22 +99,14 @@ class Task:
             self.observe(Progress(self.stage, self.subject, self.total, self.total, 1.0, n_vectors=self.n_vectors))
 
     def track_blocks(
-        self, part: Any, n: int, map_blocks: Callable[[Callable[..., T]], Iterator[T]], function: Callable[..., T]
+        self, part: Any, n: int, map_blocks: Callable[[Callable[..., Any]], Iterator[Any]], function: Callable[..., T]
     ) -> Iterator[T]:
         """Yield the results of a function of each block of vectors of a part, reporting the vectors read so far."""
-        counts: list[int] = []
-
-        def counted(*block: Any) -> T:
-            result = function(*block)
-            counts.append(len(block[-1]))
-            return result
-
-        n_reported = 0
-        for result in map_blocks(counted):
-            n_new = sum(counts) - n_reported
-            n_reported += n_new
-            self.n_vectors += n_new
-            self.advance(part, n_reported / n)
+        n_read = 0
+        for n_block, result in map_blocks(lambda *block: (len(block[-1]), function(*block))):
+            n_read += n_block
+            self.n_vectors += n_block
+            self.advance(part, n_read / n)
             yield result
 
 

@@ -227,13 +227,11 @@ class Layers:
             return [layer for layer in self if layer.id == self.n_blocks] or list(self.members[-1:])
         if self.top_form is not None and part == self.top_form.value:
             return [layer for layer in self if layer.id == self.n_blocks]
-        if part and not re.fullmatch(r"-?\d+(-\d+)?", part):
-            return [layer for layer in self if layer.name == part]
         if match := re.fullmatch(r"(\d+)-(\d+)", part):
             low, high = int(match[1]), int(match[2])
             return [layer for layer in self if low <= layer.id <= min(high, self.n_blocks)]
         if not re.fullmatch(r"-?\d+", part):
-            return []
+            return [layer for layer in self if layer.name == part]
         number = int(part)
         if number < 0:
             number += self.n_blocks + 1

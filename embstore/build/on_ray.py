@@ -34,14 +34,8 @@ N_TRIES = 3
 """Number of workers that may die over a range before it is divided."""
 
 _SECONDS_BETWEEN_LOOKS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long the queue waits until it says that no worker has started, and for running ranges after Ctrl-C."""
-
-    start_seconds: float = 15.0
-    interrupt_seconds: float = 30.0
+START_SECONDS = 15.0  # until the queue says that no worker has started
+INTERRUPT_SECONDS = 30.0  # for running ranges after Ctrl-C
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +48,6 @@ class ClusterOptions:
     worker_cpus: int | None = None
     # Address of the cluster as ``host:port`` or ``auto``; None for that in ``RAY_ADDRESS``, else for a local instance.
     address: str | None = None
-    patience: Patience = field(default_factory=Patience)
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -127,7 +120,7 @@ class Cluster:
                 RangeJob(Requirement.of(model, self._paths.root, self._build, (sign, content)), map(adapted, tasks))
                 for model, tasks in jobs
             ]
-            yield from RangeQueue(self._ray, self._started(), queued, observe, self._options.patience).outcomes()
+            yield from RangeQueue(self._ray, self._started(), queued, observe).outcomes()
 
     def _started(self) -> list[ClusterWorker]:
         """Return the workers; the first call starts them."""
@@ -236,12 +229,8 @@ class _Attempt:
 class RangeQueue:
     """Hands out ranges to workers, those of the next job as soon as all of the one before are given."""
 
-    def __init__(
-        self, ray: Any, workers: list[ClusterWorker], jobs: Sequence[RangeJob], observe: Observer,
-        patience: Patience | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, ray: Any, workers: list[ClusterWorker], jobs: Sequence[RangeJob], observe: Observer) -> None:
         self._ray, self._workers, self._observe = ray, workers, observe
-        self._patience = patience or Patience()
         self._requirements = [ray.put(job.requirement) for job in jobs]
         self._new = (_Attempt(at, task) for at, job in enumerate(jobs) for task in job.tasks)
         self._waiting: deque[_Attempt] = deque()  # those over which workers died, then the next new one
@@ -258,7 +247,7 @@ class RangeQueue:
         try:
             while self._hand_out():
                 yield from self._finished()
-                is_late = time.monotonic() - began > self._patience.start_seconds
+                is_late = time.monotonic() - began > START_SECONDS
                 is_started = any(worker.is_ready for worker in self._workers)
                 if is_late and not is_started:
                     what = f"{count(len(self._workers), 'worker')}: see `ray status` for what is free"
@@ -271,11 +260,10 @@ class RangeQueue:
 
     def _finish_soon(self) -> Iterator[RangeOutcome]:
         """Yield the ranges that end within the time after Ctrl-C."""
-        seconds = self._patience.interrupt_seconds
-        ends, n_before = time.monotonic() + seconds, 0
+        ends, n_before = time.monotonic() + INTERRUPT_SECONDS, 0
         while (n := sum(attempt is not None for _, attempt in self._calls.values())) and time.monotonic() < ends:
             if n != n_before:
-                what = f"{count(n, 'range')} of texts, for up to {seconds:g} s (Ctrl-C again ends at once)"
+                what = f"{count(n, 'range')} of texts, for up to {INTERRUPT_SECONDS:g} s (Ctrl-C again ends at once)"
                 self._observe(Progress("finish", what))
             n_before = n
             yield from self._finished()

@@ -10,11 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from embstore.base import disk
 from embstore.base.progress import Observer
@@ -32,8 +32,8 @@ from embstore.build.job import (
     plan_build,
     resolve_models,
 )
-from embstore.build.report import BuildReport, SpaceReport, reason_key
-from embstore.build.run import Run, Skips, encode_on_cluster, forget_token_counts, store_token_counts
+from embstore.build.report import BuildReport
+from embstore.build.run import Counts, Run, Skips, encode_on_cluster, forget_token_counts, store_token_counts
 from embstore.build.texts import Sources, Texts, read_texts
 from embstore.build.units import by_unit
 from embstore.encode import Encoded
@@ -118,27 +118,24 @@ def build(
                 run.index()
         for run in runs:
             run.check_lost()
-    return _report(
-        store.paths.root, texts, columns, began,
-        spaces=tuple(report for run in runs for report in run.reports()),
-        n_tokens=sum(run.n_tokens for run in runs),
-        n_forward_passes=sum(run.n_forward_passes for run in runs),
-        n_bytes=sum(run.n_bytes for run in runs),
-        encode_seconds=sum(run.seconds for run in runs),
-        notes=[*(note for run in runs for note in run.notes), *notes],
-    )  # fmt: skip
+    notes = [*(note for run in runs for note in run.notes), *notes]
+    return _report(store.paths.root, texts, columns, runs, notes, began)
 
 
 def _report(
-    root: Path, texts: Sequence[Texts], columns: Sequence["StoredColumn"], began: float, *, notes: Sequence[str],
-    **figures: Any,
+    root: Path, texts: Sequence[Texts], columns: Sequence["StoredColumn"], counts: Sequence[Counts],
+    notes: Sequence[str], began: float, *, dry_run: bool = False,
 ) -> BuildReport:  # fmt: skip
     """Return the report of a build, or of its estimate, which began at a time of the clock for intervals."""
     return BuildReport(
         store=root, n_texts=sum(part.n_texts for part in texts), n_items=sum(part.staging.n_items for part in texts),
         blanks=sum((part.blanks for part in texts), start=Counter()), columns=tuple(columns),
-        total_seconds=time.perf_counter() - began,
-        notes=(*(note for part in texts for note in part.notes), *notes), **figures,
+        spaces=tuple(report for each in counts for report in each.reports()),
+        n_tokens=sum(each.n_tokens for each in counts),
+        n_forward_passes=sum(each.n_forward_passes for each in counts),
+        n_bytes=sum(each.n_bytes for each in counts), encode_seconds=sum(each.seconds for each in counts),
+        total_seconds=time.perf_counter() - began, dry_run=dry_run,
+        notes=(*(note for part in texts for note in part.notes), *notes),
     )  # fmt: skip
 
 
@@ -164,41 +161,20 @@ def estimate(
         plan = plan_build(catalog, texts, models, options)
         paths = StorePaths(disk.resolved(root))
         columns = [column for part in texts for column in part.columns.write(paths, dry_run=True)]
-        costs = []
-        for job in (job for _, jobs in plan for job in jobs):
-            costs.append(_cost(job))
-            if len(models) > N_LOADED:
-                job.model.release()
-    n_bytes = sum(cost.n_bytes for cost in costs)
-    return _report(
-        root.resolve(), texts, columns, began,
-        spaces=tuple(space for cost in costs for space in cost.spaces),
-        n_tokens=sum(cost.n_tokens for cost in costs),
-        n_forward_passes=sum(cost.n_forward_passes for cost in costs),
-        n_bytes=n_bytes,
-        encode_seconds=sum(cost.seconds for cost in costs) + n_bytes / _BYTES_PER_SECOND,
-        dry_run=True,
-        notes=[note for _, jobs in plan for job in jobs for note in job.notes],
-    )  # fmt: skip
+        counts = []
+        for part, jobs in plan:
+            skips = Skips(part, jobs, paths)
+            for job in jobs:
+                counts.append(_estimated(Counts(job, skips)))
+                if len(models) > N_LOADED:
+                    job.model.release()
+    notes = [note for _, jobs in plan for job in jobs for note in job.notes]
+    return _report(root.resolve(), texts, columns, counts, notes, began, dry_run=True)
 
 
-@dataclass(slots=True)
-class _Cost:
-    """Cost of the job of one checkpoint; ``seconds`` is encoding time, without writing and indexing."""
-
-    spaces: list[SpaceReport] = field(default_factory=list)
-    n_tokens: int = 0
-    n_forward_passes: int = 0
-    n_bytes: int = 0
-    seconds: float = 0.0
-
-
-def _cost(job: Job) -> _Cost:
+def _estimated(counts: Counts) -> Counts:
     """Count the tokens, passes and bytes of a job, and measure its encoding time on a sample."""
-    cost = _Cost()
-    skipped = {space.card.space: Counter(space.unfit) for space in job.spaces}
-    truncated: Counter[str] = Counter()
-    n_skipped: Counter[str] = Counter()
+    job = counts.job
     for group in job.groups:
         n_tokens = n_batches = 0
         for window in group.work.windows():
@@ -213,28 +189,21 @@ def _cost(job: Job) -> _Cost:
             n_batches += plan.n_batches
             missing_in = dict(zip(window.ids.tolist(), window.is_missing.T.tolist(), strict=True))
             for item in plan.skipped:
-                for space, is_missing in zip(group.spaces, missing_in[item.item_id], strict=True):
-                    name = space.card.space
-                    if is_missing and item.outcome == "skipped":
-                        skipped[name][reason_key(item.reason)] += 1
-                        n_skipped[name] += 1
-                    elif is_missing:
-                        truncated[name] += 1
-        cost.n_tokens += n_tokens
-        cost.n_forward_passes += n_batches
+                is_missing = zip(group.cards, missing_in[item.item_id], strict=True)
+                counts.skips.add(item, [card.space for card, missing in is_missing if missing])
+        counts.n_tokens += n_tokens
+        counts.n_forward_passes += n_batches
         if n_tokens:
-            cost.seconds += n_tokens * _seconds_per_token(job, group, n_batches)
+            counts.seconds += n_tokens * _seconds_per_token(job, group, n_batches)
     for space in job.spaces:
         card = space.card
-        embedded = space.n_missing - n_skipped[card.space]
+        embedded = space.n_missing + space.unfit.total() - counts.skips.reasons[card.space].total()
         index_bytes = 0 if job.options.index == "none" else card.dim * 4 + _ID_BYTES
-        cost.n_bytes += embedded * (item_bytes(card) + len(card.layers) * (_ROW_BYTES + index_bytes))
-        report = SpaceReport(
-            card.space, card.model, embedded, space.n_present, skipped[card.space], truncated[card.space],
-            space.n_elsewhere,
-        )  # fmt: skip
-        cost.spaces.append(report)
-    return cost
+        n_bytes = embedded * (item_bytes(card) + len(card.layers) * (_ROW_BYTES + index_bytes))
+        counts.embedded[card.space] = embedded
+        counts.n_bytes += n_bytes
+        counts.seconds += n_bytes / _BYTES_PER_SECOND
+    return counts
 
 
 def _passages(job: Job, window: Window) -> Iterator[Passage]:

@@ -99,14 +99,6 @@ class RangeTask:
             right += [window.part(slice(cut, None))] if cut < len(window.ids) else []
         return replace(self, windows=tuple(left)), replace(self, windows=tuple(right))
 
-    def embedded(self, steps: Iterable[Step]) -> list[Ids]:
-        """Return the ids of the items that got a vector in each space, given what became of the items."""
-        skipped = {step.skipped.item_id for step in steps if step.skipped and step.skipped.outcome == "skipped"}
-        excluded = np.fromiter(skipped, np.int64, len(skipped))
-        ids = np.concatenate([window.ids for window in self.windows])
-        is_missing = np.concatenate([window.is_missing for window in self.windows], axis=1)
-        return [ids[missing & ~np.isin(ids, excluded)] for missing in is_missing]
-
 
 def encode_ranges(
     tasks: Iterable[RangeTask], encoder: Encoder, writers: Sequence[SpaceWriter[Any]], *, steady: bool = False

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 N_LISTED = 5
 """Number of texts that the message about lost ones shows."""
 
-Counts = tuple[Ids, Ids]
+TokenCounts = tuple[Ids, Ids]
 """Item ids and numbers of tokens, both int64 (n,)."""
 
 
@@ -74,20 +74,38 @@ class Skips:
         self._list.record()
 
 
-class Run:
+class Counts:
+    """What the job of one checkpoint does, or would do."""
+
+    def __init__(self, job: Job, skips: Skips) -> None:
+        self.job, self.skips = job, skips
+        self.spaces = [space.card.space for space in job.spaces]  # their names
+        self.embedded: dict[str, int] = {}
+        self.n_tokens = self.n_forward_passes = self.n_bytes = 0  # bytes of the shards and indexes written
+        self.seconds = 0.0  # of encoding, writing and indexing
+
+    def reports(self) -> list[SpaceReport]:
+        """Return the result for each space."""
+        return [
+            SpaceReport(
+                space.card.space, space.card.model, self.embedded.get(space.card.space, 0), space.n_present,
+                self.skips.reasons[space.card.space], self.skips.n_truncated[space.card.space], space.n_elsewhere,
+            )
+            for space in self.job.spaces
+        ]  # fmt: skip
+
+
+class Run(Counts):
     """Runs the job of one checkpoint."""
 
     def __init__(self, store: StoreWriter, job: Job, item_texts: StoredTexts, skips: Skips, observe: Observer) -> None:
-        self._store, self.job, self._item_texts, self._skips, self._observe = store, job, item_texts, skips, observe
+        super().__init__(job, skips)
+        self._store, self._item_texts, self._observe = store, item_texts, observe
         self.model: Model = job.model
-        self.spaces = [space.card.space for space in job.spaces]  # their names
-        self._embedded: dict[str, int] = {}
-        self.n_tokens = self.n_forward_passes = self.n_bytes = 0  # bytes of the shards and indexes written
-        self.seconds = 0.0  # of encoding, writing and indexing
         self.notes: list[str] = []
         self.lost: list[Item] = []  # over which workers of a cluster died again and again
         # Space name → ids and numbers of tokens of its new items, both (n,), in parts.
-        self.lengths: dict[str, list[tuple[Ids, Ids]]] = {space: [] for space in self.spaces}
+        self.lengths: dict[str, list[TokenCounts]] = {space: [] for space in self.spaces}
 
     def encode(self) -> None:
         """Encode the missing items in this process; a range is written as shards while the next one is encoded."""
@@ -107,7 +125,7 @@ class Run:
                     self.record(step, group, meter)
         finally:
             for name, writer in writers.items():
-                self._embedded[name] = writer.n_written
+                self.embedded[name] = writer.n_written
                 self.n_bytes += sum(disk.size(shard.path) for shard in writer.shards)
 
     def commit(self, group: Group, outcome: RangeOutcome) -> None:
@@ -118,10 +136,12 @@ class Run:
         if result is None:
             self.lost += [item for window in task.windows for item in window.items()]
             return
-        for card, ids, shard in zip(group.cards, task.embedded(result.steps), result.shards, strict=True):
-            if shard is not None:
+        lengths = result.steps[0].lengths  # of all items with vectors
+        for at, (card, shard) in enumerate(zip(group.cards, result.shards, strict=True)):
+            if shard is not None and lengths is not None:
+                ids = lengths.ids[lengths.is_new[at]]
                 self._store.commit(card, ids, self._item_texts.write, shard)
-                self._embedded[card.space] = self._embedded.get(card.space, 0) + len(ids)
+                self.embedded[card.space] = self.embedded.get(card.space, 0) + len(ids)
                 self.n_bytes += disk.size(shard.shard.path)
 
     def check_lost(self) -> None:
@@ -142,7 +162,7 @@ class Run:
         self.n_tokens += step.n_tokens
         self.n_forward_passes += step.n_forward_passes
         if step.skipped is not None:
-            self._skips.add(step.skipped, step.spaces)
+            self.skips.add(step.skipped, step.spaces)
         if (lengths := step.lengths) is not None:
             for card, is_new in zip(group.cards, lengths.is_new, strict=True):
                 self.lengths[card.space].append((lengths.ids[is_new], lengths.n_tokens[is_new]))
@@ -162,16 +182,6 @@ class Run:
                 self.n_bytes += sum(index.n_bytes for index in indexes)
                 self.notes += recall_notes(space.card, indexes)
 
-    def reports(self) -> list[SpaceReport]:
-        """Return the result for each space."""
-        return [
-            SpaceReport(
-                space.card.space, space.card.model, self._embedded.get(space.card.space, 0), space.n_present,
-                self._skips.reasons[space.card.space], self._skips.n_truncated[space.card.space], space.n_elsewhere,
-            )
-            for space in self.job.spaces
-        ]  # fmt: skip
-
     @contextmanager
     def timed(self) -> Iterator[None]:
         """Add the duration of the context to :attr:`seconds`."""
@@ -187,19 +197,13 @@ class Run:
         staging = self.job.missing.staging
         try:
             yield
-        except TooLongError as error:
-            _, place = staging.find(error.item_id)
-            raise EncodeError(f"{error} It stands at {place}.") from error
-        except ModelFailsError as error:
+        except (TooLongError, ModelFailsError, InvalidVectorError) as error:
             item, place = staging.find(error.item_id)
-            raise EncodeError(f"{error} The first is {item.shown[:200]!r} ({place}).") from error
-        except InvalidVectorError as error:
-            item, place = staging.find(error.item_id)
-            checkpoint = self.model.checkpoint
-            raise EncodeError(
-                f"{error} The text is {item.shown[:200]!r} ({place}), the checkpoint "
-                f"{self.model.label!r} ({checkpoint.folder}). What was written before is whole."
-            ) from error
+            which, more = "The first" if isinstance(error, ModelFailsError) else "The text", "."
+            if isinstance(error, InvalidVectorError):
+                folder = self.model.checkpoint.folder
+                more = f", the checkpoint {self.model.label!r} ({folder}). What was written before is whole."
+            raise EncodeError(f"{error} {which} is {item.shown[:200]!r} ({place}){more}") from error
 
 
 def forget_token_counts(job: Job, paths: StorePaths) -> None:
@@ -210,7 +214,7 @@ def forget_token_counts(job: Job, paths: StorePaths) -> None:
 
 
 def store_token_counts(
-    job: Job, paths: StorePaths, encoded: dict[str, list[Counts]], observe: Observer
+    job: Job, paths: StorePaths, encoded: dict[str, list[TokenCounts]], observe: Observer
 ) -> list[StoredColumn]:
     """Store the number of tokens of each item of a job that has a vector, for each of its spaces.
 
@@ -232,10 +236,10 @@ def store_token_counts(
     return columns
 
 
-def _counted(job: Job, space: SpacePlan, ids: Ids, observe: Observer) -> list[Counts]:
+def _counted(job: Job, space: SpacePlan, ids: Ids, observe: Observer) -> list[TokenCounts]:
     """Count the tokens of some items, given by ascending ids (n,), as the model of a space reads them."""
     tokenizer = reader(job.model.tokenizer, [space.card.pooling], space.card.prompt)
-    found: list[Counts] = []
+    found: list[TokenCounts] = []
     subject, n_done = f"the tokens of {space.card.space}", 0
     for batch in job.missing.staging.batches():
         batch_ids = np.array([item.id for item in batch], np.int64)

@@ -228,8 +228,8 @@ def _compared_ids(sides: Sides, request: DriftRequest, words: Sequence[int]) -> 
         raise QueryError(f"{sides.name} have no item in common. Embed the same texts in both with: ⦃embstore build⦄")
     selection, notes = request.selection, []
     for card in sides.cards:
-        selection.items.check_texts(sides.catalog, card)
-    kept = selection.items.ids(sides.catalog, sides.cards)
+        selection.check_texts(sides.catalog, card)
+    kept = selection.ids(sides.catalog, sides.cards)
     selected = selection.draw(every if kept is None else np.intersect1d(every, kept, assume_unique=True))
     notes += sample_notes(selection, sides.cards[0], selected)
     added = np.setdiff1d(np.intersect1d(every, np.array(words, np.int64)), selected)

@@ -142,7 +142,7 @@ def question_about(
             **({} if selection.by is None else selection.by.columns()),
         },
     }  # fmt: skip
-    if selection.items.is_empty:
+    if selection.where is None and selection.words is None:
         return question
     return {**question, "items": hash_of(catalog.item_tables), "duckdb": minor_version(connections.version())}
 

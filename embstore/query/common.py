@@ -17,7 +17,7 @@ from embstore.storage.files.card import Card, select_layers
 
 _MOST_NAMED = 6
 _MOST_COMPARED = 20_000  # items of a space, whose ids are read in a few milliseconds
-_OF_ITEMS = ("summary", "vectors", "neighbours", "layers")
+OF_ITEMS = ("summary", "vectors", "neighbours", "layers")
 
 
 def with_common(catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str) -> MetricRequest:
@@ -65,7 +65,7 @@ def difference_notes(catalog: Catalog, request: MetricRequest, rows: Sequence[Ma
 def _items_differ(catalog: Catalog, request: MetricRequest, spaces: Sequence[str]) -> bool:
     """Return whether spaces have different items; no where all of many would be read for it, or any from a URL."""
     is_remote, selection = supply.supplier_of(catalog.paths.root) is not None, request.selection
-    if is_remote or len(spaces) < 2 or request.metric.needs not in _OF_ITEMS or request.parameters.get("against"):
+    if is_remote or len(spaces) < 2 or request.metric.needs not in OF_ITEMS or request.parameters.get("against"):
         return False
     try:
         most = max((each.n for space in spaces for each in catalog.summaries(space).values()), default=0)
@@ -90,7 +90,7 @@ def baseline_notes(request: MetricRequest) -> list[str]:
 def source_notes(catalog: Catalog, request: MetricRequest) -> list[str]:
     """Return a note if all items are measured, and the store has several datasets; none is read for it."""
     names = sorted(catalog.dataset_names)
-    if len(names) < 2 or request.metric.needs not in (*_OF_ITEMS, "column") or request.selection.columns():
+    if len(names) < 2 or request.metric.needs not in (*OF_ITEMS, "column") or request.selection.columns():
         return []
     shown = ", ".join(names[:_MOST_NAMED]) + (" …" if len(names) > _MOST_NAMED else "")
     return [

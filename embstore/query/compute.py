@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -86,7 +85,7 @@ def selected_layers(
     catalog: Catalog, selection: Selection, card: Card, layers: Sequence[Layer], only: Ids | None
 ) -> Iterator[tuple[LayerData | NotComputable, list[str]]]:
     """Return the vectors of some layers of a space, transformed, with notes; for one that cannot be, the reason."""
-    selection.items.check_texts(catalog, card)
+    selection.check_texts(catalog, card)
     return (transformed(data, selection.steps) for data in stored_layers(catalog, card, layers, only))
 
 
@@ -152,20 +151,6 @@ class GroupLayer(LayerMethods):
     ids: Ids  # item ids (n,), ascending
     vectors: Block  # vectors (n, dim), read-only
     dims: NDArray[np.int64]  # index in the stored vectors of each component, int64 (dim,)
-
-    @property
-    def dim(self) -> int:
-        """Number of components of a vector."""
-        return len(self.dims)
-
-    @cached_property
-    def summary(self) -> Summary:
-        """The sums over the vectors."""
-        return Summary.sum_of(self.map(Summary.of), self.dim)
-
-    def map(self, function: Callable[[Block], T]) -> Iterator[T]:
-        """Yield ``function(block)`` for each block of vectors."""
-        return self.map_with_ids(lambda _, block: function(block))
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
         """Yield ``function(item_ids, block)`` for each block of vectors."""

@@ -15,7 +15,6 @@ from embstore.encode import (
     Checkpoint,
     Encoded,
     Encoder,
-    Fingerprint,
     Long,
     Skipped,
     Weights,
@@ -84,9 +83,7 @@ def _load(checkpoint: Checkpoint, trust: Trust, weights: Weights) -> Encoder:
     return Encoder.load(checkpoint, allow_pickle=trust.allow_pickle, weights=weights)
 
 
-@lru_cache(maxsize=4)
-def _hash(checkpoint: Checkpoint, untrained_sha256: str | None) -> Fingerprint:
-    return fingerprint(checkpoint, untrained_sha256)
+_hash = lru_cache(maxsize=4)(fingerprint)
 
 
 def _same_checkpoint(card: Card, trust: Trust) -> Checkpoint:

@@ -316,8 +316,7 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
     stored = catalog.ids(card.space)
     if metric.needs == "word contexts":
         ids = {text: item for words in inputs.values() for text, item in zip(words.texts, words.ids, strict=True)}
-        with catalog.with_own_connection() as snapshot:
-            inputs["contexts"] = found = Contexts(*group_occurrences(snapshot, card.space, "word", [*ids]))
+        inputs["contexts"] = found = _contexts(catalog, card, "word", [*ids])
         stored = np.array([ids[found.names[group]] for group in np.unique(found.groups)], np.int64)
     notes += check_stored(card, sets.values(), stored, values["missing"])
     return [Case(inputs, {}, tuple(notes))]
@@ -386,10 +385,7 @@ def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
                 f"self-similarity is of the occurrences of a word, and {card.space} is a space of {card.unit}s. Choose "
                 "another ⦃value⦄, or make occurrences with: ⦃embstore build SOURCE --unit occurrence⦄"
             )
-        from embstore.storage.item_lookup import group_occurrences
-
-        with catalog.with_own_connection() as snapshot:
-            inputs["contexts"] = Contexts(*group_occurrences(snapshot, card.space, "word"))
+        inputs["contexts"] = _contexts(catalog, card, "word")
     poles = [name for name in ("positive", "negative") if values.get(name) is not None]
     if poles and values["value"] != "axis":
         raise UsageError(f"⦃{poles[0]}⦄ is a pole of an axis: add ⦃value=axis⦄, or leave it out.")
@@ -427,14 +423,19 @@ def item_labels(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
     return [Case({"labels": labels}, columns)]
 
 
+def _contexts(catalog: Catalog, card: Card, by: GroupBy, words: Sequence[str] = ()) -> Contexts:
+    """Return the occurrences of a space, grouped; only those of some words, if there are any."""
+    with catalog.with_own_connection() as snapshot:
+        return Contexts(*group_occurrences(snapshot, card.space, by, words))
+
+
 def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
     """Return the inputs from a space of occurrences, grouped by word or sentence."""
     by: GroupBy = "folded word" if values.get("fold_case") else "word"
     if "per_sentence" in values:
         by = "sentence"
     words = values.get("word", ())
-    with catalog.with_own_connection() as snapshot:
-        occurrences = Contexts(*group_occurrences(snapshot, card.space, by, words))
+    occurrences = _contexts(catalog, card, by, words)
     missing = np.flatnonzero(np.bincount(occurrences.groups, minlength=len(occurrences.names)) == 0)
     if len(missing):
         raise _not_stored(catalog, card.space, occurrences.names[missing[0]], folded=by == "folded word")
@@ -490,3 +491,10 @@ def _not_stored(catalog: Catalog, space: str, word: str, *, folded: bool) -> Not
         f"{word!r} has no occurrence in {space}.{nearest}{case} To add it, build a source that has it in its "
         "sentences: ⦃embstore build SOURCE --unit occurrence⦄"
     )
+
+
+LOADERS: Mapping[str, Callable[[Metric, Catalog, Card, Mapping[str, Any]], list[Case]]] = {
+    "pairs": pairs, "lexicon": lexicons, "analogies": analogies, "word sets": word_sets, "word contexts": word_sets,
+    "contexts": contexts, "column": item_column, "labels": item_labels,
+}  # fmt: skip
+"""What a metric needs → the function that returns its sets of inputs for a space."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import distinct, slices
+from embstore.base.arrays import distinct, distinct_rows, has_direction, slices
 from embstore.base.progress import current_task
 from embstore.base.summary import Summary
 from embstore.storage.catalog import Catalog, Ids
@@ -34,16 +34,27 @@ _LARGE_DIM = 8192  # a matrix of its square takes half a gigabyte
 class LayerMethods:
     """What the layers of this package have in common."""
 
+    @property
+    def dim(self: "LayerData") -> int:
+        """Number of components of a vector."""
+        return len(self.dims)
+
+    @cached_property
+    def summary(self: "LayerData") -> Summary:
+        """The sums over the vectors."""
+        return Summary.sum_of(self.map(Summary.of), self.dim)
+
+    def map(self: "LayerData", function: Callable[[Block], T]) -> Iterator[T]:
+        """Yield ``function(block)`` for each block of vectors."""
+        return self.map_with_ids(lambda _, block: function(block))
+
     def neighbours(
         self: "LayerData", k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
         """Return the k nearest other items of every item, by an exact search: see :class:`LayerData`."""
-        from embstore.base.arrays import distinct_rows, has_direction
         from embstore.index.exact_knn import neighbours_of_all
 
-        ids, vectors = self.gather(only)
-        if distance == "cosine" and not (keep := has_direction(vectors)).all():
-            ids, vectors = ids[keep], vectors[keep]
+        ids, vectors = _with_direction(*self.gather(only)) if distance == "cosine" else self.gather(only)
         if distinct and len(first := distinct_rows(vectors)[0]) < len(ids):
             ids, vectors = ids[first], vectors[first]
         if isinstance(self, StoredLayer) and distance == "cosine" and not distinct:
@@ -83,19 +94,9 @@ class StoredLayer(LayerMethods):
         """The stored summary, or the sums over the selected vectors."""
         return self.known_summary if self.known_summary is not None else self._vectors(self.only).summary
 
-    def map(self, function: Callable[[Block], T]) -> Iterator[T]:
-        """Yield ``function(block)`` for each block of vectors."""
-        return self._tracked(self._vectors(self.only).map, function)
-
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
-        """Yield ``function(item_ids, block)`` for each block of vectors."""
-        return self._tracked(self._vectors(self.only).map_with_ids, function)
-
-    def _tracked(
-        self, map_blocks: Callable[[Callable[..., T]], Iterator[T]], function: Callable[..., T]
-    ) -> Iterator[T]:
-        """Yield the result of a function for each block, and report the vectors read to the current task."""
-        task = current_task()
+        """Yield ``function(item_ids, block)`` for each block, and report the vectors read to the current task."""
+        task, map_blocks = current_task(), self._vectors(self.only).map_with_ids
         n_known = self.known_summary.n if self.known_summary is not None else 0
         n = n_known if self.only is None else len(self.only)
         if task is None or not n:
@@ -137,11 +138,6 @@ class TransformedLayer(LayerMethods):
     dims: NDArray[np.int64]  # index in the stored vectors of each component of the transformed ones, int64 (dim,)
     known_summary: Summary | None = None  # sums over the transformed vectors, if they are known; None to compute them
 
-    @property
-    def dim(self) -> int:
-        """Number of components of a transformed vector."""
-        return len(self.dims)
-
     @cached_property
     def summary(self) -> Summary:
         """The sums over the transformed vectors."""
@@ -154,18 +150,12 @@ class TransformedLayer(LayerMethods):
 
         return Summary.sum_of(self.layer.map(summarise), self.dim)
 
-    def map(self, function: Callable[[Block], T]) -> Iterator[T]:
-        """Yield ``function(block)`` for each block of transformed vectors."""
-        return self.layer.map(lambda block: function(self.transform(block)))
-
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
         """Yield ``function(item_ids, block)`` for each block of transformed vectors."""
         return self.layer.map_with_ids(lambda ids, block: function(ids, self.transform(block)))
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
         """Return the item ids int64 (n,), ascending, and transformed vectors (n, dim); equal vectors stay equal."""
-        from embstore.base.arrays import distinct_rows
-
         found_ids, vectors = self.layer.gather(ids)
         first, labels = distinct_rows(vectors)
         if len(first) == len(found_ids):
@@ -197,6 +187,11 @@ def transformed(
         return NotComputable(str(error), data.summary.n), []
     notes = [f"{data.card.space} layer {data.layer.name}: {note}." for note in transform.notes]
     return TransformedLayer(data, transform, transform.columns), notes
+
+
+def _with_direction(ids: Ids, vectors: Block) -> tuple[Ids, Block]:
+    keep = has_direction(vectors)
+    return (ids, vectors) if keep.all() else (ids[keep], vectors[keep])
 
 
 def _shared(data: StoredLayer, ids: Ids, vectors: Block, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -234,12 +229,9 @@ def neighbours_of(
         Ids of all n items with a direction, ascending; positions in them of the requested items (m,), and of their
         neighbours (m, k), nearest first, ties by ascending id; and cosines (m, k).
     """
-    from embstore.base.arrays import has_direction
     from embstore.index.exact_knn import neighbours_of_rows
 
-    ids, vectors = data.gather()
-    if not (keep := has_direction(vectors)).all():
-        ids, vectors = ids[keep], vectors[keep]
+    ids, vectors = _with_direction(*data.gather())
     rows = np.flatnonzero(np.isin(ids, items, assume_unique=True))
     if len(rows) == len(ids) and isinstance(data, StoredLayer):
         return ids, rows, *_shared(data, ids, vectors, k)
@@ -252,21 +244,8 @@ Search = Callable[[int], Lists]
 _LEAST = 11  # what all three need for k = 10: one more neighbour shows whether the choice of ten is arbitrary
 
 
-@dataclass(eq=False)
-class _Kept:
-    """Lists of neighbours, by layer and items, at most so many bytes of them: the oldest are forgotten."""
-
-    most_bytes: int
-    lists: dict[tuple[str, int, bytes], Lists] = field(default_factory=dict)
-
-    def add(self, key: tuple[str, int, bytes], found: Lists) -> None:
-        self.lists.pop(key, None)
-        self.lists[key] = found
-        while len(self.lists) > 1 and sum(_size(each) for each in self.lists.values()) > self.most_bytes:
-            del self.lists[next(iter(self.lists))]
-
-
-_kept: ContextVar[_Kept | None] = ContextVar("kept", default=None)
+# The lists that are kept, by layer and items, and how many bytes of them at most.
+_kept: ContextVar[tuple[dict[tuple[str, int, bytes], Lists], int] | None] = ContextVar("kept", default=None)
 
 
 @contextmanager
@@ -275,7 +254,7 @@ def sharing_neighbours(most_bytes: int = 1 << 28) -> Iterator[None]:
 
     The store must stay the same within it.
     """
-    token = _kept.set(_Kept(most_bytes))
+    token = _kept.set(({}, most_bytes))
     try:
         yield
     finally:
@@ -284,17 +263,15 @@ def sharing_neighbours(most_bytes: int = 1 << 28) -> Iterator[None]:
 
 def found_once(space: str, layer: int, ids: Ids, k: int, search: Search) -> Lists:
     """Return the k nearest other items of each item by cosine, from an earlier search or a new one."""
-    kept = _kept.get()
-    if kept is None:
+    if (kept := _kept.get()) is None:
         return search(k)
+    lists, most_bytes = kept
     key = (space, layer, hashlib.sha256(ids.tobytes()).digest())
-    found = kept.lists.get(key)
+    found = lists.get(key)
     if found is None or found[0].shape[1] < min(k, len(ids) - 1):
         positions, cosines = search(max(k, _LEAST))
-        found = positions.astype(np.int32), cosines
-        kept.add(key, found)
+        lists.pop(key, None)
+        lists[key] = found = positions.astype(np.int32), cosines
+        while len(lists) > 1 and sum(array.nbytes for arrays in lists.values() for array in arrays) > most_bytes:
+            del lists[next(iter(lists))]  # the oldest
     return found[0][:, :k].astype(np.int64), found[1][:, :k]
-
-
-def _size(found: Lists) -> int:
-    return sum(each.nbytes for each in found)

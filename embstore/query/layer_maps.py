@@ -33,7 +33,7 @@ from embstore.storage.sql.connections import changing_part
 
 if TYPE_CHECKING:
     from embstore.metrics import LayerData
-    from embstore.query.map_methods import Method, Placed, SharedBasis
+    from embstore.query.map_methods import Method, SharedBasis
 
 METHODS = {"pca": 1, "tsne": 2}  # method → version, incremented when it gives other positions
 
@@ -173,8 +173,11 @@ def _maps(
 
                     vectors = _vectors(catalog, request, selected)
                     method = map_methods.METHODS[request.method](vectors, request.selection.seed)
-                placed = method.place(request.layers.index(layer), below, partial(mapping.advance, part))
-                found, did = _layer_map(catalog, request, layer, placed, len(selected), method.versions), MADE
+                advance = partial(mapping.advance, part)
+                ids, positions, kept = method.place(request.layers.index(layer), below, advance)
+                shards, n_zero = tuple(sorted(catalog.shard_names(request.space))), len(selected) - len(ids)
+                found = LayerMap(request.key(layer), shards, ids, positions, n_zero, *kept, method.versions)
+                did = MADE
                 try:
                     write_map(catalog.paths, found)
                 except StoreError:
@@ -183,14 +186,6 @@ def _maps(
             mapping.finish(part)
             below = found
             yield found, did
-
-
-def _layer_map(
-    catalog: Catalog, request: MapRequest, layer: Layer, placed: "Placed", n: int, versions: dict[str, str]
-) -> LayerMap:
-    ids, positions, kept = placed
-    shards = tuple(sorted(catalog.shard_names(request.space)))
-    return LayerMap(request.key(layer), shards, ids, positions, n - len(ids), *kept, versions)
 
 
 def _nothing_selected(requests: Sequence[MapRequest]) -> QueryError:
@@ -205,7 +200,7 @@ def _stored(catalog: Catalog, request: MapRequest, layer: Layer) -> LayerMap | N
 
 def _selected(catalog: Catalog, request: MapRequest) -> Ids:
     """Return the ids of the selected items of the space, ascending."""
-    request.selection.items.check_texts(catalog, catalog.cards[request.space])
+    request.selection.check_texts(catalog, catalog.cards[request.space])
     return stored_ids(catalog, request.space, request.selection.select(catalog, request.space))
 
 

@@ -19,7 +19,7 @@ from embstore.metrics.significance import PERMUTATION_COLUMNS
 from embstore.query.cache import Answers, Question
 from embstore.query.common import difference_notes, source_notes
 from embstore.query.compute import restricted, selected_layers
-from embstore.query.grouping import Groups
+from embstore.query.grouping import Groups, item_groups
 from embstore.query.provenance import (
     NOTHING_SELECTED,
     REVISION_TYPES,
@@ -103,7 +103,7 @@ class _Pair:
     def selected(self) -> Ids:
         """Return the ids of the selected items that both spaces have, ascending."""
         selection, ids = self.request.selection, self.common_ids
-        kept = selection.items.ids(self.side.catalog, [self.side.card, self.other.card])
+        kept = selection.ids(self.side.catalog, [self.side.card, self.other.card])
         if kept is not None:
             ids = np.intersect1d(ids, kept, assume_unique=True)
         return selection.draw(ids)
@@ -148,8 +148,6 @@ class _Pair:
         request, catalog, card = self.request, self.side.catalog, self.side.card
         arguments = dict(request.arguments)
         if "group" in request.parameters:
-            from embstore.query.grouping import item_groups  # which other requests do not need
-
             arguments["groups"] = item_groups(catalog, card, ids, request.parameters["group"])
         rows = list(_matrix(request, down, across, ids, arguments))
         parameters, usual = request.parameters, "sentence" if card.unit is Unit.OCCURRENCE else None

@@ -8,11 +8,11 @@ from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, U
 from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.base.table import Pivot, Table, table
-from embstore.metrics import Metric, as_metric
-from embstore.metrics.explain import UNGROUPED
-from embstore.metrics.significance import VERSUS_COLUMNS, check_needed
+from embstore.metrics import Metric
+from embstore.metrics.explain import UNGROUPED, CacheLookup, CacheState
+from embstore.metrics.significance import VERSUS_COLUMNS
 from embstore.query.cache import Answers
-from embstore.query.common import baseline_notes, difference_notes, source_notes, with_common
+from embstore.query.common import OF_ITEMS, baseline_notes, difference_notes, source_notes, with_common
 from embstore.query.compute import compute_layers
 from embstore.query.provenance import (
     REVISION_TYPES,
@@ -28,26 +28,15 @@ from embstore.query.provenance import (
     whole_samples,
     with_missing_shards,
 )
-from embstore.query.request import Case, MetricRequest, Selection, missing_words
+from embstore.query.request import Case, MetricRequest, missing_words
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card, SpaceFilter, select_layers
 from embstore.storage.files.derived import Answer
 
 if TYPE_CHECKING:
-    from embstore.metrics.explain import CacheState
     from embstore.query.differences import Place
 
 LayerAnswers = dict[Layer, Answer]
-
-
-def make_request(
-    metric: str | Metric, parameters: Mapping[str, Any], selection: Selection, *, common: bool = False
-) -> MetricRequest:
-    """Return the request for a metric, given by its name or as an object, with checked parameters."""
-    metric = as_metric(metric)
-    checked = metric.check(parameters)
-    check_needed(metric, checked)
-    return MetricRequest(metric.with_columns_for(checked), checked, selection, common)
 
 
 def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str, *, cache: bool = True) -> Table:
@@ -97,9 +86,8 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
     return _tabulate(request, rows, tuple(across), notes)
 
 
-def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str) -> "CacheState":
+def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str) -> CacheState:
     """Return which answers to a request are stored, without computing any; arguments and errors as :func:`query`."""
-    from embstore.metrics.explain import CacheLookup, CacheState
     from embstore.query.layer_pairs import stored_pairs
 
     cards, _ = _suitable_spaces(catalog, request, spaces)
@@ -301,20 +289,8 @@ def _tabulate(
 
 def _cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
     """Return the sets of inputs that a metric is computed with for a space: one, or one per dataset."""
-    if metric.needs in ("pairs", "lexicon"):  # each loads only its own, since most metrics need none of them
-        from embstore.query.inputs import lexicons, pairs
-
-        load = pairs if metric.needs == "pairs" else lexicons
-    elif metric.needs == "analogies":
-        from embstore.query.inputs import analogies as load
-    elif metric.needs in ("word sets", "word contexts"):
-        from embstore.query.inputs import word_sets as load
-    elif metric.needs == "contexts":
-        from embstore.query.inputs import contexts as load
-    elif metric.needs == "column":
-        from embstore.query.inputs import item_column as load
-    elif metric.needs == "labels":
-        from embstore.query.inputs import item_labels as load
-    else:
+    if metric.needs in OF_ITEMS:
         return [Case()]
-    return load(metric, catalog, card, values)
+    from embstore.query.inputs import LOADERS  # which most metrics do not need
+
+    return LOADERS[metric.needs](metric, catalog, card, values)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,20 +32,20 @@ Hits = tuple[str, set[int], list[Hit]]  # text of a query, ids of its own items,
 
 @dataclass(frozen=True)
 class LayerSearch:
-    """Parameters of a search for the nearest items of queries, which runs layer by layer."""
+    """Parameters of a search for the nearest items of queries, or of a combination of them, layer by layer."""
 
     catalog: Catalog
     k: int
     only: Ids | None = None
     exact: bool = False
-    excludes_all: ClassVar[bool] = False
+    combination: "Combination | None" = None
 
     def rows(
         self, found: FoundQueries, layer: Layer, transformed: TransformedLayer | None
     ) -> tuple[list[dict[str, Any]], list[str]]:
         """Search the neighbours of queries in one layer of a space; return them as rows, and notes."""
         queries, vectors, notes = self._with_direction(found, layer, transformed)
-        hits, search_notes = self.hits(found, layer, transformed, queries, vectors)
+        hits, search_notes = self._hits(found, layer, transformed, queries, vectors)
         notes += search_notes
         card, rows = found.card, []
         described = describe(card, layer)
@@ -61,10 +61,10 @@ class LayerSearch:
 
     @property
     def value(self) -> str:
-        """Name of the column by which neighbours are ordered."""
-        return "cosine"
+        """Name of the column by which neighbours are ordered: a product of cosines is none itself."""
+        return "score" if self.combination is not None and self.combination.method == "3cosmul" else "cosine"
 
-    def hits(
+    def _hits(
         self,
         found: FoundQueries,
         layer: Layer,
@@ -73,26 +73,33 @@ class LayerSearch:
         vectors: Vectors,
     ) -> tuple[list[Hits], list[str]]:
         """Return the text, own item ids and nearest items of each query, with more items than requested; and notes."""
-        if not queries:
+        combination, card = self.combination, found.card
+        if len(queries) < (1 if combination is None else len(combination.queries)):  # a note names zero vectors
             return [], []
-        notes: list[str] = []
+        stored = [{found.stored[query]} if query in found.stored else set() for query in queries]
+        targets, searched = [(query.shown, own) for query, own in zip(queries, stored, strict=True)], queries
+        if combination is not None:
+            shown, own = combination.shown, set[int]().union(*stored)
+            if combination.method == "3cosmul":
+                data = transformed or StoredLayer(self.catalog, card, layer, self.only)
+                blocks = data.map_with_ids(lambda ids, block: (ids, block))
+                ids, scores = search_products(blocks, vectors, *combination.signed(queries), self.k + len(own))
+                notes = [] if self.exact else ["3cosmul: answered by an exact scan."]
+                return [(shown, own, _pairs(ids[None], scores[None])[0])], notes
+            if (mean := combination.mean(queries, vectors)) is None:
+                return [], [f"{card.space} layer {layer.name}: the vectors of {shown!r} cancel out: no direction."]
+            targets, searched = [(shown, own)], [Query(shown), *queries]
+            vectors = np.concatenate([mean[None], vectors])  # an index that disagrees with a word's vector is damaged
         if transformed is not None:
-            near = _pairs(*scan(transformed, vectors, self.k + 1))
+            k = self.k + max(1, *(len(own) for _, own in targets))
+            near, notes = _pairs(*scan(transformed, vectors[: len(targets)], k)), []
         else:
-            near, notes = self._search_checked(found, layer, queries, vectors, queries)
-        own = [{found.stored[query]} if query in found.stored else set() for query in queries]
-        return [(query.shown, ids, hits) for query, ids, hits in zip(queries, own, near, strict=True)], notes
-
-    def _search_checked(
-        self, found: FoundQueries, layer: Layer, queries: Sequence[Query], vectors: Vectors, searched: Sequence[Query]
-    ) -> tuple[list[list[Hit]], list[str]]:
-        """Search stored vectors, one for each of ``searched``; check the hits of each against the index; add notes."""
-        query_ids = np.array(sorted({found.stored[query] for query in queries if query in found.stored}), np.int64)
-        ids, cosines, notes = self._search(found.card, layer, vectors, query_ids)
-        near = _pairs(ids, cosines)
-        for query, vector, hits in zip(searched, vectors, near, strict=True):
-            self._check_hits(found, query, layer, vector, hits)
-        return near, notes
+            query_ids = np.array(sorted(set[int]().union(*stored)), np.int64)
+            ids, cosines, notes = self._search(card, layer, vectors, query_ids)
+            near = _pairs(ids, cosines)
+            for query, vector, hits in zip(searched, vectors, near, strict=True):
+                self._check_hits(found, query, layer, vector, hits)
+        return [(*target, hits) for target, hits in zip(targets, near, strict=False)], notes
 
     def _with_direction(
         self, found: FoundQueries, layer: Layer, transformed: TransformedLayer | None
@@ -122,7 +129,7 @@ class LayerSearch:
         The queries' own items, whose cosine must be 1, are among the results, so that damage is detected.
         """
         where, only = f"{card.space} layer {layer.name}", self.only
-        k = self.k + (max(1, len(query_ids)) if only is not None or self.excludes_all else 1)
+        k = self.k + (max(1, len(query_ids)) if only is not None or self.combination else 1)
         if only is not None:
             only = np.union1d(only, query_ids)
         data = StoredLayer(self.catalog, card, layer, only)
@@ -139,7 +146,7 @@ class LayerSearch:
             members = layer_index.members(only)
             if not index_card.is_exact and index.is_few(int(members.sum()), card.dim):
                 assert self.only is not None
-                is_left_out = self.excludes_all or len(query_ids) == 1
+                is_left_out = self.combination is not None or len(query_ids) == 1
                 candidates = np.setdiff1d(self.only, query_ids) if is_left_out else self.only
                 n = int(layer_index.members(candidates).sum())
                 notes = [f"{where}: n = {n} after the filter: answered by an exact scan of just those."] if n else []
@@ -232,6 +239,19 @@ class Combination(NamedTuple):
         added = " + ".join(query.shown for query in self.positive)
         return " - ".join([added, *(query.shown for query in self.negative)]).strip()
 
+    def signed(self, queries: Sequence[Query]) -> tuple[list[int], list[int]]:
+        """Return the position in the queries of each positive word, and of each negative word."""
+        at = {query: position for position, query in enumerate(queries)}
+        return [at[query] for query in self.positive], [at[query] for query in self.negative]
+
+    def mean(self, queries: Sequence[Query], vectors: Vectors) -> Float64Array | None:
+        """Return the mean of the signed unit vectors, float64 (dim,); None if it is zero up to rounding."""
+        wide = vectors.astype(np.float64)
+        units = wide / np.sqrt(np.vecdot(wide, wide))[:, None]
+        positive, negative = self.signed(queries)
+        mean: Float64Array = (units[positive].sum(axis=0) - units[negative].sum(axis=0)) / len(positive + negative)
+        return mean if np.sqrt(np.vecdot(mean, mean)) > _CANCELLED else None
+
 
 def parse_combination(positive: Iterable[str], negative: Iterable[str], method: str) -> Combination:
     """Return a combination of words, of which those in brackets are occurrences (``the [bank] of the river``)."""
@@ -258,58 +278,3 @@ def with_all_words(found: Sequence[FoundQueries], combination: Combination) -> t
         )
     complete = [space for space in found if space.card.space not in incomplete]
     return complete, [f"{space} is left out: it does not have all of the words." for space in incomplete]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CombinationSearch(LayerSearch):
-    """Parameters of a search for the items nearest to a combination of words."""
-
-    combination: Combination
-    excludes_all: ClassVar[bool] = True
-
-    @property
-    def value(self) -> str:
-        """Name of the column by which neighbours are ordered: a product of cosines is none itself."""
-        return "cosine" if self.combination.method == "3cosadd" else "score"
-
-    def hits(
-        self,
-        found: FoundQueries,
-        layer: Layer,
-        transformed: TransformedLayer | None,
-        queries: list[Query],
-        vectors: Vectors,
-    ) -> tuple[list[Hits], list[str]]:
-        """Return the nearest items of the combination, as :meth:`LayerSearch.hits`."""
-        if len(queries) < len(self.combination.queries):  # one is the zero vector, and a note says so
-            return [], []
-        own = {found.stored[query] for query in queries if query in found.stored}
-        k, shown = self.k + len(own), self.combination.shown
-        if self.combination.method == "3cosmul":
-            data = transformed or StoredLayer(self.catalog, found.card, layer, self.only)
-            positive, negative = self._signed(queries)
-            blocks = data.map_with_ids(lambda ids, block: (ids, block))
-            ids, scores = search_products(blocks, vectors, positive, negative, k)
-            notes = [] if self.exact else ["3cosmul: answered by an exact scan."]
-            return [(shown, own, _pairs(ids[None], scores[None])[0])], notes
-        mean = self._mean(queries, vectors)
-        if mean is None:
-            return [], [f"{found.card.space} layer {layer.name}: the vectors of {shown!r} cancel out: no direction."]
-        if transformed is not None:
-            return [(shown, own, _pairs(*scan(transformed, mean[None], k))[0])], []
-        every = np.concatenate([mean[None], vectors])  # an index that disagrees with a word's vector is damaged
-        near, notes = self._search_checked(found, layer, queries, every, [Query(shown), *queries])
-        return [(shown, own, near[0])], notes
-
-    def _signed(self, queries: Sequence[Query]) -> tuple[list[int], list[int]]:
-        """Return the position in the queries of each positive word, and of each negative word."""
-        at = {query: position for position, query in enumerate(queries)}
-        return [at[query] for query in self.combination.positive], [at[query] for query in self.combination.negative]
-
-    def _mean(self, queries: Sequence[Query], vectors: NDArray[np.floating]) -> Float64Array | None:
-        """Return the mean of the signed unit vectors, float64 (dim,); None if it is zero up to rounding."""
-        wide = vectors.astype(np.float64)
-        units = wide / np.sqrt(np.vecdot(wide, wide))[:, None]
-        positive, negative = self._signed(queries)
-        mean: Float64Array = (units[positive].sum(axis=0) - units[negative].sum(axis=0)) / len(positive + negative)
-        return mean if np.sqrt(np.vecdot(mean, mean)) > _CANCELLED else None

@@ -17,9 +17,9 @@ from embstore.base.table import Pivot, Table, table
 from embstore.base.text import Item
 from embstore.query.layer_data import TransformedLayer, stored_layers, transformed
 from embstore.query.lookup import Embed, FoundQueries, Query, look_up, look_up_vectors, missing_query_notes
-from embstore.query.nearest import CombinationSearch, LayerSearch, Vectors, with_all_words
+from embstore.query.nearest import LayerSearch, Vectors, with_all_words
 from embstore.query.provenance import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, describe
-from embstore.query.request import ALL_ITEMS, ItemFilter, missing_words
+from embstore.query.request import ALL_ITEMS, Selection, missing_words
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card, SpaceFilter, select_layers
 
@@ -41,7 +41,7 @@ def neighbours(
     embed: Embed | None = None,
     transforms: "Sequence[Step]" = (),
     *,
-    candidates: ItemFilter = ALL_ITEMS,
+    candidates: Selection = ALL_ITEMS,
     exact: bool = False,
     combination: "Combination | None" = None,
     vectors: Mapping[Query, Vectors] | None = None,
@@ -53,9 +53,7 @@ def neighbours(
     """
     if k < 1:
         raise UsageError(f"k must be at least 1, not {k}.")
-    cards = spaces.select(catalog.cards)
-    if all(query.marked for query in queries):  # only occurrences have brackets
-        cards = [card for card in cards if card.unit is Unit.OCCURRENCE] or cards
+    cards = _cards(catalog, queries, spaces)
     chosen, notes = select_layers(cards, layers)
     if not exact and not transforms:
         index.open_in_background(
@@ -71,9 +69,8 @@ def neighbours(
     else:
         found = look_up_vectors(cards, vectors, chosen)
     only = candidates.ids(catalog, [space.card for space in found])
-    search = LayerSearch(catalog, k, only, exact)
+    search = LayerSearch(catalog, k, only, exact, combination)
     if combination is not None:
-        search = CombinationSearch(catalog, k, only, exact, combination=combination)
         found, space_notes = with_all_words(found, combination)
         notes += space_notes
     missing: dict[str, dict[str, Any]] = {}
@@ -93,6 +90,13 @@ def neighbours(
     rows = [row | _text_of(items[row["item_id"]]) | columns | missing[row["space"]] for row in rows]
     several = combination is None and len(queries) > 1
     return _tabulate(rows, notes, [*columns], search.value, several=several)
+
+
+def _cards(catalog: Catalog, queries: Sequence[Query], spaces: SpaceFilter) -> list[Card]:
+    """Return the spaces to look queries up in: of occurrences alone if all are marked."""
+    cards = spaces.select(catalog.cards)
+    is_marked = all(query.marked for query in queries)
+    return [card for card in cards if is_marked and card.unit is Unit.OCCURRENCE] or cards
 
 
 def _maybe_one_sentence(queries: Sequence[Query], cards: Sequence[Card], embed: Embed | None) -> list[str]:
@@ -184,9 +188,7 @@ def cosines(
     queries = list(dict.fromkeys(queries))
     if len(queries) < 2:
         raise UsageError("give at least two different texts, as in: embstore cosine bank river")
-    cards = spaces.select(catalog.cards)
-    if all(query.marked for query in queries):  # only occurrences have brackets
-        cards = [card for card in cards if card.unit is Unit.OCCURRENCE] or cards
+    cards = _cards(catalog, queries, spaces)
     chosen, notes = select_layers(cards, layers)
     found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
     notes += [note for query in queries for note in missing_query_notes(catalog, query, found)]

@@ -139,54 +139,6 @@ def word_list(words: WordSource | None, single: str | Iterable[str] | None = ())
     return WordList(tuple(counts), source, ",".join(named[:_MAX_SHOWN]) + more, repeated)
 
 
-@dataclass(frozen=True, slots=True)
-class ItemFilter:
-    """A filter of items; without a condition and words, it keeps all."""
-
-    where: str | None = None
-    words: WordList | None = None
-    limits: Limits = NO_LIMITS
-    common: tuple[str, ...] = ()  # spaces that must all have an item
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether all items are kept."""
-        return self.where is None and self.words is None
-
-    def ids(self, catalog: Catalog, cards: Iterable[Card]) -> Ids | None:
-        """Return the ids of the items to keep, ascending, for some spaces; None for all items.
-
-        Ids may be among them that a space does not have. Of a single space, ``n_tokens`` is a column of ``where``; of
-        items in common, that of each space.
-        """
-        spaces = {card.space: card.unit for card in cards}
-        own: tuple[str | None, ...] = (next(iter(spaces)) if len(spaces) == 1 else None,)
-        if self.common and N_TOKENS in (self.where or ""):
-            own = self.common
-        kept = [] if self.where is None else [catalog.select(self.where, self.limits, space) for space in own]
-        if self.words is not None:
-            listed = [_ids_of_words(catalog, unit, self.words) for unit in set(spaces.values())]
-            kept.append(distinct(np.concatenate(listed)))
-        kept += [catalog.ids(name) for name in self.common]
-        return reduce(partial(np.intersect1d, assume_unique=True), kept) if kept else None
-
-    def check_texts(self, catalog: Catalog, card: Card) -> None:
-        """Raise DamagedError if the filter reads texts, and that of an item of a space is missing."""
-        if self.where is not None or (self.words is not None and card.unit is Unit.OCCURRENCE):
-            catalog.check_texts(card.space)  # an item without a stored text would be left out silently
-
-    def columns(self) -> dict[str, str]:
-        """Return the columns that describe the filter in each row."""
-        columns = {} if self.where is None else {"where": self.where}
-        columns |= {"common": ",".join(self.common)} if self.common else {}
-        if self.words is None:
-            return columns
-        return columns | {"words": self.words.name, "words_sha256": self.words.texts_sha256}
-
-
-ALL_ITEMS = ItemFilter()
-
-
 def _missing_from(catalog: Catalog, card: Card, words: WordList) -> tuple[str, ...]:
     """Return the words of a list without an item in a space."""
     stored = catalog.ids(card.space)
@@ -258,21 +210,38 @@ class Selection:
             object.__setattr__(self, "steps", parse_transforms(self.transforms))
             object.__setattr__(self, "transforms", tuple(step.name for step in self.steps))
 
-    @property
-    def items(self) -> ItemFilter:
-        """The filter of the items, before a sample is drawn from them."""
-        return ItemFilter(self.where, self.words, self.limits, self.common)
+    def ids(self, catalog: Catalog, cards: Iterable[Card]) -> Ids | None:
+        """Return the ids to keep, ascending, for some spaces, before a sample is drawn from them; None for all items.
+
+        Ids may be among them that a space does not have. Of a single space, ``n_tokens`` is a column of ``where``; of
+        items in common, that of each space.
+        """
+        spaces = {card.space: card.unit for card in cards}
+        own: tuple[str | None, ...] = (next(iter(spaces)) if len(spaces) == 1 else None,)
+        if self.common and N_TOKENS in (self.where or ""):
+            own = self.common
+        kept = [] if self.where is None else [catalog.select(self.where, self.limits, space) for space in own]
+        if self.words is not None:
+            listed = [_ids_of_words(catalog, unit, self.words) for unit in set(spaces.values())]
+            kept.append(distinct(np.concatenate(listed)))
+        kept += [catalog.ids(name) for name in self.common]
+        return reduce(partial(np.intersect1d, assume_unique=True), kept) if kept else None
+
+    def check_texts(self, catalog: Catalog, card: Card) -> None:
+        """Raise DamagedError if texts select items, and that of an item of a space is missing."""
+        if self.where is not None or (self.words is not None and card.unit is Unit.OCCURRENCE):
+            catalog.check_texts(card.space)  # an item without a stored text would be left out silently
 
     def select(self, catalog: Catalog, space: str) -> Ids | None:
         """Return the selected ids, ascending; None for all. Without a sample, ids of other spaces may be included."""
-        chosen = self.items.ids(catalog, [catalog.cards[space]])
+        chosen = self.ids(catalog, [catalog.cards[space]])
         return chosen if self.sample is None else self.draw(stored_ids(catalog, space, chosen))
 
     def groups(self, catalog: Catalog, space: str, other: str | None = None) -> "Groups | None":
         """Return the groups of a space's selected items, or of those that it shares with another; None for none."""
         if self.by is None:
             return None
-        kept = self.items.ids(catalog, [catalog.cards[space]])
+        kept = self.ids(catalog, [catalog.cards[space]])
         ids = stored_ids(catalog, space, kept)
         if other not in (None, space):
             ids = np.intersect1d(ids, stored_ids(catalog, str(other)), assume_unique=True)
@@ -289,7 +258,10 @@ class Selection:
 
     def columns(self) -> dict[str, Any]:
         """Return the columns that describe the selection in each row; none if all items are used untransformed."""
-        columns: dict[str, Any] = {**self.items.columns()}
+        columns: dict[str, Any] = {} if self.where is None else {"where": self.where}
+        columns |= {"common": ",".join(self.common)} if self.common else {}
+        if self.words is not None:
+            columns |= {"words": self.words.name, "words_sha256": self.words.texts_sha256}
         if self.sample is not None:
             columns |= {"sample": self.sample, "seed": self.seed}
         columns |= {"transform": " ".join(self.transforms)} if self.transforms else {}
@@ -321,6 +293,9 @@ def check_seed(seed: int) -> None:
     """Raise UsageError if a random seed is negative."""
     if seed < 0:
         raise UsageError(f"seed must be at least 0, not {seed}.")
+
+
+ALL_ITEMS = Selection()
 
 
 def stored_ids(catalog: Catalog, space: str, only: Ids | None = None) -> Ids:

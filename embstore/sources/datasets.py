@@ -24,7 +24,6 @@ from embstore.sources.source import (
     WORD_PAIRS,
     DataFile,
     DatasetSpec,
-    ProgressCallback,
     Source,
     ValueType,
     check_cached,
@@ -336,7 +335,7 @@ def open_dataset(spec: str, dataset: DatasetSpec) -> Source:
     return Source(stored_name, partial(content, size), dataset)
 
 
-def fetch_dataset(name: str, report: ProgressCallback = lambda done, total: None) -> Path | None:
+def fetch_dataset(name: str) -> Path | None:
     """Download the file of a dataset, unless it exists with the right SHA-256."""
     spec = _get_dataset(name)
     if not isinstance(file := spec.content, DataFile):
@@ -345,7 +344,7 @@ def fetch_dataset(name: str, report: ProgressCallback = lambda done, total: None
         return check_cached(spec, file)
     path = path_of(file)
     if not (is_file(path) and file_sha256(path) == file.sha256):
-        download(spec, file, report)
+        download(spec, file)
     return path
 
 
@@ -357,7 +356,7 @@ def _get_dataset(name: str) -> DatasetSpec:
     return spec
 
 
-def fetch_datasets(names: Sequence[str], report: Callable[[str, int, int], None]) -> dict[str, Path | None]:
+def fetch_datasets(names: Sequence[str]) -> dict[str, Path | None]:
     """Download the files of datasets; if one fails, continue with the others before raising an error."""
     for name in names:
         _get_dataset(name)
@@ -365,7 +364,7 @@ def fetch_datasets(names: Sequence[str], report: Callable[[str, int, int], None]
     errors: list[str] = []
     for name in dict.fromkeys(names):
         try:
-            paths[name] = fetch_dataset(name, partial(report, name))
+            paths[name] = fetch_dataset(name)
         except SourceError as error:
             errors.append(str(error))
     if len(errors) == 1 and not paths:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import permutations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from embstore.base import documents
 from embstore.base.errors import SourceError, UnknownNameError, UsageError
@@ -81,31 +81,24 @@ class OwnTable:
 
     def read(self, path: Path) -> Iterator[Row]:
         """Yield the rows of the table."""
-        if self.unit is Unit.OCCURRENCE:
-            yield from self._occurrences(path)
-            return
         *texts, number = self.columns
+        width = 3 if len(texts) == 6 else 1
+        read_number = label_value if self.unit is Unit.OCCURRENCE else number_value
         for place, values in read_records(path, self.name, self.suffix, self.columns, **self.layout):
-            row_texts = [text_value(value, f"{place} ({key})") for key, value in zip(texts, values, strict=False)]
-            row_values = {self.value: number_value(values[-1], f"{place} ({number})")}
-            yield Row(row_texts[0], place, row_values, row_texts[1] if len(row_texts) == 2 else None)
+            sides = [self._side(range(at, at + width), values, place) for at in range(0, len(texts), width)]
+            row_values = {self.value: read_number(values[-1], f"{place} ({number})")}
+            spans = tuple(span for side in sides for span in side.spans)
+            yield Row(sides[0].text, place, row_values, sides[1].text if len(sides) == 2 else None, spans=spans)
 
-    def _occurrences(self, path: Path) -> Iterator[Row]:
-        """Yield the rows of a table of pairs of occurrences."""
-        width = len(self.columns) // 2
-        for place, values in read_records(path, self.name, self.suffix, self.columns, **self.layout):
-            sides = []
-            for first in (0, width):
-                names, cells = self.columns[first : first + width], values[first : first + width]
-                row = Row(text_value(cells[0], f"{place} ({names[0]})"), f"{place} ({names[0]})")
-                if width == 1:
-                    row = remove_brackets(row)
-                else:
-                    row = replace(row, spans=(Targets(span=names[1:]).find(row.text, cells[1:], row.origin),))
-                sides.append(row)
-            score = label_value(values[-1], f"{place} ({self.columns[-1]})")
-            left, right = sides
-            yield Row(left.text, place, {self.value: score}, right.text, spans=(*left.spans, *right.spans))
+    def _side(self, at: range, values: Sequence[object], place: str) -> Row:
+        """Return the text in some columns, with its target if it is of an occurrence."""
+        text, *span = (self.columns[column] for column in at)
+        row = Row(text_value(values[at[0]], f"{place} ({text})"), f"{place} ({text})")
+        if self.unit is not Unit.OCCURRENCE:
+            return row
+        if not span:
+            return remove_brackets(row)
+        return replace(row, spans=(Targets(span=tuple(span)).find(row.text, values[at[1] : at[-1] + 1], row.origin),))
 
 
 def own_datasets() -> dict[str, DatasetSpec]:
@@ -233,12 +226,7 @@ def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
     )  # fmt: skip
 
 
-class _Pair(NamedTuple):
-    """A word with its right answers, and its place in the file."""
-
-    word: str
-    answers: tuple[str, ...]
-    origin: str
+_Pair = tuple[str, tuple[str, ...], str]  # a word, its right answers, and its place in the file
 
 
 def _questions_in(lines: Iterable[str], name: str) -> Iterator[Row]:
@@ -262,7 +250,7 @@ def _questions_in(lines: Iterable[str], name: str) -> Iterator[Row]:
                     raise SourceError(
                         f"{place}: a pair is a word, a tab and its answers (b1/b2), and one of them is empty."
                     )
-                pairs.append(_Pair(word, distinct, place))
+                pairs.append((word, distinct, place))
             else:
                 raise SourceError(
                     f"{place}: {len(words)} {'word' if len(words) == 1 else 'words'}. A line is a section (: name), "
@@ -273,8 +261,8 @@ def _questions_in(lines: Iterable[str], name: str) -> Iterator[Row]:
 
 def _questions(section: str, pairs: list[_Pair]) -> Iterator[Row]:
     """Yield a question for each ordered pair of pairs; the first answer of the first pair is in the question."""
-    for first, second in permutations(pairs, 2):
-        yield _question(section, (first.word, first.answers[0], second.word), second.answers, second.origin)
+    for (first, (answer, *_), _), (second, answers, origin) in permutations(pairs, 2):
+        yield _question(section, (first, answer, second), answers, origin)
 
 
 def _question(section: str, words: tuple[str, str, str], answers: tuple[str, ...], origin: str) -> Row:

@@ -10,6 +10,7 @@ from typing import Self
 
 from embstore.base import atomic, installation
 from embstore.base.errors import SourceError, StoreError
+from embstore.base.progress import Progress, current_observer, ignore
 from embstore.base.space import Unit
 from embstore.sources.files import file_sha256, is_file, status
 from embstore.sources.rows import Blank, Remark, Row, Rows, no_texts
@@ -119,10 +120,8 @@ class File:
 
 VARIABLE = "EMBSTORE_DATA"
 
-ProgressCallback = Callable[[int, int], None]
-"""Callback for progress: bytes received, and total bytes (0 if unknown)."""
-
 TIMEOUT_SECONDS = 30
+_CHUNK_BYTES = 1024
 
 
 def data_folder() -> Path:
@@ -180,15 +179,19 @@ def write_file(path: Path, data: bytes) -> None:
         ) from error
 
 
-def download(spec: DatasetSpec, file: DataFile, report: ProgressCallback) -> None:
+def download(spec: DatasetSpec, file: DataFile) -> None:
     """Download the file of a dataset, check its SHA-256, and write it to the folder of datasets."""
-    import pooch  # type: ignore[import-untyped, unused-ignore]
     import requests  # type: ignore[import-untyped, unused-ignore]
 
-    data = BytesIO()
-    get = pooch.HTTPDownloader(progressbar=_ProgressBar(report), timeout=TIMEOUT_SECONDS)
+    data, observe = BytesIO(), current_observer() or ignore
     try:
-        get(file.address, data, None)
+        with requests.get(file.address, stream=True, timeout=TIMEOUT_SECONDS) as response:
+            response.raise_for_status()
+            total = int(response.headers.get("content-length", 0))  # of what is sent, which may be compressed
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                data.write(chunk)
+                done = min(data.tell(), total or data.tell())
+                observe(Progress("fetch", spec.name, done, total, done / total if total else 0.0))
     except requests.RequestException as error:
         raise SourceError(
             f"{spec.name!r} cannot be downloaded: {_reason(error)}. Download {file.address} by hand, and give the "
@@ -202,30 +205,6 @@ def download(spec: DatasetSpec, file: DataFile, report: ProgressCallback) -> Non
             f"embstore datasets add {spec.name} {file.name}"
         )
     write_file(path_of(file), data.getvalue())
-
-
-class _ProgressBar:
-    """A progress bar for pooch, with tqdm's interface, that reports to a callback."""
-
-    def __init__(self, report: ProgressCallback) -> None:
-        self._report = report
-        self.total = 0
-        self._done = self._last = 0
-
-    def update(self, n_bytes: int) -> None:
-        """Count received bytes, and report the total so far."""
-        self._done += n_bytes
-        # pooch counts whole chunks, so the last one too much, and at the end all bytes once more.
-        now = min(self._done, self.total) if self.total else self._done
-        if now > self._last:
-            self._last = now
-            self._report(now, self.total)
-
-    def reset(self) -> None:
-        self._done = 0
-
-    def close(self) -> None:
-        pass
 
 
 def _reason(error: Exception) -> str:

@@ -271,7 +271,7 @@ class ParquetTable(Table):
 
         with _parquet_file(self.path, self.name) as file:
             n_rows, dictionaries = _plan(file.metadata, columns, self.name)
-        number, count = 1, _Count(self.path, self.name)
+        number, n_chars, n_bytes = 1, 0, self.path.stat().st_size
         with _parquet_file(self.path, self.name, dictionaries) as file:
             batches = file.iter_batches(n_rows, columns=list(columns))
             while True:
@@ -282,7 +282,12 @@ class ParquetTable(Table):
                 if batch is None:
                     return
                 values = [_values(batch.column(column), self.name, column, number) for column in columns]
-                count.add(*values)
+                n_chars += sum(len(value) for column in values for value in column if isinstance(value, str))
+                if n_chars > max(_BOMB_BYTES, _BOMB_RATIO * n_bytes):  # a dictionary repeats a long text for one bit
+                    raise SourceError(
+                        f"{self.name}: {n_bytes:,} bytes unpack to {n_chars:,} characters or more, over {_BOMB_RATIO} "
+                        "times as many, and are not read. If it is what you want, write the texts as .txt or .csv."
+                    )
                 rows = (dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True))
                 yield from enumerate(rows, number)
                 number += batch.num_rows
@@ -324,22 +329,6 @@ def _parquet_file(path: Path, name: str, dictionaries: Sequence[str] = ()) -> It
             raise _damaged(name, error) from error
         with file:
             yield file
-
-
-class _Count:
-    """The characters of a file's texts, counted as they come: a dictionary repeats a long text for one bit."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        self._size, self._name, self._n = path.stat().st_size, name, 0
-
-    def add(self, *columns: list[Any]) -> None:
-        """Add the texts of columns of a batch; raise SourceError if they are a decompression bomb by now."""
-        self._n += sum(len(value) for values in columns for value in values if isinstance(value, str))
-        if self._n > max(_BOMB_BYTES, _BOMB_RATIO * self._size):
-            raise SourceError(
-                f"{self._name}: {self._size:,} bytes unpack to {self._n:,} characters or more, over {_BOMB_RATIO} "
-                "times as many, and are not read. If it is what you want, write the texts as .txt or .csv."
-            )
 
 
 def _damaged(name: str, error: Exception) -> SourceError:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embstore.base.errors import UnknownNameError, UsageError
+from embstore.base.errors import UnknownNameError, UsageError, nearest
 from embstore.base.keywords import Names, as_names
 from embstore.base.messages import is_command_line
-from embstore.base.progress import Observer, Progress, current_observer
+from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
 from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_int, as_layers, as_observer
 
@@ -57,13 +57,8 @@ class BuildMethods(OpenStore):
         """
         from embstore.sources import fetch_datasets
 
-        observer = observe or current_observer()
-
-        def report(name: str, done: int, total: int) -> None:
-            if observer is not None:
-                observer(Progress("fetch", name, done, total, done / total if total else 0.0))
-
-        return fetch_datasets(as_names(names), report)
+        with observing(as_observer(observe)):
+            return fetch_datasets(as_names(names))
 
     @staticmethod
     def add_dataset(
@@ -420,7 +415,6 @@ def _are_names(names: Sequence[str]) -> bool:
 
 def _is_name(name: str, *, may_be_misspelt: bool) -> bool:
     """Return whether a string is, or resembles, the name of a source."""
-    from embstore.base.errors import nearest
     from embstore.sources.datasets import find_dataset, known_datasets
     from embstore.sources.opening import is_known_type
 

@@ -17,33 +17,34 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import SpaceFilter
 from embstore.store.building import BuildMethods
 from embstore.store.lookup import LookupMethods
-from embstore.store.opened import LayerSpec, SpaceFilters, as_int, as_layers, as_limits, as_observer
+from embstore.store.opened import (
+    LayerSpec,
+    SelectionOptions,
+    SpaceFilters,
+    as_filters,
+    as_int,
+    as_layers,
+    as_observer,
+    selection_of,
+)
 
 if TYPE_CHECKING:
     from embstore.explore.serving import Server
     from embstore.query.cite import Bibliography
-    from embstore.query.request import Selection, WordSource
 
 
 class FeatureMethods(BuildMethods, LookupMethods):
     """Map items and measure their drift, reproduce papers, write references, and show a store in a browser."""
 
-    @accepts(SpaceFilter)
+    @accepts(selection_of, SpaceFilter)
     def map(
         self,
         *,
         method: str = "pca",
         layers: LayerSpec = "all",
-        where: str | None = None,
-        words: "WordSource | None" = None,
-        word: Names = (),
-        timeout: float | None = None,
-        memory: str | int | None = None,
-        sample: int | None = None,
-        seed: int = 0,
         force: bool = False,
         observe: Observer | None = None,
-        **filters: Unpack[SpaceFilters],
+        **options: Unpack[SelectionOptions],
     ) -> Table:
         """Map the items of each layer into the plane, and store the maps.
 
@@ -55,15 +56,10 @@ class FeatureMethods(BuildMethods, LookupMethods):
                 (t-SNE on exact nearest neighbours, each layer starting from the map of the one below; needs the extra
                 ``map``).
             layers: Layers that are mapped together, as in :meth:`query`. The axes of ``pca`` are fitted on all of them.
-            where: SQL expression that selects items, as in :meth:`query`.
-            words: Words whose items are mapped, as in :meth:`query`.
-            word: Further such words.
-            timeout: Time limit of ``where`` in seconds; None for no limit.
-            memory: Memory limit of ``where``, as in :meth:`query`.
-            sample: Number of items to draw at random, without replacement; None for all.
-            seed: Random seed of the sample, and of what the method draws; at least 0.
             force: Whether to make maps again that are stored and current.
             observe: Callback for progress.
+            where, words, word, timeout, memory: Filters of items, as in :meth:`query`.
+            sample, seed: Number of items to draw, and random seed of that and of what the method draws.
             models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
 
         Returns:
@@ -78,12 +74,13 @@ class FeatureMethods(BuildMethods, LookupMethods):
         """
         from embstore.query.layer_maps import map_spaces
 
-        spaces, selection = SpaceFilter(**filters), _selection(where, words, word, timeout, memory, sample, seed)
+        spaces, selection = as_filters(options, selection_of)
         with observing(as_observer(observe)):
             return self._ask(
                 lambda catalog: map_spaces(catalog, spaces, as_layers(layers), method, selection, force=force)
             )
 
+    @accepts(selection_of)
     def map_points(
         self,
         space: str,
@@ -91,13 +88,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         *,
         method: str = "pca",
         layers: LayerSpec = "all",
-        where: str | None = None,
-        words: "WordSource | None" = None,
-        word: Names = (),
-        timeout: float | None = None,
-        memory: str | int | None = None,
-        sample: int | None = None,
-        seed: int = 0,
+        **items: Any,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the map of one layer, from the store if it is there, else computed now.
 
@@ -108,13 +99,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
             layer: Number of the layer, ``top``, ``raw`` or ``normed``.
             method: ``pca`` or ``tsne``, as in :meth:`map`.
             layers: Layers that are mapped together, as in :meth:`map`.
-            where: SQL expression that selects items, as in :meth:`query`.
-            words: Words whose items are mapped, as in :meth:`query`.
-            word: Further such words.
-            timeout: Time limit of ``where`` in seconds; None for no limit.
-            memory: Memory limit of ``where``, as in :meth:`query`.
-            sample: Number of items to draw at random, as in :meth:`map`.
-            seed: Random seed, as in :meth:`map`.
+            **items: Selection of items, as in :meth:`map`.
 
         Returns:
             Item ids int64 (n,), ascending, and positions float32 (n, 2), in the same order. Items whose vector is zero
@@ -125,7 +110,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         """
         from embstore.query.layer_maps import map_points
 
-        selection, together = _selection(where, words, word, timeout, memory, sample, seed), as_layers(layers)
+        selection, together = selection_of(**items), as_layers(layers)
         return self._ask(lambda catalog: map_points(catalog, space, str(layer), together, method, selection))
 
     @accepts(SpaceFilter)
@@ -149,7 +134,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         spaces, chosen = SpaceFilter(**filters), None if layers is None else as_layers(layers)
         return self._ask(lambda catalog: stored_maps(catalog, spaces, chosen, method))
 
-    @accepts(SpaceFilter)
+    @accepts(selection_of, SpaceFilter)
     def drift(
         self,
         texts: Names = (),
@@ -160,15 +145,8 @@ class FeatureMethods(BuildMethods, LookupMethods):
         pairs: str = "adjacent",
         against: str | None = None,
         layers: LayerSpec = "all",
-        where: str | None = None,
-        words: "WordSource | None" = None,
-        word: Names = (),
-        timeout: float | None = None,
-        memory: str | int | None = None,
-        sample: int | None = None,
-        seed: int = 0,
         cache: bool = True,
-        **filters: Unpack[SpaceFilters],
+        **options: Unpack[SelectionOptions],
     ) -> Table:
         """Measure how the neighbourhoods of items change over layers, or between two spaces.
 
@@ -187,14 +165,9 @@ class FeatureMethods(BuildMethods, LookupMethods):
             against: Space to compare with, over the items that both have: its first chosen layer with the first, and so
                 on, or with ``pairs="all"`` all with all.
             layers: Layers, as in :meth:`query`.
-            where: SQL expression that selects the items to compare, which are also the only neighbours.
-            words: Words whose items are compared, as in :meth:`query`, and are the only neighbours.
-            word: Further such words.
-            timeout: Time limit of ``where`` in seconds; None for no limit.
-            memory: Memory limit of ``where``, as in :meth:`query`.
-            sample: Number of items to draw at random, without replacement; None for all.
-            seed: Random seed of the sample; at least 0.
             cache: Whether to return stored answers, and to store new ones.
+            where, words, word, timeout, memory, sample, seed: Selection of the items to compare, as in :meth:`query`;
+                they are also the only neighbours.
             models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
 
         Returns:
@@ -213,9 +186,8 @@ class FeatureMethods(BuildMethods, LookupMethods):
 
         wanted, sentences = as_names(texts), as_names(marked)
         queries = tuple(parse_queries(wanted, sentences)) if wanted or sentences else ()
-        selection = _selection(where, words, word, timeout, memory, sample, seed)
+        spaces, selection = as_filters(options, selection_of)
         request = DriftRequest(queries, as_int(most), operator.index(k), pairs, against, selection)
-        spaces = SpaceFilter(**filters)
         return self._ask(lambda catalog: drift(catalog, request, spaces, as_layers(layers), cache=cache))
 
     def reproduce(
@@ -315,7 +287,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         """
         from embstore.explore.serving import Server
 
-        server = Server(self._pinned(), host, port, report or _ignore)
+        server = Server(self._pinned(), host, port, report or (lambda _line: None))
         if open:
             server.open()
         return server
@@ -351,23 +323,3 @@ class FeatureMethods(BuildMethods, LookupMethods):
         reproduction = self.reproduce(recipe, models=models, sentences=sentences, quick=quick)
         options = {"models": as_names(models), "sentences": sentences, "quick": quick or None}
         return report(self._pinned(), reproduction, recipe, options)
-
-
-def _selection(
-    where: str | None,
-    words: "WordSource | None",
-    word: Names,
-    timeout: float | None,
-    memory: str | int | None,
-    sample: int | None,
-    seed: int,
-) -> "Selection":
-    from embstore.query.request import Selection, word_list
-
-    return Selection(
-        where, as_int(sample), operator.index(seed), limits=as_limits(timeout, memory), words=word_list(words, word)
-    )
-
-
-def _ignore(_line: str) -> None:
-    """Report nothing."""

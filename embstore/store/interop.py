@@ -4,22 +4,22 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embstore.base.errors import UsageError
-from embstore.base.keywords import Names, as_names
+from embstore.base.keywords import Names, accepts, as_names
 from embstore.base.progress import Observer
-from embstore.base.space import SPACE_NAME
-from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_layers, as_limits, as_observer
+from embstore.base.space import SPACE_NAME, Unit, parse_member
+from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_layers, as_observer, item_filter
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from embstore.interop.importing import ImportOptions
     from embstore.interop.records import ExportReport, ImportReport
-    from embstore.query.request import WordSource
 
 
 class InteropMethods(OpenStore):
@@ -61,8 +61,6 @@ class InteropMethods(OpenStore):
                 finite; names the row.
             SpaceMismatchError: There is another space of this name; names the differences.
         """
-        from pathlib import Path
-
         from embstore.interop.formats import open_vectors
         from embstore.interop.importing import import_vectors
         from embstore.interop.vector_file import ReadOptions
@@ -116,11 +114,11 @@ class InteropMethods(OpenStore):
             report = import_vectors(folder, [file], options, as_observer(observe), array_digest(texts, values))
         return report if self.url is None else replace(report, store=self.url)
 
+    @accepts(item_filter)
     def export(
         self, dest: str | os.PathLike[str], space: str | None = None, *, format: str | None = None,
-        layers: "LayerSpec | None" = None, where: str | None = None, words: "WordSource | None" = None,
-        word: Names = (), timeout: float | None = None, memory: str | int | None = None, transforms: Names = (),
-        keep: Names = (), force: bool = False, observe: Observer | None = None,
+        layers: "LayerSpec | None" = None, transforms: Names = (), keep: Names = (), force: bool = False,
+        observe: Observer | None = None, **items: Any,
     ) -> "ExportReport":  # fmt: skip
         """Write the vectors of a space to a file or folder in the format of another program.
 
@@ -133,15 +131,12 @@ class InteropMethods(OpenStore):
             format: Name of the format; by default found by the suffix of ``dest``. See the how-to "Take vectors
                 elsewhere".
             layers: Layers, as in :meth:`query`; by default all, or ``top`` if the format has room for one.
-            where: SQL expression over the item columns; None for all items.
-            words: Words whose items are exported, as in :meth:`query`; the notes say which the space has not.
-            word: Further such words.
-            timeout: Time limit of ``where`` in seconds; None for no limit.
-            memory: Memory limit of ``where``, as in :meth:`query`.
             transforms: Transforms, as in :meth:`query`, fitted on the selected items of each layer.
             keep: Columns of the items to export too (:meth:`columns`), or ``"all"`` for all that are stored.
             force: Whether to replace what is there.
             observe: Function that is called with the progress; by default a notebook shows it.
+            **items: Filters of items, as in :meth:`query`: ``where``, ``words``, ``word``, ``timeout``, ``memory``. The
+                notes say which words the space has not.
 
         Returns:
             The files that were written, with their layers, items and bytes.
@@ -151,13 +146,10 @@ class InteropMethods(OpenStore):
             QueryError: No item is selected, or a text does not fit the format; names it.
         """
         from functools import partial
-        from pathlib import Path
 
         from embstore.interop.exporting import ExportRequest, export
-        from embstore.query.request import Selection, word_list
 
-        selection = Selection(where, transforms=as_names(transforms), limits=as_limits(timeout, memory),
-                              words=word_list(words, word))  # fmt: skip
+        selection = replace(item_filter(**items), transforms=as_names(transforms))
         chosen = None if layers is None else as_layers(layers)
         request = ExportRequest(Path(dest), space, chosen, format, selection, as_names(keep), force)
         return self._ask(partial(export, request=request, observe=as_observer(observe)))
@@ -168,7 +160,6 @@ def _options(
     memory: str | int | None,
 ) -> "ImportOptions":  # fmt: skip
     """Return the options of an import."""
-    from embstore.base.space import Unit, parse_member
     from embstore.interop.importing import ImportOptions
 
     chosen = None if layers is None else as_layers(layers)

@@ -14,7 +14,19 @@ from embstore.base.messages import rendered
 from embstore.base.table import Table
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import SpaceFilter
-from embstore.store.opened import LayerSpec, OpenStore, QueryOptions, SpaceFilters, as_layers, as_limits, metric_request
+from embstore.store.opened import (
+    FilterOptions,
+    LayerSpec,
+    OpenStore,
+    QueryOptions,
+    SpaceFilters,
+    as_filters,
+    as_layers,
+    as_limits,
+    item_filter,
+    metric_request,
+    selection_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +36,6 @@ if TYPE_CHECKING:
 
     from embstore.metrics import Metric
     from embstore.metrics.explain import CacheState, Explanation
-    from embstore.metrics.transforms import Step
     from embstore.query.lookup import Embed
     from embstore.query.request import Selection, WordSource
 
@@ -36,7 +47,7 @@ class LookupMethods(OpenStore):
     def query(self, metric: "str | Metric", *, cache: bool = True, **options: Unpack[QueryOptions]) -> Table: ...
     @overload
     def query(self, metric: "str | Metric", *, cache: bool = True, **parameters: Any) -> Table: ...
-    @accepts(SpaceFilter, metric_request)
+    @accepts(SpaceFilter, metric_request, selection_of)
     def query(self, metric: "str | Metric", *, cache: bool = True, **parameters: Any) -> Table:
         """Compute a metric for each space and layer.
 
@@ -93,7 +104,7 @@ class LookupMethods(OpenStore):
         cache = cache and request.metric.package != CALLER
         return self._ask(lambda catalog: query(catalog, request, spaces, layers, cache=cache))
 
-    @accepts(SpaceFilter, metric_request)
+    @accepts(SpaceFilter, metric_request, selection_of)
     def cache_state(self, metric: "str | Metric", **options: Any) -> "CacheState":
         """Return which answers :meth:`query` would take from the store, and which it would compute.
 
@@ -104,7 +115,7 @@ class LookupMethods(OpenStore):
         request, spaces, layers = metric_request(metric, **options)
         return self._ask(lambda catalog: cache_state(catalog, request, spaces, layers))
 
-    @accepts(SpaceFilter, metric_request)
+    @accepts(SpaceFilter, metric_request, selection_of)
     def explain_query(self, metric: "str | Metric", *, cache: bool = True, **options: Any) -> "Explanation":
         """Explain a metric as :meth:`explain` does, and say which answers of a query are stored. Nothing is computed.
 
@@ -157,7 +168,7 @@ class LookupMethods(OpenStore):
 
         return Explanation(as_metric(metric))
 
-    @accepts(SpaceFilter)
+    @accepts(item_filter, SpaceFilter)
     def neighbours(
         self,
         texts: Names = (),
@@ -169,17 +180,12 @@ class LookupMethods(OpenStore):
         download: bool = False,
         allow_pickle: bool = False,
         transforms: Names = (),
-        where: str | None = None,
-        words: "WordSource | None" = None,
-        word: Names = (),
-        timeout: float | None = None,
-        memory: str | int | None = None,
         exact: bool = False,
         positive: Names = (),
         negative: Names = (),
         method: str = "3cosadd",
         vector: "ArrayLike | None" = None,
-        **filters: Unpack[SpaceFilters],
+        **filters: Unpack[FilterOptions],
     ) -> Table:
         """Find the k nearest items of each text by cosine, without the text itself.
 
@@ -197,17 +203,14 @@ class LookupMethods(OpenStore):
                 allow this for stores whose origin you trust.
             allow_pickle: With ``embed``: whether to load pickled weights if there are no safetensors.
             transforms: Transforms, as in :meth:`query`; with any, vectors are scanned, whatever indexes there are.
-            where: SQL expression over the item columns that a neighbour must satisfy.
-            words: Words to search among, as in :meth:`query`; the texts themselves need not be in the list.
-            word: Further words to search among.
-            timeout: Time limit of ``where`` in seconds; None for no limit.
-            memory: Memory limit of ``where``, as in :meth:`query`.
             exact: Whether to scan the vectors, whatever indexes there are.
             positive: Words to add, as ``["king", "woman"]``; a sentence with a word in brackets is an occurrence.
             negative: Words to subtract, as ``["man"]``.
             method: Score of a combination of words: ``3cosadd``, the cosine with the mean of the signed unit vectors;
                 or ``3cosmul``, the product of cosines of Levy & Goldberg (2014), by an exact scan.
             vector: Vector (dim,) of any length but zero, or several (n, dim), of the same dimension as the spaces.
+            where, words, word, timeout, memory: Filters of items, as in :meth:`query`, that a neighbour must satisfy;
+                the texts themselves need not.
             models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
 
         Returns:
@@ -223,11 +226,11 @@ class LookupMethods(OpenStore):
             UnknownNameError: A transform is not known; lists the nearest.
         """
         from embstore.query.neighbours import neighbours
-        from embstore.query.request import ItemFilter, word_list
+        from embstore.query.request import Selection
 
-        spaces, wanted = SpaceFilter(**filters), _wanted(texts, marked, positive, negative, method, vector)
-        steps = _steps(as_names(transforms))
-        candidates = ItemFilter(where, word_list(words, word), as_limits(timeout, memory))
+        wanted = _wanted(texts, marked, positive, negative, method, vector)
+        steps = Selection(transforms=as_names(transforms)).steps
+        spaces, candidates = as_filters(filters, item_filter)
         embedder = _embedder(embed=embed, download=download, allow_pickle=allow_pickle)
         return self._ask(
             lambda catalog: neighbours(
@@ -274,10 +277,11 @@ class LookupMethods(OpenStore):
         """
         from embstore.query.lookup import parse_queries
         from embstore.query.neighbours import cosines
+        from embstore.query.request import Selection
 
         queries = parse_queries(as_names(texts), as_names(marked), "cosine bank river")
         embedder = _embedder(embed=embed, download=download, allow_pickle=allow_pickle)
-        steps, spaces = _steps(as_names(transforms)), SpaceFilter(**filters)
+        steps, spaces = Selection(transforms=as_names(transforms)).steps, SpaceFilter(**filters)
         return self._ask(lambda catalog: cosines(catalog, queries, spaces, as_layers(layers), embedder, steps))
 
     def vectors(
@@ -321,8 +325,8 @@ class LookupMethods(OpenStore):
             raise UnknownNameError("treatment of missing words", missing, ("error", "skip"))
         selection = Selection(where, limits=as_limits(timeout, memory))
         texts = None if words is None else read_texts(words, "words")
-        read = partial(_vectors, space=space, layer=str(layer), selection=selection, columns=as_names(columns))
-        return self._ask(partial(read, words=texts, missing=missing))
+        names = as_names(columns)
+        return self._ask(lambda catalog: _vectors(catalog, space, str(layer), selection, names, texts, missing))
 
     @accepts(SpaceFilter)
     def missing(
@@ -469,14 +473,6 @@ def _wanted(
         combination = parse_combination(positive, negative, method)
         return {"queries": combination.queries, "combination": combination}
     return {"queries": parse_queries(texts, marked)}
-
-
-def _steps(names: tuple[str, ...]) -> "tuple[Step, ...]":
-    if not names:
-        return ()
-    from embstore.metrics.transforms import parse_transforms  # which most questions do not need
-
-    return parse_transforms(names)
 
 
 def _embedder(*, embed: bool, **trust: bool) -> "Embed | None":

@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
 from embstore.base.errors import DamagedError, EmbstoreError, MissingFileError, MissingObjectError, UsageError
-from embstore.base.keywords import Names, as_names
+from embstore.base.keywords import Names, accepts, as_names
 from embstore.base.progress import Observer, current_observer, ignore
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import SpaceFilter
@@ -21,7 +22,7 @@ from embstore.storage.sql.connections import Limits
 if TYPE_CHECKING:
     from embstore.metrics import Metric
     from embstore.query.grouping import Bins
-    from embstore.query.request import MetricRequest, WordSource
+    from embstore.query.request import MetricRequest, Selection, WordSource
     from embstore.storage.remote.remote_store import RemoteStore
 
 T = TypeVar("T")
@@ -193,34 +194,69 @@ class SpaceFilters(TypedDict, total=False):
     revisions: Names
 
 
-class QueryOptions(SpaceFilters, total=False):
-    """Options of a query of any metric. :func:`metric_request` has their defaults, and ``query`` describes them."""
+class FilterOptions(SpaceFilters, total=False):
+    """Filters of spaces and of items. :func:`item_filter` has the defaults of those of items."""
 
-    layers: LayerSpec
     where: str | None
     words: "WordSource | None"
     word: Names
     timeout: float | None
     memory: str | int | None
+
+
+class SelectionOptions(FilterOptions, total=False):
+    """Filters of spaces and of items, and a sample of those. :func:`selection_of` has the defaults of the sample."""
+
     sample: int | None
     seed: int
+
+
+class QueryOptions(SelectionOptions, total=False):
+    """Options of a query of any metric. :func:`metric_request` has the defaults of the others."""
+
+    layers: LayerSpec
     transforms: Names
     by: str | Sequence[str] | None
     bins: "Bins | None"
     common: bool
 
 
-def metric_request(
-    metric: "str | Metric",
+def item_filter(
     *,
-    layers: LayerSpec = "all",
     where: str | None = None,
     words: "WordSource | None" = None,
     word: Names = (),
     timeout: float | None = None,
     memory: str | int | None = None,
-    sample: int | None = None,
-    seed: int = 0,
+) -> "Selection":
+    """Return a selection of items, of which none are drawn."""
+    from embstore.query.request import Selection, word_list
+
+    return Selection(where, limits=as_limits(timeout, memory), words=word_list(words, word))
+
+
+@accepts(item_filter)
+def selection_of(*, sample: int | None = None, seed: int = 0, **items: Any) -> "Selection":
+    """Return a selection of items."""
+    return replace(item_filter(**items), sample=as_int(sample), seed=operator.index(seed))
+
+
+def _divided(options: Mapping[str, Any], declared: type) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options that a TypedDict declares, and the others."""
+    own = {name: options[name] for name in declared.__annotations__ if name in options}
+    return own, {name: value for name, value in options.items() if name not in own}
+
+
+def as_filters(options: Mapping[str, Any], of_items: Callable[..., T]) -> tuple[SpaceFilter, T]:
+    """Return the filter of spaces that options are, and what a function makes of those of items."""
+    of_spaces, others = _divided(options, SpaceFilters)
+    return SpaceFilter(**of_spaces), of_items(**others)
+
+
+def metric_request(
+    metric: "str | Metric",
+    *,
+    layers: LayerSpec = "all",
     transforms: Names = (),
     by: str | Sequence[str] | None = None,
     bins: "Bins | None" = None,
@@ -229,24 +265,24 @@ def metric_request(
 ) -> tuple["MetricRequest", SpaceFilter, str]:
     """Return the request for a metric, the filter of its spaces, and its layers; ``Store.query`` has the arguments."""
     from embstore.metrics import as_metric
-    from embstore.query.metric import make_request
-    from embstore.query.request import Selection, as_given, word_list
+    from embstore.metrics.significance import check_needed
+    from embstore.query.request import MetricRequest, as_given
 
-    filters = {name: parameters.pop(name) for name in SpaceFilters.__annotations__ if name in parameters}
-    # Where a metric has a parameter of its own for words, that is meant.
-    metric = as_metric(metric)
+    options, parameters = _divided(parameters, SelectionOptions)
+    metric, grouping = as_metric(metric), None
     own = {parameter.name for parameter in metric.parameters}
-    words, word = as_given(words), as_names(word)
-    parameters |= {name: value for name, value in (("words", words), ("word", word)) if name in own and value}
-    listed = word_list(None if "words" in own else words, () if "word" in own else word)
-    limits, grouping = as_limits(timeout, memory), None
+    for name, read in (("words", as_given), ("word", as_names)):  # of a metric with such a parameter, that is meant
+        if name in own and (value := read(options.pop(name, None))):
+            parameters[name] = value
     if by is not None or bins is not None:
         from embstore.query.grouping import parse_grouping
 
         grouping = parse_grouping(by if by is None else ",".join(as_names(by)), bins)
-    selection = Selection(where, as_int(sample), operator.index(seed), as_names(transforms), limits, listed, grouping)
-    request = make_request(metric, parameters, selection, common=common)
-    return request, SpaceFilter(**filters), as_layers(layers)
+    spaces, selection = as_filters(options, selection_of)
+    selection = replace(selection, transforms=as_names(transforms), by=grouping)
+    checked = metric.check(parameters)
+    check_needed(metric, checked)
+    return MetricRequest(metric.with_columns_for(checked), checked, selection, common), spaces, as_layers(layers)
 
 
 def as_layers(layers: LayerSpec) -> str:

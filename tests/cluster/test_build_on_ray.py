@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial, partialmethod
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from embstore import Store
 from embstore.base.errors import ClusterError, EncodeError
 from embstore.base.progress import Progress
 from embstore.base.space import Unit
+from embstore.build import on_ray
 from embstore.build.job import Options
-from embstore.build.on_ray import Cluster, ClusterOptions, Patience
+from embstore.build.on_ray import Cluster, ClusterOptions
 from embstore.build.pipeline import build
 from embstore.build.texts import Sources
 from embstore.storage.writer import StoreWriter
@@ -51,7 +52,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for the cluster for as long as it needs on a busy machine, in builds that do not say for how long."""
-    monkeypatch.setattr(Patience, "__init__", partialmethod(Patience.__init__, interrupt_seconds=HUNG_SECONDS))
+    monkeypatch.setattr(on_ray, "INTERRUPT_SECONDS", HUNG_SECONDS)
 
 
 @pytest.fixture(autouse=True)
@@ -189,7 +190,8 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
                 held.unlink()
 
         cluster.order(held.name)
-        options = ClusterOptions(address=cluster.address, workers=1, patience=Patience(start_seconds=1))
+        monkeypatch.setattr(on_ray, "START_SECONDS", 1)
+        options = ClusterOptions(address=cluster.address, workers=1)
         with pytest.raises(KeyboardInterrupt):
             build(
                 root, [Sources((str(words),))], [str(checkpoint)], Options(shard_bytes=3000), observe,

@@ -13,13 +13,17 @@ from embstore.base.errors import ClusterError
 from embstore.base.progress import Progress
 from embstore.base.space import Unit
 from embstore.base.text import Item
+from embstore.build import on_ray
 from embstore.build.job import Options
-from embstore.build.on_ray import ClusterWorker, Patience, RangeJob, RangeOutcome, RangeQueue
+from embstore.build.on_ray import ClusterWorker, RangeJob, RangeOutcome, RangeQueue
 from embstore.build.ranges import RangeResult, RangeTask
 
 pytestmark = pytest.mark.server
 
-PATIENT = Patience(interrupt_seconds=60)
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_ray, "INTERRUPT_SECONDS", 60)
 
 
 class Died(Exception):
@@ -99,12 +103,10 @@ def tasks(*ranges: str) -> Iterator[RangeTask]:
         yield RangeTask(number, (), Options(), windows)
 
 
-def queue_of(
-    workers: list[Worker], *jobs: Iterator[RangeTask], seen: list[Progress] | None = None, patience: Patience = PATIENT
-) -> RangeQueue:
+def queue_of(workers: list[Worker], *jobs: Iterator[RangeTask], seen: list[Progress] | None = None) -> RangeQueue:
     listed = [RangeJob(f"requirement {at}", each) for at, each in enumerate(jobs)]  # type: ignore[arg-type]
     observe = (lambda _: None) if seen is None else seen.append
-    return RangeQueue(Local(), [ClusterWorker(worker) for worker in workers], listed, observe, patience)
+    return RangeQueue(Local(), [ClusterWorker(worker) for worker in workers], listed, observe)
 
 
 def done(outcomes: list[RangeOutcome]) -> list[tuple[int, tuple[str, ...]]]:
@@ -181,7 +183,8 @@ def test_after_an_interrupt_the_ranges_that_end_soon_are_yielded() -> None:
     assert "2 ranges of texts, for up to 60 s (Ctrl-C again ends at once)" in [progress.subject for progress in seen]
 
 
-def test_the_time_after_an_interrupt_is_limited() -> None:
+def test_the_time_after_an_interrupt_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_ray, "INTERRUPT_SECONDS", 0.2)
     worker = Worker()
 
     def encode(task: RangeTask) -> Any:
@@ -191,11 +194,11 @@ def test_the_time_after_an_interrupt_is_limited() -> None:
     worker._encode = encode
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        [*queue_of([worker], tasks("a"), patience=Patience(interrupt_seconds=0.2)).outcomes()]
+        [*queue_of([worker], tasks("a")).outcomes()]
     assert time.monotonic() - began >= 0.2
 
 
-def test_what_is_waited_for_is_said() -> None:
+def test_what_is_waited_for_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     worker, seen = Worker(), []
     worker.is_silent = True
 
@@ -203,7 +206,8 @@ def test_what_is_waited_for_is_said() -> None:
         seen.append(progress)
         worker.is_silent = False
 
-    queue = queue_of([worker], tasks("a"), patience=Patience(start_seconds=0.1))
+    monkeypatch.setattr(on_ray, "START_SECONDS", 0.1)
+    queue = queue_of([worker], tasks("a"))
     queue._observe = observe
     assert done([*queue.outcomes()]) == [(0, ("a",))]
     assert [(each.stage, each.subject) for each in seen] == [("wait", "1 worker: see `ray status` for what is free")]

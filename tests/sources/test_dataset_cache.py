@@ -100,8 +100,6 @@ def test_what_is_not_there_says_how_to_get_it_by_hand(server: Server, data: Path
     assert not data.exists()
 
 
-# pooch leaves a response that is refused open, for the collector to close.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_all_are_tried_and_each_that_cannot_be_had_is_said(server: Server, data: Path) -> None:
     del server.files["sts-test.csv"]
     with pytest.raises(SourceError) as caught:
@@ -121,8 +119,6 @@ def test_all_are_tried_and_each_that_cannot_be_had_is_said(server: Server, data:
     assert server.requested == []
 
 
-# pooch leaves a response that breaks off open, for the collector to close.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_a_download_that_breaks_off_is_not_kept(server: Server, data: Path) -> None:
     server.missing_bytes = 10
     with pytest.raises(SourceError, match=r"cannot be downloaded: .*by hand"):
