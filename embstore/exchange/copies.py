@@ -314,10 +314,9 @@ def rest_of_copy(n_files: int, n_bytes: int) -> Table:
 
 def _place(key: str, paths: StorePaths) -> tuple[Path, str]:
     """Return the folder or file that a file is reported with, and the noun that is counted there."""
-    kind, name = names.kind_of(key), Path(key)
+    kind, space = names.kind_of(key), names.space_of(key)
     assert kind is not None
-    if kind in (names.CARDS, names.MERGED) or kind.by_space:
-        space = name.parent.name.removeprefix(names.SPACES.prefix) if kind.by_space else name.stem
+    if space is not None:
         return paths.embeddings(space), kind.noun
     return (paths.root / key if kind is names.DATASETS else paths.root / kind.folder), kind.noun
 

@@ -53,13 +53,8 @@ def read_back(path: Path) -> None:
         faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
 
 
-def _renew_lock() -> None:
-    global _limits
-    _limits = Lock()
-
-
 if hasattr(os, "register_at_fork"):  # a lock of another thread would stay locked in the child
-    os.register_at_fork(after_in_child=_renew_lock)
+    os.register_at_fork(before=_limits.acquire, after_in_parent=_limits.release, after_in_child=_limits.release)
 
 
 @contextmanager

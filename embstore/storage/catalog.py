@@ -188,14 +188,6 @@ class Catalog:
         sql = f"SELECT item_id FROM {FILES} WHERE unit = $unit"
         return distinct(self.reader.columns(sql, self.item_files, unit=unit.value)["item_id"])
 
-    def create_item_view(self, connection: "duckdb.DuckDBPyConnection") -> None:
-        """Create the temporary view ``items`` of all items on a connection, for embstore's own SQL."""
-        body = "SELECT NULL::BIGINT AS item_id, '' AS unit, '' AS text, NULL::BIGINT AS context_id WHERE false"
-        if self.item_files:
-            listed = ", ".join(map(connections.quote, connections.literal(self.item_files)))
-            body = f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW items AS {body}")
-
     def items(self, ids: Iterable[int]) -> dict[int, Item]:
         """Return the stored items with these ids, by id; an occurrence includes its sentence."""
         return self._tables.items(ids)

@@ -2,6 +2,7 @@ import gc
 import os
 import signal
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import duckdb
 import pyarrow as pa
@@ -24,7 +25,7 @@ def test_connections_have_temporary_tables_of_their_own() -> None:
 
 
 def test_it_is_shared_while_somebody_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "_current", lambda: None)  # as in a process that has no store open
+    monkeypatch.setattr(connections, "_instances", WeakValueDictionary())  # as in a process that has no store open
     first = connections.open_shared()
     assert connections.open_shared() is first
     first.connect().execute("CREATE TABLE kept AS SELECT 1 AS n")

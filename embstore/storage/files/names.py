@@ -151,6 +151,14 @@ def kind_of(key: str) -> Kind | None:
     return None
 
 
+def space_of(key: str) -> str | None:
+    """Return the name of the space that the file at a path is of; None for a file of no space."""
+    kind = kind_of(key)
+    if kind is not None and kind.by_space:
+        return SPACES.name(key.split("/")[1])
+    return kind.name(key.rpartition("/")[2]) if kind in (CARDS, MERGED) else None
+
+
 def is_file_key(key: str) -> bool:
     """Return whether a text is the path, below a store's folder, of a file that a manifest may name."""
     kind = kind_of(key)

@@ -41,7 +41,7 @@ from embstore.storage.files.unpacked import unpacked_limit
 from embstore.storage.files.vectors import LayerVectors, shard_row_groups
 from embstore.storage.maintenance.part_tables import joined
 from embstore.storage.parquet.writer import to_table
-from embstore.storage.transaction.commit import replace_tables, replacing
+from embstore.storage.transaction.commit import replacing, rewrite_tables
 from embstore.storage.transaction.manifest import committed_shards, list_parts, read_cards
 
 TABLE_BYTES = 32 << 20
@@ -149,8 +149,9 @@ def compact_tables(paths: StorePaths, folder: Path, groups: Sequence[Sequence[Pa
         table = joined(paths.root, files) if folder == paths.columns else _merged_rows(files)
         if most_unpacked(table) > unpacked_limit() // 2:  # by values that are null where tables have different columns
             continue
-        old = tuple(file.stem for file in files)
-        yield Compacted(replace_tables(paths, folder, old, table), old, len(table))
+        first, *others = files
+        [path] = rewrite_tables(paths, folder, [(first, table), *((file, None) for file in others)])
+        yield Compacted(path, tuple(file.stem for file in files), len(table))
 
 
 def plan_tables(paths: StorePaths, folder: Path) -> list[tuple[Path, ...]]:

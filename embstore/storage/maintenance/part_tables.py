@@ -21,7 +21,7 @@ from embstore.storage.maintenance.file_checks import Problem
 from embstore.storage.parquet.footer import read_columns
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import NamedFiles, Reader
-from embstore.storage.transaction.commit import Change, commit, replace_tables, rewrite_tables
+from embstore.storage.transaction.commit import Change, commit, rewrite_tables
 from embstore.storage.transaction.manifest import list_parts
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def rewrite_table(paths: StorePaths, path: Path, ids: Ids, rows: pa.Table | None
     copy = paths.damaged_path(path)
     disk.make_folder(copy.parent)
     disk.copy(path, copy)
-    replace_tables(paths, path.parent, [path.stem], rows)
+    rewrite_tables(paths, path.parent, [(path, rows)])
 
 
 def move_out(paths: StorePaths, path: Path) -> Path:

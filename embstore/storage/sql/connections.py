@@ -5,13 +5,12 @@ DuckDB is imported where it is used: loading it takes as long as the rest of a s
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
-from weakref import ref
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +57,8 @@ class Shared:
         return self._connection.cursor()
 
 
-_lock = Lock()
-_current: Callable[[], Shared | None] = lambda: None  # noqa: E731
+_instances: WeakValueDictionary[int, Shared] = WeakValueDictionary()
+"""Open instance of each process: a forked one does not have the threads of that of the process before."""
 
 
 def version() -> str:
@@ -71,28 +70,12 @@ def version() -> str:
 
 def open_shared() -> Shared:
     """Return the DuckDB instance of the process, and open it if there is none."""
-    global _current
-    with _lock:
-        found = _current()
-        if found is None:
-            found = Shared()
-            _current = ref(found)
-        return found
+    return current() or _instances.setdefault(os.getpid(), Shared())
 
 
 def current() -> Shared | None:
     """Return the DuckDB instance of the process, or None if it is not open."""
-    return _current()
-
-
-def _forget_in_child() -> None:
-    """Forget the DuckDB instance in a forked process, which does not have its threads."""
-    global _lock, _current
-    _lock, _current = Lock(), lambda: None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+    return _instances.get(os.getpid())
 
 
 def connect(root: Path) -> "duckdb.DuckDBPyConnection":

@@ -103,9 +103,8 @@ class Snapshot:
             else:
                 yield from self.parts(paths, files[0].parent).missing
 
-    def is_named(self, paths: StorePaths, path: Path) -> bool:
+    def is_named(self, key: str) -> bool:
         """Return whether a file makes up the store, or is the summary of a shard that does."""
-        key = paths.key(path)
         if key.startswith("summaries/"):
             key = "embeddings/" + key.removeprefix("summaries/")
         return key in self.files
