@@ -112,11 +112,11 @@ def slices(stop: int, size: int, start: int = 0) -> list[slice]:
     return [slice(first, min(stop, first + size)) for first in range(start, stop, size)]
 
 
-def in_threads(function: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
-    """Apply a function as ``map`` does, in up to eight threads; return the results in order."""
+def in_threads(function: Callable[..., T], *arguments: Iterable[Any], n_threads: int = _THREADS) -> list[T]:
+    """Apply a function as ``map`` does, in up to eight threads by default; return the results in order."""
     from concurrent.futures import ThreadPoolExecutor  # loads logging, and what comes from summaries needs no threads
 
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(n_threads) as pool:
         return list(pool.map(function, *arguments))
 
 

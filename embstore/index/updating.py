@@ -1,7 +1,7 @@
 """Keep the indexes of a space up to date with its shards: an index covers all shards of its layer."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -184,21 +184,11 @@ class _Work:
     def _names(self) -> list[str]:
         return [shard.name for shard in self.shards]
 
-    def _blocks(self, shards: Sequence[Shard]) -> "_Blocks":
-        return _Blocks(LayerVectors(shards, self.layer.id, self.card.dim))
+    def _blocks(self, shards: Sequence[Shard]) -> LayerVectors:
+        return LayerVectors(shards, self.layer.id, self.card.dim)
 
     def _gather(self, ids: Ids) -> tuple[Ids, Block]:
         return LayerVectors(self.shards, self.layer.id, self.card.dim, ids).gather()
-
-
-@dataclass(frozen=True, slots=True)
-class _Blocks:
-    """The ids and vectors of a layer, block by block; each iteration reads them again."""
-
-    vectors: LayerVectors
-
-    def __iter__(self) -> Iterator[tuple[Ids, Block]]:
-        return self.vectors.blocks()
 
 
 def _needed(

@@ -150,7 +150,7 @@ def _verify(paths: StorePaths, deep: bool, quick: QuickCheck | None) -> list[Pro
 
     cards = list(_cards(paths, snapshot, problems))
     # Listed once, before the texts are read, as readers do, since a build may be running.
-    spaces = [paths.as_shards(card.space, listed(paths.embeddings(card.space))) for card in cards]
+    spaces = [[*map(Shard, listed(paths.embeddings(card.space)))] for card in cards]
     tables = {kind: listed(paths.root / kind.folder) for kind in names.TABLES}
     problems += catch_unreadable(missing_files(paths, snapshot))
     problems += [
@@ -249,8 +249,7 @@ def verify_index(
             if len(np.setdiff1d(found, ids)) or len(found) != stored.n or stored.n + stored.n_zero != len(ids):
                 yield Problem(path, "its item ids are not those of the shards that its card names")
             elif deep:
-                blocks = LayerVectors(shards, layer.id, card.dim).blocks()
-                for item in itertools.islice(index.differing_items(path, blocks), 1):
+                for item in itertools.islice(index.differing_items(path, LayerVectors(shards, layer.id, card.dim)), 1):
                     yield Problem(path, f"the vector of item {item} in it is not the one in the shard")
     except MissingFileError:  # a build removed it in the meantime
         return

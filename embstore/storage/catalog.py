@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +21,7 @@ from embstore.storage.files.datasets import rebuild_remedy, stored_kinds, stored
 from embstore.storage.files.derived import add_summaries, check_summary, read_merged
 from embstore.storage.files.item_columns import ColumnTables, built_in_table
 from embstore.storage.files.items import ItemTables, PartChecks, file_hash
-from embstore.storage.files.paths import StorePaths, check_marker
+from embstore.storage.files.paths import Shard, StorePaths, check_marker
 from embstore.storage.files.vectors import LayerVectors, read_items
 from embstore.storage.sql import connections
 from embstore.storage.sql.connections import NO_LIMITS, Limits
@@ -80,7 +80,7 @@ class Catalog:
             [paths.items, paths.columns, paths.skipped, *map(paths.embeddings, self.cards)],
             lambda folder: snapshot.parts(paths, folder),
         )
-        self.shards = Deferred(self.cards, lambda space: paths.as_shards(space, parts[paths.embeddings(space)].files))
+        self.shards = Deferred(self.cards, lambda space: tuple(map(Shard, parts[paths.embeddings(space)].files)))
         if self._is_mirror:  # to list all parts would take requests
             return True
         return not (any(listed.missing for listed in parts.values()) and is_outdated(paths, snapshot))
@@ -317,15 +317,12 @@ class Deferred(Mapping[K, V]):
     """Mapping of known keys, in order, whose values are computed at their first use."""
 
     def __init__(self, keys: Iterable[K], compute: Callable[[K], V]) -> None:
-        self._keys, self._compute = dict.fromkeys(keys), compute
-        self._values: dict[K, V] = {}
+        self._keys, self._computed = dict.fromkeys(keys), cache(compute)
 
     def __getitem__(self, key: K) -> V:
-        if key not in self._values:
-            if key not in self._keys:
-                raise KeyError(key)
-            self._values[key] = self._compute(key)
-        return self._values[key]
+        if key not in self._keys:
+            raise KeyError(key)
+        return self._computed(key)
 
     def __contains__(self, key: object) -> bool:
         return key in self._keys

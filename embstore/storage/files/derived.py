@@ -127,7 +127,7 @@ def read_answer(paths: StorePaths, question: Question) -> Answer | None:
 def stored_metrics(paths: StorePaths) -> set[str]:
     """Return the names of the metrics that have stored answers; damaged ones do not count."""
     found = set()
-    for path in paths.answer_files():
+    for path in paths.files_of(names.ANSWERS):
         with suppress(DamagedError, FileNotFoundError):
             found.add(_read(path)[0]["metric"]["name"])
     return found
@@ -154,7 +154,7 @@ def write_answer(paths: StorePaths, question: Question, answer: Answer) -> None:
 
 def trim_answers(paths: StorePaths, max_bytes: int = MAX_TOTAL_BYTES) -> None:
     """Delete the oldest answers until the others take at most ``max_bytes`` on disk."""
-    files = [(path, disk.status(path)) for path in paths.answer_files()]
+    files = [(path, disk.status(path)) for path in paths.files_of(names.ANSWERS)]
     total = sum(disk_space(status.st_size) for _, status in files)
     for path, status in sorted(files, key=lambda file: file[1].st_mtime_ns):
         if total <= max_bytes:

@@ -129,7 +129,7 @@ def stage_shard(temp: Path, paths: StorePaths, content: ShardContent) -> StagedS
         if writing is not None:
             writing.result()
         digest = shard_file.close()
-    [shard] = paths.as_shards(card.space, [names.PARTS.path(paths.embeddings(card.space), f"part-{digest[:16]}")])
+    shard = Shard(names.PARTS.path(paths.embeddings(card.space), names.part_name(digest)))
     return StagedShard(temp, shard, summary_table(shard, digest, disk.size(temp), layers, summaries))
 
 

@@ -16,7 +16,6 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +158,7 @@ def committing(paths: StorePaths, change: Change) -> Iterator[None]:
                 if not snapshot.is_named(paths.key(path)):
                     disk.remove(path, missing_ok=True)
                     if names.kind_of(paths.key(path)) is names.SHARDS:
-                        disk.remove(paths.summary_of(path), missing_ok=True)
+                        disk.remove(Shard(path).summary_path, missing_ok=True)
         raise
 
 
@@ -249,18 +248,16 @@ def forget_missing(paths: StorePaths, folders: Iterable[Path]) -> list[Path]:
 
 
 @contextmanager
-def replacing(paths: StorePaths, folder: Path, replaced: Replaced) -> Iterator[None]:
-    """Replace part files of a folder atomically: write new ones within the context, delete the old ones at its end.
+def replacing(paths: StorePaths, replaced: Mapping[Path, tuple[Path, ...]]) -> Iterator[None]:
+    """Replace shards atomically: write new ones within the context, delete the old ones of each at its end.
 
     Indexes and maps that cover old shards then cover the new ones, which contain the same vectors.
     """
-    part = partial(names.PARTS.path, folder)
-    change = Change(replaced={part(new): tuple(map(part, old)) for new, old in replaced.items()})
+    change = Change(replaced=replaced)
     with committing(paths, change):
         yield
     finish_replacements(paths)
-    shards = (path for path in change.all_removed if names.kind_of(paths.key(path)) is names.SHARDS)
-    _remove(filter(disk.exists, [*change.all_removed, *map(paths.summary_of, shards)]))
+    _remove(path for old in map(Shard, change.all_removed) for path in (old.path, old.summary_path))
 
 
 def rewrite_tables(
@@ -300,7 +297,7 @@ def remove_space(paths: StorePaths, space: str) -> None:
     import pyarrow.compute as pc  # as slow as the rest of pyarrow, and not needed to commit
 
     named = json.dumps(space).encode()
-    for path in paths.answer_files():
+    for path in paths.files_of(names.ANSWERS):
         with suppress(FileNotFoundError):  # a query removed it meanwhile
             if named in disk.read(path):
                 disk.remove(path)
