@@ -316,8 +316,7 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
     stored = catalog.ids(card.space)
     if metric.needs == "word contexts":
         ids = {text: item for words in inputs.values() for text, item in zip(words.texts, words.ids, strict=True)}
-        with catalog.with_own_connection() as snapshot:
-            inputs["contexts"] = found = Contexts(*group_occurrences(snapshot, card.space, "word", [*ids]))
+        inputs["contexts"] = found = Contexts(*group_occurrences(catalog, card.space, "word", [*ids]))
         stored = np.array([ids[found.names[group]] for group in np.unique(found.groups)], np.int64)
     notes += check_stored(card, sets.values(), stored, values["missing"])
     return [Case(inputs, {}, tuple(notes))]
@@ -388,8 +387,7 @@ def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
             )
         from embstore.storage.item_lookup import group_occurrences
 
-        with catalog.with_own_connection() as snapshot:
-            inputs["contexts"] = Contexts(*group_occurrences(snapshot, card.space, "word"))
+        inputs["contexts"] = Contexts(*group_occurrences(catalog, card.space, "word"))
     poles = [name for name in ("positive", "negative") if values.get(name) is not None]
     if poles and values["value"] != "axis":
         raise UsageError(f"⦃{poles[0]}⦄ is a pole of an axis: add ⦃value=axis⦄, or leave it out.")
@@ -433,8 +431,7 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
     if "per_sentence" in values:
         by = "sentence"
     words = values.get("word", ())
-    with catalog.with_own_connection() as snapshot:
-        occurrences = Contexts(*group_occurrences(snapshot, card.space, by, words))
+    occurrences = Contexts(*group_occurrences(catalog, card.space, by, words))
     missing = np.flatnonzero(np.bincount(occurrences.groups, minlength=len(occurrences.names)) == 0)
     if len(missing):
         raise _not_stored(catalog, card.space, occurrences.names[missing[0]], folded=by == "folded word")

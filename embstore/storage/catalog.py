@@ -1,8 +1,6 @@
 """List and query the contents of a store as of the moment it was opened."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from copy import copy
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,7 +21,6 @@ from embstore.storage.files.item_columns import ColumnTables, built_in_table
 from embstore.storage.files.items import ItemTables, PartChecks, file_hash
 from embstore.storage.files.paths import Shard, StorePaths, check_marker
 from embstore.storage.files.vectors import LayerVectors, read_items
-from embstore.storage.sql import connections
 from embstore.storage.sql.connections import NO_LIMITS, Limits
 from embstore.storage.sql.reader import FILES, Reader
 from embstore.storage.transaction.manifest import is_outdated, read_named_card, read_snapshot
@@ -54,16 +51,6 @@ class Catalog:
         self._dataset_files = self.paths.files_of(names.DATASETS)
         self._part_checks = PartChecks()
         self.reader = Reader(self.paths.root)
-
-    @contextmanager
-    def with_own_connection(self) -> Iterator["Catalog"]:
-        """Yield a copy of the catalog with its own DuckDB, whose memory is released at the end of the context."""
-        other = copy(self)
-        for name in ("users_sql", "_tables", "columns"):  # they read over the connection of this catalog
-            other.__dict__.pop(name, None)
-        with connections.connect(self.paths.root) as connection:
-            other.reader = Reader(self.paths.root, connection)
-            yield other
 
     def _list(self) -> bool:
         """List the files of the store; return False if one is missing since another process has removed it."""

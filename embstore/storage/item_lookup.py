@@ -13,7 +13,7 @@ from embstore.base.text import N_TOKENS, escaped
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.item_columns import BUILT_IN, ColumnValues, computed, is_token_column, token_column
 from embstore.storage.sql import connections, interruptible
-from embstore.storage.sql.reader import FILES
+from embstore.storage.sql.reader import FILES, Reader
 
 _HOW_TO_KEEP = "To store columns of a source: ⦃embstore build FILE --column text --keep NAME⦄"
 
@@ -105,22 +105,22 @@ def group_occurrences(
     catalog.check_texts(space)
     # Checks each table of items against the SHA-256 in its name.
     ids = np.intersect1d(catalog.ids_of_unit(Unit.OCCURRENCE), catalog.ids(space), assume_unique=True)
-    reader, files, connection = catalog.reader, catalog.item_files, catalog.reader.connection
-    if words and by == "folded word":
-        words = [interruptible.rows(connection, "SELECT lower(?)", [word])[0][0] for word in words]
-    names = tuple(dict.fromkeys(words))
-    if not len(ids):
-        return ids, np.empty(0, np.int64), names
-    condition, values = ("WHERE list_contains($words, name)", {"words": list(names)}) if names else ("", {})
-    place = "list_position($words, name)" if names else "row_number() OVER (ORDER BY name NULLS LAST)"
-    of_names = _SENTENCES if by == "sentence" else "CROSS JOIN LATERAL (SELECT key AS name)"
-    with connections.with_ids(connection, "wanted", ids):
+    if not (files := catalog.item_files):
+        return ids, np.empty(0, np.int64), tuple(words)
+    # A DuckDB of its own: the memory for all texts is released with it.
+    with connections.connect(catalog.paths.root) as connection, connections.with_ids(connection, "wanted", ids):
+        reader = Reader(catalog.paths.root, connection)
+        if by == "folded word":
+            words = [interruptible.rows(connection, "SELECT lower(?)", [word])[0][0] for word in words]
+        names = tuple(dict.fromkeys(words))
+        condition, values = ("WHERE list_contains($words, name)", {"words": list(names)}) if names else ("", {})
+        place = "list_position($words, name)" if names else "row_number() OVER (ORDER BY name NULLS LAST)"
+        of_names = _SENTENCES if by == "sentence" else "CROSS JOIN LATERAL (SELECT key AS name)"
         groups = _GROUPS.format(key=_KEYS[by], files=FILES, place=place, names=of_names, condition=condition)
         reader.run(interruptible.execute, groups, files, **values)
         columns = reader.columns(_PLACES.format(key=_KEYS[by], files=FILES), files)
-    if not names:
-        names = tuple(row[0] for row in interruptible.rows(connection, "SELECT name FROM groups ORDER BY place"))
-    interruptible.execute(connection, "DROP TABLE groups")
+        if not names:
+            names = tuple(row[0] for row in interruptible.rows(connection, "SELECT name FROM groups ORDER BY place"))
     if None in names[-1:]:
         raise DamagedError(
             f"a sentence of {space} has no text in {catalog.paths.items}: a table is lost. Build the same sources "
