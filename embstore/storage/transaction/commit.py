@@ -314,6 +314,8 @@ def remove_space(paths: StorePaths, space: str) -> None:
                 yield path, others if len(others) else None
 
     rewrite_tables(paths, paths.skipped, of_others(), gone)
+    for folder in paths.folders_of(space):  # with whatever else is in them
+        disk.remove_tree(folder)
     recover(paths)
 
 
