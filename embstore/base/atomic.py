@@ -5,17 +5,14 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
 from embstore.base import checksum, disk, documents
 from embstore.base.errors import DamagedError, FileAccessError, StoreError, UnsupportedFormatError
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 _TEMPORARY = r"\.[0-9]+-[0-9a-f]+\.tmp"
 
@@ -79,32 +76,6 @@ def discard(path: Path) -> None:
     """Remove a temporary file or folder if it exists; if that fails, it is left to the next writer."""
     with suppress(FileAccessError):
         disk.remove_tree(path)
-
-
-@contextmanager
-def background_sync(file: BinaryIO, path: Path) -> Iterator[Callable[[], None]]:
-    """Provide a function that starts flushing the data written so far to the disk, and returns at once.
-
-    The last sync of a large file, before it is renamed, then takes less time.
-    """
-    from concurrent.futures import ThreadPoolExecutor  # loads logging, and most readers write nothing
-
-    with ThreadPoolExecutor(1, "embstore-disk") as pool:
-        pending: Future[None] | None = None
-
-        def start() -> None:
-            nonlocal pending
-            if pending is None or pending.done():
-                finish()
-                file.flush()
-                pending = pool.submit(disk.sync_open, file, path)
-
-        def finish() -> None:  # the system reports a write error once, so no result may be dropped
-            if pending is not None:
-                pending.result()
-
-        yield start
-        finish()
 
 
 def publish(source: Path, target: Path) -> None:

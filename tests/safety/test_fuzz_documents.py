@@ -60,7 +60,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
     old, new = (folder / f"{name}.parquet" for name in _PARTS[:2])
     for part in (old, new):
         part.write_bytes(b"x")
-        commit(paths, Change((part,)) if part == old else Change(replaced={part: (old,)}))
+        commit(paths, Change((part,)) if part == old else Change((part,), (old,), {part: (old,)}))
     newest = paths.manifest(paths.manifest_numbers()[-1])
     card = synthetic_card(n_blocks=2, unit="occurrence")
     index = paths.indexes(card.space) / "layer=00.faiss"

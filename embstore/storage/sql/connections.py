@@ -232,6 +232,10 @@ def literal(files: Iterable[Path]) -> list[str]:
     return [path if "\\" in path else re.sub(r"[*?\[]", r"[\g<0>]", path) for path in paths]
 
 
+SQL_TYPES = {"int64": "BIGINT", "float64": "DOUBLE", "bool": "BOOLEAN", "string": "VARCHAR"}
+"""DuckDB's name of each type of columns."""
+
+
 def quote(text: str) -> str:
     """Return ``text`` as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"

@@ -45,29 +45,14 @@ class Change:
 
     added: tuple[Path, ...] = ()  # they exist
     removed: tuple[Path, ...] = ()
-    replaced: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)  # new part files, with old ones of the rows
-
-    @property
-    def all_added(self) -> tuple[Path, ...]:
-        """All files that make up the store from now on."""
-        return (*self.added, *self.replaced)
-
-    @property
-    def all_removed(self) -> tuple[Path, ...]:
-        """All files that no longer do."""
-        old = (path for paths in self.replaced.values() for path in paths)
-        kept = {*self.all_added}
-        return tuple(path for path in dict.fromkeys((*self.removed, *old)) if path not in kept)
+    replaced: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)  # of added shards, the removed ones in them
 
 
 def commit(paths: StorePaths, change: Change) -> None:
     """Commit a change; one that changes nothing writes nothing."""
-    added = {paths.key(path): _properties(path) for path in change.all_added}
-    removed = [paths.key(path) for path in change.all_removed]
-    replaced = {
-        paths.key(new): [key for path in old if (key := paths.key(path)) not in added]
-        for new, old in change.replaced.items()
-    }
+    added = {paths.key(path): _properties(path) for path in change.added}
+    removed = [key for key in map(paths.key, change.removed) if key not in added]
+    replaced = {paths.key(new): [*map(paths.key, old)] for new, old in change.replaced.items()}
     while True:
         base = read_snapshot(paths)
         if lost := [key for old in replaced.values() for key in old if key not in base.files]:
@@ -154,7 +139,7 @@ def committing(paths: StorePaths, change: Change) -> Iterator[None]:
     except BaseException:
         with suppress(DamagedError, FileAccessError):
             snapshot = read_snapshot(paths)
-            for path in change.all_added:
+            for path in change.added:
                 if not snapshot.is_named(paths.key(path)):
                     disk.remove(path, missing_ok=True)
                     if names.kind_of(paths.key(path)) is names.SHARDS:
@@ -253,11 +238,11 @@ def replacing(paths: StorePaths, replaced: Mapping[Path, tuple[Path, ...]]) -> I
 
     Indexes and maps that cover old shards then cover the new ones, which contain the same vectors.
     """
-    change = Change(replaced=replaced)
-    with committing(paths, change):
+    old = tuple(path for each in replaced.values() for path in each if path not in replaced)
+    with committing(paths, Change((*replaced,), old, replaced)):
         yield
     finish_replacements(paths)
-    _remove(path for old in map(Shard, change.all_removed) for path in (old.path, old.summary_path))
+    _remove(path for shard in map(Shard, old) for path in (shard.path, shard.summary_path))
 
 
 def rewrite_tables(
