@@ -101,10 +101,10 @@ def verify(root: Path, *, deep: bool = False, quick: QuickCheck | None = None) -
     """
     paths = StorePaths(disk.resolved(root))
     while True:
-        before, files = _unless_unreadable(read_snapshot, paths), _unless_unreadable(StorePaths.contents, paths)
+        before, contents = _unless_unreadable(read_snapshot, paths), _unless_unreadable(StorePaths.contents, paths)
+        files = contents.files if contents else []
         n_parts = sum(
-            path.suffix in (".parquet", ".faiss") and path.parent.parent.name != "summaries"
-            for path in (files.files if files else ())
+            path.suffix in (".parquet", ".faiss") and path.parent.parent.name != "summaries" for path in files
         )
         try:
             with task("verify", str(root), n_parts):
@@ -113,8 +113,7 @@ def verify(root: Path, *, deep: bool = False, quick: QuickCheck | None = None) -
             problems = [Problem(Path(error.filename or paths.root), "it was removed while the store was read")]
         if not problems or before is None or not _unless_unreadable(partial(is_outdated, snapshot=before), paths):
             break  # else another process replaced files: check again
-    files = _unless_unreadable(StorePaths.contents, paths)
-    n_files = sum(not path.name.startswith(".") for path in (files.files if files else ()))
+    n_files = sum(not path.name.startswith(".") for path in files)
     once = {problem.file: problem for problem in reversed(problems)}  # the first problem of each file
     first = tuple(problem for problem in problems if once[problem.file] is problem)
     return Verification(paths.root, n_files, first, is_quick=quick is not None)

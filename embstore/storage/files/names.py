@@ -196,15 +196,11 @@ def check_folders(root: Path) -> None:
         SPACES.listed(root / folder)
 
 
-def list_contents(root: Path) -> Contents:
-    """List and classify all entries of a store's folders, without following links or opening files."""
-    contents = Contents()
-    _classify(root, "", contents)
-    return contents
+def classify(folder: Path, prefix: str, contents: Contents) -> None:
+    """Classify the entries of a folder of a store, whose keys begin with a prefix, and of the folders in it.
 
-
-def _classify(folder: Path, prefix: str, contents: Contents) -> None:
-    """Classify the entries of a folder of a store, whose keys begin with a prefix, and of the folders in it."""
+    No link is followed, and no file is opened.
+    """
     for entry in disk.entries(folder):
         key, path = f"{prefix}{entry.name}", Path(entry.path)
         is_folder = _is_folder(key)
@@ -218,7 +214,7 @@ def _classify(folder: Path, prefix: str, contents: Contents) -> None:
             elif key == DAMAGED:
                 _add_damaged(path, contents)
             else:
-                _classify(path, f"{key}/", contents)
+                classify(path, f"{key}/", contents)
         elif prefix and not entry.name.startswith("."):  # file managers and network file systems leave hidden files
             contents.foreign.append(path)
 

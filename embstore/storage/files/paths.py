@@ -11,7 +11,7 @@ from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, StoreError
 from embstore.base.space import Layer
 from embstore.storage.files import names
-from embstore.storage.files.names import BY_SPACE, Contents, check_folders, list_contents
+from embstore.storage.files.names import BY_SPACE, Contents, check_folders, classify
 
 
 class Shard(NamedTuple):
@@ -186,8 +186,10 @@ class StorePaths:
             raise DamagedError(f"{path} is damaged: {problem}.")
 
     def contents(self) -> Contents:
-        """List and classify all entries of the store's folders, without following links or opening files."""
-        return list_contents(self.root)
+        """List and classify all entries of the store's folders."""
+        found = Contents()
+        classify(self.root, "", found)
+        return found
 
 
 STORE_FORMAT = 3

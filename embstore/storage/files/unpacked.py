@@ -150,8 +150,7 @@ def _text_bytes(file: Path) -> int:
     """Return how many bytes the texts of a table have, which DuckDB counts without repeating those of a dictionary."""
     import duckdb
 
-    shared = connections.current()
-    connection = _connection().cursor() if shared is None else shared.connect()
+    connection = (connections.current() or _connection()).cursor()
     source, values = "read_parquet($file, hive_partitioning = false)", {"file": connections.literal([file])}
     try:
         lengths = ["0"]
