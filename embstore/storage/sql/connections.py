@@ -60,17 +60,12 @@ def open_shared() -> "duckdb.DuckDBPyConnection":
     Opening an instance takes 20 ms, and a ``cursor()`` of it a few µs: a connection with its own temporary tables and
     registered names.
     """
-    found = current()
+    found = _instances.get(os.getpid())
     if found is None:
         found = _open(temp_directory="")
         interruptible.execute(found, _KEPT_FOOTERS)
         found = _instances.setdefault(os.getpid(), found)
     return found
-
-
-def current() -> "duckdb.DuckDBPyConnection | None":
-    """Return the DuckDB instance of the process, or None if it is not open."""
-    return _instances.get(os.getpid())
 
 
 def connect(root: Path) -> "duckdb.DuckDBPyConnection":
@@ -82,11 +77,6 @@ def connect(root: Path) -> "duckdb.DuckDBPyConnection":
         "SET enable_external_access = false; SET lock_configuration = true"
     )
     return connection
-
-
-def connect_to_check() -> "duckdb.DuckDBPyConnection":
-    """Return an in-memory DuckDB connection for short reads of single files, without a file cache."""
-    return _open(temp_directory="", enable_external_file_cache=False)
 
 
 def connect_for_users(memory: str, files: "AbstractFileSystem | None") -> "duckdb.DuckDBPyConnection":
