@@ -141,6 +141,16 @@ def document_bytes(document: dict[str, Any], indent: int | None = 2) -> bytes:
     return checksum.with_checksum((text + "\n").encode())
 
 
+def read_checked(path: Path, remedy: str) -> bytes:
+    """Return the content of a file that contains its own hash; raise DamagedError if it was altered or is missing."""
+    try:
+        data = disk.read(path)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{path} cannot be read: {error.strerror}. {remedy}") from error
+    checksum.check(path, data, remedy)
+    return data
+
+
 def read_document(path: Path, kind: documents.Kind, remedy: str = _RESTORE) -> dict[str, Any]:
     """Read a JSON document that :func:`write_document` wrote, and check its SHA-256 and its published schema."""
     return parse_document(disk.read(path, documents.MAX_BYTES[kind]), path, kind, remedy)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import disk, supply
+from embstore.base import atomic, disk, supply
 from embstore.base.arrays import distinct
 from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
@@ -16,13 +16,13 @@ from embstore.base.summary import Summary
 from embstore.base.text import Item, source_name
 from embstore.storage.files import names
 from embstore.storage.files.datasets import rebuild_remedy, stored_kinds, stored_rows
-from embstore.storage.files.derived import add_summaries, check_summary, read_merged
+from embstore.storage.files.derived import add_summaries, read_merged
 from embstore.storage.files.item_columns import ColumnTables, built_in_table
 from embstore.storage.files.items import ItemTables, PartChecks, file_hash
 from embstore.storage.files.paths import Shard, StorePaths, check_marker
 from embstore.storage.files.vectors import LayerVectors, read_items
 from embstore.storage.sql.connections import NO_LIMITS, Limits
-from embstore.storage.sql.reader import FILES, Reader
+from embstore.storage.sql.reader import FILES, REMEDY, Reader
 from embstore.storage.transaction.manifest import is_outdated, read_named_card, read_snapshot
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ class Catalog:
     def _check_summaries(self) -> None:
         for shards in self.shards.values():
             for shard in shards:
-                check_summary(shard.summary_path)
+                atomic.read_checked(shard.summary_path, REMEDY)
 
 
 K = TypeVar("K")

@@ -64,7 +64,7 @@ def add_summaries(card: Card, shards: Sequence[Shard]) -> Sums:
     supply.fetch(dict.fromkeys(files))
     total = {layer.id: Summary.empty(card.dim) for layer in card.layers}
     for file in files:
-        data = check_summary(file)
+        data = atomic.read_checked(file, REMEDY)
         try:
             for layer, summary in _rows(read_plain_table(data), card):
                 total[layer] += summary
@@ -79,16 +79,6 @@ def _rows(columns: Columns, card: Card) -> Iterator[tuple[int, Summary]]:
         if int(layer) not in card.layers.ids or any(np.shape(vector) != (card.dim,) for vector in sums[2:5]):
             raise ValueError(f"layer {layer} has other dimensions")
         yield int(layer), Summary(int(sums[0]), int(sums[1]), *sums[2:5], *map(float, sums[5:]))
-
-
-def check_summary(summary: Path) -> bytes:
-    """Return the bytes of a summary; raise DamagedError if it was altered or is missing."""
-    try:
-        data = disk.read(summary)
-    except FileNotFoundError as error:
-        raise DamagedError(f"{summary} is missing. {REMEDY}") from error
-    checksum.check(summary, data, REMEDY)
-    return data
 
 
 ANSWERS_FORMAT = 1

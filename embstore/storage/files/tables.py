@@ -140,11 +140,11 @@ def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 def read_sealed(file: Path, schema: pa.Schema | None = None, remedy: str = _REMEDY) -> pa.Table:
     """Read a small table that contains its own hash, such as a summary or a dataset, and has a schema, if given."""
-    return _read(file, lambda: checksum.check(file, disk.read(file), remedy), (schema,) if schema else (), None, remedy)
+    return _read(file, lambda: atomic.read_checked(file, remedy), (schema,) if schema else (), None, remedy)
 
 
 def _read(
-    file: Path, check: Callable[[], None], schemas: Sequence[pa.Schema], columns: Sequence[str] | None, remedy: str
+    file: Path, check: Callable[[], object], schemas: Sequence[pa.Schema], columns: Sequence[str] | None, remedy: str
 ) -> pa.Table:
     """Read a table after a check of its hash; it has one of the schemas, or their columns of some names, if given."""
     try:
