@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock, Thread
+from threading import RLock, Thread
 
 import numpy as np
 
@@ -21,7 +21,7 @@ _MAX_CACHED = 32
 _Stamp = tuple[disk.Stamp, disk.Stamp]
 _Opened = tuple[IndexCard, Index]
 _opened: dict[Path, tuple[_Stamp, IndexCard, Index]] = {}
-_opening = Lock()
+_opening = RLock()
 
 if hasattr(os, "register_at_fork"):  # a lock of another thread would stay locked in the child
     os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_opening.release)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _TYPES = {"flat": "IndexFlatIP", "hnsw": "IndexHNSWFlat", "ivf": "IndexIVFScalarQuantizer"}
 _FLOAT_BYTES = 4
-_limits = Lock()  # FAISS has one limit for the process, which must be that of the index that is read
+_limits = RLock()  # FAISS has one limit for the process, which must be that of the index that is read
 
 
 def read(path: Path, card: IndexCard, *, mapped: bool) -> "faiss.IndexIDMap":
