@@ -112,12 +112,18 @@ def slices(stop: int, size: int, start: int = 0) -> list[slice]:
     return [slice(first, min(stop, first + size)) for first in range(start, stop, size)]
 
 
-def in_threads(function: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
-    """Apply a function as ``map`` does, in up to eight threads; return the results in order."""
+def in_threads(function: Callable[..., T], *arguments: Iterable[Any], n_threads: int = _THREADS) -> list[T]:
+    """Apply a function as ``map`` does, in up to eight threads by default; return the results in order.
+
+    A single call is made in the thread of the caller, where Ctrl-C interrupts it.
+    """
+    calls = [*zip(*arguments, strict=True)]
+    if len(calls) < 2:
+        return [function(*values) for values in calls]
     from concurrent.futures import ThreadPoolExecutor  # loads logging, and what comes from summaries needs no threads
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(function, *arguments))
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(function, *zip(*calls, strict=True)))
 
 
 def square_norms(vectors: Vectors) -> Float64Array:

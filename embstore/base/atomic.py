@@ -5,17 +5,14 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
 from embstore.base import checksum, disk, documents
 from embstore.base.errors import DamagedError, FileAccessError, StoreError, UnsupportedFormatError
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 _TEMPORARY = r"\.[0-9]+-[0-9a-f]+\.tmp"
 
@@ -81,32 +78,6 @@ def discard(path: Path) -> None:
         disk.remove_tree(path)
 
 
-@contextmanager
-def background_sync(file: BinaryIO, path: Path) -> Iterator[Callable[[], None]]:
-    """Provide a function that starts flushing the data written so far to the disk, and returns at once.
-
-    The last sync of a large file, before it is renamed, then takes less time.
-    """
-    from concurrent.futures import ThreadPoolExecutor  # loads logging, and most readers write nothing
-
-    with ThreadPoolExecutor(1, "embstore-disk") as pool:
-        pending: Future[None] | None = None
-
-        def start() -> None:
-            nonlocal pending
-            if pending is None or pending.done():
-                finish()
-                file.flush()
-                pending = pool.submit(disk.sync_open, file, path)
-
-        def finish() -> None:  # the system reports a write error once, so no result may be dropped
-            if pending is not None:
-                pending.result()
-
-        yield start
-        finish()
-
-
 def publish(source: Path, target: Path) -> None:
     """Flush a temporary file to the disk, rename it to its final name, and flush the folder with the new name."""
     disk.sync(source)
@@ -168,6 +139,16 @@ def document_bytes(document: dict[str, Any], indent: int | None = 2) -> bytes:
     blank = {**document, checksum.KEY: checksum.BLANK}
     text = json.dumps(blank, indent=indent, ensure_ascii=False, allow_nan=False)
     return checksum.with_checksum((text + "\n").encode())
+
+
+def read_checked(path: Path, remedy: str) -> bytes:
+    """Return the content of a file that contains its own hash; raise DamagedError if it was altered or is missing."""
+    try:
+        data = disk.read(path)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{path} cannot be read: {error.strerror}. {remedy}") from error
+    checksum.check(path, data, remedy)
+    return data
 
 
 def read_document(path: Path, kind: documents.Kind, remedy: str = _RESTORE) -> dict[str, Any]:

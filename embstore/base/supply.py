@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 Range = tuple[int, int]  # bytes of a file: offset of the first, and offset after the last
 Ranges = Sequence[Range] | None  # parts of a file; None for all of it
@@ -32,6 +32,9 @@ class Supplier(Protocol):
 
     def committed(self) -> None:
         """Note that a change of the store in the folder was committed."""
+
+    def snapshot(self) -> Any:
+        """Return the files that make up the store in the folder; None if the manifests there name them."""
 
 
 _suppliers: dict[str, Supplier] = {}

@@ -40,7 +40,7 @@ from embstore.storage.files.card import Card, cut_notes
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import SHARD_BYTES
 from embstore.storage.staging.missing import MissingItems, Work
-from embstore.storage.staging.staging import Staging
+from embstore.storage.staging.staging import Ids, Staging
 
 DTYPES = ("float32", "float16")
 LONG = ("skip", "truncate", "error", None)
@@ -204,8 +204,8 @@ class Job:
         ]
 
     @property
-    def present(self) -> str:
-        """SQL query for the items of this build whose vectors are stored."""
+    def present(self) -> Ids:
+        """Ids of the items of this build whose vectors are stored, ascending."""
         return self.missing.present([space.card.space for space in self.spaces], self.parts)
 
     @property

@@ -92,7 +92,7 @@ def build(
                 with store.writing_texts():
                     columns += part.columns.write(store.paths)
                     for job in jobs:
-                        item_texts.write_missing_texts(job.present)  # the text of a stored vector may be missing
+                        item_texts.write(job.present)  # the text of a stored vector may be missing
                         forget_token_counts(job, store.paths)
                 for rows in part.datasets:
                     write_dataset(store.paths, rows.name, rows.kind, part.unit, rows.columns)

@@ -224,7 +224,7 @@ def store_token_counts(
     columns = []
     for space in job.spaces:
         column = TokenColumn(paths, space.card.space)
-        present = job.missing.present_ids(space.card.space, job.parts)
+        present = job.missing.present([space.card.space], job.parts)
         uncounted = column.without_value(present)
         counts = [(np.empty(0, np.int64),) * 2, *encoded[space.card.space]]
         if len(uncounted):

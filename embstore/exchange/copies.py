@@ -61,7 +61,7 @@ from embstore.storage.remote.manifest import (
 )
 from embstore.storage.remote.mirror import Mirror
 from embstore.storage.remote.objects import ObjectReader
-from embstore.storage.remote.published import HubDataset
+from embstore.storage.remote.published import HubDataset, HubObjects
 from embstore.storage.remote.remote_store import stored_files
 from embstore.storage.transaction.manifest import read_snapshot
 from embstore.storage.writer import StoreWriter
@@ -156,7 +156,7 @@ def _rewritten(source: Catalog, card: Card, own: StorePaths) -> Content:
         ids = LayerVectors([shard], card.layers.ids[0], card.dim).ids()
         new = write_subset(own, shard, card, ids)
         new_names[shard.name] = new.name
-        files += new
+        files += [new.path, new.summary_path]
     content = {own.key(path): path for path in files}
     for layer in card.layers:
         path = source.paths.index(card.space, layer)
@@ -314,10 +314,9 @@ def rest_of_copy(n_files: int, n_bytes: int) -> Table:
 
 def _place(key: str, paths: StorePaths) -> tuple[Path, str]:
     """Return the folder or file that a file is reported with, and the noun that is counted there."""
-    kind, name = names.kind_of(key), Path(key)
+    kind, space = names.kind_of(key), names.space_of(key)
     assert kind is not None
-    if kind in (names.CARDS, names.MERGED) or kind.by_space:
-        space = name.parent.name.removeprefix(names.SPACES.prefix) if kind.by_space else name.stem
+    if space is not None:
         return paths.embeddings(space), kind.noun
     return (paths.root / key if kind is names.DATASETS else paths.root / kind.folder), kind.noun
 
@@ -333,7 +332,7 @@ def push_to_hub(root: Path, url: str, selection: Selection, observe: Observer, *
     if (parent := hub.head()) is None and not dry_run:
         hub.create()
         parent = hub.head()
-    objects = hub.objects(parent) if parent is not None else None
+    objects = HubObjects(hub, parent) if parent is not None else None
     before = read_published(objects) if objects is not None else None
     with TemporaryDirectory(prefix="embstore-") as folder, ExitStack() as in_use:
         with _mirrored(url, objects, before) as stored:

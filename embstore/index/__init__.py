@@ -15,7 +15,7 @@ space is out of date and is not searched: the caller scans the vectors with :fun
     exact_knn.py    exact nearest neighbours among all vectors of a layer, without an index, for metrics
 """
 
-from embstore.index.building import TARGET_RECALL, IndexOptions, extend_index, remove_index, write_index
+from embstore.index.building import TARGET_RECALL, IndexOptions, remove_index, write_index
 from embstore.index.card import (
     AUTO,
     KINDS,
@@ -37,7 +37,7 @@ from embstore.index.opening import differing_items, open_in_background, open_ind
 
 __all__ = [
     "AUTO", "KINDS", "TARGET_RECALL", "Design", "Index", "IndexCard", "IndexOptions", "check_kind", "choose",
-    "differing_items", "extend_index", "has_outgrown", "is_few", "memory_of", "open_in_background", "open_index",
+    "differing_items", "has_outgrown", "is_few", "memory_of", "open_in_background", "open_index",
     "parse_memory", "remove_index", "sample_hash", "search_exact", "shown_memory", "shown_parameters", "stored_ids",
     "unit_vectors", "write_index",
 ]  # fmt: skip

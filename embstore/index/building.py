@@ -58,49 +58,34 @@ def write_index(
     shards: Iterable[str],
     options: IndexOptions | None = None,
     gather: Gather | None = None,
+    old: IndexCard | None = None,
+    new: Blocks = (),
 ) -> IndexCard:
-    """Build a cosine index from blocks of vectors and store it with its card."""
+    """Build a cosine index from blocks of vectors, or add new ones of them to an old index; store it with its card."""
     options = options or IndexOptions()
     start_time = time.perf_counter()
-    design = options.design
-    training = np.empty((0, dim), np.float32)
-    if design.kind == "ivf":
-        _, training = sample(blocks, design.parameters["n_trained"], dim)
-        if len(training) < design.parameters["n_lists"]:  # most vectors are zero
-            training = training if len(training) else np.full((1, dim), dim**-0.5, np.float32)
-            design = Design("ivf", {"n_lists": len(training), "n_trained": len(training)})
-    index = faiss_index.make(design, dim, training, options.n)
-    n_zero = _add(index, design.kind, blocks, options)
+    design = options.design if old is None else Design(old.kind, old.parameters)
+    if old is None:
+        training = np.empty((0, dim), np.float32)
+        if design.kind == "ivf":
+            _, training = sample(blocks, design.parameters["n_trained"], dim)
+            if len(training) < design.parameters["n_lists"]:  # most vectors are zero
+                training = training if len(training) else np.full((1, dim), dim**-0.5, np.float32)
+                design = Design("ivf", {"n_lists": len(training), "n_trained": len(training)})
+        index = faiss_index.make(design, dim, training, options.n)
+    elif disk.sha256(path) != old.sha256:
+        raise DamagedError(f"{path} is damaged: its SHA-256 is not the one in its card. {REMEDY}")
+    else:
+        index = faiss_index.load(path, old, mapped=False)
+        if design.kind == "hnsw":
+            faiss_index.prepare(faiss_index.inner_of(index), design.parameters)
+    n_zero = _add(index, design.kind, blocks if old is None else new, options)
     card = IndexCard(
-        space=space, layer=layer, kind=design.kind, metric="cosine", n=index.ntotal, n_zero=n_zero, dim=dim,
-        shards=tuple(sorted(shards)), sha256="", faiss="", created="", asked=options.requested_kind,
-        parameters=design.parameters,
+        space=space, layer=layer, kind=design.kind, metric="cosine", n=index.ntotal,
+        n_zero=n_zero if old is None else old.n_zero + n_zero, dim=dim, shards=tuple(sorted(shards)), sha256="",
+        faiss="", created="", asked=options.requested_kind, parameters=design.parameters,
     )  # fmt: skip
     return _store(path, index, _tuned(index, card, blocks, options, gather), start_time)
-
-
-def extend_index(
-    path: Path,
-    card: IndexCard,
-    new: Blocks,
-    blocks: Blocks,
-    *,
-    shards: Iterable[str],
-    options: IndexOptions | None = None,
-    gather: Gather | None = None,
-) -> IndexCard:
-    """Add blocks of vectors to an index and tune its search effort again."""
-    options = options or IndexOptions(requested_kind=card.asked)
-    start_time = time.perf_counter()
-    if disk.sha256(path) != card.sha256:
-        raise DamagedError(f"{path} is damaged: its SHA-256 is not the one in its card. {REMEDY}")
-    index = faiss_index.load(path, card, mapped=False)
-    if card.kind == "hnsw":
-        faiss_index.prepare(faiss_index.inner_of(index), card.parameters)
-    n_zero = card.n_zero + _add(index, card.kind, new, options)
-    shard_names = tuple(sorted(shards))
-    grown = replace(card, n=index.ntotal, n_zero=n_zero, shards=shard_names, asked=options.requested_kind)
-    return _store(path, index, _tuned(index, grown, blocks, options, gather), start_time)
 
 
 def _add(index: "faiss.IndexIDMap", kind: str, blocks: Blocks, options: IndexOptions) -> int:

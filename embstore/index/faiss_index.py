@@ -198,9 +198,6 @@ class FaissIndex(Index):
         """Open an index file, memory-mapped, and check it against its card."""
         return cls(load(path, card), card.kind, card.dim, card.effort, card.layer, path)
 
-    def check(self, card: IndexCard) -> None:
-        """Do nothing: only the cards of exact indexes have a CRC-32, since their results depend on each bit."""
-
     def check_positions(self) -> None:
         """Raise DamagedError unless the lists of an ``ivf`` index contain each of its vectors exactly once."""
         if self.kind == "ivf" and self.path is not None:

@@ -50,13 +50,11 @@ class Index(ABC):
     def ids(self) -> Ids:
         """Item id of each position (n,)."""
 
-    @abstractmethod
-    def check(self, card: IndexCard) -> None:
-        """Raise DamagedError if the index does not match the CRC-32 of its card, where the card has one."""
+    def check(self, card: IndexCard) -> None:  # noqa: B027
+        """Raise DamagedError if a flat index does not match the CRC-32 of its card: its results depend on each bit."""
 
-    @abstractmethod
-    def check_positions(self) -> None:
-        """Raise DamagedError unless the index contains each of its vectors exactly once."""
+    def check_positions(self) -> None:  # noqa: B027
+        """Raise DamagedError unless an ``ivf`` index contains each of its vectors once, as others do in any case."""
 
     def units(self, ids: Ids) -> Units:
         """Return the unit vectors (n, dim) of items (n,), from an index of a kind other than ``ivf``."""
@@ -206,9 +204,6 @@ class FlatIndex(Index):
         """
         if card.crc32 is not None and crc32(self._id_bytes, crc32(self._codes)) != card.crc32:
             raise damage(self.path, "its CRC-32 is not the one in its card")
-
-    def check_positions(self) -> None:
-        """Do nothing: each position has a vector."""
 
     def _units_at(self, positions: Positions) -> Units:
         return np.ascontiguousarray(self._vectors[positions])

@@ -1,11 +1,10 @@
 """Open an index and cache it until its file or card changes."""
 
 import os
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock, Thread
+from threading import RLock, Thread
 
 import numpy as np
 
@@ -21,8 +20,11 @@ _MAX_CACHED = 32
 
 _Stamp = tuple[disk.Stamp, disk.Stamp]
 _Opened = tuple[IndexCard, Index]
-_opened: OrderedDict[Path, tuple[_Stamp, IndexCard, Index]] = OrderedDict()
-_lock, _opening = Lock(), Lock()
+_opened: dict[Path, tuple[_Stamp, IndexCard, Index]] = {}
+_opening = RLock()
+
+if hasattr(os, "register_at_fork"):  # a lock of another thread would stay locked in the child
+    os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_opening.release)
 
 
 def open_index(path: Path, shards: Iterable[str]) -> tuple[IndexCard, Index] | None:
@@ -59,13 +61,8 @@ def _try_to_open(path: Path, shards: Iterable[str]) -> None:
 
 def _cached(path: Path) -> _Opened | None:
     """Return the cached card and index of a path, if the files are unchanged since."""
-    stamp = _stamp(path)
-    with _lock:
-        cached = _opened.get(path)
-        if cached is None or cached[0] != stamp:
-            return None
-        _opened.move_to_end(path)
-        return cached[1:]
+    cached = _opened.get(path)
+    return cached[1:] if cached is not None and cached[0] == _stamp(path) else None
 
 
 def _open(path: Path, shards: Iterable[str]) -> _Opened | None:
@@ -84,20 +81,11 @@ def _open(path: Path, shards: Iterable[str]) -> _Opened | None:
         raise
     if _stamp(path) != stamp:  # the card is removed before the index is replaced
         return None
-    with _lock:
-        _opened[path] = stamp, card, opened
-        while len(_opened) > _MAX_CACHED:
-            _opened.popitem(last=False)
+    _opened.pop(path, None)
+    _opened[path] = stamp, card, opened  # the last of them
+    if len(_opened) > _MAX_CACHED:
+        del _opened[next(iter(_opened))]
     return card, opened
-
-
-def _renew_locks() -> None:
-    global _lock, _opening
-    _lock, _opening = Lock(), Lock()
-
-
-if hasattr(os, "register_at_fork"):  # a lock of another thread would stay locked in the child
-    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _stamp(path: Path) -> _Stamp | None:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _TYPES = {"flat": "IndexFlatIP", "hnsw": "IndexHNSWFlat", "ivf": "IndexIVFScalarQuantizer"}
 _FLOAT_BYTES = 4
-_limits = Lock()  # FAISS has one limit for the process, which must be that of the index that is read
+_limits = RLock()  # FAISS has one limit for the process, which must be that of the index that is read
 
 
 def read(path: Path, card: IndexCard, *, mapped: bool) -> "faiss.IndexIDMap":
@@ -53,13 +53,8 @@ def read_back(path: Path) -> None:
         faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
 
 
-def _renew_lock() -> None:
-    global _limits
-    _limits = Lock()
-
-
 if hasattr(os, "register_at_fork"):  # a lock of another thread would stay locked in the child
-    os.register_at_fork(after_in_child=_renew_lock)
+    os.register_at_fork(before=_limits.acquire, after_in_parent=_limits.release, after_in_child=_limits.release)
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """Keep the indexes of a space up to date with its shards: an index covers all shards of its layer."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Literal
@@ -165,40 +166,22 @@ class _Work:
     def run(self, progress: Callable[[float], None]) -> Indexed:
         """Extend the existing index, or build a new one; report the finished share, in [0, 1]."""
         options = IndexOptions(self.design, self.requested_kind, self.recall, self.n, progress)
+        build = partial(
+            index.write_index, self.path, self._blocks(self.shards), space=self.card.space, layer=self.layer.id,
+            dim=self.card.dim, shards=[shard.name for shard in self.shards], options=options, gather=self._gather,
+        )  # fmt: skip
         if self.action != "built" and self.stored is not None:
             covered = set(self.stored.shards)
             new = self._blocks([shard for shard in self.shards if shard.name not in covered])
             with suppress(DamagedError):  # rebuild a damaged index; if a shard is damaged, the rebuild raises
-                result = index.extend_index(
-                    self.path, self.stored, new, self._blocks(self.shards), shards=self._names, options=options,
-                    gather=self._gather,
-                )  # fmt: skip
-                return Indexed(self.layer, result, self.action, disk.size(self.path))
-        result = index.write_index(
-            self.path, self._blocks(self.shards), space=self.card.space, layer=self.layer.id, dim=self.card.dim,
-            shards=self._names, options=options, gather=self._gather,
-        )  # fmt: skip
-        return Indexed(self.layer, result, "built", disk.size(self.path))
+                return Indexed(self.layer, build(old=self.stored, new=new), self.action, disk.size(self.path))
+        return Indexed(self.layer, build(), "built", disk.size(self.path))
 
-    @property
-    def _names(self) -> list[str]:
-        return [shard.name for shard in self.shards]
-
-    def _blocks(self, shards: Sequence[Shard]) -> "_Blocks":
-        return _Blocks(LayerVectors(shards, self.layer.id, self.card.dim))
+    def _blocks(self, shards: Sequence[Shard]) -> LayerVectors:
+        return LayerVectors(shards, self.layer.id, self.card.dim)
 
     def _gather(self, ids: Ids) -> tuple[Ids, Block]:
         return LayerVectors(self.shards, self.layer.id, self.card.dim, ids).gather()
-
-
-@dataclass(frozen=True, slots=True)
-class _Blocks:
-    """The ids and vectors of a layer, block by block; each iteration reads them again."""
-
-    vectors: LayerVectors
-
-    def __iter__(self) -> Iterator[tuple[Ids, Block]]:
-        return self.vectors.blocks()
 
 
 def _needed(

@@ -90,7 +90,7 @@ def import_vectors(
         parts = Parts.plan(staging.n_items, staging.n_chars, item_bytes, options.shard_bytes, ShardSpec())
         check_memory(store.paths, card, staging.n_items - n_present, options.index, options.index_memory)
         texts = StoredTexts(staging, store.paths)
-        texts.write_missing_texts(missing.present([card.space], parts))
+        texts.write(missing.present([card.space], parts))
         n_bytes = _write(store, card, texts, missing, parts, spool, observe)
         notes = store.forget_missing_shards([card.space])
         write_all_merged(store.paths)

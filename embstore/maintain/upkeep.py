@@ -185,7 +185,7 @@ def compact(
                 done, total = 0, sum(map(len, shards))
                 observe(Progress("compact", card.space, 0, total, 0.0))
                 for shard in compact_shards(paths, card, shards):
-                    done += len(shard.old)
+                    done += shard.n_old
                     observe(Progress("compact", card.space, done, total, done / total))
                     actions.append(_merged(shard, "shards"))
                 write_merged(paths, card)
@@ -193,7 +193,7 @@ def compact(
 
 
 def _merged(new: Compacted, noun: str) -> Action:
-    return Action("merged", new.path, f"from {len(new.old)} {noun}", new.n_items, disk.size(new.path))
+    return Action("merged", new.path, f"from {new.n_old} {noun}", new.n_items, disk.size(new.path))
 
 
 def _planned(folder: Path, files: Sequence[Path], noun: str) -> Action:
@@ -361,7 +361,8 @@ class _Merge:
                 self._receive(incoming, shard.summary_path, shard.path)
             else:
                 names.check_content(shard.path)
-                self.keys += map(incoming.paths.key, write_subset(incoming.paths, shard, card, ids))
+                new = write_subset(incoming.paths, shard, card, ids)
+                self.keys += map(incoming.paths.key, (new.path, new.summary_path))
         if shards:
             self.observe(Progress("merge", card.space, len(shards), len(shards), 1.0))
             if self._is_new(card):

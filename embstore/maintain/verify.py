@@ -101,10 +101,10 @@ def verify(root: Path, *, deep: bool = False, quick: QuickCheck | None = None) -
     """
     paths = StorePaths(disk.resolved(root))
     while True:
-        before, files = _unless_unreadable(read_snapshot, paths), _unless_unreadable(StorePaths.contents, paths)
+        before, contents = _unless_unreadable(read_snapshot, paths), _unless_unreadable(StorePaths.contents, paths)
+        files = contents.files if contents else []
         n_parts = sum(
-            path.suffix in (".parquet", ".faiss") and path.parent.parent.name != "summaries"
-            for path in (files.files if files else ())
+            path.suffix in (".parquet", ".faiss") and path.parent.parent.name != "summaries" for path in files
         )
         try:
             with task("verify", str(root), n_parts):
@@ -113,8 +113,7 @@ def verify(root: Path, *, deep: bool = False, quick: QuickCheck | None = None) -
             problems = [Problem(Path(error.filename or paths.root), "it was removed while the store was read")]
         if not problems or before is None or not _unless_unreadable(partial(is_outdated, snapshot=before), paths):
             break  # else another process replaced files: check again
-    files = _unless_unreadable(StorePaths.contents, paths)
-    n_files = sum(not path.name.startswith(".") for path in (files.files if files else ()))
+    n_files = sum(not path.name.startswith(".") for path in files)
     once = {problem.file: problem for problem in reversed(problems)}  # the first problem of each file
     first = tuple(problem for problem in problems if once[problem.file] is problem)
     return Verification(paths.root, n_files, first, is_quick=quick is not None)
@@ -150,7 +149,7 @@ def _verify(paths: StorePaths, deep: bool, quick: QuickCheck | None) -> list[Pro
 
     cards = list(_cards(paths, snapshot, problems))
     # Listed once, before the texts are read, as readers do, since a build may be running.
-    spaces = [paths.as_shards(card.space, listed(paths.embeddings(card.space))) for card in cards]
+    spaces = [[*map(Shard, listed(paths.embeddings(card.space)))] for card in cards]
     tables = {kind: listed(paths.root / kind.folder) for kind in names.TABLES}
     problems += catch_unreadable(missing_files(paths, snapshot))
     problems += [
@@ -249,8 +248,7 @@ def verify_index(
             if len(np.setdiff1d(found, ids)) or len(found) != stored.n or stored.n + stored.n_zero != len(ids):
                 yield Problem(path, "its item ids are not those of the shards that its card names")
             elif deep:
-                blocks = LayerVectors(shards, layer.id, card.dim).blocks()
-                for item in itertools.islice(index.differing_items(path, blocks), 1):
+                for item in itertools.islice(index.differing_items(path, LayerVectors(shards, layer.id, card.dim)), 1):
                     yield Problem(path, f"the vector of item {item} in it is not the one in the shard")
     except MissingFileError:  # a build removed it in the meantime
         return

@@ -278,8 +278,7 @@ def item_groups(
         groups = np.unique(found.values, return_inverse=True)[1].astype(np.int64)
         groups[found.is_null] = groups.max(initial=0) + 1 + np.arange(found.is_null.sum())
     elif card.unit is Unit.OCCURRENCE:
-        with catalog.with_own_connection() as snapshot:
-            stored, stored_groups, _ = group_occurrences(snapshot, card.space, by)
+        stored, stored_groups, _ = group_occurrences(catalog, card.space, by)
         groups = stored_groups[np.searchsorted(stored, ids)]
     else:
         return None

@@ -316,7 +316,7 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
     stored = catalog.ids(card.space)
     if metric.needs == "word contexts":
         ids = {text: item for words in inputs.values() for text, item in zip(words.texts, words.ids, strict=True)}
-        inputs["contexts"] = found = _contexts(catalog, card, "word", [*ids])
+        inputs["contexts"] = found = Contexts(*group_occurrences(catalog, card.space, "word", [*ids]))
         stored = np.array([ids[found.names[group]] for group in np.unique(found.groups)], np.int64)
     notes += check_stored(card, sets.values(), stored, values["missing"])
     return [Case(inputs, {}, tuple(notes))]
@@ -385,7 +385,7 @@ def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
                 f"self-similarity is of the occurrences of a word, and {card.space} is a space of {card.unit}s. Choose "
                 "another ⦃value⦄, or make occurrences with: ⦃embstore build SOURCE --unit occurrence⦄"
             )
-        inputs["contexts"] = _contexts(catalog, card, "word")
+        inputs["contexts"] = Contexts(*group_occurrences(catalog, card.space, "word"))
     poles = [name for name in ("positive", "negative") if values.get(name) is not None]
     if poles and values["value"] != "axis":
         raise UsageError(f"⦃{poles[0]}⦄ is a pole of an axis: add ⦃value=axis⦄, or leave it out.")
@@ -423,19 +423,13 @@ def item_labels(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
     return [Case({"labels": labels}, columns)]
 
 
-def _contexts(catalog: Catalog, card: Card, by: GroupBy, words: Sequence[str] = ()) -> Contexts:
-    """Return the occurrences of a space, grouped; only those of some words, if there are any."""
-    with catalog.with_own_connection() as snapshot:
-        return Contexts(*group_occurrences(snapshot, card.space, by, words))
-
-
 def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
     """Return the inputs from a space of occurrences, grouped by word or sentence."""
     by: GroupBy = "folded word" if values.get("fold_case") else "word"
     if "per_sentence" in values:
         by = "sentence"
     words = values.get("word", ())
-    occurrences = _contexts(catalog, card, by, words)
+    occurrences = Contexts(*group_occurrences(catalog, card.space, by, words))
     missing = np.flatnonzero(np.bincount(occurrences.groups, minlength=len(occurrences.names)) == 0)
     if len(missing):
         raise _not_stored(catalog, card.space, occurrences.names[missing[0]], folded=by == "folded word")

@@ -1,16 +1,14 @@
 """List and query the contents of a store as of the moment it was opened."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from copy import copy
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import disk, supply
+from embstore.base import atomic, disk, supply
 from embstore.base.arrays import distinct
 from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
@@ -18,14 +16,13 @@ from embstore.base.summary import Summary
 from embstore.base.text import Item, source_name
 from embstore.storage.files import names
 from embstore.storage.files.datasets import rebuild_remedy, stored_kinds, stored_rows
-from embstore.storage.files.derived import add_summaries, check_summary, read_merged
+from embstore.storage.files.derived import add_summaries, read_merged
 from embstore.storage.files.item_columns import ColumnTables, built_in_table
 from embstore.storage.files.items import ItemTables, PartChecks, file_hash
-from embstore.storage.files.paths import StorePaths, check_marker
+from embstore.storage.files.paths import Shard, StorePaths, check_marker
 from embstore.storage.files.vectors import LayerVectors, read_items
-from embstore.storage.sql import connections
 from embstore.storage.sql.connections import NO_LIMITS, Limits
-from embstore.storage.sql.reader import FILES, Reader
+from embstore.storage.sql.reader import FILES, REMEDY, Reader
 from embstore.storage.transaction.manifest import is_outdated, read_named_card, read_snapshot
 
 if TYPE_CHECKING:
@@ -55,16 +52,6 @@ class Catalog:
         self._part_checks = PartChecks()
         self.reader = Reader(self.paths.root)
 
-    @contextmanager
-    def with_own_connection(self) -> Iterator["Catalog"]:
-        """Yield a copy of the catalog with its own DuckDB, whose memory is released at the end of the context."""
-        other = copy(self)
-        for name in ("users_sql", "_tables", "columns"):  # they read over the connection of this catalog
-            other.__dict__.pop(name, None)
-        with connections.connect(self.paths.root) as connection:
-            other.reader = Reader(self.paths.root, connection)
-            yield other
-
     def _list(self) -> bool:
         """List the files of the store; return False if one is missing since another process has removed it."""
         paths = self.paths
@@ -80,7 +67,7 @@ class Catalog:
             [paths.items, paths.columns, paths.skipped, *map(paths.embeddings, self.cards)],
             lambda folder: snapshot.parts(paths, folder),
         )
-        self.shards = Deferred(self.cards, lambda space: paths.as_shards(space, parts[paths.embeddings(space)].files))
+        self.shards = Deferred(self.cards, lambda space: tuple(map(Shard, parts[paths.embeddings(space)].files)))
         if self._is_mirror:  # to list all parts would take requests
             return True
         return not (any(listed.missing for listed in parts.values()) and is_outdated(paths, snapshot))
@@ -187,14 +174,6 @@ class Catalog:
         self._tables.check()
         sql = f"SELECT item_id FROM {FILES} WHERE unit = $unit"
         return distinct(self.reader.columns(sql, self.item_files, unit=unit.value)["item_id"])
-
-    def create_item_view(self, connection: "duckdb.DuckDBPyConnection") -> None:
-        """Create the temporary view ``items`` of all items on a connection, for embstore's own SQL."""
-        body = "SELECT NULL::BIGINT AS item_id, '' AS unit, '' AS text, NULL::BIGINT AS context_id WHERE false"
-        if self.item_files:
-            listed = ", ".join(map(connections.quote, connections.literal(self.item_files)))
-            body = f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW items AS {body}")
 
     def items(self, ids: Iterable[int]) -> dict[int, Item]:
         """Return the stored items with these ids, by id; an occurrence includes its sentence."""
@@ -314,7 +293,7 @@ class Catalog:
     def _check_summaries(self) -> None:
         for shards in self.shards.values():
             for shard in shards:
-                check_summary(shard.summary_path)
+                atomic.read_checked(shard.summary_path, REMEDY)
 
 
 K = TypeVar("K")
@@ -325,15 +304,12 @@ class Deferred(Mapping[K, V]):
     """Mapping of known keys, in order, whose values are computed at their first use."""
 
     def __init__(self, keys: Iterable[K], compute: Callable[[K], V]) -> None:
-        self._keys, self._compute = dict.fromkeys(keys), compute
-        self._values: dict[K, V] = {}
+        self._keys, self._computed = dict.fromkeys(keys), cache(compute)
 
     def __getitem__(self, key: K) -> V:
-        if key not in self._values:
-            if key not in self._keys:
-                raise KeyError(key)
-            self._values[key] = self._compute(key)
-        return self._values[key]
+        if key not in self._keys:
+            raise KeyError(key)
+        return self._computed(key)
 
     def __contains__(self, key: object) -> bool:
         return key in self._keys

@@ -13,6 +13,7 @@ from embstore.base.text import N_TOKENS, escaped
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.item_columns import BUILT_IN, ColumnValues, computed, is_token_column, token_column
 from embstore.storage.sql import connections, interruptible
+from embstore.storage.sql.reader import FILES, Reader
 
 _HOW_TO_KEEP = "To store columns of a source: ⦃embstore build FILE --column text --keep NAME⦄"
 
@@ -64,14 +65,14 @@ _KEYS: dict[GroupBy, str] = {"word": "text", "folded word": "lower(text)", "sent
 # memory.
 _GROUPS = """CREATE OR REPLACE TEMP TABLE groups AS
              SELECT key, name, {place} - 1 AS place
-             FROM (SELECT DISTINCT {key} AS key FROM items SEMI JOIN wanted USING (item_id)) {names} {condition}"""
-_SENTENCES = """LEFT JOIN (SELECT item_id AS key, any_value(text) AS name FROM items
-                           WHERE unit = 'sentence' GROUP BY item_id) USING (key)"""
-_PLACES = """SELECT item_id, place FROM (SELECT item_id, {key} AS key FROM items SEMI JOIN wanted USING (item_id))
+             FROM (SELECT DISTINCT {key} AS key FROM {files} SEMI JOIN wanted USING (item_id)) {names} {condition}"""
+_SENTENCES = f"""LEFT JOIN (SELECT item_id AS key, any_value(text) AS name FROM {FILES}
+                            WHERE unit = 'sentence' GROUP BY item_id) USING (key)"""
+_PLACES = """SELECT item_id, place FROM (SELECT item_id, {key} AS key FROM {files} SEMI JOIN wanted USING (item_id))
              JOIN groups USING (key)"""
 
 
-_OF_WORDS = """SELECT item_id, list_position($words, text) - 1 AS place FROM items
+_OF_WORDS = f"""SELECT item_id, list_position($words, text) - 1 AS place FROM {FILES}
                WHERE unit = 'occurrence' AND text IN (SELECT unnest($words))"""
 
 
@@ -81,12 +82,7 @@ def occurrences_of_words(catalog: Catalog, words: Sequence[str]) -> tuple[Ids, N
     Returns:
         Item ids (n,), ascending, and the position in ``words`` of the word of each, int64 (n,).
     """
-    catalog.checked_item_tables()
-    connection = catalog.reader.connection
-    catalog.create_item_view(connection)
-    values = {"words": [escaped(word) for word in words]}
-    columns = interruptible.columns(connection, _OF_WORDS, values)
-    interruptible.execute(connection, "DROP VIEW items")
+    columns = catalog.reader.columns(_OF_WORDS, catalog.checked_item_tables(), words=[escaped(word) for word in words])
     found, first = np.unique(np.asarray(columns["item_id"], np.int64), return_index=True)
     return found, np.asarray(columns["place"], np.int64)[first]
 
@@ -109,21 +105,22 @@ def group_occurrences(
     catalog.check_texts(space)
     # Checks each table of items against the SHA-256 in its name.
     ids = np.intersect1d(catalog.ids_of_unit(Unit.OCCURRENCE), catalog.ids(space), assume_unique=True)
-    connection = catalog.reader.connection
-    catalog.create_item_view(connection)
-    if words and by == "folded word":
-        words = [interruptible.rows(connection, "SELECT lower(?)", [word])[0][0] for word in words]
-    names = tuple(dict.fromkeys(words))
-    condition, values = ("WHERE list_contains($words, name)", {"words": list(names)}) if names else ("", {})
-    place = "list_position($words, name)" if names else "row_number() OVER (ORDER BY name NULLS LAST)"
-    of_names = _SENTENCES if by == "sentence" else "CROSS JOIN LATERAL (SELECT key AS name)"
-    with connections.with_ids(connection, "wanted", ids):
-        groups = _GROUPS.format(key=_KEYS[by], place=place, names=of_names, condition=condition)
-        interruptible.execute(connection, groups, values)
-        columns = interruptible.columns(connection, _PLACES.format(key=_KEYS[by]))
-    if not names:
-        names = tuple(row[0] for row in interruptible.rows(connection, "SELECT name FROM groups ORDER BY place"))
-    interruptible.execute(connection, "DROP TABLE groups; DROP VIEW items")
+    if not (files := catalog.item_files):
+        return ids, np.empty(0, np.int64), tuple(words)
+    # A DuckDB of its own: the memory for all texts is released with it.
+    with connections.connect(catalog.paths.root) as connection, connections.with_ids(connection, "wanted", ids):
+        reader = Reader(catalog.paths.root, connection)
+        if by == "folded word":
+            words = [interruptible.rows(connection, "SELECT lower(?)", [word])[0][0] for word in words]
+        names = tuple(dict.fromkeys(words))
+        condition, values = ("WHERE list_contains($words, name)", {"words": list(names)}) if names else ("", {})
+        place = "list_position($words, name)" if names else "row_number() OVER (ORDER BY name NULLS LAST)"
+        of_names = _SENTENCES if by == "sentence" else "CROSS JOIN LATERAL (SELECT key AS name)"
+        groups = _GROUPS.format(key=_KEYS[by], files=FILES, place=place, names=of_names, condition=condition)
+        reader.run(interruptible.execute, groups, files, **values)
+        columns = reader.columns(_PLACES.format(key=_KEYS[by], files=FILES), files)
+        if not names:
+            names = tuple(row[0] for row in interruptible.rows(connection, "SELECT name FROM groups ORDER BY place"))
     if None in names[-1:]:
         raise DamagedError(
             f"a sentence of {space} has no text in {catalog.paths.items}: a table is lost. Build the same sources "
@@ -137,7 +134,7 @@ def group_occurrences(
 _LOWER = (
     "SELECT lower(word) FROM (SELECT unnest($words) AS word, generate_subscripts($words, 1) AS place) ORDER BY place"
 )
-_VARIANTS = """SELECT DISTINCT item_id, lower(text) AS lowered FROM items
+_VARIANTS = f"""SELECT DISTINCT item_id, lower(text) AS lowered FROM {FILES}
                WHERE unit = 'word' AND lower(text) IN (SELECT unnest($words)) ORDER BY item_id"""
 
 
@@ -148,10 +145,7 @@ def spellings(catalog: Catalog, words: Sequence[str]) -> tuple[list[str], Ids, l
         The words in lower case (as DuckDB's ``lower``); and the item ids (n,), ascending, of the stored words that are
         among them in lower case, with these (n).
     """
-    catalog.checked_item_tables()
-    connection = catalog.reader.connection
-    lowered = [row[0] for row in interruptible.rows(connection, _LOWER, {"words": [escaped(word) for word in words]})]
-    catalog.create_item_view(connection)
-    rows = interruptible.rows(connection, _VARIANTS, {"words": sorted({*lowered})})
-    interruptible.execute(connection, "DROP VIEW items")
+    reader, files, values = catalog.reader, catalog.checked_item_tables(), {"words": [escaped(word) for word in words]}
+    lowered = [row[0] for row in interruptible.rows(reader.connection, _LOWER, values)]
+    rows = reader.rows(_VARIANTS, files, words=sorted({*lowered}))
     return lowered, np.array([row[0] for row in rows], np.int64), [row[1] for row in rows]

@@ -248,37 +248,19 @@ class SpaceWriter(Generic[T]):
 
     def _write(self, ids: Ids, blocks: list[Block]) -> tuple[T, int]:
         """Write blocks of vectors as one shard, and return it with its number of items."""
-        ids, places = _in_order(ids)
-        vectors = (_gathered(blocks, layer, places) for layer in range(len(self._card.layers)))
-        return self._write_shard(self._paths, ShardContent(self._card, ids, vectors)), len(ids)
+        order = np.argsort(ids)
+        places = np.empty_like(order)
+        places[order] = np.arange(len(ids))
+        places_of = np.split(places, np.cumsum([len(block_ids) for block_ids, _ in blocks[:-1]]))
 
+        def gathered(layer: int) -> NDArray[np.float32]:
+            vectors = np.empty((len(ids), blocks[0][1].shape[2]), np.float32)
+            for own, (_, block) in zip(places_of, blocks, strict=True):
+                vectors[own] = block[layer]
+            return vectors
 
-def _in_order(ids: Ids) -> tuple[Ids, NDArray[np.int64]]:
-    """Return ids (n,) in ascending order, and the position in that order of each original id."""
-    order = np.argsort(ids)
-    places = np.empty_like(order)
-    places[order] = np.arange(len(ids))
-    return ids[order], places
-
-
-def _gathered(blocks: list[Block], layer: int, places: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the vectors (n, dim) of one layer, each at its position.
-
-    Args:
-        blocks: Item ids (n_block,) and vectors (layers, n_block, dim) of each block.
-        layer: Index of the layer in the blocks.
-        places: Output position of each item (n,).
-    """
-    vectors: NDArray[np.float32]
-    if len(blocks) == 1 and (np.diff(places) == 1).all():
-        vectors = blocks[0][1][layer]
-        return vectors
-    vectors = np.empty((len(places), blocks[0][1].shape[2]), np.float32)
-    start = 0
-    for ids, block in blocks:
-        vectors[places[start : start + len(ids)]] = block[layer]
-        start += len(ids)
-    return vectors
+        vectors = map(gathered, range(len(self._card.layers)))
+        return self._write_shard(self._paths, ShardContent(self._card, ids[order], vectors)), len(ids)
 
 
 def _make_root(paths: StorePaths) -> list[Path]:

@@ -16,6 +16,7 @@ from embstore.base.progress import Progress, observing
 from embstore.drift.measure import Neighbourhoods, overlaps, turnovers
 from embstore.index import exact_knn
 from embstore.index.exact_knn import neighbours_of_rows
+from embstore.storage.files import names
 
 Make = Callable[..., Synthetic]
 
@@ -285,7 +286,7 @@ def test_a_word_of_several_sentences_is_ambiguous(make_store: Make) -> None:
 @pytest.mark.slow
 def test_answers_are_kept_as_those_of_metrics(made: Synthetic) -> None:
     first = made.store.drift(most=3)
-    [answer] = made.paths.answer_files()
+    [answer] = made.paths.files_of(names.ANSWERS)
     seen: list[Progress] = []
     with observing(seen.append):
         assert made.store.drift(most=3) == first
@@ -294,14 +295,14 @@ def test_answers_are_kept_as_those_of_metrics(made: Synthetic) -> None:
     made.store.drift("text3")
     made.store.drift(most=3, k=4)
     made.store.drift(most=3, where="random() < 2")  # is not kept
-    assert len(made.paths.answer_files()) == 3
+    assert len(made.paths.files_of(names.ANSWERS)) == 3
     answer.write_bytes(answer.read_bytes()[:-30])
     assert made.store.drift(most=3) == first, "a damaged one is computed again"
     synthetic_store(made.root, texts=["more"], n_blocks=2, top_form=None, new_only=True, seed=5)
     assert {row["n"] for row in Store(made.root).drift(most=3)} == {41}
     assert Store(made.root).verify(deep=True).ok
     Store(made.root).remove(made.space)
-    assert not made.paths.answer_files()
+    assert not made.paths.files_of(names.ANSWERS)
 
 
 def test_drift_is_cited(made: Synthetic) -> None:

@@ -1,5 +1,6 @@
 """The order in which a graph's vectors lie: any order finds the same, one that brings near ones together sooner."""
 
+from functools import partial
 from pathlib import Path
 
 import faiss
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from peak_memory import peak
 
-from embstore.index import IndexOptions, choose, extend_index, faiss_index, write_index
+from embstore.index import IndexOptions, choose, faiss_index, write_index
 from embstore.index.exact_search import Units, unit_vectors
 from embstore.index.hnsw import Positions, similarity_order
 
@@ -75,12 +76,13 @@ def test_a_graph_finds_the_same_in_any_order(graph: faiss.IndexIDMap) -> None:
 def test_a_graph_is_written_in_this_order_also_after_it_has_grown(tmp_path: Path) -> None:
     data, path = Clustered(4_000, 24), tmp_path / "space=toy" / "layer=00.faiss"
     options = IndexOptions(choose("hnsw", 4_000, 24, 1 << 40), "hnsw", n=4_000)
-    card = write_index(path, data.blocks(0, 2_000), space="toy", layer=0, dim=24, shards=SHARDS[:1], options=options)
+    write = partial(write_index, path, space="toy", layer=0, dim=24, options=options)
+    card = write(data.blocks(0, 2_000), shards=SHARDS[:1])
     for _ in range(2):
         index = faiss_index.load(path, card, mapped=False)
         assert pages_of_neighbours(faiss_index.units_of(faiss_index.inner_of(index))) < 0.6 * _NEAREST
         if card.n == 2_000:
-            card = extend_index(path, card, data.blocks(2_000), data.blocks(), shards=SHARDS, options=options)
+            card = write(data.blocks(), shards=SHARDS, old=card, new=data.blocks(2_000))
     assert card.n == 4_000
 
 

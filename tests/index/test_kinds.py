@@ -14,7 +14,6 @@ from embstore.index import (  # fmt: skip
     IndexCard,
     IndexOptions,
     choose,
-    extend_index,
     open_index,
     stored_ids,
     write_index,
@@ -133,9 +132,9 @@ def test_adding_is_as_good_as_making_anew(made: dict[str, Made], tmp_path: Path,
     shards = [SHARDS[0]]
     assert open_index(path, shards) is not None
     assert search(path, SHARDS, data.queries, 5, gather=data.gather) is None, "it is behind"
-    card = extend_index(
-        path, old, data.blocks(9_000), data.blocks(), shards=SHARDS, gather=data.gather,
-        options=IndexOptions(requested_kind=kind, n=N),
+    card = write_index(
+        path, data.blocks(), space=old.space, layer=old.layer, dim=old.dim, shards=SHARDS, gather=data.gather,
+        options=IndexOptions(requested_kind=kind, n=N), old=old, new=data.blocks(9_000),
     )  # fmt: skip
     assert (card.n, card.shards, card.parameters) == (N, SHARDS, old.parameters)
     assert stored_ids(path).tolist() == stored_ids(made[kind].path).tolist()

@@ -14,6 +14,7 @@ from tiny_checkpoint import assert_same_content, content, texts
 
 from embstore import Store
 from embstore.base.errors import StoreError
+from embstore.storage.files.paths import Shard
 from embstore.storage.files.shards import ShardContent
 from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.transaction.commit import write_shard
@@ -143,7 +144,7 @@ def test_a_compaction_does_not_forget_what_is_lost(make_store: Make) -> None:
 
 def _lose(made: Synthetic, shard: Path) -> None:
     shard.unlink()
-    made.paths.summary_of(shard).unlink()
+    Shard(shard).summary_path.unlink()
     shutil.rmtree(made.paths.indexes(made.space))
     made.paths.merged(made.space).unlink(missing_ok=True)
 

@@ -19,6 +19,7 @@ from embstore.base.errors import DamagedError, EmbstoreError, SourceError
 from embstore.base.text import escaped
 from embstore.index import IndexCard
 from embstore.sources.own import own_dataset
+from embstore.storage.files import names
 from embstore.storage.files.card import read_card
 from embstore.storage.files.derived import Answer, read_answer, write_answer
 from embstore.storage.files.paths import StorePaths, check_marker
@@ -60,7 +61,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
     old, new = (folder / f"{name}.parquet" for name in _PARTS[:2])
     for part in (old, new):
         part.write_bytes(b"x")
-        commit(paths, Change((part,)) if part == old else Change(replaced={part: (old,)}))
+        commit(paths, Change((part,)) if part == old else Change((part,), (old,), {part: (old,)}))
     newest = paths.manifest(paths.manifest_numbers()[-1])
     card = synthetic_card(n_blocks=2, unit="occurrence")
     index = paths.indexes(card.space) / "layer=00.faiss"
@@ -77,7 +78,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
         "of": [card.space, "0 0"],
     }  # fmt: skip
     write_answer(paths, query, Answer(({"n": 3, "mean": 0.5, "text": "é", "reason": None, "all": [1.0]},), ("note",)))
-    [answer] = paths.answer_files()
+    [answer] = paths.files_of(names.ANSWERS)
     holder = {"host": "here", "pid": 77, "shard": "1/3", "plan": "0" * 64}
     own = root / "data" / "own"
     own.mkdir(parents=True)

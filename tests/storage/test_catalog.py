@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import duckdb
 import pytest
 from kept_columns import write_columns
 from store_writing import SkippedText, write_skipped
@@ -231,18 +230,6 @@ def test_occurrences_come_with_their_sentence(make_store: Make) -> None:
     assert catalog.occurrences("bank") == sorted(wanted, key=lambda item: item.id)
     assert catalog.occurrences("river bank") == []
     assert {item.id for item in synthetic_items("sentence", ["a bank"])} <= set(catalog.item_ids().tolist())
-
-
-def test_a_view_apart_answers_alike_and_ends_by_itself(make_store: Make) -> None:
-    made = make_store(unit="occurrence", texts=["the bank of the river", "a bank"])
-    catalog = Catalog(made.root)
-    relation = catalog.relation("SELECT count(*) FROM items")
-    with catalog.with_own_connection() as own_catalog:
-        assert own_catalog.ids(made.space).tolist() == catalog.ids(made.space).tolist()
-        assert own_catalog.reader.connection is not catalog.reader.connection
-    with pytest.raises(duckdb.ConnectionException):
-        own_catalog.reader.connection.execute("SELECT 1")
-    assert relation.fetchall()[0][0] > 0
 
 
 def test_nearest_texts(make_store: Make) -> None:

@@ -2,6 +2,7 @@ import gc
 import os
 import signal
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import duckdb
 import pyarrow as pa
@@ -14,30 +15,30 @@ from embstore.storage.sql import connections
 
 def test_connections_have_temporary_tables_of_their_own() -> None:
     shared = connections.open_shared()
-    first, second = shared.connect(), shared.connect()
+    first, second = shared.cursor(), shared.cursor()
     first.execute("CREATE TEMP TABLE own AS SELECT 1 AS n")
     second.execute("CREATE TEMP TABLE own AS SELECT 2 AS n")
     assert first.execute("SELECT n FROM own").fetchall() == [(1,)]
     assert second.execute("SELECT n FROM own").fetchall() == [(2,)]
     with pytest.raises(duckdb.CatalogException):
-        shared.connect().execute("SELECT n FROM own")
+        shared.cursor().execute("SELECT n FROM own")
 
 
 def test_it_is_shared_while_somebody_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "_current", lambda: None)  # as in a process that has no store open
+    monkeypatch.setattr(connections, "_instances", WeakValueDictionary())  # as in a process that has no store open
     first = connections.open_shared()
     assert connections.open_shared() is first
-    first.connect().execute("CREATE TABLE kept AS SELECT 1 AS n")
-    assert connections.open_shared().connect().execute("SELECT n FROM kept").fetchall() == [(1,)]
+    first.cursor().execute("CREATE TABLE kept AS SELECT 1 AS n")
+    assert connections.open_shared().cursor().execute("SELECT n FROM kept").fetchall() == [(1,)]
     del first
     gc.collect()
     with pytest.raises(duckdb.CatalogException):
-        connections.open_shared().connect().execute("SELECT n FROM kept")
+        connections.open_shared().cursor().execute("SELECT n FROM kept")
 
 
 def test_all_connections_keep_footers_and_are_quiet() -> None:
     settings = "SELECT current_setting('parquet_metadata_cache'), current_setting('enable_progress_bar')"
-    assert connections.open_shared().connect().execute(settings).fetchall() == [(True, False)]
+    assert connections.open_shared().cursor().execute(settings).fetchall() == [(True, False)]
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
@@ -47,7 +48,7 @@ def test_a_forked_process_shares_none_of_before() -> None:
     if child == 0:
         signal.alarm(round(HUNG_SECONDS))  # one that waits for threads of its parent would wait for ever
         other = connections.open_shared()
-        found = other.connect().execute("SELECT sum(range) FROM range(1000000)").fetchall()
+        found = other.cursor().execute("SELECT sum(range) FROM range(1000000)").fetchall()
         os._exit(0 if other is not shared_connection and found == [(499999500000,)] else 1)
     assert os.waitpid(child, 0) == (child, 0)
     assert connections.open_shared() is shared_connection
@@ -76,9 +77,9 @@ def test_a_path_is_no_pattern(tmp_path: Path, name: str, matches: str) -> None:
         pq.write_table(pa.table({"n": [number]}), tmp_path / folder / "a.parquet")
     files = connections.literal([tmp_path / name / "a.parquet"])
     sql = "SELECT n FROM read_parquet($files)"
-    for connection in (connections.open_shared().connect(), connections.connect(tmp_path / name)):
+    for connection in (connections.open_shared().cursor(), connections.connect(tmp_path / name)):
         assert connection.execute(sql, {"files": files}).fetchall() == [(0,)]
     named = "SELECT DISTINCT file_name FROM parquet_metadata($files)"
-    assert connections.open_shared().connect().execute(named, {"files": files}).fetchall() == [
+    assert connections.open_shared().cursor().execute(named, {"files": files}).fetchall() == [
         (str(tmp_path / name / "a.parquet"),)
     ]

@@ -174,10 +174,10 @@ def test_a_reader_that_slept_while_others_committed(paths: StorePaths, monkeypat
 def test_what_another_writer_has_replaced_is_not_replaced_twice(paths: StorePaths) -> None:
     first, second, third, fourth = (part(paths, number) for number in range(1, 5))
     commit(paths, Change((first, second)))
-    commit(paths, Change(replaced={third: (first, second)}))
+    commit(paths, Change((third,), (first, second), {third: (first, second)}))
     with (
         pytest.raises(StoreError, match="replaced or removed by another process"),
-        committing(paths, Change(replaced={fourth: (first, second)})),
+        committing(paths, Change((fourth,), (first, second), {fourth: (first, second)})),
     ):
         pass
     assert numbers(paths) == {3}

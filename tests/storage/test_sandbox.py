@@ -297,7 +297,7 @@ interruptible._SECONDS_TO_END = 0.2
 atexit.register(print, "waited")
 
 def command():
-    connection = duck.open_shared().connect()
+    connection = duck.open_shared().cursor()
     connection.create_function("pause", lambda seconds: time.sleep(seconds), ["DOUBLE"], "DOUBLE")
     try:
         interruptible.run(connection, lambda it: it.execute("SELECT pause(1e6)"), timeout=1)
@@ -323,7 +323,7 @@ from embstore.storage.sql import connections as duck, interruptible
 
 interruptible._SECONDS_TO_END = 0.1
 atexit.register(lambda: print("at exit", interruptible.is_running()))
-connection = duck.open_shared().connect()
+connection = duck.open_shared().cursor()
 connection.create_function("pause", lambda seconds: time.sleep(seconds), ["DOUBLE"], "DOUBLE")
 try:
     interruptible.run(connection, lambda it: it.execute("SELECT pause(3.0)").fetchall(), timeout=0.1)

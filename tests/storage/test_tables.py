@@ -18,7 +18,6 @@ def test_the_columns_asked_for(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "t.parquet")
     assert read_table(tmp_path / "t.parquet").equals(table)
     assert read_table(tmp_path / "t.parquet", ["b"]).to_pylist() == [{"b": "x"}, {"b": "y"}]
-    assert read_table(pa.BufferReader((tmp_path / "t.parquet").read_bytes())).equals(table)
 
 
 def test_what_cannot_be_read_is_said_in_one_way(tmp_path: Path) -> None:

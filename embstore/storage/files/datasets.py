@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import checksum, disk
+from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, QueryError, nearest
 from embstore.base.space import Unit
 from embstore.base.text import source_name
@@ -88,11 +88,7 @@ def check_dataset(file: Path) -> None:
 
     from embstore.storage.files.tables import DATASET_TYPES
 
-    try:
-        data = disk.read(file)
-    except FileNotFoundError as error:
-        raise DamagedError(f"{file} cannot be read: {error.strerror}. {rebuild_remedy(file)}") from error
-    checksum.check(file, data, rebuild_remedy(file))
+    data = atomic.read_checked(file, rebuild_remedy(file))
     check_unpacked([file], rebuild_remedy(file))
     try:
         found = pq.read_schema(pa.BufferReader(data))

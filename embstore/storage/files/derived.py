@@ -64,7 +64,7 @@ def add_summaries(card: Card, shards: Sequence[Shard]) -> Sums:
     supply.fetch(dict.fromkeys(files))
     total = {layer.id: Summary.empty(card.dim) for layer in card.layers}
     for file in files:
-        data = check_summary(file)
+        data = atomic.read_checked(file, REMEDY)
         try:
             for layer, summary in _rows(read_plain_table(data), card):
                 total[layer] += summary
@@ -79,16 +79,6 @@ def _rows(columns: Columns, card: Card) -> Iterator[tuple[int, Summary]]:
         if int(layer) not in card.layers.ids or any(np.shape(vector) != (card.dim,) for vector in sums[2:5]):
             raise ValueError(f"layer {layer} has other dimensions")
         yield int(layer), Summary(int(sums[0]), int(sums[1]), *sums[2:5], *map(float, sums[5:]))
-
-
-def check_summary(summary: Path) -> bytes:
-    """Return the bytes of a summary; raise DamagedError if it was altered or is missing."""
-    try:
-        data = disk.read(summary)
-    except FileNotFoundError as error:
-        raise DamagedError(f"{summary} is missing. {REMEDY}") from error
-    checksum.check(summary, data, REMEDY)
-    return data
 
 
 ANSWERS_FORMAT = 1
@@ -127,7 +117,7 @@ def read_answer(paths: StorePaths, question: Question) -> Answer | None:
 def stored_metrics(paths: StorePaths) -> set[str]:
     """Return the names of the metrics that have stored answers; damaged ones do not count."""
     found = set()
-    for path in paths.answer_files():
+    for path in paths.files_of(names.ANSWERS):
         with suppress(DamagedError, FileNotFoundError):
             found.add(_read(path)[0]["metric"]["name"])
     return found
@@ -154,7 +144,7 @@ def write_answer(paths: StorePaths, question: Question, answer: Answer) -> None:
 
 def trim_answers(paths: StorePaths, max_bytes: int = MAX_TOTAL_BYTES) -> None:
     """Delete the oldest answers until the others take at most ``max_bytes`` on disk."""
-    files = [(path, disk.status(path)) for path in paths.answer_files()]
+    files = [(path, disk.status(path)) for path in paths.files_of(names.ANSWERS)]
     total = sum(disk_space(status.st_size) for _, status in files)
     for path, status in sorted(files, key=lambda file: file[1].st_mtime_ns):
         if total <= max_bytes:

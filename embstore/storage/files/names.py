@@ -8,7 +8,6 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 
 from embstore.base import atomic, disk
@@ -59,22 +58,14 @@ class Names:
         return found
 
 
-class Hash(Enum):
-    """Where the SHA-256 of a file is."""
-
-    NAME = "its first 16 digits are in the name"
-    SUMMARY = "its first 16 digits are in the name, and all in the summary of the shard"
-    CARD = "in the card beside the file"
-    ITSELF = "in the file"
-
-
 @dataclass(frozen=True, slots=True)
 class Kind(Names):
     """A kind of files, with the grammar of their names.
 
     Attributes:
         folder: Folder below the store's.
-        hash: Where the SHA-256 of a file is.
+        is_immutable: Whether a file is never replaced by another one of its name, which has the first 16 digits of its
+            SHA-256. Others have their hash in them, but for indexes, whose cards have it.
         by_space: Whether the folder contains a folder per space.
         is_named: Whether manifests name the files, of which a repair moves out a damaged one; others are derived from
             these, and may be deleted.
@@ -84,17 +75,12 @@ class Kind(Names):
     """
 
     folder: str = ""
-    hash: Hash = Hash.ITSELF
+    is_immutable: bool = False
     by_space: bool = False
     is_named: bool = False
     is_shared: bool = True
     noun: str = ""
     remedy: str = ""
-
-    @property
-    def is_immutable(self) -> bool:
-        """Whether a file is never replaced by another one of its name, which has its hash."""
-        return self.hash in (Hash.NAME, Hash.SUMMARY)
 
 
 _PART, _LAYER = r"part-[0-9a-f]{16}", r"layer=[0-9]{2,5}"
@@ -107,9 +93,9 @@ SHARD_LOCKS = Names(r"[0-9]{1,9}-of-[0-9]{1,9}", prefix=".lock-shard-")
 
 SUMMARIES = Kind(_PART, suffix=_PARQUET, folder="summaries", by_space=True)
 INDEX_CARDS = Kind(_LAYER, suffix=_JSON, folder="indexes", by_space=True)
-INDEXES = Kind(_LAYER, suffix=".faiss", folder="indexes", hash=Hash.CARD, by_space=True, noun="index")
+INDEXES = Kind(_LAYER, suffix=".faiss", folder="indexes", by_space=True, noun="index")
 ITEMS, COLUMNS, SKIPPED = TABLES = tuple(
-    Kind(_PART, suffix=_PARQUET, folder=folder, hash=Hash.NAME, is_named=True, noun="table", remedy=remedy)
+    Kind(_PART, suffix=_PARQUET, folder=folder, is_immutable=True, is_named=True, noun="table", remedy=remedy)
     for folder, remedy in (
         ("items", "To have its texts again, build the same sources again"),
         ("columns", "To have its values again, build the same sources again, with the same ⦃keep⦄"),
@@ -117,7 +103,7 @@ ITEMS, COLUMNS, SKIPPED = TABLES = tuple(
     )
 )
 SHARDS = Kind(
-    _PART, suffix=_PARQUET, folder="embeddings", hash=Hash.SUMMARY, by_space=True, is_named=True, noun="shard",
+    _PART, suffix=_PARQUET, folder="embeddings", is_immutable=True, by_space=True, is_named=True, noun="shard",
     remedy="To have its items again, build the same sources again",
 )  # fmt: skip
 MERGED = Kind(SPACE_NAME, suffix=_PARQUET, folder="merged")
@@ -149,6 +135,14 @@ def kind_of(key: str) -> Kind | None:
             is_in_place = SPACES.name(space) is not None if kind.by_space else not slash
             return kind if is_in_place else None
     return None
+
+
+def space_of(key: str) -> str | None:
+    """Return the name of the space that the file at a path is of; None for a file of no space."""
+    kind = kind_of(key)
+    if kind is not None and kind.by_space:
+        return SPACES.name(key.split("/")[1])
+    return kind.name(key.rpartition("/")[2]) if kind in (CARDS, MERGED) else None
 
 
 def is_file_key(key: str) -> bool:
@@ -202,15 +196,11 @@ def check_folders(root: Path) -> None:
         SPACES.listed(root / folder)
 
 
-def list_contents(root: Path) -> Contents:
-    """List and classify all entries of a store's folders, without following links or opening files."""
-    contents = Contents()
-    _classify(root, "", contents)
-    return contents
+def classify(folder: Path, prefix: str, contents: Contents) -> None:
+    """Classify the entries of a folder of a store, whose keys begin with a prefix, and of the folders in it.
 
-
-def _classify(folder: Path, prefix: str, contents: Contents) -> None:
-    """Classify the entries of a folder of a store, whose keys begin with a prefix, and of the folders in it."""
+    No link is followed, and no file is opened.
+    """
     for entry in disk.entries(folder):
         key, path = f"{prefix}{entry.name}", Path(entry.path)
         is_folder = _is_folder(key)
@@ -224,7 +214,7 @@ def _classify(folder: Path, prefix: str, contents: Contents) -> None:
             elif key == DAMAGED:
                 _add_damaged(path, contents)
             else:
-                _classify(path, f"{key}/", contents)
+                classify(path, f"{key}/", contents)
         elif prefix and not entry.name.startswith("."):  # file managers and network file systems leave hidden files
             contents.foreign.append(path)
 

@@ -1,6 +1,5 @@
 """Build the paths of a store's files from names, by their grammar in :mod:`.names`; no other module does."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,14 +11,18 @@ from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, StoreError
 from embstore.base.space import Layer
 from embstore.storage.files import names
-from embstore.storage.files.names import BY_SPACE, Contents, check_folders, list_contents
+from embstore.storage.files.names import BY_SPACE, Contents, check_folders, classify
 
 
 class Shard(NamedTuple):
-    """Committed shard with the path of its summary."""
+    """Committed shard."""
 
     path: Path
-    summary_path: Path
+
+    @property
+    def summary_path(self) -> Path:
+        """Path of its summary."""
+        return self.path.parents[2] / names.SUMMARIES.folder / self.path.parent.name / self.path.name
 
     @property
     def name(self) -> str:
@@ -129,18 +132,6 @@ class StorePaths:
         """Return the folder of a space's summaries."""
         return names.SPACES.path(self.root / names.SUMMARIES.folder, space)
 
-    def summary(self, space: str, shard: str) -> Path:
-        """Return the path of the summary of a shard."""
-        return self._file(names.SUMMARIES, shard, space)
-
-    def summary_of(self, shard: Path) -> Path:
-        """Return the path of the summary of the shard in a file."""
-        return self.root / names.hash_holder(self.key(shard))
-
-    def as_shards(self, space: str, files: Iterable[Path]) -> tuple[Shard, ...]:
-        """Files of a space's folder of shards, with the summaries that belong to them."""
-        return tuple(Shard(file, self.summary(space, file.stem)) for file in files)
-
     def merged(self, space: str) -> Path:
         """Return the path of the merged summary of a space."""
         return self._file(names.MERGED, space)
@@ -148,10 +139,6 @@ class StorePaths:
     def answer(self, digest: str) -> Path:
         """Return the path of the file of the answer to the question with this hash."""
         return self._file(names.ANSWERS, digest)
-
-    def answer_files(self) -> list[Path]:
-        """Return the paths of the files of all cached answers."""
-        return self.files_of(names.ANSWERS)
 
     def map(self, space: str, layer: int, method: str, digest: str) -> Path:
         """Return the path of the map of a layer by a method, for the request with this hash."""
@@ -199,8 +186,10 @@ class StorePaths:
             raise DamagedError(f"{path} is damaged: {problem}.")
 
     def contents(self) -> Contents:
-        """List and classify all entries of the store's folders, without following links or opening files."""
-        return list_contents(self.root)
+        """List and classify all entries of the store's folders."""
+        found = Contents()
+        classify(self.root, "", found)
+        return found
 
 
 STORE_FORMAT = 3

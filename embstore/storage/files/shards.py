@@ -102,13 +102,12 @@ def stage_shard(temp: Path, paths: StorePaths, content: ShardContent) -> StagedS
     in_order = bool((order[1:] > order[:-1]).all())
     item_ids = content.item_ids[order]
     summaries = []
-    with (
-        disk.writing(temp) as file,
-        ThreadPoolExecutor(1, "embstore-shard") as pool,
-        atomic.background_sync(file, temp) as to_disk,
-    ):
+    # While a block is summed, the one before it is written, and those before that are flushed to the disk: the last
+    # flush, before the file is renamed, takes less time then.
+    with disk.writing(temp) as file, ThreadPoolExecutor(2, "embstore-shard") as pool:
         shard_file = ShardFile(file, embeddings_schema(card.dim, dtype), layers.ids, item_ids)
-        writing: Future[None] | None = None
+        writing: list[Future[None]] = []
+        flushing: list[Future[None]] = []
         for layer, rows in zip(layers, content.vectors, strict=True):
             summaries.append(Summary.empty(card.dim))
             n = 0
@@ -122,14 +121,16 @@ def stage_shard(temp: Path, paths: StorePaths, content: ShardContent) -> StagedS
                     bad = np.flatnonzero(~np.isfinite(stored).all(axis=1))
                     raise InvalidVectorError(int(ids[bad[0]]), layer.name, _NOT_FINITE)
                 summaries[-1] += summary
-                if writing is not None:
-                    writing.result()
-                    to_disk()
-                writing = pool.submit(shard_file.write, stored)
-        if writing is not None:
-            writing.result()
+                if writing:
+                    writing[-1].result()
+                    if all(flush.done() for flush in flushing):
+                        file.flush()
+                        flushing.append(pool.submit(disk.sync_open, file, temp))
+                writing.append(pool.submit(shard_file.write, stored))
+        for done in (*writing[-1:], *flushing):  # the system reports a failed flush once
+            done.result()
         digest = shard_file.close()
-    [shard] = paths.as_shards(card.space, [names.PARTS.path(paths.embeddings(card.space), f"part-{digest[:16]}")])
+    shard = Shard(names.PARTS.path(paths.embeddings(card.space), names.part_name(digest)))
     return StagedShard(temp, shard, summary_table(shard, digest, disk.size(temp), layers, summaries))
 
 

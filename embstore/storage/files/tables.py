@@ -1,8 +1,7 @@
 """The small Parquet tables beside the vectors: items, datasets and skipped texts."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,53 +130,45 @@ def _check_readable(temp: Path, target: Path) -> None:
         raise StoreError(f"{target} was not stored, since it could not be read again: {problem}.")
 
 
+_REMEDY = "Run: ⦃embstore repair⦄"
+
+
 def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a table of items or skipped texts."""
-    try:
-        names.check_content(file)
-        table = read_table(file, columns)
-    except (OSError, pa.ArrowException) as error:
-        raise DamagedError(f"{file} cannot be read: {error}. Run: ⦃embstore repair⦄") from error
-    schemas = (ITEMS_SCHEMA, SKIPPED_SCHEMA)
-    if columns is not None:
-        schemas = tuple(pa.schema([each.field(name) for name in columns if name in each.names]) for each in schemas)
-    _check_fields(file, table, schemas)
-    return table
+    return _read(file, lambda: names.check_content(file), (ITEMS_SCHEMA, SKIPPED_SCHEMA), columns, _REMEDY)
 
 
-def read_sealed(file: Path, schema: pa.Schema | None = None, remedy: str = "Run: ⦃embstore repair⦄") -> pa.Table:
+def read_sealed(file: Path, schema: pa.Schema | None = None, remedy: str = _REMEDY) -> pa.Table:
     """Read a small table that contains its own hash, such as a summary or a dataset, and has a schema, if given."""
+    return _read(file, lambda: atomic.read_checked(file, remedy), (schema,) if schema else (), None, remedy)
+
+
+def _read(
+    file: Path, check: Callable[[], object], schemas: Sequence[pa.Schema], columns: Sequence[str] | None, remedy: str
+) -> pa.Table:
+    """Read a table after a check of its hash; it has one of the schemas, or their columns of some names, if given."""
     try:
-        data = disk.read(file)
-        checksum.check(file, data, remedy)
-        check_unpacked([file], remedy)
-        table = read_table(pa.BufferReader(data))
+        check()
+        table = read_table(file, columns, remedy)
     except (OSError, pa.ArrowException) as error:
         raise DamagedError(f"{file} cannot be read: {error}. {remedy}") from error
-    if schema is not None:
-        _check_fields(file, table, [schema], remedy)
+    if columns is not None:
+        schemas = [pa.schema([each.field(name) for name in columns if name in each.names]) for each in schemas]
+    if schemas and not any(table.schema.equals(schema) for schema in schemas):
+        raise DamagedError(f"{file} is damaged: its columns are not those of the format. {remedy}")
     return table
 
 
-def _check_fields(
-    file: Path, table: pa.Table, schemas: Sequence[pa.Schema], remedy: str = "Run: ⦃embstore repair⦄"
-) -> None:
-    """Raise DamagedError unless a table has one of the schemas."""
-    if not any(table.schema.equals(schema) for schema in schemas):
-        raise DamagedError(f"{file} is damaged: its columns are not those of the format. {remedy}")
-
-
-def read_table(source: Path | pa.NativeFile, columns: Sequence[str] | None = None) -> pa.Table:
+def read_table(file: Path, columns: Sequence[str] | None = None, remedy: str = _REMEDY) -> pa.Table:
     """Read a Parquet file, or some of its columns, into memory, without a check of its hash.
 
     ``pyarrow.parquet.read_table`` would import pyarrow.dataset, and with it pandas where installed: half a second.
     """
     try:
-        with disk.opening(source) if isinstance(source, Path) else nullcontext(), pq.ParquetFile(source) as file:
-            _ = file.schema_arrow  # pyarrow raises if the file is not Parquet
-            if isinstance(source, Path):
-                check_unpacked([source], "Run: ⦃embstore repair⦄")
-            table = file.read(columns)
+        with disk.opening(file), pq.ParquetFile(file) as parquet:
+            _ = parquet.schema_arrow  # pyarrow raises if the file is not Parquet
+            check_unpacked([file], remedy)
+            table = parquet.read(columns)
     except UnicodeDecodeError as error:
         raise pa.ArrowInvalid(f"the name of a column is no Unicode: {error}") from error
     if missing := {*(columns or ())} - {*table.column_names}:

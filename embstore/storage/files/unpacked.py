@@ -10,17 +10,12 @@ Format: https://parquet.apache.org/docs/file-format/
 import mmap
 import os
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from embstore.base import disk
 from embstore.base.errors import DamagedError, UsageError
 from embstore.storage.parquet import thrift
 from embstore.storage.sql import connections, interruptible
-
-if TYPE_CHECKING:
-    import duckdb
 
 VARIABLE = "EMBSTORE_UNPACKED_MIB"
 """Environment variable: MiB that any table may unpack to; by default 64."""
@@ -136,22 +131,11 @@ def _number(struct: thrift.Struct, field: int) -> int:
     return value
 
 
-@cache
-def _connection() -> "duckdb.DuckDBPyConnection":
-    """Return a DuckDB that stays open: many files are checked one by one."""
-    return connections.connect_to_check()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_connection.cache_clear)
-
-
 def _text_bytes(file: Path) -> int:
     """Return how many bytes the texts of a table have, which DuckDB counts without repeating those of a dictionary."""
     import duckdb
 
-    shared = connections.current()
-    connection = _connection().cursor() if shared is None else shared.connect()
+    connection = connections.open_shared().cursor()
     source, values = "read_parquet($file, hive_partitioning = false)", {"file": connections.literal([file])}
     try:
         lengths = ["0"]

@@ -66,8 +66,8 @@ class LayerVectors:
             while pending:
                 yield from _result(pending.popleft())
 
-    def blocks(self) -> Iterator[tuple[Ids, Block]]:
-        """Yield the item ids and vectors of each block, read lazily."""
+    def __iter__(self) -> Iterator[tuple[Ids, Block]]:
+        """Yield the item ids and vectors of each block, read lazily and each time again."""
         for task in self._groups():
             ids, block = self._read_group(*task)
             if len(ids):

@@ -41,7 +41,7 @@ from embstore.storage.files.unpacked import unpacked_limit
 from embstore.storage.files.vectors import LayerVectors, shard_row_groups
 from embstore.storage.maintenance.part_tables import joined
 from embstore.storage.parquet.writer import to_table
-from embstore.storage.transaction.commit import replace_tables, replacing
+from embstore.storage.transaction.commit import replacing, rewrite_tables
 from embstore.storage.transaction.manifest import committed_shards, list_parts, read_cards
 
 TABLE_BYTES = 32 << 20
@@ -60,10 +60,10 @@ class Sized(NamedTuple):
 
 
 class Compacted(NamedTuple):
-    """A part file that replaced others: its path, their names, and its number of rows, or of items for a shard."""
+    """A part file that replaced others: its path, their number, and its number of rows, or of items for a shard."""
 
     path: Path
-    old: tuple[str, ...]
+    n_old: int
     n_items: int
 
 
@@ -103,17 +103,16 @@ def compact_shards(paths: StorePaths, card: Card, groups: Sequence[Sequence[Shar
     totals = itertools.accumulate(sum(disk.size(shard.path) for shard in group) for group in groups)
     rounds = itertools.groupby(zip(totals, groups, strict=True), lambda each: each[0] // _ROUND_BYTES)
     for _, round_ in rounds:
-        staged: list[tuple[StagedShard, tuple[str, ...]]] = []
+        staged: list[tuple[StagedShard, tuple[Path, ...]]] = []
         with ExitStack() as stack:
             for _, group in round_:
                 temp = stack.enter_context(atomic.temporary(paths.embeddings(card.space)))
-                staged.append((_stage(temp, paths, card, group), tuple(shard.name for shard in group)))
-            replaced = {new.shard.name: old for new, old in staged}
-            with replacing(paths, paths.embeddings(card.space), replaced):
+                staged.append((_stage(temp, paths, card, group), tuple(shard.path for shard in group)))
+            with replacing(paths, {new.shard.path: old for new, old in staged}):
                 for new, _ in staged:
                     publish_shard(new)
         for new, old in staged:
-            yield Compacted(new.shard.path, old, new.summary["n"][0].as_py())
+            yield Compacted(new.shard.path, len(old), new.summary["n"][0].as_py())
 
 
 def _stage(temp: Path, paths: StorePaths, card: Card, group: Sequence[Shard]) -> StagedShard:
@@ -149,8 +148,9 @@ def compact_tables(paths: StorePaths, folder: Path, groups: Sequence[Sequence[Pa
         table = joined(paths.root, files) if folder == paths.columns else _merged_rows(files)
         if most_unpacked(table) > unpacked_limit() // 2:  # by values that are null where tables have different columns
             continue
-        old = tuple(file.stem for file in files)
-        yield Compacted(replace_tables(paths, folder, old, table), old, len(table))
+        first, *others = files
+        [path] = rewrite_tables(paths, folder, [(first, table), *((file, None) for file in others)])
+        yield Compacted(path, len(files), len(table))
 
 
 def plan_tables(paths: StorePaths, folder: Path) -> list[tuple[Path, ...]]:

@@ -83,12 +83,12 @@ def content_problem(key: str, path: Path, sha256: str, find: Callable[[str], Pat
     ``find`` returns another file that has the hash: the summary of a shard, or the card of an index.
     """
     kind = names.kind_of(key)
-    if kind is None or kind.hash is names.Hash.ITSELF:
+    if kind is None or not (kind.is_immutable or kind is names.INDEXES):
         return None if checksum.has_valid_checksum(disk.read(path)) else checksum.ALTERED
     expected = sha256
-    if kind.hash is names.Hash.SUMMARY:
+    if kind is names.SHARDS:
         expected = shard_hash(find(names.hash_holder(key)))
-    elif kind.hash is names.Hash.CARD:
+    elif kind is names.INDEXES:
         expected = atomic.read_document(find(names.hash_holder(key)), "index-card")["sha256"]
     is_named_so = not kind.is_immutable or Path(key).stem == names.part_name(sha256)
     return None if sha256 == expected and is_named_so else _MISMATCH

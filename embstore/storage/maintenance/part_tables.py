@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from embstore.storage.maintenance.file_checks import Problem
 from embstore.storage.parquet.footer import read_columns
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import NamedFiles, Reader
-from embstore.storage.transaction.commit import Change, commit, replace_tables, rewrite_tables
+from embstore.storage.transaction.commit import Change, commit, rewrite_tables
 from embstore.storage.transaction.manifest import list_parts
 
 if TYPE_CHECKING:
@@ -33,37 +34,32 @@ Kinds = Mapping[str, str]
 
 def contradictions(root: Path, files: Sequence[Path]) -> Iterator[Problem]:
     """Yield the tables that contradict others before them: another type of a column, or value of an item."""
-    sound: list[Path] = []
-    for path in files:
-        if problem := _contradiction(root, [*sound, path]):
-            yield Problem(path, problem)
-        else:
-            sound.append(path)
-
-
-def _contradiction(root: Path, files: Sequence[Path]) -> str | None:
-    """Return how the last table contradicts the others, or None."""
-    kinds: dict[str, str] = {}
-    having: dict[str, list[Path]] = {}
-    for path in files:
-        for column in read_columns(path)[1:]:
-            having.setdefault(column.name, []).append(path)
-            if kinds.setdefault(column.name, column.kind) != column.kind:
-                return (
-                    f"its column {column.name!r} is of type {column.kind}, and of type {kinds[column.name]} elsewhere"
-                )
     reader = Reader(root)
-    if not reader.rows(f"SELECT item_id FROM {COLUMN_FILES} GROUP BY item_id HAVING count(*) > 1 LIMIT 1", files):
-        return None
-    for name, of_column in having.items():
-        if of_column[-1] != files[-1] or len(of_column) < 2:
+    kinds: dict[str, str] = {}
+    having: dict[str, list[Path]] = {}  # by column, the tables before that contradict none
+    for path in files:
+        columns = {column.name: column.kind for column in read_columns(path)[1:]}
+        problems = (
+            f"its column {name!r} is of type {kind}, and of type {kinds[name]} elsewhere"
+            for name, kind in columns.items()
+            if kinds.get(name, kind) != kind
+        )
+        found = (_other_value(reader, name, [*having.get(name, ()), path]) for name in columns)
+        if problem := next(filter(None, chain(problems, found)), None):
+            yield Problem(path, problem)
             continue
-        value = connections.quote_name(name)
-        sql = f"""SELECT item_id FROM {COLUMN_FILES} GROUP BY item_id HAVING min({value}) <> max({value})
-                  ORDER BY ALL LIMIT 1"""
-        if rows := reader.rows(sql, of_column):
-            return f"item {rows[0][0]} has another value of the column {name!r} in another table"
-    return None
+        kinds |= columns
+        for name in columns:
+            having.setdefault(name, []).append(path)
+
+
+def _other_value(reader: Reader, name: str, files: Sequence[Path]) -> str | None:
+    """Return for which item the last table has another value of a column than those before; None if for none."""
+    value = connections.quote_name(name)
+    sql = f"""SELECT item_id FROM {COLUMN_FILES} GROUP BY item_id HAVING min({value}) <> max({value})
+              ORDER BY ALL LIMIT 1"""
+    rows = reader.rows(sql, files) if len(files) > 1 else []
+    return f"item {rows[0][0]} has another value of the column {name!r} in another table" if rows else None
 
 
 def joined(root: Path, files: Sequence[Path]) -> pa.Table:
@@ -202,7 +198,7 @@ def rewrite_table(paths: StorePaths, path: Path, ids: Ids, rows: pa.Table | None
     copy = paths.damaged_path(path)
     disk.make_folder(copy.parent)
     disk.copy(path, copy)
-    replace_tables(paths, path.parent, [path.stem], rows)
+    rewrite_tables(paths, path.parent, [(path, rows)])
 
 
 def move_out(paths: StorePaths, path: Path) -> Path:

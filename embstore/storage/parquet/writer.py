@@ -75,7 +75,7 @@ class ShardFile:
 
     def close(self) -> str:
         """Write the footer with its hash, and return the SHA-256 of the file."""
-        footer = thrift.footer(_empty(self._schema))
+        footer = thrift.footer(_written(self._schema, []))
         kind, _ = footer[thrift.ROW_GROUPS][1]
         footer[thrift.ROW_GROUPS] = thrift.LIST, (kind, self._written)
         footer[thrift.N_ROWS] = thrift.I64, thrift.footer(self._beside)[thrift.N_ROWS][1]
@@ -172,12 +172,6 @@ def _narrow_columns(schema: pa.Schema, layers: Sequence[int], item_ids: NDArray[
 def _narrow_batch(narrow: pa.Schema, layer: int, item_ids: NDArray[np.int64]) -> pa.RecordBatch:
     layers = np.full(len(item_ids), layer, np.int16)
     return pa.record_batch([from_numpy(layers), from_numpy(item_ids)], schema=narrow)
-
-
-@lru_cache(16)
-def _empty(schema: pa.Schema) -> bytes:
-    """Return the Parquet file of a shard without rows."""
-    return _written(schema, [])
 
 
 def _written(schema: pa.Schema, batches: Sequence[pa.RecordBatch]) -> bytes:

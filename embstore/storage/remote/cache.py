@@ -375,15 +375,8 @@ def merge_ranges(ranges: Iterable[Range], gap: int = 0) -> list[Range]:
 
 def missing_ranges(wanted: Iterable[Range], present: Iterable[Range]) -> list[Range]:
     """Return the parts of ranges that are not present."""
-    found, there = [], merge_ranges(present)
-    for start, end in merge_ranges(wanted):
-        at = start
-        for first, last in there:
-            if last <= at or first >= end:
-                continue
-            if first > at:
-                found.append((at, first))
-            at = max(at, last)
-        if at < end:
-            found.append((at, end))
+    found = merge_ranges(wanted)
+    for first, last in present:
+        parts = (part for start, end in found for part in ((start, min(end, first)), (max(start, last), end)))
+        found = [part for part in parts if part[0] < part[1]]
     return found

@@ -5,16 +5,15 @@ Where the cache is full, shards and indexes are emptied that this process does n
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from hashlib import file_digest, sha256
 from pathlib import Path
 from threading import RLock
-from typing import TypeVar
 
 from embstore.base import atomic, disk
+from embstore.base.arrays import in_threads
 from embstore.base.errors import DamagedError, FileAccessError, RemoteError
 from embstore.base.supply import Range, Ranges
 from embstore.storage.catalog import Deferred
@@ -27,8 +26,6 @@ from embstore.storage.remote.objects import ObjectReader
 from embstore.storage.transaction.commit import Change, commit, create_store
 from embstore.storage.transaction.lock import FolderLock
 from embstore.storage.transaction.manifest import Files, Snapshot, by_folder, read_newest
-
-T = TypeVar("T")
 
 _THREADS = 16
 _PIECE_BYTES = 8 << 20
@@ -141,7 +138,7 @@ class Mirror:
             for path, file in new.items()
             if names.kind_of(path) in (names.CARDS, names.MERGED) and file.key in (sizes or {file.key})
         }
-        in_parallel(lambda path: self._place(path, small[path]), small, _THREADS)
+        in_threads(lambda path: self._place(path, small[path]), small, n_threads=_THREADS)
         self.contents.make_sparse({path: file.size for path, file in new.items() if path not in small})
         if not self._is_read_only:
             self._commit(state, {path for path in new if names.is_file_key(path)})
@@ -276,7 +273,7 @@ class Mirror:
                     return above
                 if above and None in parts.values():
                     raise cache.is_full(above)
-                in_parallel(self._fetch_piece, jobs, n_threads)
+                in_threads(self._fetch_piece, jobs, n_threads=n_threads)
             self._finish(wanted)
         except FileAccessError as error:
             raise cache.refused(error) from error
@@ -337,7 +334,7 @@ class MirrorSnapshot(Snapshot):
 
     def __init__(self, state: RemoteState, add_group: Callable[[RemoteState, str], Mapping[str, RemoteFile]]) -> None:
         self.state, self._add_group = state, add_group
-        super().__init__(state.number, state.sha256, self.list_all)
+        super().__init__(state.number, state.sha256, {})
 
     @cached_property
     def _by_folder(self) -> Mapping[str, Sequence[str]]:
@@ -350,8 +347,9 @@ class MirrorSnapshot(Snapshot):
 
         return Deferred([*named, *lists], names_in)
 
-    def list_all(self) -> Files:
-        """Add the files of all groups to the mirror, and return all files."""
+    @cached_property
+    def files(self) -> Files:
+        """All files, which are added to the mirror."""
         paths = (f"{folder}/{name}" for folder, entries in self._by_folder.items() for name in entries)
         return {path: {"bytes": self.state.files[path].size} for path in paths}
 
@@ -364,14 +362,3 @@ class MirrorSnapshot(Snapshot):
         """Return the hash of the names of a folder's part files, which is known where they are listed."""
         file_list = self.state.files.lists.get(paths.key(folder))
         return super().names_hash(paths, folder) if file_list is None else file_list.names_sha256
-
-
-def in_parallel(work: Callable[[T], None], jobs: Collection[T], n_threads: int) -> None:
-    """Do work for each job in several threads, and raise the first error; a single job needs no thread."""
-    if len(jobs) < 2:
-        for job in jobs:
-            work(job)
-        return
-    with ThreadPoolExecutor(n_threads, "embstore-fetch") as pool:
-        for _ in pool.map(work, jobs):  # which cancels the others after an error
-            pass

@@ -246,11 +246,6 @@ class HubDataset:
             except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
                 return None
 
-    def objects(self, commit: str) -> WebObjects:
-        """Return the files of a commit."""
-        name = f"{PREFIX}datasets/{self.repo}@{commit[:12]}"
-        return WebObjects(*self.address(commit), name, has_other_hosts=True)
-
     def address(self, commit: str) -> tuple[str, dict[str, str]]:
         """Return the address of the files of a commit, and the headers of requests for them."""
         return f"{self._endpoint}/datasets/{self.repo}/resolve/{commit}", self._hub.utils.build_hf_headers()
@@ -331,11 +326,12 @@ class HubDataset:
 
 
 class HubObjects(WebObjects):
-    """The files of a dataset repository at one commit, for a store that is only read."""
+    """The files of a dataset repository at a commit, by default that of its revision at the last :meth:`renew`."""
 
-    def __init__(self, url: str) -> None:
-        self._dataset = HubDataset(url)
-        super().__init__(*self._dataset.address(self._dataset.revision), self._dataset.url, has_other_hosts=True)
+    def __init__(self, dataset: HubDataset, commit: str = "") -> None:
+        self._dataset = dataset
+        name = f"{PREFIX}datasets/{dataset.repo}@{commit[:12]}" if commit else dataset.url
+        super().__init__(*dataset.address(commit or dataset.revision), name, has_other_hosts=True)
         self._has_ranges = True
 
     def renew(self) -> None:

@@ -29,7 +29,7 @@ from embstore.storage.remote import cache, manifest
 from embstore.storage.remote.manifest import RemoteFile, RemoteState, Writer
 from embstore.storage.remote.mirror import Mirror
 from embstore.storage.remote.objects import ObjectReader, ObjectStore, check_url
-from embstore.storage.remote.published import PREFIX, HubObjects, WebObjects
+from embstore.storage.remote.published import PREFIX, HubDataset, HubObjects, WebObjects
 from embstore.storage.transaction.manifest import Snapshot, read_newest
 
 _LOCK = Lock()  # of the mirrors that stores share
@@ -44,7 +44,7 @@ class RemoteStore:
     def __init__(self, url: str, options: Mapping[str, str] | None = None) -> None:
         self._published: WebObjects | None = None
         if url.startswith((PREFIX, "https://", "http://")):
-            self._published = HubObjects(url) if url.startswith(PREFIX) else WebObjects(url)
+            self._published = HubObjects(HubDataset(url)) if url.startswith(PREFIX) else WebObjects(url)
         if self._published is not None and options:
             raise UsageError(f"{self._published.url} takes no options. Leave out ⦃store-option⦄.")
         self.url, self._options = self._published.url if self._published else check_url(url), dict(options or {})
@@ -87,7 +87,7 @@ class RemoteStore:
         with self._mirror.locked():
             self._mirror.synchronise(self._newest(self._mirror.contents.load()))
         if is_listed and (snapshot := self._mirror.snapshot()) is not None:
-            snapshot.list_all()
+            _ = snapshot.files  # adds those of all groups
         return self._mirror.root
 
     def _shared_mirror(self) -> Mirror:
@@ -190,7 +190,7 @@ def stored_files(paths: StorePaths, snapshot: Snapshot) -> Iterator[str]:
     """Yield the paths of the files that make up a store, with those that are derived from them and shared with it."""
     yield from snapshot.files
     for space in snapshot.spaces:
-        summaries = (paths.summary_of(shard.path) for shard in snapshot.shards(paths, space))
+        summaries = (shard.summary_path for shard in snapshot.shards(paths, space))
         pairs = (path for pair in paths.index_pairs(space) if all(map(disk.exists, pair)) for path in pair)
         found = [*summaries, *pairs, *paths.files_of(names.MAPS, space), paths.merged(space)]
         yield from (paths.key(path) for path in found if disk.exists(path))

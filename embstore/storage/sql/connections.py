@@ -5,13 +5,12 @@ DuckDB is imported where it is used: loading it takes as long as the rest of a s
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
-from weakref import ref
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,23 +42,9 @@ _LOCKED = (  # the first three settings would come from the environment
 )
 
 
-class Shared:
-    """Shared DuckDB instance of the process for embstore's own SQL, open while an object refers to it.
-
-    Opening an instance takes 20 ms, connecting to an open one a few µs. Its memory is released with the last reference.
-    """
-
-    def __init__(self) -> None:
-        self._connection = _open(temp_directory="")
-        interruptible.execute(self._connection, _KEPT_FOOTERS)
-
-    def connect(self) -> "duckdb.DuckDBPyConnection":
-        """Return a new connection, with its own temporary tables and registered names."""
-        return self._connection.cursor()
-
-
-_lock = Lock()
-_current: Callable[[], Shared | None] = lambda: None  # noqa: E731
+# A weak reference: the memory is released with the last connection of which a reference is held.
+_instances: "WeakValueDictionary[int, duckdb.DuckDBPyConnection]" = WeakValueDictionary()
+"""Open instance of each process: a forked one does not have the threads of that of the process before."""
 
 
 def version() -> str:
@@ -69,30 +54,18 @@ def version() -> str:
     return duckdb.__version__
 
 
-def open_shared() -> Shared:
-    """Return the DuckDB instance of the process, and open it if there is none."""
-    global _current
-    with _lock:
-        found = _current()
-        if found is None:
-            found = Shared()
-            _current = ref(found)
-        return found
+def open_shared() -> "duckdb.DuckDBPyConnection":
+    """Return the DuckDB instance of the process for embstore's own SQL, and open it if there is none.
 
-
-def current() -> Shared | None:
-    """Return the DuckDB instance of the process, or None if it is not open."""
-    return _current()
-
-
-def _forget_in_child() -> None:
-    """Forget the DuckDB instance in a forked process, which does not have its threads."""
-    global _lock, _current
-    _lock, _current = Lock(), lambda: None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+    Opening an instance takes 20 ms, and a ``cursor()`` of it a few µs: a connection with its own temporary tables and
+    registered names.
+    """
+    found = _instances.get(os.getpid())
+    if found is None:
+        found = _open(temp_directory="")
+        interruptible.execute(found, _KEPT_FOOTERS)
+        found = _instances.setdefault(os.getpid(), found)
+    return found
 
 
 def connect(root: Path) -> "duckdb.DuckDBPyConnection":
@@ -104,11 +77,6 @@ def connect(root: Path) -> "duckdb.DuckDBPyConnection":
         "SET enable_external_access = false; SET lock_configuration = true"
     )
     return connection
-
-
-def connect_to_check() -> "duckdb.DuckDBPyConnection":
-    """Return an in-memory DuckDB connection for short reads of single files, without a file cache."""
-    return _open(temp_directory="", enable_external_file_cache=False)
 
 
 def connect_for_users(memory: str, files: "AbstractFileSystem | None") -> "duckdb.DuckDBPyConnection":
@@ -247,6 +215,10 @@ def literal(files: Iterable[Path]) -> list[str]:
     """
     paths = map(str, files)
     return [path if "\\" in path else re.sub(r"[*?\[]", r"[\g<0>]", path) for path in paths]
+
+
+SQL_TYPES = {"int64": "BIGINT", "float64": "DOUBLE", "bool": "BOOLEAN", "string": "VARCHAR"}
+"""DuckDB's name of each type of columns."""
 
 
 def quote(text: str) -> str:

@@ -46,11 +46,11 @@ class Reader:
         if self._own_connection is not None:
             return self._own_connection
         if not hasattr(self._of_thread, "connection"):
-            self._of_thread.connection = self._shared.connect()
+            self._of_thread.connection = self._shared.cursor()
         return cast("duckdb.DuckDBPyConnection", self._of_thread.connection)
 
     @cached_property
-    def _shared(self) -> connections.Shared:
+    def _shared(self) -> "duckdb.DuckDBPyConnection":
         return connections.open_shared()
 
     def columns(self, sql: str, files: Sequence[Path], **values: Any) -> dict[str, NDArray[Any]]:

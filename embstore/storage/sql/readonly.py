@@ -58,13 +58,9 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         except KeyError:
             raise FileNotFoundError(f"{path} is no file of this store") from None
 
-    def unstrip_protocol(self, name: str) -> str:
-        """Return the name of a file that :meth:`glob` found, unchanged."""
-        return name
-
-    def size(self, path: str) -> int:
-        """Return the size of a file in bytes."""
-        return self._stat(path).st_size
+    def info(self, path: str, **_: object) -> dict[str, Any]:
+        """Return the size of a file in bytes, with its type: there are no folders."""
+        return {"name": path, "type": "file", "size": self._stat(path).st_size}
 
     def modified(self, path: str) -> datetime:
         """Return the time of the file's last modification, in UTC."""
@@ -74,16 +70,6 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         if path not in self._status:
             self._status[path] = disk.status(self._file(path))
         return self._status[path]
-
-    def isfile(self, path: str) -> bool:
-        """Return whether there is a file of this name."""
-        return path in self._files
-
-    def isdir(self, path: str) -> bool:
-        """Return False: there are no folders."""
-        return False
-
-    exists = isfile
 
     def ls(self, path: str, detail: bool = True, **_: object) -> list[Any]:
         """Return an empty list: there are no folders."""

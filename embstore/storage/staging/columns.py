@@ -28,8 +28,6 @@ from embstore.storage.staging.staging import INT, SHOWN, TEXT, Appender, Ids, St
 from embstore.storage.transaction.commit import write_rows
 from embstore.storage.transaction.manifest import PartFiles, list_parts
 
-_SQL_TYPES = {"int64": "BIGINT", "float64": "DOUBLE", "bool": "BOOLEAN", "string": "VARCHAR"}
-
 # Kinds of values. Small letters: of files with types; capitals: cells, as they look; "-" is a cell that stands for no
 # value unless the column is of strings.
 _FITTING = {
@@ -195,7 +193,7 @@ class StagedColumns:
         for number, (name, kind) in enumerate(kinds.items()):
             condition = f"place = {self._names[name]}" + ("" if kind == "string" else " AND kind <> '-'")
             text = "value" if kind == "string" else "trim(value, ' ' || chr(9))"
-            value = f"CASE WHEN {condition} THEN {text}::{_SQL_TYPES[kind]} END"
+            value = f"CASE WHEN {condition} THEN {text}::{connections.SQL_TYPES[kind]} END"
             parts.append(f"min({value}) AS c{number}, max({value}) AS d{number}")
         self._staging.rows(
             f"CREATE TABLE kept AS SELECT item_id, {', '.join(parts)} FROM kept_value JOIN kept_item USING (row) "
@@ -245,7 +243,7 @@ class StagedColumns:
         parts = [
             f"any_value({connections.quote_name(name)}) AS s{number}"
             if name in stored
-            else f"NULL::{_SQL_TYPES[kind]} AS s{number}"
+            else f"NULL::{connections.SQL_TYPES[kind]} AS s{number}"
             for number, (name, kind) in enumerate(kinds.items())
         ]
         source = f"{COLUMN_FILES} SEMI JOIN kept USING (item_id)" if files else "kept WHERE false"

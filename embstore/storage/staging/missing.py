@@ -117,17 +117,11 @@ class MissingItems:
         self._n_work += 1
         return Work(self.staging, spaces, parts, f"todo_{self._n_work}")
 
-    def present(self, spaces: Sequence[str], parts: Parts) -> str:
-        """Return an SQL query for the ids of items present in any of the spaces, within the parts of this build."""
-        quoted_spaces = ", ".join(map(connections.quote, spaces))
-        return (
-            "SELECT item_id FROM item SEMI JOIN (SELECT item_id FROM resolved WHERE present AND space IN "
-            f"({quoted_spaces})) USING (item_id) WHERE {parts_condition(parts)}"
-        )
-
-    def present_ids(self, space: str, parts: Parts) -> Ids:
-        """Return the ids (n,) of the items present in a space, within the parts of this build, ascending."""
-        return to_numpy(self.staging.table(f"{self.present([space], parts)} ORDER BY item_id")["item_id"])
+    def present(self, spaces: Sequence[str], parts: Parts) -> Ids:
+        """Return the ids (n,) of the items present in any of the spaces, in the parts of this build, ascending."""
+        found = f"SELECT item_id FROM resolved WHERE present AND space IN ({', '.join(map(connections.quote, spaces))})"
+        rows = f"item SEMI JOIN ({found}) USING (item_id) WHERE {parts_condition(parts)}"
+        return to_numpy(self.staging.table(f"SELECT item_id FROM {rows} ORDER BY item_id")["item_id"])
 
     def _count(self, rows: str, **values: str) -> int:
         return int(self.staging.rows(f"SELECT count(*) FROM {rows}", **values)[0][0])
@@ -262,19 +256,9 @@ class StoredTexts:
 
         Texts that another build of the same source has written meanwhile are not repeated.
         """
-        with connections.with_ids(self._staging.connection, "requested", ids):
-            self._write()
-
-    def write_missing_texts(self, items: str) -> None:
-        """Write the missing texts of items whose vectors are stored."""
-        interruptible.execute(self._staging.connection, f"CREATE OR REPLACE TEMP VIEW requested AS {items}")
-        self._write()
-        interruptible.execute(self._staging.connection, "DROP VIEW requested")
-
-    def _write(self) -> None:
-        """Write the missing texts of the items in ``requested``, and of their sentences."""
         self._load_new_tables()
-        missing = self._staging.table(_MISSING, unit=self._staging.unit.value)
+        with connections.with_ids(self._staging.connection, "requested", ids):
+            missing = self._staging.table(_MISSING, unit=self._staging.unit.value)
         if missing.num_rows:
             write_rows(self._paths, self._paths.items, [missing.cast(ITEMS_SCHEMA)])
 

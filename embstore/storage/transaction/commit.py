@@ -13,10 +13,9 @@ A process that dies in between leaves files that no manifest names; the next wri
 import errno
 import json
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,29 +45,14 @@ class Change:
 
     added: tuple[Path, ...] = ()  # they exist
     removed: tuple[Path, ...] = ()
-    replaced: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)  # new part files, with old ones of the rows
-
-    @property
-    def all_added(self) -> tuple[Path, ...]:
-        """All files that make up the store from now on."""
-        return (*self.added, *self.replaced)
-
-    @property
-    def all_removed(self) -> tuple[Path, ...]:
-        """All files that no longer do."""
-        old = (path for paths in self.replaced.values() for path in paths)
-        kept = {*self.all_added}
-        return tuple(path for path in dict.fromkeys((*self.removed, *old)) if path not in kept)
+    replaced: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)  # of added shards, the removed ones in them
 
 
 def commit(paths: StorePaths, change: Change) -> None:
     """Commit a change; one that changes nothing writes nothing."""
-    added = {paths.key(path): _properties(path) for path in change.all_added}
-    removed = [paths.key(path) for path in change.all_removed]
-    replaced = {
-        paths.key(new): [key for path in old if (key := paths.key(path)) not in added]
-        for new, old in change.replaced.items()
-    }
+    added = {paths.key(path): _properties(path) for path in change.added}
+    removed = [key for key in map(paths.key, change.removed) if key not in added]
+    replaced = {paths.key(new): [*map(paths.key, old)] for new, old in change.replaced.items()}
     while True:
         base = read_snapshot(paths)
         if lost := [key for old in replaced.values() for key in old if key not in base.files]:
@@ -155,11 +139,11 @@ def committing(paths: StorePaths, change: Change) -> Iterator[None]:
     except BaseException:
         with suppress(DamagedError, FileAccessError):
             snapshot = read_snapshot(paths)
-            for path in change.all_added:
-                if not snapshot.is_named(paths, path):
+            for path in change.added:
+                if not snapshot.is_named(paths.key(path)):
                     disk.remove(path, missing_ok=True)
                     if names.kind_of(paths.key(path)) is names.SHARDS:
-                        disk.remove(paths.summary_of(path), missing_ok=True)
+                        disk.remove(Shard(path).summary_path, missing_ok=True)
         raise
 
 
@@ -220,10 +204,24 @@ def recover(paths: StorePaths) -> list[Path]:
 
 
 def list_leftovers(paths: StorePaths, snapshot: Snapshot) -> list[Path]:
-    """Return the files that :func:`recover` would remove, given those that make up the store."""
-    spaces = leftover_spaces(paths, snapshot)
-    folders = [folder for space in spaces for folder in paths.folders_of(space)]  # removed if nothing else is in them
-    return [*paths.contents().temporaries, *_unnamed(paths, snapshot, spaces), *folders]
+    """Return the files that :func:`recover` would remove, given those that make up the store.
+
+    They are the temporary ones, those that the snapshot does not name, those of spaces that it has not, and the half of
+    an index; of datasets none. Folders of these spaces are removed if nothing else is in them.
+    """
+    contents, spaces = paths.contents(), leftover_spaces(paths, snapshot)
+    files = {paths.key(path): path for path in contents.files}
+
+    def is_left(key: str) -> bool:
+        kind, stem = names.kind_of(key), key.rpartition(".")[0]
+        if kind in (*names.TABLES, names.SHARDS, names.SUMMARIES):
+            return not snapshot.is_named(key)
+        if kind in (names.INDEXES, names.INDEX_CARDS) and not {f"{stem}.faiss", f"{stem}.json"} <= files.keys():
+            return True
+        return names.space_of(key) in spaces
+
+    left = [path for key, path in files.items() if is_left(key)]
+    return [*contents.temporaries, *left, *(folder for space in spaces for folder in paths.folders_of(space))]
 
 
 def forget_missing(paths: StorePaths, folders: Iterable[Path]) -> list[Path]:
@@ -235,27 +233,16 @@ def forget_missing(paths: StorePaths, folders: Iterable[Path]) -> list[Path]:
 
 
 @contextmanager
-def replacing(paths: StorePaths, folder: Path, replaced: Replaced) -> Iterator[None]:
-    """Replace part files of a folder atomically: write new ones within the context, delete the old ones at its end.
+def replacing(paths: StorePaths, replaced: Mapping[Path, tuple[Path, ...]]) -> Iterator[None]:
+    """Replace shards atomically: write new ones within the context, delete the old ones of each at its end.
 
     Indexes and maps that cover old shards then cover the new ones, which contain the same vectors.
     """
-    part = partial(names.PARTS.path, folder)
-    change = Change(replaced={part(new): tuple(map(part, old)) for new, old in replaced.items()})
-    with committing(paths, change):
+    old = tuple(path for each in replaced.values() for path in each if path not in replaced)
+    with committing(paths, Change((*replaced,), old, replaced)):
         yield
     finish_replacements(paths)
-    shards = (path for path in change.all_removed if names.kind_of(paths.key(path)) is names.SHARDS)
-    _remove(filter(disk.exists, [*change.all_removed, *map(paths.summary_of, shards)]))
-
-
-def replace_tables(paths: StorePaths, folder: Path, old: Iterable[str], table: pa.Table) -> Path:
-    """Commit a table in place of part files of a folder, given by name, which have its rows; return its path."""
-    with atomic.temporary(folder) as temp:
-        target = tables.stage_part(temp, table)
-        with replacing(paths, folder, {target.stem: old}):
-            atomic.publish(temp, target)
-    return target
+    _remove(path for shard in map(Shard, old) for path in (shard.path, shard.summary_path))
 
 
 def rewrite_tables(
@@ -263,7 +250,7 @@ def rewrite_tables(
 ) -> list[Path]:
     """Commit tables in place of part files of a folder, None for none, and that other files are removed.
 
-    One table at a time is in memory. Return the part files that were deleted.
+    One table at a time is in memory. The old part files are deleted. Return the new ones.
     """
     with ExitStack() as stack:
         staged, old = {}, []
@@ -275,7 +262,8 @@ def rewrite_tables(
         with committing(paths, Change(added=tuple(staged), removed=(*old, *removed))):
             for target, temp in staged.items():
                 atomic.publish(temp, target)
-    return _remove(path for path in old if path not in staged)
+    _remove(path for path in old if path not in staged)
+    return [*staged]
 
 
 def finish_replacements(paths: StorePaths) -> None:
@@ -289,12 +277,12 @@ def finish_replacements(paths: StorePaths) -> None:
         _cover(paths, space, replaced)
 
 
-def remove_space(paths: StorePaths, space: str) -> list[Path]:
-    """Remove a space with its skipped texts at once, then delete its files, and return their paths."""
+def remove_space(paths: StorePaths, space: str) -> None:
+    """Remove a space with its skipped texts at once, then delete its files."""
     import pyarrow.compute as pc  # as slow as the rest of pyarrow, and not needed to commit
 
     named = json.dumps(space).encode()
-    for path in paths.answer_files():
+    for path in paths.files_of(names.ANSWERS):
         with suppress(FileNotFoundError):  # a query removed it meanwhile
             if named in disk.read(path):
                 disk.remove(path)
@@ -310,12 +298,10 @@ def remove_space(paths: StorePaths, space: str) -> list[Path]:
             if len(others) < len(table):
                 yield path, others if len(others) else None
 
-    removed = rewrite_tables(paths, paths.skipped, of_others(), gone)
-    folders = paths.folders_of(space)
-    removed += _remove(path for folder in folders for path in disk.files_below(folder))
-    for folder in folders:
+    rewrite_tables(paths, paths.skipped, of_others(), gone)
+    for folder in paths.folders_of(space):  # with whatever else is in them
         disk.remove_tree(folder)
-    return removed + _remove(_single_files(paths, space))
+    recover(paths)
 
 
 def count_items(paths: StorePaths, space: str) -> int | None:
@@ -365,29 +351,6 @@ def _successors(shards: Iterable[str], replaced: Replaced) -> set[str]:
         if (names_of_old := set(old)) and found >= names_of_old:
             found = found - names_of_old | {new}
     return found
-
-
-def _unnamed(paths: StorePaths, snapshot: Snapshot, gone: Collection[str]) -> list[Path]:
-    """Return the files of embstore that the snapshot does not name, and those without their counterpart."""
-    found = []
-    for folder in (paths.items, paths.columns, paths.skipped):
-        found += [path for path in names.PARTS.listed(folder).values() if not snapshot.is_named(paths, path)]
-    for space in sorted({*paths.spaces_on_disk(), *gone}):
-        shards = names.PARTS.listed(paths.embeddings(space)).values()
-        found += [
-            path for path in (*shards, *paths.files_of(names.SUMMARIES, space)) if not snapshot.is_named(paths, path)
-        ]
-        for pair in paths.index_pairs(space):
-            existing = [path for path in pair if disk.exists(path)]
-            found += existing if space in gone or len(existing) < len(pair) else []
-        if space in gone:
-            found += [*paths.files_of(names.MAPS, space), *_single_files(paths, space)]
-    return found
-
-
-def _single_files(paths: StorePaths, space: str) -> list[Path]:
-    """Return the existing files of a space that are not in folders of its own."""
-    return [path for path in (paths.card(space), paths.merged(space)) if disk.exists(path)]
 
 
 def _remove(found: Iterable[Path]) -> list[Path]:

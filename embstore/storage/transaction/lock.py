@@ -218,17 +218,19 @@ def _check_filesystem(root: Path, lock: Path) -> None:
     with atomic.temporary(root) as new, atomic.temporary(root) as old:
         disk.write(old, b"old")
         disk.write(new, b"new")
-        try:
+        is_sound = False
+        with suppress(FileAccessError):  # of the link, since there is a file of that name, or there are no links
             disk.replace(new, old)
-            replaced = disk.read(old) == b"new" and not disk.exists(new)
-        except FileAccessError as error:
-            raise _no_rename(root) from error
-        if not replaced:
-            raise _no_rename(root)
-        disk.write(new, b"new")
-        with suppress(FileAccessError):  # there is a file of that name, or there are no links
+            is_sound = disk.read(old) == b"new" and not disk.exists(new)
+            disk.write(new, b"new")
             disk.link(new, old)
-            raise _no_rename(root)
+            is_sound = False
+    if not is_sound:
+        raise StoreError(
+            f"the file system of {root} does not replace a file by renaming another, or replaces one by a link: a "
+            "build that dies would leave half a store. Build on a local disk and copy the store there when it is "
+            "complete."
+        )
 
 
 def _no_locks(root: Path) -> StoreError:
@@ -236,13 +238,6 @@ def _no_locks(root: Path) -> StoreError:
     return StoreError(
         f"the file system of {root} has no locks that work: two builds could write there at once and damage the store. "
         "Build on a local disk (or NFS with its lock service) and copy the store there when it is complete."
-    )
-
-
-def _no_rename(root: Path) -> StoreError:
-    return StoreError(
-        f"the file system of {root} does not replace a file by renaming another, or replaces one by a link: a build "
-        "that dies would leave half a store. Build on a local disk and copy the store there when it is complete."
     )
 
 

@@ -7,12 +7,12 @@ maps, answers) is not named: it contains its hash and the names of the shards th
 deleted.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 from embstore.base import atomic, checksum, disk, supply
 from embstore.base.errors import DamagedError, MissingFileError
@@ -44,7 +44,7 @@ class Snapshot:
         self,
         number: int,
         sha256: str,
-        files: Files | Callable[[], Files],
+        files: Files,
         n_changes: int = 0,
         replaced: Mapping[str, Sequence[str]] = MappingProxyType({}),
         stamp: disk.Stamp | None = None,
@@ -52,10 +52,10 @@ class Snapshot:
         self.number, self.sha256, self._files, self.n_changes = number, sha256, files, n_changes
         self.replaced, self.stamp = replaced, stamp
 
-    @cached_property
+    @property
     def files(self) -> Files:
         """Files that make up the store."""
-        return self._files() if callable(self._files) else self._files
+        return self._files
 
     @cached_property
     def _by_folder(self) -> Mapping[str, Sequence[str]]:
@@ -92,7 +92,7 @@ class Snapshot:
 
     def shards(self, paths: StorePaths, space: str) -> tuple[Shard, ...]:
         """Return the existing shards of a space, by name."""
-        return paths.as_shards(space, self.parts(paths, paths.embeddings(space)).files)
+        return tuple(map(Shard, self.parts(paths, paths.embeddings(space)).files))
 
     def missing(self, paths: StorePaths) -> Iterator[Path]:
         """Yield the files that do not exist."""
@@ -103,9 +103,8 @@ class Snapshot:
             else:
                 yield from self.parts(paths, files[0].parent).missing
 
-    def is_named(self, paths: StorePaths, path: Path) -> bool:
+    def is_named(self, key: str) -> bool:
         """Return whether a file makes up the store, or is the summary of a shard that does."""
-        key = paths.key(path)
         if key.startswith("summaries/"):
             key = "embeddings/" + key.removeprefix("summaries/")
         return key in self.files
@@ -120,20 +119,11 @@ def by_folder(files: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-@runtime_checkable
-class SnapshotSource(Protocol):
-    """A supplier of a folder's files that knows which of them make up the store, without a manifest there."""
-
-    def snapshot(self) -> Snapshot | None:
-        """Return the files of the store; None if the manifests of the folder name them."""
-
-
 def read_snapshot(paths: StorePaths) -> Snapshot:
     """Return the files of a store as of now."""
     supplier = supply.supplier_of(paths.root)
-    if isinstance(supplier, SnapshotSource) and (supplied := supplier.snapshot()) is not None:
-        return supplied
-    return read_newest(paths)
+    supplied: Snapshot | None = None if supplier is None else supplier.snapshot()
+    return read_newest(paths) if supplied is None else supplied
 
 
 def committed_shards(paths: StorePaths, space: str) -> tuple[Shard, ...]:

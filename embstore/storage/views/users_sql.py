@@ -26,6 +26,7 @@ from embstore.base.messages import printable
 from embstore.storage.files.card import Card
 from embstore.storage.files.datasets import check_dataset
 from embstore.storage.files.item_columns import BUILT_IN, ColumnTables, joined_items
+from embstore.storage.files.items import ITEM_COLUMNS, SKIPPED_COLUMNS
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.connections import Limits
 from embstore.storage.sql.reader import Reader
@@ -50,10 +51,8 @@ BySpace = Mapping[str, Sequence[Path]]
 
 # Columns of each view while it has no file.
 _EMPTY = {
-    "items": {"item_id": "BIGINT", "unit": "VARCHAR", "text": "VARCHAR", "context_id": "BIGINT", "start": "BIGINT",
-              "end": "BIGINT"},
-    "skipped": {"space": "VARCHAR", "item_id": "BIGINT", "text": "VARCHAR", "outcome": "VARCHAR", "reason": "VARCHAR",
-                "origin": "VARCHAR"},
+    **{view: {c.name: connections.SQL_TYPES[c.kind] for c in columns}
+       for view, columns in (("items", ITEM_COLUMNS), ("skipped", SKIPPED_COLUMNS))},
     "embeddings": {"space": "VARCHAR", "layer": "SMALLINT", "item_id": "BIGINT", "vector": "FLOAT[]"},
     "summaries": {"space": "VARCHAR", "shard": "VARCHAR", "layer": "SMALLINT", "n": "BIGINT"},
     "spaces": {"space": "VARCHAR", "model": "VARCHAR", "checkpoint": "VARCHAR", "unit": "VARCHAR", "pooling": "VARCHAR",
@@ -61,7 +60,6 @@ _EMPTY = {
     "columns": {"item_id": "BIGINT"},
     "built_in": {"item_id": "BIGINT", "position": "BIGINT", "zipf_frequency": "DOUBLE"},
 }  # fmt: skip
-_ITEM_COLUMNS = ("item_id", "unit", "text", "context_id", "start", "end")
 
 _COPIED_BYTES = 1 << 20  # of tables that a condition gets as a copy; they may unpack to 200 times as much
 _END = object()
@@ -95,7 +93,7 @@ class UsersSql:
         with self._lock:
             sandbox = self._items_sandbox(limits)
             checked = sandbox.check(f"SELECT item_id FROM {source} WHERE (\n{where}\n)", limits, views)
-            session = sandbox.session(limits, views, (*_ITEM_COLUMNS, *sorted(names), *BUILT_IN))
+            session = sandbox.session(limits, views, (*_EMPTY["items"], *sorted(names), *BUILT_IN))
         try:
             found = session.run(lambda connection: connection.execute(checked.sql).fetchnumpy()["item_id"])
         except UnknownNameError:
