@@ -367,7 +367,7 @@ class Metric:
 
     def with_columns_for(self, parameters: Mapping[str, Any]) -> "Metric":
         """Return the declaration with the columns that the result has for these values of the parameters."""
-        used = [each for each in self.parameters if parameters[each.name] != each.default]
+        used = [each for each in self.parameters if each.columns and parameters[each.name] != each.default]
         recorded = {p.name for p in self.recorded if p.only_with and p.only_with[0] in {each.name for each in used}}
         return replace(
             self, columns=(*self.columns, *(column for each in used for column in each.columns)),
