@@ -39,7 +39,7 @@ class _Drawing:
         "Height of each panel.  [default: one that suits the width]")] = None  # fmt: skip
     style: Annotated[str, option("--style paper|screen|dark",
         "paper (black on white, small type), screen (larger type) or dark.")] = "paper"  # fmt: skip
-    label: Annotated[list[str] | None, option("--label SPACE=TEXT", "Call a space so (repeatable).")] = None
+    labels: Annotated[list[str] | None, option("--label SPACE=TEXT", "Call a space so (repeatable).")] = None
     x_label: Annotated[str | None, option("--x-label TEXT", "Title of the x axis.")] = None
     y_label: Annotated[str | None, option("--y-label TEXT", "Title of the y axis.")] = None
     range_: Annotated[str | None, option("--range MIN,MAX", "Ends of the scale of values.")] = None
@@ -65,7 +65,7 @@ class _Drawing:
 
         options = PlotOptions(
             column=self.column, title=self.title, width=self.width, height=self.height, style=self.style,
-            logy=self.logy, x=self.x_axis, logx=self.logx, labels=self.label or (), x_label=self.x_label,
+            logy=self.logy, x=self.x_axis, logx=self.logx, labels=self.labels or (), x_label=self.x_label,
             y_label=self.y_label, range=self.range_, caption=self.caption, colours=self.colours,
         )  # fmt: skip
         for file in self.output or ():

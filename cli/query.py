@@ -69,7 +69,8 @@ def _query(
         raise UnknownNameError("layout of intervals", intervals, ("columns", "inline"))
     is_printed = form in (_options.Format.TABLE, _options.Format.MARKDOWN, _options.Format.LATEX)
     if not is_printed and (intervals == "inline" or labels):
-        given, kept = ("--label", "spaces by name") if labels else ("--intervals inline", "low and high in columns")
+        flag = "--space-label" if "label" in options else "--label"
+        given, kept = (flag, "spaces by name") if labels else ("--intervals inline", "low and high in columns")
         raise UsageError(f"{given} is for table, markdown and latex: {form.value} has {kept}. Leave it out.")
     read_labels(labels)
     if explain:
@@ -112,6 +113,9 @@ def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[
     command.__doc__ = f"{metric.help}\n\n{metric.formula}\n\n{metric.citation}"
     built = made(command, metric.name)
     built.needs, built.own = metric.needs, own
+    for parameter in built.params if "label" in own else ():
+        if parameter.name in ("space_label", "labels"):  # whose usual name is that of a column
+            parameter.opts = ["--space-label"]
     for parameter in built.params if metric.needs in UNGROUPED else ():  # is still there, and refused with the reason
         parameter.hidden = parameter.hidden or parameter.name in ("by", "bins")
     return built
@@ -135,8 +139,7 @@ def _parameter(parameter: "Parameter") -> inspect.Parameter:
 
 def _query_command(metric: "Metric") -> Any:
     more = {"intervals": _Intervals} if any(column.interval for column in metric.columns) else {}
-    if "label" not in (parameter.name for parameter in metric.parameters):
-        more["space_label"] = _Labels
+    more |= {"space_label": _Labels}
     kind = inspect.Parameter.KEYWORD_ONLY
     shown = [inspect.Parameter(name, kind, default=None, annotation=option) for name, option in more.items()]
     return metric_command(metric, _query, [*shown, *parameters_of(_query)])

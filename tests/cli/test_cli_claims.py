@@ -159,6 +159,15 @@ def test_tests_of_correlations_and_pairs_are_no_options_of_shares(cli: Any, stor
     assert f"No such option: {call.split()[0]}" in result.stderr
 
 
+def test_spaces_are_called_otherwise_where_label_is_a_column(cli: Any, stores: Stores, tmp_path: Path) -> None:
+    called = ("--space-label", "toy.word.last=The toy")
+    assert "The toy" in run(cli, stores, "knn --label pos --format latex", *called).stdout
+    assert run(cli, stores, "knn --label pos", *called, "--json").stderr.startswith("embstore: --space-label is for")
+    picture, store = tmp_path / "knn.vl.json", stores["words"].root
+    assert cli("plot", "knn", "--label", "pos", *called, "-o", picture, "--store", store).exit_code == 0
+    assert "The toy" in picture.read_text("utf-8")
+
+
 @pytest.mark.parametrize("call", ANSWERED)
 def test_what_has_no_value_says_why(cli: Any, stores: Stores, call: str) -> None:
     result = run(cli, stores, call)
