@@ -1,5 +1,6 @@
 """What the tests of the documentation share: libraries that are loaded, and the store that the page Start builds."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from docs_pages import DOCS
 from docs_run import run_page
+from filelock import FileLock
 from preloaded import started_server
 
 
@@ -25,7 +27,15 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
 
 @pytest.fixture(scope="session")
 def start_folder(tmp_path_factory: pytest.TempPathFactory, programs: Path | None) -> Path:
-    """Run the page Start, which builds a store of the packaged MiniLM, and return the folder that it ran in."""
-    folder = tmp_path_factory.mktemp("start")
-    run_page(DOCS / "index.md", folder, programs=programs)
+    """Run the page Start, which builds a store of the packaged MiniLM, and return the folder that it ran in.
+
+    One worker of pytest-xdist runs it for all.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "start"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "done").exists():
+            folder.mkdir()
+            run_page(DOCS / "index.md", folder, programs=programs)
+            (folder / "done").touch()
     return folder

@@ -84,6 +84,19 @@ def test_dependent_correlations(correlations: Any, williams: float, steiger: flo
     assert (williams_test(*swapped)[0], steiger_test(*swapped)[0]) == pytest.approx((-t, -z))
 
 
+def test_equal_scores_are_equal_whatever_their_rounding() -> None:
+    """Of few units many resamples differ as the layers do, or not at all; processors round these otherwise."""
+    rng = np.random.default_rng(0)
+    right, drawn = rng.integers(0, 2, (4, 12)), counts(12, 500, 1).T
+    exact = right.sum(axis=1), right @ drawn  # of 12 units each: integers
+    for reference in (0, None):
+        expected = compare_resamples(*(value.astype(float) for value in exact), reference)
+        rounded = [value / 12 + rng.uniform(-1e-15, 1e-15, value.shape) for value in exact]
+        found = compare_resamples(*rounded, reference)
+        for layer in range(4):
+            assert (found[layer].p, found[layer].best_share) == (expected[layer].p, expected[layer].best_share)
+
+
 def test_holm() -> None:
     assert holm(np.array([0.01, 0.04, 0.03, 0.005])).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm(np.array([0.5, 0.9])).tolist() == [1, 1]

@@ -16,7 +16,7 @@ from embstore.metrics.declaration import Ids
 from embstore.metrics.numerics import statistics
 
 _LEVEL = 0.95
-_ROUNDING = 1e-12  # of correlations, up to which they are 1
+_ROUNDING = 1e-12  # of scores, up to which they are equal: few pairs have few different correlations
 _POWER = 2.801585  # of a two-sided test at the level .05 with a power of .8: the quantiles of .975 and .8
 
 
@@ -124,7 +124,7 @@ def compare_resamples(scores: Float64Array, resampled: Float64Array, reference: 
     values = scores - scores[target]
     if not n_resamples:
         return [Difference(float(value), None, None, None, None, None) for value in values]
-    is_best = resampled == resampled.max(axis=0)
+    is_best = resampled >= resampled.max(axis=0) - _ROUNDING
     shares = (is_best / is_best.sum(axis=0)).mean(axis=1)
     deviations = resampled - scores[:, None]
     lead = deviations.max(axis=0) - deviations
@@ -133,9 +133,9 @@ def compare_resamples(scores: Float64Array, resampled: Float64Array, reference: 
         differences = resampled[layer] - resampled[target]
         low, high = np.quantile(differences, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]).tolist()
         if reference is None:
-            p = (1 + int(np.count_nonzero(lead[layer] >= -value))) / (n_resamples + 1)
+            p = (1 + int(np.count_nonzero(lead[layer] >= -value - _ROUNDING))) / (n_resamples + 1)
         else:
-            tails = [1 + int(np.count_nonzero(each)) for each in (differences <= 0, differences >= 0)]
+            tails = [1 + int(np.count_nonzero(each)) for each in (differences <= _ROUNDING, differences >= -_ROUNDING)]
             p = min(1.0, 2 * min(tails) / (n_resamples + 1))
         detectable = _POWER * float(differences.std(ddof=1)) if n_resamples > 1 else None
         found.append(Difference(value, low, high, p, detectable, float(shares[layer])))
