@@ -55,7 +55,7 @@ def batches(model: Any, tokenizer: Tokenizer, words: Sequence[Item]) -> list[Inp
     made = []
     for texts, _ in tokenizer.windows(passages_of(list(words), Template()), poolings=[Pooling.LAST], long="skip"):
         for batch in plan_batches([len(text.ids) for text in texts], CPU_BATCH_TOKENS):
-            made.append(tensors(model, [texts[row] for row in batch.rows], pad_id=tokenizer.pad_id))
+            made.append(tensors(model, [texts[row] for row in batch], pad_id=tokenizer.pad_id))
     return made
 
 
