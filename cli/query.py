@@ -138,8 +138,9 @@ def _parameter(parameter: "Parameter") -> inspect.Parameter:
 
 
 def _query_command(metric: "Metric") -> Any:
-    more = {"intervals": _Intervals} if any(column.interval for column in metric.columns) else {}
-    more |= {"space_label": _Labels}
+    more = {"space_label": _Labels}
+    if any(column.interval for column in metric.columns):
+        more = {"intervals": _Intervals, **more}
     kind = inspect.Parameter.KEYWORD_ONLY
     shown = [inspect.Parameter(name, kind, default=None, annotation=option) for name, option in more.items()]
     return metric_command(metric, _query, [*shown, *parameters_of(_query)])

@@ -111,7 +111,7 @@ def compare_resamples(scores: Float64Array, resampled: Float64Array, reference: 
     Against one layer, p = 2 min(1 + #{d* ≤ 0}, 1 + #{d* ≥ 0}) / (B + 1) over the differences d* in the resamples, at
     most 1 (Davison & Hinkley 1997, sections 4.4 and 5). Against the best, the statistic is max θ − θ of the layer, and
     its distribution under equality that of max(θ* − θ) − (θ* − θ) of the layer (Hsu 1984: comparison with the best),
-    which accounts for the choice of the maximum.
+    which accounts for the choice of the maximum. Numbers that differ by rounding, up to 1e-12, are taken for equal.
 
     Args:
         scores: Scores θ, float64 (layers,).
