@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from docs_pages import DOCS, ROOT
+from docs_run import link_store
 
 pytestmark = pytest.mark.docs
 
@@ -31,7 +32,7 @@ def test_jupyter_runs_the_cells_of_a_notebook(notebook: Path, start_folder: Path
     (own := tmp_path / "notebooks").mkdir()
     shutil.copytree(DOCS / "tutorials", tmp_path / "tutorials")
     shutil.copy(notebook, own)
-    subprocess.run(["cp", "-al", start_folder / "store", own / "store"], check=True)
+    link_store(start_folder / "store", own / "store")
     settings = {**os.environ, "HF_HUB_OFFLINE": "1", "EMBSTORE_DATA": str(tmp_path / "data")}
     command = [sys.executable, "-c", "from nbclient.cli import main; main()", notebook.name]
     done = subprocess.run(command, cwd=own, env=settings, capture_output=True, text=True, stdin=subprocess.DEVNULL)

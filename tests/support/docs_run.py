@@ -20,6 +20,13 @@ def _environment(folder: Path, programs: Path | None) -> dict[str, str]:
     return {**os.environ, **settings, "DOCS": str(DOCS)}
 
 
+def link_store(start: Path, store: Path) -> None:
+    """Put a store in another place by hard links to its files, but not to its lock: that would lock all of them."""
+    subprocess.run(["cp", "-al", start, store], check=True)
+    for lock in store.glob(".lock*"):
+        lock.unlink()
+
+
 def run_page(page: Path, folder: Path, start: Path | None = None, programs: Path | None = None) -> None:
     """Run the shell blocks and then the Python blocks of a page in a folder; fail with the page's line.
 
@@ -32,7 +39,7 @@ def run_page(page: Path, folder: Path, start: Path | None = None, programs: Path
     text = page.read_text("utf-8")
     name = page.relative_to(ROOT) if page.is_relative_to(ROOT) else page.name
     if start is not None and needs_store(text):
-        subprocess.run(["cp", "-al", start, folder / "store"], check=True)
+        link_store(start, folder / "store")
     outputs = folder / ".outputs"
     outputs.mkdir()
     environment = _environment(folder, programs)
