@@ -28,6 +28,8 @@ BASELINES = {"dotted": (1, 3), "dashed": (6, 4)}  # patterns of the lines beside
 
 _SELECTION = ("transform", "where", "words", "sample", "by", "bins")
 """Columns of the selection of items, and of the transforms of their vectors, which results have if there are any."""
+_DRAWS = ("seed", "differences")
+"""Columns of random draws, which change the value little: the metadata of a picture has them, and no caption."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,9 @@ def _against(table: Table, chart: Chart) -> str:
 def _settings(table: Table, chart: Chart, *, is_complete: bool) -> list[str]:
     """Return the selection and the settings that all rows share; those with default values only if requested."""
     defaults, parts = dict(chart.defaults), []
-    for column in (*_SELECTION, *chart.settings, *(("seed",) if is_complete else ())):
+    for column in dict.fromkeys((*_SELECTION, *chart.settings, *_DRAWS)):
+        if column in _DRAWS and not is_complete:
+            continue
         values = {_setting(row[column]): row[column] for row in table.rows if row.get(column) is not None}
         is_default = column in defaults and [*values] == [_setting(defaults[column])]
         if len(values) == 1 and (is_complete or not is_default):

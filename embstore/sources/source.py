@@ -121,7 +121,7 @@ class File:
 VARIABLE = "EMBSTORE_DATA"
 
 TIMEOUT_SECONDS = 30
-_CHUNK_BYTES = 1024
+_CHUNK_BYTES = 1 << 16
 
 
 def data_folder() -> Path:
