@@ -174,8 +174,9 @@ def _connected(address: str | None) -> Iterator[Any]:
     try:
         ray.init(address=address, configure_logging=False, log_to_driver=False, **own)
     except Exception as error:  # Ray raises many kinds
+        reason = "it does not answer" if isinstance(error, ConnectionError) else last_line(error)
         raise ClusterError(
-            f"the Ray cluster at {address} cannot be used: {last_line(error)}. See `ray status` on its head, and run "
+            f"the Ray cluster at {address} cannot be used: {reason}. See `ray status` on its head, and run "
             "the command on a node of the cluster, with the same versions of Python and Ray; or leave out "
             "⦃ray-address⦄ and RAY_ADDRESS to use this machine."
         ) from error
