@@ -121,7 +121,7 @@ class File:
 VARIABLE = "EMBSTORE_DATA"
 
 TIMEOUT_SECONDS = 30
-_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 12
 
 
 def data_folder() -> Path:
