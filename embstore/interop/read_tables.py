@@ -19,6 +19,7 @@ from embstore.base.text import Span
 from embstore.interop.records import METADATA_KEY, parse_record, read_record, with_record
 from embstore.interop.vector_file import Block, Marked, ReadOptions, VectorFile, check_regular, rows_per_block
 from embstore.sources.files import is_file, open_binary
+from embstore.storage.parquet.writer import numpy_type
 
 _TEXT_COLUMNS = ("text", "word", "token", "key", "sentence")
 _SPAN_COLUMNS = ("context", "start", "end")
@@ -138,7 +139,7 @@ def open_table(source: VectorTable, options: ReadOptions) -> VectorFile:
     types = {source.schema.field(column).type.value_type for column in vectors}
     if len(types) > 1:
         raise SourceError(f"{source.name}: its columns of vectors are of several types, {', '.join(map(str, types))}.")
-    dtype = np.dtype(types.pop().to_pandas_dtype()).str
+    dtype = numpy_type(types.pop()).str
     ids = _layer_ids(source) if len(vectors) == 1 and _LAYER in source.schema.names else []
     n_layers = len(ids) or len(vectors)
     rows = rows_per_block(n_layers, dim)

@@ -142,9 +142,9 @@ class _Stamp:
 def _stamp(schema: pa.Schema, n: int) -> _Stamp:
     """Return the template of the vectors' column chunk for all row groups of n rows."""
     vector = schema.field("vector").type
-    dtype = vector.value_type.to_pandas_dtype()
+    dtype = numpy_type(vector.value_type)
     zeros = pa.FixedSizeListArray.from_arrays(from_numpy(np.zeros(n * vector.list_size, dtype)), type=vector)
-    narrow = [from_numpy(np.zeros(n, field.type.to_pandas_dtype())) for field in list(schema)[:-1]]
+    narrow = [from_numpy(np.zeros(n, numpy_type(field.type))) for field in list(schema)[:-1]]
     data = _written(schema, [pa.record_batch([*narrow, zeros], schema=schema)])
     [group] = _row_groups(data)
     column = group[thrift.COLUMNS][1][1][-1]
@@ -205,6 +205,14 @@ def from_numpy(values: NDArray[Any], type: pa.DataType | None = None) -> pa.Arra
     return pa.Array.from_buffers(found, len(values), [None, pa.py_buffer(data)])
 
 
+def numpy_type(type: pa.DataType) -> np.dtype[Any]:
+    """Return the type of NumPy for numbers or booleans of an Arrow type; pyarrow's own method may load pandas."""
+    if pa.types.is_boolean(type):
+        return np.dtype(np.bool_)
+    kind = "f" if pa.types.is_floating(type) else "u" if pa.types.is_unsigned_integer(type) else "i"
+    return np.dtype(f"{kind}{type.bit_width // 8}")
+
+
 def from_values(values: Sequence[Any], type: pa.DataType) -> pa.Array:
     """Return numbers, booleans or strings, of which some may be None, as an Arrow array."""
     if pa.types.is_string(type):
@@ -213,7 +221,7 @@ def from_values(values: Sequence[Any], type: pa.DataType) -> pa.Array:
         return builder.finish()
     if (n_missing := values.count(None)) == len(values):
         return pa.nulls(len(values), type)
-    dtype = type.to_pandas_dtype()
+    dtype = numpy_type(type)
     if not n_missing:
         return from_numpy(np.fromiter(values, dtype, len(values)), type)
     is_valid = np.fromiter((value is not None for value in values), np.bool_, len(values))
@@ -239,4 +247,4 @@ def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
 def to_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
     """Return a column of numbers without nulls as an array (n,)."""
     chunks = [np.from_dlpack(chunk) for chunk in column.chunks if len(chunk)]
-    return np.concatenate(chunks) if chunks else np.empty(0, column.type.to_pandas_dtype())
+    return np.concatenate(chunks) if chunks else np.empty(0, numpy_type(column.type))
