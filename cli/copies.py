@@ -18,7 +18,8 @@ def merge(
     """Copy from another store what is missing in this one: whole spaces, and items of the same spaces.
 
     Each file is checked against its hash while it is copied, and nothing counts before all of it is here. A space
-    of the same name with another checkpoint, template or layers is refused, and the difference shown.
+    of the same name with another checkpoint, template or layers is refused, and the difference shown. Where there
+    is no store yet, embstore pull makes a copy of the other.
     """
     with explained("Interrupted. What was not taken in whole is undone; run the same command again."):
         with shown.progress():

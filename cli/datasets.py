@@ -71,7 +71,8 @@ def add(
     [row] = Store.add_dataset(
         name, file, kind=kind, columns=chosen, unit=unit, header=not no_header, delimiter=delimiter, comment=comment
     )
-    say(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}. Embed it with: embstore build {name}")
+    command = f"embstore build {name} --model MODEL"
+    say(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}. Embed it with: {command}")
 
 
 @app.command("store", cls=PlainCommand)

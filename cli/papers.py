@@ -63,7 +63,7 @@ def cite(
     result: Annotated[Path | None, option("--from FILE",
         "Cite what a result uses: a file that --format json wrote.")] = None,
     store: _options.StoreDir = None,
-    output: _options.OutputFile = None,
+    output: Annotated[Path | None, option("--output -o FILE", "Write the BibTeX there, as in references.bib.")] = None,
 ) -> None:  # fmt: skip
     """Write BibTeX of embstore, and of the metrics, datasets and checkpoints that a store, or a result, uses.
 

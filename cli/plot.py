@@ -33,7 +33,7 @@ class _Drawing:
     result: Annotated[Path | None, option("--from FILE",
         "Draw a result that query wrote as JSON; read no store.")] = None  # fmt: skip
     column: Annotated[str | None, option("--column COLUMN", "Column to draw, where the metric has several.")] = None
-    title: Annotated[str | None, option("--title TEXT", "Title.  [default: the metric's name]")] = None
+    title: Annotated[str | None, option("--title TEXT", "Title; '' for none.  [default: the metric's name]")] = None
     width: Annotated[str, option("--width LENGTH", "Width of the whole picture on paper: 80mm, 3.3in.")] = "170mm"
     height: Annotated[str | None, option("--height LENGTH",
         "Height of each panel.  [default: one that suits the width]")] = None  # fmt: skip

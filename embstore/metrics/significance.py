@@ -12,7 +12,7 @@ VERSUS_COLUMNS = (
            interval=("difference_low", "difference_high"), label="difference"),
     Column("difference_low", "number", "2.5 % quantile of the difference over the resamples"),
     Column("difference_high", "number", "97.5 % quantile of the difference over the resamples"),
-    Column("p", "number", "of no difference; against the best layer, of being as good", minimum=0, maximum=1),
+    Column("p", "number", "two-sided, of no difference; against the best layer one-sided, of being as good", 0, 1),
     Column("p_holm", "number", "p, adjusted for the number of tests shown (Holm)", minimum=0, maximum=1),
     Column("best_share", "number", "share of the resamples in which the layer is the best", 0, 1, shown=False),
     Column("detectable", "number", "difference from a layer named beforehand that is found with a probability of .8",

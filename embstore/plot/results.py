@@ -138,6 +138,9 @@ def caption(table: Table, chart: Chart, value: str, shared: str, *, is_complete:
         parts.append(
             f"{_compared(table).replace('no ', 'a ', 1)} was found everywhere (adjusted\u00a0p\u00a0<\u00a0.05)"
         )
+    is_heat_map = chart.kind == "heat map" and chart.x != "steps"
+    if is_heat_map and any(row["space"] != row.get("space_2") for row in table.rows):
+        parts.append("outlined: equal depth")
     parts += _calibration(table, value)
     parts += _settings(table, chart, is_complete=is_complete)
     lost = [row for row in table.rows if row[value] is None]

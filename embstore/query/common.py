@@ -57,7 +57,8 @@ def difference_notes(catalog: Catalog, request: MetricRequest, rows: Sequence[Ma
         if differing:
             n = f"n is {min(differing):,} to {max(differing):,}"
         if not request.common and (differing or _items_differ(catalog, request, spaces)):
-            yield f"{subject} are not measured over the same: {n}. To take what all of them have: ⦃common=True⦄"
+            take = "⦃common=True⦄" + f" ⦃unit={unit}⦄" * (len({card.unit for card in catalog.cards.values()}) > 1)
+            yield f"{subject} are not measured over the same: {n}. To take what all of them have: {take}"
         elif differing and by is not None:
             yield f"{subject} have the same items, but differ in their {by.column}: {n}."
 

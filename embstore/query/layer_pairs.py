@@ -20,6 +20,7 @@ from embstore.query.cache import Answers, Question
 from embstore.query.common import difference_notes, source_notes
 from embstore.query.compute import restricted, selected_layers
 from embstore.query.grouping import Groups, item_groups
+from embstore.query.missing import build_command
 from embstore.query.provenance import (
     NOTHING_SELECTED,
     REVISION_TYPES,
@@ -97,7 +98,7 @@ class _Pair:
             catalog = self.side.catalog
             if missing := [*missing_shard_notes(catalog, card), *missing_shard_notes(catalog, other)]:
                 return message + "; ".join(missing)
-            return f"{message}Embed the same texts in both with: ⦃embstore build⦄"
+            return f"{message}Embed the same texts in both, as with: {build_command(['SOURCE'], card)}"
         return f"{message}Items of two units are never the same: choose spaces of one unit, with ⦃space⦄ and ⦃against⦄."
 
     def selected(self) -> Ids:

@@ -127,6 +127,8 @@ def missing_query_notes(catalog: Catalog, query: Query, found: Sequence[FoundQue
 
 def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotStoredError:
     """Return the error for a query that none of some spaces has, with the nearest stored texts and the remedy."""
+    from embstore.query.missing import build_command, embed_command
+
     shown = shortened(query.shown)
     units, spaces = {card.unit for card in cards}, [card.space for card in cards]
     if query.marked and Unit.OCCURRENCE not in units:
@@ -149,9 +151,10 @@ def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotSto
         remedy = "To encode it in a sentence now, mark it there: ⦃embed=True⦄ ⦃text=a [word] in its sentence⦄"
     else:
         remedy = "To encode it now, add ⦃embed=True⦄"
-    return NotStoredError(
-        f"{shown!r} is not in {', '.join(spaces)}.{nearest} {remedy}; to keep it, add it with ⦃embstore build⦄."
-    )
+    card = next(card for card in cards if card.imported is None)
+    is_text = query.marked is None and card.unit is not Unit.OCCURRENCE
+    keep = embed_command([], [query.shown], card) if is_text else build_command(["FILE"], card)
+    return NotStoredError(f"{shown!r} is not in {', '.join(spaces)}.{nearest} {remedy}; to keep it: {keep}.")
 
 
 def _ambiguous(query: Query, found: FoundQueries) -> str:

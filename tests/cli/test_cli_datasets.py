@@ -114,7 +114,10 @@ def test_add_says_how_to_go_on(cli: Cli, data: Path, tmp_path: Path, monkeypatch
     look_alike(monkeypatch, "rg65")
     (tmp_path / "copy").write_bytes(RG65)
     result = cli("datasets", "add", "rg65", "copy")
-    assert result.stderr == f"rg65: 65 rows (word pairs), in {data}/rg65.csv. Embed it with: embstore build rg65\n"
+    assert (
+        result.stderr
+        == f"rg65: 65 rows (word pairs), in {data}/rg65.csv. Embed it with: embstore build rg65 --model MODEL\n"
+    )
     assert (data / "rg65.csv").read_bytes() == RG65
 
 

@@ -62,7 +62,7 @@ def test_a_space_without_the_layer_does_not_restrict_the_others(store: Store, ma
 
 def test_spaces_over_different_items_are_noted(store: Store) -> None:
     note = "The 2 spaces of words are not measured over the same: n is {} to {}. To take what all of them have: "
-    note += "common=True"
+    note += 'common=True unit="word"'  # with the space of sentences there is no common item
     assert note.format(20, 30) in store.query("anisotropy", layers=0).notes
     sampled = store.query("norms", layers=0, sample=10, unit="word").notes
     equal = note.replace("n is {} to {}", "n is equal, but the items differ")

@@ -138,7 +138,7 @@ def test_a_space_without_the_dataset_is_left_out_and_said(make_store: Make) -> N
         "toy.occurrence.last is left out: the store has the dataset 'rg65' for the unit word, not for occurrence."
     )
     assert left_out in "\n".join(table.notes)
-    with pytest.raises(QueryError, match=r"embstore build rg65 --unit sentence"):
+    with pytest.raises(QueryError, match=r"embstore build rg65 --model MODEL --unit sentence"):
         made.store.query("similarity", dataset="rg65", unit="sentence")
     with pytest.raises(
         QueryError,

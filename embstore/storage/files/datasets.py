@@ -52,14 +52,14 @@ def stored_rows(connection: "duckdb.DuckDBPyConnection", files: Sequence[Path], 
         suggestion = "".join(f"Did you mean {near!r}? " for near in nearest(name, stored, n=1))
         raise QueryError(
             f"the dataset {name!r} is not in the store, which holds {', '.join(stored) or 'none'}. {suggestion}"
-            f"{'If not, e' if suggestion else 'E'}mbed it with: ⦃embstore build {name}⦄; or, if its texts have "
-            f"vectors, as imported ones, store it with: ⦃embstore datasets store {name}⦄"
+            f"{'If not, e' if suggestion else 'E'}mbed it with: ⦃embstore build {name} --model MODEL⦄; or, if its "
+            f"texts have vectors, as imported ones, store it with: ⦃embstore datasets store {name}⦄"
         )
     check_dataset(file)
     columns: Columns = _read(connection, file, interruptible.columns, _ROWS, unit=unit.value)
     if not len(columns["item_id"]):
         [units] = _read(connection, file, interruptible.rows, "SELECT list(DISTINCT unit) FROM read_parquet($file)")
-        remedy = f", or embed it for this one: ⦃embstore build {name} --unit {unit.value}⦄"
+        remedy = f", or embed it for this one: ⦃embstore build {name} --model MODEL --unit {unit.value}⦄"
         if Unit.OCCURRENCE in (unit, *units[0]):  # scores are of whole texts, or of occurrences
             remedy = "."
         raise QueryError(
