@@ -152,8 +152,8 @@ def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotSto
     else:
         remedy = "To encode it now, add ⦃embed=True⦄"
     card = next(card for card in cards if card.imported is None)
-    is_text = query.marked is None and card.unit is not Unit.OCCURRENCE
-    keep = embed_command([], [query.shown], card) if is_text else build_command(["FILE"], card)
+    is_short = query.marked is None and card.unit is not Unit.OCCURRENCE and shown == query.shown
+    keep = embed_command([], [shown], card) if is_short else build_command(["FILE"], card)
     return NotStoredError(f"{shown!r} is not in {', '.join(spaces)}.{nearest} {remedy}; to keep it: {keep}.")
 
 
