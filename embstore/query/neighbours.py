@@ -82,8 +82,8 @@ def neighbours(
     with task("search", ", ".join(n_layers), sum(n_layers.values())) as searching:
         rows, search_notes = _search_all(search, found, chosen, transforms, searching)
     notes += search_notes
-    if not rows and not notes:
-        notes = [f"{', '.join(space.card.space for space in found)}: there is no other item to compare with."]
+    if not rows:
+        notes.append(f"{', '.join(space.card.space for space in found)}: there is no other item to compare with.")
     items = catalog.items({row["item_id"] for row in rows}) if rows else {}
     name = " ".join(step.name for step in transforms)
     columns = candidates.columns() | ({} if candidates.words is None else {"words_missing": None})

@@ -116,6 +116,9 @@ def test_marks_are_those_of_the_store_and_of_a_stored_result(make_store: Make, t
     path.write_text(json.dumps([dict(row) for row in found]))
     for figure in (found.plot(), read_result(path).plot()):
         assert {row["layer"] for row in data_of(figure) if row["no_difference"]} == expected
+    drawn = found.plot()
+    assert "differences" not in caption(drawn)
+    assert "differences: 1,000" in drawn.to_svg().partition("</desc>")[0]
     named = made.store.query("similarity", dataset="rg65", versus="2")
     assert {row["versus"] for row in named if row["difference"] is not None} == {"2"}
     assert "no difference from layer 2" in caption(named.plot())
@@ -147,6 +150,15 @@ def test_calibrated_goes_from_0_to_1_and_is_explained(over: str, words: str, wid
         assert f"calibrated: 0 up to {words}, 1 for the highest possible value" in caption(figure)
         assert not faults(figure)
     assert "shuffles" not in caption(heat_map(over, lambda a, b: 0.5).plot())
+    assert "outlined" not in caption(figure)  # as in the layers of two spaces
+
+
+def test_an_outline_is_explained() -> None:
+    rows = [
+        {"layer": a, "layer_name": str(a), "space_2": "b.word.last", "layer_2": b, "layer_name_2": str(b), "cka": 0.9}
+        for a in range(3) for b in range(3)
+    ]  # fmt: skip
+    assert "outlined: equal depth" in caption(result("cka", rows).plot())
 
 
 @pytest.mark.parametrize("metric", [name for name, metric in METRICS.items() if metric.similarity is not None])

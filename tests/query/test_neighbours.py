@@ -52,7 +52,7 @@ def test_neighbours_are_brute_force_after_any_builds(
     for layer in parts[0].card.layers:
         x = np.concatenate([part.layer(layer.id) for part in parts])
         found = Store(root).neighbours("0.0", layers=layer.name, k=k)
-        assert found.notes == ()
+        assert bool(found.notes) == (len(texts) == 1)  # there is no other item
         assert_same(hits(found), wanted(texts, x, "0.0", k))
         assert found["rank"] == list(range(1, min(k, len(texts) - 1) + 1))
 
@@ -65,6 +65,11 @@ def test_rows_have_the_columns_of_the_format(make_store: Make) -> None:
     for row in rows:
         assert (row["space"], row["model"], row["layer"], row["query"]) == (made.space, "toy", 2, "text1")
         assert by_id[row["item_id"]] == row["text"]
+
+
+def test_a_space_of_one_item_says_that_there_is_no_other(make_store: Make) -> None:
+    found = make_store(n=1, index=False).store.neighbours("text0")
+    assert (len(found), found.notes[-1]) == (0, "toy.word.last: there is no other item to compare with.")
 
 
 def test_the_default_layer_is_the_top_and_all_layers_are_in_numeric_order(make_store: Make) -> None:
@@ -156,7 +161,11 @@ def test_a_zero_vector_has_no_neighbours_and_says_so(make_store: Make) -> None:
 
 def test_a_text_that_is_not_stored_names_the_nearest_and_the_remedy(make_store: Make) -> None:
     store = make_store(texts=["house", "horse", "zebra"]).store
-    with pytest.raises(NotStoredError, match=r"'hause' is not in toy\.word\.last.*'house', 'horse'.*embed=True"):
+    with pytest.raises(
+        NotStoredError,
+        match=r"'hause' is not in toy\.word\.last.*'house', 'horse'.*embed=True.*"
+        r"printf '%s\\n' hause \| embstore build - --model toy=toy/checkpoint\.",
+    ):
         store.neighbours("hause")
     store = make_store(texts=["duo", "ago", "ego", "do", "dog", "god"]).store
     with pytest.raises(NotStoredError, match="Nearest stored texts: 'dog', "):
