@@ -48,7 +48,9 @@ if TYPE_CHECKING:
 STDIN = "-"
 TEXT_SUFFIX = ".txt"
 _STDIN_NAME = "standard input"
-_AS_LINES = "Rename {spec}, or write - < {spec} in its place, which reads its lines from standard input."
+_AS_LINES = (
+    "Rename {spec}; or, on the command line, give - < {spec} in its place, so that its lines come from standard input."
+)
 _SHEET = "Save the sheet as .csv in the spreadsheet program (File > Save As), and give that file."
 _PAGES = "Save it as plain text (.txt) with one text a line, and give that file."
 _NUMBERS = "It holds numbers, and a build makes the vectors itself: give the texts that they belong to."

@@ -57,7 +57,7 @@ def test_an_unknown_file_type_names_the_known_ones(write: Write, name: str) -> N
     with pytest.raises(UnknownNameError, match=r"\.txt, \.csv, \.tsv, \.jsonl, \.parquet\. Rename") as caught:
         open_source(write(name, "x\n"))
     assert caught.value.kind == "file type"
-    assert f"write - < {name} in its place" in str(caught.value)
+    assert f"give - < {name} in its place" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.tsv", "a.jsonl", "a.parquet"])
