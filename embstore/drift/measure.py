@@ -26,7 +26,6 @@ from embstore.base.space import Layer
 from embstore.metrics.numerics.neighbours import are_equal, n_shared
 from embstore.query.layer_data import StoredLayer, neighbours_of
 from embstore.query.lookup import Query
-from embstore.query.missing import build_command
 from embstore.query.provenance import sample_notes
 from embstore.query.request import Selection, stored_ids
 from embstore.storage.catalog import Catalog, Ids
@@ -226,6 +225,8 @@ def _compared_ids(sides: Sides, request: DriftRequest, words: Sequence[int]) -> 
     """Return the ids of the items that may be neighbours, ascending, with those of the words; and notes."""
     every = sides.ids
     if not len(every):
+        from embstore.query.missing import build_command
+
         command = build_command(["SOURCE"], sides.cards[0])
         raise QueryError(f"{sides.name} have no item in common. Embed the same texts in both, as with: {command}")
     selection, notes = request.selection, []
