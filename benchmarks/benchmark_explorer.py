@@ -84,7 +84,7 @@ def _neighbours(space: Workspace, path: Path) -> Mapping[str, list[float]]:
             "explorer": timed(ask),
             "store": timed(lambda: store.neighbours(text, layers=_LAYERS, k=_K)),
         }
-        return interleave(contenders, space.size.reads, warmups=2)
+        return interleave(contenders, space.size.reads, warmups=2 if space.size.reads > 1 else 0)
 
 
 def _frames(space: Workspace) -> list[Result]:

@@ -79,7 +79,7 @@ def _grow(
     """Let all contenders at all sizes take turns, and keep their best times as points."""
     ours = {(n, name): run for n, each in made.items() for name, run in contenders(each).items()}
     labelled = {f"{n} {name}": run for (n, name), run in ours.items()}
-    seconds = interleave(labelled, space.size.one_shots, warmups=1 if space.size.one_shots > 1 else 0)
+    seconds = interleave(labelled, space.size.one_shots)
     found: dict[int, dict[str, list[float]]] = {n: {} for n in made}
     for n, name in ours:
         found[n][name] = seconds[f"{n} {name}"]

@@ -165,8 +165,11 @@ def timed(work: Callable[[], object]) -> Contender:
 HEADER = ("what", "ours", "peer", "ratio", "median", "goal", "verdict", "rounds")
 
 
-def interleave(contenders: Mapping[str, Contender], rounds: int, *, warmups: int = 1) -> dict[str, list[float]]:
-    """Let the contenders take turns, and return the seconds of each round."""
+def interleave(
+    contenders: Mapping[str, Contender], rounds: int, *, warmups: int | None = None
+) -> dict[str, list[float]]:
+    """Let the contenders take turns, and return the seconds of each round; by default one goes before several."""
+    warmups = int(rounds > 1) if warmups is None else warmups
     for _ in range(warmups):
         for contender in contenders.values():
             contender()

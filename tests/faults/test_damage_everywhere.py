@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from column_writing import write_columns
-from fault_figures import WRONG, Tally
+from fault_figures import WRONG, Tally, share
 from fault_stores import MORE, TRUTH, WORDS, build, words, wrong_answers
 from store_damage import bits, damaged, flipped, kinds
 
@@ -63,7 +63,7 @@ def test_a_flipped_bit_or_a_cut(
 ) -> None:
     path = sorted(store.glob(KINDS[kind]))[-1 if kind == "manifest" else 0]  # the newest manifest
     data = path.read_bytes()
-    others = [flipped(data, bit) for bit in bits(data, 10, seed=len(data))]
+    others = [flipped(data, bit) for bit in bits(data, share(10), seed=len(data))]
     for after in (*others, b"", data[:20], data[:-1], data[: len(data) // 3]):
         counts = tally("flipped bit" if len(after) == len(data) else "cut", kind)
         counts["faults"] += 1

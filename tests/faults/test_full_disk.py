@@ -14,7 +14,7 @@ from pathlib import Path
 
 import fault_stores
 import pytest
-from fault_figures import COLUMNS, LOST, UNSOUND, WRONG, Tally
+from fault_figures import COLUMNS, LOST, UNSOUND, WRONG, Tally, share
 from fault_stores import (
     LEFT_BEHIND,
     TRUTH,
@@ -39,7 +39,8 @@ import real_builds
 
 pytestmark = pytest.mark.fault
 
-FULL = {"build": 5, "index flat": 2, "index hnsw": 2, "index ivf": 2, "compact": 4, "merge": 4, "repair": 4}
+TABLE = {"build": 5, "index flat": 2, "index hnsw": 2, "index ivf": 2, "compact": 4, "merge": 4, "repair": 4}
+FULL = {name: share(n) for name, n in TABLE.items()}
 REAL = {name for name in FULL if name.startswith(("build", "index"))}
 BEGINS = {"compact": "built", "merge": "built", "repair": "damaged"} | {
     name: "first" if name == "build" else f"before {name}" for name in REAL

@@ -1,6 +1,6 @@
 """kill -9 at random moments: nothing that was committed is lost, no answer is wrong, the next build mends all.
 
-Where builds and indexes are real ones, see test_kills_of_builds: 200 in all, and half of them in CI.
+Where builds and indexes are real ones, see test_kills_of_builds: 200 in all, and a third of them in CI.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import fault_stores
 import pytest
-from fault_figures import LOST, UNSOUND, WRONG, Tally
+from fault_figures import LOST, UNSOUND, WRONG, Tally, share
 from fault_stores import at_once, build, build_damaged, build_other, naming, stored_ids, wrong_answers
 from killing import Command, killed
 from tiny_checkpoint import assert_same_content
@@ -17,7 +17,7 @@ from embstore import Store
 
 pytestmark = pytest.mark.fault
 
-KILLS = {"writer": 8, "compact": 40, "merge": 40, "repair": 40}
+KILLS = {"writer": share(8), "compact": share(40), "merge": share(40), "repair": share(40)}
 BEGINS = {"writer": "nothing", "compact": "built", "merge": "built", "repair": "damaged"}
 
 

@@ -1,6 +1,6 @@
 """SIGINT and SIGTERM at random moments of each command: it exits with 130 within 5 s of CPU time, and nothing is lost.
 
-EMBSTORE_TEST_SIGNALS is the number of moments for each command.
+EMBSTORE_TEST_SIGNALS is the number of moments for each command; without it a third of those of each case.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
+from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally, share
 from fault_stores import build, build_damaged, build_other, naming, stored_ids, write_vectors, wrong_answers
 from hanging import wait_until
 from killing import INTERRUPTED, Ended, moments, run_command
@@ -95,8 +95,8 @@ def test_signals(stores: Path, name: str, tally: Callable[[str, str], Tally]) ->
     work = _fresh(case, stores, f"work {name}")
     before, files = naming(lambda: stored_ids(work / "store")) or {}, _files(work / "store")
     slowest, statuses, seconds = 0.0, {0: 0, INTERRUPTED: 0}, 0.95 * plain.seconds
-    for share, number in moments(N or case.n, name):
-        after = share * seconds
+    for moment, number in moments(N or share(case.n), name):
+        after = moment * seconds
         if case.writes:
             _fresh(case, stores, f"work {name}")
         ended = _run(case, work, after=after, number=number)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from fault_figures import Tally
+from fault_figures import FAULTS, Tally
 from index_cache import close_cached_indexes
 from received_stores import limit, outside
 from synthetic import synthetic_store
@@ -68,7 +68,10 @@ def test_no_command_is_led_outside(
 ) -> None:
     counts = tally("tampered store", case.name.partition(":")[0])
     folder = tmp_path / "all"
-    for name, arguments in commands(folder, checkpoint).items():
+    first = TAMPERINGS.index(case) % 3
+    for number, (name, arguments) in enumerate(commands(folder, checkpoint).items()):
+        if not FAULTS and number % 3 != first and name != "verify":  # a third of them, other ones for the next store
+            continue
         if name in (*BUILDERS, *MENDERS, *ADDERS) or not folder.exists():  # the others change nothing
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(template, folder)

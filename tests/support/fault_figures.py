@@ -6,11 +6,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 FAULTS = os.environ.get("EMBSTORE_TEST_FAULTS", "")
-"""``all`` to try every operation, with every error, which takes hours; k to try every k-th one; empty to try a few."""
+"""``all`` to try every operation, with every error, which takes hours; k to try every k-th one; ``table`` to try as
+many as the tables of ``docs/benchmarks/faults.md`` count; empty to try a third of these.
+"""
 PROPERTY = "faults"
 LOST, WRONG, UNSOUND = "items lost", "wrong answers", "unsound after the next build"
 TRACEBACKS, HANGS = "tracebacks", "hangs"
 COLUMNS = ("faults", LOST, WRONG, UNSOUND, TRACEBACKS, HANGS)
+
+
+def share(n: int) -> int:
+    """Return how many of the n faults of the tables are tried."""
+    return n if FAULTS else -(-n // 3)
 
 
 class Tally(Counter[str]):

@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 
 from column_writing import write_columns
-from fault_figures import FAULTS
+from fault_figures import FAULTS, share
 from fault_stores import (
     DIM,
     IMPORTED,
@@ -287,9 +287,10 @@ def some(n: int, most: int) -> list[int]:
 
     Args:
         n: Number of operations.
-        most: Number of operations to try, evenly apart, unless ``EMBSTORE_TEST_FAULTS`` asks for more.
+        most: Number of operations to try, evenly apart, unless ``EMBSTORE_TEST_FAULTS`` asks for others.
     """
-    if FAULTS:
+    most = share(most)
+    if FAULTS not in ("", "table"):
         return [*range(n, 0, -1 if ALL else -int(FAULTS))][::-1]
     return sorted({round(1 + (n - 1) * k / (most - 1)) for k in range(most)})
 
