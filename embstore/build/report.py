@@ -116,6 +116,8 @@ class BuildReport(Report):
         lines = []
         if self.dry_run:
             lines.append(f"Dry run: nothing is written. {count(self.n_texts, 'text')}, {count(self.n_items, 'item')}.")
+        elif self.n_items < self.n_texts and not any(space.elsewhere for space in self.spaces):
+            lines.append(f"{count(self.n_texts, 'text')}, {count(self.n_items, 'item')}: equal texts are one item.")
         verb = "to embed" if self.dry_run else "embedded"
         for space in self.spaces:
             truncated = f" ({space.truncated:,} truncated)" if space.truncated else ""

@@ -22,7 +22,8 @@ def test_the_summary_says_what_was_done_and_where(cli, model: list[str], tmp_pat
     Path("a.txt").write_text("dog\n\ncat\nfish\ndog\n")
     result = cli("build", "a.txt", *model)
     assert (result.exit_code, result.stdout) == (0, "")
-    *_, space, blank, listed, work = result.stderr.splitlines()
+    *_, texts, space, blank, listed, work = result.stderr.splitlines()
+    assert texts == "4 texts, 3 items: equal texts are one item."
     assert space == "tiny.word.last: 3 embedded, 0 already there"
     assert blank == "1 row of the sources skipped: empty line"
     assert listed == "Each of them is listed by: embstore info --skipped"
