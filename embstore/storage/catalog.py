@@ -284,6 +284,7 @@ class Catalog:
                 "summaries": self._check_summaries,
             },
             built_in=lambda: built_in_table(self.items(self.item_ids().tolist())),
+            nearest_texts=self.nearest_texts,
         )  # fmt: skip
 
     def _check_skipped(self) -> None:

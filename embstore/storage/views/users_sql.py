@@ -30,17 +30,7 @@ from embstore.storage.files.items import ITEM_COLUMNS, SKIPPED_COLUMNS
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.connections import Limits
 from embstore.storage.sql.reader import Reader
-from embstore.storage.views.fence import (
-    MACROS,
-    NEAREST,
-    Call,
-    Select,
-    check,
-    check_expression,
-    in_order,
-    not_stored,
-    parse_failure,
-)
+from embstore.storage.views.fence import MACROS, Select, check, check_expression, in_order, not_stored
 
 if TYPE_CHECKING:
     from embstore.storage.sql.readonly import ReadOnlyFiles as _Files
@@ -78,6 +68,7 @@ class UsersSql:
     # Functions that raise DamagedError if a file of a view was altered, by view; shards are not checked.
     checks: Mapping[str, Callable[[], None]]
     built_in: Callable[[], object]  # function that returns the rows of the view ``built_in`` as an Arrow table
+    nearest_texts: Callable[[str, Sequence[str]], list[str]]  # see :meth:`.catalog.Catalog.nearest_texts`
     _lock: Any = field(default_factory=RLock)  # guards the sandboxes and the creation of their views
     _sandbox: "Sandbox | None" = None
     _copied: "Sandbox | None" = None
@@ -253,6 +244,9 @@ class Sandbox:
 
     def user_error(self, error: duckdb.Error, columns: Sequence[str] = (), *, view: str = "") -> EmbstoreError:
         """Return the error for a DuckDB error in a user's SQL, or in a view that it reads."""
+        store = self._store
+        if (missing_text := not_stored(str(error), store.cards, store.nearest_texts)) is not None:
+            return missing_text
         if self._files is not None and self._files.last_error is not None:
             access_error, self._files.last_error = self._files.last_error, None
             return access_error
@@ -279,15 +273,6 @@ class Sandbox:
             )
         return connections.user_error(error, columns)
 
-    def not_stored(self, call: Call, limits: Limits) -> EmbstoreError:
-        """Return the error for a call of the macro ``neighbours`` that has no vector."""
-        session = self.session(limits, ())
-        return not_stored(
-            call,
-            self._store.cards,
-            lambda values: [text for (text,) in session.run(lambda it: it.execute(NEAREST, values).fetchall())],
-        )
-
 
 class Session:
     """Connection for one user's SQL, whose runs end at their limits and at Ctrl-C."""
@@ -312,8 +297,6 @@ class Session:
                     "limit by ⦃timeout⦄."
                 ) from error
             if isinstance(error, duckdb.Error):
-                if call := parse_failure(str(error)):
-                    raise self._sandbox.not_stored(call, self._limits) from error
                 raise self._sandbox.user_error(error, self._columns) from error
             raise
 
