@@ -133,21 +133,16 @@ class Work:
     def __init__(self, staging: Staging, spaces: Sequence[str], parts: Parts, table: str) -> None:
         self._staging, self._parts = staging, parts
         self._missing_columns = [f"missing_{number}" for number in range(len(spaces))]
-        quoted_spaces = ", ".join(map(connections.quote, spaces))
-        # No table if the spaces are empty: all items are missing.
-        is_present = staging.rows(f"SELECT 1 FROM resolved WHERE space IN ({quoted_spaces}) LIMIT 1")
-        self._missing_table = table if is_present else None
-        if is_present:
-            staging.rows(_missing_table_sql(table, spaces, parts))
+        self._table, self._joined = table, f"JOIN {table} USING (key, item_id)"
+        staging.rows(_missing_table_sql(table, spaces, parts))
         self.n_items, self.size = self._measure()
 
     def _measure(self) -> tuple[int, int]:
         """Return the number of items and of characters to encode."""
-        rows = f"item {self._joined()} WHERE valid AND {parts_condition(self._parts)}"
-        size = f"SELECT sum(length(text) + {SPECIAL_TOKENS_CHARS}) FROM {rows}"
+        rows = texts = f"item {self._joined}"
         if self._staging.n_sentences:
-            size = f"""SELECT sum(length(text) + {SPECIAL_TOKENS_CHARS}) FROM sentence
-                       SEMI JOIN (SELECT context_id AS item_id FROM {rows}) USING (item_id)"""
+            texts = f"sentence SEMI JOIN (SELECT context_id AS item_id FROM {rows}) USING (item_id)"
+        size = f"SELECT sum(length(text) + {SPECIAL_TOKENS_CHARS}) FROM {texts}"
         counts = self._staging.rows(f"SELECT (SELECT count(*) FROM {rows}), ({size})")
         return int(counts[0][0]), int(counts[0][1] or 0)
 
@@ -168,20 +163,17 @@ class Work:
 
     def _shards(self) -> Iterator[list[Range]]:
         """Yield for each shard the key ranges of its windows."""
-        if self._missing_table is None:
-            yield from self._parts.all()
-            return
         n = self._parts.n * self._parts.n_windows
         rows = self._staging.rows(
-            f"""SELECT (key::HUGEINT * {n}) // {KEYS} AS number, count(*), count({self._missing_table}.item_id)
-                FROM item LEFT JOIN {self._missing_table} USING (item_id) WHERE valid GROUP BY number"""
+            f"""SELECT (key::HUGEINT * {n}) // {KEYS} AS number, count(*), count(missing_0)
+                FROM item LEFT {self._joined} WHERE valid GROUP BY number"""
         )
         yield from self._parts.pack({int(number): (n_items, missing) for number, n_items, missing in rows})
 
     def _window(self, keys: Range, number: int) -> Window:
         """Return the window of missing items whose keys are in a range, to be written to shard ``number``."""
         columns = self._missing_columns
-        is_missing = ", ".join(f"{name if self._missing_table else True}::UTINYINT AS {name}" for name in columns)
+        is_missing = ", ".join(f"{name}::UTINYINT AS {name}" for name in columns)
         rows = self._chosen(keys)
         table = self._staging.table(_WINDOW.format(is_missing=is_missing, rows=rows))
         ids = to_numpy(table["item_id"])
@@ -191,11 +183,8 @@ class Work:
 
     def _chosen(self, keys: Range) -> str:
         """Return the SQL for the rows of ``item`` of the missing items whose keys are in a range."""
-        chosen = f"key >= {keys.first} AND key < {keys.end} AND valid AND {parts_condition(self._parts)}"
-        return f"(SELECT * FROM item WHERE {chosen}) AS item {self._joined()}"
-
-    def _joined(self) -> str:
-        return f"JOIN {self._missing_table} USING (item_id)" if self._missing_table else ""
+        within = f"WHERE key >= {keys.first} AND key < {keys.end}"
+        return f"(SELECT * FROM item {within}) AS item JOIN (SELECT * FROM {self._table} {within}) USING (key, item_id)"
 
 
 def parts_condition(parts: Parts) -> str:
@@ -206,16 +195,14 @@ def parts_condition(parts: Parts) -> str:
 
 
 def _missing_table_sql(table: str, spaces: Sequence[str], parts: Parts) -> str:
-    """Return the SQL that creates the table of missing items: item_id, and a boolean column per space."""
-    joins, is_missing = [], []
-    for number, space in enumerate(spaces):
-        is_present = f"SELECT DISTINCT item_id FROM resolved WHERE space = {connections.quote(space)}"
-        joins.append(f"LEFT JOIN ({is_present}) AS present_{number} ON present_{number}.item_id = item.item_id")
-        is_missing.append(f"present_{number}.item_id IS NULL")
-    columns = ", ".join(f"{condition} AS missing_{number}" for number, condition in enumerate(is_missing))
+    """Return the SQL that creates the table of missing items: key, item_id, and a boolean column per space."""
+    columns = [f"missing_{number}" for number in range(len(spaces))]
+    is_missing = (f"coalesce(NOT bool_or(space = {connections.quote(space)}), true)" for space in spaces)
+    selected = ", ".join(f"{condition} AS {name}" for condition, name in zip(is_missing, columns, strict=True))
     return (
-        f"CREATE TABLE {table} AS SELECT item.item_id, {columns} FROM item {' '.join(joins)} "
-        f"WHERE valid AND {parts_condition(parts)} AND ({' OR '.join(is_missing)}) ORDER BY item.key, item.item_id"
+        f"CREATE TABLE {table} AS SELECT key, item_id, {selected} FROM item LEFT JOIN resolved USING (item_id) "
+        f"WHERE valid AND {parts_condition(parts)} GROUP BY key, item_id HAVING {' OR '.join(columns)} "
+        "ORDER BY key, item_id"
     )
 
 
