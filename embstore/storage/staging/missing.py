@@ -1,10 +1,8 @@
 """Find the staged items that are missing in each space, in windows for encoding, and the texts that the store lacks."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embstore.base import supply
 from embstore.base.sharding import KEYS, SPECIAL_TOKENS_CHARS, Parts, Range
@@ -17,14 +15,13 @@ from embstore.storage.parquet.writer import to_numpy
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
 from embstore.storage.staging.staging import (
-    COLUMNS,
     INT,
     SHOWN,
     TEXT,
     Appender,
     Ids,
-    ItemRows,
     Staging,
+    Window,
     collision,
     content,
 )
@@ -43,24 +40,6 @@ ANTI JOIN (SELECT item_id FROM resolved WHERE space = $space) USING (item_id) WH
 _WINDOW = (
     'SELECT item.item_id, text, context_id, start, "end", {is_missing} FROM {rows} ORDER BY key, start, item.item_id'
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Window:
-    """Items that are tokenised and planned together."""
-
-    rows: ItemRows  # rows of the items (n,), by ascending key
-    ids: Ids  # item ids, int64 (n,)
-    is_missing: NDArray[np.bool_]  # mask (spaces, n) of the items missing in each space
-    shard_number: int  # number of the shard that the items will be in, from 0
-
-    def items(self) -> list[Item]:
-        """Return the items (n,), made anew."""
-        return self.rows.items()
-
-    def part(self, of: slice) -> "Window":
-        """Return a window with some of the items."""
-        return Window(self.rows.part(of), self.ids[of], self.is_missing[:, of], self.shard_number)
 
 
 class MissingItems:
@@ -172,14 +151,9 @@ class Work:
 
     def _window(self, keys: Range, number: int) -> Window:
         """Return the window of missing items whose keys are in a range, to be written to shard ``number``."""
-        columns = self._missing_columns
-        is_missing = ", ".join(f"{name}::UTINYINT AS {name}" for name in columns)
         rows = self._chosen(keys)
-        table = self._staging.table(_WINDOW.format(is_missing=is_missing, rows=rows))
-        ids = to_numpy(table["item_id"])
-        found = ItemRows(self._staging.unit, table.select(COLUMNS), self._staging.contexts(rows))
-        mask = np.array([to_numpy(table[name]) for name in columns], dtype=np.bool_)
-        return Window(found, ids, mask.reshape(len(columns), len(ids)), number)
+        table = self._staging.table(_WINDOW.format(is_missing=", ".join(self._missing_columns), rows=rows))
+        return Window(self._staging.unit, table, self._staging.contexts(rows), number)
 
     def _chosen(self, keys: Range) -> str:
         """Return the SQL for the rows of ``item`` of the missing items whose keys are in a range."""
@@ -195,13 +169,13 @@ def parts_condition(parts: Parts) -> str:
 
 
 def _missing_table_sql(table: str, spaces: Sequence[str], parts: Parts) -> str:
-    """Return the SQL that creates the table of missing items: key, item_id, and a boolean column per space."""
+    """Return the SQL for the table of missing items: key, item_id, and for each space 1 where it is missing there."""
     columns = [f"missing_{number}" for number in range(len(spaces))]
-    is_missing = (f"coalesce(NOT bool_or(space = {connections.quote(space)}), true)" for space in spaces)
+    is_missing = (f"coalesce(NOT bool_or(space = {connections.quote(space)}), true)::UTINYINT" for space in spaces)
     selected = ", ".join(f"{condition} AS {name}" for condition, name in zip(is_missing, columns, strict=True))
     return (
         f"CREATE TABLE {table} AS SELECT key, item_id, {selected} FROM item LEFT JOIN resolved USING (item_id) "
-        f"WHERE valid AND {parts_condition(parts)} GROUP BY key, item_id HAVING {' OR '.join(columns)} "
+        f"WHERE valid AND {parts_condition(parts)} GROUP BY key, item_id HAVING {' + '.join(columns)} > 0 "
         "ORDER BY key, item_id"
     )
 
