@@ -98,8 +98,8 @@ def new_columns(
             problem = f"item {ids[places[0]]} has the value {shown[0]!r} of the column {name!r} in {root}, and "
             raise _conflict(f"{problem}{shown[1]!r} in", other, name)
         new[name] = replace(new[name], is_null=new[name].is_null | ~own.is_null)
-    table = _table(ids, new)
-    return [table] if len(table) else []
+    has_value = ~np.all([column.is_null for column in new.values()], axis=0)
+    return [_table(ids, new).filter(pa.array(has_value))] if has_value.any() else []
 
 
 def _conflict(problem: str, other: Path, name: str) -> StoreError:
@@ -115,11 +115,10 @@ def _ids_of(root: Path, files: Sequence[Path]) -> Ids:
 
 
 def _table(ids: Ids, columns: Mapping[str, ColumnValues]) -> pa.Table:
-    """Return the values of columns for items (n,), by ascending id, as a table of the items that have any."""
+    """Return the values of columns for items (n,), by ascending id, as a table."""
     schema = column_schema({name: column.kind for name, column in columns.items()})
-    has_value = ~np.all([column.is_null for column in columns.values()], axis=0)
     arrays = [pa.array(column.values, schema.field(name).type, column.is_null) for name, column in columns.items()]
-    return pa.table([pa.array(ids), *arrays], schema=schema).filter(pa.array(has_value))
+    return pa.table([pa.array(ids), *arrays], schema=schema)
 
 
 def remove_columns(paths: StorePaths, names: Collection[str]) -> None:
