@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
 from pkgutil import get_data
 from reprlib import Repr
@@ -15,8 +15,6 @@ Kind = Literal[
     "store", "manifest", "remote-manifest", "remote-list", "card", "index-card", "answer", "lock-holder", "own-dataset",
     "map-header",
 ]  # fmt: skip
-
-_Path = tuple[str | int | None, ...]
 
 _KIB, _MIB = 1 << 10, 1 << 20
 
@@ -101,13 +99,25 @@ def check(document: dict[str, Any], kind: Kind) -> None:
     if not validator.is_valid(document):
         error = next(iter(validator.iter_errors(document)))
         raise _invalid(error.instance_path, error.message.replace(_VALUE, _REPR.repr(error.instance)))
-    for path in _integer_paths(kind):
-        for place, value in _values_at(document, path):
-            if isinstance(value, float):  # JSON Schema accepts 8.0 as an integer
-                raise _invalid(place, f"{value} is written with a fraction")
+    _check_integers(document, _schema(kind), ())
 
 
-def _invalid(place: Iterable[str | int | None], message: str) -> InvalidDocument:
+def _check_integers(value: Any, schema: dict[str, Any], place: tuple[str | int, ...]) -> None:
+    """Raise InvalidDocument if an integer of a part of a schema has a fraction; JSON Schema accepts 8.0 as one."""
+    if isinstance(value, float) and "integer" in schema.get("type", ()):
+        raise _invalid(place, f"{value} is written with a fraction")
+    members: Iterable[tuple[str | int, Any]] = ()
+    properties, others = schema.get("properties", {}), schema.get("additionalProperties")
+    if isinstance(value, dict):
+        members = value.items()
+    elif isinstance(value, list) and "'integer'" in str(others := schema.get("items")):  # not every row of an answer
+        members = enumerate(value)
+    for name, part in members:
+        if isinstance(inner := properties.get(name, others), dict):
+            _check_integers(part, inner, (*place, name))
+
+
+def _invalid(place: Iterable[str | int], message: str) -> InvalidDocument:
     """Return the error for a value, given its path in the document."""
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     return InvalidDocument(f"{path.removeprefix('.')}: {message}".removeprefix(": ")[:_MAX_MESSAGE_CHARS])
@@ -124,35 +134,6 @@ def _validator(kind: Kind) -> "Draft202012Validator":
     from jsonschema_rs import Draft202012Validator
 
     return Draft202012Validator(_schema(kind), mask=_VALUE)
-
-
-@cache
-def _integer_paths(kind: Kind) -> tuple[_Path, ...]:
-    """Return the paths of a document's integers: member names from the root; None stands for every member."""
-    return tuple(_find_integers(_schema(kind)))
-
-
-def _find_integers(schema: Any, path: _Path = ()) -> Iterator[_Path]:
-    """Yield the paths of the integers in a part of a schema; ``path`` is that of the part."""
-    if not isinstance(schema, dict):
-        return
-    if "integer" in schema.get("type", ()):
-        yield path
-    for name, part in schema.get("properties", {}).items():
-        yield from _find_integers(part, (*path, name))
-    for keyword in ("additionalProperties", "items"):
-        yield from _find_integers(schema.get(keyword), (*path, None))
-
-
-def _values_at(value: Any, path: _Path, place: _Path = ()) -> Iterator[tuple[_Path, Any]]:
-    """Yield each value that a path of :func:`_integer_paths` matches, with its own path."""
-    if not path:
-        yield place, value
-    elif path[0] is None and isinstance(value, dict | list):
-        for name, part in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _values_at(part, path[1:], (*place, name))
-    elif isinstance(value, dict) and path[0] in value:
-        yield from _values_at(value[path[0]], path[1:], (*place, path[0]))
 
 
 def _formats(kind: Kind) -> list[int]:

@@ -100,13 +100,8 @@ class Parts:
         for window in range(part * self.n_windows, (part + 1) * self.n_windows):
             yield Range(_ceil(window * KEYS, n), _ceil((window + 1) * KEYS, n))
 
-    def all(self) -> Iterator[list[Range]]:
-        """Yield the windows of each shard to write if no item is stored yet: one shard per part of this build."""
-        for part in self.own:
-            yield list(self.windows(part))
-
     def pack(self, counts: Mapping[int, tuple[int, int]]) -> Iterator[list[Range]]:
-        """Yield the windows of each shard to write if some of the items are stored.
+        """Yield the windows of each shard to write, given which of the items are stored.
 
         A part whose items are all missing becomes a shard by itself. Parts with fewer missing items are combined into
         shards of up to the average number of items per part: a small addition to a large store writes few shards.

@@ -41,8 +41,8 @@ from embstore.index.updating import check_memory
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.compaction import write_all_merged
-from embstore.storage.staging.missing import StoredTexts, Window
-from embstore.storage.staging.staging import Staging
+from embstore.storage.staging.missing import StoredTexts
+from embstore.storage.staging.staging import Staging, Window
 from embstore.storage.transaction.commit import write_dataset
 from embstore.storage.writer import StoreWriter
 

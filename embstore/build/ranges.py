@@ -40,8 +40,7 @@ from embstore.encode import (
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import ShardContent, StagedShard, stage_shard
-from embstore.storage.staging.missing import Window
-from embstore.storage.staging.staging import Ids
+from embstore.storage.staging.staging import Ids, Window
 from embstore.storage.writer import SpaceWriter
 
 

@@ -105,7 +105,9 @@ def test_of_two_that_begin_a_store_the_later_is_refused(
     monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "elsewhere"))
     made.store.push(bucket.url, options=bucket.options)
     for change in (lambda: late.store.push(folder), writing.close):
-        with pytest.raises(LockedError, match=rf"{bucket.url} was made meanwhile by process {os.getpid()} on .* again"):
+        with pytest.raises(
+            LockedError, match=rf"{bucket.url} was written meanwhile by process {os.getpid()} on .* again"
+        ):
             change()
     assert bucket.store.query("anisotropy").rows == made.store.query("anisotropy").rows
     assert bucket.store.verify(deep=True).ok

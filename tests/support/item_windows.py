@@ -6,8 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from embstore.base.text import Item
-from embstore.storage.staging.missing import Window
-from embstore.storage.staging.staging import ItemRows
+from embstore.storage.staging.staging import Window
 
 
 def window_of(items: Sequence[Item], number: int = 0) -> Window:
@@ -19,5 +18,5 @@ def window_of(items: Sequence[Item], number: int = 0) -> Window:
         "end": [item.span and item.span.end for item in items],
     }  # fmt: skip
     contexts = {item.context_id: item.context for item in items if item.context is not None}
-    rows = ItemRows(items[0].unit, pa.table(columns), contexts)
-    return Window(rows, np.array(columns["item_id"]), np.ones((1, len(items)), bool), number)
+    table = pa.table({**columns, "missing_0": pa.array(np.ones(len(items), np.uint8))})
+    return Window(items[0].unit, table, contexts, number)

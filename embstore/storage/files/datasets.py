@@ -2,42 +2,37 @@
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import atomic, disk
+from embstore.base import atomic
 from embstore.base.errors import DamagedError, QueryError, nearest
 from embstore.base.space import Unit
 from embstore.base.text import source_name
 from embstore.storage.files.unpacked import check_unpacked
-from embstore.storage.sql import connections, interruptible
-
-if TYPE_CHECKING:
-    import duckdb
+from embstore.storage.sql.reader import FILES, Reader
 
 Columns = dict[str, NDArray[Any]]
 
 _JOIN_COLUMNS = tuple(f"{name}{suffix}" for suffix in ("", "_2", "_3", "_4") for name in ("item_id", "text"))
-_KIND = "SELECT decode(value) FROM parquet_kv_metadata($file) WHERE decode(key) = 'kind'"
+_KIND = "SELECT decode(value) FROM parquet_kv_metadata($files) WHERE decode(key) = 'kind'"
 _ROWS = """SELECT * EXCLUDE (unit, file_row_number)
-           FROM read_parquet($file, hive_partitioning = false, file_row_number = true)
+           FROM read_parquet($files, hive_partitioning = false, file_row_number = true)
            WHERE unit = $unit ORDER BY file_row_number"""
 
 
-def stored_kinds(
-    connection: "duckdb.DuckDBPyConnection", files: Sequence[Path], kinds: Collection[str] = ()
-) -> dict[str, str]:
+def stored_kinds(reader: Reader, files: Sequence[Path], kinds: Collection[str] = ()) -> dict[str, str]:
     """Return the kind of each dataset, by name; only the given kinds, or all if none is given."""
     found = {}
     for file in files:
-        rows = _read(connection, file, interruptible.rows, _KIND)
+        rows = reader.rows(_KIND, [file])
         found[source_name(file.stem)] = rows[0][0] if rows else ""
     return {name: kind for name, kind in found.items() if not kinds or kind in kinds}
 
 
-def stored_rows(connection: "duckdb.DuckDBPyConnection", files: Sequence[Path], name: str, unit: Unit) -> Columns:
+def stored_rows(reader: Reader, files: Sequence[Path], name: str, unit: Unit) -> Columns:
     """Return the rows of a dataset (``words:5000`` or ``words_5000``) for a unit, as columns in the dataset's order.
 
     Returns:
@@ -56,9 +51,9 @@ def stored_rows(connection: "duckdb.DuckDBPyConnection", files: Sequence[Path], 
             f"texts have vectors, as imported ones, store it with: ⦃embstore datasets store {name}⦄"
         )
     check_dataset(file)
-    columns: Columns = _read(connection, file, interruptible.columns, _ROWS, unit=unit.value)
+    columns = reader.columns(_ROWS, [file], unit=unit.value)
     if not len(columns["item_id"]):
-        [units] = _read(connection, file, interruptible.rows, "SELECT list(DISTINCT unit) FROM read_parquet($file)")
+        [units] = reader.rows(f"SELECT list(DISTINCT unit) FROM {FILES}", [file])
         remedy = f", or embed it for this one: ⦃embstore build {name} --model MODEL --unit {unit.value}⦄"
         if Unit.OCCURRENCE in (unit, *units[0]):  # scores are of whole texts, or of occurrences
             remedy = "."
@@ -98,19 +93,6 @@ def check_dataset(file: Path) -> None:
     is_complete = {"unit", "item_id", "text"} <= types.keys()
     if not is_complete or any(types.get(name, kind) != kind for name, kind in DATASET_TYPES.items()):
         raise _damage(file, "its columns are not those of a dataset.")
-
-
-def _read(connection: "duckdb.DuckDBPyConnection", file: Path, fetch: Any, sql: str, **values: Any) -> Any:
-    """Run SQL over the file ``$file``; raise DamagedError if DuckDB cannot read it."""
-    import duckdb
-
-    try:
-        with disk.opening(file):
-            return fetch(connection, sql, {"file": connections.literal([file]), **values})
-    except duckdb.Error as error:
-        if (refused := disk.quoted_error(str(error), file)) is not None:
-            raise refused from error
-        raise _damage(file, connections.first_line(error)) from error
 
 
 def _damage(file: Path, problem: str) -> DamagedError:

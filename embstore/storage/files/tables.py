@@ -3,17 +3,14 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embstore.base import atomic, checksum, disk
 from embstore.base.errors import DamagedError, StoreError
-from embstore.base.space import Unit
 from embstore.storage.files import names
 from embstore.storage.files.items import ITEM_COLUMNS, ITEM_ID, SKIPPED_COLUMNS
-from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.unpacked import VALUE_BYTES, check_unpacked, unpacked_limit, unpacked_problem
 from embstore.storage.parquet.footer import Column
 
@@ -68,27 +65,6 @@ def _cut(table: pa.Table, limit: int) -> Iterator[pa.Table]:
 def most_unpacked(table: pa.Table) -> int:
     """Return about the most bytes that :func:`.unpacked_problem` counts for a table: pages, values, each in memory."""
     return int(2 * (table.nbytes + VALUE_BYTES * len(table) * table.num_columns))
-
-
-def store_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write the rows of a dataset for a unit to its file; rows of other units are kept.
-
-    The columns are ``item_id`` and ``text``, for pairs also ``item_id_2`` and ``text_2``, then the dataset's own ones
-    (score, rank …), in its order. The kind of the dataset is stored in the file's metadata.
-    """
-    arrays = {"unit": pa.array([unit.value] * len(columns["item_id"]))}
-    for key, values in columns.items():
-        arrays[key] = pa.array(values, DATASET_TYPES.get(key))
-    table = pa.table(arrays).replace_schema_metadata({"kind": kind})
-    path = paths.dataset(name)
-    if disk.exists(path) and checksum.has_valid_checksum(disk.read(path)):  # a damaged one is written anew
-        import pyarrow.compute as pc  # as slow as the rest of pyarrow, and not needed to read tables
-
-        stored = read_table(path)
-        if stored.schema.equals(table.schema):
-            others = pc.not_equal(stored["unit"], unit.value)
-            table = pa.concat_tables([stored.filter(others).replace_schema_metadata({"kind": kind}), table])
-    write_table(path, table)
 
 
 def write_table(path: Path, table: pa.Table, *, plain: bool = False) -> None:

@@ -1,10 +1,9 @@
 """Check, unite and rewrite the tables of items' columns; salvage those of texts, which cannot be made again."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,22 +13,18 @@ from embstore.base import disk
 from embstore.base.errors import DamagedError, StoreError
 from embstore.base.space import Unit
 from embstore.base.text import item_id
-from embstore.storage.files.item_columns import COLUMN_FILES, ColumnTables, is_token_column, token_column
+from embstore.storage.files.item_columns import COLUMN_FILES, ColumnTables, ColumnValues, is_token_column, token_column
 from embstore.storage.files.items import PartChecks, has_its_id
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import ITEMS_SCHEMA, column_schema, read_part, read_table
 from embstore.storage.maintenance.file_checks import Problem
 from embstore.storage.parquet.footer import read_columns
-from embstore.storage.sql import connections, interruptible
-from embstore.storage.sql.reader import NamedFiles, Reader
+from embstore.storage.sql import connections
+from embstore.storage.sql.reader import Reader
 from embstore.storage.transaction.commit import Change, commit, rewrite_tables
 from embstore.storage.transaction.manifest import list_parts
 
-if TYPE_CHECKING:
-    import duckdb
-
 Ids = NDArray[np.int64]
-Kinds = Mapping[str, str]
 
 
 def contradictions(root: Path, files: Sequence[Path]) -> Iterator[Problem]:
@@ -64,11 +59,11 @@ def _other_value(reader: Reader, name: str, files: Sequence[Path]) -> str | None
 
 def joined(root: Path, files: Sequence[Path]) -> pa.Table:
     """Return tables of columns as one, with a row per item, by ascending id."""
-    kinds = ColumnTables(Reader(root), files, PartChecks()).types
+    tables = ColumnTables(Reader(root), files, PartChecks())
     for problem in contradictions(root, files):
         raise DamagedError(f"{problem.file} is damaged: {problem.problem}. Run: embstore repair")
-    sql = f"FROM {_values(map(connections.quote_name, kinds), COLUMN_FILES)} ORDER BY item_id"
-    return _table(Reader(root), sql, {"files": files}, kinds)
+    ids = _ids_of(root, files)
+    return _table(ids, tables.values([*tables.types], ids))
 
 
 def new_columns(
@@ -83,39 +78,28 @@ def new_columns(
 
     Numbers of tokens are taken of the given spaces only, and values of the requested items, or of all.
     """
-    reader = Reader(root)
+    theirs, ours = (ColumnTables(Reader(root), each, PartChecks()) for each in (files, stored))
     counts = {*map(token_column, spaces)}
-    types = ColumnTables(reader, files, PartChecks()).types
-    kinds = {name: kind for name, kind in types.items() if name in counts or not is_token_column(name)}
+    kinds = {name: kind for name, kind in theirs.types.items() if name in counts or not is_token_column(name)}
     if not kinds:
         return []
-    known = ColumnTables(reader, stored, PartChecks()).types
+    known = ours.types
     for name in (name for name, kind in kinds.items() if known.get(name, kind) != kind):
         problem = f"the column {name!r} is of type {known[name]} in {root}, and of type {kinds[name]} in"
         raise _conflict(problem, other, name)
-    quoted = {name: connections.quote_name(name) for name in kinds}
-    shared = [name for name in kinds if name in known]
-    part = "SEMI JOIN requested USING (item_id)" if requested is not None else ""
-    source = f"FROM {_values(quoted.values(), COLUMN_FILES, part)} AS other"
-    files_of = {"files": files}
-    if shared:
-        source += f" LEFT JOIN {_values([quoted[name] for name in shared], _STORED_FILES)} AS stored USING (item_id)"
-        files_of["stored"] = stored
-    with ExitStack() as stack:
-        if requested is not None:
-            stack.enter_context(connections.with_ids(reader.connection, "requested", requested))
-        for name in shared:
-            here, there = f"stored.{quoted[name]}", f"other.{quoted[name]}"
-            sql = f"SELECT item_id, {here}, {there} {source} WHERE {here} <> {there} ORDER BY item_id LIMIT 1"
-            for item, own, differing in reader.run(interruptible.rows, sql, files_of):
-                problem = f"item {item} has the value {own!r} of the column {name!r} in {root}, and {differing!r} in"
-                raise _conflict(problem, other, name)
-        missing = {q: f"CASE WHEN stored.{q} IS NULL THEN other.{q} END" for q in (quoted[name] for name in shared)}
-        new = ", ".join(f"{missing.get(q, f'other.{q}')} AS {q}" for q in quoted.values())
-        some = " OR ".join(f"{q} IS NOT NULL" for q in quoted.values())
-        sql = f"FROM (SELECT item_id, {new} {source}) SELECT * WHERE {some} ORDER BY item_id"
-        table = _table(reader, sql, files_of, kinds)
-    return [table] if len(table) else []
+    ids = _ids_of(root, files)
+    ids = ids if requested is None else np.intersect1d(ids, requested)
+    new = theirs.values([*kinds], ids)
+    for name, own in ours.values([name for name in kinds if name in known], ids).items():
+        value, given = own.values, new[name].values
+        differs = (value != given) & ((value == value) | (given == given))  # unless both are NaN
+        if len(places := np.flatnonzero(differs & ~own.is_null & ~new[name].is_null)):
+            shown = value[places[:1]].tolist()[0], given[places[:1]].tolist()[0]
+            problem = f"item {ids[places[0]]} has the value {shown[0]!r} of the column {name!r} in {root}, and "
+            raise _conflict(f"{problem}{shown[1]!r} in", other, name)
+        new[name] = replace(new[name], is_null=new[name].is_null | ~own.is_null)
+    has_value = ~np.all([column.is_null for column in new.values()], axis=0)
+    return [_table(ids, new).filter(pa.array(has_value))] if has_value.any() else []
 
 
 def _conflict(problem: str, other: Path, name: str) -> StoreError:
@@ -125,22 +109,16 @@ def _conflict(problem: str, other: Path, name: str) -> StoreError:
     )
 
 
-_STORED_FILES = COLUMN_FILES.replace("$files", "$stored")
+def _ids_of(root: Path, files: Sequence[Path]) -> Ids:
+    """Return the ids of the items in tables of columns, ascending."""
+    return np.unique(Reader(root).columns(f"SELECT item_id FROM {COLUMN_FILES}", files)["item_id"])
 
 
-def _values(names: Iterable[str], files: str, part: str = "") -> str:
-    """Return the SQL for the values of columns, by their quoted names, one row per item."""
-    values = "".join(f", any_value({name}) AS {name}" for name in names)
-    return f"(SELECT item_id{values} FROM {files} {part} GROUP BY item_id)"
-
-
-def _table(reader: Reader, sql: str, files: NamedFiles, kinds: Kinds) -> pa.Table:
-    """Return the result of a query over files as a table of columns."""
-
-    def fetch(connection: "duckdb.DuckDBPyConnection", query: str, values: Any) -> pa.Table:
-        return interruptible.run(connection, lambda it: it.sql(query, params=values).to_arrow_table())
-
-    return reader.run(fetch, sql, files).cast(column_schema(kinds))
+def _table(ids: Ids, columns: Mapping[str, ColumnValues]) -> pa.Table:
+    """Return the values of columns for items (n,), by ascending id, as a table."""
+    schema = column_schema({name: column.kind for name, column in columns.items()})
+    arrays = [pa.array(column.values, schema.field(name).type, column.is_null) for name, column in columns.items()]
+    return pa.table([pa.array(ids), *arrays], schema=schema)
 
 
 def remove_columns(paths: StorePaths, names: Collection[str]) -> None:

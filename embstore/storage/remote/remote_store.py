@@ -327,16 +327,8 @@ class RemoteWriter:
     def _begin(self) -> None:
         """Create a store that does not exist, with the lease, at its first change."""
         with self._lock:
-            if self._mirror.state is not None:
-                return
-            try:
+            if self._mirror.state is None:
                 self._commit({}, LEASE_SECONDS)
-            except LockedError:
-                newest = manifest.read_newest(self._objects)
-                raise LockedError(
-                    f"{self._objects.url} was made meanwhile by {newest.writer if newest else 'another process'}, and "
-                    "this process has written nothing to it. Run the same command again once the other one has ended."
-                ) from None
 
     def _committed(self) -> None:
         """Commit to the remote store what was committed to the mirror."""

@@ -1,10 +1,8 @@
 """Find the staged items that are missing in each space, in windows for encoding, and the texts that the store lacks."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embstore.base import supply
 from embstore.base.sharding import KEYS, SPECIAL_TOKENS_CHARS, Parts, Range
@@ -17,14 +15,13 @@ from embstore.storage.parquet.writer import to_numpy
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
 from embstore.storage.staging.staging import (
-    COLUMNS,
     INT,
     SHOWN,
     TEXT,
     Appender,
     Ids,
-    ItemRows,
     Staging,
+    Window,
     collision,
     content,
 )
@@ -43,24 +40,6 @@ ANTI JOIN (SELECT item_id FROM resolved WHERE space = $space) USING (item_id) WH
 _WINDOW = (
     'SELECT item.item_id, text, context_id, start, "end", {is_missing} FROM {rows} ORDER BY key, start, item.item_id'
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Window:
-    """Items that are tokenised and planned together."""
-
-    rows: ItemRows  # rows of the items (n,), by ascending key
-    ids: Ids  # item ids, int64 (n,)
-    is_missing: NDArray[np.bool_]  # mask (spaces, n) of the items missing in each space
-    shard_number: int  # number of the shard that the items will be in, from 0
-
-    def items(self) -> list[Item]:
-        """Return the items (n,), made anew."""
-        return self.rows.items()
-
-    def part(self, of: slice) -> "Window":
-        """Return a window with some of the items."""
-        return Window(self.rows.part(of), self.ids[of], self.is_missing[:, of], self.shard_number)
 
 
 class MissingItems:
@@ -133,21 +112,16 @@ class Work:
     def __init__(self, staging: Staging, spaces: Sequence[str], parts: Parts, table: str) -> None:
         self._staging, self._parts = staging, parts
         self._missing_columns = [f"missing_{number}" for number in range(len(spaces))]
-        quoted_spaces = ", ".join(map(connections.quote, spaces))
-        # No table if the spaces are empty: all items are missing.
-        is_present = staging.rows(f"SELECT 1 FROM resolved WHERE space IN ({quoted_spaces}) LIMIT 1")
-        self._missing_table = table if is_present else None
-        if is_present:
-            staging.rows(_missing_table_sql(table, spaces, parts))
+        self._table, self._joined = table, f"JOIN {table} USING (key, item_id)"
+        staging.rows(_missing_table_sql(table, spaces, parts))
         self.n_items, self.size = self._measure()
 
     def _measure(self) -> tuple[int, int]:
         """Return the number of items and of characters to encode."""
-        rows = f"item {self._joined()} WHERE valid AND {parts_condition(self._parts)}"
-        size = f"SELECT sum(length(text) + {SPECIAL_TOKENS_CHARS}) FROM {rows}"
+        rows = texts = f"item {self._joined}"
         if self._staging.n_sentences:
-            size = f"""SELECT sum(length(text) + {SPECIAL_TOKENS_CHARS}) FROM sentence
-                       SEMI JOIN (SELECT context_id AS item_id FROM {rows}) USING (item_id)"""
+            texts = f"sentence SEMI JOIN (SELECT context_id AS item_id FROM {rows}) USING (item_id)"
+        size = f"SELECT sum(length(text) + {SPECIAL_TOKENS_CHARS}) FROM {texts}"
         counts = self._staging.rows(f"SELECT (SELECT count(*) FROM {rows}), ({size})")
         return int(counts[0][0]), int(counts[0][1] or 0)
 
@@ -168,34 +142,23 @@ class Work:
 
     def _shards(self) -> Iterator[list[Range]]:
         """Yield for each shard the key ranges of its windows."""
-        if self._missing_table is None:
-            yield from self._parts.all()
-            return
         n = self._parts.n * self._parts.n_windows
         rows = self._staging.rows(
-            f"""SELECT (key::HUGEINT * {n}) // {KEYS} AS number, count(*), count({self._missing_table}.item_id)
-                FROM item LEFT JOIN {self._missing_table} USING (item_id) WHERE valid GROUP BY number"""
+            f"""SELECT (key::HUGEINT * {n}) // {KEYS} AS number, count(*), count(missing_0)
+                FROM item LEFT {self._joined} WHERE valid GROUP BY number"""
         )
         yield from self._parts.pack({int(number): (n_items, missing) for number, n_items, missing in rows})
 
     def _window(self, keys: Range, number: int) -> Window:
         """Return the window of missing items whose keys are in a range, to be written to shard ``number``."""
-        columns = self._missing_columns
-        is_missing = ", ".join(f"{name if self._missing_table else True}::UTINYINT AS {name}" for name in columns)
         rows = self._chosen(keys)
-        table = self._staging.table(_WINDOW.format(is_missing=is_missing, rows=rows))
-        ids = to_numpy(table["item_id"])
-        found = ItemRows(self._staging.unit, table.select(COLUMNS), self._staging.contexts(rows))
-        mask = np.array([to_numpy(table[name]) for name in columns], dtype=np.bool_)
-        return Window(found, ids, mask.reshape(len(columns), len(ids)), number)
+        table = self._staging.table(_WINDOW.format(is_missing=", ".join(self._missing_columns), rows=rows))
+        return Window(self._staging.unit, table, self._staging.contexts(rows), number)
 
     def _chosen(self, keys: Range) -> str:
         """Return the SQL for the rows of ``item`` of the missing items whose keys are in a range."""
-        chosen = f"key >= {keys.first} AND key < {keys.end} AND valid AND {parts_condition(self._parts)}"
-        return f"(SELECT * FROM item WHERE {chosen}) AS item {self._joined()}"
-
-    def _joined(self) -> str:
-        return f"JOIN {self._missing_table} USING (item_id)" if self._missing_table else ""
+        within = f"WHERE key >= {keys.first} AND key < {keys.end}"
+        return f"(SELECT * FROM item {within}) AS item JOIN (SELECT * FROM {self._table} {within}) USING (key, item_id)"
 
 
 def parts_condition(parts: Parts) -> str:
@@ -206,16 +169,14 @@ def parts_condition(parts: Parts) -> str:
 
 
 def _missing_table_sql(table: str, spaces: Sequence[str], parts: Parts) -> str:
-    """Return the SQL that creates the table of missing items: item_id, and a boolean column per space."""
-    joins, is_missing = [], []
-    for number, space in enumerate(spaces):
-        is_present = f"SELECT DISTINCT item_id FROM resolved WHERE space = {connections.quote(space)}"
-        joins.append(f"LEFT JOIN ({is_present}) AS present_{number} ON present_{number}.item_id = item.item_id")
-        is_missing.append(f"present_{number}.item_id IS NULL")
-    columns = ", ".join(f"{condition} AS missing_{number}" for number, condition in enumerate(is_missing))
+    """Return the SQL for the table of missing items: key, item_id, and for each space 1 where it is missing there."""
+    columns = [f"missing_{number}" for number in range(len(spaces))]
+    is_missing = (f"coalesce(NOT bool_or(space = {connections.quote(space)}), true)::UTINYINT" for space in spaces)
+    selected = ", ".join(f"{condition} AS {name}" for condition, name in zip(is_missing, columns, strict=True))
     return (
-        f"CREATE TABLE {table} AS SELECT item.item_id, {columns} FROM item {' '.join(joins)} "
-        f"WHERE valid AND {parts_condition(parts)} AND ({' OR '.join(is_missing)}) ORDER BY item.key, item.item_id"
+        f"CREATE TABLE {table} AS SELECT key, item_id, {selected} FROM item LEFT JOIN resolved USING (item_id) "
+        f"WHERE valid AND {parts_condition(parts)} GROUP BY key, item_id HAVING {' + '.join(columns)} > 0 "
+        "ORDER BY key, item_id"
     )
 
 

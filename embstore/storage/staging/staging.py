@@ -210,7 +210,7 @@ class Staging:
         table = self.table(
             f'SELECT item_id, text, context_id, start, "end" FROM {rows} ORDER BY key, item_id', **values
         )
-        return ItemRows(self.unit, table, self.contexts(rows, **values)).items()
+        return Window(self.unit, table, self.contexts(rows, **values)).items()
 
     def batches(self, ids: Ids | None = None, keys: Ids | None = None) -> Iterator[list[Item]]:
         """Yield items some thousands at a time; those of one sentence are together.
@@ -267,21 +267,33 @@ COLUMNS = ("item_id", "text", "context_id", "start", "end")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ItemRows:
+class Window:
     """Items of one unit as rows; sent to another process, they cost hundredths of what the items would.
 
     They are pickled as a stream of Arrow, since Ray loads pandas to send a table.
     """
 
     unit: Unit  # unit of the items
-    table: pa.Table  # rows (n,) with the columns :data:`COLUMNS`
+    table: pa.Table  # rows (n,) with the columns :data:`COLUMNS`, then for each space one of 0 and 1: 1 where missing
     contexts: Mapping[int | None, str]  # sentences of occurrences, by id
+    shard_number: int = 0  # number of the shard that the items will be in, from 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, self.table.schema) as stream:
             stream.write_table(self.table)
-        return _from_stream, (self.unit, sink.getvalue(), self.contexts)
+        return _from_stream, (self.unit, sink.getvalue(), self.contexts, self.shard_number)
+
+    @property
+    def ids(self) -> Ids:
+        """Item ids, int64 (n,)."""
+        return to_numpy(self.table["item_id"])
+
+    @property
+    def is_missing(self) -> NDArray[np.bool_]:
+        """Mask (spaces, n) of the items missing in each space."""
+        columns = self.table.columns[len(COLUMNS) :]
+        return np.array(list(map(to_numpy, columns)), np.bool_).reshape(len(columns), self.table.num_rows)
 
     def items(self) -> list[Item]:
         """Return the items (n,), made anew."""
@@ -291,12 +303,12 @@ class ItemRows:
             for item, text, context, start, end in zip(*columns, strict=True)
         ]
 
-    def part(self, of: slice) -> "ItemRows":
+    def part(self, of: slice) -> "Window":
         """Return some consecutive rows."""
         first, end, _ = of.indices(self.table.num_rows)
         return replace(self, table=self.table.slice(first, max(0, end - first)))
 
 
-def _from_stream(unit: Unit, stream: pa.Buffer, contexts: Mapping[int | None, str]) -> ItemRows:
+def _from_stream(unit: Unit, stream: pa.Buffer, contexts: Mapping[int | None, str], shard_number: int) -> Window:
     """Return the rows that were pickled as a stream."""
-    return ItemRows(unit, pa.ipc.open_stream(stream).read_all(), contexts)
+    return Window(unit, pa.ipc.open_stream(stream).read_all(), contexts, shard_number)

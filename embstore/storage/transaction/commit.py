@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 from filelock import FileLock
 
-from embstore.base import atomic, disk, supply
+from embstore.base import atomic, checksum, disk, supply
 from embstore.base.errors import DamagedError, FileAccessError, StoreError
 from embstore.base.space import Unit
 from embstore.storage.files import names, tables
@@ -163,9 +163,23 @@ def write_card(paths: StorePaths, card: Card) -> None:
 
 
 def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write the rows of a dataset for a unit; see :func:`.tables.store_dataset` for the arguments."""
-    with committing(paths, Change(added=(paths.dataset(name),))):
-        tables.store_dataset(paths, name, kind, unit, columns)
+    """Write the rows of a dataset for a unit to its file, and commit it; rows of other units are kept.
+
+    The columns are ``item_id`` and ``text``, for pairs also ``item_id_2`` and ``text_2``, then the dataset's own ones
+    (score, rank …), in its order. The kind of the dataset is stored in the file's metadata.
+    """
+    arrays = {"unit": pa.array([unit.value] * len(columns["item_id"]))}
+    for key, values in columns.items():
+        arrays[key] = pa.array(values, tables.DATASET_TYPES.get(key))
+    table, path = pa.table(arrays), paths.dataset(name)
+    if disk.exists(path) and checksum.has_valid_checksum(disk.read(path)):  # a damaged one is written anew
+        import pyarrow.compute as pc  # as slow as the rest of pyarrow, and not needed to read tables
+
+        stored = tables.read_table(path).replace_schema_metadata(None)
+        if stored.schema.equals(table.schema):
+            table = pa.concat_tables([stored.filter(pc.not_equal(stored["unit"], unit.value)), table])
+    with committing(paths, Change(added=(path,))):
+        tables.write_table(path, table.replace_schema_metadata({"kind": kind}))
 
 
 def write_rows(paths: StorePaths, folder: Path, parts: Iterable[pa.Table]) -> list[Path]:
@@ -233,13 +247,13 @@ def forget_missing(paths: StorePaths, folders: Iterable[Path]) -> list[Path]:
 
 
 @contextmanager
-def replacing(paths: StorePaths, replaced: Mapping[Path, tuple[Path, ...]]) -> Iterator[None]:
-    """Replace shards atomically: write new ones within the context, delete the old ones of each at its end.
+def replacing(paths: StorePaths, new: Path, replaced: tuple[Path, ...]) -> Iterator[None]:
+    """Replace shards atomically: write a new one within the context, delete the old ones at its end.
 
-    Indexes and maps that cover old shards then cover the new ones, which contain the same vectors.
+    Indexes and maps that cover the old shards then cover the new one, which contains the same vectors.
     """
-    old = tuple(path for each in replaced.values() for path in each if path not in replaced)
-    with committing(paths, Change((*replaced,), old, replaced)):
+    old = tuple(path for path in replaced if path != new)
+    with committing(paths, Change((new,), old, {new: replaced})):
         yield
     finish_replacements(paths)
     _remove(path for shard in map(Shard, old) for path in (shard.path, shard.summary_path))

@@ -20,21 +20,9 @@ from embstore.storage.sql import connections
 if TYPE_CHECKING:
     import duckdb
 
-_SEPARATOR = "\x1f"
-_MARK = f"{_SEPARATOR}neighbours{_SEPARATOR}"
-_MAX_CHARS = 1000
-_N_NEAREST = 5
-
-FAILURE = f"""error('{_MARK}' || concat_ws('{_SEPARATOR}', coalesce(_space::VARCHAR, 'NULL'),
-    coalesce(_layer::VARCHAR, 'NULL'), coalesce(_text::VARCHAR, 'NULL')))"""
-"""SQL that fails with the arguments of the macro, from which :func:`parse_failure` reads them."""
-
-NEAREST = f"""SELECT text FROM (SELECT DISTINCT text FROM items SEMI JOIN
-        (SELECT item_id FROM embeddings WHERE space = $space AND layer = $layer) USING (item_id)
-        WHERE length(text) <= {_MAX_CHARS})
-    ORDER BY {connections.by_spelling("text")},
-        jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT {_N_NEAREST}"""
-"""SQL of the texts of a layer with the most similar spelling, as :meth:`.ItemTables.nearest_texts` orders them."""
+_NOT_STORED = "neighbours of what is not stored: "
+_FAILURE = f"error('{_NOT_STORED}' || to_json([_space::VARCHAR, _layer::VARCHAR, _text::VARCHAR]))"
+"""SQL that fails with the arguments of the macro, from which :func:`not_stored` reads them."""
 
 
 class Macro(NamedTuple):
@@ -83,7 +71,7 @@ MACROS: Mapping[str, Macro] = {
                 SELECT "-item" AS item_id, "-text" AS text, cosine("-vector", "-given") AS cosine
                 FROM {_VECTORS}, {_ITEMS}, "-query"
                 WHERE "-item" = "-id" AND "-space" = _space AND "-layer" = _layer AND "-text" <> _text
-                UNION ALL SELECT NULL, NULL, CASE WHEN "-given" IS NULL THEN {FAILURE}::DOUBLE END FROM "-query")
+                UNION ALL SELECT NULL, NULL, CASE WHEN "-given" IS NULL THEN {_FAILURE}::DOUBLE END FROM "-query")
             WHERE cosine IS NOT NULL ORDER BY cosine DESC, item_id LIMIT k""",
         needs=("cosine", "vec"),
         is_table=True,
@@ -98,34 +86,22 @@ def in_order(names: frozenset[str]) -> list[str]:
     return [name for name in MACROS if name in needed]
 
 
-class Call(NamedTuple):
-    """Arguments of a call of the macro, as texts."""
-
-    space: str
-    layer: str
-    text: str
-
-
-def parse_failure(message: str) -> Call | None:
-    """Return the call that a message of DuckDB is about; None if it is about something else."""
-    _, mark, arguments = message.partition(_MARK)
-    parts = arguments.split(_SEPARATOR, 2)
-    return Call(*parts) if mark and len(parts) == 3 else None
-
-
 def not_stored(
-    call: Call, cards: Sequence[Card], nearest: Callable[[dict[str, str | int]], Sequence[str]]
-) -> EmbstoreError:
-    """Return the error for a call that has no vector."""
-    by_name = {card.space: card for card in cards}
-    if call.space not in by_name:
-        return UnknownNameError("space", call.space, by_name)
-    ids = by_name[call.space].layers.ids
-    if call.layer not in map(str, ids):
-        return UnknownNameError("layer", call.layer, map(str, ids), "In SQL a layer is its number.")
-    near = nearest({"space": call.space, "layer": int(call.layer), "text": call.text[:_MAX_CHARS]})
+    message: str, cards: Mapping[str, Card], nearest_texts: Callable[[str, Sequence[str]], Sequence[str]]
+) -> EmbstoreError | None:
+    """Return the error for a call of ``neighbours`` that a message of DuckDB is about; None if it is about none."""
+    _, mark, arguments = message.partition(_NOT_STORED)
+    if not mark:
+        return None
+    space, layer, text = (argument or "NULL" for argument in json.JSONDecoder().raw_decode(arguments)[0])
+    if space not in cards:
+        return UnknownNameError("space", space, cards)
+    ids = [*map(str, cards[space].layers.ids)]
+    if layer not in ids:
+        return UnknownNameError("layer", layer, ids, "In SQL a layer is its number.")
+    near = nearest_texts(text, [space])
     found = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
-    return NotStoredError(f"{shortened(call.text)!r} is not in {call.space}.{found} Add it with ⦃embstore build⦄.")
+    return NotStoredError(f"{shortened(text)!r} is not in {space}.{found} Add it with ⦃embstore build⦄.")
 
 
 # Node types allowed in DuckDB's JSON of a SELECT. All others are refused, so that a node type that a later DuckDB adds
