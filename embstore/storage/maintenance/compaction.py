@@ -1,14 +1,16 @@
 """Merge many small part files into few large ones: neighbours by their smallest id, up to a size.
 
-Rows are copied bit for bit, so results do not change. A new file is complete before it is committed, and the old ones
-are deleted last (:mod:`embstore.storage.transaction.commit`).
+Rows are copied bit for bit, so results do not change. All new files are complete before any is committed, and the old
+ones are deleted last (:mod:`embstore.storage.transaction.commit`).
 
 The summaries of a space are merged into one small file too: a store of a million items has hundreds of them, and
 reading them all takes longer than any query that they answer. A writer that changes the shards of a space calls
 :func:`write_merged` afterwards; until then, queries read the summary of each shard.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +45,8 @@ from embstore.storage.transaction.commit import replacing, rewrite_tables
 from embstore.storage.transaction.manifest import committed_shards, list_parts, read_cards
 
 TABLE_BYTES = 32 << 20
+_ROUND_BYTES = 8 << 30
+"""Bytes written before the replaced parts are deleted: the disk space that a compaction needs."""
 
 Ids = NDArray[np.int64]
 
@@ -93,15 +97,22 @@ def plan_shards(paths: StorePaths, card: Card, target_bytes: int = SHARD_BYTES) 
 def compact_shards(paths: StorePaths, card: Card, groups: Sequence[Sequence[Shard]]) -> Iterator[Compacted]:
     """Merge each group of shards into one, layer by layer; yield each new shard. Requires the store's lock.
 
-    Each is committed, and its old shards are deleted, before the next group is merged, which limits the disk space
-    needed.
+    Several groups, of :data:`_ROUND_BYTES` together, are committed at once; their old shards are deleted before the
+    next groups are merged, which limits the disk space needed.
     """
-    for group in groups:
-        with atomic.temporary(paths.embeddings(card.space)) as temp:
-            new = _stage(temp, paths, card, group)
-            with replacing(paths, new.shard.path, tuple(shard.path for shard in group)):
-                publish_shard(new)
-        yield Compacted(new.shard.path, len(group), new.summary["n"][0].as_py())
+    totals = itertools.accumulate(sum(disk.size(shard.path) for shard in group) for group in groups)
+    rounds = itertools.groupby(zip(totals, groups, strict=True), lambda each: each[0] // _ROUND_BYTES)
+    for _, round_ in rounds:
+        staged: list[tuple[StagedShard, tuple[Path, ...]]] = []
+        with ExitStack() as stack:
+            for _, group in round_:
+                temp = stack.enter_context(atomic.temporary(paths.embeddings(card.space)))
+                staged.append((_stage(temp, paths, card, group), tuple(shard.path for shard in group)))
+            with replacing(paths, {new.shard.path: old for new, old in staged}):
+                for new, _ in staged:
+                    publish_shard(new)
+        for new, old in staged:
+            yield Compacted(new.shard.path, len(old), new.summary["n"][0].as_py())
 
 
 def _stage(temp: Path, paths: StorePaths, card: Card, group: Sequence[Shard]) -> StagedShard:

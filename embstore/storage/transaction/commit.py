@@ -247,13 +247,13 @@ def forget_missing(paths: StorePaths, folders: Iterable[Path]) -> list[Path]:
 
 
 @contextmanager
-def replacing(paths: StorePaths, new: Path, replaced: tuple[Path, ...]) -> Iterator[None]:
-    """Replace shards atomically: write a new one within the context, delete the old ones at its end.
+def replacing(paths: StorePaths, replaced: Mapping[Path, tuple[Path, ...]]) -> Iterator[None]:
+    """Replace shards atomically: write new ones within the context, delete the old ones of each at its end.
 
-    Indexes and maps that cover the old shards then cover the new one, which contains the same vectors.
+    Indexes and maps that cover old shards then cover the new ones, which contain the same vectors.
     """
-    old = tuple(path for path in replaced if path != new)
-    with committing(paths, Change((new,), old, {new: replaced})):
+    old = tuple(path for each in replaced.values() for path in each if path not in replaced)
+    with committing(paths, Change((*replaced,), old, replaced)):
         yield
     finish_replacements(paths)
     _remove(path for shard in map(Shard, old) for path in (shard.path, shard.summary_path))
