@@ -243,7 +243,7 @@ def encode_windows(
                 f"{card.space!r}: its files have changed. Put the old ones back, or name another space with ⦃name⦄."
             )
         layers = encoder.layers_of(card.pooling)
-    return encoder.encode_windows(
+    return encoder.encode(
         windows, poolings=[card.pooling for card in cards], layers=layers.select_stored(options.layers),
         batch_tokens=options.batch_tokens, long=options.long_for(card.pooling), prompt=card.prompt, steady=steady,
     )  # fmt: skip

@@ -139,32 +139,6 @@ class Encoder:
 
     def encode(
         self,
-        passages: Iterable[Passage],
-        *,
-        poolings: Sequence[Pooling],
-        layers: Layers | None = None,
-        batch_tokens: int | None = None,
-        long: Long = "skip",
-        prompt: str = "",
-    ) -> Iterator[Encoded | Skipped]:
-        """Embed the items of passages, with one forward pass for all items and poolings of a passage.
-
-        Passages are read in windows of some thousands, so memory use does not grow with their number. Items are yielded
-        in the order of the batches, not of the input. If ``bos`` or ``eos`` is among the poolings, an item without that
-        token (removed by truncation) is skipped for all poolings. ``projection`` yields its single layer, independent
-        of ``layers``, a subset of :meth:`layers_of`; ``model`` goes by itself, with ``prompt`` before each item.
-
-        Raises:
-            UsageError: An argument is out of range, or the checkpoint has no projection.
-            EncodeError: A text is too long (``long="error"``) or does not fit in memory alone, or the model fails on
-                every text. A single text that the model fails on is skipped.
-        """
-        return self.encode_windows(
-            [passages], poolings=poolings, layers=layers, batch_tokens=batch_tokens, long=long, prompt=prompt
-        )
-
-    def encode_windows(
-        self,
         windows: Iterable[Iterable[Passage]],
         *,
         poolings: Sequence[Pooling],
@@ -174,9 +148,19 @@ class Encoder:
         prompt: str = "",
         steady: bool = False,
     ) -> Iterator[Encoded | Skipped]:
-        """Embed windows of passages as :meth:`encode` does; no batch mixes passages of two windows.
+        """Embed the items of windows of passages, with one forward pass for all items and poolings of a passage.
 
-        The batches of a window therefore depend only on its own passages. The model does not wait between windows.
+        No batch mixes passages of two windows, so that the batches of a window depend only on its own passages; the
+        model does not wait between windows. Of a long window some thousands of passages are read at a time, so memory
+        use does not grow with their number. Items are yielded in the order of the batches, not of the input. If ``bos``
+        or ``eos`` is among the poolings, an item without that token (removed by truncation) is skipped for all
+        poolings. ``projection`` yields its single layer, independent of ``layers``, a subset of :meth:`layers_of`;
+        ``model`` goes by itself, with ``prompt`` before each item.
+
+        Raises:
+            UsageError: An argument is out of range, or the checkpoint has no projection.
+            EncodeError: A text is too long (``long="error"``) or does not fit in memory alone, or the model fails on
+                every text. A single text that the model fails on is skipped.
         """
         if not poolings:
             raise UsageError("name at least one pooling.")

@@ -41,9 +41,9 @@ def test_several_poolings_at_once_are_each_alone(tiny) -> None:
     encoder = tiny("bert")
     given = passages(items(Unit.SENTENCE), encoder)
     poolings = encoder.tokenizer.poolings_of(Unit.SENTENCE, Template())
-    together = list(encoder.encode(given, poolings=poolings))
+    together = list(encoder.encode([given], poolings=poolings))
     for pooling in poolings:
-        alone = list(encoder.encode(given, poolings=[pooling]))
+        alone = list(encoder.encode([given], poolings=[pooling]))
         for both, each in zip(together, alone, strict=True):
             assert np.array_equal(both.item_ids, each.item_ids)
             assert np.array_equal(both.vectors[pooling], each.vectors[pooling])
@@ -59,7 +59,7 @@ def test_passages_are_consumed_in_windows(tiny, monkeypatch) -> None:
             taken += 1
             yield passage(f"cat {number}", number)
 
-    results = tiny("gpt2").encode(stream(), poolings=[Pooling.LAST])
+    results = tiny("gpt2").encode([stream()], poolings=[Pooling.LAST])
     assert taken == 0
     next(results)
     assert taken <= 100
@@ -74,7 +74,7 @@ def test_the_plan_is_what_happens(tiny, monkeypatch: pytest.MonkeyPatch, pads: b
     monkeypatch.setattr(encoder, "_contract", replace(encoder._contract, pads=pads))
     given = [*passages(items(Unit.OCCURRENCE), encoder), passage(LONG), passage("", 2), passage("\ud800", 3)]
     plan = encoder.plan(given, batch_tokens=100)
-    results = list(encoder.encode(given, poolings=[Pooling.LAST], batch_tokens=100))
+    results = list(encoder.encode([given], poolings=[Pooling.LAST], batch_tokens=100))
     encoded = [result for result in results if not isinstance(result, Skipped)]
     assert plan.n_passages == sum(result.n_passages for result in encoded) == len(CONTEXTS)
     assert plan.n_items == sum(len(result.item_ids) for result in encoded) == len(items(Unit.OCCURRENCE))
@@ -247,13 +247,13 @@ def test_a_model_that_fails_at_every_text_is_an_error(tiny, monkeypatch) -> None
 def test_arguments_are_checked_at_the_call(tiny) -> None:
     encoder = tiny("gpt2")
     with pytest.raises(UsageError, match="at least one pooling"):
-        encoder.encode([], poolings=[])
+        encoder.encode([[]], poolings=[])
     with pytest.raises(UsageError, match="batch_tokens"):
-        encoder.encode([], poolings=[Pooling.LAST], batch_tokens=0)
+        encoder.encode([[]], poolings=[Pooling.LAST], batch_tokens=0)
     with pytest.raises(UsageError, match="no text projection"):
-        encoder.encode([], poolings=[Pooling.PROJECTION])
+        encoder.encode([[]], poolings=[Pooling.PROJECTION])
     with pytest.raises(UsageError, match="has the layers"):
-        encoder.encode([], poolings=[Pooling.LAST], layers=tiny("clip").layers_of(Pooling.PROJECTION))
+        encoder.encode([[]], poolings=[Pooling.LAST], layers=tiny("clip").layers_of(Pooling.PROJECTION))
 
 
 @pytest.mark.parametrize(

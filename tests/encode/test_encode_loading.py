@@ -205,7 +205,7 @@ def test_a_model_that_padding_disturbs_is_never_padded(copy, monkeypatch) -> Non
     encoder = Encoder.load(checkpoint, device="cpu")
     assert not encoder._contract.pads
     given = [passage(" ".join(["cat"] * n), n) for n in range(20, 30)]
-    assert len(list(encoder.encode(given, poolings=[Pooling.LAST], batch_tokens=9999))) == 10
+    assert len(list(encoder.encode([given], poolings=[Pooling.LAST], batch_tokens=9999))) == 10
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense", "meta:7:7"])
@@ -221,7 +221,7 @@ def test_loading_is_silent_and_leaves_the_settings_alone(copy, capfd) -> None:
     edit(folder, architectures=["GPT2Model"])
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
     encoder = Encoder.load(resolve(str(folder)), device="cpu")
-    list(encoder.encode([passage("cat " * 2000)], poolings=[Pooling.LAST]))
+    list(encoder.encode([[passage("cat " * 2000)]], poolings=[Pooling.LAST]))
     assert capfd.readouterr() == ("", "")
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
     assert encoder.versions["torch"] == torch.__version__

@@ -72,7 +72,7 @@ def encoded(encoder: Encoder, texts: tuple[str, ...]) -> dict[int, np.ndarray]:
     """Return the mean of the tokens of each text that are not special, (layers, dim)."""
     found = {}
     given = [passage(text, number) for number, text in enumerate(texts)]
-    for result in encoder.encode(given, poolings=[Pooling.MEAN]):
+    for result in encoder.encode([given], poolings=[Pooling.MEAN]):
         assert isinstance(result, Encoded), result
         found |= dict(zip(result.item_ids.tolist(), result.vectors[Pooling.MEAN].swapaxes(0, 1), strict=True))
     return found

@@ -212,6 +212,6 @@ def test_poolings_of_a_checkpoint(base: Path, tmp_path: Path) -> None:
     encoder = Encoder.load(resolve(str(folder)), device="cpu")
     encoder.tokenizer.check(Unit.SENTENCE, Pooling.MODEL, Template())
     with pytest.raises(UsageError, match="encode it by itself"):
-        next(encoder.encode([], poolings=[Pooling.MODEL, Pooling.MEAN]))
+        next(encoder.encode([[]], poolings=[Pooling.MODEL, Pooling.MEAN]))
     assert Pooling("cls") is Pooling.BOS
     assert parse_pooling("cls") is Pooling.BOS

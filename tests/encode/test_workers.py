@@ -42,7 +42,7 @@ def test_vectors_and_order_do_not_depend_on_the_workers(tiny, name: str) -> None
     runs = []
     for n in (1, 2, 5):
         with threads(n):
-            runs.append(list(encoder.encode(given, poolings=[Pooling.LAST], batch_tokens=40)))
+            runs.append(list(encoder.encode([given], poolings=[Pooling.LAST], batch_tokens=40)))
             assert torch.get_num_threads() == n
     assert len(runs[0]) > 5
     for passage, *others in zip(*runs, strict=True):

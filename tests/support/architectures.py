@@ -106,7 +106,7 @@ def _reads_text(model_type: str, folder: Path) -> bool:
 
 def _compared(model_type: str, encoder: Encoder, model: Any) -> Verdict:
     found: dict[int, np.ndarray] = {}
-    for result in encoder.encode([passage(text, n) for n, text in enumerate(TEXTS)], poolings=[Pooling.MEAN]):
+    for result in encoder.encode([[passage(text, n) for n, text in enumerate(TEXTS)]], poolings=[Pooling.MEAN]):
         if not isinstance(result, Encoded):
             return Verdict(model_type, "different", encoder.architecture, reason=result.reason)
         found |= dict(zip(result.item_ids.tolist(), result.vectors[Pooling.MEAN].swapaxes(0, 1), strict=True))

@@ -83,7 +83,7 @@ def passages(texts: Sequence[str]) -> list[Passage]:
 def encoded(encoder: Encoder, texts: Sequence[str], prompt: str = "") -> tuple[Mapping[int, Any], list[Skipped]]:
     """The vectors (layers, dim) of each text by pooling ``model``, and what was skipped."""
     vectors, skipped = {}, []
-    for result in encoder.encode(passages(texts), poolings=[Pooling.MODEL], long="truncate", prompt=prompt):
+    for result in encoder.encode([passages(texts)], poolings=[Pooling.MODEL], long="truncate", prompt=prompt):
         if isinstance(result, Encoded):
             for i, item in enumerate(result.item_ids.tolist()):
                 vectors[item] = result.vectors[Pooling.MODEL][:, i]
