@@ -106,7 +106,7 @@ class Cluster:
     def encode(
         self, jobs: Sequence[tuple[Model, Iterator[RangeTask]]], observe: Observer = lambda _: None
     ) -> Generator[RangeOutcome]:
-        """Encode ranges on the workers, and yield what becomes of each, in any order."""
+        """Start the workers, encode ranges on them, and yield what becomes of each, in any order; called once."""
         with atomic.temporary(self._paths.root) as sign:
             content = os.urandom(16)
             disk.write(sign, content)
@@ -120,17 +120,12 @@ class Cluster:
                 RangeJob(Requirement.of(model, self._paths.root, self._build, (sign, content)), map(adapted, tasks))
                 for model, tasks in jobs
             ]
-            yield from RangeQueue(self._ray, self._started(), queued, observe).outcomes()
-
-    def _started(self) -> list[ClusterWorker]:
-        """Return the workers; the first call starts them."""
-        if not self._workers:
             kind = self._ray.remote(RangeWorker).options(
                 **self._resources, max_restarts=-1, max_task_retries=0, max_concurrency=IN_FLIGHT + 1,
                 scheduling_strategy="SPREAD",
             )  # fmt: skip
             self._workers = [ClusterWorker(kind.remote()) for _ in range(self.n_workers)]
-        return self._workers
+            yield from RangeQueue(self._ray, self._workers, queued, observe).outcomes()
 
     def _stop_workers(self) -> None:
         """End the workers, then remove what they have left: a process that is killed may still write for a moment."""

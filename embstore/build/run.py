@@ -136,10 +136,10 @@ class Run(Counts):
         if result is None:
             self.lost += [item for window in task.windows for item in window.items()]
             return
-        lengths = result.steps[0].lengths  # of all items with vectors
+        lengths = [step.lengths for step in result.steps if step.lengths is not None]
         for at, (card, shard) in enumerate(zip(group.cards, result.shards, strict=True)):
-            if shard is not None and lengths is not None:
-                ids = lengths.ids[lengths.is_new[at]]
+            if shard is not None:
+                ids = np.concatenate([some.ids[some.is_new[at]] for some in lengths])
                 self._store.commit(card, ids, self._item_texts.write, shard)
                 self.embedded[card.space] = self.embedded.get(card.space, 0) + len(ids)
                 self.n_bytes += disk.size(shard.shard.path)
