@@ -28,7 +28,6 @@ from embstore.encode.records import (
     Encoded,
     Long,
     ModelFailsError,
-    Plan,
     Skipped,
     TooLongError,
     Weights,
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from embstore.encode.tokens import Tokenizer
 
 __all__ = [
-    "MODEL_FAILS", "SHORT_NAMES", "Checkpoint", "Encoded", "Encoder", "Fingerprint", "Long", "ModelFailsError", "Plan",
+    "MODEL_FAILS", "SHORT_NAMES", "Checkpoint", "Encoded", "Encoder", "Fingerprint", "Long", "ModelFailsError",
     "Recipe", "Skipped", "Tokenizer", "TooLongError", "Weights", "default_batch_tokens", "expand_revisions",
     "fingerprint", "installed_versions", "plan_batches", "read_recipe", "reader", "resolve",
 ]  # fmt: skip

@@ -80,7 +80,7 @@ class Forward:
         else:
             ids = np.array([item for text in texts for item in text.item_ids], dtype=np.int64)
             lengths = np.array([n for text in texts for n in text.item_lengths], dtype=np.int64)
-            return [Encoded(ids, vectors, len(texts), sum(len(text.ids) for text in texts), lengths)]
+            return [Encoded(ids, vectors, sum(len(text.ids) for text in texts), lengths)]
         free_cached_memory(self.model.device)
         return None
 

@@ -51,7 +51,6 @@ class Encoded:
 
     item_ids: NDArray[np.int64]  # ids of the items, int64 (n,), in no particular order: join by id
     vectors: dict[Pooling, NDArray[np.float32]]
-    n_passages: int
     n_tokens: int  # number of tokens in the batch, without padding
     item_lengths: NDArray[np.int64]
 
@@ -73,10 +72,8 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Counts of an encoding run, computed without running the model; ``n_items`` is the number of vectors per layer."""
+    """Counts of an encoding run, computed without running the model."""
 
-    n_passages: int
-    n_items: int
     n_tokens: int
     n_batches: int
     skipped: tuple[Skipped, ...]

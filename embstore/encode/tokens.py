@@ -11,7 +11,7 @@ from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.extra import first_sentence, need, quiet
 from embstore.encode.models import fenced, load_config, max_tokens, text_part
 from embstore.encode.recipe import read_recipe
-from embstore.encode.records import CPU_BATCH_TOKENS, Long, Plan, Skipped, TooLongError, plan_batches
+from embstore.encode.records import Long, Skipped, TooLongError
 from embstore.encode.spans import Piece, Text, add_items, find_piece, shifted, skip_all
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ class Tokenizer:
 
     def __init__(self, hf: Any, config: Any, name: str) -> None:
         self.name = name
-        part = text_part(config)
-        if part is None:
-            raise ValueError(f"{config.model_type!r} is not a text model")  # load_config has checked it
+        part = text_part(config, name)
         self.max_tokens = max_tokens(hf, part)
         self.pad_id: int = 0 if hf.pad_token_id is None else hf.pad_token_id
         self.causal = part.is_causal
@@ -145,30 +143,6 @@ class Tokenizer:
                 template_hint = "{text}{eos}" if self.bos is None else "{bos}{text}{eos}"
                 reason += f" Put it there with ⦃template={template_hint}⦄."
         raise UsageError(f"no pooling {pooling.value!r}: {reason} Known for {unit.value}s: {', '.join(known)}.")
-
-    def plan(
-        self,
-        passages: Iterable[Passage],
-        *,
-        poolings: Collection[Pooling] = (),
-        batch_tokens: int = CPU_BATCH_TOKENS,
-        long: Long = "skip",
-        pad: bool = True,
-    ) -> Plan:
-        """Count the passages, items, tokens and batches of an encoding run.
-
-        The arguments are those of ``Encoder.encode``; ``pad`` is whether the model's batches may be padded.
-        """
-        n_passages = n_items = n_tokens = n_batches = 0
-        skipped: list[Skipped] = []
-        for texts, dropped in self.windows(passages, poolings=poolings, long=long):
-            lengths = [len(text.ids) for text in texts]
-            n_passages += len(texts)
-            n_items += sum(len(text.item_ids) for text in texts)
-            n_tokens += sum(lengths)
-            n_batches += len(plan_batches(lengths, batch_tokens, pad=pad))
-            skipped += dropped
-        return Plan(n_passages, n_items, n_tokens, n_batches, tuple(skipped))
 
     def texts(self, strings: Sequence[str]) -> list[Text]:
         """Tokenise strings, truncated to the maximum length, without items."""

@@ -21,7 +21,6 @@ from embstore.index.card import (
     KINDS,
     Design,
     IndexCard,
-    check_kind,
     choose,
     has_outgrown,
     memory_of,
@@ -36,7 +35,7 @@ from embstore.index.flat import Index
 from embstore.index.opening import differing_items, open_in_background, open_index, stored_ids
 
 __all__ = [
-    "AUTO", "KINDS", "TARGET_RECALL", "Design", "Index", "IndexCard", "IndexOptions", "check_kind", "choose",
+    "AUTO", "KINDS", "TARGET_RECALL", "Design", "Index", "IndexCard", "IndexOptions", "choose",
     "differing_items", "has_outgrown", "is_few", "memory_of", "open_in_background", "open_index",
     "parse_memory", "remove_index", "sample_hash", "search_exact", "shown_memory", "shown_parameters", "stored_ids",
     "unit_vectors", "write_index",

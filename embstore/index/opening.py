@@ -74,7 +74,8 @@ def _open(path: Path, shards: Iterable[str]) -> _Opened | None:
     try:
         card.check_sample(path)
         opened = open_file(path, card)
-        opened.check(card)
+        if isinstance(opened, FlatIndex):
+            opened.check(card)
     except (DamagedError, FileNotFoundError):
         if _stamp(path) != stamp:
             return None
@@ -102,12 +103,13 @@ def stored_ids(path: Path) -> Ids:
     if card is None:
         raise FileNotFoundError(path)
     index = open_file(path, card)  # referenced until its ids are copied: they are in mapped memory
-    index.check_positions()
+    if isinstance(index, FaissIndex):
+        index.check_positions()
     ids: Ids = np.sort(index.ids)
     return ids
 
 
-def differing_items(path: Path, blocks: Blocks, tolerance: float = UNIT_ERROR) -> Iterator[int]:
+def differing_items(path: Path, blocks: Blocks) -> Iterator[int]:
     """Yield the ids of items whose vector in an index differs from the unit vector of the given one.
 
     An ``ivf`` index stores codes rather than vectors: it yields nothing.
@@ -119,5 +121,5 @@ def differing_items(path: Path, blocks: Blocks, tolerance: float = UNIT_ERROR) -
     for all_ids, block in blocks:
         ids, vectors = with_direction(all_ids, block)
         with np.errstate(invalid="ignore"):
-            off = ~(np.abs(index.units(ids) - unit_vectors(vectors)) <= tolerance).all(axis=1)
+            off = ~(np.abs(index.units(ids) - unit_vectors(vectors)) <= UNIT_ERROR).all(axis=1)
         yield from ids[off].tolist()

@@ -12,7 +12,7 @@ from typing import Literal
 
 from embstore import index
 from embstore.base import disk
-from embstore.base.errors import DamagedError, UsageError
+from embstore.base.errors import DamagedError, UsageError, check_known
 from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.index import AUTO, TARGET_RECALL, Design, IndexCard, IndexOptions
@@ -36,8 +36,7 @@ class Choice:
     force: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind is not None:
-            index.check_kind(self.kind)
+        check_known("kind of index", self.kind, index.KINDS)
         if self.memory is not None and self.memory < 1:
             raise UsageError(f"the memory for indexes must be at least 1 byte, not {self.memory}.")
         if self.recall is not None and not 0 < self.recall <= 1:

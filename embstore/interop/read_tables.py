@@ -19,6 +19,7 @@ from embstore.base.text import Span
 from embstore.interop.records import METADATA_KEY, parse_record, read_record, with_record
 from embstore.interop.vector_file import Block, Marked, ReadOptions, VectorFile, check_regular, rows_per_block
 from embstore.sources.files import is_file, open_binary
+from embstore.sources.table_files import parquet_file
 from embstore.storage.parquet.writer import numpy_type
 
 _TEXT_COLUMNS = ("text", "word", "token", "key", "sentence")
@@ -59,9 +60,7 @@ def open_datasets(path: Path, options: ReadOptions) -> VectorFile:
 @contextmanager
 def _parquet(path: Path) -> Iterator[Reader]:
     """Open a Parquet file within a ``with`` block."""
-    import pyarrow.parquet as pq
-
-    with _damage_as_error(path, "Parquet"), open_binary(path, str(path)) as stream, pq.ParquetFile(stream) as file:
+    with parquet_file(path, str(path)) as file:
         yield file.schema_arrow, lambda columns, rows: file.iter_batches(rows, columns=columns)
 
 
@@ -69,25 +68,19 @@ def _parquet(path: Path) -> Iterator[Reader]:
 def _arrow(path: Path) -> Iterator[Reader]:
     """Open an Arrow IPC file, or else a stream, within a ``with`` block."""
     check_regular(path)
-    with _damage_as_error(path, "Arrow IPC"), open_binary(path, str(path)) as stream:
+    with open_binary(path, str(path)) as stream:
         is_whole_file = stream.peek(6)[:6] == b"ARROW1"
-        with (pa.ipc.open_file if is_whole_file else pa.ipc.open_stream)(stream) as reader:
 
-            def batches(columns: list[str], rows: int) -> Batches:
-                for batch in map(reader.get_batch, range(reader.num_record_batches)) if is_whole_file else reader:
-                    chosen = batch.select(columns)
-                    yield from (chosen.slice(start, rows) for start in range(0, chosen.num_rows, rows))
+        def batches(columns: list[str], rows: int) -> Batches:
+            for batch in map(reader.get_batch, range(reader.num_record_batches)) if is_whole_file else reader:
+                chosen = batch.select(columns)
+                yield from (chosen.slice(start, rows) for start in range(0, chosen.num_rows, rows))
 
-            yield reader.schema, batches
-
-
-@contextmanager
-def _damage_as_error(path: Path, format_name: str) -> Iterator[None]:
-    """Raise SourceError for what Arrow reports of a file."""
-    try:
-        yield
-    except pa.ArrowException as error:
-        raise SourceError(f"{path} is damaged, or is not {format_name}: {error}. Copy or write it again.") from error
+        try:
+            with (pa.ipc.open_file if is_whole_file else pa.ipc.open_stream)(stream) as reader:
+                yield reader.schema, batches
+        except pa.ArrowException as error:
+            raise SourceError(f"{path} is damaged, or is not Arrow IPC: {error}. Copy or write it again.") from error
 
 
 def _saved_files(folder: Path) -> list[Path]:

@@ -80,7 +80,7 @@ def _short(text: str) -> str:
 @lru_cache(maxsize=4)
 def _load(checkpoint: Checkpoint, trust: Trust, weights: Weights) -> Encoder:
     """Load a checkpoint; the last four stay in memory."""
-    return Encoder.load(checkpoint, allow_pickle=trust.allow_pickle, weights=weights)
+    return Encoder(checkpoint, allow_pickle=trust.allow_pickle, weights=weights)
 
 
 _hash = lru_cache(maxsize=4)(fingerprint)

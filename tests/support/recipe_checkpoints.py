@@ -94,5 +94,5 @@ def encoded(encoder: Encoder, texts: Sequence[str], prompt: str = "") -> tuple[M
 
 def outputs(folder: Path, texts: Sequence[str], prompt: str = "", **options: Any) -> NDArray[np.float32]:
     """The outputs (n, dim) of the whole recipe by embstore."""
-    vectors, _ = encoded(Encoder.load(resolve(str(folder)), device="cpu", **options), texts, prompt)
+    vectors, _ = encoded(Encoder(resolve(str(folder)), device="cpu", **options), texts, prompt)
     return np.stack([vectors[i][-1] for i in range(len(texts))])
