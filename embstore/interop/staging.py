@@ -171,25 +171,22 @@ class Stager:
         self._staging.deduplicate(is_distinct=True)
 
     def _checked(self, block: Block, file: VectorFile) -> NDArray[np.float32]:
-        """Return the vectors of a block as float32; raise SourceError if their shape or a value is not allowed."""
+        """Return the vectors of a block as float32; raise SourceError for the first that does not fit.
+
+        All are of one shape, finite, and representable in the stored dtype.
+        """
         found = block.vectors
         if found.shape != (file.n_layers, len(block.texts), file.dim):
             raise SourceError(
                 f"{file.place(block.first)}: vectors of the shape {found.shape[2:]} where {file.name} begins with "
                 f"({file.dim},). All must have one dimension."
             )
+        limit = FLOAT16_MAX if self._card.dtype == "float16" else np.finfo(np.float32).max
         with np.errstate(over="ignore", invalid="ignore"):
             vectors = found.astype(np.float32)
-        self._check_values(vectors, found, block, file)
-        return vectors
-
-    def _check_values(self, vectors: NDArray[np.float32], found: NDArray[Any], block: Block, file: VectorFile) -> None:
-        """Raise SourceError for the first vector that is not finite, or does not fit the stored dtype."""
-        limit = FLOAT16_MAX if self._card.dtype == "float16" else np.inf
-        with np.errstate(invalid="ignore"):
-            bad = np.flatnonzero(~np.isfinite(vectors).all(axis=(0, 2)) | (np.abs(vectors) > limit).any(axis=(0, 2)))
+            bad = np.flatnonzero(~(np.abs(vectors) <= limit).all(axis=(0, 2)))
         if not len(bad):
-            return
+            return vectors
         row = int(bad[0])
         place = f"{file.place(block.first + row)}: the vector of {_text(block.texts[row])[:_SHOWN]!r}"
         if not np.isfinite(found[:, row].astype(np.float64)).all():

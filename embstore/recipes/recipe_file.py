@@ -236,9 +236,8 @@ def parse_recipe(document: Mapping[str, Any], place: str, figures: Callable[[str
     measures = tuple(_parse_measure(table, spaces, sources) for table in top.tables("measures"))
     unmeasured = tuple(table.record(Unmeasured) for table in top.tables("unmeasured", optional=True))
     recipe = top.record(
-        Recipe, models=models, sources=sources, spaces=spaces, measures=measures, unmeasured=unmeasured, published=(),
-        sources_of_figures={},
-    )  # fmt: skip
+        Recipe, models=models, sources=sources, spaces=spaces, measures=measures, unmeasured=unmeasured, published=()
+    )
     return _with_figures(recipe, figures(file), f"{place}: {file}") if file else recipe
 
 
@@ -305,7 +304,7 @@ def _check_absent(table: _Fields, keys: Iterable[str], reason: str) -> None:
 
 
 def _with_figures(recipe: Recipe, document: Any, place: str) -> Recipe:
-    """Return the recipe with the published numbers of a JSON document, and their places in the paper by key.
+    """Return the recipe with the published numbers of a JSON document.
 
     Each entry of ``figures`` has ``layers`` and a ``value``, or ``first_layer`` and the ``values`` of that layer and
     those above it; and ``group`` if its measure has ``by``.
@@ -313,14 +312,14 @@ def _with_figures(recipe: Recipe, document: Any, place: str) -> Recipe:
     if not isinstance(document, dict):
         raise UsageError(f"{place} must hold an object with 'sources' and 'figures'.")
     top = _Fields(document, place)
-    origins = {str(key): str(value) for key, value in top.read("sources", Mapping[str, Any], {}).items()}
+    origins = top.read("sources", Mapping[str, Any], {})  # the places of the numbers in the paper, by key
     numbers = [number for entry in top.tables("figures") for number in _parse_published(entry, origins, recipe.spaces)]
     top.check_all_read()
-    return replace(recipe, published=tuple(numbers), sources_of_figures=origins)
+    return replace(recipe, published=tuple(numbers))
 
 
 def _parse_published(
-    entry: _Fields, origins: Mapping[str, str], spaces: Mapping[str, SpaceSpec]
+    entry: _Fields, origins: Mapping[str, Any], spaces: Mapping[str, SpaceSpec]
 ) -> Iterator[Published]:  # fmt: skip
     """Parse an entry of ``figures``: one published number, or one for each of several layers."""
     entry.check_known("source", [entry.read("source", str)], origins)
