@@ -59,10 +59,9 @@ class Step(NamedTuple):
     n: int
     work: float  # their work, the sum of :func:`work_of`
     n_tokens: int = 0
-    n_forward_passes: int = 0
     skipped: Skipped | None = None  # skipped or truncated item; None if the step is of vectors
     spaces: tuple[str, ...] = ()  # names of the spaces that are missing that item
-    lengths: Lengths | None = None  # numbers of tokens of the items with vectors; None if there are none
+    lengths: Lengths | None = None  # numbers of tokens of the items that a forward pass gave vectors; None for none
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def encode_ranges(
                 ids, vectors = result.item_ids, result.vectors[card.pooling]
                 writer.add(*((ids, vectors) if keep.all() else (ids[keep], vectors[:, keep])))
             lengths = Lengths(result.item_ids, result.item_lengths, is_missing)
-            yield Step(n, work, result.n_tokens, 1, lengths=lengths)
+            yield Step(n, work, result.n_tokens, lengths=lengths)
         else:
             is_missing, n, work = windows.done(np.array([result.item_id]), finished=result.outcome == "skipped")
             spaces = tuple(card.space for card, missing in zip(cards, is_missing, strict=True) if missing)

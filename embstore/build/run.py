@@ -160,10 +160,10 @@ class Run(Counts):
     def record(self, step: Step, group: Group, meter: Meter) -> None:
         """Count what became of some items of a group of spaces, and report it."""
         self.n_tokens += step.n_tokens
-        self.n_forward_passes += step.n_forward_passes
         if step.skipped is not None:
             self.skips.add(step.skipped, step.spaces)
         if (lengths := step.lengths) is not None:
+            self.n_forward_passes += 1
             for card, is_new in zip(group.cards, lengths.is_new, strict=True):
                 self.lengths[card.space].append((lengths.ids[is_new], lengths.n_tokens[is_new]))
         meter.advance(step.n, step.work, step.n_tokens)

@@ -97,7 +97,7 @@ class Forward:
             ) from error
         if len(texts) == 1:
             reason = f"{MODEL_FAILS}: {reason}"
-            return [Skipped(item, reason, "skipped", len(texts[0].ids)) for item in texts[0].item_ids]
+            return [Skipped(item, reason, "skipped") for item in texts[0].item_ids]
         results: list[Encoded | Skipped] = []
         for half in halves(texts):
             half_results = self(half)

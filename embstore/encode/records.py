@@ -57,17 +57,11 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """An item that was skipped, or embedded from a truncated text.
-
-    Attributes:
-        n_tokens: Number of tokens of the whole passage, with special tokens; None if it was too long to be tokenised
-            whole, or could not be tokenised.
-    """
+    """An item that was skipped, or embedded from a truncated text."""
 
     item_id: int
     reason: str
     outcome: Literal["skipped", "truncated"]  # ``truncated`` items have the vector of the truncated text
-    n_tokens: int | None
 
 
 @dataclass(frozen=True, slots=True)

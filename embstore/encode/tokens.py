@@ -162,7 +162,7 @@ class Tokenizer:
                 if is_unicode(passage.text):
                     valid.append(passage)
                 else:
-                    skipped += skip_all(passage, NOT_UNICODE, None)
+                    skipped += skip_all(passage, NOT_UNICODE)
             for group in _groups(valid, _TOKENISED_CHARS):
                 for text, dropped in self._group(group, poolings, long):
                     skipped += dropped
@@ -180,19 +180,19 @@ class Tokenizer:
             if isinstance(piece, int):
                 end = "last" if from_end else "first"
                 cut = f"its {end} {piece:,} characters do not fill {self.context}, {limit} tokens"
-                yield self._shorten(passage, None, f"{cut}, and no more are read", None, poolings, long)
+                yield self._shorten(passage, None, f"{cut}, and no more are read", poolings, long)
                 return
             if piece is not None:
                 cut = f"more than {limit} tokens, {self.context} holds {limit}"
-                yield self._shorten(passage, piece, cut, None, poolings, long)
+                yield self._shorten(passage, piece, cut, poolings, long)
                 return
         for passage, tokens in zip(passages, self._tokenise([p.text for p in passages]), strict=True):
             n_tokens = len(tokens.ids)
             if limit is None or n_tokens <= limit:
-                yield self._with_items(passage, tokens, "", n_tokens, poolings)
+                yield self._with_items(passage, tokens, "", poolings)
             else:
                 cut = f"{n_tokens} tokens, {self.context} holds {limit}"
-                yield self._shorten(passage, Piece(passage.text, 0), cut, n_tokens, poolings, long)
+                yield self._shorten(passage, Piece(passage.text, 0), cut, poolings, long)
 
     def _truncated(self, text: str) -> Any:
         return self._tokenise([text], truncated=True)[0]
@@ -216,13 +216,7 @@ class Tokenizer:
         return tokens.type_ids if self._has_type_ids else None
 
     def _shorten(
-        self,
-        passage: Passage,
-        piece: Piece | None,
-        cut: str,
-        n_tokens: int | None,
-        poolings: Collection[Pooling],
-        long: Long,
+        self, passage: Passage, piece: Piece | None, cut: str, poolings: Collection[Pooling], long: Long
     ) -> tuple[Text | None, list[Skipped]]:
         """Skip or truncate a passage that is too long, according to ``long``; raise TooLongError for ``error``."""
         if long == "error":
@@ -231,20 +225,20 @@ class Tokenizer:
                 passage.item_ids[0],
             )
         if long == "skip" or piece is None:
-            return None, skip_all(passage, cut, n_tokens)
+            return None, skip_all(passage, cut)
         part = Passage(piece.text, shifted(passage.spans, -piece.start), passage.item_ids)
-        return self._with_items(part, self._truncated(piece.text), cut, n_tokens, poolings)
+        return self._with_items(part, self._truncated(piece.text), cut, poolings)
 
     def _with_items(
-        self, passage: Passage, tokens: Any, cut: str, n_tokens: int | None, poolings: Collection[Pooling]
+        self, passage: Passage, tokens: Any, cut: str, poolings: Collection[Pooling]
     ) -> tuple[Text | None, list[Skipped]]:
         """Return the text of a passage with its items, and the skipped or truncated items."""
         ids = tokens.ids
         if ids and max(ids) >= self.vocab_size:
-            return None, skip_all(passage, f"the model has no token {max(ids)}, which its tokenizer gives", n_tokens)
+            return None, skip_all(passage, f"the model has no token {max(ids)}, which its tokenizer gives")
         begin, end = self._ends(ids)
         text = Text(ids, self._type_ids(tokens), [], [], begin, end)
-        return add_items(passage, text, tokens, poolings, cut=cut, n_tokens=n_tokens)
+        return add_items(passage, text, tokens, poolings, cut)
 
     def _special_tokens(self, template: Template) -> tuple[bool, bool]:
         """Return whether texts of a template begin and end with special tokens, found by tokenising one word."""

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from threading import RLock, Thread
+from threading import Thread
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from embstore.index.card import IndexCard
 from embstore.index.exact_search import Blocks, Ids, unit_vectors, with_direction
 from embstore.index.faiss_index import FaissIndex
 from embstore.index.flat import UNIT_ERROR, FlatIndex, Index
+from embstore.index.structure import reading
 
 # Maximum number of cached indexes. They are memory-mapped; each has its ids in memory, and a graph also its levels.
 _MAX_CACHED = 32
@@ -21,17 +22,13 @@ _MAX_CACHED = 32
 _Stamp = tuple[disk.Stamp, disk.Stamp]
 _Opened = tuple[IndexCard, Index]
 _opened: dict[Path, tuple[_Stamp, IndexCard, Index]] = {}
-_opening = RLock()
-
-if hasattr(os, "register_at_fork"):  # a lock of another thread would stay locked in the child
-    os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_opening.release)
 
 
 def open_index(path: Path, shards: Iterable[str]) -> tuple[IndexCard, Index] | None:
     """Return the card and the index at a path if the index covers exactly these shards; opened indexes are cached."""
     found = _cached(path)
     if found is None:
-        with _opening:  # else two threads would read the same index
+        with reading:  # else two threads would read the same index
             found = _cached(path) or _open(path, shards)
     return found if found is not None and found[0].covers(shards) else None
 

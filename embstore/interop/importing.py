@@ -113,8 +113,7 @@ def _write(
     for keys, ids in work.shards():
         order = np.argsort(ids)
         keys, ids = keys[order], ids[order]
-        layers = (spool.read(number, keys, ids) for number in range(len(card.layers)))
-        shard = store.write_shard(ShardContent(card, ids, layers), texts.write)
+        shard = store.write_shard(ShardContent(card, ids, spool.read(keys, ids)), texts.write)
         n_bytes += disk.size(shard.path)
         n_done += len(ids)
         observe(Progress("write", card.space, n_done, work.n_items, n_done / max(1, work.n_items)))

@@ -16,7 +16,6 @@ from embstore.base.errors import SourceError, UnknownNameError, UsageError, near
 from embstore.base.messages import with_value
 from embstore.sources.datasets import find_dataset, known_datasets, open_dataset
 from embstore.sources.files import (
-    GZIP_SUFFIX,
     Lines,
     decode_lines,
     file_lines,
@@ -86,11 +85,11 @@ def open_source(
     """
     delimiter = parse_delimiter(delimiter)
     if (delimiter or not header) and file_type(Path(spec)) not in DELIMITED:
-        kinds = " and ".join(DELIMITED)
-        why = f"⦃delimiter⦄ does not fit {spec!r}: it is for {kinds}"
-        if not delimiter:
-            why = f"⦃header=False⦄ does not fit {spec!r}: only {kinds} have a header"
-        raise UsageError(f"{why}. Leave it out, or build the sources one by one.")
+        option = "⦃delimiter⦄" if delimiter else "⦃header=False⦄"
+        raise UsageError(
+            f"{option} does not fit {spec!r}: it is for {' and '.join(DELIMITED)}. Leave it out, or build the sources "
+            "one by one."
+        )
     if spec == STDIN:
         _refuse_columns(_STDIN_NAME, columns, keep, targets)
         return Source(_STDIN_NAME, in_brackets(text_reader(_stdin_lines(stdin), _STDIN_NAME), targets))
@@ -137,8 +136,6 @@ def _check_file(path: Path, spec: str) -> str:
     if suffix not in known:
         hint = _REMEDIES.get(path.suffix.lower() if suffix not in _REMEDIES else suffix, _AS_LINES)
         raise UnknownNameError("file type", path.suffix or path.name, known, hint.format(spec=spec, stem=path.stem))
-    if suffix == ".parquet" and path.suffix.lower() == GZIP_SUFFIX:
-        raise SourceError(f"{spec}: Parquet is packed by itself. Unpack it first: gunzip {spec}")
     if not S_ISREG(file_status.st_mode):
         raise SourceError(f"{spec} is not a regular file. Give its lines through standard input: {STDIN} < {spec}")
     if file_status.st_size == 0:

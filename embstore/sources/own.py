@@ -149,8 +149,6 @@ def add_own(
     if len(columns) not in _WIDTHS[shape]:
         raise UsageError(f"a dataset of the kind {shape!r} has {_N_COLUMNS[shape]}")
     suffix = file_type(file)
-    if suffix == ".parquet" and file.suffix.lower() == GZIP_SUFFIX:
-        raise SourceError(f"{file}: Parquet is packed by itself. Unpack it first: gunzip {file}")
     if suffix not in TABLES:
         raise UnknownNameError("file type", file.suffix or file.name, TABLES, "Write the table as one of these.")
     if layout and suffix not in DELIMITED:

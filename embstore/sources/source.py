@@ -62,11 +62,6 @@ class Source:
     remarks: list[str] = field(default_factory=list, compare=False)
 
     @property
-    def unit(self) -> Unit | None:
-        """Unit of the dataset; None for files and standard input."""
-        return None if self.dataset is None else self.dataset.unit
-
-    @property
     def stored_name(self) -> str | None:
         """Name of the dataset in the store (``words``, ``words_5000``); None for files and standard input."""
         return None if self.dataset is None else self.name.replace(":", "_")

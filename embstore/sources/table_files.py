@@ -236,6 +236,8 @@ class ParquetTable(Table):
     """A Parquet file."""
 
     def __init__(self, path: Path, name: str) -> None:
+        if path.suffix.lower() != ".parquet":  # .parquet.gz
+            raise SourceError(f"{name}: Parquet is packed by itself. Unpack it first: gunzip {name}")
         with parquet_file(path, name) as file:
             self._schema = file.schema_arrow
             if file.metadata.num_rows == 0:
