@@ -157,13 +157,8 @@ class SpacePlan:
 class Group:
     """Spaces of one checkpoint that share their forward passes, and their missing items."""
 
-    spaces: tuple[SpacePlan, ...]
+    cards: tuple[Card, ...]
     work: Work
-
-    @property
-    def cards(self) -> tuple[Card, ...]:
-        """Cards of the spaces."""
-        return tuple(space.card for space in self.spaces)
 
 
 @dataclass(frozen=True)
@@ -184,18 +179,14 @@ class Job:
         If a truncated text may lose a special token of the template, the poolings of that token get separate passes, so
         that the other poolings still embed every item. The pooling ``model`` reads texts in its own way.
         """
-        of_recipe = [space for space in self.spaces if space.n_missing and space.card.pooling is Pooling.MODEL]
-        incomplete = [space for space in self.spaces if space.n_missing and space.card.pooling is not Pooling.MODEL]
-        groups = [incomplete]
-        if self.options.long == "truncate" and self.options.template.fields != {"text"}:
-            groups = [
-                [space for space in incomplete if space.card.pooling.uses_span is uses_span]
-                for uses_span in (True, False)
-            ]
+        is_divided = self.options.long == "truncate" and self.options.template.fields != {"text"}
+        groups: dict[tuple[bool, bool], list[Card]] = {}
+        for card in (space.card for space in self.spaces if space.n_missing):
+            key = card.pooling is Pooling.MODEL, is_divided and not card.pooling.uses_span
+            groups.setdefault(key, []).append(card)
         return [
-            Group(tuple(group), self.missing.work([space.card.space for space in group], self.parts))
-            for group in [*groups, of_recipe]
-            if group
+            Group(tuple(cards), self.missing.work([card.space for card in cards], self.parts))
+            for _, cards in sorted(groups.items())
         ]
 
     @property

@@ -56,8 +56,6 @@ class ImportOptions:
         check_space_name(self.name)
         check_known("dtype", self.dtype, DTYPES)
         check_known("kind of index", self.index, KINDS)
-        if self.shard_bytes < 1:
-            raise UsageError(f"shard_bytes must be at least 1, not {self.shard_bytes}.")
 
 
 def import_vectors(

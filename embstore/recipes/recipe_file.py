@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import StrEnum
-from importlib import resources
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType, UnionType
@@ -31,6 +30,7 @@ from embstore.recipes.recipe import (
 )
 
 SUFFIX = ".toml"
+_FOLDER = Path(__file__).parent  # of the recipes included in embstore
 _MAX_BYTES = 1 << 18  # of a file, over twenty times the size of the largest
 _MAX_DOTS = 100  # a line; tomllib's time grows with the square of the parts of a dotted key
 _DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(:[0-9]+)?")  # with an optional number of texts
@@ -40,8 +40,7 @@ _Named = TypeVar("_Named", Source, SpaceSpec)
 
 def known_recipes() -> list[str]:
     """List the names of the recipes included in embstore."""
-    folder = resources.files("embstore") / "recipes"
-    return sorted(file.name.removesuffix(SUFFIX) for file in folder.iterdir() if file.name.endswith(SUFFIX))
+    return sorted(path.stem for path in _FOLDER.glob(f"*{SUFFIX}"))
 
 
 def load_recipe(name: str) -> Recipe:
@@ -51,10 +50,7 @@ def load_recipe(name: str) -> Recipe:
         UnknownNameError: There is no such recipe, or a name in it is unknown; lists the nearest names.
         UsageError: The file cannot be parsed, or a key is missing or invalid; names the place.
     """
-    if name in known_recipes():
-        with resources.as_file(resources.files("embstore") / "recipes") as folder:
-            return _load(folder / f"{name}{SUFFIX}")
-    path = Path(name)
+    path = _FOLDER / f"{name}{SUFFIX}" if name in known_recipes() else Path(name)
     if path.suffix == SUFFIX:
         return _load(path)
     raise UnknownNameError("recipe", name, known_recipes(), "A recipe of your own is a .toml file: give its path.")
