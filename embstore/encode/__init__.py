@@ -31,7 +31,6 @@ from embstore.encode.records import (
     Skipped,
     TooLongError,
     Weights,
-    default_batch_tokens,
     plan_batches,
 )
 
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODEL_FAILS", "SHORT_NAMES", "Checkpoint", "Encoded", "Encoder", "Fingerprint", "Long", "ModelFailsError",
-    "Recipe", "Skipped", "Tokenizer", "TooLongError", "Weights", "default_batch_tokens", "expand_revisions",
+    "Recipe", "Skipped", "Tokenizer", "TooLongError", "Weights", "expand_revisions",
     "fingerprint", "installed_versions", "plan_batches", "read_recipe", "reader", "resolve",
 ]  # fmt: skip
 

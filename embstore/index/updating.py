@@ -15,7 +15,9 @@ from embstore.base import disk
 from embstore.base.errors import DamagedError, UsageError, check_known
 from embstore.base.progress import task
 from embstore.base.space import Layer
-from embstore.index import AUTO, TARGET_RECALL, Design, IndexCard, IndexOptions
+from embstore.index import AUTO, IndexCard, IndexOptions
+from embstore.index.building import TARGET_RECALL
+from embstore.index.card import Design, has_outgrown
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.vectors import Block, Ids, LayerVectors
@@ -189,7 +191,7 @@ def _needed(
     """Return whether an index must be built, extended or tuned, or can be kept."""
     if stored is None or choice.force or stored.kind != design.kind or not shards.issuperset(stored.shards):
         return "built"
-    if index.has_outgrown(Design(stored.kind, stored.parameters), n, dim):
+    if has_outgrown(Design(stored.kind, stored.parameters), n, dim):
         return "built"
     if not stored.covers(shards):
         return "extended"
