@@ -233,7 +233,6 @@ class BuildStep:
     spec: SpaceSpec
     limit: int | None
     per_text: int | None
-    seed: int
     keep: tuple[str, ...] = ()
 
 
@@ -335,7 +334,6 @@ class _Planner:
             spec=space,
             limit=source.quick_texts if self.quick else None,
             per_text=source.per_text if replacement is None else source.own_per_text or source.per_text,
-            seed=self.seed,
             keep=source.keep if replacement is None else (),
         )
 
