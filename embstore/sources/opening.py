@@ -85,11 +85,11 @@ def open_source(
     """
     delimiter = parse_delimiter(delimiter)
     if (delimiter or not header) and file_type(Path(spec)) not in DELIMITED:
-        option = "⦃delimiter⦄" if delimiter else "⦃header=False⦄"
-        raise UsageError(
-            f"{option} does not fit {spec!r}: it is for {' and '.join(DELIMITED)}. Leave it out, or build the sources "
-            "one by one."
-        )
+        kinds = " and ".join(DELIMITED)
+        why = f"⦃delimiter⦄ does not fit {spec!r}: it is for {kinds}"
+        if not delimiter:
+            why = f"⦃header=False⦄ does not fit {spec!r}: only {kinds} have a header"
+        raise UsageError(f"{why}. Leave it out, or build the sources one by one.")
     if spec == STDIN:
         _refuse_columns(_STDIN_NAME, columns, keep, targets)
         return Source(_STDIN_NAME, in_brackets(text_reader(_stdin_lines(stdin), _STDIN_NAME), targets))
