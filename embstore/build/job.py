@@ -6,12 +6,12 @@ from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from embstore.base import __version__, disk
-from embstore.base.errors import CheckpointError, SpaceMismatchError, UnknownNameError, UsageError
+from embstore.base.errors import CheckpointError, SpaceMismatchError, UsageError, check_known
 from embstore.base.progress import Observer, Progress
 from embstore.base.sharding import Parts, ShardSpec
 from embstore.base.space import Layers, Pooling, Template, Unit, check_pooling, check_space_name, default_space_name
@@ -43,7 +43,6 @@ from embstore.storage.staging.missing import MissingItems, Work
 from embstore.storage.staging.staging import Ids, Staging
 
 DTYPES = ("float32", "float16")
-LONG = ("skip", "truncate", "error", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +75,9 @@ class Options:
     reports_tokens: bool = False  # whether the report says how many numbers of tokens were stored
 
     def __post_init__(self) -> None:
-        for kind, value, known in (
-            ("dtype", self.dtype, DTYPES),
-            ("treatment of long texts", self.long, LONG),
-            ("kind of index", self.index, KINDS),
-        ):
-            if value not in known:
-                raise UnknownNameError(kind, str(value), filter(None, known))
+        check_known("dtype", self.dtype, DTYPES)
+        check_known("treatment of long texts", self.long, get_args(Long))
+        check_known("kind of index", self.index, KINDS)
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise UsageError(f"batch_tokens must be at least 1, not {self.batch_tokens}.")
         if self.shard_bytes < 1:
@@ -138,7 +133,7 @@ class Model:
         """Encoder with the weights loaded."""
         self._observe(Progress("load", self.label))
         options = self.options
-        return Encoder.load(
+        return Encoder(
             self.checkpoint, device=options.device, allow_pickle=options.allow_pickle, weights=options.weights
         )
 
@@ -162,13 +157,8 @@ class SpacePlan:
 class Group:
     """Spaces of one checkpoint that share their forward passes, and their missing items."""
 
-    spaces: tuple[SpacePlan, ...]
+    cards: tuple[Card, ...]
     work: Work
-
-    @property
-    def cards(self) -> tuple[Card, ...]:
-        """Cards of the spaces."""
-        return tuple(space.card for space in self.spaces)
 
 
 @dataclass(frozen=True)
@@ -189,18 +179,14 @@ class Job:
         If a truncated text may lose a special token of the template, the poolings of that token get separate passes, so
         that the other poolings still embed every item. The pooling ``model`` reads texts in its own way.
         """
-        of_recipe = [space for space in self.spaces if space.n_missing and space.card.pooling is Pooling.MODEL]
-        incomplete = [space for space in self.spaces if space.n_missing and space.card.pooling is not Pooling.MODEL]
-        groups = [incomplete]
-        if self.options.long == "truncate" and self.options.template.fields != {"text"}:
-            groups = [
-                [space for space in incomplete if space.card.pooling.uses_span is uses_span]
-                for uses_span in (True, False)
-            ]
+        is_divided = self.options.long == "truncate" and self.options.template.fields != {"text"}
+        groups: dict[tuple[bool, bool], list[Card]] = {}
+        for card in (space.card for space in self.spaces if space.n_missing):
+            key = card.pooling is Pooling.MODEL, is_divided and not card.pooling.uses_span
+            groups.setdefault(key, []).append(card)
         return [
-            Group(tuple(group), self.missing.work([space.card.space for space in group], self.parts))
-            for group in [*groups, of_recipe]
-            if group
+            Group(tuple(cards), self.missing.work([card.space for card in cards], self.parts))
+            for _, cards in sorted(groups.items())
         ]
 
     @property
@@ -243,7 +229,7 @@ def encode_windows(
                 f"{card.space!r}: its files have changed. Put the old ones back, or name another space with ⦃name⦄."
             )
         layers = encoder.layers_of(card.pooling)
-    return encoder.encode_windows(
+    return encoder.encode(
         windows, poolings=[card.pooling for card in cards], layers=layers.select_stored(options.layers),
         batch_tokens=options.batch_tokens, long=options.long_for(card.pooling), prompt=card.prompt, steady=steady,
     )  # fmt: skip
@@ -340,8 +326,9 @@ def _space_plan(missing: MissingItems, card: Card, model: Model, options: Option
     unfit = Counter({NOT_UNICODE: missing.staging.n_invalid} if missing.staging.n_invalid else {})
     for items in missing.previously_skipped(card.space) if long != "error" else ():
         passages = item_passages(items, model.tokenizer, options)
-        plan = reader(model.tokenizer, poolings, card.prompt).plan(passages, poolings=poolings, long=long)
-        reasons = {item.item_id: item.reason for item in plan.skipped if item.outcome == "skipped"}
+        windows = reader(model.tokenizer, poolings, card.prompt).windows(passages, poolings=poolings, long=long)
+        dropped = (item for _, dropped in windows for item in dropped)
+        reasons = {item.item_id: item.reason for item in dropped if item.outcome == "skipped"}
         unfit.update(map(reason_key, reasons.values()))
         missing.exclude(card.space, np.fromiter(reasons, np.int64, len(reasons)))
     return SpacePlan(card, *missing.n_missing(card.space, parts), n_present, unfit)

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -69,17 +69,10 @@ class RangeOutcome(NamedTuple):
 
 @dataclass(eq=False)
 class ClusterWorker:
-    """A worker of the cluster: its actor, the ranges that it was given, and whether it can be given ranges."""
+    """A worker of the cluster: its actor, and whether it can be given ranges."""
 
     actor: Any
-    running: "list[_Attempt]" = field(default_factory=list)
     is_ready: bool = False
-
-    def accepts(self, attempt: "_Attempt") -> bool:
-        """Return whether to give it a range now: one over which a worker died gets a worker of its own."""
-        if not self.is_ready or any(other.n_deaths for other in self.running):
-            return False
-        return len(self.running) < (1 if attempt.n_deaths else IN_FLIGHT)
 
 
 class Cluster:
@@ -106,7 +99,7 @@ class Cluster:
     def encode(
         self, jobs: Sequence[tuple[Model, Iterator[RangeTask]]], observe: Observer = lambda _: None
     ) -> Generator[RangeOutcome]:
-        """Encode ranges on the workers, and yield what becomes of each, in any order."""
+        """Start the workers, encode ranges on them, and yield what becomes of each, in any order; called once."""
         with atomic.temporary(self._paths.root) as sign:
             content = os.urandom(16)
             disk.write(sign, content)
@@ -120,17 +113,12 @@ class Cluster:
                 RangeJob(Requirement.of(model, self._paths.root, self._build, (sign, content)), map(adapted, tasks))
                 for model, tasks in jobs
             ]
-            yield from RangeQueue(self._ray, self._started(), queued, observe).outcomes()
-
-    def _started(self) -> list[ClusterWorker]:
-        """Return the workers; the first call starts them."""
-        if not self._workers:
             kind = self._ray.remote(RangeWorker).options(
                 **self._resources, max_restarts=-1, max_task_retries=0, max_concurrency=IN_FLIGHT + 1,
                 scheduling_strategy="SPREAD",
             )  # fmt: skip
             self._workers = [ClusterWorker(kind.remote()) for _ in range(self.n_workers)]
-        return self._workers
+            yield from RangeQueue(self._ray, self._workers, queued, observe).outcomes()
 
     def _stop_workers(self) -> None:
         """End the workers, then remove what they have left: a process that is killed may still write for a moment."""
@@ -279,8 +267,6 @@ class RangeQueue:
             except KeyboardInterrupt:  # it is looked at again after the interrupt
                 self._calls[call] = worker, attempt
                 raise
-            if attempt is not None:
-                worker.running.remove(attempt)
             if attempt is None:
                 if isinstance(outcome, EmbstoreError):
                     raise outcome
@@ -292,12 +278,17 @@ class RangeQueue:
     def _hand_out(self) -> bool:
         """Give ranges to the workers that accept them; return whether any is still to be waited for."""
         for worker in self._workers:
-            while (attempt := self._first()) is not None and worker.accepts(attempt):
+            while (attempt := self._first()) is not None and self._accepts(worker, attempt):
                 self._waiting.popleft()
                 call = worker.actor.encode.remote(attempt.task, self._requirements[attempt.job])
-                worker.running.append(attempt)
                 self._calls[call] = (worker, attempt)
-        return self._first() is not None or any(worker.running for worker in self._workers)
+        return self._first() is not None or any(attempt is not None for _, attempt in self._calls.values())
+
+    def _accepts(self, worker: ClusterWorker, attempt: _Attempt) -> bool:
+        """Return whether to give a worker a range now: one over which a worker died gets a worker of its own."""
+        running = [given for actor, given in self._calls.values() if actor is worker and given is not None]
+        is_alone = any(given.n_deaths for given in (attempt, *running))
+        return worker.is_ready and len(running) < (1 if is_alone else IN_FLIGHT)
 
     def _first(self) -> _Attempt | None:
         """Return the range to hand out next; None if there is none left."""

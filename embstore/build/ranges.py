@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, groupby
+from itertools import chain, groupby, repeat
 from pathlib import Path
 from threading import Condition, Lock
 from typing import Any, NamedTuple
@@ -51,11 +51,6 @@ class Lengths(NamedTuple):
     n_tokens: NDArray[np.int64]  # number of tokens of each item itself, int64 (n,)
     is_new: NDArray[np.bool_]  # bool (spaces, n); whether the vector of the item is new in a space
 
-    @classmethod
-    def joined(cls, parts: "Sequence[Lengths]") -> "Lengths":
-        """Return one or more parts as one, with the items in their order."""
-        return cls(*(np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
-
 
 class Step(NamedTuple):
     """What became of some items of a range."""
@@ -63,10 +58,9 @@ class Step(NamedTuple):
     n: int
     work: float  # their work, the sum of :func:`work_of`
     n_tokens: int = 0
-    n_forward_passes: int = 0
     skipped: Skipped | None = None  # skipped or truncated item; None if the step is of vectors
     spaces: tuple[str, ...] = ()  # names of the spaces that are missing that item
-    lengths: Lengths | None = None  # numbers of tokens of the items with vectors; None if there are none
+    lengths: Lengths | None = None  # numbers of tokens of the items that a forward pass gave vectors; None for none
 
 
 @dataclass(frozen=True)
@@ -123,7 +117,7 @@ def encode_ranges(
                 ids, vectors = result.item_ids, result.vectors[card.pooling]
                 writer.add(*((ids, vectors) if keep.all() else (ids[keep], vectors[:, keep])))
             lengths = Lengths(result.item_ids, result.item_lengths, is_missing)
-            yield Step(n, work, result.n_tokens, 1, lengths=lengths)
+            yield Step(n, work, result.n_tokens, lengths=lengths)
         else:
             is_missing, n, work = windows.done(np.array([result.item_id]), finished=result.outcome == "skipped")
             spaces = tuple(card.space for card, missing in zip(cards, is_missing, strict=True) if missing)
@@ -136,47 +130,33 @@ def range_tasks(group: Group, options: Options) -> Iterator[RangeTask]:
         yield RangeTask(number, group.cards, options, windows)
 
 
-@dataclass(slots=True, eq=False)
-class _OpenWindow:
-    """A window with items that are not encoded yet."""
-
-    range_number: int
-    ids: Ids  # item ids (n,), ascending
-    is_missing: NDArray[np.bool_]  # bool (spaces, n); whether a space is missing the item
-    work: NDArray[np.float64]  # float64 (n,), the work of each item
-    n_left: int  # number of items that are not encoded yet
-
-
 class _Windows:
     """Gives windows of passages to the encoder, and tracks which items and ranges are finished."""
 
     def __init__(self, tasks: Iterable[RangeTask]) -> None:
         self._tasks = tasks
-        self._open: list[_OpenWindow] = []
-        self._unfinished: list[int] = []  # numbers of ranges; the last one may still get windows
+        # Of each item that is not encoded yet: its range, whether each space is missing it, bool (spaces,), its work.
+        self._items: dict[int, tuple[int, NDArray[np.bool_], float]] = {}
+        self._n_left: dict[int, int] = {}  # range → number of these items; the last one may still get windows
         self._all_read = False
 
     def passages(self, tokenizer: Tokenizer, options: Options) -> Iterator[Iterator[Passage]]:
         """Yield the passages of each window, for the encoder to read."""
         for task in self._tasks:
             for window in task.windows:
-                if task.number not in self._unfinished:
-                    self._unfinished.append(task.number)
                 items = window.items()
-                order = np.argsort(window.ids)
-                work = np.array(work_of(items), dtype=np.float64)[order]
-                ids, is_missing = window.ids[order], window.is_missing[:, order]
-                self._open.append(_OpenWindow(task.number, ids, is_missing, work, len(ids)))
+                self._n_left[task.number] = self._n_left.get(task.number, 0) + len(items)
+                of_items = zip(repeat(task.number), window.is_missing.T, work_of(items), strict=False)
+                self._items.update(zip(window.ids.tolist(), of_items, strict=True))
                 yield item_passages(items, tokenizer, options)
         self._all_read = True
 
     def completes(self) -> bool:
         """Return whether the oldest unfinished range has all its items encoded; if so, go on to the next range."""
-        self._open = [window for window in self._open if window.n_left]
-        read = self._unfinished if self._all_read else self._unfinished[:-1]
-        if not read or any(window.range_number == read[0] for window in self._open):
+        oldest = next(iter(self._n_left), None)
+        if oldest is None or self._n_left[oldest] or (len(self._n_left) == 1 and not self._all_read):
             return False
-        self._unfinished.remove(read[0])
+        del self._n_left[oldest]
         return True
 
     def done(self, ids: Ids, *, finished: bool = True) -> tuple[NDArray[np.bool_], int, float]:
@@ -184,15 +164,12 @@ class _Windows:
 
         Return whether each space is missing them, bool (spaces, n), and the number and the work of those finished.
         """
-        for window in self._open:
-            positions = np.minimum(np.searchsorted(window.ids, ids), len(window.ids) - 1)
-            if len(ids) and window.ids[positions[0]] == ids[0]:
-                is_missing = window.is_missing[:, positions]
-                if not finished:
-                    return is_missing, 0, 0.0
-                window.n_left -= len(ids)
-                return is_missing, len(ids), float(window.work[positions].sum())
-        raise AssertionError(f"the model returned items of no window: {ids[:3]}")
+        found = [self._items.pop(item) if finished else self._items[item] for item in ids.tolist()]
+        is_missing = np.stack([missing for _, missing, _ in found], axis=1)
+        if not finished:
+            return is_missing, 0, 0.0
+        self._n_left[found[0][0]] -= len(found)
+        return is_missing, len(found), sum(work for _, _, work in found)
 
 
 @dataclass(frozen=True)
@@ -239,8 +216,7 @@ class RangeResult:
 
     # Uncommitted shard of each space, in the order of the task's cards; None for a space without vectors.
     shards: tuple[StagedShard | None, ...]
-    # What became of the items: one step for all vectors, and one for each skipped or truncated item.
-    steps: tuple[Step, ...]
+    steps: tuple[Step, ...]  # what became of the items
 
 
 class RangeWorker:
@@ -299,7 +275,7 @@ class RangeWorker:
                 ]
                 with self._encoding:
                     encoder = self._encoder(requirement, task.options)
-                    steps = _summed(encode_ranges([task], encoder, writers, steady=True))
+                    steps = tuple(encode_ranges([task], encoder, writers, steady=True))
                     for writer in writers:
                         writer.cut()  # it is written while the next range is encoded
             return RangeResult(tuple(next(iter(writer.shards), None) for writer in writers), steps)
@@ -343,19 +319,3 @@ class RangeWorker:
             with self._writes:
                 self._n_writes -= 1
                 self._writes.notify_all()
-
-
-def _summed(steps: Iterable[Step]) -> tuple[Step, ...]:
-    """Add up the steps of vectors, and keep those of skipped and truncated items."""
-    total, others = Step(0, 0.0), []
-    lengths: list[Lengths] = []
-    for step in steps:
-        if step.skipped is not None:
-            others.append(step)
-        else:
-            total = Step(
-                total.n + step.n, total.work + step.work, total.n_tokens + step.n_tokens,
-                total.n_forward_passes + step.n_forward_passes,
-            )  # fmt: skip
-            lengths += [] if step.lengths is None else [step.lengths]
-    return (total._replace(lengths=Lengths.joined(lengths) if lengths else None), *others)

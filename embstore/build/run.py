@@ -136,10 +136,10 @@ class Run(Counts):
         if result is None:
             self.lost += [item for window in task.windows for item in window.items()]
             return
-        lengths = result.steps[0].lengths  # of all items with vectors
+        lengths = [step.lengths for step in result.steps if step.lengths is not None]
         for at, (card, shard) in enumerate(zip(group.cards, result.shards, strict=True)):
-            if shard is not None and lengths is not None:
-                ids = lengths.ids[lengths.is_new[at]]
+            if shard is not None:
+                ids = np.concatenate([some.ids[some.is_new[at]] for some in lengths])
                 self._store.commit(card, ids, self._item_texts.write, shard)
                 self.embedded[card.space] = self.embedded.get(card.space, 0) + len(ids)
                 self.n_bytes += disk.size(shard.shard.path)
@@ -160,10 +160,10 @@ class Run(Counts):
     def record(self, step: Step, group: Group, meter: Meter) -> None:
         """Count what became of some items of a group of spaces, and report it."""
         self.n_tokens += step.n_tokens
-        self.n_forward_passes += step.n_forward_passes
         if step.skipped is not None:
             self.skips.add(step.skipped, step.spaces)
         if (lengths := step.lengths) is not None:
+            self.n_forward_passes += 1
             for card, is_new in zip(group.cards, lengths.is_new, strict=True):
                 self.lengths[card.space].append((lengths.ids[is_new], lengths.n_tokens[is_new]))
         meter.advance(step.n, step.work, step.n_tokens)

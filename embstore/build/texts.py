@@ -116,45 +116,33 @@ class DatasetRows:
             self.columns.setdefault(key, []).append(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """The staged texts of the sources of one unit."""
-
-    unit: Unit
-    staging: Staging
-    columns: StagedColumns
-    n_texts: int = 0
-    blanks: Counter[str] = field(default_factory=Counter)
-    datasets: tuple[DatasetRows, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def read_texts(sources: Sources, staging: Staging, observe: Observer = ignore) -> Texts:
+def read_texts(sources: Sources, staging: Staging, observe: Observer = ignore) -> "Texts":
     """Read all sources, which are of one unit, and stage their distinct items."""
-    reader = _Reader(sources, staging, observe)
+    texts = Texts(sources, staging, observe)
     named = [sources.open(name, sources.targets) for name in sources.names]
     named += [] if sources.given is None else [sources.given.open(sources.keep)]
     opened = [*sources.opened, *((source, source.rows()) for source in named)]
-    for each in opened:
-        reader.read(*each)
+    for source, rows in opened:
+        texts.read(source, rows)
+        texts.notes += source.remarks
     staging.deduplicate()
-    notes = tuple(remark for source, _ in opened for remark in source.remarks)
-    return Texts(staging.unit, staging, reader.columns, reader.n_texts, reader.blanks, tuple(reader.datasets), notes)
+    return texts
 
 
-class _Reader:
-    """Reads sources one by one, and stages their texts."""
+class Texts:
+    """The staged texts of the sources of one unit, which are read one by one."""
 
     def __init__(self, sources: Sources, staging: Staging, observe: Observer) -> None:
         self._observe = observe
-        self._unit, self._per_text, self._seed = staging.unit, sources.per_text, sources.seed
+        self.unit, self._per_text, self._seed = staging.unit, sources.per_text, sources.seed
         self._limit = sources.limit or float("inf")
-        self._staging = staging
+        self.staging = staging
         self.columns = StagedColumns(staging)
         self._names: dict[str, str] = {}  # of columns to keep: lower case → as written
         self.n_texts = 0
         self.blanks: Counter[str] = Counter()
         self.datasets: list[DatasetRows] = []
+        self.notes: list[str] = []
 
     def read(self, source: Source, rows_of: Iterator[Row | Blank]) -> None:
         """Read a source to its end or to the limit, and report it if it is large."""
@@ -192,7 +180,7 @@ class _Reader:
             for text, span in zip(row.texts, row.spans or repeat(None), strict=False)
             if self.n_texts < self._limit
         ]
-        in_sentences = self._unit is Unit.OCCURRENCE
+        in_sentences = self.unit is Unit.OCCURRENCE
         if not rows.kind:
             if row.values:
                 self._keep([item for ids in found for item in ids], row)
@@ -205,22 +193,22 @@ class _Reader:
     def _skip(self, reason: str, origin: str) -> None:
         """Count a row without items, and stage it for the list of skipped texts."""
         self.blanks[reason] += 1
-        self._staging.add_blank(reason, origin)
+        self.staging.add_blank(reason, origin)
 
     def _add(self, text: str, origin: str, span: Span | None = None) -> list[int]:
         """Stage the items of a text, and return their ids: itself, the occurrence at a span, or all words of it."""
         self.n_texts += 1
-        if self._unit is not Unit.OCCURRENCE:
-            return [self._staging.add(text, origin)]
+        if self.unit is not Unit.OCCURRENCE:
+            return [self.staging.add(text, origin)]
         if span is not None:
             items = [Item.occurrence(text, span)]
         elif is_too_long(text):
             self._skip(TOO_LONG, origin)
             return []
         else:
-            items = items_of(text, self._unit, per_text=self._per_text, seed=self._seed)
+            items = items_of(text, self.unit, per_text=self._per_text, seed=self._seed)
         if items:
-            self._staging.add_occurrences(text, items, origin)
+            self.staging.add_occurrences(text, items, origin)
         else:
             self._skip(NO_WORD, origin)
         return [item.id for item in items]

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from embstore.base.chart import DRIFT
-from embstore.base.errors import NotStoredError, StoreError, UsageError, check_known
+from embstore.base.errors import StoreError, check_known
 from embstore.base.table import Pivot, ShownColumn, Table, table
 from embstore.drift.measure import DriftRequest, Sides, find_sides, measure
 from embstore.query.cache import question_about, vectors_key
-from embstore.query.lookup import Query
+from embstore.query.lookup import look_up, missing_query_notes
 from embstore.query.missing import quoted_list
 from embstore.query.provenance import (
     REVISION_COLUMNS,
@@ -20,7 +20,7 @@ from embstore.query.provenance import (
 )
 from embstore.query.request import missing_words
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card, SpaceFilter, select_layers
+from embstore.storage.files.card import SpaceFilter, select_layers
 from embstore.storage.files.derived import Answer, read_answer, trim_answers, write_answer
 from embstore.storage.sql.connections import changing_part
 
@@ -51,10 +51,12 @@ def drift(catalog: Catalog, request: DriftRequest, spaces: SpaceFilter, layers: 
     cards = [card for card in cards if card.space != request.against] or cards
     chosen, missing = select_layers([*cards, *others], layers)
     cards = [card for card in cards if card.space in chosen]
-    found, word_notes = _find_words(catalog, cards, request.queries)
-    notes = [*missing, *word_notes]
+    found = [look_up(catalog, card, request.queries, card.layers.members[:1], None) for card in cards]
+    notes = list(missing)
+    for query in request.queries:
+        notes += missing_query_notes(catalog, query, found, can_embed=False)
     rows: list[Row] = []
-    for card, items in zip(cards, found, strict=True):
+    for card, items in ((each.card, [*each.stored.values()]) for each in found):
         if request.queries and not items:
             continue
         compared = (card, *others)
@@ -65,35 +67,6 @@ def drift(catalog: Catalog, request: DriftRequest, spaces: SpaceFilter, layers: 
         notes += measured.notes
         rows += [row | word_columns for row in _rows_of(sides, request, measured)]
     return _tabulate(rows, request, notes)
-
-
-def _find_words(catalog: Catalog, cards: Sequence[Card], queries: Sequence[Query]) -> tuple[list[list[int]], list[str]]:
-    """Return the item ids of words in each space, in the order of the words, and a note for each space without a word.
-
-    A word that no space has, or that occurs in several sentences of one, is an error.
-    """
-    found: list[list[int]] = [[] for _ in cards]
-    notes = []
-    stored = [set(catalog.ids(card.space).tolist()) for card in cards] if queries else []
-    for query in queries:
-        missing = []
-        for card, ids, in_space in zip(cards, found, stored, strict=True):
-            items = [item for item in query.items(catalog, card) if item.id in in_space]
-            if len(items) > 1:
-                examples = "; ".join(f"⦃text={item.shown}⦄" for item in items[:3])
-                raise UsageError(
-                    f"{query.shown!r} occurs in {len(items)} sentences of {card.space}. Choose one, as in {examples}."
-                )
-            ids += [item.id for item in items]
-            missing += [] if items else [card.space]
-        if len(missing) == len(cards):
-            near = [] if query.marked else catalog.nearest_texts(query.shown, missing)
-            nearest = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
-            raise NotStoredError(
-                f"{query.shown!r} is not in {', '.join(missing)}.{nearest} Add it with ⦃embstore build⦄."
-            )
-        notes += [f"{query.shown!r} is not in {space}." for space in missing]
-    return found, notes
 
 
 def _stored_or_measured(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Answer:

@@ -28,11 +28,9 @@ from embstore.encode.records import (
     Encoded,
     Long,
     ModelFailsError,
-    Plan,
     Skipped,
     TooLongError,
     Weights,
-    default_batch_tokens,
     plan_batches,
 )
 
@@ -42,8 +40,8 @@ if TYPE_CHECKING:
     from embstore.encode.tokens import Tokenizer
 
 __all__ = [
-    "MODEL_FAILS", "SHORT_NAMES", "Checkpoint", "Encoded", "Encoder", "Fingerprint", "Long", "ModelFailsError", "Plan",
-    "Recipe", "Skipped", "Tokenizer", "TooLongError", "Weights", "default_batch_tokens", "expand_revisions",
+    "MODEL_FAILS", "SHORT_NAMES", "Checkpoint", "Encoded", "Encoder", "Fingerprint", "Long", "ModelFailsError",
+    "Recipe", "Skipped", "Tokenizer", "TooLongError", "Weights", "expand_revisions",
     "fingerprint", "installed_versions", "plan_batches", "read_recipe", "reader", "resolve",
 ]  # fmt: skip
 

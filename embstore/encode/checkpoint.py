@@ -252,26 +252,18 @@ def snapshot(
     if subfolder := model_subfolder(folder):  # an old layout of sentence-transformers
         _download(spec, hub_id, revision, _below(subfolder, files))
     model = folder / subfolder
-    if not has_weights:
-        return _with_modules(spec, hub_id, revision, folder)
-    if allow_pickle and not has_safetensors(model):
+    if has_weights and allow_pickle and not has_safetensors(model):
         folder = _download(spec, hub_id, revision, _below(subfolder, _FILES + _PICKLES))
-    if not weight_files(model) and (pickle := _pickle(hub_id, folder.name, subfolder)):
+    if has_weights and not weight_files(model) and (pickle := _pickle(hub_id, folder.name, subfolder)):
         raise CheckpointError(
             f"the checkpoint {hub_id!r} at revision {revision or folder.name!r} has only pickled weights ({pickle}), "
             "which can run code when they are loaded. Name a revision with safetensors (id@refs/pr/N: the hub's "
             "discussions of the model list them), or, if you trust the pickles, use ⦃allow-pickle=True⦄."
         )
-    return _with_modules(spec, hub_id, revision, folder)
-
-
-def _with_modules(spec: str, hub_id: str, revision: str | None, folder: Path) -> Path:
-    """Download the modules of the checkpoint's own recipe, if it has a valid one; an invalid one is named later."""
-    try:
-        paths = module_paths(folder)
-    except CheckpointError:
-        return folder
-    files = [f"{path}/{name}" for path in paths for name in ("config.json", *WEIGHT_FILES)]
+    modules: list[str] = []
+    with suppress(CheckpointError):  # an invalid recipe is named later
+        modules = module_paths(folder)
+    files = [f"{path}/{name}" for path in modules for name in ("config.json", *WEIGHT_FILES)]
     return _download(spec, hub_id, revision, files) if files else folder
 
 

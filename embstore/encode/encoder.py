@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 from embstore.base.errors import CheckpointError, EmbstoreError, UsageError
 from embstore.base.space import Layers, Pooling, Template, Unit
@@ -48,51 +48,35 @@ class Encoder:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        tokenizer: Tokenizer,
-        model: Any,
-        contract: Contract,
-        *,
-        allow_pickle: bool = False,
-    ) -> None:
-        self.checkpoint, self.tokenizer = checkpoint, tokenizer
-        self.layers = Layers.of_model(contract.n_blocks, contract.top_form)
-        self.dim = contract.dim
-        self.architecture = type(model).__name__
-        self.device = str(model.device)
-        self.versions = versions()
-        self.untrained_sha256: str | None = None
-        self._model, self._contract, self._allow_pickle = model, contract, allow_pickle
-        [self._reference] = tokenizer.texts(_PROBE[1:])  # read before: tells a failing text from a failing model
-
-    @classmethod
-    def load(
-        cls,
-        checkpoint: Checkpoint,
         *,
         device: str | None = None,
         allow_pickle: bool = False,
         weights: Weights = DEFAULT_WEIGHTS,
-    ) -> Self:
+    ) -> None:
         """Load a checkpoint and verify its layers."""
         if device is not None and weights.device_map is not None:
             raise UsageError("⦃device⦄ names one device, and ⦃device-map⦄ distributes over all: leave out one of them.")
         target = None if weights.device_map is not None else choose_device(device)
-        tokenizer = Tokenizer.load(checkpoint)
-        model, tokenizer.has_projection = load_model(
+        self.checkpoint, self._allow_pickle = checkpoint, allow_pickle
+        self.tokenizer = tokenizer = Tokenizer.load(checkpoint)
+        self._model, tokenizer.has_projection = load_model(
             checkpoint, load_config(checkpoint), allow_pickle=allow_pickle, weights=weights
         )
-        untrained_sha256 = None if weights.untrained is None else hash_tensors(model)
+        self.untrained_sha256 = None if weights.untrained is None else hash_tensors(self._model)
         try:
             if target is not None:
-                model.to(target)
+                self._model.to(target)
         except (RuntimeError, AssertionError) as error:
             raise UsageError(f"the model cannot be put on the device {str(target)!r}: {error}") from error
-        contract = _probe(model, tokenizer)
+        self._contract = _probe(self._model, tokenizer)
         if weights.dtype != "float32":  # padding selects other kernels, whose 16-bit roundings differ
-            contract = replace(contract, pads=False)
-        encoder = cls(checkpoint, tokenizer, model, contract, allow_pickle=allow_pickle)
-        encoder.untrained_sha256 = untrained_sha256
-        return encoder
+            self._contract = replace(self._contract, pads=False)
+        self.layers = Layers.of_model(self._contract.n_blocks, self._contract.top_form)
+        self.dim = self._contract.dim
+        self.architecture = type(self._model).__name__
+        self.device = str(self._model.device)
+        self.versions = versions()
+        [self._reference] = tokenizer.texts(_PROBE[1:])  # read before: tells a failing text from a failing model
 
     @cached_property
     def _head(self) -> Head:
@@ -132,38 +116,19 @@ class Encoder:
         long: Long = "skip",
         prompt: str = "",
     ) -> Plan:
-        """Count the items, tokens, batches and skipped texts of :meth:`encode`, without running the model."""
+        """Count the tokens, batches and skipped texts of :meth:`encode`, without running the model."""
         budget = batch_tokens or default_batch_tokens(self.device)
+        n_tokens = n_batches = 0
+        skipped: list[Skipped] = []
         tokenizer = reader(self.tokenizer, poolings, prompt)
-        return tokenizer.plan(passages, poolings=poolings, batch_tokens=budget, long=long, pad=self._contract.pads)
+        for texts, dropped in tokenizer.windows(passages, poolings=poolings, long=long):
+            lengths = [len(text.ids) for text in texts]
+            n_tokens += sum(lengths)
+            n_batches += len(plan_batches(lengths, budget, pad=self._contract.pads))
+            skipped += dropped
+        return Plan(n_tokens, n_batches, tuple(skipped))
 
     def encode(
-        self,
-        passages: Iterable[Passage],
-        *,
-        poolings: Sequence[Pooling],
-        layers: Layers | None = None,
-        batch_tokens: int | None = None,
-        long: Long = "skip",
-        prompt: str = "",
-    ) -> Iterator[Encoded | Skipped]:
-        """Embed the items of passages, with one forward pass for all items and poolings of a passage.
-
-        Passages are read in windows of some thousands, so memory use does not grow with their number. Items are yielded
-        in the order of the batches, not of the input. If ``bos`` or ``eos`` is among the poolings, an item without that
-        token (removed by truncation) is skipped for all poolings. ``projection`` yields its single layer, independent
-        of ``layers``, a subset of :meth:`layers_of`; ``model`` goes by itself, with ``prompt`` before each item.
-
-        Raises:
-            UsageError: An argument is out of range, or the checkpoint has no projection.
-            EncodeError: A text is too long (``long="error"``) or does not fit in memory alone, or the model fails on
-                every text. A single text that the model fails on is skipped.
-        """
-        return self.encode_windows(
-            [passages], poolings=poolings, layers=layers, batch_tokens=batch_tokens, long=long, prompt=prompt
-        )
-
-    def encode_windows(
         self,
         windows: Iterable[Iterable[Passage]],
         *,
@@ -174,9 +139,19 @@ class Encoder:
         prompt: str = "",
         steady: bool = False,
     ) -> Iterator[Encoded | Skipped]:
-        """Embed windows of passages as :meth:`encode` does; no batch mixes passages of two windows.
+        """Embed the items of windows of passages, with one forward pass for all items and poolings of a passage.
 
-        The batches of a window therefore depend only on its own passages. The model does not wait between windows.
+        No batch mixes passages of two windows, so that the batches of a window depend only on its own passages; the
+        model does not wait between windows. Of a long window some thousands of passages are read at a time, so memory
+        use does not grow with their number. Items are yielded in the order of the batches, not of the input. If ``bos``
+        or ``eos`` is among the poolings, an item without that token (removed by truncation) is skipped for all
+        poolings. ``projection`` yields its single layer, independent of ``layers``, a subset of :meth:`layers_of`;
+        ``model`` goes by itself, with ``prompt`` before each item.
+
+        Raises:
+            UsageError: An argument is out of range, or the checkpoint has no projection.
+            EncodeError: A text is too long (``long="error"``) or does not fit in memory alone, or the model fails on
+                every text. A single text that the model fails on is skipped.
         """
         if not poolings:
             raise UsageError("name at least one pooling.")

@@ -80,7 +80,7 @@ class Forward:
         else:
             ids = np.array([item for text in texts for item in text.item_ids], dtype=np.int64)
             lengths = np.array([n for text in texts for n in text.item_lengths], dtype=np.int64)
-            return [Encoded(ids, vectors, len(texts), sum(len(text.ids) for text in texts), lengths)]
+            return [Encoded(ids, vectors, sum(len(text.ids) for text in texts), lengths)]
         free_cached_memory(self.model.device)
         return None
 
@@ -97,7 +97,7 @@ class Forward:
             ) from error
         if len(texts) == 1:
             reason = f"{MODEL_FAILS}: {reason}"
-            return [Skipped(item, reason, "skipped", len(texts[0].ids)) for item in texts[0].item_ids]
+            return [Skipped(item, reason, "skipped") for item in texts[0].item_ids]
         results: list[Encoded | Skipped] = []
         for half in halves(texts):
             half_results = self(half)

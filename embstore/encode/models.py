@@ -91,7 +91,7 @@ class TextPart:
         )
 
 
-def text_part(config: Any) -> TextPart | None:
+def _text_part(config: Any) -> TextPart | None:
     """Return the part of a model with a config that reads text; None if embstore can read none."""
     from transformers.models.auto import modeling_auto as auto
 
@@ -170,7 +170,7 @@ def load_config(checkpoint: Checkpoint) -> Any:
         except Exception as error:  # transformers raises half a dozen kinds
             remedy = ", or upgrade transformers if the architecture is a new one."
             raise _load_error(checkpoint, "config", error, remedy) from error
-    _text_part(config, checkpoint)
+    text_part(config, checkpoint.name)
     return check_config(config, checkpoint)
 
 
@@ -188,7 +188,7 @@ def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool, weigh
 
     Weights are converted one by one as they are read, so that none is in memory in two types for longer.
     """
-    part = _text_part(config, checkpoint)
+    part = text_part(config, checkpoint.name)
     cls = getattr(need("transformers"), part.architecture)
     absent: list[str] = []
     if weights.untrained is not None:
@@ -277,12 +277,12 @@ def _untrained(cls: Any, part: TextPart, checkpoint: Checkpoint, weights: Weight
             raise _load_error(checkpoint, "config", error) from error
 
 
-def _text_part(config: Any, checkpoint: Checkpoint) -> TextPart:
-    """Return the part of a model that reads text; raise CheckpointError if embstore can read none."""
-    part = text_part(config)
+def text_part(config: Any, name: str) -> TextPart:
+    """Return the part of a model with a config that reads text; raise CheckpointError if embstore can read none."""
+    part = _text_part(config)
     if part is None:
         raise CheckpointError(
-            f"{checkpoint.name!r} is a {config.model_type!r} model, which is not a text model that embstore can read. "
+            f"{name!r} is a {config.model_type!r} model, which is not a text model that embstore can read. "
             "It reads text encoders (BERT, RoBERTa, MPNet …), decoders (GPT-2, Llama …), the encoders of T5, BART and "
             "others of their kind, the text towers of CLIP and SigLIP, and the language models in multimodal models "
             "(Gemma 3, Qwen-VL …)."

@@ -214,14 +214,14 @@ class RecipeTokenizer(Tokenizer):
         return Passage(self._prompt + passage.text, shifted(passage.spans, len(self._prompt)), passage.item_ids)
 
     def _with_items(
-        self, passage: Passage, tokens: Any, cut: str, n_tokens: int | None, poolings: Collection[Pooling]
+        self, passage: Passage, tokens: Any, cut: str, poolings: Collection[Pooling]
     ) -> tuple[Text | None, list[Skipped]]:
-        text, skipped = super()._with_items(passage, tokens, cut, n_tokens, poolings)
+        text, skipped = super()._with_items(passage, tokens, cut, poolings)
         if text is not None:
             text = replace(text, n_own=tuple(text.item_lengths))
             pooled = list(range(self._n_prompt, len(text.ids)))
             if not pooled:
-                return None, skip_all(passage, "no tokens behind those of the prompt", n_tokens)
+                return None, skip_all(passage, "no tokens behind those of the prompt")
             if self._pad_to is not None:
                 text, pooled = _padded(text, self._pad_to, self.pad_id, self._hf.padding_side)
             text.tokens[:] = [pooled for _ in text.item_ids]

@@ -51,32 +51,23 @@ class Encoded:
 
     item_ids: NDArray[np.int64]  # ids of the items, int64 (n,), in no particular order: join by id
     vectors: dict[Pooling, NDArray[np.float32]]
-    n_passages: int
     n_tokens: int  # number of tokens in the batch, without padding
     item_lengths: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """An item that was skipped, or embedded from a truncated text.
-
-    Attributes:
-        n_tokens: Number of tokens of the whole passage, with special tokens; None if it was too long to be tokenised
-            whole, or could not be tokenised.
-    """
+    """An item that was skipped, or embedded from a truncated text."""
 
     item_id: int
     reason: str
     outcome: Literal["skipped", "truncated"]  # ``truncated`` items have the vector of the truncated text
-    n_tokens: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Counts of an encoding run, computed without running the model; ``n_items`` is the number of vectors per layer."""
+    """Counts of an encoding run, computed without running the model."""
 
-    n_passages: int
-    n_items: int
     n_tokens: int
     n_batches: int
     skipped: tuple[Skipped, ...]

@@ -45,7 +45,7 @@ class Text:
 
 
 def add_items(
-    passage: Passage, text: Text, tokens: Any, poolings: Collection[Pooling], *, cut: str, n_tokens: int | None
+    passage: Passage, text: Text, tokens: Any, poolings: Collection[Pooling], cut: str
 ) -> tuple[Text | None, list[Skipped]]:
     """Add the items of a passage to its tokenised text, and report those without tokens; None for a text without items.
 
@@ -58,10 +58,10 @@ def add_items(
         positions = tokens_of(span)
         if missing_token or not positions:
             reason = missing_token or ("beyond the cut" if cut else "no tokens")
-            skipped.append(Skipped(item_id, f"{reason}: {cut}" if cut else reason, "skipped", n_tokens))
+            skipped.append(Skipped(item_id, f"{reason}: {cut}" if cut else reason, "skipped"))
             continue
         if cut:
-            skipped.append(Skipped(item_id, cut, "truncated", n_tokens))
+            skipped.append(Skipped(item_id, cut, "truncated"))
         text.item_ids.append(item_id)
         text.tokens.append(positions)
     return (text if text.item_ids else None), skipped
@@ -72,9 +72,9 @@ def shifted(spans: Sequence[Span], by: int) -> tuple[Span, ...]:
     return tuple(Span(span.start + by, span.end + by) for span in spans)
 
 
-def skip_all(passage: Passage, reason: str, n_tokens: int | None) -> list[Skipped]:
+def skip_all(passage: Passage, reason: str) -> list[Skipped]:
     """Return every item of a passage as skipped, for one reason."""
-    return [Skipped(item_id, reason, "skipped", n_tokens) for item_id in passage.item_ids]
+    return [Skipped(item_id, reason, "skipped") for item_id in passage.item_ids]
 
 
 def _finder(offsets: Sequence[tuple[int, int]], special: Sequence[int]) -> Callable[[Span], list[int]]:

@@ -11,7 +11,7 @@ from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.extra import first_sentence, need, quiet
 from embstore.encode.models import fenced, load_config, max_tokens, text_part
 from embstore.encode.recipe import read_recipe
-from embstore.encode.records import CPU_BATCH_TOKENS, Long, Plan, Skipped, TooLongError, plan_batches
+from embstore.encode.records import Long, Skipped, TooLongError
 from embstore.encode.spans import Piece, Text, add_items, find_piece, shifted, skip_all
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ class Tokenizer:
 
     def __init__(self, hf: Any, config: Any, name: str) -> None:
         self.name = name
-        part = text_part(config)
-        if part is None:
-            raise ValueError(f"{config.model_type!r} is not a text model")  # load_config has checked it
+        part = text_part(config, name)
         self.max_tokens = max_tokens(hf, part)
         self.pad_id: int = 0 if hf.pad_token_id is None else hf.pad_token_id
         self.causal = part.is_causal
@@ -146,30 +144,6 @@ class Tokenizer:
                 reason += f" Put it there with ⦃template={template_hint}⦄."
         raise UsageError(f"no pooling {pooling.value!r}: {reason} Known for {unit.value}s: {', '.join(known)}.")
 
-    def plan(
-        self,
-        passages: Iterable[Passage],
-        *,
-        poolings: Collection[Pooling] = (),
-        batch_tokens: int = CPU_BATCH_TOKENS,
-        long: Long = "skip",
-        pad: bool = True,
-    ) -> Plan:
-        """Count the passages, items, tokens and batches of an encoding run.
-
-        The arguments are those of ``Encoder.encode``; ``pad`` is whether the model's batches may be padded.
-        """
-        n_passages = n_items = n_tokens = n_batches = 0
-        skipped: list[Skipped] = []
-        for texts, dropped in self.windows(passages, poolings=poolings, long=long):
-            lengths = [len(text.ids) for text in texts]
-            n_passages += len(texts)
-            n_items += sum(len(text.item_ids) for text in texts)
-            n_tokens += sum(lengths)
-            n_batches += len(plan_batches(lengths, batch_tokens, pad=pad))
-            skipped += dropped
-        return Plan(n_passages, n_items, n_tokens, n_batches, tuple(skipped))
-
     def texts(self, strings: Sequence[str]) -> list[Text]:
         """Tokenise strings, truncated to the maximum length, without items."""
         rows = self._tokenise(strings, truncated=True)
@@ -188,7 +162,7 @@ class Tokenizer:
                 if is_unicode(passage.text):
                     valid.append(passage)
                 else:
-                    skipped += skip_all(passage, NOT_UNICODE, None)
+                    skipped += skip_all(passage, NOT_UNICODE)
             for group in _groups(valid, _TOKENISED_CHARS):
                 for text, dropped in self._group(group, poolings, long):
                     skipped += dropped
@@ -206,19 +180,19 @@ class Tokenizer:
             if isinstance(piece, int):
                 end = "last" if from_end else "first"
                 cut = f"its {end} {piece:,} characters do not fill {self.context}, {limit} tokens"
-                yield self._shorten(passage, None, f"{cut}, and no more are read", None, poolings, long)
+                yield self._shorten(passage, None, f"{cut}, and no more are read", poolings, long)
                 return
             if piece is not None:
                 cut = f"more than {limit} tokens, {self.context} holds {limit}"
-                yield self._shorten(passage, piece, cut, None, poolings, long)
+                yield self._shorten(passage, piece, cut, poolings, long)
                 return
         for passage, tokens in zip(passages, self._tokenise([p.text for p in passages]), strict=True):
             n_tokens = len(tokens.ids)
             if limit is None or n_tokens <= limit:
-                yield self._with_items(passage, tokens, "", n_tokens, poolings)
+                yield self._with_items(passage, tokens, "", poolings)
             else:
                 cut = f"{n_tokens} tokens, {self.context} holds {limit}"
-                yield self._shorten(passage, Piece(passage.text, 0), cut, n_tokens, poolings, long)
+                yield self._shorten(passage, Piece(passage.text, 0), cut, poolings, long)
 
     def _truncated(self, text: str) -> Any:
         return self._tokenise([text], truncated=True)[0]
@@ -242,13 +216,7 @@ class Tokenizer:
         return tokens.type_ids if self._has_type_ids else None
 
     def _shorten(
-        self,
-        passage: Passage,
-        piece: Piece | None,
-        cut: str,
-        n_tokens: int | None,
-        poolings: Collection[Pooling],
-        long: Long,
+        self, passage: Passage, piece: Piece | None, cut: str, poolings: Collection[Pooling], long: Long
     ) -> tuple[Text | None, list[Skipped]]:
         """Skip or truncate a passage that is too long, according to ``long``; raise TooLongError for ``error``."""
         if long == "error":
@@ -257,20 +225,20 @@ class Tokenizer:
                 passage.item_ids[0],
             )
         if long == "skip" or piece is None:
-            return None, skip_all(passage, cut, n_tokens)
+            return None, skip_all(passage, cut)
         part = Passage(piece.text, shifted(passage.spans, -piece.start), passage.item_ids)
-        return self._with_items(part, self._truncated(piece.text), cut, n_tokens, poolings)
+        return self._with_items(part, self._truncated(piece.text), cut, poolings)
 
     def _with_items(
-        self, passage: Passage, tokens: Any, cut: str, n_tokens: int | None, poolings: Collection[Pooling]
+        self, passage: Passage, tokens: Any, cut: str, poolings: Collection[Pooling]
     ) -> tuple[Text | None, list[Skipped]]:
         """Return the text of a passage with its items, and the skipped or truncated items."""
         ids = tokens.ids
         if ids and max(ids) >= self.vocab_size:
-            return None, skip_all(passage, f"the model has no token {max(ids)}, which its tokenizer gives", n_tokens)
+            return None, skip_all(passage, f"the model has no token {max(ids)}, which its tokenizer gives")
         begin, end = self._ends(ids)
         text = Text(ids, self._type_ids(tokens), [], [], begin, end)
-        return add_items(passage, text, tokens, poolings, cut=cut, n_tokens=n_tokens)
+        return add_items(passage, text, tokens, poolings, cut)
 
     def _special_tokens(self, template: Template) -> tuple[bool, bool]:
         """Return whether texts of a template begin and end with special tokens, found by tokenising one word."""

@@ -15,29 +15,14 @@ space is out of date and is not searched: the caller scans the vectors with :fun
     exact_knn.py    exact nearest neighbours among all vectors of a layer, without an index, for metrics
 """
 
-from embstore.index.building import TARGET_RECALL, IndexOptions, remove_index, write_index
-from embstore.index.card import (
-    AUTO,
-    KINDS,
-    Design,
-    IndexCard,
-    check_kind,
-    choose,
-    has_outgrown,
-    memory_of,
-    parse_memory,
-    sample_hash,
-    shown_memory,
-    shown_parameters,
-)  # fmt: skip
+from embstore.index.building import IndexOptions, remove_index, write_index
+from embstore.index.card import AUTO, KINDS, IndexCard, choose, parse_memory, shown_parameters
 from embstore.index.exact_search import search_exact, unit_vectors
 from embstore.index.faiss_index import is_few
-from embstore.index.flat import Index
 from embstore.index.opening import differing_items, open_in_background, open_index, stored_ids
 
 __all__ = [
-    "AUTO", "KINDS", "TARGET_RECALL", "Design", "Index", "IndexCard", "IndexOptions", "check_kind", "choose",
-    "differing_items", "has_outgrown", "is_few", "memory_of", "open_in_background", "open_index",
-    "parse_memory", "remove_index", "sample_hash", "search_exact", "shown_memory", "shown_parameters", "stored_ids",
-    "unit_vectors", "write_index",
+    "AUTO", "KINDS", "IndexCard", "IndexOptions", "choose", "differing_items", "is_few", "open_in_background",
+    "open_index", "parse_memory", "remove_index", "search_exact", "shown_parameters", "stored_ids", "unit_vectors",
+    "write_index",
 ]  # fmt: skip

@@ -129,21 +129,16 @@ def _store(path: Path, index: "faiss.IndexIDMap", card: IndexCard, start_time: f
             build_seconds=round(time.perf_counter() - start_time, 3),
             crc32=faiss_index.crc32_of(index) if card.is_exact else None, sample_sha256=sample_hash(temp),
         )  # fmt: skip
-        _publish(temp, path, stored)
+        if disk.exists(card_path(path)):
+            disk.remove(card_path(path))
+            disk.sync_folder(path.parent)  # else a power loss could leave the old card beside the new index
+        try:
+            atomic.publish(temp, path)
+            stored.write(path)
+        except BaseException:
+            disk.remove(path, missing_ok=True)  # an index without its card would be reported as damaged
+            raise
     return stored
-
-
-def _publish(temp: Path, path: Path, card: IndexCard) -> None:
-    """Rename a temporary index file to its final path, and write its card."""
-    if disk.exists(card_path(path)):
-        disk.remove(card_path(path))
-        disk.sync_folder(path.parent)  # else a power loss could leave the old card beside the new index
-    try:
-        atomic.publish(temp, path)
-        card.write(path)
-    except BaseException:
-        disk.remove(path, missing_ok=True)  # an index without its card would be reported as damaged
-        raise
 
 
 def remove_index(path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from embstore.base import atomic, disk
-from embstore.base.errors import DamagedError, UnknownNameError, UsageError
+from embstore.base.errors import DamagedError, UsageError, check_known
 
 AUTO = "auto"
 STORED_KINDS = ("flat", "hnsw", "ivf")
@@ -53,7 +53,7 @@ class Design(NamedTuple):
 
 def choose(kind: str, n: int, dim: int, memory: int) -> Design:
     """Choose the kind and the parameters of an index of n vectors."""
-    check_kind(kind, STORED_KINDS if kind != AUTO else KINDS)
+    check_known("kind of index", kind, STORED_KINDS if kind != AUTO else KINDS)
     if kind == AUTO:
         wanted = "flat" if 4 * n * dim <= FLAT_BYTES else "hnsw"
         kind = wanted if memory_of(wanted, n, dim) <= memory else "ivf"
@@ -63,12 +63,6 @@ def choose(kind: str, n: int, dim: int, memory: int) -> Design:
     if kind == "ivf":
         parameters = {"n_lists": n_lists(n, dim), "n_trained": n_trained(n, dim)}
     return Design(kind, parameters)
-
-
-def check_kind(kind: str, known: tuple[str, ...] = KINDS) -> None:
-    """Raise UnknownNameError unless the kind of index is known."""
-    if kind not in known:
-        raise UnknownNameError("kind of index", kind, known)
 
 
 def memory_of(kind: str, n: int, dim: int) -> int:

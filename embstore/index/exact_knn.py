@@ -25,7 +25,7 @@ from embstore.base.arrays import (
     slices,
     square_norms,
 )
-from embstore.base.errors import UnknownNameError
+from embstore.base.errors import check_known
 
 # Size of the sample whose mean is the centre.
 _CENTRE_SAMPLE = 1000
@@ -204,8 +204,7 @@ def neighbours_of_rows(
     vectors: Vectors, rows: Positions, k: int, distance: str = "cosine", report: Report | None = None
 ) -> tuple[Positions, Float64Array]:
     """Return the k nearest other rows (m, k) of the rows at some positions (m,), as :func:`neighbours_of_all`."""
-    if distance not in DISTANCES:
-        raise UnknownNameError("distance", distance, DISTANCES)
+    check_known("distance", distance, DISTANCES)
     n = len(vectors)
     k = max(0, min(k, n - 1))
     found = _Found(np.empty((n, k), np.int64), np.empty((n, k)))

@@ -50,12 +50,6 @@ class Index(ABC):
     def ids(self) -> Ids:
         """Item id of each position (n,)."""
 
-    def check(self, card: IndexCard) -> None:  # noqa: B027
-        """Raise DamagedError if a flat index does not match the CRC-32 of its card: its results depend on each bit."""
-
-    def check_positions(self) -> None:  # noqa: B027
-        """Raise DamagedError unless an ``ivf`` index contains each of its vectors once, as others do in any case."""
-
     def units(self, ids: Ids) -> Units:
         """Return the unit vectors (n, dim) of items (n,), from an index of a kind other than ``ivf``."""
         return self._units_at(self._positions(ids))

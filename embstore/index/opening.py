@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from threading import RLock, Thread
+from threading import Thread
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from embstore.index.card import IndexCard
 from embstore.index.exact_search import Blocks, Ids, unit_vectors, with_direction
 from embstore.index.faiss_index import FaissIndex
 from embstore.index.flat import UNIT_ERROR, FlatIndex, Index
+from embstore.index.structure import reading
 
 # Maximum number of cached indexes. They are memory-mapped; each has its ids in memory, and a graph also its levels.
 _MAX_CACHED = 32
@@ -21,17 +22,13 @@ _MAX_CACHED = 32
 _Stamp = tuple[disk.Stamp, disk.Stamp]
 _Opened = tuple[IndexCard, Index]
 _opened: dict[Path, tuple[_Stamp, IndexCard, Index]] = {}
-_opening = RLock()
-
-if hasattr(os, "register_at_fork"):  # a lock of another thread would stay locked in the child
-    os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_opening.release)
 
 
 def open_index(path: Path, shards: Iterable[str]) -> tuple[IndexCard, Index] | None:
     """Return the card and the index at a path if the index covers exactly these shards; opened indexes are cached."""
     found = _cached(path)
     if found is None:
-        with _opening:  # else two threads would read the same index
+        with reading:  # else two threads would read the same index
             found = _cached(path) or _open(path, shards)
     return found if found is not None and found[0].covers(shards) else None
 
@@ -74,7 +71,8 @@ def _open(path: Path, shards: Iterable[str]) -> _Opened | None:
     try:
         card.check_sample(path)
         opened = open_file(path, card)
-        opened.check(card)
+        if isinstance(opened, FlatIndex):
+            opened.check(card)
     except (DamagedError, FileNotFoundError):
         if _stamp(path) != stamp:
             return None
@@ -102,12 +100,13 @@ def stored_ids(path: Path) -> Ids:
     if card is None:
         raise FileNotFoundError(path)
     index = open_file(path, card)  # referenced until its ids are copied: they are in mapped memory
-    index.check_positions()
+    if isinstance(index, FaissIndex):
+        index.check_positions()
     ids: Ids = np.sort(index.ids)
     return ids
 
 
-def differing_items(path: Path, blocks: Blocks, tolerance: float = UNIT_ERROR) -> Iterator[int]:
+def differing_items(path: Path, blocks: Blocks) -> Iterator[int]:
     """Yield the ids of items whose vector in an index differs from the unit vector of the given one.
 
     An ``ivf`` index stores codes rather than vectors: it yields nothing.
@@ -119,5 +118,5 @@ def differing_items(path: Path, blocks: Blocks, tolerance: float = UNIT_ERROR) -
     for all_ids, block in blocks:
         ids, vectors = with_direction(all_ids, block)
         with np.errstate(invalid="ignore"):
-            off = ~(np.abs(index.units(ids) - unit_vectors(vectors)) <= tolerance).all(axis=1)
+            off = ~(np.abs(index.units(ids) - unit_vectors(vectors)) <= UNIT_ERROR).all(axis=1)
         yield from ids[off].tolist()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _TYPES = {"flat": "IndexFlatIP", "hnsw": "IndexHNSWFlat", "ivf": "IndexIVFScalarQuantizer"}
 _FLOAT_BYTES = 4
-_limits = RLock()  # FAISS has one limit for the process, which must be that of the index that is read
+reading = RLock()  # FAISS has one limit for the process, which must be that of the index that is read
 
 
 def read(path: Path, card: IndexCard, *, mapped: bool) -> "faiss.IndexIDMap":
@@ -49,12 +49,12 @@ def read_back(path: Path) -> None:
     """Read an index that this process has just written, without a limit, to find out whether the file is whole."""
     import faiss
 
-    with _limits:
+    with reading:
         faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
 
 
 if hasattr(os, "register_at_fork"):  # a lock of another thread would stay locked in the child
-    os.register_at_fork(before=_limits.acquire, after_in_parent=_limits.release, after_in_child=_limits.release)
+    os.register_at_fork(before=reading.acquire, after_in_parent=reading.release, after_in_child=reading.release)
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def _limited_to(path: Path, card: IndexCard) -> Iterator[None]:
     import faiss
 
     n_bytes = disk.size(path)
-    with _limits:
+    with reading:
         before = faiss.get_deserialization_vector_byte_limit(), faiss.get_deserialization_loop_limit()
         faiss.set_deserialization_vector_byte_limit(n_bytes)
         faiss.set_deserialization_loop_limit(max(1, n_bytes // (_FLOAT_BYTES * max(1, card.dim))))

@@ -12,10 +12,12 @@ from typing import Literal
 
 from embstore import index
 from embstore.base import disk
-from embstore.base.errors import DamagedError, UsageError
+from embstore.base.errors import DamagedError, UsageError, check_known
 from embstore.base.progress import task
 from embstore.base.space import Layer
-from embstore.index import AUTO, TARGET_RECALL, Design, IndexCard, IndexOptions
+from embstore.index import AUTO, IndexCard, IndexOptions
+from embstore.index.building import TARGET_RECALL
+from embstore.index.card import Design, has_outgrown
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.vectors import Block, Ids, LayerVectors
@@ -36,8 +38,7 @@ class Choice:
     force: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind is not None:
-            index.check_kind(self.kind)
+        check_known("kind of index", self.kind, index.KINDS)
         if self.memory is not None and self.memory < 1:
             raise UsageError(f"the memory for indexes must be at least 1 byte, not {self.memory}.")
         if self.recall is not None and not 0 < self.recall <= 1:
@@ -190,7 +191,7 @@ def _needed(
     """Return whether an index must be built, extended or tuned, or can be kept."""
     if stored is None or choice.force or stored.kind != design.kind or not shards.issuperset(stored.shards):
         return "built"
-    if index.has_outgrown(Design(stored.kind, stored.parameters), n, dim):
+    if has_outgrown(Design(stored.kind, stored.parameters), n, dim):
         return "built"
     if not stored.covers(shards):
         return "extended"

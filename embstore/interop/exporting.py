@@ -17,7 +17,7 @@ from embstore.base.errors import DamagedError, QueryError, UsageError
 from embstore.base.progress import Observer, Progress
 from embstore.base.space import Layer
 from embstore.base.text import Item
-from embstore.interop.formats import WRITERS, Writer, find_writer
+from embstore.interop.formats import WRITERS, find_writer
 from embstore.interop.records import CARD_FILE, ExportReport, record_text
 from embstore.metrics import NotComputable
 from embstore.metrics.transforms import fit
@@ -200,30 +200,21 @@ def export(catalog: Catalog, request: ExportRequest, observe: Observer) -> Expor
         if writer.is_folder:
             disk.make_folder(temp)
         more = writer.write(temp, selected) or ()
-        files = (
-            _publish_folder(temp, dest, request.force)
-            if writer.is_folder
-            else _publish_file(temp, dest, writer, selected)
-        )
+        beside = [dest.with_name(f"{dest.name}.{CARD_FILE}")] if writer.card_beside else []
+        for file in beside:
+            atomic.write_bytes(file, (record_text(selected.record) + "\n").encode())
+        files = [*_published(temp, dest, force=request.force), *beside]
     return ExportReport(
         tuple(files), card.space, name, layers.names, selected.n, selected.dim, sum(map(disk.size, files)),
         (*cut_notes([card], request.layers or ""), *selected.notes, *more),
     )  # fmt: skip
 
 
-def _publish_file(temp: Path, dest: Path, writer: Writer, selected: Selected) -> list[Path]:
-    """Rename a file to its place, after the record of the export beside it if it has no room for one."""
-    if not writer.card_beside:
+def _published(temp: Path, dest: Path, *, force: bool) -> list[Path]:
+    """Rename a file or folder to its place, and list its files; ``force`` replaces the folder of an earlier export."""
+    if not disk.is_folder(temp):
         atomic.publish(temp, dest)
         return [dest]
-    card = dest.with_name(f"{dest.name}.{CARD_FILE}")
-    atomic.write_bytes(card, (record_text(selected.record) + "\n").encode())
-    atomic.publish(temp, dest)
-    return [dest, card]
-
-
-def _publish_folder(temp: Path, dest: Path, force: bool) -> list[Path]:
-    """Rename a folder to its place, in which ``force`` removes that of an earlier export."""
     files = disk.files_below(temp)
     for file in files:
         disk.sync(file)

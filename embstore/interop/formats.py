@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from embstore.base.errors import SourceError, UnknownNameError, UsageError, check_known
 from embstore.interop.records import with_record_beside
-from embstore.interop.vector_file import ReadOptions, VectorFile, check_regular, is_folder, open_stream
-from embstore.sources.files import file_type
+from embstore.interop.vector_file import ReadOptions, VectorFile, check_regular, is_folder
+from embstore.sources.files import file_type, open_decompressed
 
 _TEXTS, _COLUMNS, _ALL = ("texts", "column"), ("column", "vector_column"), ("texts", "column", "vector_column")
 
@@ -144,7 +144,7 @@ def find_format(path: Path) -> str:
         return "npy-folder" if (path / "vectors.npy").is_file() else "datasets"
     check_regular(path)
     suffix = file_type(path)
-    with open_stream(path) as stream:
+    with open_decompressed(path, str(path)) as stream:
         first = stream.read(8)
     if first.startswith(_FASTTEXT_MODEL):
         raise SourceError(

@@ -56,8 +56,6 @@ class ImportOptions:
         check_space_name(self.name)
         check_known("dtype", self.dtype, DTYPES)
         check_known("kind of index", self.index, KINDS)
-        if self.shard_bytes < 1:
-            raise UsageError(f"shard_bytes must be at least 1, not {self.shard_bytes}.")
 
 
 def import_vectors(
@@ -113,8 +111,7 @@ def _write(
     for keys, ids in work.shards():
         order = np.argsort(ids)
         keys, ids = keys[order], ids[order]
-        layers = (spool.read(number, keys, ids) for number in range(len(card.layers)))
-        shard = store.write_shard(ShardContent(card, ids, layers), texts.write)
+        shard = store.write_shard(ShardContent(card, ids, spool.read(keys, ids)), texts.write)
         n_bytes += disk.size(shard.path)
         n_done += len(ids)
         observe(Progress("write", card.space, n_done, work.n_items, n_done / max(1, work.n_items)))

@@ -17,21 +17,20 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from embstore.base.errors import SourceError, UnknownNameError, UsageError, check_known
+from embstore.base.errors import SourceError, UsageError, check_known
 from embstore.base.space import Unit
 from embstore.base.text import Span, parse_marked
 from embstore.interop.records import CARD_FILE, read_record, with_record
 from embstore.interop.vector_file import (
-    NO_TEXTS,
     Marked,
     ReadOptions,
     Texts,
     VectorFile,
     array_texts,
-    check_expansion,
     check_regular,
+    check_unpacked,
     file_of_rows,
-    file_texts,
+    texts_of,
 )
 from embstore.sources.files import open_binary
 
@@ -83,9 +82,7 @@ def memory_file(
 def open_npy(path: Path, options: ReadOptions) -> VectorFile:
     """Open a .npy file, whose texts are in the file of ``--texts``."""
     check_regular(path)
-    if options.texts is None:
-        raise UsageError(f"{path}: {NO_TEXTS}")
-    texts, hashed = partial(file_texts, options.texts, options.column), (path, options.texts)
+    texts, hashed = texts_of(path, options)
     with open_binary(path, str(path)) as file:
         array = _read_header(file, path)
     if not array.dtype.hasobject:
@@ -128,15 +125,12 @@ def open_npz(path: Path, options: ReadOptions) -> VectorFile:
     for info in (members[chosen], members[labels] if labels else None):
         if info is not None:
             remedy = "save it with numpy.savez, which does not compress"
-            check_expansion(str(path), info.file_size, info.compress_size, remedy)
+            check_unpacked(str(path), info.file_size, info.compress_size, remedy)
     array = _uncompressed(path, members[chosen])
-    hashed: tuple[Path, ...] = (path,)
-    if options.texts is not None:
-        texts, hashed = partial(file_texts, options.texts, options.column), (path, options.texts)
-    elif labels is not None:
-        texts = partial(array_texts, _load_member(path, labels, options.allow_pickle), str(path))
-    else:
-        raise UsageError(f"{path}: {NO_TEXTS}")
+    own = None
+    if labels is not None and options.texts is None:
+        own = partial(array_texts, _load_member(path, labels, options.allow_pickle), str(path))
+    texts, hashed = texts_of(path, options, own)
     if array is not None:
         return array.file("npz", texts, hashed)
     vectors = _load_member(path, chosen, options.allow_pickle)
@@ -256,11 +250,9 @@ def open_anndata(path: Path, options: ReadOptions) -> VectorFile:
         raise SourceError(f"{path} is damaged, or is not AnnData: {error}. Write it again.") from error
     name = options.vector_column or "X"
     known = {"X": opened.X, **opened.obsm, **opened.layers}
-    if known.get(name) is None:
-        raise UnknownNameError("matrix", name, [key for key, matrix in known.items() if matrix is not None])
+    check_known("matrix", name, [key for key, matrix in known.items() if matrix is not None])
     matrix: Any = known[name]
-    if options.column is not None and options.column not in opened.obs:
-        raise UnknownNameError("column", options.column, opened.obs.columns)
+    check_known("column", options.column, opened.obs.columns)
     texts = [str(text) for text in (opened.obs_names if options.column is None else opened.obs[options.column])]
 
     def rows(start: int, end: int) -> NDArray[Any]:

@@ -7,6 +7,7 @@ by its library, since that one knows no bfloat16 in NumPy and loads whole tensor
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from embstore.base.text import Span
 from embstore.interop.read_arrays import RawArray
 from embstore.interop.records import METADATA_KEY, parse_record, with_record
 from embstore.interop.vector_file import (
-    NO_TEXTS,
     TEXTS_AT_ONCE,
     Marked,
     ReadOptions,
@@ -29,7 +29,7 @@ from embstore.interop.vector_file import (
     VectorFile,
     check_regular,
     file_of_rows,
-    file_texts,
+    texts_of,
 )
 from embstore.sources.files import open_binary
 
@@ -51,18 +51,13 @@ def open_safetensors(path: Path, options: ReadOptions) -> VectorFile:
         if (tensor.shape, tensor.dtype, tensor.is_bfloat16) != (first.shape, first.dtype, first.is_bfloat16):
             raise SourceError(f"{path}: its layers differ in shape or type: {first.shape}, {tensor.shape}.")
     own = {name: tensors[name] for name in _NOT_VECTORS if name in tensors}
-    if options.texts is None and "texts" not in own:
-        raise UsageError(f"{path}: {NO_TEXTS}")
-
-    def texts() -> Texts:
-        return _own_texts(own, path) if options.texts is None else file_texts(options.texts, options.column)
+    texts, hashed = texts_of(path, options, partial(_own_texts, own, path) if "texts" in own else None)
 
     def rows(start: int, end: int) -> NDArray[Any]:
         return np.stack([tensor.rows(start, end) for tensor in chosen])
 
     shape = first.shape if len(chosen) == 1 else (len(chosen), *first.shape)
     rows_of = first.rows if len(chosen) == 1 else rows
-    hashed = (path,) if options.texts is None else (path, options.texts)
     file = file_of_rows(str(path), "safetensors", shape, first.dtype, rows_of, texts, hashed=hashed)
     if first.is_bfloat16:
         file = replace(file, dtype="bfloat16")

@@ -6,7 +6,7 @@ and layer. One with several columns of vectors has a layer in each.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from embstore.base.text import Span
 from embstore.interop.records import METADATA_KEY, parse_record, read_record, with_record
 from embstore.interop.vector_file import Block, Marked, ReadOptions, VectorFile, check_regular, rows_per_block
 from embstore.sources.files import is_file, open_binary
+from embstore.sources.table_files import parquet_file
 from embstore.storage.parquet.writer import numpy_type
 
 _TEXT_COLUMNS = ("text", "word", "token", "key", "sentence")
@@ -59,9 +60,7 @@ def open_datasets(path: Path, options: ReadOptions) -> VectorFile:
 @contextmanager
 def _parquet(path: Path) -> Iterator[Reader]:
     """Open a Parquet file within a ``with`` block."""
-    import pyarrow.parquet as pq
-
-    with _damage_as_error(path, "Parquet"), open_binary(path, str(path)) as stream, pq.ParquetFile(stream) as file:
+    with parquet_file(path, str(path)) as file:
         yield file.schema_arrow, lambda columns, rows: file.iter_batches(rows, columns=columns)
 
 
@@ -69,25 +68,19 @@ def _parquet(path: Path) -> Iterator[Reader]:
 def _arrow(path: Path) -> Iterator[Reader]:
     """Open an Arrow IPC file, or else a stream, within a ``with`` block."""
     check_regular(path)
-    with _damage_as_error(path, "Arrow IPC"), open_binary(path, str(path)) as stream:
+    with open_binary(path, str(path)) as stream:
         is_whole_file = stream.peek(6)[:6] == b"ARROW1"
-        with (pa.ipc.open_file if is_whole_file else pa.ipc.open_stream)(stream) as reader:
 
-            def batches(columns: list[str], rows: int) -> Batches:
-                for batch in map(reader.get_batch, range(reader.num_record_batches)) if is_whole_file else reader:
-                    chosen = batch.select(columns)
-                    yield from (chosen.slice(start, rows) for start in range(0, chosen.num_rows, rows))
+        def batches(columns: list[str], rows: int) -> Batches:
+            for batch in map(reader.get_batch, range(reader.num_record_batches)) if is_whole_file else reader:
+                chosen = batch.select(columns)
+                yield from (chosen.slice(start, rows) for start in range(0, chosen.num_rows, rows))
 
-            yield reader.schema, batches
-
-
-@contextmanager
-def _damage_as_error(path: Path, format_name: str) -> Iterator[None]:
-    """Raise SourceError for what Arrow reports of a file."""
-    try:
-        yield
-    except pa.ArrowException as error:
-        raise SourceError(f"{path} is damaged, or is not {format_name}: {error}. Copy or write it again.") from error
+        try:
+            with (pa.ipc.open_file if is_whole_file else pa.ipc.open_stream)(stream) as reader:
+                yield reader.schema, batches
+        except pa.ArrowException as error:
+            raise SourceError(f"{path} is damaged, or is not Arrow IPC: {error}. Copy or write it again.") from error
 
 
 def _saved_files(folder: Path) -> list[Path]:
@@ -143,10 +136,9 @@ def open_table(source: VectorTable, options: ReadOptions) -> VectorFile:
     ids = _layer_ids(source) if len(vectors) == 1 and _LAYER in source.schema.names else []
     n_layers = len(ids) or len(vectors)
     rows = rows_per_block(n_layers, dim)
-    read = partial(_long_blocks, ids=ids) if ids else _wide_blocks
     file = VectorFile(
-        source.name, source.format, n_layers, dim, dtype, lambda: read(source, [text, *spans], vectors, dim, rows),
-        hashed=source.files,
+        source.name, source.format, n_layers, dim, dtype,
+        lambda: _blocks(source, [text, *spans], vectors, dim, rows, ids), hashed=source.files,
     )  # fmt: skip
     return with_record(file, record)
 
@@ -231,37 +223,27 @@ def _layer_ids(source: VectorTable) -> list[int]:
     return sorted(found)
 
 
-def _wide_blocks(source: VectorTable, columns: list[str], vectors: list[str], dim: int, rows: int) -> Iterator[Block]:
-    """Yield the rows of a table with a column of vectors for each layer."""
-    first = 1
-    for batch in source.batches([*columns, *vectors], rows):
-        if batch.num_rows:
-            stacked = np.stack([_values(batch.column(name), dim, source.name, first) for name in vectors])
-            yield _block(batch, columns, stacked, source.name, first)
-            first += batch.num_rows
-
-
-def _long_blocks(
+def _blocks(
     source: VectorTable, columns: list[str], vectors: list[str], dim: int, rows: int, ids: Sequence[int]
 ) -> Iterator[Block]:
-    """Yield the rows of a table with a row for each item and layer; the items of all layers must be in one order."""
-    [vector] = vectors
-    readers = [_layer_batches(source, [*columns, vector], rows, layer) for layer in ids]
+    """Yield the rows of a table with a column of vectors for each layer, or with a row for each item and layer.
+
+    The latter has layers with these ids, whose items must be in one order.
+    """
+    read = [*columns, *vectors]
+    readers = [_layer_batches(source, read, rows, layer) for layer in ids] or [source.batches(read, rows)]
     first = 1
-    while True:
-        batches = [next(reader, None) for reader in readers]
-        present = [batch for batch in batches if batch is not None]
-        if not present:
-            return
-        items = present[0].select(columns)
-        if len(present) < len(batches) or not all(batch.select(columns).equals(items) for batch in present):
+    for batches in zip_longest(*readers):
+        items = [None if batch is None else batch.select(columns) for batch in batches]
+        if not all(of_layer is not None and of_layer.equals(items[0]) for of_layer in items):
             raise SourceError(
                 f"{source.name}: its layers do not have the same items in the same order, from item {first:,} of each "
                 "layer on. Sort the table by layer and text, and leave out items that a layer lacks."
             )
-        stacked = np.stack([_values(batch.column(vector), dim, source.name, first) for batch in present])
-        yield _block(present[0], columns, stacked, source.name, first)
-        first += present[0].num_rows
+        if batches[0].num_rows:
+            parts = [_values(batch.column(name), dim, source.name, first) for batch in batches for name in vectors]
+            yield _block(batches[0], columns, np.stack(parts), source.name, first)
+            first += batches[0].num_rows
 
 
 def _layer_batches(source: VectorTable, columns: list[str], rows: int, layer: int) -> Iterator[pa.RecordBatch]:

@@ -19,9 +19,10 @@ from embstore.interop.vector_file import (
     Block,
     ReadOptions,
     VectorFile,
+    check_expansion,
     check_regular,
-    open_stream,
 )
+from embstore.sources.files import open_decompressed
 
 _READ_BYTES = 1 << 20
 _MAX_KEY = 1 << 16
@@ -74,7 +75,7 @@ def _parse_header(line: bytes) -> tuple[int, int] | None:
 def _first_line(path: Path) -> bytes:
     """Return the first line of a file, without its end and a byte order mark."""
     check_regular(path)
-    with open_stream(path) as stream:
+    with open_decompressed(path, str(path)) as stream:
         line = stream.readline(_MAX_LINE_BYTES + 1)
     if len(line) > _MAX_LINE_BYTES:
         raise SourceError(f"{path}:1: the line has more than {_MAX_LINE_BYTES:,} bytes, and is none of vectors.")
@@ -87,7 +88,7 @@ def _blocks(path: Path, dim: int, n: int | None) -> Iterator[Block]:
         raise SourceError(f"{path}:1: the header has no vectors, or none of a possible dimension: {n} of {dim}.")
     number = 1 if n is None else 2
     first = number
-    with open_stream(path) as stream:
+    with open_decompressed(path, str(path)) as stream:
         if n is not None:
             stream.readline()
         for lines in _line_blocks(stream, path):
@@ -106,14 +107,12 @@ def _line_blocks(stream: IO[bytes], path: Path) -> Iterator[list[bytes]]:
     """Yield the lines of a stream, some megabytes at a time."""
     rest = b""
     while data := stream.read(_READ_BYTES):
-        whole, newline, tail = (rest + data).rpartition(b"\n")
-        if not newline:
-            if len(tail) > _MAX_LINE_BYTES:
-                raise SourceError(f"{path}: a line has more than {_MAX_LINE_BYTES:,} bytes, and is none of vectors.")
-            rest = tail
-            continue
-        rest = tail
-        yield whole.split(b"\n")
+        check_expansion(path, stream)
+        *whole, rest = (rest + data).split(b"\n")
+        if len(rest) > _MAX_LINE_BYTES:
+            raise SourceError(f"{path}: a line has more than {_MAX_LINE_BYTES:,} bytes, and is none of vectors.")
+        if whole:
+            yield whole
     if rest:
         yield [rest]
 
@@ -226,38 +225,28 @@ def open_word2vec_binary(path: Path, _: ReadOptions) -> VectorFile:
 def _binary_blocks(path: Path, n: int, dim: int) -> Iterator[Block]:
     """Yield the n rows of a file."""
     n_bytes, done = 4 * dim, 0
-    keys: list[bytes] = []
-    vectors: list[bytes] = []
-
-    def block() -> Block:
-        first = done - len(keys) + 1
-        found = np.frombuffer(b"".join(vectors), "<f4").reshape(1, len(keys), dim)
-        return Block(_texts(keys, path, first), found, first)
-
-    with open_stream(path) as stream:
+    with open_decompressed(path, str(path)) as stream:
         stream.readline()
         data, position = b"", 0
         while done < n:
-            space = data.find(b" ", position)
-            if space < 0 or len(data) < space + 1 + n_bytes:
-                if keys:
-                    yield block()
-                    keys.clear()
-                    vectors.clear()
-                more = stream.read(max(BLOCK_BYTES, n_bytes))
-                data, position = data[position:] + more, 0
-                if not more or (space < 0 and len(data) > _MAX_KEY + len(more)):
-                    raise SourceError(
-                        f"{path}: its header says {n:,} vectors, and it ends within number {done + 1:,}. It was cut, "
-                        "or its keys have spaces: copy it again, or give the vectors in another format."
-                    )
-                continue
-            keys.append(data[position:space].lstrip(b"\n"))
-            vectors.append(data[space + 1 : space + 1 + n_bytes])
-            position = space + 1 + n_bytes
-            done += 1
-        if keys:
-            yield block()
+            more = stream.read(max(BLOCK_BYTES, n_bytes))
+            check_expansion(path, stream)
+            data, position = data[position:] + more, 0
+            keys: list[bytes] = []
+            vectors: list[bytes] = []
+            while (space := data.find(b" ", position)) >= 0 and len(data) > space + n_bytes and done + len(keys) < n:
+                keys.append(data[position:space].lstrip(b"\n"))
+                vectors.append(data[space + 1 : space + 1 + n_bytes])
+                position = space + 1 + n_bytes
+            if keys:
+                found = np.frombuffer(b"".join(vectors), "<f4").reshape(1, len(keys), dim)
+                yield Block(_texts(keys, path, done + 1), found, done + 1)
+                done += len(keys)
+            elif not more or (space < 0 and len(data) > _MAX_KEY + len(more)):
+                raise SourceError(
+                    f"{path}: its header says {n:,} vectors, and it ends within number {done + 1:,}. It was cut, or "
+                    "its keys have spaces: copy it again, or give the vectors in another format."
+                )
         if (data[position:] + stream.read(2)).strip(b"\n"):
             raise SourceError(
                 f"{path}: its header says {n:,} vectors, and there is more after them. Its header is wrong, or its "

@@ -6,6 +6,8 @@ is read back from one or two of them, in memory that does not grow with their nu
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
+from itertools import starmap
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base import atomic, disk
+from embstore.base.arrays import slices
 from embstore.base.errors import SourceError
 from embstore.base.progress import Observer, Progress
 from embstore.base.space import Unit
@@ -40,7 +43,6 @@ class Spool:
         self._n_layers, self._dim = n_layers, dim
         self._files: dict[Path, Any] = {}
         self._open = ExitStack()
-        self._orders: dict[int, tuple[Ids, NDArray[np.intp]]] = {}
 
     def __enter__(self) -> Self:
         disk.make_folder(self._folder)
@@ -68,55 +70,40 @@ class Spool:
         """End the writing; called before the first :meth:`read`."""
         self._open.close()
 
-    def read(self, layer: int, keys: Ids, ids: Ids) -> Iterator[NDArray[np.float32]]:
-        """Yield the vectors (n, dim) of a layer of items that were added, some thousands at a time.
+    def read(self, keys: Ids, ids: Ids) -> Iterator[Iterator[NDArray[np.float32]]]:
+        """Yield for each layer the vectors (n, dim) of items that were added, some thousands at a time.
 
         Args:
-            layer: Number of the layer, from 0.
             keys: Keys (n,), as in :meth:`add`.
             ids: Item ids (n,).
         """
-        rows = max(1, _BLOCK_BYTES // (4 * self._dim) // ROW_GROUP_ROWS) * ROW_GROUP_ROWS
-        for start in range(0, len(ids), rows):
-            yield self._read(layer, keys[start : start + rows], ids[start : start + rows])
-
-    def _read(self, layer: int, keys: Ids, ids: Ids) -> NDArray[np.float32]:
-        """Return the vectors (n, dim) of a layer."""
-        vectors = np.empty((len(ids), self._dim), np.float32)
-        numbers = keys >> _SHIFT
-        present = np.unique(numbers).tolist()
-        self._orders = {number: order for number, order in self._orders.items() if number in present}
-        for number in present:
+        numbers, places = keys >> _SHIFT, np.empty(len(ids), np.int64)
+        for number in np.unique(numbers).tolist():
             rows = np.flatnonzero(numbers == number)
-            sorted_ids, order = self._order(number)
-            places = order[np.searchsorted(sorted_ids, ids[rows])]
-            in_file = np.argsort(places)  # ascending places are read ahead by the system
-            self._read_rows(number, layer, places[in_file].tolist(), rows[in_file].tolist(), vectors)
-        return vectors
+            stored = np.frombuffer(disk.read(self._id_file(number)), np.int64)
+            order = np.argsort(stored)
+            places[rows] = order[np.searchsorted(stored, ids[rows], sorter=order)]
+        n_rows = max(1, _BLOCK_BYTES // (4 * self._dim) // ROW_GROUP_ROWS) * ROW_GROUP_ROWS
+        parts = [(numbers[part], places[part]) for part in slices(len(ids), n_rows)]
+        for layer in range(self._n_layers):
+            yield starmap(partial(self._read, layer), parts)
 
-    def _read_rows(
-        self, number: int, layer: int, places: list[int], rows: list[int], vectors: NDArray[np.float32]
-    ) -> None:
-        """Read vectors at some places of a file into some rows.
+    def _read(self, layer: int, numbers: Ids, places: Ids) -> NDArray[np.float32]:
+        """Return the vectors (n, dim) of a layer at some places of files.
 
         They are not mapped into memory, where whole files would count as used.
         """
-        file = self._vector_file(number)
-        size = 4 * self._dim
+        vectors, size = np.empty((len(places), self._dim), np.float32), 4 * self._dim
         target = vectors.view(np.uint8).reshape(-1).data
-        with disk.opening(file), file.open("rb", buffering=0) as stream:
-            for place, row in zip(places, rows, strict=True):
-                stream.seek((place * self._n_layers + layer) * size)
-                if stream.readinto(target[row * size : (row + 1) * size]) != size:
-                    raise OSError(f"{file} is too short")
-
-    def _order(self, number: int) -> tuple[Ids, NDArray[np.intp]]:
-        """Return the ids in a file, ascending, and their positions; those of the files of the last block are kept."""
-        if number not in self._orders:
-            ids = np.frombuffer(disk.read(self._id_file(number)), np.int64)
-            order = np.argsort(ids)
-            self._orders[number] = ids[order], order
-        return self._orders[number]
+        for number in np.unique(numbers).tolist():
+            rows, file = np.flatnonzero(numbers == number), self._vector_file(number)
+            rows = rows[np.argsort(places[rows])]  # ascending places are read ahead by the system
+            with disk.opening(file), file.open("rb", buffering=0) as stream:
+                for row, place in zip(rows.tolist(), places[rows].tolist(), strict=True):
+                    stream.seek((place * self._n_layers + layer) * size)
+                    if stream.readinto(target[row * size : (row + 1) * size]) != size:
+                        raise OSError(f"{file} is too short")
+        return vectors
 
     def _write(self, file: Path, values: NDArray[Any]) -> None:
         """Append values to a file."""
@@ -171,25 +158,22 @@ class Stager:
         self._staging.deduplicate(is_distinct=True)
 
     def _checked(self, block: Block, file: VectorFile) -> NDArray[np.float32]:
-        """Return the vectors of a block as float32; raise SourceError if their shape or a value is not allowed."""
+        """Return the vectors of a block as float32; raise SourceError for the first that does not fit.
+
+        All are of one shape, finite, and representable in the stored dtype.
+        """
         found = block.vectors
         if found.shape != (file.n_layers, len(block.texts), file.dim):
             raise SourceError(
                 f"{file.place(block.first)}: vectors of the shape {found.shape[2:]} where {file.name} begins with "
                 f"({file.dim},). All must have one dimension."
             )
+        limit = FLOAT16_MAX if self._card.dtype == "float16" else np.finfo(np.float32).max
         with np.errstate(over="ignore", invalid="ignore"):
             vectors = found.astype(np.float32)
-        self._check_values(vectors, found, block, file)
-        return vectors
-
-    def _check_values(self, vectors: NDArray[np.float32], found: NDArray[Any], block: Block, file: VectorFile) -> None:
-        """Raise SourceError for the first vector that is not finite, or does not fit the stored dtype."""
-        limit = FLOAT16_MAX if self._card.dtype == "float16" else np.inf
-        with np.errstate(invalid="ignore"):
-            bad = np.flatnonzero(~np.isfinite(vectors).all(axis=(0, 2)) | (np.abs(vectors) > limit).any(axis=(0, 2)))
+            bad = np.flatnonzero(~(np.abs(vectors) <= limit).all(axis=(0, 2)))
         if not len(bad):
-            return
+            return vectors
         row = int(bad[0])
         place = f"{file.place(block.first + row)}: the vector of {_text(block.texts[row])[:_SHOWN]!r}"
         if not np.isfinite(found[:, row].astype(np.float64)).all():

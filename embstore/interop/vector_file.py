@@ -4,10 +4,9 @@ The texts of a bare array are in another file: a line of .txt is a text; .jsonl 
 for occurrences with ``context``, ``start`` and ``end``; of .csv, .tsv and .parquet a column is read, as by a build.
 """
 
-import io
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -18,11 +17,11 @@ from numpy.typing import NDArray
 
 from embstore.base import documents
 from embstore.base.arrays import slices
-from embstore.base.errors import SourceError
+from embstore.base.errors import SourceError, UsageError
 from embstore.base.space import Layers
 from embstore.base.text import Span
 from embstore.sources import Blank, open_source
-from embstore.sources.files import GZIP_SUFFIX, file_lines, file_type, open_decompressed, status, strip_terminator
+from embstore.sources.files import file_lines, file_type, status, strip_terminator
 
 BLOCK_BYTES = 8 << 20  # approximate bytes of the vectors of a block
 MAX_DIM = 1 << 20  # largest dimension that the header of a file may claim
@@ -109,7 +108,12 @@ def is_folder(path: Path) -> bool:
     return found is not None and S_ISDIR(found.st_mode)
 
 
-def check_expansion(name: str, unpacked: int, packed: int, remedy: str) -> None:
+def check_expansion(path: Path, stream: IO[bytes]) -> None:
+    """Raise SourceError if what was read of an opened file is far more bytes than those of packed vectors."""
+    check_unpacked(str(path), stream.tell(), path.stat().st_size, "unpack it first, and give the unpacked file")
+
+
+def check_unpacked(name: str, unpacked: int, packed: int, remedy: str) -> None:
     """Raise SourceError if compressed data unpack to far more bytes than vectors do."""
     if unpacked > _BOMB_BYTES and unpacked > _BOMB_RATIO * max(1, packed):
         raise SourceError(
@@ -117,33 +121,18 @@ def check_expansion(name: str, unpacked: int, packed: int, remedy: str) -> None:
         )
 
 
-@contextmanager
-def open_stream(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for reading within a ``with`` block; a file named ``….gz`` is decompressed while it is read."""
-    with open_decompressed(path, str(path)) as stream:
-        is_packed = path.suffix.lower() == GZIP_SUFFIX
-        yield io.BufferedReader(_Unpacked(stream, path), 1 << 20) if is_packed else stream
-
-
-class _Unpacked(io.RawIOBase):
-    """A decompressed stream that refuses to grow far beyond the size of its file."""
-
-    def __init__(self, unpacked: IO[bytes], path: Path) -> None:
-        self._unpacked, self._name, self._size = unpacked, str(path), path.stat().st_size
-        self._n_bytes = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        data = self._unpacked.read(len(buffer))
-        buffer[: len(data)] = data
-        self._n_bytes += len(data)
-        check_expansion(self._name, self._n_bytes, self._size, "unpack it first, and give the unpacked file")
-        return len(data)
-
-
-NO_TEXTS = "An array has no texts. Name the file that has them, one a line in the order of the rows: ⦃again texts=FILE⦄"
+def texts_of(
+    path: Path, options: ReadOptions, own: Callable[[], Texts] | None = None
+) -> tuple[Callable[[], Texts], tuple[Path, ...]]:
+    """Return what yields the texts of an array, of ``--texts`` or its own, and the files that both are read from."""
+    if options.texts is not None:
+        return partial(file_texts, options.texts, options.column), (path, options.texts)
+    if own is None:
+        raise UsageError(
+            f"{path}: An array has no texts. Name the file that has them, one a line in the order of the rows: "
+            "⦃again texts=FILE⦄"
+        )
+    return own, (path,)
 
 
 def file_of_rows(

@@ -104,17 +104,12 @@ def write_safetensors(file: Path, selected: Selected) -> None:
         stream.write(room.to_bytes(8, "little") + _header(entries, selected).ljust(room))
 
 
-def _n_bytes(entry: tuple[str, tuple[int, ...]]) -> int:
-    dtype, shape = entry
-    return int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
-
-
 def _places(entries: _Entries) -> dict[str, tuple[int, int]]:
     """Return where each tensor begins and ends, in bytes after the header."""
-    places, start = {}, 0
-    for name, entry in entries.items():
-        places[name] = (start, start + _n_bytes(entry))
-        start = places[name][1]
+    places, end = {}, 0
+    for name, (dtype, shape) in entries.items():
+        start, end = end, end + int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
+        places[name] = (start, end)
     return places
 
 

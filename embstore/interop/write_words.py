@@ -3,7 +3,7 @@
 ``tensorboard --logdir FOLDER`` reads the folder; projector.tensorflow.org takes a table of vectors and one of texts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,22 +23,24 @@ _TEXTS = "metadata.tsv"
 
 def write_word2vec(file: Path, selected: Selected) -> None:
     """Write a line of two numbers, the vectors and their dimension, and a line of a key and its numbers for each."""
-    with disk.writing(file) as stream:
-        stream.write(f"{selected.n} {selected.dim}\n".encode())
-        for rows in selected.rows():
-            _check_keys(rows.items, selected.card.space)
-            for item, numbers in zip(rows.items, _digits(rows.vectors[0], " "), strict=True):
-                stream.write(f"{item.text} {numbers}\n".encode())
+    _write_keyed(file, selected, lambda vectors: map(str.encode, _digits(vectors, " ")))
 
 
 def write_word2vec_binary(file: Path, selected: Selected) -> None:
     """Write the same line, and for each vector its key, a space and its float32 numbers."""
+    _write_keyed(file, selected, lambda vectors: map(np.ndarray.tobytes, vectors.astype("<f4")))
+
+
+def _write_keyed(
+    file: Path, selected: Selected, encode: Callable[[NDArray[np.floating]], Iterable[bytes]]
+) -> None:  # fmt: skip
+    """Write the vectors of one layer behind their keys, in the bytes that ``encode`` gives for vectors (n, dim)."""
     with disk.writing(file) as stream:
         stream.write(f"{selected.n} {selected.dim}\n".encode())
         for rows in selected.rows():
             _check_keys(rows.items, selected.card.space)
-            for item, vector in zip(rows.items, rows.vectors[0].astype("<f4"), strict=True):
-                stream.write(item.text.encode() + b" " + vector.tobytes() + b"\n")
+            for item, numbers in zip(rows.items, encode(rows.vectors[0]), strict=True):
+                stream.write(item.text.encode() + b" " + numbers + b"\n")
 
 
 def _digits(vectors: NDArray[np.floating], separator: str) -> list[str]:

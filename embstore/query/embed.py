@@ -62,7 +62,7 @@ def embed_items(card: Card, items: Sequence[Item], trust: Trust = Trust()) -> ND
     # As in a build: the recipe of a checkpoint truncates texts, and others are refused.
     long: Long = "truncate" if card.pooling is Pooling.MODEL else "skip"
     found: dict[int, NDArray[np.float32]] = {}
-    for result in encoder.encode(passages, poolings=[card.pooling], layers=layers, long=long, prompt=card.prompt):
+    for result in encoder.encode([passages], poolings=[card.pooling], layers=layers, long=long, prompt=card.prompt):
         if isinstance(result, Encoded):
             vectors = result.vectors[card.pooling].swapaxes(0, 1)
             found |= zip(result.item_ids.tolist(), vectors, strict=True)
@@ -80,7 +80,7 @@ def _short(text: str) -> str:
 @lru_cache(maxsize=4)
 def _load(checkpoint: Checkpoint, trust: Trust, weights: Weights) -> Encoder:
     """Load a checkpoint; the last four stay in memory."""
-    return Encoder.load(checkpoint, allow_pickle=trust.allow_pickle, weights=weights)
+    return Encoder(checkpoint, allow_pickle=trust.allow_pickle, weights=weights)
 
 
 _hash = lru_cache(maxsize=4)(fingerprint)

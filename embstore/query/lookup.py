@@ -113,19 +113,24 @@ def ids_of_words(
     return ids[is_stored]
 
 
-def missing_query_notes(catalog: Catalog, query: Query, found: Sequence[FoundQueries]) -> list[str]:
-    """Return a note for each space that has no vector of a query, if another space has one."""
+def missing_query_notes(
+    catalog: Catalog, query: Query, found: Sequence[FoundQueries], *, can_embed: bool = True
+) -> list[str]:
+    """Return a note for each space that has no vector of a query, if another space has one.
+
+    Without ``can_embed`` no text can be encoded for what is asked, and a word in several sentences is an error.
+    """
     missing = [space for space in found if query not in space.vectors]
     ambiguous = [_ambiguous(query, space) for space in missing if query in space.ambiguous]
-    if len(missing) < len(found):
+    if len(missing) < len(found) and (can_embed or not ambiguous):
         names = [space.card.space for space in missing if query not in space.ambiguous]
         return [*ambiguous, *(f"{query.shown!r} is not in {name}." for name in names)]
     if ambiguous:
         raise UsageError(ambiguous[0])
-    raise _not_stored(catalog, query, [space.card for space in found])
+    raise _not_stored(catalog, query, [space.card for space in found], can_embed=can_embed)
 
 
-def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotStoredError:
+def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card], *, can_embed: bool) -> NotStoredError:
     """Return the error for a query that none of some spaces has, with the nearest stored texts and the remedy."""
     from embstore.query.missing import build_command, embed_command
 
@@ -154,7 +159,8 @@ def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotSto
     card = next(card for card in cards if card.imported is None)
     is_short = query.marked is None and card.unit is not Unit.OCCURRENCE and shown == query.shown
     keep = embed_command([], [shown], card) if is_short else build_command(["FILE"], card)
-    return NotStoredError(f"{shown!r} is not in {', '.join(spaces)}.{nearest} {remedy}; to keep it: {keep}.")
+    how = f"{remedy}; to keep it: {keep}" if can_embed else f"Add it with: {keep}"
+    return NotStoredError(f"{shown!r} is not in {', '.join(spaces)}.{nearest} {how}.")
 
 
 def _ambiguous(query: Query, found: FoundQueries) -> str:

@@ -73,7 +73,7 @@ def _read(source: str, units: set[Unit], targets: "Targets | None") -> tuple[dic
     from embstore.sources import Row, find_dataset, open_source
 
     opened = open_source(source, targets=None if find_dataset(source) else targets)
-    own = Unit.OCCURRENCE if targets is not None and opened.dataset is None else opened.unit
+    own = opened.dataset.unit if opened.dataset else None if targets is None else Unit.OCCURRENCE
     if own is None and units == {Unit.OCCURRENCE}:
         raise QueryError(
             "files are of words or sentences, and every space that matches is of occurrences. Say where the targets "

@@ -145,7 +145,7 @@ class Published:
     layers: int | str | None
     relation: Relation
     value: float | None  # published number; None for a trend
-    source: str  # place in the paper, a key of :attr:`Recipe.sources_of_figures`
+    source: str  # place in the paper, a key of ``sources`` in the file of figures
     spaces: tuple[str, ...] = ()  # names of the spaces that it applies to; empty for all spaces of the figure
     group: str | None = None  # group of a measure with ``by`` that it applies to; None for measures without
 
@@ -194,7 +194,6 @@ class Recipe:
     spaces: Mapping[str, SpaceSpec]
     measures: tuple[Measure, ...]  # measures, in the order of the result
     published: tuple[Published, ...]
-    sources_of_figures: Mapping[str, str]  # places of the published numbers in the paper, by key
     unmeasured: tuple[Unmeasured, ...] = ()
     notes: tuple[str, ...] = ()  # notes for the reader of the result
 
@@ -234,7 +233,6 @@ class BuildStep:
     spec: SpaceSpec
     limit: int | None
     per_text: int | None
-    seed: int
     keep: tuple[str, ...] = ()
 
 
@@ -336,7 +334,6 @@ class _Planner:
             spec=space,
             limit=source.quick_texts if self.quick else None,
             per_text=source.per_text if replacement is None else source.own_per_text or source.per_text,
-            seed=self.seed,
             keep=source.keep if replacement is None else (),
         )
 

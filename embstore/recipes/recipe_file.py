@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import StrEnum
-from importlib import resources
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType, UnionType
@@ -31,6 +30,7 @@ from embstore.recipes.recipe import (
 )
 
 SUFFIX = ".toml"
+_FOLDER = Path(__file__).parent  # of the recipes included in embstore
 _MAX_BYTES = 1 << 18  # of a file, over twenty times the size of the largest
 _MAX_DOTS = 100  # a line; tomllib's time grows with the square of the parts of a dotted key
 _DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(:[0-9]+)?")  # with an optional number of texts
@@ -40,8 +40,7 @@ _Named = TypeVar("_Named", Source, SpaceSpec)
 
 def known_recipes() -> list[str]:
     """List the names of the recipes included in embstore."""
-    folder = resources.files("embstore") / "recipes"
-    return sorted(file.name.removesuffix(SUFFIX) for file in folder.iterdir() if file.name.endswith(SUFFIX))
+    return sorted(path.stem for path in _FOLDER.glob(f"*{SUFFIX}"))
 
 
 def load_recipe(name: str) -> Recipe:
@@ -51,10 +50,7 @@ def load_recipe(name: str) -> Recipe:
         UnknownNameError: There is no such recipe, or a name in it is unknown; lists the nearest names.
         UsageError: The file cannot be parsed, or a key is missing or invalid; names the place.
     """
-    if name in known_recipes():
-        with resources.as_file(resources.files("embstore") / "recipes") as folder:
-            return _load(folder / f"{name}{SUFFIX}")
-    path = Path(name)
+    path = _FOLDER / f"{name}{SUFFIX}" if name in known_recipes() else Path(name)
     if path.suffix == SUFFIX:
         return _load(path)
     raise UnknownNameError("recipe", name, known_recipes(), "A recipe of your own is a .toml file: give its path.")
@@ -236,9 +232,8 @@ def parse_recipe(document: Mapping[str, Any], place: str, figures: Callable[[str
     measures = tuple(_parse_measure(table, spaces, sources) for table in top.tables("measures"))
     unmeasured = tuple(table.record(Unmeasured) for table in top.tables("unmeasured", optional=True))
     recipe = top.record(
-        Recipe, models=models, sources=sources, spaces=spaces, measures=measures, unmeasured=unmeasured, published=(),
-        sources_of_figures={},
-    )  # fmt: skip
+        Recipe, models=models, sources=sources, spaces=spaces, measures=measures, unmeasured=unmeasured, published=()
+    )
     return _with_figures(recipe, figures(file), f"{place}: {file}") if file else recipe
 
 
@@ -305,7 +300,7 @@ def _check_absent(table: _Fields, keys: Iterable[str], reason: str) -> None:
 
 
 def _with_figures(recipe: Recipe, document: Any, place: str) -> Recipe:
-    """Return the recipe with the published numbers of a JSON document, and their places in the paper by key.
+    """Return the recipe with the published numbers of a JSON document.
 
     Each entry of ``figures`` has ``layers`` and a ``value``, or ``first_layer`` and the ``values`` of that layer and
     those above it; and ``group`` if its measure has ``by``.
@@ -313,14 +308,14 @@ def _with_figures(recipe: Recipe, document: Any, place: str) -> Recipe:
     if not isinstance(document, dict):
         raise UsageError(f"{place} must hold an object with 'sources' and 'figures'.")
     top = _Fields(document, place)
-    origins = {str(key): str(value) for key, value in top.read("sources", Mapping[str, Any], {}).items()}
+    origins = top.read("sources", Mapping[str, Any], {})  # the places of the numbers in the paper, by key
     numbers = [number for entry in top.tables("figures") for number in _parse_published(entry, origins, recipe.spaces)]
     top.check_all_read()
-    return replace(recipe, published=tuple(numbers), sources_of_figures=origins)
+    return replace(recipe, published=tuple(numbers))
 
 
 def _parse_published(
-    entry: _Fields, origins: Mapping[str, str], spaces: Mapping[str, SpaceSpec]
+    entry: _Fields, origins: Mapping[str, Any], spaces: Mapping[str, SpaceSpec]
 ) -> Iterator[Published]:  # fmt: skip
     """Parse an entry of ``figures``: one published number, or one for each of several layers."""
     entry.check_known("source", [entry.read("source", str)], origins)

@@ -162,8 +162,9 @@ def _build(store: StoreMethods, step: BuildStep, options: ReproduceOptions, obse
     """Build a space, and return notes on the skipped texts."""
     report = store.build(
         step.sources, models=step.model, unit=step.spec.unit.value, poolings=step.spec.pooling.value,
-        template=step.spec.template.pattern, limit=step.limit, per_text=step.per_text, seed=step.seed, name=step.space,
-        keep=step.keep, index="none", device=options.device, allow_pickle=options.allow_pickle, observe=observe,
+        template=step.spec.template.pattern, limit=step.limit, per_text=step.per_text, seed=options.seed,
+        name=step.space, keep=step.keep, index="none", device=options.device, allow_pickle=options.allow_pickle,
+        observe=observe,
     )  # fmt: skip
     return [
         f"{step.space}: {count} skipped: {reason}"

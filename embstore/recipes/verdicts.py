@@ -107,65 +107,59 @@ def _row(
 ) -> Row:
     """Return the row of a measure: a published number, if any, and the measured one or the reason why there is none."""
     measured = None if value is None else value.value
-    if value is not None:
-        reason = value.reason
-    if measured is None:
-        verdict = Verdict.NOT_MEASURED
-    else:
+    verdict = Verdict.NOT_MEASURED
+    if measured is not None:
         verdict = Verdict.NOT_PUBLISHED if number is None else number.verdict(measured, planned.measure)
     low, high = (None, None) if number is None else number.band(planned.measure)
-    layers = None if value is None else str(value.layer)
     source = value or number
     group = None if source is None else source.group
     if group is not None:
         group = f"{planned.measure.by} {group}" if group else f"no {planned.measure.by}"
-    return dict.fromkeys(COLUMNS) | {
-        "model": planned.model, "figure": planned.measure.figure,
-        "variant": ", ".join(filter(None, (planned.space.label, planned.measure.variant, group))),
-        "layers": layers if number is None or number.layers is None else str(number.layers),
-        "layer": value and value.layer, "low": low, "high": high, "measured": measured, "verdict": verdict.value,
-        "reason": reason, "n": value and value.n, "metric": planned.measure.metric,
-        "space": planned.query.space if isinstance(planned.query, PlannedQuery) else None,
-    } | ({} if number is None else _published_columns(number))  # fmt: skip
+    row = _without_value(
+        planned.model, planned.measure.figure, number, reason=reason if value is None else value.reason,
+        variant=", ".join(filter(None, (planned.space.label, planned.measure.variant, group))), low=low, high=high,
+        measured=measured, verdict=verdict.value, metric=planned.measure.metric,
+        space=planned.query.space if isinstance(planned.query, PlannedQuery) else None,
+    )  # fmt: skip
+    if value is not None:
+        row |= {"layer": value.layer, "layers": row["layers"] or str(value.layer), "n": value.n}
+    return row
 
 
 def _unmeasured_row(plan: Plan, number: Published) -> Row:
     """Return the row of a published number that nothing was compared with, with the reason."""
+    reason = "the recipe has no measure of it"
+    if number.model not in plan.models:
+        reason = rendered(f"{number.model} is not among the models of this run: ⦃model={number.model}⦄")
     for entry in plan.recipe.unmeasured:
         covers_figure = not entry.figures or number.figure in entry.figures
         if not entry.variant and covers_figure and (not entry.models or number.model in entry.models):
             reason = entry.reason
             break
-    else:
-        if number.model in plan.models:
-            reason = "the recipe has no measure of it"
-        else:
-            reason = rendered(f"{number.model} is not among the models of this run: ⦃model={number.model}⦄")
-    return dict.fromkeys(COLUMNS) | _published_columns(number) | {
-        "model": number.model, "figure": number.figure, "reason": reason, "verdict": Verdict.NOT_MEASURED.value,
-        "layers": None if number.layers is None else str(number.layers),
-    }  # fmt: skip
+    return _without_value(number.model, number.figure, number, reason=reason)
 
 
 def _variant_rows(plan: Plan) -> list[Row]:
     """Return a row without a number for each variant that the recipe omits, for each of its figures and models."""
     return [
-        dict.fromkeys(COLUMNS)
-        | {
-            "model": model, "figure": figure, "variant": entry.variant, "reason": entry.reason,
-            "verdict": Verdict.NOT_MEASURED.value,
-        }
+        _without_value(model, figure, None, variant=entry.variant, reason=entry.reason)
         for entry in plan.recipe.unmeasured
         if entry.variant
         for figure in entry.figures
         for model in plan.models
         if not entry.models or model in entry.models
-    ]  # fmt: skip
+    ]
 
 
-def _published_columns(number: Published) -> Row:
-    """Return the columns of a published number."""
-    return {"published": number.value, "relation": number.relation.value, "source": number.source}
+def _without_value(model: str, figure: str, number: Published | None, **columns: Any) -> Row:
+    """Return a row that is not measured but for the given columns, with those of a published number, if any."""
+    row = dict.fromkeys(COLUMNS) | {"model": model, "figure": figure, "verdict": Verdict.NOT_MEASURED.value}
+    if number is not None:
+        layers = None if number.layers is None else str(number.layers)
+        row |= {
+            "layers": layers, "published": number.value, "relation": number.relation.value, "source": number.source,
+        }  # fmt: skip
+    return row | columns
 
 
 def summary_of(rows: Iterable[Mapping[str, Any]]) -> str:

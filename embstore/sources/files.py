@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from embstore.base import disk
 from embstore.base.errors import SourceAccessError, SourceError
-from embstore.sources.rows import EMPTY_LINE, Blank, Remark, Row, Rows, row_or_blank
+from embstore.sources.rows import EMPTY_LINE, Blank, Row, Rows, row_or_blank
 
 GZIP_SUFFIX = ".gz"
 
@@ -141,12 +141,12 @@ def file_lines(path: Path, name: str, *, newline: str = "") -> Iterator[str]:
 def text_reader(lines: Lines, name: str) -> Rows:
     """Return a function that yields the rows of a text source, one text per line."""
 
-    def read() -> Iterator[Row | Blank | Remark]:
+    def read() -> Iterator[Row | Blank | str]:
         ends = LineEnds(name)
         for number, line in enumerate(lines(), 1):
             ends.count(number, line)
             yield row_or_blank(strip_terminator(line), f"{name}:{number}", EMPTY_LINE)
-        yield from map(Remark, ends.remarks())
+        yield from ends.remarks()
 
     return read
 

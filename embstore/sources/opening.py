@@ -16,7 +16,6 @@ from embstore.base.errors import SourceError, UnknownNameError, UsageError, near
 from embstore.base.messages import with_value
 from embstore.sources.datasets import find_dataset, known_datasets, open_dataset
 from embstore.sources.files import (
-    GZIP_SUFFIX,
     Lines,
     decode_lines,
     file_lines,
@@ -31,7 +30,6 @@ from embstore.sources.rows import (
     Blank,
     Keep,
     PartedWords,
-    Remark,
     Row,
     Targets,
     in_brackets,
@@ -138,8 +136,6 @@ def _check_file(path: Path, spec: str) -> str:
     if suffix not in known:
         hint = _REMEDIES.get(path.suffix.lower() if suffix not in _REMEDIES else suffix, _AS_LINES)
         raise UnknownNameError("file type", path.suffix or path.name, known, hint.format(spec=spec, stem=path.stem))
-    if suffix == ".parquet" and path.suffix.lower() == GZIP_SUFFIX:
-        raise SourceError(f"{spec}: Parquet is packed by itself. Unpack it first: gunzip {spec}")
     if not S_ISREG(file_status.st_mode):
         raise SourceError(f"{spec} is not a regular file. Give its lines through standard input: {STDIN} < {spec}")
     if file_status.st_size == 0:
@@ -225,7 +221,7 @@ class GivenTexts:
         return Source(NAME, in_brackets(partial(_read, self.texts, keep, self.targets), self.targets))
 
 
-def _read(texts: Iterable[object], keep: Keep, targets: Targets | None) -> Iterator[Row | Blank | Remark]:
+def _read(texts: Iterable[object], keep: Keep, targets: Targets | None) -> Iterator[Row | Blank | str]:
     """Yield the rows of an iterable, and a remark on spans that part words."""
     parted, of_target = PartedWords(NAME), () if targets is None else targets.columns
     for number, member in enumerate(texts):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from embstore.base import documents
-from embstore.base.errors import SourceError, UnknownNameError, UsageError
+from embstore.base.errors import SourceError, UnknownNameError, UsageError, check_known
 from embstore.base.space import Unit, parse_member
 from embstore.sources.files import (
     GZIP_SUFFIX,
@@ -127,8 +127,7 @@ def add_own(
         )
     if name.lower() in other_names or re.fullmatch(r"words_\d+", name.lower()):
         raise UsageError(f"{name!r} is the name of another dataset. Choose another for your own table.")
-    if kind not in KINDS:
-        raise UnknownNameError("kind of dataset", kind, KINDS)
+    check_known("kind of dataset", kind, KINDS)
     parsed_unit = parse_member(Unit, unit)
     if kind == ANALOGIES:
         if columns or layout:
@@ -150,8 +149,6 @@ def add_own(
     if len(columns) not in _WIDTHS[shape]:
         raise UsageError(f"a dataset of the kind {shape!r} has {_N_COLUMNS[shape]}")
     suffix = file_type(file)
-    if suffix == ".parquet" and file.suffix.lower() == GZIP_SUFFIX:
-        raise SourceError(f"{file}: Parquet is packed by itself. Unpack it first: gunzip {file}")
     if suffix not in TABLES:
         raise UnknownNameError("file type", file.suffix or file.name, TABLES, "Write the table as one of these.")
     if layout and suffix not in DELIMITED:

@@ -53,14 +53,8 @@ class Blank:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """A sentence for the user about how a source was read."""
-
-    text: str
-
-
-Rows = Callable[[], Iterator[Row | Blank | Remark]]
+Rows = Callable[[], Iterator[Row | Blank | str]]
+"""A function that yields the rows of a source, and remarks: sentences for the user about how it was read."""
 
 
 def no_texts(name: str, n_blanks: int = 0, *, has_columns: bool = False) -> SourceError:
@@ -275,10 +269,10 @@ class PartedWords:
             self.n += 1
             self.first = self.first or (f"{text[span.start : span.end]!r} in {place}{_in_other_units(text, *span)}")
 
-    def remarks(self) -> Iterator[Remark]:
+    def remarks(self) -> Iterator[str]:
         """Yield a remark if there are any."""
         if self.n:
-            yield Remark(
+            yield (
                 f"{self.name}: targets begin or end inside a word in {self.n:,} row{'s' * (self.n > 1)}; the "
                 f"first is {self.first}. "
                 f"{_UNITS}; the end is the first character after the target."

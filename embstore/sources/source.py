@@ -13,7 +13,7 @@ from embstore.base.errors import SourceError, StoreError
 from embstore.base.progress import Progress, current_observer, ignore
 from embstore.base.space import Unit
 from embstore.sources.files import file_sha256, is_file, status
-from embstore.sources.rows import Blank, Remark, Row, Rows, no_texts
+from embstore.sources.rows import Blank, Row, Rows, no_texts
 
 WORD_LIST, LEXICON, ANALOGIES = "word list", "lexicon", "analogies"
 WORD_PAIRS, SENTENCE_PAIRS, OCCURRENCE_PAIRS = "word pairs", "sentence pairs", "occurrence pairs"
@@ -62,11 +62,6 @@ class Source:
     remarks: list[str] = field(default_factory=list, compare=False)
 
     @property
-    def unit(self) -> Unit | None:
-        """Unit of the dataset; None for files and standard input."""
-        return None if self.dataset is None else self.dataset.unit
-
-    @property
     def stored_name(self) -> str | None:
         """Name of the dataset in the store (``words``, ``words_5000``); None for files and standard input."""
         return None if self.dataset is None else self.name.replace(":", "_")
@@ -77,8 +72,8 @@ class Source:
         self.remarks.clear()
         try:
             for row in self.reader():
-                if isinstance(row, Remark):
-                    self.remarks.append(row.text)
+                if isinstance(row, str):
+                    self.remarks.append(row)
                     continue
                 if isinstance(row, Row):
                     n_rows += 1

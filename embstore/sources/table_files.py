@@ -236,7 +236,9 @@ class ParquetTable(Table):
     """A Parquet file."""
 
     def __init__(self, path: Path, name: str) -> None:
-        with _parquet_file(path, name) as file:
+        if path.suffix.lower() != ".parquet":  # .parquet.gz
+            raise SourceError(f"{name}: Parquet is packed by itself. Unpack it first: gunzip {name}")
+        with parquet_file(path, name) as file:
             self._schema = file.schema_arrow
             if file.metadata.num_rows == 0:
                 raise no_texts(name, has_columns=True)
@@ -244,43 +246,34 @@ class ParquetTable(Table):
 
     def check_texts(self, column: str) -> None:
         """Raise SourceError unless the type of a column is string, possibly dictionary-encoded."""
-        import pyarrow.types as types  # type: ignore[import-untyped, unused-ignore]
-
-        kind = self._schema.field(column).type
-        value = kind.value_type if types.is_dictionary(kind) else kind
-        if not (types.is_string(value) or types.is_large_string(value) or types.is_string_view(value)):
+        if not self._is_of(column, "string", "large_string", "string_view"):
+            kind = self._schema.field(column).type
             raise SourceError(
                 f"{self.name}: the column {column!r} is of type {kind}, not of strings. Name another with ⦃column⦄."
             )
 
     def keeping_problem(self, column: str) -> str | None:
         """Return None if the values are numbers, booleans, strings, dates or times."""
+        texts, numbers = ("string", "large_string", "string_view"), ("integer", "floating", "decimal", "boolean")
+        if self._is_of(column, *texts, *numbers, "date", "timestamp", "time"):
+            return None
+        return f"it is of type {self._schema.field(column).type}"
+
+    def _is_of(self, column: str, *kinds: str) -> bool:
+        """Return whether a column, possibly dictionary-encoded, is of one of the types that pyarrow tests by name."""
         import pyarrow.types as types  # type: ignore[import-untyped, unused-ignore]
 
         kind = self._schema.field(column).type
         value = kind.value_type if types.is_dictionary(kind) else kind
-        tests = (
-            types.is_integer, types.is_floating, types.is_boolean, types.is_string, types.is_large_string,
-            types.is_string_view, types.is_date, types.is_timestamp, types.is_time, types.is_decimal,
-        )  # fmt: skip
-        return None if any(test(value) for test in tests) else f"it is of type {kind}"
+        return any(getattr(types, f"is_{name}")(value) for name in kinds)
 
     def records(self, columns: Sequence[str]) -> Iterator[Record]:
         """Yield the rows; small batches are in memory."""
-        import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
-
-        with _parquet_file(self.path, self.name) as file:
+        with parquet_file(self.path, self.name) as file:
             n_rows, dictionaries = _plan(file.metadata, columns, self.name)
         number, n_chars, n_bytes = 1, 0, self.path.stat().st_size
-        with _parquet_file(self.path, self.name, dictionaries) as file:
-            batches = file.iter_batches(n_rows, columns=list(columns))
-            while True:
-                try:
-                    batch = next(batches, None)
-                except (pa.ArrowException, OSError) as error:
-                    raise _damaged(self.name, error) from error
-                if batch is None:
-                    return
+        with parquet_file(self.path, self.name, dictionaries) as file:
+            for batch in file.iter_batches(n_rows, columns=list(columns)):
                 values = [_values(batch.column(column), self.name, column, number) for column in columns]
                 n_chars += sum(len(value) for column in values for value in column if isinstance(value, str))
                 if n_chars > max(_BOMB_BYTES, _BOMB_RATIO * n_bytes):  # a dictionary repeats a long text for one bit
@@ -317,18 +310,17 @@ def _plan(metadata: Any, columns: Sequence[str], name: str) -> tuple[int, list[s
 
 
 @contextmanager
-def _parquet_file(path: Path, name: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
-    """Open a Parquet file within a ``with`` block."""
+def parquet_file(path: Path, name: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
+    """Open a Parquet file within a ``with`` block, and raise SourceError for what pyarrow reports of it."""
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
     import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
 
     with open_binary(path, name) as stream:
         try:
-            file = pq.ParquetFile(stream, read_dictionary=list(dictionaries))
+            with pq.ParquetFile(stream, read_dictionary=list(dictionaries)) as file:
+                yield file
         except (pa.ArrowException, OSError) as error:
             raise _damaged(name, error) from error
-        with file:
-            yield file
 
 
 def _damaged(name: str, error: Exception) -> SourceError:

@@ -17,7 +17,6 @@ from embstore.sources.rows import (
     Blank,
     Keep,
     PartedWords,
-    Remark,
     Row,
     Rows,
     Table,
@@ -125,7 +124,7 @@ def _unknown_column(source: str, name: str, known: Sequence[str], option: str, h
     return UnknownNameError("column", name, known, f"Name a column of {source} with {option}. {hint}".rstrip())
 
 
-def _rows(table: Table, texts: Sequence[str], keep: Keep, targets: Targets | None) -> Iterator[Row | Blank | Remark]:
+def _rows(table: Table, texts: Sequence[str], keep: Keep, targets: Targets | None) -> Iterator[Row | Blank | str]:
     """Yield remarks on how a table is read, its rows, and what is known after the last of them.
 
     Since later rows of an open-ended table may have further columns, a column that none has is an error in the end.
@@ -133,7 +132,7 @@ def _rows(table: Table, texts: Sequence[str], keep: Keep, targets: Targets | Non
     kept, parted = KeptColumns.choose(table, keep, texts), PartedWords(table.name)
     of_targets = () if targets is None else targets.columns
     unseen, seen, has_rows = {*texts}, dict[str, None](), False
-    yield from map(Remark, (*table.first_remarks, *(() if table.is_open_ended else kept.remarks())))
+    yield from (*table.first_remarks, *(() if table.is_open_ended else kept.remarks()))
     for number, record in table.records([*dict.fromkeys((*texts, *of_targets, *kept.names))]):
         line = f"{table.name}:{number}"
         if record is None:
@@ -162,8 +161,7 @@ def _rows(table: Table, texts: Sequence[str], keep: Keep, targets: Targets | Non
             raise _unknown_column(table.name, missing[0], list(seen), COLUMN_OPTION)
         if missing := [column for column in keep.names if column not in seen and not keep.is_all]:
             raise _unknown_column(table.name, missing[0], list(seen), OPTION)
-    yield from map(Remark, (*table.remarks, *(kept.remarks() if table.is_open_ended else ())))
-    yield from parted.remarks()
+    yield from (*table.remarks, *(kept.remarks() if table.is_open_ended else ()), *parted.remarks())
 
 
 @dataclass(frozen=True, slots=True)

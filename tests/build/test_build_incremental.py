@@ -88,7 +88,7 @@ def test_small_shards_hold_what_one_shard_holds(build, source, tmp_path: Path) -
 def test_building_again_writes_nothing_and_loads_nothing(build, source, tmp_path: Path, monkeypatch) -> None:
     build(source(*WORDS), poolings=["last", "mean"])
     before = _files(tmp_path / "store")
-    monkeypatch.setattr("embstore.encode.Encoder.load", _fail)
+    monkeypatch.setattr("embstore.encode.Encoder", _fail)
     observed: list[Progress] = []
     report = build(source(*WORDS), poolings=["last", "mean"], observe=observed.append)
     assert _done(report) == {"tiny.word.last": (0, len(WORDS)), "tiny.word.mean": (0, len(WORDS))}
@@ -186,7 +186,7 @@ def test_skipped_texts_are_listed_once(build, source, tmp_path: Path) -> None:
 def test_a_text_known_to_be_skipped_is_counted_without_loading(build, source, monkeypatch) -> None:
     lines = ["dog", "far " * 90]
     build(source(*lines), unit="sentence")
-    monkeypatch.setattr("embstore.encode.Encoder.load", _fail)
+    monkeypatch.setattr("embstore.encode.Encoder", _fail)
     for dry_run in (False, True):
         report = build(source(*lines), unit="sentence", dry_run=dry_run)
         assert report.spaces[0].skipped == {"longer than the context": 1}

@@ -23,4 +23,4 @@ def tiny(tiny_folder: Callable[[str], Path]):
     """Load the tiny checkpoint of an architecture on the CPU, once a session."""
     from embstore.encode import Encoder, resolve
 
-    return cache(lambda name: Encoder.load(resolve(f"{name}={tiny_folder(name)}"), device="cpu"))
+    return cache(lambda name: Encoder(resolve(f"{name}={tiny_folder(name)}"), device="cpu"))

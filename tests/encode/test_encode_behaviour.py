@@ -11,7 +11,7 @@ pytest.importorskip("transformers")
 
 import torch
 from encode_models import TINY
-from encode_texts import CONTEXTS, SENTENCES, WORDS, items, passage, passages, run
+from encode_texts import SENTENCES, WORDS, items, passage, passages, run
 from encode_witness import Witness, worst
 
 from embstore.base.errors import EncodeError, QueryError, UsageError
@@ -41,9 +41,9 @@ def test_several_poolings_at_once_are_each_alone(tiny) -> None:
     encoder = tiny("bert")
     given = passages(items(Unit.SENTENCE), encoder)
     poolings = encoder.tokenizer.poolings_of(Unit.SENTENCE, Template())
-    together = list(encoder.encode(given, poolings=poolings))
+    together = list(encoder.encode([given], poolings=poolings))
     for pooling in poolings:
-        alone = list(encoder.encode(given, poolings=[pooling]))
+        alone = list(encoder.encode([given], poolings=[pooling]))
         for both, each in zip(together, alone, strict=True):
             assert np.array_equal(both.item_ids, each.item_ids)
             assert np.array_equal(both.vectors[pooling], each.vectors[pooling])
@@ -59,11 +59,11 @@ def test_passages_are_consumed_in_windows(tiny, monkeypatch) -> None:
             taken += 1
             yield passage(f"cat {number}", number)
 
-    results = tiny("gpt2").encode(stream(), poolings=[Pooling.LAST])
+    results = tiny("gpt2").encode([stream()], poolings=[Pooling.LAST])
     assert taken == 0
     next(results)
     assert taken <= 100
-    seen = sum(result.n_passages for result in results)
+    seen = sum(len(result.item_ids) for result in results)
     assert taken == 500
     assert seen > 400
 
@@ -74,10 +74,9 @@ def test_the_plan_is_what_happens(tiny, monkeypatch: pytest.MonkeyPatch, pads: b
     monkeypatch.setattr(encoder, "_contract", replace(encoder._contract, pads=pads))
     given = [*passages(items(Unit.OCCURRENCE), encoder), passage(LONG), passage("", 2), passage("\ud800", 3)]
     plan = encoder.plan(given, batch_tokens=100)
-    results = list(encoder.encode(given, poolings=[Pooling.LAST], batch_tokens=100))
+    results = list(encoder.encode([given], poolings=[Pooling.LAST], batch_tokens=100))
     encoded = [result for result in results if not isinstance(result, Skipped)]
-    assert plan.n_passages == sum(result.n_passages for result in encoded) == len(CONTEXTS)
-    assert plan.n_items == sum(len(result.item_ids) for result in encoded) == len(items(Unit.OCCURRENCE))
+    assert sum(len(result.item_ids) for result in encoded) == len(items(Unit.OCCURRENCE))
     assert plan.n_tokens == sum(result.n_tokens for result in encoded)
     assert plan.n_batches == len(encoded)
     assert plan.skipped == tuple(result for result in results if isinstance(result, Skipped))
@@ -92,10 +91,10 @@ def test_what_cannot_be_embedded_is_skipped_with_its_reason(tiny, name: str) -> 
     found = {skip.item_id: skip for skip in skipped}
     assert vectors.keys() | found.keys() == {1, 2, 3, 4, 5}
     assert {1, 3, 4} <= found.keys() <= {1, 3, 4, 5}, "byte-level vocabularies have a token for blanks"
-    assert found[3] == Skipped(3, "not valid Unicode (lone surrogate)", "skipped", None)
+    assert found[3] == Skipped(3, "not valid Unicode (lone surrogate)", "skipped")
     assert {found[item].reason for item in found.keys() & {4, 5}} == {"no tokens"}
     assert found[1].outcome == "skipped"
-    assert f"{found[1].n_tokens} tokens" in found[1].reason
+    assert f"{len(encoder.tokenizer._tokenise([LONG])[0].ids)} tokens" in found[1].reason
     assert str(encoder.tokenizer.max_tokens) in found[1].reason
 
 
@@ -228,7 +227,7 @@ def test_a_text_at_which_the_model_fails_is_skipped_alone(tiny, monkeypatch, fai
     assert max(worst(vectors[item], expected[item]) for item in expected) <= 1e-4
     reason = f"the model fails at this text: {type(failure).__name__}: "
     assert [(s.item_id, s.outcome) for s in skipped] == [(17, "skipped"), (117, "skipped")]
-    assert all(s.reason.startswith(reason) and s.n_tokens == 2 for s in skipped)
+    assert all(s.reason.startswith(reason) for s in skipped)
     assert len(sizes) <= 3 * 6 + 4  # by halves, each failure followed by the reference text
 
 
@@ -247,13 +246,13 @@ def test_a_model_that_fails_at_every_text_is_an_error(tiny, monkeypatch) -> None
 def test_arguments_are_checked_at_the_call(tiny) -> None:
     encoder = tiny("gpt2")
     with pytest.raises(UsageError, match="at least one pooling"):
-        encoder.encode([], poolings=[])
+        encoder.encode([[]], poolings=[])
     with pytest.raises(UsageError, match="batch_tokens"):
-        encoder.encode([], poolings=[Pooling.LAST], batch_tokens=0)
+        encoder.encode([[]], poolings=[Pooling.LAST], batch_tokens=0)
     with pytest.raises(UsageError, match="no text projection"):
-        encoder.encode([], poolings=[Pooling.PROJECTION])
+        encoder.encode([[]], poolings=[Pooling.PROJECTION])
     with pytest.raises(UsageError, match="has the layers"):
-        encoder.encode([], poolings=[Pooling.LAST], layers=tiny("clip").layers_of(Pooling.PROJECTION))
+        encoder.encode([[]], poolings=[Pooling.LAST], layers=tiny("clip").layers_of(Pooling.PROJECTION))
 
 
 @pytest.mark.parametrize(

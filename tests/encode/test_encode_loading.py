@@ -42,13 +42,13 @@ def test_missing_weights_are_refused_by_name(copy) -> None:
     folder = copy("bert")
     drop(folder, "layer.1.attention.output.dense.weight")
     with pytest.raises(CheckpointError, match=r"lack encoder\.layer\.1\.attention\.output\.dense\.weight"):
-        Encoder.load(resolve(str(folder)), device="cpu")
+        Encoder(resolve(str(folder)), device="cpu")
 
 
 def test_clip_without_a_projection_has_no_such_pooling(copy) -> None:
     folder = copy("clip")
     drop(folder, "text_projection.weight")
-    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    encoder = Encoder(resolve(str(folder)), device="cpu")
     assert Pooling.PROJECTION not in encoder.tokenizer.poolings_of(Unit.SENTENCE, Template())
     assert Pooling.EOS in encoder.tokenizer.poolings_of(Unit.SENTENCE, Template())
 
@@ -57,7 +57,7 @@ def test_weights_of_another_size_are_refused(copy) -> None:
     folder = copy("bert")
     edit(folder, hidden_size=64)
     with pytest.raises(CheckpointError, match="cannot be loaded"):
-        Encoder.load(resolve(str(folder)), device="cpu")
+        Encoder(resolve(str(folder)), device="cpu")
 
 
 def test_a_tokenizer_of_another_model_is_refused(copy) -> None:
@@ -71,7 +71,7 @@ def test_a_tokenizer_of_another_model_is_refused(copy) -> None:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     edit(folder, vocab_size=20)
     with pytest.raises(CheckpointError, match="do not belong together"):
-        Encoder.load(resolve(str(folder)), device="cpu")
+        Encoder(resolve(str(folder)), device="cpu")
 
 
 def test_pickles_only_when_allowed(copy, tiny) -> None:
@@ -82,8 +82,8 @@ def test_pickles_only_when_allowed(copy, tiny) -> None:
         resolve(str(folder))
     checkpoint = resolve(str(folder), allow_pickle=True)
     with pytest.raises(CheckpointError, match="cannot be loaded"):
-        Encoder.load(checkpoint, device="cpu")
-    vectors, _ = run(Encoder.load(checkpoint, device="cpu", allow_pickle=True), [passage("cat")])
+        Encoder(checkpoint, device="cpu")
+    vectors, _ = run(Encoder(checkpoint, device="cpu", allow_pickle=True), [passage("cat")])
     expected, _ = run(tiny("bert"), [passage("cat")])
     assert (vectors[1] == expected[1]).all()
 
@@ -118,7 +118,7 @@ def test_other_kinds_of_models_are_refused(copy, kind: str) -> None:
     folder = copy("bert")
     (folder / "config.json").write_text(json.dumps({"model_type": kind}))
     with pytest.raises(CheckpointError, match=f"is a {kind!r} model, which is not a text model"):
-        Encoder.load(resolve(str(folder)), device="cpu")
+        Encoder(resolve(str(folder)), device="cpu")
 
 
 def test_remote_code_is_never_run(copy) -> None:
@@ -127,7 +127,7 @@ def test_remote_code_is_never_run(copy) -> None:
     config = {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}}
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match="never runs"):
-        Encoder.load(resolve(str(folder)), device="cpu")
+        Encoder(resolve(str(folder)), device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_strange_config_is_refused(copy, config: str, message: str) -> None:
     folder = copy("bert")
     (folder / "config.json").write_text(config)
     with pytest.raises(CheckpointError, match=message):
-        Encoder.load(resolve(str(folder)), device="cpu")
+        Encoder(resolve(str(folder)), device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_config_of_too_many_layers_is_refused_before_anything_is_made(
         with pytest.raises(
             CheckpointError, match=r"config\.json states (4,097|10,000,000) layers, .* of up to 4,096\."
         ):
-            Encoder.load(resolve(str(folder)), device="cpu", weights=weights)
+            Encoder(resolve(str(folder)), device="cpu", weights=weights)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_deep_json_in_a_checkpoint_is_refused(copy, name: str, message: str) -> 
     header = len(deep).to_bytes(8, "little") if name == "model.safetensors" else b""
     (folder / name).write_bytes(header + deep)
     with pytest.raises(CheckpointError, match=message):
-        Encoder.load(resolve(str(folder)), device="cpu")
+        Encoder(resolve(str(folder)), device="cpu")
 
 
 def test_a_model_that_padding_disturbs_is_never_padded(copy, monkeypatch) -> None:
@@ -202,16 +202,16 @@ def test_a_model_that_padding_disturbs_is_never_padded(copy, monkeypatch) -> Non
         return model, has_projection
 
     monkeypatch.setattr("embstore.encode.encoder.load_model", without_mask)
-    encoder = Encoder.load(checkpoint, device="cpu")
+    encoder = Encoder(checkpoint, device="cpu")
     assert not encoder._contract.pads
     given = [passage(" ".join(["cat"] * n), n) for n in range(20, 30)]
-    assert len(list(encoder.encode(given, poolings=[Pooling.LAST], batch_tokens=9999))) == 10
+    assert len(list(encoder.encode([given], poolings=[Pooling.LAST], batch_tokens=9999))) == 10
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense", "meta:7:7"])
 def test_an_unknown_device_is_refused(copy, device: str) -> None:
     with pytest.raises(UsageError, match=r"device=.cpu"):
-        Encoder.load(resolve(str(copy("bert"))), device=device)
+        Encoder(resolve(str(copy("bert"))), device=device)
 
 
 def test_loading_is_silent_and_leaves_the_settings_alone(copy, capfd) -> None:
@@ -220,8 +220,8 @@ def test_loading_is_silent_and_leaves_the_settings_alone(copy, capfd) -> None:
     folder = copy("gpt2")
     edit(folder, architectures=["GPT2Model"])
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    encoder = Encoder.load(resolve(str(folder)), device="cpu")
-    list(encoder.encode([passage("cat " * 2000)], poolings=[Pooling.LAST]))
+    encoder = Encoder(resolve(str(folder)), device="cpu")
+    list(encoder.encode([[passage("cat " * 2000)]], poolings=[Pooling.LAST]))
     assert capfd.readouterr() == ("", "")
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
     assert encoder.versions["torch"] == torch.__version__
@@ -239,7 +239,7 @@ def test_gpt2s_activation_is_one_operation_and_the_same_function(tiny) -> None:
 
 
 def test_the_positions_of_a_config_are_the_limit_whatever_it_calls_them(tmp_path: Path) -> None:
-    encoder = Encoder.load(resolve(str(make(tmp_path / "mpt", "mpt", max_seq_len=16))), device="cpu")
+    encoder = Encoder(resolve(str(make(tmp_path / "mpt", "mpt", max_seq_len=16))), device="cpu")
     assert encoder.tokenizer.max_tokens == 16
     vectors, skipped = run(encoder, [passage("cat " * 40, 1), passage("cat", 2)])
     assert vectors.keys() == {2}
@@ -251,7 +251,7 @@ def test_the_positions_of_a_config_are_the_limit_whatever_it_calls_them(tmp_path
 def test_a_text_beyond_an_unstated_limit_is_skipped(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("embstore.encode.models._POSITIONS", ())
     for model_type in ("mpt", "gpt2", "bert"):
-        encoder = Encoder.load(resolve(str(make(tmp_path / model_type, model_type))), device="cpu")
+        encoder = Encoder(resolve(str(make(tmp_path / model_type, model_type))), device="cpu")
         assert encoder.tokenizer.max_tokens is None
         vectors, skipped = run(encoder, [passage("cat " * 100, 1), passage("cat", 2), passage("dog " * 99, 3)])
         assert vectors.keys() == {2}

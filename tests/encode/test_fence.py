@@ -76,7 +76,7 @@ def test_what_a_config_says_of_code_is_not_followed(copy, tiny, forbidden: list[
     folder = copy("bert")
     (folder / "evil.py").write_text("raise SystemExit('ran')")
     edit(folder, **changes)
-    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    encoder = Encoder(resolve(str(folder)), device="cpu")
     vectors, _ = run(encoder, [passage("cat")])
     expected, _ = run(tiny("bert"), [passage("cat")])
     assert (vectors[1] == expected[1]).all()
@@ -91,7 +91,7 @@ def test_the_parts_of_a_config_are_fenced_too(copy, tiny, forbidden: list[str]) 
     config = json.loads((folder / "config.json").read_text())
     config["text_config"]["attn_implementation"] = "kernels-community/evil"
     edit(folder, text_config=config["text_config"])
-    vectors, _ = run(Encoder.load(resolve(str(folder)), device="cpu"), [passage("cat")])
+    vectors, _ = run(Encoder(resolve(str(folder)), device="cpu"), [passage("cat")])
     expected, _ = run(tiny("clip"), [passage("cat")])
     assert (vectors[1] == expected[1]).all()
     assert forbidden == []
@@ -102,7 +102,7 @@ def test_quantized_checkpoints_are_refused(copy, forbidden: list[str], method: s
     folder = copy("bert")
     edit(folder, quantization_config={"quant_method": method, "load_in_8bit": True})
     with pytest.raises(CheckpointError, match=rf"is quantized by '{method}'.*weights_dtype=.bfloat16"):
-        Encoder.load(resolve(str(folder)), device="cpu")
+        Encoder(resolve(str(folder)), device="cpu")
     assert forbidden == []
 
 
@@ -120,7 +120,7 @@ def test_other_files_of_the_folder_are_not_seen(copy, tiny, forbidden: list[str]
     (folder / "generation_config.json").write_text('{"custom_generate": "org/evil"}')
     (folder / "pytorch_model.bin.index.json").write_text('{"weight_map": {"x": "pytorch_model.bin"}}')
     checkpoint = resolve(str(folder), allow_pickle=True)
-    vectors, _ = run(Encoder.load(checkpoint, device="cpu", allow_pickle=True), [passage("cat")])
+    vectors, _ = run(Encoder(checkpoint, device="cpu", allow_pickle=True), [passage("cat")])
     expected, _ = run(tiny("bert"), [passage("cat")])
     assert (vectors[1] == expected[1]).all()
     with fenced(checkpoint) as view:
@@ -141,7 +141,7 @@ def test_a_pickle_does_not_run_code_even_where_it_is_allowed(copy) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(CheckpointError, match="cannot be loaded"):
-        Encoder.load(resolve(str(folder), allow_pickle=True), device="cpu", allow_pickle=True)
+        Encoder(resolve(str(folder), allow_pickle=True), device="cpu", allow_pickle=True)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_what_a_checkpoint_is_called_is_shown_escaped(copy, kind: str) -> None:
     folder = copy("bert")
     (folder / "config.json").write_text(json.dumps({"model_type": kind, "architectures": [kind]}))
     with pytest.raises(CheckpointError) as caught:
-        Encoder.load(resolve(str(folder)), device="cpu")
+        Encoder(resolve(str(folder)), device="cpu")
     assert str(caught.value).isprintable()
 
 
@@ -197,7 +197,7 @@ def test_whatever_the_type_of_the_weights_all_is_computed_in_float32(copy, dtype
     weights = {name: weight.to(dtype) for name, weight in load_file(folder / "model.safetensors").items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     edit(folder, dtype=str(dtype).removeprefix("torch."))
-    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    encoder = Encoder(resolve(str(folder)), device="cpu")
     tensors = [*encoder._model.parameters(), *encoder._model.buffers()]
     assert {tensor.dtype for tensor in tensors if tensor.is_floating_point()} == {torch.float32}
     plain = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32).eval()

@@ -22,7 +22,7 @@ from embstore.encode import Encoder, Weights, models, resolve
 @pytest.mark.parametrize("name", ["gpt2", "t5", "clip"])
 def test_a_distributed_model_gives_the_same_vectors(tiny_folder, tiny, name: str, device_map: str) -> None:
     pytest.importorskip("accelerate")
-    encoder = Encoder.load(resolve(str(tiny_folder(name))), weights=Weights(device_map=device_map))
+    encoder = Encoder(resolve(str(tiny_folder(name))), weights=Weights(device_map=device_map))
     members = items(Unit.SENTENCE)
     found, skipped = run(encoder, passages(members, encoder), batch_tokens=200)
     expected, _ = run(tiny(name), passages(members, tiny(name)), batch_tokens=200)
@@ -35,7 +35,7 @@ def test_a_distributed_model_in_16_bits(tiny_folder) -> None:
     pytest.importorskip("accelerate")
     checkpoint, given = resolve(str(tiny_folder("gpt2"))), [passage("a dog")]
     found, expected = (
-        run(Encoder.load(checkpoint, device=device, weights=Weights("bfloat16", device_map=device_map)), given)[0][1]
+        run(Encoder(checkpoint, device=device, weights=Weights("bfloat16", device_map=device_map)), given)[0][1]
         for device, device_map in ((None, "auto"), ("cpu", None))
     )
     if not torch.cuda.is_available():
@@ -45,14 +45,14 @@ def test_a_distributed_model_in_16_bits(tiny_folder) -> None:
 def test_what_a_distribution_needs(tiny_folder, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = resolve(str(tiny_folder("gpt2")))
     with pytest.raises(UsageError, match=r"device= .*device_map= .*leave out one"):
-        Encoder.load(checkpoint, device="cpu", weights=Weights(device_map="auto"))
+        Encoder(checkpoint, device="cpu", weights=Weights(device_map="auto"))
     with pytest.raises(UnknownNameError, match=r"'autom'.*auto"):
         Weights(device_map="autom")
     with pytest.raises(UsageError, match="leave out device_map= or untrained="):
         Weights(untrained=1, device_map="auto")
     monkeypatch.setattr(models, "find_spec", lambda name: None)
     with pytest.raises(CheckpointError, match=r"device_map=.auto. needs accelerate.*pip install .*\[accelerate\]"):
-        Encoder.load(checkpoint, weights=Weights(device_map="auto"))
+        Encoder(checkpoint, weights=Weights(device_map="auto"))
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_an_adapter_is_refused_with_a_remedy_that_works(adapter: Path, tiny_fold
     code = code.replace("'org/base'", repr(str(tiny_folder("gpt2")))).replace("FOLDER", repr(str(tmp_path / "merged")))
     eval(code, {"PeftModel": peft.PeftModel, "AutoModelForCausalLM": tf.AutoModelForCausalLM})
     tf.AutoTokenizer.from_pretrained(tiny_folder("gpt2")).save_pretrained(tmp_path / "merged")
-    found, _ = run(Encoder.load(resolve(str(tmp_path / "merged")), device="cpu"), [passage("a dog")])
+    found, _ = run(Encoder(resolve(str(tmp_path / "merged")), device="cpu"), [passage("a dog")])
     without, _ = run(tiny("gpt2"), [passage("a dog")])
     model = peft.PeftModel.from_pretrained(
         tf.AutoModelForCausalLM.from_pretrained(tiny_folder("gpt2"), dtype=torch.float32), adapter

@@ -72,7 +72,7 @@ def encoded(encoder: Encoder, texts: tuple[str, ...]) -> dict[int, np.ndarray]:
     """Return the mean of the tokens of each text that are not special, (layers, dim)."""
     found = {}
     given = [passage(text, number) for number, text in enumerate(texts)]
-    for result in encoder.encode(given, poolings=[Pooling.MEAN]):
+    for result in encoder.encode([given], poolings=[Pooling.MEAN]):
         assert isinstance(result, Encoded), result
         found |= dict(zip(result.item_ids.tolist(), result.vectors[Pooling.MEAN].swapaxes(0, 1), strict=True))
     return found
@@ -81,7 +81,7 @@ def encoded(encoder: Encoder, texts: tuple[str, ...]) -> dict[int, np.ndarray]:
 @pytest.mark.parametrize("model_type", BLOCKS)
 def test_layers_are_what_the_blocks_read_and_give(tmp_path: Path, model_type: str) -> None:
     folder = make(tmp_path / "tiny", model_type)
-    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    encoder = Encoder(resolve(str(folder)), device="cpu")
     vectors = encoded(encoder, TEXTS)
     for number, text in enumerate(TEXTS):
         states, last = read_and_given(folder, BLOCKS[model_type], text)
@@ -93,7 +93,7 @@ def test_layers_are_what_the_blocks_read_and_give(tmp_path: Path, model_type: st
 
 def test_where_rwkv_scales_its_states_between_blocks_they_are_what_the_next_block_reads(tmp_path: Path) -> None:
     folder = make(tmp_path / "tiny", "rwkv", num_hidden_layers=6, rescale_every=2)
-    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    encoder = Encoder(resolve(str(folder)), device="cpu")
     states, last = read_and_given(folder, BLOCKS["rwkv"], TEXTS[0])
     states[2::2] /= 2
     states = np.stack([*states[:-1], last, states[-1]])
@@ -125,13 +125,13 @@ def test_states_that_are_not_the_blocks_are_refused(tmp_path: Path, monkeypatch,
 
     monkeypatch.setattr(kind, "forward", changed)
     with pytest.raises(CheckpointError, match="cannot verify the layers of 'tiny'"):
-        Encoder.load(checkpoint, device="cpu")
+        Encoder(checkpoint, device="cpu")
 
 
 def test_the_architectures_that_were_shifted_are_known_and_new_cards_say_that_they_were_checked(tmp_path: Path) -> None:
     kinds = []
     for model_type in ("mamba", "mamba2", "falcon_mamba", "rwkv"):
-        encoder = Encoder.load(resolve(str(make(tmp_path / model_type, model_type))), device="cpu")
+        encoder = Encoder(resolve(str(make(tmp_path / model_type, model_type))), device="cpu")
         assert encoder._contract.entry is not None
         kinds.append(encoder.architecture)
     assert set(kinds) == {"FalconMambaModel", "Mamba2Model", "MambaModel", "RwkvModel"}

@@ -62,7 +62,7 @@ def test_modes_in_the_order_of_the_new_layout(base: Path, tmp_path: Path) -> Non
 
 def test_layers_are_pooled_alike_and_the_output_is_a_layer_of_its_own(base: Path, tmp_path: Path) -> None:
     folder = saved(tmp_path / "tiny", base, parts.Pooling(32, ("max", "weightedmean")), parts.Normalize())
-    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    encoder = Encoder(resolve(str(folder)), device="cpu")
     layers = encoder.layers_of(Pooling.MODEL)
     assert (layers.names, layers.select("top").names) == (("0", "1", "2", "3", "output"), ("output",))
     vectors, _ = encoded(encoder, TEXTS)
@@ -96,7 +96,7 @@ def test_dense_and_normalize(base: Path, tmp_path: Path, out_features: int, safe
             outputs(folder, TEXTS)
     found = outputs(folder, TEXTS, allow_pickle=not safe)
     np.testing.assert_allclose(found, witness(folder, TEXTS), atol=ATOL)
-    encoder = Encoder.load(resolve(str(folder)), device="cpu", allow_pickle=True)
+    encoder = Encoder(resolve(str(folder)), device="cpu", allow_pickle=True)
     assert encoder.dim_of(Pooling.MODEL) == out_features
     names = encoder.layers_of(Pooling.MODEL).names
     assert names == (("0", "1", "2", "3", "output") if out_features == 32 else ("output",))
@@ -122,7 +122,7 @@ def test_prompts(base: Path, tmp_path: Path, mode: str, include: bool) -> None:
     assert recipe.prompt("", "tiny") == recipe.prompt("empty", "tiny") == recipe.prompt("document", "tiny") == ""
     with pytest.raises(UnknownNameError, match=r"unknown prompt 'qery'. Did you mean 'query'"):
         recipe.prompt("qery", "tiny")
-    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    encoder = Encoder(resolve(str(folder)), device="cpu")
     for name in ("query", "empty"):
         vectors, _ = encoded(encoder, TEXTS, recipe.prompt(name, "tiny"))
         found = np.stack([vectors[i][-1] for i in range(len(TEXTS))])
@@ -146,7 +146,7 @@ def test_long_texts_are_truncated_as_by_the_package(base: Path, tmp_path: Path, 
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": length})
     texts = ["a b c d e f g h i j", "dog", "a b " * 60]
     np.testing.assert_allclose(outputs(folder, texts), witness(folder, texts), atol=ATOL)
-    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    encoder = Encoder(resolve(str(folder)), device="cpu")
     _, skipped = encoded(encoder, texts)
     assert [item.outcome for item in skipped] == ["truncated"] * (2 if length else 1)
     assert f"the context of 'tiny' in its own recipe holds {length or 64}" in skipped[0].reason
@@ -182,7 +182,7 @@ def test_siglip_pads_texts_as_in_training(tmp_path: Path, name: str, side: str) 
         wanted = model.get_text_features(input_ids=ids)
     wanted = getattr(wanted, "pooler_output", wanted)
     np.testing.assert_allclose(outputs(folder, texts), wanted, atol=ATOL)
-    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    encoder = Encoder(resolve(str(folder)), device="cpu")
     _, [cut] = encoded(encoder, texts)
     assert (cut.outcome, encoder.layers_of(Pooling.MODEL).names[-1]) == ("truncated", "output")
     assert read_recipe(folder, "tiny").to_document()["pad_to"] == limit
@@ -198,20 +198,20 @@ def test_the_packaged_minilm() -> None:
 def test_a_prompt_without_a_text_behind_it_is_skipped(base: Path, tmp_path: Path) -> None:
     folder = old_layout(tmp_path / "tiny", base, ["mean"], include_prompt=False)
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": 4})
-    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    encoder = Encoder(resolve(str(folder)), device="cpu")
     vectors, [skipped] = encoded(encoder, ["dog"], "a b c d e f: ")
     assert (vectors, skipped.outcome) == ({}, "skipped")
     assert skipped.reason.startswith("beyond the cut")
 
 
 def test_poolings_of_a_checkpoint(base: Path, tmp_path: Path) -> None:
-    plain = Encoder.load(resolve(str(base)), device="cpu")
+    plain = Encoder(resolve(str(base)), device="cpu")
     with pytest.raises(UsageError, match=r"no pooling 'model': 'bert' declares no recipe of its own"):
         plain.tokenizer.check(Unit.SENTENCE, Pooling.MODEL, Template())
     folder = old_layout(tmp_path / "tiny", base, ["mean"])
-    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    encoder = Encoder(resolve(str(folder)), device="cpu")
     encoder.tokenizer.check(Unit.SENTENCE, Pooling.MODEL, Template())
     with pytest.raises(UsageError, match="encode it by itself"):
-        next(encoder.encode([], poolings=[Pooling.MODEL, Pooling.MEAN]))
+        next(encoder.encode([[]], poolings=[Pooling.MODEL, Pooling.MEAN]))
     assert Pooling("cls") is Pooling.BOS
     assert parse_pooling("cls") is Pooling.BOS

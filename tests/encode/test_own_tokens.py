@@ -34,7 +34,7 @@ def test_the_blanks_of_a_text_are_pooled_as_transformers_reads_them(tiny, witnes
     encoder, plain = tiny(name), witness(name)
     given = passages([Item.whole(Unit.SENTENCE, text) for text in BLANKS], encoder)
     found, lengths, skipped = {}, {}, set()
-    for result in encoder.encode(given, poolings=POOLINGS):
+    for result in encoder.encode([given], poolings=POOLINGS):
         if isinstance(result, Skipped):
             skipped.add(result.item_id)
             continue

@@ -78,7 +78,7 @@ def _plain(folder: Path, name: str, text: str) -> list[np.ndarray]:
 @pytest.mark.parametrize("name", WHOLE)
 def test_each_layer_is_what_the_published_model_gives(whole, name: str) -> None:
     folder = whole(name)
-    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    encoder = Encoder(resolve(str(folder)), device="cpu")
     assert (encoder.architecture, encoder.tokenizer.causal) == WHOLE[name][1:]
     assert encoder.tokenizer.max_tokens == 64
     found, skipped = run(encoder, [passage(text, n) for n, text in enumerate(TEXTS)], Pooling.MEAN)
@@ -93,7 +93,7 @@ def test_each_layer_is_what_the_published_model_gives(whole, name: str) -> None:
 
 def test_metaclip_has_the_projection_of_transformers(whole) -> None:
     folder = whole("metaclip_2")
-    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    encoder = Encoder(resolve(str(folder)), device="cpu")
     assert Pooling.PROJECTION in encoder.tokenizer.poolings_of(Unit.SENTENCE, Template())
     found, _ = run(encoder, [passage(TEXTS[0])], Pooling.PROJECTION)
     model = tf.AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
@@ -114,22 +114,21 @@ def test_weights_that_the_part_lacks_are_named_and_others_are_not_needed(
     assert len(unread) < len(weights)
     save_file(unread, folder / "model.safetensors", metadata={"format": "pt"})
     found, expected = (
-        run(Encoder.load(resolve(str(place)), device="cpu"), [passage("a dog")])[0][1]
-        for place in (folder, whole(name))
+        run(Encoder(resolve(str(place)), device="cpu"), [passage("a dog")])[0][1] for place in (folder, whole(name))
     )
     assert np.array_equal(found, expected)
     without = {k for k in weights if part in k and ".layers.1." in k}
     assert without
     save_file({k: v for k, v in weights.items() if k not in without}, folder / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"lack .*layers\.1.*would be random"):
-        Encoder.load(resolve(str(folder)), device="cpu")
+        Encoder(resolve(str(folder)), device="cpu")
 
 
 def test_parts_in_16_bits_and_untrained(whole) -> None:
     for name in ("bart", "siglip", "gemma3"):
         checkpoint = resolve(str(whole(name)))
         wide, narrow, untrained = (
-            run(Encoder.load(checkpoint, device="cpu", weights=weights), [passage("a dog")])[0][1]
+            run(Encoder(checkpoint, device="cpu", weights=weights), [passage("a dog")])[0][1]
             for weights in (Weights(), Weights("bfloat16"), Weights(untrained=1))
         )
         assert 0 < np.linalg.norm(wide - narrow) < 0.05 * np.linalg.norm(wide)
@@ -143,7 +142,7 @@ def test_the_encoder_of_t5_alone(tmp_path: Path) -> None:
     tf.T5EncoderModel(config).save_pretrained(tmp_path)
     words.save_pretrained(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["is_encoder_decoder"] is False
-    encoder = Encoder.load(resolve(str(tmp_path)), device="cpu")
+    encoder = Encoder(resolve(str(tmp_path)), device="cpu")
     assert (encoder.architecture, encoder.tokenizer.max_tokens) == ("T5EncoderModel", None)
 
 
@@ -151,7 +150,7 @@ def test_a_tower_by_itself(whole, tmp_path: Path) -> None:
     tf.SiglipTextModel.from_pretrained(whole("siglip")).save_pretrained(tmp_path)
     tokenizer().save_pretrained(tmp_path)
     found, expected = (
-        run(Encoder.load(resolve(str(place)), device="cpu"), [passage("a dog")])[0][1]
+        run(Encoder(resolve(str(place)), device="cpu"), [passage("a dog")])[0][1]
         for place in (tmp_path, whole("siglip"))
     )
     assert np.array_equal(found, expected)

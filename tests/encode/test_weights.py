@@ -42,7 +42,7 @@ def one_thread() -> Iterator[None]:
 )
 def test_equals_a_batch_of_one_in_the_same_type(tiny_folder, name: str, dtype: str) -> None:
     folder = tiny_folder(name)
-    encoder = Encoder.load(resolve(str(folder)), device="cpu", weights=Weights(dtype))
+    encoder = Encoder(resolve(str(folder)), device="cpu", weights=Weights(dtype))
     same, wide = Witness(folder, dtype=TYPES[dtype]), Witness(folder)
     members = items(Unit.SENTENCE)
     supported = encoder.tokenizer.poolings_of(Unit.SENTENCE, Template())
@@ -67,7 +67,7 @@ def test_shards_give_what_one_file_gives(tiny_folder, tmp_path: Path, stored: to
         tf.AutoTokenizer.from_pretrained(tiny_folder("llama")).save_pretrained(tmp_path / name)
     assert len(list((tmp_path / "many").glob("model-*.safetensors"))) > 3
     vectors = [
-        run(Encoder.load(resolve(str(tmp_path / name)), device="cpu", weights=Weights(dtype)), [passage("cat")])[0][1]
+        run(Encoder(resolve(str(tmp_path / name)), device="cpu", weights=Weights(dtype)), [passage("cat")])[0][1]
         for name in ("one", "many")
         for dtype in ("bfloat16", "float32")
     ]
@@ -84,11 +84,11 @@ def test_missing_and_damaged_weights_are_refused_as_in_float32(tiny_folder, tmp_
     save_file({k: v for k, v in weights.items() if "layers.1.mlp" not in k}, tmp_path / "model.safetensors")
     for dtype in ("float32", "bfloat16"):
         with pytest.raises(CheckpointError, match=r"lack .*mlp.*would be random"):
-            Encoder.load(resolve(str(tmp_path)), device="cpu", weights=Weights(dtype))
+            Encoder(resolve(str(tmp_path)), device="cpu", weights=Weights(dtype))
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
     for dtype in ("float32", "bfloat16"):
         with pytest.raises(CheckpointError, match="cannot be loaded"):
-            Encoder.load(resolve(str(tmp_path)), device="cpu", weights=Weights(dtype))
+            Encoder(resolve(str(tmp_path)), device="cpu", weights=Weights(dtype))
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert", "clip", "t5"])
@@ -106,13 +106,13 @@ def test_untrained_weights_are_those_of_transformers_for_the_seed(tiny_folder, t
     tf.AutoTokenizer.from_pretrained(folder).save_pretrained(saved)
     torch.manual_seed(3)  # the state of the process does not matter, and does not change
     state = torch.random.get_rng_state()
-    encoder = Encoder.load(resolve(str(folder), has_weights=False), device="cpu", weights=Weights(untrained=7))
+    encoder = Encoder(resolve(str(folder), has_weights=False), device="cpu", weights=Weights(untrained=7))
     assert torch.equal(torch.random.get_rng_state(), state)
     given = [passage("the quick fox"), passage("a dog", 2)]
     found, _ = run(encoder, given)
-    expected, _ = run(Encoder.load(resolve(str(saved)), device="cpu"), given)
-    trained, _ = run(Encoder.load(resolve(str(folder)), device="cpu"), given)
-    other = Encoder.load(resolve(str(folder)), device="cpu", weights=Weights(untrained=8))
+    expected, _ = run(Encoder(resolve(str(saved)), device="cpu"), given)
+    trained, _ = run(Encoder(resolve(str(folder)), device="cpu"), given)
+    other = Encoder(resolve(str(folder)), device="cpu", weights=Weights(untrained=8))
     assert all(np.array_equal(found[item], expected[item]) for item in (1, 2))
     assert not np.allclose(found[1], trained[1])
     assert encoder.untrained_sha256 != other.untrained_sha256
@@ -122,16 +122,16 @@ def test_another_process_makes_the_same_untrained_weights(tiny_folder) -> None:
     folder = tiny_folder("gpt2")
     code = (
         "import sys; from embstore.encode import Encoder, Weights, resolve\n"
-        "print(Encoder.load(resolve(sys.argv[1]), device='cpu', weights=Weights(untrained=7)).untrained_sha256)"
+        "print(Encoder(resolve(sys.argv[1]), device='cpu', weights=Weights(untrained=7)).untrained_sha256)"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(folder)], check=True, capture_output=True)
-    own = Encoder.load(resolve(str(folder)), device="cpu", weights=Weights(untrained=7)).untrained_sha256
+    own = Encoder(resolve(str(folder)), device="cpu", weights=Weights(untrained=7)).untrained_sha256
     assert done.stdout.decode().split()[-1] == own
 
 
 def test_an_untrained_model_in_16_bits(tiny_folder) -> None:
     folder = tiny_folder("gpt2")
-    encoder = Encoder.load(resolve(str(folder)), device="cpu", weights=Weights("bfloat16", 7))
+    encoder = Encoder(resolve(str(folder)), device="cpu", weights=Weights("bfloat16", 7))
     assert encoder._model.dtype is torch.bfloat16
     assert len(run(encoder, [passage("cat")])[0][1]) == 5
 
@@ -150,4 +150,4 @@ def test_a_config_whose_sizes_do_not_fit_is_refused(tiny_folder, tmp_path: Path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"num_attention_heads": 5}))
     with pytest.raises(CheckpointError, match=r"config of .* cannot be loaded"):
-        Encoder.load(resolve(str(tmp_path)), device="cpu", weights=Weights(untrained=1))
+        Encoder(resolve(str(tmp_path)), device="cpu", weights=Weights(untrained=1))

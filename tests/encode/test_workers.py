@@ -42,7 +42,7 @@ def test_vectors_and_order_do_not_depend_on_the_workers(tiny, name: str) -> None
     runs = []
     for n in (1, 2, 5):
         with threads(n):
-            runs.append(list(encoder.encode(given, poolings=[Pooling.LAST], batch_tokens=40)))
+            runs.append(list(encoder.encode([given], poolings=[Pooling.LAST], batch_tokens=40)))
             assert torch.get_num_threads() == n
     assert len(runs[0]) > 5
     for passage, *others in zip(*runs, strict=True):
@@ -79,7 +79,7 @@ def test_a_twin_has_modules_of_its_own_and_the_same_weights(tiny) -> None:
 
 
 def test_what_is_skipped_is_passed_on(tiny) -> None:
-    gone = Skipped(7, "no tokens", "skipped", 0)
+    gone = Skipped(7, "no tokens", "skipped")
     results = list(run(forward_of(tiny("gpt2")), [gone, [text(3, 1)], gone], 8))
     assert len(results) == 3
     assert results.count(gone) == 2

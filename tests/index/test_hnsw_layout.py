@@ -94,7 +94,8 @@ def test_a_graph_is_ordered_without_a_copy_of_its_vectors() -> None:
     n, dim = 50_000, 512
     prepare = f"""
 import faiss, numpy as np
-from embstore.index import Design, faiss_index
+from embstore.index import faiss_index
+from embstore.index.card import Design
 none = np.empty((0, {dim}), np.float32)
 index = faiss_index.make(Design("hnsw", dict(m=4, ef_construction=4)), {dim}, none, {n})
 rng = np.random.default_rng(0)

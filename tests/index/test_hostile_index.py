@@ -18,7 +18,7 @@ from synthetic import Synthetic
 from embstore import Store
 from embstore.base import atomic, checksum
 from embstore.base.errors import DamagedError
-from embstore.index import sample_hash
+from embstore.index.card import sample_hash
 
 pytestmark = pytest.mark.fault
 

@@ -5,8 +5,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from embstore.base.errors import UnknownNameError, UsageError
-from embstore.index import KINDS, choose, has_outgrown, memory_of, parse_memory, shown_memory
-from embstore.index.card import FLAT_BYTES, STORED_KINDS
+from embstore.index.card import (
+    FLAT_BYTES,
+    KINDS,
+    STORED_KINDS,
+    choose,
+    has_outgrown,
+    memory_of,
+    parse_memory,
+    shown_memory,
+)
 
 sizes = st.integers(0, 50_000_000)
 dims = st.integers(1, 8192)

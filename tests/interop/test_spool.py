@@ -22,8 +22,8 @@ def test_each_layer_is_read_in_blocks_of_whole_row_groups(tmp_path: Path) -> Non
             spool.add(keys[part], ids[part], vectors[:, part])
         spool.finish()
         order = np.argsort(ids)
-        for layer in range(2):
-            blocks = [*spool.read(layer, keys[order], ids[order])]
+        for layer, read in enumerate(spool.read(keys[order], ids[order])):
+            blocks = [*read]
             assert [len(block) for block in blocks] == [1024, 1024, 952]
             np.testing.assert_array_equal(np.concatenate(blocks), vectors[layer, order])
     assert not [*tmp_path.iterdir()]
@@ -37,7 +37,7 @@ def test_a_file_that_ends_early_is_an_error(tmp_path: Path) -> None:
         [file] = tmp_path.glob("*/*.vectors")
         file.write_bytes(file.read_bytes()[:-4])
         with pytest.raises(OSError, match="too short"):
-            [*spool.read(0, keys, keys)]
+            [*next(spool.read(keys, keys))]
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from synthetic import Synthetic
 from embstore import Store
 from embstore.base.errors import DamagedError, EmbstoreError
 from embstore.base.table import Table
-from embstore.index import Index
+from embstore.index.flat import Index
 from embstore.storage.catalog import Catalog
 from embstore.storage.views import users_sql
 

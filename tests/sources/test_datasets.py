@@ -48,7 +48,7 @@ def test_the_name_and_the_stored_name(spec: str, name: str, stored: str) -> None
     source = open_source(spec)
     assert (source.name, source.stored_name) == (name, stored)
     assert source.dataset is DATASETS["words"]
-    assert source.unit is Unit.WORD
+    assert source.dataset.unit is Unit.WORD
 
 
 @pytest.mark.parametrize("size", ["abc", "0", "-1", "", "1.5", "1e3", "5 000", "٥", "²", "9" * 5000, "txt"])

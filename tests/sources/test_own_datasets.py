@@ -48,7 +48,7 @@ def test_pairs_from_every_kind_of_table(tmp_path: Path, suffix: str) -> None:
     path.unlink()  # it is a copy that is kept
     found = read("mine")
     assert [(row.text, row.text_2, row.values["score"]) for row in found] == ROWS
-    assert open_source("mine").unit is Unit.WORD
+    assert open_source("mine").dataset.unit is Unit.WORD
     assert found[1].origin == f"{path.name}:{3 if suffix in ('.csv', '.tsv') else 2}"
 
 
@@ -69,7 +69,7 @@ def test_lexicons_and_sentences(tmp_path: Path) -> None:
     ]  # fmt: skip
     sentences = write(tmp_path, ".tsv", ROWS)
     assert add_dataset("more", sentences, kind="pairs", columns=COLUMNS, unit="sentence").kind == "sentence pairs"
-    assert open_source("more").unit is Unit.SENTENCE
+    assert open_source("more").dataset.unit is Unit.SENTENCE
     listed = {row["name"]: row for row in Store.datasets()}
     assert (listed["mine"]["rows"], listed["more"]["rows"]) == (2, 3)
     assert listed["mine"]["at_hand"]

@@ -58,7 +58,7 @@ def test_batches_are_of_so_many_bytes_whatever_the_encoding(encoding: str, monke
     long = "x" * 50_000
     texts = [f"{long}{number % 7}" for number in range(400)]
     pq.write_table(pa.table({"text": texts}), "a.parquet", use_dictionary=False, column_encoding={"text": encoding})
-    with module._parquet_file(Path("a.parquet"), "a.parquet") as file:
+    with module.parquet_file(Path("a.parquet"), "a.parquet") as file:
         n_rows, _ = module._plan(file.metadata, ["text"], "a.parquet")
         assert max(batch.nbytes for batch in file.iter_batches(n_rows)) <= 2 << 20
     assert [row.text for row in open_source("a.parquet").rows()] == texts

@@ -22,7 +22,7 @@ def test_each_line_is_one_text_with_its_origin(write: Write) -> None:
         Blank("words.txt:4", "empty line"),
         Row("dog", "words.txt:5"),
     ]
-    assert (source.name, source.dataset, source.unit, source.stored_name) == ("words.txt", None, None, None)
+    assert (source.name, source.dataset, source.stored_name) == ("words.txt", None, None)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

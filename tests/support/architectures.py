@@ -76,7 +76,7 @@ def judge(model_type: str, folder: Path) -> Verdict:
             except Exception as error:  # whatever a config says of sizes that do not suit it
                 return Verdict(model_type, "not tried", reason=f"no small copy: {type(error).__name__}")
             try:
-                encoder = Encoder.load(resolve(str(made)), device="cpu")
+                encoder = Encoder(resolve(str(made)), device="cpu")
             except CheckpointError as error:
                 if "fails on a short text" in str(error) and (failure := _own_failure(made)):
                     return Verdict(model_type, "not tried", reason=f"a plain call of transformers: {failure}")
@@ -106,7 +106,7 @@ def _reads_text(model_type: str, folder: Path) -> bool:
 
 def _compared(model_type: str, encoder: Encoder, model: Any) -> Verdict:
     found: dict[int, np.ndarray] = {}
-    for result in encoder.encode([passage(text, n) for n, text in enumerate(TEXTS)], poolings=[Pooling.MEAN]):
+    for result in encoder.encode([[passage(text, n) for n, text in enumerate(TEXTS)]], poolings=[Pooling.MEAN]):
         if not isinstance(result, Encoded):
             return Verdict(model_type, "different", encoder.architecture, reason=result.reason)
         found |= dict(zip(result.item_ids.tolist(), result.vectors[Pooling.MEAN].swapaxes(0, 1), strict=True))

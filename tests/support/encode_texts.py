@@ -48,7 +48,7 @@ def passage(text: str, item_id: int = 1, span: Span | None = None) -> Passage:
 def run(encoder: Encoder, given: list[Passage], pooling: Pooling = Pooling.LAST, **options: object):
     """Encode for one pooling; return {item id: (layers, dim)} and what was skipped."""
     vectors, skipped = {}, []
-    for result in encoder.encode(given, poolings=[pooling], **options):
+    for result in encoder.encode([given], poolings=[pooling], **options):
         if isinstance(result, Skipped):
             skipped.append(result)
         else:

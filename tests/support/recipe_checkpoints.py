@@ -83,7 +83,7 @@ def passages(texts: Sequence[str]) -> list[Passage]:
 def encoded(encoder: Encoder, texts: Sequence[str], prompt: str = "") -> tuple[Mapping[int, Any], list[Skipped]]:
     """The vectors (layers, dim) of each text by pooling ``model``, and what was skipped."""
     vectors, skipped = {}, []
-    for result in encoder.encode(passages(texts), poolings=[Pooling.MODEL], long="truncate", prompt=prompt):
+    for result in encoder.encode([passages(texts)], poolings=[Pooling.MODEL], long="truncate", prompt=prompt):
         if isinstance(result, Encoded):
             for i, item in enumerate(result.item_ids.tolist()):
                 vectors[item] = result.vectors[Pooling.MODEL][:, i]
@@ -94,5 +94,5 @@ def encoded(encoder: Encoder, texts: Sequence[str], prompt: str = "") -> tuple[M
 
 def outputs(folder: Path, texts: Sequence[str], prompt: str = "", **options: Any) -> NDArray[np.float32]:
     """The outputs (n, dim) of the whole recipe by embstore."""
-    vectors, _ = encoded(Encoder.load(resolve(str(folder)), device="cpu", **options), texts, prompt)
+    vectors, _ = encoded(Encoder(resolve(str(folder)), device="cpu", **options), texts, prompt)
     return np.stack([vectors[i][-1] for i in range(len(texts))])
