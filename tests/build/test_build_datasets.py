@@ -188,7 +188,7 @@ def test_a_dataset_that_the_store_lacks_names_those_that_it_holds(make_store: Ca
     catalog = made.store.catalog
     with pytest.raises(QueryError, match="'rg65' is not in the store, which holds mine, words:20"):
         catalog.dataset("rg65", Unit.WORD)
-    with pytest.raises(QueryError, match=r"'mine' for the unit word, not for sentence\. .*build mine --unit sentence"):
+    with pytest.raises(QueryError, match=r"'mine' for the unit word, not for sentence.*--model MODEL --unit sentence"):
         catalog.dataset("mine", Unit.SENTENCE)
     assert catalog.datasets() == {"mine": "word pairs", "words:20": "word list"}
     assert catalog.datasets(["word pairs", "lexicon"]) == {"mine": "word pairs"}

@@ -208,6 +208,7 @@ def test_neighbours_of_what_is_not_stored_are_an_error_with_the_nearest(made: Sy
         (["SELECT * FROM item"], "no view 'item', and SQL reads nothing else. Did you mean items?"),
         (["SELECT n.text FROM items i, neighbours('toy.word.last', 1, i.text) n"], "neighbours are constants"),
         (["FROM neighbours('toy.word.last', 1, 'text\x1f3\n')"], "'text\\x1f3\\n' is not in toy.word.last. Nearest"),
+        (["SELECT CAST('neighbours of what is not stored: [1]' AS INT)"], "Could not convert string"),
         (["SELECT * FROM embeddings WHERE layer = 'output'"], "In SQL a layer is its number"),
         (["SELECT list_transform([1], x -> x + 1)"], "Write lambda x: x + 1 instead of x -> x + 1."),
         (["SELECT 1", "-f", "x"], "a query was given, and --file too"),

@@ -90,10 +90,11 @@ def not_stored(
     message: str, cards: Mapping[str, Card], nearest_texts: Callable[[str, Sequence[str]], Sequence[str]]
 ) -> EmbstoreError | None:
     """Return the error for a call of ``neighbours`` that a message of DuckDB is about; None if it is about none."""
-    _, mark, arguments = message.partition(_NOT_STORED)
-    if not mark:
+    try:
+        space, layer, text = json.loads(message.partition(_NOT_STORED)[2])
+    except ValueError:  # another error, which may quote the same words
         return None
-    space, layer, text = (argument or "NULL" for argument in json.JSONDecoder().raw_decode(arguments)[0])
+    space, layer, text = ("NULL" if part is None else str(part) for part in (space, layer, text))
     if space not in cards:
         return UnknownNameError("space", space, cards)
     ids = [*map(str, cards[space].layers.ids)]
