@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from embstore.base.chart import with_groups
 from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
 from embstore.base.progress import task
 from embstore.base.space import Layer
-from embstore.base.table import Pivot, Table, table
+from embstore.base.table import Pivot, Table
 from embstore.metrics import Metric
 from embstore.metrics.explain import UNGROUPED, CacheLookup, CacheState
 from embstore.metrics.significance import VERSUS_COLUMNS
@@ -15,16 +14,12 @@ from embstore.query.cache import Answers
 from embstore.query.common import OF_ITEMS, baseline_notes, difference_notes, source_notes, with_common
 from embstore.query.compute import compute_layers
 from embstore.query.provenance import (
-    REVISION_TYPES,
-    SPACE_COLUMNS,
-    columns_with_values,
     describe,
     draw_notes,
     missing_shard_notes,
     notes_of,
-    parameter_notes,
     provenance,
-    request_columns,
+    tabulate,
     whole_samples,
     with_missing_shards,
 )
@@ -256,35 +251,22 @@ def _tabulate(
     """Return the rows as a table that is printed with layers, groups and words down, spaces and datasets across."""
     metric, by = request.metric, request.grouping
     keys = tuple(column.name for column in metric.columns if column.is_key)
-    names = [column.name for column in metric.columns]
     hidden = {*keys, *(column.name for column in metric.columns if not column.shown), "best"}  # printed as a star
-    shown = tuple(name for name in names if name not in hidden)
+    shown = tuple(column.name for column in metric.columns if column.name not in hidden)
     down = tuple(key for key in keys if key not in across)
     # Columns without any value were not requested; if no column has one, the first is printed with dashes.
     printed = tuple(name for name in shown if any(row[name] is not None for row in rows)) or shown[:1]
     if "difference" in printed:  # which leaves no room for other columns
         value = metric.best if metric.best in printed else printed[0]
         printed = tuple(name for name in printed if name in (value, *(column.name for column in VERSUS_COLUMNS)))
-    own = [name for name in names if name not in keys]
     whole = whole_samples(request.selection, {row["space"] for row in rows}, notes)
     counts = notes_of(metric, rows, [*request.selection.columns()], across, whole)
-    group = () if by is None else ("group",)
-    return table(
-        rows,
-        columns=[
-            *columns_with_values(SPACE_COLUMNS, rows), *group, *keys, "n", *own, "reason", *request_columns(request)
-        ],
-        notes=[*notes, *counts, *parameter_notes(request, rows)],
-        types={**REVISION_TYPES, **metric.types, **dict.fromkeys(group, "string")},
-        chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
-        intervals={column.name: column.interval for column in metric.columns if column.interval},
-        pivot=Pivot(
-            down=("layer_name", *group, *down), across=("space", *across),
-            values=(*(() if by is None else ("n",)), *printed),
-            heads=("layer", *(() if by is None else (by.column,)), *down), order="layer",
-            mark="best" if metric.best else None,
-        ),
+    group, head, n = ((), (), ()) if by is None else (("group",), (by.column,), ("n",))
+    pivot = Pivot(
+        down=("layer_name", *group, *down), across=("space", *across), values=(*n, *printed),
+        heads=("layer", *head, *down), order="layer", mark="best" if metric.best else None,
     )  # fmt: skip
+    return tabulate(request, rows, [*notes, *counts], pivot)
 
 
 def _cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
