@@ -63,9 +63,9 @@ class Completion(NamedTuple):
 
 def values_of(parameter: Any, context: Any) -> Iterable[str]:
     """Return the known values of an option or argument."""
-    flags, metavar = [*parameter.opts], parameter.metavar or ""
+    metavar = parameter.metavar or ""
     for names, values in _VALUES:
-        if {*flags, metavar} & names:
+        if {*parameter.opts, metavar} & names:
             return values(context)
     if "|" in metavar:
         return metavar.split("|")
@@ -74,33 +74,21 @@ def values_of(parameter: Any, context: Any) -> Iterable[str]:
 
 def _folder(context: Any) -> Path:
     given = context.params.get("store")
-    found = (
-        (given[0] if isinstance(given, list | tuple) and given else given)
-        or os.environ.get("EMBSTORE_STORE")
-        or "store"
-    )
-    return Path(found)
+    first = given[0] if isinstance(given, list | tuple) and given else given
+    return Path(first or os.environ.get("EMBSTORE_STORE") or "store")
 
 
 def _spaces(context: Any) -> list[str]:
     return sorted(path.stem for path in (_folder(context) / "spaces").glob("*.json"))
 
 
-def _models(context: Any) -> list[str]:
-    names = {"gpt2", "clip", "minilm"} if context.info_name in ("build", "reproduce") else set()
-    return sorted(names | _values_in_cards(context, "model"))
-
-
-def _revisions(context: Any) -> list[str]:
-    return sorted(_values_in_cards(context, "revision_name"))
-
-
-def _values_in_cards(context: Any, key: str) -> set[str]:
-    found = set()
+def _values_in_cards(context: Any, key: str) -> list[str]:
+    is_model = key == "model" and context.info_name in ("build", "reproduce")
+    found = {"gpt2", "clip", "minilm"} if is_model else set()
     for path in (_folder(context) / "spaces").glob("*.json"):
         with suppress(OSError, ValueError, KeyError, TypeError):
             found.add(str(json.loads(path.read_bytes())[key]))
-    return found
+    return sorted(found)
 
 
 def _datasets(context: Any) -> list[str]:
@@ -113,8 +101,8 @@ def _datasets(context: Any) -> list[str]:
 
 _VALUES: tuple[tuple[set[str], Callable[[Any], Iterable[str]]], ...] = (
     ({"--space", "--against", "--sentence-space", "SPACE"}, _spaces),
-    ({"--model"}, _models),
-    ({"--revision"}, _revisions),
+    ({"--model"}, lambda context: _values_in_cards(context, "model")),
+    ({"--revision"}, lambda context: _values_in_cards(context, "revision_name")),
     ({"--dataset", "--lexicon", "SOURCE", "DATASET", "ENTRY"}, _datasets),
     ({"--layer"}, lambda _: _LAYERS),
     ({"--transform"}, lambda _: _TRANSFORMS),

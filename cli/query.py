@@ -13,8 +13,9 @@ from embstore.base.messages import as_option, rendered
 
 from . import _options
 from ._errors import refuse, wrapped
-from ._options import open_single, open_stores, option, parameters_of, set_parameters
+from ._options import open_store, open_stores, option, parameters_of, set_parameters
 from ._output import emit, json_text, write
+from ._progress import show_progress
 from ._reading import PlainGroup, made
 
 if TYPE_CHECKING:
@@ -76,9 +77,6 @@ def _query(
     if explain:
         _explain(metric, store, options, form, output, cache=not no_cache)
         return
-
-    from ._progress import show_progress
-
     with show_progress(quiet):
         found = open_stores(store).query(metric, cache=not no_cache, **options)
     shown = found.inline_intervals() if intervals == "inline" else found
@@ -91,7 +89,10 @@ def _explain(
 ) -> None:  # fmt: skip
     if form not in (_options.Format.TABLE, _options.Format.JSON, _options.Format.JSONL):
         raise UsageError(f"--explain is written as table (text), json or jsonl, not as {form.value}.")
-    explanation = open_single(store, "--explain").explain_query(metric, cache=cache, **options)
+    names = dict.fromkeys(store or ())
+    if len(names) > 1:
+        raise UsageError(f"--explain is about one store, and --store names {len(names)}. Keep one of them.")
+    explanation = open_store(next(iter(names), None)).explain_query(metric, cache=cache, **options)
     if form is _options.Format.TABLE:
         text = str(explanation)
     else:

@@ -91,6 +91,16 @@ def look_up(
     return FoundQueries(card, vectors, stored, ambiguous)
 
 
+def look_up_all(
+    catalog: Catalog, cards: Sequence[Card], queries: Sequence[Query], layers: Mapping[str, Sequence[Layer]],
+    embed: Embed | None,
+) -> tuple[list[FoundQueries], list[str]]:  # fmt: skip
+    """Find the items and vectors of queries in each space that has some of the layers; also return notes."""
+    found = [look_up(catalog, card, queries, layers[card.space], embed) for card in cards if card.space in layers]
+    notes = [note for query in queries for note in missing_query_notes(catalog, query, found)]
+    return found, [*notes, *(note for space in found for note in space.notes())]
+
+
 def items_of_texts(unit: Unit, texts: Sequence[str]) -> list[Item]:
     """Return the items of a unit with some texts, of occurrences marked by brackets; raise UsageError for no text."""
     if not texts:

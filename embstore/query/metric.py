@@ -1,6 +1,6 @@
 """Compute a metric over spaces and layers, from stored answers or summaries if possible, else from the vectors."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
@@ -169,7 +169,9 @@ def _find_or_compute(
     if request.metric.needs == "pairs":
         from embstore.query.inputs import check_all_used
 
-        check_all_used(catalog, cards, request.parameters["dataset"], _datasets(space_answers.values(), inputs))
+        used = {case.columns["dataset"] for space_cases in inputs.values() for case in space_cases}
+        used |= {row["dataset"] for each in space_answers.values() for answer in each.values() for row in answer.rows}
+        check_all_used(catalog, cards, request.parameters["dataset"], used)
     for card in incomplete:
         if card.space not in inputs:
             del space_answers[card.space]
@@ -185,21 +187,18 @@ def _find_or_compute(
     return space_answers, notes
 
 
-def _datasets(space_answers: Iterable[LayerAnswers], inputs: Mapping[str, Sequence[Case]]) -> set[Any]:
-    """Return the names of the datasets in stored answers and in the inputs of answers to compute."""
-    answers = [answer for layer_answers in space_answers for answer in layer_answers.values()]
-    input_names = {case.columns["dataset"] for space_cases in inputs.values() for case in space_cases}
-    return input_names | {row["dataset"] for answer in answers for row in answer.rows}
-
-
 def _inputs(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], n_known: int
 ) -> tuple[dict[str, list[Case]], list[str]]:
-    """Return space → sets of inputs of the metric, and a note for each space without inputs."""
+    """Return space → sets of inputs of the metric, one or one per dataset; and a note for each space without inputs."""
+    if request.metric.needs in OF_ITEMS or not cards:
+        return {card.space: [Case()] for card in cards}, []
+    from embstore.query.inputs import LOADERS  # which most metrics do not need
+
     inputs, errors, notes = {}, [], []
     for card in cards:
         try:
-            inputs[card.space] = _cases(request.metric, catalog, card, request.parameters)
+            inputs[card.space] = LOADERS[request.metric.needs](request.metric, catalog, card, request.parameters)
         except QueryError as error:
             errors.append(error)
             notes.append(f"{card.space} is left out: {error}")
@@ -267,12 +266,3 @@ def _tabulate(
         heads=("layer", *head, *down), order="layer", mark="best" if metric.best else None,
     )  # fmt: skip
     return tabulate(request, rows, [*notes, *counts], pivot)
-
-
-def _cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return the sets of inputs that a metric is computed with for a space: one, or one per dataset."""
-    if metric.needs in OF_ITEMS:
-        return [Case()]
-    from embstore.query.inputs import LOADERS  # which most metrics do not need
-
-    return LOADERS[metric.needs](metric, catalog, card, values)
