@@ -12,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from embstore.base.errors import UnknownNameError
+from embstore.base.errors import check_known
 
 from ._options import argument
 
@@ -117,6 +117,5 @@ def completion(
     """Print the script that lets a shell complete commands, options, metrics, spaces and datasets."""
     from ._output import write
 
-    if shell not in SHELLS:
-        raise UnknownNameError("shell", shell, SHELLS)
+    check_known("shell", shell, SHELLS)
     write(f"{script(shell)}\n", None)

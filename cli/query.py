@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embstore.base.errors import EmbstoreError, UnknownNameError, UsageError
+from embstore.base.errors import EmbstoreError, UsageError, check_known
 from embstore.base.labels import read_labels
 from embstore.base.messages import as_option, rendered
 
@@ -66,8 +66,7 @@ def _query(
 ) -> None:  # fmt: skip
     metric = options.pop("metric")
     intervals, labels = options.pop("intervals", None), options.pop("space_label", None) or ()
-    if intervals not in (None, "columns", "inline"):
-        raise UnknownNameError("layout of intervals", intervals, ("columns", "inline"))
+    check_known("layout of intervals", intervals, ("columns", "inline"))
     is_printed = form in (_options.Format.TABLE, _options.Format.MARKDOWN, _options.Format.LATEX)
     if not is_printed and (intervals == "inline" or labels):
         flag = "--space-label" if "label" in options else "--label"

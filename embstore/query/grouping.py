@@ -142,8 +142,8 @@ def _by_value(values: NDArray[Any], subject: str, *, is_numeric: bool) -> tuple[
     if len(distinct) > MAX_GROUPS:
         remedy = "Cut it into intervals: ⦃bins=10⦄" if is_numeric else "Keep some of the items: ⦃where=SQL⦄"
         raise QueryError(f"{subject} has {len(distinct):,} values, and {MAX_GROUPS:,} groups are the most. {remedy}")
-    shown = {float: _shortest, bool: lambda value: str(value).lower()}
-    return [shown.get(type(value), str)(value) for value in distinct.tolist()], numbers
+    texts = [_shortest(value) if isinstance(value, float) else str(value) for value in distinct.tolist()]
+    return [text.lower() for text in texts] if distinct.dtype == bool else texts, numbers
 
 
 def _by_interval(values: Floats, grouping: Grouping, subject: str) -> tuple[list[str], Numbers, list[str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from embstore.base.errors import QueryError, UnknownNameError
+from embstore.base.errors import QueryError, check_known
 from embstore.base.progress import task
 from embstore.base.space import Layer, Unit
 from embstore.base.table import Pivot, Table, show
@@ -212,8 +212,7 @@ def _pairs(
 ) -> tuple[list[_Pair], list[str]]:
     """Return the pairs of spaces to compare, each space with itself or with that of ``against``; and notes."""
     name = request.parameters.get("against")
-    if name is not None and name not in catalog.cards:
-        raise UnknownNameError("space", name, catalog.cards)
+    check_known("space", name, catalog.cards)
     against = None if name is None else catalog.cards[name]
     if against is not None:
         cards = [card for card in cards if card.space != against.space] or [against]

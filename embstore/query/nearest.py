@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embstore import index
 from embstore.base.arrays import Float64Array
-from embstore.base.errors import DamagedError, NotStoredError, UnknownNameError
+from embstore.base.errors import DamagedError, NotStoredError, check_known
 from embstore.base.space import Layer, same_spelling
 from embstore.base.text import parse_marked
 from embstore.index import IndexCard
@@ -251,8 +251,7 @@ class Combination(NamedTuple):
 def parse_combination(positive: Iterable[str], negative: Iterable[str], method: str) -> Combination:
     """Return a combination of words, of which those in brackets are occurrences (``the [bank] of the river``)."""
     name = same_spelling(method, METHODS)
-    if name not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
+    check_known("method", name, METHODS)
     return Combination(tuple(map(_parse, positive)), tuple(map(_parse, negative)), name)
 
 
