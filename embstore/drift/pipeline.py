@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from embstore.base.chart import DRIFT
-from embstore.base.errors import NotStoredError, StoreError, UsageError, check_known
+from embstore.base.errors import StoreError, UsageError, check_known
 from embstore.base.table import Pivot, ShownColumn, Table, table
 from embstore.drift.measure import DriftRequest, Sides, find_sides, measure
 from embstore.query.cache import question_about, vectors_key
-from embstore.query.lookup import Query
+from embstore.query.lookup import FoundQueries, Query, ambiguous_note, missing_query_notes
 from embstore.query.missing import quoted_list
 from embstore.query.provenance import (
     REVISION_COLUMNS,
@@ -72,28 +72,17 @@ def _find_words(catalog: Catalog, cards: Sequence[Card], queries: Sequence[Query
 
     A word that no space has, or that occurs in several sentences of one, is an error.
     """
-    found: list[list[int]] = [[] for _ in cards]
-    notes = []
-    stored = [set(catalog.ids(card.space).tolist()) for card in cards] if queries else []
-    for query in queries:
-        missing = []
-        for card, ids, in_space in zip(cards, found, stored, strict=True):
-            items = [item for item in query.items(catalog, card) if item.id in in_space]
-            if len(items) > 1:
-                examples = "; ".join(f"⦃text={item.shown}⦄" for item in items[:3])
-                raise UsageError(
-                    f"{query.shown!r} occurs in {len(items)} sentences of {card.space}. Choose one, as in {examples}."
-                )
-            ids += [item.id for item in items]
-            missing += [] if items else [card.space]
-        if len(missing) == len(cards):
-            near = [] if query.marked else catalog.nearest_texts(query.shown, missing)
-            nearest = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
-            raise NotStoredError(
-                f"{query.shown!r} is not in {', '.join(missing)}.{nearest} Add it with ⦃embstore build⦄."
-            )
-        notes += [f"{query.shown!r} is not in {space}." for space in missing]
-    return found, notes
+    found = []
+    for card in cards:
+        stored = set(catalog.ids(card.space).tolist()) if queries else ()
+        matches = {query: [item for item in query.items(catalog, card) if item.id in stored] for query in queries}
+        ids = {query: items[0].id for query, items in matches.items() if items}
+        ambiguous = {query: items for query, items in matches.items() if len(items) > 1}
+        found.append(FoundQueries(card, {query: {} for query in ids}, ids, ambiguous))
+        if ambiguous:
+            raise UsageError(ambiguous_note(next(iter(ambiguous)), found[-1]))
+    notes = [note for query in queries for note in missing_query_notes(catalog, query, found, can_embed=False)]
+    return [[space.stored[query] for query in queries if query in space.stored] for space in found], notes
 
 
 def _stored_or_measured(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Answer:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import Float64Array, cosine_error, rounding_error_bound
+from embstore.base.arrays import Float64Array, cosine_error, rounding_error_bound, square_norms
 from embstore.metrics.axis import POLES, cosines_with, find_axis, in_order
 from embstore.metrics.data import Contexts, ItemColumn, Words
 from embstore.metrics.declaration import Block, Column, Ids, LayerData, Metric, NotComputable, Parameter, Result, Scored
@@ -88,7 +88,7 @@ def correlate(
 def _values(data: LayerData, value: str, contexts: Contexts | None, k: int) -> ItemValues:
     """Return the value of each item, with bounds on their rounding errors; raise NotComputable if there are none."""
     if value == "norm":
-        ids, norms = in_order(data.map_with_ids(lambda ids, block: (ids, _norms(block))))
+        ids, norms = in_order(data.map_with_ids(lambda ids, block: (ids, np.sqrt(square_norms(block)))))
         return ids, norms, rounding_error_bound(data.dim, np.float64) * norms
     if value == "hubness":
         return _k_occurrences(data, k)
@@ -181,12 +181,6 @@ class _Words:
         totals_without = np.vecdot(chosen, self.totals[rows[used]]) - np.vecdot(chosen, chosen)
         values[used] = (totals_without / (self.counts[rows[used]] - 1)).clip(-1, 1)
         return ids, values
-
-
-def _norms(block: Block) -> Float64Array:
-    wide = block.astype(np.float64)
-    lengths: Float64Array = np.sqrt(np.vecdot(wide, wide))
-    return lengths
 
 
 METRICS = (

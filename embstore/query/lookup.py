@@ -123,19 +123,21 @@ def ids_of_words(
     return ids[is_stored]
 
 
-def missing_query_notes(catalog: Catalog, query: Query, found: Sequence[FoundQueries]) -> list[str]:
+def missing_query_notes(
+    catalog: Catalog, query: Query, found: Sequence[FoundQueries], *, can_embed: bool = True
+) -> list[str]:
     """Return a note for each space that has no vector of a query, if another space has one."""
     missing = [space for space in found if query not in space.vectors]
-    ambiguous = [_ambiguous(query, space) for space in missing if query in space.ambiguous]
+    ambiguous = [ambiguous_note(query, space) for space in missing if query in space.ambiguous]
     if len(missing) < len(found):
         names = [space.card.space for space in missing if query not in space.ambiguous]
         return [*ambiguous, *(f"{query.shown!r} is not in {name}." for name in names)]
     if ambiguous:
         raise UsageError(ambiguous[0])
-    raise _not_stored(catalog, query, [space.card for space in found])
+    raise _not_stored(catalog, query, [space.card for space in found], can_embed=can_embed)
 
 
-def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotStoredError:
+def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card], *, can_embed: bool) -> NotStoredError:
     """Return the error for a query that none of some spaces has, with the nearest stored texts and the remedy."""
     from embstore.query.missing import build_command, embed_command
 
@@ -158,16 +160,17 @@ def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotSto
             "be encoded for them."
         )
     if query.marked is None and units == {Unit.OCCURRENCE}:
-        remedy = "To encode it in a sentence now, mark it there: ⦃embed=True⦄ ⦃text=a [word] in its sentence⦄"
+        now = "To encode it in a sentence now, mark it there: ⦃embed=True⦄ ⦃text=a [word] in its sentence⦄"
     else:
-        remedy = "To encode it now, add ⦃embed=True⦄"
+        now = "To encode it now, add ⦃embed=True⦄"
+    remedy = f"{now}; to keep it" if can_embed else "To add it"
     card = next(card for card in cards if card.imported is None)
     is_short = query.marked is None and card.unit is not Unit.OCCURRENCE and shown == query.shown
     keep = embed_command([], [shown], card) if is_short else build_command(["FILE"], card)
-    return NotStoredError(f"{shown!r} is not in {', '.join(spaces)}.{nearest} {remedy}; to keep it: {keep}.")
+    return NotStoredError(f"{shown!r} is not in {', '.join(spaces)}.{nearest} {remedy}: {keep}.")
 
 
-def _ambiguous(query: Query, found: FoundQueries) -> str:
+def ambiguous_note(query: Query, found: FoundQueries) -> str:
     """Return a note on a word that occurs in several sentences, with examples of how to choose one."""
     items = found.ambiguous[query]
     examples = "; ".join(f"⦃text={item.shown}⦄" for item in items[:3])
