@@ -72,20 +72,17 @@ def values_of(parameter: Any, context: Any) -> Iterable[str]:
     return ()
 
 
-def _folder(context: Any) -> Path:
+def _stored(context: Any, pattern: str) -> dict[str, Path]:
+    """Return the files of the store by name, without the suffix."""
     given = context.params.get("store")
     first = given[0] if isinstance(given, list | tuple) and given else given
-    return Path(first or os.environ.get("EMBSTORE_STORE") or "store")
-
-
-def _spaces(context: Any) -> list[str]:
-    return sorted(path.stem for path in (_folder(context) / "spaces").glob("*.json"))
+    return {path.stem: path for path in Path(first or os.environ.get("EMBSTORE_STORE") or "store").glob(pattern)}
 
 
 def _values_in_cards(context: Any, key: str) -> list[str]:
     is_model = key == "model" and context.info_name in ("build", "reproduce")
     found = {"gpt2", "clip", "minilm"} if is_model else set()
-    for path in (_folder(context) / "spaces").glob("*.json"):
+    for path in _stored(context, "spaces/*.json").values():
         with suppress(OSError, ValueError, KeyError, TypeError):
             found.add(str(json.loads(path.read_bytes())[key]))
     return sorted(found)
@@ -96,11 +93,11 @@ def _datasets(context: Any) -> list[str]:
         from embstore.sources.datasets import known_datasets
 
         return sorted(known_datasets())
-    return sorted(path.stem for path in (_folder(context) / "datasets").glob("*.parquet"))
+    return sorted(_stored(context, "datasets/*.parquet"))
 
 
 _VALUES: tuple[tuple[set[str], Callable[[Any], Iterable[str]]], ...] = (
-    ({"--space", "--against", "--sentence-space", "SPACE"}, _spaces),
+    ({"--space", "--against", "--sentence-space", "SPACE"}, lambda context: sorted(_stored(context, "spaces/*.json"))),
     ({"--model"}, lambda context: _values_in_cards(context, "model")),
     ({"--revision"}, lambda context: _values_in_cards(context, "revision_name")),
     ({"--dataset", "--lexicon", "SOURCE", "DATASET", "ENTRY"}, _datasets),

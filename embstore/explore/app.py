@@ -7,7 +7,6 @@ import hmac
 import inspect
 import ipaddress
 import json
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -202,7 +201,7 @@ class Explorer:
             for file in files("embstore.explore").joinpath("static").iterdir()
             if file.name.rpartition(".")[2] in _TYPES
         }
-        self._kept: OrderedDict[str, Any] = OrderedDict()
+        self._kept: dict[str, Any] = {}  # in the order of their last use
         self._fingerprint: str | None = None
 
     def routes(self) -> list[tuple[str, str, Answer]]:
@@ -286,14 +285,11 @@ class Explorer:
 
     async def _keep(self, key: str, make: Callable[[], Awaitable[Any]]) -> Any:
         """Return a value that was kept under a key, else make and keep it; the least used ones are forgotten."""
-        kept = self._kept
-        if key not in kept:
-            made = await make()
-            kept[key] = made
-            while len(kept) > _KEPT:
-                kept.popitem(last=False)
-        kept.move_to_end(key)
-        return kept[key]
+        made = self._kept.pop(key) if key in self._kept else await make()
+        self._kept[key] = made
+        if len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
+        return made
 
 
 def _answering(answer: Answer, report: Callable[[str], None]) -> Answer:
