@@ -322,16 +322,10 @@ def _change(store: Reading, space: str, layer: str, items: SpaceItems) -> dict[s
     if at == 0:
         raise UsageError("colour by change compares a layer with the one below: choose a layer above the first.")
     below, above = (item_vectors(store, space, name, items) for name in (names[at - 1], names[at]))
-    found = 1 - _cosines_of_rows(below, above)
-    return _numbers(f"1 − cosine of layers {names[at - 1]} and {names[at]}", found)
-
-
-def _cosines_of_rows(a: "NDArray[np.float32]", b: "NDArray[np.float32]") -> "NDArray[np.float64]":
-    """Return the cosine of each row of two arrays (n, dim), computed in float64; NaN where one of the two is zero."""
-    dots = np.concatenate([np.vecdot(*rows) for rows in zip(in_float64(a), in_float64(b), strict=True)])
-    norms = np.sqrt(square_norms(a) * square_norms(b))
-    cosines: NDArray[np.float64] = np.divide(dots, norms, out=np.full(len(dots), np.nan), where=norms > 0)
-    return cosines.clip(-1, 1)
+    dots = np.concatenate([np.vecdot(*rows) for rows in zip(in_float64(below), in_float64(above), strict=True)])
+    norms = np.sqrt(square_norms(below) * square_norms(above))
+    cosines = np.divide(dots, norms, out=np.full(len(dots), np.nan), where=norms > 0)  # NaN where one is zero
+    return _numbers(f"1 − cosine of layers {names[at - 1]} and {names[at]}", 1 - cosines.clip(-1, 1))
 
 
 def _column(store: Reading, space: str, items: SpaceItems, column: str) -> dict[str, Any]:
