@@ -12,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from embstore.base.errors import UnknownNameError
+from embstore.base.errors import check_known
 
 from ._options import argument
 
@@ -63,44 +63,29 @@ class Completion(NamedTuple):
 
 def values_of(parameter: Any, context: Any) -> Iterable[str]:
     """Return the known values of an option or argument."""
-    flags, metavar = [*parameter.opts], parameter.metavar or ""
+    metavar = parameter.metavar or ""
     for names, values in _VALUES:
-        if {*flags, metavar} & names:
+        if {*parameter.opts, metavar} & names:
             return values(context)
     if "|" in metavar:
         return metavar.split("|")
     return ()
 
 
-def _folder(context: Any) -> Path:
+def _stored(context: Any, pattern: str) -> dict[str, Path]:
+    """Return the files of the store by name, without the suffix."""
     given = context.params.get("store")
-    found = (
-        (given[0] if isinstance(given, list | tuple) and given else given)
-        or os.environ.get("EMBSTORE_STORE")
-        or "store"
-    )
-    return Path(found)
+    first = given[0] if isinstance(given, list | tuple) and given else given
+    return {path.stem: path for path in Path(first or os.environ.get("EMBSTORE_STORE") or "store").glob(pattern)}
 
 
-def _spaces(context: Any) -> list[str]:
-    return sorted(path.stem for path in (_folder(context) / "spaces").glob("*.json"))
-
-
-def _models(context: Any) -> list[str]:
-    names = {"gpt2", "clip", "minilm"} if context.info_name in ("build", "reproduce") else set()
-    return sorted(names | _values_in_cards(context, "model"))
-
-
-def _revisions(context: Any) -> list[str]:
-    return sorted(_values_in_cards(context, "revision_name"))
-
-
-def _values_in_cards(context: Any, key: str) -> set[str]:
-    found = set()
-    for path in (_folder(context) / "spaces").glob("*.json"):
+def _values_in_cards(context: Any, key: str) -> list[str]:
+    is_model = key == "model" and context.info_name in ("build", "reproduce")
+    found = {"gpt2", "clip", "minilm"} if is_model else set()
+    for path in _stored(context, "spaces/*.json").values():
         with suppress(OSError, ValueError, KeyError, TypeError):
             found.add(str(json.loads(path.read_bytes())[key]))
-    return found
+    return sorted(found)
 
 
 def _datasets(context: Any) -> list[str]:
@@ -108,13 +93,13 @@ def _datasets(context: Any) -> list[str]:
         from embstore.sources.datasets import known_datasets
 
         return sorted(known_datasets())
-    return sorted(path.stem for path in (_folder(context) / "datasets").glob("*.parquet"))
+    return sorted(_stored(context, "datasets/*.parquet"))
 
 
 _VALUES: tuple[tuple[set[str], Callable[[Any], Iterable[str]]], ...] = (
-    ({"--space", "--against", "--sentence-space", "SPACE"}, _spaces),
-    ({"--model"}, _models),
-    ({"--revision"}, _revisions),
+    ({"--space", "--against", "--sentence-space", "SPACE"}, lambda context: sorted(_stored(context, "spaces/*.json"))),
+    ({"--model"}, lambda context: _values_in_cards(context, "model")),
+    ({"--revision"}, lambda context: _values_in_cards(context, "revision_name")),
     ({"--dataset", "--lexicon", "SOURCE", "DATASET", "ENTRY"}, _datasets),
     ({"--layer"}, lambda _: _LAYERS),
     ({"--transform"}, lambda _: _TRANSFORMS),
@@ -129,6 +114,5 @@ def completion(
     """Print the script that lets a shell complete commands, options, metrics, spaces and datasets."""
     from ._output import write
 
-    if shell not in SHELLS:
-        raise UnknownNameError("shell", shell, SHELLS)
+    check_known("shell", shell, SHELLS)
     write(f"{script(shell)}\n", None)

@@ -73,7 +73,8 @@ class LaidOut:
         """Write the arguments and the options, in sections if there are many."""
         level = ctx.meta.get(LEVEL, 0)
         sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in sorted(self.get_params(ctx), key=self._order):
+        titles = [*_FIRST, *self._sections()]
+        for parameter in sorted(self.get_params(ctx), key=lambda each: titles.index(self._section(each))):
             if (record := parameter.get_help_record(ctx)) is not None:
                 sections.setdefault(self._section(parameter), []).append(record)
         if level:
@@ -90,9 +91,6 @@ class LaidOut:
                     formatter.write_dl(rows)
         if hasattr(self, "format_commands"):
             self.format_commands(ctx, formatter)
-
-    def _order(self: Any, parameter: Any) -> int:
-        return [*_FIRST, *self._sections()].index(self._section(parameter))
 
     def _sections(self: Any) -> Mapping[str, Sequence[str]]:
         return _BUILD if self.name == "build" else _SECTIONS

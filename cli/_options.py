@@ -315,14 +315,6 @@ def open_stores(stores: Sequence[str] | None) -> "Store | Stores":
     return Stores(open_store(name) if name.startswith(_BUCKETS) else name for name in names)
 
 
-def open_single(stores: Sequence[str] | None, what: str) -> "Store":
-    """Return the only store; raise UsageError if several are named for something that is about one."""
-    names = list(dict.fromkeys(stores or ()))
-    if len(names) > 1:
-        raise UsageError(f"{what} is about one store, and --store names {len(names)}. Keep one of them.")
-    return open_store(names[0] if names else None)
-
-
 def open_both(store: str | None, other: str) -> "tuple[Store, dict[str, str] | None]":
     """Return the store, and the options of the other place that a command copies to or from.
 

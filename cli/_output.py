@@ -19,6 +19,7 @@ from embstore.base.messages import printable, printable_json, rendered
 
 from ._errors import say as say  # for commands, which write nothing else to standard error
 from ._options import CsvSafe, Format, IdsAsText, OutputFile, OutputFormat, Quiet, StoreDir, StoreDirs
+from ._progress import show_progress
 
 if TYPE_CHECKING:
     from embstore.base.table import Table
@@ -47,9 +48,12 @@ def emit(
     if form is Format.PARQUET:
         if for_terminal:
             raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")
-        _write_bytes(_parquet(table), output)
+        whole = io.BytesIO()  # pyarrow has errors of its own for a pipe that closes
+        table.write_parquet(whole)
+        _write_bytes(whole.getvalue(), output)
     elif form is Format.CSV:
-        write(_csv(table, safe=csv_safe, for_terminal=for_terminal), output)
+        values = ([row[column] for column in table.columns] for row in table)
+        write("".join(csv_lines(table.columns, values, safe=csv_safe, for_terminal=for_terminal)), output)
     else:
         text = _text(table, form, _terminal_width() if for_terminal else None)
         write(text, output, is_data=form is not Format.TABLE)
@@ -68,8 +72,6 @@ class Shown:
 
     def progress(self) -> AbstractContextManager[object]:
         """Return the context in which the progress of the command is shown, unless it is quiet."""
-        from ._progress import show_progress
-
         return show_progress(self.quiet)
 
     def emit(self, table: "Table") -> None:
@@ -144,7 +146,7 @@ def json_text(value: Any, indent: int | None = None) -> str:
 
 
 def csv_lines(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, safe: bool = False, for_terminal: bool = False
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, safe: bool, for_terminal: bool
 ) -> Iterator[str]:
     """Yield the lines of a CSV file, the columns first; ``safe`` puts ' before what spreadsheets take for formulas."""
     for row in chain([columns], rows):
@@ -154,7 +156,7 @@ def csv_lines(
         yield line.getvalue().removesuffix("\r\n") + "\n"
 
 
-def json_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, ids_as_text: bool = False) -> Iterator[str]:
+def json_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, ids_as_text: bool) -> Iterator[str]:
     """Yield one line of JSON for each row."""
     ids = {name for name in columns if ids_as_text and name.startswith("item_id")}
     for row in rows:
@@ -174,11 +176,6 @@ def open_output(output: Path | None) -> Iterator[BinaryIO]:
             yield sink
     except OSError as error:
         raise UsageError(f"{output} cannot be written: {error.strerror}. Name another file with --output.") from error
-
-
-def _csv(table: "Table", *, safe: bool = False, for_terminal: bool = False) -> str:
-    rows = ([row[column] for column in table.columns] for row in table)
-    return "".join(csv_lines(table.columns, rows, safe=safe, for_terminal=for_terminal))
 
 
 def _csv_cell(value: object, *, safe: bool, for_terminal: bool) -> object:
@@ -315,10 +312,3 @@ def _write_bytes(data: bytes, output: Path | None) -> None:
         return
     with open_output(output) as sink:
         sink.write(data)
-
-
-def _parquet(table: "Table") -> bytes:
-    """Return the table as a file; made in memory, since pyarrow has errors of its own for a pipe that closes."""
-    whole = io.BytesIO()
-    table.write_parquet(whole)
-    return whole.getvalue()

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from embstore.base.messages import Report, printable, rendered
 from embstore.base.progress import BRIEF, Clock, Progress, count, describe, ignore, observing, time_left
 
-from ._errors import escape_terminals
-from ._output import say
+from ._errors import escape_terminals, say
 
 if TYPE_CHECKING:
     from embstore.build.report import BuildReport

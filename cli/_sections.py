@@ -46,7 +46,9 @@ def result_sections(result: Table, helps: Mapping[str, str]) -> list[Section]:
         if compared := [row for row in rows if row["relation"] is not None]:
             sections.append((_heading(figure, helps, "beside what is published"), _compared(compared)))
         if others := [row for row in rows if row["relation"] is None]:
-            sections.append((_heading(figure, helps, "nothing published"), _measured(others)))
+            pivot = Pivot(("layers",), ("model", "variant"), ("measured",), heads=("layer",), order="layer")
+            measured = table(others, columns=tuple(others[0]), pivot=pivot)
+            sections.append((_heading(figure, helps, "nothing published"), measured))
     missing = [row for row in result if row["verdict"] == _NOT_MEASURED]
     for reason in dict.fromkeys(row["reason"] for row in missing):  # a column of reasons would be too wide
         sections.append((f"not measured: {reason}", _unmeasured(row for row in missing if row["reason"] == reason)))
@@ -116,11 +118,6 @@ def _value(row: Row) -> float | str:
     if row["published"] is not None:
         return measured
     return f"{measured:.0f} steps {'rise' if row['relation'] == 'falling' else 'fall'}"
-
-
-def _measured(rows: Sequence[Row]) -> Table:
-    pivot = Pivot(("layers",), ("model", "variant"), ("measured",), heads=("layer",), order="layer")
-    return table(rows, columns=tuple(rows[0]), pivot=pivot)
 
 
 def _unmeasured(rows: Iterable[Row]) -> Table:

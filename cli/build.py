@@ -19,6 +19,7 @@ from ._options import (
     option,
     split_names,
 )
+from ._progress import show_progress, summarise
 
 _STOPPED = "Interrupted."
 _INTERRUPTED = "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
@@ -111,8 +112,6 @@ def build(
     """Embed the texts that are not stored yet, at every layer, and index them."""
     with explained(_STOPPED if given["dry_run"] else _INTERRUPTED):
         from embstore.store import DEFAULT_MODELS
-
-        from ._progress import show_progress, summarise
 
         given["models"] = given["models"] or DEFAULT_MODELS
         with show_progress(quiet):

@@ -8,6 +8,7 @@ import typer
 from . import _options
 from ._options import argument, grouped, open_store, option
 from ._output import ShownItems, emit, say
+from ._progress import show_progress
 from ._reading import PlainCommand, PlainGroup
 
 app = typer.Typer(cls=PlainGroup, rich_markup_mode=None)
@@ -35,8 +36,6 @@ def fetch(
 ) -> None:  # fmt: skip
     """Download datasets into $EMBSTORE_DATA, else the platform's cache folder, and check their hashes."""
     from embstore.store import Store
-
-    from ._progress import show_progress
 
     with show_progress(quiet):
         files = Store.fetch_datasets(names)
@@ -84,8 +83,6 @@ def store_(
     quiet: _options.QuietSummary = False,
 ) -> None:  # fmt: skip
     """Store the rows of datasets without embedding them, for spaces that have their texts, such as imported ones."""
-    from ._progress import show_progress
-
     with show_progress(quiet):
         stored = open_store(store).store_datasets(names, unit=unit)
     if not quiet:

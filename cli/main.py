@@ -215,105 +215,95 @@ class Example(NamedTuple):
         return DOCS if self.page == "index.md" else f"{DOCS}{self.page.removesuffix('.md')}/"
 
 
-EXAMPLES = {
-    "": Example(("embstore build words --model minilm", "embstore query anisotropy"), "index.md"),
-    "build": Example(
-        (
-            "embstore build words rg65 --model minilm --model gpt2",
-            "embstore build texts.csv --column sentence --unit sentence",
-            "embstore build --model EleutherAI/pythia-70m --revision step0,step1000",
-        ),
+_EXAMPLES = {
+    "": ("index.md", "embstore build words --model minilm", "embstore query anisotropy"),
+    "build": (
         "how-to/build.md",
+        "embstore build words rg65 --model minilm --model gpt2",
+        "embstore build texts.csv --column sentence --unit sentence",
+        "embstore build --model EleutherAI/pythia-70m --revision step0,step1000",
     ),
-    "import": Example(
-        (
-            "embstore import glove.6B.300d.txt --name glove",
-            "embstore import layers.npy --texts words.txt --name mine --layer 0-12",
-        ),
+    "import": (
         "how-to/bring-vectors.md",
+        "embstore import glove.6B.300d.txt --name glove",
+        "embstore import layers.npy --texts words.txt --name mine --layer 0-12",
     ),
-    "export": Example(
-        (
-            "embstore export vectors.parquet --space gpt2.word.last --layer 0,6,top",
-            "embstore export gpt2.vec --space gpt2.word.last --layer top --transform center",
-        ),
+    "export": (
         "how-to/take-vectors.md",
+        "embstore export vectors.parquet --space gpt2.word.last --layer 0,6,top",
+        "embstore export gpt2.vec --space gpt2.word.last --layer top --transform center",
     ),
-    "datasets": Example(("embstore datasets", "embstore datasets fetch rg65 stsb"), "how-to/datasets.md"),
-    "datasets fetch": Example(("embstore datasets fetch rg65 stsb",), "how-to/datasets.md"),
-    "datasets add": Example(
-        ("embstore datasets add mine pairs.csv --kind pairs --columns a,b,score",), "how-to/datasets.md"
-    ),
-    "datasets store": Example(("embstore datasets store rg65 simlex999",), "how-to/bring-vectors.md"),
-    "datasets missing": Example(("embstore datasets missing rg65 --model gpt2",), "how-to/datasets.md"),
-    "query": Example(
-        ("embstore query anisotropy --model gpt2 --layer 0,6,top", "embstore query similarity --dataset rg65 --csv"),
+    "datasets": ("how-to/datasets.md", "embstore datasets", "embstore datasets fetch rg65 stsb"),
+    "datasets fetch": ("how-to/datasets.md", "embstore datasets fetch rg65 stsb"),
+    "datasets add": ("how-to/datasets.md", "embstore datasets add mine pairs.csv --kind pairs --columns a,b,score"),
+    "datasets store": ("how-to/bring-vectors.md", "embstore datasets store rg65 simlex999"),
+    "datasets missing": ("how-to/datasets.md", "embstore datasets missing rg65 --model gpt2"),
+    "query": (
         "how-to/query.md",
+        "embstore query anisotropy --model gpt2 --layer 0,6,top",
+        "embstore query similarity --dataset rg65 --csv",
     ),
-    "plot": Example(
-        (
-            "embstore plot anisotropy --model gpt2 -o figure.svg",
-            "embstore plot --from result.json -o a.pdf -o a.png",
-            "embstore plot anisotropy --model pythia-70m --x step --logx",
-        ),
+    "plot": (
         "how-to/plot.md",
+        "embstore plot anisotropy --model gpt2 -o figure.svg",
+        "embstore plot --from result.json -o a.pdf -o a.png",
+        "embstore plot anisotropy --model pythia-70m --x step --logx",
     ),
-    "plot drift": Example(
-        ("embstore plot drift bank river -o drift.svg", "embstore plot drift --most 3 --column turnover -o most.pdf"),
+    "plot drift": (
         "how-to/maps.md",
+        "embstore plot drift bank river -o drift.svg",
+        "embstore plot drift --most 3 --column turnover -o most.pdf",
     ),
-    "neighbours": Example(
-        (
-            "embstore neighbours dog -k 5 --layer 0,top",
-            "embstore neighbours --positive king,woman --negative man",
-            'embstore neighbours --text "the [bank] of the river"',
-        ),
+    "neighbours": (
         "how-to/neighbours.md",
+        "embstore neighbours dog -k 5 --layer 0,top",
+        "embstore neighbours --positive king,woman --negative man",
+        'embstore neighbours --text "the [bank] of the river"',
     ),
-    "cosine": Example(
-        ("embstore cosine bank river", 'embstore cosine --text "the [bank] of the river" --text "a [bank] lends"'),
+    "cosine": (
         "how-to/neighbours.md",
+        "embstore cosine bank river",
+        'embstore cosine --text "the [bank] of the river" --text "a [bank] lends"',
     ),
-    "sql": Example(
-        (
-            'embstore sql "SELECT unit, count(*) AS n FROM items GROUP BY unit"',
-            "embstore sql -f query.sql -p word dog --csv -o result.csv",
-        ),
+    "sql": (
         "how-to/sql.md",
+        'embstore sql "SELECT unit, count(*) AS n FROM items GROUP BY unit"',
+        "embstore sql -f query.sql -p word dog --csv -o result.csv",
     ),
-    "drift": Example(
-        ("embstore drift bank river --space gpt2.word.last --layer 0,6,top", "embstore drift --most 20 --model minilm"),
+    "drift": (
         "how-to/maps.md",
+        "embstore drift bank river --space gpt2.word.last --layer 0,6,top",
+        "embstore drift --most 20 --model minilm",
     ),
-    "map": Example(
-        ("embstore map --model minilm", "embstore map --method tsne --sample 4000 --layer 0-6"), "how-to/maps.md"
-    ),
-    "explore": Example(("embstore explore", "embstore explore --port 9000 --no-open"), "how-to/explore.md"),
-    "report": Example(("embstore report", "embstore report --recipe wolfe2022 -o wolfe2022.html"), "how-to/report.md"),
-    "index": Example(("embstore index --kind hnsw --recall 0.99",), "how-to/indexes.md"),
-    "reproduce": Example(("embstore reproduce wolfe2022 --quick --model minilm",), "tutorials/wolfe-caliskan.md"),
-    "info": Example(("embstore info", "embstore info --skipped -o skipped.csv"), "how-to/maintenance.md"),
-    "verify": Example(("embstore verify --deep",), "how-to/maintenance.md"),
-    "repair": Example(("embstore repair --dry-run",), "how-to/maintenance.md"),
-    "compact": Example(("embstore compact --dry-run",), "how-to/maintenance.md"),
-    "merge": Example(("embstore merge ../other/store",), "how-to/several-machines.md"),
-    "push": Example(
-        (
-            "embstore push hf://datasets/group/gpt2-words",
-            "embstore push ../small --space gpt2.word.last --layer 0,6,top",
-        ),
+    "map": ("how-to/maps.md", "embstore map --model minilm", "embstore map --method tsne --sample 4000 --layer 0-6"),
+    "explore": ("how-to/explore.md", "embstore explore", "embstore explore --port 9000 --no-open"),
+    "report": ("how-to/report.md", "embstore report", "embstore report --recipe wolfe2022 -o wolfe2022.html"),
+    "index": ("how-to/indexes.md", "embstore index --kind hnsw --recall 0.99"),
+    "reproduce": ("tutorials/wolfe-caliskan.md", "embstore reproduce wolfe2022 --quick --model minilm"),
+    "info": ("how-to/maintenance.md", "embstore info", "embstore info --skipped -o skipped.csv"),
+    "verify": ("how-to/maintenance.md", "embstore verify --deep"),
+    "repair": ("how-to/maintenance.md", "embstore repair --dry-run"),
+    "compact": ("how-to/maintenance.md", "embstore compact --dry-run"),
+    "merge": ("how-to/several-machines.md", "embstore merge ../other/store"),
+    "push": (
         "how-to/share-a-store.md",
+        "embstore push hf://datasets/group/gpt2-words",
+        "embstore push ../small --space gpt2.word.last --layer 0,6,top",
     ),
-    "pull": Example(
-        ("embstore pull s3://group/gpt2-words", "embstore pull ../other/store --space gpt2.word.last --dry-run"),
+    "pull": (
         "how-to/share-a-store.md",
+        "embstore pull s3://group/gpt2-words",
+        "embstore pull ../other/store --space gpt2.word.last --dry-run",
     ),
-    "remove": Example(("embstore remove --space gpt2.word.last",), "how-to/maintenance.md"),
-    "cite": Example(("embstore cite > references.bib", "embstore cite similarity rg65"), "how-to/scripts.md"),
-    "completion": Example(
-        ("embstore completion bash > ~/.local/share/bash-completion/completions/embstore",), "reference/cli.md"
+    "remove": ("how-to/maintenance.md", "embstore remove --space gpt2.word.last"),
+    "cite": ("how-to/scripts.md", "embstore cite > references.bib", "embstore cite similarity rg65"),
+    "completion": (
+        "reference/cli.md",
+        "embstore completion bash > ~/.local/share/bash-completion/completions/embstore",
     ),
 }
+"""Command → the page about it, and the lines of its example."""
+EXAMPLES = {name: Example(tuple(lines), page) for name, (page, *lines) in _EXAMPLES.items()}
 EXAMPLES["neighbors"] = EXAMPLES["neighbours"]
 
 _OF_METRICS = {

@@ -11,6 +11,7 @@ from . import _options
 from ._errors import explained
 from ._options import open_store, option
 from ._output import say, write
+from ._progress import show_progress
 
 
 def explore(
@@ -51,8 +52,6 @@ def report(
 
     The file opens without a network, in any browser. It needs the extra plot.
     """
-    from ._progress import show_progress
-
     if output is not None and output.suffix.lower() not in ("", ".html", ".htm"):
         raise UsageError(f"--output {output}: a report is an HTML page. Name it {output.with_suffix('.html').name}.")
 

@@ -13,6 +13,7 @@ from embstore.base.errors import UsageError
 from . import _options, maps
 from ._errors import say
 from ._options import grouped, open_store, option, parameters_of
+from ._progress import show_progress
 from ._reading import made
 from .query import MetricGroup, metric_command
 
@@ -74,8 +75,6 @@ class _Drawing:
         if self.result is not None:
             table = read_result(self.result, name)
         elif compute is not None:
-            from ._progress import show_progress
-
             with show_progress(self.quiet):
                 table = compute()
         picture = draw(table, options)

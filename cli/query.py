@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embstore.base.errors import EmbstoreError, UnknownNameError, UsageError
+from embstore.base.errors import EmbstoreError, UsageError, check_known
 from embstore.base.labels import read_labels
 from embstore.base.messages import as_option, rendered
 
 from . import _options
 from ._errors import refuse, wrapped
-from ._options import open_single, open_stores, option, parameters_of, set_parameters
+from ._options import open_store, open_stores, option, parameters_of, set_parameters
 from ._output import emit, json_text, write
+from ._progress import show_progress
 from ._reading import PlainGroup, made
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ def _query(
 ) -> None:  # fmt: skip
     metric = options.pop("metric")
     intervals, labels = options.pop("intervals", None), options.pop("space_label", None) or ()
-    if intervals not in (None, "columns", "inline"):
-        raise UnknownNameError("layout of intervals", intervals, ("columns", "inline"))
+    check_known("layout of intervals", intervals, ("columns", "inline"))
     is_printed = form in (_options.Format.TABLE, _options.Format.MARKDOWN, _options.Format.LATEX)
     if not is_printed and (intervals == "inline" or labels):
         flag = "--space-label" if "label" in options else "--label"
@@ -76,9 +76,6 @@ def _query(
     if explain:
         _explain(metric, store, options, form, output, cache=not no_cache)
         return
-
-    from ._progress import show_progress
-
     with show_progress(quiet):
         found = open_stores(store).query(metric, cache=not no_cache, **options)
     shown = found.inline_intervals() if intervals == "inline" else found
@@ -91,7 +88,10 @@ def _explain(
 ) -> None:  # fmt: skip
     if form not in (_options.Format.TABLE, _options.Format.JSON, _options.Format.JSONL):
         raise UsageError(f"--explain is written as table (text), json or jsonl, not as {form.value}.")
-    explanation = open_single(store, "--explain").explain_query(metric, cache=cache, **options)
+    names = dict.fromkeys(store or ())
+    if len(names) > 1:
+        raise UsageError(f"--explain is about one store, and --store names {len(names)}. Keep one of them.")
+    explanation = open_store(next(iter(names), None)).explain_query(metric, cache=cache, **options)
     if form is _options.Format.TABLE:
         text = str(explanation)
     else:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from . import _options
 from ._errors import explained
 from ._options import UNITS, IndexMemory, QuietSummary, StoreDir, argument, open_store, option
+from ._progress import show_progress, tell
 
 
 def _arguments(
@@ -41,8 +42,6 @@ def import_(
 ) -> None:
     """Import vectors that were made elsewhere into a space of their own, and index them."""
     with explained("Interrupted. What was imported is kept: run the same command again and it goes on from there."):
-        from ._progress import show_progress, tell
-
         with show_progress(quiet):
             report = open_store(store).import_vectors(**given)
         if not quiet:
@@ -75,8 +74,6 @@ def export(
 ) -> None:
     """Write the vectors of a space to a file or folder in the format of another program."""
     with explained("Interrupted. Nothing was written."):
-        from ._progress import show_progress, tell
-
         with show_progress(quiet):
             report = open_store(store).export(**given)
         if not quiet:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Self, TypeVar
 
-from embstore.base.errors import QueryError, UnknownNameError, UsageError
+from embstore.base.errors import QueryError, UnknownNameError, UsageError, check_known
 from embstore.base.keywords import as_names
 
 _Member = TypeVar("_Member", bound=StrEnum)
@@ -109,8 +109,7 @@ class Template:
     def __post_init__(self) -> None:
         fields = re.findall(r"\{(.*?)\}", self.pattern)
         for field in fields:
-            if field not in ("text", "bos", "eos"):
-                raise UnknownNameError("template field", field, ["text", "bos", "eos"])
+            check_known("template field", field, ["text", "bos", "eos"])
         if fields.count("text") != 1:
             raise UsageError(f"the template {self.pattern!r} must contain {{text}} exactly once.")
 

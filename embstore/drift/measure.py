@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import Float64Array, Positions, Vectors, has_direction, in_threads, slices
+from embstore.base.arrays import Float64Array, Positions, Vectors, in_threads, slices
 from embstore.base.errors import QueryError, UsageError, check_known
 from embstore.base.progress import task
 from embstore.base.space import Layer
+from embstore.metrics.numerics.layer_pairs import zero_ids
 from embstore.metrics.numerics.neighbours import are_equal, n_shared
 from embstore.query.layer_data import StoredLayer, neighbours_of
 from embstore.query.lookup import Query
@@ -93,13 +94,8 @@ class Sides:
 
     def zero_ids(self) -> Ids:
         """Return the ids of the items whose vector is zero in one of the layers, ascending."""
-        parts = [np.empty(0, np.int64)]
-        summaries = [self.catalog.summaries(card.space) for card in self.cards]
-        for side, layer in self.places:
-            if summaries[side][layer.id].n_zero:
-                data = StoredLayer(self.catalog, self.cards[side], layer)
-                parts += data.map_with_ids(lambda ids, block: ids[~has_direction(block)])
-        return np.unique(np.concatenate(parts))
+        layers = (StoredLayer(self.catalog, self.cards[side], layer) for side, layer in self.places)
+        return np.unique(np.concatenate([zero_ids(layer) for layer in layers]))
 
 
 def find_sides(

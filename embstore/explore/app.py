@@ -7,8 +7,7 @@ import hmac
 import inspect
 import ipaddress
 import json
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embstore.base.errors import EmbstoreError, UsageError
 from embstore.base.messages import written_as
@@ -28,12 +28,6 @@ from embstore.explore import maps, questions
 from embstore.explore.items import Reading, SpaceItems, read_items
 from embstore.explore.rendering import as_field, to_json
 from embstore.explore.workers import Cancelled, Workers
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LARGEST_BODY = 2_000_000
 _POLICY = (
@@ -112,7 +106,7 @@ def _is_address(host: str) -> bool:
 class Guard:
     """ASGI middleware that refuses what does not come from the page, and sets the headers of each response."""
 
-    def __init__(self, app: App, door: Door, report: Callable[[str], None]) -> None:
+    def __init__(self, app: ASGIApp, door: Door, report: Callable[[str], None]) -> None:
         self._app, self._door, self._report = app, door, report
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -207,7 +201,7 @@ class Explorer:
             for file in files("embstore.explore").joinpath("static").iterdir()
             if file.name.rpartition(".")[2] in _TYPES
         }
-        self._kept: OrderedDict[str, Any] = OrderedDict()
+        self._kept: dict[str, Any] = {}  # in the order of their last use
         self._fingerprint: str | None = None
 
     def routes(self) -> list[tuple[str, str, Answer]]:
@@ -291,14 +285,11 @@ class Explorer:
 
     async def _keep(self, key: str, make: Callable[[], Awaitable[Any]]) -> Any:
         """Return a value that was kept under a key, else make and keep it; the least used ones are forgotten."""
-        kept = self._kept
-        if key not in kept:
-            made = await make()
-            kept[key] = made
-            while len(kept) > _KEPT:
-                kept.popitem(last=False)
-        kept.move_to_end(key)
-        return kept[key]
+        made = self._kept.pop(key) if key in self._kept else await make()
+        self._kept[key] = made
+        if len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
+        return made
 
 
 def _answering(answer: Answer, report: Callable[[str], None]) -> Answer:

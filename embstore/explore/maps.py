@@ -13,13 +13,13 @@ from embstore.base.errors import UnknownNameError
 from embstore.base.space import Layer
 from embstore.base.table import Row
 from embstore.explore.items import SQL_LIMITS, Reading, SpaceItems, card_of, layer_names, read_items, sample_where
-from embstore.explore.rendering import command, python, to_json
+from embstore.explore.rendering import calls, to_json
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.query.layer_data import StoredLayer
 from embstore.query.layer_maps import shared_basis
 from embstore.query.lookup import Embed, look_up, missing_query_notes, parse_queries
 from embstore.query.map_methods import SharedBasis, kept_of_some
-from embstore.query.request import Selection, WordList, word_list
+from embstore.query.request import Selection, word_list
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.files.maps import read_map
@@ -78,15 +78,19 @@ def commands_of(store: Reading, space: str, name: str = "", folder: Path | None 
         options["seed"] = rows[0]["seed"] or None
         together = rows[-1]["fitted_on"]
         options["layers"] = ",".join(together) if len(together) < len(layer_names(store, space)) else None
-    options = {"spaces": [space], **options}
-    return {"command": command("map", folder, options), "python": python("map", folder, options)}
+    return calls("map", folder, {"spaces": [space], **options})
 
 
 def stored_maps(store: Reading) -> dict[str, dict[str, list[Row]]]:
     """Return space → name → rows of :meth:`Store.maps`, one for each layer, of current maps, t-SNE before others."""
     found: dict[str, dict[str, list[Row]]] = {}
     rows = [row for row in store.maps() if row["state"] == "current"]
-    for row in sorted(rows, key=_order):
+
+    def order(row: Row) -> tuple[bool, bool, int, int, int, int]:
+        n = len(row["fitted_on"]) if row["method"] == "pca" else 0
+        return row["words"] is not None, row["method"] != "tsne", row["sample"] or 0, row["seed"], -n, row["layer"]
+
+    for row in sorted(rows, key=order):
         settings = [f"{key} {row[key]}" for key in ("where", "words", "sample", "seed") if row[key]]
         if row["words"] and len({each["words_sha256"] for each in rows if each["words"] == row["words"]}) > 1:
             settings.append(f"list {row['words_sha256'][:8]}")  # a file that has changed since
@@ -95,11 +99,6 @@ def stored_maps(store: Reading) -> dict[str, dict[str, list[Row]]]:
             name = ", ".join([f"stored {row['method']}", *layers, *settings])
             found.setdefault(row["space"], {}).setdefault(name, []).append(row)
     return found
-
-
-def _order(row: Row) -> tuple[bool, bool, int, int, int, int]:
-    n_together = len(row["fitted_on"]) if row["method"] == "pca" else 0
-    return row["words"] is not None, row["method"] != "tsne", row["sample"] or 0, row["seed"], -n_together, row["layer"]
 
 
 def _mapped_together(row: Row, rows: Sequence[Row]) -> list[tuple[str, ...]]:
@@ -222,20 +221,15 @@ def place(
         together, selection = "all", Selection(sample_where(store.catalog.count(space)))
     else:
         together = ",".join(rows[-1]["fitted_on"])
-        of_map = {name: rows[0][name] for name in ("where", "sample", "seed")}
-        selection = Selection(**of_map, limits=SQL_LIMITS, words=_words_of(store, space, rows))
+        of_map, words = {name: rows[0][name] for name in ("where", "sample", "seed")}, None
+        if rows[0]["words"]:  # the list itself is not stored
+            ids = np.unique(np.concatenate([ids for ids, _ in _stored_points(store, space, rows)]))
+            words = word_list([item.text for item in store.catalog.items(ids.tolist()).values()])
+        selection = Selection(**of_map, limits=SQL_LIMITS, words=words)
     basis = _basis(store.catalog, space, together, selection)
     fitted_on = card.layers.select(together).members
     exact = [basis.position(fitted_on.index(layer), vectors[layer.id]) for layer in layers]
     return {"places": [None if found is None else found.tolist() for found in exact], "is_exact": True}
-
-
-def _words_of(store: Reading, space: str, rows: list[Row]) -> WordList | None:
-    """Return the words whose items are on a stored map; None if it is of no list of words."""
-    if not rows[0]["words"]:
-        return None
-    ids = np.unique(np.concatenate([ids for ids, _ in _stored_points(store, space, rows)]))
-    return word_list([item.text for item in store.catalog.items(ids.tolist()).values()])
 
 
 def _vectors(

@@ -22,8 +22,9 @@ from embstore.base.table import Table
 from embstore.base.text import N_TOKENS
 from embstore.explore.items import MOST, SQL_LIMITS, Reading, SpaceItems, card_of, layer_names, read_items
 from embstore.explore.maps import item_vectors, stored_maps
-from embstore.explore.rendering import command, python, shortened
+from embstore.explore.rendering import calls, command, python, shortened
 from embstore.index import unit_vectors
+from embstore.metrics import all_metrics, get_metric
 from embstore.query.request import SETS
 from embstore.storage.files.card import Card
 from embstore.storage.files.item_columns import is_token_column, joined_items
@@ -63,10 +64,7 @@ def neighbours(
     texts = [text] if text else []
     given = {name: value for name, value in arguments.items() if value is not None}
     found = store.neighbours(texts, **given, **asdict(SQL_LIMITS))
-    return table_json(found) | {
-        "command": command("neighbours", store.path, arguments, tuple(texts)),
-        "python": python("neighbours", store.path, arguments, *texts),
-    }
+    return table_json(found) | calls("neighbours", store.path, arguments, *texts)
 
 
 def metric(
@@ -126,8 +124,7 @@ def sql(store: Reading, *, select: str) -> dict[str, Any]:
     shown = [{str(i): shortened(value) for i, value in enumerate(row)} for row in rows[:SQL_ROWS]]
     return {
         "columns": columns, "types": [str(kind) for kind in relation.types], "rows": shown,
-        "is_cut": len(rows) > SQL_ROWS, "limit": SQL_ROWS,
-        "command": command("sql", store.path, {}, (select,)), "python": python("sql", store.path, {}, select),
+        "is_cut": len(rows) > SQL_ROWS, "limit": SQL_ROWS, **calls("sql", store.path, {}, select),
     }  # fmt: skip
 
 
@@ -154,10 +151,7 @@ def residuals(store: Reading, dataset: str, space: str, layer: str) -> dict[str,
     found = store.sql(_pairs_select(dataset, card, layer, ", count(*) OVER () AS n"))
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
     n, select = [row.pop("n") for row in rows], _pairs_select(dataset, card, layer)
-    return {
-        "rows": rows, "n": n[0] if n else 0, "total": total, "command": command("sql", store.path, {}, (select,)),
-        "python": python("sql", store.path, {}, select),
-    }  # fmt: skip
+    return {"rows": rows, "n": n[0] if n else 0, "total": total} | calls("sql", store.path, {}, select)
 
 
 def _pairs_select(dataset: str, card: Card, layer: str, more: str = "") -> str:
@@ -183,32 +177,24 @@ def overview(store: Reading) -> dict[str, Any]:
     columns = sorted(name for name in names if not is_token_column(name))
     if len(columns) < len(names):  # numbers of tokens have one name in all spaces
         columns.append(N_TOKENS)
+    samples = {space: MOST if store.catalog.count(space) > MOST else None for space in cards}
+    compared = [metric for metric in all_metrics()[0].values() if metric.needs == "layers"]
+    distances = [column for metric in compared for column in metric.columns if column.is_distance]
     return {
         "path": str(store.path), "name": store.path.resolve().name or str(store.path), "fingerprint": _hash(info),
         "spaces": [
             dict(row) | {"layer_names": list(cards[row["space"]].layers.names)} for row in info if row["space"] in cards
         ],
         "datasets": catalog.datasets(), "columns": columns, "most_items": MOST,
-        "map_commands": {space: _map_command(store, space) for space in cards},
+        "map_commands": {  # which keep more neighbours than principal components do
+            space: command("map", store.path, {"method": "tsne", "spaces": [space], "sample": sample})
+            for space, sample in samples.items()
+        },
         "maps": {space: list(named) for space, named in stored_maps(store).items()},
         "metrics": [{name: row[name] for name in ("name", "help", "needs")} for row in metrics],
-        "distances": _distances(),
+        "distances": {column.name: column.maximum for column in distances},
         "notes": [*info.notes, *metrics.notes], "can_plot": find_spec("vl_convert") is not None,
     }  # fmt: skip
-
-
-def _distances() -> dict[str, float | None]:
-    """Return the largest value of each column that is a distance of layers."""
-    from embstore.metrics import all_metrics
-
-    compared = [metric for metric in all_metrics()[0].values() if metric.needs == "layers"]
-    return {column.name: column.maximum for metric in compared for column in metric.columns if column.is_distance}
-
-
-def _map_command(store: Reading, space: str) -> str:
-    """Return the command that stores a map of a space that keeps more neighbours than principal components do."""
-    sample = MOST if store.catalog.count(space) > MOST else None
-    return command("map", store.path, {"method": "tsne", "spaces": [space], "sample": sample})
 
 
 def _hash(info: Table) -> str:
@@ -218,13 +204,11 @@ def _hash(info: Table) -> str:
 
 def metric_form(store: Reading, name: str) -> dict[str, Any]:
     """Return the declaration of a metric in the words of the page: formula, estimator, columns, parameters."""
-    declared = store.explain(name).to_dict()
-    return {**declared, "parameters": [{**each, "help": _field_help(each)} for each in declared["parameters"]]}
-
-
-def _field_help(parameter: Mapping[str, Any]) -> str:
-    text = parameter["help"]
-    return f"{text} Several: with commas." if parameter["repeatable"] and "commas" not in text else text
+    declared: dict[str, Any] = store.explain(name).to_dict()
+    for parameter in declared["parameters"]:
+        if parameter["repeatable"] and "commas" not in parameter["help"]:
+            parameter["help"] += " Several: with commas."
+    return declared
 
 
 def inventory(store: Reading) -> dict[str, Any]:
@@ -233,8 +217,7 @@ def inventory(store: Reading) -> dict[str, Any]:
     skipped = store.skipped()
     return {
         "cards": cards, "skipped": [dict(row) for row in skipped.rows[:_SKIPPED_SHOWN]],
-        "skipped_columns": list(skipped.columns), "n_skipped": len(skipped),
-        "command": command("info", store.path, {}), "python": python("info", store.path, {}),
+        "skipped_columns": list(skipped.columns), "n_skipped": len(skipped), **calls("info", store.path, {}),
     }  # fmt: skip
 
 
@@ -319,7 +302,6 @@ def _axis(
     store: Reading, space: str, layer: str, items: SpaceItems, positive: list[str], negative: list[str]
 ) -> dict[str, Any]:
     """Return the cosine of each item with the axis between two poles of words, as the metric ``axis`` does."""
-    from embstore.metrics import get_metric
     from embstore.metrics.axis import cosines_with, find_axis
     from embstore.query.inputs import word_sets
     from embstore.query.layer_data import StoredLayer
@@ -340,16 +322,10 @@ def _change(store: Reading, space: str, layer: str, items: SpaceItems) -> dict[s
     if at == 0:
         raise UsageError("colour by change compares a layer with the one below: choose a layer above the first.")
     below, above = (item_vectors(store, space, name, items) for name in (names[at - 1], names[at]))
-    found = 1 - _cosines_of_rows(below, above)
-    return _numbers(f"1 − cosine of layers {names[at - 1]} and {names[at]}", found)
-
-
-def _cosines_of_rows(a: "NDArray[np.float32]", b: "NDArray[np.float32]") -> "NDArray[np.float64]":
-    """Return the cosine of each row of two arrays (n, dim), computed in float64; NaN where one of the two is zero."""
-    dots = np.concatenate([np.vecdot(*rows) for rows in zip(in_float64(a), in_float64(b), strict=True)])
-    norms = np.sqrt(square_norms(a) * square_norms(b))
-    cosines: NDArray[np.float64] = np.divide(dots, norms, out=np.full(len(dots), np.nan), where=norms > 0)
-    return cosines.clip(-1, 1)
+    dots = np.concatenate([np.vecdot(*rows) for rows in zip(in_float64(below), in_float64(above), strict=True)])
+    norms = np.sqrt(square_norms(below) * square_norms(above))
+    cosines = np.divide(dots, norms, out=np.full(len(dots), np.nan), where=norms > 0)  # NaN where one is zero
+    return _numbers(f"1 − cosine of layers {names[at - 1]} and {names[at]}", 1 - cosines.clip(-1, 1))
 
 
 def _column(store: Reading, space: str, items: SpaceItems, column: str) -> dict[str, Any]:

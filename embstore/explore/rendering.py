@@ -56,6 +56,11 @@ def python(method: str, path: Path, arguments: Mapping[str, Any], *positional: A
     return f"embstore.Store({str(path)!r}).{method}({', '.join(given)})"
 
 
+def calls(verb: str, path: Path, arguments: Mapping[str, Any], *positional: str) -> dict[str, str]:
+    """Return a command, and the line of Python that does the same."""
+    return {"command": command(verb, path, arguments, positional), "python": python(verb, path, arguments, *positional)}
+
+
 def to_json(value: Any) -> bytes:
     """Return a value as strict JSON: integers beyond 2^53 as strings, numbers that are not finite as null."""
     return json.dumps(_plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()

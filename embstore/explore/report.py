@@ -109,14 +109,12 @@ def report(
         sections += _drift(store, info)
         computing.finish("drift")
     commands = {space: commands_of(store, space, folder=_folder(store)) for space in info["space"]}
-    maps = [_map(store, space, own) for space, own in commands.items()]
+    maps = []
+    for space, own in commands.items():
+        found = find_map(store, space)
+        kept = kept_now(store, space) if found.kept is None else found.kept
+        maps.append(pack(replace(found, kept=kept), own))
     return _page(name, sections, maps, [own["command"] for own in commands.values()])
-
-
-def _map(store: Reading, space: str, commands: Mapping[str, str]) -> bytes:
-    """Return the packed map of a space: a stored one, or principal components, with the shares that it keeps."""
-    found = find_map(store, space)
-    return pack(found if found.kept is not None else replace(found, kept=kept_now(store, space)), commands)
 
 
 def _drift(store: Reading, info: Table) -> Iterator[Section]:

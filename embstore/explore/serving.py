@@ -10,7 +10,6 @@ import time
 import webbrowser
 from collections.abc import Callable
 from threading import Thread
-from types import TracebackType
 from typing import Self
 
 from embstore.base.errors import UsageError
@@ -82,9 +81,7 @@ class Server:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def __repr__(self) -> str:

@@ -12,9 +12,9 @@ from embstore.metrics.data import Contexts
 from embstore.metrics.declaration import Column, Ids, LayerData, Metric, Parameter, Result
 from embstore.metrics.numerics.differences import holm
 from embstore.metrics.numerics.linear_algebra import unit_rows
+from embstore.metrics.numerics.statistics import random_splits
 
 _COLUMNS = ("apd", "within", "apd_change", "prt", "p", "p_holm", "n_1", "n_2")
-_BATCH_VALUES = 1 << 22
 
 
 def change(
@@ -85,12 +85,9 @@ def _compare(
     values: Result = {"apd": apd, "within": within, "apd_change": change}
     if not permutations:
         return values, None
-    rng = np.random.default_rng(seed)
-    n_large, size = 0, max(1, _BATCH_VALUES // max(n, units.shape[1]))
-    for start in range(0, permutations, size):
-        chosen = np.zeros((min(size, permutations - start), n))
-        chosen[:, :n_2] = 1
-        between, inside = _distances(units, rng.permuted(chosen, axis=1))
+    n_large = 0
+    for chosen in random_splits(n, n_2, permutations, seed):
+        between, inside = _distances(units, chosen)
         n_large += int((between - inside >= change - 1e-12 * n).sum())
     return values, (n_large + 1) / (permutations + 1)
 

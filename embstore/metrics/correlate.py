@@ -1,11 +1,9 @@
 """Correlate a column of the items with a value of each item's vector, by rank and linearly."""
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import Float64Array, cosine_error, rounding_error_bound
+from embstore.base.arrays import Float64Array, cosine_error, rounding_error_bound, square_norms
 from embstore.metrics.axis import POLES, cosines_with, find_axis, in_order
 from embstore.metrics.data import Contexts, ItemColumn, Words
 from embstore.metrics.declaration import Block, Column, Ids, LayerData, Metric, NotComputable, Parameter, Result, Scored
@@ -13,14 +11,12 @@ from embstore.metrics.numerics.differences import Scores
 from embstore.metrics.numerics.groups import BATCH_BYTES
 from embstore.metrics.numerics.linear_algebra import unit_rows
 from embstore.metrics.numerics.neighbours import TIED, find_nearest
-from embstore.metrics.numerics.statistics import fisher_interval, pearson, percentile_interval, resampled_spearman
-from embstore.metrics.numerics.statistics import ranks as ranks_of
+from embstore.metrics.numerics.statistics import fisher_interval, pearson
 from embstore.metrics.significance import TEST, VERSUS
 
 ItemValues = tuple[Ids, Float64Array, Float64Array]
 """Item ids (n,), ascending; the value of each, NaN where it is undefined; and bounds on their rounding errors, (n,)."""
 
-MIN_INTERVAL_ITEMS = 10  # as of similarity
 MAX_BOOTSTRAP_ITEMS = 10_000
 """Number of items above which the interval is computed by a formula: the bootstrap would take seconds a layer."""
 SELF_SIMILARITY = "self-similarity"
@@ -77,29 +73,22 @@ def correlate(
     }  # fmt: skip
     if value == "hubness":
         result["k"] = min(k, max(len(ids) - 1, 1))
-    x, y, errors = values[usable], other[usable], all_errors[usable]
-    if reason := _why_uncorrelated(x, y, errors, value):
+    scores = Scores(ids[usable], values[usable], "spearman", other[usable], all_errors[usable])
+    nouns = "items have both values", f"the items' values of {value}", "the values of the column"
+    if reason := scores.why_undefined(*nouns):
         return result | {"reason": reason}
-    rho = pearson(ranks_of(x, errors), ranks_of(y))
-    result |= {"pearson": pearson(x, y), "spearman": rho, "reason": None}
-    scores = Scores(ids[usable], x, "spearman", y, errors)
-    if resamples == 0:
-        return Scored(result | {"reason": "interval: not asked for (resamples 0)"}, scores)
-    if n < MIN_INTERVAL_ITEMS:
-        return Scored(result | {"reason": f"interval: fewer than {MIN_INTERVAL_ITEMS} items"}, scores)
-    if n > MAX_BOOTSTRAP_ITEMS:
+    rho = scores.value
+    result |= {"pearson": pearson(values[usable], other[usable]), "spearman": rho, "reason": None}
+    if resamples and n > MAX_BOOTSTRAP_ITEMS:
         low, high = fisher_interval(rho, n)
         return Scored(result | {"low": low, "high": high}, scores)
-    resampled = resampled_spearman(x, y, resamples, seed, errors)
-    low_high = percentile_interval(resampled)
-    row = result | {"low": low_high[0], "high": low_high[1], "seed": seed}
-    return Scored(row, replace(scores, known=resampled))
+    return scores.with_interval(result, resamples, seed, "items")
 
 
 def _values(data: LayerData, value: str, contexts: Contexts | None, k: int) -> ItemValues:
     """Return the value of each item, with bounds on their rounding errors; raise NotComputable if there are none."""
     if value == "norm":
-        ids, norms = in_order(data.map_with_ids(lambda ids, block: (ids, _norms(block))))
+        ids, norms = in_order(data.map_with_ids(lambda ids, block: (ids, np.sqrt(square_norms(block)))))
         return ids, norms, rounding_error_bound(data.dim, np.float64) * norms
     if value == "hubness":
         return _k_occurrences(data, k)
@@ -107,15 +96,6 @@ def _values(data: LayerData, value: str, contexts: Contexts | None, k: int) -> I
         return _cosines_to_mean(data)
     assert contexts is not None
     return _self_similarities(data, contexts)
-
-
-def _why_uncorrelated(x: Float64Array, y: Float64Array, errors: Float64Array, value: str) -> str | None:
-    """Return the reason why values x, exact to ``errors``, and a column y have no correlation; None if they have."""
-    if len(x) < 2:
-        return "fewer than two items have both values"
-    if x.max() - x.min() <= errors[x.argmax()] + errors[x.argmin()]:
-        return f"the items' values of {value} are all equal"
-    return "the values of the column are all equal" if np.ptp(y) == 0 else None
 
 
 def _cosines_to_mean(data: LayerData) -> ItemValues:
@@ -201,12 +181,6 @@ class _Words:
         totals_without = np.vecdot(chosen, self.totals[rows[used]]) - np.vecdot(chosen, chosen)
         values[used] = (totals_without / (self.counts[rows[used]] - 1)).clip(-1, 1)
         return ids, values
-
-
-def _norms(block: Block) -> Float64Array:
-    wide = block.astype(np.float64)
-    lengths: Float64Array = np.sqrt(np.vecdot(wide, wide))
-    return lengths
 
 
 METRICS = (

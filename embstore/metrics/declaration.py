@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.chart import Chart, ChartKind
-from embstore.base.errors import EmbstoreError, UnknownNameError, UsageError
+from embstore.base.errors import EmbstoreError, UnknownNameError, UsageError, check_known
 from embstore.base.messages import PLURALS
 from embstore.base.space import Unit, same_spelling
 from embstore.base.summary import Summary
@@ -201,9 +201,8 @@ class Parameter:
         value = self._plain(value)
         if isinstance(value, str):
             value = same_spelling(value, self.choices)
-        for choice in value if self.kind is tuple else (value,):
-            if self.choices and choice not in self.choices:
-                raise UnknownNameError(self.name, str(choice), self.choices)
+        for choice in (value if self.kind is tuple else (value,)) if self.choices else ():
+            check_known(self.name, str(choice), self.choices)
         if self.kind is int and (not isinstance(value, int) or isinstance(value, bool)):
             raise UsageError(f"{self.name} must be a whole number, not {value!r}.")
         if self.kind is float and (not isinstance(value, int | float) or isinstance(value, bool)):

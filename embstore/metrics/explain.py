@@ -115,7 +115,11 @@ class Explanation:
             "units": [unit.value for unit in metric.units],
             "version": metric.version,
             "package": metric.package,
-            "columns": [_column(column) for column in self._columns],
+            "columns": [
+                {name: getattr(column, name) for name in ("name", "type", "minimum", "maximum", "unit")}
+                | {"key": column.is_key, "help": rendered(column.help)}
+                for column in self._columns
+            ],
             "parameters": [_parameter(metric, parameter) for parameter in metric.parameters],
             "seeded": metric.is_seeded,
             "cache": self.cache.to_dict() if isinstance(self.cache, CacheState) else None,
@@ -159,11 +163,6 @@ def metavar_of(parameter: Parameter) -> str:
     if parameter.kind is bool:
         return ""
     return parameter.metavar or "|".join(parameter.choices) or {int: "N", float: "X"}.get(parameter.kind, "TEXT")
-
-
-def _column(column: Column) -> dict[str, Any]:
-    limits = {"minimum": column.minimum, "maximum": column.maximum, "unit": column.unit}
-    return {"name": column.name, "type": column.type, **limits, "key": column.is_key, "help": rendered(column.help)}
 
 
 def _parameter(metric: Metric, parameter: Parameter) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base.arrays import rounding_error_bound
-from embstore.base.summary import in_float64
+from embstore.base.arrays import rounding_error_bound, square_norms
 from embstore.metrics.declaration import N_ZERO, Column, LayerData, Metric, Parameter, Value
 
 _MIN_RESOLVED = 1e-4  # share of the squared mean from which a variance is precise enough as a difference of sums
@@ -64,7 +63,7 @@ def _std(data: LayerData, mean: float) -> float:
 
 def _deviations(block: NDArray[np.floating], mean: float) -> tuple[float, float]:
     """Return Σ(‖x‖ − mean) and Σ(‖x‖ − mean)² of a block."""
-    deviations = np.concatenate([np.sqrt(np.vecdot(x, x)) for x in in_float64(block)]) - mean
+    deviations = np.sqrt(square_norms(block)) - mean
     return float(deviations.sum()), float(deviations @ deviations)
 
 

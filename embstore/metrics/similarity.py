@@ -17,16 +17,12 @@ from embstore.metrics.declaration import (
     NotComputable,
     Parameter,
     Result,
-    Scored,
 )
-from embstore.metrics.numerics.differences import Scores
+from embstore.metrics.numerics.differences import MIN_INTERVAL_UNITS, Scores
 from embstore.metrics.numerics.linear_algebra import unit_rows
-from embstore.metrics.numerics.statistics import pearson, percentile_interval, resampled_spearman
-from embstore.metrics.numerics.statistics import ranks as ranks_of
+from embstore.metrics.numerics.statistics import pearson
 from embstore.metrics.significance import RESAMPLE, TEST, VERSUS
 
-# With fewer pairs, so few resamples are distinct that the ends of the interval lie on a coarse grid.
-MIN_INTERVAL_PAIRS = 10
 NO_TEXTS = (
     "the stored dataset has no score_text, the scores as they stand in its file; stsb-wolfe2022 has them: "
     "⦃embstore build stsb-wolfe2022⦄"
@@ -77,30 +73,13 @@ def similarity(
     positions = np.flatnonzero(usable)
     if missing == "error" and n < total:
         return result | {"reason": f"{total - n} of {total} pairs have no cosine or no score (missing: error)"}
-    rounding = cosine_error(data.dim)
-    if reason := _why_uncorrelated(x, y, rounding):
+    scores = Scores(positions, x, "spearman", y, cosine_error(data.dim), (pairs.left[usable], pairs.right[usable]))
+    if reason := scores.why_undefined("pairs with a cosine and a score", "the cosines", "the scores"):
         return result | {"reason": reason}
     result |= {"pearson": pearson(x, y), "reason": None}
     if texts is not None:
-        x, y, rounding = text_codes(x), text_codes(texts[usable]), 0.0
-    result["spearman"] = pearson(ranks_of(x, rounding), ranks_of(y))
-    scores = Scores(positions, x, "spearman", y, rounding, (pairs.left[usable], pairs.right[usable]))
-    if resamples == 0:
-        return Scored(result | {"reason": "interval: not asked for (resamples 0)"}, scores)
-    if n < MIN_INTERVAL_PAIRS:
-        return Scored(result | {"reason": f"interval: fewer than {MIN_INTERVAL_PAIRS} pairs"}, scores)
-    resampled = resampled_spearman(x, y, resamples, seed, rounding)
-    low, high = percentile_interval(resampled)
-    return Scored(result | {"low": low, "high": high, "seed": seed}, replace(scores, known=resampled))
-
-
-def _why_uncorrelated(x: Float64Array, y: Float64Array, error: float) -> str | None:
-    """Return the reason why the correlation of cosines x, exact to ``error``, and scores y is undefined, else None."""
-    if len(x) < 2:
-        return "fewer than two pairs with a cosine and a score"
-    if np.ptp(x) <= 2 * error:
-        return "the cosines are all equal"
-    return "the scores are all equal" if np.ptp(y) == 0 else None
+        scores = replace(scores, values=text_codes(x), gold=text_codes(texts[usable]), error=0.0)
+    return scores.with_interval(result | {"spearman": scores.value}, resamples, seed, "pairs")
 
 
 def text_codes(values: Float64Array | NDArray[np.str_]) -> Float64Array:
@@ -170,7 +149,7 @@ METRICS = (
         "numbers. n, total and coverage say how many pairs that is. Pairs with a zero vector are left out and "
         "counted. The interval is the 95 % percentile bootstrap: pairs drawn with replacement, each resample ranked "
         "anew, the same resamples for each layer. It is of the sampling of pairs, which share words, and so is "
-        f"somewhat too narrow; it needs {MIN_INTERVAL_PAIRS} pairs. Cosines that differ by no more than their rounding "
+        f"somewhat too narrow; it needs {MIN_INTERVAL_UNITS} pairs. Cosines that differ by no more than their rounding "
         "errors share a rank. The variant ranks = text is what scipy.stats.spearmanr makes of a list of numbers "
         "and one of strings, as in the code of Wolfe & Caliskan (2022): both are ranked letter by letter, so that 4 "
         "and 4.0 differ, negative cosines run backwards and 1e-06 is above 0.5. spearman and its interval are of these "

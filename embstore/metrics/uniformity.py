@@ -4,9 +4,9 @@ from functools import partial
 
 import numpy as np
 
-from embstore.base.arrays import in_threads
+from embstore.base.arrays import has_direction, in_threads
 from embstore.base.space import Unit
-from embstore.base.summary import Float64Array, in_float64
+from embstore.base.summary import Float64Array
 from embstore.metrics.data import Ids, Pairs
 from embstore.metrics.declaration import (
     DATASET,
@@ -39,7 +39,7 @@ def uniformity(data: LayerData, *, t: float = 2.0) -> Result:
         ``uniformity`` in [−4t, 0], lower for more even vectors, or None with ``reason``; ``n``, ``n_zero`` zero vectors
         omitted, and ``reason``.
     """
-    parts = list(data.map_with_ids(_nonzero_ids))
+    parts = list(data.map_with_ids(lambda ids, block: (ids[has_direction(block)], len(ids))))
     ids = np.sort(np.concatenate([np.empty(0, np.int64), *(nonzero for nonzero, _ in parts)]))
     n = len(ids)
     result: Result = {"n": n, "n_zero": sum(size for _, size in parts) - n}
@@ -47,12 +47,6 @@ def uniformity(data: LayerData, *, t: float = 2.0) -> Result:
         return result | {"uniformity": None, "reason": "fewer than two non-zero vectors"}
     value = _log_total(data, ids, t) - 2 * t - np.log(n * (n - 1) / 2)
     return result | {"uniformity": min(0.0, float(value)), "reason": None}
-
-
-def _nonzero_ids(ids: Ids, block: Block) -> tuple[Ids, int]:
-    """Return the ids of the non-zero vectors of a block, and its number of vectors."""
-    squares = np.concatenate([np.vecdot(wide, wide) for wide in in_float64(block)])
-    return ids[squares > 0], len(ids)
 
 
 def _log_total(data: LayerData, ids: Ids, t: float) -> float:

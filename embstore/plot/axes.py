@@ -222,7 +222,8 @@ def layer_encoding(axis: LayerAxis, width: float, style: Style, title: str = "la
 def step_encoding(steps: Sequence[int], width: float, style: Style, title: str, kind: str) -> dict[str, Any]:
     """Return the Vega-Lite encoding of numbers along the x axis: ``linear``, ``log`` or, with 0 on it, ``symlog``."""
     low, high = min(steps), max(steps)
-    ticks = {"log": steps, "symlog": _powers(high)}.get(kind) or ValueScale.covering([low, high]).ticks
+    powers = [0.0, *(10.0**power for power in range(math.floor(math.log10(max(high, 1))) + 1))]
+    ticks = {"log": steps, "symlog": powers}.get(kind) or ValueScale.covering([low, high]).ticks
     ticks = [int(tick) for tick in ticks if low <= tick <= high and tick == int(tick)] or [low]
     ticks = [ticks[at] for at in thin_out([f"{tick:,}" for tick in ticks], width, style.size)]
     room = 0.5 if low == high else 0.02 * (high - low)
@@ -231,11 +232,6 @@ def step_encoding(steps: Sequence[int], width: float, style: Style, title: str, 
     axis = {"title": _title_lines(title, width, style), "values": ticks, "grid": False, "labelOverlap": False,
             "format": ",d"}  # fmt: skip
     return {"field": "place", "type": "quantitative", "scale": scale, "axis": axis}
-
-
-def _powers(high: float) -> list[float]:
-    """Return 0 and the powers of ten up to a number."""
-    return [0.0, *(10.0**power for power in range(math.floor(math.log10(max(high, 1))) + 1))]
 
 
 def band_encoding(

@@ -342,7 +342,7 @@ def _bars(request: Request, rows: Sequence[Row], title: str, width: float, scale
     y = request.y(scale, "from", height)
     rank = {
         "field": "rank", "type": "ordinal", "scale": {**request.shades(n_bars), "domain": [*range(1, n_bars + 1)]},
-        "legend": {"title": "rank", "values": _some(n_bars)},
+        "legend": {"title": "rank", "values": sorted({round(1 + at * (n_bars - 1) / 9) for at in range(10)})},
     }  # fmt: skip
     tooltip = fields_of("layer_name", "rank", "name", value)
     layers: list[dict[str, Any]] = [
@@ -362,11 +362,6 @@ def _bars(request: Request, rows: Sequence[Row], title: str, width: float, scale
             "encoding": {"x": x, "y": {**y, "field": "middle"}, "text": {"field": "name"}, "color": tint},
         })  # fmt: skip
     return request.panel((inner, height), data, layers, title, width)
-
-
-def _some(n: int) -> list[int]:
-    """Return at most ten whole numbers from 1 to n, the first and the last among them."""
-    return sorted({round(1 + at * (n - 1) / 9) for at in range(10)})
 
 
 def strip_panels(request: Request) -> tuple[list[Panel], list[str]]:

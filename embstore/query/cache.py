@@ -178,7 +178,7 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
         except OSError as error:
             raise UncachedError(f"a dataset cannot be read: {error}") from error
     if metric.needs in ("column", "labels") or {values.get("block"), values.get("group")} != {None}:
-        hashes["columns"] = _columns(catalog)
+        hashes["columns"] = hash_of([*catalog.item_tables, _installed("wordfreq")])  # what columns are made from
     if metric.name in ("clusters", "probe"):
         hashes["scikit-learn"] = hash_of([minor_version(_installed("scikit-learn"))])
     for name, value in values.items():
@@ -198,11 +198,6 @@ def _file_hash(file: str | os.PathLike[str]) -> str:
             return hashlib.file_digest(data, "sha256").hexdigest()
     except OSError as error:
         raise UncachedError(f"{os.fspath(file)} cannot be read: {error.strerror}") from error
-
-
-def _columns(catalog: Catalog) -> str:
-    """Return a hash of what columns of items are made from: their tables, the items, and the package wordfreq."""
-    return hash_of([*catalog.item_tables, _installed("wordfreq")])
 
 
 def _installed(package: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -48,7 +48,9 @@ TESTS = {
     ("p_holm", None): ("holm1979",), ("test", "williams"): ("williams1959", "steiger1980"),
     ("test", "steiger"): ("steiger1980",), ("calibrated", None): ("groger2026",),
 }  # fmt: skip
-_SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "{": r"\{", "}": r"\}"}
+_SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_IN_TEX = _SPECIAL | {char: f"\\{char}" for char in "{}#$%&_"}
+_IN_URL = {char: f"%{ord(char):02X}" for char in "{}\\"}
 _ENTRY = re.compile(r"@\w+\{([^,]+),\n.*?\n\}\n", re.DOTALL)
 
 
@@ -277,12 +279,5 @@ def _entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
 
 def _escaped(fields: Mapping[str, str]) -> dict[str, str]:
     """Escape TeX's special characters in the fields of an entry; in a URL only braces and backslashes, as %XX."""
-    return {name: _url(value) if name == "url" else _tex(value) for name, value in fields.items()}
-
-
-def _url(address: str) -> str:
-    return "".join(f"%{ord(char):02X}" if char in "{}\\" else char for char in address)
-
-
-def _tex(text: Iterable[str]) -> str:
-    return "".join(_SPECIAL.get(char, f"\\{char}" if char in "#$%&_" else char) for char in text)
+    tables = {name: _IN_URL if name == "url" else _IN_TEX for name in fields}
+    return {name: "".join(tables[name].get(char, char) for char in value) for name, value in fields.items()}

@@ -47,8 +47,11 @@ def compute_layers(
             for at, case in enumerate(cases)
             for row in _compute(catalog, request, group_data, case, layer, data)
         )
-        if "text" in request.metric.types and rows:
-            rows = _with_texts(catalog, rows)
+        if "text" in request.metric.types and rows:  # of items that rows name by their ids
+            items = catalog.items([row["item_id"] for row in rows if row["item_id"] is not None])
+            rows = tuple(
+                row | {"text": items[row["item_id"]].text if row["item_id"] in items else None} for row in rows
+            )
         from_sums = with_summary and groups is None and isinstance(data, StoredLayer) and not data.was_read
         yield layer, Answer(rows, (*notes, *layer_notes, *case_notes), across, from_sums=from_sums)
 
@@ -67,12 +70,6 @@ def _used(catalog: Catalog, request: MetricRequest, card: Card, case: Case, only
             found = {words.texts[at] for at in np.flatnonzero(np.isin(words.ids, stored))}
         used[name] = [text for text in words.texts if text in found]
     return used
-
-
-def _with_texts(catalog: Catalog, rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    """Fill the column ``text`` of rows that name an item by its id."""
-    items = catalog.items([row["item_id"] for row in rows if row["item_id"] is not None])
-    return tuple(row | {"text": None if row["item_id"] is None else items[row["item_id"]].text} for row in rows)
 
 
 def _with_columns(row: Row, before: Row, after: Mapping[str, Any]) -> Row:

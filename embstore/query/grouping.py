@@ -142,7 +142,8 @@ def _by_value(values: NDArray[Any], subject: str, *, is_numeric: bool) -> tuple[
     if len(distinct) > MAX_GROUPS:
         remedy = "Cut it into intervals: ⦃bins=10⦄" if is_numeric else "Keep some of the items: ⦃where=SQL⦄"
         raise QueryError(f"{subject} has {len(distinct):,} values, and {MAX_GROUPS:,} groups are the most. {remedy}")
-    return [_as_text(value) for value in distinct.tolist()], numbers
+    texts = [_shortest(value) if isinstance(value, float) else str(value) for value in distinct.tolist()]
+    return [text.lower() for text in texts] if distinct.dtype == bool else texts, numbers
 
 
 def _by_interval(values: Floats, grouping: Grouping, subject: str) -> tuple[list[str], Numbers, list[str]]:
@@ -217,12 +218,6 @@ def _rounded(edges: Sequence[float], digits: int) -> list[str]:
     contexts = (Context(prec=digits, rounding=rounding) for rounding in roundings)
     rounded = (float(context.create_decimal(Decimal(edge))) for context, edge in zip(contexts, edges, strict=True))
     return [f"{edge:.{digits}g}" for edge in rounded]
-
-
-def _as_text(value: str | bool | int | float) -> str:
-    if isinstance(value, str):
-        return value
-    return _shortest(value) if isinstance(value, float) else str(value).lower()
 
 
 def _shortest(value: float) -> str:

@@ -40,6 +40,9 @@ from embstore.storage.item_lookup import GroupBy, group_occurrences, spellings
 
 PAIR_KINDS = ("word pairs", "sentence pairs", "occurrence pairs")
 
+# Kind of a dataset → the metric that it is for, with its option; and what its rows have.
+_METRICS = {"pairs": "similarity --dataset", "analogies": "analogies --dataset", "lexicon": "valnorm --lexicon"}
+_ROWS = {"pairs": "Those have two texts and a score in each row.", "analogies": "Those have four words in each row."}
 _MANY_MISSING = 0.2  # share of the words of a set above which WEFE (Badilla et al. 2020) gives no value
 
 Columns = Mapping[str, NDArray[Any]]
@@ -61,7 +64,7 @@ def pairs(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any
 def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
     """Return the inputs from a lexicon and attribute words."""
     name = values["lexicon"]
-    columns = _of_unit(catalog, card, name, _check_lexicon)
+    columns = _of_unit(catalog, card, name, "lexicon")
     if isinstance(columns, QueryError):
         raise columns
     words = Words(columns["item_id"], tuple(columns["text"]))
@@ -88,33 +91,39 @@ def check_all_used(catalog: Catalog, cards: Sequence[Card], names: Iterable[str]
 
 def _named_pairs(catalog: Catalog, card: Card, names: Sequence[str]) -> dict[str, Columns]:
     """Return name → columns of the named datasets that are stored for a space's unit; raise QueryError if none is."""
-    datasets: dict[str, Columns] = {}
-    refused: list[QueryError] = []
-    for name in names:
-        columns = _of_unit(catalog, card, name, _check_pairs)
-        if isinstance(columns, QueryError):
-            refused.append(columns)
-        else:
-            datasets[name] = columns
+    found = {name: _of_unit(catalog, card, name, "pairs") for name in names}
+    datasets = {name: columns for name, columns in found.items() if not isinstance(columns, QueryError)}
+    refused = [error for error in found.values() if isinstance(error, QueryError)]
     if not datasets:
         raise refused[0]
     return datasets
 
 
-def _of_unit(catalog: Catalog, card: Card, name: str, check: Callable[[str, Columns], None]) -> Columns | QueryError:
+def _of_unit(catalog: Catalog, card: Card, name: str, wanted: str) -> Columns | QueryError:
     """Return the columns of a dataset for a space's unit, or why there are none; raise if it is of another kind.
 
     The kind is checked before the unit: a lexicon of another unit is refused as a lexicon.
     """
     check_known(catalog, name)
-    found: Columns | QueryError
-    columns: Columns
-    try:
-        columns = found = catalog.dataset(name, card.unit)
-    except QueryError as error:
-        found, columns = error, _of_any_unit(catalog, name)
-    check(name, columns)
-    return found
+    refused: list[QueryError] = []
+    for unit in (card.unit, *Unit):
+        try:
+            columns = catalog.dataset(name, unit)
+            break
+        except QueryError as error:
+            refused.append(error)
+    else:
+        raise refused[0]
+    is_analogies = {"item_id_4", "answers"} <= columns.keys()
+    kind = "analogies" if is_analogies else "pairs" if "item_id_2" in columns else "lexicon"
+    if kind != wanted:
+        call = f"For {kind}: ⦃embstore query {_METRICS[kind]} {name}⦄"
+        if kind == "lexicon" or wanted == "analogies":
+            raise QueryError(f"{name!r} is not a dataset of {wanted}. {_ROWS[wanted]} {call}")
+        raise QueryError(
+            f"{name!r} is a dataset of {kind}, not {'a lexicon' if wanted == 'lexicon' else 'of pairs'}. {call}"
+        )
+    return refused[0] if refused else columns
 
 
 def check_known(catalog: Catalog, name: str) -> None:
@@ -125,36 +134,6 @@ def check_known(catalog: Catalog, name: str) -> None:
     if name not in stored and find_dataset(name) is None:
         hint = "A table of your own becomes a dataset with: embstore datasets add NAME FILE --kind pairs"
         raise UnknownNameError("dataset", name, dict.fromkeys([*stored, *known_datasets()]), hint)
-
-
-def _check_pairs(name: str, columns: Columns) -> None:
-    """Raise QueryError unless a dataset has pairs with scores."""
-    if "item_id_4" in columns:
-        raise QueryError(f"{name!r} is a dataset of analogies, not of pairs: {_ANALOGIES.format(name)}")
-    if "item_id_2" not in columns:
-        raise QueryError(
-            f"{name!r} is not a dataset of pairs. Those have two texts and a score in each row. For a lexicon: "
-            f"⦃embstore query valnorm --lexicon {name}⦄"
-        )
-    _numbers(columns, name, "score")
-
-
-def _check_lexicon(name: str, columns: Columns) -> None:
-    """Raise QueryError if a dataset has pairs or analogies."""
-    if "item_id_4" in columns:
-        raise QueryError(f"{name!r} is a dataset of analogies, not a lexicon: {_ANALOGIES.format(name)}")
-    if "item_id_2" in columns:
-        raise QueryError(
-            f"{name!r} is a dataset of pairs, not a lexicon. For pairs: ⦃embstore query similarity --dataset {name}⦄"
-        )
-
-
-def _of_any_unit(catalog: Catalog, name: str) -> Columns:
-    """Return the columns of a dataset for the first unit that it is stored for."""
-    for unit in (Unit.WORD, Unit.SENTENCE):
-        with suppress(QueryError):
-            return catalog.dataset(name, unit)
-    return catalog.dataset(name, Unit.OCCURRENCE)
 
 
 def _stored_pairs(catalog: Catalog, card: Card) -> dict[str, Columns]:
@@ -214,7 +193,6 @@ def _column_of_numbers(columns: Columns, name: str, usual: str, requested: str |
     return chosen or numeric[0]
 
 
-_ANALOGIES = "⦃embstore query analogies --dataset {}⦄"
 _SEPARATOR = "\t"  # of the column ``answers``; see :mod:`embstore.sources.own`
 
 
@@ -234,13 +212,9 @@ def analogies(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
 
 def _case(catalog: Catalog, card: Card, name: str, values: Mapping[str, Any]) -> Case:
     """Return the inputs from one dataset."""
-    check_known(catalog, name)
-    columns = catalog.dataset(name, card.unit)
-    if "item_id_4" not in columns or "answers" not in columns:
-        raise QueryError(
-            f"{name!r} is not a dataset of analogies. Those have four words in each row: embstore datasets add NAME "
-            "FILE --kind analogies"
-        )
+    columns = _of_unit(catalog, card, name, "analogies")
+    if isinstance(columns, QueryError):
+        raise columns
     loaded = _load(catalog, card, columns, ignore_case=values["case"] == "ignore")
     stored_groups = loaded.spelled_groups[np.isin(loaded.spelled_ids, catalog.ids(card.space))]
     stored = np.isin(np.arange(int(loaded.groups.max()) + 1), stored_groups)

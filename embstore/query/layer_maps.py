@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embstore.base import disk
-from embstore.base.errors import DamagedError, QueryError, StoreError, UnknownNameError, UsageError
+from embstore.base.errors import DamagedError, QueryError, StoreError, UsageError, check_known
 from embstore.base.progress import task
 from embstore.base.space import Layer
 from embstore.base.table import ShownColumn, Table, table
@@ -48,7 +48,7 @@ class MapRequest:
     selection: Selection
 
     def __post_init__(self) -> None:
-        _check_method(self.method)
+        check_known("method", self.method, METHODS)
         where = self.selection.where
         if where is not None and (name := changing_part(where)):
             raise UsageError(
@@ -68,12 +68,6 @@ class MapRequest:
             words=None if selection.words is None else selection.words.name,
             words_sha256=None if selection.words is None else selection.words.sha256,
         )  # fmt: skip
-
-
-def _check_method(method: str) -> None:
-    """Raise UnknownNameError if there is no such method."""
-    if method not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
 
 
 MADE, FOUND = "made", "found"
@@ -236,8 +230,7 @@ def stored_maps(catalog: Catalog, spaces: SpaceFilter, layers: str | None = None
 
     ``state`` is ``current``, or ``behind`` if items were added since or another version would make the map.
     """
-    if method is not None:
-        _check_method(method)
+    check_known("method", method, METHODS)
     cards = spaces.select(catalog.cards) if spaces != SpaceFilter() else list(catalog.cards.values())
     chosen, notes = ({}, []) if layers is None or not cards else select_layers(cards, layers)
     rows = []

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from embstore.base.chart import with_groups
-from embstore.base.errors import QueryError, UnknownNameError
+from embstore.base.errors import QueryError, check_known
 from embstore.base.progress import task
 from embstore.base.space import Layer, Unit
-from embstore.base.table import Pivot, Table, show, table
+from embstore.base.table import Pivot, Table, show
 from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.explain import CacheLookup
 from embstore.metrics.significance import PERMUTATION_COLUMNS
@@ -23,18 +22,15 @@ from embstore.query.grouping import Groups, item_groups
 from embstore.query.missing import build_command
 from embstore.query.provenance import (
     NOTHING_SELECTED,
-    REVISION_TYPES,
-    SPACE_COLUMNS,
     Row,
-    columns_with_values,
+    counts,
     describe,
     draw_notes,
     missing_shard_notes,
-    parameter_notes,
     provenance,
-    request_columns,
     revision_of,
     sample_notes,
+    tabulate,
     whole_samples,
     with_missing_shards,
 )
@@ -216,8 +212,7 @@ def _pairs(
 ) -> tuple[list[_Pair], list[str]]:
     """Return the pairs of spaces to compare, each space with itself or with that of ``against``; and notes."""
     name = request.parameters.get("against")
-    if name is not None and name not in catalog.cards:
-        raise UnknownNameError("space", name, catalog.cards)
+    check_known("space", name, catalog.cards)
     against = None if name is None else catalog.cards[name]
     if against is not None:
         cards = [card for card in cards if card.space != against.space] or [against]
@@ -304,25 +299,16 @@ SECOND_COLUMNS = ("space_2", "revision_2", "step_2", "layer_2", "layer_name_2")
 
 def _tabulate(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str]) -> Table:
     """Return the rows as a table that is printed with layers down and layers across, with notes."""
-    metric, by = request.metric, request.selection.by
-    names = [column.name for column in metric.columns]
-    shown = next(column.name for column in metric.columns if column.shown)
-    notes = [*notes, *_reasons(rows, shown), *_notes_on_pairs(request, rows, notes), *parameter_notes(request, rows)]
+    by, described = request.selection.by, [*request.selection.columns()]
+    shown = next(column.name for column in request.metric.columns if column.shown)
+    whole = whole_samples(request.selection, {row["space"] for row in rows}, notes)
+    notes = [*notes, *_reasons(rows, shown), *counts(rows, described, (), whole), *_notes_on_pairs(request, rows)]
     down = ("layer_name",) if len({row["space"] for row in rows}) == 1 else ("space", "layer_name")
     heads = tuple("layer" if column == "layer_name" else column for column in down)
-    return table(
-        rows,
-        columns=[
-            *columns_with_values([*SPACE_COLUMNS, *SECOND_COLUMNS], rows), *(() if by is None else ("group",)), "n",
-            *names, "reason", *request_columns(request),
-        ],
-        notes=notes, types={**REVISION_TYPES, **metric.types, "group": "string"},
-        chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
-        pivot=Pivot(
-            down=down if by is None else ("group", *down), across=("layer_name_2",), values=(shown,),
-            heads=heads if by is None else (by.column, *heads),
-        ),
-    )  # fmt: skip
+    if by is not None:
+        down, heads = ("group", *down), (by.column, *heads)
+    pivot = Pivot(down, across=("layer_name_2",), values=(shown,), heads=heads)
+    return tabulate(request, rows, notes, pivot, SECOND_COLUMNS)
 
 
 def _reasons(rows: Sequence[Row], shown: str) -> Iterator[str]:
@@ -335,18 +321,11 @@ def _reasons(rows: Sequence[Row], shown: str) -> Iterator[str]:
         yield f"{row['reason']}." if names_layer else f"{subject}: {row['reason']}."
 
 
-def _notes_on_pairs(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str]) -> Iterator[str]:
-    """Yield notes on what all pairs of layers of two spaces share: n, and columns that are not printed."""
-    described = request.selection.columns()
-    drawn = f", a random sample (seed {request.selection.seed})" if "sample" in described else ""
-    after = f", after {described['transform']}" if "transform" in described else ""
-    whole = whole_samples(request.selection, {row["space"] for row in rows}, notes)
+def _notes_on_pairs(request: MetricRequest, rows: Sequence[Row]) -> Iterator[str]:
+    """Yield notes on columns that are not printed, and that all pairs of layers of two spaces share."""
     for pair in dict.fromkeys((row["space"], row["space_2"]) for row in rows):
         pair_rows = [row for row in rows if (row["space"], row["space_2"]) == pair]
-        n = sorted({row["n"] for row in pair_rows})
         name = pair[0] if pair[0] == pair[1] else f"{pair[0]} (down) and {pair[1]} (across)"
-        sampled = "" if pair[0] in whole else drawn
-        yield f"{name}: n = {'–'.join(map(str, dict.fromkeys((n[0], n[-1]))))}{sampled}{after}"
         for column in request.metric.columns:
             values = {row[column.name] for row in pair_rows} - {None}
             if column.name in ("n_tied", "chance") and len(values) > 1:

@@ -91,6 +91,16 @@ def look_up(
     return FoundQueries(card, vectors, stored, ambiguous)
 
 
+def look_up_all(
+    catalog: Catalog, cards: Sequence[Card], queries: Sequence[Query], layers: Mapping[str, Sequence[Layer]],
+    embed: Embed | None,
+) -> tuple[list[FoundQueries], list[str]]:  # fmt: skip
+    """Find the items and vectors of queries in each space that has some of the layers; also return notes."""
+    found = [look_up(catalog, card, queries, layers[card.space], embed) for card in cards if card.space in layers]
+    notes = [note for query in queries for note in missing_query_notes(catalog, query, found)]
+    return found, [*notes, *(note for space in found for note in space.notes())]
+
+
 def items_of_texts(unit: Unit, texts: Sequence[str]) -> list[Item]:
     """Return the items of a unit with some texts, of occurrences marked by brackets; raise UsageError for no text."""
     if not texts:
@@ -153,13 +163,13 @@ def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card], *, can_em
             "be encoded for them."
         )
     if query.marked is None and units == {Unit.OCCURRENCE}:
-        remedy = "To encode it in a sentence now, mark it there: ⦃embed=True⦄ ⦃text=a [word] in its sentence⦄"
+        now = "To encode it in a sentence now, mark it there: ⦃embed=True⦄ ⦃text=a [word] in its sentence⦄"
     else:
-        remedy = "To encode it now, add ⦃embed=True⦄"
+        now = "To encode it now, add ⦃embed=True⦄"
     card = next(card for card in cards if card.imported is None)
     is_short = query.marked is None and card.unit is not Unit.OCCURRENCE and shown == query.shown
     keep = embed_command([], [shown], card) if is_short else build_command(["FILE"], card)
-    how = f"{remedy}; to keep it: {keep}" if can_embed else f"Add it with: {keep}"
+    how = f"{now}; to keep it: {keep}" if can_embed else f"Add it with: {keep}"
     return NotStoredError(f"{shown!r} is not in {', '.join(spaces)}.{nearest} {how}.")
 
 

@@ -126,45 +126,36 @@ class Kept(NamedTuple):
     reason: str | None = None
 
 
-def kept_of_all(dim: int, near: Near, cosines: NDArray[np.float64], positions: Positions) -> Kept:
-    """Return the share over all n items of a map, from their positions (n, 2).
+def kept_of_all(
+    dim: int, near: Near, cosines: NDArray[np.float64], positions: Positions, rows: NDArray[np.int64] | None = None
+) -> Kept:
+    """Return the share over the n items of a map, or some of them, from their positions (all items, 2).
 
     Args:
         dim: Number of components of a vector.
         near: Nearest other items of each item, as positions (n, k), k > 10 if there are as many, nearest first.
         cosines: Cosines with them (n, k).
-        positions: Positions on the map (n, 2).
+        positions: Positions on the map.
+        rows: Positions of the n items among all; None for all items.
     """
-    if reason := _too_few(len(near)):
-        return Kept(None, 0, reason)
-    return _kept(dim, np.arange(len(near)), near, cosines, positions)
+    n_all, rows = len(positions), np.arange(len(positions)) if rows is None else rows
+    if n_all <= K + 1:
+        few = f"n = {n_all}: the ten nearest items are all others"
+        return Kept(None, 0, few if n_all else "no item is selected that has a direction")
+    if are_equal(cosines[:, : K + 1].ravel(), dim):  # one neighbour more shows whether the choice of ten is arbitrary
+        return Kept(None, 0, TIED)
+    on_map = nearest_in_plane(positions, K, rows)
+    shared = n_shared(*(np.sort(lists.astype(np.int32), axis=1) for lists in (near[:, :K], on_map)))
+    return Kept(float(shared.mean() / K), len(rows))
 
 
 def kept_of_some(data: LayerData, ids: Ids, positions: Positions, seed: int) -> Kept:
     """Return the share over all n items of a map, at positions (n, 2), or over 2,000 items drawn at random."""
-    if reason := _too_few(len(ids)):
-        return Kept(None, 0, reason)
     if len(ids) <= SAMPLE:
-        _, near, cosines = data.neighbours(K + 1)
-        return kept_of_all(data.dim, near, cosines, positions)
+        return kept_of_all(data.dim, *data.neighbours(K + 1)[1:], positions)
     drawn = np.random.default_rng(seed).choice(ids, SAMPLE, replace=False, shuffle=False)
     _, rows, near, cosines = neighbours_of(data, np.sort(drawn), K + 1)
-    return _kept(data.dim, rows, near, cosines, positions)
-
-
-def _too_few(n: int) -> str | None:
-    if n == 0:
-        return "no item is selected that has a direction"
-    return f"n = {n}: the ten nearest items are all others" if n <= K + 1 else None
-
-
-def _kept(dim: int, rows: NDArray[np.int64], near: Near, cosines: NDArray[np.float64], positions: Positions) -> Kept:
-    if are_equal(cosines[:, : K + 1].ravel(), dim):  # one neighbour more shows whether the choice of ten is arbitrary
-        return Kept(None, 0, TIED)
-    near = near[:, :K]
-    on_map = nearest_in_plane(positions, K, rows)
-    shared = n_shared(*(np.sort(lists.astype(np.int32), axis=1) for lists in (near, on_map)))
-    return Kept(float(shared.mean() / K), len(rows))
+    return kept_of_all(data.dim, near, cosines, positions, rows)
 
 
 Report = Callable[[float], None]  # function that receives the finished share of a layer, in [0, 1]
@@ -255,47 +246,44 @@ Placed = tuple[Ids, Positions, Kept]
 """Ids of the items that have a direction, ascending; their positions, float32 (n, 2); and the share that is kept."""
 
 
-class Components:
-    """Principal components with axes that all layers share."""
+class Method(NamedTuple):
+    """How the layers of a space are mapped, one after the other, and the versions of the libraries that do it."""
 
-    def __init__(self, layers: Sequence[LayerData], seed: int) -> None:
-        self._layers, self._seed = layers, seed
-        self._basis: SharedBasis | None = None
-        self.versions = {"numpy": np.__version__}
-
-    def place(self, at: int, below: LayerMap | None, report: Report) -> Placed:
-        """Map a layer; the axes are fitted when the first one is mapped."""
-        del below, report  # no layer depends on the one before, and reading the vectors reports itself
-        if self._basis is None:
-            self._basis = SharedBasis.of(self._layers)
-        ids, positions = self._basis.project(at)
-        return ids, positions, kept_of_some(self._layers[at], ids, positions, self._seed)
+    place: Callable[[int, LayerMap | None, Report], Placed]  # of a layer's position, and the map of the layer below
+    versions: dict[str, str]
 
 
-class Neighbourhoods:
-    """t-SNE on exact nearest neighbours, each layer starting from the one below."""
+def by_components(layers: Sequence[LayerData], seed: int) -> Method:
+    """Map by principal components, with axes that all layers share: none depends on the one before."""
+    basis = SharedBasis.of(layers)
 
-    def __init__(self, layers: Sequence[LayerData], seed: int) -> None:
-        self._layers, self._seed = layers, seed
-        self.versions = {"numpy": np.__version__, "openTSNE": str(_open_tsne().__version__)}
+    def place(at: int, _below: LayerMap | None, _report: Report) -> Placed:  # reading the vectors reports itself
+        ids, positions = basis.project(at)
+        return ids, positions, kept_of_some(layers[at], ids, positions, seed)
 
-    def place(self, at: int, below: LayerMap | None, report: Report) -> Placed:
-        """Map a layer, from the map of the layer below or else from its own principal components."""
-        data = self._layers[at]
+    return Method(place, {"numpy": np.__version__})
+
+
+def by_tsne(layers: Sequence[LayerData], seed: int) -> Method:
+    """Map by t-SNE on exact nearest neighbours, from the map of the layer below or else from principal components."""
+
+    def place(at: int, below: LayerMap | None, report: Report) -> Placed:
+        data = layers[at]
         with counting_as(_SEARCH):
             ids, near, cosines = data.neighbours(N_NEIGHBOURS)
         if below is None or len(ids) < LEAST_ITEMS:
             with untracked():
-                initial = SharedBasis.of([data]).project(0)[1]
+                positions = SharedBasis.of([data]).project(0)[1]
         else:
-            initial = _positions_below(below, ids, near)
-        positions = initial
+            positions = _positions_below(below, ids, near)
         if len(ids) >= LEAST_ITEMS:
             positions = place_by_tsne(
-                near, cosines, initial, below=below is not None, seed=self._seed,
+                near, cosines, positions, below=below is not None, seed=seed,
                 report=lambda share: report(_SEARCH + (1 - _SEARCH) * share),
             )  # fmt: skip
         return ids, positions, kept_of_all(data.dim, near, cosines, positions)
+
+    return Method(place, {"numpy": np.__version__, "openTSNE": str(_open_tsne().__version__)})
 
 
 def _positions_below(below: LayerMap, ids: Ids, near: Ids) -> Positions:
@@ -314,6 +302,4 @@ def _positions_below(below: LayerMap, ids: Ids, near: Ids) -> Positions:
     return initial
 
 
-Method = Components | Neighbourhoods
-
-METHODS: dict[str, Callable[[Sequence[LayerData], int], Method]] = {"pca": Components, "tsne": Neighbourhoods}
+METHODS: dict[str, Callable[[Sequence[LayerData], int], Method]] = {"pca": by_components, "tsne": by_tsne}

@@ -1,13 +1,12 @@
 """Compute a metric over spaces and layers, from stored answers or summaries if possible, else from the vectors."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from embstore.base.chart import with_groups
 from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
 from embstore.base.progress import task
 from embstore.base.space import Layer
-from embstore.base.table import Pivot, Table, table
+from embstore.base.table import Pivot, Table
 from embstore.metrics import Metric
 from embstore.metrics.explain import UNGROUPED, CacheLookup, CacheState
 from embstore.metrics.significance import VERSUS_COLUMNS
@@ -15,16 +14,12 @@ from embstore.query.cache import Answers
 from embstore.query.common import OF_ITEMS, baseline_notes, difference_notes, source_notes, with_common
 from embstore.query.compute import compute_layers
 from embstore.query.provenance import (
-    REVISION_TYPES,
-    SPACE_COLUMNS,
-    columns_with_values,
     describe,
     draw_notes,
     missing_shard_notes,
     notes_of,
-    parameter_notes,
     provenance,
-    request_columns,
+    tabulate,
     whole_samples,
     with_missing_shards,
 )
@@ -174,7 +169,9 @@ def _find_or_compute(
     if request.metric.needs == "pairs":
         from embstore.query.inputs import check_all_used
 
-        check_all_used(catalog, cards, request.parameters["dataset"], _datasets(space_answers.values(), inputs))
+        used = {case.columns["dataset"] for space_cases in inputs.values() for case in space_cases}
+        used |= {row["dataset"] for each in space_answers.values() for answer in each.values() for row in answer.rows}
+        check_all_used(catalog, cards, request.parameters["dataset"], used)
     for card in incomplete:
         if card.space not in inputs:
             del space_answers[card.space]
@@ -190,21 +187,18 @@ def _find_or_compute(
     return space_answers, notes
 
 
-def _datasets(space_answers: Iterable[LayerAnswers], inputs: Mapping[str, Sequence[Case]]) -> set[Any]:
-    """Return the names of the datasets in stored answers and in the inputs of answers to compute."""
-    answers = [answer for layer_answers in space_answers for answer in layer_answers.values()]
-    input_names = {case.columns["dataset"] for space_cases in inputs.values() for case in space_cases}
-    return input_names | {row["dataset"] for answer in answers for row in answer.rows}
-
-
 def _inputs(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], n_known: int
 ) -> tuple[dict[str, list[Case]], list[str]]:
-    """Return space → sets of inputs of the metric, and a note for each space without inputs."""
+    """Return space → sets of inputs of the metric, one or one per dataset; and a note for each space without inputs."""
+    if request.metric.needs in OF_ITEMS or not cards:
+        return {card.space: [Case()] for card in cards}, []
+    from embstore.query.inputs import LOADERS  # which most metrics do not need
+
     inputs, errors, notes = {}, [], []
     for card in cards:
         try:
-            inputs[card.space] = _cases(request.metric, catalog, card, request.parameters)
+            inputs[card.space] = LOADERS[request.metric.needs](request.metric, catalog, card, request.parameters)
         except QueryError as error:
             errors.append(error)
             notes.append(f"{card.space} is left out: {error}")
@@ -256,41 +250,19 @@ def _tabulate(
     """Return the rows as a table that is printed with layers, groups and words down, spaces and datasets across."""
     metric, by = request.metric, request.grouping
     keys = tuple(column.name for column in metric.columns if column.is_key)
-    names = [column.name for column in metric.columns]
     hidden = {*keys, *(column.name for column in metric.columns if not column.shown), "best"}  # printed as a star
-    shown = tuple(name for name in names if name not in hidden)
+    shown = tuple(column.name for column in metric.columns if column.name not in hidden)
     down = tuple(key for key in keys if key not in across)
     # Columns without any value were not requested; if no column has one, the first is printed with dashes.
     printed = tuple(name for name in shown if any(row[name] is not None for row in rows)) or shown[:1]
     if "difference" in printed:  # which leaves no room for other columns
         value = metric.best if metric.best in printed else printed[0]
         printed = tuple(name for name in printed if name in (value, *(column.name for column in VERSUS_COLUMNS)))
-    own = [name for name in names if name not in keys]
     whole = whole_samples(request.selection, {row["space"] for row in rows}, notes)
     counts = notes_of(metric, rows, [*request.selection.columns()], across, whole)
-    group = () if by is None else ("group",)
-    return table(
-        rows,
-        columns=[
-            *columns_with_values(SPACE_COLUMNS, rows), *group, *keys, "n", *own, "reason", *request_columns(request)
-        ],
-        notes=[*notes, *counts, *parameter_notes(request, rows)],
-        types={**REVISION_TYPES, **metric.types, **dict.fromkeys(group, "string")},
-        chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
-        intervals={column.name: column.interval for column in metric.columns if column.interval},
-        pivot=Pivot(
-            down=("layer_name", *group, *down), across=("space", *across),
-            values=(*(() if by is None else ("n",)), *printed),
-            heads=("layer", *(() if by is None else (by.column,)), *down), order="layer",
-            mark="best" if metric.best else None,
-        ),
+    group, head, n = ((), (), ()) if by is None else (("group",), (by.column,), ("n",))
+    pivot = Pivot(
+        down=("layer_name", *group, *down), across=("space", *across), values=(*n, *printed),
+        heads=("layer", *head, *down), order="layer", mark="best" if metric.best else None,
     )  # fmt: skip
-
-
-def _cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return the sets of inputs that a metric is computed with for a space: one, or one per dataset."""
-    if metric.needs in OF_ITEMS:
-        return [Case()]
-    from embstore.query.inputs import LOADERS  # which most metrics do not need
-
-    return LOADERS[metric.needs](metric, catalog, card, values)
+    return tabulate(request, rows, [*notes, *counts], pivot)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embstore import index
 from embstore.base.arrays import Float64Array
-from embstore.base.errors import DamagedError, NotStoredError, UnknownNameError
+from embstore.base.errors import DamagedError, NotStoredError, check_known
 from embstore.base.space import Layer, same_spelling
 from embstore.base.text import parse_marked
 from embstore.index import IndexCard
@@ -50,7 +50,9 @@ class LayerSearch:
         card, rows = found.card, []
         described = describe(card, layer)
         for query, own, near in hits:
-            others = [hit for hit in near if hit[0] not in own and self._is_candidate(hit[0])]
+            ids = np.array([item for item, _ in near], np.int64)
+            may_be = np.ones(len(ids), bool) if self.only is None else np.isin(ids, self.only)
+            others = [hit for hit, is_candidate in zip(near, may_be, strict=True) if is_candidate and hit[0] not in own]
             rows += [
                 {**described, "query": query, "rank": rank, "item_id": item, self.value: number}
                 for rank, (item, number) in enumerate(others[: self.k], 1)
@@ -156,13 +158,6 @@ class LayerSearch:
         notes = [] if index_card.is_exact else [f"{where}: {_approximate(index_card, filtered=only is not None)}"]
         return *layer_index.search(vectors, k, members=members, gather=data.gather), notes
 
-    def _is_candidate(self, item: int) -> bool:
-        """Return whether an item may be a neighbour, that is, satisfies the filter."""
-        if self.only is None:
-            return True
-        at = int(np.searchsorted(self.only, item))
-        return at < len(self.only) and int(self.only[at]) == item
-
     def _check_hits(
         self, found: FoundQueries, query: Query, layer: Layer, vector: Vectors, hits: list[tuple[int, float]]
     ) -> None:
@@ -256,8 +251,7 @@ class Combination(NamedTuple):
 def parse_combination(positive: Iterable[str], negative: Iterable[str], method: str) -> Combination:
     """Return a combination of words, of which those in brackets are occurrences (``the [bank] of the river``)."""
     name = same_spelling(method, METHODS)
-    if name not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
+    check_known("method", name, METHODS)
     return Combination(tuple(map(_parse, positive)), tuple(map(_parse, negative)), name)
 
 

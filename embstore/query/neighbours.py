@@ -14,9 +14,8 @@ from embstore.base.errors import NotStoredError, QueryError, UsageError
 from embstore.base.progress import Task, task
 from embstore.base.space import Layer, Unit
 from embstore.base.table import Pivot, Table, table
-from embstore.base.text import Item
 from embstore.query.layer_data import TransformedLayer, stored_layers, transformed
-from embstore.query.lookup import Embed, FoundQueries, Query, look_up, look_up_vectors, missing_query_notes
+from embstore.query.lookup import Embed, FoundQueries, Query, look_up_all, look_up_vectors
 from embstore.query.nearest import LayerSearch, Vectors, with_all_words
 from embstore.query.provenance import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, describe
 from embstore.query.request import ALL_ITEMS, Selection, missing_words
@@ -63,9 +62,8 @@ def neighbours(
     if combination is None:
         notes += _maybe_one_sentence(queries, cards, embed)
     if vectors is None:
-        found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
-        notes += [note for query in queries for note in missing_query_notes(catalog, query, found)]
-        notes += [note for space in found for note in space.notes()]
+        found, lookup_notes = look_up_all(catalog, cards, queries, chosen, embed)
+        notes += lookup_notes
     else:
         found = look_up_vectors(cards, vectors, chosen)
     only = candidates.ids(catalog, [space.card for space in found])
@@ -89,9 +87,18 @@ def neighbours(
     columns = candidates.columns() | ({} if candidates.words is None else {"words_missing": None})
     columns |= {"transform": name} if name else {}
     columns |= {"method": combination.method} if combination is not None else {}
-    rows = [row | _text_of(items[row["item_id"]]) | columns | missing[row["space"]] for row in rows]
-    several = combination is None and len(queries) > 1
-    return _tabulate(rows, notes, [*columns], search.value, several=several)
+    texts = {
+        number: {"text": item.text, "context": None if item.context is None else item.shown}
+        for number, item in items.items()
+    }
+    down = ("query", "rank") if combination is None and len(queries) > 1 else ("rank",)
+    return table(
+        [row | texts[row["item_id"]] | columns | missing[row["space"]] for row in rows],
+        columns=[*columns_with_values((*COLUMNS, search.value), rows), *columns],
+        notes=notes,
+        types={**REVISION_TYPES, "context": "string"},
+        pivot=Pivot(down, ("space", "layer_name"), values=(("context", "text"), search.value), joined=True),
+    )
 
 
 def _cards(catalog: Catalog, queries: Sequence[Query], spaces: SpaceFilter) -> list[Card]:
@@ -145,34 +152,6 @@ def _search_all(
     return rows, [*notes, *refused]
 
 
-def _text_of(item: Item) -> dict[str, Any]:
-    """Return the columns with the text of a neighbour, and for an occurrence its sentence."""
-    return {"text": item.text, "context": None if item.context is None else item.shown}
-
-
-def _tabulate(
-    rows: Sequence[Mapping[str, Any]],
-    notes: Sequence[str],
-    extra_columns: Sequence[str],
-    value: str,
-    *,
-    several: bool,
-) -> Table:
-    """Return the neighbours as a table that is printed with ranks down, spaces and layers across."""
-    return table(
-        rows,
-        columns=[*columns_with_values((*COLUMNS, value), rows), *extra_columns],
-        notes=notes,
-        types={**REVISION_TYPES, "context": "string"},
-        pivot=Pivot(
-            down=("query", "rank") if several else ("rank",),
-            across=("space", "layer_name"),
-            values=(("context", "text"), value),
-            joined=True,
-        ),
-    )
-
-
 Float64Array = NDArray[np.float64]
 
 COSINE_COLUMNS = ("space", "model", *REVISION_COLUMNS, "layer", "layer_name", "text", "text_2", "cosine", "reason")
@@ -192,9 +171,8 @@ def cosines(
         raise UsageError("give at least two different texts, as in: embstore cosine bank river")
     cards = _cards(catalog, queries, spaces)
     chosen, notes = select_layers(cards, layers)
-    found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
-    notes += [note for query in queries for note in missing_query_notes(catalog, query, found)]
-    notes += [note for space in found for note in space.notes()]
+    found, lookup_notes = look_up_all(catalog, cards, queries, chosen, embed)
+    notes += lookup_notes
     rows: list[dict[str, Any]] = []
     for space in found:
         for layer in chosen[space.card.space]:
@@ -204,7 +182,17 @@ def cosines(
     if not rows:
         shown = ", ".join(repr(query.shown) for query in queries)
         raise NotStoredError(f"no space has two of {shown}: {' '.join(notes)} To encode them now, add ⦃embed=True⦄.")
-    return _tabulate_cosines(rows, notes, transforms, several=len(queries) > 2)
+    columns = {"transform": " ".join(step.name for step in transforms)} if transforms else {}
+    down = ("layer_name", "text", "text_2") if len(queries) > 2 else ("layer_name",)
+    reasons = [f"{row['space']} layer {row['layer_name']}: {row['reason']}." for row in rows if row["reason"]]
+    return table(
+        [row | columns for row in rows],
+        columns=[*columns_with_values(COSINE_COLUMNS, rows), *columns],
+        notes=[*notes, *reasons],
+        types={**REVISION_TYPES, "cosine": "number", "reason": "string"},
+        chart=COSINE,
+        pivot=Pivot(down, ("space",), ("cosine",), heads=("layer", *down[1:]), order="layer"),
+    )
 
 
 def _layer_rows(
@@ -242,21 +230,3 @@ def _pairs(texts: Sequence[str], vectors: Float64Array) -> Iterator[tuple[str, s
         else:
             [cosine] = cosines_of(vectors[[second]], vectors[first])
             yield texts[first], texts[second], float(cosine), None
-
-
-def _tabulate_cosines(
-    rows: Sequence[Mapping[str, Any]], notes: Sequence[str], transforms: "Sequence[Step]", *, several: bool
-) -> Table:
-    """Return the cosines as a table that is printed with layers and pairs down, spaces across."""
-    name = " ".join(step.name for step in transforms)
-    columns = {"transform": name} if name else {}
-    down = ("layer_name", "text", "text_2") if several else ("layer_name",)
-    reasons = [f"{row['space']} layer {row['layer_name']}: {row['reason']}." for row in rows if row["reason"]]
-    return table(
-        [{**row, **columns} for row in rows],
-        columns=[*columns_with_values(COSINE_COLUMNS, rows), *columns],
-        notes=[*notes, *reasons],
-        types={**REVISION_TYPES, "cosine": "number", "reason": "string"},
-        chart=COSINE,
-        pivot=Pivot(down, ("space",), ("cosine",), heads=("layer", *down[1:]), order="layer"),
-    )

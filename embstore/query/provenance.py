@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from embstore.base.table import show_parameter
+from embstore.base.chart import with_groups
+from embstore.base.table import Pivot, Table, show_parameter, table
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 
@@ -152,6 +153,27 @@ def with_missing_shards(catalog: Catalog, row: Row, *cards: Card) -> Row:
     return row | {"reason": f"{NONE_LEFT}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"}
 
 
+def tabulate(
+    request: "MetricRequest", rows: Sequence[Row], notes: Sequence[str], pivot: Pivot, second: Sequence[str] = ()
+) -> Table:
+    """Return the rows of a metric as a table with its chart; ``second`` are columns that name a second layer."""
+    metric, by = request.metric, request.grouping
+    group = () if by is None else ("group",)
+    keys = [column.name for column in metric.columns if column.is_key]
+    names = [column.name for column in metric.columns if not column.is_key]
+    return table(
+        rows,
+        columns=[
+            *columns_with_values([*SPACE_COLUMNS, *second], rows), *group, *keys, "n", *names, "reason",
+            *request_columns(request),
+        ],
+        notes=[*notes, *parameter_notes(request, rows)],
+        types={**REVISION_TYPES, **metric.types, **dict.fromkeys(group, "string")},
+        chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
+        intervals={column.name: column.interval for column in metric.columns if column.interval}, pivot=pivot,
+    )  # fmt: skip
+
+
 _MAX_NAMED = 30
 
 
@@ -160,7 +182,7 @@ def notes_of(
     whole: Collection[str] = (),
 ) -> list[str]:  # fmt: skip
     """Return the notes of the rows of a metric."""
-    return [*_reasons(metric, rows, described), *_left_out(metric, rows), *_counts(rows, described, across, whole)]
+    return [*_reasons(metric, rows, described), *_left_out(metric, rows), *counts(rows, described, across, whole)]
 
 
 def _reasons(metric: "Metric", rows: Sequence[Mapping[str, Any]], described: Sequence[str]) -> Iterator[str]:
@@ -212,21 +234,21 @@ def _merged(metric: "Metric", row_notes: Iterable[tuple[Mapping[str, Any], str]]
         yield f"{where}: layer{'s' if len(merged_layers) > 1 else ''} {', '.join(merged_layers)}: {text}."
 
 
-def _counts(
+def counts(
     rows: Sequence[Mapping[str, Any]], described: Sequence[str], across: Sequence[str], whole: Collection[str]
 ) -> Iterator[str]:
-    """Yield the number of items used in each space, and in each dataset that is used in part, with its total."""
-    counts: dict[tuple[str, str], list[int]] = {}
+    """Yield the number of items used in each space or pair of spaces, and in each dataset used in part."""
+    found: dict[tuple[str, str], list[int]] = {}
     drawn = f", a random sample (seed {rows[0]['seed']})" if rows and "sample" in described else ""
     for row in rows:
-        total = row.get("total")
-        if total is None or row["n"] == total:
-            where, of_total = row["space"], ""
-        else:
-            where, of_total = ", ".join([row["space"], *(str(row[key]) for key in across)]), f" of {total}"
+        where, of_total, total = row["space"], "", row.get("total")
+        if row.get("space_2", where) != where:
+            where = f"{where} (down) and {row['space_2']} (across)"
+        if total is not None and row["n"] != total:
+            where, of_total = ", ".join([where, *(str(row[key]) for key in across)]), f" of {total}"
         if row["space"] not in whole:
             of_total += drawn
-        counts.setdefault((where, of_total), []).append(row["n"])
+        found.setdefault((where, of_total), []).append(row["n"])
     after = f", after {rows[0]['transform']}" if rows and "transform" in described else ""
-    for (where, of_total), n in counts.items():
+    for (where, of_total), n in found.items():
         yield f"{where}: n = {'–'.join(map(str, sorted({min(n), max(n)})))}{of_total}{after}"

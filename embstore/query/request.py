@@ -113,11 +113,6 @@ class WordList:
     repeated: tuple[str, ...]
 
     @property
-    def texts_sha256(self) -> str:
-        """SHA-256 of the words, one a line."""
-        return sha256_of_words(self.texts)
-
-    @property
     def sha256(self) -> str:
         """SHA-256 of the words and the name of the list, which together determine rows and notes."""
         return hashlib.sha256(json.dumps([self.name, self.texts, self.repeated]).encode()).hexdigest()
@@ -261,7 +256,7 @@ class Selection:
         columns: dict[str, Any] = {} if self.where is None else {"where": self.where}
         columns |= {"common": ",".join(self.common)} if self.common else {}
         if self.words is not None:
-            columns |= {"words": self.words.name, "words_sha256": self.words.texts_sha256}
+            columns |= {"words": self.words.name, "words_sha256": sha256_of_words(self.words.texts)}
         if self.sample is not None:
             columns |= {"sample": self.sample, "seed": self.seed}
         columns |= {"transform": " ".join(self.transforms)} if self.transforms else {}

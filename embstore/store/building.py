@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embstore.base.errors import UnknownNameError, UsageError, nearest
+from embstore.base.errors import UsageError, check_known, nearest
 from embstore.base.keywords import Names, as_names
 from embstore.base.messages import is_command_line
 from embstore.base.progress import Observer, observing
@@ -364,8 +364,7 @@ def _cluster(
         if names := [name for name, value in given.items() if value is not None]:
             raise UsageError(f"⦃{names[0].replace('_', '-')}⦄ is an option of builds on a cluster: add ⦃on=ray⦄.")
         return None
-    if on != "ray":
-        raise UnknownNameError("cluster", on, ("ray",))
+    check_known("cluster", on, ("ray",))
     from embstore.build.on_ray import Cluster, ClusterOptions
 
     options = ClusterOptions(workers, worker_gpus, worker_cpus, address)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.base.arrays import distinct
-from embstore.base.errors import EmbstoreError, UnknownNameError, UsageError
+from embstore.base.errors import EmbstoreError, UsageError, check_known
 from embstore.base.keywords import Names, accepts, as_names
 from embstore.base.messages import rendered
 from embstore.base.table import Table
@@ -321,8 +321,7 @@ class LookupMethods(OpenStore):
 
         if not isinstance(layer, int | str | np.integer):
             raise UsageError(f"vectors are of one layer. Of several: [store.vectors(space, n) for n in {layer}]")
-        if missing not in ("error", "skip"):
-            raise UnknownNameError("treatment of missing words", missing, ("error", "skip"))
+        check_known("treatment of missing words", missing, ("error", "skip"))
         selection = Selection(where, limits=as_limits(timeout, memory))
         texts = None if words is None else read_texts(words, "words")
         names = as_names(columns)

@@ -294,7 +294,7 @@ def test_drawn_splits_are_those_of_a_permutation_test() -> None:
 
 
 def test_each_split_is_drawn_as_often_as_any_other() -> None:
-    drawn = np.concatenate(list(statistics._random_splits(6, 2, 30_000, 3)))
+    drawn = np.concatenate(list(statistics.random_splits(6, 2, 30_000, 3)))
     counts = Counter(tuple(np.flatnonzero(row).tolist()) for row in drawn)
     assert set(counts) == set(combinations(range(6), 2))
     assert stats.chisquare(list(counts.values())).pvalue > 1e-4
@@ -334,7 +334,7 @@ def test_ties_count_in_a_drawn_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statistics, "EXACT_SPLITS", 1)
     monkeypatch.setattr(statistics, "_BLOCK_ROWS", 1)
     p, _, exact = permutation_test(np.repeat(values, 3, axis=0), 2, 9, 0)
-    drawn = np.concatenate(list(statistics._random_splits(5, 2, 9, 0)))
+    drawn = np.concatenate(list(statistics.random_splits(5, 2, 9, 0)))
     assert not exact
     assert p.tolist() == [(drawn[:, 0].sum() + 1) / 10] * 3
 

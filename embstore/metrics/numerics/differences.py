@@ -12,9 +12,11 @@ from typing import Literal
 import numpy as np
 
 from embstore.base.arrays import Float64Array
-from embstore.metrics.declaration import Ids
+from embstore.metrics.declaration import Ids, Result, Scored
 from embstore.metrics.numerics import statistics
 
+# With fewer units, so few resamples are distinct that the ends of the interval lie on a coarse grid.
+MIN_INTERVAL_UNITS = 10
 _LEVEL = 0.95
 _ROUNDING = 1e-12  # of scores, up to which they are equal: few pairs have few different correlations
 _POWER = 2.801585  # of a two-sided test at the level .05 with a power of .8: the quantiles of .975 and .8
@@ -28,12 +30,8 @@ class Scores:
     values: Float64Array  # of each unit, float64 (n,); NaN where it is undefined
     # mean of the values; their correlation with gold; or 1 − their sum ÷ that of gold: squared errors and deviations
     statistic: Literal["mean", "pearson", "spearman", "r2"]
-    gold: Float64Array | None = (
-        None  # what they are held against, float64 (n,), NaN where it is missing; None for a mean
-    )
-    error: Float64Array | float = (
-        0.0  # bound on the rounding error of each value (n,), or of all: such values share a rank
-    )
+    gold: Float64Array | None = None  # what they are held against, float64 (n,), NaN where missing; None for a mean
+    error: Float64Array | float = 0.0  # bound on the rounding error of each value (n,), or of all: these share a rank
     words: tuple[Ids, Ids] | None = None  # ids of the two words of pairs of words, each int64 (n,)
     known: Float64Array | None = None  # the statistic in each resample of the units with a value, if it is known
 
@@ -53,6 +51,27 @@ class Scores:
         """The units that have a value and what it is held against."""
         is_usable = np.isfinite(self.values)
         return self.units[is_usable if self.gold is None else is_usable & np.isfinite(self.gold)]
+
+    def why_undefined(self, few: str, values: str, gold: str) -> str | None:
+        """Return why there is no correlation, given what fewer than two units are, and nouns for the two sides."""
+        assert self.gold is not None
+        if len(self.units) < 2:
+            return f"fewer than two {few}"
+        errors = np.broadcast_to(self.error, self.values.shape)
+        low, high = self.values.argmin(), self.values.argmax()
+        if self.values[high] - self.values[low] <= errors[high] + errors[low]:
+            return f"{values} are all equal"
+        return f"{gold} are all equal" if np.ptp(self.gold) == 0 else None
+
+    def with_interval(self, row: Result, resamples: int, seed: int, noun: str) -> Scored:
+        """Return the row of a rank correlation with its interval by the bootstrap, or the reason why there is none."""
+        if resamples == 0:
+            return Scored(row | {"reason": "interval: not asked for (resamples 0)"}, self)
+        if len(self.units) < MIN_INTERVAL_UNITS:
+            return Scored(row | {"reason": f"interval: fewer than {MIN_INTERVAL_UNITS} {noun}"}, self)
+        resampled = self.resampled(resamples, seed, by_word=False)
+        low, high = statistics.percentile_interval(resampled)
+        return Scored(row | {"low": low, "high": high, "seed": seed}, replace(self, known=resampled))
 
     @property
     def value(self) -> float:

@@ -19,8 +19,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from embstore.base.summary import Float64Array
-from embstore.metrics.declaration import Block, Ids, LayerData, NotComputable
+from embstore.base.arrays import Float64Array, has_direction
+from embstore.metrics.declaration import Ids, LayerData, NotComputable
 
 T = TypeVar("T")
 Pair = tuple[int, int]
@@ -98,13 +98,7 @@ def zero_ids(layer: LayerData) -> Ids:
     """Return the ids of the zero vectors, ascending; the vectors are read only if there are any."""
     if layer.summary.n_zero == 0:
         return np.empty(0, np.int64)
-
-    def zero_ids_of_block(ids: Ids, block: Block) -> Ids:
-        wide = block.astype(np.float64)  # the squares of float32 values neither overflow nor underflow
-        zero: Ids = ids[np.vecdot(wide, wide) == 0]
-        return zero
-
-    return np.sort(np.concatenate(list(layer.map_with_ids(zero_ids_of_block))))
+    return np.sort(np.concatenate([*layer.map_with_ids(lambda ids, block: ids[~has_direction(block)])]))
 
 
 def read_vectors(layer: LayerData, ids: Ids) -> Float64Array:

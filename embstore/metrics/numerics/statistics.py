@@ -1,7 +1,7 @@
 """Correlate by Pearson and Spearman, with intervals, test differences by permutation, draw folds."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, islice
@@ -263,7 +263,7 @@ def permutation_test(
     n = values.shape[1]
     n_splits = math.comb(n, n_first)
     is_exact = n_splits <= max(EXACT_SPLITS, permutations)
-    splits = _all_splits(n, n_first) if is_exact else _random_splits(n, n_first, permutations, seed)
+    splits = _all_splits(n, n_first) if is_exact else random_splits(n, n_first, permutations, seed)
     centred = values - values.mean(axis=1, keepdims=True)
     # The errors of two sums of n terms, and of the values that can differ between two splits.
     rounding = (n + 1) * _EPSILON * np.abs(centred).sum(axis=1) + 2 * min(n_first, n - n_first) * error
@@ -288,7 +288,7 @@ def _all_splits(n: int, n_first: int) -> Iterator[Float64Array]:
         yield chosen
 
 
-def _random_splits(n: int, n_first: int, permutations: int, seed: int) -> Iterator[Float64Array]:
+def random_splits(n: int, n_first: int, permutations: int, seed: int | Sequence[int]) -> Iterator[Float64Array]:
     """Yield random choices of n_first out of n, in blocks (b, n) with 1 for chosen values and 0 for others."""
     rng = np.random.default_rng(seed)
     size = max(1, _BLOCK_VALUES // n)
