@@ -8,8 +8,7 @@ from metric_data import Arrays
 from scipy.spatial.distance import cdist
 from synthetic import Synthetic
 
-from embstore.metrics.neighbourhood import intrinsic_dimension
-from embstore.metrics.numerics.dimension import _maximise, gride, levina_bickel
+from embstore.metrics.neighbourhood import _maximise, gride, intrinsic_dimension, levina_bickel
 
 
 def nearest(x: np.ndarray, k: int) -> np.ndarray:

@@ -7,6 +7,4 @@ neighbours       nearest neighbours of all items, equally near and shared ones, 
 statistics       Spearman and Pearson with intervals, permutation tests, folds of whole groups of items
 differences      whether scores differ between layers: paired resamples, tests of correlations, Holm
 permutations     similarities of layers against those of shuffled items
-chance           exact moments of CKA over all orders of the items
-dimension        intrinsic dimension over scales
 """
