@@ -41,7 +41,11 @@ from embstore.storage.item_lookup import GroupBy, group_occurrences, spellings
 PAIR_KINDS = ("word pairs", "sentence pairs", "occurrence pairs")
 
 # Kind of a dataset → the metric that it is for, with its option; and what its rows have.
-_METRICS = {"pairs": "similarity --dataset", "analogies": "analogies --dataset", "lexicon": "valnorm --lexicon"}
+_METRICS = {
+    "pairs": "⦃embstore query similarity --dataset {}⦄",
+    "analogies": "⦃embstore query analogies --dataset {}⦄",
+    "lexicon": "⦃embstore query valnorm --lexicon {}⦄",
+}
 _ROWS = {"pairs": "Those have two texts and a score in each row.", "analogies": "Those have four words in each row."}
 _MANY_MISSING = 0.2  # share of the words of a set above which WEFE (Badilla et al. 2020) gives no value
 
@@ -117,7 +121,7 @@ def _of_unit(catalog: Catalog, card: Card, name: str, wanted: str) -> Columns | 
     is_analogies = {"item_id_4", "answers"} <= columns.keys()
     kind = "analogies" if is_analogies else "pairs" if "item_id_2" in columns else "lexicon"
     if kind != wanted:
-        call = f"For {kind}: ⦃embstore query {_METRICS[kind]} {name}⦄"
+        call = f"For {kind}: {_METRICS[kind].format(name)}"
         if kind == "lexicon" or wanted == "analogies":
             raise QueryError(f"{name!r} is not a dataset of {wanted}. {_ROWS[wanted]} {call}")
         raise QueryError(
