@@ -44,9 +44,9 @@ _task: ContextVar["Task | None"] = ContextVar("task", default=None)
 
 
 @contextmanager
-def observing(observe: Observer) -> Iterator[None]:
-    """Report the tasks that begin within a ``with`` block to an observer."""
-    token = _observer.set(observe)
+def observing(observe: Observer | None) -> Iterator[None]:
+    """Report what is done within a ``with`` block to an observer; None for the current one, in a notebook a bar."""
+    token = _observer.set(observe or current_observer())
     try:
         yield
     finally:
@@ -59,6 +59,12 @@ def current_observer() -> Observer | None:
         return observer
 
     return notebook_observer()
+
+
+def report_progress(progress: Progress) -> None:
+    """Report progress to the current observer, if there is one."""
+    if (observe := current_observer()) is not None:
+        observe(progress)
 
 
 def ignore(_progress: Progress) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from embstore.base import __version__, disk
 from embstore.base.errors import CheckpointError, SpaceMismatchError, UsageError, check_known
-from embstore.base.progress import Observer, Progress
+from embstore.base.progress import Progress, report_progress
 from embstore.base.sharding import Parts, ShardSpec
 from embstore.base.space import Layers, Pooling, Template, Unit, check_pooling, check_space_name, default_space_name
 from embstore.base.text import NOT_UNICODE, Item, Passage, passages_of, word_boundaries
@@ -95,11 +95,8 @@ class Options:
 class Model:
     """A checkpoint whose hashes, tokenizer and weights are each loaded on first use."""
 
-    def __init__(
-        self, spec: str, options: Options, observe: Observer = lambda _: None, revision: str | None = None
-    ) -> None:
+    def __init__(self, spec: str, options: Options, revision: str | None = None) -> None:
         self.options = options
-        self._observe = observe
         checkpoint = resolve(
             spec, revision, allow_pickle=options.allow_pickle, has_weights=options.weights.untrained is None
         )
@@ -131,7 +128,7 @@ class Model:
     @cached_property
     def encoder(self) -> Encoder:
         """Encoder with the weights loaded."""
-        self._observe(Progress("load", self.label))
+        report_progress(Progress("load", self.label))
         options = self.options
         return Encoder(
             self.checkpoint, device=options.device, allow_pickle=options.allow_pickle, weights=options.weights
@@ -239,7 +236,7 @@ N_LOADED = 2
 """Number of checkpoints whose weights stay in memory between plan and encoding; of more, one at a time."""
 
 
-def resolve_models(specs: Sequence[str], options: Options, observe: Observer = lambda _: None) -> list[Model]:
+def resolve_models(specs: Sequence[str], options: Options) -> list[Model]:
     """Find the files of the checkpoints of a build, without loading tokenizers or weights; repeated ones count once."""
     if not specs:
         raise UsageError("there is no checkpoint in the list (⦃model⦄). Give at least one, such as minilm.")
@@ -249,7 +246,7 @@ def resolve_models(specs: Sequence[str], options: Options, observe: Observer = l
         raise UsageError(
             f"⦃name⦄ names one space, and {len(members)} models make {len(members)}. Build them one by one."
         )
-    models = [Model(spec, options, observe, revision) for spec, revision in members]
+    models = [Model(spec, options, revision) for spec, revision in members]
     shared = Counter(model.checkpoint.name for model in models)
     for model in models:
         if shared[model.checkpoint.name] > 1:  # several revisions of one checkpoint

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 from embstore.base import atomic, disk
 from embstore.base.errors import ClusterError, EmbstoreError, UsageError
 from embstore.base.installation import needing
-from embstore.base.progress import Observer, Progress
+from embstore.base.progress import Progress, report_progress
 from embstore.build.job import Model
 from embstore.build.ranges import RangeResult, RangeTask, RangeWorker, Requirement
 from embstore.build.report import count
@@ -96,9 +96,7 @@ class Cluster:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def encode(
-        self, jobs: Sequence[tuple[Model, Iterator[RangeTask]]], observe: Observer = lambda _: None
-    ) -> Generator[RangeOutcome]:
+    def encode(self, jobs: Sequence[tuple[Model, Iterator[RangeTask]]]) -> Generator[RangeOutcome]:
         """Start the workers, encode ranges on them, and yield what becomes of each, in any order; called once."""
         with atomic.temporary(self._paths.root) as sign:
             content = os.urandom(16)
@@ -118,7 +116,7 @@ class Cluster:
                 scheduling_strategy="SPREAD",
             )  # fmt: skip
             self._workers = [ClusterWorker(kind.remote()) for _ in range(self.n_workers)]
-            yield from RangeQueue(self._ray, self._workers, queued, observe).outcomes()
+            yield from RangeQueue(self._ray, self._workers, queued).outcomes()
 
     def _stop_workers(self) -> None:
         """End the workers, then remove what they have left: a process that is killed may still write for a moment."""
@@ -218,8 +216,8 @@ class _Attempt:
 class RangeQueue:
     """Hands out ranges to workers, those of the next job as soon as all of the one before are given."""
 
-    def __init__(self, ray: Any, workers: list[ClusterWorker], jobs: Sequence[RangeJob], observe: Observer) -> None:
-        self._ray, self._workers, self._observe = ray, workers, observe
+    def __init__(self, ray: Any, workers: list[ClusterWorker], jobs: Sequence[RangeJob]) -> None:
+        self._ray, self._workers = ray, workers
         self._requirements = [ray.put(job.requirement) for job in jobs]
         self._new = (_Attempt(at, task) for at, job in enumerate(jobs) for task in job.tasks)
         self._waiting: deque[_Attempt] = deque()  # those over which workers died, then the next new one
@@ -240,7 +238,7 @@ class RangeQueue:
                 is_started = any(worker.is_ready for worker in self._workers)
                 if is_late and not is_started:
                     what = f"{count(len(self._workers), 'worker')}: see `ray status` for what is free"
-                    self._observe(Progress("wait", what))
+                    report_progress(Progress("wait", what))
                 if is_late or is_started:
                     began = time.monotonic()
         except KeyboardInterrupt:
@@ -253,7 +251,7 @@ class RangeQueue:
         while (n := sum(attempt is not None for _, attempt in self._calls.values())) and time.monotonic() < ends:
             if n != n_before:
                 what = f"{count(n, 'range')} of texts, for up to {INTERRUPT_SECONDS:g} s (Ctrl-C again ends at once)"
-                self._observe(Progress("finish", what))
+                report_progress(Progress("finish", what))
             n_before = n
             yield from self._finished()
 

@@ -17,7 +17,6 @@ from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 from embstore.base import disk
-from embstore.base.progress import Observer
 from embstore.base.space import Unit
 from embstore.base.text import Passage
 from embstore.build.job import (
@@ -62,7 +61,6 @@ def build(
     sources: Sequence[Sources],
     specs: Sequence[str],
     options: Options,
-    observe: Observer,
     connect: Callable[[Path], "Cluster"] | None = None,
 ) -> BuildReport:
     """Embed the texts whose vectors are missing from the store, and index them.
@@ -73,11 +71,11 @@ def build(
     began = time.perf_counter()
     opened = [part for each in sources for part in by_unit(each)]
     # The workers have the accelerators, and this process needs the model for the cards only.
-    models = resolve_models(specs, options if connect is None else replace(options, device="cpu"), observe)
+    models = resolve_models(specs, options if connect is None else replace(options, device="cpu"))
     with ExitStack() as stack:
         cluster = None if connect is None else stack.enter_context(connect(root))
         store = stack.enter_context(StoreWriter(root, options.worker))
-        texts = _staged(stack, opened, store.paths.root, observe)
+        texts = _staged(stack, opened, store.paths.root)
         plan = plan_build(Catalog(root), texts, models, options)
         store.compare_plan([job.identity for _, jobs in plan for job in jobs])
         for job in (job for _, jobs in plan for job in jobs):
@@ -98,7 +96,7 @@ def build(
                     write_dataset(store.paths, rows.name, rows.kind, part.unit, rows.columns)
                 skips = Skips(part, jobs, store.paths)
                 skip_lists.enter_context(skips.recorded())
-                runs += [Run(store, job, item_texts, skips, observe) for job in jobs]
+                runs += [Run(store, job, item_texts, skips) for job in jobs]
             for model in models:  # so that its weights are loaded once for all units
                 if cluster is None:
                     for run in runs:
@@ -106,10 +104,10 @@ def build(
                             run.encode()
                 model.release()
             if cluster is not None:
-                encode_on_cluster(cluster, runs, observe)
+                encode_on_cluster(cluster, runs)
         with store.writing_texts():
             for run in runs:
-                counted = store_token_counts(run.job, store.paths, run.lengths, observe)
+                counted = store_token_counts(run.job, store.paths, run.lengths)
                 columns += counted if options.reports_tokens else []
         if store.is_last():
             notes += store.forget_missing_shards(run_space for run in runs for run_space in run.spaces)
@@ -139,14 +137,12 @@ def _report(
     )  # fmt: skip
 
 
-def _staged(stack: ExitStack, sources: Sequence[tuple[Unit, Sources]], folder: Path, observe: Observer) -> list[Texts]:
+def _staged(stack: ExitStack, sources: Sequence[tuple[Unit, Sources]], folder: Path) -> list[Texts]:
     """Read the sources of each unit, and stage their texts in a folder until the stack ends."""
-    return [read_texts(each, stack.enter_context(Staging(folder, unit)), observe) for unit, each in sources]
+    return [read_texts(each, stack.enter_context(Staging(folder, unit))) for unit, each in sources]
 
 
-def estimate(
-    root: Path, sources: Sequence[Sources], specs: Sequence[str], options: Options, observe: Observer
-) -> BuildReport:
+def estimate(root: Path, sources: Sequence[Sources], specs: Sequence[str], options: Options) -> BuildReport:
     """Estimate the tokens, forward passes, bytes and seconds of a build without running it.
 
     Texts, tokens and forward passes are counted exactly, bytes computed. Encoding time is measured on a sample of
@@ -154,10 +150,10 @@ def estimate(
     """
     began = time.perf_counter()
     opened = [part for each in sources for part in by_unit(each)]
-    models = resolve_models(specs, options, observe)
+    models = resolve_models(specs, options)
     catalog = open_catalog(root)
     with ExitStack() as stack:
-        texts = _staged(stack, opened, Path(gettempdir()), observe)
+        texts = _staged(stack, opened, Path(gettempdir()))
         plan = plan_build(catalog, texts, models, options)
         paths = StorePaths(disk.resolved(root))
         columns = [column for part in texts for column in part.columns.write(paths, dry_run=True)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from embstore.base.messages import Report
-from embstore.base.progress import Observer, Progress, duration
+from embstore.base.progress import Progress, duration, report_progress
 from embstore.base.sharding import SPECIAL_TOKENS_CHARS
 from embstore.base.table import Table, show_size, table
 from embstore.base.text import Item
@@ -15,10 +15,10 @@ from embstore.storage.staging.columns import StoredColumn
 
 
 class Meter:
-    """Reports encoding progress to an observer; the finished share is by the work of the items."""
+    """Reports encoding progress; the finished share is by the work of the items."""
 
-    def __init__(self, observe: Observer, checkpoint: str, n: int, work: float) -> None:
-        self._observe, self._checkpoint, self._n, self._work = observe, checkpoint, n, work
+    def __init__(self, checkpoint: str, n: int, work: float) -> None:
+        self._checkpoint, self._n, self._work = checkpoint, n, work
         self._n_left, self._work_left, self._n_tokens = n, work, 0
 
     def advance(self, n: int, work: float, n_tokens: int) -> None:
@@ -27,7 +27,7 @@ class Meter:
         self._n_left -= n
         self._work_left -= work
         share = 1 - self._work_left / self._work if self._n_left else 1.0
-        self._observe(Progress("encode", self._checkpoint, self._n - self._n_left, self._n, share, self._n_tokens))
+        report_progress(Progress("encode", self._checkpoint, self._n - self._n_left, self._n, share, self._n_tokens))
 
 
 def work_of(items: Sequence[Item]) -> list[float]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from embstore.base import disk
 from embstore.base.errors import EmbstoreError, EncodeError, UsageError
-from embstore.base.progress import Observer, Progress, observing
+from embstore.base.progress import Progress, report_progress
 from embstore.build.job import Group, Job, Model, SpacePlan, item_passages
 from embstore.build.on_ray import RangeOutcome
 from embstore.build.ranges import RangeResult, Step, encode_ranges, range_tasks
@@ -98,9 +98,9 @@ class Counts:
 class Run(Counts):
     """Runs the job of one checkpoint."""
 
-    def __init__(self, store: StoreWriter, job: Job, item_texts: StoredTexts, skips: Skips, observe: Observer) -> None:
+    def __init__(self, store: StoreWriter, job: Job, item_texts: StoredTexts, skips: Skips) -> None:
         super().__init__(job, skips)
-        self._store, self._item_texts, self._observe = store, item_texts, observe
+        self._store, self._item_texts = store, item_texts
         self.model: Model = job.model
         self.notes: list[str] = []
         self.lost: list[Item] = []  # over which workers of a cluster died again and again
@@ -114,7 +114,7 @@ class Run(Counts):
                 self._encode(group)
 
     def _encode(self, group: Group) -> None:
-        meter = Meter(self._observe, self.model.label, group.work.n_items, group.work.size)
+        meter = Meter(self.model.label, group.work.n_items, group.work.size)
         encoder = self.model.encoder  # loads the weights
         writers: dict[str, SpaceWriter[Shard]] = {}
         try:
@@ -171,7 +171,7 @@ class Run(Counts):
     def index(self) -> None:
         """Update the indexes of the job's spaces."""
         for space in self.job.spaces:
-            with self.timed(), observing(self._observe):
+            with self.timed():
                 options = self.job.options
                 try:
                     indexes = update_indexes(self._store.paths, space.card, options.index, memory=options.index_memory)
@@ -213,9 +213,7 @@ def forget_token_counts(job: Job, paths: StorePaths) -> None:
         remove_columns(paths, empty)
 
 
-def store_token_counts(
-    job: Job, paths: StorePaths, encoded: dict[str, list[TokenCounts]], observe: Observer
-) -> list[StoredColumn]:
+def store_token_counts(job: Job, paths: StorePaths, encoded: dict[str, list[TokenCounts]]) -> list[StoredColumn]:
     """Store the number of tokens of each item of a job that has a vector, for each of its spaces.
 
     The tokens are those of the item itself, without special tokens, the template and the prompt. They are counted anew
@@ -228,7 +226,7 @@ def store_token_counts(
         uncounted = column.without_value(present)
         counts = [(np.empty(0, np.int64),) * 2, *encoded[space.card.space]]
         if len(uncounted):
-            counts += _counted(job, space, uncounted, observe)
+            counts += _counted(job, space, uncounted)
         ids, n_tokens = map(np.concatenate, zip(*counts, strict=True))
         order = np.argsort(ids)
         n_new = column.write(ids[order], n_tokens[order])
@@ -236,7 +234,7 @@ def store_token_counts(
     return columns
 
 
-def _counted(job: Job, space: SpacePlan, ids: Ids, observe: Observer) -> list[TokenCounts]:
+def _counted(job: Job, space: SpacePlan, ids: Ids) -> list[TokenCounts]:
     """Count the tokens of some items, given by ascending ids (n,), as the model of a space reads them."""
     tokenizer = reader(job.model.tokenizer, [space.card.pooling], space.card.prompt)
     found: list[TokenCounts] = []
@@ -249,11 +247,11 @@ def _counted(job: Job, space: SpacePlan, ids: Ids, observe: Observer) -> list[To
         for texts, _ in tokenizer.windows(passages, poolings=(), long="truncate"):
             found += [(np.array(text.item_ids, np.int64), np.array(text.item_lengths, np.int64)) for text in texts]
         n_done += len(items)
-        observe(Progress("read", subject, n_done, len(ids), n_done / len(ids)))
+        report_progress(Progress("read", subject, n_done, len(ids), n_done / len(ids)))
     return found
 
 
-def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run], observe: Observer) -> None:
+def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run]) -> None:
     """Encode the missing items of all jobs, and commit their shards in this process."""
     pairs = [(run, group) for run in runs for group in run.job.groups]
     if not pairs:
@@ -262,10 +260,10 @@ def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run], observe: Observer
     what = labels[0] if len(labels) == 1 else count(len(labels), "checkpoint")
     name = f"{what} on {count(cluster.n_workers, 'worker')}"
     works = [group.work for _, group in pairs]
-    meter = Meter(observe, name, sum(work.n_items for work in works), sum(work.size for work in works))
-    observe(Progress("load", name))
+    meter = Meter(name, sum(work.n_items for work in works), sum(work.size for work in works))
+    report_progress(Progress("load", name))
     jobs = [(run.model, range_tasks(group, run.job.options)) for run, group in pairs]
-    outcomes = cluster.encode(jobs, observe)
+    outcomes = cluster.encode(jobs)
 
     def take(outcome: RangeOutcome) -> None:
         run, group = pairs[outcome.job]

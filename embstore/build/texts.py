@@ -13,7 +13,7 @@ from typing import Any
 
 from embstore.base import disk
 from embstore.base.errors import SourceError, UsageError
-from embstore.base.progress import Observer, Progress, ignore
+from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Unit
 from embstore.base.table import ShownColumn, Table, table
 from embstore.base.text import NO_WORD, TOO_LONG, Item, Span, escaped, is_too_long, items_of, name_problem
@@ -116,9 +116,9 @@ class DatasetRows:
             self.columns.setdefault(key, []).append(value)
 
 
-def read_texts(sources: Sources, staging: Staging, observe: Observer = ignore) -> "Texts":
+def read_texts(sources: Sources, staging: Staging) -> "Texts":
     """Read all sources, which are of one unit, and stage their distinct items."""
-    texts = Texts(sources, staging, observe)
+    texts = Texts(sources, staging)
     named = [sources.open(name, sources.targets) for name in sources.names]
     named += [] if sources.given is None else [sources.given.open(sources.keep)]
     opened = [*sources.opened, *((source, source.rows()) for source in named)]
@@ -132,8 +132,7 @@ def read_texts(sources: Sources, staging: Staging, observe: Observer = ignore) -
 class Texts:
     """The staged texts of the sources of one unit, which are read one by one."""
 
-    def __init__(self, sources: Sources, staging: Staging, observe: Observer) -> None:
-        self._observe = observe
+    def __init__(self, sources: Sources, staging: Staging) -> None:
         self.unit, self._per_text, self._seed = staging.unit, sources.per_text, sources.seed
         self._limit = sources.limit or float("inf")
         self.staging = staging
@@ -153,7 +152,7 @@ class Texts:
         n_rows = 0
         for n_rows, row in enumerate(rows_of, 1):
             if n_rows % _REPORTED_ROWS == 0:
-                self._observe(Progress("read", source.name, self.n_texts - n_before))
+                report_progress(Progress("read", source.name, self.n_texts - n_before))
             if isinstance(row, Blank):
                 self._skip(row.reason, row.origin)
             else:
@@ -171,7 +170,7 @@ class Texts:
         source.check_unchanged()
         if n_rows >= _REPORTED_ROWS:
             n = self.n_texts - n_before
-            self._observe(Progress("read", source.name, n, n, 1.0))
+            report_progress(Progress("read", source.name, n, n, 1.0))
 
     def _add_row(self, row: Row, rows: DatasetRows) -> None:
         """Stage the texts of a row up to the limit, with the values to keep, or as a row of a dataset."""
@@ -267,7 +266,7 @@ def _kind_of_cell(cell: str) -> str:
     return "-" if cell.strip() in _MISSING else "S"
 
 
-def store_datasets(root: Path, names: Sequence[str], unit: Unit | None, observe: Observer) -> Table:
+def store_datasets(root: Path, names: Sequence[str], unit: Unit | None) -> Table:
     """Write the rows of datasets to a store; those that are stored for the same unit are replaced."""
     datasets = get_datasets(names)
     paths = StorePaths(disk.resolved(root))
@@ -277,7 +276,7 @@ def store_datasets(root: Path, names: Sequence[str], unit: Unit | None, observe:
         for name, dataset in datasets.items():
             chosen = unit or dataset.unit
             with Staging(store.paths.root, chosen) as staging:
-                found = read_texts(Sources((name,), chosen), staging, observe).datasets
+                found = read_texts(Sources((name,), chosen), staging).datasets
             if not found:
                 raise UsageError(
                     f"the rows of {name!r} are of the unit {dataset.unit.value}, and are not stored for "

@@ -23,7 +23,7 @@ from embstore.base.errors import (
     StoreError,
     UsageError,
 )
-from embstore.base.progress import Observer, Progress
+from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Layers
 from embstore.base.table import Table
 from embstore.index.updating import readable_card
@@ -226,7 +226,7 @@ INCOMING = ".incoming"
 
 
 def copy_store(
-    root: Path, target: Path, selection: Selection, observe: Observer, verb: str = "push", name: str = "", *,
+    root: Path, target: Path, selection: Selection, verb: str = "push", name: str = "", *,
     dry_run: bool = False,
 ) -> Table:  # fmt: skip
     """Copy a store into a folder: an empty one, an earlier copy, or with single spaces also another store.
@@ -252,12 +252,12 @@ def copy_store(
         if not dry_run:
             incoming = Incoming(paths, paths.root / INCOMING)
             for done, key in enumerate(in_order(missing)):
-                observe(Progress(verb, name, done, len(missing), done / len(missing)))
+                report_progress(Progress(verb, name, done, len(missing), done / len(missing)))
                 incoming.receive(key, part.files[key])
             incoming.publish(missing, part.superseded(named))
             if verb == "push" and "://" not in name:
                 _write_published(paths)
-            observe(Progress(verb, name, len(missing), len(missing), 1.0))
+            report_progress(Progress(verb, name, len(missing), len(missing), 1.0))
         return report(f"would {verb}" if dry_run else f"{verb}ed", part, missing, paths)
 
 
@@ -326,7 +326,7 @@ _README = "README.md"
 MARK = "<!-- Written by embstore push, which replaces this file as long as this line is in it. -->"
 
 
-def push_to_hub(root: Path, url: str, selection: Selection, observe: Observer, *, dry_run: bool = False) -> Table:
+def push_to_hub(root: Path, url: str, selection: Selection, *, dry_run: bool = False) -> Table:
     """Copy a store, or some of its spaces, into a dataset repository, which is created, private, if there is none."""
     hub, source = HubDataset(url), open_source(disk.resolved(root))
     if (parent := hub.head()) is None and not dry_run:
@@ -350,7 +350,7 @@ def push_to_hub(root: Path, url: str, selection: Selection, observe: Observer, *
             raise StoreError(f"{url} was created, and is not there yet. Run the same command again.")
         added = []
         for start in range(0, len(missing), _BATCH):
-            observe(Progress("push", url, start, len(missing), start / len(missing)))
+            report_progress(Progress("push", url, start, len(missing), start / len(missing)))
             batch = {key: part.files[key] for key in missing[start : start + _BATCH]}
             for path in batch.values():
                 in_use.enter_context(supply.fetched(path))
@@ -360,7 +360,7 @@ def push_to_hub(root: Path, url: str, selection: Selection, observe: Observer, *
             last[_README] = dataset_card(cards, files, url, counts, columns).encode()
         message = f"embstore push: {len(missing)} files" if missing else "embstore push: remove what was replaced"
         hub.commit(added, last, gone, parent, message)
-        observe(Progress("push", url, len(missing), len(missing), 1.0))
+        report_progress(Progress("push", url, len(missing), len(missing), 1.0))
     return table
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from embstore.base import __version__, atomic, disk
 from embstore.base.errors import DamagedError, QueryError, UsageError
-from embstore.base.progress import Observer, Progress
+from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Layer
 from embstore.base.text import Item
 from embstore.interop.formats import WRITERS, find_writer
@@ -167,7 +167,7 @@ class ExportRequest:
     force: bool = False
 
 
-def export(catalog: Catalog, request: ExportRequest, observe: Observer) -> ExportReport:
+def export(catalog: Catalog, request: ExportRequest) -> ExportReport:
     """Write the selected vectors of a space to a file or folder."""
     name, dest = find_writer(request.dest, request.format), request.dest
     writer = WRITERS[name]
@@ -192,7 +192,7 @@ def export(catalog: Catalog, request: ExportRequest, observe: Observer) -> Expor
         raise UsageError(f"{dest} is a folder that no export wrote: it has no {CARD_FILE}. Name another place.")
 
     def report(n_done: int, n: int) -> None:
-        observe(Progress("write", str(dest), n_done, n, n_done / max(1, n)))
+        report_progress(Progress("write", str(dest), n_done, n, n_done / max(1, n)))
 
     selected = Selected(catalog, card, layers.members, request.selection, request.keep, report)
     atomic.discard_dead(dest.parent)

@@ -17,7 +17,7 @@ import numpy as np
 
 from embstore.base import __version__, disk
 from embstore.base.errors import SourceError, StoreError, UsageError, check_known
-from embstore.base.progress import Observer, Progress, observing
+from embstore.base.progress import Progress, report_progress
 from embstore.base.sharding import Parts, ShardSpec
 from embstore.base.space import Layer, Layers, Pooling, Template, Unit, check_space_name
 from embstore.base.table import show_size
@@ -59,13 +59,13 @@ class ImportOptions:
 
 
 def import_vectors(
-    root: Path, files: Sequence[VectorFile], options: ImportOptions, observe: Observer, digest: str | None = None
+    root: Path, files: Sequence[VectorFile], options: ImportOptions, digest: str | None = None
 ) -> ImportReport:
     """Import the vectors of some files into one space, and index them."""
     began = time.perf_counter()
     _check_alike(files)
     _check_disk(root, files, options)
-    observe(Progress("hash", files[0].name))
+    report_progress(Progress("hash", files[0].name))
     card = _imported_card(options, files, digest)
     _check_names(StorePaths(root), card, len(files))
     with ExitStack() as stack:
@@ -78,7 +78,7 @@ def import_vectors(
         staging = stack.enter_context(Staging(store.paths.root, options.unit, _staging_memory(files)))
         spool = stack.enter_context(Spool(store.paths.root, len(card.layers), card.dim))
         present = catalog.ids(card.space) if catalog.shards.get(card.space) else np.empty(0, np.int64)
-        stager = Stager(staging, spool, present, card, observe)
+        stager = Stager(staging, spool, present, card)
         for file in files:
             stager.read(file)
         stager.finish()
@@ -89,11 +89,10 @@ def import_vectors(
         check_memory(store.paths, card, staging.n_items - n_present, options.index, options.index_memory)
         texts = StoredTexts(staging, store.paths)
         texts.write(missing.present([card.space], parts))
-        n_bytes = _write(store, card, texts, missing, parts, spool, observe)
+        n_bytes = _write(store, card, texts, missing, parts, spool)
         notes = store.forget_missing_shards([card.space])
         write_all_merged(store.paths)
-        with observing(observe):
-            indexes = update_indexes(store.paths, card, options.index, memory=options.index_memory)
+        indexes = update_indexes(store.paths, card, options.index, memory=options.index_memory)
     return ImportReport(
         store.paths.root, card.space, files[0].format, staging.n_items - n_present, n_present, len(card.layers),
         card.dim, n_bytes + sum(index.n_bytes for index in indexes), time.perf_counter() - began,
@@ -103,7 +102,6 @@ def import_vectors(
 
 def _write(
     store: StoreWriter, card: Card, texts: StoredTexts, missing: MissingItems, parts: Parts, spool: Spool,
-    observe: Observer,
 ) -> int:  # fmt: skip
     """Write the missing items shard by shard, and return the bytes written."""
     work = missing.work([card.space], parts)
@@ -114,7 +112,7 @@ def _write(
         shard = store.write_shard(ShardContent(card, ids, spool.read(keys, ids)), texts.write)
         n_bytes += disk.size(shard.path)
         n_done += len(ids)
-        observe(Progress("write", card.space, n_done, work.n_items, n_done / max(1, work.n_items)))
+        report_progress(Progress("write", card.space, n_done, work.n_items, n_done / max(1, work.n_items)))
     return n_bytes
 
 

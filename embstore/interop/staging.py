@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from embstore.base import atomic, disk
 from embstore.base.arrays import slices
 from embstore.base.errors import SourceError
-from embstore.base.progress import Observer, Progress
+from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Unit
 from embstore.base.text import Item, is_unicode
 from embstore.interop.vector_file import Block, Marked, VectorFile
@@ -121,9 +121,8 @@ class Spool:
 class Stager:
     """Stages the rows of files; ``notes`` say what was converted."""
 
-    def __init__(self, staging: Staging, spool: Spool, present: Ids, card: Card, observe: Observer) -> None:
+    def __init__(self, staging: Staging, spool: Spool, present: Ids, card: Card) -> None:
         self._staging, self._spool, self._present, self._card = staging, spool, present, card
-        self._observe = observe
         self._n = 0
         self.notes: list[str] = []
 
@@ -140,7 +139,7 @@ class Stager:
                 ids, keys, vectors = ids[new], keys[new], vectors[:, new]
             if len(ids):
                 self._spool.add(keys, ids, vectors)
-            self._observe(Progress("read", file.name, self._n))
+            report_progress(Progress("read", file.name, self._n))
         if n_rounded:
             self.notes.append(f"{file.name}: {n_rounded:,} whole numbers are too large for float32, and were rounded.")
 

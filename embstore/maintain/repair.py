@@ -14,7 +14,6 @@ from embstore import index
 from embstore.base import disk
 from embstore.base.errors import DamagedError, FileAccessError, LockedError, MissingFileError, StoreError
 from embstore.base.messages import rendered
-from embstore.base.progress import Observer, observing
 from embstore.base.summary import Summary
 from embstore.base.table import Table
 from embstore.index.updating import readable_card, update_indexes
@@ -54,7 +53,7 @@ LEFT = "left"
 _SAME_SOURCES = "build the same sources again"
 
 
-def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = False) -> Table:
+def repair(root: Path, *, dry_run: bool = False) -> Table:
     """Repair a store: damaged files move into the folder ``damaged``, and what is derived from others is rebuilt.
 
     The next build of the same sources embeds exactly the items that are missing then. Of a damaged table of texts, the
@@ -63,7 +62,7 @@ def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = Fa
     paths = StorePaths(disk.resolved(root))
     marker_problems = list(verify_marker(paths))
     with _locked(paths, dry_run):
-        work = _Repair(paths, observe, dry_run)
+        work = _Repair(paths, dry_run)
         work.run(marker_problems)
         return tabulate(work.actions, paths.root, dry_run=dry_run)
 
@@ -87,7 +86,6 @@ class _Repair:
     """The repair of one store, whose write lock is held; in a dry run, actions are listed without being done."""
 
     paths: StorePaths
-    observe: Observer
     dry_run: bool
     actions: list[Action] = field(default_factory=list)
 
@@ -277,5 +275,4 @@ class _Repair:
                 n_behind += 1
         if n_behind and len(ids):
             action = Action("rebuilt", self.paths.indexes(card.space), f"the indexes of {n_behind} layers", len(ids))
-            with observing(self.observe):
-                self._do(action, partial(update_indexes, self.paths, card, kind))
+            self._do(action, partial(update_indexes, self.paths, card, kind))

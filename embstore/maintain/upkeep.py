@@ -9,7 +9,7 @@ from typing import Any
 
 from embstore.base import atomic, disk
 from embstore.base.errors import DamagedError, SpaceMismatchError, UnknownNameError, UsageError
-from embstore.base.progress import Observer, Progress, observing
+from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Layer
 from embstore.base.table import ShownColumn, Table, table
 from embstore.index import remove_index, shown_parameters
@@ -106,23 +106,22 @@ def kind_of_indexes(paths: StorePaths, card: Card) -> str | None:
     return next((index_card.asked for index_card in stored if index_card is not None), None)
 
 
-def renew_indexes(paths: StorePaths, card: Card, observe: Observer) -> list[str]:
+def renew_indexes(paths: StorePaths, card: Card) -> list[str]:
     """Update the indexes of a space, if it has any; return a note for each index below its target recall."""
     kind = kind_of_indexes(paths, card)
     if kind is None:
         return []
-    with observing(observe):
-        return recall_notes(card, update_indexes(paths, card, kind))
+    return recall_notes(card, update_indexes(paths, card, kind))
 
 
-def reindex(root: Path, spaces: SpaceFilter, layers: str, choice: Choice | None, observe: Observer) -> Table:
+def reindex(root: Path, spaces: SpaceFilter, layers: str, choice: Choice | None) -> Table:
     """Update the indexes of some layers, or remove them without a choice; return a table with one row per layer."""
     paths = StorePaths(disk.resolved(root))
     check_marker(paths)
     cards = spaces.select(read_cards(paths))
     chosen, notes = select_layers(cards, layers)
     rows = []
-    with maintenance_lock(paths), observing(observe):
+    with maintenance_lock(paths):
         for card in (card for card in cards if card.space in chosen):
             if choice is None:
                 rows += _remove(paths, card, chosen[card.space])
@@ -159,9 +158,7 @@ def _head(card: Card, layer: Layer) -> dict[str, Any]:
     return {"space": card.space, "model": card.model, "layer": layer.id, "layer_name": layer.name}
 
 
-def compact(
-    root: Path, observe: Observer = lambda _: None, *, dry_run: bool = False, shard_bytes: int = SHARD_BYTES
-) -> Table:
+def compact(root: Path, *, dry_run: bool = False, shard_bytes: int = SHARD_BYTES) -> Table:
     """Merge the small shards of every space, and the small tables of items, of their columns, and of skipped texts."""
     paths = StorePaths(disk.resolved(root))
     actions: list[Action] = []
@@ -181,12 +178,12 @@ def compact(
                 actions += [_planned(folder, [shard.path for shard in group], "shards") for group in shards]
             elif shards:
                 # An index covers whole shards: it must cover all before their items are mixed with others'.
-                notes += renew_indexes(paths, card, observe)
+                notes += renew_indexes(paths, card)
                 done, total = 0, sum(map(len, shards))
-                observe(Progress("compact", card.space, 0, total, 0.0))
+                report_progress(Progress("compact", card.space, 0, total, 0.0))
                 for shard in compact_shards(paths, card, shards):
                     done += shard.n_old
-                    observe(Progress("compact", card.space, done, total, done / total))
+                    report_progress(Progress("compact", card.space, done, total, done / total))
                     actions.append(_merged(shard, "shards"))
                 write_merged(paths, card)
     return tabulate(actions, paths.root, notes, dry_run=dry_run)
@@ -245,9 +242,7 @@ def _described(paths: StorePaths, spaces: Sequence[str], columns: Sequence[str])
     return actions
 
 
-def merge(
-    root: Path, other: Path, spaces: Sequence[str] = (), observe: Observer = lambda _: None, *, dry_run: bool = False
-) -> Table:
+def merge(root: Path, other: Path, spaces: Sequence[str] = (), *, dry_run: bool = False) -> Table:
     """Copy the items that are missing here from another store, with their vectors, texts and datasets.
 
     A space that both stores have must be the same in both. All files are copied first, each checked against its hash,
@@ -261,7 +256,7 @@ def merge(
         with explaining_changes(source):
             cards = [card for card in SpaceFilter(spaces=spaces).select(source.cards) if source.shards[card.space]]
             requested = source.ids_of(card.space for card in cards) if spaces else None
-            work = _Merge(paths, source, Catalog(paths.root), cards, requested, observe, dry_run, folder)
+            work = _Merge(paths, source, Catalog(paths.root), cards, requested, dry_run, folder)
             work.copy()
         if not dry_run:
             work.renew()
@@ -289,7 +284,6 @@ class _Merge:
     stored: Catalog
     cards: Sequence[Card]
     requested: Ids | None
-    observe: Observer
     dry_run: bool
     folder: Path
     keys: list[str] = field(default_factory=list)
@@ -356,7 +350,7 @@ class _Merge:
         """Copy the card of a new space, and shards; of those with items that are here, write the others."""
         shards = self.shards[card.space]
         for done, (shard, ids) in enumerate(shards.items()):
-            self.observe(Progress("merge", card.space, done, len(shards), done / len(shards)))
+            report_progress(Progress("merge", card.space, done, len(shards), done / len(shards)))
             if ids is None:
                 self._receive(incoming, shard.summary_path, shard.path)
             else:
@@ -364,7 +358,7 @@ class _Merge:
                 new = write_subset(incoming.paths, shard, card, ids)
                 self.keys += map(incoming.paths.key, (new.path, new.summary_path))
         if shards:
-            self.observe(Progress("merge", card.space, len(shards), len(shards), 1.0))
+            report_progress(Progress("merge", card.space, len(shards), len(shards), 1.0))
             if self._is_new(card):
                 self._receive(incoming, self.source.paths.card(card.space))
 
@@ -399,6 +393,5 @@ class _Merge:
         if n_copied:
             self.actions.append(Action("taken in", folder, f"the indexes of {n_copied} layers"))
         if n_copied < len(card.layers):
-            with observing(self.observe):
-                self.notes += recall_notes(card, update_indexes(self.paths, card, kind))
+            self.notes += recall_notes(card, update_indexes(self.paths, card, kind))
             self.actions.append(Action("rebuilt", folder, f"the indexes of {len(card.layers) - n_copied} layers"))

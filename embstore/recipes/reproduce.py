@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from embstore.base.errors import CheckpointError, QueryError, UsageError, check_known
-from embstore.base.progress import Observer, Progress
+from embstore.base.progress import Progress, report_progress
 from embstore.base.space import Layer, Unit
 from embstore.base.summary import Summary
 from embstore.base.table import Table, table
@@ -45,7 +45,7 @@ class ReproduceOptions:
     allow_pickle: bool = False
 
 
-def reproduce(store: StoreMethods, name: str, options: ReproduceOptions, observe: Observer) -> Table:
+def reproduce(store: StoreMethods, name: str, options: ReproduceOptions) -> Table:
     """Run a recipe: build its spaces, query its metrics, and compare with the published numbers.
 
     Texts that are already embedded are not embedded again, so an interrupted run can be resumed. Progress is reported
@@ -53,14 +53,14 @@ def reproduce(store: StoreMethods, name: str, options: ReproduceOptions, observe
     """
     run, notes = _plan_run(name, options)
     for step in run.builds:
-        notes += _build(store, step, options, observe)
+        notes += _build(store, step, options)
     queries = run.queries
     answers: dict[PlannedQuery, dict[str, list[LayerValue]] | str] = {}
     for n_done, query in enumerate(queries):
-        observe(Progress("measure", run.recipe.name, n_done, len(queries), n_done / len(queries)))
+        report_progress(Progress("measure", run.recipe.name, n_done, len(queries), n_done / len(queries)))
         answers[query] = _answer(store, query)
         notes += _answer_notes(query, answers[query])
-    observe(Progress("measure", run.recipe.name, len(queries), len(queries), 1.0))
+    report_progress(Progress("measure", run.recipe.name, len(queries), len(queries), 1.0))
     rows = judge(run, answers)
     notes = [*dict.fromkeys(notes), f"{run.recipe.citation}: {summary_of(rows)}"]
     return table(rows, columns=COLUMNS, notes=notes, types=TYPES)
@@ -158,13 +158,12 @@ def _traits(spec: str, recipe: Recipe, options: ReproduceOptions) -> CheckpointT
     return CheckpointTraits(checkpoint.name, spec, bare=bare, unsupported=unsupported)
 
 
-def _build(store: StoreMethods, step: BuildStep, options: ReproduceOptions, observe: Observer) -> list[str]:
+def _build(store: StoreMethods, step: BuildStep, options: ReproduceOptions) -> list[str]:
     """Build a space, and return notes on the skipped texts."""
     report = store.build(
         step.sources, models=step.model, unit=step.spec.unit.value, poolings=step.spec.pooling.value,
         template=step.spec.template.pattern, limit=step.limit, per_text=step.per_text, seed=options.seed,
         name=step.space, keep=step.keep, index="none", device=options.device, allow_pickle=options.allow_pickle,
-        observe=observe,
     )  # fmt: skip
     return [
         f"{step.space}: {count} skipped: {reason}"

@@ -12,7 +12,7 @@ from embstore.base.keywords import Names, as_names
 from embstore.base.messages import is_command_line
 from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
-from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_int, as_layers, as_observer
+from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_int, as_layers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +57,7 @@ class BuildMethods(OpenStore):
         """
         from embstore.sources import fetch_datasets
 
-        with observing(as_observer(observe)):
+        with observing(observe):
             return fetch_datasets(as_names(names))
 
     @staticmethod
@@ -129,11 +129,11 @@ class BuildMethods(OpenStore):
         from embstore.build.texts import store_datasets
         from embstore.sources import missing_datasets
 
-        observer = as_observer(observe)
         chosen = None if unit is None else parse_member(Unit, unit)
-        self.fetch_datasets(missing_datasets(as_names(names)), observer)
-        with self._writing() as folder:
-            return store_datasets(folder, as_names(names), chosen, observer)
+        with observing(observe):
+            self.fetch_datasets(missing_datasets(as_names(names)))
+            with self._writing() as folder:
+                return store_datasets(folder, as_names(names), chosen)
 
     def encode(
         self,
@@ -303,7 +303,6 @@ class BuildMethods(OpenStore):
         from embstore.sources import GivenTexts, Keep, Targets, missing_datasets
         from embstore.storage.files.shards import SHARD_BYTES
 
-        observer = as_observer(observe)
         source_names, given_texts, note = split_given(sources, texts, DEFAULT_SOURCES)
         given = None if unit is None else parse_member(Unit, unit)
         options = Options(
@@ -339,14 +338,15 @@ class BuildMethods(OpenStore):
             source_names, given, as_names(columns), kept_columns, limit, per_text, seed, header, delimiter, chosen,
             of_python,
         )  # fmt: skip
-        self.fetch_datasets(missing_datasets(source_names), observer)
-        cluster = _cluster(on, workers, worker_gpus, worker_cpus, ray_address)
-        if dry_run:
-            report = estimate(self._existing(), [read], as_names(models), options, observer)
-        else:
-            with self._writing(is_new=True) as folder:
-                report = build(folder, [read], as_names(models), options, observer, cluster)
-            report = report if self.url is None else replace(report, store=self.url)
+        with observing(observe):
+            self.fetch_datasets(missing_datasets(source_names))
+            cluster = _cluster(on, workers, worker_gpus, worker_cpus, ray_address)
+            if dry_run:
+                report = estimate(self._existing(), [read], as_names(models), options)
+            else:
+                with self._writing(is_new=True) as folder:
+                    report = build(folder, [read], as_names(models), options, cluster)
+                report = report if self.url is None else replace(report, store=self.url)
         return report if note is None else replace(report, notes=(note, *report.notes))
 
 

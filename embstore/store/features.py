@@ -24,7 +24,6 @@ from embstore.store.opened import (
     as_filters,
     as_int,
     as_layers,
-    as_observer,
     selection_of,
 )
 
@@ -75,7 +74,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
         from embstore.query.layer_maps import map_spaces
 
         spaces, selection = as_filters(options, selection_of)
-        with observing(as_observer(observe)):
+        with observing(observe):
             return self._ask(
                 lambda catalog: map_spaces(catalog, spaces, as_layers(layers), method, selection, force=force)
             )
@@ -230,7 +229,8 @@ class FeatureMethods(BuildMethods, LookupMethods):
         options = ReproduceOptions(as_names(models), path, quick, seed, device, allow_pickle)
         if dry_run:
             return preview(recipe, options)
-        return reproduce(self._pinned(), recipe, options, as_observer(observe))
+        with observing(observe):
+            return reproduce(self._pinned(), recipe, options)
 
     def cite(
         self, names: Names = (), *, result: str | os.PathLike[str] | Table | Sequence[Mapping[str, Any]] | None = None

@@ -11,9 +11,9 @@ import numpy as np
 
 from embstore.base.errors import UsageError
 from embstore.base.keywords import Names, accepts, as_names
-from embstore.base.progress import Observer
+from embstore.base.progress import Observer, observing
 from embstore.base.space import SPACE_NAME, Unit, parse_member
-from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_layers, as_observer, item_filter
+from embstore.store.opened import LayerSpec, OpenStore, as_bytes, as_layers, item_filter
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -72,8 +72,8 @@ class InteropMethods(OpenStore):
         options = _options(name or stem, unit, layers, dtype, index, index_memory)
         read = ReadOptions(None if texts is None else Path(texts), column, vector_column, allow_pickle)
         opened = [open_vectors(path, format, read) for path in paths]
-        with self._writing(is_new=True) as folder:
-            report = import_vectors(folder, opened, options, as_observer(observe))
+        with self._writing(is_new=True) as folder, observing(observe):
+            report = import_vectors(folder, opened, options)
         return report if self.url is None else replace(report, store=self.url)
 
     def add_vectors(
@@ -110,8 +110,8 @@ class InteropMethods(OpenStore):
         options = _options(name, unit, layers, dtype, index, index_memory)
         texts, values = as_names(texts), np.asarray(array)
         file = array_file(texts, values, options.unit)
-        with self._writing(is_new=True) as folder:
-            report = import_vectors(folder, [file], options, as_observer(observe), array_digest(texts, values))
+        with self._writing(is_new=True) as folder, observing(observe):
+            report = import_vectors(folder, [file], options, array_digest(texts, values))
         return report if self.url is None else replace(report, store=self.url)
 
     @accepts(item_filter)
@@ -152,7 +152,8 @@ class InteropMethods(OpenStore):
         selection = replace(item_filter(**items), transforms=as_names(transforms))
         chosen = None if layers is None else as_layers(layers)
         request = ExportRequest(Path(dest), space, chosen, format, selection, as_names(keep), force)
-        return self._ask(partial(export, request=request, observe=as_observer(observe)))
+        with observing(observe):
+            return self._ask(partial(export, request=request))
 
 
 def _options(

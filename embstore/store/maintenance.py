@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Unpack
 
 from embstore.base.errors import UsageError
 from embstore.base.keywords import Names, accepts, as_names
-from embstore.base.progress import Observer
+from embstore.base.progress import Observer, observing
 from embstore.base.table import Table
 from embstore.storage.files.card import SpaceFilter
-from embstore.store.opened import LayerSpec, OpenStore, SpaceFilters, as_bytes, as_layers, as_observer
+from embstore.store.opened import LayerSpec, OpenStore, SpaceFilters, as_bytes, as_layers
 
 if TYPE_CHECKING:
     from embstore.maintain.verify import Verification
@@ -58,8 +58,8 @@ class MaintenanceMethods(OpenStore):
         from embstore.maintain.upkeep import reindex
 
         choice = None if kind == "none" else Choice(kind, as_bytes(memory), recall, force)
-        with self._writing() as folder:
-            return reindex(folder, SpaceFilter(**filters), as_layers(layers), choice, as_observer(observe))
+        with self._writing() as folder, observing(observe):
+            return reindex(folder, SpaceFilter(**filters), as_layers(layers), choice)
 
     def verify(self, *, deep: bool = False, quick: bool = False) -> "Verification":
         """Read every file, and check hashes, rows, finite values, summaries, ids and indexes against each other.
@@ -111,8 +111,8 @@ class MaintenanceMethods(OpenStore):
         """
         from embstore.maintain.repair import repair
 
-        with self._writing(dry_run=dry_run, is_repair=True) as folder:
-            return repair(folder, as_observer(observe), dry_run=dry_run)
+        with self._writing(dry_run=dry_run, is_repair=True) as folder, observing(observe):
+            return repair(folder, dry_run=dry_run)
 
     def compact(
         self, *, dry_run: bool = False, shard_bytes: int | None = None, observe: Observer | None = None
@@ -134,8 +134,8 @@ class MaintenanceMethods(OpenStore):
         from embstore.storage.files.shards import SHARD_BYTES
 
         size = SHARD_BYTES if shard_bytes is None else shard_bytes
-        with self._writing(dry_run=dry_run) as folder:
-            return compact(folder, as_observer(observe), dry_run=dry_run, shard_bytes=size)
+        with self._writing(dry_run=dry_run) as folder, observing(observe):
+            return compact(folder, dry_run=dry_run, shard_bytes=size)
 
     def merge(
         self,
@@ -166,8 +166,8 @@ class MaintenanceMethods(OpenStore):
         from embstore.maintain.upkeep import merge
 
         source = (other if isinstance(other, OpenStore) else OpenStore(other)).folder()
-        with self._writing(dry_run=dry_run) as folder:
-            return merge(folder, source, as_names(spaces), as_observer(observe), dry_run=dry_run)
+        with self._writing(dry_run=dry_run) as folder, observing(observe):
+            return merge(folder, source, as_names(spaces), dry_run=dry_run)
 
     def remove(self, spaces: Names = (), *, columns: Names = (), dry_run: bool = False) -> Table:
         """Remove spaces: their vectors, summaries, indexes and cards. Texts stay, since other spaces may use them.
@@ -229,13 +229,14 @@ class MaintenanceMethods(OpenStore):
         if place.startswith("hf://"):
             from embstore.exchange.copies import push_to_hub
 
-            return push_to_hub(self.folder(), place, selection, as_observer(observe), dry_run=dry_run)
+            with observing(observe):
+                return push_to_hub(self.folder(), place, selection, dry_run=dry_run)
         if place.startswith(("http://", "https://")):
             raise UsageError(f"{place} takes no changes. Push into a folder that the web server serves.")
         other = OpenStore(dest, options)
-        with other._writing(dry_run=dry_run, is_new=True) as folder:
+        with other._writing(dry_run=dry_run, is_new=True) as folder, observing(observe):
             name = other.url or str(other.path)
-            done = copy_store(self.folder(), folder, selection, as_observer(observe), name=name, dry_run=dry_run)
+            done = copy_store(self.folder(), folder, selection, name=name, dry_run=dry_run)
         if not len(done) and other._remote is not None and other._remote.n_uploaded:
             return rest_of_copy(other._remote.n_uploaded, other._remote.uploaded_bytes)
         return done
@@ -267,6 +268,6 @@ class MaintenanceMethods(OpenStore):
         from embstore.exchange.copies import Selection, copy_store
 
         selection, other = Selection(as_names(spaces), as_layers(layers)), OpenStore(source, options)
-        with self._writing(dry_run=dry_run, is_new=True) as folder:
+        with self._writing(dry_run=dry_run, is_new=True) as folder, observing(observe):
             name = self.url or str(self.path)
-            return copy_store(other.folder(), folder, selection, as_observer(observe), "pull", name, dry_run=dry_run)
+            return copy_store(other.folder(), folder, selection, "pull", name, dry_run=dry_run)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
 from embstore.base.errors import DamagedError, EmbstoreError, MissingFileError, MissingObjectError, UsageError
 from embstore.base.keywords import Names, accepts, as_names
-from embstore.base.progress import Observer, current_observer, ignore
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import SpaceFilter
 from embstore.storage.sql.connections import Limits
@@ -307,8 +306,3 @@ def as_bytes(memory: str | int | None) -> int | None:
 def as_limits(timeout: float | None, memory: str | int | None) -> Limits:
     """Return the limits of a user's SQL."""
     return Limits(timeout, as_bytes(memory))
-
-
-def as_observer(observe: Observer | None) -> Observer:
-    """Return the observer of a task: the one given, else that of the context, which in a notebook shows a line."""
-    return observe or current_observer() or ignore

@@ -22,7 +22,7 @@ from tiny_checkpoint import columns
 
 from embstore import Store
 from embstore.base.errors import ClusterError, EncodeError
-from embstore.base.progress import Progress
+from embstore.base.progress import Progress, observing
 from embstore.base.space import Unit
 from embstore.build import on_ray
 from embstore.build.job import Options
@@ -192,9 +192,9 @@ def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
         cluster.order(held.name)
         monkeypatch.setattr(on_ray, "START_SECONDS", 1)
         options = ClusterOptions(address=cluster.address, workers=1)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt), observing(observe):
             build(
-                root, [Sources((str(words),))], [str(checkpoint)], Options(shard_bytes=3000), observe,
+                root, [Sources((str(words),))], [str(checkpoint)], Options(shard_bytes=3000),
                 lambda root: Cluster(options, root),
             )  # fmt: skip
     finally:
@@ -286,7 +286,8 @@ def test_a_build_ends_although_a_node_is_killed_and_does_not_come_back(
     try:
         connect = partial(Cluster, ClusterOptions(address=cluster.address))
         sources, options = [Sources((str(words),))], Options(shard_bytes=3000)
-        report = build(root, sources, [str(checkpoint)], options, observe, connect)
+        with observing(observe):
+            report = build(root, sources, [str(checkpoint)], options, connect)
     finally:
         (cluster.faults / "wait for another worker").unlink()
         if is_killed:

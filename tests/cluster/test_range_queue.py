@@ -10,7 +10,7 @@ import pytest
 from item_windows import window_of
 
 from embstore.base.errors import ClusterError
-from embstore.base.progress import Progress
+from embstore.base.progress import Progress, observing
 from embstore.base.space import Unit
 from embstore.base.text import Item
 from embstore.build import on_ray
@@ -103,10 +103,9 @@ def tasks(*ranges: str) -> Iterator[RangeTask]:
         yield RangeTask(number, (), Options(), windows)
 
 
-def queue_of(workers: list[Worker], *jobs: Iterator[RangeTask], seen: list[Progress] | None = None) -> RangeQueue:
+def queue_of(workers: list[Worker], *jobs: Iterator[RangeTask]) -> RangeQueue:
     listed = [RangeJob(f"requirement {at}", each) for at, each in enumerate(jobs)]  # type: ignore[arg-type]
-    observe = (lambda _: None) if seen is None else seen.append
-    return RangeQueue(Local(), [ClusterWorker(worker) for worker in workers], listed, observe)
+    return RangeQueue(Local(), [ClusterWorker(worker) for worker in workers], listed)
 
 
 def done(outcomes: list[RangeOutcome]) -> list[tuple[int, tuple[str, ...]]]:
@@ -174,9 +173,9 @@ def test_after_an_interrupt_the_ranges_that_end_soon_are_yielded() -> None:
 
     seen: list[Progress] = []
     worker = Worker(encode)
-    outcomes = queue_of([worker], tasks("a", "b", "c", "d"), seen=seen).outcomes()
+    outcomes = queue_of([worker], tasks("a", "b", "c", "d")).outcomes()
     found = []
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), observing(seen.append):
         found.extend(outcomes)
     assert [words for _, words in worker.given] == [("a",), ("b",)]
     assert "finish" in [progress.stage for progress in seen]
@@ -208,6 +207,6 @@ def test_what_is_waited_for_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(on_ray, "START_SECONDS", 0.1)
     queue = queue_of([worker], tasks("a"))
-    queue._observe = observe
-    assert done([*queue.outcomes()]) == [(0, ("a",))]
+    with observing(observe):
+        assert done([*queue.outcomes()]) == [(0, ("a",))]
     assert [(each.stage, each.subject) for each in seen] == [("wait", "1 worker: see `ray status` for what is free")]

@@ -15,7 +15,6 @@ DIM = 2048
 _PREPARE = """
 from pathlib import Path
 from embstore import Store
-from embstore.base.progress import ignore
 from embstore.interop.formats import open_vectors
 from embstore.interop.importing import ImportOptions, import_vectors
 from embstore.interop.vector_file import ReadOptions
@@ -23,7 +22,7 @@ from embstore.interop.vector_file import ReadOptions
 _IMPORT = """
 options = ImportOptions("mine", index="none", shard_bytes=4 << 20)
 file = open_vectors(Path({array!r}), None, ReadOptions(texts=Path({texts!r})))
-assert import_vectors(Path({store!r}), [file], options, ignore).imported == {n}
+assert import_vectors(Path({store!r}), [file], options).imported == {n}
 """
 _EXPORT = "assert Store({store!r}).export({dest!r}, 'mine').n == {n}"
 

@@ -12,7 +12,6 @@ from killing import count_steps, kill_at
 
 from embstore import Store
 from embstore.base import disk
-from embstore.base.progress import ignore
 from embstore.interop.formats import open_vectors
 from embstore.interop.importing import ImportOptions, import_vectors
 from embstore.interop.records import ImportReport
@@ -26,7 +25,7 @@ OPTIONS = ImportOptions("mine", index="flat", shard_bytes=N * DIM * 4 // N_SHARD
 
 
 def run_import(file: Path, root: Path) -> ImportReport:
-    return import_vectors(root, [open_vectors(file, None, ReadOptions())], OPTIONS, ignore)
+    return import_vectors(root, [open_vectors(file, None, ReadOptions())], OPTIONS)
 
 
 def shards(root: Path) -> list[str]:

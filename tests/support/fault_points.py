@@ -36,7 +36,6 @@ from tiny_checkpoint import columns, content, make_checkpoint, texts
 from embstore import Store
 from embstore.base import disk
 from embstore.base.errors import UnknownNameError
-from embstore.base.progress import ignore
 from embstore.base.space import Unit
 from embstore.interop.formats import open_vectors
 from embstore.interop.importing import ImportOptions, import_vectors
@@ -120,7 +119,7 @@ def import_array(root: Path) -> None:
     """Import the array into a space of several shards."""
     file = open_vectors(root.parent / "vectors.npy", None, ReadOptions(root.parent / "vectors.txt"))
     shard_bytes = len(FEW) * DIM * 4 * N_IMPORTED_LAYERS // 3
-    import_vectors(root, [file], ImportOptions(IMPORTED, index="flat", shard_bytes=shard_bytes), ignore)
+    import_vectors(root, [file], ImportOptions(IMPORTED, index="flat", shard_bytes=shard_bytes))
 
 
 def index(root: Path) -> None:
