@@ -97,7 +97,8 @@ def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster:
     options, seen = Options(index="none", shard_bytes=300_000), []
 
     def build_in(root: Path, connect: Callable[[Path], Cluster] | None = None) -> None:
-        report = build(root, sources, ["minilm"], options, seen.append, connect)
+        with observing(seen.append):
+            report = build(root, sources, ["minilm"], options, connect)
         assert [space.embedded for space in report.spaces] == [90, 5, 19]  # the recipe cuts long sentences
 
     build_in(tmp_path / "local")
@@ -256,11 +257,12 @@ def test_a_sweep_is_built_side_by_side_although_a_worker_is_killed(
     revisions = tuple(f"checkpoint-{step}" for step in STEPS)
     local, root = tmp_path / "local", tmp_path / "store"
     sources, options = [Sources((str(words),))], Options(shard_bytes=10_000, index="none", revisions=revisions)
-    build(local, sources, [str(run)], options, lambda _: None)
+    build(local, sources, [str(run)], options)
     seen: list[Progress] = []
     cluster.order("kill after the write")
     connect = partial(Cluster, ClusterOptions(address=cluster.address))
-    report = build(root, sources, [str(run)], options, seen.append, connect)
+    with observing(seen.append):
+        report = build(root, sources, [str(run)], options, connect)
     assert not (cluster.faults / "kill after the write").exists(), "a worker was killed"
     assert {each.subject for each in seen if each.stage == "encode"} == {"2 checkpoints on 2 workers"}
     assert len({pid for pid, _ in _encoded(cluster)}) >= 2
