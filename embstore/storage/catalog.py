@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import disk, supply
+from embstore.base import atomic, disk, supply
 from embstore.base.arrays import distinct
 from embstore.base.errors import DamagedError
 from embstore.base.space import Unit
@@ -17,12 +17,12 @@ from embstore.base.text import Item, source_name
 from embstore.storage.files import names
 from embstore.storage.files.datasets import rebuild_remedy, stored_kinds, stored_rows
 from embstore.storage.files.derived import add_summaries, read_merged
-from embstore.storage.files.item_columns import ColumnTables
+from embstore.storage.files.item_columns import ColumnTables, built_in_table
 from embstore.storage.files.items import ItemTables, PartChecks, file_hash
 from embstore.storage.files.paths import Shard, StorePaths, check_marker
 from embstore.storage.files.vectors import LayerVectors, read_items
 from embstore.storage.sql.connections import NO_LIMITS, Limits
-from embstore.storage.sql.reader import FILES, Reader
+from embstore.storage.sql.reader import FILES, REMEDY, Reader
 from embstore.storage.transaction.manifest import is_outdated, read_named_card, read_snapshot
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Catalog:
         self.cards: dict[str, Card] = {}
         while not self._list():
             pass
-        self.dataset_files = self.paths.files_of(names.DATASETS)
+        self._dataset_files = self.paths.files_of(names.DATASETS)
         self._part_checks = PartChecks()
         self.reader = Reader(self.paths.root)
 
@@ -214,7 +214,7 @@ class Catalog:
 
     def skipped(self) -> list[tuple[Any, ...]]:
         """Return the skipped texts: space, item_id, text, outcome, reason, origin; without those embedded since."""
-        self.check_skipped()
+        self._check_skipped()
         sql = f"SELECT DISTINCT space, item_id, text, outcome, reason, origin FROM {FILES} ORDER BY ALL"
         rows = self.reader.rows(sql, self.skipped_files)
         embedded = {space: set(self.ids(space).tolist()) for space in {row[0] for row in rows} if space in self.cards}
@@ -222,21 +222,21 @@ class Catalog:
 
     def datasets(self, kinds: Collection[str] = ()) -> dict[str, str]:
         """Return the kind of each stored dataset, by name; only the given kinds, or all if none is given."""
-        return stored_kinds(self.reader, self.dataset_files, kinds)
+        return stored_kinds(self.reader, self._dataset_files, kinds)
 
     @property
     def dataset_names(self) -> tuple[str, ...]:
         """Names of the stored datasets, which are not read."""
-        return tuple(source_name(file.stem) for file in self.dataset_files)
+        return tuple(source_name(file.stem) for file in self._dataset_files)
 
     def dataset(self, name: str, unit: Unit) -> dict[str, NDArray[Any]]:
         """Return the rows of a dataset for a unit, as columns; see :func:`.datasets.stored_rows`."""
-        return stored_rows(self.reader, self.dataset_files, name, unit)
+        return stored_rows(self.reader, self._dataset_files, name, unit)
 
     def dataset_hashes(self, names: Collection[str] = ()) -> dict[str, str]:
         """Return the SHA-256 of the files of the given datasets, or of all, by file stem; missing ones are left out."""
         stems = {name.replace(":", "_") for name in names}
-        files = [file for file in self.dataset_files if not stems or file.stem in stems]
+        files = [file for file in self._dataset_files if not stems or file.stem in stems]
         return {file.stem: file_hash(file, rebuild_remedy(file)) for file in files}
 
     @property
@@ -265,12 +265,36 @@ class Catalog:
         """The views for users' SQL."""
         from embstore.storage.views.users_sql import UsersSql  # loads DuckDB
 
-        return UsersSql(self)
+        return UsersSql(
+            self.reader,
+            self.paths.root,
+            files={
+                "items": {"": self.item_files},
+                "columns": {"": self.column_files},
+                "built_in": {},
+                "skipped": {"": self.skipped_files},
+                "embeddings": {space: [shard.path for shard in shards] for space, shards in self.shards.items()},
+                "summaries": {space: [shard.summary_path for shard in shards] for space, shards in self.shards.items()},
+            },
+            datasets=self._dataset_files,
+            cards=tuple(self.cards.values()),
+            columns=self.columns,
+            checks={
+                "items": self._tables.check, "columns": self.columns.check, "skipped": self._check_skipped,
+                "summaries": self._check_summaries,
+            },
+            built_in=lambda: built_in_table(self.items(self.item_ids().tolist())),
+            nearest_texts=self.nearest_texts,
+        )  # fmt: skip
 
-    def check_skipped(self) -> None:
-        """Raise DamagedError if a table of skipped texts was altered."""
+    def _check_skipped(self) -> None:
         for file in self.skipped_files:
             self._part_checks.check(file)
+
+    def _check_summaries(self) -> None:
+        for shards in self.shards.values():
+            for shard in shards:
+                atomic.read_checked(shard.summary_path, REMEDY)
 
 
 K = TypeVar("K")

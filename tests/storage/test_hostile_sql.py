@@ -164,7 +164,10 @@ def test_the_connection_alone_can_write_nothing(attacked: Attacked, group: str, 
     limits = Limits(LIMITS["timeout"], 64_000_000)
     sandbox = catalog.users_sql.sandbox(limits)
     if copied:
-        sandbox = Sandbox(catalog, catalog.users_sql.files(), limits.memory, copied=True)
+        users_sql = catalog.users_sql
+        datasets = {f"datasets.{file.stem}": {"": [file]} for file in users_sql.datasets}
+        views = {**users_sql.files, "spaces": {}, **datasets}
+        sandbox = Sandbox(users_sql, views, limits.memory, copied=True)
         for view, n_rows in ROWS.items():
             session = sandbox.session(Limits(memory=limits.memory), [view])
             sql = f"SELECT count(*) FROM {view}"

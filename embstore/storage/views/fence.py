@@ -87,7 +87,7 @@ def in_order(names: frozenset[str]) -> list[str]:
 
 
 def not_stored(
-    message: str, cards: Mapping[str, Card], nearest_texts: Callable[[str, Sequence[str]], Sequence[str]]
+    message: str, cards: Sequence[Card], nearest_texts: Callable[[str, Sequence[str]], Sequence[str]]
 ) -> EmbstoreError | None:
     """Return the error for a call of ``neighbours`` that a message of DuckDB is about; None if it is about none."""
     try:
@@ -95,9 +95,10 @@ def not_stored(
     except ValueError:  # another error, which may quote the same words
         return None
     space, layer, text = ("NULL" if part is None else str(part) for part in (space, layer, text))
-    if space not in cards:
-        return UnknownNameError("space", space, cards)
-    ids = [*map(str, cards[space].layers.ids)]
+    by_name = {card.space: card for card in cards}
+    if space not in by_name:
+        return UnknownNameError("space", space, by_name)
+    ids = [*map(str, by_name[space].layers.ids)]
     if layer not in ids:
         return UnknownNameError("layer", layer, ids, "In SQL a layer is its number.")
     near = nearest_texts(text, [space])

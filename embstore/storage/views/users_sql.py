@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from threading import RLock
@@ -18,21 +19,20 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.base import atomic, disk
+from embstore.base import disk
 from embstore.base.arrays import distinct
 from embstore.base.errors import DamagedError, EmbstoreError, QueryError, UnknownNameError
 from embstore.base.messages import printable
 from embstore.storage.files.card import Card
 from embstore.storage.files.datasets import check_dataset
-from embstore.storage.files.item_columns import BUILT_IN, built_in_table, joined_items
+from embstore.storage.files.item_columns import BUILT_IN, ColumnTables, joined_items
 from embstore.storage.files.items import ITEM_COLUMNS, SKIPPED_COLUMNS
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.connections import Limits
-from embstore.storage.sql.reader import REMEDY
+from embstore.storage.sql.reader import Reader
 from embstore.storage.views.fence import MACROS, Select, check, check_expression, in_order, not_stored
 
 if TYPE_CHECKING:
-    from embstore.storage.catalog import Catalog
     from embstore.storage.sql.readonly import ReadOnlyFiles as _Files
 
 T = TypeVar("T")
@@ -55,39 +55,32 @@ _COPIED_BYTES = 1 << 20  # of tables that a condition gets as a copy; they may u
 _END = object()
 
 
+@dataclass
 class UsersSql:
     """The views of a store for users' SQL; they are created at first use."""
 
-    def __init__(self, catalog: "Catalog") -> None:
-        self.catalog = catalog
-        self._lock = RLock()  # guards the sandboxes and the creation of their views
-        self._sandbox: Sandbox | None = None
-        self._copied: Sandbox | None = None
-
-    def _items_files(self) -> dict[str, BySpace]:
-        """Return the files of the views of items and their columns, by view and by space ("" for those without one)."""
-        return {"items": {"": self.catalog.item_files}, "columns": {"": self.catalog.column_files}, "built_in": {}}
-
-    def files(self) -> dict[str, BySpace]:
-        """Return the files of all views."""
-        shards = self.catalog.shards.items()
-        return {
-            **self._items_files(),
-            "skipped": {"": self.catalog.skipped_files},
-            "embeddings": {space: [shard.path for shard in members] for space, members in shards},
-            "summaries": {space: [shard.summary_path for shard in members] for space, members in shards},
-            "spaces": {},
-            **{f"datasets.{file.stem}": {"": [file]} for file in self.catalog.dataset_files},
-        }
+    reader: Reader  # reader that identifies damaged files of the store
+    root: Path
+    files: Mapping[str, BySpace]  # files of each view, by view and by space ("" for files without a space)
+    datasets: Sequence[Path]  # files of the datasets, each the view ``datasets.<name>``
+    cards: Sequence[Card]  # cards that are the rows of the view ``spaces``
+    columns: ColumnTables  # tables of the view ``columns``
+    # Functions that raise DamagedError if a file of a view was altered, by view; shards are not checked.
+    checks: Mapping[str, Callable[[], None]]
+    built_in: Callable[[], object]  # function that returns the rows of the view ``built_in`` as an Arrow table
+    nearest_texts: Callable[[str, Sequence[str]], list[str]]  # see :meth:`.catalog.Catalog.nearest_texts`
+    _lock: Any = field(default_factory=RLock)  # guards the sandboxes and the creation of their views
+    _sandbox: "Sandbox | None" = None
+    _copied: "Sandbox | None" = None
 
     def select(self, where: str, limits: Limits, space: str | None) -> NDArray[np.int64]:
         """Return the ids of the items for which a condition is true; see :meth:`.catalog.Catalog.select`."""
-        self._check(["items"])
+        self.checks["items"]()
         check_expression(where)
-        names = self.catalog.columns.names
+        names = self.columns.names
         source, views = joined_items(where, names, space)
         if "columns" in views:
-            self.catalog.columns.check()
+            self.columns.check()
         with self._lock:
             sandbox = self._items_sandbox(limits)
             checked = sandbox.check(f"SELECT item_id FROM {source} WHERE (\n{where}\n)", limits, views)
@@ -95,7 +88,7 @@ class UsersSql:
         try:
             found = session.run(lambda connection: connection.execute(checked.sql).fetchnumpy()["item_id"])
         except UnknownNameError:
-            self.catalog.columns.check()  # an altered table may have lost the column
+            self.columns.check()  # an altered table may have lost the column
             raise
         return distinct(np.asarray(found, dtype=np.int64))
 
@@ -120,31 +113,25 @@ class UsersSql:
     def sandbox(self, limits: Limits) -> "Sandbox":
         """Return the DuckDB over all views, created again if the memory limit differs from the last one."""
         if self._sandbox is None or self._sandbox.memory != limits.memory:
-            self._sandbox = Sandbox(self.catalog, self.files(), limits.memory)
+            datasets: dict[str, BySpace] = {f"datasets.{file.stem}": {"": [file]} for file in self.datasets}
+            self._sandbox = Sandbox(self, {**self.files, "spaces": {}, **datasets}, limits.memory)
         return self._sandbox
 
     def _items_sandbox(self, limits: Limits) -> "Sandbox":
         """Return the DuckDB for SQL over the items alone: a copy of them if they are few."""
-        views = self._items_files()
+        views = {view: self.files[view] for view in ("items", "columns", "built_in")}
         files = [file for by_space in views.values() for members in by_space.values() for file in members]
         if sum(map(disk.size, files)) > _COPIED_BYTES:
             return self.sandbox(limits)
         if self._copied is None or self._copied.memory != limits.memory:
-            self._copied = Sandbox(self.catalog, views, limits.memory, copied=True)
+            self._copied = Sandbox(self, views, limits.memory, copied=True)
         return self._copied
 
     def _check(self, views: Collection[str]) -> None:
         """Raise DamagedError if a file of one of these views was altered; shards are not checked."""
-        catalog = self.catalog
-        if "items" in views:
-            catalog.checked_item_tables()
-        if "columns" in views:
-            catalog.columns.check()
-        if "skipped" in views:
-            catalog.check_skipped()
-        for shard in (each for shards in catalog.shards.values() for each in shards) if "summaries" in views else ():
-            atomic.read_checked(shard.summary_path, REMEDY)
-        for file in catalog.dataset_files:
+        for view in self.checks.keys() & {*views}:
+            self.checks[view]()
+        for file in self.datasets:
             if f"datasets.{file.stem}" in views:
                 check_dataset(file)
 
@@ -157,10 +144,10 @@ class Sandbox:
     """
 
     def __init__(
-        self, catalog: "Catalog", views: Mapping[str, BySpace], memory: int | None = None, *, copied: bool = False
+        self, store: UsersSql, views: Mapping[str, BySpace], memory: int | None = None, *, copied: bool = False
     ) -> None:
         self.memory = memory
-        self._catalog, self._views = catalog, views
+        self._store, self._views = store, views
         self._created: set[str] = set()
         all_files = [file for by_space in views.values() for members in by_space.values() for file in members]
         self._files: _Files | None = None
@@ -169,8 +156,8 @@ class Sandbox:
         else:
             from embstore.storage.sql.readonly import ReadOnlyFiles
 
-            self._names = {file: f"{PREFIX}{catalog.paths.key(file)}" for file in all_files}
-            self._files = ReadOnlyFiles(catalog.paths.root, {name: file for file, name in self._names.items()})
+            self._names = {file: f"{PREFIX}{file.relative_to(store.root)}" for file in all_files}
+            self._files = ReadOnlyFiles(store.root, {name: file for file, name in self._names.items()})
         self._connection = connections.connect_for_users("50%" if memory is None else f"{memory}B", self._files)
         [(self._limit,)] = self._connection.execute("SELECT current_setting('memory_limit')").fetchall()
         self._connection.execute("CREATE SCHEMA datasets")
@@ -215,8 +202,7 @@ class Sandbox:
     def _create(self, view: str, copy: str | None = None) -> None:
         """Create a view over its files, with the space as first column where files belong to a space."""
         if view == "built_in":
-            items = self._catalog.items(self._catalog.item_ids().tolist())
-            self._connection.register("computed", built_in_table(items))
+            self._connection.register("computed", self._store.built_in())
             self._connection.execute("CREATE SCHEMA computed_columns; CREATE TABLE computed_columns.t AS FROM computed")
             self._connection.unregister("computed")
             self._connection.execute("CREATE OR REPLACE VIEW built_in AS FROM computed_columns.t")
@@ -229,7 +215,7 @@ class Sandbox:
                 column = f"{connections.quote(space)} AS space, " if space else ""
                 parts.append(f"SELECT {column}* FROM read_parquet([{listed}], hive_partitioning = false)")
         if view == "columns" and parts:
-            names = [connections.quote_name(name) for name in self._catalog.columns.types]
+            names = [connections.quote_name(name) for name in self._store.columns.types]
             values = ", ".join(f"any_value({name}) AS {name}" for name in names)
             files = parts[0].removeprefix("SELECT * FROM ").removesuffix(")")
             parts = [f"SELECT item_id, {values} FROM {files}, union_by_name = true) GROUP BY item_id"]
@@ -250,7 +236,7 @@ class Sandbox:
         """Return a SELECT for a view that reads no files: one row per card for ``spaces``, no rows for other views."""
         columns = {connections.quote_name(name): kind for name, kind in _EMPTY[view].items()}
         typed = ", ".join(f"{name}::{kind} AS {name}" for name, kind in columns.items())
-        values = ", ".join(map(_row, self._catalog.cards.values()) if view == "spaces" else ())
+        values = ", ".join(map(_row, self._store.cards) if view == "spaces" else ())
         nothing = f"({', '.join('NULL' for _ in columns)})"
         column_list = ", ".join(columns)
         condition = "" if values else " WHERE false"
@@ -258,7 +244,8 @@ class Sandbox:
 
     def user_error(self, error: duckdb.Error, columns: Sequence[str] = (), *, view: str = "") -> EmbstoreError:
         """Return the error for a DuckDB error in a user's SQL, or in a view that it reads."""
-        if (missing_text := not_stored(str(error), self._catalog.cards, self._catalog.nearest_texts)) is not None:
+        store = self._store
+        if (missing_text := not_stored(str(error), store.cards, store.nearest_texts)) is not None:
             return missing_text
         if self._files is not None and self._files.last_error is not None:
             access_error, self._files.last_error = self._files.last_error, None
@@ -268,7 +255,7 @@ class Sandbox:
                 f"this SQL needs more memory than its limit of {self._limit}: {connections.first_line(error)} Select "
                 "less, or give a larger limit by ⦃memory⦄."
             )
-        error = type(error)(str(error).replace(PREFIX, f"{self._catalog.paths.root}/"))
+        error = type(error)(str(error).replace(PREFIX, f"{self._store.root}/"))
         files = [file for file in self._names if str(file) in str(error)]
         if gone := next((file for file in files if not disk.exists(file)), None):
             return DamagedError(
@@ -276,10 +263,10 @@ class Sandbox:
                 "removed. Run the query again; if it is still missing, run ⦃embstore verify⦄."
             )
         if files and (view or isinstance(error, duckdb.IOException)):
-            return self._catalog.reader.query_error(error, files)
+            return self._store.reader.query_error(error, files)
         missing = None if columns else re.search(r'Referenced column "(.+?)" not found', str(error))
-        if missing and (missing[1] in self._catalog.columns.types or missing[1] in BUILT_IN):
-            holder = "columns" if missing[1] in self._catalog.columns.types else "built_in"
+        if missing and (missing[1] in self._store.columns.types or missing[1] in BUILT_IN):
+            holder = "columns" if missing[1] in self._store.columns.types else "built_in"
             return QueryError(
                 f"{missing[1]!r} is a column of the view {holder}, which this SQL does not read. Write FROM items JOIN "
                 f"{holder} USING (item_id)."
