@@ -65,7 +65,7 @@ def main() -> None:
             ["build", "words:2000", "--model", "./run", "--revision", revisions, "--template", " {text}"],
             ["plot", *PLOT.split(), "-o", str(DOCS / "training.svg")],
         ):
-            subprocess.run([sys.executable, "-m", "embstore_cli", *command], cwd=folder, env=environment, check=True)
+            subprocess.run([sys.executable, "-m", "embstore", *command], cwd=folder, env=environment, check=True)
 
 
 if __name__ == "__main__":

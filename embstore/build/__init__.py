@@ -1,7 +1,6 @@
 """Build a store; :mod:`embstore.build.pipeline` runs the steps in order.
 
-pipeline.py   the whole pipeline on one page: read → plan → encode → write → index; its cost: ``--dry-run``
-units.py      the unit of each source: requested, its own, or shown by its texts
+pipeline.py   the whole pipeline on one page: read → plan → encode → write → index; the unit of each source
 texts.py      read the sources and stage their items, and the values that are kept with them
 job.py        options, checkpoints, and the plan: the spaces to build, their cards and missing items; writes nothing
 run.py        the work of one checkpoint, here or on a cluster: encode, write, index; skipped texts, token counts

@@ -7,9 +7,8 @@
     spans             the tokens of each item; the part of a very long text to tokenise
     models            a folder → the part of a transformers model that reads text; only hashed files, no network
     contract          which hidden state is which layer, verified by running the model
-    forward           batches → their vectors, several in parallel
     recipe_head       texts → token ids, and hidden states → vectors, by a checkpoint's own recipe
-    encoder           all of these in one object
+    forward           all of these in one object; batches → their vectors, several in parallel
     records           types of weights, batches, and the results: vectors, skipped texts, plans
     extra             imports of the optional libraries; selection of the device
 
@@ -35,7 +34,7 @@ from embstore.encode.records import (
 )
 
 if TYPE_CHECKING:
-    from embstore.encode.encoder import Encoder
+    from embstore.encode.forward import Encoder
     from embstore.encode.recipe_head import reader
     from embstore.encode.tokens import Tokenizer
 
@@ -46,7 +45,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-_LAZY = {"Encoder": "encoder", "Tokenizer": "tokens", "reader": "recipe_head"}
+_LAZY = {"Encoder": "forward", "Tokenizer": "tokens", "reader": "recipe_head"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,9 +6,8 @@ space is out of date and is not searched: the caller scans the vectors with :fun
     card.py         kind and parameters of an index, its shards and its measured recall
     updating.py     keep the indexes of a space in step with its shards
     building.py     build an index or add vectors to it, with a search effort that reaches the requested recall
-    hnsw.py         the order of vectors in a graph, and how to unlink some of them temporarily
     flat.py         what every index can do; search an exact index, without FAISS
-    faiss_index.py  build, save, load and search an index with FAISS
+    faiss_index.py  build, save, load and search an index with FAISS; unlink vectors of a graph temporarily
     opening.py      open an index, and cache it
     structure.py    check an untrusted index file while it is read
     exact_search.py unit vectors, and exact search without an index: by cosine, or by products of cosines

@@ -212,7 +212,7 @@ def tune(index: FaissIndex, queries: RecallQueries, target_recall: float, gather
     """Set the least search effort that reaches a recall, or the best one tried, and return its measured recall.
 
     The measure is recall@10 over a random sample of the stored vectors, without a query's own item. In a graph all
-    queries are unlinked meanwhile (:mod:`embstore.index.hnsw`), and none is among the exact neighbours: with its links
+    queries are unlinked meanwhile (:mod:`.faiss_index`), and none is among the exact neighbours: with its links
     a query would lead straight to its neighbours, and a text that is not stored has no links. A found item is a hit if
     its cosine is at least the tenth exact cosine minus 1e-6, so that any of several equally near items counts. An
     effort is enough if the lower end of a one-sided 95 % confidence interval reaches the requested recall.

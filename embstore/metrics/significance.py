@@ -51,7 +51,7 @@ PERMUTATIONS = (
     Parameter("block", None, "Column whose items are shuffled together; by default the sentence of an occurrence.",
               value_type=str, metavar="NAME", is_input=True, only_with=_WITH_PERMUTATIONS),
 )  # fmt: skip
-"""Parameters of metrics that are a similarity of two layers; see :mod:`embstore.query.permutations`."""
+"""Parameters of metrics that are a similarity of two layers; see :mod:`embstore.query.layer_pairs`."""
 
 
 def check_needed(metric: Metric, values: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Query a store: a metric over spaces and layers, the nearest items of a text, and maps of the layers.
 
-metric.py          a metric over spaces and layers → a table; layer_pairs.py: of layers with layers
-differences.py     a metric's rows compared with those of another layer; permutations.py: with shuffled items
+metric.py          a metric over spaces and layers → a table
+layer_pairs.py     a metric of two layers, also compared with shuffled items
+differences.py     a metric's rows compared with those of another layer
 request.py         a metric, its parameters, and the items that it is computed over: filters and lists of words
 compute.py         a metric over the layers of one space, and over groups of its items
 common.py          the items that all spaces of a request have; notes where their items differ

@@ -2,6 +2,5 @@
 
 recipe.py        data classes of a recipe: models, sources, spaces, measures, published numbers; its plan; pure
 recipe_file.py   reads a recipe's TOML and JSON
-reproduce.py     builds, queries, and compares measured with published numbers
-verdicts.py      rows of the result, with verdicts
+reproduce.py     builds, queries, and compares measured with published numbers: rows with verdicts
 """

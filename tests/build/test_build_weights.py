@@ -66,7 +66,7 @@ def test_random_weights_that_other_versions_make_are_not_taken_for_these(built: 
     from embstore.query import embed
 
     embed._load.cache_clear()
-    monkeypatch.setattr("embstore.encode.encoder.hash_tensors", lambda model: "0" * 64)
+    monkeypatch.setattr("embstore.encode.forward.hash_tensors", lambda model: "0" * 64)
     with pytest.raises(CheckpointError, match=r"seed 7 gives other random weights here.*torch.*build it anew"):
         built.neighbours("river", embed=True, spaces="tiny-untrained-7.word.last")
     embed._load.cache_clear()

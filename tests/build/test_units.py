@@ -11,7 +11,7 @@ import pytest
 
 from embstore import Store
 from embstore.base.errors import SourceError, UsageError
-from embstore.build import units
+from embstore.build import pipeline
 from embstore.build.report import BuildReport
 
 SENTENCES = [f"This is sentence {number}." for number in range(20)]
@@ -81,7 +81,7 @@ def test_a_mixed_source_is_refused_with_examples(build: Build, source, tmp_path:
 def test_a_source_is_read_once_and_refused_at_its_end_if_its_beginning_deceived(
     build: Build, source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(units, "_FIRST_TEXTS", 10)
+    monkeypatch.setattr(pipeline, "_FIRST_TEXTS", 10)
     stream = io.StringIO("".join(f"{line}\n" for line in SENTENCES))
     monkeypatch.setattr("sys.stdin", stream)
     report = build("-")

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from embstore_cli._options import Format
-from embstore_cli._sections import emit_sections, result_sections
+from embstore_cli.papers import emit_sections, result_sections
 from jsonschema import Draft202012Validator
 from rich.cells import cell_len
 
 from embstore.base.table import Table, table
-from embstore.recipes.verdicts import COLUMNS
+from embstore.recipes.reproduce import COLUMNS
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "reproduce.schema.json"
 
@@ -177,7 +177,7 @@ def test_what_is_compared_fits_80_columns_of_a_terminal(monkeypatch: pytest.Monk
     assert whole.count("published  band") == 1
     assert max(map(cell_len, whole.splitlines())) > 80
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setattr("embstore_cli._sections._terminal_width", lambda: 80)
+    monkeypatch.setattr("embstore_cli.papers._terminal_width", lambda: 80)
     emit_sections(sections, Format.TABLE)
     blocks = [block.splitlines() for block in capsys.readouterr().out.split("\n\n")]
     assert [block[0] for block in blocks] == [
@@ -187,7 +187,7 @@ def test_what_is_compared_fits_80_columns_of_a_terminal(monkeypatch: pytest.Monk
     assert max(cell_len(line) for block in blocks for line in block) <= 80
     emit_sections(sections, Format.MARKDOWN)
     assert "| model | variant | layer | published | band | measured | verdict |" in capsys.readouterr().out
-    monkeypatch.setattr("embstore_cli._sections._terminal_width", lambda: 120)
+    monkeypatch.setattr("embstore_cli.papers._terminal_width", lambda: 120)
     emit_sections(sections, Format.TABLE)
     assert capsys.readouterr().out == whole
 

@@ -201,7 +201,7 @@ def test_a_model_that_padding_disturbs_is_never_padded(copy, monkeypatch) -> Non
         monkeypatch.setattr(kind, "forward", lambda self, **k: forward(self, **(k | {"attention_mask": None})))
         return model, has_projection
 
-    monkeypatch.setattr("embstore.encode.encoder.load_model", without_mask)
+    monkeypatch.setattr("embstore.encode.forward.load_model", without_mask)
     encoder = Encoder(checkpoint, device="cpu")
     assert not encoder._contract.pads
     given = [passage(" ".join(["cat"] * n), n) for n in range(20, 30)]

@@ -7,7 +7,7 @@ from clustered import Clustered, recall
 
 from embstore.index import choose, faiss_index
 from embstore.index.exact_search import Ids, unit_vectors
-from embstore.index.hnsw import is_on_ground_level, unlinked
+from embstore.index.faiss_index import is_on_ground_level, unlinked
 
 pytestmark = pytest.mark.slow
 

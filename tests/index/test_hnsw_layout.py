@@ -14,7 +14,7 @@ from peak_memory import peak
 
 from embstore.index import IndexOptions, choose, faiss_index, write_index
 from embstore.index.exact_search import Units, unit_vectors
-from embstore.index.hnsw import Positions, similarity_order
+from embstore.index.faiss_index import Positions, similarity_order
 
 pytestmark = pytest.mark.slow
 

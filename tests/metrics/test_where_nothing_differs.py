@@ -15,7 +15,7 @@ from embstore.metrics.change import change
 from embstore.metrics.data import Contexts, ItemLabels
 from embstore.metrics.labels import knn
 from embstore.metrics.numerics.differences import Scores, compare_resamples
-from embstore.metrics.numerics.permutations import calibrate, draw_permutations, permuted_products
+from embstore.metrics.numerics.statistics import calibrate, draw_permutations, permuted_products
 from embstore.metrics.probe import probe
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ from scipy import stats
 from synthetic import Synthetic
 
 from embstore.base.errors import QueryError, UnknownNameError
-from embstore.metrics.numerics.permutations import (
+from embstore.metrics.numerics.statistics import (
     calibrate,
     cyclic_products,
     draw_cycle,
@@ -18,7 +18,7 @@ from embstore.metrics.numerics.permutations import (
     permuted_products,
 )
 from embstore.query.compute import GroupLayer
-from embstore.query.permutations import ShuffledLayer
+from embstore.query.layer_pairs import ShuffledLayer
 
 Make = Callable[..., Synthetic]
 

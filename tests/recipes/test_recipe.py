@@ -26,7 +26,7 @@ from embstore.recipes.recipe import (
     plan,
 )
 from embstore.recipes.recipe_file import load_recipe, parse_recipe
-from embstore.recipes.verdicts import COLUMNS, LayerValue, judge, summary_of
+from embstore.recipes.reproduce import COLUMNS, LayerValue, judge, summary_of
 
 GPT2 = CheckpointTraits("gpt2", "gpt2=/there", bare=True)
 CLIP = CheckpointTraits("clip", "clip")

@@ -5,7 +5,7 @@ from contextlib import suppress
 import transformers.models.auto.modeling_auto
 import transformers.models.auto.tokenization_auto  # noqa: F401
 
-import embstore.encode.encoder  # noqa: F401
+import embstore.encode.forward  # noqa: F401
 
 with suppress(ImportError):  # of another version of transformers, which has no such table
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
