@@ -40,13 +40,18 @@ from embstore.storage.item_lookup import GroupBy, group_occurrences, spellings
 
 PAIR_KINDS = ("word pairs", "sentence pairs", "occurrence pairs")
 
-# Kind of a dataset → the metric that it is for, with its option; and what its rows have.
+# Kind of a dataset → the metric that it is for, with its option; and what it is.
 _METRICS = {
     "pairs": "⦃embstore query similarity --dataset {}⦄",
     "analogies": "⦃embstore query analogies --dataset {}⦄",
     "lexicon": "⦃embstore query valnorm --lexicon {}⦄",
 }
-_ROWS = {"pairs": "Those have two texts and a score in each row.", "analogies": "Those have four words in each row."}
+_KINDS = {
+    "pairs": "a dataset of pairs (two texts and a score in each row)",
+    "analogies": "a dataset of analogies (four words in each row)",
+    "lexicon": "a lexicon",
+    "list": "a list of words",
+}
 _MANY_MISSING = 0.2  # share of the words of a set above which WEFE (Badilla et al. 2020) gives no value
 
 Columns = Mapping[str, NDArray[Any]]
@@ -117,17 +122,21 @@ def _of_unit(catalog: Catalog, card: Card, name: str, wanted: str) -> Columns | 
         except QueryError as error:
             refused.append(error)
     else:
+        from embstore.sources.datasets import find_dataset
+
+        if (known := find_dataset(name)) is not None:
+            _check_kind(name, known.kind.split()[-1], wanted)
         raise refused[0]
     is_analogies = {"item_id_4", "answers"} <= columns.keys()
-    kind = "analogies" if is_analogies else "pairs" if "item_id_2" in columns else "lexicon"
-    if kind != wanted:
-        call = f"For {kind}: {_METRICS[kind].format(name)}"
-        if kind == "lexicon" or wanted == "analogies":
-            raise QueryError(f"{name!r} is not a dataset of {wanted}. {_ROWS[wanted]} {call}")
-        raise QueryError(
-            f"{name!r} is a dataset of {kind}, not {'a lexicon' if wanted == 'lexicon' else 'of pairs'}. {call}"
-        )
+    _check_kind(name, "analogies" if is_analogies else "pairs" if "item_id_2" in columns else "lexicon", wanted)
     return refused[0] if refused else columns
+
+
+def _check_kind(name: str, kind: str, wanted: str) -> None:
+    """Raise QueryError for a dataset of another kind than the wanted one, with the metric that it is for."""
+    if kind != wanted:
+        call = f" Query it with: {_METRICS[kind].format(name)}" if kind in _METRICS else ""
+        raise QueryError(f"{name!r} is {_KINDS[kind]}, not {_KINDS[wanted]}.{call}")
 
 
 def check_known(catalog: Catalog, name: str) -> None:

@@ -57,12 +57,14 @@ Rows = Callable[[], Iterator[Row | Blank | str]]
 """A function that yields the rows of a source, and remarks: sentences for the user about how it was read."""
 
 
-def no_texts(name: str, n_blanks: int = 0, *, has_columns: bool = False) -> SourceError:
+_ADD_ONE = "Give a source with at least one text."
+
+
+def no_texts(name: str, n_blanks: int = 0, why: str = "it is empty", remedy: str = _ADD_ONE) -> SourceError:
     """Return the error for a source without any text."""
-    why = f"all {n_blanks:,} of its rows are empty or missing" if n_blanks > 1 else "its only row is empty or missing"
-    if not n_blanks:
-        why = "it has columns, and no rows" if has_columns else "it is empty"
-    return SourceError(f"{name} has no texts: {why}. Give a source with at least one text.")
+    if n_blanks:
+        why = f"{f'all {n_blanks:,} of its rows are' if n_blanks > 1 else 'its only row is'} empty or missing"
+    return SourceError(f"{name} has no texts: {why}. {remedy}")
 
 
 def row_or_blank(

@@ -86,7 +86,10 @@ class Source:
             raise
         self.check_unchanged()
         if n_rows == 0:
-            raise no_texts(self.name, n_blanks, has_columns=self.file is not None and self.file.size > 0)
+            if n_blanks or self.file is None or not self.file.size:
+                raise no_texts(self.name, n_blanks)
+            remedy = "If its first line is a text and no header, add ⦃no-header⦄."
+            raise no_texts(self.name, why="it has columns, and no rows", remedy=remedy)
 
     def check_unchanged(self) -> None:
         """Raise SourceError if the file has changed since it was opened."""

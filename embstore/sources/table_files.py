@@ -241,7 +241,7 @@ class ParquetTable(Table):
         with parquet_file(path, name) as file:
             self._schema = file.schema_arrow
             if file.metadata.num_rows == 0:
-                raise no_texts(name, has_columns=True)
+                raise no_texts(name, why="it has columns, and no rows")
         super().__init__(path, name, self._schema.names)
 
     def check_texts(self, column: str) -> None:

@@ -187,7 +187,7 @@ def test_other_datasets_are_refused(tmp_path: Path) -> None:
     from datasets_written import write_pairs
 
     write_pairs(made, "pairs", texts=TEXTS[:10])
-    with pytest.raises(QueryError, match="'pairs' is not a dataset of analogies"):
+    with pytest.raises(QueryError, match=r"'pairs' is a dataset of pairs .*, not a dataset of analogies"):
         made.store.query("analogies", dataset="pairs")
     write_analogies(made, "plurals", [(a, f"{a}s", c, f"{c}s") for a, c in permutations(STEMS[:4], 2)], ["a"] * 12)
     with pytest.raises(QueryError, match="'plurals' is a dataset of analogies"):

@@ -330,18 +330,22 @@ def test_a_dataset_of_another_kind_is_refused(make_store: Make) -> None:
     made = make_store(n=30, index=False)
     write_pairs(made)
     write_lexicon(made, made.texts)
-    with pytest.raises(QueryError, match=r"'bellezza' is not a dataset of pairs.*query valnorm --lexicon bellezza"):
+    with pytest.raises(
+        QueryError, match=r"'bellezza' is a lexicon, not a dataset of pairs.*valnorm --lexicon bellezza"
+    ):
         made.store.query("similarity", dataset="bellezza")
-    with pytest.raises(QueryError, match=r"'rg65' is a dataset of pairs, not a lexicon.*similarity --dataset rg65"):
+    with pytest.raises(QueryError, match=r"'rg65' is a dataset of pairs .*, not a lexicon.*similarity --dataset rg65"):
         made.store.query("valnorm", lexicon="rg65")
     sentences = make_store(n=30, unit="sentence", index=False)  # whose unit is no reason
     write_pairs(sentences, "stsb", unit="sentence")
     for more in ({}, {"unit": "sentence"}):
         for datasets in (["bellezza"], ["rg65", "bellezza"], ["stsb", "bellezza"]):
-            with pytest.raises(QueryError, match=r"^'bellezza' is not a dataset of pairs\."):
+            with pytest.raises(QueryError, match=r"^'bellezza' is a lexicon, not a dataset of pairs "):
                 made.store.query("similarity", dataset=datasets, **more)
-    with pytest.raises(QueryError, match=r"^'stsb' is a dataset of pairs, not a lexicon"):
+    with pytest.raises(QueryError, match=r"^'stsb' is a dataset of pairs .*, not a lexicon"):
         made.store.query("valnorm", lexicon="stsb")
+    with pytest.raises(QueryError, match=r"^'words' is a list of words, not a dataset of pairs"):  # nor is it stored
+        made.store.query("similarity", dataset="words")
     with pytest.raises(UnknownNameError, match=r"unknown dataset 'rg56'\. Did you mean 'rg65'\?"):
         made.store.query("similarity", dataset="rg56")
     for metric, option in (("valnorm", "lexicon"), ("analogies", "dataset")):
