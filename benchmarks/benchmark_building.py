@@ -27,7 +27,8 @@ def building(space: Workspace) -> list[Result]:
 
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     inputs = batches(model, Tokenizer.load(resolve(name)), words_of(source))
-    with builder(space, source, name) as build:
+    with builder(space) as new_build:
+        build = new_build(source, models=name)
         seconds = interleave({"build": build, "bare": lambda: bare(model, inputs), "gemm": gemm}, size.gpt2_builds)
     n_flops = flops(model, inputs)
     rates = {each: n_flops / min(seconds[each]) for each in ("build", "bare")} | {"gemm": 1 / min(seconds["gemm"])}

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from benchmark_passes import bare, batches, builder, flops, gemm, words_of
 from benchmark_start import process, program
 from benchmark_stores import Workspace
-from benchmark_timing import Result, compare, interleave, timed
+from benchmark_timing import Contender, Result, compare, interleave, timed
 
 from embstore.base.space import Unit
 from embstore.base.text import Item
@@ -35,10 +35,10 @@ def encoding(space: Workspace) -> list[Result]:
     sentences = SentenceTransformer(str(checkpoint.folder), device="cpu")
     loop_words = words[:: max(1, len(words) // space.size.loop_words)][: space.size.loop_words]
     per_word = len(words) / len(loop_words)
-    with builder(space, source, "minilm") as build:
+    with builder(space) as building:
         seconds = interleave(
             {
-                "build": build,
+                "build": building(source, models="minilm"),
                 "bare": lambda: bare(model, inputs),
                 "loop": lambda: per_word * _loop(model, plain, loop_words),
                 "default": timed(lambda: sentences.encode(words, show_progress_bar=False)),
@@ -47,6 +47,7 @@ def encoding(space: Workspace) -> list[Result]:
             },
             space.size.builds,
         )
+        of_sentences = _sentences(space, building, sentences, model, Tokenizer.load(checkpoint))
     ours = seconds["build"]
     what = f"build of {len(words):,} words, MiniLM, 7 layers, written and indexed,"
     n_flops = flops(model, inputs)
@@ -59,12 +60,14 @@ def encoding(space: Workspace) -> list[Result]:
         compare(f"… with batches of {_BEST_BATCH}, sorted by length", ours, seconds["best"], faster=True),
         Result("share of the float32 GEMM rate: the build, the bare passes", f"{shares[0]:.0%}", f"{shares[1]:.0%}",
                rounds=len(ours)),
-        *_sentences(space, sentences, model, Tokenizer.load(checkpoint)),
+        *of_sentences,
         _first(space),
     ]  # fmt: skip
 
 
-def _sentences(space: Workspace, peer: Any, model: Any, tokenizer: Tokenizer) -> list[Result]:
+def _sentences(
+    space: Workspace, building: Callable[..., Contender], peer: Any, model: Any, tokenizer: Tokenizer
+) -> list[Result]:
     """Build a store of sentences of some 46 tokens, one layer and all, against one layer of sentence-transformers."""
     words = [item.text for item in words_of(f"words:{space.size.words}")]
     chosen = np.random.default_rng(0).integers(0, len(words), (space.size.sentences, _SENTENCE_WORDS))
@@ -73,18 +76,14 @@ def _sentences(space: Workspace, peer: Any, model: Any, tokenizer: Tokenizer) ->
     source.write_text("\n".join(texts), "utf-8")
     n_tokens = sum(map(len, peer.tokenizer(texts)["input_ids"])) / len(texts)
     inputs = batches(model, tokenizer, [Item.whole(Unit.SENTENCE, text) for text in texts])
-    options = {"unit": "sentence", "poolings": "mean"}
-    with (
-        builder(space, str(source), "minilm", **options, layers="top") as one,
-        builder(space, str(source), "minilm", **options) as all_layers,
-    ):
-        contenders = {
-            "one": one,
-            "all": all_layers,
-            "bare": lambda: bare(model, inputs),
-            "peer": timed(lambda: peer.encode(texts, show_progress_bar=False)),
-        }
-        seconds = interleave(contenders, space.size.builds)
+    options = {"models": "minilm", "unit": "sentence", "poolings": "mean"}
+    contenders = {
+        "one": building(source, **options, layers="top"),
+        "all": building(source, **options),
+        "bare": lambda: bare(model, inputs),
+        "peer": timed(lambda: peer.encode(texts, show_progress_bar=False)),
+    }
+    seconds = interleave(contenders, space.size.builds)
     what = f"build of {len(texts):,} sentences of {n_tokens:.0f} tokens, MiniLM, the top layer, written and indexed,"
     return [
         compare(f"{what} to SentenceTransformer.encode", seconds["one"], seconds["peer"], goal=1.8, faster=True),

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,21 +27,23 @@ _GEMM_SIZE = 1536
 
 
 @contextmanager
-def builder(space: Workspace, source: str, model: str, **options: Any) -> Iterator[Contender]:
-    """Give what builds a new store. Start-up, reading the source and loading the model are not counted."""
-    script = Path(__file__).with_name("benchmark_builder.py")
-    command = (sys.executable, str(script), source, model, json.dumps(options))
+def builder(space: Workspace) -> Iterator[Callable[..., Contender]]:
+    """Give what builds new stores of a source. Start-up, reading the source and loading the model are not counted."""
+    command = (sys.executable, str(Path(__file__).with_name("benchmark_builder.py")))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         requests, answered = process.stdin, process.stdout
         if requests is None or answered is None:
             raise AssertionError("no pipes")
 
-        def build() -> float:
-            os.sync()
-            print(space.new("build"), file=requests, flush=True)
-            return float(answered.readline())
+        def building(source: str | Path, **options: Any) -> Contender:
+            def build() -> float:
+                os.sync()
+                print(json.dumps([str(space.new("build")), str(source), options]), file=requests, flush=True)
+                return float(answered.readline())
 
-        yield build
+            return build
+
+        yield building
         requests.close()
 
 
