@@ -70,7 +70,7 @@ def measure(n: int, endpoint: str, folder: Path) -> dict[str, tuple[int, int]]:
     bucket = new_bucket(endpoint)
     with RemoteStore(bucket.url, bucket.options).writing(is_new=True) as root:
         items = [Item.whole(Unit.WORD, f"w{number}") for number in range(n)]
-        ids = np.array([item.id for item in items], np.int64)
+        ids = np.sort(np.array([item.id for item in items], np.int64))  # a build divides its items by id into shards
         vectors = ((ids[rows], block) for rows, block in blocks(n, LAYERS, DIM))
         by_id = {item.id: item for item in items}
         write_synthetic(root, vectors, n, LAYERS, DIM, by_id, shard_bytes=SHARD_BYTES)
