@@ -41,6 +41,18 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
 
 
 @pytest.fixture
+def refusal(cli: Cli) -> Callable[..., str]:
+    """Run a command that must be refused, with exit code 2 and no result; return what is said of it, as one line."""
+
+    def run(*arguments: str | Path, **options: Any) -> str:
+        result = cli(*arguments, **options)
+        assert (result.exit_code, result.stdout) == (2, ""), result.output
+        return " ".join(result.stderr.split())
+
+    return run
+
+
+@pytest.fixture
 def process(tmp_path: Path) -> Process:
     """Run the command line in a process of its own, in an empty folder."""
 
