@@ -59,8 +59,6 @@ def test_rows_keep_their_schema(cli, store: Path) -> None:
 def test_mistakes_end_with_2_and_the_remedy(refusal, store: Path) -> None:
     for arguments, text in (
         (("text",), "Nearest stored texts: 'text0'"),
-        (("text3", "--most", "2"), "not both"),
-        (("-k", "30"), "take a smaller k"),
         (("text3", "--layer", "top"), "choose at least two of toy.word.last, with --layer"),
         (("--pairs", "adjacnt"), "adjacent"),
         (("--against", "toy.word.first"), "toy.word.last"),
