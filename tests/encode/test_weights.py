@@ -40,10 +40,10 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("name", "dtype"), [*((name, "bfloat16") for name in NAMES), ("gpt2", "float16"), ("clip", "float16")]
 )
-def test_equals_a_batch_of_one_in_the_same_type(tiny_folder, name: str, dtype: str) -> None:
+def test_equals_a_batch_of_one_in_the_same_type(tiny_folder, witness, name: str, dtype: str) -> None:
     folder = tiny_folder(name)
     encoder = Encoder(resolve(str(folder)), device="cpu", weights=Weights(dtype))
-    same, wide = Witness(folder, dtype=TYPES[dtype]), Witness(folder)
+    same, wide = Witness(folder, dtype=TYPES[dtype]), witness(name)
     members = items(Unit.SENTENCE)
     supported = encoder.tokenizer.poolings_of(Unit.SENTENCE, Template())
     poolings = [pooling for pooling in (Pooling.MEAN, Pooling.EOS, Pooling.PROJECTION) if pooling in supported]
@@ -53,7 +53,7 @@ def test_equals_a_batch_of_one_in_the_same_type(tiny_folder, name: str, dtype: s
         differences = []
         for member in members:
             text = member.text
-            near, far = (witness.vector(text, 0, len(text), pooling, (0, 0)) for witness in (same, wide))
+            near, far = (each.vector(text, 0, len(text), pooling, (0, 0)) for each in (same, wide))
             assert worst(found[member.id], near) <= 1e-4
             differences.append(worst(found[member.id], far))
         assert max(differences) > 1e-4  # the type is really computed with
