@@ -20,7 +20,10 @@ def test_nearest(name: str, near: list[str]) -> None:
     assert nearest(name, ["anisotropy", "norms", "rogue-dims"]) == near
 
 
-def test_nearest_gives_the_most_alike_first() -> None:
+def test_the_most_alike_comes_first_and_transposed_letters_are_found() -> None:
+    assert nearest("tyni", ["tiny", "gpt2"]) == ["tiny"]
+    assert nearest("foo", ["tiny", "gpt2", "oof"]) == ["oof"]
+    assert nearest("xy", ["yx"]) == []
     assert nearest("gpt2.word.lst", ["gpt2.word.first", "clip", "gpt2.word.last"])[0] == "gpt2.word.last"
 
 
@@ -35,12 +38,6 @@ def test_every_error_is_one_that_a_user_may_see() -> None:
     assert len(found) > 10
     assert all(issubclass(error, EmbstoreError) for error in found)
     assert all(error.__name__ in errors.__doc__ for error in found), "the tree in the docstring is complete"
-
-
-def test_transposed_letters_are_found() -> None:
-    assert nearest("tyni", ["tiny", "gpt2"]) == ["tiny"]
-    assert nearest("foo", ["tiny", "gpt2", "oof"]) == ["oof"]
-    assert nearest("xy", ["yx"]) == []
 
 
 def test_nearest_finds_names_by_a_part_and_compares_no_digits() -> None:

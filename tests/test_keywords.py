@@ -5,10 +5,17 @@ from inspect import Parameter, getmembers, isfunction, signature
 
 import numpy as np
 import pytest
+from synthetic import synthetic_store
 
 from embstore import EmbstoreError, Store
 from embstore.base.errors import UnknownNameError, UsageError
 from embstore.store.opened import QueryOptions, SpaceFilters
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store that is only read."""
+    return synthetic_store(tmp_path_factory.mktemp("keywords") / "store").store
 
 
 @pytest.mark.parametrize(
@@ -21,13 +28,12 @@ from embstore.store.opened import QueryOptions, SpaceFilters
         (lambda store: store.remove(space="toy.word.last"), "spaces="),
     ],
 )
-def test_a_singular_names_the_argument(make_store, call, use: str) -> None:
+def test_a_singular_names_the_argument(store, call, use: str) -> None:
     with pytest.raises(TypeError, match=f"use {use}"):
-        call(make_store().store)
+        call(store)
 
 
-def test_a_question_about_one_layer_names_the_argument(make_store) -> None:
-    store = make_store().store
+def test_a_question_about_one_layer_names_the_argument(store) -> None:
     for ask in (store.query, store.cache_state):
         with pytest.raises(UnknownNameError, match="use layers="):
             ask("norms", layer=1)
@@ -46,9 +52,9 @@ def test_a_question_about_one_layer_names_the_argument(make_store) -> None:
         (lambda _: Store(1, 2, 3), "Store.__init__() takes from 1 to 3 positional arguments but 4 were given"),
     ],
 )
-def test_wrong_arguments_name_the_class_that_users_know(make_store, call, message: str) -> None:
+def test_wrong_arguments_name_the_class_that_users_know(store, call, message: str) -> None:
     with pytest.raises(TypeError) as caught:
-        call(make_store().store)
+        call(store)
     assert str(caught.value).startswith(message)
 
 
@@ -81,16 +87,14 @@ def test_a_filter_takes_one_name_or_several(make_store, given) -> None:
     assert {*store.index(models=given)["space"]} == {"toy.word.last"}
 
 
-def test_a_store_is_pickled_by_its_public_name(make_store) -> None:
-    store = make_store().store
+def test_a_store_is_pickled_by_its_public_name(store) -> None:
     again = pickle.loads(pickle.dumps(store))
     assert (type(again), repr(again)) == (Store, repr(store))
     assert f"{Store.__module__}.{Store.__qualname__}" == "embstore.store.Store"
     assert again.info().rows == store.info().rows
 
 
-def test_neighbors_is_neighbours(make_store) -> None:
-    store = make_store().store
+def test_neighbors_is_neighbours(store) -> None:
     assert store.neighbors("text3", k=2).rows == store.neighbours("text3", k=2).rows
     assert "texts" in signature(Store.neighbours).parameters
 
@@ -117,13 +121,12 @@ def test_an_address_of_another_kind_is_no_store(address: str) -> None:
         lambda store: store.sql(5),
     ],
 )
-def test_a_value_of_another_type_gets_no_answer(make_store, call) -> None:
+def test_a_value_of_another_type_gets_no_answer(store, call) -> None:
     with pytest.raises((TypeError, EmbstoreError)):
-        call(make_store(index=False).store)
+        call(store)
 
 
-def test_values_of_numpy_and_any_iterable_of_names_are_taken(make_store) -> None:
-    store = make_store(index=False).store
+def test_values_of_numpy_and_any_iterable_of_names_are_taken(store) -> None:
     expected = store.query("norms", layers=[0, 1], sample=4).to_pylist()
     assert store.query("norms", layers=np.arange(2), sample=np.int64(4), cache=np.True_).to_pylist() == expected
     assert store.query("norms", layers=iter(["0", 1]), sample=4, models=None, spaces=None).to_pylist() == expected
@@ -131,8 +134,7 @@ def test_values_of_numpy_and_any_iterable_of_names_are_taken(make_store) -> None
     assert found.to_pylist() == store.neighbours((text for text in ("text1", "text2")), k=2).to_pylist()
 
 
-def test_words_and_edges_of_another_type_are_named(make_store) -> None:
-    store = make_store(index=False).store
+def test_words_and_edges_of_another_type_are_named(store) -> None:
     with pytest.raises(UsageError, match="words must be strings, not 1 of type int"):
         store.query("norms", words=[1, 2])
     with pytest.raises(UsageError, match="bins must be a number from 1 to 1,000"):
@@ -153,13 +155,11 @@ def test_words_and_edges_of_another_type_are_named(make_store) -> None:
         ("hubness", {"k": np.float64(2.5)}, "k must be a whole number, not 2.5"),
     ],
 )
-def test_a_parameter_of_another_type_is_named(make_store, metric: str, given: dict, message: str) -> None:
+def test_a_parameter_of_another_type_is_named(store, metric: str, given: dict, message: str) -> None:
     with pytest.raises(UsageError, match=f"^{message}"):
-        make_store(index=False).store.query(metric, **given)
+        store.query(metric, **given)
 
 
-def test_a_parameter_takes_the_numbers_of_numpy(make_store) -> None:
-    store = make_store(index=False).store
-    assert (
-        store.query("hubness", k=np.int64(3), layers=0).to_pylist() == store.query("hubness", k=3, layers=0).to_pylist()
-    )
+def test_a_parameter_takes_the_numbers_of_numpy(store) -> None:
+    found, expected = (store.query("hubness", k=k, layers=0).to_pylist() for k in (np.int64(3), 3))
+    assert found == expected

@@ -59,10 +59,8 @@ def test_texts_are_left_and_a_missing_value_is_a_dash() -> None:
     rows = [{"text": "sub-word", "value": None}, {"text": "-", "value": 1e-9}]
     lines = table(rows, columns=["text", "value"]).to_latex().splitlines()
     assert lines[0] == "\\begin{tabular}{lr}"
-    assert lines[4:6] == ["sub-word & -- \\\\", "-- & 1.000e$-$09 \\\\"] or lines[4:6] == [
-        "sub-word & -- \\\\",
-        "-- & 1.000e-09 \\\\",
-    ]
+    assert lines[4] == "sub-word & -- \\\\"
+    assert lines[5] in ("-- & 1.000e$-$09 \\\\", "-- & 1.000e-09 \\\\")
 
 
 @pytest.mark.parametrize("text", ["100% & $5 #1 a_b {x} ~ ^ \\input{/etc/passwd}", '<a|b>"', "\x1b[31m\x07"])
@@ -76,16 +74,8 @@ def test_special_characters_are_escaped(text: str) -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_sets_the_table(tmp_path: Path) -> None:
     hostile = table([{"text": '\\input{x} % & _ ^ ~ # $ {} <|> " é', "n": -1.5}], columns=["text", "n"])
-    body = result().to_latex() + hostile.to_latex()
-    (tmp_path / "t.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs}\\usepackage[T1]{fontenc}\\begin{document}\n"
-        + body
-        + "\\end{document}\n"
-    )
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    head = "\\documentclass{article}\\usepackage{booktabs}\\usepackage[T1]{fontenc}\\begin{document}\n"
+    (tmp_path / "t.tex").write_text(f"{head}{result().to_latex()}{hostile.to_latex()}\\end{{document}}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]

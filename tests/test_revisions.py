@@ -18,7 +18,8 @@ def test_steps_are_read_from_names(name: str, step: int | None) -> None:
     assert step_of(name) == step
 
 
-def test_several_revisions_are_written_with_commas() -> None:
+def test_several_revisions_are_written_with_commas_and_one_becomes_part_of_a_name() -> None:
+    assert (as_name("refs/pr/15"), as_name("../..")) == ("refs-pr-15", "")
     assert parse_revisions(["step0, step16", "step2,step0", ""]) == ("step0", "step16", "step2")
     assert parse_revisions("step0") == ("step0",)
 
@@ -38,8 +39,3 @@ def test_several_revisions_are_written_with_commas() -> None:
 )
 def test_spaces_of_two_revisions_have_the_same_name_without_them(space: str, revision: str | None, rest: str) -> None:
     assert without_revision(space, revision) == rest
-
-
-def test_a_revision_becomes_part_of_a_name() -> None:
-    assert as_name("refs/pr/15") == "refs-pr-15"
-    assert as_name("../..") == ""

@@ -18,7 +18,6 @@ from embstore.base.progress import Progress
 from embstore.base.space import Unit
 from embstore.base.text import Item
 from embstore.build.report import BuildReport
-from embstore.sources import add_dataset
 from embstore.sources.datasets import PLEASANT, UNPLEASANT
 from embstore.storage.transaction.commit import write_dataset
 
@@ -35,14 +34,6 @@ pytestmark = pytest.mark.usefixtures("data")
 def at_hand(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in FILES:
         put(data, monkeypatch, name)
-
-
-@pytest.fixture
-def build(tmp_path: Path, checkpoint: Path) -> Build:
-    def run(sources: str | list[str], **options: Any) -> BuildReport:
-        return Store(tmp_path / "store").build(sources, **{"models": str(checkpoint), **options})
-
-    return run
 
 
 def rows_of(tmp_path: Path, name: str, unit: Unit) -> list[dict[str, Any]]:
@@ -157,17 +148,6 @@ def test_a_dataset_that_is_not_at_hand_is_downloaded(build: Build, data: Path, m
     assert report.spaces[0].embedded == 6
     assert observed[0] == Progress("fetch", "rg65", len(FILES["rg65"]), len(FILES["rg65"]), 1.0)
     assert (data / "rg65.csv").is_file()
-
-
-def test_ones_own_table_is_built_like_any_other(build: Build, tmp_path: Path) -> None:
-    (tmp_path / "own.tsv").write_text('a\tb\ts\nthe "bank"\tthe river\t1\nthe river\tthe river\t2 \n')
-    add_dataset("mine", tmp_path / "own.tsv", kind="pairs", columns=["a", "b", "s"], unit="sentence")
-    report = build("mine")
-    assert (report.spaces[0].space, report.spaces[0].embedded) == (SENTENCES, 2)
-    rows = rows_of(tmp_path, "mine", Unit.SENTENCE)
-    assert [(row["text"], row["text_2"], row["score"]) for row in rows] == [
-        ('the "bank"', "the river", 1.0), ("the river", "the river", 2.0),
-    ]  # fmt: skip
 
 
 def pairs_of(made: Synthetic, n: int = 3) -> dict[str, list[Any]]:

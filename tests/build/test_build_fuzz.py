@@ -14,7 +14,7 @@ from embstore.base.space import Unit
 from embstore.base.text import NO_WORD, TOO_LONG, Item, is_too_long, is_unicode, items_of, words_in
 from embstore.build.report import BuildReport
 
-N_TEXTS = 30_000
+N_TEXTS = 10_000
 N_LONG = 4
 
 anything = st.text(st.characters(exclude_categories=()), max_size=20)
@@ -87,10 +87,10 @@ def _random_text(rng: random.Random) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", ["word", "sentence", "occurrence"])
 def test_lines_of_a_million_characters(build, unit: str) -> None:
-    """The words of one line are a million characters of context each, if they are not shared."""
+    """The words of one line are as many characters of context each, if they are not shared."""
     n = 10**6
     many = " ".join(f"w{number}" for number in range(n // 7))
-    texts = ["dog runs", "ab " * (n // 3), "é" * n, many, f"{'a ' * (n // 20)}\ud800"]
+    texts = ["dog runs", "ab " * (n // 9), "é" * n, many, f"{'a ' * (n // 20)}\ud800"]
     store, report = build(texts, unit)
     check(store, report, texts, unit)
     assert report.spaces[0].embedded == (2 if unit == "occurrence" else 1)
@@ -106,7 +106,7 @@ def test_a_long_line(build, unit: str) -> None:
 
 
 @pytest.mark.slow
-def test_tens_of_thousands_of_random_texts(build) -> None:
+def test_thousands_of_random_texts(build) -> None:
     rng = random.Random(7)
     texts = [_random_text(rng) for _ in range(N_TEXTS)]
     for number in range(N_LONG):
@@ -115,6 +115,6 @@ def test_tens_of_thousands_of_random_texts(build) -> None:
     check(store, report, texts, "word")
     reasons = report.spaces[0].skipped
     assert reasons["longer than the context"] >= 2
-    assert reasons["not valid Unicode (lone surrogate)"] > 1000
+    assert reasons["not valid Unicode (lone surrogate)"] > N_TEXTS / 30
     assert report.spaces[0].embedded > N_TEXTS // 2
     assert store.verify().ok

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,7 @@ ROWS = [
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     root = tmp_path_factory.mktemp("models")
-    made: dict[str, Path] = {}
-
-    def make(kind: Callable[[Path], Path]) -> Path:
-        name = kind.__name__
-        return made[name] if name in made else made.setdefault(name, kind(root / name))
-
-    return make
+    return cache(lambda kind: kind(root / kind.__name__))
 
 
 def spans_file(path: Path, rows: list[tuple[str, int, int]] = ROWS) -> Path:

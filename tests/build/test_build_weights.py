@@ -14,18 +14,19 @@ from embstore.base.errors import CheckpointError, SpaceMismatchError
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "card.schema.json").read_text("utf-8"))
 
 
-@pytest.fixture
-def built(tmp_path: Path, checkpoint: Path) -> Store:
-    words = tmp_path / "words.txt"
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Store:
+    """A store of three spaces, from ``words.txt`` beside it; nothing may change it."""
+    words = tmp_path_factory.mktemp("weights") / "words.txt"
     words.write_text("cat\nsea\nbank\n", "utf-8")
-    store = Store(tmp_path / "store")
+    store = Store(words.with_name("store"))
     store.build(str(words), models=f"tiny={checkpoint}")
     store.build(str(words), models=f"tiny={checkpoint}", untrained=7)
     store.build(str(words), models=f"tiny={checkpoint}", weights_dtype="bfloat16", name="tiny.bf16")
     return store
 
 
-def test_cards_names_and_embedding(built: Store, tmp_path: Path, checkpoint: Path) -> None:
+def test_cards_names_and_embedding(built: Store, checkpoint: Path) -> None:
     cards = {path.stem: json.loads(path.read_text("utf-8")) for path in (built.path / "spaces").glob("*.json")}
     assert set(cards) == {"tiny.word.last", "tiny-untrained-7.word.last", "tiny.bf16"}
     for card in cards.values():
@@ -36,22 +37,23 @@ def test_cards_names_and_embedding(built: Store, tmp_path: Path, checkpoint: Pat
     assert cards["tiny.bf16"]["weights_dtype"] == "bfloat16"
     assert cards["tiny.bf16"]["weights_sha256"] == cards["tiny.word.last"]["weights_sha256"]
     assert cards["tiny.bf16"]["dtype"] == "float32"
-    words = str(tmp_path / "words.txt")
+    words = str(built.path.with_name("words.txt"))
     again = built.build(words, models=f"tiny={checkpoint}", untrained=7)
     assert [(space.embedded, space.present) for space in again.spaces] == [(0, 3)]
     found = content(built.path)
     for space in cards:  # a text that is encoded now is its own nearest neighbour: the same weights make it
         rows = built.neighbours("sea ", embed=True, spaces=space, k=3).to_pylist()
         assert rows
-    trained, untrained, narrow = (found[name][2] for name in sorted(cards, key=["tiny.word.last",
-        "tiny-untrained-7.word.last", "tiny.bf16"].index))  # fmt: skip
+    trained, untrained, narrow = (
+        found[name][2] for name in ("tiny.word.last", "tiny-untrained-7.word.last", "tiny.bf16")
+    )
     for item, vector in trained.items():
         assert not np.allclose(vector, untrained[item], atol=1e-2)
         assert 0 < np.linalg.norm(vector - narrow[item]) / np.linalg.norm(vector) < 0.05
 
 
-def test_spaces_are_not_mixed(built: Store, tmp_path: Path, checkpoint: Path) -> None:
-    words, model = str(tmp_path / "words.txt"), f"tiny={checkpoint}"
+def test_spaces_are_not_mixed(built: Store, checkpoint: Path) -> None:
+    words, model = str(built.path.with_name("words.txt")), f"tiny={checkpoint}"
     with pytest.raises(SpaceMismatchError, match=r'weights_dtype is "float32", not "bfloat16"'):
         built.build(words, models=model, weights_dtype="bfloat16")
     with pytest.raises(SpaceMismatchError, match=r'weights_dtype is "bfloat16", not "float32"'):

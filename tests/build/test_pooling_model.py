@@ -35,10 +35,8 @@ def build(root: Path, file: Path, checkpoint: Path, **options):
 
 
 def output(store: Store, space: str, text: str) -> np.ndarray:
-    query = (
-        "SELECT vector FROM embeddings JOIN items USING (item_id) WHERE space = $space AND layer = 5 AND text = $text"
-    )
-    vectors = store.sql(query, {"space": space, "text": text}).fetchnumpy()
+    query = "FROM embeddings JOIN items USING (item_id) SELECT vector WHERE space = $s AND layer = 5 AND text = $t"
+    vectors = store.sql(query, {"s": space, "t": text}).fetchnumpy()
     return np.asarray(vectors["vector"][0], np.float32)
 
 

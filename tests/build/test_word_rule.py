@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from embstore import Store
 from embstore.base.errors import SpaceMismatchError
 from embstore.base.text import WORD_RULE, word_boundaries
 from embstore.storage.files.card import read_card
@@ -14,24 +13,18 @@ from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction.commit import write_card
 
 
-def test_a_build_says_its_rule_adds_to_no_other_and_goes_on_with_other_versions(
-    tmp_path: Path, checkpoint: Path
-) -> None:
-    source = tmp_path / "a.txt"
-    store = Store(tmp_path / "store")
+def test_a_build_says_its_rule_adds_to_no_other_and_goes_on_with_other_versions(tmp_path: Path, build, source) -> None:
+    def n_words(text: str) -> int:
+        [space] = build(source(text), unit="occurrence", name="old", index="none").spaces
+        return space.embedded + sum(space.skipped.values())
 
-    def build(text: str) -> int:
-        source.write_text(text, "utf-8")
-        report = store.build(str(source), models=f"tiny={checkpoint}", unit="occurrence", name="old", index="none")
-        return report.spaces[0].embedded + sum(report.spaces[0].skipped.values())
-
-    assert build("a na\u0308ive dog\n") == 3
-    paths = StorePaths(store.path)
+    assert n_words("a na\u0308ive dog") == 3
+    paths = StorePaths(tmp_path / "store")
     card = read_card(paths.card("old"))
     assert card.word_boundaries == word_boundaries()
     assert json.loads(paths.card("old").read_text("utf-8"))["word_boundaries"].startswith(WORD_RULE)
     write_card(paths, replace(card, word_boundaries=f"{WORD_RULE}; Unicode 99.0.0, regex 2099.1.1"))
-    assert build("a red dog\n") == 3
+    assert n_words("a red dog") == 3
     write_card(paths, replace(card, word_boundaries="another rule; Unicode 99.0.0, regex 2099.1.1"))
     with pytest.raises(SpaceMismatchError, match=r'its word_boundaries is "another rule; .*name='):
-        build("a cat\n")
+        n_words("a cat")

@@ -41,12 +41,24 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
 
 
 @pytest.fixture
+def refusal(cli: Cli) -> Callable[..., str]:
+    """Run a command that must be refused, with exit code 2 and no result; return what is said of it, as one line."""
+
+    def run(*arguments: str | Path, **options: Any) -> str:
+        result = cli(*arguments, **options)
+        assert (result.exit_code, result.stdout) == (2, ""), result.output
+        return " ".join(result.stderr.split())
+
+    return run
+
+
+@pytest.fixture
 def process(tmp_path: Path) -> Process:
     """Run the command line in a process of its own, in an empty folder."""
 
     def run(*arguments: str | Path, env: dict[str, str] | None = None, **options: Any) -> Any:
         environment = os.environ | (env or {})
-        command = [sys.executable, "-m", "embstore_cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "embstore", *map(str, arguments)]
         return subprocess.run(
             command, cwd=tmp_path, env=environment, **{"capture_output": True, "text": True, **options}
         )

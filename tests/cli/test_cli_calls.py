@@ -1,5 +1,6 @@
 """Each command calls one method of Store."""
 
+import shutil
 from collections.abc import Callable
 from functools import wraps
 from inspect import getmembers_static, isfunction
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from embstore_cli.main import COMMANDS
+from synthetic import synthetic_store
 
 from embstore import Store
 
@@ -81,23 +83,31 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the commands read, of which each gets a copy."""
+    folder = tmp_path_factory.mktemp("calls")
+    synthetic_store(folder / "store", texts=["dog", "cat", "fox"])
+    synthetic_store(folder / "other", model="other")
+    (folder / "words.txt").write_text("dog\ncat\n")
+    (folder / "spans.csv").write_text("text,start,end\nthe bank,4,8\n")
+    (folder / "word.vec").write_text("1 2\ndog 0.5 1\n")
+    (folder / "pairs.csv").write_text("a,b,score\ndog,cat,1.5\ndog,fox,0.5\n")
+    return folder
+
+
 @pytest.mark.usefixtures("data")
 @pytest.mark.parametrize(("line", "method"), CALLS)
 def test_a_command_calls_one_method_of_store(
-    request: pytest.FixtureRequest, cli, make_store, tmp_path: Path, called: list[str], line: str, method: str | None
+    request: pytest.FixtureRequest, cli, folder: Path, tmp_path: Path, called: list[str], line: str, method: str | None
 ) -> None:
     if line.startswith("plot"):
         pytest.importorskip("altair")
     if "MODEL" in line:
         line = line.replace("MODEL", str(request.getfixturevalue("checkpoint")))
-    made = make_store(texts=["dog", "cat", "fox"])
-    make_store("other", model="other")
-    (tmp_path / "words.txt").write_text("dog\ncat\n")
-    (tmp_path / "spans.csv").write_text("text,start,end\nthe bank,4,8\n")
-    (tmp_path / "word.vec").write_text("1 2\ndog 0.5 1\n")
-    (tmp_path / "pairs.csv").write_text("a,b,score\ndog,cat,1.5\ndog,fox,0.5\n")
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     called.clear()
-    store = [] if line.startswith(WITHOUT_STORE) else ["--store", made.root]
+    store = [] if line.startswith(WITHOUT_STORE) else ["--store", tmp_path / "store"]
     result = cli(*line.split(), *store)
     assert result.exit_code == 0, result.stderr
     assert {*called} == ({method} if method else set())

@@ -42,34 +42,26 @@ def test_items_that_change_most_and_least_are_shown_with_their_means(cli, store:
 
 
 @pytest.mark.slow
-def test_every_format_has_the_same_rows(cli, store: Path) -> None:
+def test_rows_keep_their_schema(cli, store: Path) -> None:
     synthetic_store(store, n=30, model="other", n_blocks=2, top_form=None, index=False, seed=1)
     arguments = ("drift", "text3", "-k", "2", "--pairs", "all", "--space", "toy.word.last")
     for more in ((), ("--against", "other.word.last"), ("--where", "item_id >= 0", "--sample", "20", "--seed", "1")):
         rows = json.loads(cli(*arguments, *more, "--json").stdout)
         check(rows)
         assert len(rows) == (9 if "--against" in more else 3)
-        lines = cli(*arguments, *more, "--format", "jsonl").stdout.splitlines()
-        assert [json.loads(line) for line in lines] == rows
         assert cli(*arguments, *more, "-o", "drift.parquet").exit_code == 0
         assert pq.read_table("drift.parquet").to_pylist() == rows
-        for form in ("csv", "markdown", "latex"):
-            assert cli(*arguments, *more, "--format", form).exit_code == 0
     check(json.loads(cli("drift", "--most", "3", "-k", "2", "--json").stdout))
     as_text = json.loads(cli(*arguments, "--json", "--ids-as-text").stdout)
     assert as_text[0]["item_id"] == str(rows[0]["item_id"])
 
 
-def test_mistakes_end_with_2_and_the_remedy(cli, store: Path) -> None:
+def test_mistakes_end_with_2_and_the_remedy(refusal, store: Path) -> None:
     for arguments, text in (
         (("text",), "Nearest stored texts: 'text0'"),
-        (("text3", "--most", "2"), "not both"),
-        (("-k", "30"), "take a smaller k"),
         (("text3", "--layer", "top"), "choose at least two of toy.word.last, with --layer"),
         (("--pairs", "adjacnt"), "adjacent"),
         (("--against", "toy.word.first"), "toy.word.last"),
         (("--text", "a bank"), "bracket"),
     ):
-        result = cli("drift", *arguments)
-        assert result.exit_code == 2, arguments
-        assert text in result.stderr
+        assert text in refusal("drift", *arguments)

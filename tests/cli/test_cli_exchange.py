@@ -31,7 +31,7 @@ def test_vectors_come_in_are_asked_and_go_out(cli, vectors: Path) -> None:
     assert cli("import", vectors, "--name", "mine", "--quiet").stderr == ""
 
 
-def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, vectors: Path) -> None:
+def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, refusal, vectors: Path) -> None:
     cli("import", vectors, "--name", "mine")
     Path("spaced.txt").write_text("1 2\nnew york 1 0\n")
     np.save("mine.npy", np.ones((3, 2)))
@@ -39,11 +39,7 @@ def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, vectors: Path) 
     shutil.copy(vectors, "w.txt")
     assert "w: 3 imported" in cli("import", "w.txt").stderr
     calls = {
-        (
-            "import",
-            vectors,
-            vectors,
-        ): f"become: embstore import {vectors} {vectors} --name NAME",
+        ("import", vectors, vectors): f"become: embstore import {vectors} {vectors} --name NAME",
         ("import", "mine.npy", "--layer", "3"): "embstore import mine.npy --layer 3 --texts FILE",
         ("import", "no name.txt"): "embstore import 'no name.txt' --name NAME",
         ("export", "out.vec"): "the store has several spaces: mine, w. Name one: embstore export out.vec --space NAME",
@@ -63,9 +59,7 @@ def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, vectors: Path) 
         ("export", "no/such/out.vec", "--space", "mine", "--transform", "centre:3"): "takes no argument",
     }
     for call, message in calls.items():
-        result = cli(*call)
-        assert (result.exit_code, result.stdout) == (2, ""), call
-        assert message in " ".join(result.stderr.split()), call
+        assert message in refusal(*call)
     assert not list(Path().glob("out*"))
     assert vectors.read_text().startswith("3 2\n")
 
@@ -84,8 +78,6 @@ def test_an_export_replaces_only_what_an_export_wrote(cli, vectors: Path) -> Non
 
 def test_word2vec_has_no_room_for_texts_with_spaces_or_several_layers(cli) -> None:
     Path("texts.txt").write_text("a dog\na cat\n")
-    import numpy as np
-
     np.save("a.npy", np.ones((2, 2, 3)))
     assert cli("import", "a.npy", "--texts", "texts.txt", "--name", "s", "--unit", "sentence").exit_code == 0
     assert "has a space, which ends a key" in cli("export", "out.vec", "--space", "s").stderr

@@ -1,9 +1,11 @@
-"""Hints where a call means something that has another name here."""
+"""Calls that are not understood: what may have been meant, and how it is written here."""
 
 from pathlib import Path
 
 import pytest
 from synthetic import Synthetic
+
+NORMS = ["query", "norms"]
 
 
 @pytest.mark.parametrize(
@@ -21,13 +23,43 @@ from synthetic import Synthetic
         (["embed", "x.txt"], "Did you mean 'embstore build SOURCE'?"),
         (["ls"], "Did you mean 'embstore info'?"),
         (["verfy"], "Did you mean 'verify'"),
+        (["bild"], "Did you mean 'build'?"),
+        (["build", "--modle", "x"], "--model"),
+        (["build", "--limit", "many"], "'--limit'"),
+        (["query", "anisotrpy"], "unknown metric 'anisotrpy'. Did you mean 'anisotropy'? Known: anisotropy, "),
+        ([*NORMS, "--json", "--csv"], "--format takes one value, and 'json' and 'csv' were given"),
+        ([*NORMS, "--unit", "word", "--unit=sentence"], "--unit takes one value"),
+        ([*NORMS, "-o", "a.csv", "--output", "b.csv"], "--output takes one value"),
     ],
 )
-def test_what_has_another_name_here(cli, made: Synthetic, call: list[str], message: str) -> None:
+def test_what_was_meant_is_named(refusal, made: Synthetic, call: list[str], message: str) -> None:
     store = ["--store", made.root, "--space", "toy.word.last"] if call[0] in ("query", "neighbours") else []
-    result = cli(*call, *store)
+    assert message in refusal(*call, *store)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            ["query", "similarity", "--dataset", "rg65", "simlex999", "my own", "--layer", "0"],
+            "unexpected arguments 'simlex999', 'my own'. To give several values, repeat the option: "
+            "--dataset rg65 --dataset simlex999 --dataset 'my own'",
+        ),
+        (
+            ["query", "isoscore", "--layer", "0", "--transform=center", "standardize"],
+            "'standardize'. To give several values, repeat the option: --transform center --transform standardize",
+        ),
+        ([*NORMS, "--model", "a", "--layer", "0", "1"], "unexpected argument '1'."),
+        ([*NORMS, "dog"], "unexpected argument 'dog'."),
+        (["neighbours", "dog", "-k", "x1"], "Error: Invalid value for '-k': 'x1' is not a whole number."),
+        (["neighbours", "dog", "-k", "1.5"], "Error: Invalid value for '-k': '1.5' is not a whole number."),
+        ([*NORMS, "--timeout", "soon"], "Error: Invalid value for '--timeout': 'soon' is not a number."),
+    ],
+)
+def test_an_argument_too_many_and_a_value_that_is_no_number_are_shown(cli, call: list[str], message: str) -> None:
+    result = cli(*call)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert message in " ".join(result.stderr.split())
+    assert result.stderr.splitlines()[-1].endswith(message)
 
 
 def test_forgotten_quotes_round_a_sentence(cli, make_store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,14 +76,14 @@ def test_forgotten_quotes_round_a_sentence(cli, make_store, monkeypatch: pytest.
     assert "quote it" not in cli("neighbours", "a dog runs", "a cat sleeps", "--store", made.root).stderr
 
 
-def test_an_address_is_no_store(cli) -> None:
-    result = cli("info", "--store", "ftp://example.org/store")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "is no URL of a bucket, such as s3://bucket/prefix" in result.stderr
-    assert "read at hf://datasets/OWNER/NAME and https://" in result.stderr
+def test_an_address_is_no_store(refusal) -> None:
+    result = refusal("info", "--store", "ftp://example.org/store")
+    assert "is no URL of a bucket, such as s3://bucket/prefix" in result
+    assert "read at hf://datasets/OWNER/NAME and https://" in result
 
 
-def test_checkpoints_that_a_shell_made_of_a_pattern(cli, checkpoint: Path) -> None:
-    result = cli("build", "words:9", "--model", checkpoint, checkpoint)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert f"repeat --model: --model FOLDER --model {checkpoint}" in result.stderr
+def test_checkpoints_that_a_shell_made_of_a_pattern(refusal, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    assert "repeat --model: --model FOLDER --model b" in refusal("build", "words:9", "--model", "a", "b")

@@ -53,7 +53,14 @@ def test_a_recall_that_is_not_reached_exits_with_1(cli, store: Path, monkeypatch
     assert (exact.exit_code, exact.stderr) == (0, "")
 
 
-def test_a_store_without_a_shard_has_nothing_to_index(cli, store: Path) -> None:
+def test_what_is_asked_wrongly_and_a_store_without_a_shard(cli, refusal, store: Path) -> None:
+    for options, message in (
+        (("--recall", "1.5"), "recall must be above 0 and at most 1, not 1.5."),
+        (("--index-memory", "2kB", "--force"), "2kB is too little memory for an index of 80 vectors of 8 components."),
+        (("--store", "nowhere"), "there is no store at"),
+    ):
+        assert message in refusal("index", *options)
+        assert cli("verify").exit_code == 0
     for path in (store / "embeddings").rglob("*.parquet"):
         path.unlink()
     result = cli("index")
@@ -61,28 +68,11 @@ def test_a_store_without_a_shard_has_nothing_to_index(cli, store: Path) -> None:
     assert "There is nothing to index: no space has a shard." in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (("--recall", "1.5"), "recall must be above 0 and at most 1, not 1.5."),
-        (("--index-memory", "2kB", "--force"), "2kB is too little memory for an index of 80 vectors of 8 components."),
-        (("--store", "nowhere"), "there is no store at"),
-    ],
-)
-def test_what_is_asked_wrongly(cli, store: Path, options: tuple[str, ...], message: str) -> None:
-    result = cli("index", *options)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith("embstore: ")
-    assert message in result.stderr
-    assert cli("verify").exit_code == 0
-
-
-def test_a_build_with_too_little_memory_is_refused_before_it_embeds(cli, checkpoint: Path) -> None:
-    result = cli("build", "words:9", "--model", f"tiny={checkpoint}", "--index-memory", "1kB", "--store", "new")
-    assert result.exit_code == 2
-    assert "embstore: 1kB is too little memory for an index of 9 vectors" in result.stderr
-    assert "The least that would do is --index-memory " in result.stderr
-    assert "embedding" not in result.stderr
+def test_a_build_with_too_little_memory_is_refused_before_it_embeds(refusal, checkpoint: Path) -> None:
+    result = refusal("build", "words:9", "--model", f"tiny={checkpoint}", "--index-memory", "1kB", "--store", "new")
+    assert "embstore: 1kB is too little memory for an index of 9 vectors" in result
+    assert "The least that would do is --index-memory " in result
+    assert "embedding" not in result
     assert not list(Path("new").rglob("*.parquet"))
 
 

@@ -1,6 +1,5 @@
 """What only a real process shows: exit codes, separate streams, pipes that close, and Ctrl-C."""
 
-import json
 import os
 import re
 import shutil
@@ -18,12 +17,9 @@ pytestmark = pytest.mark.process
 
 CALLS = [
     ["--help"],
-    ["--version"],
     ["query", "anisotropy", "--explain"],
     ["query", "norms", "--format", "parquet"],
     ["neighbours", "dog", "--layer", "all", "--space", "toy.word.last", "--format", "csv"],
-    ["info", "--skipped"],
-    ["verify", "--format", "json"],
 ]
 
 
@@ -35,7 +31,7 @@ def _with_store(call: list[str], made: Synthetic) -> list[str]:
 def test_a_pipe_that_closes_is_no_error(made: Synthetic, tmp_path: Path, call: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)  # the reader has gone before anything is written
-    command = [sys.executable, "-m", "embstore_cli", *_with_store(call, made)]
+    command = [sys.executable, "-m", "embstore", *_with_store(call, made)]
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     os.close(writing)
     assert done.returncode == 0
@@ -47,7 +43,7 @@ def test_a_command_goes_on_where_nobody_reads_what_it_says(tmp_path: Path) -> No
     (tmp_path / "words.vec").write_text("3 2\nfox 1 2\ndog 3 4\nsea 5 6\n", "utf-8")
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, "-m", "embstore_cli", "import", "words.vec", "--name", "mine"]
+    command = [sys.executable, "-m", "embstore", "import", "words.vec", "--name", "mine"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writing, text=True, cwd=tmp_path)
     os.close(writing)
     assert (done.returncode, done.stdout) == (0, "")
@@ -59,10 +55,10 @@ def test_a_stream_that_is_closed_leads_nowhere(made: Synthetic, tmp_path: Path) 
     shutil.copytree(made.root, root)
     for call, closed in {
         "info": ">&-", "compact -q": "2>&-", "info --skipped": "<&-", "--help": "<&- >&- 2>&-",
-        "query norms --format parquet": "<&- >&- 2>&-", "remove --space toy.word.last --yes": "<&- >&- 2>&-",
+        "remove --space toy.word.last --yes": "<&- >&- 2>&-",
     }.items():  # fmt: skip
         store = "" if call == "--help" else f"--store {root}"
-        command = f"{sys.executable} -m embstore_cli {call} {store} {closed}"
+        command = f"{sys.executable} -m embstore {call} {store} {closed}"
         done = subprocess.run(["sh", "-c", command], capture_output=True, cwd=tmp_path, stdin=subprocess.PIPE)
         assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
     assert Store(root).verify(deep=True).ok
@@ -71,17 +67,14 @@ def test_a_stream_that_is_closed_leads_nowhere(made: Synthetic, tmp_path: Path) 
 
 def test_what_an_encoding_lacks_is_replaced_in_tables_and_stays_in_data(process, tmp_path: Path) -> None:
     synthetic_store(tmp_path / "store", texts=["caf\u00e9", "\u732b\U0001f600"])
-    query = ["sql", "SELECT text FROM items ORDER BY text"]
-    shown = {
-        form: process(*query, "--format", form, env={"PYTHONIOENCODING": "latin-1"}, text=False)
-        for form in ("table", "csv", "json", "jsonl", "markdown", "latex")
-    }
-    assert [done.returncode for done in shown.values()] == [0] * len(shown)
-    assert shown.pop("table").stdout.decode("latin-1").split() == ["text", "caf\u00e9", "??"]
-    for done in shown.values():
-        assert "caf\u00e9" in done.stdout.decode()
+    query = ["sql", "SELECT text FROM items ORDER BY text", "--format"]
+    table, *data = (
+        process(*query, form, env={"PYTHONIOENCODING": "latin-1"}, text=False) for form in ("table", "json", "markdown")
+    )
+    assert (table.returncode, table.stdout.decode("latin-1").split()) == (0, ["text", "caf\u00e9", "??"])
+    for done in data:
+        assert (done.returncode, "caf\u00e9" in done.stdout.decode()) == (0, True)
         assert "\u732b\U0001f600" in done.stdout.decode()
-    assert [row["text"] for row in json.loads(shown["json"].stdout)] == ["caf\u00e9", "\u732b\U0001f600"]
 
 
 def test_a_name_that_is_not_utf_8_is_refused(cli, made: Synthetic, tmp_path: Path) -> None:
@@ -103,29 +96,22 @@ def test_a_name_that_is_not_utf_8_is_refused(cli, made: Synthetic, tmp_path: Pat
         assert "udce9" in done.stderr
         assert "is not UTF-8. Rename that file or folder" in done.stderr
         assert len(done.stderr.splitlines()) == 1
-    command = [sys.executable, "-m", "embstore_cli", "info"]  # ./store
+    command = [sys.executable, "-m", "embstore", "info"]  # ./store
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 2
     assert "is not UTF-8, as the paths of a store are. Rename that folder." in done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (["query", "norms"], "standard output: No space left on device."),
-        (["query", "norms", "--format", "parquet"], "standard output: No space left on device."),
-        (["--help"], "No space left"),
-    ],
-)
-def test_an_output_that_is_full_is_named(process, made: Synthetic, call: list[str], message: str) -> None:
+@pytest.mark.parametrize("call", [["query", "norms"], ["query", "norms", "--format", "parquet"], ["--help"]])
+def test_an_output_that_is_full_is_named(process, made: Synthetic, call: list[str]) -> None:
     with open("/dev/full", "w") as full:
         done = process(*_with_store(call, made), stdout=full, stderr=subprocess.PIPE, capture_output=False)
-    assert message in done.stderr
     if call == ["--help"]:  # Python itself reports what it cannot write
-        assert done.returncode != 0
+        assert (done.returncode != 0, "No space left" in done.stderr) == (True, True)
     else:
         assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+        assert "standard output: No space left on device." in done.stderr
 
 
 @pytest.mark.parametrize("missing", ["torch", "huggingface_hub"])
@@ -181,7 +167,7 @@ def test_an_interrupt_while_the_program_starts_exits_with_130(made: Synthetic, t
         "sys.setprofile(count)\n"
         "run()\n"
     )
-    for number, moment in enumerate((20, 300, 1000, 4001, 12000, 30000, 60001)):
+    for number, moment in enumerate((20, 1000, 4001, 12000, 30000, 60001)):
         call = ["neighbours", "dog", "--space", "toy.word.last"] if number % 2 else ["query", "anisotropy"]
         command = [sys.executable, "-c", code, str(moment), *_with_store(call, made)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
@@ -206,16 +192,17 @@ run()
 """
 
 
-@pytest.mark.parametrize("torch", [False, True])
-def test_only_with_torch_python_takes_all_apart_at_the_end(torch: bool) -> None:
+@pytest.mark.parametrize(
+    ("torch", "arguments", "status", "printed"),
+    [
+        (True, ["--version"], 0, ["thread", "atexit", "taken apart"]),
+        (False, ["query", "anisotropy", "--no-such-option"], 2, ["thread", "atexit"]),
+    ],
+)
+def test_only_with_torch_python_takes_all_apart_at_the_end(
+    torch: bool, arguments: list[str], status: int, printed: list[str]
+) -> None:
     """Triton prints hundreds of lines of what is left (nanobind: leaked …); for all else the end is to be quick."""
-    command = [sys.executable, "-c", _ENDS.format(torch=torch, arguments=["--version"])]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[1:] == ["thread", "atexit", *(["taken apart"] if torch else [])]
-
-
-def test_a_quick_end_keeps_the_exit_status() -> None:
-    command = [sys.executable, "-c", _ENDS.format(torch=False, arguments=["query", "anisotropy", "--no-such-option"])]
+    command = [sys.executable, "-c", _ENDS.format(torch=torch, arguments=arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stdout.splitlines() == ["thread", "atexit"]
+    assert (done.returncode, done.stdout.splitlines()[-len(printed) :]) == (status, printed)

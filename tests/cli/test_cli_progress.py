@@ -129,23 +129,17 @@ def test_flat_indexes_tell_how_far_each_is(make_store) -> None:
 
 QUIET = [
     ["query", "norms", *WHERE], ["query", "cka", "--space", "toy.word.last"], ["neighbours", "dog", "--exact"],
-    ["info"],
-    ["verify", "--deep"], ["index"], ["compact"], ["repair"], ["merge", "{}"], ["datasets", "missing", "words.txt"],
-    ["remove", "--space", "toy.word.last", "--dry-run"], ["info", "--skipped"],
+    ["info"], ["verify", "--deep"], ["index"], ["compact"], ["repair"], ["datasets", "missing", "words.txt"],
+    ["merge", "{}"], ["remove", "--space", "toy.word.last", "--dry-run"], ["info", "--skipped"],
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("call", QUIET, ids=" ".join)
-def test_quiet_leaves_standard_error_empty(
-    cli, make_store, tmp_path: Path, capfd: pytest.CaptureFixture[str], call: list[str]
-) -> None:
-    root = make_store(texts=["dog", "cat", "cow"]).root
+def test_quiet_leaves_standard_error_empty(cli, make_store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    root, other = make_store(texts=["dog", "cat", "cow"]).root, make_store("other", texts=["sea"], model="other").root
     (tmp_path / "words.txt").write_text("dog\nfox\n")
-    words = [word.format(root) for word in call]
-    if call[0] == "merge":
-        root = make_store("other", texts=["sea"], model="other").root
-    done = cli(*words, "--store", root, "--quiet")
-    assert (done.exit_code, done.stderr, capfd.readouterr().err) == (0, "", "")
+    for call in QUIET:
+        done = cli(*(word.format(other) for word in call), "--store", root, "--quiet")
+        assert (done.exit_code, done.stderr, capfd.readouterr().err) == (0, "", ""), call
 
 
 def test_a_notebook_without_ipywidgets_can_read_a_store(make_store) -> None:
@@ -201,26 +195,23 @@ def state(root: Path) -> list[tuple[Path, int, int]]:
     return [(p, at.st_size, 0 if touches and p.name == ".lock" else at.st_mtime_ns) for p, at in found.items()]
 
 
-@pytest.mark.parametrize("call", [["compact"], ["repair"], ["merge", "{}"], ["remove", "--space", "toy.word.last"]])
-def test_dry_runs_say_so_alike(cli, make_store, tmp_path: Path, call: list[str]) -> None:
-    made = make_store(texts=["dog", "cat"])
+def test_dry_runs_say_so_alike_and_a_file_is_written_also_where_there_is_nothing(
+    cli, make_store, tmp_path: Path
+) -> None:
+    made, other = make_store(texts=["dog", "cat"]), make_store("other", texts=["sea"], model="other")
     before = state(made.root)
-    other = make_store("other", texts=["sea"], model="other")
-    done = cli(*(word.format(other.root) for word in call), "--dry-run", "--store", made.root)
-    assert done.exit_code == 0
-    assert done.stderr.splitlines()[0] == "Dry run: nothing is written."
-    assert state(made.root) == before
-    help_text = " ".join(cli(call[0], "--help").stdout.split())
-    assert "--dry-run Say what would be done, and write nothing." in help_text
-
-
-@pytest.mark.parametrize("call", [["info"], ["info", "--skipped"], ["verify"], ["compact"], ["repair"]])
-def test_a_file_is_written_also_where_there_is_nothing(cli, make_store, tmp_path: Path, call: list[str]) -> None:
-    made = make_store(texts=["dog", "cat"])
-    for suffix in ("csv", "json", "txt"):
-        file = tmp_path / f"{'-'.join(call)}.{suffix}"
-        assert cli(*call, "--store", made.root, "-o", file).exit_code == 0
-        assert file.exists()
+    for call in (["compact"], ["repair"], ["merge", str(other.root)], ["remove", "--space", "toy.word.last"]):
+        done = cli(*call, "--dry-run", "--store", made.root)
+        assert done.exit_code == 0
+        assert done.stderr.splitlines()[0] == "Dry run: nothing is written."
+        assert state(made.root) == before
+        help_text = " ".join(cli(call[0], "--help").stdout.split())
+        assert "--dry-run Say what would be done, and write nothing." in help_text
+    for call in (["info"], ["info", "--skipped"], ["verify"], ["compact"], ["repair"]):
+        for suffix in ("csv", "json", "txt"):
+            file = tmp_path / f"{'-'.join(call)}.{suffix}"
+            assert cli(*call, "--store", made.root, "-o", file).exit_code == 0
+            assert file.exists()
 
 
 def test_short_stages_of_a_kind_have_one_line_where_it_is_piped(capsys: pytest.CaptureFixture[str]) -> None:

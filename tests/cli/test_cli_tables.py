@@ -16,7 +16,7 @@ from embstore.base.table import Pivot, number_format, table
 
 pytestmark = pytest.mark.process
 
-EMBSTORE = [sys.executable, "-m", "embstore_cli"]
+EMBSTORE = [sys.executable, "-m", "embstore"]
 
 
 def test_info_fits_80_columns_and_has_human_sizes(cli, made: Synthetic, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_star_only_where_several_layers_compete(cli, rated: Synthetic) -> None
     assert re.search(r"-?0\.\d{4}", alone)
 
 
-def test_intervals_beside_their_value(cli, rated: Synthetic) -> None:
+def test_intervals_beside_their_value(cli, refusal, rated: Synthetic) -> None:
     call = ["query", "similarity", "--store", rated.root, "--layer", "0,1"]
     rows = json.loads(cli(*call, "--json").stdout)
     inline = cli(*call, "--intervals", "inline").stdout
@@ -99,9 +99,7 @@ def test_intervals_beside_their_value(cli, rated: Synthetic) -> None:
     assert not {"low", "high"} & set(inline.split())
     assert cli(*call, "--intervals", "inline", "--format", "markdown").stdout.count("[") == 2
     assert cli(*call, "--intervals", "columns").stdout == cli(*call).stdout != inline
-    refused = cli(*call, "--intervals", "inline", "--csv")
-    assert refused.exit_code == 2
-    assert "is for table, markdown and latex" in refused.stderr
+    assert "is for table, markdown and latex" in refusal(*call, "--intervals", "inline", "--csv")
     assert "Did you mean 'inline'?" in cli(*call, "--intervals", "inlin").stderr
 
 

@@ -237,7 +237,7 @@ def test_after_the_driver_is_killed_the_same_build_goes_on(
 
 def test_more_gpus_than_there_are_are_refused_at_once(cluster: RayCluster, words: Path, tmp_path: Path) -> None:
     reason = "its 3 nodes have 2 cores and 0 GPUs. Ask for less with --workers, --worker-gpus or --worker-cpus"
-    command = [sys.executable, "-m", "embstore_cli", "build", str(words), "--model", "minilm", "--on", "ray"]
+    command = [sys.executable, "-m", "embstore", "build", str(words), "--model", "minilm", "--on", "ray"]
     options = ["--worker-gpus", "1", "--store", str(tmp_path / "store")]
     found = subprocess.run(
         [*command, *options], env={**os.environ, "RAY_ADDRESS": cluster.address}, capture_output=True, text=True

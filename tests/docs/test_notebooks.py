@@ -40,7 +40,7 @@ def test_jupyter_runs_the_cells_of_a_notebook(notebook: Path, start_folder: Path
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_opens_in_colab_and_installs_what_it_needs_there(notebook: Path) -> None:
+def test_a_notebook_opens_in_colab_installs_what_it_needs_and_belongs_to_a_tutorial(notebook: Path) -> None:
     words, install, *_ = ("".join(cell["source"]) for cell in _cells(notebook))
     address = f"https://colab.research.google.com/github/embstore/embstore/blob/main/docs/notebooks/{notebook.name}"
     assert f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({address})" in words
@@ -49,6 +49,10 @@ def test_a_notebook_opens_in_colab_and_installs_what_it_needs_there(notebook: Pa
     code = "".join("".join(cell["source"]) for cell in _cells(notebook)[2:])
     for name in re.findall(r'"\.\./tutorials/([^"]+)"', code):
         assert f"{{tutorials}}/{name} -o ../tutorials/{name}" in install
+    tutorial = DOCS / "tutorials" / f"{notebook.stem}.md"
+    assert f"(../notebooks/{notebook.name})" in tutorial.read_text("utf-8")
+    assert f"(../tutorials/{tutorial.name})" in words
+    assert tutorial.relative_to(DOCS).as_posix() in (ROOT / "zensical.toml").read_text("utf-8")
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
@@ -63,11 +67,3 @@ def test_a_notebook_has_the_form_of_version_4_5_and_no_outputs(notebook: Path) -
         assert {*cell} == KEYS[cell["cell_type"]]
         assert cell.get("outputs", []) == []
         assert cell.get("execution_count") is None
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_belongs_to_a_tutorial_that_links_to_it(notebook: Path) -> None:
-    page = DOCS / "tutorials" / f"{notebook.stem}.md"
-    assert f"(../notebooks/{notebook.name})" in page.read_text("utf-8")
-    assert f"(../tutorials/{page.name})" in "".join(_cells(notebook)[0]["source"])
-    assert page.relative_to(DOCS).as_posix() in (ROOT / "zensical.toml").read_text("utf-8")

@@ -1,5 +1,6 @@
 """Checkpoints for the encoder's tests; torch is loaded only by the tests that ask for one."""
 
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -24,3 +25,17 @@ def tiny(tiny_folder: Callable[[str], Path]):
     from embstore.encode import Encoder, resolve
 
     return cache(lambda name: Encoder(resolve(f"{name}={tiny_folder(name)}"), device="cpu"))
+
+
+@pytest.fixture(scope="session")
+def witness(tiny_folder: Callable[[str], Path]):
+    """Load the tiny checkpoint of an architecture by transformers alone, once a session."""
+    from encode_witness import Witness
+
+    return cache(lambda name: Witness(tiny_folder(name)))
+
+
+@pytest.fixture
+def copy(tiny_folder: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+    """Copy the tiny checkpoint of an architecture, so that it can be changed."""
+    return lambda name: Path(shutil.copytree(tiny_folder(name), tmp_path / name))

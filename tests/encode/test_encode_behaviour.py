@@ -3,7 +3,6 @@
 import random
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -12,7 +11,7 @@ pytest.importorskip("transformers")
 import torch
 from encode_models import TINY
 from encode_texts import SENTENCES, WORDS, items, passage, passages, run
-from encode_witness import Witness, worst
+from encode_witness import worst
 
 from embstore.base.errors import EncodeError, QueryError, UsageError
 from embstore.base.space import Pooling, Template, Unit
@@ -25,8 +24,9 @@ pytestmark = pytest.mark.slow
 LONG = " ".join(["the quick brown fox"] * 60)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", ["gpt2", "bert", "t5", "clip"])
 def test_neither_batches_nor_order_matter(tiny, name: str) -> None:
+    """Of the others test_encode_equality.py holds batches of 200 tokens against texts alone."""
     encoder = tiny(name)
     given = [p for unit in Unit for p in passages(items(unit), encoder)]
     expected, _ = run(encoder, given, Pooling.MEAN, batch_tokens=1)
@@ -35,18 +35,6 @@ def test_neither_batches_nor_order_matter(tiny, name: str) -> None:
         actual, _ = run(encoder, given, Pooling.MEAN, batch_tokens=budget)
         assert actual.keys() == expected.keys()
         assert max(worst(actual[item], expected[item]) for item in expected) <= 1e-4
-
-
-def test_several_poolings_at_once_are_each_alone(tiny) -> None:
-    encoder = tiny("bert")
-    given = passages(items(Unit.SENTENCE), encoder)
-    poolings = encoder.tokenizer.poolings_of(Unit.SENTENCE, Template())
-    together = list(encoder.encode([given], poolings=poolings))
-    for pooling in poolings:
-        alone = list(encoder.encode([given], poolings=[pooling]))
-        for both, each in zip(together, alone, strict=True):
-            assert np.array_equal(both.item_ids, each.item_ids)
-            assert np.array_equal(both.vectors[pooling], each.vectors[pooling])
 
 
 def test_passages_are_consumed_in_windows(tiny, monkeypatch) -> None:
@@ -99,22 +87,21 @@ def test_what_cannot_be_embedded_is_skipped_with_its_reason(tiny, name: str) -> 
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_truncated_as_transformers_does(tiny, tiny_folder, name: str) -> None:
-    encoder, witness = tiny(name), Witness(tiny_folder(name))
+def test_truncated_as_transformers_does(tiny, witness, name: str) -> None:
+    encoder = tiny(name)
     assert encoder.tokenizer.max_tokens == (77 if name.startswith("clip") else 64)
     options = {"truncation": True, "max_length": encoder.tokenizer.max_tokens}
     for pooling in (Pooling.LAST, Pooling.MEAN):
         vectors, skipped = run(encoder, [passage(LONG)], pooling, long="truncate")
-        assert worst(vectors[1], witness.vector(LONG, 0, len(LONG), pooling, (0, 0), **options)) <= 1e-4
+        assert worst(vectors[1], witness(name).vector(LONG, 0, len(LONG), pooling, (0, 0), **options)) <= 1e-4
     assert [(s.item_id, s.outcome) for s in skipped] == [(1, "truncated")]
 
 
 @pytest.mark.parametrize("pooling", [Pooling.EOS, Pooling.PROJECTION])
-def test_truncated_clip_keeps_its_end_token(tiny, tiny_folder, pooling: Pooling) -> None:
+def test_truncated_clip_keeps_its_end_token(tiny, witness, pooling: Pooling) -> None:
     vectors, _ = run(tiny("clip"), [passage(LONG)], pooling, long="truncate")
     options = {"truncation": True, "max_length": 77}
-    expected = Witness(tiny_folder("clip")).vector(LONG, 0, len(LONG), pooling, (0, 0), **options)
-    assert worst(vectors[1], expected) <= 1e-4
+    assert worst(vectors[1], witness("clip").vector(LONG, 0, len(LONG), pooling, (0, 0), **options)) <= 1e-4
 
 
 def test_truncated_gpt2_has_no_end_token(tiny) -> None:
@@ -129,24 +116,18 @@ def test_truncated_gpt2_has_no_end_token(tiny) -> None:
     assert "no special token at the end" in skipped[0].reason
 
 
-def test_occurrences_beyond_the_cut_are_skipped(tiny) -> None:
+def test_what_is_beyond_the_cut_or_no_token_is_skipped_and_too_long_can_be_an_error(tiny, monkeypatch) -> None:
     given = [Passage(LONG, (Span(4, 9), Span(len(LONG) - 3, len(LONG))), (1, 2))]
     vectors, skipped = run(tiny("bert"), given, long="truncate")
     assert vectors.keys() == {1}
     assert {(s.item_id, s.outcome) for s in skipped} == {(1, "truncated"), (2, "skipped")}
     assert next(s for s in skipped if s.item_id == 2).reason.startswith("beyond the cut")
-
-
-def test_too_long_can_be_an_error(tiny) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(tiny("bert").tokenizer, "vocab_size", 10)
+        _, skipped = run(tiny("bert"), [passage("cat")])
+    assert "the model has no token" in skipped[0].reason
     with pytest.raises(EncodeError, match=r"the quick brown.*too long.*long=.skip"):
         run(tiny("gpt2"), [passage(LONG)], long="error")
-
-
-def test_a_token_that_the_model_lacks_is_skipped(tiny, monkeypatch) -> None:
-    encoder = tiny("bert")
-    monkeypatch.setattr(encoder.tokenizer, "vocab_size", 10)
-    _, skipped = run(encoder, [passage("cat")])
-    assert "the model has no token" in skipped[0].reason
 
 
 @pytest.mark.parametrize(
@@ -177,17 +158,6 @@ def test_out_of_memory_halves_the_batch(tiny, monkeypatch, failure: Exception) -
     assert max(worst(actual[item], expected[item]) for item in expected) <= 1e-4
     # What did not fit is not tried again and again.
     assert sum(size > 3 for size in sizes) <= 4 * torch.get_num_threads()
-
-
-def test_out_of_memory_for_one_text_is_an_error(tiny, monkeypatch) -> None:
-    encoder: Encoder = tiny("gpt2")
-
-    def full(*args, **kwargs):
-        raise torch.OutOfMemoryError("CUDA out of memory.")
-
-    monkeypatch.setattr(type(encoder._model), "forward", full)
-    with pytest.raises(EncodeError, match="even alone"):
-        run(encoder, [passage("cat", n) for n in range(5)])
 
 
 FAILURES = [
@@ -231,13 +201,17 @@ def test_a_text_at_which_the_model_fails_is_skipped_alone(tiny, monkeypatch, fai
     assert len(sizes) <= 3 * 6 + 4  # by halves, each failure followed by the reference text
 
 
-def test_a_model_that_fails_at_every_text_is_an_error(tiny, monkeypatch) -> None:
+def test_a_model_that_fails_at_every_text_or_has_no_memory_for_one_is_an_error(tiny, monkeypatch) -> None:
     encoder: Encoder = tiny("gpt2")
     with monkeypatch.context() as patch:
         fails_at(encoder, patch, None, KeyError("full_attention"))
         with pytest.raises(ModelFailsError, match=r"fails at every text.*\(KeyError: .*device=") as caught:
             run(encoder, [passage("cat", 5), passage("dog", 6)])
     assert caught.value.item_id == 5
+    with monkeypatch.context() as patch:
+        fails_at(encoder, patch, None, torch.OutOfMemoryError("CUDA out of memory."))
+        with pytest.raises(EncodeError, match="even alone"):
+            run(encoder, [passage("cat", n) for n in range(5)])
     fails_at(encoder, monkeypatch, None, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         run(encoder, [passage("cat")])
@@ -269,11 +243,10 @@ def test_arguments_are_checked_at_the_call(tiny) -> None:
     ],
 )
 def test_default_pooling(tiny, name: str, pattern: str, expected: Pooling) -> None:
-    encoder = tiny(name)
-    assert encoder.tokenizer.default_pooling(Unit.SENTENCE, Template(pattern)) is expected
-    assert encoder.tokenizer.default_pooling(Unit.WORD, Template(pattern)) is Pooling.LAST
-    assert encoder.tokenizer.default_pooling(Unit.OCCURRENCE, Template(pattern)) is Pooling.LAST
-    encoder.tokenizer.check(Unit.SENTENCE, expected, Template(pattern))
+    tokenizer, template = tiny(name).tokenizer, Template(pattern)
+    defaults = {Unit.SENTENCE: expected, Unit.WORD: Pooling.LAST, Unit.OCCURRENCE: Pooling.LAST}
+    assert {unit: tokenizer.default_pooling(unit, template) for unit in Unit} == defaults
+    tokenizer.check(Unit.SENTENCE, expected, template)
 
 
 def test_check_names_the_known_poolings_and_the_remedy(tiny) -> None:

@@ -1,7 +1,5 @@
 """A vector is what transformers gives for that text alone, in a batch of one, unpadded."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 
@@ -46,11 +44,6 @@ def compare(encoder: Encoder, witness: Witness, unit: Unit, template: Template, 
                 worst_of_all = max(worst_of_all, worst(found[pooling][item], expected))
     assert set(found[poolings[0]]) == {item.id for item in members}
     return worst_of_all
-
-
-@pytest.fixture(scope="session")
-def witness(tiny_folder):
-    return cache(lambda name: Witness(tiny_folder(name)))
 
 
 @pytest.mark.parametrize(
@@ -112,8 +105,8 @@ def test_projection_has_its_own_layer_and_dimension(tiny) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FULL)
-def test_full_size_stand_ins(tmp_path_factory, name: str) -> None:
-    folder = FULL[name](tmp_path_factory.mktemp("full") / name)
+def test_full_size_stand_ins(tmp_path, name: str) -> None:
+    folder = FULL[name](tmp_path / name)
     encoder, witness = Encoder(resolve(str(folder)), device="cpu"), Witness(folder)
     assert (len(encoder.layers), encoder.dim) == {"gpt2": (14, 768), "clip": (14, 512)}[name]
     assert encoder.tokenizer.max_tokens == {"gpt2": 1024, "clip": 77}[name]

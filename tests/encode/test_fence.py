@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,6 @@ from embstore.encode.models import fenced
 
 
 @pytest.fixture
-def copy(tiny_folder, tmp_path):
-    return lambda name: Path(shutil.copytree(tiny_folder(name), tmp_path / name))
-
-
-@pytest.fixture
 def forbidden(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was tried of loading kernels, running a checkpoint's code and asking the hub."""
     tried: list[str] = []
@@ -47,6 +41,11 @@ def forbidden(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr("socket.socket.connect", trap("the network"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)  # as it is for users
     return tried
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return exec, ("raise SystemExit('ran')",)
 
 
 def edit(folder: Path, name: str = "config.json", **changes: object) -> None:
@@ -107,10 +106,6 @@ def test_quantized_checkpoints_are_refused(copy, forbidden: list[str], method: s
 
 
 def test_other_files_of_the_folder_are_not_seen(copy, tiny, forbidden: list[str]) -> None:
-    class Evil:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return exec, ("raise SystemExit('ran')",)
-
     folder = copy("bert")
     (folder / "adapter_config.json").write_text(
         json.dumps({"base_model_name_or_path": "org/evil", "peft_type": "LORA", "auto_mapping": {}})
@@ -133,10 +128,6 @@ def test_other_files_of_the_folder_are_not_seen(copy, tiny, forbidden: list[str]
 
 
 def test_a_pickle_does_not_run_code_even_where_it_is_allowed(copy) -> None:
-    class Evil:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return exec, ("raise SystemExit('ran')",)
-
     folder = copy("bert")
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Evil()))

@@ -1,7 +1,5 @@
 """An item's own tokens are all but those that the tokenizer and the template add, also where these are blanks."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 
@@ -12,7 +10,7 @@ import transformers as tf
 from encode_models import TINY
 from encode_texts import passage, passages
 from encode_vocabularies import bpe
-from encode_witness import Witness, worst
+from encode_witness import worst
 from tokenizers import processors
 
 from embstore.base.space import Pooling, Unit
@@ -22,11 +20,6 @@ from embstore.encode.tokens import Tokenizer
 
 BLANKS = ["dog ", " dog", "dog  ", "a b ", " a  b  ", "dog\t", "dog\n ", "dog\u00a0", "dog\u3000", " ", "  ", "\n"]
 POOLINGS = [Pooling.LAST, Pooling.FIRST, Pooling.MEAN]
-
-
-@pytest.fixture(scope="session")
-def witness(tiny_folder):
-    return cache(lambda name: Witness(tiny_folder(name)))
 
 
 @pytest.mark.parametrize("name", TINY)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -40,14 +41,8 @@ WHOLE = {
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory):
-    root, made = tmp_path_factory.mktemp("whole"), {}
-
-    def build(name: str) -> Path:
-        if name not in made:
-            made[name] = _write(root / name, name)
-        return made[name]
-
-    return build
+    root = tmp_path_factory.mktemp("whole")
+    return cache(lambda name: _write(root / name, name))
 
 
 def _write(folder: Path, name: str) -> Path:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,14 +123,20 @@ def _visited(*arguments: Any, **options: Any) -> Iterator[Visit]:
 
 
 @pytest.fixture
-def visit(browser: Any, client: Client, tmp_path: Path) -> Iterator[Visit]:
+def visit(browser: Any, client: Client) -> Iterator[Visit]:
     """A visit to the page; in the end nothing may have gone wrong there."""
     with _visited(browser, client.url) as visit:
         yield visit
 
 
+@pytest.fixture(scope="session")
+def address_of(serve: Callable[[Path], Client]) -> Callable[[Path], str]:
+    """Start an explorer of a store, one of each, and return its address."""
+    return cache(lambda root: serve(root).url)
+
+
 @pytest.fixture
-def opened(browser: Any, serve: Callable[[Path], Client], tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def opened(browser: Any, address_of: Callable[[Path], str], tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Open pages of stores; in the end nothing may have gone wrong there but what is expected.
 
     The pages are closed before ``tmp_path`` is deleted, from which they may read.
@@ -137,7 +144,7 @@ def opened(browser: Any, serve: Callable[[Path], Client], tmp_path: Path) -> Ite
     with ExitStack() as visits:
 
         def open_page(made: Synthetic, *size: int, expected: str = "", **state: str) -> Any:
-            visit = visits.enter_context(_visited(browser, serve(made.root).url, expected=expected))
+            visit = visits.enter_context(_visited(browser, address_of(made.root), expected=expected))
             return visit.open(*size, **state)
 
         yield open_page

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hanging import wait_until
 from synthetic import synthetic_store
 
 from embstore import Store
@@ -61,15 +61,6 @@ def has_ended(process: int) -> bool:
     return not Path(f"/proc/{process}").exists()
 
 
-def until(value: Callable[[], Any]) -> Any:
-    """Wait until a function returns something true, and return that."""
-    latest = time.monotonic() + 240  # where it never does; a machine at work may take long
-    while not (found := value()):
-        assert time.monotonic() < latest
-        time.sleep(0.01)
-    return found
-
-
 def send(client: Any, path: str, **body: Any) -> socket.socket:
     """Send a request, and return the connection, on which the answer comes."""
     host, _, port = client.host.rpartition(":")
@@ -92,9 +83,10 @@ def test_what_a_client_asked_for_ends_when_it_leaves(own: Any, name: str) -> Non
     before = workers()
     path, body = WITH_SQL[name]
     connection = send(own, path, **body)
-    [process] = until(lambda: workers() - before)
+    wait_until(lambda: workers() - before, "a process")
+    [process] = workers() - before
     connection.close()
-    until(lambda: has_ended(process))  # at the limit of time the SQL would end, and the process live on
+    wait_until(lambda: has_ended(process), "its end")  # at the limit of time the SQL would end, and the process live on
 
 
 def test_45_conditions_without_end_keep_nobody_else_waiting(own: Any) -> None:
@@ -115,7 +107,8 @@ def test_a_condition_that_kills_its_process_is_an_error_of_that_request_alone(ow
     with ThreadPoolExecutor() as pool:
         sent = json.dumps(body).encode()
         answer = pool.submit(own.request, "POST", path, sent, Content_Type="application/json")
-        [process] = until(lambda: workers() - before)
+        wait_until(lambda: workers() - before, "a process")
+        [process] = workers() - before
         os.kill(process, signal.SIGKILL)
         status, headers, said = answer.result()
     assert (status, headers["content-type"]) == (422, "application/json")
@@ -125,8 +118,19 @@ def test_a_condition_that_kills_its_process_is_an_error_of_that_request_alone(ow
     assert {row["text"] for row in found["rows"]} == {"cat", "a\nb"}
     [waiting] = workers() - before
     os.kill(waiting, signal.SIGKILL)
-    until(lambda: has_ended(waiting))
+    wait_until(lambda: has_ended(waiting), "its end")
     assert own.post(path, **body | {"where": "length(text) = 4"})["rows"]
+
+
+LONG = "(SELECT count(DISTINCT md5(range::VARCHAR)) FROM range(300000)) > length(text)"
+
+
+@pytest.fixture(scope="module")
+def mapped(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with the map of a condition that takes long."""
+    root = synthetic_store(tmp_path_factory.mktemp("mapped") / "s").root
+    Store(root).map(method="pca", where=LONG)
+    return Store(root)
 
 
 @pytest.mark.parametrize("limits", [Limits(timeout=1e-6), Limits(memory=1_000_000)])
@@ -142,14 +146,11 @@ def test_a_condition_that_kills_its_process_is_an_error_of_that_request_alone(ow
     ],
     ids=["neighbours", "metric", "where", "column", "sql", "map"],
 )
-def test_every_condition_has_the_limits_of_sql(tmp_path: Path, monkeypatch: Any, ask: Any, limits: Limits) -> None:
-    where = "(SELECT count(DISTINCT md5(range::VARCHAR)) FROM range(300000)) > length(text)"
-    root = synthetic_store(tmp_path / "s").root
-    Store(root).map(method="pca", where=where)
+def test_every_condition_has_the_limits_of_sql(mapped: Store, monkeypatch: Any, ask: Any, limits: Limits) -> None:
     for module in (questions, maps):
         monkeypatch.setattr(module, "SQL_LIMITS", limits)
     with pytest.raises(QueryError, match="longer than its limit" if limits.timeout else "memory"):
-        ask(Store(root), where)
+        ask(Store(mapped.path), LONG)
 
 
 async def is_waiting() -> bool:

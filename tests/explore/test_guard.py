@@ -21,47 +21,40 @@ def test_the_page_opens_with_the_token_and_keeps_it_in_a_cookie(client):
     assert client.token.encode() not in body
 
 
-@pytest.mark.parametrize("path", ["/", "/?token=", "/?token=wrong", "/?Token={token}", "/static/main.js", "/api/store"])
-def test_nothing_is_shown_without_the_token(client, path):
-    status, _, body = client.request("GET", path, Cookie="")
-    assert status == 403
-    assert b"Open the URL" in body
+CLOSED = ("/", "/?token=", "/?token=wrong", "/?Token={token}", "/static/main.js", "/api/store", "/api/store?token=")
+FOREIGN = (
+    f"evil.example:{{port}} 127.0.0.1 127.0.0.1:1 localhost.evil:{{port}} :{{port}} 127.0.0.1:{{port}}:{{port}} "
+    f"127.0.0.1:x 127.0.0.1:² 127.0.0.1:{5_000 * '9'}"
+).split()
+ORIGINS = ("http://evil.example", "null", "https://{host}", "http://localhost:1")
+FILES = ("../app.py", "..%2fapp.py", "/etc/passwd", "..\\app.py", "main.js%00", "__init__.py")
+ANSWERS = [
+    *((403, path, {"Cookie": ""}) for path in CLOSED),
+    *((403, "/api/store", {"Cookie": f"{{name}}={token}"}) for token in ("", "x" * 32, "Ã©", "a;b")),  # é in UTF-8
+    *((421, "/", {"Host": host}) for host in FOREIGN),
+    *((200, "/", {"Host": host}) for host in ("localhost:{port}", "LOCALHOST:{port}", "[::1]:{port}")),
+    *((403, "/api/store", {"Origin": origin}) for origin in ORIGINS),
+    *((403, "/", {"Origin": origin}) for origin in ORIGINS),
+    (403, "/api/store?token={token}", {"Cookie": ""}),  # which opens the page alone
+    (200, "/api/store", {"Origin": "http://{host}"}),
+    (403, "/static/main.js", {"Sec_Fetch_Site": "cross-site"}),  # another page loads it
+    (403, "/api/store", {"Sec_Fetch_Site": "same-site"}),
+    (303, "/?token={token}", {"Sec_Fetch_Site": "cross-site"}),  # a link to it
+    *((404, f"/static/{file}", {}) for file in FILES),
+]
 
 
-def test_the_token_of_the_url_opens_the_page_alone(client):
-    assert client.request("GET", f"/api/store?token={client.token}", Cookie="")[0] == 403
-
-
-@pytest.mark.parametrize("token", ["", "x" * 32, "é", "a;b"])
-def test_a_wrong_cookie_is_refused(client, token):
-    name = client.cookie.partition("=")[0]
-    assert client.request("GET", "/api/store", Cookie=f"{name}={token}".encode().decode("latin-1"))[0] == 403
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
-        "evil.example:{port}",
-        "127.0.0.1",
-        "127.0.0.1:1",
-        "localhost.evil:{port}",
-        ":{port}",
-        "127.0.0.1:{port}:{port}",
-        "127.0.0.1:x",
-        "127.0.0.1:²",
-        pytest.param("127.0.0.1:" + 5_000 * "9", id="5,000 digits"),
-    ],
-)
-def test_a_foreign_host_is_refused(client, host):
-    port = client.host.rpartition(":")[2]
-    status, headers, _ = client.request("GET", "/", Host=host.format(port=port))
-    assert status == 421
-    assert "default-src 'none'" in headers["content-security-policy"]
-
-
-@pytest.mark.parametrize("host", ["localhost:{port}", "LOCALHOST:{port}", "[::1]:{port}"])
-def test_this_machine_has_several_names(client, host):
-    assert client.request("GET", "/", Host=host.format(port=client.host.rpartition(":")[2]))[0] == 200
+@pytest.mark.parametrize("number", range(len(ANSWERS)), ids=[str(answer)[:80] for answer in ANSWERS])
+def test_only_what_the_page_asks_for_with_its_token_is_answered(client, number):
+    status, path, headers = ANSWERS[number]
+    cookie, port = client.cookie.partition("=")[0], client.host.rpartition(":")[2]
+    known = {"token": client.token, "name": cookie, "host": client.host, "port": port}
+    sent = {name: value.format(**known) for name, value in headers.items()}
+    found, answered, body = client.request("GET", path.format(**known), **sent)
+    assert found == status
+    assert "default-src 'none'" in answered["content-security-policy"]
+    assert b"Open the URL" in body or "Cookie" not in headers
+    assert b"root:" not in body
 
 
 def test_two_hosts_are_refused(client):
@@ -73,37 +66,8 @@ def test_two_hosts_are_refused(client):
         assert connection.recv(100).split()[1] == b"400"
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://{host}", "http://localhost:1"])
-def test_a_foreign_origin_is_refused(client, origin):
-    for method, path in (("GET", "/api/store"), ("POST", "/api/sql"), ("GET", "/")):
-        assert client.request(method, path, b"{}", Origin=origin.format(host=client.host))[0] == 403
-
-
-def test_the_own_origin_is_not_refused(client):
-    assert client.request("GET", "/api/store", Origin=f"http://{client.host}")[0] == 200
-
-
-def test_what_another_page_loads_is_refused(client):
-    assert client.request("GET", "/static/main.js", Sec_Fetch_Site="cross-site")[0] == 403
-    assert client.request("GET", "/api/store", Sec_Fetch_Site="same-site")[0] == 403
-    assert client.request("GET", f"/?token={client.token}", Sec_Fetch_Site="cross-site")[0] == 303  # a link to it
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/static/../app.py",
-        "/static/..%2fapp.py",
-        "/static//etc/passwd",
-        "/static/..\\app.py",
-        "/static/main.js%00",
-        "/static/__init__.py",
-    ],
-)
-def test_only_the_files_of_the_page_are_served(client, path):
-    status, _, body = client.request("GET", path)
-    assert status == 404
-    assert b"root:" not in body
+def test_a_question_of_a_foreign_origin_is_refused(client):
+    assert client.request("POST", "/api/sql", b"{}", Origin="http://evil.example")[0] == 403
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])

@@ -1,16 +1,16 @@
-"""Columns that a build has kept, in a real browser: colours, legend, hover, conditions and the copied command."""
+"""Items coloured by columns that a build has kept, and by their place between two sets of words, in a real browser."""
 
 import json
-import shlex
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
-from explorer_page import Visit, copied, until, wait_for_map
+from explorer_page import copied, run, until, violations, wait_for_map
 from kept_columns import write_columns
 from synthetic import Synthetic, synthetic_store
-from typer.testing import CliRunner
+
+from embstore.explore.questions import colours
 
 pytestmark = pytest.mark.server
 
@@ -22,29 +22,15 @@ COLUMNS: dict[str, list[Any]] = {
     "frequent": [None if at % 5 == 0 else at >= 30 for at in range(N)],
     'my "col"': [at % 3 for at in range(N)],
 }
+AXIS = {"colour": "axis", "positive": "word1,word2", "negative": "word3,word4"}
 
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
     root = tmp_path_factory.mktemp("kept") / "s"
-    made = synthetic_store(root, texts=[f"word{at}" for at in range(N)], n_blocks=2)
+    made = synthetic_store(root, texts=[f"word{at}" for at in range(N)], n_blocks=2, top_form=None)
     write_columns(made, COLUMNS)
     return made
-
-
-@pytest.fixture(scope="module")
-def address(kept: Synthetic, serve: Any) -> str:
-    return str(serve(kept.root).url)
-
-
-@pytest.fixture
-def page(browser: Any, address: str) -> Any:
-    visit = Visit(browser, address)
-    page = visit.open()
-    wait_for_map(page)
-    yield page
-    visit.close()
-    assert visit.problems == []
 
 
 def shown_values(page: Any) -> dict[str, Any]:
@@ -67,7 +53,14 @@ def choose(page: Any, column: str) -> dict[str, Any]:
     return shown_values(page)
 
 
-def test_items_are_coloured_by_kept_columns(page: Any) -> None:
+def scores(made: Synthetic, layer: str) -> dict[str, float]:
+    poles = {"positive": ["word1", "word2"], "negative": ["word3", "word4"]}
+    return {row["text"]: row["score"] for row in made.store.query("axis", layers=layer, top=0, cache=False, **poles)}
+
+
+def test_items_are_coloured_by_kept_columns(opened: Any, kept: Synthetic) -> None:
+    page = opened(kept)
+    wait_for_map(page)
     for column, values in COLUMNS.items():
         expected = {f"word{at}": str(value) if isinstance(value, bool) else value for at, value in enumerate(values)}
         assert choose(page, column) == expected
@@ -94,7 +87,9 @@ def test_items_are_coloured_by_kept_columns(page: Any) -> None:
     assert shown_values(page)["word2"] == pytest.approx(np.log(4), rel=1e-12)
 
 
-def test_a_condition_on_kept_columns_selects_what_the_copied_command_measures(page: Any, kept: Synthetic) -> None:
+def test_a_condition_on_kept_columns_selects_what_the_copied_command_measures(opened: Any, kept: Synthetic) -> None:
+    page = opened(kept)
+    wait_for_map(page)
     choose(page, "frequent")
     page.get_by_label("or where").fill("freq > 50 AND frequent AND pos IS NOT NULL")
     page.keyboard.press("Enter")
@@ -110,13 +105,7 @@ def test_a_condition_on_kept_columns_selects_what_the_copied_command_measures(pa
     page.get_by_label("Metric of the selection").select_option("norms")
     page.get_by_role("button", name="Compute").click()
     page.locator("td.n").first.wait_for()
-    command = copied(page, "Copy the command")
-
-    from embstore_cli.main import app
-
-    ran = CliRunner().invoke(app, [*shlex.split(command)[1:], "--format", "json"])
-    assert ran.exit_code == 0, ran.output
-    rows = json.loads(ran.stdout)
+    rows = run(copied(page, "Copy the command"))
     lengths = np.linalg.norm(kept.vectors[:, chosen].astype(np.float64), axis=2).mean(axis=1)
     assert [row["mean"] for row in rows] == pytest.approx(lengths, rel=1e-6)
     heads = page.locator(".explorer table:not(.across) th").all_inner_texts()
@@ -124,22 +113,65 @@ def test_a_condition_on_kept_columns_selects_what_the_copied_command_measures(pa
     assert [float(cell.get_attribute("title")) for cell in cells] == [row["mean"] for row in rows]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_link_to_a_column_is_accessible(browser: Any, address: str, scheme: str) -> None:
-    reason = "axe-core comes with axe-playwright-python (extra dev)"
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason=reason)
-    visit = Visit(browser, address)
-    page = visit.open(400, scheme=scheme, colour="column", column='"my ""col"""', where="freq > 3")
-    wait_for_map(page)
-    until(page, "explorer.panels[0].found && explorer.panels[0].selected")
-    assert page.get_by_label("Colour by").input_value() == 'column:my "col"'
-    assert page.evaluate("document.scrollingElement.scrollWidth") <= 400
-    found = axe.Axe().run(page).response["violations"]
-    assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
-    visit.close()
-    assert visit.problems == []
+def test_links_to_a_column_and_to_an_axis_are_accessible(opened: Any, kept: Synthetic) -> None:
+    for state in ({"colour": "column", "column": '"my ""col"""', "where": "freq > 3"}, AXIS):
+        page = opened(kept, 400, **state)
+        wait_for_map(page)
+        until(page, "explorer.panels[0].found" + (" && explorer.panels[0].selected" if "where" in state else ""))
+        if state is AXIS:
+            assert shown_values(page) == pytest.approx(scores(kept, "top"))
+            assert page.get_by_label("To words").input_value() == "word1,word2"
+        else:
+            assert page.get_by_label("Colour by").input_value() == 'column:my "col"'
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= 400
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_timeout(500)
+            assert violations(page) == [], scheme
 
 
 def test_a_condition_names_a_column_with_quotation_marks(kept: Synthetic) -> None:
     found = kept.store.query("norms", layers="0", where='"my ""col""" = 2')
     assert found["n"] == [sum(value == 2 for value in COLUMNS['my "col"'])]
+
+
+def test_items_are_coloured_by_their_place_between_words(opened: Any, kept: Synthetic) -> None:
+    for layer in ("0", "top"):
+        found = colours(kept.store, kept.space, "axis", layer, positive="word1, word2", negative="word3\nword4")
+        texts = [kept.texts[kept.ids.tolist().index(item)] for item in sorted(kept.ids.tolist())]
+        assert dict(zip(texts, found["values"], strict=True)) == scores(kept, layer)
+        assert found["label"] == f"axis word1, word2 − word3, word4, layer {layer}"
+    page = opened(kept, expected="422", layer="0")
+    wait_for_map(page)
+    assert not page.get_by_label("From words").is_visible()
+    page.get_by_label("Colour by").select_option(label="place between two sets of words")
+    page.get_by_text("Give words for both ends: items are coloured by their place between them.").wait_for()
+    for field, words in (("From words", "word3, word4"), ("To words", "word1, word2")):
+        page.get_by_label(field).fill(words)
+        page.get_by_label(field).press("Tab")
+    until(page, "explorer.panels[0].found?.label === 'axis word1, word2 − word3, word4, layer 0'")
+    assert shown_values(page) == pytest.approx(scores(kept, "0"))
+    assert page.locator(".legend").inner_text().startswith("axis word1, word2 − word3, word4, layer 0")
+    page.keyboard.press("Escape")
+    page.locator(".plot").first.focus()
+    page.keyboard.press("]")
+    until(page, "explorer.panels[0].found?.label === 'axis word1, word2 − word3, word4, layer 1'")
+    assert shown_values(page) == pytest.approx(scores(kept, "1"))
+    page.get_by_label("To words").fill("word1, nowhere")
+    page.get_by_label("To words").press("Tab")
+    page.locator(".legend .error").wait_for()
+    assert "nowhere" in page.locator(".legend .error").inner_text()
+    assert page.evaluate("explorer.panels[0].found") is None
+
+
+def test_a_metric_is_computed_for_groups(opened: Any, kept: Synthetic) -> None:
+    page = opened(kept, tab="metrics", metric="anisotropy", layers="1", by="pos")
+    page.locator("td.n").first.wait_for()
+    assert page.get_by_label("By", exact=True).input_value() == "pos"
+    cells = page.locator("table").first.inner_text()
+    expected = kept.store.query("anisotropy", layers="1", by="pos", cache=False)
+    assert {row["group"] for row in expected} == {"<b>x</b>", "none", "noun", "verb", None}
+    for row in expected:
+        assert f"{row['anisotropy']:.4f}" in cells
+    assert "--by pos" in page.locator("main").inner_text()
+    assert page.evaluate("location.hash").count("by=pos") == 1

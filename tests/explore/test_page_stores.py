@@ -69,7 +69,7 @@ def test_colours_and_selections_are_of_the_items_of_a_sampled_map(opened: Any, t
     page.get_by_text("a sample of 20 of 59 items").wait_for()
 
 
-def test_a_space_without_a_map_offers_to_make_one(opened: Any, tmp_path: Path):
+def test_a_space_without_a_map_offers_to_make_one_which_can_be_cancelled_and_needs_webgl(opened: Any, tmp_path: Path):
     made = synthetic_store(tmp_path / "it's a store", n=30, n_blocks=1, top_form=None)
     page = opened(made, make="", q="text3")
     page.get_by_role("heading", name=f"{made.space} has no map yet").wait_for()
@@ -77,9 +77,23 @@ def test_a_space_without_a_map_offers_to_make_one(opened: Any, tmp_path: Path):
     command = copied(page, "Copy the command")
     assert shlex.split(command)[1:] == ["map", "--store", str(made.root), "--method", "tsne", "--space", made.space]
     assert page.evaluate("explorer.panels[0].map") is None
+    page.route("**/api/map*", lambda _route: None)  # no answer
     page.get_by_role("button", name="Make the PCA map now").click()
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("Cancelled.").wait_for()
+    page.unroute("**/api/map*")
+    page.get_by_role("button", name="Try again").click()
     wait_for_map(page)
     until(page, "location.hash.includes('make=1')")  # a link shows the map at once
+    page.add_init_script(
+        """const own = HTMLCanvasElement.prototype.getContext;
+        HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
+          return kind === "webgl2" ? null : own.call(this, kind, ...more);
+        };"""
+    )
+    page.reload()
+    page.get_by_text("This browser has no WebGL2, which draws the map.").wait_for()
+    page.locator(".near-block li").first.wait_for()
 
 
 def test_occurrences_without_a_map_are_given_in_brackets(opened: Any, tmp_path: Path):
@@ -91,35 +105,6 @@ def test_occurrences_without_a_map_are_given_in_brackets(opened: Any, tmp_path: 
     page.get_by_text("Choose one occurrence.").wait_for()
     page.get_by_text("2 of 7 items are selected.").wait_for()
     assert sorted(page.locator(".contexts button").all_inner_texts()) == ["a bank", "a bank of a river"]
-
-
-def test_a_browser_without_webgl_says_so(opened: Any, tmp_path: Path):
-    made = synthetic_store(tmp_path / "store", n=30, n_blocks=1, top_form=None)
-    page = opened(made, make="", q="text3")
-    page.add_init_script(
-        """const own = HTMLCanvasElement.prototype.getContext;
-        HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
-          return kind === "webgl2" ? null : own.call(this, kind, ...more);
-        };"""
-    )
-    page.reload()
-    page.get_by_role("button", name="Make the PCA map now").click()
-    page.get_by_text("This browser has no WebGL2, which draws the map.").wait_for()
-    page.locator(".near-block li").first.wait_for()
-
-
-def test_a_map_that_takes_long_is_cancelled(opened: Any, tmp_path: Path):
-    made = synthetic_store(tmp_path / "store", n=30, n_blocks=1, top_form=None)
-    page = opened(made, make="")
-    offer = page.get_by_role("button", name="Make the PCA map now")
-    offer.wait_for()
-    page.route("**/api/map*", lambda _route: None)  # no answer
-    offer.click()
-    page.get_by_role("button", name="Cancel").click()
-    page.get_by_text("Cancelled.").wait_for()
-    page.unroute("**/api/map*")
-    page.get_by_role("button", name="Try again").click()
-    wait_for_map(page)
 
 
 def test_a_text_that_is_not_on_a_map_is_placed_there(opened: Any, tmp_path: Path):

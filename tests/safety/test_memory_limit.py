@@ -37,7 +37,7 @@ def test_pictures_are_drawn_under_the_recommended_limit(
 ) -> None:
     pytest.importorskip("vl_convert", reason="pictures need vl-convert-python (extra plot)")
     root = synthetic_store(tmp_path / "store", n=30, n_blocks=1).root
-    done = run_limited("-m", "embstore_cli", *command, "--store", str(root), "-o", str(tmp_path / file))
+    done = run_limited("-m", "embstore", *command, "--store", str(root), "-o", str(tmp_path / file))
     assert done.returncode == 0, done.stderr
     assert picture in (tmp_path / file).read_text("utf-8")
 

@@ -26,48 +26,47 @@ from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.transaction.commit import write_dataset
 
 FOLDER = Path(__file__).parents[2] / "schemas"
+ROW = {
+    "space": "a.word.last", "model": "a", "unit": "word", "pooling": "last", "template": "{text}", "layer": 0,
+    "layer_name": "0", "n": 2, "reason": None,
+}  # fmt: skip
 SCHEMAS = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.schema.json"))
 
 
+def read(path: Path):
+    return json.loads(path.read_text("utf-8"))
+
+
 def schema(name: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads((FOLDER / f"{name}.schema.json").read_text("utf-8")))
+    return Draft202012Validator(read(FOLDER / f"{name}.schema.json"))
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_each_schema_is_a_schema(name: str):
-    document = json.loads((FOLDER / name).read_text("utf-8"))
+def test_each_schema_is_one_and_if_it_lists_poolings_lists_all(name: str):
+    document = read(FOLDER / name)
     Draft202012Validator.check_schema(document)
     assert document["$id"] == f"embstore:{name.removesuffix('.schema.json').replace('/', '-')}"
 
-
-@pytest.mark.parametrize("name", SCHEMAS)
-def test_schemas_that_list_poolings_list_all(name: str):
     def lists(part: object) -> Iterator[list[str]]:
         if isinstance(part, dict):
             yield from [part["enum"]] if "projection" in part.get("enum", ()) else []
         for value in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
             yield from lists(value)
 
-    for listed in lists(json.loads((FOLDER / name).read_text("utf-8"))):
+    for listed in lists(document):
         assert set(listed) == set(Pooling)
 
 
-@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
-def test_the_schema_of_a_metric_is_the_one_that_its_declaration_gives(metric):
-    stored = json.loads((FOLDER / "query" / f"{metric.name}.schema.json").read_text("utf-8"))
-    assert stored == query_schema(metric), "run: python -m embstore_schemas.generate"
-
-
-def test_no_schema_is_left_of_a_metric_that_is_gone():
+def test_the_schemas_of_metrics_are_those_that_their_declarations_give():
     assert {name for name in SCHEMAS if name.startswith("query/")} == {f"query/{name}.schema.json" for name in METRICS}
+    for name, metric in METRICS.items():
+        stored = read(FOLDER / "query" / f"{name}.schema.json")
+        assert stored == query_schema(metric), "run: python -m embstore_schemas.generate"
 
 
 def test_a_row_that_breaks_the_schema_is_refused():
     validator = schema("query/anisotropy")
-    row = {
-        "space": "a.word.last", "model": "a", "unit": "word", "pooling": "last", "template": "{text}", "layer": 0,
-        "layer_name": "0", "n": 2, "anisotropy": 0.5, "std": None, "n_zero": 0, "reason": None, "variant": "raw",
-    }  # fmt: skip
+    row = ROW | {"anisotropy": 0.5, "std": None, "n_zero": 0, "variant": "raw"}
     assert validator.is_valid([row])
     assert validator.is_valid([row | {"anisotropy": None, "reason": "why", "sample": 3, "seed": 0}])
     assert not validator.is_valid([row | {"anisotropy": "0.5"}])
@@ -85,10 +84,7 @@ def test_every_kind_of_column_has_a_schema(kind: str):
     key = Column("word", "string", "a word", is_key=True)
     metric = replace(METRICS["anisotropy"], name="own", columns=(column, key), parameters=())
     validator = Draft202012Validator(query_schema(metric))
-    row = {
-        "space": "a.word.last", "model": "a", "unit": "word", "pooling": "last", "template": "{text}", "layer": 0,
-        "layer_name": "0", "n": 2, "value": given[kind], "word": "b", "reason": None,
-    }  # fmt: skip
+    row = ROW | {"value": given[kind], "word": "b"}
     assert validator.is_valid([row])
     assert validator.is_valid([row | {"value": None}])
     assert validator.is_valid([row | {"word": None}])
@@ -112,11 +108,7 @@ def test_every_kind_of_parameter_has_a_schema():
     )
     metric = replace(METRICS["partition"], name="own", columns=(Column("value", "number", "x"),), parameters=parameters)
     validator = Draft202012Validator(query_schema(metric))
-    row = {
-        "space": "a.word.last", "model": "a", "unit": "word", "pooling": "last", "template": "{text}", "layer": 0,
-        "layer_name": "0", "n": 2, "value": 1, "reason": None, "count": 1, "share": 0.5, "limit": None, "names": [],
-        "way": None, "whether": True,
-    }  # fmt: skip
+    row = ROW | {"value": 1, "count": 1, "share": 0.5, "limit": None, "names": [], "way": None, "whether": True}
     for right in ({}, {"limit": 0.5}, {"names": ["a"]}, {"way": "b"}):
         assert validator.is_valid([row | right])
     for wrong in ({"count": 0}, {"count": None}, {"limit": 2}, {"names": None}, {"way": "c"}, {"source": []}):
@@ -131,10 +123,6 @@ def test_what_explain_writes_keeps_its_schema(metric: str):
     schema("explain").validate(written)
     with command_line():
         assert written == Store.explain(metric).to_dict()
-
-
-def read(path: Path):
-    return json.loads(path.read_text("utf-8"))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -214,8 +202,8 @@ def test_what_query_prints_keeps_its_schema(queried, metric: str):
     options = [*OPTIONS.get(metric, ()), *([] if metric == "sc-weat" else [LISTED])]
     if metric != "change" and METRICS[metric].needs not in UNGROUPED:
         options.append(("--by", "zipf_frequency", "--bins", "-1,0,9"))
+    given = queried(metric)
     for more in ((), ("--sample", "3", "--where", "item_id >= 0"), ("--transform", "center"), *options):
-        given = queried(metric)
         rows = printed("query", metric, *(given[:-2] if "--label" in more else given), *more)
         assert rows
         schema(f"query/{metric}").validate(rows)

@@ -14,16 +14,12 @@ from embstore.sources import open_source
 CHANGED = r"changed while it was read, so that nothing was built from it\. Wait until it is complete, or give a copy"
 
 
-def lines(path: Path) -> None:
-    path.write_text("".join(f"line {number}\n" for number in range(5000)))
-
-
-def objects(path: Path) -> None:
-    path.write_text("".join(f'{{"text": "line {number}"}}\n' for number in range(5000)))
-
-
-def table(path: Path) -> None:
-    pq.write_table(pa.table({"text": [f"line {number}" for number in range(9000)]}), path)
+def write(path: Path) -> None:
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table({"text": [f"line {number}" for number in range(9000)]}), path)
+    else:
+        line = '{{"text": "line {}"}}\n' if path.suffix == ".jsonl" else "line {}\n"
+        path.write_text("".join(map(line.format, range(5000))))
 
 
 def append(path: Path) -> None:
@@ -49,13 +45,8 @@ def cut(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [append, replace, touch, cut])
-@pytest.mark.parametrize(
-    ("name", "write"),
-    [("a.txt", lines), ("a.jsonl", objects), ("a.csv", lines), ("a.tsv", lines), ("a.parquet", table)],
-)
-def test_a_file_that_changes_is_refused(
-    tmp_path: Path, name: str, write: Callable[[Path], None], change: Callable[[Path], None]
-) -> None:
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv", "a.tsv", "a.parquet"])
+def test_a_file_that_changes_is_refused(tmp_path: Path, name: str, change: Callable[[Path], None]) -> None:
     path = tmp_path / name
     write(path)
     rows = open_source(str(path)).rows()
@@ -67,7 +58,7 @@ def test_a_file_that_changes_is_refused(
 
 def test_a_file_that_was_written_between_opening_and_reading_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    lines(path)
+    write(path)
     source = open_source(str(path))
     append(path)
     with pytest.raises(SourceError, match=CHANGED):

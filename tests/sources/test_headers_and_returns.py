@@ -83,14 +83,11 @@ def test_a_lone_carriage_return_among_line_feeds_is_reported(write: Write, name:
     assert remark.endswith("give the texts as .jsonl, or in quotes as .csv.")
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize(("name", "header"), [("a.txt", ""), ("a.csv", "text{end}"), ("a.tsv", "text{end}")])
-def test_lines_that_all_end_alike_are_not_reported(write: Write, name: str, header: str, end: str) -> None:
-    source = open_source(write(name, f"{header.format(end=end)}cat{end}dog{end}sea"))
-    assert (texts(source), source.remarks) == (["cat", "dog", "sea"], [])
-
-
-def test_a_carriage_return_in_quotes_or_in_json_is_part_of_the_text(write: Write) -> None:
+def test_lines_that_all_end_alike_are_not_reported_nor_returns_in_quotes_or_json(write: Write) -> None:
+    for end in ("\n", "\r\n", "\r"):
+        for name, header in (("a.txt", ""), ("a.csv", f"text{end}"), ("a.tsv", f"text{end}")):
+            source = open_source(write(name, f"{header}cat{end}dog{end}sea"))
+            assert (texts(source), source.remarks) == (["cat", "dog", "sea"], [])
     source = open_source(write("a.csv", 'text\n"a\rb"\n"c\r\nd",\ne\n'.replace(",", "")))
     assert (texts(source), source.remarks) == (["a\rb", "c\r\nd", "e"], [])
     source = open_source(write("a.jsonl", '{"text": "a\\rb"}\n{"text":\r"c"}\r\n'))

@@ -147,6 +147,8 @@ def test_a_line_of_json_that_cannot_be_read(tmp_path: Path, line: str, message: 
         ("words:5", {}, UsageError, "cannot be the name"),
         ("RG65", {}, UsageError, "is the name of another dataset"),
         ("words_50", {}, UsageError, "is the name of another dataset"),
+        ("mine", {"comment": "a"}, UsageError, "comments cannot begin with 'a'"),
+        ("mine", {"header": False, "unit": "occurrence", "columns": ()}, UsageError, "seven columns"),
     ],
 )
 def test_arguments_that_do_not_fit(tmp_path: Path, name: str, arguments: dict, error: type, message: str) -> None:
@@ -155,11 +157,34 @@ def test_arguments_that_do_not_fit(tmp_path: Path, name: str, arguments: dict, e
         add_dataset(name, path, **{"kind": "pairs", "columns": COLUMNS, **arguments})
 
 
-def test_added_again_it_is_replaced(tmp_path: Path) -> None:
+LEXICON = {"kind": "lexicon", "columns": ["left", "gold"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "options", "message"),
+    [
+        ("mine", ".jsonl", {"delimiter": ";", **LEXICON}, "delimiter= does not fit .*table.jsonl"),
+        ("mine", ".jsonl", {"header": False, "kind": "lexicon"}, r"header=False does not fit .*jsonl"),
+        ("mine", ".txt", {"comment": "#", "kind": "analogies"}, "are for tables, and analogies"),
+        ("rg65", ".csv", {"delimiter": ";"}, "delimiter= goes with kind="),
+        ("rg65", ".csv", {"comment": "#"}, "comment= goes with kind="),
+        ("rg65", ".csv", {"columns": ["a"]}, "columns= goes with kind="),
+        ("words", ".csv", {}, "is made by embstore"),
+    ],
+)
+def test_options_of_tables_that_do_not_fit(tmp_path: Path, name: str, suffix: str, options: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        add_dataset(name, write(tmp_path, suffix, ROWS), **options)
+
+
+def test_added_again_it_is_replaced_and_its_name_is_known(tmp_path: Path) -> None:
     add_dataset("mine", write(tmp_path, ".csv", ROWS), kind="pairs", columns=COLUMNS)
     add_dataset("mine", write(tmp_path, ".tsv", ROWS[:1]), kind="pairs", columns=COLUMNS)
     assert len(read("mine")) == 1
     assert fetch_dataset("mine") == tmp_path / "data/own/mine.tsv"
+    add_dataset("my-pairs", write(tmp_path, ".csv", ROWS), kind="pairs", columns=COLUMNS)
+    with pytest.raises(UnknownNameError, match="Did you mean 'my-pairs'"):
+        open_source("my-pair")
 
 
 def test_what_was_altered_or_damaged_is_named(tmp_path: Path, data: Path) -> None:
@@ -180,12 +205,6 @@ def test_what_was_altered_or_damaged_is_named(tmp_path: Path, data: Path) -> Non
     assert open_source("words:3").name == "words:3"  # the others are as before
 
 
-def test_an_unknown_dataset_names_ones_own_too(tmp_path: Path) -> None:
-    add_dataset("my-pairs", write(tmp_path, ".csv", ROWS), kind="pairs", columns=COLUMNS)
-    with pytest.raises(UnknownNameError, match="Did you mean 'my-pairs'"):
-        open_source("my-pair")
-
-
 @pytest.mark.parametrize(
     ("suffix", "delimiter", "content", "columns", "text"),
     [
@@ -194,7 +213,7 @@ def test_an_unknown_dataset_names_ones_own_too(tmp_path: Path) -> None:
         ("tsv", ";", 'left;right;gold\n"a;b";c;1.5\n', COLUMNS, "a;b"),
     ],
 )
-def test_a_delimiter_that_is_named_is_kept_with_the_dataset(
+def test_a_delimiter_that_is_named_is_kept_with_the_dataset_and_a_doubtful_one_asked_for(
     tmp_path: Path, suffix: str, delimiter: str, content: str, columns: list[str], text: str
 ) -> None:
     path = tmp_path / f"table.{suffix}"
@@ -202,27 +221,10 @@ def test_a_delimiter_that_is_named_is_kept_with_the_dataset(
     add_dataset("mine", path, kind="pairs", columns=columns, delimiter=delimiter)
     path.unlink()
     assert [(row.text, row.values["score"]) for row in read("mine")] == [(text, 1.5)]
-
-
-def test_a_delimiter_that_is_doubtful_is_asked_for(tmp_path: Path, data: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("left,1;right,2\na,1;b,2\n")
     with pytest.raises(SourceError, match=r"Say which with delimiter=.;. or delimiter=.,."):
-        add_dataset("mine", path, kind="lexicon", columns=["left,1", "right,2"])
-    assert not data.exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "message"),
-    [
-        ("mine", {"kind": "lexicon", "columns": ["word", "valence"]}, "delimiter= does not fit .*table.jsonl"),
-        ("rg65", {}, "delimiter= goes with kind="),
-    ],
-)
-def test_a_delimiter_that_does_not_fit(tmp_path: Path, name: str, options: dict, message: str) -> None:
-    path = write(tmp_path, ".jsonl", [("a", 1)], ["word", "valence"])
-    with pytest.raises(UsageError, match=message):
-        add_dataset(name, path, delimiter=";", **options)
+        add_dataset("other", path, kind="lexicon", columns=["left,1", "right,2"])
 
 
 def test_a_table_without_a_header_and_with_comments(tmp_path: Path, data: Path) -> None:
@@ -238,19 +240,3 @@ def test_a_table_without_a_header_and_with_comments(tmp_path: Path, data: Path) 
     assert [row.text for row in open_source("lexicon").rows()] == ["dog"]
     with pytest.raises(UnknownNameError, match=r"lines that begin with # are comments, add comment=\"#\""):
         add_dataset("lexicon", path, kind="lexicon", columns=["word", "v"])
-
-
-@pytest.mark.parametrize(
-    ("name", "suffix", "options", "message"),
-    [
-        ("mine", ".jsonl", {"header": False, "kind": "lexicon"}, r"header=False does not fit .*jsonl"),
-        ("mine", ".csv", {"comment": "a", "kind": "lexicon", "columns": ["a", "b"]}, "comments cannot begin with 'a'"),
-        ("mine", ".csv", {"header": False, "kind": "pairs", "unit": "occurrence"}, "seven columns"),
-        ("mine", ".txt", {"comment": "#", "kind": "analogies"}, "are for tables, and analogies"),
-        ("rg65", ".csv", {"comment": "#"}, "comment= goes with kind="),
-    ],
-)
-def test_options_of_tables_that_do_not_fit(tmp_path: Path, name: str, suffix: str, options: dict, message: str) -> None:
-    (path := tmp_path / f"table{suffix}").write_text("dog,3\n")
-    with pytest.raises(UsageError, match=message):
-        add_dataset(name, path, **options)

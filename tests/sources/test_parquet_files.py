@@ -72,12 +72,9 @@ def test_batches_and_row_groups_are_one_sequence() -> None:
     assert rows == [Row(word, f"a.parquet:{i}") for i, word in enumerate(words, 1)]
 
 
-def test_no_rows_is_an_error_at_once() -> None:
+def test_no_rows_are_an_error_at_once_and_nulls_alone_in_the_end() -> None:
     with pytest.raises(SourceError, match=r"a\.parquet has no texts: it has columns, and no rows"):
         open_source(save({"w": pa.array([], pa.string())}))
-
-
-def test_nulls_alone_are_an_error_in_the_end() -> None:
     with pytest.raises(SourceError, match=r"a\.parquet has no texts: all 2 of its rows"):
         list(open_source(save({"w": pa.array([None, None], pa.string())})).rows())
 

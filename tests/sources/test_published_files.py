@@ -33,15 +33,27 @@ def triples(found: list[Row]) -> list[tuple[str, str | None, float]]:
     return [(row.text, row.text_2, row.values["score"]) for row in found]
 
 
-def test_trailing_blanks_no_final_newline_and_words_that_look_missing(rows) -> None:
-    assert triples(rows("rg65")) == [("cord", "smile", 0.02), ("null", "nan", 3.5), ("NA", "None", 1.25)]
-    assert [row.origin for row in rows("rg65")] == ["rg65.csv:1", "rg65.csv:2", "rg65.csv:3"]
+TRIPLES = {
+    # Trailing blanks, no final newline, and words that look missing.
+    "rg65": [("cord", "smile", 0.02), ("null", "nan", 3.5), ("NA", "None", 1.25)],
+    # Capitals, a word with itself, and pairs that stand twice.
+    "wordsim353": [
+        ("FBI", "investigation", 8.31),
+        ("tiger", "tiger", 10.0),
+        ("money", "bank", 8.12),
+        ("money", "bank", 8.5),
+    ],
+    # Hyphens where there are no marks.
+    "rw": [("up-to-date", "new", 5.88), ("null", "squirt", 0.0)],
+    "mturk771": [("up-to-date", "new", 5.88), ("null", "squirt", 0.0)],
+}
 
 
-def test_capitals_a_word_with_itself_and_pairs_that_stand_twice_stay(rows) -> None:
-    assert triples(rows("wordsim353")) == [
-        ("FBI", "investigation", 8.31), ("tiger", "tiger", 10.0), ("money", "bank", 8.12), ("money", "bank", 8.5),
-    ]  # fmt: skip
+@pytest.mark.parametrize("name", TRIPLES)
+def test_words_and_scores_stay_as_they_are(rows, name: str) -> None:
+    assert triples(rows(name)) == TRIPLES[name]
+    if name == "rg65":
+        assert [row.origin for row in rows(name)] == ["rg65.csv:1", "rg65.csv:2", "rg65.csv:3"]
 
 
 def test_the_score_of_simverb_is_its_fourth_column(rows) -> None:
@@ -100,11 +112,6 @@ def test_the_marks_of_men_become_columns(rows) -> None:
     assert first.values == {"score": 50.0, "pos": "n", "pos_2": "n"}
     assert (second.text, second.text_2) == ("feel", "happy")
     assert second.values == {"score": 40.0, "pos": "v", "pos_2": "j"}
-
-
-def test_hyphens_stay_where_there_are_no_marks(rows) -> None:
-    assert triples(rows("rw")) == [("up-to-date", "new", 5.88), ("null", "squirt", 0.0)]
-    assert triples(rows("mturk771")) == triples(rows("rw"))
 
 
 def test_every_row_has_the_columns_that_are_announced(rows) -> None:

@@ -25,23 +25,14 @@ def test_each_line_is_one_text_with_its_origin(write: Write) -> None:
     assert (source.name, source.dataset, source.stored_name) == ("words.txt", None, None)
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_lines_end_at_the_three_terminators(write: Write, end: str) -> None:
-    assert texts(open_source(write("a.txt", f"one{end}two{end}"))) == ["one", "two"]
-
-
-@pytest.mark.parametrize("n_before", range(8189, 8194))
-def test_a_terminator_across_the_edge_of_a_buffer_is_one(write: Write, n_before: int) -> None:
-    assert texts(open_source(write("a.txt", "x" * n_before + "\r\ny"))) == ["x" * n_before, "y"]
-
-
-@pytest.mark.parametrize("inner", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\x00", "\ufeff"])
-def test_other_separators_are_part_of_a_text(write: Write, inner: str) -> None:
-    assert texts(open_source(write("a.txt", f"one{inner}two\n"))) == [f"one{inner}two"]
-
-
-def test_a_byte_order_mark_is_dropped_at_the_start_only(write: Write) -> None:
-    assert texts(open_source(write("a.txt", "\ufeffone\n\ufefftwo\n"))) == ["one", "\ufefftwo"]
+def test_lines_end_at_the_three_terminators_alone(write: Write) -> None:
+    for end in ("\n", "\r\n", "\r"):
+        assert texts(open_source(write("a.txt", f"one{end}two{end}"))) == ["one", "two"]
+    for n_before in range(8189, 8194):  # across the edge of a buffer
+        assert texts(open_source(write("a.txt", "x" * n_before + "\r\ny"))) == ["x" * n_before, "y"]
+    for inner in ("\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\x00", "\ufeff"):
+        assert texts(open_source(write("a.txt", f"one{inner}two\n"))) == [f"one{inner}two"]
+    assert texts(open_source(write("a.txt", "\ufeffone\n\ufefftwo\n"))) == ["one", "\ufefftwo"], "a byte order mark"
 
 
 @given(lines=st.lists(TEXTS), end=st.sampled_from(["\n", "\r\n", "\r"]))
@@ -128,25 +119,19 @@ def test_standard_input_may_be_text_or_bytes(stream: TextIO | BinaryIO) -> None:
     assert not stream.closed
 
 
-def test_text_that_is_no_unicode_is_refused_on_standard_input() -> None:
+def test_standard_input_is_read_once_and_text_that_is_no_unicode_is_refused() -> None:
     with pytest.raises(SourceError, match="standard input:2: byte 0xED at position 2"):
         list(open_source("-", stdin=StringIO("cat\nx\ud800")).rows())
-
-
-def test_standard_input_is_read_once() -> None:
     source = open_source("-", stdin=BytesIO(b"cat\n"))
     assert texts(source) == ["cat"]
     with pytest.raises(SourceError, match=r"standard input can be read only once\. Save it"):
         list(source.rows())
 
 
-@pytest.mark.parametrize("data", [b"", b"\n\n", b"\xef\xbb\xbf"])
-def test_empty_standard_input_is_an_error(data: bytes) -> None:
-    with pytest.raises(SourceError, match="standard input has no texts"):
-        list(open_source("-", stdin=BytesIO(data)).rows())
-
-
-def test_closed_standard_input_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_or_closed_standard_input_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    for data in (b"", b"\n\n", b"\xef\xbb\xbf"):
+        with pytest.raises(SourceError, match="standard input has no texts"):
+            list(open_source("-", stdin=BytesIO(data)).rows())
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(SourceError, match="standard input is closed"):
         list(open_source("-").rows())

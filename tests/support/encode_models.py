@@ -1,4 +1,4 @@
-"""Checkpoints with random weights: a tiny one for each architecture, and two of full size."""
+"""Checkpoints with random weights: a tiny one for each architecture, and one of full size."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -140,18 +140,9 @@ def gpt2_full(folder: Path) -> Path:
     return save(folder, tf.GPT2Model(tf.GPT2Config()), real_gpt2(), noise=0.01)
 
 
-def clip_full(folder: Path) -> Path:
-    config = tf.CLIPConfig(
-        text_config={"bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1},
-        vision_config={"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2},
-        projection_dim=512,
-    )
-    return save(folder, tf.CLIPModel(config), real_clip(), noise=0.01)
-
-
 TINY: dict[str, Callable[[Path], Path]] = {
     builder.__name__: builder
     for builder in (gpt2, opt, gpt_neox, llama, qwen2, qwen3, bert, distilbert, roberta, mpnet, modernbert, t5, clip)
 }
 TINY["clip_new_ids"] = clip_new_ids
-FULL: dict[str, Callable[[Path], Path]] = {"gpt2": gpt2_full, "clip": clip_full}
+FULL: dict[str, Callable[[Path], Path]] = {"gpt2": gpt2_full}

@@ -1,5 +1,7 @@
 """A page of the explorer in chromium, which may ask for nothing but its own server."""
 
+import json
+import shlex
 import shutil
 from dataclasses import dataclass, field
 from typing import Any
@@ -122,6 +124,28 @@ def copied(page: Any, button: str) -> str:
     page.get_by_role("button", name=button).first.click()
     until(page, "navigator.clipboard.readText()")
     return str(page.evaluate("navigator.clipboard.readText()"))
+
+
+def run(command: str) -> Any:
+    """Return the rows that a command prints which the page gives."""
+    from embstore_cli.main import app
+    from typer.testing import CliRunner
+
+    program, *words = shlex.split(command)
+    assert program == "embstore"
+    result = CliRunner().invoke(app, [*words, "--format", "json"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def violations(page: Any) -> list[tuple[str, str, str | None]]:
+    """Return what axe-core finds that keeps people out: the rule, the element and why; without it, skip the test."""
+    import pytest
+
+    reason = "axe-core comes with axe-playwright-python (extra dev)"
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason=reason)
+    serious = [each for each in axe.Axe().run(page).response["violations"] if each["impact"] in ("serious", "critical")]
+    return [(each["id"], node["html"][:200], node.get("failureSummary")) for each in serious for node in each["nodes"]]
 
 
 def pixels(page: Any) -> bytes:

@@ -1,0 +1,34 @@
+"""Builds of the tiny checkpoint."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embstore import Store
+from embstore.build.report import BuildReport
+
+Build = Callable[..., BuildReport]
+Source = Callable[..., str]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    """Write a text file of some lines, and return its name."""
+
+    def write(*lines: str, name: str = "texts.txt") -> str:
+        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        return str(tmp_path / name)
+
+    return write
+
+
+@pytest.fixture
+def build(tmp_path: Path, checkpoint: Path) -> Build:
+    """Build sources with the tiny checkpoint, called ``tiny``, unless others are named."""
+
+    def run(sources: Any = None, store: str = "store", **options: Any) -> BuildReport:
+        return Store(tmp_path / store).build(sources, **{"models": str(checkpoint), **options})
+
+    return run
