@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fake_hub import FakeHub, Repository
 from kept_columns import write_columns
-from store_damage import flip
+from store_damage import committed, flip
 from synthetic import Synthetic
 
 from embstore import Store
@@ -28,14 +28,8 @@ def _tree(hub: FakeHub, branch: str = "main") -> dict[str, bytes]:
 
 
 def _committed(root: Path) -> dict[str, bytes]:
-    """Return the content of the files that make up a store, without locks, manifests, answers and the marker."""
-    own = {path: path.relative_to(root).parts for path in root.rglob("*") if path.is_file()}
-    left_out = ("manifests", "answers", "store.json")
-    return {
-        "/".join(parts): path.read_bytes()
-        for path, parts in own.items()
-        if parts[0] not in left_out and not parts[0].startswith(".")
-    }
+    """Return the content of the files of a store that a repository has."""
+    return {key: data for key, data in committed(root).items() if key != "store.json"}
 
 
 def test_all_files_come_in_one_commit_with_the_manifest(made: Synthetic, hub: FakeHub) -> None:

@@ -30,7 +30,6 @@ from embstore.storage.transaction.lock import FolderLock
 
 pytestmark = pytest.mark.server
 
-_PARTS = ("store.json", "embeddings", "spaces")
 QUESTIONS: list[Callable[[Store], object]] = [
     lambda store: store.info().rows,
     lambda store: store.query("isoscore", layers="all", cache=False).rows,
