@@ -184,21 +184,6 @@ def test_what_another_writer_has_replaced_is_not_replaced_twice(paths: StorePath
     assert not fourth.exists()
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b"\xff", None])
-def test_a_damaged_manifest_is_never_an_older_store(paths: StorePaths, damage: bytes | None) -> None:
-    for number in (1, 2, 3):
-        commit(paths, Change((part(paths, number),)))
-    newest = paths.manifest(paths.manifest_numbers()[-1])
-    data = newest.read_bytes()
-    newest.write_bytes(data[:-30] if damage is None else damage)
-    with pytest.raises(DamagedError, match=rf"{newest.name} is damaged.*Run: embstore repair"):
-        read_snapshot(paths)
-    with pytest.raises(DamagedError, match=newest.name):
-        commit(paths, Change((part(paths, 4),)))
-    newest.write_bytes(data)
-    assert numbers(paths) == {1, 2, 3}
-
-
 def test_one_that_is_not_needed_is_skipped(paths: StorePaths) -> None:
     for number in (1, 2, 3):
         commit(paths, Change((part(paths, number),)))
