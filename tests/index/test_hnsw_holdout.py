@@ -61,6 +61,28 @@ def test_the_links_are_what_they_were_even_after_an_error(graph: faiss.IndexIDMa
         assert (links(graph) == before).all()
 
 
+def test_links_to_what_is_out_lead_to_the_nearest_behind_it(data: Clustered, graph: faiss.IndexIDMap, out: Ids) -> None:
+    hnsw = faiss_index.inner_of(graph).hnsw
+    starts, each = faiss.vector_to_array(hnsw.offsets).astype(np.int64), np.arange(hnsw.nb_neighbors(0))
+    ground = starts[:-1, None] + each
+    before = links(graph)[ground]
+    with leading_around(graph, out):
+        after = links(graph)[ground]
+    others = np.setdiff1d(np.arange(N), out)
+    assert (after[out] == -1).all()
+    assert not np.isin(after[others], out).any()
+    assert ((after[others] >= 0) == (before[others] >= 0)).all()
+    changed = after[others] != before[others]
+    to_itself = after[others] == others[:, None]
+    assert to_itself.sum() < 0.05 * changed.sum(), "only where all that was behind is linked already"
+    units = unit_vectors(data.vectors)
+    for node, new, old in zip(others, after[others], before[others], strict=True):
+        for place in np.flatnonzero((new != old) & (new != node)):
+            behind = np.setdiff1d(before[old[place]], [*old, *out, node, -1])
+            best = behind[(units[behind] @ units[node]).argmax()]
+            assert units[new[place]] @ units[node] == pytest.approx(units[best] @ units[node], abs=1e-6)
+
+
 def test_it_finds_as_much_as_a_graph_that_never_had_them(data: Clustered, graph: faiss.IndexIDMap, out: Ids) -> None:
     keep = np.ones(N, bool)
     keep[out] = False

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from embstore.index import IndexOptions, choose, write_index
 from embstore.index.building import effort_steps, least_sufficient, n_queries, recall_queries
-from embstore.index.exact_search import sample, unit_vectors
+from embstore.index.exact_search import batches, sample, unit_vectors
 
 pytestmark = pytest.mark.slow
 
@@ -62,6 +62,16 @@ def test_a_sample_does_not_depend_on_the_blocks_and_is_even() -> None:
     assert abs((ids - data.ids.min()).mean() / np.ptp(data.ids) - 0.5) < 0.05
     assert len(sample(data.blocks(), 10_000, 4)[0]) == 3000
     assert len(sample([], 5, 4)[0]) == 0
+
+
+@given(rows=st.integers(1, 3000), zeros=st.integers(1, 50))
+def test_batches_hold_all_that_has_a_direction(rows: int, zeros: int) -> None:
+    data = Clustered(2500, 3)
+    data.vectors[::zeros] = 0
+    parts = list(batches(data.blocks(), rows))
+    assert np.concatenate([ids for ids, _, _ in parts]).tolist() == data.ids[data.vectors.any(axis=1)].tolist()
+    assert sum(n_zero for _, _, n_zero in parts) == len(range(0, 2500, zeros))
+    assert all(len(ids) < rows + 1024 for ids, _, _ in parts)
 
 
 def test_queries_are_a_small_part_and_their_candidates_small() -> None:

@@ -89,6 +89,13 @@ def test_rows_that_are_not_contiguous_are_written_as_they_read() -> None:
     assert stamped([0, 1], ids, vectors)[0] == by_pyarrow([0, 1], ids, np.ascontiguousarray(vectors))
 
 
+@pytest.mark.parametrize("n", [14, 15, 16, 200])
+def test_a_list_that_is_written_is_read_again(n: int) -> None:
+    """Longer ones have their length beside their type; safety/test_fuzz_parquet has structs with anything in them."""
+    struct = {1: (thrift.LIST, (thrift.BINARY, [b"text"] * n)), 40: (thrift.I64, -(2**63))}
+    assert thrift.read(thrift.write(struct))[0] == struct
+
+
 @pytest.mark.parametrize("kind", [0, 7, 10, 11, 13, 14, 15])
 def test_types_that_parquet_does_not_use_are_refused(kind: int) -> None:
     with pytest.raises(ValueError, match="no type of Parquet's structs"):
