@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from embstore.base import atomic, checksum, disk
 from embstore.base.errors import DamagedError, FileAccessError, StoreError
-from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.maintenance.compaction import Sized, plan_groups
 from embstore.storage.transaction import commit as commits
 from embstore.storage.transaction import manifest as manifests
@@ -286,14 +286,18 @@ def test_new_files_are_deleted_if_they_cannot_be_committed(paths: StorePaths) ->
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     old, new = part(paths, 1), part(paths, 2)
+    shard = paths.embeddings("space") / new.name
+    for path in (shard, Shard(shard).summary_path):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x")
     commit(paths, Change((old,)))
     with (
         pytest.raises(FileAccessError, match="no space left"),
         disk.watched(full),
-        committing(paths, Change((old, new))),
+        committing(paths, Change((old, new, shard))),
     ):
         pass
-    assert (old.exists(), new.exists()) == (True, False)
+    assert [path.exists() for path in (old, new, shard, Shard(shard).summary_path)] == [True, False, False, False]
     assert numbers(paths) == {1}
 
 
