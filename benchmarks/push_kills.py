@@ -25,7 +25,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from buckets import Bucket
-from fake_hub import TOKEN, running_hub
+from fake_hub import TOKEN, FakeHub
 from fault_proxy import FaultProxy
 from object_servers import moto_server, new_bucket
 from synthetic import synthetic_store
@@ -110,8 +110,8 @@ def main() -> None:
             remote = Place(bucket.url, bucket.options, lambda: Store(bucket.url, options=bucket.options))
             print(kill_pushes(folder / "b", remote, options.kills, rng), flush=True)
         if options.to in ("hub", "all"):
-            hub, url = stack.enter_context(running_hub()), "hf://datasets/group/store"
-            os.environ.update(HF_ENDPOINT=hub.endpoint, HF_TOKEN=TOKEN, HF_HUB_OFFLINE="0", HF_HUB_DISABLE_XET="1")
+            hub, url = stack.enter_context(FakeHub()), "hf://datasets/group/store"
+            os.environ.update(HF_ENDPOINT=hub.url, HF_TOKEN=TOKEN, HF_HUB_OFFLINE="0", HF_HUB_DISABLE_XET="1")
             print(kill_pushes(folder / "c", Place(url, {}, lambda: Store(url)), options.kills, rng), flush=True)
 
 

@@ -29,22 +29,25 @@ def requirement(checkpoint: Path, tmp_path: Path) -> Requirement:
     return Requirement.of(Model(str(checkpoint), Options()), tmp_path, "0" * 16, (sign, b"of this build"))
 
 
-def test_a_worker_that_has_everything_takes_part(requirement: Requirement) -> None:
+def test_a_worker_that_lacks_something_is_refused(requirement: Requirement, tmp_path: Path) -> None:
     assert RangeWorker().problem(requirement) is None
-
-
-def test_a_worker_with_other_versions_is_refused(requirement: Requirement) -> None:
-    versions = {**requirement.versions, "torch": "1.0"}
-    problem = RangeWorker().problem(replace(requirement, versions=versions))
-    assert problem is not None
-    assert f"has torch {requirement.versions['torch']} and not 1.0: install the same versions" in problem
-
-
-def test_a_worker_that_does_not_see_the_store_is_refused(requirement: Requirement, tmp_path: Path) -> None:
-    for sign in ((tmp_path / "elsewhere", b"of this build"), (tmp_path / "sign", b"of another one")):
-        problem = RangeWorker().problem(replace(requirement, sign=sign))
+    not_seen = f"does not see the store {tmp_path}: put it in a folder that all nodes share"
+    other_files = replace(requirement.fingerprint, weights_sha256="f" * 64)
+    changes: list[tuple[dict[str, object], str]] = [
+        (
+            {"versions": {**requirement.versions, "torch": "1.0"}},
+            f"has torch {requirement.versions['torch']} and not 1.0: install the same versions",
+        ),
+        ({"sign": (tmp_path / "elsewhere", b"of this build")}, not_seen),
+        ({"sign": (tmp_path / "sign", b"of another one")}, not_seen),
+        ({"checkpoint": f"tiny={tmp_path / 'gone'}"}, "does not have the checkpoint: no checkpoint"),
+        ({"fingerprint": other_files}, "has other files of the checkpoint 'tiny'"),
+        ({"fingerprint": other_files}, "not ffffffffffff). Copy the same ones to every node"),
+    ]
+    for change, message in changes:
+        problem = RangeWorker().problem(replace(requirement, **change))
         assert problem is not None
-        assert f"does not see the store {tmp_path}: put it in a folder that all nodes share" in problem
+        assert message in problem
 
 
 def test_the_remedy_of_a_bucket_is_a_shared_mirror(checkpoint: Path, tmp_path: Path) -> None:
@@ -53,20 +56,6 @@ def test_the_remedy_of_a_bucket_is_a_shared_mirror(checkpoint: Path, tmp_path: P
     problem = RangeWorker().problem(requirement)
     assert problem is not None
     assert "set EMBSTORE_CACHE to a folder that all nodes share" in problem
-
-
-def test_a_worker_without_the_checkpoint_or_with_other_files_of_it_is_refused(
-    requirement: Requirement, tmp_path: Path
-) -> None:
-    worker = RangeWorker()
-    problem = worker.problem(replace(requirement, checkpoint=f"tiny={tmp_path / 'gone'}"))
-    assert problem is not None
-    assert "does not have the checkpoint: no checkpoint" in problem
-    found = replace(requirement.fingerprint, weights_sha256="f" * 64)
-    problem = worker.problem(replace(requirement, fingerprint=found))
-    assert problem is not None
-    assert "has other files of the checkpoint 'tiny'" in problem
-    assert "not ffffffffffff). Copy the same ones to every node" in problem
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_hub import TOKEN, FakeHub, running_hub
+from fake_hub import TOKEN, FakeHub
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic
 
@@ -36,8 +36,8 @@ def made(make_store: Callable[..., Synthetic]) -> Synthetic:
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     """A fake of the hub, which huggingface_hub's own client talks to; the hub itself could not be reached."""
     constants = pytest.importorskip("huggingface_hub.constants")
-    with running_hub() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    with FakeHub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the fake stores large files as LFS

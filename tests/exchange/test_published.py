@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from socketserver import StreamRequestHandler, ThreadingTCPServer
-from threading import Event, Thread
+from socketserver import StreamRequestHandler
+from threading import Event
 
 import numpy as np
 import pytest
 from fake_hub import FakeHub
+from local_server import LocalServer
 from store_damage import flip
 from synthetic import Synthetic
 from web_server import StaticServer, serving
@@ -41,7 +42,7 @@ def server(made: Synthetic, tmp_path: Path) -> Iterator[StaticServer]:
         yield server
 
 
-class Endless(ThreadingTCPServer):
+class Endless(LocalServer):
     """A server whose answers do not end.
 
     Attributes:
@@ -51,17 +52,12 @@ class Endless(ThreadingTCPServer):
         stop: set when the server shuts down.
     """
 
-    daemon_threads = True
     block_on_close = False
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _EndlessHandler)
+        super().__init__(_EndlessHandler)
         self.code, self.block, self.stop = 200, b"x" * 10_000, Event()
         self.first: bytes | None = None
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, *_: object) -> None:
-        """Say nothing of connections that clients close."""
 
 
 class _EndlessHandler(StreamRequestHandler):
@@ -79,10 +75,8 @@ class _EndlessHandler(StreamRequestHandler):
 @pytest.fixture
 def endless() -> Iterator[Endless]:
     with Endless() as server:
-        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server
         server.stop.set()
-        server.shutdown()
 
 
 @pytest.mark.parametrize("with_ranges", [True, False])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from store_damage import damaged, flipped
+from store_damage import committed, damaged, flipped
 from synthetic import Synthetic
 
 from embstore import Store
@@ -17,16 +17,6 @@ from embstore.storage.transaction.commit import write_dataset
 pytestmark = pytest.mark.slow
 
 Make = Callable[..., Synthetic]
-
-
-def _committed(root: Path) -> dict[str, bytes]:
-    """Return the content of the files that make up a store, without locks, manifests and answers."""
-    own = {path: path.relative_to(root).parts for path in root.rglob("*") if path.is_file()}
-    return {
-        "/".join(parts): path.read_bytes()
-        for path, parts in own.items()
-        if parts[0] not in ("manifests", "answers", "manifest.json") and not parts[0].startswith(".")
-    }
 
 
 def _operations(work: Callable[[], object]) -> list[str]:
@@ -44,17 +34,22 @@ def _operations(work: Callable[[], object]) -> list[str]:
 
 def test_a_pushed_store_has_the_same_files_and_answers(made: Synthetic, tmp_path: Path) -> None:
     copy = tmp_path / "folder" / "copy"
+    planned = made.store.push(copy, dry_run=True)
+    assert not copy.exists()
     done = made.store.push(copy)
-    assert _committed(copy) == _committed(made.root)
-    assert {row["action"] for row in done} == {"pushed"}
+    assert [{**row, "action": "pushed"} for row in planned] == [*done]
+    assert committed(copy) == committed(made.root)
     part = made.store.push(tmp_path / "part", spaces=made.space, layers=0)
     assert "1 index, 3 shards" in [row["detail"] for row in part]
     assert sum(row["bytes"] for row in done) == sum(
-        len(data) for name, data in _committed(made.root).items() if name != "store.json"
+        len(data) for name, data in committed(made.root).items() if name != "store.json"
     )
     assert Store(copy).verify(deep=True).ok
     assert Store(copy).query("anisotropy").rows == made.store.query("anisotropy").rows
     assert not (copy / ".incoming").exists()
+    here = Store(tmp_path / "here")
+    assert {row["action"] for row in here.pull(made.root)} == {"pulled"}
+    assert committed(here.path) == committed(made.root)
 
 
 def test_only_what_is_missing_travels(made: Synthetic, make_store: Make, tmp_path: Path) -> None:
@@ -62,23 +57,16 @@ def test_only_what_is_missing_travels(made: Synthetic, make_store: Make, tmp_pat
     made.store.push(copy)
     assert _operations(lambda: made.store.push(copy)) == []
     assert not len(made.store.push(copy))
-    before = {*_committed(made.root)}
+    before = {*committed(made.root)}
     make_store(texts=["new"])
-    new = {name for name in _committed(made.root) if name not in before}
+    new = {name for name in committed(made.root) if name not in before}
     travelled = _operations(lambda: made.store.push(copy))
     assert {name.rpartition("/")[2] for name in new} <= {*travelled}
     assert len([name for name in travelled if name.startswith("part-")]) == 3, "a shard, its summary and a text"
     made.store.compact()
     made.store.push(copy)
-    assert _committed(copy) == _committed(made.root)
+    assert committed(copy) == committed(made.root)
     assert Store(copy).verify(deep=True).ok
-
-
-def test_a_store_is_pulled(made: Synthetic, tmp_path: Path) -> None:
-    here = Store(tmp_path / "here")
-    assert {row["action"] for row in here.pull(made.root)} == {"pulled"}
-    assert _committed(here.path) == _committed(made.root)
-    assert here.query("anisotropy").rows == made.store.query("anisotropy").rows
 
 
 def test_a_space_is_pushed_with_its_texts_beside_other_spaces(made: Synthetic, make_store: Make) -> None:
@@ -98,13 +86,12 @@ def test_some_layers_are_pushed_with_their_indexes(made: Synthetic, tmp_path: Pa
     copy = Store(tmp_path / "copy")
     made.store.push(copy.path, spaces=made.space, layers="0,top")
     assert copy.verify(deep=True).ok
-    layers = [made.card.layers.ids[0], made.card.layers.select("top").ids[0]]
     assert [row["layer"] for row in copy.query("anisotropy")] == [
         row["layer"] for row in made.store.query("anisotropy", spaces=made.space, layers="0,top")
     ]
-    for place, layer in enumerate(layers):
-        ids, _, vectors = copy.vectors(made.space, layer if place == 0 else "top")
-        stored, _, expected = made.store.vectors(made.space, layer if place == 0 else "top")
+    for layer in (0, "top"):
+        ids, _, vectors = copy.vectors(made.space, layer)
+        stored, _, expected = made.store.vectors(made.space, layer)
         np.testing.assert_array_equal(ids, stored)
         np.testing.assert_array_equal(vectors, expected)
     found = copy.neighbours(made.texts[0], k=3, layers="0,top")
@@ -159,13 +146,6 @@ def test_a_compacted_space_replaces_its_earlier_copy(
     assert not len(made.store.push(copy.path, spaces=made.space, layers=layers))
 
 
-def test_a_dry_run_writes_nothing(made: Synthetic, tmp_path: Path) -> None:
-    planned = made.store.push(tmp_path / "copy", dry_run=True)
-    assert not (tmp_path / "copy").exists()
-    done = made.store.push(tmp_path / "copy")
-    assert [{**row, "action": "pushed"} for row in planned] == [*done]
-
-
 def test_no_damaged_file_is_pushed(made: Synthetic, tmp_path: Path) -> None:
     kinds = ("items", "skipped", "datasets", "summaries", "indexes", "embeddings", "spaces")
     for kind in kinds:
@@ -182,10 +162,10 @@ def test_other_content_is_refused(made: Synthetic, make_store: Make, tmp_path: P
     other = make_store("other", space="mine", n=3)
     with pytest.raises(StoreError, match=r"other has other content.*the space mine"):
         made.store.push(other.root)
-    before = _committed(other.root)
+    before = committed(other.root)
     with pytest.raises(StoreError, match=r"other has other content"):
         other.store.pull(made.root)
-    assert _committed(other.root) == before
+    assert committed(other.root) == before
     more = make_store("more", n=61, n_shards=2)
     with pytest.raises(StoreError, match=f"1 items of {made.space}"):
         made.store.push(more.root)
@@ -243,7 +223,7 @@ def test_an_interrupted_push_goes_on(made: Synthetic, tmp_path: Path) -> None:
             if len(arrived) == 3:
                 raise Stopped
 
-    n_files, n_runs, is_complete = len(_committed(made.root)) - 1, 0, False
+    n_files, n_runs, is_complete = len(committed(made.root)) - 1, 0, False
     while not is_complete:
         arrived: list[Path] = []
         n_runs += 1
@@ -254,4 +234,4 @@ def test_an_interrupted_push_goes_on(made: Synthetic, tmp_path: Path) -> None:
         except Stopped:
             assert len(arrived) == 3
     assert n_runs == -(-n_files // 2), "two files arrive before each stop, and none twice"
-    assert _committed(copy) == _committed(made.root)
+    assert committed(copy) == committed(made.root)

@@ -34,7 +34,9 @@ QUESTIONS: Mapping[str, Callable[[Store], object]] = {
     "some columns": lambda store: store.vectors(SPACE, LAYER, where="freq > 3 AND note = 'é'")[1],
     "skipped": lambda store: store.skipped().rows,
     "in a sentence": lambda store: store.neighbours(marked="a bank [lends]", layers=LAYER, k=9).rows,
-    "items": lambda store: sorted(store.sql("SELECT * FROM items").fetchall(), key=str),
+    "items": lambda store: sorted(store.sql('SELECT * FROM main."ITEMS" AS other').fetchall(), key=str),
+    "summaries": lambda store: sorted(store.sql("SELECT * FROM summaries").fetchall(), key=str),
+    "dataset": lambda store: sorted(store.sql("SELECT * FROM datasets.ranks").fetchall(), key=str),
 }
 
 
@@ -64,12 +66,12 @@ def test_a_flipped_bit_or_a_cut(
     path = sorted(store.glob(KINDS[kind]))[-1 if kind == "manifest" else 0]  # the newest manifest
     data = path.read_bytes()
     others = [flipped(data, bit) for bit in bits(data, share(10), seed=len(data))]
-    for after in (*others, b"", data[:20], data[:-1], data[: len(data) // 3]):
-        counts = tally("flipped bit" if len(after) == len(data) else "cut", kind)
+    for after in (*others, b"", data[:20], data[:-1], data[: len(data) // 3], data + b"\n", bytes(len(data))):
+        counts = tally("flipped bit" if after in others else "cut", kind)
         counts["faults"] += 1
         with damaged(path, after):
             named = [problem.file for problem in Store(store).verify().problems]
-            assert path.resolve() in named
+            assert named == [path.resolve()]
             recorder, opened = ErrorRecorder(), Store(store)
             wrong = wrong_answers(opened, recorder)
             found = {name: recorder(partial(question, opened)) for name, question in QUESTIONS.items()}

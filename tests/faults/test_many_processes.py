@@ -16,7 +16,7 @@ from hanging import wait_until
 from killing import CONTEXT, Work
 
 from embstore import Store
-from embstore.base.errors import LockedError
+from embstore.base.errors import LockedError, UnknownNameError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction import lock
 
@@ -73,8 +73,6 @@ def test_readers_beside_all_commands(tmp_path: Path) -> None:
 
 def _unless_removed(question):
     """A space that is removed meanwhile is unknown, which is the truth."""
-    from embstore.base.errors import UnknownNameError
-
     try:
         return question()
     except UnknownNameError as error:

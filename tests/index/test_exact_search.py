@@ -106,7 +106,7 @@ def with_outlier(outlier: float, dim: int) -> tuple[NDArray[np.int64], NDArray[n
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dim", [64, 768])
-@pytest.mark.parametrize("outlier", [0, 300, 1000, 3000])
+@pytest.mark.parametrize("outlier", [0, 300, 3000])
 def test_neighbours_among_massive_dimensions_are_those_of_float128(tmp_path: Path, outlier: float, dim: int) -> None:
     ids, x, queries = with_outlier(outlier, dim)
     wide, asked = x.astype(np.longdouble), queries.astype(np.longdouble)

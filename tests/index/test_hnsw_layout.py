@@ -7,7 +7,7 @@ import faiss
 import numpy as np
 import pytest
 from clustered import Clustered
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from peak_memory import peak
@@ -23,6 +23,7 @@ _NEAREST = 10
 _PAGE = 16  # vectors
 
 
+@settings(max_examples=25)
 @given(arrays(np.float32, st.tuples(st.integers(0, 400), st.integers(1, 3)), elements=st.integers(-2, 2).map(float)))
 def test_every_position_is_there_once(vectors: Units) -> None:
     assert sorted(similarity_order(unit_vectors(vectors)).tolist()) == list(range(len(vectors)))

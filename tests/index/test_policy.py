@@ -30,18 +30,12 @@ def kind_or_none(n: int, dim: int, memory: int) -> str | None:
 
 
 @given(n=sizes, more=sizes, dim=dims, memory=memories)
-def test_a_larger_layer_never_gets_a_kind_for_a_smaller_one(n: int, more: int, dim: int, memory: int) -> None:
-    order = [*STORED_KINDS, None]
-    assert order.index(kind_or_none(n, dim, memory)) <= order.index(kind_or_none(n + more, dim, memory))
-
-
-@given(n=sizes, dim=dims, memory=memories)
-def test_what_is_chosen_fits_into_the_memory(n: int, dim: int, memory: int) -> None:
-    kind = kind_or_none(n, dim, memory)
-    if kind is not None:
-        assert memory_of(kind, n, dim) <= memory
-    else:
-        assert memory_of("ivf", n, dim) > memory
+def test_what_is_chosen_fits_and_a_larger_layer_never_gets_a_kind_for_a_smaller_one(
+    n: int, more: int, dim: int, memory: int
+) -> None:
+    order, kind = [*STORED_KINDS, None], kind_or_none(n, dim, memory)
+    assert order.index(kind) <= order.index(kind_or_none(n + more, dim, memory))
+    assert memory_of(kind, n, dim) <= memory if kind is not None else memory_of("ivf", n, dim) > memory
     assert kind != "hnsw" or 4 * n * dim > FLAT_BYTES
 
 

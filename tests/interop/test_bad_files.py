@@ -1,6 +1,7 @@
 """What cannot be imported is refused: with the place, and without a trace in the store."""
 
 import gzip
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,35 @@ def test_a_wrong_array_is_refused(store: Store, tmp_path: Path, array: np.ndarra
     assert not store.path.exists()
 
 
+def _npy(array: np.ndarray) -> bytes:
+    file = BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+DEEP = b'{"text": "a"}\n{"text": ' + b"[" * 100_000 + b"\n"
+FILES = {
+    "cut array": ({"a.npy": _npy(np.ones((2, 2)))[:-8], "t.txt": b"a\nb\n"}, "ends too early"),
+    "no texts": ({"a.npy": _npy(np.ones((2, 2)))}, "texts="),
+    "deep text": (
+        {"a.npy": _npy(np.ones((2, 2))), "t.jsonl": DEEP},
+        r"t.jsonl:2: not JSON \(it is nested too deeply\)",
+    ),
+    "damaged gzip": ({"a.txt.gz": gzip.compress(b"1 2\na 1 2\n" * 1000)[:-20]}, r"ends too early|is damaged"),
+    "other dimensions": ({"a.txt": b"1 2\na 1 2\n", "b.txt": b"1 3\nb 1 2 3\n"}, r"has the dimension 3, and .* has 2"),
+}
+
+
+@pytest.mark.parametrize(("files", "message"), FILES.values(), ids=FILES)
+def test_a_wrong_file_is_refused(store: Store, tmp_path: Path, files: dict[str, bytes], message: str) -> None:
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    paths = [tmp_path / name for name in files]
+    texts = paths.pop() if paths[-1].name.startswith("t.") else None
+    with pytest.raises(EmbstoreError, match=message):
+        store.import_vectors(paths, "mine", texts=texts)
+
+
 def test_pickles_are_loaded_if_that_is_allowed(store: Store, tmp_path: Path) -> None:
     rows = np.empty(2, object)
     rows[:] = [[1.0, 2.0], [3.0, 4.0]]
@@ -97,19 +127,6 @@ def test_pickles_are_loaded_if_that_is_allowed(store: Store, tmp_path: Path) -> 
     np.save(file, rows, allow_pickle=True)
     with pytest.raises(EmbstoreError, match="not vectors of one length"):
         store.import_vectors(file, "ragged", texts=names, allow_pickle=True)
-
-
-def test_a_cut_array_is_refused(store: Store, tmp_path: Path) -> None:
-    file, names = _arrays(tmp_path, np.ones((2, 2)))
-    file.write_bytes(file.read_bytes()[:-8])
-    with pytest.raises(EmbstoreError, match="ends too early"):
-        store.import_vectors(file, "mine", texts=names)
-
-
-def test_texts_are_needed(store: Store, tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", np.ones((2, 2)))
-    with pytest.raises(EmbstoreError, match="texts="):
-        store.import_vectors(tmp_path / "a.npy", "mine")
 
 
 @pytest.mark.slow
@@ -144,20 +161,6 @@ def test_a_hostile_header_of_safetensors_is_refused(store: Store, tmp_path: Path
     assert not store.path.exists()
 
 
-def test_a_deep_line_of_texts_is_named(store: Store, tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", np.ones((2, 2)))
-    (tmp_path / "texts.jsonl").write_text('{"text": "a"}\n{"text": ' + "[" * 100_000 + "\n")
-    with pytest.raises(EmbstoreError, match=r"texts.jsonl:2: not JSON \(it is nested too deeply\)"):
-        store.import_vectors(tmp_path / "a.npy", "mine", texts=tmp_path / "texts.jsonl")
-
-
-def test_a_damaged_gzip_is_refused(store: Store, tmp_path: Path) -> None:
-    file = tmp_path / "a.txt.gz"
-    file.write_bytes(gzip.compress(b"1 2\na 1 2\n" * 1000)[:-20])
-    with pytest.raises(EmbstoreError, match=r"ends too early|is damaged"):
-        store.import_vectors(file, "mine")
-
-
 def _table(**columns: object) -> pa.Table:
     return pa.table(columns)
 
@@ -188,13 +191,6 @@ def test_a_wrong_table_is_refused(store: Store, tmp_path: Path, table: pa.Table,
     with pytest.raises(EmbstoreError, match=message):
         store.import_vectors(tmp_path / "a.parquet", "mine")
     assert not store.path.exists()
-
-
-def test_files_of_other_dimensions_are_refused(store: Store, tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("1 2\na 1 2\n")
-    (tmp_path / "b.txt").write_text("1 3\nb 1 2 3\n")
-    with pytest.raises(EmbstoreError, match=r"has the dimension 3, and .* has 2"):
-        store.import_vectors([tmp_path / "a.txt", tmp_path / "b.txt"], "mine")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets_written import write_analogies, write_lexicon, write_pairs
 from exchanged import assert_same_layer, write_word2vec
 from kept_columns import write_columns
 from synthetic import synthetic_store
@@ -17,7 +18,6 @@ from embstore.metrics import METRICS
 
 RNG = np.random.default_rng(0)
 WORDS = ["dog", "cat", "sun", "sea", "tree", "naïve", "日本"]
-NEED_DATASETS = ("pairs", "analogies", "lexicon", "word sets")  # see test_stored_datasets
 VECTORS = RNG.standard_normal((len(WORDS), 6)).astype(np.float32)
 
 
@@ -143,8 +143,6 @@ def test_a_text_cannot_be_encoded(store: Store) -> None:
         store.neighbours("fish", embed=True)
     with pytest.raises(QueryError, match="Their vectors were imported, so that no text can be encoded"):
         store.neighbours("fish")
-    with pytest.raises(QueryError, match="embstore datasets store rg65"):
-        store.query("similarity")
     with pytest.raises(QueryError, match=r"holds none of the 4 words of the sets. Embed them: embstore import FILE"):
         store.query("weat", x=["fish"], y=["fowl"], a=["x1"], b=["y1"])
     with pytest.raises(QueryError, match="embstore import"):
@@ -162,6 +160,13 @@ OPTIONS = {
     "correlate": {"column": "freq"},
     "ceat": {"x": ["the"], "y": ["bank"], "a": ["river"], "b": ["lends"]},
     "change": {"by": "position", "bins": "0,1,9", "min_contexts": 2},
+    "similarity": {"dataset": "rg65"},
+    "alignment": {"dataset": "rg65", "min_score": 2},
+    "analogies": {"dataset": "questions"},
+    "valnorm": {"pleasant": ["text1", "text2"], "unpleasant": ["text3", "text4"]},
+    "weat": {"x": ["text1"], "y": ["text2"], "a": ["text3", "text4"], "b": ["text5", "text6"]},
+    "sc-weat": {"word": "text1", "a": ["text3", "text4"], "b": ["text5", "text6"]},
+    "axis": {"positive": ["text1", "text2"], "negative": ["text3", "text4"]},
 }
 
 
@@ -170,14 +175,15 @@ def test_every_metric_has_the_same_rows_for_what_was_exported_and_imported(tmp_p
     words, occurrences = tmp_path / "words", tmp_path / "occurrences"
     made = synthetic_store(words, n=60, n_blocks=1, top_form=None, dim=5)
     write_columns(made, {"freq": [float(number % 7) for number in range(60)]})
+    write_pairs(made)
+    write_lexicon(made, made.texts)
+    write_analogies(made, "questions", [made.texts[:4], made.texts[4:8]], ["family", "family"])
     contexts = synthetic_store(occurrences, texts=["the bank of the river", "a bank lends", "the river"],
                                unit="occurrence", n_blocks=1, top_form=None)  # fmt: skip
     for each in (made, contexts):
         each.store.export(tmp_path / f"{each.root.name}.parquet", each.space)
         each.store.import_vectors(tmp_path / f"{each.root.name}.parquet", "again", unit=each.card.unit)
     for name, metric in METRICS.items():
-        if metric.needs in NEED_DATASETS:
-            continue
         each = contexts if metric.needs in ("contexts", "word contexts") else made
         options = OPTIONS.get(name, {"label": "freq", "label_bins": "3"} if metric.needs == "labels" else {})
         table = each.store.query(name, **options)

@@ -12,23 +12,6 @@ from embstore.storage.files.shards import SHARD_BYTES
 RNG = np.random.default_rng(3)
 
 
-def test_each_layer_is_read_in_blocks_of_whole_row_groups(tmp_path: Path) -> None:
-    n, dim = 3_000, 1024
-    ids = RNG.choice(2**62, n, replace=False)
-    keys = RNG.integers(0, 2**63 - 1, n)
-    vectors = RNG.standard_normal((2, n, dim)).astype(np.float32)
-    with Spool(tmp_path, 2, dim) as spool:
-        for part in (slice(0, 1_000), slice(1_000, n)):
-            spool.add(keys[part], ids[part], vectors[:, part])
-        spool.finish()
-        order = np.argsort(ids)
-        for layer, read in enumerate(spool.read(keys[order], ids[order])):
-            blocks = [*read]
-            assert [len(block) for block in blocks] == [1024, 1024, 952]
-            np.testing.assert_array_equal(np.concatenate(blocks), vectors[layer, order])
-    assert not [*tmp_path.iterdir()]
-
-
 def test_a_file_that_ends_early_is_an_error(tmp_path: Path) -> None:
     keys = np.arange(3)
     with Spool(tmp_path, 1, 4) as spool:

@@ -1,20 +1,25 @@
 """compact: fewer files, the same items, vectors, sums and answers."""
 
 from collections.abc import Callable
-from dataclasses import fields
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from store_damage import flip
-from store_writing import SkippedText, write_skipped
+from store_writing import SkippedText, write_items, write_skipped
 from synthetic import Synthetic
 from tiny_checkpoint import content, texts
 
 from embstore import Store
 from embstore.base.errors import DamagedError
 from embstore.base.summary import Summary
+from embstore.storage.files.shards import SUMMARY_SCHEMA, ShardContent
+from embstore.storage.files.tables import write_table
+from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.compaction import compact_shards, plan_shards
+from embstore.storage.transaction.commit import write_shard
 from embstore.storage.transaction.manifest import committed_shards
 
 Make = Callable[..., Synthetic]
@@ -82,8 +87,6 @@ def test_ranges_of_ids_stay_apart(make_store: Make) -> None:
     made = make_store(n=80, n_shards=1)
     ids, order = np.sort(made.ids), np.argsort(made.ids)
     made.shard_files[0].unlink()
-    from embstore.storage.files.shards import ShardContent
-    from embstore.storage.transaction.commit import write_shard
 
     for part in np.split(np.arange(80), 8):
         write_shard(made.paths, ShardContent(made.card, ids[part], made.vectors[:, order[part]]))
@@ -96,7 +99,6 @@ def test_ranges_of_ids_stay_apart(make_store: Make) -> None:
 
 
 def ids_of_shards(made: Synthetic) -> list[np.ndarray]:
-    from embstore.storage.files.vectors import LayerVectors
 
     return [LayerVectors([shard], 0, made.card.dim).ids() for shard in committed_shards(made.paths, made.space)]
 
@@ -135,7 +137,6 @@ def test_an_index_of_half_a_new_shard_is_not_used(make_store: Make) -> None:
 
 
 def test_an_item_of_two_tables_is_in_one_after(make_store: Make) -> None:
-    from store_writing import write_items
 
     made = make_store(n=20, n_shards=2)
     write_items(made.paths, made.items[:5])
@@ -159,11 +160,6 @@ def test_damage_is_named_and_not_baked_in(make_store: Make) -> None:
 
 
 def test_summaries_that_are_not_of_the_shards_are_not_added_up(make_store: Make) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from embstore.storage.files.shards import SUMMARY_SCHEMA
-    from embstore.storage.files.tables import write_table
 
     made = make_store(n=20, n_shards=2)
     shard = committed_shards(made.paths, made.space)[0]
@@ -172,9 +168,3 @@ def test_summaries_that_are_not_of_the_shards_are_not_added_up(make_store: Make)
     write_table(shard.summary_path, pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA), plain=True)
     with pytest.raises(DamagedError, match="the summaries there are not those of the shards"):
         made.store.compact()
-
-
-def test_the_fields_of_a_summary_are_its_columns() -> None:
-    from embstore.storage.files.shards import _SUMS
-
-    assert [field.name for field in fields(Summary)] == _SUMS

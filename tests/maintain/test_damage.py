@@ -33,14 +33,6 @@ def test_an_altered_index_gives_no_impossible_cosine(make_store: Make) -> None:
         made.store.neighbours("text5", layers=made.card.layers.names[-1], k=29)
 
 
-def test_a_lost_shard_is_said_beside_the_answer(make_store: Make) -> None:
-    made = make_store(n=20, n_shards=2)
-    lost = made.shard_files[0]
-    lost.unlink()
-    found = made.store.query("anisotropy", layers=0)
-    assert f"{made.space}: {lost.stem} is missing. Run: embstore verify" in found.notes
-
-
 @pytest.mark.parametrize("metric", ["anisotropy", "norms", "isoscore", "hubness", "cka"])
 def test_what_has_no_value_since_its_shard_is_lost_says_so(make_store: Make, metric: str) -> None:
     made = make_store(n=40, n_shards=2)

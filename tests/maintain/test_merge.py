@@ -67,22 +67,19 @@ def test_a_space_that_is_new_here_is_copied_as_it_is(make_store: Make) -> None:
     assert len(mine.store.merge(other.root)) == 0
 
 
-def make_colliding(make_store: Make, monkeypatch: pytest.MonkeyPatch, name: str, of: int, item: Item) -> Synthetic:
-    """A store in which an item has the id of another one."""
-    ordinary = synthetic.synthetic_items
+def test_two_texts_with_one_id_are_refused_where_they_are_taken(
+    make_store: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = make_store("mine", texts=["cat", "dog"], n_shards=1)
+    ordinary, cat, zebra = synthetic.synthetic_items, mine.items[0], Item.whole(Unit.WORD, "zebra")
 
     def forced(unit: str, words: Sequence[str]) -> tuple[Item, ...]:
-        return tuple(replace(item, id=of) if each == item else each for each in ordinary(unit, words))
+        return tuple(replace(zebra, id=cat.id) if each == zebra else each for each in ordinary(unit, words))
 
     with monkeypatch.context() as patched:
         patched.setattr(synthetic, "synthetic_items", forced)
-        return make_store(name, texts=[item.text, "fox"], n_shards=1, seed=3)
-
-
-def test_two_texts_with_one_id_are_refused(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = make_store("mine", texts=["cat", "dog"], n_shards=1)
-    [cat, _] = mine.items
-    other = make_colliding(make_store, monkeypatch, "other", cat.id, Item.whole(Unit.WORD, "zebra"))
+        other = make_store("other", texts=["zebra", "fox"], n_shards=1, seed=3)
+    make_store("other", unit="occurrence", texts=["a cat"], n_shards=1)
     before = visible(mine.root)
     message = r"same item id: 'cat' \(in .*mine\) and 'zebra' \(in .*other, nothing was taken\)"
     for options in ({}, {"dry_run": True}, {"spaces": "toy.word.last"}):
@@ -91,14 +88,6 @@ def test_two_texts_with_one_id_are_refused(make_store: Make, monkeypatch: pytest
     assert visible(mine.root) == before
     with pytest.raises(SourceError, match=r"'zebra'.*'cat'"):
         other.store.merge(mine.root)
-
-
-def test_two_texts_with_one_id_matter_only_where_they_are_taken(
-    make_store: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mine = make_store("mine", texts=["cat", "dog"], n_shards=1)
-    other = make_colliding(make_store, monkeypatch, "other", mine.items[0].id, Item.whole(Unit.WORD, "zebra"))
-    make_store("other", unit="occurrence", texts=["a cat"], n_shards=1)
     mine.store.merge(other.root, spaces="toy.occurrence.last")
     assert set(mine.store.info()["space"]) == {"toy.occurrence.last", "toy.word.last"}
 
@@ -154,8 +143,6 @@ def test_datasets_and_skipped_texts(make_store: Make) -> None:
         write_dataset(made.paths, "both", "word list", Unit.WORD, rows)
         write_skipped(made.paths, [SkippedText(f"t{i}", "skipped", "why", made.space, i) for i in range(n)])
     sentences = {key: value[:2] for key, value in rows.items()}
-    from embstore.base.text import Item
-
     sentences["item_id"] = [Item.whole(Unit.SENTENCE, text).id for text in sentences["text"]]
     write_dataset(other.paths, "both", "word list", Unit.SENTENCE, sentences)
     write_dataset(other.paths, "theirs", "word list", Unit.WORD, rows)
@@ -203,25 +190,19 @@ def test_spaces_that_differ_are_refused_with_the_difference(make_store: Make, ch
     assert mine.store.info()["space"] == ["another", mine.space]
 
 
-def test_a_store_is_not_merged_with_itself(make_store: Make, tmp_path: Path) -> None:
-    mine = make_store("mine", n=5)
-    (tmp_path / "link").symlink_to(mine.root)
-    for other in (mine.root, tmp_path / "link", mine.root / ".." / "mine"):
-        with pytest.raises(UsageError, match="is the store itself"):
-            mine.store.merge(other)
-
-
-def test_what_is_no_store_gives_nothing(make_store: Make, tmp_path: Path) -> None:
+def test_what_is_no_store_or_the_store_itself_gives_nothing(make_store: Make, tmp_path: Path) -> None:
     mine, newer = make_store("mine", n=5), make_store("newer", n=5)
     newer.paths.marker.write_text('{"format": 99}')
     (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(mine.root)
     with StoreWriter(tmp_path / "bare"):
         pass
     for other, message in (
         (tmp_path / "nowhere", "no store at"), (tmp_path / "empty", "is not a store"), (newer.root, "has format 99"),
         (tmp_path / "bare", "holds no space"),
+        *((path, "is the store itself") for path in (mine.root, tmp_path / "link", mine.root / ".." / "mine")),
     ):  # fmt: skip
-        with pytest.raises(StoreError, match=message):
+        with pytest.raises(UsageError if "itself" in message else StoreError, match=message):
             mine.store.merge(other)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from store_damage import KINDS, bits, damaged, damaged_bytes, files_of, flipped, full_store
+from store_damage import KINDS, damaged, files_of, full_store
 from store_writing import write_items
 from synthetic import Synthetic
 
@@ -45,24 +45,6 @@ def test_a_sound_store(full: Synthetic) -> None:
     assert covered == set(files_of(full.root)), "the kinds are all that there are"
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_any_flipped_bit_is_found_and_its_file_named(full: Synthetic, kind: str) -> None:
-    for path in sorted(full.root.glob(KINDS[kind]))[:2]:
-        data = path.read_bytes()
-        for bit in bits(data, 8, seed=len(data)):
-            with damaged(path, flipped(data, bit)):
-                assert found(full) == [path.resolve()], f"bit {bit} of {path}"
-    assert full.store.verify().ok
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("change", ["empty", "a byte short", "half", "a byte more", "zeros"])
-def test_a_truncated_or_extended_file_is_found(full: Synthetic, kind: str, change: str) -> None:
-    path = next(full.root.glob(KINDS[kind]))
-    with damaged(path, damaged_bytes(path.read_bytes(), change)):
-        assert found(full) == [path.resolve()]
-
-
 @pytest.mark.parametrize("kind", ["marker", "card", "shard", "summary", "items", "skipped", "dataset"])
 def test_a_missing_file_is_named(full: Synthetic, kind: str) -> None:
     for path in full.root.glob(KINDS[kind]):
@@ -81,67 +63,45 @@ def test_a_missing_index_is_a_state_and_no_damage(full: Synthetic, kind: str) ->
         assert "no index" in full.store.neighbours("text0", spaces=full.space, layers=0).notes[0]
 
 
-def rewrite(made: Synthetic, ids: np.ndarray, vectors: np.ndarray) -> None:
-    """Write another shard with its own right summary, as a faulty program would."""
-    write_shard(made.paths, ShardContent(made.card, ids, vectors))
-
-
 def problems(made: Synthetic) -> str:
     return "\n".join(f"{first.file}: {first.problem}" for first in made.store.verify().problems)
 
 
-def test_items_without_a_text(make_store: Make) -> None:
-    made = make_store()
-    rewrite(made, np.array([5]), np.ones((5, 1, 8), np.float32))
-    assert "1 items of" in problems(made)
-    assert "have no text here, as 5. To repair it, build the same sources again" in problems(made)
-
-
-def test_an_item_in_two_tables(make_store: Make) -> None:
-    made = make_store()
-    write_items(made.paths, made.items[:1])
-    assert "it has an item that another table, or another row, has too" in problems(made)
-
-
-def test_a_card_under_the_name_of_another(make_store: Make) -> None:
+def test_what_a_faulty_program_writes_is_named(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each shard has its own right summary and hash."""
     make_store(space="other")
     made = make_store()
-    path = made.paths.card("other")
-    path.write_bytes(made.paths.card(made.space).read_bytes())
-    assert f"is the card of another space, {made.space!r}" in problems(made)
 
+    def write(*ids: int, vectors: np.ndarray | None = None) -> None:
+        some = np.ones((5, len(ids), 8), np.float32) if vectors is None else vectors
+        write_shard(made.paths, ShardContent(made.card, np.array(ids), some))
 
-def test_an_item_in_two_shards(make_store: Make) -> None:
-    made = make_store()
-    rewrite(made, made.ids[3:4], np.ones((5, 1, 8), np.float32))
-    assert f"item {made.ids[3]} is in another shard of the space too" in problems(made)
-
-
-def test_an_item_twice_in_a_shard(make_store: Make) -> None:
-    made = make_store(n=4)
-    item = made.ids[0]
-    for shard in committed_shards(made.paths, made.space):
-        shard.path.unlink()
-        shard.summary_path.unlink()
-    rewrite(made, np.array([item, item]), np.ones((5, 2, 8), np.float32))
-    assert "has an item twice" in problems(made)
-
-
-def test_other_ids_in_one_layer(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = make_store(n=4)
-    real = writer._narrow_batch
-    monkeypatch.setattr(writer, "_narrow_batch", lambda schema, layer, ids: real(schema, layer, ids + (layer == 2)))
-    rewrite(made, np.array([11, 15]), np.ones((5, 2, 8), np.float32))
-    assert "layer 2 does not have the ids of layer 0" in problems(made)
-
-
-def test_a_value_that_is_not_finite(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = make_store(n=4)
-    monkeypatch.setattr(Summary, "is_finite", True)
+    write(made.ids[3])
+    write(5)
+    write(7, 7)
+    narrow = writer._narrow_batch
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "_narrow_batch", lambda schema, layer, ids: narrow(schema, layer, ids + (layer == 2)))
+        write(11, 15)
     vectors = np.ones((5, 1, 8), np.float32)
     vectors[3, 0, 0] = np.nan
-    rewrite(made, np.array([11]), vectors)
-    assert "layer 3 has a value that is not finite" in problems(made)
+    with monkeypatch.context() as patch:
+        patch.setattr(Summary, "is_finite", True)
+        write(19, vectors=vectors)
+    write_items(made.paths, made.items[:1])
+    made.paths.card("other").write_bytes(made.paths.card(made.space).read_bytes())
+    found = problems(made)
+    for problem in (
+        f"item {made.ids[3]} is in another shard of the space too",
+        "1 items of",
+        "have no text here, as 5. To repair it, build the same sources again",
+        "has an item twice",
+        "layer 2 does not have the ids of layer 0",
+        "layer 3 has a value that is not finite",
+        "it has an item that another table, or another row, has too",
+        f"is the card of another space, {made.space!r}",
+    ):
+        assert problem in found
 
 
 def test_sums_that_are_not_those_of_the_vectors(make_store: Make) -> None:

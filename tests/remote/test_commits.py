@@ -1,11 +1,12 @@
-"""Commits through a network that fails, and of rivals: benchmarks/commit_faults.py tries more of them."""
+"""Commits and reads through a network that fails, and rivals: benchmarks/commit_faults.py tries more of them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from buckets import Bucket
 from commit_attack import commit_through_faults, rivals
-from fault_proxy import FAULTS
+from fault_proxy import FAULTS, FaultProxy
 
 pytestmark = pytest.mark.server
 
@@ -22,4 +23,18 @@ def test_no_commit_is_lost_and_none_is_there_twice(server: Bucket) -> None:
 
 
 def test_of_rivals_at_one_base_one_wins(server: Bucket) -> None:
-    assert "never two won" in rivals(server, 3, RATES, seed=2)
+    found = rivals(server, 3, RATES, seed=2)
+    assert "never two won" in found
+    assert "'rounds with a winner': 3" in found
+
+
+def test_what_is_read_through_faults_is_what_was_written(server: Bucket) -> None:
+    content = bytes(range(256)) * 400
+    server.objects().put("key", content)
+    with FaultProxy(server.endpoint, dict.fromkeys(FAULTS, 0.06), seed=2) as proxy:
+        objects = replace(server, endpoint=proxy.endpoint).objects()
+        for _ in range(20):
+            assert objects.get("key") == content
+            for start, end in ((5, 700), (90_000, 90_100)):
+                assert objects.get_range("key", (start, end)) == content[start:end]
+    assert sum(proxy.counts[fault] for fault in FAULTS), proxy.counts

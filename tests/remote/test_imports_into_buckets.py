@@ -1,5 +1,6 @@
 """Vectors are imported into a bucket and exported from it as with a folder, and an import that was cut off goes on."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -83,8 +84,8 @@ class Gone(BaseException):
 
 
 @pytest.mark.parametrize("machine", ["here", "elsewhere"])
-def test_an_import_that_was_cut_off_goes_on(bucket, caches, vectors, monkeypatch, machine):
-    """What was committed before stays, for the same machine and for another."""
+def test_an_import_that_was_cut_off_goes_on(bucket, caches, vectors, monkeypatch, tmp_path, machine):
+    """What was committed before stays, for the same machine and for another; the shards are those of a whole import."""
     monkeypatch.setattr(remote_store, "_PAUSE_SECONDS", 0)
     monkeypatch.setattr(remote_store, "LEASE_SECONDS", 0)
     monkeypatch.setattr(importing.ImportOptions.__init__, "__defaults__", _small_shards())
@@ -118,6 +119,13 @@ def test_an_import_that_was_cut_off_goes_on(bucket, caches, vectors, monkeypatch
     caches("reader")
     _assert_vectors(bucket.store, vectors)
     assert bucket.store.verify(deep=True).ok
+    whole = Store(tmp_path / "whole")
+    whole.add_vectors("mine", WORDS, vectors)
+    shards = whole.catalog.shards["mine"]
+    assert {shard.name for shard in bucket.store.catalog.shards["mine"]} == {shard.name for shard in shards}
+    ids = [pq.read_table(shard.path, columns=["item_id"])["item_id"].to_numpy() for shard in shards]
+    ranges = sorted((part.min(), part.max()) for part in ids)
+    assert all(first[1] < second[0] for first, second in pairwise(ranges)), "as a build makes them"
 
 
 def _small_shards() -> tuple[object, ...]:

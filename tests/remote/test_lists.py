@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
 
 import pytest
 from buckets import Bucket
@@ -12,7 +11,7 @@ from object_servers import new_bucket
 from synthetic import synthetic_store
 
 from embstore.base import atomic
-from embstore.base.errors import DamagedError, RemoteError
+from embstore.base.errors import DamagedError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.compaction import write_all_merged
 from embstore.storage.remote import manifest
@@ -28,7 +27,7 @@ from embstore.storage.remote.manifest import (
 )
 from embstore.storage.remote.mirror import Mirror
 from embstore.storage.remote.objects import ObjectStore
-from embstore.storage.remote.remote_store import RemoteStore, collect
+from embstore.storage.remote.remote_store import RemoteStore
 
 pytestmark = pytest.mark.server
 
@@ -73,8 +72,8 @@ def _kinds(found: list[tuple[str, int]]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def stores(moto, tmp_path_factory) -> dict[int, Bucket]:
-    """Stores of 40 and of 120 shards."""
-    found = {n_shards: new_bucket(moto) for n_shards in (40, 120)}
+    """Stores of 24 and of 72 shards."""
+    found = {n_shards: new_bucket(moto) for n_shards in (24, 72)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EMBSTORE_CACHE", str(tmp_path_factory.mktemp("making")))
         for n_shards, bucket in found.items():
@@ -89,23 +88,23 @@ def test_opening_and_anisotropy_read_as_much_whatever_the_number_of_items(stores
             rows = bucket.store.query("anisotropy").rows
         assert {row["n"] for row in rows} == {2 * n_shards}
         read[n_shards] = found
-    assert _kinds(read[40]) == _kinds(read[120]) == ["manifests", "merged", "spaces"]
+    assert _kinds(read[24]) == _kinds(read[72]) == ["manifests", "merged", "spaces"]
     sizes = [sum(size for _, size in found) for found in read.values()]
     assert abs(sizes[1] - sizes[0]) < 40, "numbers of more digits"
 
 
 def test_a_question_reads_the_lists_that_it_needs_once(stores, caches, monkeypatch):
-    store = stores[40].store
+    store = stores[24].store
     assert store.query("anisotropy").rows
     with requested(monkeypatch) as found:
         store.query("isoscore", layers="1")
     assert _kinds(found).count("lists") == 1, "that of the shards"
     with requested(monkeypatch) as found:
-        stores[40].store.query("isoscore", layers="2")
+        stores[24].store.query("isoscore", layers="2")
         store.neighbours("w3", k=3)
     assert _kinds(found).count("lists") == 1, "that of the texts"
     with requested(monkeypatch) as found:
-        stores[40].store.neighbours("w3", k=3)
+        stores[24].store.neighbours("w3", k=3)
     assert found == [], "all is in the cache"
 
 
@@ -206,70 +205,30 @@ def _entries(files: FileLists) -> dict[str, dict[str, object]]:
 
 
 def test_threads_and_stores_that_list_a_space_at_the_same_time_get_the_same_answers(stores, caches):
-    expected = [row["isoscore"] for row in stores[40].store.query("isoscore", layers="all", cache=False).rows]
+    expected = [row["isoscore"] for row in stores[24].store.query("isoscore", layers="all", cache=False).rows]
     caches("threads")
-    shared = stores[40].store
+    shared = stores[24].store
     with ThreadPoolExecutor(8) as pool:
         answers = [
             pool.submit(store.query, "isoscore", layers="all", cache=False)
             for _ in range(4)
-            for store in (shared, stores[40].store)
+            for store in (shared, stores[24].store)
         ]
         assert [[row["isoscore"] for row in each.result().rows] for each in answers] == [expected] * 8
 
 
 def test_a_manifest_of_before_that_names_all_is_read_and_the_next_one_lists(stores, bucket, caches):
-    source, objects = stores[40].objects(), bucket.objects()
+    source, objects = stores[24].objects(), bucket.objects()
     state = read_newest(source)
     for file in state.files.values():
         objects.put(file.key, source.get(file.key))
     objects.put(key_of(1), atomic.document_bytes(complete_document(None, 1, state.files, Writer.this_process())))
     before = bucket.store.query("isoscore").rows
-    assert before == stores[40].store.query("isoscore").rows
+    assert before == stores[24].store.query("isoscore").rows
     assert not read_newest(objects).files.lists
     add(bucket, "new", 1)
     assert {*read_newest(objects).files.lists} == {GROUP, "items"}
-    assert bucket.store.info()["shards"] == [41]
-
-
-@pytest.mark.parametrize("after", [False, True])
-def test_a_writer_that_ends_before_or_after_a_list_has_changed_nothing(bucket, caches, listing, monkeypatch, after):
-    add(bucket, "a", 3)
-    own = ObjectStore.put
-
-    def put(self: ObjectStore, key: str, content: bytes) -> None:
-        if after or not key.startswith("lists/"):
-            own(self, key, content)
-        if key.startswith("lists/"):
-            raise RemoteError("the network is gone")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ObjectStore, "put", put)
-        with pytest.raises(RemoteError, match="the network is gone"):
-            add(bucket, "b", 2)
-    caches("elsewhere")
-    assert len(words(bucket)) == 6
-    caches("here")
-    add(bucket, "b", 2)
-    assert len(words(bucket)) == 10
-    assert bucket.store.verify(deep=True).problems == ()
-
-
-def test_lists_are_deleted_a_day_after_the_last_manifest_that_names_them(bucket, caches, listing):
-    add(bucket, "a", 3)
-    objects = bucket.objects()
-    old = {found.key for found in objects.list("lists")}
-    add(bucket, "b", 2)
-    now = max(found.modified for found in objects.list())
-    assert collect(objects, now + timedelta(hours=23)) == []
-    collect(objects, now + timedelta(days=2))
-    newest = read_newest(objects)
-    left = {found.key for found in objects.list("lists")}
-    assert left == {each.key for each in newest.files.lists.values()}
-    assert not old & left, "both groups have changed"
-    assert {file.key for file in newest.files.values()} <= {found.key for found in objects.list()}
-    caches("elsewhere")
-    assert len(words(bucket)) == 10
+    assert bucket.store.info()["shards"] == [25]
 
 
 def test_changes_of_listed_files_are_followed(bucket, listing, monkeypatch):

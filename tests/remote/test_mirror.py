@@ -30,7 +30,6 @@ from embstore.storage.transaction.lock import FolderLock
 
 pytestmark = pytest.mark.server
 
-_PARTS = ("store.json", "embeddings", "spaces")
 QUESTIONS: list[Callable[[Store], object]] = [
     lambda store: store.info().rows,
     lambda store: store.query("isoscore", layers="all", cache=False).rows,
@@ -232,8 +231,6 @@ def test_a_cache_that_cannot_be_written_is_named(bucket, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_named_with_the_remedy(bucket, monkeypatch):
-    from embstore.base.disk import watched
-
     store = bucket.store
     store.info()
 
@@ -241,7 +238,10 @@ def test_a_full_disk_is_named_with_the_remedy(bucket, monkeypatch):
         if operation == "write" and "embeddings" in str(path):
             raise OSError(28, "No space left on device")
 
-    with watched(full), pytest.raises(RemoteError, match=r"cannot be written: No space left .* set EMBSTORE_CACHE"):
+    with (
+        disk.watched(full),
+        pytest.raises(RemoteError, match=r"cannot be written: No space left .* set EMBSTORE_CACHE"),
+    ):
         QUESTIONS[1](store)
 
 

@@ -22,8 +22,8 @@ def made(moto, tmp_path_factory) -> tuple[Path, Bucket]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EMBSTORE_CACHE", str(folder / "cache"))
         with RemoteStore(bucket.url, bucket.options).writing(is_new=True) as root:
-            for first in range(0, 3000, 1000):
-                texts = [f"word{n}" for n in range(first, first + 1000)]
+            for first in range(0, 900, 300):
+                texts = [f"word{n}" for n in range(first, first + 300)]
                 synthetic_store(root, dim=16, texts=texts, seed=first, n_shards=9)  # so many that they are listed
             shutil.copytree(root, folder / "local")
     return folder / "local", bucket

@@ -1,11 +1,8 @@
 """What a server refuses is said in its words and with a remedy, and never with a secret."""
 
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-
 import pytest
 from buckets import KEY, SECRET, Bucket
+from local_server import LocalHandler, LocalServer
 
 from embstore.base.errors import RemoteError
 
@@ -15,45 +12,25 @@ DENIED = b"<Error><Code>AccessDenied</Code><Message>User is not authorized to pe
 EMPTY = b"<ListBucketResult><Name>b</Name><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>"
 
 
-class _ReadOnly(BaseHTTPRequestHandler):
+class _ReadOnly(LocalHandler):
     """An empty bucket that may only be read."""
 
-    def _reply(self, status: int, body: bytes) -> None:
+    def answer(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_GET(self) -> None:
-        self._reply(*((200, EMPTY) if "list-type" in self.path else (404, b"<Error><Code>NoSuchKey</Code></Error>")))
-
-    def do_PUT(self) -> None:
-        self._reply(403, DENIED)
-
-    def do_POST(self) -> None:
-        self._reply(403, DENIED)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        if self.command != "GET":
+            self.reply(403, DENIED)
+        elif "list-type" in self.path:
+            self.reply(200, EMPTY)
+        else:
+            self.reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
 
 
-@pytest.fixture
-def read_only() -> Iterator[Bucket]:
-    """A bucket that may only be read."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _ReadOnly) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield Bucket("read-only", f"http://127.0.0.1:{server.server_address[1]}")
-        server.shutdown()
-
-
-def test_a_bucket_that_is_read_only_is_not_written(read_only, tmp_path):
+def test_a_bucket_that_is_read_only_is_not_written(tmp_path):
     source = tmp_path / "words.txt"
     source.write_text("dog\n")
-    with pytest.raises(
-        RemoteError, match=r"cannot be written: the server refuses .AccessDenied: User is not"
-    ) as caught:
-        read_only.store.build([str(source)], models=["minilm"])
+    refused = r"cannot be written: the server refuses .AccessDenied: User is not"
+    with LocalServer(_ReadOnly) as server, pytest.raises(RemoteError, match=refused) as caught:
+        Bucket("read-only", server.url).store.build([str(source)], models=["minilm"])
     assert "permissions for the bucket" in str(caught.value)
     assert SECRET not in str(caught.value)
     assert KEY not in str(caught.value)

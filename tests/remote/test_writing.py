@@ -197,7 +197,7 @@ def ended_at(
         yield
 
 
-def test_a_build_that_ends_anywhere_goes_on(bucket, caches, monkeypatch):
+def test_a_build_that_ends_anywhere_goes_on(bucket, caches, listing, monkeypatch):
     """From each request on that writes: what others read is whole, and the same command makes it complete."""
     monkeypatch.setattr(remote_store, "_PAUSE_SECONDS", 0)
     add(bucket, "a", 4, index=False)
@@ -266,16 +266,18 @@ def test_damage_in_the_bucket_is_found_and_repaired(bucket, caches, listing):
     assert len(words(bucket)) == 40
 
 
-def test_what_nothing_names_any_more_is_deleted_after_a_day(bucket, caches, monkeypatch):
+def test_what_nothing_names_any_more_is_deleted_after_a_day(bucket, caches, listing):
     add(bucket, "a", 8)
-    add(bucket, "b", 8)
     objects = bucket.objects()
+    lists = {found.key for found in objects.list("lists")}
+    add(bucket, "b", 8)
     objects.put("items/part-0123456789abcdef.parquet", b"of a killed writer")
     objects.put("elsewhere/own", b"of somebody else")
     bucket.store.compact()
     before = {found.key for found in objects.list()}
-    newest = {file.key for file in read_newest(objects).files.values()}
-    assert before - newest, "readers of the manifests before go on for a day"
+    files = read_newest(objects).files
+    newest = {named.key for named in (*files.values(), *files.lists.values())}
+    assert before - newest > lists, "readers of the manifests before go on for a day"
     now = max(found.modified for found in objects.list())
     assert collect(objects, now + timedelta(hours=23)) == []
     collect(objects, now + timedelta(days=2))

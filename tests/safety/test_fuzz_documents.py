@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import synthetic_card
 
-from embstore.base import atomic, checksum
+from embstore.base import checksum
 from embstore.base.errors import DamagedError, EmbstoreError, SourceError
-from embstore.base.text import escaped
 from embstore.index import IndexCard
 from embstore.sources.own import own_dataset
 from embstore.storage.files import names
@@ -196,15 +195,3 @@ def test_any_bytes(cases: Mapping[str, Case], kind: str, tally: Callable[[str, s
             counts["faults"] += 1
 
     run()
-
-
-def test_what_is_said_of_a_document_can_be_printed(cases: Mapping[str, Case]) -> None:
-    with pytest.raises(DamagedError) as caught:
-        atomic.read_document(_written(cases["card"], {"space": "\x1b[2J\u202e"}), "card")
-    assert escaped(str(caught.value))
-
-
-def _written(case: Case, change: Mapping[str, Any]) -> Path:
-    case.path.parent.mkdir(parents=True, exist_ok=True)
-    case.path.write_bytes(data_of(case.document | change, sealed=True) or b"")
-    return case.path

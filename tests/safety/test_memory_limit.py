@@ -27,19 +27,12 @@ def run_limited(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limit)
 
 
-@pytest.mark.parametrize(
-    ("command", "file", "picture"),
-    [(["plot", "anisotropy"], "drawn.svg", "<svg"), (["report"], "drawn.html", "data:image/svg+xml")],
-    ids=["plot", "report"],
-)
-def test_pictures_are_drawn_under_the_recommended_limit(
-    tmp_path: Path, command: list[str], file: str, picture: str
-) -> None:
+def test_pictures_are_drawn_under_the_recommended_limit(tmp_path: Path) -> None:
     pytest.importorskip("vl_convert", reason="pictures need vl-convert-python (extra plot)")
-    root = synthetic_store(tmp_path / "store", n=30, n_blocks=1).root
-    done = run_limited("-m", "embstore", *command, "--store", str(root), "-o", str(tmp_path / file))
+    root, file = synthetic_store(tmp_path / "store", n=30, n_blocks=1).root, tmp_path / "drawn.html"
+    done = run_limited("-m", "embstore", "report", "--store", str(root), "-o", str(file))
     assert done.returncode == 0, done.stderr
-    assert picture in (tmp_path / file).read_text("utf-8")
+    assert "data:image/svg+xml" in file.read_text("utf-8")
 
 
 def test_the_recommended_limit_holds() -> None:

@@ -32,6 +32,7 @@ def of(*positional: Any, **named: Any) -> Arguments:
     return positional, named
 
 
+VIEWS = ("items", "columns", "built_in", "embeddings", "summaries", "skipped", "spaces", "datasets.words")
 # Relative paths: each try runs in the folder that holds the store.
 CALLS: dict[str, list[Arguments]] = {
     "build": [of("words.txt", models="tiny=tiny", dry_run=True)],
@@ -77,19 +78,7 @@ CALLS: dict[str, list[Arguments]] = {
     "report": [of()],
     "skipped": [of()],
     "sql": [
-        *(
-            of(f"FROM {view}")
-            for view in (
-                "items",
-                "columns",
-                "built_in",
-                "embeddings",
-                "summaries",
-                "skipped",
-                "spaces",
-                "datasets.words",
-            )
-        ),
+        *(of(f"FROM {view}") for view in VIEWS),
         of("SHOW TABLES"),
         of(f"FROM neighbours('{SPACE}', 0, 'text1')"),
     ],

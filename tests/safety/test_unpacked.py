@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from bombs import claiming, items_table, naming_groups_often, put_part, put_sealed, skipped_table, with_footer, written
-from synthetic import synthetic_store
-from tampered_stores import make_template, the
+from tampered_stores import seal, the
 
 from embstore import Store
 from embstore.base.errors import DamagedError, UsageError
@@ -46,14 +45,6 @@ def limited(commands: Sequence[Sequence[str | Path]]) -> list[tuple[int, str]]:
     done = subprocess.run([sys.executable, "-c", _LIMITED], input=given, capture_output=True, text=True, check=True)
     found = [json.loads(line) for line in done.stdout.splitlines()]
     return [(code, " ".join(output.split())) for code, output in found]
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("template")
-    make_template(folder / "store")
-    synthetic_store(folder / "other", n=25, dim=6, n_blocks=1)
-    return folder
 
 
 @pytest.fixture
@@ -128,6 +119,13 @@ def test_no_command_unpacks_a_bomb_and_repair_takes_it_out(template: Path, tmp_p
         assert (verified, problem in verdict) == (1, True), f"{name}: {verdict}"
         assert repaired == 0, f"{name}: {mended}"
         assert again == 0, f"{name}: {mended} {left}"
+
+
+def test_a_false_dim_is_damage_before_room_is_made(root: Path) -> None:
+    card = the(root, "card")
+    seal(card, json.loads(card.read_bytes()) | {"dim": 40_000})  # a matrix of dim² takes 12.8 GB
+    [(code, message)] = limited([("query", "partition", "--where", "true", "--no-cache", "--store", root)])
+    assert (code, "40,000 components" in message) == (2, True), message
 
 
 def test_a_table_within_the_limit_is_read_and_the_variable_moves_it(

@@ -18,22 +18,22 @@ from embstore.storage.transaction.commit import write_dataset, write_rows
 pytestmark = pytest.mark.fault
 
 Make = Callable[..., Synthetic]
-N = 2_000
+N = 1_500
 
 
 @pytest.fixture
 def made(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> Synthetic:
-    """A store of words in which tables may unpack to 4 MiB."""
+    """A store of words in which tables may unpack to 1 MiB."""
     made = make_store(n=N, dim=2, n_blocks=1, index=False)
-    monkeypatch.setenv(VARIABLE, "4")
+    monkeypatch.setenv(VARIABLE, "1")
     return made
 
 
 def _values(name: str, n: int) -> tuple[dict[str, str], dict[str, Sequence[Any]]]:
     """Types and values of the columns of a case, for n items."""
     if name == "constant text":
-        return {"text_0": "string"}, {"text_0": ["a" * 3_000] * n}
-    kind, value, n_columns = {"bool": ("bool", True, 300), "null": ("string", None, 100)}[name]
+        return {"text_0": "string"}, {"text_0": ["a" * 1_000] * n}
+    kind, value, n_columns = {"bool": ("bool", True, 100), "null": ("string", None, 100)}[name]
     names = [f"{name}_{number}" for number in range(n_columns)]
     columns: dict[str, Sequence[Any]] = {column: [value] * n for column in names}
     if value is None:  # a column without any value is not stored
@@ -72,9 +72,9 @@ def test_columns_that_repeat_are_cut_into_tables_that_can_be_read(name: str, mad
 @pytest.mark.parametrize("name", CASES)
 def test_compaction_joins_no_more_than_can_be_read(name: str, made: Synthetic) -> None:
     kinds, columns = _values(name, N)
-    for begin in range(0, N, 100):
-        part = {key: values[begin : begin + 100] for key, values in columns.items()}
-        write_rows(made.paths, made.paths.columns, [_table(made.ids[begin : begin + 100].tolist(), kinds, part)])
+    for begin in range(0, N, 75):
+        part = {key: values[begin : begin + 75] for key, values in columns.items()}
+        write_rows(made.paths, made.paths.columns, [_table(made.ids[begin : begin + 75].tolist(), kinds, part)])
     n_before = len(made.store.catalog.column_files)
     made.store.compact()
     assert len(made.store.catalog.column_files) < n_before
@@ -92,7 +92,7 @@ def _pairs(texts: Sequence[str], ids: Sequence[int]) -> dict[str, Sequence[Any]]
 
 
 def test_a_dataset_of_all_pairs_can_be_read(made: Synthetic) -> None:
-    texts = [item.text for item in made.items[:230]]
+    texts = [item.text for item in made.items[:115]]
     columns = _pairs(texts, made.ids.tolist())
     write_dataset(made.paths, "mine", "word pairs", Unit.WORD, columns)
     found = made.store.catalog.dataset("mine", Unit.WORD)

@@ -5,23 +5,10 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hanging import HUNG_SECONDS
 
 from embstore.storage.sql import connections
-
-
-def test_connections_have_temporary_tables_of_their_own() -> None:
-    shared = connections.open_shared()
-    first, second = shared.cursor(), shared.cursor()
-    first.execute("CREATE TEMP TABLE own AS SELECT 1 AS n")
-    second.execute("CREATE TEMP TABLE own AS SELECT 2 AS n")
-    assert first.execute("SELECT n FROM own").fetchall() == [(1,)]
-    assert second.execute("SELECT n FROM own").fetchall() == [(2,)]
-    with pytest.raises(duckdb.CatalogException):
-        shared.cursor().execute("SELECT n FROM own")
 
 
 def test_it_is_shared_while_somebody_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,21 +52,3 @@ def test_embstores_own_sql_below_a_folder_reads_nothing_outside_it(tmp_path: Pat
         connection.execute("SELECT n FROM read_csv(?)", [str(outside)])
     with pytest.raises(duckdb.Error, match="configuration"):
         connection.execute("SET enable_external_access = true")
-
-
-@pytest.mark.parametrize(
-    ("name", "matches"),
-    [("s[12]", "s1"), ("s*", "s1"), ("s?", "s1"), ("s[!x]", "s1"), ("s]", "s"), ("a\\b", "ab"), ("a\\*", "a\\b")],
-)
-def test_a_path_is_no_pattern(tmp_path: Path, name: str, matches: str) -> None:
-    for number, folder in enumerate((name, matches)):
-        (tmp_path / folder).mkdir()
-        pq.write_table(pa.table({"n": [number]}), tmp_path / folder / "a.parquet")
-    files = connections.literal([tmp_path / name / "a.parquet"])
-    sql = "SELECT n FROM read_parquet($files)"
-    for connection in (connections.open_shared().cursor(), connections.connect(tmp_path / name)):
-        assert connection.execute(sql, {"files": files}).fetchall() == [(0,)]
-    named = "SELECT DISTINCT file_name FROM parquet_metadata($files)"
-    assert connections.open_shared().cursor().execute(named, {"files": files}).fetchall() == [
-        (str(tmp_path / name / "a.parquet"),)
-    ]

@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from filelock import FileLock
@@ -52,30 +53,20 @@ def test_while_one_writes_every_other_command_that_writes_is_refused(make_store:
     assert made.store.info()["items"] == [6]
 
 
-@pytest.mark.parametrize(
-    "error", [NotImplementedError("flock"), OSError(errno.ENOLCK, "no locks"), OSError(errno.ENOSYS, "not implemented")]
-)
-def test_locks_that_cannot_be_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def acquire(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(lock.FileLock, "acquire", acquire)
-    assert "no locks that work" in refused(tmp_path / "store")
-
-
-@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-@pytest.mark.parametrize("worker", [None, ShardSpec(1, 2)])
-def test_no_file_is_taken_for_a_lock(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, worker: ShardSpec | None
-) -> None:
+def test_locks_that_cannot_be_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where flock does not exist, filelock would take the existence of a file for one, which two hosts may not see."""
     fcntl = pytest.importorskip("fcntl")
+    cases = [(lock.FileLock, "acquire", NotImplementedError("flock")), (lock.FileLock, "acquire", _error(errno.ENOLCK))]
+    cases += [(fcntl, "flock", _error(code)) for code in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)]
+    for place, name, error in cases:
+        monkeypatch.setattr(place, name, Mock(side_effect=error))
+        for worker in (None, ShardSpec(1, 2)):
+            assert "no locks that work" in refused(tmp_path / "store", worker)
+        monkeypatch.undo()
 
-    def flock(*_: object) -> None:
-        raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(fcntl, "flock", flock)
-    assert "no locks that work" in refused(tmp_path / "store", worker)
+def _error(code: int) -> OSError:
+    return OSError(code, os.strerror(code))
 
 
 @pytest.mark.parametrize("code", [errno.EBADF, errno.EINVAL])
@@ -88,7 +79,7 @@ def test_a_file_system_that_locks_files_and_no_folders(
 
     def flock(descriptor: int, operation: int) -> None:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            raise OSError(code, os.strerror(code))
+            raise _error(code)
         real(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", flock)
@@ -96,23 +87,19 @@ def test_a_file_system_that_locks_files_and_no_folders(
         pytest.fail("it was opened for writing")
 
 
-def test_renames_that_do_not_replace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise FileExistsError(errno.EEXIST, "File exists")
-
-    monkeypatch.setattr(os, "replace", refuse)
-    assert "does not replace a file" in refused(tmp_path / "one")
-
-    def copy(source: Path, target: Path) -> None:
-        Path(target).write_bytes(Path(source).read_bytes())
-
-    monkeypatch.setattr(os, "replace", copy)
-    assert "does not replace a file" in refused(tmp_path / "two")
-
-
-def test_links_that_replace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "link", lambda source, target: Path(target).write_bytes(Path(source).read_bytes()))
-    assert "replaces one by a link" in refused(tmp_path / "store")
+@pytest.mark.parametrize(
+    ("name", "act", "message"),
+    [
+        ("replace", Mock(side_effect=_error(errno.EEXIST)), "does not replace a file"),
+        ("replace", lambda source, target: Path(target).write_bytes(Path(source).read_bytes()), "not replace a file"),
+        ("link", lambda source, target: Path(target).write_bytes(Path(source).read_bytes()), "replaces one by a link"),
+    ],
+)
+def test_renames_that_do_not_replace_and_links_that_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[..., object], message: str
+) -> None:
+    monkeypatch.setattr(os, name, act)
+    assert message in refused(tmp_path / "store")
 
 
 def test_a_sound_file_system_is_left_as_it_was(tmp_path: Path) -> None:

@@ -12,10 +12,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from embstore_cli.main import app
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
-from typer.testing import CliRunner
 
 from embstore import Store
 from embstore.base.errors import EmbstoreError, QueryError
@@ -217,19 +215,3 @@ def test_what_would_not_end_ends_at_its_limits(attacked: Attacked, store: Store,
         assert time.process_time() - start < 30
         attacked.check(found if isinstance(found, EmbstoreError) else "", sql)
     assert store.sql("SELECT count(*) FROM items").fetchall() == [(30,)]
-
-
-@pytest.mark.parametrize(
-    "group", ["expressions", "copy deeper", "read elsewhere", "environment", "end the process", "break out"]
-)
-def test_the_command_line_says_so_in_a_line(attacked: Attacked, group: str) -> None:
-    for sql in attacked.statements(group)[::5]:
-        if "\0" in sql:
-            continue  # no argument of a program
-        where = sql if group == "expressions" else f"EXISTS ({sql})"
-        arguments = ["query", "norms", "--store", str(attacked.made.root), "--no-cache", f"--where={where}"]
-        result = CliRunner().invoke(app, [*arguments, "--timeout", "5", "--memory", "64MB"])
-        assert result.exit_code == 2, (sql, result.output, result.exception)
-        assert isinstance(result.exception, SystemExit), sql
-        assert "Traceback" not in result.output, sql
-        attacked.check(result.output, sql)

@@ -8,7 +8,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from synthetic import Synthetic, synthetic_store
-from wordfreq import zipf_frequency
 
 from embstore.base.errors import DamagedError, UnknownNameError
 from embstore.storage.catalog import Catalog
@@ -61,13 +60,6 @@ def test_stored_columns_are_those_of_pandas(made: tuple[Synthetic, pd.DataFrame]
         pd.testing.assert_series_equal(in_pandas(found[name]), series, check_names=False)
 
 
-def test_zipf_frequency_is_that_of_wordfreq(tmp_path: Path) -> None:
-    words = ["dog", "the", "xqzzv", "Paris"]
-    made = synthetic_store(tmp_path / "store", texts=words)
-    [column] = column_values(Catalog(made.root), made.space, ["zipf_frequency"], made.ids).values()
-    assert column.values.tolist() == [zipf_frequency(word, "en") for word in words]
-
-
 def test_position_counts_the_words_before(tmp_path: Path) -> None:
     sentences = ["the bank of the river", "a bank"]
     made = synthetic_store(tmp_path / "store", texts=sentences, unit="occurrence")
@@ -75,6 +67,8 @@ def test_position_counts_the_words_before(tmp_path: Path) -> None:
     [column] = column_values(catalog, made.space, ["position"], made.ids).values()
     expected = [len(item.context[: item.span.start].split()) for item in made.items if item.context and item.span]
     assert column.values.tolist() == expected == [0, 1, 2, 3, 4, 0, 1]
+    assert len(catalog.select("text = 'bank' AND position = 1")) == 2
+    assert made.store.sql("SELECT max(position) FROM built_in").fetchall() == [(4,)]
     assert column_types(catalog, made.space) == {"position": "int64", "zipf_frequency": "float64"}
 
 

@@ -89,30 +89,11 @@ def test_rows_that_are_not_contiguous_are_written_as_they_read() -> None:
     assert stamped([0, 1], ids, vectors)[0] == by_pyarrow([0, 1], ids, np.ascontiguousarray(vectors))
 
 
-integers = {thrift.I16: 15, thrift.I32: 31, thrift.I64: 63}
-numbers = st.one_of([st.tuples(st.just(kind), st.integers(-(2**bits), 2**bits - 1)) for kind, bits in integers.items()])
-leaves = numbers | st.tuples(st.just(thrift.BINARY), st.binary(max_size=300))
-plain = leaves | st.tuples(st.just(thrift.I8), st.integers(0, 255))
-flags = st.booleans().map(lambda flag: (thrift.TRUE if flag else thrift.FALSE, flag))
-lists = st.lists(st.binary(max_size=3), max_size=40).map(lambda some: (thrift.LIST, (thrift.BINARY, some)))
-fields = st.recursive(
-    plain | flags | lists,
-    lambda inner: (
-        st.dictionaries(st.integers(1, 60), inner, max_size=5).map(lambda struct: (thrift.STRUCT, struct))
-        | st.lists(st.dictionaries(st.integers(1, 60), inner, max_size=3), max_size=20).map(
-            lambda structs: (thrift.LIST, (thrift.STRUCT, structs))
-        )
-    ),
-    max_leaves=20,
-)
-
-
-@settings(max_examples=40)
-@given(st.dictionaries(st.integers(1, 2**15 - 1), fields, max_size=8))
-@pytest.mark.slow
-def test_a_struct_that_is_written_is_read_again(struct: thrift.Struct) -> None:
-    data = thrift.write(struct)
-    assert thrift.read(data) == (struct, len(data))
+@pytest.mark.parametrize("n", [14, 15, 16, 200])
+def test_a_list_that_is_written_is_read_again(n: int) -> None:
+    """Longer ones have their length beside their type; safety/test_fuzz_parquet has structs with anything in them."""
+    struct = {1: (thrift.LIST, (thrift.BINARY, [b"text"] * n)), 40: (thrift.I64, -(2**63))}
+    assert thrift.read(thrift.write(struct))[0] == struct
 
 
 @pytest.mark.parametrize("kind", [0, 7, 10, 11, 13, 14, 15])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_damage import flipped
-from synthetic import Synthetic, synthetic_card, synthetic_store
+from synthetic import Synthetic, synthetic_card
 
 from embstore.base.errors import DamagedError
 from embstore.base.summary import Summary
@@ -66,35 +66,16 @@ def test_the_sums_are_those_of_all_vectors_however_they_are_split_and_merged(
         part = slice(begin, begin + size)
         shard = write_shard(paths, ShardContent(CARD, np.arange(begin, begin + size), vectors[:, part]))
         parts[shard.name] = (shard, part)
-    found = sums(root)
-    for layer in (0, 1):
-        assert found[layer].isclose(Summary.of(vectors[layer]), rtol=1e-12)
+    before = sums(root)
     write_merged(paths, CARD)
     for shard, _ in parts.values():
         shard.summary_path.unlink()  # so that only the merged summary can answer
     found = sums(root)
     for layer in (0, 1):
+        assert before[layer].isclose(Summary.of(vectors[layer]), rtol=1e-12)
+        assert same(before[layer], found[layer])
         in_order = [Summary.of(vectors[layer, parts[name][1]]) for name in sorted(parts)]
         assert same(found[layer], reduce(add, in_order, Summary.empty(3)))
-
-
-def test_where_no_summary_is_merged_the_sums_are_added_in_the_order_of_the_shards_names(made: Synthetic) -> None:
-    merged = sums(made.root)
-    made.paths.merged(made.space).unlink()
-    added = sums(made.root)
-    assert all(same(merged[layer], added[layer]) for layer in made.card.layers.ids)
-
-
-def test_sums_of_new_shards_are_the_same_before_and_after_they_are_merged(made: Synthetic) -> None:
-    more = synthetic_store(made.root, texts=["new", "newer"], n_shards=1, seed=5, index=False)
-    before = sums(made.root)
-    for place, layer in enumerate(made.card.layers.ids):
-        assert before[layer].isclose(Summary.of(np.concatenate([made.vectors[place], more.vectors[place]])))
-    write_all_merged(made.paths)
-    for shard in committed_shards(made.paths, made.space):
-        shard.summary_path.unlink()  # what is merged is not read again
-    after = sums(made.root)
-    assert all(same(before[layer], after[layer]) for layer in before)
 
 
 def test_its_size_does_not_depend_on_the_number_of_shards(made: Synthetic, make_store: Make) -> None:

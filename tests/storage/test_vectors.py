@@ -15,6 +15,7 @@ from synthetic import Synthetic, synthetic_store
 from embstore.base.errors import DamagedError
 from embstore.base.summary import Summary
 from embstore.storage.catalog import Catalog
+from embstore.storage.files import vectors
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.parquet import footer
 from embstore.storage.transaction.manifest import committed_shards
@@ -75,6 +76,17 @@ def test_row_groups_without_a_chosen_item_are_not_read(many: Synthetic, monkeypa
     monkeypatch.setattr(LayerVectors, "_read_group", read)
     reader(many, 1, np.sort(many.ids[:1])).gather()
     assert n_read < 6
+
+
+@pytest.mark.slow
+def test_threads_that_share_a_file_do_not_disturb_each_other(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gets its own rows, every time."""
+    monkeypatch.setattr(vectors, "_THREADS", 8)
+    made = make_store(n=20_000, dim=2, n_blocks=1, top_form=None, n_shards=1, index=False)
+    expected = np.sort(made.layer(0), axis=0)
+    for _ in range(100):
+        blocks = list(reader(made, 0).map(np.array))
+        assert np.array_equal(np.sort(np.concatenate(blocks), axis=0), expected)
 
 
 def test_an_exception_of_the_function_comes_through(many: Synthetic) -> None:

@@ -8,13 +8,12 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from local_server import LocalHandler, LocalServer
 
 TOKEN = "hf_testtoken"
 Tree = dict[str, bytes]
@@ -40,7 +39,7 @@ class Repository:
         return self.commits.get(self.branches.get(revision, revision))
 
 
-class FakeHub(ThreadingHTTPServer):
+class FakeHub(LocalServer):
     """A hub of one user.
 
     Attributes:
@@ -48,14 +47,11 @@ class FakeHub(ThreadingHTTPServer):
         blobs: large files, by their SHA-256.
         requests: method and path of every request.
         uploaded: hashes of the large files that were uploaded, in order.
-        fail_commits: how many of the next commits get an error of the server.
         before_commit: called before each commit.
     """
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.repositories: dict[str, Repository] = {}
         self.blobs: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
@@ -63,35 +59,9 @@ class FakeHub(ThreadingHTTPServer):
         self.before_commit: Any = None
         self.lock = Lock()
 
-    @property
-    def endpoint(self) -> str:
-        """Address."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of connections that clients close."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: FakeHub
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_: object) -> None:
-        """Write no log."""
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_HEAD(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    def do_PUT(self) -> None:
-        self._serve()
-
-    def _serve(self) -> None:
+class _Handler(LocalHandler):
+    def answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.server.requests.append((self.command, path))
         body = self._body()
@@ -116,13 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _reply(self, code: int, content: Any, **headers: str) -> None:
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(code)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
+        self.reply(code, data, {name.replace("_", "-"): value for name, value in headers.items()})
 
     def create(self, body: bytes) -> None:
         wanted = json.loads(body)
@@ -133,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         is_private = wanted.get("private") or wanted.get("visibility") == "private"
         self.server.repositories[repo] = made = Repository(bool(is_private))
         made.commit("main", {".gitattributes": b"*.parquet filter=lfs\n"})
-        return self._reply(200, {"url": f"{self.server.endpoint}/datasets/{repo}", "id": "0", "name": repo})
+        return self._reply(200, {"url": f"{self.server.url}/datasets/{repo}", "id": "0", "name": repo})
 
     def _repository(self, repo: str) -> Repository | None:
         found = self.server.repositories.get(repo)
@@ -190,8 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
             oid, entry = wanted["oid"], {"oid": wanted["oid"], "size": wanted["size"]}
             if oid not in self.server.blobs:
                 entry["actions"] = {
-                    "upload": {"href": f"{self.server.endpoint}/lfs/{oid}", "header": {}},
-                    "verify": {"href": f"{self.server.endpoint}/lfs/verify/{oid}", "header": {}},
+                    "upload": {"href": f"{self.server.url}/lfs/{oid}", "header": {}},
+                    "verify": {"href": f"{self.server.url}/lfs/verify/{oid}", "header": {}},
                 }
             objects.append(entry)
         self._reply(200, {"transfer": "basic", "objects": objects})
@@ -225,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 del new[value["path"]]
         oid = found.commit(branch, new)
-        return self._reply(200, {"commitUrl": f"{self.server.endpoint}/datasets/{repo}/commit/{oid}", "commitOid": oid})
+        return self._reply(200, {"commitUrl": f"{self.server.url}/datasets/{repo}/commit/{oid}", "commitOid": oid})
 
     def resolve(self, _: bytes, repo: str, revision: str, path: str) -> None:
         if (tree := self._tree(repo, revision)) is None:
@@ -256,16 +220,3 @@ _ROUTES: list[tuple[str, str, Any]] = [
     ("POST", r"/lfs/verify/([0-9a-f]{64})", _Handler.verify),
     ("GET HEAD", r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", _Handler.resolve),
 ]
-
-
-@contextmanager
-def running_hub() -> Iterator[FakeHub]:
-    """Start a fake hub, and stop it at the end of the context."""
-    with FakeHub() as hub:
-        thread = Thread(target=hub.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield hub
-        finally:
-            hub.shutdown()
-            thread.join()

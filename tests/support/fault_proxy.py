@@ -6,17 +6,17 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from socketserver import StreamRequestHandler, ThreadingTCPServer
-from threading import Event, Lock, Thread
-from typing import Self
+from socketserver import StreamRequestHandler
+from threading import Event, Lock
 
+from local_server import LocalServer
 from object_servers import host_and_port
 
 FAULTS = ("busy", "lost request", "lost reply", "cut upload", "cut reply")
 _BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-class FaultProxy(ThreadingTCPServer):
+class FaultProxy(LocalServer):
     """A proxy of one server; every request comes on a connection of its own.
 
     Args:
@@ -34,8 +34,6 @@ class FaultProxy(ThreadingTCPServer):
         n_bytes: bytes of the replies that were passed on.
     """
 
-    daemon_threads = True
-    allow_reuse_address = True
     request_queue_size = 128
 
     def __init__(
@@ -47,31 +45,23 @@ class FaultProxy(ThreadingTCPServer):
         port: int = 0,
         most: int | None = None,
     ) -> None:
-        super().__init__(("127.0.0.1", port), _Passing)
+        super().__init__(_Passing, port)
         self.upstream, self.rates, self.latency = host_and_port(endpoint), dict(rates), latency
         self.counts: Counter[str] = Counter()
         self.requests: list[tuple[str, str]] = []
         self.n_bytes = 0
         self._random, self._lock = random.Random(seed), Lock()
         self.opened, self._left = Event(), most
-        self._thread = Thread(target=self.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> Self:
-        """Start the proxy."""
-        self._thread.start()
-        return self
 
     def __exit__(self, *error: object) -> None:
         """Stop the proxy, and lose what waits."""
         self.opened.set()
-        self.shutdown()
-        self._thread.join()
         super().__exit__(*error)
 
     @property
     def endpoint(self) -> str:
         """Address of the proxy."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return self.url
 
     def admit(self, method: str) -> bool:
         """Return whether a request may pass; one too many waits."""
@@ -90,9 +80,6 @@ class FaultProxy(ThreadingTCPServer):
             [fault] = self._random.choices([*self.rates, ""], [*self.rates.values(), 1 - sum(self.rates.values())])
             self.counts[fault] += 1
             return fault
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of connections that clients close."""
 
 
 class _Passing(StreamRequestHandler):

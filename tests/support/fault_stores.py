@@ -9,7 +9,7 @@ from zlib import crc32
 import numpy as np
 from store_damage import flip
 from store_writing import SkippedText, write_items, write_skipped
-from synthetic import Synthetic, synthetic_store
+from synthetic import Synthetic, synthetic_items, synthetic_store
 
 from embstore import Store
 from embstore.base.errors import EmbstoreError
@@ -64,11 +64,11 @@ def words(root: Path, texts: list[str] = WORDS, *, n_shards: int = 4, index: boo
     return TRUTH.add(
         synthetic_store(
             root,
-            texts=texts,
-            vectors=vectors,
+            n_shards=n_shards,
             dim=DIM,
             n_blocks=N_BLOCKS,
-            n_shards=n_shards,
+            texts=texts,
+            vectors=vectors,
             index=index,
             new_only=True,
         )
@@ -127,7 +127,7 @@ def build_damaged(root: Path) -> None:
     for path in (shards[0].path, shards[1].summary_path, sorted(paths.indexes("toy.word.last").glob("*.faiss"))[0]):
         flip(path, bits=8)
     (paths.items / LEFT_BEHIND).write_bytes(b"left")
-    write_items(paths, words_items()[:3])
+    write_items(paths, synthetic_items("word", WORDS)[:3])
     [sentences] = [path for path in sorted(paths.items.iterdir()) if b"lends" in path.read_bytes()]
     sentences.write_bytes(sentences.read_bytes().replace(b"parquet-cpp", b"parquet-cpq"))  # its texts are intact
     (paths.root / "store.json").write_text("{}")
@@ -143,12 +143,6 @@ def merge(root: Path) -> None:
 
 def repair(root: Path) -> None:
     Store(root).repair()
-
-
-def words_items() -> tuple:
-    from synthetic import synthetic_items
-
-    return synthetic_items("word", WORDS)
 
 
 def copy(source: Path, target: Path) -> Path:

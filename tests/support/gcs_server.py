@@ -7,13 +7,10 @@ This is no server of Google's: it shows what obstore sends for it, and that all 
 import http.client
 import json
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from urllib.parse import quote, unquote
 
 from buckets import KEY
+from local_server import LocalHandler, LocalServer
 from object_servers import host_and_port, new_bucket
 
 TOKEN = "ya29.example-of-a-token"
@@ -22,19 +19,16 @@ _CONDITION = "x-goog-if-generation-match"
 _PASSED = ("etag", "last-modified", "content-range", "content-type")
 
 
-class GoogleServer(ThreadingHTTPServer):
+class GoogleServer(LocalServer):
     """A server whose buckets are those of a server of S3's interface.
 
     Attributes:
         n_conditional: number of the requests that must not replace an object.
     """
 
-    daemon_threads = True
-
     def __init__(self, endpoint: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Passing)
-        self.upstream, self.endpoint = endpoint, f"http://127.0.0.1:{self.server_port}"
-        self.n_conditional = 0
+        super().__init__(_Passing)
+        self.upstream, self.n_conditional = endpoint, 0
 
     def new_url(self) -> str:
         """Return the URL of a store in a new bucket."""
@@ -43,16 +37,15 @@ class GoogleServer(ThreadingHTTPServer):
     @property
     def options(self) -> dict[str, str]:
         """Options of a client: a service account that names the server in the place of Google's."""
-        key = {"gcs_base_url": self.endpoint, "disable_oauth": True, "client_email": "", "private_key": TOKEN,
+        key = {"gcs_base_url": self.url, "disable_oauth": True, "client_email": "", "private_key": TOKEN,
                "private_key_id": ""}  # fmt: skip
         return {"service_account_key": json.dumps(key), "allow_http": "true"}
 
 
-class _Passing(BaseHTTPRequestHandler):
-    server: GoogleServer
-    protocol_version, disable_nagle_algorithm = "HTTP/1.1", True
+class _Passing(LocalHandler):
+    disable_nagle_algorithm = True
 
-    def _pass_on(self) -> None:
+    def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         headers = {name: self.headers[name] for name in ("range", "content-type") if name in self.headers}
         if self.headers.get(_CONDITION) == "0":
@@ -60,16 +53,10 @@ class _Passing(BaseHTTPRequestHandler):
             headers["if-none-match"] = "*"
         is_missing = self.command == "DELETE" and self._ask("HEAD", b"", {})[0] == 404
         status, found, data = self._ask(self.command, body, headers)
-        self.send_response(404 if is_missing else status)
-        for name in _PASSED:
-            if name in found:
-                self.send_header(name, found[name])
-        self.send_header("x-goog-generation", str(secrets.randbits(40)))
-        self.send_header("content-length", found["content-length"] if self.command == "HEAD" else str(len(data)))
-        self.end_headers()
-        self.wfile.write(b"" if self.command == "HEAD" else data)
-
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass_on  # noqa: N815
+        passed = {name: found[name] for name in _PASSED if name in found}
+        size = found["content-length"] if self.command == "HEAD" else str(len(data))
+        passed |= {"x-goog-generation": str(secrets.randbits(40)), "Content-Length": size}
+        self.reply(404 if is_missing else status, data, passed)
 
     def _ask(self, method: str, body: bytes, headers: dict[str, str]) -> tuple[int, http.client.HTTPMessage, bytes]:
         connection = http.client.HTTPConnection(*host_and_port(self.server.upstream))
@@ -81,17 +68,3 @@ class _Passing(BaseHTTPRequestHandler):
             return reply.status, reply.headers, reply.read()
         finally:
             connection.close()
-
-    def log_message(self, *_: object) -> None:
-        """Print nothing."""
-
-
-@contextmanager
-def google_server(endpoint: str) -> Iterator[GoogleServer]:
-    """Serve the buckets of a server of S3's interface as Google does, within the context."""
-    with GoogleServer(endpoint) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield server
-        finally:
-            server.shutdown()

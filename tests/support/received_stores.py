@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from hanging import cpu_limit
+from store_damage import full_store
 from synthetic import synthetic_store
-from tampered_stores import make_template
 
 SECONDS = 10.0
 
@@ -23,7 +23,8 @@ def limit() -> AbstractContextManager[None]:
 
 def make_folder(folder: Path) -> None:
     """Make the store to tamper with, another one, and files that neither may touch."""
-    make_template(folder / "store")
+    full_store(folder / "store")
+    (folder / "store" / "damaged" / "items").mkdir(parents=True)
     synthetic_store(folder / "other", n=25, dim=6, n_blocks=1)
     victim = folder / "victim"
     (victim / "space=x").mkdir(parents=True)

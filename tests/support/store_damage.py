@@ -59,6 +59,12 @@ def files_of(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
 
 
+def committed(root: Path) -> dict[str, bytes]:
+    """The content of what a store is made of, by path: without locks, manifests and answers."""
+    own = {path: path.relative_to(root).as_posix() for path in files_of(root)}
+    return {key: path.read_bytes() for path, key in own.items() if not key.startswith((".", "manifest", "answers/"))}
+
+
 def snapshot(root: Path) -> dict[str, tuple[str, int]]:
     """Every file below a folder, hidden ones too: its hash and the time of its last change."""
     return {

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from store_damage import KINDS, full_store
+from store_damage import KINDS
 
 from embstore.base import atomic, checksum
 from embstore.base.documents import MAX_BYTES
@@ -50,12 +50,6 @@ class Tampering:
     tamper: Callable[[Path], Path]
     refused: str = MENDED
     sound: bool = False
-
-
-def make_template(root: Path) -> None:
-    """A store with a file of every kind, and locks too."""
-    full_store(root)
-    (root / "damaged" / "items").mkdir(parents=True)
 
 
 def seal(path: Path, document: dict[str, Any]) -> Path:
