@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from hanging import HUNG_SECONDS
-from store_damage import snapshot
+from store_damage import flipped, snapshot
 from synthetic import Synthetic, synthetic_store
 
 from embstore.base.errors import DamagedError, QueryError, StoreError, UsageError
@@ -376,6 +376,20 @@ def test_a_file_that_the_system_does_not_open_is_no_damage(made: Synthetic, monk
             store.sql("SELECT sum(vector[1]) FROM embeddings").fetchall()
     assert not isinstance(caught.value, DamagedError)
     assert store.sql("SELECT count(*) FROM embeddings").fetchall() == [(36,)]
+
+
+def test_a_shard_whose_footer_is_damaged_is_damage(tmp_path: Path) -> None:
+    made = synthetic_store(tmp_path / "store", n=6, dim=3, n_blocks=1, index=False)
+    shard, refused = made.shard_files[0], []
+    data = shard.read_bytes()
+    for bit in range(8 * (len(data) - 2_000), 8 * len(data), 67):
+        shard.write_bytes(flipped(data, bit))
+        try:
+            made.store.sql("SELECT * FROM embeddings").fetchall()
+        except DamagedError as error:
+            refused.append(str(error))
+    assert len(refused) > 20
+    assert all(shard.name in message and "verify" in message for message in refused)
 
 
 def test_sessions_of_one_sandbox_share_its_views_and_nothing_else(made: Synthetic) -> None:

@@ -262,8 +262,9 @@ class Sandbox:
                 f"{gone} has gone since the store was opened: its rows are in other files now, or its space was "
                 "removed. Run the query again; if it is still missing, run ⦃embstore verify⦄."
             )
-        if files and (view or isinstance(error, duckdb.IOException)):
-            return self._store.reader.query_error(error, files)
+        of_reading = type(error) in (duckdb.Error, duckdb.IOException) or "in parquet read" in str(error)
+        if of_reading or (files and (view or isinstance(error, duckdb.InvalidInputException))):
+            return self._store.reader.query_error(error, files or [*self._names])
         missing = None if columns else re.search(r'Referenced column "(.+?)" not found', str(error))
         if missing and (missing[1] in self._store.columns.types or missing[1] in BUILT_IN):
             holder = "columns" if missing[1] in self._store.columns.types else "built_in"
@@ -296,6 +297,8 @@ class Session:
                     f"this SQL took longer than its limit of {self._limits.timeout:g} s. Select less, or give a larger "
                     "limit by ⦃timeout⦄."
                 ) from error
+            if isinstance(error, RuntimeError) and "nanobind" in str(error):  # its message is not Unicode text
+                raise self._sandbox.user_error(duckdb.Error("invalid data"), self._columns) from error
             if isinstance(error, duckdb.Error):
                 raise self._sandbox.user_error(error, self._columns) from error
             raise
