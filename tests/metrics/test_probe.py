@@ -124,7 +124,7 @@ def test_labels_that_say_little(codes: list[int], more: dict[str, Any], reason: 
 
 
 def test_a_store_is_probed_by_the_name_of_a_column(make_store: Make) -> None:
-    made = make_store(n=60, dim=4, n_blocks=1)
+    made = make_store(n=60, dim=4, n_blocks=1, index=False)
     columns = {"pos": ["N" if number % 3 else None for number in range(60)], "lemma": [n // 4 for n in range(60)]}
     write_columns(made, columns | {"kind": ["AB"[number % 2] for number in range(60)], "freq": [*range(60)]})
     table = made.store.query("probe", label="kind", group="lemma", control=False, versus="best")
@@ -136,7 +136,7 @@ def test_a_store_is_probed_by_the_name_of_a_column(make_store: Make) -> None:
 
 
 def test_the_table_and_its_notes_say_which_control_was_used(make_store: Make) -> None:
-    made = make_store(n=60, dim=4, n_blocks=1)
+    made = make_store(n=60, dim=4, n_blocks=1, index=False)
     lemma = [number // 4 for number in range(60)]
     write_columns(made, {"kind": ["AB"[number % 2] for number in range(60)], "lemma": lemma})
     plain = made.store.query("probe", label="kind", layers=0)
@@ -153,7 +153,7 @@ def test_the_table_and_its_notes_say_which_control_was_used(make_store: Make) ->
 
 def test_r2_of_layers_is_compared_on_the_same_items(make_store: Make) -> None:
     x = np.random.default_rng(7).normal(size=(2, 80, 4)).astype(np.float32)
-    made = make_store(n=80, dim=4, n_blocks=1, top_form=None, vectors=x)
+    made = make_store(n=80, dim=4, n_blocks=1, top_form=None, vectors=x, index=False)
     write_columns(made, {"freq": x[1, :, 0].astype(float).tolist()})
     table = made.store.query("probe", label="freq", versus="0")
     first, second = table.rows
