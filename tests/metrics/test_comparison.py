@@ -277,22 +277,14 @@ def test_zero_vectors_are_left_out_of_what_needs_directions() -> None:
     layers = [rng.normal(size=(20, 6)) for _ in range(3)]
     layers[0][[3, 5]], layers[1][[5, 11]] = 0, 0
     data = [Arrays(x[:8], x[8:]) for x in layers]
-    for correlation in ("pearson", "spearman"):
-        rows = rsa(data, None, np.arange(20), correlation=correlation)
+    cases: list[tuple[Any, dict[str, Any]]] = [(rsa, {}), (rsa, {"correlation": "spearman"}), (overlap, {"k": 3})]
+    for metric, options in cases:
+        rows = metric(data, None, np.arange(20), **options)
+        assert [row["n_zero"] for row in rows] == [2, 3, 2, 3, 2, 2, 2, 2, 0]
         for place, row in enumerate(rows):
             x, y = layers[place // 3], layers[place % 3]
             kept = x.any(axis=1) & y.any(axis=1)
-            function = {"pearson": lambda a, b: np.corrcoef(a, b)[0, 1], "spearman": lambda a, b: spearmanr(a, b)[0]}
-            assert row["rsa"] == close(function[correlation](*triangles(x[kept], y[kept])))
-            assert (row["n"], row["n_zero"]) == (kept.sum(), 20 - kept.sum())
-    rows = overlap(data, None, np.arange(20), k=3)
-    assert [row["n_zero"] for row in rows] == [2, 3, 2, 3, 2, 2, 2, 2, 0]
-    for place, row in enumerate(rows):
-        x, y = layers[place // 3], layers[place % 3]
-        kept = x.any(axis=1) & y.any(axis=1)
-        pairs = list(zip(neighbour_sets(x[kept], 3), neighbour_sets(y[kept], 3), strict=True))
-        assert row["overlap"] == close(np.mean([len(single_row & other) / 3 for single_row, other in pairs]))
-        assert row["chance"] == close(3 / (kept.sum() - 1))
+            assert row == pytest.approx(single_row(metric, x[kept], y[kept], **options) | {"n_zero": row["n_zero"]})
     found = cka(data, None, np.arange(20))
     assert [row["n"] for row in found] == [20] * 9  # a zero vector is a point like any other
     assert found[1]["cka"] == close(gram_cka(layers[0], layers[1]))
