@@ -21,6 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
+try:
+    from importlib.metadata import PackageNotFoundError, version
+except ImportError:  # before Python 3.8; numba brings it
+    from importlib_metadata import PackageNotFoundError, version
+
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 VECTORS, NUMBERS = GOLDEN / "audit.npz", GOLDEN / "audit.json"
 LAYERS = (0, 6)
@@ -152,30 +157,15 @@ PACKAGES = {
 }
 
 
-def version_of(package):
-    """Return the version of an installed package; None where it is not installed."""
-    try:
-        from importlib.metadata import PackageNotFoundError, version
-    except ImportError:
-        from pkg_resources import DistributionNotFound as PackageNotFoundError
-        from pkg_resources import get_distribution
-
-        def version(name):
-            return get_distribution(name).version
-
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def make_numbers():
     """Renew the entries of the packages that this environment has."""
     numbers = json.loads(NUMBERS.read_text("utf-8")) if NUMBERS.exists() else {}
     for name, function in PACKAGES.items():
-        found = version_of(name)
-        if found is not None:
-            numbers[name] = {"version": found, "numpy": np.__version__, "found": function()}
+        try:
+            numbers[name] = {"version": version(name), "numpy": np.__version__}
+        except PackageNotFoundError:
+            continue
+        numbers[name]["found"] = function()
     NUMBERS.write_text(json.dumps(numbers, indent=2, sort_keys=True) + "\n", "utf-8")
 
 

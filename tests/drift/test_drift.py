@@ -6,16 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 from embstore.base.errors import NotStoredError, QueryError, UnknownNameError, UsageError
 from embstore.base.progress import Progress, observing
-from embstore.drift.measure import Neighbourhoods, overlaps, turnovers
 from embstore.index import exact_knn
-from embstore.index.exact_knn import neighbours_of_rows
 from embstore.storage.files import names
 
 Make = Callable[..., Synthetic]
@@ -312,39 +308,6 @@ def test_drift_is_cited(made: Synthetic) -> None:
         assert "Simple, Interpretable and Stable Method for Detecting Words with Usage Change" in text
         assert "Cultural Shift or Linguistic Drift" in text
         assert not [note for note in found.notes if "drift" in note]
-
-
-def clouds(seed: int, n: int, dim: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(n, dim)) + 0.3
-
-
-def change(first: np.ndarray, second: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    rows = np.arange(len(first))
-    no_ties = np.zeros(len(rows), np.bool_)
-    near = [Neighbourhoods(*neighbours_of_rows(vectors, rows, k), no_ties, no_ties) for vectors in (first, second)]
-    return overlaps(*near), turnovers(*near, (first, second), rows)
-
-
-@settings(max_examples=30)
-@given(st.integers(0, 10_000), st.integers(5, 30), st.integers(2, 8), st.integers(1, 4))
-@pytest.mark.slow
-def test_rotation_scale_and_order_change_nothing(seed: int, n: int, dim: int, k: int) -> None:
-    first, second = clouds(seed, n, dim), clouds(seed + 1, n, dim + 1)
-    overlap, turnover = change(first, second, k)
-    rng = np.random.default_rng(seed)
-    rotation = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
-    lengths = rng.uniform(0.1, 10, size=(n, 1))
-    for others in ((first @ rotation * lengths, second * 1e3), (second, first)):
-        found = change(*others, k)
-        np.testing.assert_array_equal(found[0], overlap)
-        np.testing.assert_allclose(found[1], turnover, atol=1e-9)
-    order = rng.permutation(n)
-    found = change(first[order], second[order], k)
-    np.testing.assert_array_equal(found[0], overlap[order])
-    np.testing.assert_allclose(found[1], turnover[order], atol=1e-9)
-    for row in range(n):
-        assert (overlap[row], turnover[row]) == pytest.approx(brute(first, second, row, k), abs=1e-9)
-    assert ((turnover >= 0) & (turnover <= 2)).all()
 
 
 def test_progress_and_memory(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:

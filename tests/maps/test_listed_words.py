@@ -26,13 +26,13 @@ SENTENCES = ("the bank of the river", "the bank lends money", "a river of money"
 
 @pytest.fixture
 def made(make_store: Make) -> Synthetic:
-    return make_store(n=N, n_blocks=2, top_form=None)
+    return make_store(n=N, n_blocks=2, top_form=None, index=False)
 
 
 @pytest.fixture
 def alone(make_store: Make, made: Synthetic) -> Synthetic:
     """The same vectors of the listed words, in a store of their own."""
-    return make_store("alone", texts=LIST, n_blocks=2, top_form=None, vectors=made.vectors[:, KEPT])
+    return make_store("alone", texts=LIST, n_blocks=2, top_form=None, vectors=made.vectors[:, KEPT], index=False)
 
 
 def without(table: Any, *names: str) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Maps of layers: their positions, the neighbours that they keep, and which stored maps are used."""
 
 import errno
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,7 +34,7 @@ def clusters(n: int = 60, layers: int = 3, dim: int = 8, seed: int = 0) -> np.nd
 
 @pytest.fixture
 def made(make_store: Make) -> Synthetic:
-    return make_store(n=60, n_blocks=2, top_form=None, vectors=clusters())
+    return make_store(n=60, n_blocks=2, top_form=None, vectors=clusters(), index=False)
 
 
 def in_id_order(made: Synthetic, layer: int) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +74,7 @@ def test_kept_is_the_share_of_brute_force(made: Synthetic, method: str) -> None:
 
 
 def test_tsne_keeps_more_than_chance_and_than_pca(make_store: Make) -> None:
-    made = make_store(n=200, dim=20, n_blocks=1, top_form=None, vectors=clusters(200, 2, 20))
+    made = make_store(n=200, dim=20, n_blocks=1, top_form=None, vectors=clusters(200, 2, 20), index=False)
     pca, found = (np.array(made.store.map(method=method)["kept"]) for method in METHODS)
     assert (found > pca).all()
     assert (found > 5 * 10 / 199).all(), "random lists share 10 of 199"
@@ -109,18 +108,6 @@ def test_pca_has_axes_that_all_layers_share(made: Synthetic) -> None:
     _, alone = made.store.map_points(made.space, 1, layers=1)
     _, with_0 = made.store.map_points(made.space, 1, layers="0-1")
     assert not np.allclose(alone, with_0, atol=1e-3), "the axes are those of the layers that are mapped together"
-
-
-def test_pca_ignores_lengths_and_rotations(make_store: Make) -> None:
-    vectors = clusters()
-    rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(8, 8)))[0]
-    lengths = np.random.default_rng(2).uniform(0.1, 10, size=(60, 1))
-    arguments = {"n": 60, "n_blocks": 2, "top_form": None}
-    plain = make_store("plain", vectors=vectors, **arguments).store
-    turned = make_store("turned", vectors=vectors @ rotation * lengths, **arguments).store
-    for layer in range(3):
-        points, other = (store.map_points("toy.word.last", layer)[1] for store in (plain, turned))
-        np.testing.assert_allclose(np.abs(points), np.abs(other), atol=1e-4)  # signs are those of the components
 
 
 def test_a_layer_of_tsne_starts_from_the_one_below(make_store: Make) -> None:
@@ -170,46 +157,9 @@ def test_an_interrupted_call_goes_on_after_the_last_layer(made: Synthetic, tmp_p
     assert [name[:8] for name in files_of(made.root)] == ["layer=00", "layer=01"]
     assert not list((made.root / "maps").rglob(".*.tmp"))
     assert made.store.map(method="tsne")["did"] == ["found", "found", "made"]
-    whole = synthetic_store(tmp_path / "whole", n=60, n_blocks=2, top_form=None, vectors=clusters())
+    whole = synthetic_store(tmp_path / "whole", n=60, n_blocks=2, top_form=None, vectors=clusters(), index=False)
     whole.store.map(method="tsne")
     assert files_of(made.root) == files_of(whole.root)
-
-
-_KILLED = """
-import os, signal, sys
-from embstore import Store
-from embstore.base import disk
-
-def kill():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def observe(progress):
-    if moment == "iterations" and progress.done == 1 and progress.share > 1.4 / 3:
-        kill()
-
-def watch(operation, path, _source):
-    if moment == "rename" and operation == "replace" and path.name.startswith("layer=01-"):
-        kill()
-
-root, method, moment = sys.argv[1:]
-with disk.watched(watch):
-    Store(root).map(method=method, observe=observe)
-"""
-
-
-@pytest.mark.parametrize(("method", "moment"), [("tsne", "iterations"), ("pca", "rename")])
-def test_a_killed_call_loses_no_finished_layer(made: Synthetic, tmp_path: Path, method: str, moment: str) -> None:
-    killed = subprocess.run([sys.executable, "-c", _KILLED, str(made.root), method, moment], check=False)
-    assert killed.returncode == -signal.SIGKILL
-    whole = synthetic_store(tmp_path / "whole", n=60, n_blocks=2, top_form=None, vectors=clusters())
-    whole.store.map(method=method)
-    expected = files_of(whole.root)
-    assert files_of(made.root) == {name: data for name, data in expected.items() if name.startswith("layer=00")}
-    assert made.store.map(method=method)["did"] == ["found", "made", "made"]
-    assert files_of(made.root) == expected
-    assert made.store.verify().ok
-    made.store.repair()
-    assert {path.name for path in (made.root / "maps").rglob("*") if path.is_file()} == {*expected}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -6,20 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 from kept_columns import write_columns
-from metric_data import Arrays
+from metric_data import Arrays, words
 from scipy.spatial.distance import cosine
 from scipy.stats import spearmanr
 from synthetic import Synthetic
 
 from embstore.base.errors import UsageError
 from embstore.metrics.axis import axis
-from embstore.metrics.data import Words
 
 X = np.random.default_rng(0).normal(size=(30, 5)) + 0.5
-
-
-def words(*numbers: int) -> Words:
-    return Words(np.array(numbers), tuple(f"w{number}" for number in numbers))
 
 
 def scores(x: np.ndarray, **arguments: Any) -> dict[int, float]:
@@ -63,7 +58,7 @@ def test_words_and_vectors_that_are_missing() -> None:
     x = X.copy()
     x[5] = 0
     [row] = axis(Arrays(x), positive=words(3), negative=words(5))
-    assert row["reason"] == "no vector, or a zero vector, of w5 (missing: error)"
+    assert row["reason"] == "no vector, or a zero vector, of word5 (missing: error)"
     [row] = axis(Arrays(x), positive=words(3), negative=words(5), missing="skip")
     assert row["reason"] == "a pole has no word left"
     rows = axis(Arrays(x), positive=words(3, 99), negative=words(4, 5), missing="skip")

@@ -1,11 +1,10 @@
 """Levels by chance in closed form, against all 5,040 ways to shuffle seven items."""
 
 from itertools import permutations
-from typing import Any
 
 import numpy as np
 import pytest
-from metric_data import Arrays
+from metric_data import Arrays, single_row
 
 from embstore.metrics.comparison import cka, overlap, rsa
 from embstore.metrics.data import ItemLabels
@@ -14,11 +13,6 @@ from embstore.metrics.labels import knn
 from embstore.metrics.predictivity import predictivity
 
 ORDERS = np.array([*permutations(range(7))])
-
-
-def single_row(metric: Any, x: np.ndarray, y: np.ndarray, **settings: Any) -> dict[str, Any]:
-    [row] = metric([Arrays(x)], [Arrays(y)], np.arange(len(x)), **settings)
-    return dict(row)
 
 
 def centred_gram(x: np.ndarray) -> np.ndarray:

@@ -84,6 +84,15 @@ def test_dependent_correlations(correlations: Any, williams: float, steiger: flo
     assert (williams_test(*swapped)[0], steiger_test(*swapped)[0]) == pytest.approx((-t, -z))
 
 
+@pytest.mark.parametrize("test", [williams_test, steiger_test])
+def test_negative_correlations_keep_their_sign_and_equal_scores_have_no_test(test: Any) -> None:
+    """Both of the other sign: the difference too, where nlpstats takes absolute values."""
+    statistic, p = test(0.4, 0.5, 0.1, 103)
+    assert test(-0.4, -0.5, 0.1, 103) == (pytest.approx(-statistic), pytest.approx(p))
+    assert test(-0.4, 0.5, 0.1, 103)[1] < 1e-6
+    assert np.isnan(test(0.4, 0.4, 1.0, 50)).all()
+
+
 def test_equal_scores_are_equal_whatever_their_rounding() -> None:
     """Of few units many resamples differ as the layers do, or not at all; processors round these otherwise."""
     rng = np.random.default_rng(0)
@@ -109,7 +118,7 @@ def equal_layers(n_layers: int, n: int, rng: np.random.Generator) -> np.ndarray:
     return values
 
 
-def bootstrap(x: np.ndarray, rng: np.random.Generator, resamples: int = 400) -> np.ndarray:
+def bootstrap(x: np.ndarray, rng: np.random.Generator, resamples: int = 200) -> np.ndarray:
     means: np.ndarray = x @ rng.multinomial(x.shape[1], np.full(x.shape[1], 1 / x.shape[1]), resamples).T / x.shape[1]
     return means
 
@@ -119,7 +128,7 @@ def test_where_nothing_differs_p_is_uniform_and_the_best_is_not_better() -> None
     rng = np.random.default_rng(0)
     p_values, covered, rejected, any_rejected = [], 0, 0, 0
     for _ in range(1000):
-        x = equal_layers(13, 120, rng)
+        x = equal_layers(13, 60, rng)
         resampled = bootstrap(x, rng)
         one = compare_resamples(x.mean(axis=1), resampled, 0)[1]
         p_values.append(one.p)

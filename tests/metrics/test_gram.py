@@ -25,8 +25,6 @@ from embstore.metrics.comparison import (
 )
 from embstore.metrics.numerics import layer_pairs
 from embstore.metrics.numerics.layer_pairs import Pair, gram_forms, normalise, prefers_gram, reduce_pairs
-from embstore.metrics.transforms import fit, parse_transforms
-from embstore.query.layer_data import TransformedLayer
 
 PAIR: list[Pair] = [(0, 0), (0, 1), (1, 1)]
 
@@ -94,24 +92,6 @@ def test_both_routes_give_the_same_number(name: str, data: st.DataObject) -> Non
         assume(len(vectors[0]) >= 3)
     assume(max(conditioning(name, each) for each in vectors) < 1e3)
     products, matrices = by_both_routes(name, [Arrays(each) for each in vectors], len(vectors[0]))
-    assert products is not None
-    assert matrices == pytest.approx(products, rel=1e-12, abs=1e-12)
-
-
-@CASES
-@pytest.mark.parametrize(
-    "transforms", [("center",), ("standardize",), ("abtt:2",), ("whiten",), ("drop:0,3", "center")]
-)
-def test_both_routes_give_the_same_number_after_a_transform(name: str, transforms: tuple[str, ...]) -> None:
-    rng = np.random.default_rng(7)
-    x = rng.normal(size=(60, 12)).astype(np.float32) + 1
-    y = (x @ rng.normal(size=(12, 9)) + rng.normal(size=(60, 9))).astype(np.float32)
-    x[20:25], y[20:25] = x[20], y[20]
-    layers: list[LayerData] = []
-    for vectors in (x, y):
-        fitted = fit(Arrays(vectors), parse_transforms(transforms))
-        layers.append(TransformedLayer(Arrays(vectors), fitted, fitted.columns))
-    products, matrices = by_both_routes(name, layers, 60)
     assert products is not None
     assert matrices == pytest.approx(products, rel=1e-12, abs=1e-12)
 

@@ -57,14 +57,6 @@ def test_the_nearest_of_equally_frequent_labels_wins() -> None:
     assert row["accuracy"] == np.mean(np.array(votes) == [1, 1, 2, 2, 1, 0])
 
 
-def test_chance_is_the_mean_over_shuffled_labels(three: tuple[np.ndarray, np.ndarray]) -> None:
-    x, codes = three
-    rng = np.random.default_rng(1)
-    rows = [knn(Arrays(x), labels=labelled(rng.permutation(codes)), k=4) for _ in range(200)]
-    shares = [row["label_share"] for row in rows]
-    assert abs(np.mean(shares) - rows[0]["chance"]) < 4 * np.std(shares) / np.sqrt(200)
-
-
 def test_items_without_a_label_and_zero_vectors_are_left_out(three: tuple[np.ndarray, np.ndarray]) -> None:
     x, codes = three
     x = x.copy()
@@ -107,7 +99,7 @@ def test_too_many_neighbours_are_refused_in_words() -> None:
 
 @pytest.fixture
 def made(make_store: Make) -> Synthetic:
-    made = make_store(n=60, dim=6)
+    made = make_store(n=60, dim=6, index=False)
     columns = {
         "pos": [None if number % 10 == 9 else "NOUN" if number % 2 else "VERB" for number in range(60)],
         "long": [number % 3 == 0 for number in range(60)],
@@ -148,7 +140,7 @@ def test_a_store_is_asked_by_the_name_of_a_column(made: Synthetic) -> None:
     ],
 )
 def test_labels_that_cannot_be(make_store: Make, error: type[Exception], text: str, asked: dict[str, Any]) -> None:
-    made = make_store(n=1001, dim=2)
+    made = make_store(n=1001, dim=2, index=False)
     write_columns(made, {"pos": ["X"] * 1001, "freq": [0.5] * 1001})
     with pytest.raises(error) as caught:
         made.store.query("knn", **asked)

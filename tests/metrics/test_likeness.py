@@ -1,13 +1,12 @@
 """Procrustes, predictivity, CKNNA and information imbalance against scipy, scikit-learn and their definitions."""
 
-from math import pi
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_data import Arrays
+from metric_data import Arrays, single_row
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.distance import cdist
 from scipy.stats import ortho_group
@@ -21,11 +20,6 @@ from embstore.metrics.predictivity import _STRENGTHS, predictivity
 from embstore.metrics.procrustes import procrustes
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
-
-
-def single_row(metric: Any, x: Matrix, y: Matrix, **settings: Any) -> dict[str, Any]:
-    [row] = metric([Arrays(x)], [Arrays(y)], np.arange(len(x)), **settings)
-    return dict(row)
 
 
 @st.composite
@@ -64,15 +58,6 @@ def test_angles_near_zero_keep_their_digits() -> None:
     assert single_row(procrustes, turned, x)["procrustes"] < 1e-14
 
 
-def test_procrustes_is_a_metric_that_rotation_scale_and_shift_do_not_change() -> None:
-    rng = np.random.default_rng(2)
-    x, y, z = (rng.normal(size=(50, dim)) for dim in (6, 9, 4))
-    a, b, c = (single_row(procrustes, *pair)["procrustes"] for pair in ((x, y), (y, z), (x, z)))
-    assert c <= a + b
-    assert 0 < a < pi / 2
-    assert single_row(procrustes, x @ ortho_group(6, seed=3).rvs() * 7 - 2, y)["procrustes"] == close(a)
-
-
 def plain_imbalance(x: Matrix, y: Matrix, k: int, distance: str) -> float:
     a, b = cdist(x, x, distance), cdist(y, y, distance)  # type: ignore[call-overload]
     np.fill_diagonal(a, np.inf), np.fill_diagonal(b, np.inf)
@@ -92,15 +77,12 @@ def test_imbalance_is_the_mean_rank(distance: str, layers: tuple[Matrix, Matrix]
     assert (row["chance"], row["n"], row["reason"]) == (1, len(layers[0]), None)
 
 
-def test_imbalance_by_chance_is_one() -> None:
-    """The mean over shuffled items is 1, and duplicates are ordered by id in both layers."""
-    rng = np.random.default_rng(4)
-    x, y = rng.normal(size=(2, 40, 3))
-    shuffled = [single_row(imbalance, x, y[rng.permutation(40)])["imbalance"] for _ in range(300)]
-    assert abs(np.mean(shuffled) - 1) < 4 * np.std(shuffled) / np.sqrt(300)
+def test_imbalance_of_duplicates_and_of_too_few_items() -> None:
+    """Duplicates are ordered by id in both layers."""
+    x = np.random.default_rng(4).normal(size=(40, 3))
     copies = np.repeat(x[:10], 3, axis=0)
     assert single_row(imbalance, copies, copies)["imbalance"] == close(2 / 30)
-    assert single_row(imbalance, x[:3], y[:3], k=3)["reason"] == "3 neighbours of 2 other items: take a smaller k"
+    assert single_row(imbalance, x[:3], x[3:6], k=3)["reason"] == "3 neighbours of 2 other items: take a smaller k"
 
 
 def plain_cknna(x: Matrix, y: Matrix, k: int) -> float:
@@ -171,14 +153,6 @@ def test_predictivity_is_that_of_scikit_learn(n: int, dim: int, dim_2: int, n_gr
     assert row["chance"] == min(dim, n - 1) / (n - 1)
     turned = single_row(predictivity, x @ ortho_group(dim, seed=7).rvs() * 4 + 1, y * 2 - 9, groups=groups)
     assert turned["r2"] == close(row["r2"])
-
-
-def test_in_sample_predictivity_by_chance_is_the_rank() -> None:
-    rng = np.random.default_rng(8)
-    x, y = rng.normal(size=(30, 4)), rng.normal(size=(30, 3))
-    rows = [single_row(predictivity, x, y[rng.permutation(30)]) for _ in range(200)]
-    assert np.mean([row["r2_in_sample"] for row in rows]) == pytest.approx(4 / 29, abs=0.015)
-    assert np.mean([row["r2"] for row in rows]) < 0.01, "left-out items are not predicted by chance"
 
 
 @pytest.mark.parametrize("metric", [procrustes, predictivity])

@@ -24,13 +24,13 @@ OWN = Metric(
 
 
 def test_a_built_in_metric_may_be_given_by_name_or_as_an_object(make_store) -> None:
-    store = make_store(n=20).store
+    store = make_store(n=20, index=False).store
     assert store.query(METRICS["norms"]).to_pylist() == store.query("norms").to_pylist()
     assert str(Store.explain(METRICS["norms"])) == str(Store.explain("norms"))
 
 
 def test_an_own_metric_is_computed_explained_and_not_stored(make_store, tmp_path: Path) -> None:
-    made = make_store(n=20)
+    made = make_store(n=20, index=False)
     table = made.store.query(OWN, layers="0,1", power=2)
     for row in table:
         norms = np.linalg.norm(made.vectors[row["layer"]].astype(np.float64), axis=1)
@@ -38,7 +38,7 @@ def test_an_own_metric_is_computed_explained_and_not_stored(make_store, tmp_path
         assert (row["n"], row["power"]) == (20, 2.0)
     assert not [*made.root.glob("answers/*")]
     assert "median ‖x‖" in str(Store.explain(OWN))
-    make_store("other", n=5)
+    make_store("other", n=5, index=False)
     both = Stores([made.root, tmp_path / "other"]).query(OWN, layers=0)
     assert both["n"] == [20, 5]
 
@@ -55,4 +55,4 @@ def test_an_own_metric_is_computed_explained_and_not_stored(make_store, tmp_path
 )
 def test_what_is_no_metric_is_refused(make_store, metric: Any, reason: str) -> None:
     with pytest.raises(PluginError, match=reason):
-        make_store(n=5).store.query(metric)
+        make_store(n=5, index=False).store.query(metric)

@@ -13,7 +13,7 @@ from embstore import Store
 from embstore import metrics as table
 from embstore.base.errors import UnknownNameError
 from embstore.base.space import Unit
-from embstore.metrics import METRICS, Column, Metric, NotComputable, Parameter, all_metrics, get_metric
+from embstore.metrics import METRICS, Column, Metric, NotComputable, Parameter, all_metrics
 from embstore.metrics.declaration import Need
 from embstore.metrics.explain import NEEDS, Explanation, flag_of, metavar_of
 from embstore.metrics.plugins import (
@@ -56,12 +56,6 @@ def test_the_table_names_the_metrics_that_each_family_declares() -> None:
         path.stem for path in Path(table.__file__).parent.glob("*.py") if "\nMETRICS = " in path.read_text("utf-8")
     }
     assert files == set(table._FAMILIES)
-
-
-def test_a_metric_is_found_by_its_name() -> None:
-    assert get_metric("norms") is METRICS["norms"]
-    with pytest.raises(UnknownNameError, match="unknown metric 'isoscor'"):
-        get_metric("isoscor")
 
 
 def test_the_reserved_options_are_those_that_all_metrics_have() -> None:
@@ -133,6 +127,8 @@ GOOD = Metric(
         ({"needs": "pairs", "parameters": METRICS["similarity"].parameters[:2], "function": lambda data, **more: {}},
          "it needs pairs, and so a column 'dataset' that is a key"),
         ({"function": "f"}, "its function must be callable, not a str"),
+        *((change, r"it has control characters in ")
+          for change in ({"help": "a\x1b[2Jb"}, {"citation": "\x9b"}, {"parameters": (Parameter("k", 1, "\x07"),)})),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_declaration_is_named(change: dict[str, Any], message: str) -> None:

@@ -89,7 +89,7 @@ def test_the_example_of_the_tutorial_is_a_metric_like_the_others(install: Instal
     points = project["project"]["entry-points"]["embstore.metrics"]
     assert project["tool"]["setuptools"]["py-modules"] == ["my_metrics"]
     install(files["my_metrics.py"], points, project["project"]["name"], project["project"]["version"])
-    made = make_store(n=30)
+    made = make_store(n=30, index=False)
 
     rows = made.store.query("norm-quantile", q=0.9, layers="0-1").to_pylist()
     assert [row["q"] for row in rows] == [0.9] * 2
@@ -173,7 +173,7 @@ def test_a_broken_plugin_is_named_with_its_error_and_breaks_nothing_else(
     install: Install, make_store, source: str, message: str
 ) -> None:
     own(install, source)
-    made = make_store()
+    made = make_store(n=5, index=False)
     with pytest.raises(PluginError) as error:
         get_metric("own")
     assert str(error.value).startswith("the metric 'own' of own-metrics 1.0 ")
@@ -228,7 +228,7 @@ def test_two_packages_cannot_have_a_metric_of_the_same_name(install: Install) ->
 )
 def test_a_plugin_that_fails_is_named(install: Install, make_store, source: str, message: str) -> None:
     own(install, f"OWN = declared(lambda data: {source})")
-    made = make_store()
+    made = make_store(n=5, index=False)
     with pytest.raises(PluginError) as error:
         made.store.query("own")
     text = re.sub(r" \(\S*own_metrics\.py, line \d+\)$", "", str(error.value))
@@ -266,7 +266,7 @@ def test_numpy_numbers_become_pythons_and_what_is_not_finite_becomes_null(
     OWN = declared(lambda data: {source})
     """,
     )
-    [found] = make_store(n=40).store.query("own", layers=0)
+    [found] = make_store(n=40, index=False).store.query("own", layers=0)
     assert {name: found[name] for name in row} == row
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
@@ -287,7 +287,7 @@ def test_a_plugin_may_give_several_rows_and_have_every_kind_of_option(install: I
     ))
     """,
     )
-    made = make_store()
+    made = make_store(n=5, index=False)
     call = ("query", "own", "--layer", "0", "--format", "json", "--store", made.root)
     assert [(row["word"], row["told"]) for row in json.loads(run(*call)[1])] == [
         ("a", "('a', 'b') 2 0.5 False True None"), ("b", "('a', 'b') 2 0.5 False True None")
@@ -314,7 +314,7 @@ def test_a_plugin_may_need_a_dataset(install: Install, make_store) -> None:
     )
     """,
     )
-    made = make_store(n=4)
+    made = make_store(n=4, index=False)
     left, right = made.ids[:2].tolist(), made.ids[2:].tolist()
     columns = {
         "item_id": left, "text": made.texts[:2], "item_id_2": right, "text_2": made.texts[2:], "score": [1.0, 3.5],
@@ -337,12 +337,11 @@ def test_an_error_of_embstore_passes_as_it_is(install: Install, make_store) -> N
     """,
     )
     with pytest.raises(EmbstoreError, match=r"^k and j exclude each other\.$"):
-        make_store().store.query("own")
+        make_store(n=5, index=False).store.query("own")
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("looks", ["query --help", "query own --help"])
-def test_packages_are_looked_up_only_where_they_are_asked_for(install: Install, make_store, looks: str) -> None:
+def test_packages_are_looked_up_only_where_they_are_asked_for(install: Install, make_store) -> None:
     """Of the commands, only the last one looks for packages."""
     folder = install("print('own_metrics is read')" + HEAD + WORKS, {"own": "own_metrics:OWN"})
     made = make_store()
@@ -353,7 +352,7 @@ def test_packages_are_looked_up_only_where_they_are_asked_for(install: Install, 
         "    print('looked:', 'embstore.metrics.plugins' in sys.modules)"
     )
     commands = ["query anisotropy", "query norms --help", "query norms --explain", "neighbours text1", "--help",
-                "build --help", looks]  # fmt: skip
+                "build --help", "query --help"]  # fmt: skip
     shown = subprocess.run(
         [sys.executable, "-c", code, *commands],
         env={**os.environ, "PYTHONPATH": str(folder), "EMBSTORE_STORE": str(made.root)},
@@ -400,7 +399,7 @@ def test_nothing_that_a_plugin_raises_breaks_the_others(
     install(HEAD + RAISES + source.format(error), {"own": "own_metrics:OWN"})
     install(HEAD + WORKS.replace("OWN =", "BESIDE =").replace("declared(", "declared(name='beside', function="),
             {"beside": "fine_metrics:BESIDE"}, package="fine-metrics")  # fmt: skip
-    made = make_store()
+    made = make_store(n=5, index=False)
     with pytest.raises(PluginError, match=f"the metric 'own' of own-metrics 1.0 .*{message}".replace(" .* ", " ")):
         made.store.query("own")
     assert run("query", "own", "--store", made.root)[0] == 2
@@ -418,17 +417,10 @@ def test_a_users_ctrl_c_in_a_plugin_ends_the_command(install: Install, make_stor
         install(stop + HEAD + WORKS, {"own": "own_metrics:OWN"})
     else:
         own(install, f"def function(data):\n    {stop}\nOWN = declared(function)")
-    store = make_store().store
+    store = make_store(n=5, index=False).store
     with pytest.raises(KeyboardInterrupt):
         store.query("own")
     assert signal.getsignal(signal.SIGINT) is before
-
-
-@pytest.mark.parametrize("field", ["help='a\\x1b[2Jb'", "citation='\\x9b'", "parameters=(Parameter('k', 1, '\\x07'),)"])
-def test_control_characters_of_a_plugin_are_refused_and_escaped(install: Install, field: str) -> None:
-    own(install, f"OWN = declared(lambda data: 1, {field})")
-    with pytest.raises(PluginError, match=r"it has control characters in .*\\x"):
-        get_metric("own")
 
 
 def test_the_control_characters_of_a_plugins_error_are_escaped(install: Install) -> None:
@@ -438,34 +430,19 @@ def test_the_control_characters_of_a_plugins_error_are_escaped(install: Install)
     assert "\x1b" not in shown
 
 
-def test_an_error_of_a_plugin_names_the_file_and_the_line(install: Install, make_store) -> None:
-    own(
-        install,
-        """
-        def inner(data):
-            return 1 / (data.dim - data.dim)
-
-        def failing(data):
-            return inner(data)
-
-        OWN = declared(failing)
-        """,
-    )
-    store = make_store().store
-    with pytest.raises(
-        PluginError, match=r"ZeroDivisionError: division by zero \(.*own_metrics\.py, line \d+\)"
-    ) as found:
-        store.query("own")
-    file, line = re.search(r"\((.*), line (\d+)\)", str(found.value)).groups()
-    assert Path(file).read_text().splitlines()[int(line) - 1].strip() == "return 1 / (data.dim - data.dim)"
-
-
 @pytest.mark.parametrize(
-    ("source", "text"), [("import no_such_module", "import no_such"), ("def (", "def ("), ("1 / 0", "1 / 0")]
-)
-def test_a_plugin_that_cannot_be_loaded_names_the_file_and_the_line(install: Install, source: str, text: str) -> None:
-    install(f"\n\n{source}\n", {"own": "own_metrics:OWN"})
+    ("source", "text"),
+    [
+        ("import no_such_module", "import no_such"),
+        ("def (", "def ("),
+        ("1 / 0", "1 / 0"),
+        ("def failing(data):\n    return 1 / (data.dim - data.dim)\nOWN = declared(lambda data: failing(data))",
+         "    return 1 /"),
+    ],
+)  # fmt: skip
+def test_an_error_of_a_plugin_names_the_file_and_the_line(install: Install, make_store, source: str, text: str) -> None:
+    own(install, f"\n\n{source}\n")
     with pytest.raises(PluginError) as found:
-        get_metric("own")
+        make_store(n=5, index=False).store.query("own")
     file, line = re.search(r"\((\S*own_metrics\.py), line (\d+)\)", str(found.value)).groups()
     assert Path(file).read_text().splitlines()[int(line) - 1].startswith(text)

@@ -62,7 +62,7 @@ def test_p_of_ties_is_never_too_small() -> None:
         assert np.mean(np.array(p_values) <= level) <= level + 3 * np.sqrt(level * (1 - level) / 1000)
 
 
-@pytest.mark.parametrize("statistic", ["spearman", "pearson", "mean"])
+@pytest.mark.parametrize("statistic", ["spearman", "pearson"])
 def test_differences_of_equal_layers_are_covered(statistic: Any) -> None:
     """Of 1,000 pairs of layers whose scores are equally good: coverage of 0, and p at most uniform at usual levels."""
     rng = np.random.default_rng(3)
@@ -70,9 +70,8 @@ def test_differences_of_equal_layers_are_covered(statistic: Any) -> None:
     for number in range(1000):
         gold = rng.normal(size=100)
         layers = [gold + rng.normal(size=100) for _ in range(2)]
-        given = None if statistic == "mean" else gold
-        scores = [Scores(units, values, statistic, given) for values in layers]
-        resampled = np.stack([each.resampled(400, number, by_word=False) for each in scores])
+        scores = [Scores(units, values, statistic, gold) for values in layers]
+        resampled = np.stack([each.resampled(200, number, by_word=False) for each in scores])
         found = compare_resamples(np.array([each.value for each in scores]), resampled, 0)[1]
         assert found.low is not None
         assert found.high is not None

@@ -1,7 +1,7 @@
 """Pictures of claims: marks of layers that do not differ, chance levels, dimension over scales, change over groups."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from datasets_written import write_pairs
 from kept_columns import write_columns
-from picture_boxes import faults, texts
+from picture_boxes import caption, faults, parts, texts
 from synthetic import Synthetic
 
 from embstore.base.table import Table, table
@@ -34,17 +34,6 @@ def result(metric: str, rows: list[dict[str, Any]], parameters: dict[str, Any] |
     return table(full, columns=list(full[0]), chart=declared.chart, types=declared.types)
 
 
-def parts(spec: Any) -> Iterator[dict[str, Any]]:
-    """Yield all parts of a specification that are objects."""
-    if isinstance(spec, dict):
-        yield spec
-        for value in spec.values():
-            yield from parts(value)
-    elif isinstance(spec, list):
-        for value in spec:
-            yield from parts(value)
-
-
 def data_of(figure: Figure) -> list[dict[str, Any]]:
     """Return the rows that the panels draw, without the labels at the ends of curves."""
     found = [row for part in parts(figure.spec) for row in part.get("data", {}).get("values", ())]
@@ -60,10 +49,6 @@ def circles(figure: Figure) -> list[str]:
     ]  # fmt: skip
 
 
-def caption(figure: Figure) -> str:
-    return " ".join(figure.spec["title"]["subtitle"])
-
-
 P_HOLM = [0.001, 0.0499, 0.05, None, 1.0]  # of layers 0 … 4; 3 is the one that the others are compared with
 
 
@@ -76,8 +61,7 @@ def similarity(versus: str, space: str = "a.word.last", p_holm: tuple[float | No
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("width", ["80mm", "170mm"])
-@pytest.mark.parametrize(("versus", "words"), [("best", "the best layer"), ("3", "layer 3")])
+@pytest.mark.parametrize(("versus", "words", "width"), [("best", "the best layer", "80mm"), ("3", "layer 3", "170mm")])
 def test_exactly_the_layers_without_a_difference_are_marked(versus: str, words: str, width: str) -> None:
     found = result("similarity", similarity(versus), {"versus": versus})
     figure = found.plot(width=width)
@@ -106,7 +90,7 @@ def test_without_equal_layers_or_a_test_nothing_is_marked() -> None:
 
 
 def test_marks_are_those_of_the_store_and_of_a_stored_result(make_store: Make, tmp_path: Path) -> None:
-    made = make_store(n=60, dim=6, n_blocks=4, top_form=None)
+    made = make_store(n=60, dim=6, n_blocks=4, top_form=None, index=False)
     write_pairs(made)
     found = made.store.query("similarity", dataset="rg65", versus="best")
     expected = {row["layer"] for row in found if row["p_holm"] is None or row["p_holm"] >= 0.05}
@@ -136,19 +120,20 @@ def heat_map(over: str, calibrated: Callable[[int, int], float]) -> Table:
     return result("cka", rows, {"permutations": 2000})
 
 
-@pytest.mark.parametrize("width", ["80mm", "170mm"])
 @pytest.mark.parametrize(
-    ("over", "words"),
-    [("pair", "what 5 % of 2,000 shuffles of the items reach"),
-     ("max", "what the highest pair reaches in 5 % of 2,000 shuffles of the items")],
-)  # fmt: skip
+    ("over", "words", "width"),
+    [
+        ("pair", "what 5 % of 2,000 shuffles of the items reach", "170mm"),
+        ("max", "what the highest pair reaches in 5 % of 2,000 shuffles of the items", "80mm"),
+    ],
+)
 def test_calibrated_goes_from_0_to_1_and_is_explained(over: str, words: str, width: str) -> None:
     for value in (0.0, 0.4, 1.0):
         figure = heat_map(over, lambda a, b, value=value: value).plot(width=width, column="calibrated")  # type: ignore[misc]
         scales = [part["color"]["scale"]["domain"] for part in parts(figure.spec) if "legend" in part.get("color", {})]
         assert scales == [[0.0, 1.0]]
         assert f"calibrated: 0 up to {words}, 1 for the highest possible value" in caption(figure)
-        assert not faults(figure)
+    assert not faults(figure)
     assert "shuffles" not in caption(heat_map(over, lambda a, b: 0.5).plot())
     assert "outlined" not in caption(figure)  # as in the layers of two spaces
 
@@ -163,7 +148,7 @@ def test_an_outline_is_explained() -> None:
 
 @pytest.mark.parametrize("metric", [name for name, metric in METRICS.items() if metric.similarity is not None])
 def test_all_similarities_of_layers_can_be_drawn_calibrated(metric: str, make_store: Make, tmp_path: Path) -> None:
-    made = make_store(n=30, dim=4, n_blocks=1, top_form=None)
+    made = make_store(n=30, dim=4, n_blocks=1, top_form=None, index=False)
     more = {"k": 5} if metric in ("cknna", "overlap") else {}
     found = made.store.query(metric, permutations=20, **more)
     path = tmp_path / "result.json"
@@ -194,8 +179,7 @@ def gride(layers: int, **more: Any) -> Table:
     return result("intrinsic-dimension", rows, {"estimator": "gride"})
 
 
-@pytest.mark.parametrize("width", ["80mm", "170mm"])
-@pytest.mark.parametrize("layers", [1, 3, 13])
+@pytest.mark.parametrize(("layers", "width"), [(1, "80mm"), (3, "170mm"), (13, "80mm"), (13, "170mm")])
 def test_dimension_is_drawn_over_the_scale_with_standard_errors(layers: int, width: str) -> None:
     found = gride(layers)
     figure = found.plot(width=width)
@@ -367,7 +351,7 @@ def test_charts_name_columns_of_their_metric(name: str) -> None:
 
 
 def test_metrics_of_a_store_have_pictures_by_default(make_store: Make) -> None:
-    made = make_store(n=60, dim=6, n_blocks=1, top_form=None)
+    made = make_store(n=60, dim=6, n_blocks=1, top_form=None, index=False)
     rng = np.random.default_rng(0)
     write_columns(made, {"pos": rng.choice(["N", "V"], 60).tolist()})
     poles = {"positive": made.texts[:2], "negative": made.texts[2:4]}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from picture_boxes import faults, texts
+from picture_boxes import drawn_rows, faults, texts
 
 from embstore.base.chart import DRIFT, Chart
 from embstore.base.errors import UnknownNameError, UsageError
@@ -35,22 +35,12 @@ def result(rows: list[dict[str, Any]], chart: Chart = CURVES) -> Table:
     return table(rows, columns=list(rows[0]), chart=chart)
 
 
-def points(spec: Any) -> list[dict[str, Any]]:
-    """Return the data of all curves of a specification."""
-    if isinstance(spec, list):
-        return [row for part in spec for row in points(part)]
-    if not isinstance(spec, dict):
-        return []
-    own = [row for row in spec.get("data", {}).get("values", ()) if "place" in row]
-    return own + [row for key in ("concat", "layer", "spec") for row in points(spec.get(key))]
-
-
 @pytest.mark.parametrize(("runs", "logx", "width"), [(("pythia",), False, "80mm"), (("pythia", "olmo"), True, "170mm")])
 def test_each_layer_is_a_curve_over_the_steps(runs: tuple[str, ...], logx: bool, width: str) -> None:
     rows = rows_of(runs)
     figure = result(rows).plot(x="step", logx=logx, width=width)
     expected = {(f"layer {row['layer_name']}", row["step"], row["score"]) for row in rows}
-    assert {(row["curve"], row["place"], row["score"]) for row in points(figure.spec)} == expected
+    assert {(row["curve"], row["place"], row["score"]) for row in drawn_rows(figure, "place")} == expected
     assert len(figure.spec.get("concat", [1])) == len(runs)
     assert faults(figure) == []
     shown = texts(figure)
@@ -69,14 +59,14 @@ def test_colours_of_many_layers_follow_their_order() -> None:
 def test_runs_of_one_layer_are_curves_of_one_panel() -> None:
     figure = result(rows_of(("pythia", "olmo"), layers=("6",))).plot(x="step")
     assert "concat" not in figure.spec
-    assert {row["curve"] for row in points(figure.spec)} == {"Pythia", "olmo"}
+    assert {row["curve"] for row in drawn_rows(figure, "place")} == {"Pythia", "olmo"}
     assert any("layer: 6" in line for line in figure.spec["title"]["subtitle"])
 
 
 def test_spaces_without_a_step_are_named() -> None:
     figure = result(rows_of(steps=(None, 1, 2))).plot(x="step")
     assert figure.notes == ("pythia.word.last is not drawn: it is of no revision named by its step.",)
-    assert {row["place"] for row in points(figure.spec)} == {1, 2}
+    assert {row["place"] for row in drawn_rows(figure, "place")} == {1, 2}
 
 
 def test_layers_are_compared_with_the_same_one_of_another_space() -> None:
@@ -87,7 +77,7 @@ def test_layers_are_compared_with_the_same_one_of_another_space() -> None:
     ]  # fmt: skip
     figure = result(rows, PAIRS).plot(x="step")
     expected = {(row["step"], row["cka"]) for row in rows if row["layer_name"] == row["layer_name_2"]}
-    assert {(row["place"], row["cka"]) for row in points(figure.spec)} == expected
+    assert {(row["place"], row["cka"]) for row in drawn_rows(figure, "place")} == expected
     assert any("against: Pythia.step143000" in line for line in figure.spec["title"]["subtitle"])
     alone = [row | {"space_2": row["space"]} for row in rows]
     with pytest.raises(UsageError, match='against="SPACE"'):
@@ -101,7 +91,7 @@ def test_items_and_pairs_of_layers_name_the_curves() -> None:
         for row in rows_of(layers=("0", "1")) for word in ("dog", "cat")
     ]  # fmt: skip
     figure = result(rows, DRIFT).plot(x="step")
-    curves = {row["curve"] for row in points(figure.spec)}
+    curves = {row["curve"] for row in drawn_rows(figure, "place")}
     assert curves == {f"{word} · layer {pair}" for word in ("dog", "cat") for pair in ("0–1", "1–2")}
 
 
@@ -113,7 +103,7 @@ def test_a_stored_result_is_drawn_over_steps(tmp_path: Path) -> None:
     ]
     (tmp_path / "result.json").write_text(json.dumps(rows), "utf-8")
     figure = read_result(tmp_path / "result.json").plot(x="step")
-    assert {row["place"] for row in points(figure.spec)} == {*STEPS}
+    assert {row["place"] for row in drawn_rows(figure, "place")} == {*STEPS}
     rows[0]["step"] = "many"
     (tmp_path / "result.json").write_text(json.dumps(rows), "utf-8")
     with pytest.raises(UsageError, match="row 1: step must be a whole number, not 'many'"):

@@ -200,14 +200,6 @@ def test_answers_of_groups_follow_the_column(tmp_path: Path) -> None:
     assert not any(lookup.is_stored for lookup in made.store.cache_state("isoscore", **ask).lookups)
 
 
-def test_answers_of_a_condition_on_a_column_follow_it(make_store: Make) -> None:
-    made = make_store(n=20, index=False)
-    write_columns(made, {"x": [*range(10)]})
-    assert made.store.query("isoscore", where="x > 3", layers=0)["n"] == [6]
-    write_columns(made, {"x": [*range(10)]}, first=10)
-    assert made.store.query("isoscore", where="x > 3", layers=0)["n"] == [12]
-
-
 def test_pictures_have_a_curve_for_each_group(made: tuple[Synthetic, pd.DataFrame, dict[str | None, Store]]) -> None:
     table = made[0].store.query("norms", by="pos")
     drawn = json.dumps(table.plot().spec)

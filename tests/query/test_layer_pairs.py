@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.spatial.distance import pdist, squareform
+from metric_data import gram_cka, neighbour_sets, triangles
 from scipy.stats import hypergeom
 from synthetic import Synthetic
 
@@ -20,26 +20,24 @@ from embstore.metrics.numerics import layer_pairs
 Make = Callable[..., Synthetic]
 
 
-def gram_cka(x: np.ndarray, y: np.ndarray) -> float:
-    """Biased linear CKA by centred Gram matrices."""
-    h = np.eye(len(x)) - 1 / len(x)
-    k, l_ = (h @ z.astype(np.float64) @ z.astype(np.float64).T @ h for z in (x, y))
-    return float((k * l_).sum() / np.sqrt((k * k).sum() * (l_ * l_).sum()))
+def biased(x: np.ndarray, y: np.ndarray) -> float:
+    return gram_cka(x, y, "biased")
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.corrcoef(*(pdist(z.astype(np.float64), "cosine") for z in (x, y)))[0, 1])
+    return float(np.corrcoef(*triangles(x, y))[0, 1])
 
 
 def jaccard(x: np.ndarray, y: np.ndarray) -> float:
-    """Mean Jaccard index of the 4 nearest by cosine."""
-    cosines = [-squareform(pdist(z.astype(np.float64), "cosine")) - 9 * np.eye(len(z)) for z in (x, y)]
-    lists = [[{*row} for row in np.argsort(-each, axis=1)[:, :4].tolist()] for each in cosines]
-    return float(np.mean([len(a & b) / len(a | b) for a, b in zip(*lists, strict=True)]))
+    pairs = zip(neighbour_sets(x, 4), neighbour_sets(y, 4), strict=True)
+    return float(np.mean([len(a & b) / len(a | b) for a, b in pairs]))
 
 
-METRICS = [("cka", gram_cka, "cka", {"variant": "biased"}), ("rsa", correlation, "rsa", {}),
-           ("overlap", jaccard, "jaccard", {"k": 4})]  # fmt: skip
+METRICS = [
+    ("cka", biased, "cka", {"variant": "biased"}),
+    ("rsa", correlation, "rsa", {}),
+    ("overlap", jaccard, "jaccard", {"k": 4}),
+]
 
 
 def matrix(table: Table, column: str) -> dict[tuple[str, str], Any]:
@@ -103,7 +101,7 @@ def test_a_lattice_shares_all_neighbours_with_its_multiples(make_store: Make) ->
     assert len({(row["skewness"], row["most"]) for row in hubs}) == 1
 
 
-def test_where_and_sample_apply_to_both_sides(make_store: Make) -> None:
+def test_where_sample_and_transforms_apply_to_both_sides(make_store: Make) -> None:
     left, right, common = two_spaces(make_store)
     kept = [text for text in common if text.endswith(("1", "2", "3", "4", "5"))]
     ask = {"spaces": left.space, "against": right.space, "layers": 1}
@@ -121,10 +119,6 @@ def test_where_and_sample_apply_to_both_sides(make_store: Make) -> None:
     assert f"{left.space}: the sample of 100 is all 20 items." in many.notes
     assert f"{left.space} (down) and {right.space} (across): n = 20" in many.notes
 
-
-def test_transforms_apply_to_both_sides(make_store: Make) -> None:
-    left, right, common = two_spaces(make_store)
-
     def centred(made: Synthetic) -> np.ndarray:
         x = of_texts(made, 3, common).astype(np.float64)
         return x - x.mean(axis=0)
@@ -135,7 +129,7 @@ def test_transforms_apply_to_both_sides(make_store: Make) -> None:
     assert any(note.endswith(": n = 20, after center") for note in found.notes)
 
 
-def test_a_layer_that_cannot_be_transformed_has_nulls_with_the_reason(make_store: Make) -> None:
+def test_a_layer_that_is_lacking_or_cannot_be_transformed(make_store: Make) -> None:
     left, right, _ = two_spaces(make_store)
     for spaces, against in ((left.space, right.space), (right.space, left.space)):
         found = left.store.query("cka", spaces=spaces, against=against, layers="0,1", transforms="drop:7")
@@ -145,9 +139,18 @@ def test_a_layer_that_cannot_be_transformed_has_nulls_with_the_reason(make_store
         }
         assert [note for note in found.notes if note.startswith(f"{left.space}, layer 0: drop:7")]
 
+    found = left.store.query("cka", spaces=left.space, against=right.space, layers="3,4")
+    assert list(matrix(found, "cka")) == [("3", "3"), ("3", "4")]
+    assert f"{left.space} has no layer '4' (it has 0, 1, 2, 3, raw)." in found.notes
+    for spaces, against in ((left.space, right.space), (right.space, left.space)):
+        with pytest.raises(QueryError, match=f"nothing to compare: {left.space} has no layer '4'"):
+            left.store.query("cka", spaces=spaces, against=against, layers=4)
+    with pytest.raises(UnknownNameError, match="unknown layer '9'"):
+        left.store.query("cka", spaces=left.space, against=right.space, layers=9)
+
 
 def test_what_chance_gives_is_noted_as_one_number_or_as_a_range(make_store: Make) -> None:
-    store = make_store(n=30, dim=6).store
+    store = make_store(n=30, dim=6, index=False).store
     for metric in ("cka", "rsa"):
         note = "toy.word.last: chance = 0.0000 (mean over all ways to shuffle the items)"
         assert note in store.query(metric).notes
@@ -159,7 +162,7 @@ def test_what_chance_gives_is_noted_as_one_number_or_as_a_range(make_store: Make
 def test_a_layer_without_variance_is_named_in_the_notes(make_store: Make) -> None:
     vectors = np.random.default_rng(0).normal(size=(4, 12, 5))
     vectors[1] = 0.1
-    made = make_store(n=12, vectors=vectors, dim=5, top_form=None)
+    made = make_store(n=12, vectors=vectors, dim=5, top_form=None, index=False)
     for metric, why in (("cka", "its vectors are all alike"), ("rsa", "all its cosines are alike")):
         found = made.store.query(metric)
         values = matrix(found, metric)
@@ -168,22 +171,10 @@ def test_a_layer_without_variance_is_named_in_the_notes(make_store: Make) -> Non
         assert sum("layer 1" in note for note in found.notes) == 1, "said once, not of each pair"
 
 
-def test_a_layer_that_one_space_lacks(make_store: Make) -> None:
-    left, right, _ = two_spaces(make_store)
-    found = left.store.query("cka", spaces=left.space, against=right.space, layers="3,4")
-    assert list(matrix(found, "cka")) == [("3", "3"), ("3", "4")]
-    assert f"{left.space} has no layer '4' (it has 0, 1, 2, 3, raw)." in found.notes
-    for spaces, against in ((left.space, right.space), (right.space, left.space)):
-        with pytest.raises(QueryError, match=f"nothing to compare: {left.space} has no layer '4'"):
-            left.store.query("cka", spaces=spaces, against=against, layers=4)
-    with pytest.raises(UnknownNameError, match="unknown layer '9'"):
-        left.store.query("cka", spaces=left.space, against=right.space, layers=9)
-
-
 def test_spaces_without_common_items(make_store: Make) -> None:
-    left = make_store(n=8)
-    right = make_store(n=8, unit="sentence", model="other")
-    make_store(n=6, model="third")
+    left = make_store(n=8, index=False)
+    right = make_store(n=8, unit="sentence", model="other", index=False)
+    make_store(n=6, model="third", index=False)
     with pytest.raises(
         QueryError,
         match=r"toy\.word\.last \(of words\) and other\.sentence\.last \(of sentences\) have no item.*one unit",
@@ -196,25 +187,23 @@ def test_spaces_without_common_items(make_store: Make) -> None:
     )
 
 
-def test_against_names_a_space(make_store: Make) -> None:
-    made = make_store(n=8)
+def test_against_names_a_space_and_nothing_selected_has_rows(make_store: Make) -> None:
+    made = make_store(n=8, index=False)
     with pytest.raises(UnknownNameError, match=r"unknown space 'toy\.word\.lst'\. Did you mean 'toy\.word\.last'"):
         made.store.query("cka", against="toy.word.lst")
     assert made.store.query("cka", against=made.space).to_pylist() == made.store.query("cka").to_pylist()
+
+    found = made.store.query("rsa", where="false", layers="0,1")
+    assert found["reason"] == ["no item is selected"] * 4
+    assert (found["n"], found["rsa"]) == ([0] * 4, [None] * 4)
+    assert "toy.word.last: no item is selected." in found.notes
 
 
 def test_a_metric_that_gives_too_few_rows_is_named(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     own = replace(get_metric("cka"), function=lambda left, right, ids, variant: [{"cka": 1.0, "n": 8, "reason": None}])
     monkeypatch.setitem(METRICS_TABLE, "cka", own)
     with pytest.raises(QueryError, match="cka gave 1 rows for 4 pairs of layers"):
-        make_store(n=8).store.query("cka", layers="0,1")
-
-
-def test_where_nothing_is_selected(make_store: Make) -> None:
-    found = make_store(n=8).store.query("rsa", where="false", layers="0,1")
-    assert found["reason"] == ["no item is selected"] * 4
-    assert (found["n"], found["rsa"]) == ([0] * 4, [None] * 4)
-    assert "toy.word.last: no item is selected." in found.notes
+        make_store(n=8, index=False).store.query("cka", layers="0,1")
 
 
 def test_layers_stand_down_and_across(make_store: Make) -> None:
@@ -230,7 +219,7 @@ def test_layers_stand_down_and_across(make_store: Make) -> None:
 
 
 def test_what_holds_for_all_layers_is_said_once(make_store: Make) -> None:
-    made = make_store(n=40)
+    made = make_store(n=40, index=False)
     notes = made.store.query("overlap", k=3).notes
     assert notes[0] == "toy.word.last: n = 40"
     shared = np.arange(4)

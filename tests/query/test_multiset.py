@@ -40,7 +40,7 @@ def test_a_list_counts_an_item_as_often_as_it_stands_there(make_store: Make, dty
 def test_zero_vectors_and_lists_of_nothing(make_store: Make) -> None:
     vectors = np.random.default_rng(4).normal(size=(1, 6, 4))
     vectors[0, 2] = 0
-    made = make_store(n=6, dim=4, n_blocks=0, top_form=None, vectors=vectors)
+    made = make_store(n=6, dim=4, n_blocks=0, top_form=None, vectors=vectors, index=False)
     catalog, layers = made.store.catalog, made.card.layers.members
     for rows, n, value, reason in (
         ([], 0, None, TOO_FEW), ([2, 2, 2], 0, None, TOO_FEW), ([1, 2], 1, None, TOO_FEW), ([1, 1, 2], 2, 1.0, None),

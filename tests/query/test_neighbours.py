@@ -6,34 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nearest import assert_same, hits, nearest
 from synthetic import Synthetic, index_space, synthetic_store
 
 from embstore import Store
 from embstore.base.errors import DamagedError, NotStoredError, UsageError
 from embstore.base.table import Table
 from embstore.base.text import Item
-from embstore.query import neighbours as nearest
+from embstore.query import neighbours as module
 from embstore.query.lookup import parse_queries
 from embstore.storage.files.card import Card, SpaceFilter
 
 Make = Callable[..., Synthetic]
-
-
-def wanted(texts: list[str], x: np.ndarray, text: str, k: int) -> list[tuple[str, float]]:
-    """Every other item by its cosine in float64, best first."""
-    wide = x.astype(np.float64)
-    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
-    cosines = wide @ wide[texts.index(text)]
-    return sorted(((t, c) for t, c in zip(texts, cosines, strict=True) if t != text), key=lambda hit: -hit[1])[:k]
-
-
-def hits(table: Table) -> list[tuple[str, float]]:
-    return [(row["text"], row["cosine"]) for row in table]
-
-
-def assert_same(found: list[tuple[str, float]], right: list[tuple[str, float]]) -> None:
-    assert [text for text, _ in found] == [text for text, _ in right]
-    assert [c for _, c in found] == pytest.approx([c for _, c in right], abs=2e-6)
 
 
 @settings(deadline=None, max_examples=10)
@@ -53,11 +37,11 @@ def test_neighbours_are_brute_force_after_any_builds(
         x = np.concatenate([part.layer(layer.id) for part in parts])
         found = Store(root).neighbours("0.0", layers=layer.name, k=k)
         assert bool(found.notes) == (len(texts) == 1)  # there is no other item
-        assert_same(hits(found), wanted(texts, x, "0.0", k))
+        assert_same(hits(found), nearest(texts, x, "0.0", k))
         assert found["rank"] == list(range(1, min(k, len(texts) - 1) + 1))
 
 
-def test_rows_have_the_columns_of_the_format(make_store: Make) -> None:
+def test_rows_have_the_columns_of_the_format_and_wrong_questions_are_refused(make_store: Make) -> None:
     made = make_store(n=5)
     rows = made.store.neighbours("text1", k=2, layers="2").to_pylist()
     assert " ".join(rows[0]) == "space model layer layer_name query rank item_id text context cosine"
@@ -65,6 +49,12 @@ def test_rows_have_the_columns_of_the_format(make_store: Make) -> None:
     for row in rows:
         assert (row["space"], row["model"], row["layer"], row["query"]) == (made.space, "toy", 2, "text1")
         assert by_id[row["item_id"]] == row["text"]
+
+    store = make_store(n=5).store
+    with pytest.raises(UsageError, match="k must be at least 1"):
+        store.neighbours("text1", k=0)
+    with pytest.raises(UsageError, match="give at least one text"):
+        store.neighbours([])
 
 
 def test_a_space_of_one_item_says_that_there_is_no_other(make_store: Make) -> None:
@@ -88,7 +78,7 @@ def test_several_texts_spaces_and_layers_stand_side_by_side(make_store: Make) ->
         for layer in (0, 1):
             for text in ("text1", "text2"):
                 part = [row for row in found if (row["space"], row["layer"], row["query"]) == (each.space, layer, text)]
-                assert_same([(r["text"], r["cosine"]) for r in part], wanted(each.texts, each.layer(layer), text, 3))
+                assert_same([(r["text"], r["cosine"]) for r in part], nearest(each.texts, each.layer(layer), text, 3))
     header, lines = found.layout()
     assert header == ["query", "rank", "other.word.last 0", "other.word.last 1", "toy.word.last 0", "toy.word.last 1"]
     assert [line[:2] for line in lines] == [[text, str(rank)] for text in ("text1", "text2") for rank in (1, 2, 3)]
@@ -107,7 +97,7 @@ def test_without_a_whole_index_an_exact_scan_answers_and_says_so(make_store: Mak
     assert indexed.notes == ()
     assert_same(hits(found), hits(indexed))
     texts, x = first.texts + more.texts, np.concatenate([first.layer(3), more.layer(3)])
-    assert_same(hits(first.store.neighbours("text1", layers=3, k=30)), wanted(texts, x, "text1", 30))
+    assert_same(hits(first.store.neighbours("text1", layers=3, k=30)), nearest(texts, x, "text1", 30))
 
 
 def test_equal_vectors_are_in_order_of_ids_and_the_item_itself_is_left_out(make_store: Make) -> None:
@@ -136,7 +126,7 @@ def test_neighbours_cosine_and_sql_give_the_same_number_to_the_last_bit(make_sto
         vec = f"vec('{made.space}', 2, '{{}}')"
         [(in_sql,)] = made.store.sql(f"SELECT cosine({vec.format('text4')}, {vec.format(row['text'])})").fetchall()
         assert row["cosine"] == pair["cosine"] == in_sql
-    right = wanted(made.texts, made.layer(2), "text4", 5)
+    right = nearest(made.texts, made.layer(2), "text4", 5)
     assert [row["text"] for row in found] == [text for text, _ in right]
     assert [row["cosine"] for row in found] == pytest.approx([c for _, c in right], abs=1e-14)
 
@@ -172,30 +162,19 @@ def test_a_text_that_is_not_stored_names_the_nearest_and_the_remedy(make_store: 
         store.neighbours("dgo")
 
 
-def test_what_is_asked_wrongly(make_store: Make) -> None:
-    store = make_store(n=5).store
-    with pytest.raises(UsageError, match="k must be at least 1"):
-        store.neighbours("text1", k=0)
-    with pytest.raises(UsageError, match="give at least one text"):
-        store.neighbours([])
-
-
 SENTENCES = ["the bank of the river", "a bank for money", "the river runs"]
 
 
-def test_a_marked_word_is_found_in_its_sentence(make_store: Make) -> None:
+def test_a_marked_word_is_found_in_its_sentence_and_a_word_of_one_sentence_needs_no_mark(make_store: Make) -> None:
     made = make_store(unit="occurrence", texts=SENTENCES)
     found = made.store.neighbours(marked="the [bank] of the river", k=20)
     assert len(found) == len(made.items) - 1
     shown = [item.shown for item in made.items]
     x = made.layer(3)
-    right = wanted(shown, x, "the [bank] of the river", 20)
-    assert_same([(row["context"], row["cosine"]) for row in found], right)
+    right = nearest(shown, x, "the [bank] of the river", 20)
+    assert_same(hits(found, "context"), right)
     assert {row["query"] for row in found} == {"the [bank] of the river"}
 
-
-def test_a_word_in_one_sentence_needs_no_mark_and_one_in_several_does(make_store: Make) -> None:
-    made = make_store(unit="occurrence", texts=SENTENCES)
     assert len(made.store.neighbours("money", k=3)) == 3
     with pytest.raises(UsageError, match=r"'bank' occurs in 2 sentences of toy\.occurrence\.last.*marked=\"") as caught:
         made.store.neighbours("bank")
@@ -245,7 +224,7 @@ def test_a_text_that_is_embedded_now_keeps_all_neighbours(make_store: Make) -> N
         return {layer.id: made.layer(layer.id)[3] for layer in card.layers}
 
     def find(text: str) -> Table:
-        return nearest.neighbours(made.store.catalog, parse_queries([text], []), SpaceFilter(), "2", 20, embed)
+        return module.neighbours(made.store.catalog, parse_queries([text], []), SpaceFilter(), "2", 20, embed)
 
     found = find("new")
     assert searched == [(made.space, "new")]

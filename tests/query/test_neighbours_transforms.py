@@ -4,51 +4,25 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
+from metric_data import Arrays
+from nearest import assert_same, hits, nearest
 from synthetic import Synthetic
 
 from embstore.base.errors import QueryError
-from embstore.base.table import Table
 from embstore.base.text import Item
-from embstore.metrics.transforms import parse_transforms
-from embstore.query import neighbours as nearest
+from embstore.metrics.transforms import fit, parse_transforms
+from embstore.query import neighbours as module
 from embstore.query.lookup import parse_queries
 from embstore.storage.files.card import Card, SpaceFilter
 
 Make = Callable[..., Synthetic]
 
 
-def top_of(x: np.ndarray, k: int) -> np.ndarray:
-    return np.linalg.svd(x - x.mean(axis=0), full_matrices=False)[2][:k]
+CHAINS = ["center", "standardize", "abtt:2", "abtt-original:1", "drop:0,5", "whiten", "drop:3 standardize abtt:1"]
 
 
-def center(x: np.ndarray) -> np.ndarray:
-    return x - x.mean(axis=0)
-
-
-def abtt(x: np.ndarray, k: int) -> np.ndarray:
-    return center(x) - center(x) @ top_of(x, k).T @ top_of(x, k)
-
-
-CHAINS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
-    "center": center,
-    "standardize": lambda x: center(x) / x.std(axis=0),
-    "abtt:2": lambda x: abtt(x, 2),
-    "abtt-original:1": lambda x: center(x) - x @ top_of(x, 1).T @ top_of(x, 1),
-    "drop:0,5": lambda x: np.delete(x, [0, 5], axis=1),
-    "whiten": lambda x: center(x) @ np.linalg.inv(np.linalg.cholesky(np.cov(x.T))).T,  # another rotation of it
-    "drop:3 standardize abtt:1": lambda x: abtt(center(np.delete(x, 3, 1)) / np.delete(x, 3, 1).std(axis=0), 1),
-}
-
-
-def wanted(texts: list[str], y: np.ndarray, text: str, k: int) -> list[tuple[str, float]]:
-    units = y / np.linalg.norm(y, axis=1, keepdims=True)
-    cosines = units @ units[texts.index(text)]
-    return sorted(((t, c) for t, c in zip(texts, cosines, strict=True) if t != text), key=lambda hit: -hit[1])[:k]
-
-
-def assert_hits(found: Table, right: list[tuple[str, float]]) -> None:
-    assert found["text"] == [text for text, _ in right]
-    assert found["cosine"] == pytest.approx([cosine for _, cosine in right], abs=2e-6)
+def transformed(x: np.ndarray, chain: str) -> np.ndarray:
+    return fit(Arrays(x), parse_transforms(chain.split()))(x)
 
 
 @pytest.mark.parametrize("chain", CHAINS)
@@ -56,9 +30,9 @@ def assert_hits(found: Table, right: list[tuple[str, float]]) -> None:
 def test_the_search_is_exact_in_the_transformed_space(make_store: Make, chain: str, dtype: str) -> None:
     made = make_store(n=60, dtype=dtype, offset=2.0)
     for layer in (0, 3):
-        y = CHAINS[chain](made.layer(layer).astype(np.float64))
+        y = transformed(made.layer(layer), chain)
         found = made.store.neighbours("text7", layers=layer, k=20, transforms=chain.split())
-        assert_hits(found, wanted(made.texts, y, "text7", 20))
+        assert_same(hits(found), nearest(made.texts, y, "text7", 20))
         assert found["transform"] == [chain] * 20
         assert found["rank"] == [*range(1, 21)]
         assert found.notes == (f"{made.space}: n = 60, after {chain}: answered by an exact scan.",)
@@ -79,10 +53,10 @@ def test_several_texts_and_layers_and_spaces_are_each_fitted_by_themselves(make_
     found = large.store.neighbours(["text1", "text2"], layers="0,1", k=4, transforms=["abtt:2"])
     for made in (large, other):
         for layer in (0, 1):
-            y = abtt(made.layer(layer).astype(np.float64), 2)
+            y = transformed(made.layer(layer), "abtt:2")
             for text in ("text1", "text2"):
                 part = [row for row in found if (row["space"], row["layer"], row["query"]) == (made.space, layer, text)]
-                right = wanted(made.texts, y, text, 4)
+                right = nearest(made.texts, y, text, 4)
                 assert [row["text"] for row in part] == [text for text, _ in right]
     assert {note for note in found.notes if "n = " in note} == {
         "toy.word.last: n = 30, after abtt:2: answered by an exact scan.",
@@ -100,9 +74,9 @@ def test_a_text_that_is_embedded_now_is_transformed_and_fits_nothing(make_store:
 
     steps = parse_transforms(["center"])
     queries = parse_queries(["new"], [])
-    found = nearest.neighbours(made.store.catalog, queries, SpaceFilter(), "2", 30, embed, steps)
-    y = np.concatenate([center(x), [vector - x.mean(axis=0)]])
-    assert_hits(found, wanted([*made.texts, "new"], y, "new", 30))
+    found = module.neighbours(made.store.catalog, queries, SpaceFilter(), "2", 30, embed, steps)
+    y = np.concatenate([x, [vector]]) - x.mean(axis=0)
+    assert_same(hits(found), nearest([*made.texts, "new"], y, "new", 30))
 
 
 def test_a_transform_that_removes_everything_is_an_error_or_a_note(make_store: Make) -> None:

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_cache import close_cached_indexes
+from nearest import assert_same, hits, nearest
 from store_damage import flip
 from synthetic import Synthetic
 
 from embstore import Store
 from embstore.base.errors import DamagedError, EmbstoreError
-from embstore.base.table import Table
 from embstore.index.flat import Index
 from embstore.storage.catalog import Catalog
 from embstore.storage.views import users_sql
@@ -36,16 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Synthetic]:
 
 
 def right(made: Synthetic, text: str, k: int, keep: Callable[[str], bool]) -> list[tuple[str, float]]:
-    x = made.layer(1).astype(np.float64)
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    cosines = x @ x[made.texts.index(text)]
-    hits = [(t, c) for t, c in zip(made.texts, cosines.tolist(), strict=True) if t != text and keep(t)]
-    return sorted(hits, key=lambda hit: -hit[1])[:k]
-
-
-def assert_right(found: Table, wanted: list[tuple[str, float]]) -> None:
-    assert found["text"] == [text for text, _ in wanted]
-    assert found["cosine"] == pytest.approx([cosine for _, cosine in wanted], abs=2e-6)
+    return nearest(made.texts, made.layer(1), text, k, keep)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -56,7 +47,7 @@ def test_only_what_the_filter_keeps_is_found(
 ) -> None:
     query, where = f"text{text}", f"text LIKE '%{digit}'"
     found = made[kind].store.neighbours(query, layers=1, k=k, where=where)
-    assert_right(found, right(made[kind], query, k, lambda each: each.endswith(str(digit))))
+    assert_same(hits(found), right(made[kind], query, k, lambda each: each.endswith(str(digit))))
     assert set(found["where"]) <= {where}
 
 
@@ -86,17 +77,15 @@ def test_a_graph_that_searches_many_says_that_its_recall_is_without_the_filter(
     found = made["hnsw"].store.neighbours("text5", layers=1, where="text LIKE '%1%'")
     assert found.notes[0].startswith("toy.word.last layer 1: an hnsw index answered, whose recall@10 is ")
     assert found.notes[0].endswith(" without a filter. For all: exact=True")
-    assert_right(found, right(made["hnsw"], "text5", 10, lambda text: "1" in text))
+    assert_same(hits(found), right(made["hnsw"], "text5", 10, lambda text: "1" in text))
 
 
-def test_a_query_of_several_texts_that_the_filter_leaves_out(made: dict[str, Synthetic]) -> None:
+def test_filters_of_several_texts_and_filters_that_keep_nothing(made: dict[str, Synthetic]) -> None:
     for kind in KINDS:
         found = made[kind].store.neighbours(["text5", "text6"], layers=1, k=300, where="text LIKE '%7'")
         assert {*found["text"]} == {text for text in made[kind].texts if text.endswith("7")}
         assert len(found) == 48
 
-
-def test_a_filter_that_keeps_nothing(made: dict[str, Synthetic]) -> None:
     for kind in KINDS:
         assert len(made[kind].store.neighbours("text5", layers=1, where="text = 'nothing'")) == 0
         assert len(made[kind].store.neighbours("text5", layers=1, where="text = 'text5'")) == 0
@@ -114,7 +103,14 @@ def test_a_transform_is_fitted_on_what_the_filter_keeps(made: dict[str, Syntheti
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf"])
-def test_exact_bypasses_the_index(made: dict[str, Synthetic], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_approximate_answer_says_so_and_exact_needs_no_index(
+    made: dict[str, Synthetic], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = made[kind].store.neighbours("text5", layers=1).notes
+    assert len(notes) == 1
+    assert notes[0].startswith(f"toy.word.last layer 1: an {kind} index answered, whose recall@10 is ")
+    assert notes[0].endswith(". For all: exact=True")
+
     wanted = right(made[kind], "text5", 40, lambda _: True)
 
     def fail(*_: object, **__: object) -> None:
@@ -122,16 +118,8 @@ def test_exact_bypasses_the_index(made: dict[str, Synthetic], kind: str, monkeyp
 
     monkeypatch.setattr(Index, "search", fail)
     found = made[kind].store.neighbours("text5", layers=1, k=40, exact=True)
-    assert_right(found, wanted)
+    assert_same(hits(found), wanted)
     assert found.notes == ()
-
-
-@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
-def test_an_approximate_answer_says_so(made: dict[str, Synthetic], kind: str) -> None:
-    notes = made[kind].store.neighbours("text5", layers=1).notes
-    assert len(notes) == 1
-    assert notes[0].startswith(f"toy.word.last layer 1: an {kind} index answered, whose recall@10 is ")
-    assert notes[0].endswith(". For all: exact=True")
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf"])
@@ -173,7 +161,7 @@ def test_a_store_that_is_asked_often_opens_its_index_once(
 @pytest.mark.slow
 def test_few_items_are_filtered_as_many_are(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy in memory and a file system of its own give the same: answers, and errors too."""
-    made = make_store(n=30)
+    made = make_store(n=30, index=False)
     conditions = ["length(text) > 4", "item_id % 2 = 0", "text IN (SELECT max(text) FROM items)", "unit = 'sentence'"]
     wrong = ["rowid < 3", "txt = 'a'", "item_id IN (FROM copied.t0)", "text = (FROM spaces)", "error('x')"]
 

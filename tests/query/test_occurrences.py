@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from scipy.spatial.distance import cdist, pdist
+from metric_data import mean_cosine, plain_intra_sentence, plain_mev
 from store_damage import flip
 from synthetic import Synthetic
 
@@ -50,20 +50,6 @@ def sentence(item: Any) -> str:
     return item.context
 
 
-def mean_cosine(x: np.ndarray) -> float:
-    return float(np.mean(1 - pdist(x.astype(np.float64), "cosine")))
-
-
-def intra(x: np.ndarray) -> float:
-    wide = x.astype(np.float64)
-    return float(np.mean(1 - cdist(wide.mean(axis=0, keepdims=True), wide, "cosine")))
-
-
-def first_share(x: np.ndarray) -> float:
-    squares = np.linalg.svd(x.astype(np.float64), compute_uv=False) ** 2
-    return float(squares[0] / squares.sum())
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize(
     ("metric", "key", "value", "plain", "least", "parameters"),
@@ -71,9 +57,9 @@ def first_share(x: np.ndarray) -> float:
         ("self-similarity", word, "self_similarity", mean_cosine, 2, {"per_word": True, "min_contexts": 2}),
         ("self-similarity", folded, "self_similarity", mean_cosine, 3,
          {"per_word": True, "min_contexts": 3, "fold_case": True}),
-        ("intra-sentence", sentence, "intra_sentence_similarity", intra, 2, {"per_sentence": True}),
-        ("mev", word, "mev", first_share, 1, {"per_word": True, "min_contexts": 1}),
-        ("mev", folded, "mev", first_share, 2, {"per_word": True, "min_contexts": 2, "fold_case": True}),
+        ("intra-sentence", sentence, "intra_sentence_similarity", plain_intra_sentence, 2, {"per_sentence": True}),
+        ("mev", word, "mev", plain_mev, 1, {"per_word": True, "min_contexts": 1}),
+        ("mev", folded, "mev", plain_mev, 2, {"per_word": True, "min_contexts": 2, "fold_case": True}),
     ],
 )  # fmt: skip
 def test_every_group_of_every_layer_is_what_the_items_say(
@@ -93,7 +79,7 @@ def test_every_group_of_every_layer_is_what_the_items_say(
         assert {row[name]: row[value] for row in rows} == pytest.approx(wanted, abs=1e-9, rel=0)
         assert {row[name]: row["n"] for row in rows} == {group: len(members) for group, members in groups.items()}
         assert mean_row[value] == pytest.approx(np.mean(list(wanted.values())), abs=1e-9, rel=0)
-        baseline = first_share(x) if metric == "mev" else mean_cosine(x)
+        baseline = plain_mev(x) if metric == "mev" else mean_cosine(x)
         assert mean_row["baseline"] == pytest.approx(baseline, abs=1e-9, rel=0)
         assert mean_row["adjusted"] == pytest.approx(mean_row[value] - baseline, abs=1e-9, rel=0)
 
@@ -186,7 +172,7 @@ def test_what_cannot_give_the_vectors_of_sentences_is_refused(make_store: Make) 
     )
 
 
-def test_words_that_are_asked_for_stand_in_that_order_and_case_counts_unless_folded(make_store: Make) -> None:
+def test_words_and_transforms_of_occurrences(make_store: Make) -> None:
     made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_blocks=0, top_form=None)
     rows = made.store.query("self-similarity", word=["the", "bank", "the"], min_contexts=2).to_pylist()
     assert [row["word"] for row in rows] == ["the", "bank"]
@@ -198,13 +184,15 @@ def test_words_that_are_asked_for_stand_in_that_order_and_case_counts_unless_fol
     [row] = made.store.query("mev", word="null", min_contexts=2).to_pylist()
     assert (row["word"], row["n"]) == ("null", 3)
 
-
-def test_a_word_with_too_few_contexts_is_null_with_the_reason(make_store: Make) -> None:
-    made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_blocks=0, top_form=None)
-    [row] = made.store.query("self-similarity", word="one", min_contexts=2).to_pylist()
-    assert (row["self_similarity"], row["reason"]) == (None, "1 context, and at least 2 are needed")
-    [row] = made.store.query("self-similarity", min_contexts=7).to_pylist()
-    assert row["reason"] == "no word has 7 contexts or more; the most has 'the': 6"
+    x = made.vectors[0].astype(np.float64)
+    x -= x.mean(axis=0)
+    words = [rows for rows in grouped(made, word).values() if len(rows) >= 2]
+    [row] = made.store.query("self-similarity", min_contexts=2, transforms="center", adjusted=True).to_pylist()
+    assert row["self_similarity"] == pytest.approx(np.mean([mean_cosine(x[rows]) for rows in words]), abs=1e-9)
+    assert row["baseline"] == pytest.approx(mean_cosine(x), abs=1e-9)
+    [row] = made.store.query("mev", min_contexts=2, transforms="center", adjusted=True).to_pylist()
+    assert row["mev"] == pytest.approx(np.mean([plain_mev(x[rows]) for rows in words]), abs=1e-9)
+    assert row["baseline"] == pytest.approx(plain_mev(x), abs=1e-9)
 
 
 def test_a_word_that_is_not_there_is_named_with_its_like(make_store: Make) -> None:
@@ -258,19 +246,6 @@ def test_only_the_selected_occurrences_count_and_each_space_has_its_own(make_sto
     assert nothing["reason"]
 
 
-def test_a_transform_is_fitted_on_the_selected_occurrences_and_used_for_both(make_store: Make) -> None:
-    made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_blocks=0, top_form=None)
-    x = made.vectors[0].astype(np.float64)
-    x -= x.mean(axis=0)
-    words = [rows for rows in grouped(made, word).values() if len(rows) >= 2]
-    [row] = made.store.query("self-similarity", min_contexts=2, transforms="center", adjusted=True).to_pylist()
-    assert row["self_similarity"] == pytest.approx(np.mean([mean_cosine(x[rows]) for rows in words]), abs=1e-9)
-    assert row["baseline"] == pytest.approx(mean_cosine(x), abs=1e-9)
-    [row] = made.store.query("mev", min_contexts=2, transforms="center", adjusted=True).to_pylist()
-    assert row["mev"] == pytest.approx(np.mean([first_share(x[rows]) for rows in words]), abs=1e-9)
-    assert row["baseline"] == pytest.approx(first_share(x), abs=1e-9)
-
-
 def item_tables(made: Synthetic) -> list[Path]:
     return sorted(made.paths.items.glob("part-*.parquet"))
 
@@ -296,19 +271,19 @@ def test_items_that_stand_in_several_tables_count_once(make_store: Make) -> None
         assert list(names) == sorted(set(names))
 
 
-@pytest.mark.parametrize("metric", METRIC_NAMES)
-def test_an_altered_or_lost_table_of_texts_never_answers(make_store: Make, metric: str) -> None:
+def test_an_altered_or_lost_table_of_texts_never_answers(make_store: Make) -> None:
     made = make_store(unit="occurrence", index=False, texts=SENTENCES)
     part = item_tables(made)[0]
-    flip(part, bits=1)
-    with pytest.raises(DamagedError, match=rf"{part.name} is damaged"):
-        made.store.query(metric)
-    part.unlink()
-    with pytest.raises(DamagedError, match=rf"{part.name} cannot be read: No such file"):
-        made.store.query(metric)
-    commit(made.paths, Change(removed=(part,)))
-    with pytest.raises(DamagedError, match="a table is lost"):
-        made.store.query(metric)
+    changes: dict[str, Callable[[], object]] = {
+        f"{part.name} is damaged": lambda: flip(part, bits=1),
+        f"{part.name} cannot be read: No such file": part.unlink,
+        "a table is lost": lambda: commit(made.paths, Change(removed=(part,))),
+    }
+    for message, change in changes.items():
+        change()
+        for metric in METRIC_NAMES:
+            with pytest.raises(DamagedError, match=message):
+                made.store.query(metric)
 
 
 def test_lost_sentences_are_missed_by_what_asks_for_them(make_store: Make) -> None:

@@ -125,7 +125,7 @@ OPTIONS: dict[str, dict[str, Any]] = {"overlap": {"k": 4}, "cknna": {"k": 4}}
 @pytest.mark.parametrize("metric", ["cka", "rsa", "overlap", "procrustes", "cknna", "imbalance", "predictivity"])
 def test_each_similarity_is_held_against_shuffles(make_store: Make, metric: str) -> None:
     """A layer with itself is more alike than with all shuffles; two unrelated layers are not above the threshold."""
-    made = make_store(n=40, dim=4, n_blocks=1, top_form=None)
+    made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
     table = made.store.query(metric, permutations=19, **OPTIONS.get(metric, {}))
     own, other, back, last = table.rows
     assert own["p"] == last["p"] == 0.05
@@ -138,21 +138,8 @@ def test_each_similarity_is_held_against_shuffles(make_store: Make, metric: str)
     assert "p" not in made.store.query(metric, **OPTIONS.get(metric, {})).columns
 
 
-def test_p_of_unrelated_layers_is_uniform(make_store: Make) -> None:
-    """Over many pairs of unrelated layers; the highest of a grid is found as rarely as 5 %."""
-    rng = np.random.default_rng(3)
-    p_values, n_found = [], 0
-    for _ in range(60):
-        left, right = ([centred_gram(rng.normal(size=(20, 3))) for _ in range(3)] for _ in range(2))
-        observed, shuffled = permuted_products(left, right, draw_permutations(20, 79, int(rng.integers(1 << 30))))
-        p_values.append(calibrate(observed, shuffled).p[0, 0])
-        n_found += calibrate(observed, shuffled, np.ones((3, 3), bool)).p.min() <= 0.05
-    assert abs(np.mean(p_values) - 0.5) < 4 * np.sqrt(1 / 12 / 60)
-    assert n_found <= 3 + 4 * np.sqrt(60 * 0.05 * 0.95)
-
-
 def test_blocks_groups_and_what_cannot_be(make_store: Make) -> None:
-    made = make_store(n=40, dim=4, n_blocks=1, top_form=None)
+    made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
     columns = {"lemma": [number // 4 for number in range(40)], "same": [1] * 40, "some": [None, *[1] * 39]}
     write_columns(made, columns | {"pos": ["NV"[number % 2] for number in range(40)]})
     query = made.store.query
@@ -183,7 +170,7 @@ def test_a_layer_without_similarity_does_not_hide_the_highest() -> None:
 def test_a_constant_layer_has_no_p_and_takes_none_from_others(make_store: Make, metric: str) -> None:
     x = np.random.default_rng(1).normal(size=(3, 20, 4)).astype(np.float32)
     x[0] = 1
-    made = make_store(n=20, dim=4, n_blocks=2, top_form=None, vectors=x)
+    made = make_store(n=20, dim=4, n_blocks=2, top_form=None, vectors=x, index=False)
     rows = made.store.query(metric, permutations=19, over="max").rows
     alone = made.store.query(metric, permutations=19, over="max", layers="1,2").rows
     assert [row["p"] for row in rows if 0 in (row["layer"], row["layer_2"])] == [None] * 5
@@ -196,7 +183,7 @@ def test_zero_vectors_are_left_out_of_shuffles_too(make_store: Make, metric: str
     x = np.random.default_rng(0).normal(size=(2, 20, 4)).astype(np.float32)
     x[1] = x[0] + 0.1 * x[1]
     x[0, 3] = 0
-    made = make_store(n=20, dim=4, n_blocks=1, top_form=None, vectors=x)
+    made = make_store(n=20, dim=4, n_blocks=1, top_form=None, vectors=x, index=False)
     rows = made.store.query(metric, permutations=19, **({} if metric == "rsa" else {"k": 4})).rows
     assert [(row["n"], row["p"]) for row in rows] == [(19, 0.05), (19, 0.05), (19, 0.05), (20, 0.05)]
 

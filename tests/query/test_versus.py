@@ -22,12 +22,12 @@ COLUMNS = [
 
 @pytest.fixture
 def made(make_store: Make) -> Synthetic:
-    made = make_store(n=60, dim=6, n_blocks=2, top_form=None)
+    made = make_store(n=60, dim=6, n_blocks=2, top_form=None, index=False)
     write_pairs(made)
     return made
 
 
-def test_differences_are_of_the_numbers_shown(made: Synthetic) -> None:
+def test_differences_are_of_the_numbers_shown_and_fit_into_80_columns(made: Synthetic) -> None:
     plain, table = (made.store.query("similarity", dataset="rg65", **more) for more in ({}, {"versus": "1"}))
     assert not {*COLUMNS} & {*plain.columns}
     assert [name for name in table.columns if name in COLUMNS] == COLUMNS
@@ -44,8 +44,6 @@ def test_differences_are_of_the_numbers_shown(made: Synthetic) -> None:
     assert made.store.query("similarity", dataset="rg65", versus="1").rows == table.rows
     assert made.store.query("similarity", dataset="rg65", versus="1", seed=3)["p"] != table["p"]
 
-
-def test_the_printed_table_has_the_value_and_the_difference_within_80_columns(made: Synthetic) -> None:
     table = made.store.query("similarity", dataset="rg65", versus="1")
     shown = ["layer", "spearman", "difference", "difference_low", "difference_high", "p", "p_holm"]
     assert table.layout()[0] == shown
@@ -90,9 +88,9 @@ def test_tests_of_dependent_correlations(made: Synthetic, test: str) -> None:
 def test_two_spaces_are_compared_on_common_items(make_store: Make, tmp_path: Path) -> None:
     """Layer by layer, on the items that both have; without what only one of them has."""
     rng = np.random.default_rng(0)
-    first = make_store(n=40, dim=4, n_blocks=1, top_form=None)
+    first = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
     texts = [f"text{number}" for number in range(10, 50)]
-    second = make_store(texts=texts, dim=4, n_blocks=1, top_form=None, model="other", seed=1)
+    second = make_store(texts=texts, dim=4, n_blocks=1, top_form=None, model="other", seed=1, index=False)
     values = rng.normal(size=50).tolist()
     write_columns(first, {"x": values[:40]})
     store = first.store
@@ -109,7 +107,7 @@ def test_two_spaces_are_compared_on_common_items(make_store: Make, tmp_path: Pat
 
 
 def test_shares_of_items(make_store: Make) -> None:
-    made = make_store(n=60, dim=6, n_blocks=1)
+    made = make_store(n=60, dim=6, n_blocks=1, index=False)
     write_columns(made, {"pos": ["NV"[number % 2] for number in range(60)]})
     table = made.store.query("knn", label="pos", k=3, versus="best", layers="0,1")
     [row] = [row for row in table.rows if row["difference"] is not None]
@@ -148,14 +146,14 @@ def test_the_layer_that_others_are_compared_with_is_added_to_them(made: Syntheti
 @pytest.mark.parametrize("test", ["bootstrap", "williams", "steiger"])
 def test_the_same_layer_twice_does_not_differ(make_store: Make, test: str) -> None:
     x = np.random.default_rng(0).normal(size=(1, 40, 4)).astype(np.float32)
-    made = make_store(n=40, dim=4, n_blocks=1, top_form=None, vectors=np.concatenate([x, 2 * x]))
+    made = make_store(n=40, dim=4, n_blocks=1, top_form=None, vectors=np.concatenate([x, 2 * x]), index=False)
     write_pairs(made)
     [row, _] = made.store.query("similarity", dataset="rg65", versus="1", test=test).rows
     assert (row["difference"], row["p"], row["p_holm"]) == (0, 1, 1)
 
 
 def test_an_axis_is_placed_anew_if_its_file_changes(make_store: Make, tmp_path: Path) -> None:
-    made = make_store(n=40, dim=4, n_blocks=1, top_form=None)
+    made = make_store(n=40, dim=4, n_blocks=1, top_form=None, index=False)
     write_columns(made, {"x": [*range(40)]})
     file = tmp_path / "good.txt"
     found = []

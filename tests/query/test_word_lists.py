@@ -13,6 +13,7 @@ from answer_queries import SENTENCES, WORDS, prepare, stored
 from datasets_written import write_analogies, write_lexicon, write_pairs
 from embstore_cli.main import app
 from kept_columns import write_columns
+from nearest import assert_same, hits, nearest
 from synthetic import Synthetic, synthetic_store
 from typer.testing import CliRunner
 
@@ -103,15 +104,9 @@ def test_a_metric_of_its_own_words_takes_the_list_as_these(words: tuple[Store, S
 def test_neighbours_among_listed_words_are_those_of_brute_force(make_store: Make) -> None:
     made = make_store(n=240, n_blocks=1)
     listed = [f"text{number}" for number in range(3, 240, 7)]
-    x = made.layer(1).astype(np.float64)
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
     for query in ("text5", "text10"):  # the second is in the list
-        cosines = {text: float(x[made.texts.index(text)] @ x[made.texts.index(query)]) for text in listed}
-        cosines.pop(query, None)
-        right = sorted(cosines.items(), key=lambda hit: -hit[1])[:6]
         found = made.store.neighbours(query, layers=1, k=6, words=[*listed, "nowhere"])
-        assert found["text"] == [text for text, _ in right]
-        assert found["cosine"] == pytest.approx([cosine for _, cosine in right], abs=2e-6)
+        assert_same(hits(found), nearest(made.texts, made.layer(1), query, 6, {*listed}.__contains__))
         assert {*found["words_missing"]} == {1}
         assert any(f"lacks 1 of the {len(listed) + 1} words of the list: 'nowhere'." in note for note in found.notes)
     both = made.store.neighbours("text5", layers=1, words=listed, where="text LIKE '%3'")

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import pdist
+from scipy.spatial.distance import cdist, pdist
 
 from embstore.base.summary import Summary
+from embstore.metrics.data import Pairs, Words
 
 
 class Arrays:
@@ -92,3 +93,62 @@ def mean_cosine(x: NDArray[np.floating]) -> float:
 def centred(x: NDArray[np.floating]) -> NDArray[np.float64]:
     wide = x.astype(np.float64)
     return wide - wide.mean(axis=0)
+
+
+def plain_intra_sentence(x: np.ndarray) -> float:
+    wide = x.astype(np.float64)
+    return float(np.mean(1 - cdist(wide.mean(axis=0, keepdims=True), wide, "cosine")))
+
+
+def plain_mev(x: np.ndarray, *, is_centred: bool = False) -> float:
+    squares = np.linalg.svd(centred(x) if is_centred else x.astype(np.float64), compute_uv=False) ** 2
+    return float(squares[0] / squares.sum())
+
+
+def single_row(metric: Any, x: np.ndarray, y: np.ndarray, **settings: Any) -> dict[str, Any]:
+    """The row of two layers."""
+    [row] = metric([Arrays(x)], [Arrays(y)], np.arange(len(x)), **settings)
+    return row
+
+
+def gram_hsic1(x: np.ndarray, y: np.ndarray) -> float:
+    """Song et al. (2012), eq. 5, by its letter."""
+    n, ones = len(x), np.ones(len(x))
+    k, l_ = (x @ x.T, y @ y.T)
+    np.fill_diagonal(k, 0), np.fill_diagonal(l_, 0)
+    totals = (ones @ k @ ones) * (ones @ l_ @ ones) / ((n - 1) * (n - 2))
+    return float((np.trace(k @ l_) + totals - 2 / (n - 2) * (ones @ k @ l_ @ ones)) / (n * (n - 3)))
+
+
+def gram_hsic(x: np.ndarray, y: np.ndarray) -> float:
+    """Kornblith et al. (2019), eq. 3, by its letter."""
+    h = np.eye(len(x)) - 1 / len(x)
+    return float(np.trace(x @ x.T @ h @ y @ y.T @ h)) / (len(x) - 1) ** 2
+
+
+def gram_cka(x: np.ndarray, y: np.ndarray, variant: str = "unbiased") -> float:
+    hsic = {"unbiased": gram_hsic1, "biased": gram_hsic}[variant]
+    wide = x.astype(np.float64), y.astype(np.float64)
+    wide = tuple(x - x.mean(axis=0) for x in wide)  # both are the same for shifted vectors, and keep more digits
+    return hsic(*wide) / np.sqrt(hsic(wide[0], wide[0]) * hsic(wide[1], wide[1]))
+
+
+def triangles(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return pdist(x.astype(np.float64), "cosine"), pdist(y.astype(np.float64), "cosine")
+
+
+def neighbour_sets(x: np.ndarray, k: int) -> list[set[int]]:
+    distances = cdist(x.astype(np.float64), x.astype(np.float64), "cosine")
+    np.fill_diagonal(distances, np.inf)
+    return [set(row.tolist()) for row in np.argsort(distances, axis=1, kind="stable")[:, :k]]
+
+
+def words(*ids: int) -> Words:
+    return Words(np.array(ids, np.int64), tuple(f"word{item}" for item in ids))
+
+
+def pairs_of(left: object, right: object, score: object, score_texts: Sequence[str] | None = None) -> Pairs:
+    left, right = np.asarray(left, np.int64), np.asarray(right, np.int64)
+    texts = [tuple(f"text{item}" for item in side.tolist()) for side in (left, right)]
+    written = None if score_texts is None else tuple(score_texts)
+    return Pairs(left, right, np.asarray(score, np.float64), *texts, written)

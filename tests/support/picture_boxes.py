@@ -1,4 +1,4 @@
-"""Find the boxes of all texts of a picture, and which of them overlap or are cut."""
+"""Find what a picture draws, the boxes of all of its texts, and which of them overlap or are cut."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -54,6 +54,28 @@ def texts(figure: Figure) -> list[str]:
     """Return all texts of a picture."""
     drawn = vl_convert.vegalite_to_scenegraph(dict(figure.spec), vl_version="6.1")
     return [box.text for box in _boxes(drawn["scenegraph"], 0, 0)]
+
+
+def parts(spec: Any) -> Iterator[dict[str, Any]]:
+    """Yield all parts of a specification that are objects."""
+    if isinstance(spec, dict):
+        yield spec
+        for value in spec.values():
+            yield from parts(value)
+    elif isinstance(spec, list):
+        for value in spec:
+            yield from parts(value)
+
+
+def drawn_rows(figure: Figure, column: str) -> list[dict[str, Any]]:
+    """Return the rows in the data of a picture that have a column."""
+    rows = [row for part in parts(figure.spec) for row in part.get("data", {}).get("values", ())]
+    return [row for row in rows if column in row]
+
+
+def caption(figure: Figure) -> str:
+    """Return the lines under the title as one."""
+    return " ".join(figure.spec["title"]["subtitle"])
 
 
 def _boxes(node: Mapping[str, Any], x: float, y: float) -> Iterator[Box]:
