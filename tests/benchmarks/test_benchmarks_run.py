@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("torch")
 
 from benchmark_timing import HEADER, TINY, Result, compare, interleave, markdown
+from fault_figures import FAULTS
 from run import BENCHMARKS, run
 
 pytestmark = [
@@ -25,7 +26,11 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("benchmarks")
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+NIGHTLY = {"encoding", "memory", "explorer", "geometry", "claims", "growth"}
+"""Benchmarks that take over ten seconds, most of which start torch in several processes."""
+
+
+@pytest.mark.parametrize("name", [name for name in BENCHMARKS if FAULTS or name not in NIGHTLY])
 def test_every_benchmark_runs(name: str, kept: Path) -> None:
     results = run([name], TINY, keep=kept)
     assert results
