@@ -1,4 +1,4 @@
-"""``embstore reproduce``, and ``cite``: BibTeX of what a paper uses."""
+"""``embstore reproduce``, whose result is a short table for each figure, and ``cite``: BibTeX of what a paper uses."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Run batches through the model, on a CPU several in parallel, and pool their hidden states."""
+"""Encode passages: load a checkpoint, run batches through it, on a CPU several in parallel, and pool hidden states."""
 
 import copy
 import ctypes

@@ -1,4 +1,4 @@
-"""Draw a table: choose the type of chart, compose its panels, title and caption."""
+"""Draw a table: choose the type of chart, compose its panels, title and caption; heat maps of layers against layers."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

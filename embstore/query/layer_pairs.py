@@ -1,4 +1,4 @@
-"""Compute a metric of two layers for each pair of layers of one space or of two."""
+"""Compute a metric of two layers for each pair of layers, and hold similarities against those of shuffled items."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
