@@ -1,4 +1,4 @@
-"""How the values of a command are read: plain ones as they are, all others by Typer.
+"""How the values of a command are read (plain ones as they are, all others by Typer), and how its help is laid out.
 
 Typer (since 0.29) converts each value with pydantic, whose import alone takes a fifth of a short question. Text needs
 no conversion, nor does a default, and a whole number in digits or a path that may be read hardly any. What needs more,
@@ -65,7 +65,11 @@ _BUILD: Mapping[str, Sequence[str]] = {
 
 
 class LaidOut:
-    """A command or group whose help has sections, an example, and less of each option where it would be too long."""
+    """A command or group whose help has sections and an example, under 80 lines on a terminal of 80 columns.
+
+    Where the whole text of each option does not fit, its first sentence is shown; where that does not fit either,
+    sections of options that many commands have are shown by name. ``--help-all`` shows all.
+    """
 
     own: Sequence[str] = ()  # names of a metric's parameters, which come first whatever other options have their names
     rest: str = "Options"  # title of the section of options that are in no other

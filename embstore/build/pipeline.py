@@ -232,7 +232,6 @@ def _measure(job: Job, group: Group, passages: Sequence[Passage]) -> tuple[float
     return time.perf_counter() - began, n_tokens
 
 
-# The unit of a source is the requested one, its own, or the one that its texts show by white space between words.
 MOST, FEW = 0.9, 0.1
 """Shares of texts with white space: from the first one on a source is of sentences, up to the second one of words."""
 _FIRST_TEXTS, _N_EXAMPLES = 1000, 2  # the first texts decide, and are in memory meanwhile
@@ -240,7 +239,12 @@ _SPACE_BETWEEN = re.compile(r"\S\s+\S")
 
 
 def by_unit(sources: Sources) -> list[tuple[Unit, Sources]]:
-    """Open sources whose unit was not requested, and group them by unit, in the order in which the units come first."""
+    """Open sources whose unit was not requested, and group them by unit, in the order in which the units come first.
+
+    A dataset has a unit of its own. Of any other source the first texts decide: it is of sentences if at least 90 % of
+    them have white space between words, of words if at most 10 % have, else it is refused; so it is at its end if the
+    whole source shows something else.
+    """
     if sources.unit is not None:
         return [(sources.unit, sources)]
     found: list[tuple[Unit | None, Source]] = []

@@ -29,8 +29,8 @@ from embstore.index.structure import check_positions, damage
 if TYPE_CHECKING:
     import faiss
 
-_NODES = 1 << 16  # nodes whose links are scanned at once
-_BYTES = 16 << 20  # size of the vectors that are compared at once
+_SCANNED_NODES = 1 << 16  # nodes whose links are scanned at once
+_COMPARED_BYTES = 16 << 20  # size of the vectors that are compared at once
 
 Links = NDArray[np.int32]
 Offsets = NDArray[np.int64]
@@ -91,12 +91,12 @@ class _Ground:
     def rerouted_links(self, units: Units, is_out: NDArray[np.bool_]) -> tuple[Offsets, Links]:
         """Return the offsets of the links that lead to unlinked vectors, and their replacements."""
         replaced, replacements = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
-        for start in range(0, len(is_out), _NODES):
-            nodes = np.arange(start, min(start + _NODES, len(is_out)))
+        for start in range(0, len(is_out), _SCANNED_NODES):
+            nodes = np.arange(start, min(start + _SCANNED_NODES, len(is_out)))
             offsets = self.offsets(nodes)
             links = self.links[offsets]
             row, column = np.nonzero(is_out[links] & (links >= 0) & ~is_out[nodes][:, None])
-            rows_at_once = max(1, _BYTES // (4 * units.shape[1] * len(self._each)))
+            rows_at_once = max(1, _COMPARED_BYTES // (4 * units.shape[1] * len(self._each)))
             for first in range(0, len(row), rows_at_once):
                 rows, columns = row[first : first + rows_at_once], column[first : first + rows_at_once]
                 replaced.append(offsets[rows, columns])

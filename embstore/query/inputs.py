@@ -135,8 +135,9 @@ def _of_unit(catalog: Catalog, card: Card, name: str, wanted: str) -> Columns | 
 def _check_kind(name: str, kind: str, wanted: str) -> None:
     """Raise QueryError for a dataset of another kind than the wanted one, with the metric that it is for."""
     if kind != wanted:
-        call = f" Query it with: {_METRICS[kind].format(name)}" if kind in _METRICS else ""
-        raise QueryError(f"{name!r} is {_KINDS[kind]}, not {_KINDS[wanted]}.{call}")
+        metric = _METRICS.get(kind, "").format(name)
+        remedy = f"Query it with: {metric}" if metric else "Datasets by kind: embstore datasets"
+        raise QueryError(f"{name!r} is {_KINDS[kind]}, not {_KINDS[wanted]}. {remedy}")
 
 
 def check_known(catalog: Catalog, name: str) -> None:

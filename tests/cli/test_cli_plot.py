@@ -56,12 +56,12 @@ def test_drift_is_drawn_as_its_stored_result_is(cli, made: Synthetic, tmp_path: 
 
 
 def test_mistakes_about_drift_are_named(cli, refusal, made: Synthetic, tmp_path: Path) -> None:
-    asked = ("-k", "2", *SPACE, "--store", made.root)
+    options = ("-k", "2", *SPACE, "--store", made.root)
     assert cli("query", "anisotropy", *SPACE, "--store", made.root, "-o", "metric.json").exit_code == 0
     for words, message in (
-        (["--pairs", "all", *WORDS, *asked], "a picture of drift is of adjacent layers: leave out --pairs all."),
+        (["--pairs", "all", *WORDS, *options], "a picture of drift is of adjacent layers: leave out --pairs all."),
         (["--from", "metric.json"], "metric.json is no result of embstore drift."),
-        (["absent", *asked], "'absent'"),
+        (["absent", *options], "'absent'"),
     ):
         assert message in refusal("plot", "drift", *words)
     assert not (tmp_path / "drift.svg").exists()

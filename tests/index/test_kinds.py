@@ -128,9 +128,9 @@ def test_adding_is_as_good_as_making_anew(made: dict[str, Made], tmp_path: Path,
     found = search(path, SHARDS, new, 10, gather=data.gather)
     assert found is not None
     assert (found[0][:, 0] == data.ids[9_000:9_200]).mean() >= 0.995
-    asked = search(path, SHARDS, data.queries, 10, gather=data.gather)
-    assert asked is not None
-    assert recall(asked[0], list(data.exact(data.queries, 10))) >= 0.98
+    found = search(path, SHARDS, data.queries, 10, gather=data.gather)
+    assert found is not None
+    assert recall(found[0], list(data.exact(data.queries, 10))) >= 0.98
 
 
 def test_a_graph_has_all_its_links_after_tuning(made: dict[str, Made]) -> None:

@@ -73,9 +73,9 @@ def content(table: Table) -> tuple[Any, ...]:
 
 
 def test_stored_answers_are_the_computed_ones_and_need_no_vector(root: Path) -> None:
-    asked = [each for each in QUERIES if "by" not in each[1]]  # groups are found in the tables of items
-    answers = [content(ask(root, metric, **question)) for metric, question in asked]
-    for (metric, question), answer in zip(asked, answers, strict=True):
+    questions = [each for each in QUERIES if "by" not in each[1]]  # groups are found in the tables of items
+    answers = [content(ask(root, metric, **question)) for metric, question in questions]
+    for (metric, question), answer in zip(questions, answers, strict=True):
         assert answer[0]
         assert content(ask(root, metric, **question, cache=False)) == answer, (metric, question)
     for path in stored(root):
@@ -84,7 +84,7 @@ def test_stored_answers_are_the_computed_ones_and_need_no_vector(root: Path) -> 
     for folder in ("embeddings", "items", "summaries"):
         for path in (root / folder).rglob("*.parquet"):
             path.write_bytes(b"")
-    for (metric, question), answer in zip(asked, answers, strict=True):
+    for (metric, question), answer in zip(questions, answers, strict=True):
         assert content(ask(root, metric, **question)) == answer, (metric, question)
 
 

@@ -262,6 +262,7 @@ class Sandbox:
                 f"{gone} has gone since the store was opened: its rows are in other files now, or its space was "
                 "removed. Run the query again; if it is still missing, run ⦃embstore verify⦄."
             )
+        # Errors about the files that DuckDB reads, most of which name none of them.
         of_reading = type(error) in (duckdb.Error, duckdb.IOException) or "in parquet read" in str(error)
         if of_reading or (files and (view or isinstance(error, duckdb.InvalidInputException))):
             return self._store.reader.query_error(error, files or [*self._names])
