@@ -80,10 +80,7 @@ def _neighbours(space: Workspace, path: Path) -> Mapping[str, list[float]]:
                 raise AssertionError(f"the explorer answers {answer.status}")
             connection.close()
 
-        contenders = {
-            "explorer": timed(ask),
-            "store": timed(lambda: store.neighbours(text, layers=_LAYERS, k=_K)),
-        }
+        contenders = {"explorer": timed(ask), "store": timed(lambda: store.neighbours(text, layers=_LAYERS, k=_K))}
         return interleave(contenders, space.size.reads, warmups=2 if space.size.reads > 1 else 0)
 
 

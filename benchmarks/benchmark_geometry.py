@@ -34,10 +34,7 @@ _OURS = (
     "store.query('anisotropy')",
     "store.query({metric!r}, cache=False, **{settings!r})",
 )
-_PACKAGE = (
-    "import numpy, torch; from IsoScore.IsoScore import IsoScore",
-    "float(IsoScore(numpy.load({path!r})))",
-)
+_PACKAGE = ("import numpy, torch; from IsoScore.IsoScore import IsoScore", "float(IsoScore(numpy.load({path!r})))")
 
 
 def geometry(space: Workspace) -> list[Result]:

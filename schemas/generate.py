@@ -78,7 +78,7 @@ _ROWS: dict[str, Any] = {
 
 # Of a metric that draws at random, instead of that of _ROWS.
 _SEED: dict[str, Any] = {
-    "seed": {"type": ["integer", "null"], "description": "The seed of what was drawn; null where nothing was."},
+    "seed": {"type": ["integer", "null"], "description": "The seed of what was drawn; null where nothing was."}
 }
 
 # Columns that name the vectors of a row, by what the metric needs; _SPACE where none are given.

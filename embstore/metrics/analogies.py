@@ -24,12 +24,7 @@ _PAIRS = 1024  # of questions and items, scored in float64 at a time
 
 
 def analogies(
-    data: LayerData,
-    *,
-    analogies: Analogies,
-    missing: str = "skip",
-    method: str = "3cosadd",
-    per_section: bool = False,
+    data: LayerData, *, analogies: Analogies, missing: str = "skip", method: str = "3cosadd", per_section: bool = False
 ) -> list[Result]:
     """Compute the share of questions whose right answer is the item with the highest score.
 

@@ -31,13 +31,7 @@ _BLOCK_PAIRS = 128  # their vectors fit in the processor's cache
 
 
 def similarity(
-    data: LayerData,
-    *,
-    pairs: Pairs,
-    missing: str = "skip",
-    ranks: str = "number",
-    resamples: int = 1000,
-    seed: int = 0,
+    data: LayerData, *, pairs: Pairs, missing: str = "skip", ranks: str = "number", resamples: int = 1000, seed: int = 0
 ) -> Result:
     """Correlate the cosine of each pair with its human score.
 

@@ -11,17 +11,7 @@ from numpy.typing import NDArray
 from embstore.base.errors import CheckpointError, CheckpointUnavailableError, EncodeError
 from embstore.base.space import Pooling
 from embstore.base.text import Item, passages_of
-from embstore.encode import (
-    Checkpoint,
-    Encoded,
-    Encoder,
-    Long,
-    Skipped,
-    Weights,
-    fingerprint,
-    read_recipe,
-    resolve,
-)
+from embstore.encode import Checkpoint, Encoded, Encoder, Long, Skipped, Weights, fingerprint, read_recipe, resolve
 from embstore.storage.files.card import Card
 
 _MAX_SHOWN_CHARS = 60  # of a text in a message

@@ -15,15 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 from embstore.base.errors import SourceError, UnknownNameError, UsageError, nearest
 from embstore.base.messages import with_value
 from embstore.sources.datasets import find_dataset, known_datasets, open_dataset
-from embstore.sources.files import (
-    Lines,
-    decode_lines,
-    file_lines,
-    file_type,
-    open_binary,
-    status,
-    text_reader,
-)
+from embstore.sources.files import Lines, decode_lines, file_lines, file_type, open_binary, status, text_reader
 from embstore.sources.rows import (
     NO_COLUMNS,
     OPTION,

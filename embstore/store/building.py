@@ -136,13 +136,7 @@ class BuildMethods(OpenStore):
                 return store_datasets(folder, as_names(names), chosen)
 
     def encode(
-        self,
-        texts: Names,
-        space: str,
-        *,
-        layers: LayerSpec = "top",
-        download: bool = False,
-        allow_pickle: bool = False,
+        self, texts: Names, space: str, *, layers: LayerSpec = "top", download: bool = False, allow_pickle: bool = False
     ) -> "NDArray[np.float32]":
         """Encode texts, stored or not, with the checkpoint, pooling and template of a space; nothing is stored.
 

@@ -17,15 +17,7 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import SpaceFilter
 from embstore.store.building import BuildMethods
 from embstore.store.lookup import LookupMethods
-from embstore.store.opened import (
-    LayerSpec,
-    SelectionOptions,
-    SpaceFilters,
-    as_filters,
-    as_int,
-    as_layers,
-    selection_of,
-)
+from embstore.store.opened import LayerSpec, SelectionOptions, SpaceFilters, as_filters, as_int, as_layers, selection_of
 
 if TYPE_CHECKING:
     from embstore.explore.serving import Server
@@ -81,13 +73,7 @@ class FeatureMethods(BuildMethods, LookupMethods):
 
     @accepts(selection_of)
     def map_points(
-        self,
-        space: str,
-        layer: int | str,
-        *,
-        method: str = "pca",
-        layers: LayerSpec = "all",
-        **items: Any,
+        self, space: str, layer: int | str, *, method: str = "pca", layers: LayerSpec = "all", **items: Any
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the map of one layer, from the store if it is there, else computed now.
 

@@ -6,18 +6,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from explorer_page import (
-    SIDEWAYS,
-    Visit,
-    copied,
-    new_page,
-    pixels,
-    run,
-    until,
-    until_drawn,
-    violations,
-    wait_for_map,
-)
+from explorer_page import SIDEWAYS, Visit, copied, new_page, pixels, run, until, until_drawn, violations, wait_for_map
 
 pytestmark = pytest.mark.server
 

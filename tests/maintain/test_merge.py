@@ -12,14 +12,7 @@ from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic
 from tiny_checkpoint import content, texts
 
-from embstore.base.errors import (
-    DamagedError,
-    SourceError,
-    SpaceMismatchError,
-    StoreError,
-    UnknownNameError,
-    UsageError,
-)
+from embstore.base.errors import DamagedError, SourceError, SpaceMismatchError, StoreError, UnknownNameError, UsageError
 from embstore.base.space import Unit
 from embstore.base.text import Item
 from embstore.storage.transaction.commit import write_dataset

@@ -16,13 +16,7 @@ from embstore.base.space import Unit
 from embstore.metrics import METRICS, Column, Metric, NotComputable, Parameter, all_metrics
 from embstore.metrics.declaration import Need
 from embstore.metrics.explain import NEEDS, Explanation, flag_of, metavar_of
-from embstore.metrics.plugins import (
-    COLUMN_TYPES,
-    OWN_PARAMETERS,
-    RESERVED_COLUMNS,
-    RESERVED_PARAMETERS,
-    problems,
-)
+from embstore.metrics.plugins import COLUMN_TYPES, OWN_PARAMETERS, RESERVED_COLUMNS, RESERVED_PARAMETERS, problems
 
 every_metric = pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
 

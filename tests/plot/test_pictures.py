@@ -39,9 +39,7 @@ def vega_lite() -> jsonschema_rs.Draft7Validator:
 
 
 def rows_of(
-    spaces: tuple[str, ...] = ("minilm.word.last",),
-    layers: tuple[str, ...] = ("0", "1", "2", "3"),
-    **columns: Any,
+    spaces: tuple[str, ...] = ("minilm.word.last",), layers: tuple[str, ...] = ("0", "1", "2", "3"), **columns: Any
 ) -> list[dict[str, Any]]:
     """Return rows of spaces and layers; a column is a value or a function of the space's and the layer's positions."""
     return [

@@ -77,11 +77,7 @@ CALLS: dict[str, list[Arguments]] = {
     "repair": [of(dry_run=True)],
     "report": [of()],
     "skipped": [of()],
-    "sql": [
-        *(of(f"FROM {view}") for view in VIEWS),
-        of("SHOW TABLES"),
-        of(f"FROM neighbours('{SPACE}', 0, 'text1')"),
-    ],
+    "sql": [*(of(f"FROM {view}") for view in VIEWS), of("SHOW TABLES"), of(f"FROM neighbours('{SPACE}', 0, 'text1')")],
     "sql_views": [of()],
     "encode": [of("dog", SPACE)],
     "vectors": [of(SPACE, 0), of("toy.occurrence.last", "top", "length(text) > 3")],

@@ -250,12 +250,7 @@ def moments(n: int, name: str) -> list[tuple[float, int]]:
 
 
 def _work_as_command(
-    arguments: list[str],
-    folder: Path,
-    parent: Connection,
-    n_given: Any,
-    code: str,
-    place: tuple[str, str] | None,
+    arguments: list[str], folder: Path, parent: Connection, n_given: Any, code: str, place: tuple[str, str] | None
 ) -> None:
     import torch
     from embstore_cli.entry import run

@@ -50,12 +50,7 @@ class Arrays:
         return self.ids[order], np.concatenate(self.blocks)[order]
 
     def neighbours(
-        self,
-        k: int,
-        distance: str = "cosine",
-        *,
-        distinct: bool = False,
-        only: NDArray[np.int64] | None = None,
+        self, k: int, distance: str = "cosine", *, distinct: bool = False, only: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """By brute force in float64. Zero vectors have no cosine, and are left out of it."""
         ids, x = self.gather(only)

@@ -42,10 +42,7 @@ def make_checkpoint(
     )
     tokenizer.train_from_iterator(_CORPUS, trainer)
     fast = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<|endoftext|>",
-        eos_token="<|endoftext|>",
-        model_max_length=positions,
+        tokenizer_object=tokenizer, bos_token="<|endoftext|>", eos_token="<|endoftext|>", model_max_length=positions
     )
     torch.manual_seed(seed)
     config = transformers.GPT2Config(

@@ -14,17 +14,7 @@ from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.storage.parquet.writer import to_numpy
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
-from embstore.storage.staging.staging import (
-    INT,
-    SHOWN,
-    TEXT,
-    Appender,
-    Ids,
-    Staging,
-    Window,
-    collision,
-    content,
-)
+from embstore.storage.staging.staging import INT, SHOWN, TEXT, Appender, Ids, Staging, Window, collision, content
 from embstore.storage.transaction.commit import write_rows
 from embstore.storage.transaction.manifest import list_parts
 
